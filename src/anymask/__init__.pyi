@@ -19,7 +19,6 @@ from anymask.masks.spec import Features as Features
 from anymask.opening import load as load
 from anymask.segment.model import Model as Model
 from anymask.segment.prediction import Prediction as Prediction
-from anymask.segment.settings import Retry as Retry
 from anymask.studio.project import Project as Project
 from anymask.studio.start import annotate as annotate
 from anymask.studio.start import serve as serve

@@ -85,14 +85,6 @@ def test_tiles_of_a_side_are_looked_at(runtime: ColourRuntime) -> None:
     assert told()["anymask"]["arrangement"]["tile"] == 80
 
 
-def test_a_retry_asks_more(runtime: ColourRuntime) -> None:
-    main(EVERYTHING)
-    calls = len(runtime.calls)
-    asked = [*EVERYTHING, "--retry", "60", "--retry-quality", "2", "--retry-model", "sam_vit_b"]
-    assert main(asked) == 0
-    assert len(runtime.calls) - calls > calls
-
-
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -102,8 +94,6 @@ def test_a_retry_asks_more(runtime: ColourRuntime) -> None:
             ["--min-mask-area", "-1"],
             "min_mask_area must be a number of pixels, 0 or more, got",
         ),
-        (["--retry", "-1"], "retry_seconds must be a number of seconds, 0 or more, got -1.0"),
-        (["--retry-quality", "0.5"], "need a time; give retry_seconds (--retry SECONDS)"),
         (["--layout", "heap"], "--layout: 'heap' is not among the choices; choose one of flat"),
     ],
 )

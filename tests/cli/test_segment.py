@@ -106,20 +106,6 @@ def test_zoom_draws_small_objects_more_finely(folder: Path) -> None:
     assert iou(fine, truth) > iou(coarse, truth)
 
 
-def test_a_retry_draws_small_objects_more_finely(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    big = np.asarray(Image.fromarray(PICTURE).resize((1500, 1000), Image.Resampling.NEAREST))
-    Image.fromarray(big).save("photo.png")
-    truth = np.kron(RIGHT, np.ones((5, 5), bool))
-    coarse, fine = (npy("--point", "1200,500", *more) for more in ([], ["--retry", "60"]))
-    assert iou(fine, truth) > iou(coarse, truth)
-    assert main(["segment", "photo.png", "--point", "5,5", "--retry", "-2", "-o", "x.png"]) == 2
-    assert (
-        "retry_seconds must be a number of seconds, 0 or more, got -2.0" in capsys.readouterr().err
-    )
-
-
 def test_a_click_may_mean_the_part_or_the_whole(folder: Path) -> None:
     small, large = (
         npy("--point", "90,100", "--granularity", level).sum() for level in ("part", "whole")

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from anymask.base import DeclaredSetting, list_settings
 from anymask.jobs import LookChoice, MapChoice, ModelChoice, NamesChoice, PictureChoice
-from anymask.segment import Arrangement, Grid, Retry, SegmentSettings
+from anymask.segment import Arrangement, Grid, SegmentSettings
 from anymask.studio import ProjectSettings
 from anymask.track import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
 from anymask.volumes import VolumeSettings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Retry, Grid, Arrangement)}
+DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Grid, Arrangement)}
 DECLARED |= {one.__name__: one for one in (ModelChoice, PictureChoice, LookChoice, ProjectSettings)}
 DECLARED |= {one.__name__: one for one in (TrackSettings, FrameSampling, MonitorSettings)}
 DECLARED |= {one.__name__: one for one in (MemorySettings, NamesChoice, VolumeSettings, MapChoice)}

@@ -199,11 +199,6 @@ def test_bands_and_stretch_travel_with_the_job(
         ({"grid": 0}, "grid must be a whole number of at"),
         ({"layout": "heap"}, 'layout must be "flat", "partition" or "tree", got'),
         ({"tile": 3}, 'tile must be "auto", None or a side of at least'),
-        (
-            {"retry_seconds": -1},
-            "retry_seconds must be a number of seconds, 0 or more",
-        ),
-        ({"retry_quality": 0.5}, "need a time; give retry_seconds"),
         ({"workers": -1}, "workers must be 0 or more, got -1"),
         ({"workers": "two"}, "workers must be 0 or more, got 'two'"),
         ({"engine": "slurm"}, 'engine must be "processes" or "ray", got \'slurm\''),

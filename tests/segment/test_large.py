@@ -260,9 +260,7 @@ def test_the_model_tiles_and_lays_out() -> None:
 
 def test_an_embedding_cannot_be_tiled() -> None:
     model = Model(FlatRuntime())
-    with pytest.raises(
-        InputError, match=r"look at the photo again \(tile=64, retry=None\), got only"
-    ):
+    with pytest.raises(InputError, match=r"look at the photo again \(tile=64\), got only"):
         model.everything(model.encode(PHOTO), tile=SIDE)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anymask.base import InputError, ModelError
+from anymask.base import ModelError
 from anymask.masks import Prompt
 from anymask.segment import (
     Model,
@@ -50,9 +50,3 @@ def test_a_model_without_clicks_says_so() -> None:
 
     with pytest.raises(ModelError, match="fake cannot do this: it has no prompt decoding; take"):
         Model(Deaf()).segment(PICTURE, points=[(35, 40)])
-
-
-@pytest.mark.parametrize("retry", [2, "yes", False])
-def test_what_is_no_retry_is_refused_with_the_settings(retry: object) -> None:
-    with pytest.raises(InputError, match=r"retry must be anymask.Retry\(...\) or None, got"):
-        SegmentSettings(retry=retry)  # type: ignore[arg-type]

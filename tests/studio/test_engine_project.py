@@ -4,9 +4,7 @@ import contextlib
 import json
 import os
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from PIL import Image
 
 from anymask.base import Conflict, InputError, NotAllowedError, NotFoundError, StoreError
 from anymask.formats import AnnotatedImage, read_annotations
-from anymask.images import load_image
 from anymask.masks import mask_to_rle
 from anymask.segment import Model
 from anymask.studio import (
@@ -31,11 +28,9 @@ from anymask.studio import (
     give_verdict,
     next_asked,
     plan,
-    propose,
     take_back_verdict,
     to_report,
 )
-from tests.segment.fakes import SPEC, ColourRuntime
 from tests.studio.disc_projects import SECONDS, SIDE, add, label, write_photos
 
 
@@ -111,34 +106,6 @@ def test_a_plan_multiplies_what_was_measured(project: Project) -> None:
     assert (quick.way, quick.masks) == ("assisted", 4000)
     assert quick.hours == pytest.approx(4000 * 6 / 3600)
     assert (slow.way, slow.money) == ("semi", pytest.approx(200.0))
-
-
-class Sure(ColourRuntime):
-    """Sees the same, and is sure of it."""
-
-    def decode(self, *asked: Any) -> tuple[np.ndarray, np.ndarray]:
-        logits, quality = super().decode(*asked)
-        return logits, quality + 1
-
-
-def test_a_larger_model_is_asked_for_what_the_model_is_not_sure_of(
-    project: Project, model: Model
-) -> None:
-    plain = propose(model, load_image(project.picture(1)), "auto", project.settings)
-    confident = float(np.median([draft.score for draft in plain]))
-    project.change(settings={"confident": confident})
-    unsure = [draft for draft in plain if draft.score < confident]
-    assert 0 < len(unsure) < len(plain)
-    larger = Model(Sure(replace(SPEC, name="large"), "larger weights"))
-    list(project.run(model, "auto", larger=larger))
-    kept = project.store.records(1)
-    assert len(kept) == len(plain)
-    origins = {entry.rle: entry.provenance for entry in kept if entry.score > 1}
-    assert len(origins) == len(unsure)
-    assert {(o.model, o.model_hash) for o in origins.values()} == {("large", "larger weights")}
-    rest = [entry for entry in kept if entry.score <= 1]
-    assert {entry.provenance.model for entry in rest} == {"fake"}
-    assert {entry.rle for entry in rest} == {draft.rle for draft in plain if draft not in unsure}
 
 
 def test_a_run_goes_on_where_it_stopped(project: Project, model: Model) -> None:

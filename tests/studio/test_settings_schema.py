@@ -55,7 +55,7 @@ def test_every_setting_is_there_that_makes_sense_without_state() -> None:
     assert {one.name for one in EVERYTHING} == EverythingDict.__optional_keys__ - own | {"tile"}
     of_files = {"session", "start", "end", "every", "fps"}
     assert {one.name for one in TRACK} == TrackOptions.__optional_keys__ - of_files
-    assert set(SEGMENT) == SegmentSettingsDict.__optional_keys__ - {"retry"}
+    assert set(SEGMENT) == SegmentSettingsDict.__optional_keys__
     assert set(SEGMENT) < set(SegmentBody.model_fields)
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from anymask.base import list_settings
 from anymask.cli.maps import add_map_options, segment_map, wants_map
 from anymask.cli.options import add_model_options, add_options, add_picture_options
 from anymask.cli.prompts import add_prompt_options
 from anymask.cli.segment_photos import read_settings, segment_photos
 from anymask.cli.sources import add_sources, open_sources
-from anymask.jobs import LookChoice, NamesChoice
+from anymask.jobs import NamesChoice
 
 SUMMARY = "click or box objects in photos and write their masks"
-RETRIES = ("retry_seconds", "retry_quality", "retry_model")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,13 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--mask-png", action="store_const", const="mask", dest="png",
         help="a .png is the mask, white on black",
     )  # fmt: skip
-    names = [one.name for one in list_settings(SegmentSettings) if one.name != "retry"]
-    add_options(answer, SegmentSettings, names)
+    add_options(answer, SegmentSettings)
     answer.add_argument(
         "--single", action="store_const", const=False, dest="multimask",
         help="ask for one mask, not for the best of three: --multimask no",
     )  # fmt: skip
-    add_options(answer, LookChoice, RETRIES)
     add_options(answer, NamesChoice)
     add_map_options(parser, prompts=True)
     add_picture_options(parser)

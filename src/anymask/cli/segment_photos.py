@@ -21,7 +21,7 @@ from anymask.cli.options import read_model, read_options, read_pictures, report_
 from anymask.cli.outputs import Target, check_outputs, plan_targets, write_objects
 from anymask.cli.prompts import read_prompts, scaled_prompt_hint
 from anymask.cli.sources import SourcePaths
-from anymask.jobs import FolderJob, LookChoice, ModelChoice, NamesChoice, PhotoItem, PictureChoice
+from anymask.jobs import FolderJob, ModelChoice, NamesChoice, PhotoItem, PictureChoice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +45,6 @@ def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
         label_photos(args, pictures, items, sources.as_typed)
         return
     named = NamesChoice(**read_options(args, NamesChoice))
-    looks = LookChoice(**read_options(args, LookChoice))
     to_stdout = any(output == "-" or output.startswith("-.") for output in args.outputs)
     job = Job(
         prompts=read_prompts(args.parts),
@@ -60,8 +59,7 @@ def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
     planned = [(item, job.targets(item)) for item in items]
     _refuse_overwriting(planned)
     model = job.model.load()
-    settings = job.settings | {"retry": looks.retry()}
-    job = replace(job, settings=settings, names=named.open(model))
+    job = replace(job, names=named.open(model))
     work = [(item, partial(segment_photo, model, job, item, here)) for item, here in planned]
     do_each(work, sources.as_typed)
 
@@ -262,7 +260,7 @@ def zoom_report(
     from anymask.models.rules import closer_window, object_box
     from anymask.segment import IN_DOUBT
 
-    plain = job.settings | {"zoom": False, "retry": None}
+    plain = job.settings | {"zoom": False}
     (first,) = answer_prompts(model, seen, [prompt], plain)
     mask = first.first.pixels()
     if (mask != answer.first.pixels()).any():

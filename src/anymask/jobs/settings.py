@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from anymask.images import PictureView
     from anymask.masks import ChannelMix
     from anymask.models.rules import ChosenNames
-    from anymask.segment import Model, Retry
+    from anymask.segment import Model
 
 Page = int | str  # a number, "all", or a place such as "z1c0"
 Names = tuple[str, ...] | Path
 Ranges = tuple[tuple[float, float] | None, ...]
-LOW_QUALITY = 0.7  # of `segment.Retry`
 OWN_NAMES = ".json"  # the suffix of files of one's own names
 
 
@@ -251,10 +250,7 @@ def check_tile(tile: object) -> None:
 @describe_settings
 @dataclass(frozen=True)
 class LookChoice:
-    """How often a photo is looked at: in tiles, and again for masks of low quality.
-
-    Raises InputError for values out of range.
-    """
+    """How often a photo is looked at. Raises InputError for values out of range."""
 
     tile: Annotated[
         Tile,
@@ -266,40 +262,9 @@ class LookChoice:
             parse=parse_tile,
         ),
     ] = "auto"
-    retry_seconds: Annotated[
-        float,
-        Setting(
-            "ask again for masks of low quality, so long for each photo; 0: never",
-            unit="seconds",
-            option="--retry",
-        ),
-    ] = 0.0
-    retry_quality: Annotated[
-        float | None,
-        Setting("which quality is low: less than this", default=f"{LOW_QUALITY:g}"),
-    ] = None
-    retry_model: Annotated[str | None, Setting("a larger model to ask as well", default="none")] = (
-        None
-    )
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if not self.retry_seconds and (self.retry_quality, self.retry_model) != (None, None):
-            raise InputError(
-                "retry_quality and retry_model need a time; give retry_seconds (--retry SECONDS)"
-            )
-
-    def retry(self) -> Retry | None:
-        """How long to ask again, the larger model loaded; None: never. Raises AnymaskError."""
-        from anymask.segment import Retry
-
-        if not self.retry_seconds:
-            return None
-        import anymask
-
-        larger = None if self.retry_model is None else anymask.load(self.retry_model)
-        quality = LOW_QUALITY if self.retry_quality is None else self.retry_quality
-        return Retry(seconds=self.retry_seconds, score=quality, larger=larger)
 
 
 def parse_names(text: str) -> Names:

@@ -84,9 +84,8 @@ def run(
     settings     of every verb: `model`, a name or a `ModelChoice`; `pictures`, a `PictureChoice`:
                  how photos are read; `shard=(I, N)`, the I-th of N parts of the photos, each for
                  another machine; `output_shards`, over how many folders the results are spread.
-                 Of "everything": those of `Model.everything` (grid, layout, tile, ...),
-                 `retry_seconds`, `retry_quality`, `retry_model`, `names`, and `overlay=False` for
-                 no .png; of "boxes": `overlay`; of "find": `words` or
+                 Of "everything": those of `Model.everything` (grid, layout, tile, ...), `names`
+                 and `overlay=False` for no .png; of "boxes": `overlay`; of "find": `words` or
                  `like` and `unlike`, the settings of `Model.find` (detector, score, iou, ...), and
                  `overlay`; of "cutout": those of `Model.cutout` and of "find", and `suffix`, such
                  as ".webp"; of "redact": `labels`, `names` (the masks that are hidden), `how`,
@@ -234,7 +233,7 @@ class EverythingWork(MaskWork):
         grid = grid_of(model.runtime.family, given)
         self.widens = wider_grid(grid, given) is not None
         self.settings = cast("EverythingDict", {**task.grid, **task.arrangement})
-        self.tile, self.retry = task.looks.tile, task.looks.retry()
+        self.tile = task.looks.tile
         self.names = task.names.open(model)
         arrangement = {"given": dict(task.arrangement), **asdict(task.looks)}
         about = {"grid": asdict(grid), "arrangement": arrangement, **task.names.about(model)}
@@ -258,9 +257,8 @@ class EverythingWork(MaskWork):
         done = False
         try:
             records = self.model.everything(
-                photo.pixels, progress=on_step, log=log, tile=self.tile, retry=self.retry,
-                **self.settings,
-            )  # fmt: skip
+                photo.pixels, progress=on_step, log=log, tile=self.tile, **self.settings
+            )
             done = True
         finally:
             log.close(done=done)
@@ -268,9 +266,7 @@ class EverythingWork(MaskWork):
 
     def look(self, picture: UintImage) -> Sequence[Mask]:
         """The masks of one tile of a map (h, w, 3)."""
-        return self._named(
-            picture, self.model.everything(picture, tile=None, retry=self.retry, **self.settings)
-        )
+        return self._named(picture, self.model.everything(picture, tile=None, **self.settings))
 
     def _named(self, picture: NDArray[Any], records: Masks) -> Masks:
         if self.names is None:

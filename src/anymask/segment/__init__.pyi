@@ -20,7 +20,6 @@ from anymask.segment.automatic import Piece as Piece
 from anymask.segment.automatic import WindowScanner as WindowScanner
 from anymask.segment.automatic import arrange as arrange
 from anymask.segment.automatic import best_of as best_of
-from anymask.segment.automatic import better_records as better_records
 from anymask.segment.automatic import common_window as common_window
 from anymask.segment.automatic import count_looks as count_looks
 from anymask.segment.automatic import cut_bands as cut_bands
@@ -42,7 +41,6 @@ from anymask.segment.pipeline import IN_DOUBT as IN_DOUBT
 from anymask.segment.pipeline import PROMPTS_PER_CALL as PROMPTS_PER_CALL
 from anymask.segment.pipeline import EncodedPhoto as EncodedPhoto
 from anymask.segment.pipeline import Question as Question
-from anymask.segment.pipeline import RetryTime as RetryTime
 from anymask.segment.pipeline import answer_prompts as answer_prompts
 from anymask.segment.pipeline import both_ways as both_ways
 from anymask.segment.pipeline import decode_prompts as decode_prompts
@@ -95,7 +93,6 @@ from anymask.segment.settings import Granularity as Granularity
 from anymask.segment.settings import Grid as Grid
 from anymask.segment.settings import GridDict as GridDict
 from anymask.segment.settings import RefineEdges as RefineEdges
-from anymask.segment.settings import Retry as Retry
 from anymask.segment.settings import SegmentSettings as SegmentSettings
 from anymask.segment.settings import SegmentSettingsDict as SegmentSettingsDict
 from anymask.segment.settings import Zoom as Zoom

@@ -23,7 +23,6 @@ import numpy as np
 from anymask.base import InputError, Progress, UintImage, pick_teller
 from anymask.masks import (
     CLEAN,
-    STABILITY_OFFSET,
     Box,
     Features,
     Mask,
@@ -40,8 +39,6 @@ from anymask.masks import (
     rle_iou,
     rle_merge,
     rle_on_photo,
-    rle_to_mask,
-    stability_score,
     tile_boxes,
     tile_side,
 )
@@ -49,13 +46,9 @@ from anymask.runtime import EdgeRefining, ImageRuntime
 from anymask.segment.adaptive import SearchLog
 from anymask.segment.pipeline import (
     Question,
-    RetryTime,
-    agree,
-    best_in_time,
     check_features,
     decode_prompts,
     encode_image,
-    most_like,
     refine_edges,
 )
 from anymask.segment.search import (
@@ -71,10 +64,8 @@ from anymask.segment.settings import (
     EverythingDict,
     Grid,
     Level,
-    Retry,
     SegmentSettings,
     arrangement_of,
-    check_retry,
     grid_of,
     split_settings,
     wider_grid,
@@ -99,7 +90,6 @@ class Looks(NamedTuple):
     """How often the photo is looked at, and where what was found is kept (`Model.everything`)."""
 
     tile: Tile = "auto"
-    retry: Retry | None = None
     log: SearchLog | None = None
 
 
@@ -119,20 +109,19 @@ def find_masks(
     Raises PromptError for a model without clicks, InputError for settings and for what features
     alone cannot do.
     """
-    check_retry(looks.retry)
     of_grid, of_arrangement = split_settings(given)
     grid = grid_of(runtime.family, of_grid)
     wanted = arrangement_of(grid, of_arrangement, least_objectness(runtime.family))
     loose = arrangement_of(grid, of_arrangement)
     if features is not None:
         check_features(runtime, features)
-        if looks.tile not in ("auto", None) or looks.retry is not None:
+        if looks.tile not in ("auto", None):
             raise InputError(
-                f"tiles and retries look at the photo again (tile={looks.tile!r}, "
-                f"retry={looks.retry!r}), got only its features; pass the photo instead"
+                f"tiles look at the photo again (tile={looks.tile!r}), got only its features; "
+                "pass the photo instead"
             )
     whole = photo if photo is not None and tile_side(looks.tile, photo.shape[:2]) is None else None
-    once = looks.retry is None and not grid.crop_n_layers and "point" in runtime.spec.accepts
+    once = not grid.crop_n_layers and "point" in runtime.spec.accepts
     if features is None and whole is not None and once:
         features = encode_image(runtime, whole)
 
@@ -184,8 +173,7 @@ def _look(
     if features is not None:
         return find_everything(runtime, features, grid, tell, looks.log, least)
     assert photo is not None
-    time = None if looks.retry is None else RetryTime.start(looks.retry)
-    eye = WindowScanner(runtime, grid, time, looks.log)
+    eye = WindowScanner(runtime, grid, looks.log)
     side = tile_side(looks.tile, photo.shape[:2])
     if side is None:
         return eye.everything(photo, progress=tell)
@@ -348,13 +336,11 @@ def count_looks(tile: Tile, image_hw: tuple[int, int]) -> int:
 class WindowScanner:
     """Finds the masks of one picture: a tile, or the photo shrunk to the size of a tile.
 
-    time  for masks of low quality; None: they stay as they are
-    log   keeps what was found, so that a killed search goes on; None: nobody does
+    log  keeps what was found, so that a killed search goes on; None: nobody does
     """
 
     runtime: ImageRuntime
     settings: Grid
-    time: RetryTime | None = None
     log: SearchLog | None = None
 
     def everything(
@@ -367,11 +353,7 @@ class WindowScanner:
         """
         area = int(self.settings.min_mask_region_area / scale**2)
         settings = replace(self.settings, min_mask_region_area=area)
-        found = find_everything(self.runtime, picture, settings, progress, self.log)
-        if self.time is None:
-            return found
-        better = better_records(self.runtime, picture, found, self.time)
-        return sorted(better, key=lambda record: -record.rank)
+        return find_everything(self.runtime, picture, settings, progress, self.log)
 
     def clicks(self, picture: UintImage, clicks: Sequence[tuple[float, float]]) -> list[list[Mask]]:
         """The masks of each click that pass."""
@@ -687,55 +669,3 @@ def _merge(pieces: list[Piece], cut: bool) -> Stitched:
         crop_box=(x0, y0, x1, y1),
     )
     return Stitched(whole, tuple(pieces), cut)
-
-
-# Masks of low score, asked for again.
-
-
-def better_records(
-    runtime: ImageRuntime, photo: UintImage, records: Sequence[Mask], time: RetryTime
-) -> list[Mask]:
-    """Everything's masks of one photo, those of low quality asked for again, the largest first.
-
-    Each is asked for with its first click, and stays the same object. The order is that of the
-    records; a mask that could not be made better stays as it is.
-    """
-    kept = list(records)
-    largest_first = sorted(range(len(kept)), key=lambda index: -kept[index].area)
-    poor = [i for i in largest_first if kept[i].points and time.wants(kept[i].score)]
-    if not poor:
-        return kept
-    embedding = encode_image(runtime, photo)
-    for index in poor:
-        if time.wants(kept[index].score):
-            kept[index] = _better_record(runtime, photo, embedding, kept[index], time)
-    return kept
-
-
-def _better_record(
-    runtime: ImageRuntime,
-    photo: UintImage,
-    embedding: Features,
-    record: Mask,
-    time: RetryTime,
-) -> Mask:
-    prompt = Prompt.of(points=record.points[:1])
-    like = rle_to_mask(record.rle)
-    (answer,) = decode_prompts(runtime, embedding, [prompt], AS_FOUND)
-    first = most_like(answer, like)
-    if not agree(first.masks[0], like):
-        return record
-    question = Question(runtime, photo, embedding, prompt, AS_FOUND, time)
-    best = best_in_time(question, first, time, like)
-    if best is first or best.first.score <= record.score:
-        return record
-    stability = stability_score(best.first.shown_logits, best.threshold, STABILITY_OFFSET)
-    return Mask(
-        best.first.rle(),
-        record.label,
-        score=best.first.score,
-        stability=float(stability),
-        points=record.points,
-        crop_box=record.crop_box,
-        objectness=record.objectness,
-    )

@@ -53,7 +53,6 @@ from anymask.segment.settings import (
     BatchKeywords,
     EverythingDict,
     EverythingKeywords,
-    Retry,
     SegmentKeywords,
     SegmentSettings,
     SegmentSettingsDict,
@@ -321,7 +320,7 @@ class Model:
         prompts       several objects at once instead: a list, one `Prompt` each; of several photos
                       a `Prompt`, or a list of them, for each photo
         settings      multimask, zoom, mirror, granularity, ranking, max_hole_area, min_island_area,
-                      refine_edges, retry: see `segment.SegmentSettings`; bgr and allow_url as for
+                      refine_edges: see `segment.SegmentSettings`; bgr and allow_url as for
                       `encode`; of several photos also progress, and on_error="return", which puts
                       what is wrong with one of them in its place, as the error
 
@@ -451,7 +450,6 @@ class Model:
         *,
         progress: Progress = None,
         tile: Tile = "auto",
-        retry: Retry | None = None,
         log: SearchLog | None = None,
         **settings: Unpack[EverythingKeywords],
     ) -> Masks: ...
@@ -463,7 +461,6 @@ class Model:
         *,
         progress: Progress = None,
         tile: Tile = "auto",
-        retry: Retry | None = None,
         **settings: Unpack[EverythingKeywords],
     ) -> Iterator[Masks]: ...
 
@@ -473,7 +470,6 @@ class Model:
         *,
         progress: Progress = None,
         tile: Tile = "auto",
-        retry: Retry | None = None,
         log: SearchLog | None = None,
         **settings: Unpack[EverythingKeywords],
     ) -> Masks | Iterator[Masks]:
@@ -484,7 +480,6 @@ class Model:
         progress  True: a bar; or told (steps done, all steps): clicks, tiles, or photos
         tile      a side in pixels: look at overlapping tiles, each with the whole grid, and at the
                   photo once; "auto": for photos of more than `tiles.AUTO_PIXELS`; None: never
-        retry     when and how long to ask again for masks of low score; None: never
         log       a file of what was found, from which a killed call goes on (`SearchLog`)
         settings  how masks are found: grid, score, crop_n_layers, ... (see
                   `segment.Grid`), and what becomes of them: iou, min_objectness,
@@ -496,13 +491,10 @@ class Model:
         from anymask.masks import Masks
         from anymask.segment.automatic import Looks, find_masks
 
-        own = ("progress", "tile", "retry", *sorted(EverythingDict.__optional_keys__))
+        own = ("progress", "tile", *sorted(EverythingDict.__optional_keys__))
         check_keywords(settings, [*own, *SOURCE_WORDS])
         if is_several(image):
-            return (
-                self.everything(one, tile=tile, retry=retry, **settings)
-                for one in _each(image, progress)
-            )
+            return (self.everything(one, tile=tile, **settings) for one in _each(image, progress))
         source, given = _split_source(settings)
         if isinstance(image, Features | EncodedPhoto):
             view = self._view(image, source)
@@ -512,7 +504,7 @@ class Model:
             photo, features = self._read(image, source), None
             picture = picture_of(photo if self.spec.channels else image, photo)
             image_hw = (photo.shape[0], photo.shape[1])
-        looks = Looks(tile, retry, log)
+        looks = Looks(tile, log)
         wanted = cast("EverythingDict", given)
         found = find_masks(self.runtime, photo, features, wanted, looks, progress)
         return Masks(found, image_hw=image_hw, picture=picture, origin=self.origin)

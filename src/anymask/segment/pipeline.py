@@ -30,7 +30,6 @@ from anymask.masks import (
     Window,
     geometry,
     image_to_model,
-    mask_iou,
     mask_to_model,
 )
 from anymask.models.rules import (
@@ -55,7 +54,7 @@ from anymask.segment.postprocess import (
     without_small_regions,
 )
 from anymask.segment.prediction import Prediction
-from anymask.segment.settings import Granularity, Retry, RetryStep, SegmentSettings
+from anymask.segment.settings import Granularity, SegmentSettings
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
 COMPARABLE = 0.1  # of the score: candidates so far below the best one are no choice
@@ -110,36 +109,6 @@ def check_features(runtime: ImageRuntime, features: Features) -> None:
 # A prompt's answer.
 
 
-@dataclass
-class RetryTime:
-    """The time that one call has for asking again, and what the larger model saw last.
-
-    settings  of the retries
-    deadline  by their clock
-    """
-
-    settings: Retry
-    deadline: float
-    _photo: UintImage | None = None
-    _seen: Features | None = None
-
-    @classmethod
-    def start(cls, settings: Retry) -> RetryTime:
-        """The time from now on."""
-        return cls(settings, settings.clock() + settings.seconds)
-
-    def wants(self, score: float) -> bool:
-        """Whether an answer is too bad and there is time to ask again."""
-        return score < self.settings.score and self.settings.clock() < self.deadline
-
-    def seen_by_larger(self, photo: UintImage) -> Features:
-        """The larger model's features of a photo, made once for all masks of it."""
-        assert self.settings.larger is not None
-        if self._seen is None or self._photo is not photo:
-            self._photo, self._seen = photo, self.settings.larger.encode(photo)
-        return self._seen
-
-
 @dataclass(frozen=True)
 class EncodedPhoto:
     """A photo's features, and the photo where it is there.
@@ -160,7 +129,6 @@ class Question:
     photo     (H, W, 3), or smaller than the one that the features are of; None where only they
               are there
     prompt    checked, in pixels of the photo
-    time      for retries; None: there are none
     """
 
     runtime: ImageRuntime
@@ -168,7 +136,6 @@ class Question:
     features: Features
     prompt: Prompt
     settings: SegmentSettings
-    time: RetryTime | None = None
 
     def encode(self, picture: UintImage) -> Features:
         """Another picture's features by the same model."""
@@ -177,7 +144,7 @@ class Question:
     def ask(
         self, features: Features, prompts: Sequence[Prompt], first: Step | None = None
     ) -> list[Prediction]:
-        """Answers to other prompts with the same settings, before zoom and retries."""
+        """Answers to other prompts with the same settings, before a closer look."""
         return decode_prompts(self.runtime, features, prompts, self.settings, first)
 
 
@@ -205,13 +172,10 @@ def answer_prompts(
             if wide != wanted:
                 raise PromptError(f"{spec.name} takes vectors of {wanted} numbers, got {wide}")
     firsts = decode_prompts(runtime, features, checked, settings)
-    time = None if settings.retry is None else RetryTime.start(settings.retry)
     answers = []
     for answer, prompt in zip(firsts, checked, strict=True):
-        question = Question(runtime, photo, features, prompt, settings, time)
+        question = Question(runtime, photo, features, prompt, settings)
         answer = look_closer(answer, question)
-        if time is not None:
-            answer = best_in_time(question, answer, time)
         answers.append(refine_edges(answer, question))
     if not runtime.spec.classes:
         return answers
@@ -493,120 +457,3 @@ def _restated(
         for one, mask in zip(answer.items, masks, strict=True)
     ]
     return Prediction(tuple(items), violated(items[0], prompt))
-
-
-# Retries of answers of low score.
-#
-# The model's own estimate says when, and which answer stays; so an answer never gets a lower
-# estimate by asking again. That is no proof: of many answers the best estimate is also the
-# luckiest. docs/prompts.md says what asking again is worth.
-#
-#     zoom    a window around the object (`look_closer`); needs the photo, one encoding
-#     tile    a window of half the photo around the object; needs the photo, one encoding
-#     larger  another model, where one is handed in; needs the photo
-#     shift   the clicks moved a little, the box a little larger and smaller; costs decodings only,
-#             and as the best of several like answers is mostly lucky, it must be better by `LUCK`
-#
-# An answer counts only if it obeys as many of the user's own clicks as the one that it replaces and
-# overlaps it with an IoU of at least `AGREED`: it must be the same object. Time is looked at
-# between two attempts; one that has begun is finished.
-
-SHIFT = 0.12  # of the root of the object's area: how far clicks are moved
-SHIFTS = ((1, 0), (-1, 0), (0, 1), (0, -1))
-GROWN = (0.05, -0.05, 0.1)  # of the box's sides: how far each is moved outwards
-LUCK = 0.1  # of score, that the answer to a shifted prompt must gain
-AGREED = 0.5  # IoU with the answer that is to be replaced
-
-
-def best_in_time(
-    question: Question, first: Prediction, time: RetryTime, like: BoolArray | None = None
-) -> Prediction:
-    """The best answer that the time allows: the first one, or one of higher score.
-
-    like  of several candidates take the one that is most like this mask (H, W), not the best
-    """
-    best = first
-    attempts = (
-        (answer, LUCK if step == "shift" else 0.0)
-        for step in time.settings.steps
-        for answer in _ask_once_more(step, question, first, time)
-    )
-    while time.wants(best.first.score):
-        answer, luck = next(attempts, (None, 0.0))
-        if answer is None:
-            break
-        if like is not None:
-            answer = most_like(answer, like)
-        gained = answer.first.score > best.first.score + luck
-        obeys = len(answer.violated_points) <= len(best.violated_points)
-        if gained and obeys and agree(answer.masks[0], best.masks[0]):
-            best = answer
-    return best
-
-
-def most_like(answer: Prediction, mask: BoolArray) -> Prediction:  # (H, W)
-    """The one candidate that overlaps a mask most."""
-    return answer.picked([int(mask_iou(answer.masks, mask[None])[:, 0].argmax())])
-
-
-def agree(first: BoolArray, second: BoolArray) -> bool:  # (H, W), (H, W)
-    """Whether two masks show the same object."""
-    return bool(mask_iou(first[None], second[None])[0, 0] >= AGREED)
-
-
-def _ask_once_more(
-    step: RetryStep, question: Question, first: Prediction, time: RetryTime
-) -> Iterator[Prediction]:
-    """What a way of asking again answers."""
-    prompt, photo = question.prompt, question.photo
-    if step == "shift":
-        for answer in question.ask(question.features, _shifted(prompt, first)):
-            yield replace(answer, violated_points=violated(answer.first, prompt))
-    elif photo is not None and step == "larger":
-        yield from _ask_larger(question, photo, first, time)
-    elif photo is not None:
-        image_hw = first.geometry.image_hw
-        close = IN_DOUBT if step == "zoom" else replace(IN_DOUBT, min_side=max(image_hw) // 2)
-        box = object_box(prompt, first.first.pixels())
-        window = box and closer_window(box, image_hw, close)
-        if window is not None:
-            yield decode_in_window(question, photo, first, window)
-
-
-def _shifted(prompt: Prompt, first: Prediction) -> list[Prompt]:
-    """Prompts that say nearly the same; none where there is neither a click nor a box."""
-    height, width = first.geometry.image_hw
-    size = np.array([width, height], np.float32)
-    prompts = []
-    if prompt.points is not None and prompt.labels is not None and prompt.labels.any():
-        reach = max(2.0, SHIFT * float(np.sqrt(first.masks[0].sum())))
-        on = (prompt.labels == 1)[:, None]
-        for step in SHIFTS:
-            moved = np.clip(prompt.points + on * np.multiply(step, reach), 0, size - 1)
-            prompts.append(replace(prompt, points=moved.astype(np.float32)))
-    elif prompt.box is not None:
-        low, high = prompt.box[:2], prompt.box[2:]
-        for share in GROWN:
-            sides = (high - low) * np.float32(share)
-            grown = np.concatenate([np.maximum(low - sides, 0), np.minimum(high + sides, size)])
-            prompts.append(replace(prompt, box=grown.astype(np.float32)))
-    return prompts
-
-
-def _ask_larger(
-    question: Question, photo: UintImage, first: Prediction, time: RetryTime
-) -> Iterator[Prediction]:
-    larger, prompt, settings = time.settings.larger, question.prompt, question.settings
-    if larger is None or prompt.kinds - larger.spec.accepts:
-        return
-    if prompt.mask is not None and prompt.mask.dtype.kind == "f":
-        prompt = replace(prompt, mask=first.masks[0])
-    answer: Prediction = larger.segment(
-        time.seen_by_larger(photo),
-        prompts=[prompt],
-        multimask=settings.multimask,
-        granularity=settings.granularity,
-        max_hole_area=settings.max_hole_area,
-        min_island_area=settings.min_island_area,
-    )[0]
-    yield _restated(answer, answer.masks, first, question.prompt)

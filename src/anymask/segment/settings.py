@@ -6,11 +6,10 @@ section 5 and appendix B; `SamAutomaticMaskGenerator` (Apache-2.0).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, cast
 
 import numpy as np
 
@@ -18,15 +17,12 @@ from anymask.base import (
     FloatArray,
     InputError,
     Setting,
-    UintImage,
     check_settings,
     describe_settings,
 )
 from anymask.masks import (
     CLEAN,
-    Features,
     LeastArea,
-    ModelSpec,
     RegionSize,
     parse_region_size,
     point_grid,
@@ -43,62 +39,11 @@ Level = Literal["part", "whole", "all"]
 Granularity = Level | float
 Zoom = bool | Literal["auto"]
 RefineEdges = bool | Literal["auto"]
-RetryStep = Literal["shift", "zoom", "tile", "larger"]
 
 LEVELS = ("part", "whole", "all")
-RETRY_STEPS: tuple[RetryStep, ...] = ("zoom", "tile", "larger", "shift")
 
 
 # How prompts are answered.
-
-
-class LargerModel(Protocol):
-    """What asking again needs of another model (`Model` is one)."""
-
-    @property
-    def spec(self) -> ModelSpec: ...
-
-    def encode(self, image: UintImage) -> Features: ...
-
-    @property
-    def segment(self) -> Callable[..., Any]: ...
-
-
-def _check_steps(steps: object) -> None:
-    listed = steps if isinstance(steps, tuple | list) else (steps,)
-    strange = [step for step in listed if step not in RETRY_STEPS]
-    if strange:
-        raise InputError(f"steps are {', '.join(RETRY_STEPS)}; got {strange[0]!r}")
-
-
-@describe_settings
-@dataclass(frozen=True, kw_only=True)
-class Retry:
-    """When and how long to ask again. Raises InputError for values out of range."""
-
-    seconds: Annotated[
-        float, Setting("for one call, however many prompts or masks it is about", below=None)
-    ] = 2.0
-    score: Annotated[float, Setting("answers of at least this score are left alone")] = 0.7
-    steps: Annotated[
-        tuple[RetryStep, ...], Setting("which ways, in this order", check=_check_steps)
-    ] = RETRY_STEPS
-    larger: Annotated[
-        LargerModel | None,
-        Setting('a model for the step "larger"; its score is compared as it is'),
-    ] = None
-    clock: Annotated[
-        Callable[[], float], Setting("tells the time in seconds", default="time.monotonic")
-    ] = field(default=time.monotonic, repr=False)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-
-def check_retry(retry: object) -> None:
-    """Raises InputError for what is neither a `Retry` nor None."""
-    if retry is not None and not isinstance(retry, Retry):
-        raise InputError(f"retry must be anymask.Retry(...) or None, got {retry!r}")
 
 
 def check_granularity(granularity: object) -> None:
@@ -129,7 +74,6 @@ class SegmentSettingsDict(TypedDict, total=False):
     max_hole_area: RegionSize
     min_island_area: RegionSize
     refine_edges: RefineEdges
-    retry: Retry | None
 
 
 @describe_settings
@@ -205,12 +149,6 @@ class SegmentSettings:
             '"auto": with multimask="auto"; False: never'
         ),
     ] = "auto"
-    retry: Annotated[
-        Retry | None,
-        Setting(
-            "when and how long to ask again for a better answer; None: never", check=check_retry
-        ),
-    ] = None
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -145,17 +145,15 @@ class Project:
         model: Model,
         stage: Stage = "auto",
         *,
-        larger: Model | None = None,
         failed: Callable[[str, str], None] | None = None,
     ) -> Iterator[ImageEntry]:
         """Let a model propose masks of the photos that are new; yields each photo as it is done.
 
-        larger  is asked for what the model is not sure of
         failed  is told of photos that cannot be read; without it their error is raised
 
         Raises InputError for a stage that needs a person.
         """
-        return run_stage(self, model, stage, larger=larger, failed=failed)
+        return run_stage(self, model, stage, failed=failed)
 
     def find(
         self,

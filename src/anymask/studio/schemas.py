@@ -85,7 +85,6 @@ class Strict(BaseModel):
 _NOT_OVER_HTTP = {
     "memory_limit", "points_per_batch",  # the server's memory and slices
     "session", "start", "end", "every", "fps",  # on the client's side
-    "retry",  # a model and a clock may be in it
 }  # fmt: skip
 
 

@@ -5,9 +5,8 @@
     semi      confident masks are filled in; the annotator adds what is missing
     auto      a grid of clicks, filters of quality and stability, NMS, crops; people only sample
 
-In semi and auto, masks of low quality are asked for again (`segment.Retry`) before anybody sees
-them: with other prompts and on crops, then of a larger model where one is handed in. Edges are put
-where the photo's colours part, as in answers to clicks. Source: Segment Anything, sections 4 and 5.
+Edges are put where the photo has them, as in answers to clicks. Source: Segment Anything, sections
+4 and 5.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from anymask.base import (
 )
 from anymask.images import load_plane
 from anymask.masks import Mask
-from anymask.segment import Model, Retry, RetryTime, better_records, refine_record_edges
+from anymask.segment import Model
 from anymask.studio.records import Draft, ImageEntry, MaskNotes, Provenance, Stage, one_of
 
 if TYPE_CHECKING:
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("anymask.studio.stages")
 HINT_SECONDS = 30.0
-ASK_AGAIN = 0.7  # quality below which a mask is asked for again, where the settings say nothing
-LARGER_SECONDS = 30.0  # a photo for the larger model, where the settings name no retry_seconds
 STAGES: dict[Stage, str] = {
     "assisted": "a person clicks, the model answers",
     "semi": "confident masks are filled in, a person adds the rest",
@@ -56,10 +53,9 @@ class ProjectSettings:
     confident: Annotated[
         float | None,
         Setting(
-            "quality from which a mask is filled in (semi), and below which masks are asked for "
-            "again",
+            "quality from which a mask is filled in (semi)",
             most=1,
-            default=f"what everything finds is filled in; asked again below {ASK_AGAIN}",
+            default="what everything finds is filled in",
         ),
     ] = None
     score: Annotated[
@@ -72,9 +68,6 @@ class ProjectSettings:
     grid: Annotated[int, Setting("of the grid of clicks", least=1, most=1024)] = 32
     crop_n_layers: Annotated[int, Setting("of the grid (auto)", most=6)] = 0
     min_mask_area: Annotated[int, Setting("pixels below which a mask is dropped")] = 16
-    retry_seconds: Annotated[
-        float, Setting("a photo, to ask again for masks of low quality; 0: never")
-    ] = 0.0
     batch: Annotated[
         int, Setting("photos of a batch, which the acceptance rule looks at together", least=1)
     ] = 50
@@ -99,11 +92,6 @@ class ProjectSettings:
     def __post_init__(self) -> None:
         check_settings(self)
 
-    @property
-    def asked_again_below(self) -> float:
-        """The quality of masks that are asked for again, where that is wanted."""
-        return ASK_AGAIN if self.confident is None else self.confident
-
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> ProjectSettings:
         """Raises InputError for a name or a value that makes no sense."""
@@ -125,38 +113,12 @@ class ProjectSettings:
         return asdict(self)
 
 
-def propose(
-    model: Model,
-    photo: UintImage,
-    stage: Stage,
-    settings: ProjectSettings,
-    larger: Model | None = None,
-) -> list[Draft]:
-    """The model's masks of a photo as proposals, the best first; none in the stage assisted.
-
-    larger  is asked for the masks that are still of low quality; each stays the same object
-    """
+def propose(model: Model, photo: UintImage, stage: Stage, settings: ProjectSettings) -> list[Draft]:
+    """The model's masks of a photo as proposals, the best first; none in the stage assisted."""
     if stage not in ("semi", "auto"):
         return []
-    asked = grid_settings(stage, settings)
-    if larger is None:
-        found = model.everything(photo, **asked, refine_edges=True)
-        return proposals_of(found, model, stage, settings)
-    records = model.everything(photo, **asked, refine_edges=False)
-    retry = Retry(
-        seconds=settings.retry_seconds or LARGER_SECONDS,
-        score=settings.asked_again_below,
-        steps=("larger",),
-        larger=larger,
-    )
-    better = better_records(model.runtime, photo, records, RetryTime.start(retry))
-    kept = [old for old, new in zip(records, better, strict=True) if new is old]
-    gained = [new for old, new in zip(records, better, strict=True) if new is not old]
-    drafts = list[Draft]()
-    for some, by in ((kept, model), (gained, larger)):
-        refined = refine_record_edges(by.runtime, photo, some)
-        drafts += proposals_of(refined, by, stage, settings)
-    return sorted(drafts, key=lambda draft: -(draft.score or 0))
+    found = model.everything(photo, **grid_settings(stage, settings), refine_edges=True)
+    return proposals_of(found, model, stage, settings)
 
 
 def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
@@ -168,9 +130,6 @@ def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
         wanted["score"] = settings.score
     if settings.stability is not None:
         wanted["stability"] = settings.stability
-    if settings.retry_seconds:
-        quality = settings.asked_again_below
-        wanted["retry"] = Retry(seconds=settings.retry_seconds, score=quality)
     return wanted
 
 
@@ -206,7 +165,6 @@ def run_stage(
     model: Model,
     stage: Stage,
     *,
-    larger: Model | None = None,
     failed: Callable[[str, str], None] | None = None,
 ) -> Iterator[ImageEntry]:
     """Work through the photos that are new; yields each as it is done. See `Project.run`.
@@ -218,14 +176,13 @@ def run_stage(
     one_of("stage", stage, tuple(STAGES))
     if stage == "assisted":
         raise InputError("the stage assisted needs a person; run: anymask annotate")
-    return _run(project, model, stage, larger, failed)
+    return _run(project, model, stage, failed)
 
 
 def _run(
     project: Project,
     model: Model,
     stage: Stage,
-    larger: Model | None,
     failed: Callable[[str, str], None] | None,
 ) -> Iterator[ImageEntry]:
     store, who = project.store, f"model {model.name}"
@@ -235,7 +192,7 @@ def _run(
         begun = time.monotonic()
         try:
             photo = load_plane(project.picture(image.id))
-            drafts = propose(model, photo, stage, project.settings, larger)
+            drafts = propose(model, photo, stage, project.settings)
         except AnymaskError as error:
             LOG.warning("passed over %s: %s", image.name, error)
             if failed is None:

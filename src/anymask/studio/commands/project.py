@@ -184,10 +184,6 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     stages = tuple(stage for stage in STAGES if stage != "assisted")  # which needs a person
     parser.add_argument("--stage", choices=stages, default="auto", help="(default: auto)")
     parser.add_argument("--limit", metavar="N", type=int, help="photos at most")
-    parser.add_argument(
-        "--retry-model", metavar="NAME",
-        help="a larger model, which is asked for proposals below `confident`",
-    )  # fmt: skip
     parser.add_argument("--model", metavar="NAME", help="(default: the project's leading one)")
 
 
@@ -196,7 +192,6 @@ def run_photos(args: argparse.Namespace) -> None:
     from anymask import load
 
     project = opened(args)
-    larger = None if args.retry_model is None else load(args.retry_model)
     model = load(args.model or project.lead("everything"))
 
     def count_waiting() -> int:
@@ -208,7 +203,7 @@ def run_photos(args: argparse.Namespace) -> None:
     photos = masks = 0
     with ProgressBar(args.stage, most) as progress:
         failed = lambda *why: failures.append(": ".join(why))  # noqa: E731
-        for image in project.run(model, args.stage, larger=larger, failed=failed):
+        for image in project.run(model, args.stage, failed=failed):
             photos, masks = photos + 1, masks + image.records
             progress.update(photos)
             if photos == most:
