@@ -37,7 +37,6 @@ from anymask.models.rules import (
     clean_logits,
     facts,
     family_names,
-    fit_to_box,
     open_family,
     with_middle_clicks,
 )
@@ -160,16 +159,6 @@ def answers() -> list[dict[str, Any]]:
                 "kept": rounded(logits.reshape(len(logits), 64)), "numbers": rounded(numbers),
                 "order": order.tolist(), "candidates": rounded(many[1][0]),
             })  # fmt: skip
-    return cases
-
-
-def boxes() -> list[dict[str, Any]]:
-    rng = np.random.default_rng(4)
-    cases = []
-    for box in ([10, 5, 48, 43], [0, 0, 64, 48], [26.7, 21.3, 27.7, 21.9], [48, 32, 63.5, 47.5]):
-        plane = smooth(rng, 16)
-        out = fit_to_box(plane[None], np.array(box, np.float32), 64, 0.0)[0]
-        cases.append({"box": box, "logits": rounded(plane.ravel()), "out": rounded(out.ravel())})
     return cases
 
 
@@ -366,7 +355,6 @@ FIXTURES = {
     "rle": run_lengths,
     "cuts": cuts,
     "answers": answers,
-    "boxes": boxes,
     "clicks": clicks,
     "cleanings": cleanings,
     "otherCleanings": other_cleanings,

@@ -8,7 +8,7 @@ import type { CocoRle } from "../src/masks/rle";
 import { halvesToFloats, readEmbedding } from "../src/model/embedding";
 import { gridSettings } from "../src/model/everything";
 import { openFamily } from "../src/model/families";
-import { chances, fitToBox, ranked, withMiddleClick } from "../src/model/families/nano";
+import { chances, ranked, withMiddleClick } from "../src/model/families/nano";
 import { factsOf } from "../src/model/families/nano-facts";
 import { geometryOf } from "../src/model/geometry";
 import type { Size } from "../src/model/geometry";
@@ -30,7 +30,6 @@ import manifest from "../../src/anymask/assets/nano/manifest.json";
 import smallTables from "../../src/anymask/assets/small/tables.json";
 import answers from "./fixtures/answers.json";
 import arrangements from "./fixtures/arrangements.json";
-import boxes from "./fixtures/boxes.json";
 import cleanings from "./fixtures/cleanings.json";
 import clicks from "./fixtures/clicks.json";
 import crumbs from "./fixtures/crumbs.json";
@@ -139,11 +138,6 @@ test.each(rankings)("the masks of a lone click at $click come in the package's o
   const given = ranked({ planes, score }, asked, where, spec, tables.ranking, tables.scores);
   expect(given.map((answer) => answer.order)).toEqual(one.order);
   expectClose(given.map(scoreOf), one.numbers, 1e-3);
-});
-
-test.each(boxes)("a mask keeps to the box $box", (one) => {
-  const [x0, y0, x1, y1] = one.box;
-  expectClose(fitToBox(floats(one.logits), [x0, y0, x1, y1], 64, 0), one.out, 2e-3);
 });
 
 test.each(clicks.map((one, i) => ({ i, ...one })))("negative clicks are obeyed, $i", (one) => {

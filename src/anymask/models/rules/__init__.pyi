@@ -61,14 +61,11 @@ from anymask.models.rules.names import plain_word as plain_word
 from anymask.models.rules.nano import FACTS as FACTS
 from anymask.models.rules.nano import NanoFamily as NanoFamily
 from anymask.models.rules.nano import RankingWeights as RankingWeights
-from anymask.models.rules.nano import cells_inside as cells_inside
 from anymask.models.rules.nano import chances as chances
 from anymask.models.rules.nano import deepest_cell as deepest_cell
 from anymask.models.rules.nano import depths as depths
 from anymask.models.rules.nano import expected_iou as expected_iou
 from anymask.models.rules.nano import facts as facts
-from anymask.models.rules.nano import filled_part as filled_part
-from anymask.models.rules.nano import fit_to_box as fit_to_box
 from anymask.models.rules.nano import mean_mask as mean_mask
 from anymask.models.rules.nano import order_masks as order_masks
 from anymask.models.rules.nano import with_middle_clicks as with_middle_clicks

@@ -12,8 +12,7 @@ first mask with the network's own number (`expected_iou`; the table "scores" of 
 
 A clear prompt is answered with the mean of the four (`mean_mask`). A bare box is asked a second
 time, with the first answer and a click at its deepest cell, as `nano` learned to better its own
-answers (`training/interaction.py`). With a box, the threshold moves until the mask fills the box,
-as long as that pays, and what lies off the box is taken away (`fit_to_box`).
+answers (`training/interaction.py`).
 
 Letters: N prompts, P points, T masks of the decoder, K candidates, m the side of a mask, F facts,
 h w the cells of a mask that the photo fills.
@@ -28,7 +27,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray, Floats
 from anymask.masks import (
@@ -56,9 +54,6 @@ from anymask.models.rules.family import (
 )
 
 LIMIT = np.float32(12.0)  # logits beyond it are as sure
-SHIFTS = (0.0, -0.5, 0.5, -1.0, 1.0, -1.5, 1.5, -2.0, -3.0)  # of the threshold, in logits
-PRICE = 0.1  # of a shift by one logit, as a part of the box that must be gained
-OFF = 2.0  # logits below the threshold, at least, off the box
 SURE = 1.0  # logits within it of the threshold are a doubt
 LEAST_NUMBER = 1e-4  # of the network, and as far from 1
 FARTHEST = 2.0  # of the distances between click and middle, in sides of a mask
@@ -149,10 +144,6 @@ class NanoFamily:
             else:
                 masks, numbers = mean_mask(logits[row : row + 1], quality[row : row + 1])
                 ordered = by_quality(masks[0], numbers[0])
-            box = box_of(prompts.coords[row], prompts.labels[row])
-            if box is not None:
-                fitted = fit_to_box(ordered[0], box, place.side, self.spec.mask_threshold)
-                ordered = (fitted, *ordered[1:])
             answers.append(ordered)
         return answers
 
@@ -239,58 +230,6 @@ def depths(mask: BoolArray) -> FloatArray:  # (h, w) -> (h, w)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)
     inner: FloatArray = depth[1:-1, 1:-1].astype(np.float32, copy=False)
     return inner
-
-
-# --- boxes
-
-
-def box_of(coords: FloatArray, labels: NDArray[Any]) -> FloatArray | None:
-    """The box among P points (P, 2), (P,): (4,) x0, y0, x1, y1 in model pixels, or None."""
-    corners = [coords[labels == corner] for corner in CORNERS]
-    if not all(len(corner) for corner in corners):
-        return None
-    return np.concatenate([corner[0] for corner in corners])
-
-
-def fit_to_box(
-    logits: FloatArray, box: FloatArray, side: int, threshold: float
-) -> FloatArray:  # (K, m, m), (4,) in pixels of the model's side -> (K, m, m)
-    """Logits that keep to a box, and fill it where they nearly do.
-
-    A mask that has nothing inside the box stays as it is.
-    """
-    cells = box * (logits.shape[-1] / side)
-    inside, extent = cells_inside(cells, logits.shape[-1])
-    fitted = logits.copy()
-    for plane, source in zip(fitted, logits, strict=True):
-        if not ((source > threshold) & inside).any():
-            continue
-        gains = [
-            filled_part((source > threshold + s) & inside, extent) - PRICE * abs(s) for s in SHIFTS
-        ]
-        shift = SHIFTS[int(np.argmax(gains))]
-        plane[:] = np.where(inside, source - shift, np.minimum(source, threshold) - OFF)
-    return fitted
-
-
-def cells_inside(cells: NDArray[Any], side: int) -> tuple[BoolArray, float]:
-    """The cells (m, m) whose middle lies in a box, or the nearest one; and their number."""
-    centres = np.arange(side) + 0.5
-    spans = []
-    for low, high in ((cells[1], cells[3]), (cells[0], cells[2])):
-        span = (centres >= low) & (centres <= high)
-        if not span.any():
-            span[min(max(int((low + high) / 2), 0), side - 1)] = True
-        spans.append(span)
-    return np.logical_and.outer(*spans), float(spans[0].sum() * spans[1].sum())
-
-
-def filled_part(mask: BoolArray, extent: float) -> float:
-    """How much of the box the mask's own box takes, 0..1: (m, m)."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return 0.0
-    return float((rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)) / extent
 
 
 # --- the order of a lone click's masks

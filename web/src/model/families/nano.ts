@@ -3,13 +3,12 @@
  * their score in, ordered candidates out.
  *
  * A lone click: three of the four, in a learned order. A clear prompt: the mean of the four. A bare
- * box is asked again with its answer. With a box, the threshold moves until the mask fills the box,
- * as long as that pays, and what lies off the box is taken away.
+ * box is asked again with its answer.
  *
  * T masks of the decoder, m the side of a low-resolution mask, F facts of each.
  */
 
-import type { BoxXyxy, Geometry } from "../geometry";
+import type { Geometry } from "../geometry";
 import type { Spec } from "../manifest";
 import type { Tokens } from "../prompts";
 import { CORNERS, NO_POINT, POSITIVE, answersOf, byScore, isLoneClick } from "./family";
@@ -17,10 +16,7 @@ import type { Answer, Decode, Decoded, Family, Tables } from "./family";
 import { deepestCell, factsOf } from "./nano-facts";
 
 const LIMIT = 12; // logits beyond it are as sure
-const SHIFTS = [0, -0.5, 0.5, -1, 1, -1.5, 1.5, -2, -3]; // of the threshold, in logits
-const PRICE = 0.1; // of a shift by one logit, as a part of the box that must be gained
 const LEAST_NUMBER = 1e-4; // of the network, and as far from 1
-const OFF = 2; // logits below the threshold, at least, off the box
 
 /** Of the ranking network: the bundle's table "ranking". */
 export interface RankingWeights {
@@ -46,10 +42,7 @@ export function nano(spec: Spec, tables: Tables): Family {
     async answer(decode, asked, place) {
       const decoded = await askedTwice(decode, asked, spec);
       if (isLoneClick(asked)) return ranked(decoded, asked, place, spec, weights, scores);
-      const mean = meanMask(decoded);
-      const box = boxOf(asked);
-      if (!box) return [mean];
-      return [{ ...mean, logits: fitToBox(mean.logits, box, place.side, spec.mask_threshold) }];
+      return [meanMask(decoded)];
     },
   };
 }
@@ -128,73 +121,6 @@ function meanMask({ planes, score }: Decoded): Answer {
   });
   const logits = chance.map((p) => Math.log(p) - Math.log1p(-p));
   return { logits, score: Math.max(...score), order: 0 };
-}
-
-// --- boxes
-
-/** The box of a prompt in model pixels, or null. */
-function boxOf({ coords, labels }: Tokens): BoxXyxy | null {
-  const [low, high] = CORNERS.map((corner) => labels.indexOf(corner));
-  if (low < 0 || high < 0) return null;
-  return [coords[2 * low], coords[2 * low + 1], coords[2 * high], coords[2 * high + 1]];
-}
-
-/** Logits (m, m) that keep to a box, in model pixels, and fill it where they nearly do. */
-export function fitToBox(
-  logits: Float32Array,
-  box: BoxXyxy,
-  modelSide: number,
-  threshold: number,
-): Float32Array {
-  const side = Math.sqrt(logits.length);
-  const cell = side / modelSide;
-  const columns = span(box[0] * cell, box[2] * cell, side);
-  const rows = span(box[1] * cell, box[3] * cell, side);
-  const extent = (rows[1] - rows[0]) * (columns[1] - columns[0]);
-  const gains = SHIFTS.map((shift) => filled(logits, side, rows, columns, threshold + shift));
-  if (gains[0] === 0) return logits; // nothing inside the box
-  let best = 0;
-  SHIFTS.forEach((shift, i) => {
-    gains[i] = gains[i] / extent - PRICE * Math.abs(shift);
-    if (gains[i] > gains[best]) best = i;
-  });
-  return logits.map((logit, i) => {
-    const y = Math.floor(i / side);
-    const x = i % side;
-    const inside = y >= rows[0] && y < rows[1] && x >= columns[0] && x < columns[1];
-    return inside ? logit - SHIFTS[best] : Math.min(logit, threshold) - OFF;
-  });
-}
-
-/** First and one-past-last cell whose middle lies between two places, or the nearest one. */
-function span(low: number, high: number, side: number): [number, number] {
-  const first = Math.max(0, Math.ceil(Math.fround(low) - 0.5));
-  const last = Math.min(side, Math.floor(Math.fround(high) - 0.5) + 1);
-  if (last > first) return [first, last];
-  const nearest = Math.min(Math.max(Math.trunc((low + high) / 2), 0), side - 1);
-  return [nearest, nearest + 1];
-}
-
-/** The cells of the box around what exceeds a threshold. */
-function filled(
-  logits: Float32Array,
-  side: number,
-  rows: [number, number],
-  columns: [number, number],
-  threshold: number,
-): number {
-  let [left, right, top, bottom] = [side, -1, side, -1];
-  for (let y = rows[0]; y < rows[1]; y++) {
-    for (let x = columns[0]; x < columns[1]; x++) {
-      if (logits[y * side + x] > threshold) {
-        left = Math.min(left, x);
-        right = Math.max(right, x);
-        top = Math.min(top, y);
-        bottom = y;
-      }
-    }
-  }
-  return right < 0 ? 0 : (bottom - top + 1) * (right - left + 1);
 }
 
 // --- the order of a lone click's masks
