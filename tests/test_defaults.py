@@ -56,7 +56,7 @@ def test_weights_without_a_name_are_of_the_model_that_is_trained() -> None:
         (["track", "{}", "--box", "0:1:2,2,9,9", "-o", "tracks.jsonl"], "nano"),
         (["track", "{}", "--box", "0:1:2,2,9,9", "-o", "tracks.jsonl", "--model", "small"],
          "small"),
-        (["everything", "{}/0.png", "-o", "all.json"], "nano"),
+        (["everything", "{}/0.png", "-o", "all.json"], "small"),
         (["cutout", "{}.mp4", "--words", "dog"], "nano"),
         (["redact", "{}.mp4", "--words", "dog"], "nano"),
         (["find", "{}.mp4", "dog"], "nano"),

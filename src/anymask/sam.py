@@ -474,7 +474,7 @@ class SamAutomaticMaskGenerator:
                 "output_mode must be 'binary_mask', 'uncompressed_rle' or 'coco_rle', got "
                 f"{self.output_mode!r}"
             )
-        self.opened = _open(default_model(verb="everything") if self.model is None else self.model)
+        self.opened = _open(default_model() if self.model is None else self.model)
 
     def generate(self, image: ImageSource) -> list[dict[str, Any]]:
         """A record for each mask: segmentation, area, bbox (x, y, w, h), predicted_iou,

@@ -171,7 +171,7 @@ def test_the_options_are_those_of_the_python_surface(capsys: pytest.CaptureFixtu
     assert main(["everything", "--help-all"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "--stability-score-offset LOGITS" in out
-    assert "(default: 0.88; nano: 0.5)" in " ".join(out.split())
+    assert "(default: 0.88; nano and small: 0.5)" in " ".join(out.split())
 
 
 def test_one_photo_is_done_once(runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]) -> None:

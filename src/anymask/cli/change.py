@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.maps import LEAST, ChangeEye, aligned
 
     settings = read_map(args)
-    task = EverythingTask(read_model(args, "everything"), grid=read_options(args, Grid))
+    task = EverythingTask(read_model(args), grid=read_options(args, Grid))
     with (
         open_scene(args, [args.before], settings) as first,
         open_scene(args, [args.after], settings) as other,

@@ -25,7 +25,7 @@ NOTHING = "no mask passed; lower --score or --stability"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options; the names and defaults are segment-anything's."""
-    from anymask.models.rules import DEFAULT_MODEL, default_grid
+    from anymask.models.rules import BUNDLED, default_grid
     from anymask.segment import Arrangement, Grid
 
     add_sources(parser, "PHOTO|FOLDER", "; or one folder with its sub-folders")
@@ -45,14 +45,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     own = default_grid()
     others = {
-        setting.name: f"{setting.default_in_words}; {DEFAULT_MODEL}: {value}"
+        setting.name: f"{setting.default_in_words}; {' and '.join(BUNDLED)}: {value}"
         for setting in list_settings(Grid)
         if (value := getattr(own, setting.name, setting.default)) != setting.default
     }
     add_options(parser.add_argument_group("the grid"), Grid, defaults=others)
     add_options(parser.add_argument_group("what becomes of the masks"), Arrangement)
     add_options(parser.add_argument_group("names"), NamesChoice)
-    add_options(parser.add_argument_group("large photos and masks of low quality"), LookChoice)
+    add_options(parser.add_argument_group("large photos"), LookChoice)
     add_map_options(parser, tile=False)
     add_folder_options(parser)
     add_picture_options(parser)
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.segment import Arrangement, Grid
 
     task = EverythingTask(
-        read_model(args, "everything"), read_pictures(args), read_options(args, Grid),
+        read_model(args), read_pictures(args), read_options(args, Grid),
         read_options(args, Arrangement), LookChoice(**read_options(args, LookChoice)),
         NamesChoice(**read_options(args, NamesChoice)), args.overlay,
     )  # fmt: skip

@@ -182,15 +182,12 @@ def add_model_options(parser: argparse.ArgumentParser, only: Collection[str] = (
     add_options(parser.add_argument_group("the model"), ModelChoice, only)
 
 
-def read_model(args: argparse.Namespace, verb: str = "", **chosen: object) -> ModelChoice:
-    """The options of `add_model_options`, or what was chosen otherwise; paths become absolute.
-
-    verb  what is asked of the model: some have a default of their own (`default_model`)
-    """
+def read_model(args: argparse.Namespace, **chosen: object) -> ModelChoice:
+    """The options of `add_model_options`, or what was chosen otherwise; paths become absolute."""
     given = read_options(args, ModelChoice) | chosen
     if given.get("weights") is not None:
         given["weights"] = Path(given["weights"]).expanduser().absolute()
-    given.setdefault("model", default_model(given.get("weights"), verb))
+    given.setdefault("model", default_model(given.get("weights")))
     return ModelChoice(**given)
 
 

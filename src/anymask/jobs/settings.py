@@ -36,7 +36,7 @@ class ModelChoice:
             "of `anymask models list`, or an exported folder; NAME@768: pictures of 768 pixels; "
             f"{MODEL_VARIABLE} names another one for photos; audits and --weights take "
             f"{DEFAULT_MODEL}, too",
-            default=f"{PHOTO_MODEL}; {DEFAULT_MODEL} for everything, videos, scans",
+            default=f"{PHOTO_MODEL}; {DEFAULT_MODEL} for videos, scans",
         ),
     ] = field(default_factory=default_model)
     weights: Annotated[

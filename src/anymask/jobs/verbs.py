@@ -208,7 +208,7 @@ class EverythingTask:
             {name: settings[name] for name in names if name in settings} for names in known
         )
         return _paths(source), cls(
-            model=model_choice(settings.get("model") or default_model(verb="everything")),
+            model=model_choice(settings.get("model") or default_model()),
             pictures=settings.get("pictures", PictureChoice()),
             grid=grid,
             arrangement=arrangement,

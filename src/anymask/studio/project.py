@@ -410,16 +410,16 @@ class Project:
 
     # Weights.
 
-    def lead(self, verb: str = "") -> str:
+    def lead(self) -> str:
         """What `anymask.load` opens for this project: a promoted bundle's folder, or what photos
-        are asked with for a verb (`default_model`).
+        are asked with (`default_model`).
 
         Raises StoreError for a bundle that lies elsewhere.
         """
         query = select(WeightsRow).where(WeightsRow.promoted).order_by(WeightsRow.id.desc())
         with reading(self.store.database) as session:
             row = session.scalars(query).first()
-        return default_model(verb=verb) if row is None else str(own_place(self.inside, row.place))
+        return default_model() if row is None else str(own_place(self.inside, row.place))
 
     def rounds(self) -> list[dict[str, Any]]:
         """Every round of training with its figures, the first one first."""

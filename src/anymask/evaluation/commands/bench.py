@@ -23,7 +23,6 @@ from anymask.base import AnymaskError, InputError, this_machine, thread_setting
 from anymask.cli import add_model_options, read_count, read_model
 from anymask.evaluation.commands import write_report
 from anymask.evaluation.report import Report, Section, TextTable
-from anymask.jobs import ModelChoice
 
 SUMMARY = "measure speed and memory on this machine"
 PROMPT_COUNTS = (1, 16, 64, 256)
@@ -92,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
         for what in dict.fromkeys(figure.what for figure in figures)
     ]
     plain = [dataclasses.asdict(figure) for figure in figures]
-    about = {"machine": dataclasses.asdict(machine), "model": _choice(args).model}
+    about = {"machine": dataclasses.asdict(machine), "model": read_model(args).model}
     report = Report(
         title="bench",
         sections=[Section(tables=[TextTable(["", *columns], rows)])],
@@ -176,11 +175,6 @@ def run_process(words: list[str]) -> tuple[float, int | None]:
     return seconds, peak
 
 
-def _choice(args: argparse.Namespace, **chosen: object) -> ModelChoice:
-    """The model that what is measured takes."""
-    return read_model(args, "everything" if args.everything else "", **chosen)
-
-
 def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> list[Measurement]:
     """Every step inside this process, for each runtime that can open the model."""
     from anymask.images import load_image
@@ -193,7 +187,7 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
     for runtime in usual if args.runtime in (None, "auto") else (args.runtime,):
         try:
             start = time.perf_counter()
-            model = _choice(args, runtime=runtime).load()
+            model = read_model(args, runtime=runtime).load()
             once = [("load", time.perf_counter() - start)]
         except AnymaskError as error:
             notes.append(f"skipped: {runtime}: {error}")

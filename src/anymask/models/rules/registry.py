@@ -24,9 +24,7 @@ LOG = logging.getLogger(__name__)
 SHIPPED = Path(__file__).parents[2] / "assets"
 BUNDLED = ("nano", "small")  # the models in the package, each a folder of `SHIPPED`
 PHOTO_MODEL = "small"  # of them, what photos are asked with unless told otherwise
-DEFAULT_MODEL = "nano"  # everything else: videos, scans, pages without a server, trainings
-# Where the figures say another one than `PHOTO_MODEL` (docs/weights.md, "Which model when").
-VERB_MODELS = {"everything": DEFAULT_MODEL}
+DEFAULT_MODEL = "nano"  # all else: videos, scans, pages without a server, trainings
 MODEL_VARIABLE = "ANYMASK_MODEL"  # names another one for photos
 # nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it. On
 # street scenes most of its right masks have a stability of .1 to .6: it says little of their worth.
@@ -43,16 +41,14 @@ _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
 }
 
 
-def default_model(weights: object = None, verb: str = "") -> str:
+def default_model(weights: object = None) -> str:
     """What is asked about photos where no model is named: what ANYMASK_MODEL names, else `small`.
 
     Videos, scans and training take `DEFAULT_MODEL` whatever the variable says: what reads a
     video's earlier frames was learned with it, and so do weights without a name, as it is what is
     trained where no name is given.
-
-    verb  what is asked: some have another model (`VERB_MODELS`)
     """
-    own = VERB_MODELS.get(verb, PHOTO_MODEL) if weights is None else DEFAULT_MODEL
+    own = PHOTO_MODEL if weights is None else DEFAULT_MODEL
     return os.environ.get(MODEL_VARIABLE, "").strip() or own
 
 

@@ -192,7 +192,7 @@ def run_photos(args: argparse.Namespace) -> None:
     from anymask import load
 
     project = opened(args)
-    model = load(args.model or project.lead("everything"))
+    model = load(args.model or project.lead())
 
     def count_waiting() -> int:
         return sum(image.status == "new" for image in project.images)
