@@ -352,7 +352,7 @@ def look_closer(first: Prediction, question: Question) -> Prediction:
     if window is None:
         return first
     if clear is None:
-        second = decode_in_window(question, photo, first, window)
+        second = _decode_in_window(question, photo, first, window)
         better = second.first.score > first.first.score and second.masks[0].any()
         return second if better else first
     start = mask if prompt.points is not None else None  # what has been corrected
@@ -379,15 +379,21 @@ def _average_in_window(
     return Prediction((item,), violated(item, question.prompt))
 
 
-def decode_in_window(
+def _decode_in_window(
     question: Question, photo: UintImage, first: Prediction, window: Window
 ) -> Prediction:
-    """The answer of one window, which holds the prompt, as an answer about the whole photo.
-
-    photo  (H, W, 3), or smaller than the one that the first answer is about
-    """
+    """The answer of one window, with geometry and logits of the first one, of the whole photo."""
     second, masks = _ask_window(question, photo, first, window)
-    return _restated(second, masks, first, question.prompt)
+    items = [
+        replace(
+            one,
+            logits=mask_to_model(mask, first.geometry, first.logits.shape[-1])[0],
+            geometry=first.geometry,
+            threshold=first.threshold,
+        ).with_pixels(mask)
+        for one, mask in zip(second.items, masks, strict=True)
+    ]
+    return Prediction(tuple(items), violated(items[0], question.prompt))
 
 
 def _ask_window(
@@ -397,7 +403,10 @@ def _ask_window(
     window: Window,
     step: Step | None = None,
 ) -> tuple[Prediction, BoolArray]:
-    """The answer of one window, after a step of its own, and its masks in the photo (K, H, W)."""
+    """The answer of one window, after a step of its own, and its masks in the photo (K, H, W).
+
+    photo  (H, W, 3), or smaller than the one that the first answer is about
+    """
     height, width = first.geometry.image_hw
     scale = photo.shape[1] / width
     x0, y0, x1, y1 = (round(place * scale) for place in window)
@@ -438,22 +447,3 @@ def prompt_in_window(prompt: Prompt, window: Window) -> Prompt:
         box = np.clip(box - np.tile(offset, 2), 0, np.array([x1 - x0, y1 - y0] * 2, np.float32))
     mask = None if prompt.mask is None else prompt.mask[y0:y1, x0:x1]
     return Prompt.of(points=points, labels=labels, box=box, mask=mask)
-
-
-def _restated(
-    answer: Prediction, masks: BoolArray, first: Prediction, prompt: Prompt
-) -> Prediction:  # (K, H, W)
-    """An answer that was made elsewhere, in the terms of the first one: geometry and logits.
-
-    masks  the answer's, in pixels of the photo
-    """
-    items = [
-        replace(
-            one,
-            logits=mask_to_model(mask, first.geometry, first.logits.shape[-1])[0],
-            geometry=first.geometry,
-            threshold=first.threshold,
-        ).with_pixels(mask)
-        for one, mask in zip(answer.items, masks, strict=True)
-    ]
-    return Prediction(tuple(items), violated(items[0], prompt))
