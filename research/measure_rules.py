@@ -1,0 +1,129 @@
+"""What each rule of the bundled models' answers is worth (`models/rules/nano.py`):
+
+    python -m research.measure_rules ../shared/data/eval --model small
+
+Of the suite's group `dev` and of `berkeley` and `grabcut` at most `--limit` masks a set, three a
+photo, each clicked three times and boxed as `anymask evaluate` does it, on embeddings: with all
+rules, without each one, and without any. Without the learned order the network's own number orders
+a lone click's masks; without the mean the best of the four answers a clear prompt; without the
+second look a box is asked once. Printed: one click, its best mask, three clicks, box.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import anymask
+from anymask.base import FloatArray, Floats
+from anymask.evaluation import (
+    TruthMask,
+    box_scores,
+    choose_masks,
+    click_rounds,
+    find_suite,
+    read_suite,
+)
+from anymask.formats import load_set
+from anymask.masks import Geometry, ModelPrompts, rle_to_mask
+from anymask.models.rules import Decode, Multimask, NanoFamily, Ranking
+
+WITHOUT = {
+    "all rules": (),
+    "no learned order": ("order",),
+    "no mean of four": ("mean",),
+    "boxes asked once": ("twice",),
+    "none": ("order", "mean", "twice"),
+}
+LEAST, MOST = 64, 3  # pixels of a mask; masks of a photo
+
+
+@dataclass(frozen=True)
+class Plainer(NanoFamily):
+    """The family without some of its rules."""
+
+    without: tuple[str, ...] = ()
+
+    def answer(
+        self,
+        decode: Decode,
+        prompts: ModelPrompts,
+        place: Geometry,
+        multimask: Multimask,
+        ranking: Ranking,
+    ) -> list[Any]:
+        """See `NanoFamily`."""
+        if "order" in self.without:
+            ranking = "own"
+        if "twice" in self.without and multimask is False:
+            first = decode(prompts)
+            decode = lambda _: first  # noqa: E731
+        if "mean" in self.without and multimask is False:
+            asked = decode
+            decode = lambda given: best_alone(*asked(given))  # noqa: E731
+        return super().answer(decode, prompts, place, multimask, ranking)
+
+
+def best_alone(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(N, T, m, m), (N, T) -> the same, of each prompt the best mask in all places."""
+    rows = np.arange(len(logits))
+    best = quality.argmax(axis=1)
+    return (
+        np.repeat(logits[rows, best][:, None], logits.shape[1], axis=1),
+        np.repeat(quality[rows, best][:, None], quality.shape[1], axis=1),
+    )
+
+
+def photos(data: Path, limit: int) -> Iterator[tuple[str, Any, list[TruthMask]]]:
+    """Set, photo and its chosen masks."""
+    for plan in read_suite(find_suite("zero-shot")).sets:
+        if "dev" not in plan.groups and plan.name not in ("berkeley", "grabcut"):
+            continue
+        samples = load_set(data / plan.place)[1]
+        chosen = choose_masks(plan, samples, limit, MOST)
+        large = chosen.area >= LEAST
+        for n in np.unique(chosen.image[large]):
+            sample = samples[n]
+            ignore = None if sample.ignore is None else rle_to_mask(sample.ignore)
+            masks = chosen.mask[large & (chosen.image == n)]
+            yield plan.name, sample, [TruthMask(rle_to_mask(sample.rles[m]), ignore) for m in masks]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="the folder of the sets")
+    parser.add_argument("--model", choices=("nano", "small"), default="small")
+    parser.add_argument("--limit", type=int, default=24, help="masks of a set")
+    asked = parser.parse_args()
+    model = anymask.load(asked.model)
+    family = model.runtime.family
+    assert isinstance(family, NanoFamily)
+    plainer = Plainer(family.spec, family.grid, family.tables, family.closer, family.roles)
+    found: dict[str, dict[str, list[Floats]]] = {name: {} for name in WITHOUT}
+    for place, sample, truths in photos(asked.data, asked.limit):
+        seen = model.encode(sample.image())
+        for name, rules in WITHOUT.items():
+            model.runtime.family = replace(plainer, without=rules)  # type: ignore[misc]
+            clicks, boxes = click_rounds(model, seen, truths, 3), box_scores(model, seen, truths)
+            rows = np.stack([clicks.ious[:, 0], clicks.oracle, clicks.ious[:, 2], boxes], axis=1)
+            found[name].setdefault(place, []).append(rows)
+    print("| rules | 12 sets: one click, best, three, box | berkeley and grabcut |\n|---|---|---|")
+    for name, sets in found.items():
+        means = {place: np.concatenate(rows).mean(axis=0) for place, rows in sets.items()}
+        pair = [means.pop("berkeley"), means.pop("grabcut")]
+        print(f"| {name} | {in_words([*means.values()])} | {in_words(pair)} |")
+
+
+def in_words(means: list[Floats]) -> str:
+    """Their mean, as the tables have it."""
+    return ", ".join(f"{value:.3f}"[1:] for value in np.mean(means, axis=0))
+
+
+if __name__ == "__main__":
+    main()
