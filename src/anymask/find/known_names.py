@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("anymask.find")
 
-THRESHOLD = 0.1  # of a name's chance; tuned on coco_val, docs/find.md
+THRESHOLD = 0.15  # of a name's chance; tuned on coco_val, docs/find.md
 PART = 0.9  # of a mask inside a surer one of the same label: a part of that thing
 NEAREST = 5  # names that an error offers
 
