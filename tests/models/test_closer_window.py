@@ -54,7 +54,7 @@ def test_prompt_and_mask_say_where_the_object_is() -> None:
     mask[20:30, 10:40] = True
     assert object_box(Prompt.of(points=[(70, 2)], labels=[0]), mask) == (10, 20, 39, 29)
     assert object_box(Prompt.of(points=[(70.5, 2)], labels=[1]), mask) == (10, 2, 70.5, 29)
-    assert object_box(Prompt.of(box=(5, 25, 20, 45)), mask) == (5, 20, 39, 45)
+    assert object_box(Prompt.of(box=(5, 25, 20, 45)), mask) == (5, 25, 20, 45)
 
 
 def test_cells_of_a_window_are_read_where_they_lie() -> None:

@@ -28,7 +28,7 @@ ASKED = {
     "cat": [
         {"points": [[150, 100]], "labels": [1], "box": None},
         {"points": [[220, 150], [30, 20]], "labels": [1, 0], "box": None},
-        {"points": [], "labels": [], "box": [100, 20, 330, 280]},
+        {"points": [], "labels": [], "box": [5, 0, 390, 280]},
     ],
 }
 

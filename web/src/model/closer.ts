@@ -19,7 +19,7 @@ const SURE = 12; // logits beyond it are as sure
 /** Whether a prompt says how large the object is: a box does, and more than one click. */
 export const isClear = ({ clicks, box }: Prompt) => box !== null || clicks.length > 1;
 
-/** What the prompt and the first mask together speak of, or null. */
+/** What the prompt speaks of, with the first mask where no box says it, or null. */
 export function objectBox({ clicks, box }: Prompt, mask: Patch): BoxXyxy | null {
   const [height, width] = mask.hw;
   const places = clicks.filter(({ label }) => label === 1).map(({ x, y }) => [x, y]);
@@ -28,7 +28,7 @@ export function objectBox({ clicks, box }: Prompt, mask: Patch): BoxXyxy | null 
     places.push([Math.min(width, box[2]), Math.min(height, box[3])]);
   }
   const { x, y, width: columns, height: rows, data } = trimmed(mask);
-  if (data.length) places.push([x, y], [x + columns - 1, y + rows - 1]);
+  if (data.length && !box) places.push([x, y], [x + columns - 1, y + rows - 1]);
   if (!places.length) return null;
   const [xs, ys] = [0, 1].map((axis) => places.map((place) => Math.fround(place[axis])));
   return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];

@@ -33,10 +33,10 @@ SURE = np.float32(12.0)  # logits beyond it are as sure
 
 
 def object_box(prompt: Prompt, mask: BoolArray) -> Box | None:  # (H, W)
-    """What the prompt and the first mask together speak of; None where that is nothing."""
+    """What the prompt speaks of, with the first mask where no box says it; None for nothing."""
     boxes = [] if prompt.box is None else [prompt.box]
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows):
+    if len(rows) and not boxes:
         boxes.append(np.array([columns[0], rows[0], columns[-1], rows[-1]], np.float32))
     if prompt.points is not None and prompt.labels is not None:
         on = prompt.points[prompt.labels == 1]
