@@ -35,8 +35,8 @@ SURE = np.float32(12.0)  # logits beyond it are as sure
 def object_box(prompt: Prompt, mask: BoolArray) -> Box | None:  # (H, W)
     """What the prompt speaks of, with the first mask where no box says it; None for nothing."""
     boxes = [] if prompt.box is None else [prompt.box]
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) and not boxes:
+    if prompt.box is None and mask.any():
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         boxes.append(np.array([columns[0], rows[0], columns[-1], rows[-1]], np.float32))
     if prompt.points is not None and prompt.labels is not None:
         on = prompt.points[prompt.labels == 1]
