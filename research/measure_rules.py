@@ -12,7 +12,6 @@ second look a box is asked once. Printed: one click, its best mask, three clicks
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,15 @@ import numpy as np
 import anymask
 from anymask.base import FloatArray, Floats
 from anymask.evaluation import (
-    TruthMask,
+    EvalSettings,
     box_scores,
-    choose_masks,
     click_rounds,
     find_suite,
+    iterate_photos,
+    open_sets,
     read_suite,
 )
-from anymask.formats import load_set
-from anymask.masks import Geometry, ModelPrompts, rle_to_mask
+from anymask.masks import Geometry, ModelPrompts
 from anymask.models.rules import Decode, Multimask, NanoFamily, Ranking
 
 WITHOUT = {
@@ -40,7 +39,8 @@ WITHOUT = {
     "boxes asked once": ("twice",),
     "none": ("order", "mean", "twice"),
 }
-LEAST, MOST = 64, 3  # pixels of a mask; masks of a photo
+PAIR = ("berkeley", "grabcut")
+MOST = 3  # masks of a photo
 
 
 @dataclass(frozen=True)
@@ -79,21 +79,6 @@ def best_alone(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, Flo
     )
 
 
-def photos(data: Path, limit: int) -> Iterator[tuple[str, Any, list[TruthMask]]]:
-    """Set, photo and its chosen masks."""
-    for plan in read_suite(find_suite("zero-shot")).sets:
-        if "dev" not in plan.groups and plan.name not in ("berkeley", "grabcut"):
-            continue
-        samples = load_set(data / plan.place)[1]
-        chosen = choose_masks(plan, samples, limit, MOST)
-        large = chosen.area >= LEAST
-        for n in np.unique(chosen.image[large]):
-            sample = samples[n]
-            ignore = None if sample.ignore is None else rle_to_mask(sample.ignore)
-            masks = chosen.mask[large & (chosen.image == n)]
-            yield plan.name, sample, [TruthMask(rle_to_mask(sample.rles[m]), ignore) for m in masks]
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -106,17 +91,24 @@ def main() -> None:
     assert isinstance(family, NanoFamily)
     plainer = Plainer(family.spec, family.grid, family.tables, family.closer, family.roles)
     found: dict[str, dict[str, list[Floats]]] = {name: {} for name in WITHOUT}
-    for place, sample, truths in photos(asked.data, asked.limit):
-        seen = model.encode(sample.image())
-        for name, rules in WITHOUT.items():
-            model.runtime.family = replace(plainer, without=rules)  # type: ignore[misc]
-            clicks, boxes = click_rounds(model, seen, truths, 3), box_scores(model, seen, truths)
-            rows = np.stack([clicks.ious[:, 0], clicks.oracle, clicks.ious[:, 2], boxes], axis=1)
-            found[name].setdefault(place, []).append(rows)
+    suite = read_suite(find_suite("zero-shot"))
+    wanted = [one.name for one in suite.sets if "dev" in one.groups or one.name in PAIR]
+    settings = EvalSettings(limit=asked.limit, per_image=MOST)
+    for one in open_sets(suite, asked.data, wanted):
+        for photo in iterate_photos(model, one, settings):
+            seen, truths = model.encode(photo.image), photo.truths()
+            for name, rules in WITHOUT.items():
+                model.runtime.family = replace(plainer, without=rules)  # type: ignore[misc]
+                clicks = click_rounds(model, seen, truths, settings.clicks)
+                boxes = box_scores(model, seen, truths)
+                rows = np.stack(
+                    [clicks.ious[:, 0], clicks.oracle, clicks.ious[:, -1], boxes], axis=1
+                )
+                found[name].setdefault(one.plan.name, []).append(rows)
     print("| rules | 12 sets: one click, best, three, box | berkeley and grabcut |\n|---|---|---|")
     for name, sets in found.items():
         means = {place: np.concatenate(rows).mean(axis=0) for place, rows in sets.items()}
-        pair = [means.pop("berkeley"), means.pop("grabcut")]
+        pair = [means.pop(place) for place in PAIR]
         print(f"| {name} | {in_words([*means.values()])} | {in_words(pair)} |")
 
 

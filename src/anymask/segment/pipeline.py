@@ -324,7 +324,7 @@ def mirror_cells(planes: FloatArray, cells: float) -> FloatArray:  # (.., m, m) 
 # A closer look.
 #
 # A model sees every photo at the same size, so an object covers few cells of its features. A window
-# around the first answer shows the object larger, and its mask is drawn in finer cells.
+# around the box, or else the first answer, shows the object larger: its mask has finer cells.
 #
 # A box, or more than one click, says how large the object is. Where the model's family is known to
 # gain by it, the chances of every pixel in both answers are then averaged: what is around an object

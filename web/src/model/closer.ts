@@ -26,9 +26,10 @@ export function objectBox({ clicks, box }: Prompt, mask: Patch): BoxXyxy | null 
   if (box) {
     places.push([Math.max(0, box[0]), Math.max(0, box[1])]);
     places.push([Math.min(width, box[2]), Math.min(height, box[3])]);
+  } else {
+    const { x, y, width: columns, height: rows, data } = trimmed(mask);
+    if (data.length) places.push([x, y], [x + columns - 1, y + rows - 1]);
   }
-  const { x, y, width: columns, height: rows, data } = trimmed(mask);
-  if (data.length && !box) places.push([x, y], [x + columns - 1, y + rows - 1]);
   if (!places.length) return null;
   const [xs, ys] = [0, 1].map((axis) => places.map((place) => Math.fround(place[axis])));
   return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
