@@ -1,7 +1,9 @@
 """A pool of worker processes: what it yields, and how its workers end."""
 
 import os
+import signal
 import threading
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,25 @@ def test_a_worker_that_is_ended_while_it_opens_its_task_says_nothing(
             results[event.item] = event.result
     assert results == {1: 1, 2: 4, 3: 9}
     assert capfd.readouterr().err == ""
+
+
+def test_an_interruption_while_an_item_is_handed_out_is_heard_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, handed = ProcessPoolExecutor.submit, []
+
+    def interrupted(pool: ProcessPoolExecutor, *work: Any) -> Future[Any]:
+        os.kill(os.getpid(), signal.SIGINT)
+        future = submit(pool, *work)
+        handed.append(work)
+        return future
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(run_in_pool(Squares(tmp_path), [1, 2, 3], 2))
+    assert len(handed) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 @pytest.mark.parametrize(

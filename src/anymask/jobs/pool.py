@@ -21,11 +21,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
-from anymask.base import AnymaskError, exit_text, limit_threads, threads_each
+from anymask.base import ON_WINDOWS, AnymaskError, exit_text, limit_threads, threads_each
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -162,7 +162,7 @@ class _Pool(Generic[Item, Result]):
         while todo or self.out:
             while todo and len(self.out) < self.size:
                 self._items.append(todo[0])
-                with _not_interrupted():
+                with _interrupted_later():
                     future = self._executor.submit(_do, len(self._items) - 1, todo[0])
                 self.out[future] = todo.popleft()
             done, _ = wait(self.out, timeout=1, return_when=FIRST_COMPLETED)
@@ -212,16 +212,22 @@ def _ended_within(sentinels: set[int], seconds: float) -> set[int]:
 
 
 @contextlib.contextmanager
-def _not_interrupted() -> Iterator[None]:
-    """Processes started meanwhile ignore Ctrl-C from their first moment; it is meant for us."""
-    if threading.current_thread() is not threading.main_thread():
+def _interrupted_later() -> Iterator[None]:
+    """Ctrl-C waits until the end; processes started meanwhile never take it, it is meant for us."""
+    if threading.current_thread() is not threading.main_thread() or ON_WINDOWS:
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    heard = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: heard.set())  # by way of another thread
+    resource_tracker.ensure_running()  # it unblocks the signal when it starts
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what the processes inherit
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, before)
+        if heard.is_set():
+            signal.raise_signal(signal.SIGINT)
 
 
 # In the worker.
