@@ -5,7 +5,7 @@
 Of the suite's group `dev` and of `berkeley` and `grabcut` at most `--limit` masks a set, three a
 photo, each clicked three times and boxed as `anymask evaluate` does it, on embeddings: with all
 rules, without each one, and without any. Without the learned order the network's own number orders
-a lone click's masks; without the mean the best of the four answers a clear prompt; without the
+a lone click's masks; without agreement it chooses the mask of a clear prompt, too; without the
 second look a box is asked once. Printed: one click, its best mask, three clicks, box.
 """
 
@@ -35,9 +35,9 @@ from anymask.models.rules import Decode, Multimask, NanoFamily, Ranking
 WITHOUT = {
     "all rules": (),
     "no learned order": ("order",),
-    "no mean of four": ("mean",),
+    "no agreement": ("agreement",),
     "boxes asked once": ("twice",),
-    "none": ("order", "mean", "twice"),
+    "none": ("order", "agreement", "twice"),
 }
 PAIR = ("berkeley", "grabcut")
 MOST = 3  # masks of a photo
@@ -63,7 +63,7 @@ class Plainer(NanoFamily):
         if "twice" in self.without and multimask is False:
             first = decode(prompts)
             decode = lambda _: first  # noqa: E731
-        if "mean" in self.without and multimask is False:
+        if "agreement" in self.without and multimask is False:
             asked = decode
             decode = lambda given: best_alone(*asked(given))  # noqa: E731
         return super().answer(decode, prompts, place, multimask, ranking)

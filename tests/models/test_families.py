@@ -17,7 +17,6 @@ from anymask.models.rules import (
     default_grid,
     family_names,
     lone_clicks,
-    mean_mask,
     open_family,
     shipped_tables,
     wants_many,
@@ -150,21 +149,18 @@ def test_nano_offers_the_best_three_of_four_in_the_model_s_order() -> None:
         np.testing.assert_array_equal(kept[i], quality[i, three])
 
 
-def test_nano_answers_a_clear_prompt_with_the_mean_of_four() -> None:
-    logits, quality = made_up(3, 4)
-    masks, kept = mean_mask(logits, quality)
-    assert masks.shape == (3, 1, 5, 5)
-    for i in range(3):
-        chance = (
-            sum(quality[i, t] ** 2 / (1 + np.exp(-logits[i, t].astype(float))) for t in range(4))
-            / np.square(quality[i]).sum()
+def test_nano_answers_a_clear_prompt_with_the_mask_that_agrees_with_the_others() -> None:
+    cells = np.full((1, 4, 5, 5), -1, np.float32)
+    for mask, rows in enumerate((slice(0, 4), slice(0, 5), slice(0, 1), slice(1, 4))):
+        cells[0, mask, rows] = 1 + mask
+    # IoU by rows: .8 of the first two, .25 and .2 of the third with them, .75, .6 and 0 of the last.
+    even, sure = np.full((1, 4), 0.5, np.float32), np.array([[0.1, 0.1, 0.9, 0.1]], np.float32)
+    for quality, wanted in ((even, 0), (sure, 2)):  # 2.8, 2.6, 1.45 and 2.35 halves; .48, ..., .945
+        (answer,) = family("nano").answer(
+            lambda _, quality=quality: (cells, quality), prompts(PAIR), PLACE, "auto", "expected"
         )
-        np.testing.assert_allclose(1 / (1 + np.exp(-masks[i, 0])), chance, atol=1e-4)
-        assert kept[i] == quality[i].max()
-    (answer,) = family("nano").answer(
-        lambda _: (logits[:1], quality[:1]), prompts(PAIR), PLACE, "auto", "expected"
-    )
-    np.testing.assert_array_equal(answer[0], masks[0])
+        np.testing.assert_array_equal(answer[0], cells[0, [wanted]])
+        assert answer[1] == quality[0, wanted]
 
 
 def test_nano_s_own_order_is_that_of_the_network_s_numbers() -> None:

@@ -66,7 +66,7 @@ from anymask.models.rules.nano import deepest_cell as deepest_cell
 from anymask.models.rules.nano import depths as depths
 from anymask.models.rules.nano import expected_iou as expected_iou
 from anymask.models.rules.nano import facts as facts
-from anymask.models.rules.nano import mean_mask as mean_mask
+from anymask.models.rules.nano import likeliest as likeliest
 from anymask.models.rules.nano import order_masks as order_masks
 from anymask.models.rules.nano import with_middle_clicks as with_middle_clicks
 from anymask.models.rules.nano import worth as worth

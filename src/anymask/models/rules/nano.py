@@ -10,8 +10,8 @@ duplicate. The weights are the table "ranking", learned from training photos by
 `research/fit_ranking.py`. The score that is told of each is the IoU that may be expected of a
 first mask with the network's own number (`expected_iou`; the table "scores" of the same program).
 
-A clear prompt is answered with the mean of the four (`mean_mask`). A bare box is asked a second
-time, with the first answer and a click at its deepest cell, as `nano` learned to better its own
+A clear prompt is answered with the one of the four whose expected IoU with the others is the largest
+(`likeliest`): each is as likely as its quality says. A bare box is asked a second time, with the first answer and a click at its deepest cell, as `nano` learned to better its own
 answers (`training/interaction.py`).
 
 Letters: N prompts, P points, T masks of the decoder, K candidates, m the side of a mask, F facts,
@@ -53,7 +53,6 @@ from anymask.models.rules.family import (
     wants_many,
 )
 
-LIMIT = np.float32(12.0)  # logits beyond it are as sure
 SURE = 1.0  # logits within it of the threshold are a doubt
 LEAST_NUMBER = 1e-4  # of the network, and as far from 1
 FARTHEST = 2.0  # of the distances between click and middle, in sides of a mask
@@ -142,8 +141,8 @@ class NanoFamily:
                 masks, numbers = self.candidates(logits[row : row + 1], quality[row : row + 1])
                 ordered = by_quality(masks[0], numbers[0])
             else:
-                masks, numbers = mean_mask(logits[row : row + 1], quality[row : row + 1])
-                ordered = by_quality(masks[0], numbers[0])
+                best = likeliest(logits[row], quality[row], self.spec)
+                ordered = by_quality(logits[row, best : best + 1], quality[row, best : best + 1])
             answers.append(ordered)
         return answers
 
@@ -183,33 +182,26 @@ class NanoFamily:
 # --- one mask for a clear prompt
 
 
-def mean_mask(
-    logits: FloatArray, quality: FloatArray
-) -> tuple[FloatArray, FloatArray]:  # (N, T, m, m), (N, T) -> (N, 1, m, m), (N, 1)
-    """One mask of four: the mean of their probabilities, weighted by the squared quality.
-
-    Its quality is the largest of the four, as it has no number of its own.
-    """
-    weights = np.square(quality) + np.float32(1e-6)
-    weights = (weights / weights.sum(axis=1, keepdims=True))[:, :, None, None]
-    chance = (weights / (1 + np.exp(-np.clip(logits, -LIMIT, LIMIT)))).sum(axis=1, keepdims=True)
-    mixed = np.log(chance) - np.log1p(-chance)
-    return mixed.astype(np.float32), quality.max(axis=1, keepdims=True)
+def likeliest(logits: FloatArray, quality: FloatArray, spec: ModelSpec) -> int:
+    """Which of the masks (T, m, m) has the largest expected IoU; qualities (T,) are its chances."""
+    shared = iou_of_pairs(common_cells(logits > spec.mask_threshold))
+    return int(worth(np.maximum(quality, 0), shared).argmax())
 
 
 def with_middle_clicks(
     given: ModelPrompts, logits: FloatArray, quality: FloatArray, spec: ModelSpec
 ) -> ModelPrompts:  # P points -> P + 1 points
     """N prompts with the masks that answered them, each clicked at its deepest cell."""
-    masks, _ = mean_mask(logits, quality)
-    clicks = [deepest_cell(mask[0] > spec.mask_threshold, spec) for mask in masks]
+    best = [likeliest(*answer, spec) for answer in zip(logits, quality, strict=True)]
+    masks = logits[np.arange(len(best)), best]
+    clicks = [deepest_cell(mask > spec.mask_threshold, spec) for mask in masks]
     places = np.array([click or (0.0, 0.0) for click in clicks], np.float32)[:, None]
     labels = np.array([POSITIVE if click else NO_POINT for click in clicks], np.int64)[:, None]
     return replace(
         given,
         coords=np.concatenate([given.coords, places], axis=1),
         labels=np.concatenate([given.labels, labels], axis=1),
-        masks=masks,
+        masks=masks[:, None],
         has_mask=np.ones(len(masks), np.float32),
     )
 
@@ -310,9 +302,7 @@ def facts(
         axis=1,
     )
     found[:, 11:] = np.eye(len(quality))
-    shared = both / np.maximum(np.add.outer(np.diag(both), np.diag(both)) - both, 1)
-    np.fill_diagonal(shared, 1)
-    return found, shared
+    return found, iou_of_pairs(both)
 
 
 def box_cells(masks: BoolArray) -> tuple[Floats, Floats]:  # (T, h, w) -> (T,), (T, 2)
@@ -333,3 +323,11 @@ def common_cells(masks: BoolArray) -> Floats:  # (T, h, w) -> (T, T)
     flat = masks.reshape(len(masks), -1).astype(np.float32)
     both: Floats = (flat @ flat.T).astype(np.float64)
     return both
+
+
+def iou_of_pairs(both: Floats) -> Floats:  # (T, T) -> (T, T)
+    """The IoU of every two masks, of the cells that they share; 1 of each with itself."""
+    areas = np.diag(both)
+    shared: Floats = both / np.maximum(np.add.outer(areas, areas) - both, 1)
+    np.fill_diagonal(shared, 1)
+    return shared

@@ -50,10 +50,7 @@ export function factsOf(
     const places = planes.map((_, other) => (other === token ? 1 : 0));
     return [score[token], ...shape, within, doubt, ...places];
   });
-  const shared = both.map((row, i) =>
-    row.map((n, j) => (i === j ? 1 : n / Math.max(both[i][i] + both[j][j] - n, 1))),
-  );
-  return { found, shared };
+  return { found, shared: iouOfPairs(both) };
 }
 
 /** Cells in doubt for each cell of the outline, and the facts from the depth to the middle. */
@@ -111,7 +108,10 @@ function countsOf(plane: Float32Array, { side, height, width, threshold }: Grid)
 }
 
 /** The cells that every two masks share. */
-function commonCells(planes: Float32Array[], { side, height, width, threshold }: Grid): number[][] {
+export function commonCells(
+  planes: Float32Array[],
+  { side, height, width, threshold }: Omit<Grid, "x" | "y">,
+): number[][] {
   const both = planes.map(() => planes.map(() => 0));
   const inside: number[] = [];
   for (let y = 0; y < height; y++) {
@@ -122,6 +122,13 @@ function commonCells(planes: Float32Array[], { side, height, width, threshold }:
     }
   }
   return both;
+}
+
+/** The IoU of every two masks, of the cells that they share; 1 of each with itself. */
+export function iouOfPairs(both: number[][]): number[][] {
+  return both.map((row, i) =>
+    row.map((n, j) => (i === j ? 1 : n / Math.max(both[i][i] + both[j][j] - n, 1))),
+  );
 }
 
 // --- depth

@@ -2,8 +2,8 @@
  * `nano`'s answers (the rules of `models/rules/nano.py`, which gives the reasons): four masks and
  * their score in, ordered candidates out.
  *
- * A lone click: three of the four, in a learned order. A clear prompt: the mean of the four. A bare
- * box is asked again with its answer.
+ * A lone click: three of the four, in a learned order. A clear prompt: the one that agrees best with
+ * the others. A bare box is asked again with its answer.
  *
  * T masks of the decoder, m the side of a low-resolution mask, F facts of each.
  */
@@ -13,9 +13,8 @@ import type { Spec } from "../manifest";
 import type { Tokens } from "../prompts";
 import { CORNERS, NO_POINT, POSITIVE, answersOf, byScore, isLoneClick } from "./family";
 import type { Answer, Decode, Decoded, Family, Tables } from "./family";
-import { deepestCell, factsOf } from "./nano-facts";
+import { commonCells, deepestCell, factsOf, iouOfPairs } from "./nano-facts";
 
-const LIMIT = 12; // logits beyond it are as sure
 const LEAST_NUMBER = 1e-4; // of the network, and as far from 1
 
 /** Of the ranking network: the bundle's table "ranking". */
@@ -42,7 +41,7 @@ export function nano(spec: Spec, tables: Tables): Family {
     async answer(decode, asked, place) {
       const decoded = await askedTwice(decode, asked, spec);
       if (isLoneClick(asked)) return ranked(decoded, asked, place, spec, weights, scores);
-      return [meanMask(decoded)];
+      return [likeliest(decoded, spec)];
     },
   };
 }
@@ -95,7 +94,7 @@ async function askedTwice(decode: Decode, asked: Tokens, spec: Spec): Promise<De
 
 /** The prompt with the mask that answered it, clicked at its deepest cell. */
 export function withMiddleClick(given: Tokens, first: Decoded, spec: Spec): Tokens {
-  const { logits } = meanMask(first);
+  const { logits } = likeliest(first, spec);
   const middle = deepestCell(logits, spec.mask_side, spec.mask_threshold);
   const cell = spec.image_side / spec.mask_side;
   const place = middle ? [(middle[0] + 0.5) * cell, (middle[1] + 0.5) * cell] : [0, 0];
@@ -107,20 +106,14 @@ export function withMiddleClick(given: Tokens, first: Decoded, spec: Spec): Toke
   };
 }
 
-/** One mask of four: the mean of their probabilities, weighted by the squared score. */
-function meanMask({ planes, score }: Decoded): Answer {
-  const weights = Array.from(score, (number) => number ** 2 + 1e-6);
-  const sum = weights.reduce((a, b) => a + b, 0);
-  const chance = new Float32Array(planes[0].length);
-  planes.forEach((plane, index) => {
-    const weight = weights[index] / sum;
-    for (let i = 0; i < chance.length; i++) {
-      const logit = Math.min(LIMIT, Math.max(-LIMIT, plane[i]));
-      chance[i] += weight / (1 + Math.exp(-logit));
-    }
-  });
-  const logits = chance.map((p) => Math.log(p) - Math.log1p(-p));
-  return { logits, score: Math.max(...score), order: 0 };
+/** The mask of the largest expected IoU, where each is as likely as its score says. */
+function likeliest({ planes, score }: Decoded, spec: Spec): Answer {
+  const likely = Array.from(score, (number) => Math.max(number, 0));
+  const [side, threshold] = [spec.mask_side, spec.mask_threshold];
+  const both = commonCells(planes, { side, height: side, width: side, threshold });
+  const worth = iouOfPairs(both).map((row) => dot(row, likely));
+  const best = worth.indexOf(Math.max(...worth));
+  return { logits: planes[best], score: score[best], order: 0 };
 }
 
 // --- the order of a lone click's masks
