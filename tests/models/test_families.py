@@ -153,7 +153,7 @@ def test_nano_answers_a_clear_prompt_with_the_mask_that_agrees_with_the_others()
     cells = np.full((1, 4, 5, 5), -1, np.float32)
     for mask, rows in enumerate((slice(0, 4), slice(0, 5), slice(0, 1), slice(1, 4))):
         cells[0, mask, rows] = 1 + mask
-    # IoU by rows: .8 of the first two, .25 and .2 of the third with them, .75, .6 and 0 of the last.
+    # IoU: .8 of the first two, .25 and .2 of the third with them; .75, .6 and 0 of the last.
     even, sure = np.full((1, 4), 0.5, np.float32), np.array([[0.1, 0.1, 0.9, 0.1]], np.float32)
     for quality, wanted in ((even, 0), (sure, 2)):  # 2.8, 2.6, 1.45 and 2.35 halves; .48, ..., .945
         (answer,) = family("nano").answer(

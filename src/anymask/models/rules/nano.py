@@ -10,9 +10,10 @@ duplicate. The weights are the table "ranking", learned from training photos by
 `research/fit_ranking.py`. The score that is told of each is the IoU that may be expected of a
 first mask with the network's own number (`expected_iou`; the table "scores" of the same program).
 
-A clear prompt is answered with the one of the four whose expected IoU with the others is the largest
-(`likeliest`): each is as likely as its quality says. A bare box is asked a second time, with the first answer and a click at its deepest cell, as `nano` learned to better its own
-answers (`training/interaction.py`).
+A clear prompt is answered with the one of the four that agrees best with the others (`likeliest`):
+its expected IoU is the largest, where each is as likely as its quality says. A bare box is asked a
+second time, with the first answer and a click at its deepest cell, as `nano` learned to better its
+own answers (`training/interaction.py`).
 
 Letters: N prompts, P points, T masks of the decoder, K candidates, m the side of a mask, F facts,
 h w the cells of a mask that the photo fills.
