@@ -44,6 +44,7 @@ from anymask.models.rules import (
     facts,
     group_prompts,
     order_masks,
+    parts_clicked,
     shipped_tables,
 )
 from anymask.runtime import PromptDecoding, require, write_tables
@@ -136,6 +137,7 @@ def ask(
         decoded = require(runtime, PromptDecoding).decode(embedding.seen, batch)
         for n, coords, logits, quality in zip(places, batch.coords, *decoded, strict=True):
             counted = truths[n] & ~ignore
+            logits = parts_clicked(logits, coords[0], embedding.geometry, spec)
             masks = logits_to_masks(logits, embedding.geometry, spec.mask_threshold) & ~ignore
             found = facts(quality, logits, coords[0], embedding.geometry, spec)
             yield *found, mask_iou(masks, counted[None])[:, 0]

@@ -17,6 +17,7 @@ from anymask.models.rules import (
     facts,
     open_family,
     order_masks,
+    parts_clicked,
     worth,
 )
 
@@ -135,9 +136,10 @@ def test_the_first_has_the_most_worth(likely: np.ndarray, overlap: float) -> Non
 def test_a_mask_keeps_its_place_and_what_its_own_number_is_worth(logits: np.ndarray) -> None:
     click = np.array([9, 9], np.float32)
     planes, quality, order = NANO.ranked(logits, QUALITY, click, WHOLE)
-    found, shared = facts(QUALITY, logits, click, WHOLE, SPEC)
+    parts = parts_clicked(logits, click, WHOLE, SPEC)
+    found, shared = facts(QUALITY, parts, click, WHOLE, SPEC)
     shown = order_masks(chances(found, NANO.weights), shared)[:3]
-    np.testing.assert_array_equal(planes, logits[shown])
+    np.testing.assert_array_equal(planes, parts[shown])
     np.testing.assert_array_equal(quality, expected_iou(QUALITY[shown], NANO.tables["scores"]))
     assert [sorted(shown)[place] for place in order] == shown
 

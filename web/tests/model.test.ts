@@ -9,7 +9,7 @@ import { halvesToFloats, readEmbedding } from "../src/model/embedding";
 import { gridSettings } from "../src/model/everything";
 import { openFamily } from "../src/model/families";
 import { chances, ranked, withMiddleClick } from "../src/model/families/nano";
-import { factsOf } from "../src/model/families/nano-facts";
+import { factsOf, gridOf } from "../src/model/families/nano-facts";
 import { geometryOf } from "../src/model/geometry";
 import type { Size } from "../src/model/geometry";
 import { chosenFirst } from "../src/model/granularity";
@@ -130,7 +130,7 @@ test("a model of other channels than a photo's is refused where the page would s
 test.each(rankings)("the masks of a lone click at $click come in the package's order", (one) => {
   const [planes, score] = [one.planes.map(floats), floats(one.score)];
   const where = geometryOf(one.size as Size, spec);
-  const { found, shared } = factsOf(score, planes, one.click, where, spec);
+  const { found, shared } = factsOf(score, planes, gridOf(one.click, where, spec));
   found.forEach((row, i) => expectClose(row, one.found[i], 3e-3));
   shared.forEach((row, i) => expectClose(row, one.shared[i], 1e-3));
   expectClose(chances(one.found, tables.ranking), one.likely, 5e-3);

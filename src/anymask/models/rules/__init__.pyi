@@ -68,6 +68,7 @@ from anymask.models.rules.nano import expected_iou as expected_iou
 from anymask.models.rules.nano import facts as facts
 from anymask.models.rules.nano import likeliest as likeliest
 from anymask.models.rules.nano import order_masks as order_masks
+from anymask.models.rules.nano import parts_clicked as parts_clicked
 from anymask.models.rules.nano import with_middle_clicks as with_middle_clicks
 from anymask.models.rules.nano import worth as worth
 from anymask.models.rules.registry import BUNDLED as BUNDLED

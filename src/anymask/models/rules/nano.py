@@ -2,9 +2,9 @@
 
 Every one of `nano`'s four tokens learned from every kind of prompt, so all of them compete.
 
-A lone click is answered with three of them. Fifteen facts of each mask (`FACTS`) go through a
-network with eight hidden units, which also sees their mean, and give the chance that this mask is
-meant (`chances`). The mask with the largest expected IoU with the one that is meant comes first
+A lone click is answered with three of them, of which only the connected part under the click counts
+(`parts_clicked`). Fifteen facts of each mask (`FACTS`) go through a network with eight hidden units,
+which also sees their mean, and give the chance that this mask is meant (`chances`). The mask with the largest expected IoU with the one that is meant comes first
 (`worth`); the one that the others can best do without is left out: an unlikely one, or a near
 duplicate. The weights are the table "ranking", learned from training photos by
 `research/fit_ranking.py`. The score that is told of each is the IoU that may be expected of a
@@ -40,6 +40,7 @@ from anymask.masks import (
     TokenRoles,
 )
 from anymask.models.rules.family import (
+    CLEAR,
     CORNERS,
     NO_POINT,
     POSITIVE,
@@ -151,6 +152,7 @@ class NanoFamily:
         self, logits: FloatArray, quality: FloatArray, click: FloatArray, place: Geometry
     ) -> Ordered:  # (T, m, m), (T,), (2,) in model pixels
         """The three masks of a lone click that are worth the most, in the learned order."""
+        logits = parts_clicked(logits, click, place, self.spec)
         found, shared = facts(quality, logits, click, place, self.spec)
         shown = order_masks(chances(found, self.weights), shared)[:3]
         kept = sorted(shown)
@@ -228,6 +230,37 @@ def depths(mask: BoolArray) -> FloatArray:  # (h, w) -> (h, w)
 # --- the order of a lone click's masks
 
 
+def parts_clicked(
+    logits: FloatArray, click: FloatArray, place: Geometry, spec: ModelSpec
+) -> FloatArray:  # (T, m, m), (2,) in model pixels -> (T, m, m)
+    """Of each mask the connected part under the click; the largest one where the click is off it.
+
+    A click means one thing, and what the network adds elsewhere is mostly another one.
+    """
+    x, y = clicked_cell(click, place, spec)
+    kept = logits.copy()
+    for plane in kept:
+        mask = (plane > spec.mask_threshold).view(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+        if len(stats) > 2:  # the first is what is no mask
+            part = labels[y, x] or 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+            plane[(labels > 0) & (labels != part)] = spec.mask_threshold - CLEAR
+    return kept
+
+
+def clicked_cell(click: FloatArray, place: Geometry, spec: ModelSpec) -> tuple[int, int]:
+    """The cell x, y of a mask that a click lies in, one of those that the photo fills."""
+    rows, columns = filled_cells(place, spec)
+    x, y = np.clip(click * (spec.mask_side / spec.image_side), 0, (columns - 1, rows - 1))
+    return int(x), int(y)
+
+
+def filled_cells(place: Geometry, spec: ModelSpec) -> tuple[int, int]:
+    """Rows and columns of a mask that the photo fills."""
+    rows, columns = (-(-n * spec.mask_side // spec.image_side) for n in place.input_hw)
+    return rows, columns
+
+
 def order_masks(likely: Floats, shared: Floats) -> list[int]:  # (T,), (T, T)
     """The masks, the one of the most worth first, the one that can be spared last."""
     value = worth(likely, shared)
@@ -271,11 +304,10 @@ def facts(
     quality: FloatArray, logits: FloatArray, click: FloatArray, place: Geometry, spec: ModelSpec
 ) -> tuple[Floats, Floats]:  # (T,), (T, m, m), (2,) in model pixels -> (T, F), (T, T)
     """What is known of each mask, in the order of `FACTS`, and the IoU of every two."""
-    rows, columns = (-(-n * spec.mask_side // spec.image_side) for n in place.input_hw)
+    rows, columns = filled_cells(place, spec)
     planes = logits[:, :rows, :columns] - np.float32(spec.mask_threshold)
     masks = planes > 0
-    most = (columns - 1, rows - 1)
-    x, y = np.clip(click * (spec.mask_side / spec.image_side), 0, most).astype(int)
+    x, y = clicked_cell(click, place, spec)
     both = common_cells(masks)
     area = np.maximum(np.diag(both), 1)
     sides = np.sqrt(area)

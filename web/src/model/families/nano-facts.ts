@@ -27,20 +27,22 @@ export interface Grid {
   threshold: number;
 }
 
+/** The photo in a mask's cells, and a click's. */
+export function gridOf([x, y]: ArrayLike<number> & Iterable<number>, place: Geometry, spec: Spec) {
+  const side = spec.mask_side;
+  const [height, width] = place.inputHw.map((n) => Math.ceil((n * side) / spec.image_side));
+  const cell = (at: number, count: number) =>
+    Math.trunc(Math.min(count - 1, Math.max(0, (at * side) / spec.image_side)));
+  const threshold = spec.mask_threshold;
+  return { side, height, width, x: cell(x, width), y: cell(y, height), threshold };
+}
+
 /** What is known of each mask, F numbers in the order of the weights, and the IoU of every two. */
 export function factsOf(
   score: Float32Array,
   planes: Float32Array[],
-  [x, y]: ArrayLike<number> & Iterable<number>,
-  { inputHw }: Geometry,
-  spec: Spec,
+  grid: Grid,
 ): { found: number[][]; shared: number[][] } {
-  const side = spec.mask_side;
-  const [height, width] = inputHw.map((n) => Math.ceil((n * side) / spec.image_side));
-  const cell = (at: number, count: number) =>
-    Math.trunc(Math.min(count - 1, Math.max(0, (at * side) / spec.image_side)));
-  const threshold = spec.mask_threshold;
-  const grid = { side, height, width, x: cell(x, width), y: cell(y, height), threshold };
   const both = commonCells(planes, grid);
   const found = planes.map((plane, token) => {
     const others = both[token].filter((_, other) => other !== token);
@@ -129,6 +131,52 @@ export function iouOfPairs(both: number[][]): number[][] {
   return both.map((row, i) =>
     row.map((n, j) => (i === j ? 1 : n / Math.max(both[i][i] + both[j][j] - n, 1))),
   );
+}
+
+// --- the part under the click
+
+const CLEAR = 2; // logits below the threshold that a cell gets which is removed
+
+/** Of a mask the part under the click, joined along sides; its largest where the click is off it. */
+export function partClicked(plane: Float32Array, { side, x, y, threshold }: Grid): Float32Array {
+  const seen = new Uint8Array(plane.length);
+  let part: number[] = [];
+  for (const start of [y * side + x, ...plane.keys()]) {
+    if (seen[start] || !(plane[start] > threshold)) continue;
+    const reached = partAt(plane, start, side, threshold, seen);
+    if (reached.length > part.length) part = reached;
+    if (start === y * side + x) break;
+  }
+  const kept = plane.map((logit) => (logit > threshold ? threshold - CLEAR : logit));
+  for (const at of part) kept[at] = plane[at];
+  return kept;
+}
+
+/** The cells that hang together with one; they are marked as seen. */
+function partAt(
+  plane: Float32Array,
+  start: number,
+  side: number,
+  threshold: number,
+  seen: Uint8Array,
+): number[] {
+  const part = [start];
+  seen[start] = 1;
+  for (let next = 0; next < part.length; next++) {
+    const at = part[next];
+    const column = at % side;
+    for (const other of [
+      at - side,
+      at + side,
+      column ? at - 1 : -1,
+      column < side - 1 ? at + 1 : -1,
+    ]) {
+      if (!(plane[other] > threshold) || seen[other]) continue;
+      seen[other] = 1;
+      part.push(other);
+    }
+  }
+  return part;
 }
 
 // --- depth

@@ -2,8 +2,8 @@
  * `nano`'s answers (the rules of `models/rules/nano.py`, which gives the reasons): four masks and
  * their score in, ordered candidates out.
  *
- * A lone click: three of the four, in a learned order. A clear prompt: the one that agrees best with
- * the others. A bare box is asked again with its answer.
+ * A lone click: the connected part under it in three of the four, in a learned order. A clear
+ * prompt: the one that agrees best with the others. A bare box is asked again with its answer.
  *
  * T masks of the decoder, m the side of a low-resolution mask, F facts of each.
  */
@@ -13,7 +13,7 @@ import type { Spec } from "../manifest";
 import type { Tokens } from "../prompts";
 import { CORNERS, NO_POINT, POSITIVE, answersOf, byScore, isLoneClick } from "./family";
 import type { Answer, Decode, Decoded, Family, Tables } from "./family";
-import { commonCells, deepestCell, factsOf, iouOfPairs } from "./nano-facts";
+import { commonCells, deepestCell, factsOf, gridOf, iouOfPairs, partClicked } from "./nano-facts";
 
 const LEAST_NUMBER = 1e-4; // of the network, and as far from 1
 
@@ -58,14 +58,17 @@ function inModelOrder(answers: Answer[]): Answer[] {
 
 /** The three masks of a lone click that are worth the most, in the learned order. */
 export function ranked(
-  { planes, score }: Decoded,
+  decoded: Decoded,
   { coords }: Tokens,
   place: Geometry,
   spec: Spec,
   weights: RankingWeights,
   scores?: ScoreLine,
 ): Answer[] {
-  const { found, shared } = factsOf(score, planes, coords, place, spec);
+  const { score } = decoded;
+  const grid = gridOf(coords, place, spec);
+  const planes = decoded.planes.map((plane) => partClicked(plane, grid));
+  const { found, shared } = factsOf(score, planes, grid);
   const tokens = orderOf(chances(found, weights), shared).slice(0, 3);
   const kept = [...tokens].sort((a, b) => a - b);
   return tokens.map((token) => ({
