@@ -41,11 +41,12 @@ from anymask.models.rules import (
     SHIPPED,
     RankingWeights,
     chances,
+    clicked_cell,
     facts,
     group_prompts,
     order_masks,
-    parts_clicked,
     shipped_tables,
+    without_parts,
 )
 from anymask.runtime import PromptDecoding, require, write_tables
 from anymask.segment import encode_image
@@ -137,7 +138,8 @@ def ask(
         decoded = require(runtime, PromptDecoding).decode(embedding.seen, batch)
         for n, coords, logits, quality in zip(places, batch.coords, *decoded, strict=True):
             counted = truths[n] & ~ignore
-            logits = parts_clicked(logits, coords[0], embedding.geometry, spec)
+            cells = [clicked_cell(coords[0], embedding.geometry, spec)]
+            logits = without_parts(logits, cells, np.inf, spec.mask_threshold)
             masks = logits_to_masks(logits, embedding.geometry, spec.mask_threshold) & ~ignore
             found = facts(quality, logits, coords[0], embedding.geometry, spec)
             yield *found, mask_iou(masks, counted[None])[:, 0]

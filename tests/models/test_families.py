@@ -18,9 +18,9 @@ from anymask.models.rules import (
     family_names,
     lone_clicks,
     open_family,
-    parts_clicked,
     shipped_tables,
     wants_many,
+    without_parts,
 )
 
 PLACE = Geometry((64, 64), (64, 64), 64)
@@ -164,21 +164,30 @@ def test_nano_answers_a_clear_prompt_with_the_mask_that_agrees_with_the_others()
         assert answer[1] == quality[0, wanted]
 
 
-def test_a_lone_click_of_nano_means_the_part_under_it() -> None:
-    plane = np.full((5, 5), -1, np.float32)
-    plane[0, 0] = plane[1, 1] = 1  # they touch at a corner alone
-    plane[3:, 2:4] = 1
-    spec = family("nano").spec
-    for click, rows, columns in (
-        ((5.0, 5.0), slice(0, 1), slice(0, 1)),
-        ((20.0, 20.0), slice(1, 2), slice(1, 2)),
-        ((60.0, 5.0), slice(3, 5), slice(2, 4)),  # beside all of them: the largest
-    ):
-        kept = np.full((5, 5), -1, np.float32)
-        kept[plane > 0] = -2
-        kept[rows, columns] = 1
-        found = parts_clicked(plane[None], np.array(click, np.float32), PLACE, spec)
-        np.testing.assert_array_equal(found, kept[None])
+@pytest.mark.parametrize(
+    ("cells", "least", "stay"),
+    [
+        ([(0, 0)], np.inf, "a"),
+        ([(1, 1)], np.inf, "b"),
+        ([(4, 0)], np.inf, "c"),  # beside all of them: the largest
+        ([(4, 0)], 0.5, "c"),
+        ([(0, 0)], 0.5, "ac"),
+        ([], 0.25, "abc"),
+    ],
+)
+def test_a_mask_keeps_parts_that_are_clicked_or_large(
+    cells: list[tuple[int, int]], least: float, stay: str
+) -> None:
+    parts = {
+        "a": np.s_[0, 0],
+        "b": np.s_[1, 1],
+        "c": np.s_[3:, 2:4],
+    }  # the first two share a corner
+    plane, wanted = np.full((2, 5, 5), -1, np.float32)
+    for name, part in parts.items():
+        plane[part] = 1
+        wanted[part] = 1 if name in stay else -2
+    np.testing.assert_array_equal(without_parts(plane[None], cells, least, 0.0), wanted[None])
 
 
 def test_nano_s_own_order_is_that_of_the_network_s_numbers() -> None:

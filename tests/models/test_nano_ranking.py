@@ -17,7 +17,7 @@ from anymask.models.rules import (
     facts,
     open_family,
     order_masks,
-    parts_clicked,
+    without_parts,
     worth,
 )
 
@@ -136,7 +136,7 @@ def test_the_first_has_the_most_worth(likely: np.ndarray, overlap: float) -> Non
 def test_a_mask_keeps_its_place_and_what_its_own_number_is_worth(logits: np.ndarray) -> None:
     click = np.array([9, 9], np.float32)
     planes, quality, order = NANO.ranked(logits, QUALITY, click, WHOLE)
-    parts = parts_clicked(logits, click, WHOLE, SPEC)
+    parts = without_parts(logits, [(2, 2)], np.inf, SPEC.mask_threshold)
     found, shared = facts(QUALITY, parts, click, WHOLE, SPEC)
     shown = order_masks(chances(found, NANO.weights), shared)[:3]
     np.testing.assert_array_equal(planes, parts[shown])

@@ -62,14 +62,15 @@ from anymask.models.rules.nano import FACTS as FACTS
 from anymask.models.rules.nano import NanoFamily as NanoFamily
 from anymask.models.rules.nano import RankingWeights as RankingWeights
 from anymask.models.rules.nano import chances as chances
+from anymask.models.rules.nano import clicked_cell as clicked_cell
 from anymask.models.rules.nano import deepest_cell as deepest_cell
 from anymask.models.rules.nano import depths as depths
 from anymask.models.rules.nano import expected_iou as expected_iou
 from anymask.models.rules.nano import facts as facts
 from anymask.models.rules.nano import likeliest as likeliest
 from anymask.models.rules.nano import order_masks as order_masks
-from anymask.models.rules.nano import parts_clicked as parts_clicked
 from anymask.models.rules.nano import with_middle_clicks as with_middle_clicks
+from anymask.models.rules.nano import without_parts as without_parts
 from anymask.models.rules.nano import worth as worth
 from anymask.models.rules.registry import BUNDLED as BUNDLED
 from anymask.models.rules.registry import DEFAULT_MODEL as DEFAULT_MODEL

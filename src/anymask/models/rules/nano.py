@@ -2,18 +2,20 @@
 
 Every one of `nano`'s four tokens learned from every kind of prompt, so all of them compete.
 
-A lone click is answered with three of them, of which only the connected part under the click counts
-(`parts_clicked`). Fifteen facts of each mask (`FACTS`) go through a network with eight hidden units,
-which also sees their mean, and give the chance that this mask is meant (`chances`). The mask with the largest expected IoU with the one that is meant comes first
-(`worth`); the one that the others can best do without is left out: an unlikely one, or a near
-duplicate. The weights are the table "ranking", learned from training photos by
-`research/fit_ranking.py`. The score that is told of each is the IoU that may be expected of a
-first mask with the network's own number (`expected_iou`; the table "scores" of the same program).
+A lone click is answered with three of them, each cut to the connected part under the click. Fifteen
+facts of each (`FACTS`) go through a network with eight hidden units, which also sees their mean,
+and give the chance that this mask is meant (`chances`). The mask with the largest expected IoU with
+the one that is meant comes first (`worth`); the one that the others can best do without is left
+out: an unlikely one, or a near duplicate. The weights are the table "ranking", learned from
+training photos by `research/fit_ranking.py`. The score that is told of each is the IoU that may be
+expected of a first mask with the network's own number (`expected_iou`; the table "scores" of the
+same program).
 
 A clear prompt is answered with the one of the four that agrees best with the others (`likeliest`):
-its expected IoU is the largest, where each is as likely as its quality says. A bare box is asked a
-second time, with the first answer and a click at its deepest cell, as `nano` learned to better its
-own answers (`training/interaction.py`).
+its expected IoU is the largest, where each is as likely as its quality says. Small parts that no
+click lies in go before that (`without_parts`). A bare box is asked a second time, with the first
+answer and a click at its deepest cell, as `nano` learned to better its own answers
+(`training/interaction.py`).
 
 Letters: N prompts, P points, T masks of the decoder, K candidates, m the side of a mask, F facts,
 h w the cells of a mask that the photo fills.
@@ -21,7 +23,7 @@ h w the cells of a mask that the photo fills.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -55,6 +57,7 @@ from anymask.models.rules.family import (
     wants_many,
 )
 
+LEAST_PART = 0.2  # of a mask's largest part
 SURE = 1.0  # logits within it of the threshold are a doubt
 LEAST_NUMBER = 1e-4  # of the network, and as far from 1
 FARTHEST = 2.0  # of the distances between click and middle, in sides of a mask
@@ -143,8 +146,9 @@ class NanoFamily:
                 masks, numbers = self.candidates(logits[row : row + 1], quality[row : row + 1])
                 ordered = by_quality(masks[0], numbers[0])
             else:
-                best = likeliest(logits[row], quality[row], self.spec)
-                ordered = by_quality(logits[row, best : best + 1], quality[row, best : best + 1])
+                clicks = prompts.coords[row, prompts.labels[row] == POSITIVE]
+                cells = [clicked_cell(click, place, self.spec) for click in clicks]
+                ordered = by_quality(*likeliest(logits[row], quality[row], cells, self.spec))
             answers.append(ordered)
         return answers
 
@@ -152,7 +156,8 @@ class NanoFamily:
         self, logits: FloatArray, quality: FloatArray, click: FloatArray, place: Geometry
     ) -> Ordered:  # (T, m, m), (T,), (2,) in model pixels
         """The three masks of a lone click that are worth the most, in the learned order."""
-        logits = parts_clicked(logits, click, place, self.spec)
+        cells = [clicked_cell(click, place, self.spec)]
+        logits = without_parts(logits, cells, np.inf, self.spec.mask_threshold)
         found, shared = facts(quality, logits, click, place, self.spec)
         shown = order_masks(chances(found, self.weights), shared)[:3]
         kept = sorted(shown)
@@ -185,18 +190,50 @@ class NanoFamily:
 # --- one mask for a clear prompt
 
 
-def likeliest(logits: FloatArray, quality: FloatArray, spec: ModelSpec) -> int:
-    """Which of the masks (T, m, m) has the largest expected IoU; qualities (T,) are its chances."""
+def likeliest(
+    logits: FloatArray, quality: FloatArray, cells: Sequence[tuple[int, int]], spec: ModelSpec
+) -> tuple[FloatArray, FloatArray]:  # (T, m, m), (T,) -> (1, m, m), (1,)
+    """Of masks without small parts the one of the largest expected IoU; qualities are its chances.
+
+    cells  x, y of those that are clicked
+    """
+    logits = without_parts(logits, cells, LEAST_PART, spec.mask_threshold)
     shared = iou_of_pairs(common_cells(logits > spec.mask_threshold))
-    return int(worth(np.maximum(quality, 0), shared).argmax())
+    best = int(worth(np.maximum(quality, 0), shared).argmax())
+    return logits[best : best + 1], quality[best : best + 1]
+
+
+def without_parts(
+    logits: FloatArray, cells: Sequence[tuple[int, int]], least: float, threshold: float
+) -> FloatArray:  # (T, m, m) -> (T, m, m)
+    """Each mask without the connected parts that no cell x, y lies in and that are too small.
+
+    least  share of the largest part; at least one part stays. What the network adds elsewhere is
+           mostly another thing.
+    """
+    kept = logits.copy()
+    for plane in kept:
+        mask = (plane > threshold).view(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+        sizes = stats[1:, cv2.CC_STAT_AREA]  # the first is what is no mask
+        if len(sizes) < 2:
+            continue
+        stays = np.zeros(len(stats), np.bool_)
+        stays[1:] = sizes >= least * sizes.max()
+        stays[[labels[y, x] for x, y in cells]] = True
+        stays[0] = False
+        if not stays.any():
+            stays[1 + sizes.argmax()] = True
+        plane[(labels > 0) & ~stays[labels]] = threshold - CLEAR
+    return kept
 
 
 def with_middle_clicks(
     given: ModelPrompts, logits: FloatArray, quality: FloatArray, spec: ModelSpec
 ) -> ModelPrompts:  # P points -> P + 1 points
     """N prompts with the masks that answered them, each clicked at its deepest cell."""
-    best = [likeliest(*answer, spec) for answer in zip(logits, quality, strict=True)]
-    masks = logits[np.arange(len(best)), best]
+    answers = zip(logits, quality, strict=True)
+    masks = np.concatenate([likeliest(*answer, (), spec)[0] for answer in answers])
     clicks = [deepest_cell(mask > spec.mask_threshold, spec) for mask in masks]
     places = np.array([click or (0.0, 0.0) for click in clicks], np.float32)[:, None]
     labels = np.array([POSITIVE if click else NO_POINT for click in clicks], np.int64)[:, None]
@@ -228,24 +265,6 @@ def depths(mask: BoolArray) -> FloatArray:  # (h, w) -> (h, w)
 
 
 # --- the order of a lone click's masks
-
-
-def parts_clicked(
-    logits: FloatArray, click: FloatArray, place: Geometry, spec: ModelSpec
-) -> FloatArray:  # (T, m, m), (2,) in model pixels -> (T, m, m)
-    """Of each mask the connected part under the click; the largest one where the click is off it.
-
-    A click means one thing, and what the network adds elsewhere is mostly another one.
-    """
-    x, y = clicked_cell(click, place, spec)
-    kept = logits.copy()
-    for plane in kept:
-        mask = (plane > spec.mask_threshold).view(np.uint8)
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-        if len(stats) > 2:  # the first is what is no mask
-            part = labels[y, x] or 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
-            plane[(labels > 0) & (labels != part)] = spec.mask_threshold - CLEAR
-    return kept
 
 
 def clicked_cell(click: FloatArray, place: Geometry, spec: ModelSpec) -> tuple[int, int]:

@@ -137,18 +137,31 @@ export function iouOfPairs(both: number[][]): number[][] {
 
 const CLEAR = 2; // logits below the threshold that a cell gets which is removed
 
-/** Of a mask the part under the click, joined along sides; its largest where the click is off it. */
-export function partClicked(plane: Float32Array, { side, x, y, threshold }: Grid): Float32Array {
+/**
+ * A mask without the connected parts that no clicked cell lies in and that are too small: below a
+ * share of the largest one. At least one part stays.
+ */
+export function withoutParts(
+  plane: Float32Array,
+  cells: readonly number[],
+  least: number,
+  { side, threshold }: Pick<Grid, "side" | "threshold">,
+): Float32Array {
   const seen = new Uint8Array(plane.length);
-  let part: number[] = [];
-  for (const start of [y * side + x, ...plane.keys()]) {
-    if (seen[start] || !(plane[start] > threshold)) continue;
-    const reached = partAt(plane, start, side, threshold, seen);
-    if (reached.length > part.length) part = reached;
-    if (start === y * side + x) break;
+  const parts: number[][] = [];
+  for (let start = 0; start < plane.length; start++) {
+    if (plane[start] > threshold && !seen[start]) {
+      parts.push(partAt(plane, start, side, threshold, seen));
+    }
   }
+  const most = Math.max(...parts.map((part) => part.length));
+  const stays = parts.filter(
+    (part) => part.length >= least * most || cells.some((cell) => part.includes(cell)),
+  );
+  if (!stays.length) stays.push(...parts.filter((part) => part.length === most).slice(0, 1));
+  if (stays.length === parts.length) return plane;
   const kept = plane.map((logit) => (logit > threshold ? threshold - CLEAR : logit));
-  for (const at of part) kept[at] = plane[at];
+  for (const at of stays.flat()) kept[at] = plane[at];
   return kept;
 }
 

@@ -3,7 +3,8 @@
  * their score in, ordered candidates out.
  *
  * A lone click: the connected part under it in three of the four, in a learned order. A clear
- * prompt: the one that agrees best with the others. A bare box is asked again with its answer.
+ * prompt: the one that agrees best with the others, without small parts. A bare box is asked again
+ * with its answer.
  *
  * T masks of the decoder, m the side of a low-resolution mask, F facts of each.
  */
@@ -13,8 +14,9 @@ import type { Spec } from "../manifest";
 import type { Tokens } from "../prompts";
 import { CORNERS, NO_POINT, POSITIVE, answersOf, byScore, isLoneClick } from "./family";
 import type { Answer, Decode, Decoded, Family, Tables } from "./family";
-import { commonCells, deepestCell, factsOf, gridOf, iouOfPairs, partClicked } from "./nano-facts";
+import { commonCells, deepestCell, factsOf, gridOf, iouOfPairs, withoutParts } from "./nano-facts";
 
+const LEAST_PART = 0.2; // of a mask's largest part
 const LEAST_NUMBER = 1e-4; // of the network, and as far from 1
 
 /** Of the ranking network: the bundle's table "ranking". */
@@ -41,7 +43,7 @@ export function nano(spec: Spec, tables: Tables): Family {
     async answer(decode, asked, place) {
       const decoded = await askedTwice(decode, asked, spec);
       if (isLoneClick(asked)) return ranked(decoded, asked, place, spec, weights, scores);
-      return [likeliest(decoded, spec)];
+      return [likeliest(decoded, clickedCells(asked, place, spec), spec)];
     },
   };
 }
@@ -67,7 +69,8 @@ export function ranked(
 ): Answer[] {
   const { score } = decoded;
   const grid = gridOf(coords, place, spec);
-  const planes = decoded.planes.map((plane) => partClicked(plane, grid));
+  const cells = [grid.y * grid.side + grid.x];
+  const planes = decoded.planes.map((plane) => withoutParts(plane, cells, Infinity, grid));
   const { found, shared } = factsOf(score, planes, grid);
   const tokens = orderOf(chances(found, weights), shared).slice(0, 3);
   const kept = [...tokens].sort((a, b) => a - b);
@@ -97,7 +100,7 @@ async function askedTwice(decode: Decode, asked: Tokens, spec: Spec): Promise<De
 
 /** The prompt with the mask that answered it, clicked at its deepest cell. */
 export function withMiddleClick(given: Tokens, first: Decoded, spec: Spec): Tokens {
-  const { logits } = likeliest(first, spec);
+  const { logits } = likeliest(first, [], spec);
   const middle = deepestCell(logits, spec.mask_side, spec.mask_threshold);
   const cell = spec.image_side / spec.mask_side;
   const place = middle ? [(middle[0] + 0.5) * cell, (middle[1] + 0.5) * cell] : [0, 0];
@@ -109,14 +112,23 @@ export function withMiddleClick(given: Tokens, first: Decoded, spec: Spec): Toke
   };
 }
 
-/** The mask of the largest expected IoU, where each is as likely as its score says. */
-function likeliest({ planes, score }: Decoded, spec: Spec): Answer {
-  const likely = Array.from(score, (number) => Math.max(number, 0));
+/** Of masks without small parts the one of the largest expected IoU; scores are its chances. */
+function likeliest({ planes, score }: Decoded, cells: readonly number[], spec: Spec): Answer {
   const [side, threshold] = [spec.mask_side, spec.mask_threshold];
-  const both = commonCells(planes, { side, height: side, width: side, threshold });
-  const worth = iouOfPairs(both).map((row) => dot(row, likely));
+  const grid = { side, height: side, width: side, threshold };
+  const large = planes.map((plane) => withoutParts(plane, cells, LEAST_PART, grid));
+  const likely = Array.from(score, (number) => Math.max(number, 0));
+  const worth = iouOfPairs(commonCells(large, grid)).map((row) => dot(row, likely));
   const best = worth.indexOf(Math.max(...worth));
-  return { logits: planes[best], score: score[best], order: 0 };
+  return { logits: large[best], score: score[best], order: 0 };
+}
+
+function clickedCells({ coords, labels }: Tokens, place: Geometry, spec: Spec): number[] {
+  return labels.flatMap((label, i) => {
+    if (label !== POSITIVE) return [];
+    const { side, x, y } = gridOf(coords.subarray(2 * i, 2 * i + 2), place, spec);
+    return [y * side + x];
+  });
 }
 
 // --- the order of a lone click's masks
