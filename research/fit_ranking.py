@@ -6,7 +6,7 @@ Each mask of a photo is clicked in its middle; further looks (`LOOKS`) are cut, 
 tinted. Four masks answer, cut to the part under the click, whose facts and whose IoU with the truth
 are kept. Gradient ascent makes the IoU of the first mask as large as it gets, where each mask comes
 first as likely as its worth says (a softmax). Everyday photos weigh the most (`NATURAL`).
-Then the table "scores" is learned (with `--keep-order` it alone): factor and shift of the logit of the network's own number, so
+Then the table "scores" is learned: factor and shift of the logit of the network's own number, so
 that it is the IoU that a first mask may be expected to have (Platt's scaling).
 
 `--check` then learns without the photos of a kind, for each kind of `KINDS` in turn, and prints of
@@ -291,17 +291,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("data", type=Path, help="a folder of sets")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="of the package")
-    parser.add_argument("--keep-order", action="store_true", help="learn the scores alone")
     parser.add_argument("--check", action="store_true", help="print what is won on other photos")
     args = parser.parse_args()
     torch.set_num_threads(1)
     sets = list(answers_of(args.data, args.model))
     columns = zip(*(vars(one).values() for one in sets), strict=True)
     answers = Answers(*(np.concatenate(column) for column in columns))
-    tables = shipped_tables(args.model)
-    ranking = tables["ranking"] if args.keep_order else learn(answers)
+    ranking = learn(answers)
     learned = {"ranking": ranking, "scores": scores_table(answers, ranking)}
-    write_tables(SHIPPED / args.model, {**tables, **learned})
+    write_tables(SHIPPED / args.model, {**shipped_tables(args.model), **learned})
     if args.check:
         check(answers)
 
