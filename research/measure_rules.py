@@ -6,7 +6,7 @@ Of the suite's group `dev` and of `berkeley` and `grabcut` at most `--limit` mas
 photo, each clicked three times and boxed as `anymask evaluate` does it, on embeddings: with all
 rules, without each one, and without any. Without the learned order the network's own number orders
 a lone click's masks; without agreement it chooses the mask of a clear prompt, too; without the
-second look a box is asked once. Printed: one click, its best mask, three clicks, box.
+second look a box is asked once; with all parts, what is small or not under the click stays. Printed: one click, its best mask, three clicks, box.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -37,7 +38,8 @@ WITHOUT = {
     "no learned order": ("order",),
     "no agreement": ("agreement",),
     "boxes asked once": ("twice",),
-    "none": ("order", "agreement", "twice"),
+    "all parts": ("parts",),
+    "none": ("order", "agreement", "twice", "parts"),
 }
 PAIR = ("berkeley", "grabcut")
 MOST = 3  # masks of a photo
@@ -66,7 +68,10 @@ class Plainer(NanoFamily):
         if "agreement" in self.without and multimask is False:
             asked = decode
             decode = lambda given: best_alone(*asked(given))  # noqa: E731
-        return super().answer(decode, prompts, place, multimask, ranking)
+        if "parts" not in self.without:
+            return super().answer(decode, prompts, place, multimask, ranking)
+        with patch("anymask.models.rules.nano.without_parts", lambda logits, *_: logits):
+            return super().answer(decode, prompts, place, multimask, ranking)
 
 
 def best_alone(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
