@@ -6,7 +6,8 @@ Of the suite's group `dev` and of `berkeley` and `grabcut` at most `--limit` mas
 photo, each clicked three times and boxed as `anymask evaluate` does it, on embeddings: with all
 rules, without each one, and without any. Without the learned order the network's own number orders
 a lone click's masks; without agreement it chooses the mask of a clear prompt, too; without the
-second look a box is asked once; with all parts, what is small or not under the click stays. Printed: one click, its best mask, three clicks, box.
+second look a box is asked once; with all parts, what is small or not under the click stays.
+Printed: one click, its best mask, three clicks, box.
 """
 
 from __future__ import annotations

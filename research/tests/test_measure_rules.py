@@ -20,7 +20,8 @@ def test_the_best_mask_stands_in_all_places() -> None:
 
 
 @pytest.mark.parametrize(
-    ("without", "cells"), [((), 20 * 20), (("agreement",), 20 * 20), (("twice",), 3 * 3)]
+    ("without", "cells"),
+    [((), 20 * 20), (("agreement",), 20 * 20), (("parts",), 20 * 20), (("twice",), 3 * 3)],
 )
 def test_a_box_that_is_asked_once_stays_the_first_answer(
     without: tuple[str, ...], cells: int
