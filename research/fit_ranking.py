@@ -4,10 +4,11 @@
 
 Each mask of a photo is clicked in its middle, as it is and twice cut, turned, blurred and tinted,
 since nano knows the photos as they are. Four masks answer, each cut to the part under the click,
-whose facts and whose IoU with the truth are kept. Gradient ascent makes the IoU of the first mask as large as it gets, where each mask comes
-first as likely as its worth says (a softmax). Everyday photos weigh the most (`NATURAL`).
-Then the table "scores" is learned: factor and shift of the logit of the network's own number, so
-that it is the IoU that a first mask may be expected to have (Platt's scaling).
+whose facts and whose IoU with the truth are kept. Gradient ascent makes the IoU of the first mask
+as large as it gets, where each mask comes first as likely as its worth says (a softmax). Everyday
+photos weigh the most (`NATURAL`). Then the table "scores" is learned: factor and shift of the logit
+of the network's own number, so that it is the IoU that a first mask may be expected to have
+(Platt's scaling).
 
 `--check` then learns without the photos of a kind, for each kind of `KINDS` in turn, and prints of
 those: clicks, mean IoU of the network's own first mask, of ours, of its best, and what share of
