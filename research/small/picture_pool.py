@@ -166,8 +166,11 @@ def open_pool(
     workers = [
         FORK.Process(target=_decode, args=(pool, where, blobs, k, procs)) for k in range(procs)
     ]
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # a fork of a process with OpenCV's threads waits for them for ever
     for worker in workers:
         worker.start()
+    cv2.setNumThreads(threads)
     for worker in workers:
         worker.join()
         if worker.exitcode:
