@@ -60,6 +60,7 @@ from anymask.base.storage import write_whole as write_whole
 from anymask.base.threads import THREADS as THREADS
 from anymask.base.threads import limit_threads as limit_threads
 from anymask.base.threads import pick_threads as pick_threads
+from anymask.base.threads import signals_blocked as signals_blocked
 from anymask.base.threads import thread_setting as thread_setting
 from anymask.base.threads import threads_each as threads_each
 from anymask.base.threads import usable_cores as usable_cores

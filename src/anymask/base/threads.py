@@ -1,10 +1,14 @@
-"""Threads: a wanted number or the environment in, the threads of one call of a model out."""
+"""Threads and processes: how many threads a call of a model has, what a started process hears.
+
+A wanted number or the environment says how many threads; the rest is inherited.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterable, Iterator
 
 from anymask.base.errors import InputError
 
@@ -68,3 +72,20 @@ def thread_setting(threads: int | None) -> Iterator[None]:
         os.environ.pop(THREADS, None)
         if before is not None:
             os.environ[THREADS] = before
+
+
+@contextlib.contextmanager
+def signals_blocked(names: Iterable[signal.Signals]) -> Iterator[None]:
+    """These signals wait in this thread; a process that is started meanwhile never takes them.
+
+    Not on Windows.
+    """
+    from multiprocessing import resource_tracker  # few processes start others
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, names)
+    resource_tracker.ensure_running()  # it unblocks some of them when it starts
+    signal.pthread_sigmask(signal.SIG_BLOCK, names)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -21,11 +21,18 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context, parent_process, resource_tracker
+from multiprocessing import connection, get_context, parent_process
 from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
-from anymask.base import ON_WINDOWS, AnymaskError, exit_text, limit_threads, threads_each
+from anymask.base import (
+    ON_WINDOWS,
+    AnymaskError,
+    exit_text,
+    limit_threads,
+    signals_blocked,
+    threads_each,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -219,12 +226,10 @@ def _interrupted_later() -> Iterator[None]:
         return
     heard = threading.Event()
     before = signal.signal(signal.SIGINT, lambda *_: heard.set())  # by way of another thread
-    resource_tracker.ensure_running()  # it unblocks the signal when it starts
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what the processes inherit
     try:
-        yield
+        with signals_blocked([signal.SIGINT]):
+            yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, before)
         if heard.is_set():
             signal.raise_signal(signal.SIGINT)

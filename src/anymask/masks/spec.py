@@ -328,6 +328,12 @@ class Geometry:
         """Model pixels per image pixel, along x and along y."""
         return (self.input_hw[1] / self.image_hw[1], self.input_hw[0] / self.image_hw[0])
 
+    def filled_cells(self, side: int) -> tuple[int, int]:
+        """Rows and columns of a map of `side` x `side` cells that the photo fills, the last ones
+        perhaps in part."""
+        rows, columns = (-(-filled * side // self.side) for filled in self.input_hw)
+        return rows, columns
+
 
 EMBEDDING_FORMAT = 2  # of saved files; a reader refuses what it does not know
 _MOST_HALF = 65504.0  # the largest number that fp16 holds

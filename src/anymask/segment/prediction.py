@@ -122,10 +122,7 @@ class Candidate:
 
     def cells(self) -> int:
         """The size of the object in the cells of the logits that are photo."""
-        rows, columns = (
-            -(-filled * low // self.geometry.side)
-            for filled, low in zip(self.geometry.input_hw, self.logits.shape, strict=True)
-        )
+        rows, columns = self.geometry.filled_cells(self.logits.shape[-1])
         return int(np.count_nonzero(self.shown_logits[:rows, :columns] > self.threshold))
 
 

@@ -469,7 +469,7 @@ class Objectness:
     ) -> None:
         self._place, self._threshold, self._weights = place, threshold, weights
         self._least, self._most = least, 0.0
-        rows, columns = self._cells(view.shape[-1])
+        rows, columns = self._place.filled_cells(view.shape[-1])
         self._view = np.ascontiguousarray(view[:, :rows, :columns], np.float32)
         self._whole = self._view.mean(axis=(1, 2))
 
@@ -497,16 +497,11 @@ class Objectness:
 
         F is 10 + 2 K + 3 C.
         """
-        rows, columns = self._cells(logits.shape[-1])
+        rows, columns = self._place.filled_cells(logits.shape[-1])
         planes = logits[:, :rows, :columns] - np.float32(self._threshold)
         masks = planes > 0
         shape = _shape_facts(planes, masks, quality[chosen])
         return np.concatenate([shape, chosen, quality, self._seen(masks)], axis=1)
-
-    def _cells(self, side: int) -> tuple[int, int]:
-        """Rows and columns of a map of that side that are photo."""
-        rows, columns = (-(-n * side // self._place.side) for n in self._place.input_hw)
-        return rows, columns
 
     def _seen(self, masks: BoolArray) -> FloatArray:  # (n, h, w) -> (n, 3 C)
         """Means of the encoder's map: in the mask, around it, in the photo."""

@@ -63,7 +63,7 @@ def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry, cells: int = 
 
     cells  along the model's side
     """
-    height, width = (-(-cells * filled // geometry.side) for filled in geometry.input_hw)
+    height, width = geometry.filled_cells(cells)
     parts = []
     for one in maps:
         pooled = _pool(one.values, (height, width), cells).reshape(one.values.shape[0], -1)

@@ -34,6 +34,7 @@ from anymask.base import (
     errors,
     exit_text,
     parse_json,
+    signals_blocked,
     usable_cores,
     write_json,
 )
@@ -64,6 +65,7 @@ from anymask.training.trainee import (
 )
 from anymask.training.workers import (
     GOES_ON,
+    STOPPING,
     TorchrunPlace,
     heeding_signals,
     load_whole,
@@ -71,7 +73,6 @@ from anymask.training.workers import (
     mean_of_all,
     outlast_signals,
     shard,
-    signals_blocked,
     spread,
     take_signals,
     whole,
@@ -140,7 +141,7 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
     if recipe.workers == 1 or run.device != "cpu":
         run_worker(0, replace(recipe, workers=1), run, None)
         return
-    with tempfile.TemporaryDirectory() as meeting, signals_blocked():
+    with tempfile.TemporaryDirectory() as meeting, signals_blocked(STOPPING):
         # Signals wait until the workers can be told of them, who wait until they can save.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # the workers', read when they start
         given = (recipe, run, Path(meeting))

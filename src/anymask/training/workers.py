@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from types import FrameType
@@ -32,7 +31,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils import _pytree
 from torch.utils.data import DataLoader
 
-from anymask.base import AnymaskError, ConfigError
+from anymask.base import AnymaskError, ConfigError, signals_blocked
 from anymask.training.blocks import repeated_blocks
 from anymask.training.options import Parallel
 
@@ -51,20 +50,8 @@ def heeding_signals(handler: Handler) -> Iterator[None]:
             signal.signal(name, old)
 
 
-@contextmanager
-def signals_blocked() -> Iterator[None]:
-    """What asks to stop waits here; a process that is started meanwhile never takes it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    resource_tracker.ensure_running()  # it unblocks them when it starts
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def take_signals() -> None:
-    """Undo `signals_blocked` in a process that was started inside of it."""
+    """Undo `signals_blocked(STOPPING)` in a process that was started inside of it."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
@@ -97,7 +84,7 @@ def prepared(loader: DataLoader[Any]) -> Iterator[Any]:
     Raises AnymaskError where that process was killed.
     """
     handler = signal.getsignal(signal.SIGCHLD)
-    with signals_blocked():  # the process beside ends with this one, not by a signal
+    with signals_blocked(STOPPING):  # the process beside ends with this one, not by a signal
         coming = iter(loader)
     # A worker that ends by an error asks its processes to end, by a signal that waits in them, and
     # would wait for them for ever: they are killed before that.

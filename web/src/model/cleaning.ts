@@ -4,9 +4,9 @@ import type { Geometry } from "./geometry";
 import { cellOf, pixelOf } from "./negative_clicks";
 import type { Click } from "./negative_clicks";
 import { USUAL } from "./region_size";
-import { regions } from "./regions";
+import { largestOf, regions, sizesOf } from "./regions";
 
-const CLEAR = 2; // logits from the threshold that a filled or removed cell gets at least
+export const CLEAR = 2; // logits from the threshold that a filled or removed cell gets at least
 
 /**
  * Without holes and islands below their shares of the mask (least areas in pixels are none of this
@@ -67,21 +67,15 @@ function smallRegions(
   reach: number,
 ): Uint8Array {
   const labels = regions(mask, rows, columns);
-  const count = labels.reduce((most, one) => Math.max(most, one), 0);
-  const sizes = new Float64Array(count + 1);
-  const kept = new Uint8Array(count + 1);
+  const sizes = sizesOf(labels);
+  const kept = new Uint8Array(sizes.length);
   kept[0] = 1;
   labels.forEach((one, i) => {
-    sizes[one]++;
     const [y, x] = [Math.floor(i / columns), i % columns];
     const border = y === 0 || x === 0 || y === rows - 1 || x === columns - 1;
     if (label === 0 && border) kept[one] = 1;
   });
-  if (label === 1 && count) {
-    let largest = 1;
-    for (let one = 2; one <= count; one++) if (sizes[one] > sizes[largest]) largest = one;
-    kept[largest] = 1;
-  }
+  if (label === 1) kept[largestOf(sizes)] = 1;
   const clamp = (value: number, last: number) => Math.min(last, Math.max(0, value));
   for (const [row, column] of places) {
     for (let y = Math.floor(row - reach); y <= Math.floor(row + reach) + 1; y++) {

@@ -5,7 +5,7 @@ import type { Patch } from "../masks/patch";
 import type { Size } from "./geometry";
 import type { Click } from "./negative_clicks";
 import type { LeastAreas } from "./region_size";
-import { regions } from "./regions";
+import { largestOf, regions, sizesOf } from "./regions";
 
 /** The mask without holes and islands of less; a click keeps its own. Pixels are the patch's. */
 export function withoutCrumbs(
@@ -52,15 +52,10 @@ export function withoutCrumbs(
  */
 function flipSmall(mask: Uint8Array, [height, width]: Size, area: number, islands: boolean): void {
   const labels = regions(islands ? mask : inverted(mask), height, width);
-  let count = 0;
-  for (let i = 0; i < labels.length; i++) if (labels[i] > count) count = labels[i];
-  const sizes = new Float64Array(count + 1);
-  for (let i = 0; i < labels.length; i++) sizes[labels[i]]++;
+  const sizes = sizesOf(labels);
   const kept = new Set([0]);
   if (islands) {
-    let largest = 1;
-    for (let one = 2; one < sizes.length; one++) if (sizes[one] > sizes[largest]) largest = one;
-    kept.add(largest);
+    kept.add(largestOf(sizes));
   } else {
     for (let x = 0; x < width; x++) kept.add(labels[x]).add(labels[labels.length - width + x]);
     for (let y = 0; y < height; y++) kept.add(labels[y * width]).add(labels[(y + 1) * width - 1]);

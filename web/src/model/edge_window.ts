@@ -5,7 +5,7 @@
  * A window is a square of cells around the object; n of them a side, m the side of the logits.
  */
 
-import { scaleXy } from "./geometry";
+import { filledCells, scaleXy } from "./geometry";
 import type { Geometry, XY } from "./geometry";
 import type { Prompt } from "./prompts";
 import { areaWeights, roundEven } from "./resample";
@@ -45,7 +45,7 @@ export function windowAround(
   geometry: Geometry,
 ): EdgeWindow | null {
   const side = Math.sqrt(plane.length);
-  const [rows, columns] = geometry.inputHw.map((n) => Math.ceil((n * side) / geometry.side));
+  const [rows, columns] = filledCells(geometry, side);
   let [left, right, top, bottom] = [side, -1, side, -1];
   for (let y = 0; y < rows; y++) {
     for (let x = 0; x < columns; x++) {

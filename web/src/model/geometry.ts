@@ -36,6 +36,11 @@ export function paddedHw(inputHw: Size, spec: Spec): Size {
   return [height, width];
 }
 
+/** Rows and columns of a map of `cells` x `cells` that the photo fills, the last ones perhaps in part. */
+export function filledCells({ inputHw, side }: Geometry, cells: number): Size {
+  return [Math.ceil((inputHw[0] * cells) / side), Math.ceil((inputHw[1] * cells) / side)];
+}
+
 /** The same photo shrunk so that its longest side is at most `limit`; 0 leaves it. */
 export function reduced(geometry: Geometry, limit: number): Geometry {
   const longest = Math.max(...geometry.imageHw);

@@ -1,6 +1,7 @@
 /** Part or whole: which of a click's candidates comes first (`segment/requests.py`). */
 
 import type { Answer } from "./families/family";
+import { filledCells } from "./geometry";
 import type { Geometry } from "./geometry";
 
 /** "all": the model's own order; 0: the part ... 1: the whole. */
@@ -11,7 +12,7 @@ const COMPARABLE = 0.1; // of score: candidates so far below the best one are no
 /** The size of an object, in the low-resolution mask's cells that are photo. */
 export function cells(plane: Float32Array, geometry: Geometry, threshold: number): number {
   const side = Math.sqrt(plane.length);
-  const [rows, columns] = geometry.inputHw.map((n) => Math.ceil((n * side) / geometry.side));
+  const [rows, columns] = filledCells(geometry, side);
   let count = 0;
   for (let y = 0; y < rows; y++) {
     for (let x = 0; x < columns; x++) if (plane[y * side + x] > threshold) count++;

@@ -1,12 +1,20 @@
-/** Connected regions of a mask, 8-connected. */
+/** Connected regions of a mask. */
 
 /**
  * A number for each pixel: 0 off the mask, else its region's, from 1 on in reading order.
  *
  * Runs of each row are joined to those that they touch in the row above, so that masks of a photo's
  * size take milliseconds.
+ *
+ * @param corners whether pixels that touch at a corner alone are one region, too
  */
-export function regions(mask: Uint8Array, height: number, width: number): Int32Array {
+export function regions(
+  mask: Uint8Array,
+  height: number,
+  width: number,
+  corners = true,
+): Int32Array {
+  const beside = corners ? 1 : 0;
   const labels = new Int32Array(mask.length);
   const parent: number[] = [0];
   const rootOf = (one: number) => {
@@ -22,7 +30,8 @@ export function regions(mask: Uint8Array, height: number, width: number): Int32A
       let own = 0;
       const start = x;
       while (x < width && mask[row + x]) x++;
-      for (let at = Math.max(0, start - 1); y && at <= Math.min(width - 1, x); at++) {
+      const last = Math.min(width - 1, x - 1 + beside);
+      for (let at = Math.max(0, start - beside); y && at <= last; at++) {
         const above = labels[row - width + at];
         if (!above) continue;
         const root = rootOf(above);
@@ -46,4 +55,20 @@ function numbered(labels: Int32Array, parent: readonly number[]): Int32Array {
   }
   for (let at = 0; at < labels.length; at++) if (labels[at]) labels[at] = numbers[labels[at]];
   return labels;
+}
+
+/** The pixels of each region, by its number. */
+export function sizesOf(labels: Int32Array): Float64Array {
+  let count = 0;
+  for (let i = 0; i < labels.length; i++) if (labels[i] > count) count = labels[i];
+  const sizes = new Float64Array(count + 1);
+  for (let i = 0; i < labels.length; i++) sizes[labels[i]]++;
+  return sizes;
+}
+
+/** The first of the largest regions; 0 where there is none. */
+export function largestOf(sizes: Float64Array): number {
+  let largest = Math.min(1, sizes.length - 1);
+  for (let one = 2; one < sizes.length; one++) if (sizes[one] > sizes[largest]) largest = one;
+  return largest;
 }

@@ -53,7 +53,7 @@ class EdgeWindow:
 def window_around(logits: FloatArray, geometry: Geometry) -> EdgeWindow | None:  # (m, m)
     """The window of the object above 0; None where there is no object in the photo."""
     side = logits.shape[-1]
-    rows, columns = (-(-filled * side // geometry.side) for filled in geometry.input_hw)
+    rows, columns = geometry.filled_cells(side)
     shown = logits[:rows, :columns] > 0
     ys, xs = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
     if not len(ys):

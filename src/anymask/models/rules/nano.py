@@ -269,15 +269,9 @@ def depths(mask: BoolArray) -> FloatArray:  # (h, w) -> (h, w)
 
 def clicked_cell(click: FloatArray, place: Geometry, spec: ModelSpec) -> tuple[int, int]:
     """The cell x, y of a mask that a click lies in, one of those that the photo fills."""
-    rows, columns = filled_cells(place, spec)
+    rows, columns = place.filled_cells(spec.mask_side)
     x, y = np.clip(click * (spec.mask_side / spec.image_side), 0, (columns - 1, rows - 1))
     return int(x), int(y)
-
-
-def filled_cells(place: Geometry, spec: ModelSpec) -> tuple[int, int]:
-    """Rows and columns of a mask that the photo fills."""
-    rows, columns = (-(-n * spec.mask_side // spec.image_side) for n in place.input_hw)
-    return rows, columns
 
 
 def order_masks(likely: Floats, shared: Floats) -> list[int]:  # (T,), (T, T)
@@ -323,7 +317,7 @@ def facts(
     quality: FloatArray, logits: FloatArray, click: FloatArray, place: Geometry, spec: ModelSpec
 ) -> tuple[Floats, Floats]:  # (T,), (T, m, m), (2,) in model pixels -> (T, F), (T, T)
     """What is known of each mask, in the order of `FACTS`, and the IoU of every two."""
-    rows, columns = filled_cells(place, spec)
+    rows, columns = place.filled_cells(spec.mask_side)
     planes = logits[:, :rows, :columns] - np.float32(spec.mask_threshold)
     masks = planes > 0
     x, y = clicked_cell(click, place, spec)

@@ -5,8 +5,11 @@
  * T masks of the decoder, m the side of a low-resolution mask, F facts of each.
  */
 
+import { CLEAR } from "../cleaning";
+import { filledCells } from "../geometry";
 import type { Geometry } from "../geometry";
 import type { Spec } from "../manifest";
+import { largestOf, regions, sizesOf } from "../regions";
 
 const SURE = 1; // logits within it of the threshold are a doubt
 const FARTHEST = 2; // of the distances between click and middle, in sides of a mask
@@ -30,7 +33,7 @@ export interface Grid {
 /** The photo in a mask's cells, and a click's. */
 export function gridOf([x, y]: ArrayLike<number> & Iterable<number>, place: Geometry, spec: Spec) {
   const side = spec.mask_side;
-  const [height, width] = place.inputHw.map((n) => Math.ceil((n * side) / spec.image_side));
+  const [height, width] = filledCells(place, side);
   const cell = (at: number, count: number) =>
     Math.trunc(Math.min(count - 1, Math.max(0, (at * side) / spec.image_side)));
   const threshold = spec.mask_threshold;
@@ -133,13 +136,11 @@ export function iouOfPairs(both: number[][]): number[][] {
   );
 }
 
-// --- the part under the click
-
-const CLEAR = 2; // logits below the threshold that a cell gets which is removed
+// --- small parts
 
 /**
- * A mask without the connected parts that no clicked cell lies in and that are too small: below a
- * share of the largest one. At least one part stays.
+ * A mask without the parts, connected along sides, that no clicked cell lies in and that are below
+ * a share of the largest one. At least one part stays.
  */
 export function withoutParts(
   plane: Float32Array,
@@ -147,49 +148,15 @@ export function withoutParts(
   least: number,
   { side, threshold }: Pick<Grid, "side" | "threshold">,
 ): Float32Array {
-  const seen = new Uint8Array(plane.length);
-  const parts: number[][] = [];
-  for (let start = 0; start < plane.length; start++) {
-    if (plane[start] > threshold && !seen[start]) {
-      parts.push(partAt(plane, start, side, threshold, seen));
-    }
-  }
-  const most = Math.max(...parts.map((part) => part.length));
-  const stays = parts.filter(
-    (part) => part.length >= least * most || cells.some((cell) => part.includes(cell)),
-  );
-  if (!stays.length) stays.push(...parts.filter((part) => part.length === most).slice(0, 1));
-  if (stays.length === parts.length) return plane;
-  const kept = plane.map((logit) => (logit > threshold ? threshold - CLEAR : logit));
-  for (const at of stays.flat()) kept[at] = plane[at];
-  return kept;
-}
-
-/** The cells that hang together with one; they are marked as seen. */
-function partAt(
-  plane: Float32Array,
-  start: number,
-  side: number,
-  threshold: number,
-  seen: Uint8Array,
-): number[] {
-  const part = [start];
-  seen[start] = 1;
-  for (let next = 0; next < part.length; next++) {
-    const at = part[next];
-    const column = at % side;
-    for (const other of [
-      at - side,
-      at + side,
-      column ? at - 1 : -1,
-      column < side - 1 ? at + 1 : -1,
-    ]) {
-      if (!(plane[other] > threshold) || seen[other]) continue;
-      seen[other] = 1;
-      part.push(other);
-    }
-  }
-  return part;
+  const mask = Uint8Array.from(plane, (logit) => (logit > threshold ? 1 : 0));
+  const parts = regions(mask, side, side, false);
+  const sizes = sizesOf(parts);
+  if (sizes.length <= 2) return plane; // the first is what is no mask
+  const largest = largestOf(sizes);
+  const stays = sizes.map((size) => (size >= least * sizes[largest] ? 1 : 0));
+  for (const cell of cells) stays[parts[cell]] = 1;
+  if (!stays.includes(1, 1)) stays[largest] = 1;
+  return plane.map((logit, at) => (parts[at] && !stays[parts[at]] ? threshold - CLEAR : logit));
 }
 
 // --- depth
