@@ -13,6 +13,7 @@ from pathlib import Path
 MODULE_LINES = (60, 800)  # of the package; tests and research may be shorter
 SMALL_MODULE = 100  # lines from which on a module may have a single importer
 FUNCTION_LINES = 60
+PAGE_LINES, PAGE_COLUMNS = 400, 100  # of a TypeScript module
 PARAMETERS = 7
 LONG_SIGNATURES = frozenset({"annotate", "convert", "write_graph"})  # this list only shrinks
 
@@ -306,6 +307,24 @@ def over_budget(root: Path) -> list[str]:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 complaints += [f"{where}:{node.lineno}: {fault}" for fault in function_faults(node)]
+    return complaints
+
+
+def over_page_budget(root: Path) -> list[str]:
+    """TypeScript modules and lines that grew too long; what is generated has no budget."""
+    complaints = []
+    for path in sorted(root.rglob("*.ts")):
+        if path.name == "schema.ts":
+            continue
+        lines = path.read_text("utf-8").splitlines()
+        where = path.relative_to(root).as_posix()
+        if len(lines) > PAGE_LINES:
+            complaints.append(f"{where}:1: {len(lines)} lines, the budget is {PAGE_LINES}")
+        complaints += [
+            f"{where}:{number}: {len(line)} columns, the budget is {PAGE_COLUMNS}"
+            for number, line in enumerate(lines, start=1)
+            if len(line) > PAGE_COLUMNS
+        ]
     return complaints
 
 

@@ -54,6 +54,10 @@ def test_everything_is_within_its_budget(root: Path) -> None:
     report(gates.over_budget(root))
 
 
+def test_the_page_s_modules_are_within_their_budget() -> None:
+    report(gates.over_page_budget(ROOT / "web" / "src"))
+
+
 def test_no_module_is_too_small_to_stand_alone() -> None:
     report(gates.small_modules(PACKAGE))
 

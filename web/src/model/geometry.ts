@@ -36,7 +36,7 @@ export function paddedHw(inputHw: Size, spec: Spec): Size {
   return [height, width];
 }
 
-/** Rows and columns of a map of `cells` x `cells` that the photo fills, the last ones perhaps in part. */
+/** Rows and columns of a map of `cells` x `cells` that the photo fills, the last ones in part. */
 export function filledCells({ inputHw, side }: Geometry, cells: number): Size {
   return [Math.ceil((inputHw[0] * cells) / side), Math.ceil((inputHw[1] * cells) / side)];
 }
