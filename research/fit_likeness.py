@@ -2,9 +2,10 @@
 
 collect  facts of masks on pairs of training photos, one line of JSON a photo: an example (a photo's
          largest mask of a label), a photo of the same label, and one without it
-fit      those lines in; weights of `find.examples.WEIGHTS` out, and what each threshold does
+fit      those lines in; the three tables of weights of `find.examples` out, and what each threshold
+         does; those of photos are fitted on chances that come from weights that did not see them
 threshold  lines of pairs that were not fitted on in; what each threshold does with the weights that
-         ship, and the least one that is right about "not here" often enough
+         ship
 """
 
 from __future__ import annotations
@@ -20,21 +21,25 @@ from numpy.typing import NDArray
 
 import anymask
 from anymask.base import parse_json
-from anymask.find import FACTS, Example, chance_of, compare, learn_kinds
+from anymask.find import FACTS, Example, alike_scores, chance_of, compare, learn_kinds, logit
+from anymask.find.examples import MOST_COMPARED, PHOTO_WEIGHTS
+from anymask.find.likeness import NAMED
 from anymask.masks import Rle, rle_iou, rle_to_mask, string_to_rle
 
 SETS = (
-    "coco_instances", "dog_cat", "pigs", "mushrooms_dense", "coco_instances", "fruit3",
-    "kitchen_things", "strawberry", "coco_more", "caltech_animals", "coco_instances", "kudzu_bugs",
-    "pets", "taco_litter", "indonesian_food_plate", "coco_instances", "warehouse_pallets",
-    "ore_pellets", "breadboard_parts", "nuts_and_dates", "hydroponic_plants",
+    "coco_instances", "coco_more", "dog_cat", "coco_instances", "fruit3", "coco_more",
+    "kitchen_things", "coco_instances", "coco_more", "caltech_animals", "coco_instances", "pets",
+    "coco_more", "taco_litter", "coco_instances", "indonesian_food_plate", "coco_more",
+    "coco_instances", "mushrooms_dense", "strawberry", "coco_more", "coco_instances", "ore_pellets",
+    "pigs", "breadboard_parts", "coco_instances", "nuts_and_dates", "kudzu_bugs",
 )  # fmt: skip
 NONE = "thing"  # the label where a set has none
 SAME = 0.5  # IoU from which on a mask is the thing
 SMALLEST = 0.002  # of the photo: an example's mask
 RATE, STEPS, DECAY = 0.05, 3000, 1e-3  # of the fit
-HUNDREDTHS = range(5, 100, 5)
-FINE = (5, 7, 10, 12, 15, 17, 20, 25, 30, 40, 50)  # hundredths
+EVERY = 10**6  # masks that are compared: all
+FOLDS = 5  # parts of the pairs; the chances of each are told by the others
+THRESHOLDS = tuple(n / 20 for n in range(4, 19))
 RIGHT = 0.85  # of the photos without the thing: where nothing is to be found
 
 
@@ -84,11 +89,11 @@ def collect(data: Path, out: Path, seed: int, limit: int, name: str | None) -> N
                 continue
             wanted = learn_kinds(model, [Example(photo, rle_to_mask(rle))])
             for there, (path, masks) in ((True, second), (False, other)):
-                seen = compare(model, anymask.load_image(path), wanted)
+                seen = compare(model, anymask.load_image(path), wanted, EVERY)
                 truth = masks[label] if there else []
                 fits = rle_iou([one.rle for one in seen.masks], truth)
                 best = fits.max(1) if truth and len(fits) else np.zeros(len(seen.masks))
-                row = {"kind": kind, "there": there, "things": len(truth)}
+                row = {"kind": kind, "there": there, "things": len(truth), "scene": seen.scene}
                 row |= {"facts": np.round(seen.facts, 4).tolist(), "fits": best.tolist()}
                 file.write(json.dumps(row) + "\n")
                 file.flush()
@@ -100,46 +105,76 @@ def _area(rle: Rle) -> int:
 
 def fit(files: list[Path]) -> None:
     """Print weights and what thresholds do."""
-    lines = [line for file in files for line in file.read_text().splitlines()]
-    rows = [parse_json(line, files[0]) for line in lines]
+    rows = read_rows(files)
+    cheap = fit_masks([row | {"facts": facts_of(row)[:, NAMED:].tolist()} for row in rows])
+    for row in rows:  # as `find` does: the promising ones
+        told = facts_of(row)[:, NAMED:] @ cheap[:-1]
+        kept = np.argsort(-told, kind="stable")[:MOST_COMPARED]
+        row.update(facts=facts_of(row)[kept].tolist(), fits=[row["fits"][n] for n in kept])
+    print("CHEAP_WEIGHTS", cheap.round(3).tolist())
+    print("WEIGHTS", fit_masks(rows).round(3).tolist())
+    fold_of = np.arange(len(rows)) // 2 % FOLDS
+    chances: list[NDArray[Any]] = [np.zeros(0)] * len(rows)
+    for fold in range(FOLDS):
+        weights = fit_masks([row for row, n in zip(rows, fold_of, strict=True) if n != fold])
+        for place in np.flatnonzero(fold_of == fold):
+            told = facts_of(rows[place]) @ weights[:-1] + weights[-1]
+            chances[place] = 1 / (1 + np.exp(-told))
+    best = [logit(float(one.max(initial=0))) for one in chances]
+    photos = np.array([[one, row["scene"]] for one, row in zip(best, rows, strict=True)])
+    there = np.array([row["there"] for row in rows]).astype(float)
+    of_photo = logistic(photos, there, np.ones(len(rows))).round(3).tolist()
+    print("PHOTO_WEIGHTS", of_photo)
+    right = tell_thresholds(rows, chances, of_photo)
+    print("the least that is right:", next((one for one, own in right if own >= RIGHT), None))
+
+
+def read_rows(files: list[Path]) -> list[dict[str, Any]]:
+    """What `collect` wrote: a photo with the thing, then one without it, and so on."""
+    return [parse_json(line, file) for file in files for line in file.read_text().splitlines()]
+
+
+def facts_of(row: dict[str, Any]) -> NDArray[np.float64]:  # -> (n, len(FACTS))
+    """Of the masks of a photo."""
+    return np.array(row["facts"], np.float64).reshape(-1, len(FACTS))
+
+
+def fit_masks(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:  # -> (F + 1,)
+    """Weights of masks; each photo counts alike, whatever its number of masks."""
     rows = [row for row in rows if row["facts"]]
-    facts = np.concatenate([np.array(row["facts"]) for row in rows])
+    facts = np.concatenate([np.array(row["facts"], np.float64) for row in rows])
     right = np.concatenate([np.array(row["fits"]) >= SAME for row in rows]).astype(float)
-    # Each photo counts alike, whatever its number of masks.
     counts = np.concatenate([np.full(len(row["facts"]), 1 / len(row["facts"])) for row in rows])
-    weights = logistic(facts, right, counts)
-    print(dict(zip((*FACTS, "constant"), np.round(weights, 3).tolist(), strict=True)))
-    chances = [
-        1 / (1 + np.exp(-(np.array(row["facts"]) @ weights[:-1] + weights[-1]))) for row in rows
-    ]
-    tell_thresholds(rows, chances, [one / 100 for one in HUNDREDTHS])
+    return logistic(facts, right, counts)
 
 
-def choose_threshold(files: list[Path]) -> None:
-    """Print what thresholds do with the weights that ship, and the one to take."""
-    rows = [parse_json(line, file) for file in files for line in file.read_text().splitlines()]
-    chances = [
-        chance_of(np.array(row["facts"], np.float32).reshape(-1, len(FACTS))) for row in rows
-    ]
-    told = tell_thresholds(rows, chances, [one / 100 for one in FINE])
-    print(f"chosen: {next((one for one, right in told if right >= RIGHT), None)}")
+def show_thresholds(files: list[Path]) -> None:
+    """Print what thresholds do with the weights that ship."""
+    rows = read_rows(files)
+    tell_thresholds(rows, [chance_of(facts_of(row).astype(np.float32)) for row in rows])
 
 
 def tell_thresholds(
-    rows: list[dict[str, Any]], chances: Sequence[NDArray[Any]], thresholds: list[float]
+    rows: list[dict[str, Any]],
+    chances: Sequence[NDArray[Any]],
+    of_photo: Sequence[float] = PHOTO_WEIGHTS,
 ) -> list[tuple[float, float]]:
     """Print what each threshold does; how often each is right where the thing is not.
 
-    chances  (n,) of the masks of each row
+    chances  (n,) of the masks of each row        of_photo  `PHOTO_WEIGHTS`
     """
     there = np.array([row["there"] for row in rows])
     print(f"{there.sum()} photos with, {(~there).sum()} without")
+    scores = [
+        alike_scores(one.astype(np.float32), row["scene"], of_photo)
+        for one, row in zip(chances, rows, strict=True)
+    ]
     told = []
-    for threshold in thresholds:
-        found = np.array([bool((one >= threshold).any()) for one in chances])
+    for threshold in THRESHOLDS:
+        found = np.array([bool((one >= threshold).any()) for one in scores])
         hits = [
             bool(((one >= threshold) & (np.array(row["fits"]) >= SAME)).any())
-            for one, row in zip(chances, rows, strict=True)
+            for one, row in zip(scores, rows, strict=True)
         ]
         told.append((threshold, float(1 - found[~there].mean())))
         print(
@@ -167,7 +202,7 @@ def logistic(
 
 
 def main() -> None:
-    """Collect, fit or choose."""
+    """Collect, fit or show."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("collect", "fit", "threshold"))
     parser.add_argument("files", type=Path, nargs="+", help="lines of facts; to collect, one")
@@ -179,7 +214,7 @@ def main() -> None:
     if args.what == "fit":
         fit(args.files)
     elif args.what == "threshold":
-        choose_threshold(args.files)
+        show_thresholds(args.files)
     else:
         collect(args.data, args.files[0], args.seed, args.limit, args.model)
 

@@ -14,7 +14,15 @@ import anymask
 from anymask import jobs
 from anymask.base import InputError, ModelError, UintImage
 from anymask.cli.main import main
-from anymask.find import ExampleFinder, open_detector, parse_example
+from anymask.find import (
+    Example,
+    ExampleFinder,
+    alike_scores,
+    compare,
+    learn_kinds,
+    open_detector,
+    parse_example,
+)
 
 CAT = (200, 150)
 
@@ -34,6 +42,29 @@ def test_the_same_thing_is_found_in_another_view_and_not_elsewhere(
     assert anymask.masks.iou(np.any(seen.masks, axis=0), whole[:, ::-1]) > 0.5
     assert not len(other)
     assert seen.scores[0] == max(seen.scores)
+
+
+def test_a_score_is_the_photo_s_chance_times_how_near_a_mask_is_to_the_likeliest() -> None:
+    def told(*chances: float, scene: float = 0.5) -> Any:
+        return alike_scores(np.array(chances, np.float32), scene)
+
+    (there,) = told(0.8)
+    assert 0 < there < 1
+    np.testing.assert_allclose(told(0.2, 0.8, 0), [there * 0.25**0.7, there, 0], rtol=1e-5)
+    assert told(0.7)[0] < there < told(0.8, scene=0.9)[0]  # the likelier, the more alike, the surer
+    assert not told(0, 0, scene=1.0).any()
+    assert told(scene=1.0).shape == (0,)
+
+
+def test_the_scene_is_the_whole_photo_s(model: anymask.Model, cat: UintImage) -> None:
+    example = Example(cat, model.segment(cat, points=[CAT]).best.mask)
+    rocket = anymask.load_image(anymask.sample("rocket"))
+    wanted = learn_kinds(model, [example])
+    same, other = compare(model, cat, wanted), compare(model, rocket, wanted)
+    assert same.scene == pytest.approx(1, abs=1e-4)
+    assert other.scene < 0.5
+    both = learn_kinds(model, [example, Example(rocket, np.ones(rocket.shape[:2], np.bool_))])
+    assert compare(model, rocket, both).scene == pytest.approx(1, abs=1e-4)  # the nearest counts
 
 
 def test_what_is_not_meant_is_left_out(model: anymask.Model, cat: UintImage) -> None:

@@ -4,9 +4,11 @@ from anymask.find.detectors import open_detector as open_detector
 from anymask.find.examples import Example as Example
 from anymask.find.examples import ExampleFinder as ExampleFinder
 from anymask.find.examples import Examples as Examples
+from anymask.find.examples import alike_scores as alike_scores
 from anymask.find.examples import chance_of as chance_of
 from anymask.find.examples import compare as compare
 from anymask.find.examples import learn_kinds as learn_kinds
+from anymask.find.examples import logit as logit
 from anymask.find.examples import one_question as one_question
 from anymask.find.examples import parse_example as parse_example
 from anymask.find.grounding import Detector as Detector

@@ -3,9 +3,10 @@
 For the bundled models. The example's cells and what is around it say where in a photo something
 like it may be (`likeness.Kind.agreement`); the best places become clicks; the masks that the model
 answers are compared with the example, and `chance_of` turns the facts of each into the chance that
-a person would say "the same kind". The weights are a logistic regression on pairs of training
-photos (`research.fit_likeness`); below `THRESHOLD` nothing is found, so that "not here" is an
-answer.
+a person would say "the same kind". The likeliest mask, and how alike the two photos are as a whole,
+tell the chance that there is one at all (`alike_scores`); below `THRESHOLD` nothing is found, so
+that "not here" is an answer. The weights are logistic regressions on pairs of training photos
+(`research.fit_likeness`).
 
 Letters: H W a photo, h w its cells, n masks.
 """
@@ -25,7 +26,16 @@ from anymask.base import BoolArray, FloatArray, InputError, ModelError, UintImag
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import ExampleDetector, ScoredBoxes, sigmoid
 from anymask.find.known_names import without_parts
-from anymask.find.likeness import FACTS, STRIDE, Kind, PhotoCells, cheap_facts, name_likeness
+from anymask.find.likeness import (
+    FACTS,
+    NAMED,
+    STRIDE,
+    Kind,
+    PhotoCells,
+    cheap_facts,
+    name_likeness,
+    vector_likeness,
+)
 from anymask.find.persam import find_target, learn_target
 from anymask.find.phrases import Phrase
 from anymask.find.words import (
@@ -55,9 +65,9 @@ from anymask.runtime import mask_vectors
 if TYPE_CHECKING:
     from anymask.segment import Model
 
-THRESHOLD = 0.15  # of the chance, at which something is found: docs/find.md
+THRESHOLD = 0.55  # of the score, at which something is found: docs/find.md
 LIKELY = 0.1  # of the chance, at which a mask says that there may be more like it
-MOST_PLACES = 48  # clicks in a photo
+MOST_PLACES = 96  # clicks in a photo
 REACH = 0.35  # of an example's side: how near to each other two clicks may lie
 MOST_COMPARED = 40  # masks whose vectors are worked out
 ROUNDS, MANY = 4, 8  # a photo is asked again where so many things were found
@@ -66,8 +76,12 @@ DETECTED = 0.6  # the least score of a detector's box; not measured
 LIKE = "like"  # what a detector's answers to examples are called meanwhile
 LEAST, MOST = 9, 0.95  # pixels of a mask; its part of the photo
 
-# In the order of FACTS, then the constant.
-WEIGHTS = (6.83, -0.15, 3.14, 2.20, -1.73, 0.13, 5.06, -7.93)
+# Of a mask, in the order of FACTS, then the constant; and without those of the network of names.
+WEIGHTS = (1.409, 9.531, 2.983, -1.881, 6.203, -1.113, -0.131, 4.887, -16.255)
+CHEAP_WEIGHTS = (7.429, -6.0, 7.408, 0.952, -0.242, 4.884)
+# Of a photo: the logit of its likeliest mask, how alike the photos are, the constant.
+PHOTO_WEIGHTS = (0.664, 3.468, 0.462)
+STEEPNESS = 0.7  # of how a score falls with a mask's chance against that of the likeliest
 
 
 Prompted = tuple[ImageSource, Mapping[str, Any]]
@@ -184,11 +198,13 @@ class Compared:
 
     facts   (n, len(FACTS))
     unlike  (n,) whether each is rather like what it must not be
+    scene   the cosine of the photo's vector with that of the nearest example's photo
     """
 
     masks: list[Mask]
     facts: FloatArray
     unlike: BoolArray
+    scene: float
 
 
 class ExampleFinder:
@@ -293,17 +309,17 @@ def _marks(one: Example) -> list[str]:
 
 
 def find_alike(model: Model, photo: UintImage, wanted: Wanted, score: float | None) -> list[Mask]:
-    """The things in a photo (H, W, 3) whose chance reaches `score`, the surest first.
+    """The things in a photo (H, W, 3) whose score reaches `score`, the surest first.
 
     Parts of a surer thing are left out.
     """
     least = THRESHOLD if score is None else score
     seen = compare(model, photo, wanted)
-    chances = np.where(seen.unlike, 0, chance_of(seen.facts))
+    scores = alike_scores(np.where(seen.unlike, 0, chance_of(seen.facts)), seen.scene)
     found = [
-        replace(one, score=round(float(chance), 4))
-        for one, chance in zip(seen.masks, chances, strict=True)
-        if chance >= max(least, 1e-4)
+        replace(one, score=round(float(own), 4))
+        for one, own in zip(seen.masks, scores, strict=True)
+        if own >= max(least, 1e-4)
     ]
     return without_parts(found)
 
@@ -315,55 +331,82 @@ def chance_of(facts: FloatArray) -> FloatArray:  # (n, len(FACTS)) -> (n,)
     return sigmoid(told)
 
 
-def compare(model: Model, photo: UintImage, wanted: Wanted) -> Compared:
+def alike_scores(
+    chances: FloatArray, scene: float, weights: Sequence[float] = PHOTO_WEIGHTS
+) -> FloatArray:  # (n,) -> (n,)
+    """The chance that the photo has such a thing at all, less for masks that are less likely than
+    its likeliest.
+
+    chances  of the masks        scene  see `Compared`        weights  see `PHOTO_WEIGHTS`
+    """
+    best = float(chances.max(initial=0))
+    if best == 0:
+        return chances
+    facts = np.array([logit(best), scene], np.float32)
+    there = sigmoid(facts @ np.array(weights[:-1], np.float32) + np.float32(weights[-1]))
+    scores: FloatArray = np.power(chances / best, STEEPNESS) * there
+    return scores
+
+
+def logit(chance: float) -> float:
+    """Of a chance, 0 and 1 included."""
+    return float(np.log((chance + 1e-4) / (1 - chance + 1e-4)))
+
+
+def compare(model: Model, photo: UintImage, wanted: Wanted, most: int = MOST_COMPARED) -> Compared:
     """What the model answers at the best places of a photo, compared with the examples.
 
     Where many things were found, it is asked again beside them: nuclei come by the hundred.
+    `most`: masks that are compared each time, the most promising ones
     """
     features = model.encode(photo)
     cells = PhotoCells.of(photo, features)
+    whole = mask_vectors(model.runtime, photo, [mask_to_rle(np.ones(photo.shape[:2], np.bool_))])
     agreement = wanted.like.agreement(cells)
     if wanted.unlike is not None:
         agreement = agreement - np.maximum(wanted.unlike.agreement(cells), 0)
-    left, rounds = agreement.copy(), list[Compared]()
+    left, rounds = agreement.copy(), list[tuple[list[Mask], FloatArray, BoolArray]]()
     while len(rounds) < ROUNDS:
         places = _places(left, wanted.like, features.geometry)
         masks = _answers(model, features, places)
         if not masks:
             break
-        rounds.append(_with_facts(model, photo, wanted, cells, agreement, masks))
-        alike = chance_of(rounds[-1].facts) >= LIKELY
+        facts = cheap_facts(
+            wanted.like,
+            cells,
+            agreement,
+            [one.rle for one in masks],
+            np.array([one.score for one in masks], np.float32),
+        )
+        told = facts[:, NAMED:] @ np.array(CHEAP_WEIGHTS, np.float32)
+        promising = np.argsort(-told, kind="stable")[:most]
+        masks, facts = [masks[n] for n in promising], facts[promising]
+        rounds.append((masks, facts, _add_names(model, photo, wanted, masks, facts)))
+        alike = chance_of(rounds[-1][1]) >= LIKELY
         if alike.sum() < MANY:
             break
-        for one, is_alike in zip(rounds[-1].masks, alike, strict=True):
+        for one, is_alike in zip(rounds[-1][0], alike, strict=True):
             if is_alike:
                 left[cells.share(one.mask) > 0] = -np.inf
     return Compared(
-        [one for each in rounds for one in each.masks],
-        np.concatenate([np.zeros((0, len(FACTS)), np.float32), *(one.facts for one in rounds)]),
-        np.concatenate([np.zeros(0, np.bool_), *(one.unlike for one in rounds)]),
+        [one for masks, _, _ in rounds for one in masks],
+        np.concatenate([np.zeros((0, len(FACTS)), np.float32), *(facts for _, facts, _ in rounds)]),
+        np.concatenate([np.zeros(0, np.bool_), *(unlike for _, _, unlike in rounds)]),
+        float(vector_likeness(whole, wanted.like.scenes)[0]),
     )
 
 
-def _with_facts(
-    model: Model,
-    photo: UintImage,
-    wanted: Wanted,
-    cells: PhotoCells,
-    agreement: FloatArray,
-    masks: list[Mask],
-) -> Compared:
-    """The most promising masks with their facts."""
-    scores = np.array([one.score for one in masks], np.float32)
-    facts = cheap_facts(wanted.like, cells, agreement, [one.rle for one in masks], scores)
-    promising = np.argsort(-chance_of(facts), kind="stable")[:MOST_COMPARED]
-    masks, facts = [masks[n] for n in promising], facts[promising]
+def _add_names(
+    model: Model, photo: UintImage, wanted: Wanted, masks: list[Mask], facts: FloatArray
+) -> BoolArray:  # -> (n,)
+    """Fill in the facts of the network of names; whether each mask is rather unlike."""
     vectors = mask_vectors(model.runtime, photo, [one.rle for one in masks])
-    facts[:, 0] = name_likeness(wanted.like, vectors)
-    unlike = np.zeros(len(masks), np.bool_)
-    if wanted.unlike is not None:
-        unlike = name_likeness(wanted.unlike, vectors) >= facts[:, 0]
-    return Compared(masks, facts, unlike)
+    facts[:, 0] = vector_likeness(vectors, wanted.like.vectors)
+    facts[:, 1] = name_likeness(wanted.like, vectors)
+    if wanted.unlike is None:
+        return np.zeros(len(masks), np.bool_)
+    rather: BoolArray = vector_likeness(vectors, wanted.unlike.vectors) >= facts[:, 0]
+    return rather
 
 
 def _places(agreement: FloatArray, kind: Kind, place: Geometry) -> list[tuple[float, float]]:

@@ -2,10 +2,11 @@
 
 Two things are compared. The encoder's maps, cell by cell (`PhotoCells`), say where in a photo
 something like the example may be, and what is rather like the example's surroundings. The vectors
-of the network of names say whether two masks are the same kind of thing.
+of the network of names say whether two masks are the same kind of thing, and, of whole photos,
+whether two are of the same kind of scene.
 
 Letters: H W a photo, h w its cells, C channels, n masks, K cells of an example, D a vector's
-length.
+length, N learned names.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy as np
 
 from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import Features, Rle, mask_to_rle, rle_area, rle_to_mask
-from anymask.runtime import ImageRuntime, mask_vectors
+from anymask.models.rules import NameTable
+from anymask.runtime import ImageRuntime, MaskNaming, mask_vectors, require
 
 STRIDE = 8  # pixels of the model's input along a cell
 BINS = 8  # of each colour channel
@@ -26,6 +28,7 @@ PARTS = (0.5, 0.25, 0.25)  # what coarse map, fine map and colours count
 NEAREST = 3  # cells of an example that a cell is compared with
 MOST_OBJECT, MOST_AROUND = 48, 96  # cells of an example that are kept
 RING = 2  # cells around a mask that are its surroundings
+SOFTER = 0.5  # of the names' scale: names that are near to the likeliest count, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +95,18 @@ class Kind:
     cells, around  (K, C) of their masks, and of what is around them
     prototype      (C,) the mean of their masks
     vectors        (n, D) by the network of names
+    scenes         (n, D) the same, of their whole photos
     shares         (n,) of the photo that each covers
+    table          the names of that network
     """
 
     cells: FloatArray
     around: FloatArray
     prototype: FloatArray
     vectors: FloatArray
+    scenes: FloatArray
     shares: FloatArray
+    table: NameTable
 
     @classmethod
     def of(
@@ -107,16 +114,19 @@ class Kind:
     ) -> Kind:
         """Of photos (H, W, 3) with masks (H, W). Raises ModelError for a model without names."""
         inside, outside, vectors, shares = [], [], [], []
+        table = require(runtime, MaskNaming).name_table()
         for photo, mask, cells in examples:
             covered = cells.share(mask)
             level = min(0.5, float(covered.max()))
             inside.append(_some(cells.values[covered >= level], MOST_OBJECT))
             outside.append(_some(cells.values[covered == 0], MOST_AROUND))
-            vectors.append(mask_vectors(runtime, photo, [mask_to_rle(mask)]))
+            looked = [mask_to_rle(mask), mask_to_rle(np.ones_like(mask))]
+            vectors.append(mask_vectors(runtime, photo, looked))
             shares.append(float(mask.mean()))
         cells_in, cells_out = np.concatenate(inside), np.concatenate(outside)
+        kinds, scenes = np.stack(vectors, axis=1)
         prototype = _unit(cells_in.mean(0))
-        return cls(cells_in, cells_out, prototype, np.concatenate(vectors), np.array(shares))
+        return cls(cells_in, cells_out, prototype, kinds, scenes, np.array(shares), table)
 
     def agreement(self, cells: PhotoCells) -> FloatArray:  # -> (h, w)
         """How much more each cell is like the examples than like what is around them."""
@@ -143,7 +153,8 @@ def _nearest(flat: FloatArray, cells: FloatArray) -> FloatArray:  # (n, C), (K, 
 
 
 FACTS = (
-    "name",  # cosine of the vectors of names with the nearest example's
+    "vector",  # cosine of the vectors by the network of names with the nearest example's
+    "names",  # how far the names that both may have agree, 0..1 (Bhattacharyya's coefficient)
     "cells",  # cosine of the mean cell with the prototype
     "inside",  # mean agreement of the mask's cells
     "contrast",  # the same, less that of the cells around it
@@ -151,12 +162,13 @@ FACTS = (
     "size",  # how many times larger or smaller than the nearest example, as a logarithm
     "score",  # the model's own number
 )
+NAMED = 2  # facts that need the network of names
 
 
 def cheap_facts(
     kind: Kind, cells: PhotoCells, agreement: FloatArray, rles: Sequence[Rle], scores: FloatArray
 ) -> FloatArray:  # -> (n, len(FACTS))
-    """Every fact of `FACTS` but "name", which is left at 0."""
+    """Every fact of `FACTS` but those of the network of names, which are left at 0."""
     facts = np.zeros((len(rles), len(FACTS)), np.float32)
     for row, rle in zip(facts, rles, strict=True):
         covered = cells.share(rle_to_mask(rle))
@@ -167,18 +179,32 @@ def cheap_facts(
         around = float((agreement * ring).sum() / max(float(ring.sum()), 1e-6))
         mean = _unit((cells.values * weight[..., None]).sum((0, 1)))
         share = max(rle_area(rle), 1) / (rle.size[0] * rle.size[1])
-        row[1:6] = (
+        row[NAMED:-1] = (
             mean @ kind.prototype,
             inside,
             inside - around,
             agreement.max(),
             np.abs(np.log(share / kind.shares)).min(),
         )
-    facts[:, 6] = scores
+    facts[:, -1] = scores
     return facts
 
 
-def name_likeness(kind: Kind, vectors: FloatArray) -> FloatArray:  # (n, D) -> (n,)
-    """The cosine of each vector with the nearest example's."""
-    likeness: FloatArray = (vectors @ kind.vectors.T).max(1)
+def vector_likeness(vectors: FloatArray, examples: FloatArray) -> FloatArray:  # (n, D), (m, D)
+    """The cosine of each vector with the nearest example's: (n,)."""
+    likeness: FloatArray = (vectors @ examples.T).max(1)
     return likeness
+
+
+def name_likeness(kind: Kind, vectors: FloatArray) -> FloatArray:  # (n, D) -> (n,)
+    """How far the chances of all learned names agree with those of the nearest example."""
+    table = kind.table
+    names = SOFTER * table.scale * table.vectors[table.learned].T.astype(np.float32)
+
+    def roots(seen: FloatArray) -> FloatArray:  # (n, D) -> (n, N)
+        told = seen @ names
+        powers = np.exp(told - told.max(1, keepdims=True))
+        chances: FloatArray = np.sqrt(powers / powers.sum(1, keepdims=True))
+        return chances
+
+    return vector_likeness(roots(vectors), roots(kind.vectors))
