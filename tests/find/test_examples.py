@@ -19,10 +19,12 @@ from anymask.find import (
     ExampleFinder,
     alike_scores,
     compare,
+    hold_several,
     learn_kinds,
     open_detector,
     parse_example,
 )
+from anymask.masks import mask_to_rle
 
 CAT = (200, 150)
 
@@ -54,6 +56,28 @@ def test_a_score_is_the_photo_s_chance_times_how_near_a_mask_is_to_the_likeliest
     assert told(0.7)[0] < there < told(0.8, scene=0.9)[0]  # the likelier, the more alike, the surer
     assert not told(0, 0, scene=1.0).any()
     assert told(scene=1.0).shape == (0,)
+
+
+def test_a_mask_of_several_things_is_a_group() -> None:
+    def square(x: int, y: int, side: int) -> Any:
+        mask = np.zeros((40, 40), np.bool_)
+        mask[y : y + side, x : x + side] = True
+        return mask_to_rle(mask)
+
+    whole, first, second = square(0, 0, 30), square(2, 2, 12), square(16, 2, 12)
+    near, far = 0.1, 2.0
+    sizes = np.array([far, near, near], np.float32)
+    rles = [whole, first, second]
+    assert hold_several(rles, sizes).tolist() == [True, False, False]
+    assert not hold_several(
+        rles, np.array([near, far, far], np.float32)
+    ).any()  # these are its parts
+    assert not hold_several([whole, first], sizes[:2]).any()  # one is no group
+    same = [whole, first, square(3, 3, 12)]  # twice the same thing
+    assert not hold_several(same, sizes).any()
+    tiny = [whole, square(2, 2, 4), square(16, 2, 4)]  # most of it is something else
+    assert not hold_several(tiny, sizes).any()
+    assert hold_several([], np.zeros(0, np.float32)).tolist() == []
 
 
 def test_the_scene_is_the_whole_photo_s(model: anymask.Model, cat: UintImage) -> None:

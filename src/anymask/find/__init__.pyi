@@ -7,6 +7,7 @@ from anymask.find.examples import Examples as Examples
 from anymask.find.examples import alike_scores as alike_scores
 from anymask.find.examples import chance_of as chance_of
 from anymask.find.examples import compare as compare
+from anymask.find.examples import hold_several as hold_several
 from anymask.find.examples import learn_kinds as learn_kinds
 from anymask.find.examples import logit as logit
 from anymask.find.examples import one_question as one_question

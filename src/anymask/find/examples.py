@@ -53,10 +53,12 @@ from anymask.masks import (
     Mask,
     Masks,
     Prompt,
+    Rle,
     mask_nms,
     mask_to_rle,
     open_box,
     rle_area,
+    rle_intersection,
     rle_to_string,
 )
 from anymask.models.rules import BUNDLED
@@ -73,6 +75,9 @@ MOST_COMPARED = 40  # masks whose vectors are worked out
 ROUNDS, MANY = 4, 8  # a photo is asked again where so many things were found
 SAME = 0.8  # IoU of two answers of which only one is compared
 DETECTED = 0.6  # the least score of a detector's box; not measured
+HELD, APART = 0.9, 0.2  # of a thing's area: in a mask that holds it; what two things may share
+GROUP = 2  # things that a mask holds, which make it a group of them ...
+COVERED = 0.2  # ... where they cover so much of it
 LIKE = "like"  # what a detector's answers to examples are called meanwhile
 LEAST, MOST = 9, 0.95  # pixels of a mask; its part of the photo
 
@@ -311,17 +316,36 @@ def _marks(one: Example) -> list[str]:
 def find_alike(model: Model, photo: UintImage, wanted: Wanted, score: float | None) -> list[Mask]:
     """The things in a photo (H, W, 3) whose score reaches `score`, the surest first.
 
-    Parts of a surer thing are left out.
+    Groups of things, and parts of a surer thing, are left out.
     """
     least = THRESHOLD if score is None else score
     seen = compare(model, photo, wanted)
     scores = alike_scores(np.where(seen.unlike, 0, chance_of(seen.facts)), seen.scene)
-    found = [
-        replace(one, score=round(float(own), 4))
-        for one, own in zip(seen.masks, scores, strict=True)
-        if own >= max(least, 1e-4)
-    ]
-    return without_parts(found)
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] >= max(least, 1e-4)]
+    found = [replace(seen.masks[n], score=round(float(scores[n]), 4)) for n in order]
+    group = hold_several([one.rle for one in found], seen.facts[order, FACTS.index("size")])
+    return without_parts([one for one, several in zip(found, group, strict=True) if not several])
+
+
+def hold_several(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,)
+    """Which masks are a group of others: they hold several that lie apart from each other, and each
+    of these is nearer to the example's size.
+
+    rles   n, the surest first
+    sizes  (n,) how much larger or smaller than the example each is, as a logarithm
+    """
+    shared = rle_intersection(rles, rles)
+    areas = shared.diagonal()
+    groups = np.zeros(len(rles), np.bool_)
+    for place, area in enumerate(areas):
+        held: list[int] = []
+        inside = (shared[:, place] > HELD * areas) & (areas < area / 2) & (sizes < sizes[place])
+        for n in np.flatnonzero(inside):
+            if all(shared[n, m] < APART * min(areas[n], areas[m]) for m in held):
+                held.append(int(n))
+        groups[place] = len(held) >= GROUP and areas[held].sum() >= COVERED * area
+    return groups
 
 
 def chance_of(facts: FloatArray) -> FloatArray:  # (n, len(FACTS)) -> (n,)
