@@ -118,8 +118,7 @@ def fit(files: list[Path]) -> None:
     for fold in range(FOLDS):
         weights = fit_masks([row for row, n in zip(rows, fold_of, strict=True) if n != fold])
         for place in np.flatnonzero(fold_of == fold):
-            told = facts_of(rows[place]) @ weights[:-1] + weights[-1]
-            chances[place] = 1 / (1 + np.exp(-told))
+            chances[place] = chance_of(facts_of(rows[place]), weights.tolist())
     best = [logit(float(one.max(initial=0))) for one in chances]
     photos = np.array([[one, row["scene"]] for one, row in zip(best, rows, strict=True)])
     there = np.array([row["there"] for row in rows]).astype(float)
@@ -134,9 +133,9 @@ def read_rows(files: list[Path]) -> list[dict[str, Any]]:
     return [parse_json(line, file) for file in files for line in file.read_text().splitlines()]
 
 
-def facts_of(row: dict[str, Any]) -> NDArray[np.float64]:  # -> (n, len(FACTS))
+def facts_of(row: dict[str, Any]) -> NDArray[np.float32]:  # -> (n, len(FACTS))
     """Of the masks of a photo."""
-    return np.array(row["facts"], np.float64).reshape(-1, len(FACTS))
+    return np.array(row["facts"], np.float32).reshape(-1, len(FACTS))
 
 
 def fit_masks(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:  # -> (F + 1,)
@@ -151,7 +150,7 @@ def fit_masks(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:  # -> (F +
 def show_thresholds(files: list[Path]) -> None:
     """Print what thresholds do with the weights that ship."""
     rows = read_rows(files)
-    tell_thresholds(rows, [chance_of(facts_of(row).astype(np.float32)) for row in rows])
+    tell_thresholds(rows, [chance_of(facts_of(row)) for row in rows])
 
 
 def tell_thresholds(

@@ -69,9 +69,8 @@ def test_a_mask_of_several_things_is_a_group() -> None:
     sizes = np.array([far, near, near], np.float32)
     rles = [whole, first, second]
     assert hold_several(rles, sizes).tolist() == [True, False, False]
-    assert not hold_several(
-        rles, np.array([near, far, far], np.float32)
-    ).any()  # these are its parts
+    parts = np.array([near, far, far], np.float32)
+    assert not hold_several(rles, parts).any()
     assert not hold_several([whole, first], sizes[:2]).any()  # one is no group
     same = [whole, first, square(3, 3, 12)]  # twice the same thing
     assert not hold_several(same, sizes).any()

@@ -310,14 +310,14 @@ def over_budget(root: Path) -> list[str]:
     return complaints
 
 
-def over_page_budget(root: Path) -> list[str]:
+def over_page_budget(web: Path) -> list[str]:
     """TypeScript modules and lines that grew too long; what is generated has no budget."""
     complaints = []
-    for path in sorted(root.rglob("*.ts")):
+    for path in sorted([*web.glob("*.ts"), *web.glob("src/**/*.ts")]):
         if path.name == "schema.ts":
             continue
         lines = path.read_text("utf-8").splitlines()
-        where = path.relative_to(root).as_posix()
+        where = path.relative_to(web).as_posix()
         if len(lines) > PAGE_LINES:
             complaints.append(f"{where}:1: {len(lines)} lines, the budget is {PAGE_LINES}")
         complaints += [

@@ -217,7 +217,8 @@ def test_budgets_allow_the_limit_and_refuse_one_more(tmp_path: Path) -> None:
 
 def test_the_page_s_budget_allows_the_limit_and_refuses_one_more(tmp_path: Path) -> None:
     write(tmp_path / "full.ts", "x".ljust(100, "x") + "\n" + "x\n" * 399)
-    write(tmp_path / "schema.ts", "x".ljust(101, "x") + "\n" * 401)
+    for free in ("src/schema.ts", "node_modules/a.ts"):
+        write(tmp_path / free, "x".ljust(101, "x") + "\n" * 401)
     assert gates.over_page_budget(tmp_path) == []
 
     write(tmp_path / "full.ts", "x".ljust(101, "x") + "\n" + "x\n" * 400)
@@ -225,6 +226,8 @@ def test_the_page_s_budget_allows_the_limit_and_refuses_one_more(tmp_path: Path)
         "full.ts:1: 401 lines, the budget is 400",
         "full.ts:1: 101 columns, the budget is 100",
     ]
+    write(tmp_path / "src" / "page" / "wide.ts", "x".ljust(101, "x"))
+    assert "src/page/wide.ts:1: 101 columns, the budget is 100" in gates.over_page_budget(tmp_path)
 
 
 def test_self_and_a_group_of_settings_count_as_they_read(tmp_path: Path) -> None:

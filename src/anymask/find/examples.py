@@ -25,7 +25,7 @@ import numpy as np
 from anymask.base import BoolArray, FloatArray, InputError, ModelError, UintImage
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import ExampleDetector, ScoredBoxes, sigmoid
-from anymask.find.known_names import without_parts
+from anymask.find.known_names import PART, without_parts
 from anymask.find.likeness import (
     FACTS,
     NAMED,
@@ -34,6 +34,7 @@ from anymask.find.likeness import (
     PhotoCells,
     cheap_facts,
     name_likeness,
+    scene_vector,
     vector_likeness,
 )
 from anymask.find.persam import find_target, learn_target
@@ -75,7 +76,7 @@ MOST_COMPARED = 40  # masks whose vectors are worked out
 ROUNDS, MANY = 4, 8  # a photo is asked again where so many things were found
 SAME = 0.8  # IoU of two answers of which only one is compared
 DETECTED = 0.6  # the least score of a detector's box; not measured
-HELD, APART = 0.9, 0.2  # of a thing's area: in a mask that holds it; what two things may share
+APART = 0.2  # of the smaller one's area: what two things beside each other may share
 GROUP = 2  # things that a mask holds, which make it a group of them ...
 COVERED = 0.2  # ... where they cover so much of it
 LIKE = "like"  # what a detector's answers to examples are called meanwhile
@@ -340,7 +341,7 @@ def hold_several(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,
     groups = np.zeros(len(rles), np.bool_)
     for place, area in enumerate(areas):
         held: list[int] = []
-        inside = (shared[:, place] > HELD * areas) & (areas < area / 2) & (sizes < sizes[place])
+        inside = (shared[:, place] > PART * areas) & (areas < area / 2) & (sizes < sizes[place])
         for n in np.flatnonzero(inside):
             if all(shared[n, m] < APART * min(areas[n], areas[m]) for m in held):
                 held.append(int(n))
@@ -348,10 +349,9 @@ def hold_several(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,
     return groups
 
 
-def chance_of(facts: FloatArray) -> FloatArray:  # (n, len(FACTS)) -> (n,)
-    """The chance that a mask is the same kind of thing."""
-    *weights, constant = WEIGHTS
-    told = facts @ np.array(weights, np.float32) + np.float32(constant)
+def chance_of(facts: FloatArray, weights: Sequence[float] = WEIGHTS) -> FloatArray:
+    """The chance (n,) that a mask is the same kind of thing, of its facts (n, len(FACTS))."""
+    told = facts @ np.array(weights[:-1], np.float32) + np.float32(weights[-1])
     return sigmoid(told)
 
 
@@ -366,8 +366,7 @@ def alike_scores(
     best = float(chances.max(initial=0))
     if best == 0:
         return chances
-    facts = np.array([logit(best), scene], np.float32)
-    there = sigmoid(facts @ np.array(weights[:-1], np.float32) + np.float32(weights[-1]))
+    there = chance_of(np.array([[logit(best), scene]], np.float32), weights)
     scores: FloatArray = np.power(chances / best, STEEPNESS) * there
     return scores
 
@@ -385,7 +384,7 @@ def compare(model: Model, photo: UintImage, wanted: Wanted, most: int = MOST_COM
     """
     features = model.encode(photo)
     cells = PhotoCells.of(photo, features)
-    whole = mask_vectors(model.runtime, photo, [mask_to_rle(np.ones(photo.shape[:2], np.bool_))])
+    whole = scene_vector(model.runtime, photo)
     agreement = wanted.like.agreement(cells)
     if wanted.unlike is not None:
         agreement = agreement - np.maximum(wanted.unlike.agreement(cells), 0)
@@ -406,10 +405,10 @@ def compare(model: Model, photo: UintImage, wanted: Wanted, most: int = MOST_COM
         promising = np.argsort(-told, kind="stable")[:most]
         masks, facts = [masks[n] for n in promising], facts[promising]
         rounds.append((masks, facts, _add_names(model, photo, wanted, masks, facts)))
-        alike = chance_of(rounds[-1][1]) >= LIKELY
+        alike = chance_of(facts) >= LIKELY
         if alike.sum() < MANY:
             break
-        for one, is_alike in zip(rounds[-1][0], alike, strict=True):
+        for one, is_alike in zip(masks, alike, strict=True):
             if is_alike:
                 left[cells.share(one.mask) > 0] = -np.inf
     return Compared(

@@ -113,20 +113,20 @@ class Kind:
         cls, runtime: ImageRuntime, examples: Sequence[tuple[UintImage, BoolArray, PhotoCells]]
     ) -> Kind:
         """Of photos (H, W, 3) with masks (H, W). Raises ModelError for a model without names."""
-        inside, outside, vectors, shares = [], [], [], []
+        inside, outside, vectors, scenes, shares = [], [], [], [], []
         table = require(runtime, MaskNaming).name_table()
         for photo, mask, cells in examples:
             covered = cells.share(mask)
             level = min(0.5, float(covered.max()))
             inside.append(_some(cells.values[covered >= level], MOST_OBJECT))
             outside.append(_some(cells.values[covered == 0], MOST_AROUND))
-            looked = [mask_to_rle(mask), mask_to_rle(np.ones_like(mask))]
-            vectors.append(mask_vectors(runtime, photo, looked))
+            vectors.append(mask_vectors(runtime, photo, [mask_to_rle(mask)]))
+            scenes.append(scene_vector(runtime, photo))
             shares.append(float(mask.mean()))
         cells_in, cells_out = np.concatenate(inside), np.concatenate(outside)
-        kinds, scenes = np.stack(vectors, axis=1)
         prototype = _unit(cells_in.mean(0))
-        return cls(cells_in, cells_out, prototype, kinds, scenes, np.array(shares), table)
+        both = np.concatenate(vectors), np.concatenate(scenes)
+        return cls(cells_in, cells_out, prototype, *both, np.array(shares), table)
 
     def agreement(self, cells: PhotoCells) -> FloatArray:  # -> (h, w)
         """How much more each cell is like the examples than like what is around them."""
@@ -188,6 +188,11 @@ def cheap_facts(
         )
     facts[:, -1] = scores
     return facts
+
+
+def scene_vector(runtime: ImageRuntime, photo: UintImage) -> FloatArray:  # -> (1, D)
+    """The vector of a whole photo (H, W, 3). Raises ModelError for a model without names."""
+    return mask_vectors(runtime, photo, [mask_to_rle(np.ones(photo.shape[:2], np.bool_))])
 
 
 def vector_likeness(vectors: FloatArray, examples: FloatArray) -> FloatArray:  # (n, D), (m, D)
