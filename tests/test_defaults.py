@@ -13,7 +13,7 @@ from anymask.base import ModelError
 from anymask.cli.main import main
 from anymask.jobs import ModelChoice
 from anymask.models.rules import DEFAULT_MODEL, PHOTO_MODEL, default_model
-from anymask.runtime import ASSETS
+from anymask.runtime import ASSETS, GRAPH_WEIGHTS
 from anymask.studio import EmbeddingCache, Inference, start
 from anymask.track import model_for_videos
 from tests.studio.servers import client
@@ -45,7 +45,7 @@ def test_photos_are_asked_with_the_better_model() -> None:
 
 
 def test_weights_without_a_name_are_of_the_model_that_is_trained() -> None:
-    assert anymask.load(weights=ASSETS / "nano" / "weights.safetensors").spec.family == "nano"
+    assert anymask.load(weights=ASSETS / "nano" / GRAPH_WEIGHTS).spec.family == "nano"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import anymask
 from anymask.base import WeightsError
@@ -15,6 +16,7 @@ from anymask.models.edge_refiner import EdgeRefiner
 from anymask.models.rules.edges import SIDE
 from anymask.runtime import (
     ASSETS,
+    GRAPH_WEIGHTS,
     REFINER,
     REFINER_WEIGHTS,
     EdgeRefining,
@@ -23,6 +25,7 @@ from anymask.runtime import (
     file_sha256,
     load_refiner,
     manifest_to_json,
+    read_checkpoint,
     read_manifest,
 )
 from anymask.training import copy_bundle
@@ -114,7 +117,7 @@ def test_an_altered_graph_is_refused(refined: Path, tmp_path: Path) -> None:
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    shutil.copyfile(ASSETS / "nano" / "weights.safetensors", tmp_path / REFINER_WEIGHTS)
+    save_file(read_checkpoint(ASSETS / "nano" / GRAPH_WEIGHTS), tmp_path / REFINER_WEIGHTS)
     with pytest.raises(WeightsError, match="not the weights of a network of edges"):
         load_refiner(tmp_path)
     assert load_refiner(tmp_path / "absent") is None

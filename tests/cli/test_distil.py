@@ -18,7 +18,7 @@ from anymask import models
 from anymask.cli.main import main
 from anymask.formats import load_set
 from anymask.masks import rle_to_mask
-from anymask.runtime import trainable_weights
+from anymask.runtime import read_checkpoint, trainable_weights
 from anymask.training import (
     LAST,
     RESULT,
@@ -66,7 +66,7 @@ def test_a_student_learns_from_a_teacher_of_a_file(pictures: Path, tmp_path: Pat
     assert main(command) == 0
     state = read_state(run / LAST)
     assert (state["progress"]["step"], state["recipe"]["teacher"]) == (1, "tiny")
-    learned, begun = load_file(run / "weights.safetensors"), load_file(start)
+    learned, begun = load_file(run / "weights.safetensors"), read_checkpoint(start)
     assert learned.keys() == begun.keys()
     assert any(not torch.equal(learned[name], begun[name].float()) for name in begun)
     answer = anymask.load(str(run / "weights.safetensors"), device="cpu").segment(

@@ -117,7 +117,7 @@ def test_the_bundled_model_is_copied_without_torch(
     assert "licence        Apache-2.0" in capsys.readouterr().out
     copied = {path.name for path in target.iterdir()}
     told = {"README.md", "example.py"}
-    assert copied == {path.name for path in shipped.iterdir()} - {"weights.safetensors"} | told
+    assert copied == {path.name for path in shipped.iterdir()} - {"weights.json"} | told
     same = copied - told
     assert all((target / name).read_bytes() == (shipped / name).read_bytes() for name in same)
     (target / "notes.txt").write_text("mine")

@@ -21,7 +21,7 @@ from anymask.cli.main import main
 from anymask.formats import load_set, read
 from anymask.images import image_hw
 from anymask.masks import empty_rle, mask_to_rle, rle_to_string
-from anymask.runtime import about_weights, trainable_weights
+from anymask.runtime import about_weights, read_checkpoint, trainable_weights
 from anymask.training import (
     HELD_OUT,
     LAST,
@@ -95,7 +95,7 @@ def test_a_run_that_gained_nothing_says_so_and_keeps_the_starting_weights(
     assert figures["kept"] == "start"
     assert figures["after"] == pytest.approx(figures["before"], abs=held_out.SAME)
     assert len(figures["trained"]) == 3
-    kept, start = load_file(run / finetune.WEIGHTS), load_file(trainable_weights("nano"))
+    kept, start = load_file(run / finetune.WEIGHTS), read_checkpoint(trainable_weights("nano"))
     assert kept.keys() == start.keys()
     assert all(torch.equal(kept[name], start[name].float()) for name in start)
     assert not (run / finetune.ADAPTER).exists()

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 import anymask
 from anymask.base import InputError, ModelError
@@ -19,9 +19,11 @@ from anymask.masks import ModelSpec, spec_at
 from anymask.models.nano import Nano, NanoConfig
 from anymask.runtime import (
     ASSETS,
+    GRAPH_WEIGHTS,
     OnnxRuntime,
     TorchRuntime,
     open_runtime,
+    read_checkpoint,
     read_manifest,
     split_side,
 )
@@ -29,7 +31,7 @@ from anymask.studio import check_model, exported_choice
 from anymask.track import ImageTracker
 from tests.runtime.stand_in import some_prompts
 
-WEIGHTS = ASSETS / "nano" / "weights.safetensors"
+WEIGHTS = ASSETS / "nano" / GRAPH_WEIGHTS
 
 
 def test_a_name_is_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +61,7 @@ def test_a_spec_grows_with_its_side() -> None:
 @pytest.mark.parametrize("side", [256, 640])
 def test_graphs_answer_at_any_side_as_the_network_does(side: int) -> None:
     module = Nano(NanoConfig(image_side=side))
-    module.load_state_dict({name: one.float() for name, one in load_file(WEIGHTS).items()})
+    module.load_state_dict(read_checkpoint(WEIGHTS))
     eager, graphs = TorchRuntime(module, device="cpu"), open_runtime(f"nano@{side}")
     image = np.random.default_rng(side).uniform(-1, 1, (1, 3, side - 64, side))
     seen = [one.see(image.astype(np.float32))[0] for one in (graphs, eager)]
@@ -132,7 +134,7 @@ def test_weights_of_a_training_are_a_models_name_with_a_side(
     monkeypatch.setattr(torch.onnx, "export", traced)
     about = {"variant": "nano", "licence": "Apache-2.0; and CC0 of its photos"}
     mine = tmp_path / "weights.safetensors"
-    save_file(load_file(WEIGHTS), mine, metadata={"anymask": json.dumps(about)})
+    save_file(read_checkpoint(WEIGHTS), mine, metadata={"anymask": json.dumps(about)})
     assert open_runtime(f"{mine}@256").spec.image_side == 256
     check_model(ModelChoice(str(mine)))
     check_model(ModelChoice(f"{mine}@256"))

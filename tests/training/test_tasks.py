@@ -22,6 +22,7 @@ from anymask.training import (
     batches,
     build_step,
     build_trainee,
+    make_optimiser,
     read_state,
     train,
     trained_module,
@@ -91,6 +92,33 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_of_masks(
     batch = next(batches(recipe, data, None, rank=0, first_step=0))
     outcome = step(batch, 0.0, Draws(1, 0, range(2)))
     assert outcome.first_iou == 1.0  # what it shows first is what the teacher shows
+
+
+def test_labels_are_the_truth_where_the_recipe_says_so(data: Path, tmp_path: Path) -> None:
+    """A step beside a teacher is the plain step and the error of the features, of which none are
+    learned yet: the teacher's are what is missing."""
+    recipe = distilling("tiny", tmp_path, truth="labels", feature_weight=3.0)
+    step = build_step(build_trainee(recipe, data), recipe).eval()
+    plain = build_step(
+        build_trainee(replace(recipe, task="masks"), data), replace(recipe, task="masks")
+    )
+    plain.model.load_state_dict(step.model.state_dict(), strict=False)  # type: ignore[union-attr]
+    batch = next(batches(recipe, data, None, rank=0, first_step=0))
+    beside, alone = (one(batch, 0.0, Draws(1, 0, range(2))) for one in (step, plain.eval()))
+    assert (beside.first_iou, beside.last_iou) == (alone.first_iou, alone.last_iou)
+    missing = step.teacher.features(batch.images)[0].square().mean()  # type: ignore[operator, union-attr]
+    assert float((beside.loss - alone.loss).detach()) == pytest.approx(3 * float(missing), rel=1e-4)
+
+
+def test_the_layer_of_a_distillation_learns_ten_times_as_fast(data: Path, tmp_path: Path) -> None:
+    model = build_trainee(recipe := distilling("tiny", tmp_path), data)
+    assert not getattr(model, HEAD).weight.any()
+    of_head = {id(one) for one in getattr(model, HEAD).parameters()}
+    told, others = set[float](), set[float]()
+    for group in make_optimiser(model, recipe).param_groups:
+        for one in group["params"]:
+            (told if id(one) in of_head else others).add(group["scale"])
+    assert (told, max(others)) == ({10.0}, 1.0)
 
 
 def test_prompts_reach_the_teacher_at_its_own_size(data: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from anymask.masks import Prompt, coco_to_rle, rle_iou
 
 SAME = 0.99  # IoU of first masks that differ by rounding alone
 ROOT = Path(__file__).resolve().parents[2]
-CHECKPOINT = Path(anymask.__file__).parent / "assets" / "nano" / "weights.safetensors"
+CHECKPOINT = Path(anymask.__file__).parent / "assets" / "nano" / "weights.json"
 
 
 def discs() -> np.ndarray:

@@ -27,6 +27,7 @@ from anymask.runtime.manifest import CONSTANTS as CONSTANTS
 from anymask.runtime.manifest import DECODER as DECODER
 from anymask.runtime.manifest import DISABLED_OPTIMISERS as DISABLED_OPTIMISERS
 from anymask.runtime.manifest import ENCODER as ENCODER
+from anymask.runtime.manifest import GRAPH_WEIGHTS as GRAPH_WEIGHTS
 from anymask.runtime.manifest import IR as IR
 from anymask.runtime.manifest import IR_WEIGHTS as IR_WEIGHTS
 from anymask.runtime.manifest import MANIFEST as MANIFEST

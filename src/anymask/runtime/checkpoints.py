@@ -23,7 +23,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DataError, MissingExtra, WeightsError, check_members
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import DataError, MissingExtra, WeightsError, check_members, parse_json
+from anymask.runtime.manifest import GRAPH_WEIGHTS, check_file, read_manifest
 from anymask.runtime.weight_files import only_checkpoint, sniff
 
 try:
@@ -52,6 +56,8 @@ def read_checkpoint(path: str | Path) -> Weights:
     or would have to run code to be read.
     """
     path = Path(path).expanduser()
+    if path.name == GRAPH_WEIGHTS:
+        return _from_graphs(path)
     match sniff(path):
         case "torchscript":
             raise WeightsError(
@@ -120,6 +126,38 @@ def _from_safetensors(path: Path) -> Weights:
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(_broken(path, error)) from error
     return weights
+
+
+def _from_graphs(path: Path) -> Weights:
+    """The tensors that a bundle's graphs hold, as float32.
+
+    path  of {GRAPH: {TENSOR: {"initializer", "shape", "order"}}}: the tensor's shape, and the order
+          in which the graph has its axes, [] for its own
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtra("onnx", "torch", f"reading the weights of {path.parent.name}") from error
+    manifest, found = read_manifest(path.parent), Weights()
+    try:
+        for file, places in parse_json(path.read_bytes(), path).items():
+            graph = onnx.load(check_file(path.parent, manifest, file)).graph
+            held = {one.name: one for one in graph.initializer}
+            for name, place in places.items():
+                value = onnx.numpy_helper.to_array(held[place["initializer"]])
+                found[name] = as_stored(value, place["shape"], place["order"])
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: does not fit the graphs beside it ({error!s:.200}); install anymask again"
+        ) from error
+    return found
+
+
+def as_stored(value: NDArray[Any], shape: list[int], order: list[int]) -> torch.Tensor:
+    """A network's tensor out of what a graph has in its place; see `_from_graphs`."""
+    if order:
+        value = value.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
+    return torch.from_numpy(np.array(value.reshape(shape), np.float32, order="C"))
 
 
 def _from_torch(path: Path, source: Path | io.BytesIO, *, mapped: bool = False) -> Any:

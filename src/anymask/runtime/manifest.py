@@ -24,6 +24,7 @@ FORMAT = 2
 MANIFEST = "manifest.json"
 TABLES = "tables.json"
 WEIGHTS = "weights.safetensors"  # whose numbers graphs refer to, where they hold none themselves
+GRAPH_WEIGHTS = "weights.json"  # where torch finds the numbers that graphs hold, if they do
 CONSTANTS = "video.npz"  # what a video model's graphs leave to their runner
 ENCODER, DECODER = "encoder", "decoder"  # names of graphs
 CLASSES = "classes"  # the graph that says of which class each cell is; a bundle may be without

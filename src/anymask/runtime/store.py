@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from anymask.base import DataError, InputError, WeightsError, exclusive, parse_json, write_json
 from anymask.runtime.catalogue import Checkpoint, entry
-from anymask.runtime.manifest import ASSETS, MANIFEST, WEIGHTS
+from anymask.runtime.manifest import ASSETS, GRAPH_WEIGHTS, MANIFEST, WEIGHTS
 from anymask.runtime.weight_files import sniff
 
 HOME = "ANYMASK_HOME"
@@ -250,17 +250,19 @@ def bundled(name: str) -> Installed:
 def trainable_weights(name: str) -> Path:
     """The tensors that training of a model starts from. Raises WeightsError for none.
 
-    Of the bundled model they are in the package, of the others they are the official checkpoint.
+    Of the bundled models they are in the package, of `nano` in its graphs; of the others they are
+    the official checkpoint. `read_checkpoint` reads each.
     """
     path = find(name)
     if not path.is_dir():
         return path
-    if not (path / WEIGHTS).is_file():
-        raise WeightsError(
-            f"the package lacks the weights of its own model: {path} has no {WEIGHTS}; install "
-            "anymask again, or give weights=FILE"
-        )
-    return path / WEIGHTS
+    for file in (WEIGHTS, GRAPH_WEIGHTS):
+        if (path / file).is_file():
+            return path / file
+    raise WeightsError(
+        f"the package lacks the weights of its own model: {path} has no {WEIGHTS} and no "
+        f"{GRAPH_WEIGHTS}; install anymask again, or give weights=FILE"
+    )
 
 
 def check(what: Checkpoint, path: Path, *, recorded: str = "") -> Installed:

@@ -19,6 +19,7 @@ _LARGEST = 1 << 62  # of any number of a recipe
 
 MaskLoss = Literal["focal", "normalised"]
 Task = Literal["masks", "distil"]
+Truth = Literal["teacher", "labels"]
 Learn = Literal["all", "decoder", "quality", "lora", "hq", "adapter", "no-prompt"]
 
 
@@ -98,6 +99,8 @@ class Recipe:
     teacher         model to learn from
     teacher_weights file of its weights; "" for those in the store
     feature_weight  of the features' error in "distil"
+    truth           of "distil": whose masks the student learns, the "teacher"'s answers to the same
+                    prompts, or the pictures' own, "labels", beside the teacher's features
     keep            checkpoints that stay beside the last one, the newest ones
     classes         labels that a head learns to tell apart, in order; () for none
     channels        of pictures that are no photos: what they begin to be seen as, the values of a
@@ -144,13 +147,14 @@ class Recipe:
     teacher: str = ""
     teacher_weights: str = ""
     feature_weight: float = 1.0
+    truth: Truth = "teacher"
     classes: tuple[str, ...] = ()
     channels: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def needs_masks(self) -> bool:
         """Whether there is nothing to learn from pictures without masks."""
-        return self.task == "masks"
+        return self.task == "masks" or self.truth == "labels"
 
     @property
     def largest_side(self) -> int:
@@ -266,7 +270,8 @@ def _check(recipe: Recipe, where: str) -> None:
     for name, (wanted, is_right) in RANGES.items():
         if not is_right(value := getattr(recipe, name)):
             raise ConfigError(f"{where}: {name} must {wanted}, got {value}")
-    for name, kind in (("learn", Learn), ("task", Task), ("mask_loss", MaskLoss)):
+    kinds = (("learn", Learn), ("task", Task), ("mask_loss", MaskLoss), ("truth", Truth))
+    for name, kind in kinds:
         if (value := getattr(recipe, name)) not in get_args(kind):
             words = ", ".join(get_args(kind))
             raise ConfigError(f"{where}: {name} must be one of {words}, got {value!r}")

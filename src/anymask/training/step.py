@@ -224,10 +224,12 @@ def build_step(model: nn.Module, recipe: Recipe) -> nn.Module:
 
 def add_head(model: nn.Module, recipe: Recipe) -> None:
     """Give the model the layer that its task needs, if any: `HEAD`, a 1 x 1 convolution."""
-    if recipe.needs_masks:
+    if recipe.task == "masks":
         return
-    wanted = feature_channels(recipe.teacher)
-    model.add_module(HEAD, nn.Conv2d(feature_channels(recipe.model), wanted, 1))
+    head = nn.Conv2d(feature_channels(recipe.model), feature_channels(recipe.teacher), 1)
+    for one in head.parameters():  # what it has not learned yet must not pull at the features
+        nn.init.zeros_(one)
+    model.add_module(HEAD, head)
 
 
 def remove_head(model: nn.Module) -> None:
@@ -330,7 +332,9 @@ class DistillationStep(TrainingStep):
         return replace(outcome, loss=outcome.loss + self.recipe.feature_weight * loss)
 
     def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:
-        """What the teacher says to the prompts: (N, 1, s, s)."""
+        """What the teacher says to the prompts, or the labels of the pictures: (N, 1, s, s)."""
+        if self.recipe.truth == "labels":
+            return super().truth(batch, prompts)
         return self.teacher.masks(
             self.of_teacher, prompts, batch.images.shape[-1], batch.targets.shape[-1]
         )

@@ -25,7 +25,9 @@ from anymask.training.classes import add_classes
 from anymask.training.lora import add_adapters, merge_adapters
 from anymask.training.recipe import Learn, Recipe, recipe_of
 from anymask.training.step import add_head, check_task, remove_head
-from anymask.training.weights import load_start
+from anymask.training.weights import HEAD, load_start
+
+HEAD_RATE = 10.0  # times the rate: a distillation's layer begins with nothing, the rest does not
 
 
 def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
@@ -192,7 +194,8 @@ def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith(parts.pretrained), -decays(name), parameter.ndim > 1)
+            share = HEAD_RATE if name.startswith(f"{HEAD}.") else decays(name)
+            key = (name.startswith(parts.pretrained), -share, parameter.ndim > 1)
             groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(
         [

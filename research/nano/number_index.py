@@ -1,0 +1,63 @@
+"""Where a network's numbers lie in its graphs: a bundle and the weights it was exported from in,
+`weights.json` out.
+
+    python -m research.nano.number_index weights.safetensors src/anymask/assets/nano
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from safetensors.numpy import load_file
+
+from anymask.base import write_json
+from anymask.runtime import DECODER, ENCODER, GRAPH_WEIGHTS
+from research.small.share_numbers import digest
+
+Place = dict[str, Any]
+
+
+def places_in(graph: onnx.GraphProto, tensors: dict[str, NDArray[Any]]) -> dict[str, Place]:
+    """The tensors whose numbers the graph has, whatever the order of their axes, each in a place
+    of its own."""
+    held: dict[bytes, list[str]] = {}
+    for one in graph.initializer:
+        value = numpy_helper.to_array(one)
+        if value.dtype in (np.float16, np.float32):
+            held.setdefault(digest(value.astype(np.float32)), []).append(one.name)
+    found: dict[str, Place] = {}
+    for name, tensor in tensors.items():
+        value = tensor.astype(np.float32)
+        for order in itertools.permutations(range(value.ndim)):
+            if (names := held.get(digest(value.transpose(order)))) is not None:
+                plain = order == tuple(range(value.ndim))
+                own = next((one for one in names if name in one), names[0])
+                found[name] = {
+                    "initializer": own, "shape": list(value.shape),
+                    "order": [] if plain else list(order),
+                }  # fmt: skip
+                break
+    return found
+
+
+def write_index(weights: Path, folder: Path) -> None:
+    """Write `weights.json` into a bundle. Raises SystemExit where a graph lacks a tensor."""
+    left, told = load_file(weights), dict[str, dict[str, Place]]()
+    for name in (ENCODER, DECODER):
+        graph = onnx.load(folder / f"{name}.onnx").graph
+        told[f"{name}.onnx"] = places_in(graph, left)
+        left = {key: one for key, one in left.items() if key not in told[f"{name}.onnx"]}
+    if left:
+        raise SystemExit(f"the graphs have not the numbers of {', '.join(left)}")
+    write_json(folder / GRAPH_WEIGHTS, told)
+
+
+if __name__ == "__main__":
+    write_index(Path(sys.argv[1]), Path(sys.argv[2]))
