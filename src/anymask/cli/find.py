@@ -19,6 +19,7 @@ from anymask.cli.options import (
     read_pictures,
 )
 from anymask.cli.sources import add_sources, check_not_address
+from anymask.find import NOTHING
 from anymask.images import VIDEO_SUFFIXES
 from anymask.jobs import FindTask
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 SUMMARY = "find things by their names, or like an example, in photos and videos"
 ENDINGS = (".found", "-found")  # of results in the working folder; of a folder of them
-NOTHING = "nothing of the kind is there; --score 0.1 finds what is less sure"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -26,6 +26,7 @@ from anymask.find.phrases import Phrases as Phrases
 from anymask.find.phrases import read_phrases as read_phrases
 from anymask.find.wordpiece import WordPiece as WordPiece
 from anymask.find.words import DUPLICATE as DUPLICATE
+from anymask.find.words import NOTHING as NOTHING
 from anymask.find.words import FindKeywords as FindKeywords
 from anymask.find.words import FindSettings as FindSettings
 from anymask.find.words import Method as Method

@@ -44,8 +44,8 @@ class PhotoCells:
     def of(cls, photo: UintImage, features: Features) -> PhotoCells:
         """The cells of a photo (H, W, 3)."""
         place = features.geometry
-        rows, columns = (max(1, -(-length // STRIDE)) for length in place.input_hw)
         side = place.side // STRIDE
+        rows, columns = place.filled_cells(side)
         maps = [one.values for one in features.seen.maps()][:2]
         seen = [_unit(_resized(one, side)[:rows, :columns]) for one in maps]
         seen.append(_unit(_colours(photo, (rows, columns))))

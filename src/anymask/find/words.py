@@ -34,6 +34,7 @@ DUPLICATE = 0.7  # IoU of two masks from which on they are one thing
 SAME_BOX = 0.9  # IoU of two boxes from which on only one is segmented
 MOST_BOXES = 300  # of a photo
 AT_ONCE = 64  # boxes that are segmented together
+NOTHING = "nothing of the kind is there; --score 0.1 finds what is less sure"
 
 
 Method = Literal["likeness", "persam", "persam_f"]

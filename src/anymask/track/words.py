@@ -25,6 +25,7 @@ import numpy as np
 
 from anymask.base import FloatArray, InputError, UintImage, check_keywords, file_suffix
 from anymask.find import (
+    NOTHING,
     Detector,
     FindKeywords,
     FindSettings,
@@ -51,7 +52,6 @@ DRIFTED = 0.6  # IoU below which the find's mask takes the place of the track's
 ALIKE = 0.75  # cosine of two appearances from which on they are of one thing
 OTHER_LABEL = 0.1  # of the cosine, for a label that the thing never had
 BIN = 16  # values of a colour's part that are counted together
-NOTHING = "nothing of the kind is there; --score 0.1 finds what is less sure"
 LOOKS = 5  # appearances of a thing that are kept, the last ones
 GAP = 3  # frames between key frames at least, however much is lost
 
