@@ -124,6 +124,7 @@ from anymask.training.run_folder import read_state as read_state
 from anymask.training.run_folder import remove_drafts as remove_drafts
 from anymask.training.run_folder import save_checkpoint as save_checkpoint
 from anymask.training.run_folder import write_bundle as write_bundle
+from anymask.training.run_folder import write_module as write_module
 from anymask.training.samples import Batch as Batch
 from anymask.training.samples import SetPictures as SetPictures
 from anymask.training.samples import TrainingPictures as TrainingPictures

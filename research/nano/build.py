@@ -1,0 +1,67 @@
+"""The graphs of `nano` in the package: weights in, graphs, index of their numbers and manifest out.
+
+    python -m research.nano.build weights.safetensors src/anymask/assets/nano
+
+weights  names and tensors, or a run's checkpoint, of which the averaged weights count
+
+Tables and the networks of edges, memory and names stay. A table that was learned with other
+weights and says so is not used until it is learned anew (`models/rules/registry.py`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from anymask import models
+from anymask.runtime import (
+    DECODER,
+    ENCODER,
+    GRAPH_WEIGHTS,
+    MANIFEST,
+    file_sha256,
+    load_official,
+    manifest_to_json,
+    read_checkpoint,
+    read_manifest,
+)
+from anymask.training import write_module
+from research.nano.number_index import write_index
+
+
+def build(weights: Path, target: Path) -> None:
+    """Replace encoder and decoder of a bundle."""
+    torch.set_num_threads(1)
+    module, before = models.build("nano"), read_manifest(target)
+    learned = {
+        name: one for name, one in read_checkpoint(weights).items() if name in module.state_dict()
+    }
+    load_official(module, learned)
+    graphs = (ENCODER, DECODER)
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Path(folder) / "nano"
+        write_module(module, stage, before.licence)  # rounds the network, too
+        state = {name: one.half().contiguous() for name, one in module.state_dict().items()}
+        save_file(state, Path(folder) / "weights.safetensors")
+        write_index(Path(folder) / "weights.safetensors", stage)
+        new, files = read_manifest(stage), [f"{name}.onnx" for name in graphs]
+        for name in (*files, GRAPH_WEIGHTS):
+            shutil.copyfile(stage / name, target / name)
+    kept = tuple(one for one in before.graphs if one.name not in graphs)
+    manifest = replace(
+        before,
+        weights_hash=new.weights_hash,
+        graphs=(*(new.graph(name) for name in graphs), *kept),
+        sha256=before.sha256 | {name: file_sha256(target / name) for name in files},
+    )
+    (target / MANIFEST).write_text(manifest_to_json(manifest), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]), Path(sys.argv[2]))
