@@ -1,8 +1,10 @@
 """The graphs of `nano` in the package: weights in, graphs, index of their numbers and manifest out.
 
-    python -m research.nano.build weights.safetensors src/anymask/assets/nano
+    python -m research.nano.build src/anymask/assets/nano a.safetensors [b.safetensors ...]
 
-weights  names and tensors, or a run's checkpoint, of which the averaged weights count
+weights  names and tensors, a run's checkpoint, of which the averaged weights count, or the
+         `weights.json` of a bundle; of several files the mean, which is better than each where one
+         run went on from the other (Wortsman et al. 2022, arXiv 2109.01903)
 
 Tables and the networks of edges, memory and names stay. A table that was learned with other
 weights and says so is not used until it is learned anew (`models/rules/registry.py`).
@@ -35,14 +37,16 @@ from anymask.training import write_module
 from research.nano.number_index import write_index
 
 
-def build(weights: Path, target: Path) -> None:
+def build(target: Path, *weights: Path) -> None:
     """Replace encoder and decoder of a bundle."""
     torch.set_num_threads(1)
     module, before = models.build("nano"), read_manifest(target)
-    learned = {
-        name: one for name, one in read_checkpoint(weights).items() if name in module.state_dict()
-    }
-    load_official(module, learned)
+    learned = [read_checkpoint(path) for path in weights]
+    load_official(
+        module,
+        {name: torch.stack([one[name].float() for one in learned]).mean(0)
+         for name in module.state_dict()},
+    )  # fmt: skip
     graphs = (ENCODER, DECODER)
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder) / "nano"
@@ -64,4 +68,4 @@ def build(weights: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]), Path(sys.argv[2]))
+    build(*map(Path, sys.argv[1:]))

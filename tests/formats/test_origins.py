@@ -96,7 +96,7 @@ def test_a_model_s_masks_say_it_from_the_answer_to_the_statistics(
     answer = model.segment(photo, points=[(290, 120)])
     assert answer.best.origin == model.origin
     assert model.origin.licence == "Apache-2.0"
-    assert model.origin.data.startswith("26 public sets")
+    assert model.origin.data.startswith("59 public sets")
     known = entry("sam_vit_b")
     assert stated_origin("sam_vit_b", known.sha256 or "").data == known.data != ""
     assert stated_origin("sam_vit_b", "other weights").licence == ""
@@ -112,4 +112,4 @@ def test_a_model_s_masks_say_it_from_the_answer_to_the_statistics(
     assert "Made by" in shown
     assert model.origin.weights[:12] in shown
     assert "Apache-2.0" in shown
-    assert "26 public sets of photos" in shown
+    assert "59 public sets of photos" in shown
