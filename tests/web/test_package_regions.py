@@ -96,7 +96,7 @@ def test_everything_has_holes_and_islands_of_the_sizes_that_python_knows(page: A
         const photo = await (await fetch("{png_address(photo)}")).blob();
         const told = [];
         const masks = await (await model.see(photo)).everything({{
-            maxHoleArea: 500, minIslandArea: "1%", progress: (...of) => told.push(of),
+            maxHoleArea: 100, minIslandArea: "1%", progress: (...of) => told.push(of),
         }});
         return [told.at(-1), ...masks.map((one) => Array.from(one.toArray()).join(""))];
         """,
@@ -107,7 +107,7 @@ def test_everything_has_holes_and_islands_of_the_sizes_that_python_knows(page: A
     model = anymask.load()
     as_in_the_page = {"mode": "exact", "grid": 16, "refine_edges": False}
     once = {"iou": ADAPTIVE_NMS, "contained": CONTAINED}
-    sizes = {"max_hole_area": 500, "min_island_area": "1%"}
+    sizes = {"max_hole_area": 100, "min_island_area": "1%"}
 
     def worst(records: list[Mask]) -> float:
         """Of those masks the one that the page's come least close to."""
