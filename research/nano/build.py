@@ -19,7 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from anymask import models
 from anymask.runtime import (
@@ -51,9 +50,7 @@ def build(target: Path, *weights: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder) / "nano"
         write_module(module, stage, before.licence)  # rounds the network, too
-        state = {name: one.half().contiguous() for name, one in module.state_dict().items()}
-        save_file(state, Path(folder) / "weights.safetensors")
-        write_index(Path(folder) / "weights.safetensors", stage)
+        write_index({name: one.numpy() for name, one in module.state_dict().items()}, stage)
         new, files = read_manifest(stage), [f"{name}.onnx" for name in graphs]
         for name in (*files, GRAPH_WEIGHTS):
             shutil.copyfile(stage / name, target / name)

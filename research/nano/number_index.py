@@ -1,13 +1,10 @@
-"""Where a network's numbers lie in its graphs: a bundle and the weights it was exported from in,
-`weights.json` out.
-
-    python -m research.nano.number_index weights.safetensors src/anymask/assets/nano
-"""
+"""Where a network's numbers lie in its graphs: a bundle and the tensors it was exported from in,
+`weights.json` out."""
 
 from __future__ import annotations
 
 import itertools
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from safetensors.numpy import load_file
 
 from anymask.base import write_json
 from anymask.runtime import DECODER, ENCODER, GRAPH_WEIGHTS
@@ -24,7 +20,7 @@ from research.small.share_numbers import digest
 Place = dict[str, Any]
 
 
-def places_in(graph: onnx.GraphProto, tensors: dict[str, NDArray[Any]]) -> dict[str, Place]:
+def places_in(graph: onnx.GraphProto, tensors: Mapping[str, NDArray[Any]]) -> dict[str, Place]:
     """The tensors whose numbers the graph has, whatever the order of their axes, each in a place
     of its own."""
     held: dict[bytes, list[str]] = {}
@@ -47,9 +43,9 @@ def places_in(graph: onnx.GraphProto, tensors: dict[str, NDArray[Any]]) -> dict[
     return found
 
 
-def write_index(weights: Path, folder: Path) -> None:
-    """Write `weights.json` into a bundle. Raises SystemExit where a graph lacks a tensor."""
-    left, told = load_file(weights), dict[str, dict[str, Place]]()
+def write_index(tensors: Mapping[str, NDArray[Any]], folder: Path) -> None:
+    """Write `weights.json` into a bundle. Raises SystemExit where the graphs lack a tensor."""
+    left, told = dict(sorted(tensors.items())), dict[str, dict[str, Place]]()
     for name in (ENCODER, DECODER):
         graph = onnx.load(folder / f"{name}.onnx").graph
         told[f"{name}.onnx"] = places_in(graph, left)
@@ -57,7 +53,3 @@ def write_index(weights: Path, folder: Path) -> None:
     if left:
         raise SystemExit(f"the graphs have not the numbers of {', '.join(left)}")
     write_json(folder / GRAPH_WEIGHTS, told)
-
-
-if __name__ == "__main__":
-    write_index(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -45,6 +45,7 @@ def test_an_index_of_other_graphs_is_refused(bundle: Path) -> None:
     with pytest.raises(WeightsError, match=r"does not fit the graphs beside it \('no such'\)"):
         read_checkpoint(bundle / GRAPH_WEIGHTS)
     for damaged in (
+        "{",
         "[]",
         '{"encoder.onnx": 3}',
         '{"../a.onnx": {}}',

@@ -19,7 +19,6 @@ from anymask.cli.options import (
     read_pictures,
 )
 from anymask.cli.sources import add_sources, check_not_address
-from anymask.find import NOTHING
 from anymask.images import VIDEO_SUFFIXES
 from anymask.jobs import FindTask
 
@@ -82,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Work through the photos. Raises DataError at the end when some failed."""
-    from anymask.find import FindSettings, read_phrases
+    from anymask.find import NOTHING, FindSettings, read_phrases
 
     given = {
         name: value

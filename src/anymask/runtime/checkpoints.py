@@ -146,7 +146,7 @@ def _from_graphs(path: Path) -> Weights:
             for name, place in places.items():
                 value = onnx.numpy_helper.to_array(held[place["initializer"]])
                 found[name] = as_stored(value, place["shape"], place["order"])
-    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, DataError, KeyError, OSError, TypeError, ValueError) as error:
         raise WeightsError(
             f"{path}: does not fit the graphs beside it ({error!s:.200}); install anymask again"
         ) from error
