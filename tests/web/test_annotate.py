@@ -74,12 +74,26 @@ def person(
 
 
 def label_the_same(first: Annotator, label: str, second: Annotator, other: str) -> None:
-    """Both label the mask that they see first; the second is told of the first one's label."""
-    for one, name in ((first, label), (second, other)):
-        one.keys("k", "l")
-        one.name(name)
-        if one is first:
-            one.saved()
+    """Both label the mask that they see first. The second one's label is on its way meanwhile.
+
+    So the second page cannot have seen the first label, however late a request is.
+    """
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if route.request.method == "PUT" and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    second.page.route(re.compile(r"/api/.*records"), hold)
+    second.keys("k", "l")
+    second.name(other)
+    second.until_so(lambda: bool(held), "the second label")
+    first.keys("k", "l")
+    first.name(label)
+    first.saved()
+    held[0].continue_()
     second.message("Somebody else changed this mask")
 
 
