@@ -4,11 +4,12 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.house import docstrings, gates
+from tests.house import budget, docstrings, gates
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "anymask"
@@ -56,6 +57,22 @@ def test_everything_is_within_its_budget(root: Path) -> None:
 
 def test_the_page_s_modules_are_within_their_budget() -> None:
     report(gates.over_page_budget(ROOT / "web"))
+
+
+def test_no_room_has_outgrown_its_budget(capfd: pytest.CaptureFixture[str]) -> None:
+    lines = budget.room_lines(ROOT)
+    recorded = tomllib.loads(budget.FILE.read_text("utf-8"))["lines"]
+    with capfd.disabled():  # CI shows the sum
+        print(f"\n{budget.total(lines)}")
+    report(budget.excesses(recorded, lines))
+
+
+def test_a_room_that_grows_is_reported() -> None:
+    recorded = {"base": 10, "masks": 20}
+    assert budget.excesses(recorded, {"base": 9, "masks": 20}) == []
+    (complaint,) = budget.excesses(recorded, {"base": 11, "masks": 20})
+    assert complaint.startswith("base: 11 lines, the budget is 10")
+    assert budget.excesses(recorded, {"new": 1}) != []
 
 
 def test_no_module_is_too_small_to_stand_alone() -> None:
