@@ -1,9 +1,9 @@
-"""Segment three real photos with the model in the box: one click, one box, everything.
+"""Segment three photos with the bundled model: one click, one box, a cut-out, every object.
 
-    python demo/demo.py --out out/demo                    the three photos that scikit-image ships
-    python demo/demo.py --out out/demo --photo mine.jpg   yours: a click and a box in its middle
+    python demo/demo.py --out out/demo                    three photos from scikit-image
+    python demo/demo.py --out out/demo --photo mine.jpg   your photo: click and box in its center
 
-Writes one overlay a photo and prompt, and all of them on one contact sheet.
+Writes one image per photo and prompt, and a contact sheet of the prompts.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ def shrunk(image: Picture) -> Picture:
 
 
 def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[float]]:
-    """The scene's pictures with their titles, and the milliseconds of each step.
+    """The scene's images with their titles, and the milliseconds of each step.
 
-    A click and a box are asked about the photo itself, so that edges are where it has them.
+    Clicks and boxes get the photo, not an embedding, so that edges are refined.
     """
     ticks = [time.perf_counter()]
     model.encode(scene.image)
@@ -82,6 +82,7 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[
     ticks.append(time.perf_counter())
     records = model.everything(scene.image, **GRID)
     ticks.append(time.perf_counter())
+    cutout = model.cutout(scene.image, points=[scene.click], background="white")
     everything = [record.mask for record in records]
 
     def shown(answer: Prediction) -> Picture:
@@ -90,6 +91,7 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[
     pictures = [
         (draw.marks(shown(click), points=[scene.click]), "one click"),
         (draw.marks(shown(box), boxes=[scene.box]), "one box"),
+        (np.asarray(cutout.convert("RGB")), "cut-out"),
         (draw.overlay(scene.image, everything, alpha=0.55), f"everything: {len(records)} masks"),
     ]
     return pictures, [1000 * (after - before) for before, after in pairwise(ticks)]
@@ -122,7 +124,8 @@ def main() -> int:
         print(f"{scene.name:<12}{f'{width}x{height}':>11}{figures}")
         for picture, title in pictures:
             write(args.out / f"{scene.name}-{title.split(':')[0].replace(' ', '-')}.jpg", picture)
-            sheet.append((picture, f"{scene.name}: {title}"))
+            if not title.startswith("everything"):
+                sheet.append((picture, f"{scene.name}: {title}"))
     write(args.out / "sheet.jpg", draw.contact_sheet(sheet, columns=3, cell=CELL))
     print(f"pictures: {args.out}/*.jpg; all on one sheet: {args.out / 'sheet.jpg'}")
     print(f"done in {time.perf_counter() - began:.1f} s")

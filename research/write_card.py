@@ -39,7 +39,7 @@ NO_FIGURES = "| set | masks |\n"
 MEANS_ONLY = ("baselines", "mirror")  # of whose tables the means alone are written
 # The README's marks that a block's figures of `coco_val` are written between, and what stands
 # before the names of their columns.
-ROWS = {"results": ("coco", ""), "photo": ("coco-photo", "nano, edges: ")}
+ROWS = {"photo": ("coco-photo", "nano, edges: ")}
 
 
 def main() -> None:
@@ -109,7 +109,7 @@ def coco_row(path: Path, before: str) -> str:
         for line in (rows[0], next(line for line in rows if line.startswith("| coco_val")))
     )
     figures = dict(zip(header, row, strict=True))
-    shown = [figures[before + word].lstrip("0") for word in ("1 click", "3 clicks", "box")]
+    shown = [figures[before + word] for word in ("1 click", "3 clicks", "box")]
     return " | ".join(shown)
 
 

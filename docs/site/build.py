@@ -9,6 +9,7 @@ pages of the site. Zensical, the generator, then runs offline; the site asks no 
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shutil
 import subprocess
@@ -17,73 +18,96 @@ from pathlib import Path
 
 import yaml
 
-from docs.site import reference
+from docs.site import generated, reference
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "build/pages"
 SITE = ROOT / "build/site"
 OUTSIDE = {  # files of the repository that are pages of the site, too
-    "README.md": "readme.md",
-    "GLOSSARY.md": "glossary.md",
+    "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "GLOSSARY.md": "glossary.md",
     "NOTICE": "notice.md",
     "src/anymask/assets/nano/MODEL_CARD.md": "card-nano.md",
     "src/anymask/assets/small/MODEL_CARD.md": "card-small.md",
     "web/package/README.md": "javascript.md",
 }
 NAVIGATION = {
-    "Start": [
-        "index.md", "readme.md", "microscope.md", "street.md", "web-page.md", "coming-from.md",
+    "Get started": [
+        "index.md", "get-started/install.md", "get-started/python.md",
+        "get-started/command-line.md", "get-started/first-project.md",
     ],
-    "Use": [
-        "python.md", "prompts.md", "everything.md", "find.md", "video.md", "volumes.md", "maps.md",
-        "cli.md", "folders.md", "formats.md", "datasets.md", "weights.md", "environment.md",
+    "Guides": [
+        "guides/prelabel-a-dataset.md", "guides/count-cells.md", "guides/segment-a-scan.md",
+        "guides/digitize-buildings.md", "guides/embed-in-a-web-page.md",
+        "guides/deploy-without-python.md", "guides/find-label-errors.md",
+        "guides/process-100000-images.md", "guides/serve.md",
     ],
-    "Label and serve": ["page.md", "engine.md", "serving.md", "javascript.md"],
-    "Train and measure": [
-        "training.md", "scale.md", "export.md", "evaluation.md", "bench.md", "gpu.md", "results.md",
-        "card-nano.md", "card-small.md",
+    "Explanation": [
+        "explanation/prompts.md", "explanation/automatic-masks.md", "explanation/text-prompts.md",
+        "explanation/tracking.md", "explanation/data-engine.md", "explanation/training.md",
+        "explanation/scale.md", "explanation/evaluation.md", "explanation/models.md",
+        "explanation/gpu.md", "explanation/design.md", "card-nano.md", "card-small.md",
     ],
-    "Reference": [reference.page_of(room) for room in (*reference.ROOMS, *reference.MORE)],
-    "About": ["design.md", "glossary.md", "contributing.md", "changelog.md", "notice.md"],
+    "Reference": [
+        generated.COMMAND_LINE, generated.SETTINGS, generated.HTTP, "javascript.md",
+        "reference/formats.md", "reference/results.md", "reference/bench.md", "glossary.md",
+    ],
+    "Python reference": [reference.page_of(room) for room in (*reference.ROOMS, *reference.MORE)],
+    "Coming from": ["coming-from/overview.md"],
+    "About": ["contributing.md", "changelog.md", "notice.md"],
 }  # fmt: skip
 STYLE = "td:first-child code { white-space: nowrap; }\n"  # names in tables stay whole
 LINK = re.compile(r"(!?)\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
 
 def copy_pages() -> None:
-    """docs/*.md and what OUTSIDE names into build/pages, with pictures; the reference beside."""
+    """Copy docs/ and the files of OUTSIDE into build/pages, and generate the reference."""
     shutil.rmtree(PAGES, ignore_errors=True)
     shutil.copytree(ROOT / "docs/images", PAGES / "images")
-    (PAGES / "reference").mkdir()
-    for source in sorted((ROOT / "docs").glob("*.md")):
-        _write(source.name, with_links(source.read_text("utf-8"), source.parent))
+    for source in documents():
+        page = source.relative_to(ROOT / "docs").as_posix()
+        _write(page, with_links(source.read_text("utf-8"), source.parent, page))
     for name, page in OUTSIDE.items():
         source = ROOT / name
         text = source.read_text("utf-8")
         plain = f"# {name}\n\n```text\n{text}```\n"
-        _write(page, with_links(text, source.parent) if source.suffix else plain)
+        _write(page, with_links(text, source.parent, page) if source.suffix else plain)
     for room in (*reference.ROOMS, *reference.MORE):
         _write(reference.page_of(room), reference.room_page(room))
+    for page, text in generated.pages().items():
+        _write(page, text)
+
+
+def documents() -> list[Path]:
+    """The hand-written pages below docs/."""
+    return sorted((ROOT / "docs").rglob("*.md"))
 
 
 def _write(page: str, text: str) -> None:
+    (PAGES / page).parent.mkdir(parents=True, exist_ok=True)
     (PAGES / page).write_text(text, "utf-8")
 
 
-def with_links(text: str, folder: Path) -> str:
-    """The same page with links to pages of the site; a file that is no page is named as code."""
+def with_links(text: str, folder: Path, page: str) -> str:
+    """Point links at pages of the site. A file that is no page is named as code.
+
+    Args:
+        text: Markdown with links relative to `folder`.
+        folder: The folder of the source file.
+        page: The page of the site that the text becomes.
+    """
 
     def turned(found: re.Match[str]) -> str:
         bang, words, target, anchor = found.groups(default="")
         name = (folder / target).resolve().relative_to(ROOT).as_posix()
-        if name in OUTSIDE:
-            return f"[{words}]({OUTSIDE[name]}{anchor})"
-        inside = name.removeprefix("docs/")
-        if name.startswith("docs/") and (bang or name.endswith(".md")):
-            return f"{bang}[{words}]({inside}{anchor})"
-        return f"{words} (`{name}`)"
+        on_site = OUTSIDE.get(name)
+        if on_site is None and name.startswith("docs/") and (bang or name.endswith(".md")):
+            on_site = name.removeprefix("docs/")
+        if on_site is None:
+            return f"{words} (`{name}`)"
+        return f"{bang}[{words}]({posixpath.relpath(on_site, posixpath.dirname(page))}{anchor})"
 
     return LINK.sub(turned, text)
 

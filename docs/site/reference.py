@@ -29,8 +29,8 @@ WIDTH = 90  # of a signature on one line
 
 
 def page_of(room: str) -> str:
-    """The file of a room's page: "anymask.masks" -> "reference/masks.md"."""
-    return f"reference/{room.removeprefix('anymask.')}.md"
+    """The file of a room's page: "anymask.masks" -> "reference/python/masks.md"."""
+    return f"reference/python/{room.removeprefix('anymask.')}.md"
 
 
 def module_of(room: str) -> types.ModuleType:
@@ -94,7 +94,7 @@ def entry(name: str, value: object) -> Iterator[str]:
 
 
 def _beside(room: str) -> str:
-    return page_of(room).removeprefix("reference/")
+    return page_of(room).removeprefix("reference/python/")
 
 
 def _shortened(value: object) -> str:

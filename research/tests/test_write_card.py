@@ -43,7 +43,7 @@ def test_a_block_has_its_command_its_weights_and_the_tables_with_figures(
         f"`python -m research.paper zero-shot --limit 2`, weights 0123456789ab:\n\n{TABLE}\n\n"
         f"Edges: as people draw them:\n\n{EDGES}"
     )
-    assert recipe.coco_row(folder / "results.json", "") == ".437 | .631 | .673"
+    assert recipe.coco_row(folder / "results.json", "") == "0.437 | 0.631 | 0.673"
 
 
 def test_the_row_with_the_photo_is_read_from_its_own_columns(
@@ -54,7 +54,7 @@ def test_the_row_with_the_photo_is_read_from_its_own_columns(
 | coco_val | 0.1 | 0.2 | 0.3 | 0.445 | 0.653 | 0.717 |""".format("nano, edges:")
     marks, before = recipe.ROWS["photo"]
     folder = written(tmp_path, "photo", beside)
-    assert recipe.coco_row(folder / "photo.json", before) == ".445 | .653 | .717"
+    assert recipe.coco_row(folder / "photo.json", before) == "0.445 | 0.653 | 0.717"
     assert marks == "coco-photo"
 
 

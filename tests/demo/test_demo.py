@@ -15,7 +15,7 @@ def demo(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_three_photos_become_nine_pictures_and_a_sheet(tmp_path: Path) -> None:
+def test_three_photos_become_twelve_pictures_and_a_sheet(tmp_path: Path) -> None:
     done = demo("--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "sheet.jpg" in done.stdout
@@ -23,7 +23,7 @@ def test_three_photos_become_nine_pictures_and_a_sheet(tmp_path: Path) -> None:
     assert names == {"sheet.jpg"} | {
         f"{photo}-{what}.jpg"
         for photo in ("coffee", "astronaut", "cat")
-        for what in ("one-click", "one-box", "everything")
+        for what in ("one-click", "one-box", "cut-out", "everything")
     }
 
 
@@ -36,7 +36,7 @@ def test_the_users_photo_comes_instead(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "out" / "mine-one-click.jpg") as picture:
         assert picture.size == (120, 80)
-    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert len(list((tmp_path / "out").iterdir())) == 5
 
 
 def test_a_photo_that_is_none_is_a_sentence(tmp_path: Path) -> None:

@@ -45,5 +45,5 @@ def with_tables(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for path in DOCS.glob("*.md"):
+    for path in DOCS.rglob("*.md"):
         path.write_text(with_tables(path.read_text("utf-8")), "utf-8")

@@ -10,7 +10,7 @@ ROW = re.compile(r"^\| `([\w.+]+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", re.MULTI
 
 
 def rows() -> list[tuple[str, str, str]]:
-    return ROW.findall((ROOT / "docs/weights.md").read_text("utf-8"))
+    return ROW.findall((ROOT / "docs/explanation/models.md").read_text("utf-8"))
 
 
 def test_every_model_of_the_catalogue_has_its_row_in_order() -> None:

@@ -6,7 +6,7 @@ from tests.docs.settings_tables import BLOCK, DECLARED, DOCS, settings_table
 
 TABLES = [
     (path, found["name"], found["table"])
-    for path in sorted(DOCS.glob("*.md"))
+    for path in sorted(DOCS.rglob("*.md"))
     for found in BLOCK.finditer(path.read_text("utf-8"))
 ]
 

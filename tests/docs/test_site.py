@@ -4,15 +4,18 @@ import re
 
 import anymask
 from anymask import masks
-from docs.site import build, reference
+from anymask.cli import main as command_line
+from docs.site import build, generated, reference
 from tests.house.gates import ROOMS
 
 PAGES = [page for pages in build.NAVIGATION.values() for page in pages]
 
 
 def test_the_navigation_lists_every_page_once() -> None:
-    own = [path.name for path in (build.ROOT / "docs").glob("*.md")]
+    docs = build.ROOT / "docs"
+    own = [path.relative_to(docs).as_posix() for path in build.documents()]
     made = [reference.page_of(room) for room in (*reference.ROOMS, *reference.MORE)]
+    made += [generated.COMMAND_LINE, generated.SETTINGS, generated.HTTP]
     assert sorted(PAGES) == sorted([*own, *build.OUTSIDE.values(), *made])
 
 
@@ -56,13 +59,25 @@ def test_docstrings_become_paragraphs_tables_and_code() -> None:
 
 
 def test_links_out_of_the_documents_lead_to_pages_of_the_site() -> None:
-    docs = build.ROOT / "docs"
+    guides = build.ROOT / "docs" / "guides"
     text = (
-        "[a](../README.md#models) [b](cli.md#x) ![c](images/house.svg) [d](first-hour.ipynb) "
-        "[e](#here) [f](https://example.org/x.md)"
+        "[a](../../README.md#models) [b](serve.md#x) ![c](../images/house.svg) "
+        "[d](../get-started/first-hour.ipynb) [e](#here) [f](https://example.org/x.md)"
     )
-    assert build.with_links(text, docs) == (
-        "[a](readme.md#models) [b](cli.md#x) ![c](images/house.svg) d (`docs/first-hour.ipynb`) "
-        "[e](#here) [f](https://example.org/x.md)"
+    assert build.with_links(text, guides, "guides/count-cells.md") == (
+        "[a](../index.md#models) [b](serve.md#x) ![c](../images/house.svg) "
+        "d (`docs/get-started/first-hour.ipynb`) [e](#here) [f](https://example.org/x.md)"
     )
-    assert build.with_links("[p](docs/page.md)", build.ROOT) == "[p](page.md)"
+    assert build.with_links("[p](docs/guides/serve.md)", build.ROOT, "index.md") == (
+        "[p](guides/serve.md)"
+    )
+
+
+def test_the_generated_pages_list_every_command_setting_and_route() -> None:
+    pages = generated.pages()
+    for name in command_line.commands():
+        assert f"## anymask {name}\n" in pages[generated.COMMAND_LINE]
+    assert "### anymask project export" in pages[generated.COMMAND_LINE]
+    assert "| `--point X,Y` |" in pages[generated.COMMAND_LINE]
+    assert "## SegmentSettings" in pages[generated.SETTINGS]
+    assert "## `POST /api/segment`" in pages[generated.HTTP]

@@ -23,7 +23,7 @@ CORE = frozenset(
 )
 APPLICATIONS = frozenset({"training", "evaluation", "studio"})
 
-# room -> the rooms that it may import (docs/design.md)
+# room -> the rooms that it may import (docs/explanation/design.md)
 ROOMS: dict[str, frozenset[str]] = {
     "base": frozenset(),
     "masks": frozenset({"base"}),
@@ -147,7 +147,7 @@ def climbing_imports(package: Path) -> list[str]:
         if room == CARGO:
             continue
         if room not in ROOMS:
-            complaints.append(f"{where}:1: {room}/ is no room of the house (docs/design.md)")
+            complaints.append(f"{where}:1: {room}/ is no room of the house (see design.md)")
             continue
         tree = ast.parse(path.read_text("utf-8"))
         annotations = set(imported_for_annotations(tree))

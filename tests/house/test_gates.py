@@ -74,7 +74,7 @@ def test_imports_that_go_down_pass(package: Path, file: str, line: str) -> None:
         (
             "tools/x.py",
             "",
-            "anymask/tools/x.py:1: tools/ is no room of the house (docs/design.md)",
+            "anymask/tools/x.py:1: tools/ is no room of the house (see design.md)",
         ),
     ],
 )

@@ -99,7 +99,7 @@ def test_its_own_files_answer_alike_and_open_nowhere_else(tmp_path: Path) -> Non
 
 
 def test_bfloat16_and_8_bits_are_near(bundle: Path) -> None:
-    """How near on photos stands in docs/export.md; here they only have to be the same model."""
+    """Both precisions are the same model; the guide on deployment has figures on photos."""
     pixels, theirs = images(1, 32), OnnxRuntime(bundle)
     wanted = theirs.see(pixels)[0].maps()
     for precision in ("bf16", "int8"):

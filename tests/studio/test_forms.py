@@ -286,7 +286,7 @@ def test_outlines_are_smooth_unless_the_tolerance_is_nought(http: TestClient) ->
 
 
 def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
-    """The line of docs/serving.md, against a server that listens."""
+    """The line of docs/guides/serve.md, against a server that listens."""
     import shutil
 
     from anymask.studio import ServerParts

@@ -177,7 +177,7 @@ def test_our_exports_are_valid(seen: tuple[dict[str, Any], Path]) -> None:
 def test_the_check_of_brush_bytes_refuses_its_own_encoder(
     seen: tuple[dict[str, Any], Path],
 ) -> None:
-    """When this fails, the SDK has mended it: `but_bytes` and docs/formats.md can go."""
+    """When this fails, the SDK has mended it: `but_bytes` and docs/reference/formats.md can go."""
     own = seen[0]["own"]
     assert own["but_bytes"] == []
     assert len(own["whole"]) == 1

@@ -1,4 +1,4 @@
-"""The pictures of docs/page.md, taken in a real Chromium.
+"""The pictures of docs/get-started/first-project.md, taken in a real Chromium.
 
 python tests/web/screenshots.py [FOLDER]
 """

@@ -36,7 +36,7 @@ from anymask.segment import Model
 RECALLS: Floats = np.linspace(0, 1, 101)
 UNNAMED = "thing"  # the label where a data set has none
 SMALLEST = 64  # pixels of an example
-ALIKE = 0.4  # the share that two histograms of colours have in common: see docs/find.md
+ALIKE = 0.4  # shared part of two colour histograms (docs/explanation/text-prompts.md)
 
 
 @dataclass(frozen=True, eq=False)

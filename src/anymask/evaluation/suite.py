@@ -124,7 +124,7 @@ def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
         return Suite(name=folder.name, sets=(plan,)), folder.parent
     raise ConfigError(
         f"{folder}: wanted a suite file (.toml), a set folder (with masks.jsonl), a folder of "
-        "sets or a published data set; got none of them (docs/formats.md lists the layouts)"
+        "sets or a published data set; got none of them (docs/reference/formats.md)"
     )
 
 

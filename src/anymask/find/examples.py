@@ -68,7 +68,7 @@ from anymask.runtime import mask_vectors
 if TYPE_CHECKING:
     from anymask.segment import Model
 
-THRESHOLD = 0.55  # of the score, at which something is found: docs/find.md
+THRESHOLD = 0.55  # of the score, at which something is found: docs/explanation/text-prompts.md
 LIKELY = 0.1  # of the chance, at which a mask says that there may be more like it
 MOST_PLACES = 96  # clicks in a photo
 REACH = 0.35  # of an example's side: how near to each other two clicks may lie

@@ -32,7 +32,7 @@ from anymask.base import (
 from anymask.find.wordpiece import WordPiece
 from anymask.masks import Rle
 
-CPU_SIDE = 640  # longer side on a processor: half the time of 800 x 1066, docs/find.md
+CPU_SIDE = 640  # longer side on a CPU: half the time of 800 x 1066 pixels
 SIDES = (64, 4096)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

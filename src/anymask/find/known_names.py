@@ -1,6 +1,6 @@
 """Words without a detector: the names that a model knows, compared with the masks of everything.
 
-The network of names (`docs/prompts.md#names`) sees the close-up of each mask that `everything`
+The network of names (docs/explanation/prompts.md) sees the close-up of each mask that `everything`
 finds. A mask is taken where the chance of the asked name, among all learned ones, reaches the
 threshold: so a word that is not in the photo finds nothing. The names are those of COCO and LVIS
 with their synonyms, placed by CLIP's embeddings of their words; whatever else is asked for is an
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("anymask.find")
 
-THRESHOLD = 0.15  # of a name's chance; tuned on coco_val, docs/find.md
+THRESHOLD = 0.15  # of a name's chance; tuned on coco_val, docs/explanation/text-prompts.md
 PART = 0.9  # of a mask inside a surer one of the same label: a part of that thing
 NEAREST = 5  # names that an error offers
 

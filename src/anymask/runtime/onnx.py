@@ -413,7 +413,7 @@ class OnnxMemory:
         if names != self.INPUTS:
             raise WeightsError(
                 f"wanted a network of memory of {', '.join(self.INPUTS)}; that of "
-                f"{runtime.spec.name} takes {', '.join(names)}; train it again (docs/training.md)"
+                f"{runtime.spec.name} takes {', '.join(names)}; train it again"
             )
 
     def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:

@@ -631,7 +631,7 @@ class Model:
         model     what follows; None: this one, but `nano` for `small`, which has no memory
         source    a video file, a folder of pictures, a list or a generator of them, a camera's
                   number; None: frames are handed to the session's `step`
-        settings  see the groups in `track.settings`, or docs/video.md
+        settings  see the groups in `track.settings`, or docs/explanation/tracking.md
 
         Raises InputError, DataError and MissingExtra: see `track.open_session`.
         """

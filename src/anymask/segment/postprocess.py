@@ -141,7 +141,7 @@ def _part_to_clear(
 #
 # A share of the mask is counted in cells of its logits, where the model drew it; pixels are counted
 # in the photo. Only what is shown becomes clean: the model gets its own logits back, since a second
-# click is answered worse where clean ones come back (docs/prompts.md).
+# click is answered worse where clean ones come back (docs/explanation/prompts.md).
 
 
 def without_small_regions(

@@ -1,5 +1,5 @@
 /**
- * Scans on the server: sessions over HTTP (docs/serving.md, "A session about a scan").
+ * Scans on the server: sessions over HTTP (docs/guides/serve.md, "A session about a scan").
  *
  * The page counts the slices across z, y and x one after the other, as the frames of one video.
  */
