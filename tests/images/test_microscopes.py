@@ -13,6 +13,7 @@ import pytest
 
 from anymask.base import ImageError, MissingExtra
 from anymask.images import image_hw, load_channels, load_image, read_pages, read_planes
+from tests.images.microscope_files import WRITERS
 
 VALUES = np.arange(2 * 3 * 2 * 4 * 5, dtype=np.uint16).reshape(2, 3, 2, 4, 5)  # T Z C Y X
 HEADS = {"a.czi": b"ZISRAWFILE", "a.lif": b"\x70\0\0\0", "a.nd2": b"\xda\xce\xbe\x0a"}
@@ -67,6 +68,17 @@ def test_pages_are_places_and_channels_are_bands(stack: Path) -> None:
     assert both[0, 0].tolist() == [0, VALUES[0, 1, 0, 0, 0], VALUES[0, 1, 1, 0, 0]]
     with pytest.raises(ImageError, match="wanted page 6"):
         load_image(stack, page=6)
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_file_is_read_by_its_real_reader(ending: str, tmp_path: Path) -> None:
+    pytest.importorskip({"czi": "czifile", "lif": "liffile"}.get(ending, ending))
+    image = np.arange(60 * 80).reshape(60, 80).astype(np.uint8)
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(WRITERS[ending](image))
+    assert image_hw(path) == (60, 80)
+    np.testing.assert_array_equal(load_channels(path)[..., 0], image)
+    np.testing.assert_array_equal(load_image(path, ranges=((0, 255),))[..., 0], image)
 
 
 @pytest.mark.parametrize("name", HEADS)

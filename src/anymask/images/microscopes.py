@@ -157,7 +157,12 @@ def _open_nd2(file: BinaryIO) -> Iterator[Places]:
         sizes = dict(document.sizes)
         inner = {axis: n for axis, n in sizes.items() if axis in _FLAT}
         _check_bytes(inner, np.dtype(document.dtype).itemsize)
-        yield _places(sizes, lambda page: _channels_last(document.read_frame(page), inner))
+
+        def read(page: int) -> NDArray[Any]:
+            frame = document.read_frame(page).copy()  # of a file mapped into memory until it closes
+            return _channels_last(frame, inner)
+
+        yield _places(sizes, read)
 
 
 def _places(sizes: Mapping[str, int], read: Callable[[int], NDArray[Any]]) -> Places:
