@@ -79,6 +79,7 @@ REGISTERED = ("formats/", "models/", "cli/")
 # The example of an exported bundle, which runs without this package.
 STANDALONE = ("assets/",)
 JSON_READER = "base/parsing.py"
+CSV_MODULE = "base/tables.py"
 CARGO = "assets"  # files that ship inside the package; the examples among them are not its code
 
 NOT_OURS = frozenset({"runs", "out", "dist", "build", "__pycache__", "node_modules"})
@@ -279,6 +280,18 @@ def json_readers(package: Path) -> list[str]:
             and id(node) not in copies
         ]
     return complaints
+
+
+def csv_users(package: Path) -> list[str]:
+    """Modules that write or read CSV themselves, where no formula would be escaped."""
+    return [
+        f"{package.name}/{path.relative_to(package).as_posix()}:{line}: uses csv; use csv_text and "
+        "read_csv of base/tables.py, which escape formulas"
+        for path in python_files(package)
+        if path.relative_to(package).as_posix() != CSV_MODULE
+        for line, name in imported(ast.parse(path.read_text("utf-8")))
+        if name == "csv"
+    ]
 
 
 def forbidden_imports(root: Path) -> list[str]:

@@ -195,6 +195,12 @@ def test_json_is_read_in_one_place(package: Path, file: str, text: str, bad: boo
     assert bool(gates.json_readers(package)) == bad
 
 
+def test_csv_is_written_in_one_place(package: Path) -> None:
+    write(package / "base/tables.py", "import csv")
+    write(package / "jobs/lists.py", "def f():\n    import csv")
+    assert len(gates.csv_users(package)) == 1
+
+
 def test_forbidden_packages_are_found_inside_functions(tmp_path: Path) -> None:
     write(tmp_path / "a.py", "def f():\n    from timm.layers import DropPath")
     assert gates.forbidden_imports(tmp_path) == ["a.py:2: imports timm.layers, which is forbidden"]

@@ -45,6 +45,10 @@ def test_json_is_read_in_one_place() -> None:
     report(gates.json_readers(PACKAGE))
 
 
+def test_csv_is_written_and_read_in_one_place() -> None:
+    report(gates.csv_users(PACKAGE))
+
+
 @pytest.mark.parametrize("root", OURS, ids=lambda root: root.name)
 def test_forbidden_packages_are_used_nowhere(root: Path) -> None:
     report(gates.forbidden_imports(root))

@@ -43,6 +43,30 @@ describe("a table of measurements is the package's", () => {
     });
   });
 
+  test("labels and names are no formulas in a spreadsheet, numbers are numbers", async () => {
+    const labels = [
+      "=1+1",
+      "+1+cmd|' /C calc'!A0",
+      "-2+3",
+      "@SUM(1)",
+      "\t=1",
+      "'=1",
+      "-1.5",
+      "a=b",
+    ];
+    const own = labels.map((label) => ({ ...records[0], label }));
+    const part = {
+      images: [{ ...photo, name: "=a.png" }],
+      records: own,
+      classes: [],
+      tolerance: 0,
+    };
+    const rows = (await tableFile(part, "x.csv").blob.text()).trimEnd().split("\n").map(cells);
+    const wanted = [...labels.slice(0, 6).map((label) => `'${label}`), "-1.5", "a=b"];
+    expect(rows.slice(1).map((row) => row[2])).toEqual(wanted);
+    expect(rows[1][0]).toBe("'=a.png");
+  });
+
   test("an empty photo has no row, and another photo's masks are not in it", async () => {
     const part = { images: [{ ...photo, id: "j" }], records, classes: [], tolerance: 0 };
     expect((await tableFile(part, "x.csv").blob.text()).trimEnd()).toBe(cases[0].header.join(","));

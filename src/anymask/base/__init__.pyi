@@ -57,6 +57,10 @@ from anymask.base.storage import split_page_name as split_page_name
 from anymask.base.storage import whole_file as whole_file
 from anymask.base.storage import write_json as write_json
 from anymask.base.storage import write_whole as write_whole
+from anymask.base.tables import csv_text as csv_text
+from anymask.base.tables import escape_formula as escape_formula
+from anymask.base.tables import read_csv as read_csv
+from anymask.base.tables import unescape_formula as unescape_formula
 from anymask.base.threads import THREADS as THREADS
 from anymask.base.threads import limit_threads as limit_threads
 from anymask.base.threads import pick_threads as pick_threads

@@ -5,15 +5,13 @@ A report is sections of tables, plots and pictures, the rows behind them, and al
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, write_json, write_whole
+from anymask.base import InputError, csv_text, write_json, write_whole
 from anymask.evaluation.page import html_page, html_table, note, picture_tag, section, sheets
 
 MOST_PLOTS = 24  # plots of a section that are shown at once
@@ -114,12 +112,9 @@ class Report:
     def to_csv(self) -> str:
         """The figures with a header, NaN as an empty cell."""
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            writer.writerow({k: "" if v is None or v != v else v for k, v in row.items()})
-        return text.getvalue()
+        cells = ([row.get(column) for column in columns] for row in self.rows)
+        known = ([None if value != value else value for value in row] for row in cells)
+        return csv_text([columns, *known])
 
     def to_markdown(self) -> str:
         """All tables, then the notes."""

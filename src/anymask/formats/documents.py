@@ -6,7 +6,6 @@ conversion can be looked at before anything is written.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter
@@ -19,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from anymask.base import AnymaskError, DataError, parse_json, parse_text, write_whole
+from anymask.base import AnymaskError, DataError, parse_json, parse_text, read_csv, write_whole
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.images import SUFFIXES, image_hw
 from anymask.masks import MAX_PIXELS
@@ -89,19 +88,14 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
     Raises DataError that names the file, and the line where one has too few values.
     """
-    reader = csv.DictReader(read_text(path).splitlines())
-    try:
-        absent = [column for column in columns if column not in (reader.fieldnames or ())]
-        if absent:
-            raise DataError(f"{path}: the column {absent[0]!r} is missing")
-        rows = []
-        for line, row in enumerate(reader, start=2):
-            if None in row.values():
-                raise DataError(f"{path}, line {line}: has too few columns; is the file complete?")
-            rows.append(row)
-    except csv.Error as error:
-        raise DataError(f"{path}: not CSV ({error})") from error
-    return rows
+    names, *rows = read_rows(path) or [[]]
+    absent = [column for column in columns if column not in names]
+    if absent:
+        raise DataError(f"{path}: the column {absent[0]!r} is missing")
+    for line, row in enumerate(rows, start=2):
+        if len(row) < len(names):
+            raise DataError(f"{path}, line {line}: has too few columns; is the file complete?")
+    return [dict(zip(names, row, strict=False)) for row in rows]
 
 
 def read_groups(path: Path) -> dict[str, str]:
@@ -117,10 +111,7 @@ def read_groups(path: Path) -> dict[str, str]:
 
 def read_rows(path: Path) -> list[list[str]]:
     """The rows of a CSV file without names of columns. Raises DataError that names the file."""
-    try:
-        return list(csv.reader(read_text(path).splitlines()))
-    except csv.Error as error:
-        raise DataError(f"{path}: not CSV ({error})") from error
+    return read_csv(read_text(path), path)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -6,14 +6,12 @@ folder, and nothing is redacted. Labels that somebody has looked at, or `force`,
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import DataError, InputError, parse_json, write_json, write_whole
+from anymask.base import DataError, InputError, csv_text, parse_json, write_json, write_whole
 from anymask.jobs.engines import PhotoTask
 from anymask.jobs.folder import run_job
 from anymask.jobs.photos import FolderJob, PhotoItem
@@ -227,6 +225,4 @@ def write_list(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -
     if suffix_of(path) == ".json":
         write_json(path, [dict(zip(head, row, strict=True)) for row in rows], indent=1)
         return
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
-    write_whole(path, text.getvalue())
+    write_whole(path, csv_text([head, *rows]))

@@ -7,9 +7,7 @@ clicks are: the middle of the first pixel is (0.5, 0.5).
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, FloatArray, IntArray
+from anymask.base import BoolArray, FloatArray, IntArray, csv_text
 from anymask.masks.polygons import Ring, rle_to_polygons
 from anymask.masks.rle import Rle
 from anymask.masks.rle_windows import column_runs, rle_crop
@@ -263,8 +261,4 @@ def table_cell(value: float | str) -> str:
 
 def to_csv(rows: Iterable[Sequence[str]], header: Sequence[str] = HEADER) -> str:
     """Rows of `table_row` as a CSV file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([header, *rows])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
-import io
 import re
 import secrets
 import shutil
@@ -22,7 +20,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse
 
-from anymask.base import write_whole
+from anymask.base import csv_text, write_whole
 from anymask.masks import mask_to_rle, rle_to_coco
 from anymask.studio.errors import Refusal
 from anymask.studio.model_routes import BINARY, BodyRoute, OfLimits, done, file_answer
@@ -475,12 +473,9 @@ def write_known(path: Path, labels: Volume, scan: Volume | None) -> None:
     if path.suffix != ".csv":
         write_labels(path, labels, scan)
         return
-    file = io.StringIO()
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow([one.name for one in fields(LabelMeasure)])
-    for row in measure_labels(labels):
-        table.writerow([_cell(value) for value in asdict(row).values()])
-    write_whole(path, file.getvalue().encode())
+    head = [one.name for one in fields(LabelMeasure)]
+    rows = ([_cell(value) for value in asdict(row).values()] for row in measure_labels(labels))
+    write_whole(path, csv_text([head, *rows]))
 
 
 def _cell(value: Any) -> Any:

@@ -52,8 +52,15 @@ export function tableFile({ images, records }: Part, name: string): Entry {
   return { name, blob: new Blob([text], { type: "text/csv" }) };
 }
 
-const cell = (value: string | number) =>
-  /[",\r\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value);
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
+
+/** A cell as `base/tables.py` writes it: a spreadsheet must not evaluate a label as a formula. */
+function cell(value: string | number): string {
+  const text = String(value);
+  const isFormula = /^'*[=+\-@\t\r]/.test(text) && !NUMBER.test(text);
+  const safe = isFormula ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
 
 export function measured(rle: Rle): Measurements {
   const patch = rleToPatch(rle);
