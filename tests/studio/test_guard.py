@@ -98,6 +98,54 @@ def test_other_web_pages_cannot_ask() -> None:
         assert reply.status_code == 403
 
 
+MALFORMED = (
+    "http://[", "http://]", "http://[::1", "http://[x]", "http://a:b:c",
+    "http://", "://", "[", "http://\u2100".encode().decode("latin-1"), "http://127.0.0.1:8765/",
+    "file://", "chrome-extension://abc", "javascript://127.0.0.1:8765", "\xff", "a" * 5000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("origin", MALFORMED)
+def test_a_malformed_origin_is_another_page(origin: str) -> None:
+    with client() as http:
+        reply = http.get("/health", headers={"Origin": origin.encode("latin-1")})
+        assert reply.status_code == 403
+        assert reply.json()["error"]["remedy"].endswith("--allow-origin URL")  # it cannot be named
+    with client(access=TOKEN) as http:
+        assert http.get("/health", headers={"Origin": origin.encode("latin-1")}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["[", "]", "[::1", "[x]", "[::::]", "a:b:c", "a b", "a/b", "a?b", "\xff"]
+)
+@pytest.mark.parametrize("access", [Access(), TOKEN])
+def test_a_malformed_host_is_refused(access: Access, host: str) -> None:
+    with client(access=access) as http:
+        for path in ("/health", "/redoc", "/nothing/", "/api/segment"):
+            reply = http.get(path, headers={"Host": host.encode("latin-1")})
+            assert reply.status_code == 400
+            assert reply.json()["error"]["wanted"] == "a Host such as localhost:8765"
+
+
+def test_other_web_pages_cannot_make_the_server_compute() -> None:
+    image = "/api/images/" + "f" * 32 + "/embedding"
+    with client(access=Access(origins=("https://tool.example",))) as http:
+        for site in ("cross-site", "same-site", "odd"):
+            told = {"Sec-Fetch-Site": site}
+            for path in (image, "/api/report", "/api/images", "/openapi.json"):
+                reply = http.get(path, headers=told)
+                assert reply.status_code == 403
+                assert site in reply.json()["error"]["got"]
+            assert http.get("/health", headers=told).status_code == 200
+            page = told | {"Origin": "https://tool.example"}
+            assert http.get(image, headers=page).status_code == 404
+        for site in ("none", "same-origin"):  # typed by the user; by our own page
+            assert http.get(image, headers={"Sec-Fetch-Site": site}).status_code == 404
+    with client(access=TOKEN) as http:  # a page elsewhere does not know the token
+        told = {"Sec-Fetch-Site": "cross-site", "Authorization": "Bearer open sesame"}
+        assert http.get(image, headers=told).status_code == 404
+
+
 def test_a_name_that_was_pointed_at_this_machine_cannot_ask() -> None:
     with client() as http:
         assert http.get("/health", headers={"Host": "evil.example"}).status_code == 421

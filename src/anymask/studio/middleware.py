@@ -2,8 +2,8 @@
 
 - A token, where there is one, for everything but the page's own files and `/health`.
 - Without a token the server listens on this machine alone; then only pages of this server may ask
-  it (`Origin`), under this machine's names (`Host`), so that no web page elsewhere can reach it
-  through the user's browser.
+  it (`Origin`, `Sec-Fetch-Site`), under this machine's names (`Host`), so that no other web page
+  can reach it, or make it compute, through the user's browser.
 - Requests that need the model are counted; when too many are under way, the next one gets 429 and
   the seconds after which to come again.
 - Bodies are counted while they come in: bytes, seconds, and the values of JSON.
@@ -47,6 +47,7 @@ HEADERS = {
 }
 _OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?|/redoc")
 _ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(:[0-9]{0,5})?")  # of a Host
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _JSON_ROOM, _JSON_MORE = 4 / 3, 1_000_000  # base64 is that much longer than the bytes
 
@@ -101,6 +102,9 @@ class Access:
 
     def check(self, scope: Scope, headers: Headers) -> None:
         """Raises Refusal for a request that may not be answered."""
+        host = headers.get("host", "")
+        if not _is_authority(host):
+            raise Refusal(400, f"wanted a Host such as localhost:8765, got {host[:80]!r}; mend it")
         if self.token:
             given = _token_of(headers, scope["query_string"])
             if not _OPEN.fullmatch(scope["path"]) and not hmac.compare_digest(
@@ -112,7 +116,6 @@ class Access:
                     "'Authorization: Bearer TOKEN', or open the page with ?token=TOKEN",
                 )
             return
-        host = headers.get("host", "")
         name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
         if name not in _LOCAL and name != self.host:
             raise Refusal(
@@ -120,14 +123,33 @@ class Access:
                 f"wanted a Host of this machine, got {host[:80]!r}; ask http://127.0.0.1 or "
                 "localhost",
             )
-        origin = headers.get("origin")
-        if origin is None or origin in self.origins or urlsplit(origin).netloc == host:
+        self._check_page(scope["path"], host, headers)
+
+    def _check_page(self, path: str, host: str, headers: Headers) -> None:
+        """Raises Refusal (403) for a request that another web page makes a browser send."""
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+        if origin is None:  # an image, a frame or a link: nothing else is said of where it stands
+            if site in ("none", "same-origin") or _OPEN.fullmatch(path):
+                return
+            sender, remedy = f"a page elsewhere (Sec-Fetch-Site: {site[:80]})", "--allow-origin URL"
+        elif origin in (*self.origins, f"http://{host}", f"https://{host}"):
             return
+        else:
+            sender = repr(origin[:80])
+            remedy = f"--allow-origin {origin if _ORIGIN.fullmatch(origin) else 'URL'}"
         raise Refusal(
             403,
-            f"wanted a request of this server's own page, got one of {origin[:80]!r}; start the "
-            f"server with --allow-origin {origin[:80]}",
+            f"wanted a request of this server's own page, got one of {sender}; to allow another "
+            f"page, start the server with {remedy}",
         )
+
+
+def _is_authority(text: str) -> bool:
+    """Whether it is a host and a port, so that addresses that are made with it can be read."""
+    try:
+        return bool(_AUTHORITY.fullmatch(text)) and urlsplit(f"//{text}").netloc == text
+    except ValueError:  # brackets around what is no address
+        return False
 
 
 def is_loopback(host: str) -> bool:
