@@ -155,7 +155,7 @@ def test_a_box_off_the_picture_is_told(tmp_path: Path) -> None:
     (image,) = stream
     assert len(image.masks) == 2
     assert stream.unread_lines() == [
-        "not read: shapes (once), first: a.png: line 3 is a box off the picture"
+        "not read: shapes (1 time), first: a.png: line 3 is a box off the picture"
     ]
 
 

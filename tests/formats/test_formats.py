@@ -265,7 +265,7 @@ def test_what_a_killed_run_left_of_a_file_is_removed_when_it_is_written(tmp_path
 
 def test_a_list_where_records_are_wanted_is_no_coco(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"images": [], "annotations": [1]}')
-    with pytest.raises(DataError, match="a.json: annotation 0: a value has a wrong type"):
+    with pytest.raises(DataError, match="a.json: annotation 0: `annotation` is not an object"):
         read_annotations(tmp_path / "a.json")
 
 

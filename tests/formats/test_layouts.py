@@ -163,13 +163,13 @@ def test_what_coco_says_beside_the_pixels_is_kept(tmp_path: Path) -> None:
     [
         ({"category_id": 44}, r"annotation 0 \(id 1\): there is no category with the id 44"),
         ({"image_id": 44}, "annotation 0 .id 1.: there is no image with the id 44"),
-        ({"segmentation": [[1, 2, 3]]}, r"annotation 0 \(id 1\): polygon 0 has 3 numbers"),
-        ({"segmentation": None}, r"annotation 0 \(id 1\): wanted a `segmentation` of run"),
+        ({"segmentation": [[1, 2, 3]]}, r"annotation 0 \(id 1\): Odd count of numbers"),
+        ({"segmentation": None}, r"annotation 0 \(id 1\): `segmentation` is neither run"),
         (
             {"segmentation": {"size": [3, 3], "counts": [9]}},
             r"annotation 0 \(id 1\): the mask is \(3, 3\) .*, the picture \(20, 30\)",
         ),
-        ({"bbox": ["x", 1, 1, 1]}, r"annotation 0 \(id 1\): a value has a wrong type"),
+        ({"bbox": ["x", 1, 1, 1]}, r"annotation 0 \(id 1\): `bbox` is not a finite number"),
     ],
 )
 def test_a_broken_record_is_named(changes: dict[str, object], told: str, tmp_path: Path) -> None:

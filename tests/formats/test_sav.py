@@ -128,7 +128,7 @@ def test_the_pictures_of_val_and_test_are_read_and_may_overlap(tmp_path: Path) -
         ({"masklet": [[]]}, "frame 0: wanted a mask for each of 1 objects, got 0"),
         ({"masklet": [[{"size": [9, 12]}]]}, "frame 0: object 3: a COCO run-length record is"),
         ({"masklet": [[None]]}, "frame 0: object 3: a COCO run-length record"),
-        ({"video_height": 2.5}, "a.json: a picture has at least 1 x 1 pixel"),
+        ({"video_height": 2.5}, "a.json: `height` is not a whole number"),
         ({"masklet_id": None}, "a.json: a value has a wrong type"),
     ],
 )

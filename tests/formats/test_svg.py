@@ -106,7 +106,7 @@ def test_what_cannot_be_read_is_named(inside: str, message: str, tmp_path: Path)
         ("", "wanted a width and a height in pixels, or a viewBox"),
         ('width="50%" height="3"', "wanted a width and a height in pixels"),
         ('viewBox="1 0 3 3"', "the viewBox does not start at 0 0"),
-        ('viewBox="0 0 3.5 3"', "a picture has at least 1 x 1 pixel"),
+        ('viewBox="0 0 3.5 3"', "`width` is not a whole number"),
     ],
 )
 def test_a_size_is_wanted(head: str, message: str, tmp_path: Path) -> None:

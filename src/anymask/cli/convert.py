@@ -14,7 +14,7 @@ SUMMARY = "turn annotations from one format into another"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.formats import FORMATS, LAYOUTS, WRITTEN, Policy, format_name
+    from anymask.formats import FORMATS, LAYOUTS, WRITTEN, Policy, ReadSettings, format_name
 
     width = max(map(len, [*WRITTEN, *LAYOUTS]))
     formats = [f"  {name:<{width}}  {one.about}" for name, one in WRITTEN.items()]
@@ -38,26 +38,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--images", metavar="DIR", type=Path,
         help="where the pictures lie, for formats that do not say their sizes or names",
     )  # fmt: skip
+    add_options(parser, ReadSettings)
     add_options(parser, Policy)
     parser.add_argument(
         "--copy-images", action="store_true",
         help="with --to set or yolo: put the pictures into its images/, so that it can be measured "
         "or trained on",
     )  # fmt: skip
-    parser.add_argument("--strict", action="store_true", help="write nothing if anything is lost")
+    parser.add_argument(
+        "--strict", action="store_true", help="write nothing if anything is lost or skipped"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="every loss, for a program")
 
 
 def run(args: argparse.Namespace) -> None:
     """Convert and report. Raises DataError when something is lost and `--strict` is given."""
-    from anymask.formats import LossError, Policy, convert
+    from anymask.formats import LossError, Policy, ReadSettings, convert
 
     refused: LossError | None = None
     try:
         report = convert(
             args.source, args.target, args.to, form=args.origin, images=args.images,
             split=args.split, policy=Policy(**read_options(args, Policy)),
-            copy_images=args.copy_images, strict=args.strict,
+            copy_images=args.copy_images, strict=args.strict, **read_options(args, ReadSettings),
         )  # fmt: skip
     except LossError as error:
         refused, report = error, error.report

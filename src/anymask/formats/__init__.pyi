@@ -2,7 +2,6 @@ from anymask.formats.annotations import VOID_LABEL as VOID_LABEL
 from anymask.formats.annotations import AnnotatedImage as AnnotatedImage
 from anymask.formats.annotations import BenchmarkTruth as BenchmarkTruth
 from anymask.formats.annotations import Federated as Federated
-from anymask.formats.annotations import LossReport as LossReport
 from anymask.formats.annotations import SequencePlace as SequencePlace
 from anymask.formats.annotations import annotated_photo as annotated_photo
 from anymask.formats.annotations import class_names as class_names
@@ -22,7 +21,6 @@ from anymask.formats.documents import checked_hw as checked_hw
 from anymask.formats.documents import find_photo as find_photo
 from anymask.formats.documents import find_picture as find_picture
 from anymask.formats.documents import find_place as find_place
-from anymask.formats.documents import located as located
 from anymask.formats.documents import other_size as other_size
 from anymask.formats.documents import output_paths as output_paths
 from anymask.formats.documents import output_stem as output_stem
@@ -48,6 +46,11 @@ from anymask.formats.layouts import iter_dataset as iter_dataset
 from anymask.formats.layouts import load_clips as load_clips
 from anymask.formats.layouts import load_dataset as load_dataset
 from anymask.formats.layouts import recognise_layout as recognise_layout
+from anymask.formats.losses import BadRecordsError as BadRecordsError
+from anymask.formats.losses import LossReport as LossReport
+from anymask.formats.losses import ReadKeywords as ReadKeywords
+from anymask.formats.losses import ReadSettings as ReadSettings
+from anymask.formats.losses import located as located
 from anymask.formats.outlines import Policy as Policy
 from anymask.formats.outlines import box_of as box_of
 from anymask.formats.outlines import box_to_mask as box_to_mask

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from numpy.typing import NDArray
 
 from anymask.base import DataError, UintImage
+from anymask.formats.losses import LossReport as LossReport
 from anymask.images import load_image
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_merge
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
 VOID_LABEL = "void"  # the label of a crowd that stands for pixels of every class
 
-LossKind = Literal[
-    "holes", "parts", "overlaps", "pixels", "empty", "shapes", "frames", "labels", "scores",
-    "stability", "clicks", "crops", "ids", "crowds", "trees", "extras",
-]  # fmt: skip
 Trait = Literal[
     "labels", "scores", "stability", "clicks", "crops", "ids", "crowds", "trees", "extras"
 ]  # fmt: skip
@@ -196,71 +193,6 @@ def class_names(images: list[AnnotatedImage], first: Iterable[str] = ()) -> list
 
 
 # What is lost.
-
-
-@dataclass(frozen=True)
-class Loss:
-    """One thing that a format could not keep.
-
-    kind    what it was
-    image   the picture's file name
-    mask    the mask's index in the picture; None where it concerns the whole picture
-    reason  what happened to it
-    """
-
-    kind: LossKind
-    image: str
-    mask: int | None
-    reason: str
-
-    def __str__(self) -> str:
-        where = self.image if self.mask is None else f"{self.image}, mask {self.mask}"
-        return f"{where}: {self.reason}"
-
-
-HOW_MADE = ("scores", "stability", "clicks", "crops")  # of a mask, beside the mask
-
-
-@dataclass
-class LossReport:
-    """What one conversion lost, in the order in which it was noticed."""
-
-    losses: list[Loss] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.losses)
-
-    def __repr__(self) -> str:
-        told = ", ".join(f"{kind} {count}" for kind, count in self.counts().items())
-        return f"<LossReport: {told or 'nothing was lost'}>"
-
-    def add(self, kind: LossKind, image: str, mask: int | None, reason: str) -> None:
-        """Note one loss."""
-        self.losses.append(Loss(kind, image, mask, reason))
-
-    def counts(self) -> dict[str, int]:
-        """How many losses there are of each kind."""
-        return dict(Counter(loss.kind for loss in self.losses))
-
-    def lines(self) -> list[str]:
-        """A line a kind, with the first case as an example; one for how masks were made."""
-        first: dict[str, Loss] = {}
-        for loss in self.losses:
-            first.setdefault(loss.kind, loss)
-        told = [
-            f"not kept: {kind} ({count} {'time' if count == 1 else 'times'}), first: {first[kind]}"
-            for kind, count in self.counts().items()
-            if kind not in HOW_MADE
-        ]
-        made = [kind for kind in first if kind in HOW_MADE]
-        if not made:
-            return told
-        begin = "nor" if told else "not kept:"
-        return [*told, f"{begin} how the masks were made: {', '.join(made)}"]
-
-    def to_json(self) -> dict[str, Any]:
-        """Counts and every single loss, ready for JSON."""
-        return {"counts": self.counts(), "losses": [vars(loss) for loss in self.losses]}
 
 
 def note_traits(report: LossReport, image: AnnotatedImage, kept: frozenset[Trait]) -> None:

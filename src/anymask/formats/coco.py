@@ -8,8 +8,9 @@ SA-1B (`predicted_iou`, ...) and `group_id`. Ids are given anew, from 1 on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,23 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
-    located,
     read_json,
     refuse_boxes,
     to_json,
 )
+from anymask.formats.fields import as_list, as_numbers, as_record, as_whole, shown
 from anymask.formats.origins import origin_in, with_origins
 from anymask.formats.outlines import Policy, box_to_mask, note_changed, plain_rings
-from anymask.masks import UNLABELLED, Box, Mask, Masks, Rle, coco_polygons_to_rle, coco_to_rle
+from anymask.masks import (
+    UNLABELLED,
+    Box,
+    Mask,
+    Masks,
+    Rle,
+    coco_polygons_to_rle,
+    coco_to_rle,
+    rle_area,
+)
 
 KEPT = ("stability_score", "point_coords", "crop_box", "group_id", "iscrowd")  # of SA-1B
 
@@ -67,8 +77,8 @@ def read(
     """
     images = []
     for path in find_files(source, ".json"):
-        document = read_json(path)
-        with located(path):
+        with report.record(path):
+            document = read_json(path)
             images += [image for _, image in read_document(document, report, boxes=boxes)]
     if not boxes:
         refuse_boxes(source, images, report, "mask")
@@ -76,68 +86,111 @@ def read(
 
 
 def read_document(
-    document: Any, report: LossReport | None, *, boxes: bool = False
+    document: Any, report: LossReport, *, boxes: bool = False, published: bool = False
 ) -> Iterator[tuple[dict[str, Any], AnnotatedImage]]:
     """The rows of a document's images, each with its masks, which are decoded one by one.
 
-    report  is told of records without a mask; None: they are errors, and `bbox` is the drawn box
-    boxes   whether records of a box alone come as rectangles
+    report     is told of records without a mask, and of invalid ones
+    boxes      whether records of a box alone come as rectangles
+    published  whether every record has a mask, and `bbox` is the box that people drew
 
     Raises DataError that names the record.
     """
-    names = category_names(document.get("categories", []))
-    rows = rows_by_id(document["images"], "image")
-    annotations: dict[int, list[tuple[str, Any]]] = {number: [] for number in rows}
-    for number, row in enumerate(document["annotations"]):
-        with located(f"annotation {number}"):
-            where = f"annotation {number} (id {row.get('id')})"
-        with located(where):
-            if int(row["image_id"]) not in rows:
-                raise DataError(f"there is no image with the id {row['image_id']}")
-            annotations[int(row["image_id"])].append((where, row))
+    names = category_names(as_record(document, "the document").get("categories", []), report)
+    reader = _Records(document, names, report, boxes, published)
+    rows = rows_by_id(document["images"], "image", report)
+    annotations = _by_image(document["annotations"], rows, report)
     for number, (image_id, about) in enumerate(rows.items()):
-        with located(f"image {number}"):
-            image = AnnotatedImage(
-                file_name=file_name(about), hw=checked_hw(about["height"], about["width"])
-            )
+        image = None
+        with report.record(f"image {number}"):
+            hw = checked_hw(about["height"], about["width"])
+            image = AnnotatedImage(file_name=file_name(about), hw=hw)
         masks = Masks()
         for where, row in annotations[image_id]:
-            with located(where):
-                if report is None:
-                    masks.append(replace(_mask(row, image.hw, names), drawn_box=_box(row)))
-                    continue
-                if row.get("segmentation", []) not in ([], None):
-                    mask = _mask(row, image.hw, names)
-                    masks.append(replace(mask, origin=origin_in(document, row)))
-                    continue
-                alone = not boxes or row.get("iscrowd")
-                box = None if alone else _box(row)
-                found = None if box is None else box_to_mask(box, image.hw, _label_of(row, names))
-                if found is not None:
-                    masks.append(found)
-                    continue
-                reason = "is a box alone" if alone else "is a box off the picture"
-                report.add("shapes", image.file_name, None, f"{where} {reason}")
-        yield about, replace(image, masks=masks)
+            with report.record(where):
+                if image is None:
+                    raise DataError("Its image is invalid.")
+                mask = reader.mask(row, image)
+                if mask is not None:
+                    masks.append(mask)
+        if image is not None:
+            yield about, replace(image, masks=masks)
 
 
-def rows_by_id(rows: Iterable[Any], kind: str) -> dict[int, dict[str, Any]]:
-    """COCO's rows by their ids. Raises DataError for two that differ, as in files put together."""
+def _by_image(
+    rows: Any, images: Container[int], report: LossReport
+) -> defaultdict[int, list[tuple[str, Any]]]:
+    """The annotations of each image, each with its place in words."""
+    found: defaultdict[int, list[tuple[str, Any]]] = defaultdict(list)
+    for number, row in enumerate(as_list(rows, "annotations")):
+        where = f"annotation {number}"
+        if type(row) is dict and "id" in row:
+            where = f"{where} (id {row['id']})"
+        with report.record(where):
+            image_id = as_whole(as_record(row, "annotation")["image_id"], "image_id")
+            if image_id not in images:
+                raise DataError(f"there is no image with the id {row['image_id']}")
+            found[image_id].append((where, row))
+    return found
+
+
+@dataclass(frozen=True)
+class _Records:
+    """The reader of a document's annotations; see `read_document`."""
+
+    document: Any
+    names: dict[int, str]
+    report: LossReport
+    boxes: bool
+    published: bool
+
+    def mask(self, row: Any, image: AnnotatedImage) -> Mask | None:
+        """A record's mask; None for a box alone, which the report is told."""
+        if self.published:
+            return replace(_mask(row, image.hw, self.names), drawn_box=_box(row))
+        if row.get("segmentation", []) not in ([], None):
+            mask = _mask(row, image.hw, self.names)
+            origin = origin_in(self.document, row)
+            return mask if origin is None else replace(mask, origin=origin)
+        if (box := _box(row)) is None:
+            raise DataError("No `segmentation` and no `bbox`.")
+        if not self.boxes or row.get("iscrowd"):
+            self.report.skip(image.file_name, "a box alone")
+            return None
+        found = box_to_mask(box, image.hw, _label_of(row, self.names))
+        if found is None:
+            self.report.skip(image.file_name, "a box off the picture")
+        return found
+
+
+def rows_by_id(rows: Any, kind: str, report: LossReport) -> dict[int, dict[str, Any]]:
+    """COCO's rows by their ids.
+
+    Two that differ, as in files that were put together, are invalid both: nobody knows which of
+    them an annotation means.
+    """
     found: dict[int, dict[str, Any]] = {}
-    for number, row in enumerate(rows):
-        with located(f"{kind} {number}"):
-            if found.setdefault(int(row["id"]), row) != row:
+    doubtful = set[int]()
+    for number, row in enumerate(as_list(rows, f"{kind}s")):
+        with report.record(f"{kind} {number}"):
+            place = as_whole(as_record(row, kind)["id"], "id")
+            if found.setdefault(place, row) != row:
+                doubtful.add(place)
                 raise DataError(
                     f"has the id {row['id']} of another {kind}; number those of one file anew, and "
                     "their annotations with them"
                 )
-    return found
+    return {place: row for place, row in found.items() if place not in doubtful}
 
 
-def category_names(rows: Iterable[Any]) -> dict[int, str]:
-    """COCO's names of classes by their ids. Raises DataError for one id of two names."""
-    rows = [{"id": row["id"], "name": str(row["name"])} for row in rows]
-    return {number: row["name"] for number, row in rows_by_id(rows, "category").items()}
+def category_names(rows: Any, report: LossReport) -> dict[int, str]:
+    """COCO's names of classes by their ids; one id of two names is invalid."""
+    named = []
+    for number, row in enumerate(as_list([] if rows is None else rows, "categories")):
+        with report.record(f"category {number}"):
+            about = as_record(row, "category")
+            named.append({"id": as_whole(about["id"], "id"), "name": str(about["name"])})
+    return {number: row["name"] for number, row in rows_by_id(named, "category", report).items()}
 
 
 def file_name(row: dict[str, Any]) -> str:
@@ -150,16 +203,16 @@ def file_name(row: dict[str, Any]) -> str:
 def _label_of(row: dict[str, Any], names: dict[int, str]) -> str | None:
     if not names and row.get("category_id") is None:
         return None
-    if (category := int(row["category_id"])) not in names:
+    if (category := as_whole(row["category_id"], "category_id")) not in names:
         raise DataError(f"there is no category with the id {category}")
     return names[category]
 
 
 def _box(row: dict[str, Any]) -> Box | None:
     """A record's box, as x0, y0, x1, y1; None where it has none."""
-    if "bbox" not in row:
+    if row.get("bbox") is None:
         return None
-    x, y, wide, high = (float(number) for number in row["bbox"][:4])
+    x, y, wide, high = as_numbers(row["bbox"], 4, "bbox")
     return (x, y, x + wide, y + high)
 
 
@@ -175,15 +228,22 @@ def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Ma
 
 
 def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
-    """A record's run-lengths or polygons. Raises DataError."""
+    """A record's run-lengths or polygons; a flat list of numbers is one polygon.
+
+    Raises DataError, also for polygons that cover no pixel.
+    """
     if isinstance(segmentation, dict):
         return coco_to_rle(segmentation)
     if not isinstance(segmentation, list) or not segmentation:
         raise DataError(
-            "wanted a `segmentation` of run-lengths or polygons; a record of a box alone has no "
-            "mask, remove it"
+            "`segmentation` is neither run-lengths nor polygons. Expected an object with `counts` "
+            f"and `size`, or [[x, y, x, y, x, y, ...], ...], given: {shown(segmentation)}."
         )
-    return coco_polygons_to_rle(segmentation, hw)
+    flat = all(type(number) in (int, float) for number in segmentation)
+    rle = coco_polygons_to_rle([segmentation] if flat else segmentation, hw)
+    if not rle_area(rle):
+        raise DataError("No area. The polygons cover no pixel of the image.")
+    return rle
 
 
 # Writing.

@@ -23,6 +23,7 @@ from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, BenchmarkTruth, Federated, annotated_photo
 from anymask.formats.coco import category_names, read_document
 from anymask.formats.documents import find_photo, find_place, located, read_json
+from anymask.formats.losses import LossReport
 
 _PICTURES = ("images", "image", "imgs", "data")
 
@@ -32,7 +33,7 @@ def read_coco(root: Path, split: str) -> Iterator[AnnotatedImage]:
     path = _json_of(root, split)
     folders = _folders(path, split)
     with located(path):
-        for row, image in read_document(read_json(path), None):
+        for row, image in read_document(read_json(path), LossReport(), published=True):
             with located(f"image {row['id']}"):
                 photo = find_photo(str(row["file_name"]), folders)
             yield annotated_photo(photo, image.hw, image.masks, benchmark=_truth(row))
@@ -46,8 +47,8 @@ def read_lvis(root: Path, split: str) -> Iterator[AnnotatedImage]:
     folders = [top.parent, top, top.parent / "coco", top.parent.parent / "coco"]
     with located(path):
         document = read_json(path)
-        names = category_names(document.get("categories", []))
-        for row, image in read_document(document, None):
+        names = category_names(document.get("categories"), LossReport())
+        for row, image in read_document(document, LossReport(), published=True):
             with located(f"image {row['id']}"):
                 name = "/".join(PurePosixPath(str(row["coco_url"])).parts[-2:])
                 photo = find_photo(name, folders)

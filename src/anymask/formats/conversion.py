@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from anymask.base import DataError, InputError
-from anymask.formats.annotations import LossReport
 from anymask.formats.dataset import read
 from anymask.formats.documents import OutFile, write_files
+from anymask.formats.losses import LossReport, ReadKeywords
 from anymask.formats.outlines import Policy
 from anymask.formats.registry import (
     encode_annotations,
@@ -27,14 +27,20 @@ class Conversion(LossReport):
     """What a conversion lost, and what it was.
 
     form, to              the formats that were read and written
+    source                what was read
     images, masks, files  how many there were, and how many files were written
     """
 
     form: str
     to: str
+    source: Path = Path()
     images: int
     masks: int
     files: int = 0
+
+    def lines(self, begin: str = "not kept", source: object = "") -> list[str]:
+        """See `LossReport`."""
+        return super().lines(begin, source or self.source)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the files, ready for JSON."""
@@ -65,6 +71,7 @@ def convert(
     policy: Policy | None = None,
     copy_images: bool = False,
     strict: bool = False,
+    **settings: Unpack[ReadKeywords],
 ) -> Conversion:
     """Turn annotations from one format into another; the answer tells what that lost.
 
@@ -77,7 +84,8 @@ def convert(
     split        of a published data set, such as val
     policy       what becomes of holes and parts, and the tolerance of outlines
     copy_images  whether the photos are put into the target's images/; for a set or yolo
-    strict       whether nothing is written if anything is lost
+    strict       whether nothing is written if anything is lost or an invalid record is skipped
+    settings     the fields of `ReadSettings`: on_bad="error" lists invalid records in an error
 
     Raises LossError (a DataError) with the report when something is lost and `strict` is given;
     DataError for what cannot be read or held; InputError for an unknown format, or a target that
@@ -89,15 +97,20 @@ def convert(
     to = format_of_target(target) if to is None else format_name(to)
     if copy_images and to not in WITH_PHOTOS:
         raise InputError(f"--copy-images goes with --to set or yolo, got {to}; leave it out")
-    dataset = read(source, form, images, split)
+    dataset = read(source, form, images, split, **settings)
     found, lost, source = list(dataset), dataset.lost, dataset.source
     found = [dataset.with_picture(image) for image in found] if to == "csv" else found
     masks = sum(len(image.masks) for image in found)
 
     def report(losses: LossReport) -> Conversion:
         return Conversion(
-            list(losses.losses), form=dataset.form, to=to, images=len(found), masks=masks
-        )
+            list(losses.losses),
+            form=dataset.form,
+            to=to,
+            source=source,
+            images=len(found),
+            masks=masks,
+        )  # fmt: skip
 
     if strict:
         trial = report(lost)

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Unpack
 
 from anymask.base import DataError, InputError, UintImage, split_page_name
-from anymask.formats.annotations import AnnotatedImage, Loss, LossReport
+from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.documents import find_files, other_size
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import LAYOUTS, iter_dataset
+from anymask.formats.losses import LossReport, ReadKeywords, ReadSettings
 from anymask.formats.origins import read_side, take_origins
 from anymask.formats.registry import (
     FORMATS,
@@ -44,7 +46,8 @@ class Dataset:
     pictures  where the pictures lie, None where nobody said
     split     the part of a published data set, None for the layout's own choice
     boxes     whether boxes alone come as rectangles (`box_labels`), not as what was not read
-    lost      what the last iteration met that has no place in a `Mask`
+    settings  how records are read
+    lost      what the last iteration met that has no place in a `Mask`, or cannot be read
     """
 
     name: str
@@ -53,17 +56,24 @@ class Dataset:
     pictures: Path | None = None
     split: str | None = None
     boxes: bool = False
+    settings: ReadSettings = ReadSettings()
     lost: LossReport = field(default_factory=LossReport)
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
-        """The pictures in order. Raises DataError that names file, record and reason."""
-        self.lost = LossReport()
+        """The pictures in order.
+
+        Raises DataError that names file and reason; BadRecordsError for invalid records that are
+        errors by the settings, or leave no mask.
+        """
+        self.lost = LossReport(settings=self.settings)
         if self.published:
             yield from iter_dataset(self.source, self.form, self.split)
             return
-        side = read_side(self.source)
+        side, masks = read_side(self.source), 0
         for image in self._images():
+            masks += len(image.masks)
             yield take_origins(image, side)
+        self.lost.check_records(self.source, masks)
 
     def _images(self) -> Iterator[AnnotatedImage]:
         if self.form == "set":
@@ -94,12 +104,8 @@ class Dataset:
         return self.lost.counts()
 
     def unread_lines(self) -> list[str]:
-        """A line for each kind of what was not read, with its first case."""
-        first: dict[str, Loss] = {loss.kind: loss for loss in reversed(self.lost.losses)}
-        return [
-            f"not read: {kind} ({'once' if n == 1 else f'{n} times'}), first: {first[kind]}"
-            for kind, n in self.unread.items()
-        ]
+        """A line for each kind of what was not read, with its first cases."""
+        return self.lost.lines("not read", self.source)
 
     def length(self) -> int | None:
         """How many pictures there are, where that costs nothing to know."""
@@ -247,6 +253,7 @@ def read(
     split: str | None = None,
     *,
     boxes: bool = False,
+    **settings: Unpack[ReadKeywords],
 ) -> Dataset:
     """A data set in any format: iterate over it for its pictures, as often as you like.
 
@@ -258,11 +265,14 @@ def read(
     images  the folder of the photos, for formats that do not say their sizes or names
     split   of a published data set, such as val
     boxes   whether boxes alone come, too, as rectangles
+    settings  the fields of `ReadSettings`: on_bad="error" lists invalid records in an error
 
-    Files are read while you iterate. What has no place in our masks is counted in `unread`.
-    Raises DataError where there is nothing or no format fits, and, while iterating, one that names
-    file, record and reason; InputError for an unknown name or a split of what has none.
+    Files are read while you iterate. What has no place in our masks and records that are invalid
+    are counted in `unread`. Raises DataError where there is nothing or no format fits, and, while
+    iterating, one that names file and reason; InputError for an unknown name or a split of what
+    has none.
     """
+    chosen = ReadSettings(**settings)
     place = place_of(Path(path))
     name = format_name(form) if form else recognise(place, split)
     check_readable(name)
@@ -275,7 +285,7 @@ def read(
         raise DataError(f"{folder}: wanted the folder of the pictures, there is none")
     shown = place.resolve()
     title = shown.name if place.is_dir() else shown.stem
-    return Dataset(title, place, name, folder, split, boxes)
+    return Dataset(title, place, name, folder, split, boxes, chosen)
 
 
 def read_annotations(
@@ -283,7 +293,8 @@ def read_annotations(
     name: str | None = None,
     pictures: str | Path | None = None,
     split: str | None = None,
+    **settings: Unpack[ReadKeywords],
 ) -> tuple[list[AnnotatedImage], LossReport]:
     """All pictures of a data set at once, and what has no place in a `Mask` (see `read`)."""
-    dataset = read(source, name, pictures, split)
+    dataset = read(source, name, pictures, split, **settings)
     return list(dataset), dataset.lost

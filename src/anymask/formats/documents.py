@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -19,35 +18,17 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from anymask.base import AnymaskError, DataError, parse_json, parse_text, read_csv, write_whole
-from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.fields import checked_hw as checked_hw
+from anymask.formats.losses import LossReport
+from anymask.formats.losses import located as located
 from anymask.images import SUFFIXES, image_hw
-from anymask.masks import MAX_PIXELS
 
 OutFile = tuple[Path, bytes]
 SPLITS = ("train", "val", "test")
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_WRONG_KIND = (  # what Python and numpy raise on values of another kind than the reader expects
-    TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError,
-)  # fmt: skip
 _NOT_IN_NAMES = re.compile("[\x00\ud800-\udbff\udc00-\udc7f\udd00-\udfff]")
 _DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")  # as `write_files` names them
-_REASON = 200  # characters of such a message that are told
-
-
-@contextmanager
-def located(where: object) -> Iterator[None]:
-    """Turn whatever a broken record raises into a DataError that starts with the place."""
-    try:
-        yield
-    except KeyError as error:
-        raise DataError(f"{where}: the key {error} is missing") from error
-    except (AnymaskError, OSError) as error:
-        raise DataError(f"{where}: {error}") from error
-    except _WRONG_KIND as error:
-        raise DataError(
-            f"{where}: a value has a wrong type or shape ({type(error).__name__}: "
-            f"{str(error)[:_REASON]})"
-        ) from error
 
 
 def find_files(source: Path, suffix: str, *others: str) -> list[Path]:
@@ -145,15 +126,6 @@ def read_xml(path: Path) -> ET.Element:
 def xml_text(value: object) -> str:
     """A value as text, without the characters that XML cannot hold."""
     return _NOT_IN_XML.sub("", str(value))
-
-
-def checked_hw(height: Any, width: Any) -> tuple[int, int]:
-    """(H, W) of whole numbers from 1 on. Raises DataError, also for more than MAX_PIXELS."""
-    if any(isinstance(side, bool) or int(side) != side or side < 1 for side in (height, width)):
-        raise DataError(f"a picture has at least 1 x 1 pixel; got height {height}, width {width}")
-    if int(height) * int(width) > MAX_PIXELS:
-        raise DataError(f"a picture has at most {MAX_PIXELS} pixels; got {width} x {height}")
-    return int(height), int(width)
 
 
 # Places in a data set.

@@ -57,7 +57,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
         document = read_json(path)
         categories, segmented = _records(document, path)
         with located(path):
-            rows = rows_by_id(document["images"], "image")
+            rows = rows_by_id(document["images"], "image", LossReport())
             for number, picture in enumerate(segmented.values()):
                 with located(f"annotation {number}"):
                     if picture.image_id not in rows:
@@ -148,7 +148,7 @@ def _records(
 ) -> tuple[dict[int, PanopticCategory], dict[int, PanopticPicture]]:
     pictures = {}
     with located(path):
-        names = category_names(document.get("categories") or [])
+        names = category_names(document.get("categories"), LossReport())
         things = {int(row["id"]): row for row in document.get("categories") or []}
         categories = {
             number: PanopticCategory(name=name, thing=bool(things[number].get("isthing", 1)))

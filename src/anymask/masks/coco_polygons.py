@@ -36,12 +36,29 @@ def coco_polygons_to_rle(rings: Sequence[Any], image_hw: tuple[int, int]) -> Rle
 
 
 def _corners(ring: Any, number: int) -> NDArray[np.float64]:  # -> (n, 2)
-    flat = np.asarray(ring, np.float64)
-    if flat.ndim != 1 or flat.size < 6 or flat.size % 2:
-        raise DataError(f"polygon {number} has {flat.size} numbers; wanted [x, y, x, y, x, y, ...]")
+    try:
+        flat = np.asarray(ring, np.float64)
+        nested = flat.ndim != 1
+    except (TypeError, ValueError, OverflowError):
+        nested = True
+    if nested:
+        raise DataError(
+            f"A polygon is not a flat list of numbers. Expected [x, y, x, y, x, y, ...], polygon "
+            f"{number} is {str(ring)[:60]}."
+        )
+    if flat.size % 2:
+        raise DataError(
+            f"Odd count of numbers. Expected [x, y, x, y, x, y, ...], polygon {number} has "
+            f"{flat.size} numbers."
+        )
+    if flat.size < 6:
+        raise DataError(
+            f"Too few points. Expected at least 3, polygon {number} has {flat.size // 2}."
+        )
     if not (np.abs(flat) < _FURTHEST).all():
         raise DataError(
-            f"polygon {number} has corners that are not finite or lie beyond {_FURTHEST:g} pixels"
+            f"Invalid number. Polygon {number} has corners that are not finite or lie beyond "
+            f"{_FURTHEST:g} pixels."
         )
     return flat.reshape(-1, 2)
 

@@ -9,6 +9,7 @@ Letters: N masks, H W the photo.
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -302,37 +303,58 @@ class Mask:
             )
         rle = coco_to_rle(record["segmentation"])
 
-        def told(key: str, kind: Callable[[Any], Any]) -> Any:
-            value = record.get(key)
-            return None if value is None else kind(value)
+        def told(key: str, kind: Callable[[Any], Any], absent: Any = None) -> Any:
+            value = record.get(key, _ABSENT)
+            if value is _ABSENT or (value is None and key not in _NUMBERS):
+                return absent
+            try:
+                return kind(value)
+            except (TypeError, ValueError, OverflowError):
+                raise DataError(
+                    f"`{key}` has a value of a wrong type. Expected finite numbers (boxes are "
+                    f"[x, y, w, h], points [[x, y], ...]), given: {str(value)[:60]!r}."
+                ) from None
 
-        try:
-            x, y, width, height = map(float, record.get("crop_box", (0, 0, *rle.size[::-1])))
-            return cls(
-                rle=rle,
-                label=told("label", str),
-                score=float(record.get("predicted_iou", 0.0)),
-                id=told("group_id", int),
-                stability=float(record["stability_score"]) if "stability_score" in record else None,
-                points=tuple((float(x), float(y)) for x, y in record.get("point_coords") or ()),
-                crop_box=(x, y, x + width, y + height),
-                objectness=told("objectness", float),
-                label_probability=told("label_probability", float),
-                runner_up=told("runner_up", _label_and_score),
-                parent=told("parent", int),
-                depth=told("depth", int),
-                crowd=bool(record.get("iscrowd", 0)),
-            )
-        except (TypeError, ValueError, OverflowError) as error:
-            raise DataError(
-                f"an SA-1B record has a value of a wrong type ({error}); boxes are [x, y, w, h], "
-                "points [[x, y], ...]"
-            ) from error
+        x, y, width, height = told("crop_box", _box_xywh, (0.0, 0.0, *map(float, rle.size[::-1])))
+        return cls(
+            rle=rle,
+            label=told("label", str),
+            score=told("predicted_iou", _finite, 0.0),
+            id=told("group_id", int),
+            stability=told("stability_score", _finite),
+            points=told("point_coords", _points, ()),
+            crop_box=(x, y, x + width, y + height),
+            objectness=told("objectness", _finite),
+            label_probability=told("label_probability", _finite),
+            runner_up=told("runner_up", _label_and_score),
+            parent=told("parent", int),
+            depth=told("depth", int),
+            crowd=told("iscrowd", bool, False),
+        )
+
+
+_ABSENT = object()
+_NUMBERS = ("crop_box", "predicted_iou", "stability_score")  # null is none of their values
+
+
+def _finite(value: Any) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError
+    return number
+
+
+def _box_xywh(value: Any) -> Box:
+    x, y, width, height = map(_finite, value)
+    return x, y, width, height
+
+
+def _points(value: Any) -> tuple[tuple[float, float], ...]:
+    return tuple((_finite(x), _finite(y)) for x, y in value)
 
 
 def _label_and_score(value: Any) -> tuple[str, float]:
     label, score = value
-    return str(label), float(score)
+    return str(label), _finite(score)
 
 
 class Masks(list[Mask]):

@@ -260,7 +260,7 @@ def coco_to_rle(record: Mapping[str, Any]) -> Rle:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             'a COCO run-length record is {"size": [H, W], "counts": str or list of int}; '
-            f"got {str(record)[:80]} ({type(error).__name__})"
+            f"got {str(record)[:80]}"
         ) from error
     if isinstance(counts, str | bytes):
         return string_to_rle(counts, (height, width))

@@ -1,0 +1,267 @@
+"""Losses: records that readers skip, and what a format cannot hold.
+
+A reader wraps each file, image and annotation in `report.record(place)`. What is wrong with one
+record is then noted under its place and the reader goes on with the next one:
+
+    for number, row in enumerate(rows):
+        with report.record(f"annotation {number}"):
+            masks.append(mask_of(row))
+
+A message begins with a sentence that is the same for all records of that kind ("Too few points.
+Expected at least 3, got 2."): reports count records by it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Annotated, Any, Literal, TypedDict
+
+from anymask.base import (
+    AnymaskError,
+    DataError,
+    MissingExtra,
+    Setting,
+    check_settings,
+    describe_settings,
+)
+
+LossKind = Literal[
+    "holes", "parts", "overlaps", "pixels", "empty", "shapes", "frames", "labels", "scores",
+    "stability", "clicks", "crops", "ids", "crowds", "trees", "extras", "records",
+]  # fmt: skip
+HOW_MADE = ("scores", "stability", "clicks", "crops")  # of a mask, beside the mask
+PLACES = 3  # places that a report names of each reason
+_WRONG_KIND = (  # what Python and numpy raise on values of another kind than the reader expects
+    TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError,
+)  # fmt: skip
+_IN_RECORDS = (KeyError, AnymaskError, OSError, *_WRONG_KIND)
+_VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|[-+]?\d[\d.]*")
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class ReadSettings:
+    """How annotations are read. Raises InputError for any other value."""
+
+    on_bad: Annotated[
+        Literal["skip", "error"],
+        Setting("invalid records: skip and count them, or fail and list all of them"),
+    ] = "skip"
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+class ReadKeywords(TypedDict, total=False):
+    """The fields of `ReadSettings` as keyword arguments."""
+
+    on_bad: Literal["skip", "error"]
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a record cannot be read, in words without those of Python."""
+    if isinstance(error, KeyError):
+        return f"the key {error} is missing"
+    if isinstance(error, OSError) and not isinstance(error, AnymaskError):
+        return f"cannot be read ({error.strerror or 'input or output failed'})"
+    return str(error) if isinstance(error, AnymaskError) else "a value has a wrong type or shape"
+
+
+@contextmanager
+def located(where: object) -> Iterator[None]:
+    """Turn whatever a broken record raises into a DataError that starts with the place."""
+    try:
+        yield
+    except _IN_RECORDS as error:
+        raise DataError(f"{where}: {reason_of(error)}") from error
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One thing that a format could not keep, or a record that could not be read.
+
+    kind    what it was
+    image   the picture's file name
+    mask    the mask's index in the picture; None where it concerns the whole picture
+    reason  what happened to it
+    place   of a record that was skipped: its file, and its number there
+    """
+
+    kind: LossKind
+    image: str
+    mask: int | None
+    reason: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        if self.place:
+            return f"{self.place}: {self.reason}"
+        where = self.image if self.mask is None else f"{self.image}, mask {self.mask}"
+        return f"{where}: {self.reason}"
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the reason, which records of one kind have in common."""
+        return re.split(r"[.;] ", self.reason, maxsplit=1)[0].rstrip(".")
+
+
+class BadRecordsError(DataError):
+    """Records that cannot be read; `losses` has each of them."""
+
+    def __init__(self, message: str, losses: list[Loss]) -> None:
+        super().__init__(message)
+        self.losses = losses
+
+
+class _Record:
+    """See `LossReport.record`."""
+
+    __slots__ = ("_report", "_where")
+
+    def __init__(self, report: LossReport, where: object) -> None:
+        self._report, self._where = report, where
+
+    def __enter__(self) -> None:
+        self._report.places.append(self._where)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        where = self._report.places.pop()
+        if not isinstance(error, _IN_RECORDS) or isinstance(error, MissingExtra):
+            return False
+        reason = reason_of(error).removeprefix(f"{where}: ")
+        if self._report.settings is None:
+            raise DataError(f"{where}: {reason}") from error
+        place = ": ".join(map(str, [*self._report.places, where]))
+        self._report.losses.append(Loss("records", "", None, reason, place))
+        return True
+
+
+@dataclass
+class LossReport:
+    """What was lost, in the order in which it was noticed.
+
+    losses    each loss
+    settings  how annotations are read; None: the first invalid record is an error
+    places    the file and the record that are being read, outermost first
+    """
+
+    losses: list[Loss] = field(default_factory=list)
+    settings: ReadSettings | None = field(default=None, compare=False)
+    places: list[object] = field(default_factory=list, compare=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.losses)
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{kind} {count}" for kind, count in self.counts().items())
+        return f"<LossReport: {told or 'nothing was lost'}>"
+
+    def add(self, kind: LossKind, image: str, mask: int | None, reason: str) -> None:
+        """Note one loss."""
+        self.losses.append(Loss(kind, image, mask, reason))
+
+    def record(self, where: object) -> _Record:
+        """Read one record, image or file inside of this context: an invalid one is skipped.
+
+        Without settings it raises DataError that begins with the place.
+        """
+        return _Record(self, where)
+
+    def skip(self, image: str, reason: str) -> None:
+        """Note that the record that is being read has no mask, such as a point or a box alone."""
+        self.losses.append(Loss("shapes", image, None, reason, ": ".join(map(str, self.places))))
+
+    def check_records(self, source: object, masks: int) -> None:
+        """Raise BadRecordsError where invalid records are errors, or where no mask is left.
+
+        masks  how many were read
+        """
+        bad = [loss for loss in self.losses if loss.place]
+        if not bad or self.settings is None:
+            return
+        if self.settings.on_bad == "error":
+            count = "1 invalid record" if len(bad) == 1 else f"{len(bad)} invalid records"
+            listed = "\n".join(f"  {_short(loss.place, source)}: {loss.reason}" for loss in bad)
+            raise BadRecordsError(
+                f"{source}: {count}. Fix or remove what is listed here, or skip it with "
+                f'--on-bad skip (on_bad="skip").\n{listed}',
+                bad,
+            )
+        if not masks and len(bad) == 1:
+            raise BadRecordsError(str(bad[0]), bad)
+        if not masks:
+            listed = "\n".join(f"  {line}" for line in self._record_lines(source))
+            raise BadRecordsError(
+                f"{source}: No mask is left: {len(bad)} records are invalid.\n{listed}", bad
+            )
+
+    def counts(self) -> dict[str, int]:
+        """How many losses there are of each kind."""
+        return dict(Counter(loss.kind for loss in self.losses))
+
+    def lines(self, begin: str = "not kept", source: object = "") -> list[str]:
+        """A line a kind, with the first case as an example; one for how masks were made.
+
+        Of records that were skipped there is a line a reason, with the first places.
+
+        begin   the first words of a line
+        source  what was read, which places begin with and lines need not
+        """
+        first: dict[str, Loss] = {}
+        kept = [loss for loss in self.losses if not loss.place]
+        for loss in kept:
+            first.setdefault(loss.kind, loss)
+        told = self._record_lines(source) + [
+            f"{begin}: {kind} ({count} {'time' if count == 1 else 'times'}), first: {first[kind]}"
+            for kind, count in Counter(loss.kind for loss in kept).items()
+            if kind not in HOW_MADE
+        ]
+        made = [kind for kind in first if kind in HOW_MADE]
+        if not made:
+            return told
+        start = "nor" if told else f"{begin}:"
+        return [*told, f"{start} how the masks were made: {', '.join(made)}"]
+
+    def _record_lines(self, source: object) -> list[str]:
+        """A line for each reason why records were skipped."""
+        groups: dict[str, list[Loss]] = {}
+        for loss in self.losses:
+            if loss.place:
+                groups.setdefault(_VARIES.sub("#", loss.summary), []).append(loss)
+        lines = []
+        for few in groups.values():
+            places = ", ".join(_short(loss.place, source) for loss in few[:PLACES])
+            more = f", and {len(few) - PLACES} more" if len(few) > PLACES else ""
+            count = "1 record" if len(few) == 1 else f"{len(few)} records"
+            lines.append(f"Skipped {count} ({_lowered(few[0].summary)}): {places}{more}")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and every single loss, ready for JSON."""
+        told = [
+            {key: value for key, value in vars(loss).items() if value != ""} for loss in self.losses
+        ]
+        return {"counts": self.counts(), "losses": told}
+
+
+def _short(place: str, source: object) -> str:
+    """A place without the file or folder that was read."""
+    for begin in (f"{source}: ", f"{source}/"):
+        if place.startswith(begin) and len(place) > len(begin):
+            return place.removeprefix(begin)
+    return place
+
+
+def _lowered(sentence: str) -> str:
+    """A sentence inside of another one; "RLE ..." stays as it is."""
+    return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]
