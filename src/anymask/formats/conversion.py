@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from anymask.base import DataError, InputError
-from anymask.formats.dataset import read
+from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.dataset import Dataset, read
 from anymask.formats.documents import OutFile, write_files
 from anymask.formats.losses import LossReport, ReadKeywords
 from anymask.formats.outlines import Policy
@@ -98,35 +99,31 @@ def convert(
     if copy_images and to not in WITH_PHOTOS:
         raise InputError(f"--copy-images goes with --to set or yolo, got {to}; leave it out")
     dataset = read(source, form, images, split, **settings)
-    found, lost, source = list(dataset), dataset.lost, dataset.source
+    found = list(dataset)
     found = [dataset.with_picture(image) for image in found] if to == "csv" else found
-    masks = sum(len(image.masks) for image in found)
-
-    def report(losses: LossReport) -> Conversion:
-        return Conversion(
-            list(losses.losses),
-            form=dataset.form,
-            to=to,
-            source=source,
-            images=len(found),
-            masks=masks,
-        )  # fmt: skip
-
     if strict:
-        trial = report(lost)
+        trial = _report(dataset, found, to)
         for _ in encode_annotations(found, target, to, trial, policy):
             pass
         if trial:
             raise LossError(trial)
-    done = report(lost)
+    done = _report(dataset, found, to)
     encoded = encode_annotations(found, target, to, done, policy)
-    done.files = write_files(_beside(encoded, source))
+    done.files = write_files(_beside(encoded, dataset.source))
     if copy_images:
         for image in found:
             dataset.check_size(image)
             place = target / picture_name(image.file_name)
             done.files += write_files([(place, dataset.content(image))])
     return done
+
+
+def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversion:
+    """The report of a conversion that has read everything and written nothing."""
+    return Conversion(
+        list(dataset.lost.losses), form=dataset.form, to=to, source=dataset.source,
+        images=len(found), masks=sum(len(image.masks) for image in found),
+    )  # fmt: skip
 
 
 def _beside(files: Iterable[OutFile], source: Path) -> Iterator[OutFile]:
