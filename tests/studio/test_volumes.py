@@ -21,6 +21,7 @@ from anymask.volumes import measure_labels, open_volume_session
 from tests.segment.fakes import ColourRuntime
 from tests.studio.scans import AFFINE, FIRST, SECOND, SHAPE, made_scan, write_scan
 from tests.studio.servers import client, error_of
+from tests.volumes.test_untrusted_scans import header
 
 BOTH = ((0, 5, 1, FIRST), (1, 20, 2, [[48, 7]]))  # axis, slice, object, points
 
@@ -194,3 +195,20 @@ def test_what_cannot_be_done_is_refused(scan: Path, tmp_path: Path) -> None:
         error_of(http.post("/api/volumes", json={}), 429)
         assert http.delete(volume).status_code == 204
         error_of(http.get(volume), 404)
+
+
+def test_an_uploaded_header_reads_no_file_of_the_server(tmp_path: Path) -> None:
+    (tmp_path / "secret.raw").write_bytes(bytes(range(24)))
+    text = header(more=f"data file: {tmp_path / 'secret.raw'}\n")
+    own = tmp_path / "own.nhdr"
+    own.write_text(header(more="data file: secret.raw\n"))
+    with client(scans={"own": own}) as http:
+        volume = f"/api/volumes/{http.post('/api/volumes', json={}).json()['name']}"
+        for sent in (
+            text,
+            own.read_text(),
+            text.replace(str(tmp_path / "secret.raw"), "scan.nrrd"),
+        ):
+            reply = http.put(f"{volume}/file?ending=.nrrd", content=sent.encode())
+            assert "in another file" in reply.json()["error"]["got"], reply.text
+        assert http.put(f"{volume}/scan", json={"scan": "own"}).status_code == 200  # the operator's

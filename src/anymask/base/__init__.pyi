@@ -13,6 +13,7 @@ from anymask.base.errors import DataError as DataError
 from anymask.base.errors import DiskFull as DiskFull
 from anymask.base.errors import ImageError as ImageError
 from anymask.base.errors import InputError as InputError
+from anymask.base.errors import LimitError as LimitError
 from anymask.base.errors import MissingExtra as MissingExtra
 from anymask.base.errors import ModelError as ModelError
 from anymask.base.errors import NotAllowedError as NotAllowedError
@@ -68,3 +69,9 @@ from anymask.base.threads import signals_blocked as signals_blocked
 from anymask.base.threads import thread_setting as thread_setting
 from anymask.base.threads import threads_each as threads_each
 from anymask.base.threads import usable_cores as usable_cores
+from anymask.base.unpacking import DEFLATE_RATIO as DEFLATE_RATIO
+from anymask.base.unpacking import VOLUME_MEGABYTES as VOLUME_MEGABYTES
+from anymask.base.unpacking import check_volume_bytes as check_volume_bytes
+from anymask.base.unpacking import read_into as read_into
+from anymask.base.unpacking import unpacked_size as unpacked_size
+from anymask.base.unpacking import volume_bytes as volume_bytes

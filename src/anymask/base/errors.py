@@ -2,7 +2,8 @@
 
     AnymaskError            the root; the CLI prints it without a traceback and exits with 2
     ├── InputError          a value that the user gave: an image, a prompt, an option
-    │   └── ImageError      a picture that cannot be read or segmented
+    │   ├── ImageError      a picture that cannot be read or segmented
+    │   └── LimitError      data that takes more memory than its limit, which can be raised
     ├── PromptError         a prompt that makes no sense or that this model cannot take
     ├── ModelError          an unknown name, or a model that cannot do what was asked
     │   └── WeightsError    a weights file that is absent, altered, unsafe or does not fit
@@ -33,6 +34,17 @@ class InputError(AnymaskError, ValueError):
 
 class ImageError(InputError):
     """A picture cannot be read or segmented."""
+
+
+class LimitError(InputError):
+    """Data would take more memory than its limit; the message says how to raise it.
+
+    size  bytes that it would take, 0 where this is not known
+    """
+
+    def __init__(self, message: str, size: int = 0) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class PromptError(AnymaskError, ValueError):

@@ -8,18 +8,24 @@ a name the user chooses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import io
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.base import ImageError, MissingExtra
+from anymask.base import DEFLATE_RATIO, ImageError, MissingExtra, unpacked_size
 from anymask.images.decoding import PictureView, check_size, open_header
 from anymask.masks import MAX_PIXELS
 
@@ -30,6 +36,15 @@ _COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow cuts down to 8 bit
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
 _X_RESOLUTION, _PHOTOMETRIC = 282, 262
 _ALPHA = (1, 2)  # of the tag ExtraSamples
+_STORED, _DEFLATE = 1, (8, 32946, 50013)  # of Compression
+_UNBOUNDED: dict[int, Callable[[], Any]] = {  # of Compression, whose decoders know no end
+    **dict.fromkeys(_DEFLATE, zlib.decompressobj), 34925: lzma.LZMADecompressor
+}  # fmt: skip
+_HARMLESS = 256 << 20  # bytes that one segment may unpack to, whatever is stated
+_MOST_PLANES = 9_999_999  # of an OME-TIFF: tifffile makes a list of them
+_MANY_PLANES = re.compile(
+    r"""\b(?:Size[CZT]|PlaneCount|NumPlanes|IFD|First[CZT])\s*=\s*["']\s*\+?0*(\d{8,})"""
+)
 _WHITE_IS_ZERO, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2  # of PhotometricInterpretation
 
 
@@ -113,6 +128,7 @@ def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
                 f"wanted a flat picture of at most {_MOST_BYTES >> 20} MB, {name} is "
                 f"{page.shape} ({page.nbytes >> 20} MB); cut it into tiles or pages first"
             )
+        check_segments(page, name)
         channels = _channels_of(page, view) if _wants_channels(view) else None
         pixels = _in_colour(page, name, view) if channels is None else channels
         return DeepPicture(pixels, _turns(page))
@@ -165,7 +181,7 @@ def count_tiff_pages(file: BinaryIO) -> int:
         with open_header(file) as picture:
             return int(getattr(picture, "n_frames", 1))
     except UnidentifiedImageError:
-        with _document(file) as document:
+        with open_tiff(file) as document:
             return len(document.pages)
 
 
@@ -174,7 +190,7 @@ def tiff_axes(file: BinaryIO) -> tuple[tuple[str, int], ...]:
 
     Raises whatever tifffile does, and ImportError without it.
     """
-    with _document(file) as document:
+    with open_tiff(file) as document:
         return _page_axes(document)
 
 
@@ -206,7 +222,7 @@ class TiffFacts:
 
 def tiff_facts(file: BinaryIO) -> TiffFacts:
     """Read the headers. Raises whatever tifffile does, and ImportError without it."""
-    with _document(file) as document:
+    with open_tiff(file) as document:
         page: Any = document.pages[0]
         samples, extra = int(page.samplesperpixel), tuple(page.extrasamples)
         kind = int(page.photometric)
@@ -229,7 +245,7 @@ def tiff_facts(file: BinaryIO) -> TiffFacts:
 def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
     """A page of at most MAX_PIXELS; whatever fails inside the `with` becomes an ImageError."""
     try:
-        with _document(file) as document:
+        with open_tiff(file) as document:
             count = len(document.pages)
             if not count:
                 raise EOFError("it has no page")
@@ -251,19 +267,82 @@ def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
         ) from error
 
 
+class _OneFile(io.RawIOBase):
+    """A file whose folder tifffile cannot find: it opens further files that a TIFF names."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._file.read(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        if hasattr(self._file, "readinto"):
+            return int(self._file.readinto(view))
+        data = self._file.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
 @contextmanager
-def _document(file: BinaryIO) -> Iterator[Any]:
-    """A TIFF opened by tifffile, which tells nothing of damage on the terminal: an error does."""
+def open_tiff(file: BinaryIO) -> Iterator[Any]:
+    """Open a TIFF by tifffile, without the other files that it may name.
+
+    tifffile reports no damage on the terminal: an error does. Raises whatever tifffile does,
+    ImageError for metadata that state millions of planes, and ImportError without it.
+    """
     import tifffile
 
     file.seek(0)
     logger = tifffile.logger()
     before, logger.disabled = logger.disabled, True
     try:
-        with tifffile.TiffFile(file) as document:
+        name, alone = Path(str(getattr(file, "name", "stream"))).name, cast("Any", _OneFile(file))
+        with tifffile.TiffFile(alone, name=name, _multifile=False) as document:
+            if document.is_ome and _MANY_PLANES.search(document.ome_metadata or ""):
+                raise ImageError(f"its OME-XML states more than {_MOST_PLANES} planes")
             yield document
     finally:
         logger.disabled = before
+
+
+def check_segments(page: Any, name: str) -> None:
+    """Refuse a page of tifffile whose strips or tiles unpack to more than its header states.
+
+    Raises:
+        ImageError: They do, or the header states more than the file can hold.
+    """
+    key, file = page.keyframe, page.parent.filehandle
+    expected = prod(key.chunks) * key.dtype.itemsize
+    parts = [one for one in zip(page.dataoffsets, page.databytecounts, strict=False) if one[1]]
+    ratio = {_STORED: 1}.get(key.compression, DEFLATE_RATIO if key.compression in _DEFLATE else 0)
+    if ratio and len(parts) * expected > file.size * ratio + _HARMLESS:
+        raise ImageError(
+            f"{name} ends too early: its header states {key.shape} of {key.dtype}, the file has "
+            f"{file.size} bytes. Copy it again."
+        )
+    make = _UNBOUNDED.get(key.compression)
+    if make is None:
+        return
+    for offset, count in parts:
+        if count * DEFLATE_RATIO <= max(expected, _HARMLESS):
+            continue
+        file.seek(offset)
+        size = 0
+        with contextlib.suppress(Exception):  # damage is reported by what reads it
+            size = unpacked_size(file.read(min(count, file.size)), expected + 1, make)
+        if size > expected + 1:
+            raise ImageError(
+                f"{name} is damaged: a strip or tile of it unpacks to more than the {expected} "
+                "bytes that its header states. Copy it again, or save it without compression."
+            )
 
 
 def no_such_page(page: int, count: int, name: str) -> str:

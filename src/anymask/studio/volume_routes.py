@@ -243,7 +243,7 @@ async def take_file(
     """The scan that the session is about: a NIfTI, NRRD, MGH or TIFF file, a zip of DICOM."""
 
     def take(session: OpenScan, path: Path) -> None:
-        take_scan(videos, session, path, frame)
+        take_scan(videos, session, path, frame, detached=False)
 
     await videos.receive(scan, request.stream(), f"scan{ending}", take)
     return await _told(videos, scan)
@@ -254,7 +254,7 @@ async def take_own(scan: Asked, body: ScanChoiceBody, videos: OfVideos) -> Respo
     """One of the server's own scans, which the session is then about."""
 
     def take(session: OpenScan, path: Path) -> None:
-        take_scan(videos, session, path, body.frame)
+        take_scan(videos, session, path, body.frame, detached=True)
 
     await done(videos.work(lambda: videos.take_own(scan, videos.scans, body.scan, take)))
     return await _told(videos, scan)

@@ -117,16 +117,19 @@ def begin_scan(videos: VideoSessions, settings: dict[str, Any], name: str | None
     return videos.admit(OpenScan(settings=settings, **videos.begun(name)))
 
 
-def take_scan(videos: VideoSessions, open_scan: OpenScan, path: Path, frame: int | None) -> None:
+def take_scan(
+    videos: VideoSessions, open_scan: OpenScan, path: Path, frame: int | None, detached: bool
+) -> None:
     """Read a scan for its session; in the thread of the sessions.
 
-    frame  which one of several times or channels
+    frame     which one of several times or channels
+    detached  whether the voxels may lie in another file: not in what a client sent
 
     Raises Refusal (413, 422), InputError, MissingExtra.
     """
     assert open_scan.folder is not None  # made before a file is taken
     try:
-        scan = read_volume(path, frame=frame)
+        scan = read_volume(path, frame=frame, detached=detached)
         check_size(scan, videos.limits)
         unpacked = unpack(scan, Path(open_scan.folder.name) / "voxels")
     except DataError as error:

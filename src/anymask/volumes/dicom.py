@@ -8,19 +8,34 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
-from anymask.base import DataError, Floats, InputError, MissingExtra
+from anymask.base import (
+    AnymaskError,
+    DataError,
+    Floats,
+    InputError,
+    MissingExtra,
+    check_volume_bytes,
+    unpacked_size,
+    volume_bytes,
+)
 from anymask.base.arrays import MOST_TIMES, SMALL
 from anymask.volumes.volume import LPS_TO_RAS, Volume
 
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # the transfer syntax, whose files pydicom unpacks at once
+_META = 4096  # bytes in which the transfer syntax stands
+_PARTS = 8  # of the limit of memory, of which a deflated slice has one
 _UNEVEN = 0.25  # of the usual gap, that a gap may differ: headers round positions
 
 
@@ -41,6 +56,13 @@ class _File:
             return self.path.open("rb")
         with zipfile.ZipFile(self.path) as archive:
             return io.BytesIO(archive.read(self.member))
+
+    @contextmanager
+    def checked(self) -> Iterator[io.BufferedIOBase]:
+        """Open it. Raises LimitError for a deflated file that unpacks to too much, DataError."""
+        with self.open() as opened:
+            _check_deflated(opened, repr(self.member or self.path.name))
+            yield opened
 
 
 @dataclass(frozen=True)
@@ -94,6 +116,9 @@ class DicomSlices:
 
     def __getitem__(self, key: tuple[int | slice, ...], /) -> NDArray[Any]:
         z, y, x = key
+        rows = len(range(*z.indices(self.shape[0]))) if isinstance(z, slice) else 1
+        size = rows * self.shape[1] * self.shape[2] * self.dtype.itemsize
+        check_volume_bytes(size, repr(self.slices[0].file.path.parent.name))
         if not isinstance(z, slice):
             return self._pixels(self.slices[z])[y, x]
         return np.stack([self._pixels(one)[y, x] for one in self.slices[z]])
@@ -103,8 +128,12 @@ class DicomSlices:
 
         name = one.file.member or one.file.path.name
         try:
-            with one.file.open() as file:
-                pixels = pydicom.dcmread(file, force=True).pixel_array
+            with one.file.checked() as file:
+                dataset = pydicom.dcmread(file, force=True)
+            _check_frame(dataset, name)
+            pixels = dataset.pixel_array
+        except AnymaskError:
+            raise
         except Exception as error:  # pydicom's decoders have no common error
             reason = " ".join(str(error).split())[:200]
             raise DataError(
@@ -121,6 +150,46 @@ class DicomSlices:
             return values.astype(self.dtype)
         bounds = np.iinfo(self.dtype)  # padding may lie outside of the bits that are said
         return values.clip(bounds.min, bounds.max).astype(self.dtype)
+
+
+def check_deflated(path: Path) -> None:
+    """Raise LimitError for a deflated file of DICOM that unpacks to too much, DataError."""
+    with _File(path).checked():
+        pass
+
+
+def _check_deflated(file: io.BufferedIOBase, name: str) -> None:
+    head = file.read(_META)
+    file.seek(0)
+    if not is_dicom(head) or _DEFLATED not in head:
+        return
+    most = volume_bytes() // _PARTS
+    file.seek(144 + int.from_bytes(head[140:144], "little"))  # behind the group of the meta header
+    try:
+        size = unpacked_size(file.read(), most, partial(zlib.decompressobj, -zlib.MAX_WBITS))
+    except zlib.error as error:
+        raise DataError(f"{name} is a broken file of deflated DICOM. Copy it again.") from error
+    check_volume_bytes(size, name, _PARTS)
+    file.seek(0)
+
+
+def _check_frame(dataset: Any, name: str) -> None:
+    """Raise DataError for a compressed picture of another size than the header states."""
+    from pydicom.encaps import generate_frames
+
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    try:
+        with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as picture:
+            size = picture.size
+    except UnidentifiedImageError:  # run-lengths, whose size pydicom checks, or JPEG-LS
+        return
+    if size != (dataset.Columns, dataset.Rows):
+        raise DataError(
+            f"{name!r} holds a picture of {size[0]} x {size[1]} pixels, its header states "
+            f"{dataset.Columns} x {dataset.Rows}. Copy it again."
+        )
 
 
 def read_dicom(path: Path, series: int | str | None = None) -> Volume:
@@ -159,7 +228,7 @@ def _by_series(path: Path) -> dict[tuple[str, ...], list[_Slice]]:
         raise MissingExtra("pydicom", "volumes", f"reading {path.name}") from error
     groups: dict[tuple[str, ...], list[_Slice]] = {}
     for file in _files(path):
-        with file.open() as opened:
+        with file.checked() as opened:
             if not is_dicom(opened.read(132)):
                 continue
             opened.seek(0)

@@ -10,6 +10,7 @@ mask again.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import AnymaskError, DataError, InputError, MissingExtra
+from anymask.base import AnymaskError, DataError, InputError, MissingExtra, check_volume_bytes
 from anymask.masks import mask_to_polygons, polygon_to_ring
-from anymask.volumes.dicom import DicomSlices
+from anymask.volumes.dicom import DicomSlices, check_deflated
 from anymask.volumes.volume import LPS_TO_RAS, Volume, label_colour
 
 SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -40,6 +41,7 @@ def is_segmentation(path: Path) -> bool:
         import pydicom
     except ImportError:
         return False  # who reads it says so
+    check_deflated(path)
     header = pydicom.dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True)
     return str(header.get("SOPClassUID", "")) == SEG_CLASS
 
@@ -52,6 +54,11 @@ def read_segmentation(path: Path) -> Volume:
     highdicom = _highdicom(f"reading {path.name}")
     with _explained(path.name):
         segmentation = highdicom.seg.segread(path)
+        geometry = segmentation.get_volume_geometry()
+        if geometry is not None:
+            shape = geometry.spatial_shape
+            segments = len(segmentation.SegmentSequence)
+            check_volume_bytes(2 * math.prod(shape) * max(segments, 1), repr(path.name))
         volume = segmentation.get_volume(combine_segments=True, dtype=np.uint16)
     array, steps = volume.array, np.array(volume.affine, np.float64)  # of slice, row, column to LPS
     if np.linalg.det(steps[:3, 2::-1]) < 0:  # slices in the order of series: along the normal

@@ -103,7 +103,10 @@ class Volume:
 
     @cached_property
     def array(self) -> NDArray[Any]:
-        """All voxels (z, y, x), raw values, read when this is first asked for."""
+        """All voxels (z, y, x), raw values, read when this is first asked for.
+
+        Raises LimitError where they need more memory than ANYMASK_VOLUME_MEGABYTES.
+        """
         whole = slice(None)
         return _native(np.asarray(self.voxels[whole, whole, whole]))
 

@@ -1,0 +1,88 @@
+"""Bounds for data that unpacks: how large it becomes is known before memory is used for it.
+
+A few megabytes of deflate can hold gigabytes of zeros. Readers compare what a header states with
+what the bytes of the file can hold at all, and count what a stream unpacks to, a piece at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from anymask.base.errors import InputError, LimitError
+
+VOLUME_MEGABYTES = "ANYMASK_VOLUME_MEGABYTES"  # environment variable
+DEFAULT_MEGABYTES = 4096
+DEFLATE_RATIO = 1032  # most bytes that one byte of deflate unpacks to (zlib.net/zlib_tech.html)
+MEGA = 1_000_000
+_PIECE = 1 << 20
+
+
+def volume_bytes() -> int:
+    """The most bytes of voxels that are read into memory at once. Raises InputError."""
+    said = os.environ.get(VOLUME_MEGABYTES, "")
+    try:
+        megabytes = float(said or DEFAULT_MEGABYTES)
+        if not 0 < megabytes < 1e12:
+            raise ValueError
+    except ValueError:
+        raise InputError(
+            f"{VOLUME_MEGABYTES} must be a number of megabytes above 0, got {said!r}"
+        ) from None
+    return int(megabytes * MEGA)
+
+
+def check_volume_bytes(size: int, name: str, part: int = 1) -> None:
+    """Raise LimitError where voxels of `size` bytes do not fit into the limit.
+
+    Args:
+        size: Bytes that would be in memory.
+        name: Of the file.
+        part: The limit is divided by it, for one slice of many.
+    """
+    most = volume_bytes() // part
+    if size > most:
+        raise LimitError(
+            f"{name} needs {size // MEGA + 1} MB of memory for its voxels, the limit is "
+            f"{most // MEGA} MB. Set {VOLUME_MEGABYTES}={size * part // MEGA + 1} to read it, or "
+            "save a part of it.",
+            size,
+        )
+
+
+def unpacked_size(data: bytes, most: int, make: Callable[[], Any] = zlib.decompressobj) -> int:
+    """What a compressed stream unpacks to, in bytes, counted up to `most` + 1.
+
+    A piece is in memory at a time.
+
+    Args:
+        data: The stream.
+        most: Bytes.
+        make: A decompressor of zlib, lzma or bz2.
+
+    Raises:
+        Exception: Whatever the decompressor raises for damaged data: zlib.error, OSError.
+    """
+    stream, size = make(), 0
+    for start in range(0, len(data), _PIECE):
+        rest, more = data[start : start + _PIECE], True
+        while more and not stream.eof:
+            size += len(stream.decompress(rest, _PIECE))
+            if size > most:
+                return most + 1
+            rest = getattr(stream, "unconsumed_tail", b"")  # of zlib; others keep it inside
+            more = bool(rest) or not getattr(stream, "needs_input", True)
+    return size
+
+
+def read_into(stream: Any, view: memoryview) -> int:
+    """Fill memory from a stream of compressed data; the bytes that it gave."""
+    filled = 0
+    while filled < len(view):
+        count = stream.readinto(view[filled : filled + _PIECE])
+        if not count:
+            break
+        filled += count
+    return filled

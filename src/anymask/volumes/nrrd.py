@@ -1,0 +1,279 @@
+"""Reads NRRD, and Slicer's segmentations in it.
+
+pynrrd reads the header. The voxels are read here: memory is mapped for those that are stored as
+they are, and compressed ones are unpacked no further than the header states. A header may name a
+file that holds the voxels (`data file`): it must lie beside the header or below, or reading a
+foreign header would give the content of any file of the machine.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import (
+    DEFLATE_RATIO,
+    DataError,
+    InputError,
+    MissingExtra,
+    check_volume_bytes,
+    read_into,
+)
+from anymask.volumes.selected import select
+from anymask.volumes.volume import Colour, Volume
+
+_TO_RAS = {  # signs of x and y in the frames that NRRD names
+    "left-posterior-superior": (-1, -1),
+    "right-anterior-superior": (1, 1),
+    "left-anterior-superior": (-1, 1),
+}
+_SHORT = {"LPS": "left-posterior-superior", "RAS": "right-anterior-superior"}
+_SHORT["LAS"] = "left-anterior-superior"
+_TYPES = {  # without the words that change nothing: signed, int, _t
+    "char": "i1", "int8": "i1", "uchar": "u1", "unsigned char": "u1", "uint8": "u1",
+    "short": "i2", "int16": "i2", "ushort": "u2", "unsigned short": "u2", "uint16": "u2",
+    "": "i4", "int32": "i4", "uint": "u4", "unsigned": "u4", "uint32": "u4",
+    "longlong": "i8", "long long": "i8", "int64": "i8",
+    "ulonglong": "u8", "unsigned long long": "u8", "uint64": "u8",
+    "float": "f4", "double": "f8",
+}  # fmt: skip
+_PACKED: dict[str, Any] = {"gzip": gzip, "gz": gzip, "bzip2": bz2, "bz2": bz2}
+_TEXT = ("ascii", "text", "txt")
+_MOST_SKIPPED = 1 << 20  # bytes before the voxels of a compressed stream
+
+
+def sibling(path: Path, name: str, detached: bool) -> Path:
+    """A file that another one names: beside it or below.
+
+    Args:
+        path: The file that names it.
+        name: Relative to the folder of `path`.
+        detached: Whether such files may be read at all.
+
+    Raises:
+        InputError: It may not, or lies elsewhere.
+    """
+    if not detached:
+        raise InputError(
+            f"{path.name!r} keeps its voxels in another file, which is not read here. Save it as "
+            "one file, for example as .nrrd or .nii.gz."
+        )
+    folder, found = path.parent.resolve(), (path.parent / name).resolve()
+    parts = PureWindowsPath(name)  # which knows both slashes, and drives
+    if parts.anchor or ".." in parts.parts or not found.is_relative_to(folder):
+        raise InputError(
+            f"{path.name!r} names the file {name[:200]!r}. Only files in the folder of "
+            f"{path.name!r} are read; move both into one folder, or save them as one file."
+        )
+    if not found.is_file():
+        raise DataError(
+            f"{path.name!r} names the file {name[:200]!r}, which does not exist. Copy both files "
+            "into one folder."
+        )
+    return found
+
+
+def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
+    """A scan or labels. Raises as `read_volume` does."""
+    try:
+        import nrrd
+    except ImportError as error:
+        raise MissingExtra("nrrd", "volumes", f"reading {path.name}") from error
+    with path.open("rb") as file:
+        header: Mapping[str, Any] = nrrd.read_header(file)
+        data = _voxels(path, header, file.tell(), detached)
+    directions = header.get("space directions")
+    kinds = [str(kind) for kind in header.get("kinds", ["domain"] * data.ndim)]
+    if directions is None:
+        spatial = [a for a, kind in enumerate(kinds) if kind in ("domain", "space")][:3]
+        steps = np.asarray(header.get("spacings", np.ones(data.ndim)), np.float64)[spatial]
+        rows = np.diag(np.where(np.isfinite(steps), steps, 1.0))
+    else:
+        vectors = [np.full(3, np.nan) if row is None else np.asarray(row) for row in directions]
+        spatial = [axis for axis, row in enumerate(vectors) if np.isfinite(row).all()]
+        rows = np.array([vectors[axis] for axis in spatial], np.float64)
+    if len(spatial) != 3 or rows.shape != (3, 3):
+        raise InputError(f"{path.name!r} has {len(spatial)} axes in space; wanted three")
+    lps_or_else = str(header.get("space", "left-posterior-superior"))
+    space = _SHORT.get(lps_or_else, lps_or_else).lower()
+    if space not in _TO_RAS:
+        raise InputError(f"{path.name!r} lies in {space!r}; wanted one of {', '.join(_TO_RAS)}")
+    affine = np.eye(4)
+    affine[:3, :3] = rows.T
+    affine[:3, 3] = header.get("space origin", np.zeros(3))
+    affine = np.diag([*_TO_RAS[space], 1.0, 1.0]) @ affine
+    axes = (spatial[2], spatial[1], spatial[0])
+    segments = _segments(_key_values(path))
+    if segments:
+        labels, names, colours = _merge_layers(np.asarray(data), axes, segments)
+        return Volume(labels, affine, names, colours, str(path))
+    return Volume(select(data, axes, frame, path), affine, source=str(path))
+
+
+def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -> NDArray[Any]:
+    """The array of a file, its first axis the fastest.
+
+    start  byte behind the header
+    """
+    shape = [int(side) for side in header["sizes"]]
+    if int(header["dimension"]) != len(shape) or min(shape, default=0) < 1:
+        raise DataError(
+            f"{path.name!r} states the sizes {shape}: expected a number above 0 an axis"
+        )
+    dtype, encoding = _dtype(path, header), str(header["encoding"]).lower()
+    skipped = int(header.get("byte skip", header.get("byteskip", 0)))
+    lines = int(header.get("line skip", header.get("lineskip", 0)))
+    named = header.get("data file", header.get("datafile"))
+    if named is not None:
+        if named.split()[:1] == ["LIST"] or "%" in named:
+            raise InputError(
+                f"{path.name!r} keeps its voxels in several files, which is not supported. Save it "
+                "as one file, for example as .nrrd or .nii.gz."
+            )
+        path, start = sibling(path, named, detached), 0
+    if lines < 0 or skipped < -1:
+        raise DataError(f"{path.name!r} states a line skip or byte skip below 0")
+    size = math.prod(shape) * dtype.itemsize
+    with path.open("rb") as file:
+        file.seek(start)
+        for _ in range(lines):
+            if not file.readline():
+                break
+        start, stored = file.tell(), path.stat().st_size
+        if encoding == "raw":
+            start = stored - size if skipped == -1 else start + skipped
+            _check_holds(path, size, stored - start if start >= 0 else 0)
+            return np.memmap(path, dtype, "r", start, tuple(shape), order="F")
+        check_volume_bytes(size, repr(path.name))
+        if encoding in _TEXT:
+            file.seek(max(skipped, 0), os.SEEK_CUR)
+            _check_holds(path, math.prod(shape) * 2 - 1, stored - start)
+            native = dtype.newbyteorder("=")
+            flat = np.fromstring(file.read().decode("ascii"), native, sep=" ")
+            if flat.size != math.prod(shape):
+                raise DataError(f"{path.name!r} holds {flat.size} numbers, its sizes are {shape}")
+        elif encoding in _PACKED:
+            if _PACKED[encoding] is gzip:
+                _check_holds(path, size, (stored - start) * DEFLATE_RATIO)
+            flat = _unpacked(path, _PACKED[encoding].open(file), size, skipped).view(dtype)
+        else:
+            raise InputError(
+                f"{path.name!r} has the encoding {encoding[:40]!r}; supported are raw, gzip, bzip2 "
+                "and ascii"
+            )
+    return flat.reshape(shape, order="F")
+
+
+def _dtype(path: Path, header: Mapping[str, Any]) -> np.dtype[Any]:
+    said = str(header["type"]).lower()
+    words = [word for word in said.removesuffix("_t").split() if word not in ("signed", "int")]
+    kind = _TYPES.get(" ".join(words)) if said else None
+    if kind is None:
+        raise InputError(f"{path.name!r} has voxels of the type {said[:40]!r}; expected numbers")
+    return np.dtype((">" if str(header.get("endian")) == "big" else "<") + kind)
+
+
+def _check_holds(path: Path, size: int, most: int) -> None:
+    if size > most:
+        raise DataError(
+            f"{path.name!r} ends too early: its header states {size} bytes of voxels, it holds at "
+            f"most {most}. Copy it again."
+        )
+
+
+def _unpacked(path: Path, stream: Any, size: int, skipped: int) -> NDArray[np.uint8]:
+    """The bytes of a compressed stream, whose number the header states.
+
+    skipped  bytes before them; -1: they are the last ones
+    """
+    if skipped > _MOST_SKIPPED:
+        raise DataError(f"{path.name!r} skips {skipped} bytes, expected at most {_MOST_SKIPPED}")
+    before = _MOST_SKIPPED if skipped == -1 else 0
+    if skipped > 0:
+        stream.read(skipped)
+    flat = np.empty(size + before, np.uint8)
+    found = read_into(stream, flat.data)
+    if found < size or stream.read(1):  # which compares the checksum, too
+        more = "more" if found >= size else f"{found} bytes"
+        raise DataError(
+            f"{path.name!r} unpacks to {more}, its header states {size} bytes of voxels. Copy it "
+            "again."
+        )
+    return flat[found - size : found]
+
+
+@dataclass(frozen=True)
+class _Segment:
+    name: str
+    colour: Colour | None
+    value: int
+    layer: int
+
+
+def _key_values(path: Path) -> dict[str, str]:
+    """The lines KEY:=VALUE of a header in UTF-8, as Slicer has them; pynrrd keeps ASCII alone."""
+    pairs = {}
+    with path.open("rb") as file:
+        for line in file:
+            if not line.strip():
+                break
+            key, said, value = line.decode("utf-8", "replace").strip().partition(":=")
+            if said:
+                pairs[key] = value
+    return pairs
+
+
+def _segments(header: Mapping[str, str]) -> list[_Segment]:
+    """The segments that Slicer wrote into a header: Segment0_Name and its like."""
+    found: list[_Segment] = []
+    while f"Segment{len(found)}_ID" in header:
+        start = f"Segment{len(found)}_"
+        colour = None
+        if f"{start}Color" in header:
+            red, green, blue = (float(part) for part in header[f"{start}Color"].split())
+            colour = round(255 * red), round(255 * green), round(255 * blue)
+        found.append(
+            _Segment(
+                header.get(f"{start}Name", header[f"{start}ID"]),
+                colour,
+                int(header.get(f"{start}LabelValue", 1)),
+                int(header.get(f"{start}Layer", 0)),
+            )
+        )
+    return found
+
+
+def _merge_layers(
+    data: NDArray[Any], axes: tuple[int, int, int], segments: Sequence[_Segment]
+) -> tuple[NDArray[Any], dict[int, str], dict[int, Colour]]:
+    """One label for each voxel; segments in several layers are numbered anew, from 1."""
+    if data.ndim == 3:
+        labels: NDArray[Any] = data.transpose(axes)
+        return (
+            labels,
+            {one.value: one.name for one in segments},
+            {one.value: one.colour for one in segments if one.colour},
+        )
+    (layers,) = {0, 1, 2, 3} - set(axes)
+    stack = data.transpose(layers, *axes)
+    labels = np.zeros(stack.shape[1:], np.uint8 if len(segments) < 256 else np.uint16)
+    for number, segment in enumerate(segments, 1):
+        inside = stack[segment.layer] == segment.value
+        if labels[inside].any():
+            raise InputError(
+                f"the segment {segment.name!r} lies over another one, and a volume of labels has "
+                "one label a voxel; export the segments one by one"
+            )
+        labels[inside] = number
+    names = {number: one.name for number, one in enumerate(segments, 1)}
+    colours = {number: one.colour for number, one in enumerate(segments, 1) if one.colour}
+    return labels, names, colours

@@ -1,0 +1,114 @@
+"""Reads OME-Zarr: chunks when they are asked for, each unpacked to a bounded size."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import lzma
+import math
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base import (
+    DataError,
+    Floats,
+    InputError,
+    MissingExtra,
+    check_volume_bytes,
+    unpacked_size,
+    volume_bytes,
+)
+from anymask.volumes.selected import MILLIMETRES, select
+from anymask.volumes.volume import LPS_TO_RAS, Volume
+
+_PARTS = 8  # of the limit, of which a chunk has one
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_STREAMS: dict[bytes, Callable[[], Any]] = {  # by their first bytes
+    b"\x1f\x8b": partial(zlib.decompressobj, 16 + zlib.MAX_WBITS),
+    b"\x78": zlib.decompressobj,
+    b"\xfd7zXZ": lzma.LZMADecompressor,
+    b"BZh": bz2.BZ2Decompressor,
+}
+
+
+def read_zarr(path: Path, frame: int | None) -> Volume:
+    """The finest scale of a folder of OME-Zarr. Raises as `read_volume` does."""
+    try:
+        import zarr
+    except ImportError as error:
+        raise MissingExtra("zarr", "volumes", f"reading {path.name}") from error
+    group: Any = zarr.open_group(_bounded_store(path), mode="r")
+    notes: Any = group.attrs.asdict()
+    scales = notes.get("ome", notes).get("multiscales")
+    if not scales:
+        raise InputError(f"{path.name!r} is Zarr, but not OME-Zarr: it has no 'multiscales'")
+    axes = scales[0]["axes"]
+    names = [axis["name"] if isinstance(axis, dict) else axis for axis in axes]
+    if any(names.count(name) != 1 for name in "zyx"):
+        raise InputError(f"{path.name!r} has the axes {', '.join(names)}; wanted z, y and x")
+    finest = scales[0]["datasets"][0]  # the finest stands first
+    source: Any = group[finest["path"]]
+    _check_chunks(source, path)
+    scale, shift = np.ones(len(names)), np.zeros(len(names))
+    steps = [*finest.get("coordinateTransformations", [])]
+    for step in [*steps, *scales[0].get("coordinateTransformations", [])]:
+        if step["type"] == "scale":
+            scale, shift = scale * step["scale"], shift * step["scale"]
+        elif step["type"] == "translation":
+            shift = shift + step["translation"]
+    affine: Floats = np.eye(4)
+    for row, name in enumerate("xyz"):
+        place = names.index(name)
+        known = axes[place].get("unit", "") if isinstance(axes[place], dict) else ""
+        unit = MILLIMETRES.get(known, 1.0)
+        affine[row, row], affine[row, 3] = scale[place] * unit, shift[place] * unit
+    order = [names.index(name) for name in "zyx"]
+    return Volume(select(source, order, frame, path), LPS_TO_RAS @ affine, source=str(path))
+
+
+def _check_chunks(source: Any, path: Path) -> None:
+    """Raise LimitError for chunks that are too large to unpack, DataError for code in a file."""
+    sides = getattr(source, "shards", None) or source.chunks
+    check_volume_bytes(math.prod(sides) * source.dtype.itemsize, f"a chunk of {path.name!r}")
+    codecs = (*(source.filters or ()), *(source.compressors or ()))
+    if any(getattr(codec, "codec_id", "") == "pickle" for codec in codecs):
+        raise DataError(f"{path.name!r} holds pickled objects, which can run code; it is not read")
+
+
+def _bounded_store(path: Path) -> Any:
+    """The files of a folder; a chunk that unpacks to too much raises LimitError."""
+    from zarr.storage import LocalStore
+
+    class Bounded(LocalStore):
+        async def get(self, key: str, *more: Any, **named: Any) -> Any:
+            found = await super().get(key, *more, **named)
+            if found is not None:
+                _check_stream(found.to_bytes(), f"the chunk {key!r} of {path.name!r}")
+            return found
+
+    return Bounded(path, read_only=True)
+
+
+def _check_stream(data: bytes, name: str) -> None:
+    most = volume_bytes() // _PARTS
+    if data[:4] == _ZSTD:
+        check_volume_bytes(_zstd_size(data[4:18]), name, _PARTS)
+    make = next((make for head, make in _STREAMS.items() if data.startswith(head)), None)
+    size = 0
+    with contextlib.suppress(Exception):  # damage is reported by what reads it
+        size = unpacked_size(data, most, make) if make else 0
+    check_volume_bytes(size, name, _PARTS)
+
+
+def _zstd_size(header: bytes) -> int:
+    """What a frame states to unpack to (RFC 8878, 3.1.1.1); 0 where it does not say."""
+    about = header[0] if header else 0
+    single = about >> 5 & 1
+    count = (single, 2, 4, 8)[about >> 6]
+    start = 1 + (1 - single) + (0, 1, 2, 4)[about & 3]
+    return int.from_bytes(header[start : start + count], "little") + 256 * (count == 2)

@@ -1,0 +1,123 @@
+"""What the readers of scans share: three axes of an array in a file, bounded, with clear errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import AnymaskError, DataError, InputError, LimitError, check_volume_bytes
+
+_REASON = 200  # characters of a library's own message that are told
+
+MILLIMETRES = {  # of a unit's names in NIfTI, OME and ImageJ
+    **dict.fromkeys(("m", "meter", "metre"), 1e3),
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1.0),
+    **dict.fromkeys(("um", "µm", "μm", "\\u00b5m", "micron", "microns", "micrometer"), 1e-3),
+    **dict.fromkeys(("micrometre",), 1e-3),
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-6),
+    **dict.fromkeys(("inch", "in"), 25.4),
+}
+
+
+@contextmanager
+def explain(path: Path) -> Iterator[None]:
+    """Turn what a library raises for a broken file into one clear error."""
+    try:
+        yield
+    except (AnymaskError, FileNotFoundError, PermissionError):
+        raise
+    except MemoryError:
+        raise LimitError(
+            f"{path.name!r} does not fit into this machine's memory. Save a part of it, or use a "
+            "machine with more memory."
+        ) from None
+    except Exception as error:  # the readers have no common error
+        reason = " ".join(str(error).split())[:_REASON] or type(error).__name__
+        raise DataError(f"{path.name!r} cannot be read as a scan: {reason}") from error
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Three axes of an array of more, in the order (z, y, x); reads what is asked for.
+
+    source  numpy, nibabel or zarr: anything that takes a key of integers and slices
+    axes    which axis of the source is z, y and x
+    fixed   the index on each other axis
+    path    the file, for what is said of it where it is broken
+    holds   bytes of voxels that the file can hold at most
+    """
+
+    source: Any
+    axes: tuple[int, int, int]
+    fixed: Mapping[int, int]
+    path: Path
+    holds: float = math.inf
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See `Voxels`."""
+        return tuple(int(self.source.shape[axis]) for axis in self.axes)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """See `Voxels`."""
+        known = getattr(self.source, "dtype", None)
+        scaled = (getattr(self.source, "slope", 1), getattr(self.source, "inter", 0)) != (1, 0)
+        return np.dtype(np.float64) if known is None or scaled else np.dtype(known)
+
+    def __getitem__(self, key: tuple[int | slice, ...], /) -> NDArray[Any]:
+        """See `Voxels`. Raises LimitError for more than the limit, DataError for a broken file."""
+        own: list[int | slice] = [0] * len(self.source.shape)
+        for axis, index in self.fixed.items():
+            own[axis] = index
+        for axis, part in zip(self.axes, key, strict=True):
+            own[axis] = part
+        self._check(key)
+        with explain(self.path):
+            read = np.asarray(self.source[tuple(own)])
+        kept = [axis for axis, part in zip(self.axes, key, strict=True) if isinstance(part, slice)]
+        return read.transpose(np.argsort(np.argsort(kept))) if kept else read
+
+    def _check(self, key: tuple[int | slice, ...]) -> None:
+        if isinstance(self.source, np.ndarray):
+            return
+        sides = [
+            len(range(*part.indices(side))) if isinstance(part, slice) else 1
+            for part, side in zip(key, self.shape, strict=True)
+        ]
+        check_volume_bytes(math.prod(sides) * self.dtype.itemsize, repr(self.path.name))
+        stored = np.dtype(getattr(self.source, "dtype", np.uint8)).itemsize
+        if math.prod(sides) * stored > self.holds:
+            raise DataError(
+                f"{self.path.name!r} ends too early: its header states {self.shape} voxels (z, y, "
+                f"x), and the file holds at most {self.holds:.0f} bytes. Copy it again."
+            )
+
+
+def select(
+    source: Any, axes: Sequence[int], frame: int | None, path: Path, holds: float = math.inf
+) -> Selected:
+    """The z, y and x of an array; of its other axes the one frame that was chosen."""
+    shape = tuple(int(side) for side in source.shape)
+    others = [axis for axis in range(len(shape)) if axis not in axes]
+    count = math.prod(shape[axis] for axis in others)
+    if count != 1 and frame is None:
+        raise InputError(
+            f"{path.name!r} holds {count} volumes (times or channels); say which: frame=0 to "
+            f"frame={count - 1}"
+        )
+    chosen = frame or 0
+    if not 0 <= chosen < count:
+        raise InputError(f"wanted a frame from 0 to {count - 1}, got {frame}")
+    indices = np.unravel_index(chosen, [shape[axis] for axis in others]) if others else ()
+    z, y, x = axes
+    fixed = dict(zip(others, map(int, indices), strict=True))
+    return Selected(source, (z, y, x), fixed, path, holds)
