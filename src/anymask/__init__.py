@@ -10,5 +10,5 @@ Importing this package loads nothing heavy; every name is fetched when it is fir
 from anymask.base import lazy_names
 
 __version__ = "0.1.0"
-__getattr__, __dir__, __all__ = lazy_names(__name__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, placeholders=True)
 __all__ += ["__version__"]

@@ -23,6 +23,7 @@ from anymask.base.errors import StoreError as StoreError
 from anymask.base.errors import WeightsError as WeightsError
 from anymask.base.errors import exit_text as exit_text
 from anymask.base.lazy import lazy_names as lazy_names
+from anymask.base.lazy import missing_extra as missing_extra
 from anymask.base.machine import Machine as Machine
 from anymask.base.machine import this_machine as this_machine
 from anymask.base.parsing import MAX_DEPTH as MAX_DEPTH

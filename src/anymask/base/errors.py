@@ -102,7 +102,7 @@ class MissingExtra(AnymaskError, ImportError):
             f"{purpose} needs the package {package!r}, which is not installed; "
             f"run: pip install 'anymask[{extra}]'"
         )
-        self.extra = extra
+        self.name, self.extra = package, extra
 
 
 def exit_text(code: int | None) -> str:

@@ -7,6 +7,10 @@ checkers and editors read the same file:
 
 Its `__init__.py` says `__getattr__, __dir__, __all__ = lazy_names(__name__)`, so that importing the
 package loads none of its modules.
+
+A name whose module needs a package that is not installed raises MissingExtra. The names of
+`anymask` itself resolve to a placeholder that raises it when it is called, so that
+`from anymask import *` works in every installation.
 """
 
 from __future__ import annotations
@@ -16,17 +20,44 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from anymask.base.errors import MissingExtra
 
 _NAME = re.compile(r"^from (\S+) import (\w+) as \w+$", re.MULTILINE)
 
+# The packages of each extra, as they are imported.
+_PACKAGES = {
+    "torch": "torch safetensors onnx onnxscript",
+    "words": "transformers",
+    "tensorboard": "tensorboard",
+    "ray": "ray",
+    "studio": "sqlalchemy fastapi starlette pydantic uvicorn python_multipart",
+    "postgres": "psycopg",
+    "video": "av",
+    "evaluate": "pycocotools scipy",
+    "science": "tifffile",
+    "heic": "pi_heif",
+    "microscopes": "czifile liffile nd2",
+    "volumes": "nibabel pydicom nrrd zarr",
+    "dicom-seg": "highdicom",
+    "maps": "rasterio pyogrio shapely",
+    "openvino": "openvino",
+    "mcp": "mcp",
+}
+EXTRAS = {package: extra for extra, names in _PACKAGES.items() for package in names.split()}
+
 
 def lazy_names(
-    package: str,
+    package: str, placeholders: bool = False
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """`__getattr__`, `__dir__` and `__all__` of a package, by the `__init__.pyi` beside it.
+    """Return `__getattr__`, `__dir__` and `__all__` of a package, by the `__init__.pyi` beside it.
 
-    package  its `__name__`, while it is imported
+    Args:
+        package: Its `__name__`, while it is imported.
+        placeholders: Return a placeholder for a name that needs a missing package, instead of
+            raising MissingExtra.
     """
     module = sys.modules[package]
     stub = Path(str(module.__file__)).with_suffix(".pyi").read_text("utf-8")
@@ -36,12 +67,57 @@ def lazy_names(
         if name not in homes:
             text = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(text, name=name, obj=module)
-        home = homes[name]
-        if home == package or not hasattr(importlib.import_module(home), name):
-            value: Any = importlib.import_module(f"{home}.{name}")
-        else:
-            value = getattr(importlib.import_module(home), name)
+        try:
+            value = _load(package, homes[name], name)
+        except ImportError as error:
+            missing = missing_extra(error, f"{package}.{name}")
+            if missing is None:
+                raise
+            if placeholders:  # not kept: the package may be installed while the program runs
+                body = {"__module__": package, "__doc__": str(missing), "_missing": missing}
+                return _Placeholder(name, (), body)
+            raise missing from None
         setattr(module, name, value)
         return value
 
     return get, lambda: sorted({*homes, *(n for n in vars(module) if n.startswith("__"))}), [*homes]
+
+
+def _load(package: str, home: str, name: str) -> Any:
+    if home == package or not hasattr(importlib.import_module(home), name):
+        return importlib.import_module(f"{home}.{name}")
+    return getattr(importlib.import_module(home), name)
+
+
+def missing_extra(error: ImportError, purpose: str) -> MissingExtra | None:
+    """Return the MissingExtra for a failed import of an optional package, else None.
+
+    Args:
+        error: Of the import.
+        purpose: What needs the package, as the message says it.
+    """
+    from anymask.base.errors import MissingExtra
+
+    package = error.name or ""
+    if isinstance(error, MissingExtra):
+        return MissingExtra(package, error.extra, purpose)
+    if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
+        return MissingExtra(package, EXTRAS[package], purpose)
+    return None
+
+
+class _Placeholder(type):
+    """Metaclass of a public name whose package is not installed.
+
+    The name is a class, so that it can stand in `isinstance` and in annotations.
+    """
+
+    _missing: MissingExtra
+
+    def __call__(cls, *_args: object, **_options: object) -> NoReturn:
+        raise cls._missing.with_traceback(None)
+
+    def __getattr__(cls, name: str) -> NoReturn:
+        if name.startswith("_"):  # what tools look for in any object
+            raise AttributeError(f"{cls.__name__!r} has no attribute {name!r}", name=name, obj=cls)
+        raise cls._missing.with_traceback(None)

@@ -12,8 +12,6 @@ from anymask.cli.folders import add_folder_options, read_job, run_folder
 from anymask.cli.options import add_model_options, read_model
 from anymask.cli.outputs import new_folder
 
-SUMMARY = "draw a mask in each box of a data set for detection"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

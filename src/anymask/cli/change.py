@@ -17,8 +17,6 @@ from anymask.cli.options import (
 )
 from anymask.jobs import EverythingTask, LookChoice
 
-SUMMARY = "what appeared, vanished or changed between two maps of one place"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

@@ -9,8 +9,6 @@ from anymask.base import write_json
 from anymask.cli.options import add_options, read_options
 from anymask.masks import counted
 
-SUMMARY = "turn annotations from one format into another"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

@@ -29,7 +29,6 @@ from anymask.cli.sources import add_sources, check_not_address, open_sources
 from anymask.formats import output_kind
 from anymask.jobs import CutoutTask, FolderJob
 
-SUMMARY = "cut the main subject out of photos and videos"
 NO_SUBJECT = "no clear subject; name it with --box, --point or --words"
 
 

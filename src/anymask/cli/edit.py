@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from anymask.edit import Filler
     from anymask.segment import Model
 
-SUMMARY = "take things out of a photo, blur or replace them"
 INVENTED = "the pixels in its place are invented from those around"
 DREAMT = "the pixels in its place are invented by LaMa; nothing of them was ever there"
 

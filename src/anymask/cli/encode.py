@@ -15,8 +15,6 @@ from anymask.cli.options import (
 from anymask.cli.sources import add_sources, open_sources
 from anymask.jobs import EncodeTask
 
-SUMMARY = "see photos once and keep the embeddings"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

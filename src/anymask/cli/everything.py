@@ -19,7 +19,6 @@ from anymask.cli.options import (
 from anymask.cli.sources import add_sources
 from anymask.jobs import EverythingTask, LookChoice, NamesChoice
 
-SUMMARY = "find the masks of everything in photos"
 NOTHING = "no mask passed; lower --score or --stability"
 
 

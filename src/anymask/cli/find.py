@@ -25,7 +25,6 @@ from anymask.jobs import FindTask
 if TYPE_CHECKING:
     from anymask.find import Phrase
 
-SUMMARY = "find things by their names, or like an example, in photos and videos"
 ENDINGS = (".found", "-found")  # of results in the working folder; of a folder of them
 
 

@@ -1,7 +1,7 @@
 """Entry point of the command line: words in, a command run, an exit code out.
 
-A command is a module with three names: `SUMMARY`, `configure(parser)` and `run(args)`. Only the
-chosen one is imported, so a command costs nothing to the others.
+A command is a module with `configure(parser)` and `run(args)`, and a row in the table of
+`anymask.cli.command_table`. Only the chosen one is imported.
 
 Exit codes: 0 done; 2 the user can mend it (wrong option, absent file, bad prompt); 130 interrupted;
 141 the reader of our output went away. Anything else is a defect and shows its traceback.
@@ -22,30 +22,14 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from anymask import __version__
-from anymask.base import AnymaskError
+from anymask.base import AnymaskError, missing_extra
+from anymask.cli.command_table import COMMANDS, SUMMARIES, commands
 from anymask.cli.parser import CommandParser, nearest
 from anymask.cli.streams import any_text, quieten_decoders
 
 USAGE = 2
 INTERRUPTED = 130
 READER_GONE = 141
-
-GROUP = "anymask.commands"  # entry points with which applications add their commands
-COMMANDS: dict[str, str] = {
-    name: f"anymask.cli.{name}"
-    for name in (
-        "sample", "segment", "everything", "find", "cutout", "edit", "redact", "boxes", "track",
-        "volume", "change", "encode", "names", "convert", "models",
-    )
-}  # fmt: skip
-
-
-def commands() -> dict[str, str]:
-    """Name and module of every command: the core's, then those that applications registered."""
-    from importlib.metadata import entry_points
-
-    return COMMANDS | {one.name: one.value for one in entry_points(group=GROUP)}
-
 
 # What other tools call our commands.
 SYNONYMS: dict[str, str] = {
@@ -105,8 +89,6 @@ examples:
 class Command(Protocol):
     """What a command module offers."""
 
-    SUMMARY: str
-
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's own options."""
 
@@ -139,9 +121,12 @@ def run_told(words: list[str]) -> int:
     except KeyboardInterrupt:
         return tell_interrupted()
     except ImportError as error:
-        if not was_interrupted(error):
+        if was_interrupted(error):
+            return tell_interrupted()
+        missing = missing_extra(error, f"'anymask {words[0]}'")
+        if missing is None:
             raise
-        return tell_interrupted()
+        return complain(str(missing))
     except BrokenPipeError:
         silence_stdout()
         return READER_GONE
@@ -204,7 +189,7 @@ def run(words: list[str]) -> int:
     command = load(module)
     parser = CommandParser(
         prog=f"anymask {name}",
-        description=command.SUMMARY,
+        description=SUMMARIES.get(name),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.configure(parser)
@@ -218,15 +203,14 @@ def load(module: str) -> Command:
 
 
 def help_text() -> str:
-    """What `anymask --help` prints; the only place that imports every command."""
-    known = commands()
-    width = max(map(len, known))
-    lines = [f"  {name:<{width}}  {load(module).SUMMARY}" for name, module in known.items()]
+    """What `anymask --help` prints; no command is imported for it."""
+    width = max(map(len, SUMMARIES))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in SUMMARIES.items()]
     return "\n".join(
         [
             "usage: anymask COMMAND [OPTION ...]",
             "",
-            "Click, box or outline anything in a photo and get its mask: offline, on a plain CPU.",
+            "Segment anything in images, videos, scans and maps: offline, on a plain CPU.",
             "",
             "commands:",
             *lines,

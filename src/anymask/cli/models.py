@@ -8,8 +8,6 @@ from pathlib import Path
 from anymask.cli.model_facts import get, show_info, show_list, show_verify, warn_of_licence
 from anymask.runtime import SAYS, catalogue, split_side, store
 
-SUMMARY = "list, download, add and verify the weights of the models"
-
 EXAMPLES = """\
 examples:
   anymask models list

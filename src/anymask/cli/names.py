@@ -8,7 +8,6 @@ from pathlib import Path
 from anymask.base import InputError
 from anymask.cli.options import add_model_options, read_count, read_model
 
-SUMMARY = "learn your own names of masks from labelled ones, or list those known"
 MOST = 200  # masks of a label
 
 

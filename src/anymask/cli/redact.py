@@ -23,7 +23,6 @@ from anymask.jobs import (
 )
 from anymask.masks import counted, picture_format
 
-SUMMARY = "hide faces, number plates or other things in photos and videos"
 UNDONE = "a blur can be undone in part; what must stay hidden is better solid"
 ROUGH = "names without a detector are rough, and miss much; --detector llmdet_tiny finds more"
 NOTE = """\

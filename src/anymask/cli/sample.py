@@ -8,8 +8,6 @@ from pathlib import Path
 from anymask.base import InputError, write_whole
 from anymask.images import SAMPLES, sample
 
-SUMMARY = "write a photo to begin with"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

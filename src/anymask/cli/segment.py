@@ -11,8 +11,6 @@ from anymask.cli.segment_photos import read_settings, segment_photos
 from anymask.cli.sources import add_sources, open_sources
 from anymask.jobs import NamesChoice
 
-SUMMARY = "click or box objects in photos and write their masks"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

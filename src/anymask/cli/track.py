@@ -10,7 +10,6 @@ from anymask.cli.options import add_model_options, add_options, read_default_mod
 from anymask.cli.prompts import TRACKED, read_tracked_prompts
 from anymask.cli.sources import check_not_address
 
-SUMMARY = "follow objects through a video and write their masks"
 NOTE = """\
 PLACE is FRAME:OBJECT: or nothing: which frame of the video, from 0 on, and which object, by a
 number of your own choice; the first frame that is looked at and object 1 where nothing is said.

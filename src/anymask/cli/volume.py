@@ -9,7 +9,6 @@ from anymask.cli.options import add_model_options, add_options, read_default_mod
 from anymask.cli.prompts import TRACKED, read_tracked_prompts
 from anymask.cli.sources import check_not_address
 
-SUMMARY = "follow things through a scan (CT, MR, stacks) and write their labels"
 NOTE = """\
 PLACE is SLICE:OBJECT: or nothing: which slice, from 0 on, and which object, by its label, a number
 from 1 on; --slice and object 1 where nothing is said. Pixels are columns and rows of the slice:

@@ -20,13 +20,11 @@ from anymask.studio.exchange import annotated_images as annotated_images
 from anymask.studio.exchange import photo_name as photo_name
 from anymask.studio.exchange import take_masks as take_masks
 from anymask.studio.exports import OF_PAGE as OF_PAGE
-from anymask.studio.exports import ExportSettings as ExportSettings
 from anymask.studio.exports import accept_rest as accept_rest
 from anymask.studio.exports import check_rule as check_rule
 from anymask.studio.exports import export_archive as export_archive
 from anymask.studio.exports import export_masks as export_masks
 from anymask.studio.exports import masks_file as masks_file
-from anymask.studio.exports import read_split as read_split
 from anymask.studio.exports import split_names as split_names
 from anymask.studio.figures import measure as measure
 from anymask.studio.figures import plan as plan
@@ -59,6 +57,10 @@ from anymask.studio.names import FIRST_LOOK as FIRST_LOOK
 from anymask.studio.names import MOST as MOST
 from anymask.studio.names import LabelledMask as LabelledMask
 from anymask.studio.names import OwnNames as OwnNames
+from anymask.studio.options import ExportSettings as ExportSettings
+from anymask.studio.options import Stage as Stage
+from anymask.studio.options import Tuning as Tuning
+from anymask.studio.options import read_split as read_split
 from anymask.studio.pages import model_files as model_files
 from anymask.studio.pages import page_bundle as page_bundle
 from anymask.studio.pages import write_static as write_static
@@ -75,7 +77,6 @@ from anymask.studio.records import Action as Action
 from anymask.studio.records import Draft as Draft
 from anymask.studio.records import MaskNotes as MaskNotes
 from anymask.studio.records import Provenance as Provenance
-from anymask.studio.records import Stage as Stage
 from anymask.studio.records import TrackDraft as TrackDraft
 from anymask.studio.records import TrackEntry as TrackEntry
 from anymask.studio.records import TrackMask as TrackMask
@@ -91,7 +92,6 @@ from anymask.studio.rounds import KEPT_WEIGHTS as KEPT_WEIGHTS
 from anymask.studio.rounds import LEAST_HELD as LEAST_HELD
 from anymask.studio.rounds import RoundStart as RoundStart
 from anymask.studio.rounds import Trained as Trained
-from anymask.studio.rounds import Tuning as Tuning
 from anymask.studio.rounds import begin_round as begin_round
 from anymask.studio.rounds import is_held_out as is_held_out
 from anymask.studio.rounds import last_weights as last_weights

@@ -16,19 +16,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
 
 from anymask.base import (
     InputError,
     NotAllowedError,
-    Setting,
-    check_settings,
-    describe_settings,
 )
 from anymask.formats import (
     SPLITS,
@@ -44,39 +39,17 @@ from anymask.formats import (
     write_annotations,
     write_files,
 )
-from anymask.masks import SMOOTH, UNLABELLED, Mask, Masks, Rle, counted, rle_area
+from anymask.masks import UNLABELLED, Mask, Masks, Rle, counted, rle_area
 from anymask.studio.exchange import annotated_images, photo_name, picture_bytes
+from anymask.studio.options import ExportSettings, State
 from anymask.studio.project import Project
-from anymask.studio.records import Action, ClipEntry, State
+from anymask.studio.records import Action, ClipEntry
 from anymask.studio.review import batch_states
 from anymask.studio.tracks import Tracks
 
 LOG = logging.getLogger("anymask.studio.exports")
 IN_ONE_ROOT = ("yolo", "voc")  # the formats whose splits are folders or lists of one set
 BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture beside them
-Only = Literal["done", "labelled"]
-
-
-def read_split(text: str | None) -> tuple[float, ...]:
-    """Shares from text such as 80/10/10. Raises InputError."""
-    try:
-        return tuple(float(part) for part in (text or "").split("/") if text)
-    except ValueError as error:
-        raise InputError(
-            f"wanted the shares of train, val and test such as 80/10/10, got {text!r}; "
-            "write numbers with / between"
-        ) from error
-
-
-def check_shares(shares: object) -> None:
-    """Raises InputError for what are no two or three shares; none at all is no split."""
-    given = shares if isinstance(shares, tuple) else (math.nan,)
-    sound = all(math.isfinite(share) and share >= 0 for share in given)
-    if given and not (len(given) in (2, 3) and sound and sum(given) > 0):
-        raise InputError(
-            "wanted the shares of train, val and test such as 80/10/10, got "
-            f"{'/'.join(f'{share:g}' for share in given)}; give two or three numbers"
-        )
 
 
 @dataclass(frozen=True)
@@ -111,38 +84,6 @@ OF_PAGE = Advice(
     "(choose 'Review' in the list at the top)",
     "export anyway",
 )
-
-
-@describe_settings
-@dataclass(frozen=True, kw_only=True)
-class ExportSettings:
-    """What leaves, and how. Raises InputError for values that make no sense."""
-
-    only: Annotated[
-        Only, Setting('"done": photos that are finished; "labelled": also others that have masks')
-    ] = "done"
-    shares: Annotated[
-        tuple[float, ...],
-        Setting(
-            "of train, val and test, such as 80/10/10, by the photo's name",
-            check=check_shares, option="--split", form="TRAIN/VAL/TEST", parse=read_split,
-            default="no split",
-        ),
-    ] = ()  # fmt: skip
-    images: Annotated[bool, Setting("copy the photos, so that the set trains as it is")] = False
-    tolerance: Annotated[
-        float,
-        Setting(
-            "by which outlines may move to follow the edge; 0: along the pixels, exact",
-            most=100,
-            unit="pixels",
-        ),
-    ] = SMOOTH
-    proposals: Annotated[bool, Setting("masks that nobody has accepted, too")] = False
-    force: Annotated[bool, Setting("proposals although the acceptance rule is not met")] = False
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 def check_rule(project: Project, advice: Advice = OF_COMMAND) -> None:

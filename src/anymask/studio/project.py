@@ -37,14 +37,8 @@ from anymask.studio.database import (
 )
 from anymask.studio.figures import Figures, measure
 from anymask.studio.labels import LabelSet
-from anymask.studio.records import (
-    ImageEntry,
-    Stage,
-    State,
-    StoredMask,
-    Verdict,
-    one_of,
-)
+from anymask.studio.options import ExportSettings, Stage, State, Tuning
+from anymask.studio.records import ImageEntry, StoredMask, Verdict, one_of
 from anymask.studio.review import (
     BatchState,
     ReviewItem,
@@ -62,7 +56,7 @@ if TYPE_CHECKING:
     from anymask.masks import Rle
     from anymask.segment import Model
     from anymask.studio.exchange import TakenMasks
-    from anymask.studio.rounds import RoundOutcome, Tuning
+    from anymask.studio.rounds import RoundOutcome
     from anymask.studio.searching import SearchedPhoto
 
 FOLDER = ".anymask"
@@ -231,7 +225,7 @@ class Project:
         WeightsError, MissingExtra without torch.
         """
         from anymask import load
-        from anymask.studio.rounds import Tuning, judge_on, retrain, trainer
+        from anymask.studio.rounds import judge_on, retrain, trainer
 
         train = trainer(tuning or Tuning(), report)
         return retrain(self, train, judge_on(self.folder), load)
@@ -245,7 +239,7 @@ class Project:
         Raises NotAllowedError for proposals while the acceptance rule is not met; InputError,
         DataError.
         """
-        from anymask.studio.exports import ExportSettings, export_masks
+        from anymask.studio.exports import export_masks
 
         return export_masks(self, Path(target), form, ExportSettings(**settings))
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field
 from anymask.images import ChannelValues, PixelSize
 from anymask.masks import SMOOTH, rle_area, rle_box_xywh, rle_to_coco
 from anymask.studio.errors import Failure
-from anymask.studio.exports import ExportSettings, Only, read_split
 from anymask.studio.labels import Fate, Label
+from anymask.studio.options import ExportSettings, Only, Stage, State, read_split
 from anymask.studio.records import (
     MOST_PAGE,
     Action,
@@ -25,8 +25,6 @@ from anymask.studio.records import (
     Kind,
     MaskNotes,
     Provenance,
-    Stage,
-    State,
     StoredMask,
     Verdict,
 )

@@ -29,11 +29,10 @@ from pydantic import (
 from anymask.base import BoolArray, InputError
 from anymask.masks import Mask, Origin, Rle, rle_area, rle_to_mask
 from anymask.runtime import stated_origin
+from anymask.studio.options import Stage, State
 
-State = Literal["proposed", "accepted", "rejected"]
 ImageStatus = Literal["new", "proposed", "done"]
 Kind = Literal["human", "model", "import"]
-Stage = Literal["assisted", "semi", "auto", "review"]
 Verdict = Literal["accept", "fix", "reject"]
 TrackSaying = Literal["accept", "correct", "reject"]
 Why = Literal["uncertain", "random"]

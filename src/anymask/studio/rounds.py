@@ -12,16 +12,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anymask.base import (
     Floats,
     InputError,
-    Setting,
-    check_settings,
-    describe_settings,
     json_bytes,
     write_whole,
 )
@@ -38,10 +35,11 @@ from anymask.formats import (
 from anymask.images import page_as_png
 from anymask.masks import Masks, rle_to_mask
 from anymask.models.rules import DEFAULT_MODEL
+from anymask.runtime import WEIGHTS
 from anymask.segment import Model
 from anymask.studio.exchange import annotated_images, photo_name, source_of
+from anymask.studio.options import GENTLE_IMAGES, GENTLE_RATE, GENTLE_SIDE, Tuning
 from anymask.studio.project import ROUNDS, Project, own_place
-from anymask.training import WEIGHTS, licence_with_data, named, variant_of, write_weights
 
 if TYPE_CHECKING:
     from anymask.training import Recipe
@@ -59,7 +57,6 @@ GENTLE: dict[str, Any] = {  # of models that see pictures of any side: short, on
     "mask_loss": "focal", "boxes": 0.5, "balanced_steps": 0, "at_scale": 0.0, "turns": 0.12,
     "several": 0.05, "ema": 0.95, "workers": 1, "prepare_ahead": False,
 }  # fmt: skip
-GENTLE_RATE, GENTLE_SIDE, GENTLE_IMAGES = 2e-4, 384, 4
 
 
 @dataclass(frozen=True)
@@ -219,67 +216,6 @@ def paired_gain(old: Floats, new: Floats) -> tuple[float, float, float]:  # (I,)
 # Training.
 
 
-def check_side(side: object) -> None:
-    """Raises InputError for a side that the encoder's strides do not divide."""
-    if side is not None and (not isinstance(side, int) or side < 32 or side % 32):
-        raise InputError(f"wanted a side that is a multiple of 32, got {side!r}; try 384")
-
-
-@describe_settings
-@dataclass(frozen=True, kw_only=True)
-class Tuning:
-    """A short training. Raises InputError for values out of range."""
-
-    model: Annotated[
-        str | None,
-        Setting(
-            "what is tuned: a name of `anymask models list`, which goes on from the leading model "
-            "where that is of its kind, or the weights.safetensors of a training",
-            default="the leading model",
-            check=lambda _value: None,
-            form="NAME|FILE",
-        ),
-    ] = None
-    method: Annotated[
-        Literal["full", "decoder", "lora", "hq", "adapter"],
-        Setting("what learns: all weights, all but the encoder, low-rank adapters, SAM-HQ's part, "
-                "Medical SAM Adapter's bottlenecks"),
-    ] = "full"  # fmt: skip
-    steps: Annotated[int, Setting("optimiser steps", least=1)] = 60
-    side: Annotated[
-        int | None,
-        Setting(
-            "pixels of the training pictures' side",
-            check=check_side,
-            default=f"{GENTLE_SIDE}, or the only side that the model sees",
-        ),
-    ] = None
-    images: Annotated[
-        int | None,
-        Setting("pictures a step", least=1, default=f"{GENTLE_IMAGES}; 2 of models of one side"),
-    ] = None
-    masks: Annotated[int, Setting("objects a picture", least=1)] = 8
-    rate: Annotated[
-        float | None,
-        Setting(
-            "learning rate", above=0,
-            default=f"{GENTLE_RATE:g}; of models of one side and adapters as finetune",
-        ),
-    ] = None  # fmt: skip
-    init: Annotated[
-        Path | None,
-        Setting(
-            "weights for the first round; later ones start from the leading model",
-            default="the model's own",
-        ),
-    ] = None
-    device: Annotated[str, Setting("cpu, cuda, cuda:1 or mps", check=lambda _value: None)] = "cpu"
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-
 @dataclass(frozen=True)
 class RoundStart:
     """The network that a round tunes, and the file that it starts from; None: its own weights."""
@@ -295,6 +231,8 @@ def start_of(tuning: Tuning, lead: Path | None) -> RoundStart:
 
     Raises InputError, ModelError, WeightsError.
     """
+    from anymask.training import named, variant_of
+
     variant, file = (DEFAULT_MODEL, "") if tuning.model is None else named(tuning.model, None)
     if file and tuning.init is not None:
         raise InputError(
@@ -388,7 +326,7 @@ def _begin_training(folder: Path, recipe: Recipe) -> None:
 
 def finish(folder: Path, recipe: Recipe, photos: Sequence[AnnotatedImage]) -> None:
     """Write the tuned weights of a round, which every command takes by path."""
-    from anymask.training import newest_state, trained_module
+    from anymask.training import licence_with_data, newest_state, trained_module, write_weights
 
     found = newest_state(folder)
     assert found is not None  # the run has just ended

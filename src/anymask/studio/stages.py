@@ -31,18 +31,14 @@ from anymask.base import (
 from anymask.images import load_plane
 from anymask.masks import Mask
 from anymask.segment import Model
-from anymask.studio.records import Draft, ImageEntry, MaskNotes, Provenance, Stage, one_of
+from anymask.studio.options import STAGES, Stage
+from anymask.studio.records import Draft, ImageEntry, MaskNotes, Provenance, one_of
 
 if TYPE_CHECKING:
     from anymask.studio.project import Project
 
 LOG = logging.getLogger("anymask.studio.stages")
 HINT_SECONDS = 30.0
-STAGES: dict[Stage, str] = {
-    "assisted": "a person clicks, the model answers",
-    "semi": "confident masks are filled in, a person adds the rest",
-    "auto": "the model alone; people look at samples",
-}
 
 
 @describe_settings

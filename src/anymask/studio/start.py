@@ -20,10 +20,10 @@ from anymask.studio.inference import EmbeddingCache, Inference
 from anymask.studio.label_studio import TaskPictures
 from anymask.studio.limits import Limits
 from anymask.studio.middleware import Access
+from anymask.studio.options import Stage
 from anymask.studio.pages import page_bundle
 from anymask.studio.project import Project, create_project
 from anymask.studio.project_routes import ServedProject
-from anymask.studio.records import Stage
 from anymask.studio.server import address_of, open_socket, run_server
 
 if TYPE_CHECKING:

@@ -20,15 +20,8 @@ from anymask.base import AnymaskError, Conflict, InputError, NotFoundError
 from anymask.masks import rle_to_string
 from anymask.studio.database import reading, writing
 from anymask.studio.labels import current_label, learn_label
-from anymask.studio.records import (
-    MOST_ID,
-    Action,
-    Draft,
-    ImageEntry,
-    State,
-    StoredMask,
-    is_id,
-)
+from anymask.studio.options import State
+from anymask.studio.records import MOST_ID, Action, Draft, ImageEntry, StoredMask, is_id
 from anymask.studio.tables import (
     EventRow,
     ImageRow,

@@ -11,8 +11,6 @@ from anymask.cli import add_model_options, new_folder, read_count, read_default_
 from anymask.evaluation.commands import write_report
 from anymask.models.rules import DEFAULT_MODEL
 
-SUMMARY = "grade the masks of a data set against a model, and propose better ones"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

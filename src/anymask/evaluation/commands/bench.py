@@ -24,7 +24,6 @@ from anymask.cli import add_model_options, read_count, read_model
 from anymask.evaluation.commands import write_report
 from anymask.evaluation.report import Report, Section, TextTable
 
-SUMMARY = "measure speed and memory on this machine"
 PROMPT_COUNTS = (1, 16, 64, 256)
 PHOTO_HW = (683, 1024)
 RUNTIMES = ("onnx", "openvino", "torch")

@@ -28,7 +28,6 @@ from anymask.jobs import ModelChoice
 from anymask.models.rules import default_model
 from anymask.track import MemorySettings
 
-SUMMARY = "measure a model by clicks and boxes, and by what it finds itself; score files"
 WHERE = ("device", "precision", "runtime", "weights")
 ACTIONS = {
     "photos": "photos with masks: clicks, boxes, everything (the action when none is named)",

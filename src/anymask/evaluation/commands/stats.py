@@ -9,8 +9,6 @@ from anymask.base import InputError
 from anymask.cli import read_count
 from anymask.evaluation.commands import add_report_options, write_report
 
-SUMMARY = "describe data sets: masks an image, sizes, places, shapes, groups"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

@@ -15,9 +15,7 @@ from anymask.cli import (
 )
 from anymask.studio.commands.project import add_init_options, login, make_project
 from anymask.studio.commands.serve import add_server_options, read_server
-from anymask.studio.records import Stage
-
-SUMMARY = "label a folder of photos in the browser: click, correct, review, export"
+from anymask.studio.options import Stage
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

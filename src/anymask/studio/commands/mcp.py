@@ -7,7 +7,6 @@ from pathlib import Path
 
 from anymask.cli import add_model_options, need_packages, read_model
 
-SUMMARY = "let an assistant find and cut out things in photos (Model Context Protocol)"
 NOTE = """\
 The assistant's program starts this command and speaks to it over standard input and output, as the
 Model Context Protocol says. It can read photos in these folders and below, and nothing else.

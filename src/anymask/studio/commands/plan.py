@@ -8,8 +8,6 @@ from pathlib import Path
 from anymask.base import write_json
 from anymask.cli import need_engine
 
-SUMMARY = "hours and money for N photos, from the seconds a mask that were measured"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING, Any
 from anymask.base import InputError, ProgressBar, write_json
 from anymask.cli import add_options, need_engine, need_torch, read_options
 from anymask.jobs import parse_page
-from anymask.studio.exports import ExportSettings
-from anymask.studio.records import State
-from anymask.studio.rounds import Tuning
-from anymask.studio.stages import STAGES
+from anymask.studio.options import STAGES, ExportSettings, State, Tuning
 
 if TYPE_CHECKING:
     from anymask.studio.project import Project
-
-SUMMARY = "the data engine: label, review, report, export, retrain, without a page"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -386,8 +381,9 @@ def retrain_options(parser: argparse.ArgumentParser) -> None:
 def retrain_project(args: argparse.Namespace) -> None:
     """Fine-tune on the accepted masks, measure on those held out, promote what is better."""
     need_torch()
+    from anymask.runtime import WEIGHTS
     from anymask.studio.rounds import round_folder
-    from anymask.training import WEIGHTS, print_row
+    from anymask.training import print_row
 
     project = opened(args)
     outcome = project.retrain(Tuning(**read_options(args, Tuning)), print_row)

@@ -22,7 +22,6 @@ from anymask.studio.limits import Limits
 if TYPE_CHECKING:
     from anymask.studio.start import ServerSettings
 
-SUMMARY = "answer clicks over HTTP, with a page for the browser"
 TOKEN = "ANYMASK_TOKEN"
 PORT = 8765
 OF_LIMITS = ("upload_bytes", "pixels", "volume_bytes")

@@ -9,8 +9,6 @@ from anymask.cli import add_options, need_torch, new_folder, read_options
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.training.options import DistilOptions
 
-SUMMARY = "teach a small model what a larger one answers, on photos with or without masks"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

@@ -13,8 +13,6 @@ from anymask.cli import new_folder
 if TYPE_CHECKING:
     from anymask.runtime import Manifest
 
-SUMMARY = "write a model as ONNX or OpenVINO graphs with a manifest and an example that runs them"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

@@ -9,8 +9,6 @@ from anymask.cli import add_options, need_torch, new_folder, read_options
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.training.options import TuningOptions
 
-SUMMARY = "fine-tune a model on your annotated photos, and measure what it gained"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

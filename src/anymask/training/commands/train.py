@@ -10,8 +10,6 @@ from anymask.cli import add_options, need_torch, new_folder, read_options
 from anymask.training.by_recipe import TrainOptions, train, write_recipe_shards
 from anymask.training.options import Scenes
 
-SUMMARY = "train an image model by a recipe; resumes by itself"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""

@@ -1,0 +1,62 @@
+"""The table of commands: name, module and one-line summary of each.
+
+Modules are named as text, so that `anymask --help` imports none of them, and the command line
+imports no application. Another package adds a command with an entry point in the group
+`anymask.commands`; it is found when it is called.
+"""
+
+from __future__ import annotations
+
+GROUP = "anymask.commands"
+_PACKAGES: dict[str, dict[str, str]] = {
+    "anymask.cli": {
+        "sample": "write a sample image",
+        "segment": "segment objects from point, box or mask prompts",
+        "everything": "segment every object in an image (automatic mask generation)",
+        "find": "segment every instance of a text or exemplar prompt",
+        "cutout": "cut out the main subject of images and videos",
+        "edit": "remove, blur or replace objects in an image",
+        "redact": "hide faces, number plates or other objects in images and videos",
+        "boxes": "convert a detection dataset to instance masks",
+        "track": "track objects through a video and write their masks",
+        "volume": "segment objects in a 3-D scan (CT, MR, stacks) and write label volumes",
+        "change": "detect changes between two maps",
+        "encode": "compute and cache image embeddings",
+        "names": "learn your own class names from labelled masks, or list the known ones",
+        "convert": "convert annotations between formats",
+        "models": "list, download, add and verify model weights",
+    },
+    "anymask.training.commands": {
+        "train": "train a model from a config file",
+        "finetune": "fine-tune a model on annotated images and measure the gain",
+        "distil": "train a small model to reproduce the masks of a larger one",
+        "export": "export a model to ONNX or OpenVINO",
+    },
+    "anymask.evaluation.commands": {
+        "evaluate": "evaluate models on annotated images or videos, or score result files",
+        "audit": "find annotation errors in a dataset",
+        "stats": "describe a dataset: counts, sizes, positions and shapes of its masks",
+        "bench": "measure speed and memory on this machine",
+    },
+    "anymask.studio.commands": {
+        "serve": "run an HTTP server with a page for the browser",
+        "annotate": "label a folder of images in the browser",
+        "project": "manage a labelling project: import, run, review, report, export, retrain",
+        "plan": "estimate annotation time and cost",
+        "mcp": "run an MCP server",
+    },
+}
+
+COMMANDS: dict[str, str] = {
+    name: f"{package}.{name}" for package, names in _PACKAGES.items() for name in names
+}
+SUMMARIES: dict[str, str] = {
+    name: summary for names in _PACKAGES.values() for name, summary in names.items()
+}
+
+
+def commands() -> dict[str, str]:
+    """Return the module of every command: those of this package, then those of others."""
+    from importlib.metadata import entry_points
+
+    return {one.name: one.value for one in entry_points(group=GROUP)} | COMMANDS
