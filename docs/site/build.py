@@ -35,10 +35,11 @@ OUTSIDE = {  # files of the repository that are pages of the site, too
 }
 NAVIGATION = {
     "Get started": [
-        "index.md", "get-started/install.md", "get-started/python.md",
+        "index.md", "get-started/install.md", "get-started/first-mask.md", "get-started/python.md",
         "get-started/command-line.md", "get-started/first-project.md",
     ],
     "Guides": [
+        "guides/remove-backgrounds.md", "guides/track-an-object.md", "guides/redact-faces.md",
         "guides/prelabel-a-dataset.md", "guides/count-cells.md", "guides/segment-a-scan.md",
         "guides/digitize-buildings.md", "guides/embed-in-a-web-page.md",
         "guides/deploy-without-python.md", "guides/find-label-errors.md",
@@ -55,7 +56,10 @@ NAVIGATION = {
         "reference/formats.md", "reference/results.md", "reference/bench.md", "glossary.md",
     ],
     "Python reference": [reference.page_of(room) for room in (*reference.ROOMS, *reference.MORE)],
-    "Coming from": ["coming-from/overview.md"],
+    "Coming from": [
+        "coming-from/sam.md", "coming-from/ultralytics.md", "coming-from/microscopy.md",
+        "coming-from/medical.md", "coming-from/gis.md", "coming-from/annotation-tools.md",
+    ],
     "About": ["contributing.md", "changelog.md", "notice.md"],
 }  # fmt: skip
 STYLE = "td:first-child code { white-space: nowrap; }\n"  # names in tables stay whole

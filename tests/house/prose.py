@@ -48,7 +48,7 @@ RULES: dict[str, str] = {
     "too at the end": r",? too(?=[.,;:)]|$)",
     "picture": r"\bpictures?\b",
     "thing": r"\b(?:thing|things)\b",
-    "film, look": r"\bfilms?\b|\blook at\b|\blooks at\b|\blooked at\b|\bclosely looked\b",
+    "film, look": r"\bfilms?\b|\blooks at\b|\blooked at\b",
     "asked about": r"\basked (?:about|for|again)\b",
     "go on": r"\bgo(?:es)? on\b|\btaken? up\b|\bbegins? with\b",
     "taught": r"\btaught\b|\bteach(?:es)?\b",
