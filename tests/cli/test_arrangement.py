@@ -45,7 +45,7 @@ def test_a_partition_and_what_it_covers(
     times = np.sum([record.mask for record in records()], axis=0)
     assert times.max() == 1
     assert told()["anymask"]["coverage"] == pytest.approx(times.mean())
-    assert f"{100 * times.mean():.0f} % of the photo" in capsys.readouterr().out
+    assert f"{100 * times.mean():.0f} % of the photo" in capsys.readouterr().err
 
 
 def test_a_tree_is_written(runtime: ColourRuntime) -> None:
@@ -74,9 +74,9 @@ def test_other_settings_make_the_photo_anew_and_the_same_do_not(
 ) -> None:
     main([*EVERYTHING, "--layout", "tree"])
     main([*EVERYTHING, "--layout", "tree"])
-    assert "there already" in capsys.readouterr().out
+    assert "there already" in capsys.readouterr().err
     main([*EVERYTHING, "--tile", "none"])
-    assert "there already" not in capsys.readouterr().out
+    assert "there already" not in capsys.readouterr().err
 
 
 def test_tiles_of_a_side_are_looked_at(runtime: ColourRuntime) -> None:

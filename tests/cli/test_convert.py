@@ -24,7 +24,7 @@ def source(tmp_path: Path) -> Path:
 def test_a_lossless_way_says_so(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = source.parent / "coco.json"
     assert main(["convert", str(source), str(target), "--to", "coco", "--strict"]) == 0
-    assert capsys.readouterr().out == (
+    assert capsys.readouterr().err == (
         f"wrote {target}: 1 picture, 4 masks, 1 file, sa1b to coco; nothing was lost\n"
     )
     (image,), _ = read_annotations(target)
@@ -35,7 +35,7 @@ def test_losses_are_printed_and_written(source: Path, capsys: pytest.CaptureFixt
     target, listed = source.parent / "yolo", source.parent / "lost.json"
     words = ["convert", str(source), str(target), "--to", "yolo", "--json", str(listed)]
     assert main(words) == 0
-    out = capsys.readouterr().out.splitlines()
+    out = capsys.readouterr().err.splitlines()
     assert out[0] == "not kept: holes (1 time), first: rings.png, mask 0: 1 hole bridged"
     assert out[-1].endswith("sa1b to yolo; see above for what was lost")
     document = json.loads(listed.read_text())
@@ -73,7 +73,7 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
     assert main(words) == 2
     assert "rings.png, mask 0: has 1 hole" in capsys.readouterr().err
     assert main([*words[:-1], "drop", "--parts", "split", "--tolerance", "1"]) == 0
-    assert "2 parts became objects of their own" in capsys.readouterr().out
+    assert "2 parts became objects of their own" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_the_format_is_inferred_and_its_case_does_not_matter(
 ) -> None:
     monkeypatch.chdir(source.parent)
     assert main(["convert", "in", *words]) == 0
-    assert f"sa1b to {form}; " in capsys.readouterr().out
+    assert f"sa1b to {form}; " in capsys.readouterr().err
 
 
 def test_a_target_that_says_nothing_is_told_with_the_formats(
@@ -180,7 +180,7 @@ def test_how_masks_were_made_is_one_line(
     image = AnnotatedImage(file_name="a.png", hw=(6, 6), masks=(replace(record, label="cat"),))
     write_annotations([image], tmp_path / "in", "sa1b")
     assert main(["convert", str(tmp_path / "in"), str(tmp_path / "voc")]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "not kept: how the masks were made: scores, stability, clicks"
     assert len(lines) == 2
 

@@ -47,7 +47,7 @@ def names(folder: str) -> list[str]:
 
 def test_the_main_subject_of_one_photo(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cutout", "photos/one.png", "--soft", "no"]) == 0
-    assert capsys.readouterr().out == "wrote one.cut.png\n"
+    assert capsys.readouterr().err == "wrote one.cut.png\n"
     np.testing.assert_array_equal(alpha("one.cut.png") > 0, DISC)
     assert names(".") == ["one.cut.png", "photos"]
 
@@ -78,7 +78,7 @@ def test_a_folder_is_done_once_and_what_has_no_subject_gets_no_picture(
     told = []
     for more in ([], [], ["--crop"]):
         assert main(["cutout", "photos", "-o", "out", *more]) == 0
-        told.append(capsys.readouterr().out.partition(";")[0].strip())
+        told.append(capsys.readouterr().err.splitlines()[-1].partition(";")[0])
     assert told == [
         "3 done, 0 there already, 0 failed",
         "0 done, 3 there already, 0 failed",

@@ -68,12 +68,12 @@ def test_a_finished_film_is_not_done_again_and_another_look_is(
     words = ["cutout", "clip.mkv", "--box", BOX, "-o", "disc.mp4", "--background", "white"]
     for told in ("wrote disc.mp4", "there already: disc.mp4"):
         assert main(words) == 0
-        assert told in capsys.readouterr().out
+        assert told in capsys.readouterr().err
     with av.open("disc.mp4") as film:
         first = next(film.decode(video=0)).to_ndarray(format="rgb24")
     assert first[70, 100].min() > 235  # the other disc lies under white
     assert main([*words[:-1], "black"]) == 0
-    assert "wrote disc.mp4" in capsys.readouterr().out
+    assert "wrote disc.mp4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_a_thing_is_taken_out_and_it_says_that_pixels_are_invented(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["edit", "a.png", "--remove", *CLICK]) == 0
-    assert "invented" in capsys.readouterr().out
+    assert "invented" in capsys.readouterr().err
     changed = np.asarray(Image.open("a.edit.png")).astype(int)
     assert np.abs(changed[DISC] - PICTURE[30, 30]).mean() > 20
     np.testing.assert_array_equal(changed[:, 70:], PICTURE[:, 70:])

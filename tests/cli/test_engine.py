@@ -34,7 +34,7 @@ def photos(tmp_path: Path) -> Path:
 def said(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> str:
     assert main([str(word) for word in words]) == code
     out, err = capsys.readouterr()
-    return err if code else out
+    return err if code else out + err
 
 
 def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,7 +47,7 @@ def test_a_session_is_taken_up_looked_at_and_written(
     assert "clips: 1; tracks: 1 accepted, 1 proposed" in capsys.readouterr().out
     assert json.loads(out.read_text("utf-8"))["clips"][0]["accepted"] == 1
     assert main(["project", "clips", folder, "-o", str(out)]) == 0
-    assert "6 masks on 6 frames" in capsys.readouterr().out
+    assert "6 masks on 6 frames" in capsys.readouterr().err
     images, _ = read_annotations(out)
     assert [[mask.id for mask in image.masks] for image in images] == [[2]] * FRAMES
     wanted = [mask.rle for mask in project.tracks.masks(2)]

@@ -40,7 +40,7 @@ def test_a_photo_becomes_records_and_a_picture(
     runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["everything", "photos/one.png", "-o", "out", *GRID]) == 0
-    assert capsys.readouterr().out.startswith(f"wrote {Path('out/one.json')}: ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"wrote {Path('out/one.json')}: ")
     told = json.loads(Path("out/one.json").read_text())
     assert told["image"] == {"image_id": 1, "width": 120, "height": 90, "file_name": "one.png"}
     assert [record["id"] for record in told["annotations"]] == list(
@@ -68,10 +68,10 @@ def test_a_folder_is_done_once_and_again_when_something_changed(
     told = []
     for more in ([], [], ["--box-nms-thresh", "0.5"]):
         assert main(["everything", "photos", "-o", "photos/out", *GRID, *more]) == 0
-        told.append(capsys.readouterr().out.partition(";")[0].strip())
+        told.append(capsys.readouterr().err.splitlines()[-1].partition(";")[0])
     Path("photos/out/one.json").write_text("{")
     main(["everything", "photos", "-o", "photos/out", *GRID, "--box-nms-thresh", "0.5"])
-    told.append(capsys.readouterr().out.partition(";")[0].strip())
+    told.append(capsys.readouterr().err.splitlines()[-1].partition(";")[0])
     assert told == [
         "2 done, 0 there already, 0 failed",
         "0 done, 2 there already, 0 failed",
@@ -95,7 +95,7 @@ def test_nothing_found_is_a_result(
     runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["everything", "photos/one.png", "-o", "out", "--score", "1"]) == 0
-    assert "no mask passed; lower --score or" in capsys.readouterr().out
+    assert "no mask passed; lower --score or" in capsys.readouterr().err
     assert json.loads(Path("out/one.json").read_text())["annotations"] == []
 
 
@@ -152,7 +152,7 @@ def test_where_nothing_passes_the_best_are_shown_as_in_python(
     Path("out/one.json").write_text(json.dumps(told))
     capsys.readouterr()
     assert main([*run, *own]) == 0
-    assert capsys.readouterr().out.startswith("there already")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("there already")
     assert main(run) == 0
     assert found() > 0
 
@@ -177,7 +177,7 @@ def test_the_options_are_those_of_the_python_surface(capsys: pytest.CaptureFixtu
 def test_one_photo_is_done_once(runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]) -> None:
     for told in ("wrote", "there already:"):
         main(["everything", "photos/one.png", "-o", "out", *GRID])
-        assert capsys.readouterr().out.startswith(told)
+        assert capsys.readouterr().err.splitlines()[-1].startswith(told)
 
 
 def test_masks_of_a_one_pixel_photo_can_be_drawn(runtime: ColourRuntime) -> None:
@@ -214,7 +214,7 @@ def test_the_same_pixels_in_another_file_are_done_already(
     Image.fromarray(PICTURE[::-1].copy()).save("photos/two.png")
     capsys.readouterr()
     main(["everything", "photos", "-o", "out", *GRID])
-    assert capsys.readouterr().out.startswith("1 done, 1 there already, 0 failed")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("1 done, 1 there already, 0 failed")
 
 
 def test_a_picture_never_lies_beside_records_of_other_settings(

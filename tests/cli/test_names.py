@@ -103,7 +103,7 @@ def test_own_names_are_learned_and_used(
     mine = tmp_path / "mine.json"
     examples = write_examples(tmp_path / "examples", photo)
     assert main(["names", str(examples), "-o", str(mine), "--model", str(bundle)]) == 0
-    assert "brick (1), wall (1)" in capsys.readouterr().out
+    assert "brick (1), wall (1)" in capsys.readouterr().err
     out = tmp_path / "out.json"
     words = ["segment", str(photo), "--mask", str(_mask(tmp_path)), "-o", str(out)]
     assert main([*words, "--model", str(bundle), "--names", str(mine)]) == 0

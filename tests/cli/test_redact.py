@@ -15,14 +15,14 @@ from tests.jobs.test_redaction import FACE, finds, labels, photos  # noqa: F401 
 @pytest.mark.usefixtures("finds")
 def test_the_first_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["redact", "photos", "--words", "face", "-o", "out"]) == 0
-    told = capsys.readouterr().out
+    told = capsys.readouterr().err
     assert "found 2 things in 3 photos; nothing is written before somebody has looked" in told
     assert "without a finding: 1 of 3 photos, listed in out-without.csv" in told
     assert "anymask redact photos --labels out-review -o out" in told
     assert "anymask project export photos -o reviewed.json" in told
     assert not Path("out").exists()
     assert main(["redact", "photos", "--labels", "out-review", "-o", "out"]) == 0
-    assert "out: 2 things hidden in 3 copied photos" in capsys.readouterr().out
+    assert "out: 2 things hidden in 3 copied photos" in capsys.readouterr().err
     assert sorted(path.name for path in Path("out").glob("*.*g")) == ["a.jpg", "wall.png"]
 
 

@@ -16,12 +16,12 @@ def test_a_sample_becomes_a_photo_that_the_first_command_reads(
     assert Path("photo.jpg").read_bytes() == anymask.sample("coffee").read_bytes()
     assert main(["segment", "photo.jpg", "--point", "290,120", "-o", "cut.png"]) == 0
     assert Path("cut.png").is_file()
-    assert capsys.readouterr().out.startswith("wrote photo.jpg\n")
+    assert capsys.readouterr().err.startswith("wrote photo.jpg\n")
     assert main(["sample", "cat", "-o", "new/cat.jpg"]) == 0
     assert Path("new/cat.jpg").is_file()
     capsys.readouterr()
     assert main(["sample"]) == 0  # documents begin with it, and are read one after the other
-    assert capsys.readouterr().out == "there already: photo.jpg\n"
+    assert capsys.readouterr().err == "there already: photo.jpg\n"
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,9 @@ def npy(*words: str) -> np.ndarray:
 
 def test_a_click_gives_a_cut_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segment", "photo.png", "--point", "90,100", "-o", "cut.png"]) == 0
-    out = capsys.readouterr().out
-    assert out.startswith("quality 0.86, ")
-    assert out.endswith("wrote cut.png\n")
+    told = capsys.readouterr()
+    assert told.out.startswith("quality 0.86, ")
+    assert told.err == "wrote cut.png\n"
     with Image.open("cut.png") as picture:
         assert picture.mode == "RGBA"
         assert iou(np.asarray(picture)[..., 3] > 0, LEFT) > 0.9
@@ -227,10 +227,11 @@ def test_a_photo_that_fails_is_named_and_the_others_are_done(
         == 2
     )
     told = capsys.readouterr()
-    first, second, third, last = told.err.splitlines()
+    first, second, third, wrote, last = told.err.splitlines()
     assert first.startswith("anymask: one.png: points must lie on the photo")
     assert second.startswith("anymask: none.png: ")
     assert third.startswith("anymask: the picture on standard input: points must lie on")
+    assert wrote == f"wrote {Path('o/photo.cut.png')}"
     assert last.startswith("anymask: error: 3 of 4 photos failed; mend them or leave them out")
     assert "Traceback" not in told.err
     assert [path.name for path in Path("o").iterdir()] == ["photo.cut.png"]

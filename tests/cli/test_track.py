@@ -189,7 +189,10 @@ def test_two_runs_with_one_session_are_told_of_each_other(
         (["clip.mkv", "--from", "none.jsonl", "-o", "a.json"], "there is no file 'none.jsonl'"),
         (["clip.mkv", "--box", "1,1,5,5", "--box", "7,7,9,9", "-o", "a.json"], "two; give the sec"),
         (["clip.mkv", "--mask", "a.png", "--mask", "b.png", "-o", "a.json"], "wanted one --mask"),
-        (["clip.mkv", "--point", "5,5", "-o", "-"], "not written to standard output, got '-'"),
+        (
+            ["clip.mkv", "--point", "5,5", "-o", "-"],
+            "anymask track does not write to standard output",
+        ),
         (["https://a.b/c.mp4", "--point", "5,5", "-o", "a.json"], "not fetched, got 'https://a.b"),
         (["none.mkv", "--point", "5,5", "-o", "a.json"], "no file 'none.mkv'"),
         (["clip.mkv", "--point", "5,5", "-o", "a.json", "--every", "0"], "every must be"),

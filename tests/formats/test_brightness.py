@@ -136,4 +136,4 @@ def test_the_command_line_measures_the_page_that_it_looked_at(
     assert main(["convert", str(out), str(table), "--images", str(tmp_path)]) == 0
     (again,) = rows_of(table)
     assert again == row
-    assert "wrote" in capsys.readouterr().out
+    assert "wrote" in capsys.readouterr().err

@@ -537,7 +537,7 @@ def test_commands_write_layers_with_the_bundled_model(
     assert run("segment", ortho, "--point", f"{x},{y}", "-o", tmp_path / "one.geojson") == 0
     (feature,) = json.loads((tmp_path / "one.geojson").read_text())["features"]
     assert feature["properties"]["area_m2"] == pytest.approx((numbers == 4).sum() / 4, rel=0.2)
-    assert "wrote" in capsys.readouterr().out
+    assert "wrote" in capsys.readouterr().err
 
 
 def test_errors_of_commands_are_sentences(

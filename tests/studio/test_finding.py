@@ -242,7 +242,7 @@ def test_the_command_says_what_it_found(
 ) -> None:
     folder = str(project.folder)
     assert main(["project", "find", folder, "elephant", "--limit", "1"]) == 0
-    assert "1 photos, 0 proposals" in capsys.readouterr().out
+    assert "1 photos, 0 proposals" in capsys.readouterr().err
     for words, told in ((["elefant"], "elephant"), (["--like", "9"], "record 9")):
         assert main(["project", "find", folder, *words]) == 2
         assert told in capsys.readouterr().err

@@ -257,9 +257,9 @@ def test_masks_that_do_not_say_a_page_go_where_they_are_told(
         (entry,) = project.store.records(STACK)
         assert entry.page == place
         project.store.delete_record(entry.id, entry.version, "ann")
-    assert "stack" not in capsys.readouterr().out
+    assert "stack" not in capsys.readouterr().err
     assert main(asked) == 0
-    assert "1 stack: their masks lie on page 0; --page N, or z1c0" in capsys.readouterr().out
+    assert "1 stack: their masks lie on page 0; --page N, or z1c0" in capsys.readouterr().err
     for page, told in (("6", "has 6, counted from 0"), ("z2", "Z 2 x C 3"), ("all", "one page")):
         assert main([*asked, "--page", page]) == 2
         assert told in capsys.readouterr().err

@@ -99,7 +99,7 @@ def test_the_command_is_done_once_and_lists_frames(
 ) -> None:
     words = ["redact", "clip.mkv", "-o", "out.mkv", "--labels", tracks("t.jsonl", (0, 1, 2))]
     assert main(words) == 0
-    assert "not all is hidden on 3 frames, listed in out-without.csv" in capsys.readouterr().out
+    assert "not all is hidden on 3 frames, listed in out-without.csv" in capsys.readouterr().err
     assert Path("out-without.csv").read_text().splitlines()[1] == "3,0.120,nothing is hidden"
     before = Path("out.mkv").stat().st_mtime_ns
     for same in (Path("clip.mkv"), Path("t.jsonl")):  # touched, or brought from elsewhere
@@ -107,7 +107,7 @@ def test_the_command_is_done_once_and_lists_frames(
     assert main(words) == 0
     assert Path("out.mkv").stat().st_mtime_ns == before
     assert main([*words, "--how", "blur"]) == 0
-    assert "can be undone" in capsys.readouterr().out
+    assert "can be undone" in capsys.readouterr().err
     assert Path("out.mkv").stat().st_mtime_ns > before
 
 
@@ -134,6 +134,6 @@ def test_words_in_a_video_are_looked_at_first(
     monkeypatch.setattr("anymask.track.redaction.find_for_review", find)
     assert main(["redact", "clip.mkv", "--words", "disc", "-o", "out.mkv"]) == 0
     assert not Path("out.mkv").exists()
-    assert "--labels out-review/clip.jsonl" in capsys.readouterr().out
+    assert "--labels out-review/clip.jsonl" in capsys.readouterr().err
     assert main(["redact", "clip.mkv", "--words", "disc", "-o", "o2.mkv", "--force"]) == 0
     assert len(pictures("o2.mkv")) == FRAMES

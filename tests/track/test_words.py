@@ -178,7 +178,7 @@ def test_the_command_follows_the_models_own_names(
     cat = anymask.load_image(anymask.sample("cat"))[:300, :448]
     write_video(Path("cat.mkv"), [np.roll(cat, 2 * step, axis=1) for step in range(3)])
     assert main(["find", "cat.mkv", "cat, airplane", "-o", "out", "-o", "cat.json"]) == 0
-    assert "x cat" in capsys.readouterr().out
+    assert "x cat" in capsys.readouterr().err
     document = parse_json(Path("cat.json").read_text(), "cat")
     assert [one["name"] for one in document["categories"]] == ["cat"]
     assert len([*Path("out").glob("*.png")]) == 3

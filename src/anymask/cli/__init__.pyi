@@ -29,3 +29,4 @@ from anymask.cli.parser import nearest as nearest
 from anymask.cli.segment_photos import report_lines as report_lines
 from anymask.cli.streams import any_text as any_text
 from anymask.cli.streams import printable as printable
+from anymask.cli.streams import say as say

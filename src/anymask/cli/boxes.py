@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from anymask.base import DataError
 from anymask.cli.folders import add_folder_options, read_job, run_folder
 from anymask.cli.options import add_model_options, read_model
 from anymask.cli.outputs import new_folder
+from anymask.cli.streams import say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +43,11 @@ def run(args: argparse.Namespace) -> None:
     stream = read(args.source, args.origin, args.images, boxes=True)
     labels = BoxLabels.read(stream)
     for line in stream.unread_lines():
-        print(line, file=sys.stderr)
+        say(line)
     output = args.output or Path(f"{labels.name}-masks")
     job = replace(read_job(args, [], [str(output)], ("", "")), source=labels.placed)
-    print(f"boxes: {labels.boxes}, photos: {len(labels.photos)}")
+    say(f"boxes: {labels.boxes}, photos: {len(labels.photos)}")
     run_folder(job, BoxesTask(model, labels, args.overlay), args.json)
-    print(f"masks are in {output}; other formats: anymask convert {output} OUT --to FORMAT")
+    say(f"masks are in {output}; other formats: anymask convert {output} OUT --to FORMAT")
     if labels.lost:
         raise DataError(f"{counted(len(labels.lost), 'photo')} not found, first: {labels.lost[0]}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from anymask.base import write_json
 from anymask.cli.options import add_options, read_options
+from anymask.cli.streams import say
 from anymask.masks import counted
 
 
@@ -63,12 +64,12 @@ def run(args: argparse.Namespace) -> None:
     except LossError as error:
         refused, report = error, error.report
     for line in report.lines():
-        print(line)
+        say(line)
     if args.json is not None:
         write_json(args.json, report.to_json())
     if refused is not None:
         raise refused
-    print(
+    say(
         f"wrote {args.target}: {counted(report.images, 'picture')}, "
         f"{counted(report.masks, 'mask')}, {counted(report.files, 'file')}, "
         f"{report.form} to {report.to}; "

@@ -23,9 +23,17 @@ from anymask.cli.options import (
     read_options,
     read_pictures,
 )
-from anymask.cli.outputs import NAME, check_outputs, is_file_name
+from anymask.cli.outputs import (
+    NAME,
+    check_outputs,
+    is_file_name,
+    is_stdout,
+    or_stdout,
+    stdout_suffix,
+)
 from anymask.cli.prompts import add_prompt_options, read_prompts
 from anymask.cli.sources import add_sources, check_not_address, open_sources
+from anymask.cli.streams import say, tell, write_stdout
 from anymask.formats import output_kind
 from anymask.jobs import CutoutTask, FolderJob
 
@@ -43,9 +51,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="a picture with alpha (.png, .webp, ...; .jpg on white), or a folder, where a .json "
         "of each mask lies beside and what is there is not made again; OUT/{name}.webp says the "
-        "suffix; of a video .webm or .mov with alpha and sound, or a folder of PNG frames "
-        "(default: PHOTO.cut.png or VIDEO.cut.webm in the working folder, FOLDER-cutouts/ for a "
-        "folder)")
+        "suffix; - is standard output (-.webp: of that kind); of a video .webm or .mov "
+        "with alpha and sound, or a folder of PNG frames (default: PHOTO.cut.png or VIDEO.cut.webm "
+        "in the working folder, FOLDER-cutouts/ for a folder; for a photo from a pipe standard "
+        "output)")
     add("--words", metavar="WORDS", help="what is cut out, as for `anymask find`: 'cup, spoon'")
     add("--like", metavar="EXAMPLE", action="append",
         help="an example instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
@@ -62,6 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_folder_options(parser)
     add_picture_options(parser)
     add_model_options(parser)
+    parser.set_defaults(stdout=True)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -69,6 +79,7 @@ def run(args: argparse.Namespace) -> None:
     if is_video(args.sources):
         cut_film(args)
         return
+    args.outputs = or_stdout(args.outputs, args.sources)
     task = read_task(args)
     with _job(args) as (job, suffix):
         task = replace(task, suffix=suffix)
@@ -80,7 +91,10 @@ def run(args: argparse.Namespace) -> None:
         found = run_photo(job, task, args.json)
         if found == 0:
             raise InputError(f"{item.photo}: {NO_SUBJECT}")
-        print(f"{'there already:' if found is None else 'wrote'} {item.output(suffix)}")
+        if any(map(is_stdout, args.outputs)):
+            write_stdout(item.output(suffix).read_bytes())
+        else:
+            say(f"{'there already:' if found is None else 'wrote'} {item.output(suffix)}")
 
 
 def cut_film(args: argparse.Namespace) -> None:
@@ -114,7 +128,7 @@ def cut_film(args: argparse.Namespace) -> None:
                 cutout=look, subject=not prompt,
             )  # fmt: skip
             notes = track_files(model.load, asked, str(model), bar.update).notes
-    print("\n".join(notes))
+    tell(notes)
 
 
 def read_task(args: argparse.Namespace) -> CutoutTask:
@@ -175,11 +189,16 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
         elif len(outputs) == 1 and is_file_name(outputs[0]):
             _check_picture(outputs[0])
             if not one:
+                suffix = "" if is_stdout(outputs[0]) else file_suffix(outputs[0])
                 raise InputError(
                     f"-o {outputs[0]} is one file, and there are several photos; name a folder, "
-                    f"or -o '{NAME}{file_suffix(outputs[0])}'"
+                    f"or -o '{NAME}{suffix or '.png'}'"
                 )
-            job, suffix = read_job(args, sources, [aside], ("", "")), file_suffix(outputs[0])
+            job = read_job(args, sources, [aside], ("", ""))
+            if is_stdout(outputs[0]):
+                yield job, stdout_suffix(outputs[0])
+                return
+            suffix = file_suffix(outputs[0])
             yield replace(job, named=((suffix, Path(outputs[0])),)), suffix
         elif not outputs and one:
             job = read_job(args, sources, [aside], ("", ""))
@@ -190,7 +209,8 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
 
 def _check_picture(output: str) -> None:
     """Raises InputError for an output that is no picture."""
-    if output.startswith("-") or output_kind(Path(output)) != "cutout":
+    name = f"stdout{stdout_suffix(output)}" if is_stdout(output) else output
+    if output_kind(Path(name)) != "cutout":
         raise InputError(
             f"a cut-out is a picture such as .png, .webp or .jpg, got -o {output}; masks as other "
             "files: anymask segment"

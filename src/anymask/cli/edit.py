@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,10 @@ import numpy as np
 from anymask.base import InputError, whole_file
 from anymask.cli.cutout import read_prompt
 from anymask.cli.options import add_model_options, add_picture_options, read_model, read_pictures
-from anymask.cli.outputs import check_outputs
+from anymask.cli.outputs import check_outputs, is_stdout, or_stdout, stdout_suffix
 from anymask.cli.prompts import add_prompt_options
 from anymask.cli.sources import open_sources
+from anymask.cli.streams import say, write_stdout
 from anymask.masks import picture_format, save_picture
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
     # fmt: off
-    add("photo", metavar="PHOTO", help="a photo, or sample:coffee, a photo of the package")
+    add("photo", metavar="PHOTO", help="a photo, - for standard input, or sample:coffee, a photo "
+        "of the package")
     does = parser.add_argument_group("what is done").add_mutually_exclusive_group(required=True)
     does.add_argument("--remove", action="store_true",
         help="take it out and fill its place from what lies around: for small things on plain "
@@ -44,14 +47,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     does.add_argument("--collage", action="store_true",
         help="each thing cut out, side by side on white")
     add("-o", "--output", metavar="FILE",
-        help="a picture (default: PHOTO.edit.png in the working folder)")
+        help="a picture, or - for standard output (-.jpg: of that kind) (default: PHOTO.edit.png "
+        "in the working folder; for a photo from a pipe standard output)")
     add("--words", metavar="WORDS",
         help="what is meant, as for `anymask find`: 'cup, spoon' (default: the main subject)")
     # fmt: on
     add_prompt_options(parser)
     add_picture_options(parser)
     add_model_options(parser)
-    parser.set_defaults(allow_url=False)
+    parser.set_defaults(allow_url=False, stdout=True)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -66,17 +70,26 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("give --words, or clicks and a box of one object; got both")
     with open_sources([args.photo], allow_url=False) as sources:
         (photo,) = sources
-        output = Path(args.output or f"{photo.stem}.edit.png")
-        if picture_format(output.suffix.lower()) is None:
+        words = or_stdout([args.output] if args.output else [], [args.photo])
+        output = words[0] if words else f"{photo.stem}.edit.png"
+        suffix = stdout_suffix(output) if is_stdout(output) else Path(output).suffix.lower()
+        if picture_format(suffix) is None:
             raise InputError(f"wanted a picture such as .png or .jpg, got -o {output}; rename it")
-        check_outputs([output], photo)
+        if not is_stdout(output):
+            check_outputs([Path(output)], photo)
         image = read_pictures(args).load(photo)
         masks = find_masks(read_model(args).load(), image, prompt, args.words)
     changed = _changed(args, image, masks, picture, fill)
-    with whole_file(output) as file:
-        save_picture(file, changed, output.suffix.lower())
+    if is_stdout(output):
+        drawn = io.BytesIO()
+        save_picture(drawn, changed, suffix)
+        write_stdout(drawn.getvalue())
+    else:
+        with whole_file(Path(output)) as file:
+            save_picture(file, changed, suffix)
     told = INVENTED if fill is None else DREAMT
-    print(f"wrote {output}" + (f"; {told}" if args.remove else ""))
+    name = "standard output" if is_stdout(output) else output
+    say(f"wrote {name}" + (f"; {told}" if args.remove else ""))
 
 
 def read_filler(word: str | None) -> Filler | None:

@@ -13,6 +13,7 @@ from anymask.cli.options import (
     report_pages,
 )
 from anymask.cli.sources import add_sources, open_sources
+from anymask.cli.streams import say
 from anymask.jobs import EncodeTask
 
 
@@ -40,6 +41,6 @@ def run(args: argparse.Namespace) -> None:
             return
         item = job.item()
         if item.page is None:
-            report_pages(item.photo, print, task.model)
+            report_pages(item.photo, say, task.model)
         made = run_photo(job, task, args.json)
-        print(f"{'wrote' if made else 'there already:'} {item.output('.npz')}")
+        say(f"{'wrote' if made else 'there already:'} {item.output('.npz')}")

@@ -56,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_folder_options(parser)
     add_picture_options(parser)
     add_model_options(parser)
+    parser.set_defaults(stdout=True)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +13,23 @@ from typing import TYPE_CHECKING
 from anymask.base import InputError, parse_json
 from anymask.cli.folders import read_job, run_folder, run_photo
 from anymask.cli.options import report_pages
-from anymask.cli.outputs import Target, check_outputs, is_file_name, plan_targets, write_objects
+from anymask.cli.outputs import (
+    STDOUT,
+    Target,
+    check_outputs,
+    is_file_name,
+    plan_targets,
+    write_objects,
+)
 from anymask.cli.sources import open_sources
+from anymask.cli.streams import say, write_stdout
 from anymask.formats import has_place
 from anymask.jobs import EverythingTask, FindTask, FolderJob, PhotoItem, PictureChoice
 
 if TYPE_CHECKING:
     from anymask.masks import Masks
 
+STDOUT_RECORDS = "-.json"  # what `-` means
 ENDINGS = (".everything", "-everything")  # of results in the working folder; of a folder of them
 
 
@@ -30,13 +38,13 @@ class Files:
     """The outputs of one photo that have names of their own.
 
     others   what else is made of the masks: .svg, .geojson, .xml, .txt, .npy, .csv, cut-outs, ...
-    printed  whether the records go to standard output
+    printed  which of the two first goes to standard output: a temporary file
     """
 
     records: Path | None
     picture: Path | None
     others: tuple[Target, ...] = ()
-    printed: bool = False
+    printed: Path | None = None
 
 
 @contextlib.contextmanager
@@ -69,23 +77,27 @@ def open_job(
                 f"-o {files[0]} is a file, and there are several photos or pages; name a folder, "
                 "such as out/"
             )
-        named = read_files(files, job.item().photo)
+        named = read_files(files, job.item().photo, Path(aside))
         own = ((".json", named.records), (".png", named.picture))
         pairs = tuple((suffix, path) for suffix, path in own if path is not None)
         yield replace(job, named=pairs), named
 
 
-def read_files(outputs: Sequence[str], photo: Path) -> Files:
-    """What each `-o` is. Raises InputError."""
-    targets = plan_targets(outputs, photo.stem, "overlay", several=False, many=True)
+def read_files(outputs: Sequence[str], photo: Path, aside: Path) -> Files:
+    """What each `-o` is. Raises InputError.
+
+    aside  a folder for what goes to standard output; there, `-` is the records
+    """
+    words = [STDOUT_RECORDS if output == STDOUT else output for output in outputs]
+    targets = plan_targets(words, photo.stem, "overlay", several=False, many=True)
     check_outputs([target.path for target in targets if target.path], photo)
-    if list(outputs) == ["-"]:
-        return Files(None, None, printed=True)
-    records = [one for one in targets if one.kind == "sa1b"]
-    pictures = [one.path for one in targets if one.kind == "overlay" and one.path]
-    others = [one for one in targets if one.kind not in ("sa1b", "overlay") and one.path]
-    known = len(records) + len(pictures) + len(others)
-    if len(records) > 1 or len(pictures) > 1 or known < len(targets):
+    own = [one for one in targets if one.kind in ("sa1b", "overlay")]
+    others = [one for one in targets if one not in own]
+    printed = [aside / f"stdout{one.suffix}" for one in own if one.path is None]
+    records, pictures = (
+        [one.path or printed[0] for one in own if one.kind == kind] for kind in ("sa1b", "overlay")
+    )
+    if len(records) > 1 or len(pictures) > 1:
         raise InputError(
             "wanted a folder, one .json, one picture such as .png, .csv, .svg, .geojson, .xml, "
             f".txt or .npy, got {', '.join(outputs)}; anymask convert makes other formats of .json"
@@ -96,10 +108,10 @@ def read_files(outputs: Sequence[str], photo: Path) -> Files:
                 f"-o {one.path} is a cut-out of one thing; put {{n}} or {{label}} into the name"
             )
     return Files(
-        records[0].path if records else None,
+        records[0] if records else None,
         pictures[0] if pictures else None,
         tuple(others),
-        printed=any(one.path is None for one in records),
+        printed[0] if printed else None,
     )
 
 
@@ -145,29 +157,27 @@ def work_through(
             return
         item = job.item()
         if item.page is None:
-            tell = sys.stdout if files is None else sys.stderr
-            report_pages(item.photo, lambda line: print(line, file=tell), task.model)
+            report_pages(item.photo, say, task.model)
         task = task if files is None else replace(task, overlay=files.picture is not None)
         found = run_photo(job, task, args.json, "searched")
         written = [] if files is None else write_others(files, item, task.pictures)
-        if files is not None and files.printed:
-            sys.stdout.write(item.output(".json").read_text("utf-8") + "\n")
-            return
-        named = [] if files is None else [files.records, files.picture, *map(Path, written)]
-        report(item, found, next((one for one in named if one is not None), None), nothing)
+        if files is not None and files.printed is not None:
+            write_stdout(files.printed.read_bytes())
+        if files is None:
+            report(item, found, item.output(".json"), nothing)
+        else:
+            named = [files.records, files.picture, *written]
+            places = [one for one in named if one not in (None, files.printed)]
+            report(item, found, places[0] if places else "standard output", nothing)
 
 
-def report(item: PhotoItem, found: int | None, shown: Path | None, nothing: str) -> None:
-    """How many masks were found, and what to do about none.
-
-    shown  the file that is named; the records when left out
-    """
-    path = item.output(".json")
-    name = shown or path
+def report(item: PhotoItem, found: int | None, name: object, nothing: str) -> None:
+    """Print how many masks were written to an output of this name, or what to do about none."""
     if found is None:
-        print(f"there already: {name}")
+        say(f"there already: {name}")
     elif found:
+        path = item.output(".json")
         share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
-        print(f"wrote {name}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the photo")
+        say(f"wrote {name}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the photo")
     else:
-        print(f"wrote {name}: {nothing}")
+        say(f"wrote {name}: {nothing}")

@@ -19,6 +19,7 @@ from anymask.cli.options import (
     read_pictures,
 )
 from anymask.cli.sources import add_sources, check_not_address
+from anymask.cli.streams import tell
 from anymask.images import VIDEO_SUFFIXES
 from anymask.jobs import FindTask
 
@@ -76,6 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_folder_options(parser)
     add_picture_options(parser)
     add_model_options(parser)
+    parser.set_defaults(stdout=True)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -139,4 +141,4 @@ def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -
         find_in_video(model.load(), video, words, device=model.device, **given, **every) as finds,
     ):
         notes = write_finds(finds, video, paths, bar.update)
-    print("\n".join(notes))
+    tell(notes)

@@ -16,6 +16,7 @@ from types import FrameType
 
 from anymask.base import InputError, ProgressBar, clock_text, file_suffix, write_json
 from anymask.cli.outputs import check_suffix
+from anymask.cli.streams import say
 from anymask.jobs import FIRST_FAILURES, FolderJob, PhotoTask, Summary, run_job
 
 
@@ -67,8 +68,6 @@ def read_job(
     """
     if len(outputs) > 1:
         raise InputError(f"wanted one -o, got {', '.join(outputs)}; name one folder")
-    if outputs and (outputs[0] == "-" or outputs[0].startswith("-.")):
-        raise InputError(f"this goes into files, got -o {outputs[0]}; name a folder, such as out/")
     is_folder = len(sources) == 1 and sources[0].is_dir()
     named: tuple[tuple[str, Path], ...] = ()
     output = Path(outputs[0]) if outputs else Path()
@@ -95,7 +94,7 @@ def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None) -> No
         summary = run_job(job, task, JobReporter(job, stack).show)
     counts = f"{summary.done} done, {summary.there} there already, {summary.failed} failed"
     pace = f"; {clock_text(summary.seconds)}, {summary.rate:.2g} photos a second"
-    print(counts + (pace if summary.done else ""))
+    say(counts + (pace if summary.done else ""))
     if summary_file:
         write_json(summary_file, summary.to_json(job), indent=2)
     summary.check(job)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from anymask.base import InputError, ProgressBar
 from anymask.cli.options import add_options, need_packages, read_model, read_options, read_pictures
 from anymask.cli.sources import open_sources
+from anymask.cli.streams import say
 from anymask.jobs import LookChoice, MapChoice
 
 if TYPE_CHECKING:
@@ -156,9 +157,9 @@ def write_survey(
         )  # fmt: skip
     noun = "thing" if report.things == 1 else "things"
     for output in args.outputs:
-        print(f"wrote {output}: {report.things} {noun} from {report.windows} windows")
+        say(f"wrote {output}: {report.things} {noun} from {report.windows} windows")
     if report.left_out:
-        print(
+        say(
             f"left out {report.left_out} that no window saw whole; a larger --tile or a coarser "
             "--gsd shows them whole"
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from anymask.base import InputError
 from anymask.cli.options import add_model_options, read_count, read_model
+from anymask.cli.streams import say
 
 MOST = 200  # masks of a label
 
@@ -46,4 +47,4 @@ def run(args: argparse.Namespace) -> None:
     streams = (read(one, args.origin, args.images, None) for one in args.sources)
     counts = learn_names(model, streams, args.output, args.most)
     told = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
-    print(f"wrote {args.output}: {told}")
+    say(f"wrote {args.output}: {told}")

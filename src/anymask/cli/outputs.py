@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.base import InputError, file_suffix, is_folder, near_suffix, write_whole
+from anymask.cli.streams import write_stdout
 from anymask.formats import (
     DOCUMENTS,
     OUTPUT_SUFFIXES,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from anymask.base import UintImage
     from anymask.masks import Masks, Prompt
 
+STDOUT = "-"
+_DEVICES = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # what the system calls it
 ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
 CONVERTED = (".jsonl",)  # suffixes of annotations that `anymask convert` writes
 NAME = "{name}"  # the name of the photo
@@ -69,12 +72,31 @@ class Target:
         return shows_photo(self.kind)
 
 
+def is_stdout(output: str) -> bool:
+    """Whether an `-o` is standard output: `-`, or `-.json` for another format."""
+    return output == STDOUT or output.startswith(f"{STDOUT}.")
+
+
+def stdout_suffix(output: str) -> str:
+    """The suffix of what goes to standard output: PNG for `-`."""
+    return output[1:].lower() or ".png"
+
+
+def or_stdout(outputs: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """The outputs; where none is named and the photo comes from a pipe, the next pipe.
+
+    On a terminal the default output is a file, as for any other photo.
+    """
+    piped = not outputs and [*sources] == ["-"] and not sys.stdout.isatty()
+    return [STDOUT] if piped else [*outputs]
+
+
 def is_file_name(output: str) -> bool:
     """Whether an `-o` names a file that we write, or standard output; else it is a folder.
 
     Raises InputError for a suffix that no file of ours has.
     """
-    if output == "-" or output.startswith("-."):
+    if is_stdout(output):
         return True
     suffix = file_suffix(output)
     if suffix and (suffix in DOCUMENTS or picture_format(suffix) is not None):
@@ -111,11 +133,13 @@ def plan_targets(
 
 
 def _target(output: str, photo: str, plain: PictureKind, several: bool, many: bool) -> Target:
-    if output == "-" or output.startswith("-."):
+    if is_stdout(output):
         if several:
-            raise InputError("standard output holds one photo's masks, got several photos; name -o")
-        name = "-.png" if output == "-" else output
-        return _of_name(None, Path(f"stdout{name[1:]}"), plain, many)
+            raise InputError(
+                "Standard output holds the masks of one photo, not of several. Name a folder: "
+                "-o out/"
+            )
+        return _of_name(None, Path("stdout" + stdout_suffix(output)), plain, many)
     if is_folder(output):
         return Target(Path(output, photo + ENDINGS[plain]), plain, ".png")
     if several and NAME not in output:
@@ -162,18 +186,11 @@ def write_objects(
         else:
             write_masks(file, target.suffix, target.kind, masks, image, prompts[few], one=one)
         if target.path is None:
-            _to_stdout(file.getvalue())
+            write_stdout(file.getvalue())
         else:
             write_whole(path, file.getvalue())
             paths.append(str(path))
     return paths
-
-
-def _to_stdout(data: bytes) -> None:
-    if sys.stdout.isatty() and b"\0" in data:
-        raise InputError("a picture is nothing to print on a terminal; send it on: ... -o - > file")
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
 
 
 # Names that are refused before any work.
@@ -205,6 +222,31 @@ def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> Non
         f"wanted a folder, or a file that ends in {_one_of(written)}, got {output!r}; "
         f"{remedy}{guess}{output}/ would be a folder"
     )
+
+
+def check_stdout(args: argparse.Namespace, command: str) -> None:
+    """Call standard output `-`, whatever the system calls it.
+
+    command  with the program's name, for an error
+
+    Raises InputError, before any work, for a command that does not write to standard output
+    (without `parser.set_defaults(stdout=True)`), and for two results there.
+    """
+    for name in ("output", *_WRITTEN):
+        given = getattr(args, name, None)
+        texts = list(map(str, given if isinstance(given, list) else [given]))
+        named = [STDOUT if text in _DEVICES else text for text in texts]
+        here = [text for text in named if is_stdout(text)]
+        if here and not getattr(args, "stdout", False):
+            raise InputError(f"{command} does not write to standard output. Name a file or folder.")
+        if len(here) > 1:
+            raise InputError(
+                f"Standard output holds one result, not {len(here)} ({', '.join(here)}). Name "
+                "files for the others."
+            )
+        if named != texts:
+            one = named[0] if isinstance(given, str) else Path(named[0])
+            setattr(args, name, named if isinstance(given, list) else one)
 
 
 def check_file_options(args: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from anymask.base import InputError
-from anymask.cli.outputs import check_file_options, check_inputs_stay
+from anymask.cli.outputs import check_file_options, check_inputs_stay, check_stdout
 
 # What other tools call our options.
 SYNONYMS = {
@@ -123,6 +123,7 @@ class CommandParser(argparse.ArgumentParser):
         ready = list(joined_values(self, words))
         check_options(self, ready)
         args = super().parse_args(ready, namespace)
+        check_stdout(args, self.prog)
         check_file_options(args)
         check_inputs_stay(args)
         return args

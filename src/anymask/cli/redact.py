@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from anymask.base import InputError, ProgressBar
 from anymask.cli.find import is_video
 from anymask.cli.folders import add_folder_options, run_folder, run_photo
 from anymask.cli.options import add_model_options, read_default_model, read_model
+from anymask.cli.outputs import STDOUT, is_stdout, or_stdout, stdout_suffix
 from anymask.cli.sources import add_sources, check_not_address, open_sources
+from anymask.cli.streams import say, write_stdout
 from anymask.jobs import (
     FolderJob,
     PhotoTask,
@@ -59,26 +62,60 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"one colour, few large cells, or a blur: {UNDONE} (default: solid)")
     add("--colour", metavar="COLOUR", default="black", help="of solid (default: black)")
     add("-o", "--output", metavar="DIR|FILE", type=Path,
-        help="a folder; of one photo also a picture, of a video a film (default: FOLDER-redacted/, "
-        "PHOTO.redacted.jpg)")
+        help="a folder; of one photo also a picture, or - for standard output (-.jpg: of that "
+        "kind), of a video a film (default: FOLDER-redacted/, PHOTO.redacted.jpg; with --labels or "
+        "--force, for a photo from a pipe, standard output)")
     add("--list", metavar="FILE", type=Path, dest="list_to",
         help=".csv or .json of photos or frames without a finding (default: OUT-without.csv)")
     # fmt: on
     add_folder_options(parser)
     add_model_options(parser)
+    parser.set_defaults(stdout=True)
 
 
 def run(args: argparse.Namespace) -> None:
     """Find, or write copies, and say what is to be done. Raises AnymaskError."""
     if args.how == "blur":
-        print(f"note: {UNDONE}")
+        say(f"note: {UNDONE}")
     if is_video(args.sources):
         redact_film(args)
         return
+    writes = args.labels is not None or args.force
+    if writes and args.output is None and or_stdout([], args.sources):
+        args.output = Path(STDOUT)
     with open_sources(args.sources, allow_url=args.allow_url) as sources:
+        if args.output is not None and is_stdout(str(args.output)):
+            redact_to_stdout(args, sources, writes)
+            return
         asked = read_redaction(args, sources)
         report = redact_photos(asked, lambda job, task: _do(job, task, args.json))
-    print("\n".join(told(asked, report, args.sources)))
+    say("\n".join(told(asked, report, args.sources)))
+
+
+def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: bool) -> None:
+    """Write the copy of one photo to standard output. Raises InputError.
+
+    writes  whether there are labels, or no review is wanted
+    """
+    if not writes:
+        raise InputError(
+            "Standard output takes a finished copy. Add --labels FILE, or --force to hide what is "
+            "found without a review."
+        )
+    if len(sources) > 1 or sources[0].is_dir():
+        raise InputError("Standard output takes the copy of one photo. Name a folder: -o out/")
+    with tempfile.TemporaryDirectory() as aside:
+        args.output = Path(aside, f"stdout{stdout_suffix(str(args.output))}")
+        args.list_to = args.list_to or Path(aside, "without.csv")
+        asked = read_redaction(args, sources)
+        report = redact_photos(asked, lambda job, task: _do(job, task, args.json))
+        if not asked.out.is_file():
+            raise InputError(
+                f"{args.labels} has no labels of this photo. Give its labels or a picture of its "
+                "mask, or --force to write it unchanged."
+            )
+        write_stdout(asked.out.read_bytes())
+    say(f"wrote standard output: {counted(report.things, 'thing')} hidden")
 
 
 def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redaction:
@@ -174,7 +211,7 @@ def redact_film(args: argparse.Namespace) -> None:
             )
         if not args.force:
             again = f"anymask redact {video} -o {out} --labels"
-            print(
+            say(
                 f"nothing is written before somebody has looked\n"
                 f"1. look at {review / video.stem}.mp4\n"
                 f"2. where all is right: {again} {tracks}\n"
@@ -188,8 +225,6 @@ def redact_film(args: argparse.Namespace) -> None:
     place = args.list_to or beside(out, "-without.csv")
     rows = [(str(gap.frame), f"{gap.seconds:.3f}", gap.reason) for gap in gaps]
     write_list(place, ("frame", "seconds", "reason"), rows)
-    print(f"wrote {out}")
+    say(f"wrote {out}")
     if gaps:
-        print(
-            f"not all is hidden on {counted(len(gaps), 'frame')}, listed in {place}; look at them"
-        )
+        say(f"not all is hidden on {counted(len(gaps), 'frame')}, listed in {place}; look at them")

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from anymask.base import InputError, write_whole
+from anymask.cli.outputs import STDOUT
+from anymask.cli.streams import say, write_stdout
 from anymask.images import SAMPLES, sample
 
 
@@ -17,19 +19,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, default=Path("photo.jpg"),
-        help="the file to write, .jpg (default: photo.jpg in the working folder)",
+        help="the file to write, .jpg, or - for standard output (default: photo.jpg in the working "
+        "folder)",
     )  # fmt: skip
+    parser.set_defaults(stdout=True)
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the photo. Raises InputError for another name, and where another file is already."""
     data, target = sample(args.name).read_bytes(), args.output
+    if str(target) == STDOUT:
+        write_stdout(data)
+        return
     if target.is_file() and target.read_bytes() == data:
-        print(f"there already: {target}")
+        say(f"there already: {target}")
         return
     if target.exists():
         raise InputError(f"there is a file {str(target)!r} already; name another one with -o FILE")
     if target.suffix.lower() not in (".jpg", ".jpeg"):
         raise InputError(f"the samples are JPEG, got {str(target)!r}; end its name in .jpg")
     write_whole(target, data)
-    print(f"wrote {target}")
+    say(f"wrote {target}")

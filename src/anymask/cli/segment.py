@@ -29,7 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=".png cut-out (.overlay.png, .mask.png: see below; .jpg on white, .webp, .tif, ...), "
         ".json SA-1B record, .csv measurements, .svg or .geojson outline, .txt YOLO, .npy array, a "
         "folder, or - for standard output (-.json: of that kind); {name} is the photo's name, {n} "
-        "the object's number; may be given several times (default: PHOTO.cut.png, here)",
+        "the object's number; may be given several times (default: PHOTO.cut.png, here; for a "
+        "photo from a pipe standard output)",
     )  # fmt: skip
     png = answer.add_mutually_exclusive_group()
     png.add_argument(
@@ -49,6 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_map_options(parser, prompts=True)
     add_picture_options(parser)
     add_model_options(parser)
+    parser.set_defaults(stdout=True)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -18,9 +18,18 @@ import numpy as np
 
 from anymask.base import DataError, InputError, PromptError, write_whole
 from anymask.cli.options import read_model, read_options, read_pictures, report_pages
-from anymask.cli.outputs import Target, check_outputs, plan_targets, write_objects
+from anymask.cli.outputs import (
+    Target,
+    check_outputs,
+    is_stdout,
+    or_stdout,
+    plan_targets,
+    stdout_suffix,
+    write_objects,
+)
 from anymask.cli.prompts import read_prompts, scaled_prompt_hint
 from anymask.cli.sources import SourcePaths
+from anymask.cli.streams import say, tell, write_stdout
 from anymask.jobs import FolderJob, ModelChoice, NamesChoice, PhotoItem, PictureChoice
 
 if TYPE_CHECKING:
@@ -45,16 +54,16 @@ def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
         label_photos(args, pictures, items, sources.as_typed)
         return
     named = NamesChoice(**read_options(args, NamesChoice))
-    to_stdout = any(output == "-" or output.startswith("-.") for output in args.outputs)
+    outputs = or_stdout(args.outputs, args.sources)
     job = Job(
         prompts=read_prompts(args.parts),
         settings=read_settings(args),
         pictures=pictures,
-        outputs=args.outputs,
+        outputs=outputs,
         plain=args.png,
         model=_choose_model(args, items),
         several=len(items) > 1,
-        tell=sys.stderr if to_stdout else sys.stdout,
+        report=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout,
     )
     planned = [(item, job.targets(item)) for item in items]
     _refuse_overwriting(planned)
@@ -72,7 +81,7 @@ class Job:
     plain    what a picture is without a further word in its name
     model    that answers
     several  whether there are several photos
-    tell     where remarks go
+    report   where the report on each mask goes
     names    those to choose from, where masks are to be named
     """
 
@@ -83,7 +92,7 @@ class Job:
     plain: PictureKind
     model: ModelChoice
     several: bool
-    tell: TextIO
+    report: TextIO
     names: ChosenNames | None = None
 
     def targets(self, item: PhotoItem) -> list[Target]:
@@ -103,10 +112,6 @@ class Job:
             )
         check_outputs([target.path for target in targets if target.path], item.photo)
         return targets
-
-    def say(self, text: str) -> None:
-        """Print a remark."""
-        print(text, file=self.tell)
 
 
 def do_each(
@@ -196,7 +201,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
         seen = job.pictures.load(item.photo, item.page, mix)
         image_hw = (seen.shape[0], seen.shape[1])
         if item.page is None:
-            report_pages(item.photo, job.say, job.model)
+            report_pages(item.photo, say, job.model)
     drawn = any(target.shows_photo for target in targets) and not isinstance(seen, Features)
     shown = cast("UintImage", seen) if drawn else None
     if shown is not None and mix is not None:
@@ -219,8 +224,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
             lines.append(reason)
     for target in targets:  # before a word is said: who reads may go away, as `head` does
         lines += [f"wrote {name}" for name in write_objects(target, found, shown, job.prompts)]
-    for line in lines:
-        job.say(line)
+    tell(lines, job.report)
 
 
 def named_answers(model: Model, job: Job, seen: NDArray[Any] | Features) -> list[Prediction]:
@@ -315,12 +319,16 @@ def label_photos(
     """Write the label map of each photo. Raises InputError where objects are meant, too."""
     if args.parts:
         raise InputError("--semantic asks about no object; leave clicks, boxes and masks out")
-    planned = [plan_maps(args.outputs, item) for item in items]
+    outputs = or_stdout(args.outputs, args.sources)
+    planned = [plan_maps(outputs, item) for item in items]
+    if len(items) > 1 and any(map(is_stdout, outputs)):
+        raise InputError("Standard output holds one label map, not several. Name files.")
     for item, paths in zip(items, planned, strict=True):
-        check_outputs(paths, item.photo)
+        check_outputs([path for path in paths if not is_stdout(str(path))], item.photo)
     model = read_model(args).load()
+    report = sys.stderr if any(map(is_stdout, outputs)) else sys.stdout
     work = [
-        partial(label_file, model, pictures, *one, print)
+        partial(label_file, model, pictures, *one, report)
         for one in zip(items, planned, strict=True)
     ]
     do_each(list(zip(items, work, strict=True)), as_typed)
@@ -331,7 +339,8 @@ def plan_maps(outputs: Sequence[str], item: PhotoItem) -> list[Path]:
     words = list(outputs) or [item.stem.name + CLASSES]
     paths = [Path(word.replace("{name}", item.stem.name)) for word in words]
     for path in paths:
-        if not path.name.lower().endswith(LABEL_MAPS):
+        name = path.name.lower()
+        if not (stdout_suffix(name) if is_stdout(name) else name).endswith(LABEL_MAPS):
             raise InputError(
                 f"a label map is written as .png (class numbers), .overlay.png or .npy, got "
                 f"{str(path)!r}; name one of these"
@@ -344,7 +353,7 @@ def label_file(
     pictures: PictureChoice,
     item: PhotoItem,
     paths: Sequence[Path],
-    say: Callable[[str], None],
+    report: TextIO,
 ) -> None:
     """Write one photo's label map and tell the part of each class. Raises as `Model.label`."""
     from anymask.images import shown_picture
@@ -354,9 +363,11 @@ def label_file(
     found = model.label(given)
     for path in paths:
         write_map(path, found, shown_picture(given, mix))
-        say(f"wrote {path}")
+        if not is_stdout(str(path)):
+            say(f"wrote {path}")
     for name, share in found.shares().items():
-        say(f"{1 + found.classes.index(name)} {name}: {100 * share:.1f} % of the photo")
+        line = f"{1 + found.classes.index(name)} {name}: {100 * share:.1f} % of the photo"
+        print(line, file=report)
 
 
 def write_map(path: Path, found: LabelMap, photo: UintImage) -> None:
@@ -365,7 +376,7 @@ def write_map(path: Path, found: LabelMap, photo: UintImage) -> None:
     from anymask.masks import overlay, save_picture
 
     file = io.BytesIO()
-    name = path.name.lower()
+    name = stdout_suffix(path.name) if is_stdout(path.name) else path.name.lower()
     if name.endswith(".npy"):
         np.save(file, found.numbers)
     elif name.endswith(".overlay.png"):
@@ -373,4 +384,7 @@ def write_map(path: Path, found: LabelMap, photo: UintImage) -> None:
         save_picture(file, overlay(photo, masks), ".png")
     else:
         file.write(encode_palette(found.numbers))
-    write_whole(path, file.getvalue())
+    if is_stdout(str(path)):
+        write_stdout(file.getvalue())
+    else:
+        write_whole(path, file.getvalue())

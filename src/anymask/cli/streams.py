@@ -12,12 +12,15 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
+
+from anymask.base import InputError
 
 _SHOWN = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"
 }
+_STATUS = ("wrote ", "there already: ")  # how status messages begin
 _OWN = "\r\x1b[K"  # what our progress bar writes itself: back to the start, clear the line
 _PLACE = "\ue000\ue001"  # stands for it meanwhile; private characters, which no label needs
 
@@ -45,6 +48,35 @@ def quieten_decoders() -> None:
 def printable(text: str) -> str:
     """Text without control characters but tabs and line ends."""
     return text.replace(_OWN, _PLACE).translate(_SHOWN).replace(_PLACE, _OWN)
+
+
+def say(text: str) -> None:
+    """Print a status message, such as what was written, to standard error.
+
+    Standard output holds what a command is run for: masks with `-o -`, measurements, tables,
+    reports.
+    """
+    print(text, file=sys.stderr, flush=True)
+
+
+def tell(notes: Iterable[str], report: TextIO | None = None) -> None:
+    """Print what a run reports: what it wrote to standard error, the rest to `report`.
+
+    report  standard output when left out
+    """
+    for note in notes:
+        print(note, file=sys.stderr if note.startswith(_STATUS) else report, flush=True)
+
+
+def write_stdout(data: bytes) -> None:
+    """Write a file to standard output. Raises InputError for binary data on a terminal."""
+    if sys.stdout.isatty() and b"\0" in data:
+        raise InputError(
+            "A picture cannot be shown on a terminal. Redirect it: anymask ... -o - > FILE"
+        )
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 class _Stream:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from anymask.cli.options import add_model_options, add_options, read_default_model, read_options
 from anymask.cli.prompts import TRACKED, read_tracked_prompts
 from anymask.cli.sources import check_not_address
+from anymask.cli.streams import say, tell
 
 NOTE = """\
 PLACE is FRAME:OBJECT: or nothing: which frame of the video, from 0 on, and which object, by a
@@ -76,5 +76,5 @@ def run(args: argparse.Namespace) -> None:
     with ProgressBar("frames", None) as bar:
         report = track_files(model.load, asked, str(model), bar.update)
     for note in report.moved:
-        print(f"anymask: {note}", file=sys.stderr)
-    print("\n".join(report.notes))
+        say(f"anymask: {note}")
+    tell(report.notes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from anymask.cli.options import add_model_options, add_options, read_default_model, read_options
 from anymask.cli.prompts import TRACKED, read_tracked_prompts
 from anymask.cli.sources import check_not_address
+from anymask.cli.streams import tell
 
 NOTE = """\
 PLACE is SLICE:OBJECT: or nothing: which slice, from 0 on, and which object, by its label, a number
@@ -67,4 +68,4 @@ def run(args: argparse.Namespace) -> None:
     model = read_default_model(args)
     with ProgressBar("slices", None) as bar:
         notes = follow_volume(model.load, asked, str(model), bar.update)
-    print("\n".join(notes))
+    tell(notes)

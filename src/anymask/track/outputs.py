@@ -588,8 +588,8 @@ def check_paths(paths: Sequence[Path], cutout: CutoutLook | None = None) -> None
         ending = file_suffix(path)
         if path.name == "-" or path.name.startswith("-."):
             raise InputError(
-                f"tracks are not written to standard output, got {path.name!r}; name a file, such "
-                "as masks.jsonl"
+                f"Videos are not written to standard output, got {path.name!r}. Name a file, such "
+                "as masks.jsonl."
             )
         if ending in FILMS:
             check_film(path, "picture" if cutout is None else cutout.film)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import sys
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.base import InputError, ProgressBar, write_json
-from anymask.cli import add_options, need_engine, need_torch, read_options
+from anymask.cli import add_options, need_engine, need_torch, read_options, say
 from anymask.jobs import parse_page
 from anymask.studio.options import STAGES, ExportSettings, State, Tuning
 
@@ -99,7 +98,7 @@ def make_project(args: argparse.Namespace) -> Project:
     check_photos(args.folder)
     project = create_project(
         args.folder, name=args.name, labels=args.labels, database=args.database, settings=settings,
-        failed=lambda name, why: print(f"passed over {name}: {why}", file=sys.stderr),
+        failed=lambda name, why: say(f"passed over {name}: {why}"),
     )  # fmt: skip
     if args.groups:
         from anymask.formats import read_groups
@@ -125,7 +124,7 @@ def check_photos(folder: Path) -> None:
 def init(args: argparse.Namespace) -> None:
     """Make a folder a project."""
     project = make_project(args)
-    print(f"{args.folder} is the project {project.name!r} with {len(project.images)} photos")
+    say(f"{args.folder} is the project {project.name!r} with {len(project.images)} photos")
 
 
 # import
@@ -157,18 +156,18 @@ def take(args: argparse.Namespace) -> None:
     taken = project.take(
         args.source, args.origin, who=args.user, proposals=args.proposals, page=args.page
     )
-    print(counted(taken.new, "new mask"))
+    say(counted(taken.new, "new mask"))
     if taken.same:
-        print(f"left out, as they are there already: {counted(taken.same, 'mask')}")
+        say(f"left out, as they are there already: {counted(taken.same, 'mask')}")
     if taken.doubled:
-        print(f"rejected, as a new mask shows the same: {counted(taken.doubled, 'proposal')}")
+        say(f"rejected, as a new mask shows the same: {counted(taken.doubled, 'proposal')}")
     if taken.stacks:
         stacks = counted(taken.stacks, "stack")
-        print(f"{stacks}: their masks lie on page 0; --page N, or z1c0, says another one")
+        say(f"{stacks}: their masks lie on page 0; --page N, or z1c0, says another one")
     if taken.strange:
-        print(f"not in the project: {counted(taken.strange, 'photo')} of {args.source}")
+        say(f"not in the project: {counted(taken.strange, 'photo')} of {args.source}")
     for line in taken.unread:
-        print(line)
+        say(line)
 
 
 # run
@@ -204,8 +203,8 @@ def run_photos(args: argparse.Namespace) -> None:
             if photos == most:
                 break
     for failure in failures:
-        print(f"passed over {failure}", file=sys.stderr)
-    print(f"{photos} photos, {masks} masks; {count_waiting()} photos are left")
+        say(f"passed over {failure}")
+    say(f"{photos} photos, {masks} masks; {count_waiting()} photos are left")
 
 
 # find
@@ -260,8 +259,8 @@ def find_things(args: argparse.Namespace) -> None:
             photos, masks = photos + 1, masks + len(kept.records)
             progress.update(photos)
     for failure in failures:
-        print(f"passed over {failure}", file=sys.stderr)
-    print(f"{photos} photos, {masks} proposals; finished photos and those searched before stay")
+        say(f"passed over {failure}")
+    say(f"{photos} photos, {masks} proposals; finished photos and those searched before stay")
 
 
 # review
@@ -324,7 +323,7 @@ def export_options(parser: argparse.ArgumentParser) -> None:
 def export(args: argparse.Namespace) -> None:
     """Write masks, and say what the format could not keep."""
     lines = opened(args).export(args.output, args.to, **read_options(args, ExportSettings))
-    print("\n".join([f"wrote {args.output}", *lines]))
+    say("\n".join([f"wrote {args.output}", *lines]))
 
 
 # clips
@@ -358,7 +357,7 @@ def clips(args: argparse.Namespace) -> None:
         raise InputError("--session and --label say what --take VIDEO takes up; name the video")
     if args.output is not None:
         statuses: tuple[State, ...] = ("accepted", *(("proposed",) if args.proposals else ()))
-        print("\n".join(export_tracks(project.tracks, args.output, args.to, statuses)))
+        say("\n".join(export_tracks(project.tracks, args.output, args.to, statuses)))
         return
     for clip in project.tracks.clips():
         print(f"{clip.name}: {clip.frames} frames, {clip.tracks} tracks")

@@ -16,6 +16,7 @@ from anymask.cli import (
     read_default_model,
     read_model,
     read_options,
+    say,
 )
 from anymask.studio.limits import Limits
 
@@ -108,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
             choice = start.exported_choice(choice, Path(folder))
             start.check_model(choice)
             size = write_static(args.static, find_bundle(choice.model, choice.weights))
-        print(f"wrote {args.static} ({size / 1e6:.1f} MB); any web server can serve it")
+        say(f"wrote {args.static} ({size / 1e6:.1f} MB); any web server can serve it")
         return
     start.serve(
         read_model(args).model, label_studio=args.label_studio, photos=args.photos,
