@@ -75,6 +75,9 @@ class Scripted:
         mask = WHOLE if len(self.clicked[frame]) > 1 else HALF
         return SimpleNamespace(mask=mask)
 
+    def is_missing(self, frame: int) -> bool:
+        return False
+
     def prompts(self, id: int) -> list[int]:  # noqa: A002
         return sorted(self.clicked)
 

@@ -61,3 +61,30 @@ def write_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def damage_packet(path: Path, number: int, seed: int | None = None) -> Path:
+    """The same file with one packet of its video overwritten: by zeros, or by noise."""
+    with av.open(str(path)) as container:
+        packets = [bytes(one) for one in container.demux(video=0) if one.size]
+    data, packet = bytearray(path.read_bytes()), packets[number]
+    place = -1
+    for one in packets[: number + 1]:  # equal packets: the one in its turn
+        place = data.find(one, place + 1)
+    assert place >= 0
+    noise = bytes(len(packet)) if seed is None else np.random.default_rng(seed).bytes(len(packet))
+    data[place : place + len(packet)] = noise
+    path.write_bytes(data)
+    return path
+
+
+def decodable(path: Path) -> list[float]:
+    """The times of the frames that PyAV decodes where errors are passed over, in seconds."""
+    times = []
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            try:
+                times += [round(float(one.time), 3) for one in packet.decode()]
+            except av.error.FFmpegError:
+                continue
+    return sorted(times)

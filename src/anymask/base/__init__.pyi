@@ -9,6 +9,7 @@ from anymask.base.arrays import read_arrays as read_arrays
 from anymask.base.errors import AnymaskError as AnymaskError
 from anymask.base.errors import ConfigError as ConfigError
 from anymask.base.errors import Conflict as Conflict
+from anymask.base.errors import DamagedImageError as DamagedImageError
 from anymask.base.errors import DataError as DataError
 from anymask.base.errors import DiskFull as DiskFull
 from anymask.base.errors import ImageError as ImageError

@@ -3,6 +3,7 @@
     AnymaskError            the root; the CLI prints it without a traceback and exits with 2
     ├── InputError          a value that the user gave: an image, a prompt, an option
     │   ├── ImageError      a picture that cannot be read or segmented
+    │   │   └── DamagedImageError  an image file that is truncated or corrupted
     │   └── LimitError      data that takes more memory than its limit, which can be raised
     ├── PromptError         a prompt that makes no sense or that this model cannot take
     ├── ModelError          an unknown name, or a model that cannot do what was asked
@@ -34,6 +35,10 @@ class InputError(AnymaskError, ValueError):
 
 class ImageError(InputError):
     """A picture cannot be read or segmented."""
+
+
+class DamagedImageError(ImageError):
+    """An image file is truncated or corrupted."""
 
 
 class LimitError(InputError):

@@ -20,6 +20,7 @@ Letters: H W a frame, T frames, R rounds.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ from anymask.track import MemorySettings, VideoSession, natural_order, open_sess
 
 VIDEO_PROTOCOLS = {"videos": "semi", "videos-offline": "offline", "videos-online": "online"}
 HEADER = ("J&F", "J", "F")
+LOG = logging.getLogger("anymask.evaluation")
 Follow = Callable[[Clip], VideoSession]  # a new session about a clip, closed by who asked for it
 
 
@@ -245,6 +247,7 @@ def follow_given(clip: Clip, follow: Follow, rules: Rules = "davis") -> list[Obj
             mask = rle_to_mask(track.masks[track.first])
             session.add(frame=track.first, id=track.number, mask=mask)
         deque(session.propagate(start=min((one.first for one in tracks), default=0)), maxlen=0)
+        tracks = [readable_truth(session, track) for track in tracks]
         masks = {track.number: _found(session, track) for track in tracks}
     return [score_object(clip, track, masks[track.number], rules) for track in tracks]
 
@@ -265,6 +268,7 @@ def follow_offline(
                 if frame is not None:
                     click_on_frame(session, track, frame)
                     deque(session.propagate(start=track.first), maxlen=0)
+                    track = readable_truth(session, track)
                     found = _found(session, track)
                 scores.append(score_object(clip, track, found, rules))
                 frame = worst_frame(track, found)
@@ -287,6 +291,7 @@ def follow_online(
                     click_on_frame(session, track, start)
                     stops = len(session.prompts(track.number)) < most
                     start = _until_wrong(session, track, start, found, stops)
+                track = readable_truth(session, track)
             after.append(score_object(clip, track, found, rules))
         yield after
 
@@ -315,6 +320,16 @@ def click_on_frame(session: VideoSession, track: TrackTruth, frame: int) -> None
         mask = session.add(
             frame=frame, id=track.number, points=[click.point], labels=[click.label]
         ).mask
+
+
+def readable_truth(session: VideoSession, track: TrackTruth) -> TrackTruth:
+    """A track without the frames that cannot be decoded; they are logged and do not count."""
+    missing = [index for index in track.masks if session.is_missing(index)]
+    if not missing:
+        return track
+    LOG.warning("%s; they do not count", session.frames.damage)
+    kept = {index: rle for index, rle in track.masks.items() if index not in missing}
+    return TrackTruth(track.number, kept, track.void)
 
 
 def _found(session: VideoSession, track: TrackTruth) -> dict[int, Rle]:

@@ -1,3 +1,4 @@
+from anymask.images.animations import Animation as Animation
 from anymask.images.decoding import PictureView as PictureView
 from anymask.images.decoding import Ranges as Ranges
 from anymask.images.decoding import array_to_image as array_to_image
@@ -35,7 +36,6 @@ from anymask.images.stacks import load_mixed as load_mixed
 from anymask.images.stacks import load_page as load_page
 from anymask.images.stacks import load_plane as load_plane
 from anymask.images.stacks import page_as_png as page_as_png
-from anymask.images.stacks import page_times as page_times
 from anymask.images.stacks import picture_numbers as picture_numbers
 from anymask.images.stacks import read_pages as read_pages
 from anymask.images.stacks import read_planes as read_planes

@@ -28,7 +28,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from anymask.base import AnymaskError, ImageError, InputError, MissingExtra, UintImage
+from anymask.base import (
+    AnymaskError,
+    DamagedImageError,
+    ImageError,
+    InputError,
+    MissingExtra,
+    UintImage,
+)
 from anymask.masks import MAX_PIXELS
 
 PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
@@ -376,7 +383,7 @@ def decoding(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # decoders raise anything at all on damaged files
         told = str(error)[:_REASON] or type(error).__name__
-        raise ImageError(
+        raise DamagedImageError(
             f"{name} is damaged or truncated ({told}); copy or download the picture again"
         ) from error
 
@@ -495,14 +502,16 @@ def unidentified(file: Any, name: str) -> ImageError:
     except (OSError, ValueError, AttributeError):
         head = b"?"
     if not head:
-        return ImageError(f"{name} is empty (0 bytes); copy or download the picture again")
+        return DamagedImageError(f"{name} is empty (0 bytes); copy or download the picture again")
     if not isinstance(head, bytes):
         return ImageError(f"wanted a file of bytes, {name} gives text; open it with mode 'rb'")
     if (kind := _kind_of(head)) is not None:
         return ImageError(f"{_WANTED}, {name} is {kind[0]}; {kind[1]}")
     if head.startswith(_PICTURES) or head[8:12] in _AVIF:
-        return ImageError(f"{name} is damaged or truncated; copy or download the picture again")
-    return ImageError(
+        return DamagedImageError(
+            f"{name} is damaged or truncated; copy or download the picture again"
+        )
+    return DamagedImageError(
         f"{_WANTED}, {name} is none, or its first bytes are damaged (it begins with {head[:8]!r}); "
         "convert it to PNG, or in Python pass the pixels as an array"
     )

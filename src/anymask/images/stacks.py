@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +35,6 @@ from anymask.images.decoding import (
     decoding,
     open_file,
     open_header,
-    open_picture,
     unidentified,
     value_range,
 )
@@ -107,19 +105,6 @@ def read_pages(path: Path) -> Pages:
                 return Pages()
             with decoding(name):
                 return Pages(int(getattr(picture, "n_frames", 1)))
-
-
-def page_times(path: Path) -> list[float] | None:
-    """When each frame of an animation (GIF, WebP, PNG) is shown, in seconds; None where it does not
-    say. Each frame is decoded once. Raises ImageError for one that cannot be."""
-    with open_picture(path) as picture:
-        times, elapsed = [], 0.0
-        for page in range(getattr(picture, "n_frames", 1)):
-            picture.seek(page)
-            picture.load()
-            times.append(elapsed)
-            elapsed += float(picture.info.get("duration") or 0) / 1000
-    return times if all(one < other for one, other in itertools.pairwise(times)) else None
 
 
 TIFF = (".tif", ".tiff")  # of files that may have pages and channels

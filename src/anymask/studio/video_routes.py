@@ -358,12 +358,12 @@ async def results(
 
 @router.get("/{name}/frames/{frame}", response_class=Response, responses=file_answer("image/jpeg"))
 async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Response:
-    """A frame of the video as a JPEG, to look at."""
+    """A frame of the video as a JPEG, to look at; a damaged frame shows the one before it."""
     if video.path is None:
         raise Refusal(409, "wanted a session about a file, got one about the frames you sent")
 
     def jpeg() -> bytes | None:
-        image, file = videos.picture(video, frame), io.BytesIO()
+        image, file = videos.shown_picture(video, frame), io.BytesIO()
         if image is None:
             return None
         Image.fromarray(image).save(file, "JPEG", quality=90, subsampling=0)
@@ -460,8 +460,16 @@ async def _write(videos: VideoSessions, video: OpenVideo, writer: MaskWriter) ->
             )
         return image
 
+    def is_damaged(frame: int) -> bool:
+        return videos.picture(video, frame) is None and videos.is_damaged(video, frame)
+
     try:
         for frame in range(video.session.frames.length or 0):
+            damaged = await done(videos.work(partial(video.session.is_missing, frame)))
+            if damaged or (
+                writer.shows_frames and await done(videos.view(partial(is_damaged, frame)))
+            ):
+                continue
             found = await done(videos.work(partial(video.session.result, frame)))
             await done(videos.view(partial(writer.write, found, partial(picture, frame))))
             video.written = frame + 1

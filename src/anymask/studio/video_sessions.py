@@ -37,6 +37,7 @@ from anymask.studio.model_routes import done
 from anymask.track import (
     FrameSource,
     VideoSession,
+    first_readable,
     model_for_videos,
     open_session,
     open_source,
@@ -195,8 +196,8 @@ class OpenVideo(OpenSession):
 
     @property
     def fault(self) -> str | None:
-        """Why the frames end before the file does."""
-        told = self.session.frames.fault
+        """Which frames cannot be read, or why they end before the file does."""
+        told = self.session.frames.damage
         return told if told is None else told.replace(str(self.path), "the video")
 
 
@@ -418,6 +419,18 @@ class VideoSessions:
             video.viewer = open_source(video.path)
         return video.viewer.read(frame)
 
+    def shown_picture(self, video: OpenVideo, frame: int) -> UintImage | None:
+        """As `picture`; for a damaged frame the last one before it, as players show it."""
+        image = self.picture(video, frame)
+        while image is None and frame > 0 and self.is_damaged(video, frame):
+            frame -= 1
+            image = self.picture(video, frame)
+        return image
+
+    def is_damaged(self, video: OpenVideo, frame: int) -> bool:
+        """Whether a frame that was asked for cannot be decoded; in the viewing thread."""
+        return frame in getattr(video.viewer, "missing", ())
+
     def find(self, name: str, kind: type[S]) -> S:
         """An open session, which counts as asked. Raises Refusal (404)."""
         self.end_old()
@@ -485,9 +498,10 @@ def _unreadable(what: str) -> Refusal:
 def _checked_hw(session: VideoSession, limits: Limits) -> tuple[int, int]:
     """The size of the first frame. Raises Refusal; the session is closed then."""
     try:
-        frames, image = session.frames.length or 0, session.picture(0)
+        frames, first = session.frames.length or 0, first_readable(session.frames)
+        image = None if first is None else session.picture(first)
         if image is None:
-            raise _unreadable("one whose first frame is damaged")
+            raise _unreadable("one without a frame that can be decoded")
         hw = (image.shape[0], image.shape[1])
         if frames > limits.video_frames or hw[0] * hw[1] > limits.pixels:
             raise Refusal(

@@ -59,6 +59,7 @@ from anymask.track.settings import TrackSettings as TrackSettings
 from anymask.track.sources import FrameSource as FrameSource
 from anymask.track.sources import FrameStream as FrameStream
 from anymask.track.sources import SampledFrames as SampledFrames
+from anymask.track.sources import first_readable as first_readable
 from anymask.track.sources import natural_order as natural_order
 from anymask.track.sources import open_source as open_source
 from anymask.track.sources import read_facts as read_facts

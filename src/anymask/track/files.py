@@ -30,7 +30,7 @@ from anymask.track.outputs import (
 from anymask.track.records import Direction, TrackedFrame
 from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import GROUPS
-from anymask.track.sources import SampledFrames
+from anymask.track.sources import SampledFrames, first_readable
 from anymask.track.store import SessionStore
 
 
@@ -164,7 +164,7 @@ def track_files(
             moved = _begin(model_now, session, asked, words)
             leave = True
             notes = _write(session, asked, progress or (lambda done, total: None))
-            complete = not session.frames.fault
+            complete = not session.frames.damage
         leave = kept is not None
     finally:
         if not leave:
@@ -219,7 +219,8 @@ def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -
         return []
     moved: list[str] = []
     if asked.subject and not asked.prompts:
-        session.add(0, 1, mask=_subject(model, session))
+        first = first_readable(session.frames) or 0
+        session.add(first, 1, mask=_subject(model, session, first))
     if asked.known is not None:
         _take_up(session, asked.known)
     for (frame, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
@@ -239,11 +240,11 @@ def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -
     return moved
 
 
-def _subject(model: Model, session: VideoSession) -> BoolArray:  # -> (H, W)
+def _subject(model: Model, session: VideoSession, first: int) -> BoolArray:  # -> (H, W)
     """The main subject of the first frame. Raises PromptError where none is clear."""
     from anymask.edit import main_subject
 
-    found = main_subject(model, read_picture(session, 0))
+    found = main_subject(model, read_picture(session, first))
     if found is None:
         raise PromptError(
             "the first frame has no clear subject; say what is meant with a box, a click or words, "
@@ -255,7 +256,8 @@ def _subject(model: Model, session: VideoSession) -> BoolArray:  # -> (H, W)
 def _take_up(session: VideoSession, path: Path) -> None:
     """Know the objects of a file of tracks. Raises InputError for masks of another video."""
     tracks, frames = read_tracks(path), session.frames
-    picture = session.picture(0)
+    first = first_readable(frames)
+    picture = None if first is None else session.picture(first)
     for number, masks in tracks.masks.items():
         placed = {
             find_place(frames, frame) if tracks.sourced else frame: one
@@ -295,6 +297,8 @@ def _write(
     written: set[str] = set()
     try:
         for frame in _frames_in_order(session, asked.direction, progress):
+            if is_damaged(session, frame, writers):
+                continue
             picture = partial(read_picture, session, frame.index)
             if not writers:
                 facts = video_facts(session, Path(asked.video), frame)
@@ -326,8 +330,9 @@ def _write(
         ]
         more = f" and more, {count} frames in all" if count > 8 else ""
         notes.append(f"look at frames {'; '.join(listed)}{more}")
-    if session.frames.fault:
-        notes.append(f"{session.frames.fault}; there can be masks up to there")
+    if (told := session.frames.damage) is not None:
+        end = "; there can be masks up to there" if session.frames.fault else ""
+        notes.append(told + end)
     return notes
 
 
@@ -344,6 +349,20 @@ def _frames_in_order(
         progress(min(done, length - 1), length)
     for index in range(session.frames.length or 0):
         yield session.result(index)
+
+
+def is_damaged(
+    session: VideoSession, frame: TrackedFrame, writers: Sequence[MaskWriter] = ()
+) -> bool:
+    """Whether a frame is left out because it cannot be decoded.
+
+    writers  of the frame; where one of them shows it, or there is none yet, it is read to tell
+    """
+    if not session.is_missing(frame.index) and (
+        not writers or any(one.shows_frames for one in writers)
+    ):
+        session.picture(frame.index)
+    return session.is_missing(frame.index)
 
 
 def read_picture(session: VideoSession, frame: int) -> UintImage:

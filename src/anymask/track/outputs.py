@@ -73,7 +73,12 @@ class VideoFacts:
 
 
 class MaskWriter:
-    """Something that frames are written to, in order."""
+    """Something that frames are written to, in order.
+
+    shows_frames  whether it needs the pixels of each frame
+    """
+
+    shows_frames = False
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         """One frame."""
@@ -169,6 +174,9 @@ class SavWriter(MaskWriter):
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         """See `MaskWriter`."""
+        nothing = [rle_to_coco(empty_rle(self.facts.hw)) for _ in self.facts.objects]
+        while self._rows.count < frame.index:  # damaged frames: a row is a frame by its place
+            self._rows.add(nothing)
         row = []
         for number in self.facts.objects:
             one = frame.objects.get(number)
@@ -301,6 +309,8 @@ def cut_objects(
 class CutoutWriter(MaskWriter):
     """A folder of cut-outs: a PNG a frame, called as in `PaletteWriter`."""
 
+    shows_frames = True
+
     def __init__(self, folder: Path, look: Mapping[str, Any]) -> None:
         self.folder, self.look = folder, look
         folder.mkdir(parents=True, exist_ok=True)
@@ -340,6 +350,8 @@ class FilmWriter(MaskWriter):
     Raises InputError for what `check_film` refuses, and for sound that wants an encoder that is not
     there.
     """
+
+    shows_frames = True
 
     def __init__(
         self, path: Path, facts: VideoFacts, draw: Drawing, look: Look = "picture"

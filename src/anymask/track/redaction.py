@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 BRIDGED = 1.0  # seconds for which an object may be lost and is hidden all the same
 NOTHING = "nothing is hidden"
+DAMAGED = "the frame is damaged and left out of the copy"
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _write(
     video = copy.original
     writer: FilmWriter | None = None
     try:
-        for frame, image in _frames(frames, hidden):
+        for frame, image in _frames(frames, hidden, gaps):
             if writer is None:
                 facts = VideoFacts(
                     video.stem, (image.shape[0], image.shape[1]), frames.rate, (), video,
@@ -134,12 +136,16 @@ def _write(
 
 
 def _frames(
-    frames: SampledFrames, hidden: HiddenObjects
+    frames: SampledFrames, hidden: HiddenObjects, gaps: list[Gap]
 ) -> Iterator[tuple[TrackedFrame, UintImage]]:
-    """The frames with the objects that are hidden on each."""
-    index = 0
-    while (image := frames.read(index)) is not None:
-        seconds = frames.seconds(index)
+    """The frames with the objects that are hidden on each; damaged ones are told to the gaps."""
+    for index in itertools.count():
+        image, seconds = frames.read(index), frames.seconds(index)
+        if image is None and frames.is_missing(index):
+            gaps.append(Gap(index, round(seconds, 3), DAMAGED))
+            continue
+        if image is None:
+            return
         objects = hidden.on(index, frames.rate)
         for number, one in objects.items():
             if one.rle.size != image.shape[:2]:
@@ -148,7 +154,6 @@ def _frames(
                     f"{one.rle.size}; give the tracks of this video"
                 )
         yield TrackedFrame(index, index, seconds, objects), image
-        index += 1
 
 
 def hide_objects(

@@ -57,7 +57,7 @@ from anymask.track.settings import (
     TrackOptions,
     TrackSettings,
 )
-from anymask.track.sources import SampledFrames, open_source
+from anymask.track.sources import SampledFrames, first_readable, open_source
 from anymask.track.store import SessionStore, SpokenPrompt, StoredState
 
 
@@ -175,6 +175,8 @@ class VideoSession:
         self._closed, self._unsaved, self._saved = False, 0, time.monotonic()
         store.check_tracker(tracker.name)
         self._stepped = int(store.about("stepped") or -1)
+        missing = parse_json(store.about("missing") or "[]", "the missing frames")
+        self._missing = set(map(int, missing))  # of the frames that this session numbers
         for number, backward, held in store.states():
             state = tracker.unpack(held.arrays)
             self._live[number, backward] = _Live(held.frame, state, held.monitor)
@@ -249,6 +251,11 @@ class VideoSession:
 
     def _look_at(self, frame: int) -> PrefetchedFrame:
         look = self._prefetcher.look(frame)
+        if look is None and self.is_missing(frame):
+            raise InputError(
+                f"Frame {frame} of the video is damaged and cannot be decoded. Add the prompt on "
+                "another frame."
+            )
         if look is None:
             length = self.frames.length
             known = (
@@ -383,9 +390,10 @@ class VideoSession:
         frame, step = start, -1 if backward else 1
         while frame >= 0 and (stop is None or (frame >= stop if backward else frame <= stop)):
             found = self._work(TrackMoment(frame, backward))
-            if found is None:
+            if found is not None:
+                yield found
+            elif not self.is_missing(frame):
                 return
-            yield found
             frame += step
 
     def _catch_up(self, backward: bool, start: int) -> None:
@@ -415,9 +423,13 @@ class VideoSession:
                     "the session with track(None)"
                 )
             push(image)
-        found = self._work(TrackMoment(self._stepped + 1))
+        following = self._stepped + 1
+        found = self._work(TrackMoment(following))
+        while found is None and self.is_missing(following):
+            following += 1
+            found = self._work(TrackMoment(following))
         if found is not None:
-            self._stepped += 1
+            self._stepped = following
             self._store.tell("stepped", str(self._stepped))
         return found
 
@@ -435,6 +447,17 @@ class VideoSession:
         """What is known of every frame, in order."""
         for frame in self._store.frames():
             yield self.result(frame)
+
+    def is_missing(self, frame: int) -> bool:
+        """Whether a frame is damaged and was passed over, as far as the video was read."""
+        return frame in self._missing or self.frames.is_missing(frame)
+
+    def _beyond(self, frame: int, step: int) -> int:
+        """The next frame in a direction, over those that are missing."""
+        frame += step
+        while frame >= 0 and self.is_missing(frame):
+            frame += step
+        return frame
 
     def picture(self, frame: int) -> UintImage | None:
         """A frame (H, W, 3). Raises InputError where a stream has passed it."""
@@ -454,8 +477,12 @@ class VideoSession:
 
     def _work(self, at: TrackMoment) -> TrackedFrame | None:
         """Find what is missing on one frame: the only way to a mask of a tracked frame."""
+        if self.is_missing(at.frame):
+            self._note_missing(at.frame)
+            return None
         step = -1 if at.backward else 1
-        known, ahead = self._store.followed(at.frame), self._store.followed(at.frame + step)
+        following = self._beyond(at.frame, step)
+        known, ahead = self._store.followed(at.frame), self._store.followed(following)
         begun = [
             number
             for number in self.objects
@@ -463,16 +490,17 @@ class VideoSession:
             and self._store.prompt(number, at.frame) is not None
             and not self._is_live(number, at)
         ]
-        before = replace(at, frame=at.frame - step)
+        before = replace(at, frame=self._beyond(at.frame, -step))
         tracked = [n for n in self.objects if n not in known and self._is_live(n, before)]
         if not (begun or tracked) and self._is_there(at.frame):
             return self.result(at.frame)
         earlier, begins = self._prefetcher.last, time.monotonic()
         look = self._prefetcher.look(at.frame)
         if look is None:
+            self._note_missing(at.frame)
             return None
         if not ahead:
-            self._prefetcher.expect(at.frame + step)
+            self._prefetcher.expect(following)
         for number in begun:
             self._begin(look.seen, at, number)
         if tracked:
@@ -484,6 +512,12 @@ class VideoSession:
         if self._unsaved >= FRAMES or time.monotonic() - self._saved >= SECONDS:
             self.checkpoint()
         return self.result(at.frame)
+
+    def _note_missing(self, frame: int) -> None:
+        """Keep with the session that a frame is damaged, so that it is passed over next time."""
+        if frame not in self._missing and self.frames.is_missing(frame):
+            self._missing.add(frame)
+            self._store.tell("missing", json.dumps(sorted(self._missing)))
 
     def _is_there(self, frame: int) -> bool:
         """Whether a frame is known to be in the video, so that it need not be read."""
@@ -509,7 +543,8 @@ class VideoSession:
             return None
         spoken, look = self._store.prompt(number, nearest), self._prefetcher.look(nearest)
         assert spoken is not None
-        assert look is not None
+        if look is None:  # it is damaged
+            return None
         prediction = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
         return self.tracker.begin(look.seen, replace(at, frame=nearest), prediction, None)
 
@@ -710,7 +745,8 @@ def check_same_video(store: SessionStore, frames: SampledFrames) -> None:
             f"{numbering}; choose the frames as before, or name another file for the session"
         )
     store.tell("frames", numbering)
-    first = frames.read(0) if frames.length is not None else None
+    place = first_readable(frames) if frames.length is not None else None
+    first = None if place is None else frames.read(place)
     if first is None:
         return
     look, seen = store.about("look"), small_look(first)

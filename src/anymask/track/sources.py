@@ -18,8 +18,23 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from anymask.base import DataError, ImageError, InputError, MissingExtra, UintImage
-from anymask.images import ImageSource, check_size, find_images, load_image, page_times, read_pages
+from anymask.base import (
+    DamagedImageError,
+    DataError,
+    ImageError,
+    InputError,
+    MissingExtra,
+    UintImage,
+)
+from anymask.images import (
+    TIFF,
+    Animation,
+    ImageSource,
+    check_size,
+    find_images,
+    load_image,
+    read_pages,
+)
 from anymask.track.settings import FrameSampling
 
 PICTURES = frozenset(
@@ -29,6 +44,8 @@ LIST_RATE = 25.0  # frames a second, where nobody says it
 KEPT = 16  # frames that are kept, so that reading backwards decodes each frame once or twice
 KEPT_BYTES = 512 << 20  # of large frames fewer are kept
 DEFAULT_RATE = 25.0
+_MOST_RANGES = 10  # of missing frames that are listed
+LATE = 3  # frames behind a gap that are waited for
 LEAST_MISSING = 0.02  # of a video's length, from which on it is told; headers are rounded
 _DURATION = re.compile(r"\d+:\d+:\d+(\.\d+)?")
 _NO_FRAMES = (np.ndarray, bytes, bytearray, memoryview, Mapping, Set, io.IOBase)  # to go through
@@ -40,6 +57,9 @@ class FrameSource(Protocol):
     length  frames in all, or None while nobody knows
     rate    frames a second on average
     fault   why the frames end before the source does; None: they do not
+
+    A source may also have `missing`: the numbers of frames that turned out to be damaged. `read`
+    returns None for them, and the frames behind keep their numbers and times.
     """
 
     @property
@@ -67,13 +87,15 @@ class FrameSource(Protocol):
 class ListedFrames:
     """Pictures that can be opened in any order: paths, arrays, Pillow images.
 
-    names  of the files, where all are files with names of their own, whatever their endings
+    names    of the files, where all are files with names of their own, whatever their endings
+    missing  frames whose files cannot be decoded, as far as they were read
     """
 
     fault: str | None = None
 
     def __init__(self, pictures: Sequence[ImageSource], rate: float = LIST_RATE) -> None:
         self._pictures, self.rate = pictures, rate
+        self.missing: set[int] = set()
         paths = [Path(one) for one in pictures if isinstance(one, str | Path)]
         own = len({path.stem.lower() for path in paths}) == len(pictures)
         self.names = tuple(path.name for path in paths) if own else ()
@@ -84,8 +106,14 @@ class ListedFrames:
         return len(self._pictures)
 
     def read(self, frame: int) -> UintImage | None:
-        """See `FrameSource`. Raises ImageError for a picture that cannot be opened."""
-        return load_image(self._pictures[frame]) if 0 <= frame < len(self._pictures) else None
+        """See `FrameSource`. Raises ImageError for a picture that is no file of an image."""
+        if frame in self.missing or not 0 <= frame < len(self._pictures):
+            return None
+        try:
+            return load_image(self._pictures[frame])
+        except DamagedImageError:
+            self.missing.add(frame)
+            return None
 
     def seconds(self, frame: int) -> float:
         """See `FrameSource`."""
@@ -98,19 +126,33 @@ class ListedFrames:
 class PagedFrames:
     """The pages of one picture: the frames of an animation, the planes of a stack.
 
-    times  when each is shown, in seconds; None: LIST_RATE a second
+    missing  pages that cannot be decoded, as far as they were read
     """
 
     fault: str | None = None
 
-    def __init__(self, path: Path, count: int, times: Sequence[float] | None = None) -> None:
+    def __init__(self, path: Path, count: int) -> None:
         self._path, self.length = path, count
+        self.missing: set[int] = set()
+        self._animation = None if path.suffix.lower() in TIFF else Animation(path)
+        timed = path.suffix.lower() in (".png", ".webp") and count > 1
+        times = self._animation.times() if self._animation is not None and timed else None
         self._times = times or [page / LIST_RATE for page in range(count)]
         self.rate = (count - 1) / self._times[-1] if count > 1 else LIST_RATE
 
     def read(self, frame: int) -> UintImage | None:
-        """See `FrameSource`. Raises ImageError for a page that cannot be decoded."""
-        return load_image(self._path, page=frame) if 0 <= frame < self.length else None
+        """See `FrameSource`."""
+        if frame in self.missing or not 0 <= frame < self.length:
+            return None
+        try:
+            if self._animation is None:
+                return load_image(self._path, page=frame)
+            found = self._animation.read(frame)
+        except DamagedImageError:
+            found = None
+        if found is None:
+            self.missing.add(frame)
+        return found
 
     def seconds(self, frame: int) -> float:
         """See `FrameSource`."""
@@ -178,6 +220,8 @@ class VideoFile:
 
     The times of all frames are read first, from the packets, which decodes nothing. A frame is then
     decoded when it is asked for: the next one at once, another one from the key frame before it.
+    Damaged packets are passed over; frames that they leave out are `missing`, as far as they were
+    read, and all others keep their numbers and times.
 
     Raises DataError for a file without a video that can be read, ImageError for frames of more
     than MAX_PIXELS, MissingExtra without PyAV.
@@ -187,6 +231,7 @@ class VideoFile:
         self._av = import_av()
         self.path = path
         self.fault: str | None = None
+        self.missing: set[int] = set()
         try:
             self._container: Any = self._av.open(str(path))
             self._stream: Any = self._container.streams.video[0]
@@ -204,6 +249,8 @@ class VideoFile:
             raise DataError(f"{path} holds no frame; it was cut off before the first one")
         self._coming: Iterator[tuple[int, UintImage]] = iter(())
         self._next = -1  # the frame that comes next
+        self._reached = -1  # the last frame that was decoded since the last seek
+        self._landed: int | None = None  # time stamp of the packet that the last seek led to
         self._kept: OrderedDict[int, UintImage] = OrderedDict()
 
     @property
@@ -225,16 +272,23 @@ class VideoFile:
         return float((self._times[place] - self._times[0]) * self._stream.time_base)
 
     def read(self, frame: int) -> UintImage | None:
-        """A frame (H, W, 3); None behind the last one, or behind a fault of the file."""
-        if not 0 <= frame < len(self._times):
+        """A frame (H, W, 3); None behind the last one, and for one that is `missing`."""
+        if frame in self.missing or not 0 <= frame < len(self._times):
             return None
         if frame not in self._kept:
-            first = frame
-            if frame < self._next or self._next < 0 or frame > self._next + self._most:
-                backwards = 0 <= frame < self._next
+            first, jumps = frame, frame < self._next or self._next < 0
+            if jumps or frame > self._next + self._most:
+                jumps, backwards = True, 0 <= frame < self._next
                 first = max(0, frame - self._most + 1) if backwards else frame
                 self._seek(first)
             self._decode_up_to(frame, first)
+            if frame not in self._kept and self._reached < frame:  # the end
+                self._open_again()  # without threads by frame, which lose frames at damaged ends
+                self._seek(frame)
+                self._decode_up_to(frame, first)
+            if jumps and frame not in self._kept:
+                self._decode_from_earlier(frame, first)
+            self._note_missing(frame)
         return self._kept.get(frame)
 
     def close(self) -> None:
@@ -285,15 +339,34 @@ class VideoFile:
                 raise self._av.error.FFmpegError(0, "no index")
             self._container.seek(self._times[frame], stream=self._stream)
         except self._av.error.FFmpegError:  # a format without seeking: from the start
-            self._container.close()
-            self._container = self._av.open(str(self.path))
-            self._stream = self._container.streams.video[0]
+            self._open_again()
         self._kept.clear()
-        self._coming = self._decode_frames()
-        self._next = frame
+        self._coming = _in_order(self._decode_frames())
+        self._next, self._reached, self._landed = frame, -1, None
+
+    def _open_again(self) -> None:
+        self._container.close()
+        self._container = self._av.open(str(self.path))
+        self._stream = self._container.streams.video[0]
+
+    def _decode_from_earlier(self, frame: int, first: int) -> None:
+        """Decode a frame from the key frame before the one that the last seek led to: that one may
+        be damaged, or come behind the frame (open groups of pictures)."""
+        landed, back = self._landed_on(), 1
+        start = before = min(landed, first)
+        while start > 0 and frame not in self._kept and landed >= before:
+            start, back = max(0, before - back), 2 * back
+            self._open_again()  # no trace of a damaged key frame is kept
+            self._seek(start)
+            self._decode_up_to(frame, first)
+            landed = self._landed_on()
+
+    def _landed_on(self) -> int:
+        return 0 if self._landed is None else bisect.bisect_left(self._times, self._landed)
 
     def _decode_up_to(self, frame: int, first: int) -> None:
         for place, image in self._coming:
+            self._reached = place
             if place >= min(first, frame):
                 self._kept[place] = image
                 while len(self._kept) > self._most:
@@ -301,25 +374,52 @@ class VideoFile:
             if place >= frame:
                 self._next = place + 1
                 return
-        self._end_at(frame)
 
     def _decode_frames(self) -> Iterator[tuple[int, UintImage]]:
-        try:
-            for picture in self._container.decode(self._stream):
+        for packet in self._packets():
+            try:
+                pictures = packet.decode()
+            except (self._av.error.FFmpegError, EOFError):
+                continue  # the next key frame mends what rests on this packet
+            for picture in pictures:
                 if picture.pts is None or picture.is_corrupt:
                     continue
                 place = bisect.bisect_left(self._times, picture.pts)
                 if place < len(self._times) and self._times[place] == picture.pts:
                     yield place, _upright(picture)
+
+    def _packets(self) -> Iterator[Any]:
+        try:
+            for packet in self._container.demux(self._stream):
+                self._landed = packet.pts if self._landed is None else self._landed
+                yield packet
         except (self._av.error.FFmpegError, EOFError) as error:
             self.fault = f"{self.path} is damaged ({_reason_of(error)})"
 
-    def _end_at(self, frame: int) -> None:
-        """Remember that frames from this one on cannot be decoded."""
-        last = max(self._kept, default=frame - 1)
+    def _note_missing(self, frame: int) -> None:
+        """Remember that a frame was passed over, or that no frame comes from it on."""
+        if frame in self._kept:
+            return
+        if self._reached > frame:
+            self.missing.update(range(frame, self._reached))
+            return
+        last = frame - 1 if self._reached < 0 else self._reached
         reason = self.fault or f"{self.path} is cut off or damaged"
         self.fault = f"{reason}: {last + 1} of {len(self._times)} frames can be read"
         del self._times[max(last + 1, 1) :]
+
+
+def _in_order(frames: Iterator[tuple[int, UintImage]]) -> Iterator[tuple[int, UintImage]]:
+    """Frames by their number; where one lacks, the decoder may give it late."""
+    held: list[tuple[int, UintImage]] = []
+    last: int | None = None
+    for frame in frames:
+        held.append(frame)
+        held.sort(key=lambda one: one[0])
+        while held and (last is None or held[0][0] <= last + 1 or len(held) > LATE):
+            last = held[0][0]
+            yield held.pop(0)
+    yield from held
 
 
 def _upright(picture: Any) -> UintImage:
@@ -400,8 +500,7 @@ def _open_path(path: Path) -> FrameSource:
         if film.length == pages:
             return film
         film.close()  # frames without times, which FFmpeg takes for one
-    timed = pages > 1 and path.suffix.lower() in (".png", ".webp")
-    return PagedFrames(path, pages, page_times(path) if timed else None)
+    return PagedFrames(path, pages)
 
 
 def _pictures_of_one(folder: Path) -> list[Path]:
@@ -433,9 +532,10 @@ def read_facts(path: Path) -> ClipFacts:
     """Of a video file, by its first frame. Raises DataError for what is none, MissingExtra."""
     if not path.is_file():
         raise DataError(f"{str(path)!r} is no file; name a video")
-    source = open_source(path)
+    source = SampledFrames(open_source(path), FrameSampling())
     try:
-        image = source.read(0)
+        first = first_readable(source)
+        image = None if first is None else source.read(first)
         if image is None:
             raise DataError(f"{str(path)!r} holds no frame; name another video")
         return ClipFacts((image.shape[0], image.shape[1]), source.length, source.rate)
@@ -499,6 +599,23 @@ class SampledFrames:
         """See `FrameSource`."""
         return self.source.fault
 
+    def is_missing(self, frame: int) -> bool:
+        """Whether a frame turned out to be damaged, so that it is left out."""
+        return self.source_frame(frame) in getattr(self.source, "missing", ())
+
+    @property
+    def damage(self) -> str | None:
+        """What of the source could not be read so far, in words; None: everything could be."""
+        missing = sorted(getattr(self.source, "missing", ()))
+        if not missing:
+            return self.fault
+        listed = _in_ranges(missing)
+        some = f"Frame {listed} is" if len(missing) == 1 else f"Frames {listed} are"
+        length = self.source.length or 0
+        count = f"{length - len(missing)} of {length} frames can be decoded"
+        told = f"{some} damaged and left out: {count}"
+        return told if self.fault is None else f"{self.fault}. {told}"
+
     def source_frame(self, frame: int) -> int:
         """The number in the source."""
         if self._chosen:
@@ -542,6 +659,29 @@ class SampledFrames:
         """See `FrameSource`."""
         self._closed = True
         self.source.close()
+
+
+def first_readable(frames: SampledFrames) -> int | None:
+    """The first frame that can be decoded; None where there is none."""
+    frame = 0
+    while frames.read(frame) is None:
+        if not frames.is_missing(frame):
+            return None
+        frame += 1
+    return frame
+
+
+def _in_ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers as a person writes them: 5, 7 to 9."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    told = [str(first) if first == last else f"{first} to {last}" for first, last in ranges]
+    more = f" and {len(told) - _MOST_RANGES} more ranges" if len(told) > _MOST_RANGES else ""
+    return ", ".join(told[:_MOST_RANGES]) + more
 
 
 def _by_time(source: FrameSource, sampling: FrameSampling, fps: float) -> list[int]:

@@ -281,13 +281,13 @@ def write_finds(
     Raises InputError for other endings.
     """
     check_paths(paths, cutout)
-    session, last = finds.session, -1
+    session, first, last = finds.session, -1, -1
     for frame in finds:
-        last = frame.index
+        first, last = (frame.index if first < 0 else first), frame.index
         progress(last + 1, session.frames.length)
     if last < 0:
         raise InputError(f"{video} has no frame to look at; check the file")
-    facts = video_facts(session, video, session.result(0))
+    facts = video_facts(session, video, session.result(first))
     names = {number: thing.label for number, thing in finds.things.items()}
     writers: list[MaskWriter] = []
     try:
@@ -298,7 +298,9 @@ def write_finds(
             writers += open_writers([path], facts, cutout)
             if not file_suffix(path) and cutout is None:
                 writers.append(CocoWriter(path / "things.json", facts, names))
-        for index in range(last + 1):
+        for index in range(first, last + 1):
+            if session.is_missing(index):
+                continue
             for writer in writers:
                 writer.write(session.result(index), partial(read_picture, session, index))
     except BaseException:
@@ -309,7 +311,8 @@ def write_finds(
         writer.close()
     counts = {label: sum(one == label for one in names.values()) for label in names.values()}
     told = ", ".join(f"{count} x {label}" for label, count in counts.items()) or NOTHING
-    return [f"wrote {path}: {told}" for path in paths]
+    damage = [] if session.frames.damage is None else [session.frames.damage]
+    return [*(f"wrote {path}: {told}" for path in paths), *damage]
 
 
 def cut_words(

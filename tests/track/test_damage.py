@@ -1,0 +1,266 @@
+"""Damaged videos: every frame that can be decoded is read, with its own number and time.
+
+The oracle is PyAV, going on after each error.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.base import ImageError, InputError
+from anymask.cli.main import main
+from anymask.evaluation import follow_given
+from anymask.formats import Clip
+from anymask.images import Animation
+from anymask.segment import Model
+from anymask.track import FrameSampling, SampledFrames, open_session, open_source, redact_video
+from tests.segment.fakes import ColourRuntime, iou
+from tests.studio.servers import client
+from tests.studio.test_videos import START as CLICK
+from tests.studio.test_videos import opened
+from tests.track.clips import damage_packet, decodable, moving_discs, write_video
+from tests.track.test_redaction import tracks
+
+PICTURES, TRUTH = moving_discs(30)
+START = (30, 30)  # on the first disc in frame 0
+H264 = {"codec": "libx264", "pix_fmt": "yuv420p", "g": 10}
+KINDS = {
+    "p.mp4": {**H264, "bf": 0},
+    "b.mp4": {**H264, "bf": 2},
+    "m.avi": {"codec": "mpeg4", "pix_fmt": "yuv420p", "g": 10},
+    "v.webm": {"codec": "libvpx-vp9", "pix_fmt": "yuv420p", "g": 10},
+    "f.mkv": {"codec": "ffv1", "g": 10},
+    "j.mov": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+}
+
+
+def broken_clip(path: Path) -> Path:
+    """Of frame 5 nothing is left; a key frame comes every ten frames."""
+    return damage_packet(write_video(path, PICTURES, **H264, bf=0), 5)
+
+
+def readable(path: Path) -> tuple[list[int], SampledFrames]:
+    frames = SampledFrames(open_source(path), FrameSampling())
+    read = [frame for frame in range(len(PICTURES)) if frames.read(frame) is not None]
+    return read, frames
+
+
+@pytest.mark.parametrize("number", [5, 10, 29])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_pyav_decodes_is_read_with_its_time(tmp_path: Path, kind: str, number: int) -> None:
+    path = write_video(tmp_path / kind, PICTURES, **KINDS[kind])
+    damage_packet(path, number, seed=number)
+    read, frames = readable(path)
+    times = decodable(path)
+    shown = {round((frames.seconds(frame) + times[0]) * 25) for frame in read}
+    assert shown >= {round(time * 25) for time in times}  # several threads may save one more
+    assert len(read) == 30 or f"{len(read)} of 30 frames can be" in (frames.damage or "")
+
+
+def test_frames_behind_the_damage_are_those_that_were_written(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mkv", PICTURES, g=1)
+    damage_packet(path, 12, seed=1)
+    read, frames = readable(path)
+    assert read == [*range(12), *range(13, 30)]
+    assert frames.damage == "Frame 12 is damaged and left out: 29 of 30 frames can be decoded"
+    for frame in (11, 20, 29):
+        np.testing.assert_array_equal(frames.read(frame), PICTURES[frame])
+
+
+def test_a_whole_video_lacks_no_frame_in_any_order(tmp_path: Path) -> None:
+    open_groups = {"x265-params": "open-gop=1:keyint=10:min-keyint=10:log-level=none"}
+    path = write_video(
+        tmp_path / "clip.mp4", PICTURES, codec="libx265", pix_fmt="yuv420p", **open_groups
+    )
+    source = open_source(path)
+    for frame in np.random.default_rng(0).permutation(30):
+        assert source.read(int(frame)) is not None, frame
+    assert not source.missing
+
+
+def test_several_gaps_are_told_as_ranges(tmp_path: Path) -> None:
+    for number, picture in enumerate(PICTURES):
+        Image.fromarray(picture).save(tmp_path / f"{number:03d}.jpg")
+    for number in (0, 3, 4, 5, 9):
+        path = tmp_path / f"{number:03d}.jpg"
+        path.write_bytes(path.read_bytes()[:200])
+    (tmp_path / "012.jpg").write_bytes(b"")
+    read, frames = readable(tmp_path)
+    assert read == [n for n in range(30) if n not in (0, 3, 4, 5, 9, 12)]
+    assert frames.damage == (
+        "Frames 0, 3 to 5, 9, 12 are damaged and left out: 24 of 30 frames can be decoded"
+    )
+
+
+def test_a_frame_that_is_no_file_is_still_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="there is no file"):
+        open_source([tmp_path / "absent.jpg"]).read(0)
+
+
+# Animations.
+
+
+def broken_webp(path: Path, number: int) -> Path:
+    data, place, frame = bytearray(path.read_bytes()), 12, 0
+    while place < len(data):
+        (size,) = struct.unpack_from("<I", data, place + 4)
+        if data[place : place + 4] == b"ANMF":
+            if frame == number:
+                inside = place + 8 + 16 + 8 + 12
+                data[inside : place + 8 + size] = bytes(place + 8 + size - inside)
+            frame += 1
+        place += 8 + size + size % 2
+    path.write_bytes(data)
+    return path
+
+
+def broken_png(path: Path, number: int) -> Path:
+    data, place, frame = bytearray(path.read_bytes()), 8, -1
+    while place < len(data):
+        (size,) = struct.unpack_from(">I", data, place)
+        name = bytes(data[place + 4 : place + 8])
+        frame += name == b"fcTL"
+        if name in (b"IDAT", b"fdAT") and frame == number:
+            data[place + 16 : place + 8 + size] = bytes(size - 8)
+        place += 12 + size
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(("ending", "spoil"), [(".webp", broken_webp), (".png", broken_png)])
+def test_an_animation_continues_behind_a_damaged_frame(
+    tmp_path: Path, ending: str, spoil: object
+) -> None:
+    path = tmp_path / f"a{ending}"
+    first, *others = [Image.fromarray(picture) for picture in PICTURES[:8]]
+    times = [40, 60, 80, 100, 120, 140, 160, 180]
+    first.save(path, save_all=True, append_images=others, duration=times, lossless=True, kmax=0)
+    whole = [Animation(path).read(frame) for frame in range(8)]
+    spoil(path, 5)  # type: ignore[operator]
+    source = open_source(path)
+    assert [source.read(frame) is None for frame in range(8)] == [n == 5 for n in range(8)]
+    shown = [source.seconds(frame) for frame in range(8)]
+    assert shown == pytest.approx([0, *np.cumsum(times[:-1]) / 1000])
+    for frame in (4, 7, 2, 6):  # backwards, too; a frame may rest on the damaged one
+        found, wanted = source.read(frame), whole[frame]
+        assert found is not None
+        assert wanted is not None
+        assert np.abs(found.astype(int) - wanted).mean() < (0.01 if frame < 5 else 4)
+
+
+def test_a_gif_continues_behind_a_damaged_frame(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    first, *others = [Image.fromarray(picture) for picture in PICTURES[:8]]
+    first.save(path, save_all=True, append_images=others, duration=50)
+    data = bytearray(path.read_bytes())
+    place = -1
+    for _ in range(6):  # the sixth image descriptor of the whole width or less, then its codes
+        place = data.find(b"\x00\x2c", place + 1)
+    data[place + 40 : place + 60] = bytes(20)
+    path.write_bytes(data)
+    source = open_source(path)
+    assert source.length == 8
+    assert sum(source.read(frame) is not None for frame in range(8)) >= 7
+
+
+# Those who read videos.
+
+
+def test_objects_are_followed_over_a_gap_and_back(tmp_path: Path) -> None:
+    model, kept = Model(ColourRuntime()), tmp_path / "clip.session"
+    path = broken_clip(tmp_path / "clip.mp4")
+    seen = [frame for frame in range(30) if frame != 5]
+    with open_session(model, path, session=kept) as session:
+        session.add(frame=0, id=1, points=[START])
+        with pytest.raises(InputError, match="Frame 5 of the video is damaged"):
+            session.add(frame=5, id=1, points=[START])
+        frames = list(itertools.islice(session, 12))
+    with open_session(model, path, session=kept) as session:  # a later run knows of the gap
+        frames = [session.result(one.index) for one in frames] + list(session.propagate(start=13))
+        assert [frame.index for frame in session.propagate()] == seen
+        assert [frame.index for frame in session.propagate("backward", start=20)] == [
+            frame for frame in reversed(range(21)) if frame != 5
+        ]
+    assert [frame.index for frame in frames] == seen
+    for frame in frames:
+        assert iou(frame.masks[1], TRUTH[frame.index][0]) > 0.7
+
+
+def test_steps_pass_over_the_gap(tmp_path: Path) -> None:
+    with open_session(Model(ColourRuntime()), broken_clip(tmp_path / "clip.mp4")) as session:
+        session.add(frame=0, id=1, points=[START])
+        found = [session.step() for _ in range(8)]
+    assert [frame.index for frame in found if frame] == [0, 1, 2, 3, 4, 6, 7, 8]
+
+
+def test_track_writes_every_other_frame_at_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    broken_clip(Path("clip.mp4"))
+    outputs = ["-o", "m.jsonl", "-o", "m.json", "-o", "m.mp4", "-o", "davis"]
+    assert main(["track", "clip.mp4", "--box", "10:1:36,16,64,44", *outputs]) == 0
+    assert "Frame 5 is damaged and left out: 29 of 30 frames" in capsys.readouterr().out
+    seen = [frame for frame in range(30) if frame != 5]
+    lines = [json.loads(line) for line in Path("m.jsonl").read_text("utf-8").splitlines()]
+    assert [line["frame"] for line in lines] == seen
+    assert len(json.loads(Path("m.json").read_text("utf-8"))["masklet"]) == 30
+    assert sorted(int(path.stem) for path in Path("davis").iterdir()) == seen
+    assert decodable(Path("m.mp4")) == pytest.approx([0.04 * frame for frame in seen], abs=0.002)
+
+
+def test_a_redacted_copy_leaves_the_frame_out_and_tells_it(tmp_path: Path) -> None:
+    path = broken_clip(tmp_path / "clip.mp4")
+    told = tracks(str(tmp_path / "t.jsonl"), [frame for frame in range(6) if frame != 5])
+    gaps = redact_video(path, told, tmp_path / "out.mp4")
+    assert [gap.reason for gap in gaps if gap.frame == 5] == [
+        "the frame is damaged and left out of the copy"
+    ]
+    assert len(decodable(tmp_path / "out.mp4")) == 29
+
+
+def test_an_evaluation_leaves_damaged_frames_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames, masks = [], {}
+    for number in range(8):
+        frames.append(tmp_path / f"{number}.png")
+        Image.fromarray(PICTURES[number]).save(frames[-1])
+        masks[number] = tmp_path / f"mask{number}.png"
+        Image.fromarray(TRUTH[number][0].astype(np.uint8)).save(masks[number])
+    frames[4].write_bytes(frames[4].read_bytes()[:300])
+    clip = Clip(name="discs", frames=tuple(frames), annotations=masks)
+    model = Model(ColourRuntime())
+    (scores,) = follow_given(clip, lambda one: open_session(model, list(one.frames)))
+    assert len(scores.j) == 5  # of 8: without the first, the last and the damaged one
+    assert scores.j.min() > 0.7
+    assert "Frame 4 is damaged and left out: 7 of 8 frames" in caplog.text
+
+
+def test_the_server_tells_the_gap_and_goes_on(tmp_path: Path) -> None:
+    path = broken_clip(tmp_path / "clip.mp4")
+    with client() as http:
+        video = opened(http)
+        http.put(f"{video}/file", content=path.read_bytes())
+        http.post(f"{video}/prompts", json={"object": 1, "points": CLICK})
+        found = [json.loads(line) for line in http.get(f"{video}/masks").text.splitlines()]
+        facts = http.get(video).json()
+        shown = http.get(f"{video}/frames/5")
+        film = http.post(
+            f"{video}/export",
+            json={"format": "film", "objects": [{"object": 1, "name": "a", "colour": "#ff0000"}]},
+        )
+    assert [line["frame"] for line in found] == [frame for frame in range(30) if frame != 5]
+    assert facts["fault"] == "Frame 5 is damaged and left out: 29 of 30 frames can be decoded"
+    assert (shown.status_code, shown.headers["content-type"]) == (200, "image/jpeg")
+    (tmp_path / "film.mp4").write_bytes(film.content)
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 29
