@@ -50,7 +50,7 @@ def test_every_photo_of_a_folder_gets_its_embedding(
     assert made() == [
         "out/a.npz", "out/b.npz", "out/sub/c.npz", "out/twin.jpg.npz", "out/twin.png.npz",
     ]  # fmt: skip
-    assert capsys.readouterr().err.splitlines()[-1].startswith("5 done, 0 there already, 0 failed; ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("5 done, 0 there already, 0 failed")
     model = Model(ColourRuntime())
     truth, found = model.encode("photos/a.png"), Features.load("out/a.npz")
     np.testing.assert_array_equal(truth.features, found.features)
