@@ -67,7 +67,8 @@ def test_the_name_says_what_is_written(name: str, kind: str) -> None:
         ("a.png", "overlay"),
         ("a.jpg", "overlay"),
         ("a.mask.png", "label-png"),
-        ("a.mask.jpg", "mask"),
+        ("a.mask.tif", "label-tif"),
+        ("{n}.mask.jpg", "mask"),
         ("{n}.png", "cutout"),
         ("{label}.webp", "cutout"),
         ("{n}.overlay.png", "overlay"),
@@ -77,6 +78,29 @@ def test_the_name_says_what_is_written(name: str, kind: str) -> None:
 )
 def test_the_things_of_a_picture_are_written_otherwise_than_one(name: str, kind: str) -> None:
     assert output_kind(Path(name), "overlay", many=True) == kind
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp"])
+def test_numbers_need_a_format_that_holds_them(suffix: str) -> None:
+    with pytest.raises(InputError, match="Use .mask.png or .mask.tif"):
+        output_kind(Path(f"a.mask{suffix}"), many=True)
+
+
+@pytest.mark.parametrize(("last", "kind"), [(2, np.uint16), (65535, np.uint16), (65536, np.uint32)])
+@pytest.mark.parametrize("suffix", [".tif", ".tiff"])
+def test_a_label_tiff_has_the_numbers_of_the_label_png(
+    tmp_path: Path, suffix: str, last: int, kind: type
+) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra [science]")
+    other = Mask(mask_to_rle(~MASK), id=last)
+    both = Masks([replace(FOUND[0], id=1), other], picture=FOUND.picture)
+    path = both.save(tmp_path / f"a.mask{suffix}")
+    numbers = tifffile.imread(path)
+    assert numbers.dtype == kind
+    np.testing.assert_array_equal(numbers, np.where(MASK, 1, last))
+    if last < 1 << 16:
+        with Image.open(both.save(tmp_path / "a.mask.png")) as picture:
+            np.testing.assert_array_equal(np.asarray(picture), numbers)
 
 
 def test_each_thing_gets_a_file_where_the_name_has_a_place_for_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Label pictures, a number or a colour for each object: DAVIS and 16-bit PNGs, and TIFFs to read.
+"""Label pictures, a number or a colour for each object: DAVIS, 16-bit PNGs, TIFFs.
 
 In a PNG in colour a colour is an object, and black none. A pixel has one number, so masks must not
 overlap: smaller masks are painted over larger ones and the report counts what was hidden. 0 is
@@ -9,6 +9,7 @@ the number of an object is the same through the video, and 255 is void: pixels t
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,6 +41,8 @@ VOID = 255
 RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # DAVIS' folders
 LEAST_ALIKE = 0.75  # of the pixels of a label picture that have their neighbour's value
 TINY = 16  # pixels of an object in colour, below which its picture may be a photo
+MOST_IN_TIFF = (1 << 31) - 1  # which signed and unsigned readers take
+_SAMPLE_FORMAT, _UNSIGNED = 339, 1  # a tag of TIFF 6.0, and its value
 WHITE = 255  # what binary masks have for their object
 MANY_GREYS = 8  # between black and white: fewer are numbers of objects
 FEW_ALIKE = 0.2  # of the greys of a soft edge have the value of both neighbours
@@ -266,6 +269,17 @@ def encode(
         yield path, _png(paint_numbers(image, numbers, report))
 
 
+def encode_tif(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A TIFF a picture, as `encode`; 32-bit where a number needs it."""
+    paths = output_paths(images, target, ".tif")
+    for image, path in zip(images, paths, strict=True):
+        note_traits(report, image, frozenset({"ids"}))
+        numbers = object_numbers(image, report, MOST_IN_TIFF)
+        yield path, _tiff(paint_numbers(image, numbers, report))
+
+
 def encode_davis(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
@@ -350,6 +364,22 @@ def _png(values: NDArray[Any], palette: bool = False) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _tiff(values: NDArray[Any]) -> bytes:  # (H, W) of 16 or 32 bits
+    buffer = io.BytesIO()
+    wide = values.dtype == np.uint32  # which Pillow writes as signed numbers, with the same bits
+    Image.fromarray(values.view(np.int32) if wide else values).save(
+        buffer, "TIFF", compression="tiff_deflate"
+    )
+    data = bytearray(buffer.getvalue())
+    if wide:
+        (directory,) = struct.unpack_from("<I", data, 4)
+        (count,) = struct.unpack_from("<H", data, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+            if struct.unpack_from("<H", data, entry) == (_SAMPLE_FORMAT,):
+                struct.pack_into("<H", data, entry + 8, _UNSIGNED)
+    return bytes(data)
 
 
 def voc_palette() -> UintImage:  # (256, 3)

@@ -5,7 +5,7 @@
                                                           {label} in the name a cut-out of each
     .jpg and other pictures    cut-out on white           the same
     .overlay.png               the photo with the mask    the photo with its masks
-    .mask.png                  white on black             a label picture: the object's numbers
+    .mask.png .mask.tif        white on black             a label picture: the object's numbers
     .cut.png                   a cut-out                  needs {n} or {label}
     .json .csv .svg ...        a document of that format (`DOCUMENTS`)
     .npy                       (H, W) bool                (N, H, W) bool
@@ -38,6 +38,7 @@ DOCUMENTS: dict[str, Kind] = {
     ".json": "sa1b", ".csv": "csv", ".svg": "svg", ".geojson": "geojson", ".xml": "cvat",
     ".txt": "yolo", ".npy": "npy",
 }  # fmt: skip
+LABELS = {".png": "label-png", ".tif": "label-tif", ".tiff": "label-tif"}
 OUTPUT_SUFFIXES = (
     *DOCUMENTS,
     *TRANSPARENT,
@@ -65,12 +66,24 @@ def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False
         )
     inner = Path(path.stem).suffix.lower()
     if inner == ".mask":
-        return "label-png" if many and suffix == ".png" else "mask"
+        return _labels_kind(path, suffix) if many else "mask"
     if inner == ".overlay":
         return "overlay"
     if inner == ".cut" or (many and has_place(path)):
         return "cutout"
     return plain
+
+
+def _labels_kind(path: Path, suffix: str) -> Kind:
+    """The format of a label picture. Raises InputError for one without 16 bits."""
+    if has_place(path):
+        return "mask"
+    if suffix not in LABELS:
+        raise InputError(
+            f"{path.name!r} cannot hold the numbers of several objects. Use .mask.png or "
+            ".mask.tif, or one mask per file with {n} in the name."
+        )
+    return LABELS[suffix]
 
 
 def has_place(path: Path) -> bool:

@@ -115,6 +115,11 @@ WRITTEN: dict[str, Format] = {
         module="label_pictures", about="16-bit PNG of object numbers", suffixes=(".png",),
         named=True, also=("png",),
     ),
+    "label-tif": Format(
+        module="label_pictures", about="16 or 32-bit TIFF of object numbers; OUT only",
+        suffixes=(".tif",), named=True, also=("tif", "tiff", "label-tiff"), variant="tif",
+        readable=False,
+    ),
     "voc": Format(
         module="voc", about="PASCAL VOC: PNGs of classes and of objects", kind="folder",
         suffixes=(".xml",), also=("pascal", "pascal-voc"), boxes=True,
