@@ -18,6 +18,7 @@ from anymask.cli.options import add_options, need_packages, read_model, read_opt
 from anymask.cli.sources import open_sources
 from anymask.cli.streams import say
 from anymask.jobs import LookChoice, MapChoice
+from anymask.masks import counted
 
 if TYPE_CHECKING:
     from anymask.jobs import EverythingTask, FindTask
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _SURE, _MAYBE = (".gpkg", ".fgb"), (".geojson", ".tif", ".tiff")
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".j2k")
+MOST_TOLD = 100  # prompts without a mask that are listed
+FEW = 50  # objects in a megapixel; a suburb has more houses
 PACKAGES = ("rasterio", "pyogrio", "shapely")
 
 
@@ -88,6 +91,18 @@ def open_scene(
         yield scene
 
 
+def note_few(report: MapReport, scene: Scene, source: str) -> None:
+    """Name the better way where everything on a map is next to nothing."""
+    height, width = scene.image_hw
+    megapixels = height * width / 1e6
+    if report.things < FEW * megapixels:
+        say(
+            f"Only {counted(report.things, 'object')} in {megapixels:.2g} megapixels. Automatic "
+            "masks miss most buildings and other small objects on maps. Segment them from points "
+            f"or boxes: anymask segment {source} --prompts LAYER.gpkg -o objects.gpkg"
+        )
+
+
 def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> None:
     """Find everything, or what words or an example mean, on a map. Raises AnymaskError."""
     from anymask.maps import TileEye
@@ -103,7 +118,9 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
         eye = TileEye(
             scene, work.model, work.look, about=work.about, prompt=prompt, tile=tile, nested=nested
         )
-        write_survey(args, scene, eye, settings)
+        report = write_survey(args, scene, eye, settings)
+        if phrases is None:
+            note_few(report, scene, args.sources[0])
 
 
 def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
@@ -155,12 +172,18 @@ def write_survey(
             scene, eye, args.outputs, simplify=settings.simplify, min_area=settings.min_area,
             right_angles=settings.right_angles, progress=bar.update,
         )  # fmt: skip
-    noun = "thing" if report.things == 1 else "things"
+    found, windows = counted(report.things, "object"), counted(report.windows, "window")
     for output in args.outputs:
-        say(f"wrote {output}: {report.things} {noun} from {report.windows} windows")
+        say(f"wrote {output}: {found} from {windows}")
     if report.left_out:
         say(
             f"left out {report.left_out} that no window saw whole; a larger --tile or a coarser "
             "--gsd shows them whole"
         )
+    if report.without:
+        say(f"Prompts without a mask: {len(report.without)}")
+    for text, reason in report.without[:MOST_TOLD]:
+        say(f"  {text}: {reason}")
+    if len(report.without) > MOST_TOLD:
+        say(f"  ... and {len(report.without) - MOST_TOLD} more")
     return report

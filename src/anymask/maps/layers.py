@@ -212,14 +212,19 @@ def crs_of(text: str | None, scene: Scene) -> Any:
 def placed_prompt(scene: Scene, crs: str | None, points: Any, labels: Any, box: Any) -> MapPrompt:
     """Clicks (n, 2) and a box (4,) of a CRS, or of pixels of the file. Raises PromptError."""
     given, system = np.asarray([] if points is None else points, float), crs_of(crs, scene)
-    words = [f"point {x:g},{y:g}" for x, y in given.reshape(-1, 2).tolist()]
+    words = [f"point {_numbers(point)}" for point in given.reshape(-1, 2)]
     around = None
     if box is not None:
-        words.append("box " + ",".join(f"{value:g}" for value in np.asarray(box).tolist()))
+        words.append(f"box {_numbers(np.asarray(box, np.float64))}")
         around = _box_in_pixels(scene, np.asarray(box, np.float64), system)
     clicks = scene.to_pixels(given, system) if given.size else np.zeros((0, 2))
     kinds = [1] * len(clicks) if labels is None else np.asarray(labels).tolist()
     return MapPrompt(clicks, tuple(kinds), around, "; ".join(words))
+
+
+def _numbers(values: Floats) -> str:
+    """Coordinates with all their digits: a northing in metres has seven before the point."""
+    return ",".join(np.format_float_positional(one, trim="-") for one in values)
 
 
 def _box_in_pixels(scene: Scene, box: Floats, crs: Any) -> Floats:
@@ -246,11 +251,12 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[MapPr
         raise PromptError(f"{path.name} does not say its CRS; say it with --crs EPSG:NUMBER")
     system, fields = crs_of(named, scene), [str(name).lower() for name in meta["fields"]]
     column = next((columns[fields.index(name)] for name in _NAMES if name in fields), None)
-    found, shapes = [], shapely.from_wkb(geometries)
+    found, shapes, without = [], shapely.from_wkb(geometries), list[str]()
     for number, shape in enumerate(shapes, start=1):
-        if shape is None or shape.is_empty:
-            continue
         text = f"{path.name} {number}"
+        if shape is None or shape.is_empty:
+            without.append(text)
+            continue
         value = None if column is None else column[number - 1]
         label = None if value is None else str(value)
         if shape.geom_type in ("Point", "MultiPoint"):
@@ -259,12 +265,21 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[MapPr
         else:
             box = _box_in_pixels(scene, np.array(shape.bounds), system)
             found.append(MapPrompt(np.zeros((0, 2)), (), box, text, label))
+    if without:
+        log.warning("Features without a geometry were skipped: %s", name_some(without))
     return on_the_map(found, scene, str(path))
+
+
+def name_some(texts: Sequence[str], most: int = 10) -> str:
+    """The first few of them, and how many more there are."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
 
 
 def on_the_map(prompts: list[MapPrompt], scene: Scene, source: str) -> list[MapPrompt]:
     """The prompts that lie on the map; others are told. Raises PromptError for none."""
-    inside = [one for one, lies in zip(prompts, _lies_on(prompts, scene), strict=True) if lies]
+    lies = _lies_on(prompts, scene).tolist()
+    inside = [one for one, here in zip(prompts, lies, strict=True) if here]
     if not inside:
         height, width = scene.image_hw
         place = ""
@@ -273,7 +288,8 @@ def on_the_map(prompts: list[MapPrompt], scene: Scene, source: str) -> list[MapP
             place = f"; the first would lie at pixel {x:.0f},{y:.0f} of {width} x {height}"
         raise PromptError(f"no prompt of {source} lies on the map{place}; check --crs")
     if len(inside) < len(prompts):
-        log.warning("%d of %d prompts lie off the map", len(prompts) - len(inside), len(prompts))
+        off = [one.text for one, here in zip(prompts, lies, strict=True) if not here]
+        log.warning("%d of %d prompts lie off the map: %s", len(off), len(prompts), name_some(off))
     return inside
 
 

@@ -46,6 +46,7 @@ class PromptEye:
     ) -> None:
         self.scene, self.model, self.settings = scene, model, dict(settings or {})
         self.side = pick_side(tile, scene.image_hw)
+        self.prompts = prompts
         self.by_window: dict[Window, list[MapPrompt]] = {}
         for one in prompts:
             self.by_window.setdefault(self._window(one, self.side), []).append(one)

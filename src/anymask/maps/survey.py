@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import shapely
 
 from anymask.base import InputError, Progress, Told, UintImage, pick_teller
@@ -23,7 +24,7 @@ from anymask.maps.joining import (
     settle_things,
     whole_answer,
 )
-from anymask.maps.layers import check_map_outputs, write_things
+from anymask.maps.layers import MapPrompt, check_map_outputs, write_things
 from anymask.maps.scene import Scene
 from anymask.maps.shapes import GroundArea, drawn_shape, outline_of
 from anymask.maps.worksheet import Fragment, MapThing, Worksheet, bounds_of, key_of, open_worksheet
@@ -40,12 +41,16 @@ class Eye(Protocol):
     joins     whether windows are tiles that see parts of things
     nested    whether parts are wanted beside their wholes
     by_label  whether things of different labels are different things
+    prompts   that are answered, where it is about prompts
     """
 
     about: dict[str, Any]
     joins: bool
     nested: bool
     by_label: bool
+
+    @property
+    def prompts(self) -> Sequence[MapPrompt]: ...
 
     def windows(self) -> list[Window]:
         """Where it looks."""
@@ -66,11 +71,13 @@ class MapReport(NamedTuple):
     things    in the file
     left_out  things that no window saw whole and whose parts did not fit together
     windows   that were looked at, in this run and before
+    without   prompts without a thing in the file, as `MapPrompt.text` calls them, and why
     """
 
     things: int
     left_out: int
     windows: int
+    without: tuple[tuple[str, str], ...] = ()
 
 
 def survey_map(
@@ -116,9 +123,10 @@ def survey_map(
         else:
             _take_each(work, windows)
         things = _finish(scene, work, tolerance, right_angles, min_area)
+        without = prompts_without(scene, eye.prompts, work)
         for path in paths:
             write_things(path, scene, work)
-    return MapReport(things, left_out, len(windows))
+    return MapReport(things, left_out, len(windows), without)
 
 
 def _join(scene: Scene, eye: Eye, work: Worksheet, windows: list[Window], tell: Told | None) -> int:
@@ -203,6 +211,43 @@ def _finish(
     return number
 
 
+def prompts_without(
+    scene: Scene, prompts: Sequence[MapPrompt], work: Worksheet
+) -> tuple[tuple[str, str], ...]:
+    """The prompts that no thing in the file answers, and why."""
+    answered, written = work.prompts_of("fragment"), work.prompts_of("thing")
+    without = []
+    for one in prompts:
+        if written[one.text]:
+            written[one.text] -= 1
+            answered[one.text] -= 1
+        elif answered[one.text]:
+            answered[one.text] -= 1
+            without.append((one.text, "its mask is smaller than --min-area or --simplify keeps"))
+        elif not has_data(scene, one):
+            without.append((one.text, "the map has no data there"))
+        else:
+            without.append((one.text, "the model found no object there"))
+    return tuple(without)
+
+
+def has_data(scene: Scene, prompt: MapPrompt) -> bool:
+    """Whether the map has a pixel under a click, or in a box."""
+    height, width = scene.image_hw
+    corners = (
+        np.repeat(prompt.points, 2, axis=0).reshape(-1, 2, 2)
+        if prompt.box is None
+        else prompt.box.reshape(1, 2, 2)
+    )
+    for first, last in corners:
+        x0, y0 = np.clip(np.floor(first), 0, (width - 1, height - 1)).astype(int).tolist()
+        x1, y1 = np.clip(np.ceil(last), (x0 + 1, y0 + 1), (width, height)).astype(int).tolist()
+        size = min(y1 - y0, SIDE), min(x1 - x0, SIDE)
+        if scene.read_scaled((x0, y0, x1, y1), size)[1].any():
+            return True
+    return False
+
+
 # What is looked for in tiles.
 
 
@@ -217,6 +262,7 @@ class TileEye:
 
     joins = True
     by_label = True
+    prompts: Sequence[MapPrompt] = ()
 
     def __init__(
         self,

@@ -13,11 +13,12 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import shapely
 
@@ -142,6 +143,12 @@ class Worksheet:
         """The answers of windows around what was cut."""
         text = f"SELECT {_FIELDS} FROM fragment WHERE parent IS NOT NULL ORDER BY id"
         return map(_fragment, self.base.execute(text))
+
+    def prompts_of(self, table: Literal["fragment", "thing"]) -> Counter[str]:
+        """How often each prompt's text stands in a table, of things those that are written."""
+        chosen = " WHERE number IS NOT NULL" if table == "thing" else ""
+        rows = self.base.execute(f"SELECT prompt, COUNT(*) FROM {table}{chosen} GROUP BY prompt")
+        return Counter(dict(rows))
 
     # Things.
 
