@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.base import DataError
+from anymask.base import DataError, claimed
 from anymask.cli.main import main
 from anymask.evaluation import auditing
 from anymask.formats import read, read_annotations
@@ -211,3 +211,12 @@ def test_the_pages_of_a_stack_are_audited_and_copied(
     (image, _), _ = read_annotations(Path(records), None, tmp_path / "photos")
     with pytest.raises(DataError, match="stack.tif.page0.png' is page 0 of .* convert .* SET --to"):
         read(records, images=tmp_path / "photos").picture(image)
+
+
+def test_a_folder_that_another_audit_writes_is_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with claimed(tmp_path / "out"):
+        assert main(words(data, tmp_path / "out")) == 2
+    assert "is in use by another run" in capsys.readouterr().err
+    assert main(words(data, tmp_path / "out")) == 0

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from anymask.base import progress
+from anymask.base import claimed, progress
 from anymask.cli.main import main
 from anymask.training import export_graphs as graphs
 from anymask.training import newest_state, read_state, run_folder
@@ -293,3 +293,22 @@ def test_a_recipe_is_named_without_a_file_and_the_names_are_told(
     assert "no set with a masks.jsonl" in capsys.readouterr().err
     assert main(["train", "nanno", *words]) == 2
     assert "those in the package: nano, sam" in capsys.readouterr().err
+
+
+def test_a_folder_that_another_run_writes_is_refused(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run = write_sets(tmp_path / "data"), tmp_path / "run"
+    out = ["--data", str(data), "-o", str(run)]
+    one = ["--data", str(data / "round"), "-o", str(run)]
+    with claimed(run):
+        for words in (
+            ["train", str(recipe), *out],
+            ["finetune", *one],
+            ["distil", "--teacher", "nano", "--student", "nano", *out],
+        ):
+            assert main(words) == 2
+            assert f"'{run}' is in use by another run (process {os.getpid()} on " in (
+                capsys.readouterr().err
+            )
+        assert [path.name for path in run.iterdir()] == [".lock"]

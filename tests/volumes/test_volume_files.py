@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import anymask
+from anymask.base import InputError, claimed
 from anymask.cli.main import main
 from anymask.segment import Model
 from anymask.track import FilePrompt
@@ -129,3 +130,10 @@ def test_the_command_follows_with_the_bundled_model(
     assert main(["volume", str(scan), *words]) == 0
     assert "disc: " in capsys.readouterr().out
     assert dice(anymask.read_volume(out).array == 1, made()[1]) > 0.9
+
+
+def test_an_output_that_another_run_writes_is_refused(scan: Path) -> None:
+    output = scan.parent / "a.nii.gz"
+    used = pytest.raises(InputError, match=r"a\.nii\.gz' is in use by another run")
+    with claimed(output, output.with_name(".a.nii.gz.lock")), used:
+        follow_volume(lambda: Model(ColourRuntime()), asked(scan, "a.nii.gz"), "m")

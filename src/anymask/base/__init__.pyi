@@ -25,6 +25,10 @@ from anymask.base.errors import WeightsError as WeightsError
 from anymask.base.errors import exit_text as exit_text
 from anymask.base.lazy import lazy_names as lazy_names
 from anymask.base.lazy import missing_extra as missing_extra
+from anymask.base.locks import ON_WINDOWS as ON_WINDOWS
+from anymask.base.locks import claimed as claimed
+from anymask.base.locks import exclusive as exclusive
+from anymask.base.locks import lock_file as lock_file
 from anymask.base.machine import Machine as Machine
 from anymask.base.machine import this_machine as this_machine
 from anymask.base.parsing import MAX_DEPTH as MAX_DEPTH
@@ -47,12 +51,9 @@ from anymask.base.settings import check_settings as check_settings
 from anymask.base.settings import describe_settings as describe_settings
 from anymask.base.settings import list_settings as list_settings
 from anymask.base.settings import our_word as our_word
-from anymask.base.storage import ON_WINDOWS as ON_WINDOWS
-from anymask.base.storage import exclusive as exclusive
 from anymask.base.storage import file_suffix as file_suffix
 from anymask.base.storage import is_folder as is_folder
 from anymask.base.storage import json_bytes as json_bytes
-from anymask.base.storage import lock_file as lock_file
 from anymask.base.storage import make_room as make_room
 from anymask.base.storage import near_suffix as near_suffix
 from anymask.base.storage import page_name as page_name

@@ -1,4 +1,4 @@
-"""Whole-file writing and file locks: bytes go in, a file comes out that is complete or not there.
+"""Whole-file writing: bytes go in, a file comes out that is complete or not there.
 
 One rule for all: the bytes of FOLDER/NAME go into the hidden draft FOLDER/.NAME.part, which is
 locked, synced and then moved to its name. A process that dies leaves its draft without a lock: the
@@ -18,17 +18,12 @@ import difflib
 import json
 import os
 import re
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from anymask.base.errors import InputError
-
-Lock = Literal["held", "taken", "unsupported"]
-
-ON_WINDOWS = sys.platform == "win32"  # where an open file can neither be moved nor removed
+from anymask.base.locks import ON_WINDOWS, is_at, lock_file
 
 
 def make_room(path: Path) -> None:
@@ -93,7 +88,7 @@ def _create_draft(path: Path) -> tuple[Path, BinaryIO]:
             if not _remove_leftover(draft):
                 draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
             continue
-        if ON_WINDOWS or lock_file(file.fileno()) != "held" or _is_at(file.fileno(), draft):
+        if ON_WINDOWS or lock_file(file.fileno()) != "held" or is_at(file.fileno(), draft):
             return draft, file
         file.close()  # somebody took it for a leftover before it was locked
 
@@ -110,7 +105,7 @@ def _remove_leftover(draft: Path) -> bool:
         try:
             if lock_file(handle) != "held":
                 return False
-            if _is_at(handle, draft):
+            if is_at(handle, draft):
                 draft.unlink()
         finally:
             os.close(handle)
@@ -119,70 +114,6 @@ def _remove_leftover(draft: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    """Whether an open file is still the one of this name."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.lstat())
-    except FileNotFoundError:
-        return False
-
-
-# Locks.
-
-
-@contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file; a second process or thread waits until the first one is done.
-
-    The operating system frees the lock of a process that died, so none is ever stale.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        lock_file(file.fileno())
-        try:
-            yield
-        finally:
-            _unlock(file.fileno())
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def lock_file(handle: int, wait: bool = True) -> Lock:
-        """Keep others off an open file until it is closed or its process dies."""
-        while True:
-            try:
-                os.lseek(handle, 0, os.SEEK_SET)
-                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-            except OSError:
-                if not wait:
-                    return "taken"
-                time.sleep(0.2)
-            else:
-                return "held"
-
-    def _unlock(handle: int) -> None:
-        os.lseek(handle, 0, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def lock_file(handle: int, wait: bool = True) -> Lock:
-        """Keep others off an open file until it is closed or its process dies."""
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return "taken"
-        except OSError:  # a network file system without locks
-            return "unsupported"
-        return "held"
-
-    def _unlock(handle: int) -> None:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 _SUFFIX = re.compile(r"\.[a-z][a-z0-9]{0,11}")  # run.5 and v1.5 have none

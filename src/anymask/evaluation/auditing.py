@@ -15,6 +15,7 @@ from anymask.base import (
     DataError,
     InputError,
     UintImage,
+    claimed,
     follow,
     json_bytes,
     write_json,
@@ -147,6 +148,14 @@ def audit(
     def opened() -> Model:
         return model if isinstance(model, Model) else model_choice(model or DEFAULT_MODEL).load()
 
+    with claimed(folder):
+        return _audit(stream, folder, options, grader, opened)
+
+
+def _audit(
+    stream: Dataset, folder: Path, options: _Options, grader: Grader, opened: Callable[[], Model]
+) -> Report:
+    """Examine the pictures and write the report. Raises NotAudited."""
     result, failed = _examine(stream, folder, options, grader, opened)
     notes = list(stream.unread_lines())
     if options.proposals:

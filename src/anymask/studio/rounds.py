@@ -19,6 +19,7 @@ import numpy as np
 from anymask.base import (
     Floats,
     InputError,
+    claimed,
     json_bytes,
     write_whole,
 )
@@ -108,8 +109,14 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> R
 
     train, judge, open_model  as `trainer`, `judge_on` and `anymask.load`
 
-    Raises InputError where there is too little to learn from or to measure on.
+    Raises InputError where there is too little to learn from or to measure on, or where another
+    round of the project is under way.
     """
+    with claimed(project.inside / ROUNDS):
+        return _retrain(project, train, judge, open_model)
+
+
+def _retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> RoundOutcome:
     taught, held = divide(project)
     number = len(project.rounds()) + 1
     folder = round_folder(project, number)

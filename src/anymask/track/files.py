@@ -15,7 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anymask.base import BoolArray, DataError, InputError, PromptError, UintImage, whole_file
+from anymask.base import (
+    BoolArray,
+    DataError,
+    InputError,
+    PromptError,
+    UintImage,
+    claimed,
+    whole_file,
+)
 from anymask.images import load_mask
 from anymask.runtime import home
 from anymask.segment import Model
@@ -147,6 +155,17 @@ def track_files(
     Raises what `Model.track` raises, InputError for a session of other prompts, DataError for a
     frame that cannot be read again.
     """
+    first = asked.paths[0]
+    with claimed(first, first.parent / f".{first.name}.lock"):
+        return _track_files(load, asked, model, progress)
+
+
+def _track_files(
+    load: Callable[[], Model],
+    asked: TrackFiles,
+    model: str,
+    progress: Callable[[int, int | None], None] | None,
+) -> TrackReport:
     stamp, journal = asked.stamp(model), _journal(asked.paths)
     if journal.is_file() and journal.read_text("utf-8") == stamp + _state_of(asked.paths):
         return TrackReport([f"there already: {path}" for path in asked.paths], [])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Unpack
 
-from anymask.base import InputError, Setting, describe_settings, write_whole
+from anymask.base import InputError, Setting, claimed, describe_settings, write_whole
 from anymask.cli import need_torch
 from anymask.training.options import (
     Parallel,
@@ -71,6 +72,7 @@ def train(
     from anymask.training import loop
     from anymask.training.recipe import find_recipe, read_recipe
     from anymask.training.run_folder import LOG, TrainingTeller, is_done, write_bundle
+    from anymask.training.workers import TorchrunPlace
 
     folder, sets = Path(out), Path(data)
     options = as_options(TrainOptions, settings)
@@ -83,7 +85,9 @@ def train(
         report=teller.row, source=options.source, told=teller.step, parallel=options.parallel,
         scenes=options.scenes,
     )  # fmt: skip
-    loop.train(recipe, sitting)
+    place = TorchrunPlace.of_environment()
+    with claimed(folder) if place is None or place.rank == 0 else nullcontext():
+        loop.train(recipe, sitting)
     if not is_done(folder, recipe.steps):
         print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
         return folder

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from anymask import models
-from anymask.base import InputError, json_bytes, parse_json, write_json, write_whole
+from anymask.base import (
+    InputError,
+    claimed,
+    json_bytes,
+    parse_json,
+    write_json,
+    write_whole,
+)
 from anymask.cli import need_torch
 from anymask.evaluation import html_page, note, section
 from anymask.masks import Mask, Masks, mask_to_rle, rle_to_string, string_to_rle
@@ -90,7 +97,15 @@ def distil(
         raise InputError(f"--data {options.data}: wanted a folder of sets, shards or pictures")
     check_end(options.data, options)
     check_one_process("anymask distil")
-    recipe, folder = recipe_of_options(options), options.output
+    recipe = recipe_of_options(options)
+    with claimed(options.output):
+        _teach(options, recipe)
+    return options.output / WEIGHTS
+
+
+def _teach(options: DistilOptions, recipe: Recipe) -> None:
+    """Measure, train and write, as far as the time allows."""
+    folder = options.output
     teller = TrainingTeller(folder if options.tensorboard else None)
     device = str(pick_device(options.device))
     begin(options)
@@ -113,7 +128,6 @@ def distil(
         finish(options, recipe, held)
     else:
         print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
-    return folder / WEIGHTS
 
 
 def recipe_of_options(options: DistilOptions) -> Recipe:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from anymask.base import AnymaskError, InputError, parse_json, write_json, write_whole
+from anymask.base import (
+    AnymaskError,
+    InputError,
+    claimed,
+    parse_json,
+    write_json,
+    write_whole,
+)
 from anymask.cli import need_torch
 from anymask.evaluation import html_page, html_table, note, section
 from anymask.formats import load_set, read
@@ -113,9 +120,15 @@ def finetune(
     need_torch()
     check_end(options.data, options)
     check_one_process("anymask finetune")
-    folder, device = options.output, str(pick_device(options.device))
-
     variant, start = _checked_start(options)
+    with claimed(options.output):
+        _tune(options, variant, start)
+    return options.output / WEIGHTS
+
+
+def _tune(options: TuningOptions, variant: str, start: str) -> None:
+    """Prepare the data, train, measure and write, as far as the time allows."""
+    folder, device = options.output, str(pick_device(options.device))
 
     # What it learns from.
     report = _prepared(options)
@@ -140,11 +153,10 @@ def finetune(
     train(recipe, sitting)
     if not is_done(folder, recipe.steps):
         print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
-        return folder / WEIGHTS
+        return
     finish(folder, recipe, report, held, before, options.bundle)
     if options.json is not None:
         write_whole(options.json, (folder / RESULT).read_bytes())
-    return folder / WEIGHTS
 
 
 def _prepared(options: TuningOptions) -> DataReport:

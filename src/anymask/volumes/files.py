@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError
+from anymask.base import InputError, claimed
 from anymask.images import load_mask
 from anymask.segment import Model
 from anymask.track import FilePrompt
@@ -91,8 +91,20 @@ def follow_volume(
     model     what the model is known by: an unfinished run goes on with the same one
     progress  is told the slices that were looked at, and None
 
-    Raises what `Model.volume`, `read_volume` and `write_labels` raise.
+    Raises what `Model.volume`, `read_volume` and `write_labels` raise, and InputError where another
+    run writes the same output.
     """
+    first = asked.outputs[0]
+    with claimed(first, first.parent / f".{first.name}.lock"):
+        return _volume_files(load, asked, model, progress)
+
+
+def _volume_files(
+    load: Callable[[], Model],
+    asked: VolumeFiles,
+    model: str,
+    progress: Callable[[int, int | None], None] | None,
+) -> list[str]:
     scan = read_volume(asked.scan, frame=asked.frame, series=asked.series)
     if any(output.name.lower().endswith(".dcm") for output in asked.outputs):
         series_of(scan)  # before the work, not behind it
