@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.base import UintImage, whole_file
+from anymask.base import UintImage, import_offline, whole_file
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import Rle, rle_area
 from anymask.models.layers import Pointwise
@@ -172,6 +171,7 @@ def open_look(network: nn.Module) -> Look:
         network.eval(), given, file, input_names=names, dynamo=False,
         dynamic_axes={name: {0: "B"} for name in names},
     )  # fmt: skip
+    onnxruntime = import_offline("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(file.getvalue(), options)

@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, settings
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+# Tests import onnxruntime themselves; its telemetry starts with the import.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # Photos are asked with the small quick model, as before it had a larger one beside it: tests are
 # about answers, not about which model gives them (`test_defaults.py` is). Processes inherit it.
 os.environ["ANYMASK_MODEL"] = "nano"

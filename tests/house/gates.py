@@ -80,6 +80,7 @@ REGISTERED = ("formats/", "models/", "cli/")
 STANDALONE = ("assets/",)
 JSON_READER = "base/parsing.py"
 CSV_MODULE = "base/tables.py"
+REPORTING = frozenset({"onnxruntime", "openvino", "transformers", "huggingface_hub", "ray"})
 CARGO = "assets"  # files that ship inside the package; the examples among them are not its code
 
 NOT_OURS = frozenset({"runs", "out", "dist", "build", "__pycache__", "node_modules"})
@@ -292,6 +293,24 @@ def csv_users(package: Path) -> list[str]:
         for line, name in imported(ast.parse(path.read_text("utf-8")))
         if name == "csv"
     ]
+
+
+def reporting_imports(package: Path) -> list[str]:
+    """Imports that run, of packages that send telemetry; `import_offline` imports them."""
+    complaints = []
+    for path in python_files(package):
+        inside = path.relative_to(package).as_posix()
+        if inside.startswith(STANDALONE):
+            continue
+        tree = ast.parse(path.read_text("utf-8"))
+        unused = set(imported_for_annotations(tree))
+        complaints += [
+            f"{package.name}/{inside}:{line}: imports {name}; use import_offline of "
+            "base/offline.py, which turns its telemetry off"
+            for line, name in imported(tree)
+            if name.partition(".")[0] in REPORTING and (line, name) not in unused
+        ]
+    return complaints
 
 
 def forbidden_imports(root: Path) -> list[str]:

@@ -201,6 +201,22 @@ def test_csv_is_written_in_one_place(package: Path) -> None:
     assert len(gates.csv_users(package)) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "bad"),
+    [
+        ("import onnxruntime", True),
+        ("def f():\n    from ray.data import x", True),
+        ("from anymask.base import import_offline\nimport_offline('ray')", False),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import openvino", False),
+    ],
+)
+def test_packages_with_telemetry_are_imported_in_one_place(
+    package: Path, text: str, bad: bool
+) -> None:
+    write(package / "runtime/a.py", text)
+    assert bool(gates.reporting_imports(package)) == bad
+
+
 def test_forbidden_packages_are_found_inside_functions(tmp_path: Path) -> None:
     write(tmp_path / "a.py", "def f():\n    from timm.layers import DropPath")
     assert gates.forbidden_imports(tmp_path) == ["a.py:2: imports timm.layers, which is forbidden"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from anymask.base import offline
 from tests.house import budget, docstrings, gates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +48,12 @@ def test_json_is_read_in_one_place() -> None:
 
 def test_csv_is_written_and_read_in_one_place() -> None:
     report(gates.csv_users(PACKAGE))
+
+
+@pytest.mark.parametrize("root", [PACKAGE, ROOT / "research"], ids=lambda root: root.name)
+def test_packages_with_telemetry_are_imported_in_one_place(root: Path) -> None:
+    report(gates.reporting_imports(root))
+    assert gates.REPORTING == offline.REPORTING
 
 
 @pytest.mark.parametrize("root", OURS, ids=lambda root: root.name)

@@ -104,6 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Products in numpy and OpenCV are small here; OpenBLAS's threads would burn the cores of the
     # model's. It reads this when it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # No command downloads from Hugging Face. A Python process of the user's may, so importing
+    # anymask does not set this. huggingface_hub reads it when it is imported.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with any_text(), warnings.catch_warnings():
         quieten_decoders()
         return run_told(list(sys.argv[1:] if argv is None else argv))

@@ -15,7 +15,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, InputError, UintImage, WeightsError, pick_threads
+from anymask.base import (
+    BoolArray,
+    FloatArray,
+    InputError,
+    UintImage,
+    WeightsError,
+    import_offline,
+    pick_threads,
+)
 from anymask.runtime import home, import_torch
 
 Filler = Callable[[UintImage, BoolArray], UintImage]  # (H, W, 3), (H, W) -> (H, W, 3)
@@ -89,8 +97,7 @@ def _open_checkpoint(path: Path) -> Network:
 
 
 def _open_graph(path: Path) -> Network:
-    import onnxruntime
-
+    onnxruntime = import_offline("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = pick_threads()
     options.log_severity_level = 3

@@ -15,9 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
-from anymask.base import FloatArray, InputError, UintImage, WeightsError, pick_threads
+from anymask.base import (
+    FloatArray,
+    InputError,
+    UintImage,
+    WeightsError,
+    import_offline,
+    pick_threads,
+)
 from anymask.find.grounding import (
     CPU_SIDE,
     Caption,
@@ -110,6 +116,7 @@ def _open_graph(graph: Path) -> Any:
     Some releases of ONNX Runtime fail in their own optimisations of the half-precision exports;
     these are then opened as they are.
     """
+    onnxruntime = import_offline("onnxruntime")
     error: Exception | None = None
     for level in (
         onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,

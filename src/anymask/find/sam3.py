@@ -26,7 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import FloatArray, InputError, MissingExtra, UintImage, WeightsError
+from anymask.base import (
+    FloatArray,
+    InputError,
+    MissingExtra,
+    UintImage,
+    WeightsError,
+    import_offline,
+)
 from anymask.find.grounding import SegmentedBoxes, sigmoid
 from anymask.find.sam3_video import Sam3Video
 from anymask.find.torch_detector import as_numpy, silent
@@ -57,23 +64,26 @@ class Sam3:
     def __init__(self, name: str, folder: Path, threshold: float, device: str = "auto") -> None:
         try:
             import torch
-            from transformers import AutoConfig, AutoTokenizer
-            from transformers.models.sam3.modeling_sam3 import Sam3Model
+
+            transformers = import_offline("transformers")
+            network = import_offline("transformers.models.sam3.modeling_sam3").Sam3Model
         except ImportError as error:
             raise MissingExtra(error.name or "transformers", "words", "SAM 3") from None
         log.warning(LICENCE)
         self.name, self.threshold, self._folder = name, threshold, folder
         self._torch, self._device = torch, pick_device(device)
         try:
-            self._config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self._config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True
+            )
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise WeightsError(
                 f"{folder} is not whole ({str(error).splitlines()[0]}); it wants config.json, "
                 "model.safetensors and tokenizer.json of facebook/sam3"
             ) from error
         set_eps(self._config)
-        self._model: Any = self._load(Sam3Model)
+        self._model: Any = self._load(network)
         encoder = self._model.geometry_encoder
         encoder._encode_boxes = lambda *given: encode_boxes(encoder, *given)
         self._clicker: Any = None
@@ -147,11 +157,10 @@ class Sam3:
         """
         with self._lock:
             if self._tracker is None:
-                from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import (
-                    Sam3TrackerVideoModel,
+                video = import_offline(
+                    "transformers.models.sam3_tracker_video.modeling_sam3_tracker_video"
                 )
-
-                self._tracker = self._load(Sam3TrackerVideoModel)
+                self._tracker = self._load(video.Sam3TrackerVideoModel)
                 self._tracker.vision_encoder.backbone = self._model.vision_encoder.backbone
         return Sam3Video(self._tracker, frames, self._lock)
 
@@ -196,9 +205,8 @@ class Sam3:
     def _tracker_maps(self, photo: UintImage) -> list[Any]:
         """The maps that clicks are answered from: the tracker's own neck on the same trunk."""
         if self._clicker is None:
-            from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
-
-            self._clicker = self._load(Sam3TrackerModel)
+            clicks = import_offline("transformers.models.sam3_tracker.modeling_sam3_tracker")
+            self._clicker = self._load(clicks.Sam3TrackerModel)
             self._clicker.vision_encoder.backbone = self._model.vision_encoder.backbone
         key = key_of(photo)
         if self._clicked is None or self._clicked[0] != key:

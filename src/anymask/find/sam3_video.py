@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anymask.base import FloatArray, InputError, UintImage
+from anymask.base import FloatArray, InputError, UintImage, import_offline
 from anymask.find.grounding import sigmoid
 from anymask.find.torch_detector import as_numpy
 from anymask.masks import Mask, Prompt, mask_to_rle
@@ -58,16 +58,14 @@ class Sam3Video:
 
     def __init__(self, network: Any, frames: Sequence[UintImage], lock: threading.RLock) -> None:
         import torch
-        from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import (
-            Sam3TrackerVideoInferenceSession,
-        )
 
+        video = import_offline("transformers.models.sam3_tracker_video.modeling_sam3_tracker_video")
         if not len(frames):
             raise InputError("wanted the frames of a video, got none; give one or more")
         self._torch, self._network, self._lock = torch, network, lock
         self._hw = frames[0].shape[:2]
         device = network.no_memory_embedding.device
-        self._session: Any = Sam3TrackerVideoInferenceSession(
+        self._session: Any = video.Sam3TrackerVideoInferenceSession(
             video_height=self._hw[0], video_width=self._hw[1], inference_device=device
         )
         self._session.dtype = torch.float32

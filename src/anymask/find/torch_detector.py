@@ -23,7 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import FloatArray, MissingExtra, ModelError, UintImage, WeightsError
+from anymask.base import (
+    FloatArray,
+    MissingExtra,
+    ModelError,
+    UintImage,
+    WeightsError,
+    import_offline,
+)
 from anymask.find.grounding import (
     CPU_SIDE,
     Caption,
@@ -58,14 +65,15 @@ class TorchDetector:
     def __init__(self, name: str, folder: Path, threshold: float, device: str = "auto") -> None:
         try:
             import torch
-            from transformers import AutoModelForZeroShotObjectDetection
+
+            kind = import_offline("transformers").AutoModelForZeroShotObjectDetection
         except ImportError as error:
             raise MissingExtra(error.name or "transformers", "words", "this detector") from None
         self.name, self.threshold = name, threshold
         self._torch, self._device = torch, pick_device(device)
         try:
             with silent():
-                model, loaded = AutoModelForZeroShotObjectDetection.from_pretrained(
+                model, loaded = kind.from_pretrained(
                     folder, local_files_only=True, use_safetensors=True, output_loading_info=True
                 )
         except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -193,10 +201,9 @@ class TorchDetector:
 
 
 def _owl_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
+    tokenizer = import_offline("transformers").AutoTokenizer
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return tokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         raise WeightsError(
             f"{folder} lacks its tokenizer ({str(error).splitlines()[0]}); copy tokenizer.json, or "
@@ -227,16 +234,15 @@ def _remember(owner: Any, part: str) -> None:
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
     """Without transformers' progress bar; its global switch is put back."""
-    from transformers.utils import logging
-
+    logging = import_offline("transformers.utils.logging")
     with _PROGRESS:
         shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()
         try:
             yield
         finally:
             if shown:
-                logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+                logging.enable_progress_bar()
 
 
 def as_numpy(tensor: Any) -> FloatArray:

@@ -36,6 +36,7 @@ from anymask.base import (
     MissingExtra,
     ModelError,
     PromptError,
+    import_offline,
     limit_threads,
     parse_json,
     pick_threads,
@@ -201,14 +202,13 @@ def _process_on_ray(
 def _cluster(workers: int) -> Iterator[int]:
     """A connection to Ray; how many actors there are to be."""
     address = os.environ.get("RAY_ADDRESS")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters of it we say ourselves
     if not address:
         # Ray's word for "this machine only": its servers then listen on 127.0.0.1.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
-        import ray
-        import ray.data
+        ray = import_offline("ray")
+        import_offline("ray.data")
     except ImportError:
         raise MissingExtra("ray", "ray", "--engine ray") from None
     handler = signal.getsignal(signal.SIGTERM)
@@ -242,9 +242,7 @@ def _map_photos(
 
     again  whether each of them had an actor that died
     """
-    import ray
-    import ray.data
-
+    ray = import_offline("ray")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # a dead actor's photos are missing, the rest goes on

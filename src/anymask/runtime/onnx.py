@@ -28,6 +28,7 @@ from anymask.base import (
     InputError,
     UintImage,
     WeightsError,
+    import_offline,
     parse_json,
     pick_threads,
     read_arrays,
@@ -305,8 +306,7 @@ class OnnxRuntime:
 
     def _read_graph(self, path: Path) -> Any:
         """A session of one graph's file. Raises WeightsError for one that cannot be opened."""
-        import onnxruntime as ort
-
+        ort = import_offline("onnxruntime")
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
@@ -349,9 +349,7 @@ def _pick_providers(device: str) -> tuple[str, ...]:
         )
     if device == "cpu":
         return _PROVIDERS[device]
-    from onnxruntime import get_available_providers
-
-    available = get_available_providers()
+    available = import_offline("onnxruntime").get_available_providers()
     found = tuple(provider for provider in _PROVIDERS[device] if provider in available)
     if not found:
         raise InputError(

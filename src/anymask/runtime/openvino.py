@@ -1,8 +1,8 @@
 """A model on OpenVINO: the same graphs of a bundle as on ONNX Runtime, compiled for this processor.
 
 It reads our ONNX files, or OpenVINO's own (`encoder.xml`, `encoder.bin`), which `write_ir`
-makes of them. Everything but the opening of a graph is `OnnxRuntime`'s. Nothing is sent anywhere:
-the package's telemetry belongs to its converter program, which is not called.
+makes of them. Everything but the opening of a graph is `OnnxRuntime`'s. `import_offline`
+turns off what the package reports when it is imported.
 
 "fp32" needs the mode ACCURACY: in its other mode OpenVINO multiplies weights that are stored in 16
 or 8 bits by activations that it rounds to 8 bits, whatever precision is hinted at; for `small` that
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import FloatArray, InputError, MissingExtra, WeightsError
+from anymask.base import FloatArray, InputError, MissingExtra, WeightsError, import_offline
 from anymask.runtime.onnx import OnnxRuntime
 
 if TYPE_CHECKING:
@@ -172,7 +172,6 @@ def write_ir(source: Path, target: Path) -> None:
 def import_openvino() -> Any:
     """The package. Raises MissingExtra without it."""
     try:
-        import openvino
+        return import_offline("openvino")
     except ImportError as error:
         raise MissingExtra("openvino", "openvino", "runtime='openvino'") from error
-    return openvino

@@ -16,7 +16,7 @@ from fastapi import Path as InPath
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from anymask.base import InputError, parse_json
+from anymask.base import InputError, import_offline, parse_json
 from anymask.images import sample
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.runtime import (
@@ -72,8 +72,7 @@ def page_bundle(bundle: Path, target: Path) -> Path:
     manifest = read_manifest(bundle)
     if not manifest.refers:
         return bundle
-    import onnxruntime as ort
-
+    ort = import_offline("onnxruntime")
     target.mkdir()
     path = bundle / MANIFEST
     told: dict[str, Any] = parse_json(path.read_bytes(), path) | {"sent": True}

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from anymask.base import THREADS, InputError, pick_threads
+from anymask.base import THREADS, InputError, import_offline, pick_threads
+from anymask.cli import ending_well
 from anymask.jobs import ModelChoice, PictureChoice
 from anymask.models.rules import default_model
 from anymask.studio.app import ServerParts, create_app
@@ -188,8 +189,7 @@ def _opened(server: _Server, choice: ModelChoice) -> Iterator[ServerParts]:
         check_model(choice)
         bundle = find_bundle(choice.model, choice.weights)
         if bundle is not None:  # imported now: that would hold up every answer later
-            import onnxruntime  # noqa: F401
-
+            import_offline("onnxruntime")
             bundle = page_bundle(bundle, Path(folder) / "page")
         else:
             from anymask.runtime import import_torch
@@ -264,7 +264,7 @@ def check_model(choice: ModelChoice) -> None:
 
 
 def _listen(parts: ServerParts, server: _Server) -> None:
-    """Serve until Ctrl-C. Raises what loading the model raised."""
+    """Serve until Ctrl-C or SIGTERM. Raises what loading the model raised."""
     bound = open_socket(server.host, server.port)
     address = address_of(bound)
 
@@ -272,6 +272,6 @@ def _listen(parts: ServerParts, server: _Server) -> None:
         LOG.info("listening on %s", address)
         server.ready(address)
 
-    with contextlib.suppress(KeyboardInterrupt):  # the ordinary end
+    with contextlib.suppress(KeyboardInterrupt), ending_well():  # Ctrl-C or SIGTERM
         run_server(create_app(parts), bound, ready, server.limits, parts.inference.model)
     LOG.info("stopped listening on %s", address)

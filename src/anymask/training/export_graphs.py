@@ -47,13 +47,12 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from anymask.base import InputError
+from anymask.base import InputError, import_offline
 from anymask.masks import MOST_SIDE, ModelSpec
 from anymask.models.class_head import class_head_of, class_logits
 from anymask.models.fast import fuse
@@ -452,6 +451,7 @@ def optimise(source: Path, target: Path, *, level: str = "extended") -> None:
 
     level  "extended", or "basic": only what is standard ONNX, for tools that read the graph
     """
+    ort = import_offline("onnxruntime")
     levels = {
         "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
         "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
@@ -479,17 +479,16 @@ def quantise(source: Path, target: Path) -> None:
     Activations are measured at run time ("dynamic"), so no photos are needed. Convolutions stay
     in float32: ONNX Runtime's integer convolution is slower than its float one on a CPU.
     """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
+    quantization = import_offline("onnxruntime.quantization")
     with tempfile.TemporaryDirectory(dir=source.parent) as scratch:
         standard = Path(scratch) / source.name
         optimise(source, standard, level="basic")
-        quantize_dynamic(
+        quantization.quantize_dynamic(
             standard,
             target,
             op_types_to_quantize=["MatMul", "Gemm"],
             per_channel=True,
-            weight_type=QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
             use_external_data_format=weight_bytes(standard) > BIG,
             extra_options={"MatMulConstBOnly": True},
         )

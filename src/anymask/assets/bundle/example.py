@@ -3,18 +3,16 @@
 python example.py PHOTO X Y MASK.png            the object at X, Y (pixels of the photo)
 python example.py PHOTO X0 Y0 X1 Y1 MASK.png    the object in a box
 
-The answer is the mask that the decoder itself scores highest. Rules beyond the graphs (ranking of
-masks, a closer look, refined edges) are what `anymask.load("THIS_FOLDER")` adds. A model that was
-tuned on pictures of other channels takes those as .npy (H, W, C).
+The mask has the highest score of the decoder. Images of other channels are .npy files (H, W, C).
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).parent
@@ -26,6 +24,9 @@ class BundleModel:
     """The graphs in this file's folder. S is the model's input side, m the side of its masks."""
 
     def __init__(self) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read during the import
+        import onnxruntime
+
         self.spec = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))["spec"]
         self.encoder, self.decoder = (
             onnxruntime.InferenceSession(HERE / file, providers=["CPUExecutionProvider"])
@@ -103,8 +104,7 @@ def main(arguments: list[str]) -> None:
     try:
         if Path(target).resolve() == Path(photo).resolve():
             raise ValueError(f"the mask would be written over the photo {photo}; name another file")
-        model = BundleModel()
-        image = model.open(photo)
+        image = (model := BundleModel()).open(photo)
         points = np.array(numbers, float).reshape(-1, 2)
         ordered = (np.diff(points, axis=0) > 0).all()  # the corners of a box
         if not ordered or not ((points >= 0) & (points <= image.size)).all():

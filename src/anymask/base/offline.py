@@ -1,0 +1,73 @@
+"""Imports packages that report their use over the network, with the reports turned off.
+
+ONNX Runtime's wheels contain a telemetry client (1.31 and 1.32 do, 1.18 does not). It starts when
+the package is imported, writes a device id and a database of events into the user's cache folder,
+and looks up a collector after some seconds. An event holds the path of the interpreter and the
+names of models and graphs.
+
+`import openvino` reports itself to Google Analytics by the package `openvino_telemetry`, and writes
+a client id into the user's home folder. No variable turns that off but `CI`, which changes other
+programs. Without the package OpenVINO imports a stub, so it is hidden during the import.
+
+All imports of these packages go through `import_offline`; a test in tests/house finds others. A
+variable that the user has set keeps its value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+TELEMETRY = "ORT_DISABLE_TELEMETRY"
+REPORTING = frozenset({"onnxruntime", "openvino", "transformers", "huggingface_hub", "ray"})
+
+
+def import_offline(module: str) -> Any:
+    """Import a module of a package in `REPORTING`.
+
+    Variables are set for this process, so that its children inherit them.
+
+    Args:
+        module: Full name, such as "onnxruntime.quantization".
+
+    Returns:
+        Any: The module. Typed loosely, because most of these packages have no stubs.
+
+    Raises:
+        ImportError: The package is not installed.
+    """
+    package = module.partition(".")[0]
+    for owner, variable, value in (
+        ("onnxruntime", "ORT_DISABLE_TELEMETRY", "1"),
+        ("transformers", "HF_HUB_DISABLE_TELEMETRY", "1"),
+        ("huggingface_hub", "HF_HUB_DISABLE_TELEMETRY", "1"),
+        ("ray", "RAY_USAGE_STATS_ENABLED", "0"),
+    ):
+        if owner == package:
+            os.environ.setdefault(variable, value)
+    is_new = package == "openvino" and package not in sys.modules
+    with _hidden("openvino_telemetry") if is_new else contextlib.nullcontext():
+        found = importlib.import_module(module)
+    if package == "onnxruntime" and os.environ[TELEMETRY] != "0":
+        # The client is already running where something else imported the package first.
+        stop = getattr(sys.modules[package], "disable_telemetry_events", None)
+        if stop is not None:
+            stop()
+    return found
+
+
+@contextlib.contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """An import of this module raises ImportError meanwhile."""
+    before = sys.modules.get(module)
+    sys.modules[module] = None  # type: ignore[assignment]  # documented by importlib
+    try:
+        yield
+    finally:
+        sys.modules.pop(module, None)
+        if before is not None:
+            sys.modules[module] = before
