@@ -7,7 +7,7 @@ Counted, without a GPU: floating-point operations (torch's FlopCounterMode over 
 the meta device, forward and backward) and the bytes that autograd keeps (saved_tensors_hooks), both
 with and without `recompute`. Measured: with --time MODEL, seconds of that model's encoder forward
 and backward here, and so the operations a second of this machine. Arithmetic: everything that
---peak, --used and --gpus enter. The figures in docs/explanation/scale.md come from here.
+--peak, --used and --gpus enter. The figures in docs/explanation/training.md come from here.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ OUTSIDE = {  # files of the repository that are pages of the site, too
 }
 NAVIGATION = {
     "Get started": [
-        "index.md", "get-started/install.md", "get-started/first-mask.md", "get-started/python.md",
+        "index.md", "get-started/install.md", "get-started/first-mask.md",
+        "get-started/first-fine-tune.md", "get-started/python.md",
         "get-started/command-line.md", "get-started/first-project.md",
     ],
     "Guides": [
@@ -48,8 +49,8 @@ NAVIGATION = {
     "Explanation": [
         "explanation/prompts.md", "explanation/automatic-masks.md", "explanation/text-prompts.md",
         "explanation/tracking.md", "explanation/data-engine.md", "explanation/training.md",
-        "explanation/scale.md", "explanation/evaluation.md", "explanation/models.md",
-        "explanation/gpu.md", "explanation/design.md", "card-nano.md", "card-small.md",
+        "explanation/evaluation.md", "explanation/models.md", "explanation/design.md",
+        "card-nano.md", "card-small.md",
     ],
     "Reference": [
         generated.COMMAND_LINE, generated.SETTINGS, generated.HTTP, "javascript.md",

@@ -4,6 +4,8 @@ A fence of `python` or `bash` is run by the tests. Where that is impossible (a d
 work), the line before the fence says why and what is still checked:
 
     <!-- checked, not run: needs a download -->
+
+`<!-- slow -->` before a fence leaves it to the slow tests.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FENCE = re.compile(
-    r"(?:<!-- checked, not run: (?P<reason>[^>]+) -->\s*)?^```(?P<language>python|bash)\n"
-    r"(?P<text>.*?)^```$",
+    r"(?:<!-- checked, not run: (?P<reason>[^>]+) -->\s*)?(?P<slow><!-- slow -->\s*)?"
+    r"^```(?P<language>python|bash)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -28,6 +30,7 @@ class Snippet:
     language: str
     text: str
     reason: str
+    slow: bool = False
 
     def __str__(self) -> str:
         return f"{self.path.name}:{self.line}"
@@ -50,6 +53,7 @@ def read(path: Path) -> list[Snippet]:
             match["language"],
             match["text"],
             (match["reason"] or "").strip(),
+            match["slow"] is not None,
         )
         for match in FENCE.finditer(text)
     ]

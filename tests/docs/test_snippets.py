@@ -31,8 +31,12 @@ WITH_PYTHON = [
 ]
 NEED_NO_FILE = ("README.md", "python.md")  # what they show, a reader may paste in any folder
 # Pages whose Python blocks make the files of the command lines below them.
-MAKE_THEIR_FILES = ("digitize-buildings.md",)
-SHELL = [snippet for snippet in SNIPPETS if snippet.language == "bash"]
+MAKE_THEIR_FILES = ("digitize-buildings.md", "first-fine-tune.md")
+SHELL = [
+    pytest.param(snippet, marks=pytest.mark.slow if snippet.slow else ())
+    for snippet in SNIPPETS
+    if snippet.language == "bash"
+]
 open_once = cache(opening.open_runtime)
 
 
