@@ -19,7 +19,7 @@ from anymask.base import (
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b'{"a": ', "Expecting value"),
+        (b'{"a": ', "line 1, column 7"),
         (b'["\xff"]', "not text in UTF-8"),
         (b"[" + b"9" * 5000 + b"]", "limit"),
     ],
@@ -78,5 +78,5 @@ def test_whatever_is_wrong_with_toml_is_one_error(data: bytes, why: str) -> None
 
 def test_text_loses_its_byte_order_mark_and_names_the_byte_that_is_none() -> None:
     assert parse_text(b"\xef\xbb\xbfa", "a.txt") == "a"
-    with pytest.raises(DataError, match=r"^a\.txt: not text in UTF-8 \(.* at byte 1\); save it"):
+    with pytest.raises(DataError, match=r"^a\.txt: not text in UTF-8 \(byte 1\); save it"):
         parse_text(b"a\xff", "a.txt")

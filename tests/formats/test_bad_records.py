@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import anymask
 from anymask.cli.main import main
@@ -49,12 +50,250 @@ def write_coco(folder: Path) -> Path:
     return path
 
 
-WRITERS: dict[str, Callable[[Path], Path]] = {"coco": write_coco}
+HW = {"height": 60, "width": 100}
+BOX = [[5, 5], [15, 5], [15, 15], [5, 15]]
+FAR = [[205, 5], [215, 5], [215, 15]]
+# Outlines of [x, y] corners that no reader takes: too few points, no area, invalid values.
+CORNERS: list[Any] = [
+    [[5, 5], [15, 15]], [], [[5, 5]], [[5, 5], [5, 5], [5, 5]], FAR, [[5, 5], [9, 9], [15, 15]],
+    [[5, 5], [15, NAN], [15, 15]], [[5, 5], [15, float("inf")], [15, 15]], [[5, 5], [15], [15, 15]],
+    [[5, 5, 1, 1], [15, 5, 1, 1], [15, 15, 1, 1]], [5, 5, 15, 5, 15, 15], [[[5, 5], [15, 5]]],
+    [["a", 5], [15, 5], [15, 15]], "5,5 15,5", 7, None, {"x": 5}, [[1e300, 5], [15, 5], [15, 15]],
+]  # fmt: skip
+ABSENT = object()
+
+
+def change(record: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """The record with another value of a key, or without it."""
+    kept = {name: old for name, old in record.items() if name != key}
+    return kept if value is ABSENT else kept | {key: value}
+
+
+def dumped(path: Path, document: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def write_labelme(folder: Path) -> Path:
+    base = {"label": "cat", "points": BOX, "group_id": None, "shape_type": "polygon"}
+    broken: list[Any] = [change(base, "points", one) for one in CORNERS[:14]]
+    broken += [change(base, key, ABSENT) for key in ("label", "points")]
+    broken += [
+        change(base, "shape_type", "blob"), change(base, "group_id", "x"), "shape",
+        base | {"shape_type": "mask", "mask": "AAAA"},
+    ]  # fmt: skip
+    document = {"shapes": spread(lambda _: base, broken), "imagePath": "a.jpg"}
+    sizes = {"imageHeight": 60, "imageWidth": 100}
+    return dumped(folder / "a.json", document | sizes | {"version": "5", "flags": {}})
+
+
+def write_label_studio(folder: Path) -> Path:
+    value = {"points": BOX, "polygonlabels": ["cat"]}
+    base = {"type": "polygonlabels", "value": value, "original_width": 100, "original_height": 60}
+    far = [[205, 5], [215, 5], [215, 15]]
+    broken: list[Any] = [
+        base | {"value": value | {"points": one if one is not FAR else far}} for one in CORNERS[:14]
+    ]
+    box = {"x": 5, "y": 5, "width": 0, "height": 9, "rectanglelabels": ["cat"]}
+    broken += [
+        change(base, "value", ABSENT), base | {"value": {"polygonlabels": ["cat"]}}, 7,
+        base | {"score": "high"}, base | {"type": "rectanglelabels", "value": box},
+        base | {"type": "brushlabels", "value": {"format": "rle", "rle": [1, 2, 3]}},
+    ]  # fmt: skip
+    result = spread(lambda _: base, broken)
+    task = {"data": {"image": "a.jpg"}, "annotations": [{"result": result}]}
+    return dumped(folder / "tasks.json", [task])
+
+
+def write_cvat(folder: Path) -> Path:
+    points = "5,5;15,5;15,15;5,15"
+    good = f'<polygon label="cat" points="{points}"/>'
+    texts = [
+        "5,5;15,15", "", "5,5", "5,5;5,5;5,5", "205,5;215,5;215,15", "5,5;9,9;15,15",
+        "5,5;15,nan;15,15", "5,5;15;15,15", "5,5,1;15,5,1;15,15,1", "a,5;15,5;15,15",
+        "1e300,5;9,9;9,1",
+    ]  # fmt: skip
+    box = '<box label="cat" xtl="{}" ytl="5" xbr="15" ybr="15"/>'
+    mask = '<mask label="cat" rle="{}" left="5" top="5" width="10" height="10"/>'
+    broken = [f'<polygon label="cat" points="{text}"/>' for text in texts]
+    broken += [
+        f'<polygon points="{points}"/>', '<polygon label="cat"/>', '<blob label="cat"/>',
+        box.format("x"), box.format("15"), mask.format("1,2"), mask.format("1,x"),
+        mask.format("100"), f'<polygon label="cat" points="{points}" group_id="x"/>',
+    ]  # fmt: skip
+    shapes = "".join(spread(lambda _: good, broken))
+    path = folder / "a.xml"
+    image = f'<image id="0" name="a.jpg" width="100" height="60">{shapes}</image>'
+    path.write_text(f"<annotations><version>1.1</version>{image}</annotations>")
+    return path
+
+
+def write_yolo(folder: Path) -> Path:
+    good = "0 0.05 0.1 0.15 0.1 0.15 0.3"
+    broken = [
+        "0 0.05 0.1 0.15 0.1", "0", "0 0.05 0.1", "0 0.05 0.1 0.05 0.1 0.05 0.1", "cat 0.1 0.1",
+        "0 0.05 nan 0.15 0.1 0.15 0.3", "0 0.05 inf 0.15 0.1 0.15 0.3",
+        "9 0.05 0.1 0.15 0.1 0.15 0.3",
+        "-1 0.05 0.1 0.15 0.1 0.15 0.3", "0 0.05 0.1 0.15 0.1 0.15 0.3 0.5", "0 5 6 15 6 15 18",
+        "0,0.05,0.1,0.15,0.1,0.15,0.3", "0 a 0.1 0.15 0.1 0.15 0.3", "0 0.5 0.5 0.1", "{}",
+        "0 " * 9,
+        "0.5 0.05 0.1 0.15 0.1 0.15 0.3", "0 1.2 0.1 1.3 0.1 1.3 0.3", "null",
+        "0 0.1 0.1 0.1 0.1 0.1",
+    ]  # fmt: skip
+    (folder / "labels").mkdir()
+    (folder / "images").mkdir()
+    Image.new("L", (100, 60)).save(folder / "images" / "a.png")
+    (folder / "labels" / "a.txt").write_text("\n".join(spread(lambda _: good, broken)))
+    (folder / "data.yaml").write_text("names: [cat]")
+    return folder
+
+
+def write_v7(folder: Path) -> Path:
+    def shape(points: Any) -> dict[str, Any]:
+        paired = isinstance(points, list) and all(
+            isinstance(one, list) and len(one) == 2 for one in points
+        )
+        corners = [{"x": x, "y": y} for x, y in points] if paired else points
+        return {"name": "cat", "polygon": {"paths": [corners]}}
+
+    base = shape(BOX)
+    box = {"x": 5, "y": 5, "w": 0, "h": 9}
+    broken: list[Any] = [shape(one) for one in CORNERS[:14]]
+    broken += [
+        change(base, "name", ABSENT), {"name": "cat"}, base | {"instance_id": {"value": "x"}}, 7,
+        {"name": "cat", "bounding_box": box}, {"name": "cat", "polygon": {}},
+    ]  # fmt: skip
+    item = {"name": "a.jpg", "path": "/", "slots": [HW]}
+    document = {"version": "2.0", "item": item, "annotations": spread(lambda _: base, broken)}
+    return dumped(folder / "a.json", document)
+
+
+def write_supervisely(folder: Path) -> Path:
+    def shape(points: Any) -> dict[str, Any]:
+        outline = {"exterior": points, "interior": []}
+        return {"classTitle": "cat", "geometryType": "polygon", "points": outline}
+
+    base = shape(BOX)
+    broken: list[Any] = [shape(one) for one in CORNERS[:14]]
+    bitmap = {"classTitle": "cat", "geometryType": "bitmap"}
+    broken += [
+        change(base, "classTitle", ABSENT), change(base, "points", ABSENT), "object",
+        base | {"geometryType": "blob"}, bitmap | {"bitmap": {"data": "AAAA", "origin": [0, 0]}},
+        bitmap,
+    ]  # fmt: skip
+    document = {"size": HW, "objects": spread(lambda _: base, broken), "tags": []}
+    return dumped(folder / "a.jpg.json", document)
+
+
+def write_geojson(folder: Path) -> Path:
+    def shape(points: Any) -> dict[str, Any]:
+        ring = [*points, points[0]] if isinstance(points, list) and points else points
+        geometry = {"type": "Polygon", "coordinates": [ring]}
+        return {"type": "Feature", "properties": {"label": "cat"}, "geometry": geometry}
+
+    base = shape(BOX)
+    broken: list[Any] = [shape(one) for one in CORNERS if one != CORNERS[9]][:14]
+    broken += [
+        change(base, "geometry", ABSENT), base | {"geometry": {"type": "Blob"}}, 7,
+        base | {"properties": {"score": "x"}}, base | {"properties": {"group": "x"}},
+        base | {"geometry": {"type": "Point", "coordinates": [1, 2]}},
+    ]  # fmt: skip
+    about = {"file_name": "a.jpg"} | HW
+    features = spread(lambda _: base, broken)
+    document = {"type": "FeatureCollection", "anymask": about, "features": features}
+    return dumped(folder / "a.geojson", document)
+
+
+def write_encord(folder: Path) -> Path:
+    def shape(points: Any) -> dict[str, Any]:
+        paired = isinstance(points, list) and all(
+            isinstance(one, list) and len(one) == 2 for one in points
+        )
+        corners = points
+        if paired and all(isinstance(n, int | float) for one in points for n in one):
+            corners = {str(n): {"x": x / 100, "y": y / 60} for n, (x, y) in enumerate(points)}
+        return {"name": "cat", "shape": "polygon", "polygon": corners}
+
+    base = shape(BOX)
+    broken: list[Any] = [shape(one) for one in CORNERS[:14]]
+    bitmask = {"name": "cat", "shape": "bitmask"}
+    window = {"top": 0, "left": 0, "width": 100, "height": 60}
+    broken += [
+        change(base, "name", ABSENT), base | {"shape": "blob"}, "object", bitmask,
+        bitmask | {"bitmask": window | {"rleString": "zzz"}},
+        {"name": "cat", "shape": "bounding_box", "boundingBox": {"x": 0, "y": 0, "w": 0, "h": 1}},
+    ]  # fmt: skip
+    unit = HW | {"data_title": "a.jpg", "labels": {"objects": spread(lambda _: base, broken)}}
+    return dumped(folder / "a.json", [{"data_units": {"1": unit}}])
+
+
+def write_voc_xml(folder: Path) -> Path:
+    def shape(*points: tuple[Any, Any], more: str = "") -> str:
+        tags = "".join(f"<x{n}>{x}</x{n}><y{n}>{y}</y{n}>" for n, (x, y) in enumerate(points, 1))
+        return f"<object><name>cat</name><polygon>{tags}{more}</polygon></object>"
+
+    good = shape(*map(tuple, BOX))
+    box = "<object><name>cat</name>{}</object>"
+    broken = [
+        shape((5, 5), (15, 15)), shape((5, 5)), shape((5.5, 5), (5.5, 5), (5.5, 5)),
+        shape((205.5, 5), (215, 5), (215, 15)), shape((5.5, 5), (9.5, 9), (15.5, 15)),
+        shape((5, 5), (15, "nan"), (15, 15)), shape((5, 5), (15, "inf"), (15, 15)),
+        shape((5, 5), (15, 5), (15, 15), more="<x4>5</x4>"), shape(("a", 5), (15, 5), (15, 15)),
+        shape((5, 5), (15, 5), (15, 15), more="<x9>5</x9><y9>5</y9>"),
+        shape(("", 5), (15, 5), (15, 15)),
+        shape(("1e300", 5), (15, 5), (15, 15)), shape((205, 5), (215, 5), (215, 15)),
+        shape((5, 5), (15, "5,5"), (15, 15)), shape((5, 5), (15, "None"), (15, 15)),
+        box.format(""), box.format("<polygon/>"), box.format("<bndbox/>"),
+        box.format("<bndbox><xmin>1</xmin></bndbox>"), shape(("5 5", 5), (15, 5), (15, 15)),
+    ]  # fmt: skip
+    path = folder / "a.xml"
+    size = "<size><width>100</width><height>60</height><depth>3</depth></size>"
+    objects = "".join(spread(lambda _: good, broken))
+    path.write_text(f"<annotation><filename>a.jpg</filename>{size}{objects}</annotation>")
+    return path
+
+
+def write_svg(folder: Path) -> Path:
+    good = '<path d="M5,5L15,5L15,15L5,15Z" data-label="cat"/>'
+    paths = [
+        "M5,5L15,15Z", "M5,5Z", "M5,5L5,5L5,5Z", "M205,5L215,5L215,15Z", "M5,5L9,9L15,15Z", "L5,5",
+        "M5,5C1,1,2,2,3,3Z", "M5,5L15,nanL15,15Z", "M5,5L15L15,15Z", "5,5 15,5",
+        "M5,5A1,1,0,0,0,9,9Z",
+        "M 5 5 L #", "M5,5Q1,1,2,2Z",
+    ]  # fmt: skip
+    broken = [f'<path d="{path}"/>' for path in paths]
+    broken += [
+        '<polygon points="5,5 15,15"/>', '<polygon points="a,b"/>', '<rect width="5" height="5"/>',
+        good.replace("/>", ' transform="scale(2)"/>'), good.replace("/>", ' data-group="x"/>'),
+        good.replace("/>", ' data-quality="x"/>'), '<circle r="5"/>',
+    ]  # fmt: skip
+    path = folder / "a.svg"
+    shapes = "".join(spread(lambda _: good, broken))
+    path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 60">{shapes}</svg>')
+    return path
+
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "coco": write_coco,
+    "labelme": write_labelme,
+    "label-studio": write_label_studio,
+    "cvat": write_cvat,
+    "yolo": write_yolo,
+    "v7": write_v7,
+    "supervisely": write_supervisely,
+    "geojson": write_geojson,
+    "encord": write_encord,
+    "voc-xml": write_voc_xml,
+    "svg": write_svg,
+}
 
 
 @pytest.fixture(params=WRITERS)
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return WRITERS[request.param](tmp_path)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    return WRITERS[request.param](folder)
 
 
 PYTHON = ("Error", "could not", "invalid literal", "object is not", "unpack", "NoneType", "numpy")

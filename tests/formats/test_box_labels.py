@@ -26,7 +26,7 @@ def pixels(mask: Mask) -> np.ndarray:
 def test_a_box_is_every_pixel_that_it_touches(box: tuple[float, float, float, float]) -> None:
     x0, y0, x1, y1 = box
     if x1 <= x0 or y1 <= y0:
-        with pytest.raises(DataError, match="a box needs a width and a height above 0"):
+        with pytest.raises(DataError, match="box needs a width and a height above 0"):
             box_to_mask(box, HW)
         return
     y, x = np.mgrid[: HW[0], : HW[1]]
@@ -43,7 +43,7 @@ def test_a_box_is_every_pixel_that_it_touches(box: tuple[float, float, float, fl
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_a_box_of_no_numbers_is_refused(number: float) -> None:
-    with pytest.raises(DataError, match="a box needs a width and a height above 0"):
+    with pytest.raises(DataError, match="box needs a width and a height above 0"):
         box_to_mask((0, 0, number, 5), HW)
 
 
@@ -155,7 +155,7 @@ def test_a_box_off_the_picture_is_told(tmp_path: Path) -> None:
     (image,) = stream
     assert len(image.masks) == 2
     assert stream.unread_lines() == [
-        "not read: shapes (1 time), first: a.png: line 3 is a box off the picture"
+        "Skipped 1 record (a box off the picture): labels/a.txt: line 3"
     ]
 
 
@@ -163,7 +163,7 @@ def test_a_box_off_the_picture_is_told(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("0 15 10 5 5", "0..1 of the picture's sides; are these pixels"),
-        ("0 .5 .5 0 .1", "a box needs a width and a height above 0"),
+        ("0 .5 .5 0 .1", "box needs a width and a height above 0"),
         ("9 .5 .5 .1 .1", "the class 9 is not one of the 2 names"),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_line_that_is_no_box_is_named(tmp_path: Path, line: str, message: str)
     (folder / "labels" / "a.txt").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(DataError, match=message) as caught:
         list(read(folder, boxes=True))
-    assert "a.txt, line 1" in str(caught.value)
+    assert "a.txt: line 1" in str(caught.value)
 
 
 def test_masks_beside_boxes_stay(tmp_path: Path) -> None:

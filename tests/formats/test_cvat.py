@@ -103,7 +103,9 @@ def test_polygons_and_boxes_are_filled_and_points_reported(tmp_path: Path) -> No
     truth[1:3, 1:4] = True
     for mask in image.masks:
         np.testing.assert_array_equal(mask.mask, truth)
-    assert [str(loss) for loss in report.losses] == ["a.jpg: shape 2, a points, has no mask"]
+    assert [str(loss) for loss in report.losses] == [
+        f"{tmp_path}/a.xml: image 0: shape 2 (points): a shape of the kind 'points' has no mask"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -118,8 +120,8 @@ def test_polygons_and_boxes_are_filled_and_points_reported(tmp_path: Path) -> No
             '<mask label="a" rle="0, 4" left="7" top="0" width="2" height="2"/>',
             "a crop must lie inside the photo",
         ),
-        ('<polygon label="a" points="1,1;2"/>', "shape 0 \\(polygon\\): a value has a wrong type"),
-        ('<blob label="a"/>', "the shape 'blob' is unknown"),
+        ('<polygon label="a" points="1,1;2"/>', "shape 0 \\(polygon\\): `points` are not pairs"),
+        ('<blob label="a"/>', "Unknown shape type. Given: 'blob'"),
         ("<mask", "a.xml: not XML"),
     ],
 )

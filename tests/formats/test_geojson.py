@@ -89,16 +89,18 @@ def test_points_are_reported(tmp_path: Path) -> None:
     report = LossReport()
     (image,) = geojson.read(tmp_path, report)
     assert image.masks == []
-    assert [str(loss) for loss in report.losses] == ["a.jpg: feature 0, a Point, has no area"]
+    assert [str(loss) for loss in report.losses] == [
+        f"{tmp_path}/a.geojson: feature 0: a geometry of the type 'Point' has no area"
+    ]
 
 
 @pytest.mark.parametrize(
     ("geometry", "message"),
     [
         ({"type": "Polygon"}, "the key 'coordinates' is missing"),
-        ({"type": "Polygon", "coordinates": []}, "a value has a wrong type or shape"),
-        ({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, "at least 3 finite corners"),
-        (3, "a value has a wrong type or shape"),
+        ({"type": "Polygon", "coordinates": []}, "Too few points. The polygon has no ring"),
+        ({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, "Too few points. Expected at"),
+        (3, "`geometry` is not an object"),
     ],
 )
 def test_a_broken_feature_is_named(geometry: Any, message: str, tmp_path: Path) -> None:

@@ -245,14 +245,14 @@ def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
     truth = np.zeros((10, 20), np.bool_)
     truth[5:, 5:15] = True
     np.testing.assert_array_equal(image.masks[0].mask, truth)
-    assert "region 1, of the type 'keypointlabels', skipped" in str(report.losses[0])
+    assert "region 1: a region of the type 'keypointlabels' has no mask" in str(report.losses[0])
 
 
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
         (task(region(image_rotation=90)), "task 0: region 0: turned pictures cannot be read"),
-        (task(region(value={"points": [[0, 0]]})), "task 0: region 0: a ring must have"),
+        (task(region(value={"points": [[0, 0]]})), "task 0: region 0: Too few points"),
         (task(region(type="brushlabels")), "region 0: a brush without `rle` cannot be read"),
         (task(region(original_width=0)), "task 0: a picture has at least 1 x 1 pixel"),
         (task(data={"text": "x"}), "task 0: `data` names no picture; it has \\['text'\\]"),

@@ -141,7 +141,7 @@ def test_points_and_lines_have_no_area_and_are_reported(tmp_path: Path) -> None:
     image, report = read_file(tmp_path, line)
     assert image.masks == []
     assert [str(loss) for loss in report.losses] == [
-        "../photos/a.jpg: shape 0, a line, has no area"
+        f"{tmp_path}/a.json: shape 0: a shape of the type 'line' has no mask"
     ]
 
 
@@ -174,12 +174,15 @@ MASK = {"label": "x", "shape_type": "mask", "points": [[0, 0], [2, 2]]}
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [
-        ({"shape_type": "polygon", "points": [[1, 1], [2, 2]]}, "at least 3 finite corners"),
-        ({"shape_type": "polygon", "points": []}, "wanted points with finite x and y, got \\[\\]"),
-        ({"shape_type": "blob", "points": [[1, 1]]}, "the shape_type 'blob' is unknown"),
+        (
+            {"shape_type": "polygon", "points": [[1, 1], [2, 2]]},
+            "Too few points. Expected at least 3, given: 2",
+        ),
+        ({"shape_type": "polygon", "points": []}, "Too few points. Expected at least 3, given: 0"),
+        ({"shape_type": "blob", "points": [[1, 1]]}, "Unknown shape type. Given: 'blob'"),
         ({"shape_type": "polygon"}, "the key 'points' is missing"),
         (MASK | {"mask": "AAAA"}, "`mask` is no PNG"),
-        (MASK | {"mask": None}, "a value has a wrong type or shape"),
+        (MASK | {"mask": None}, "`mask` is no PNG in base64"),
     ],
 )
 def test_a_broken_shape_is_named(shape: dict[str, Any], reason: str, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def document() -> dict[str, object]:
     ("change", "message"),
     [
         ({"image": {"width": 2, "height": 3}}, "a.json: the key 'file_name' is missing"),
-        ({"image": 3}, "a.json: a value has a wrong type or shape"),
+        ({"image": 3}, "a.json: `image` is not an object"),
         (
             {"image": {"width": 0, "height": 3, "file_name": "a.jpg"}},
             "a.json: a picture has at least 1 x 1 pixel; got height 3, width 0",

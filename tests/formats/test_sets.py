@@ -80,18 +80,18 @@ def test_a_set_without_a_description_takes_its_folders_name(tmp_path: Path) -> N
         ({"hw": [48]}, r"line 2: `hw` must be \[height, width\] in pixels, got \[48\]"),
         ({"hw": [0, 64]}, r"line 2: `hw` must be"),
         ({"hw": [48.0, 64]}, r"line 2: `hw` must be"),
-        ({"hw": [47, 64]}, r"line 2, mask 0: .*H \* W = 3008"),
+        ({"hw": [47, 64]}, r"line 2: mask 0: .*H \* W = 3008"),
         ({"image": "../secret.png"}, r"line 2: `image` must be a path inside the set"),
         ({"image": "/etc/passwd"}, r"line 2: `image` must be a path inside the set"),
         ({"image": "C:/a.png"}, r"line 2: `image` must be a path inside the set"),
         ({"image": 5}, r"line 2: `image` must be a path inside the set, got 5"),
         ({"image": "images/none.png"}, r"line 2: the image 'images/none\.png' is absent"),
         ({"masks": None}, r"line 2: `masks` must be a list of objects, got None"),
-        ({"masks": [[1]]}, r"line 2: `masks` must be a list of objects"),
-        ({"masks": [{}]}, r"line 2, mask 0: wanted COCO compressed counts \(text\), got None"),
-        ({"masks": [{"rle": "0"}]}, r"line 2, mask 0: run lengths must sum"),
-        ({"masks": [{"rle": "~~"}]}, r"line 2, mask 0: a compressed run-length string"),
-        ({"ignore_rle": 7}, r"line 2, ignore_rle: wanted COCO compressed counts"),
+        ({"masks": [[1]]}, r"line 2: mask 0: `mask` is not an object"),
+        ({"masks": [{}]}, r"line 2: mask 0: wanted COCO compressed counts \(text\), got None"),
+        ({"masks": [{"rle": "0"}]}, r"line 2: mask 0: run lengths must sum"),
+        ({"masks": [{"rle": "~~"}]}, r"line 2: mask 0: a compressed run-length string"),
+        ({"ignore_rle": 7}, r"line 2: ignore_rle: wanted COCO compressed counts"),
     ],
 )
 def test_a_broken_line_is_named_with_the_reason(
@@ -114,7 +114,7 @@ def test_a_mask_with_a_strange_label_is_named(
 ) -> None:
     text = rle_to_string(mask_to_rle(np.zeros((48, 64), np.bool_)))
     folder = write_set(tmp_path / "boxes", BOXES)
-    with pytest.raises(DataError, match=f"line 2, mask 0: {message}"):
+    with pytest.raises(DataError, match=f"line 2: mask 0: {message}"):
         load_set(edit_line(folder, masks=[{"rle": text, key: value}]))
 
 
@@ -122,7 +122,7 @@ def test_a_mask_with_a_strange_label_is_named(
     ("text", "message"),
     [
         ('{"image": "images/0.p', "line 1: not JSON"),
-        ("[1, 2]\n", "line 1: wanted an object, got list"),
+        ("[1, 2]\n", "line 1: `line` is not an object"),
         ("\xff\n", "line 1: not JSON"),
         ("\n\n", "wanted a line an image, the file is empty"),
     ],

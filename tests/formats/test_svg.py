@@ -79,7 +79,9 @@ def test_other_shapes_are_reported(tmp_path: Path) -> None:
     read(tmp_path, '<rect width="2" height="2"/>')
     report = LossReport()
     svg.read(tmp_path, report)
-    assert [str(loss) for loss in report.losses] == ["a: element 1, a rect, is no outline"]
+    assert [str(loss) for loss in report.losses] == [
+        f"{tmp_path}/a.svg: element 1 (rect): an element 'rect' is no outline"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_other_shapes_are_reported(tmp_path: Path) -> None:
         ('<path d="1 1"/>', "the path command '' is not read"),
         ('<path d="M1 1 L5"/>', "the path command 'L' lacks a number"),
         ('<path d="M1 1 L#"/>', "the path breaks off at '#'"),
-        ('<path d="M0 0H4V4Z" data-group="x"/>', "a value has a wrong type"),
+        ('<path d="M0 0H4V4Z" data-group="x"/>', "`data-group` is not a whole number"),
         ('<g transform="scale(2)"/>', "element 1 \\(g\\): has a transform, which is not read"),
         ("<g>", "a.svg: not XML"),
     ],

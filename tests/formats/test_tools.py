@@ -233,8 +233,16 @@ def test_names_of_photos_come_back(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("form", "document", "message"),
     [
-        ("v7", {**V7, "annotations": [{"name": "a", "cube": {}}]}, "annotation 0: a shape"),
-        ("supervisely", {**SUPERVISELY, "objects": [{"geometryType": "x"}]}, "'x' is unknown"),
+        (
+            "v7",
+            {**V7, "annotations": [{"name": "a", "cube": {}}]},
+            "annotation 0: Unknown shape type",
+        ),
+        (
+            "supervisely",
+            {**SUPERVISELY, "objects": [{"geometryType": "x"}]},
+            "Unknown shape type. Given: 'x'",
+        ),
         (
             "supervisely",
             {

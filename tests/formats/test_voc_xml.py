@@ -73,7 +73,7 @@ def test_boxes_are_told_and_boxes_alone_refused(tmp_path: Path) -> None:
     written(tmp_path / "a.xml", "", PIXELS)
     (image,) = voc_xml.read(tmp_path / "a.xml", report := LossReport())
     assert len(image.masks) == 1
-    assert [str(loss) for loss in report.losses] == ["a.jpg: object 0 is a box alone"]
+    assert [str(loss) for loss in report.losses] == [f"{tmp_path}/a.xml: object 0: a box alone"]
     written(tmp_path / "a.xml", "")
     with pytest.raises(DataError, match="a.xml: holds boxes alone and no polygon; it is a set for"):
         voc_xml.read(tmp_path / "a.xml", LossReport())
@@ -81,9 +81,9 @@ def test_boxes_are_told_and_boxes_alone_refused(tmp_path: Path) -> None:
 
 def test_a_broken_polygon_is_named(tmp_path: Path) -> None:
     for shape, reason in [
-        (points((1, 1), (2, 2)), "wanted a polygon of at least 3 points, got 4 numbers"),
+        (points((1, 1), (2, 2)), "Too few points. Expected at least 3, given: 2"),
         ("<polygon><x1>1</x1><y2>1</y2></polygon>", "the key 'y1' is missing"),
-        ("<polygon><x1>cat</x1></polygon>", "a value has a wrong type"),
+        ("<polygon><x1>cat</x1></polygon>", "`x1` is not a finite number"),
     ]:
         written(tmp_path / "a.xml", PIXELS, shape)
         with pytest.raises(DataError, match=f"a.xml: object 1: {reason}"):

@@ -202,18 +202,18 @@ def test_other_names_are_refused(text: str, message: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("0 0.5 0.5 0.1 0.1 0.2", "at least 3 points, got 5 numbers after the class"),
+        ("0 0.5 0.5 0.1 0.1 0.2", "at least 3 points, given: 5 numbers after the class"),
         ("9 0 0 1 0 1 1", "the class 9 is not one of the 4 names of data.yaml"),
         ("-1 0 0 1 0 1 1", "the class -1 is not one of the 4 names"),
         ("0 0 0 12 0 12 9", "corners are 0..1 of the picture's sides; are these pixels\\?"),
-        ("0 0 0 nan 0 1 1", "corners are 0..1"),
-        ("cat 0 0 1 0 1 1", "a value has a wrong type or shape"),
+        ("0 0 0 nan 0 1 1", "`corner` is not a finite number"),
+        ("cat 0 0 1 0 1 1", "`class` is not a whole number. Given: 'cat'"),
     ],
 )
 def test_a_broken_line_names_file_line_and_reason(line: str, reason: str, tmp_path: Path) -> None:
     written(tmp_path, rings())
     (tmp_path / "labels" / "rings.txt").write_text(f"\n{line}\n")
-    with pytest.raises(DataError, match=f"rings.txt, line 2: .*{reason}"):
+    with pytest.raises(DataError, match=f"rings.txt: line 2: .*{reason}"):
         yolo.read(tmp_path, LossReport())
 
 
@@ -298,7 +298,7 @@ def test_boxes_among_outlines_are_told_and_boxes_alone_refused(tmp_path: Path) -
     (found,) = yolo.read(tmp_path, report := LossReport())
     assert [mask.area for mask in found.masks] == [16]
     assert [str(loss) for loss in report.losses] == [
-        "a.png: line 1 is a box alone, without an outline"
+        f"{tmp_path}/labels/a.txt: line 1: a box alone, without an outline"
     ]
     labelled(tmp_path, ".", "a", "0 0.5 0.5 0.1 0.1")
     with pytest.raises(

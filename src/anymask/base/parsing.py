@@ -32,7 +32,7 @@ def parse_text(data: bytes, where: object) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{where}: not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+            f"{where}: not text in UTF-8 (byte {error.start}); save it as UTF-8"
         ) from error
 
 
@@ -89,5 +89,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, UnicodeDecodeError):
-        return f"not text in UTF-8, {error.reason} at byte {error.start}"
+        return f"not text in UTF-8, byte {error.start}"
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}, column {error.colno}"
     return str(error)[:_REASON]

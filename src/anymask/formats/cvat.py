@@ -27,11 +27,11 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
-    located,
     read_xml,
     xml_text,
 )
-from anymask.formats.outlines import Policy
+from anymask.formats.fields import as_corners, as_number, as_whole
+from anymask.formats.outlines import Policy, filled
 from anymask.masks import (
     UNLABELLED,
     Mask,
@@ -41,7 +41,6 @@ from anymask.masks import (
     crop_to_rle,
     ellipse_ring,
     mask_to_rle,
-    polygons_to_mask,
     rle_area,
     rle_box_xyxy,
     rle_to_mask,
@@ -92,50 +91,63 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     """
     images = []
     for path in find_files(source, ".xml"):
-        root = read_xml(path)
-        if root.tag != "annotations" or root.find("track") is not None:
-            raise DataError(f"{path}: wanted an export of the kind 'CVAT for images 1.1'")
-        for number, element in enumerate(root.iter("image")):
-            with located(f"{path}: image {number}"):
-                images.append(_image(element, report))
+        with report.record(path):
+            root = read_xml(path)
+            if root.tag != "annotations" or root.find("track") is not None:
+                raise DataError("wanted an export of the kind 'CVAT for images 1.1'")
+            for number, element in enumerate(root.iter("image")):
+                with report.record(f"image {number}"):
+                    images.append(_image(element, report))
     return images
 
 
 def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
     name = element.attrib["name"]
-    hw = checked_hw(int(element.attrib["height"]), int(element.attrib["width"]))
+    hw = checked_hw(element.attrib["height"], element.attrib["width"])
     masks = []
     for number, shape in enumerate(element):
-        with located(f"shape {number} ({shape.tag})"):
+        with report.record(f"shape {number} ({shape.tag})"):
             rle = _rle(shape, hw)
             if rle is None:
-                report.add("shapes", name, None, f"shape {number}, a {shape.tag}, has no mask")
+                report.skip(name, f"a shape of the kind {shape.tag!r} has no mask")
                 continue
             group = shape.get("group_id")
-            masks.append(Mask(rle, shape.attrib["label"], id=None if group is None else int(group)))
+            group_id = None if group is None else as_whole(group, "group_id")
+            masks.append(Mask(rle, shape.attrib["label"], id=group_id))
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
     at = shape.attrib
+
+    def numbers(*keys: str) -> list[float]:
+        return [as_number(at[key], key) for key in keys]
+
+    turn = as_number(at.get("rotation", 0), "rotation")
     if shape.tag == "mask":
-        left, top, wide, high = (int(at[key]) for key in ("left", "top", "width", "height"))
-        runs = [int(run) for run in at["rle"].split(",")]
-        return cvat_to_rle([*runs, left, top, left + wide - 1, top + high - 1], hw)
+        left, top, wide, high = (
+            as_whole(at[key], key) for key in ("left", "top", "width", "height")
+        )
+        runs = [as_whole(run, "rle") for run in at["rle"].split(",")]
+        rle = cvat_to_rle([*runs, left, top, left + wide - 1, top + high - 1], hw)
+        if not rle_area(rle):
+            raise DataError("No area. The mask covers no pixel of the image.")
+        return rle
     if shape.tag == "polygon":
-        corners = np.array([pair.split(",") for pair in at["points"].split(";")], np.float64)
+        pairs = at["points"].split(";") if at["points"].strip() else []
+        corners = as_corners([pair.split(",") for pair in pairs])
     elif shape.tag == "box":
-        x0, y0, x1, y1 = (float(at[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
+        x0, y0, x1, y1 = numbers("xtl", "ytl", "xbr", "ybr")
         corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-        corners = turned_ring(corners, ((x0 + x1) / 2, (y0 + y1) / 2), float(at.get("rotation", 0)))
+        corners = turned_ring(corners, ((x0 + x1) / 2, (y0 + y1) / 2), turn)
     elif shape.tag == "ellipse":
-        x, y, *radii = (float(at[key]) for key in ("cx", "cy", "rx", "ry"))
-        corners = ellipse_ring((x, y), radii, float(at.get("rotation", 0)))
+        x, y, *radii = numbers("cx", "cy", "rx", "ry")
+        corners = ellipse_ring((x, y), radii, turn)
     elif shape.tag in _WITHOUT_AREA:
         return None
     else:
-        raise DataError(f"the shape {shape.tag!r} is unknown")
-    return mask_to_rle(polygons_to_mask([Polygon(corners)], hw))
+        raise DataError(f"Unknown shape type. Given: {shape.tag!r}.")
+    return filled([Polygon(corners)], hw)
 
 
 # Writing.

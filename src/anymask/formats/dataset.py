@@ -77,7 +77,7 @@ class Dataset:
 
     def _images(self) -> Iterator[AnnotatedImage]:
         if self.form == "set":
-            yield from iter_samples(self.source, absent_photos=True)
+            yield from iter_samples(self.source, absent_photos=True, report=self.lost)
         elif self.form in A_FILE_A_PICTURE:
             for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):
                 yield from self._read(path)

@@ -119,8 +119,15 @@ def read_xml(path: Path) -> ET.Element:
         raise DataError(f"{path}: declares entities, which are not read")
     try:
         return ET.fromstring(data)
-    except (ET.ParseError, ValueError, LookupError) as error:  # the last: an unknown encoding
-        raise DataError(f"{path}: not XML ({error}); is the file complete?") from error
+    except ET.ParseError as error:
+        line, column = error.position
+        raise DataError(
+            f"{path}: not XML (line {line}, column {column}); is the file complete?"
+        ) from error
+    except (ValueError, LookupError) as error:
+        raise DataError(
+            f"{path}: declares a text encoding that is not supported; save it as UTF-8"
+        ) from error
 
 
 def xml_text(value: object) -> str:

@@ -26,11 +26,19 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
-    located,
     read_json,
     to_json,
 )
-from anymask.formats.outlines import Policy
+from anymask.formats.fields import (
+    as_corners,
+    as_list,
+    as_number,
+    as_record,
+    as_text,
+    as_whole,
+    shown,
+)
+from anymask.formats.outlines import Policy, filled
 from anymask.masks import (
     UNLABELLED,
     Mask,
@@ -39,7 +47,6 @@ from anymask.masks import (
     Rle,
     crop_to_rle,
     mask_to_rle,
-    polygons_to_mask,
     rle_area,
     rle_to_mask,
     rle_to_string,
@@ -62,33 +69,36 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     """
     images = []
     for path in find_files(source, ".json"):
-        document = read_json(path)
-        with located(path):
+        with report.record(path):
+            document = read_json(path)
             rows = document if isinstance(document, list) else [document]
             for number, row in enumerate(rows):
-                with located(f"label row {number}"):
-                    images += [_image(unit, report) for unit in row["data_units"].values()]
+                with report.record(f"label row {number}"):
+                    units = as_record(as_record(row, "label row")["data_units"], "data_units")
+                    for key, unit in units.items():
+                        name = unit.get("data_title", key) if isinstance(unit, dict) else key
+                        with report.record(name):
+                            images.append(_image(as_record(unit, "data unit"), report))
     return images
 
 
 def _image(unit: Any, report: LossReport) -> AnnotatedImage:
-    name, labels = str(unit["data_title"]), unit.get("labels") or {}
+    name = as_text(unit["data_title"], "data_title")
+    labels = as_record(unit.get("labels") or {}, "labels")
+    hw = checked_hw(unit["height"], unit["width"])
+    if "objects" not in labels and labels:
+        report.add("frames", name, None, f"{len(labels)} frames of a video are not read")
     masks = []
-    with located(name):
-        hw = checked_hw(unit["height"], unit["width"])
-        if "objects" not in labels and labels:
-            report.add("frames", name, None, f"{len(labels)} frames of a video are not read")
-        for number, one in enumerate(labels.get("objects", ())):
-            with located(f"object {number}"):
-                rle = _rle(one, hw)
-                if rle is None:
-                    report.add(
-                        "shapes", name, None, f"object {number}, a {one['shape']}, has no area"
-                    )
-                    continue
-                by_hand = one.get("manualAnnotation", True)
-                score = 0.0 if by_hand else float(one.get("confidence", 0))
-                masks.append(Mask(rle, str(one["name"]), score=score))
+    for number, one in enumerate(as_list(labels.get("objects", []), "objects")):
+        with report.record(f"object {number}"):
+            rle = _rle(as_record(one, "object"), hw)
+            label = as_text(one["name"], "name")
+            if rle is None:
+                report.skip(name, f"an object of the shape {one['shape']!r} has no mask")
+                continue
+            by_hand = one.get("manualAnnotation", True)
+            score = 0.0 if by_hand else as_number(one.get("confidence", 0), "confidence")
+            masks.append(Mask(rle, label, score=score))
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
@@ -99,30 +109,37 @@ def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
         about = one["bitmask"]
         size = checked_hw(about["height"], about["width"])
         columns = string_to_rle(about["rleString"], size[::-1])  # along the rows: of the transposed
-        return crop_to_rle(rle_to_mask(columns).T, (about["left"], about["top"]), hw)
+        corner = [as_whole(about[key], key) for key in ("left", "top")]
+        return crop_to_rle(rle_to_mask(columns).T, corner, hw)
     if shape == "polygon":
         polygons = [_rings(part, scale) for part in one.get("polygons") or ()]
         if not polygons:
             corners = one["polygon"]
             listed = corners.values() if isinstance(corners, dict) else corners
-            ring = np.array([(corner["x"], corner["y"]) for corner in listed], np.float64)
+            ring = as_corners([(corner["x"], corner["y"]) for corner in listed], "polygon")
             polygons = [Polygon(ring * scale)]
-        return mask_to_rle(polygons_to_mask(polygons, hw))
+        return filled(polygons, hw)
     if shape in ("bounding_box", "rotatable_bounding_box"):
         box = one["boundingBox" if shape == "bounding_box" else "rotatableBoundingBox"]
-        x, y, wide, high = (float(box[key]) for key in "xywh")
+        x, y, wide, high = (as_number(box[key], key) for key in "xywh")
         ends = np.array([[x, y], [x + wide, y], [x + wide, y + high], [x, y + high]]) * scale
-        ring = turned_ring(ends, ends.mean(axis=0), float(box.get("theta", 0)))
-        return mask_to_rle(polygons_to_mask([Polygon(ring)], hw))
+        ring = turned_ring(ends, ends.mean(axis=0), as_number(box.get("theta", 0), "theta"))
+        return filled([Polygon(ring)], hw)
     if shape in _WITHOUT_AREA:
         return None
-    raise DataError(f"the shape {shape!r} is unknown")
+    raise DataError(f"Unknown shape type. Given: {shown(shape)}.")
 
 
 def _rings(part: Any, scale: Any) -> Polygon:
     """One part of a polygon: flat lists of x and y, the outline first, then its holes."""
-    first, *holes = (np.asarray(ring, np.float64).reshape(-1, 2) * scale for ring in part)
-    return Polygon(first, tuple(holes))
+    rings = []
+    for flat in as_list(part, "polygons"):
+        if len(numbers := as_list(flat, "polygons")) % 2:
+            raise DataError(f"Odd count of numbers. Expected x and y, given: {len(numbers)}.")
+        rings.append(as_corners([*zip(numbers[::2], numbers[1::2], strict=True)]) * scale)
+    if not rings:
+        raise DataError("Too few points. The polygon has no ring.")
+    return Polygon(rings[0], tuple(rings[1:]))
 
 
 # Writing.

@@ -38,6 +38,15 @@ def as_list(value: Any, name: str) -> list[Any]:
     return value
 
 
+def as_text(value: Any, name: str) -> str:
+    """Text, also of a number. Raises DataError."""
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, (bool, list, dict)):
+        raise DataError(f"`{name}` is not text. Given: {shown(value)}.")
+    return str(value)
+
+
 def as_whole(value: Any, name: str) -> int:
     """A whole number; 5.0 and "5" are 5. Raises DataError."""
     if type(value) is int:

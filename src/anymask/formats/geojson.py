@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import DataError, InputError
+from anymask.base import DataError, Floats, InputError
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import (
     Fit,
@@ -25,24 +25,33 @@ from anymask.formats.documents import (
     checked_hw,
     find_files,
     find_picture,
-    located,
     output_paths,
     picture_hw,
     read_json,
     to_json,
 )
-from anymask.formats.outlines import Policy, outline
+from anymask.formats.fields import (
+    as_corners,
+    as_list,
+    as_number,
+    as_record,
+    as_text,
+    as_whole,
+    shown,
+)
+from anymask.formats.outlines import Policy, filled, outline
 from anymask.masks import (
     IN_PIXELS,
     Affine,
     Mask,
     Masks,
     Polygon,
-    mask_to_rle,
+    empty_rle,
     polygons_to_geometry,
-    polygons_to_mask,
     rle_area,
 )
+
+_WITHOUT_AREA = ("Point", "MultiPoint", "LineString", "MultiLineString", "GeometryCollection")
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -58,15 +67,14 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     """
     images = []
     for path in find_files(source, ".geojson"):
-        document = read_json(path)
-        with located(path):
-            images.append(_image(document, path, report, pictures))
+        with report.record(path):
+            images.append(_image(read_json(path), path, report, pictures))
     return images
 
 
 def _image(document: Any, path: Path, report: LossReport, pictures: Path | None) -> AnnotatedImage:
     document = {"features": document} if isinstance(document, list) else document
-    about = document.get("anymask")
+    about = as_record(document, "the document").get("anymask")
     if about is None:
         places = [pictures] if pictures else [path.parent, path.parent / "images"]
         found = next(filter(None, (find_picture(place, path.stem) for place in places)), None)
@@ -74,46 +82,64 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
             raise DataError("does not tell the picture's size; name the folder of the pictures")
         name, hw = found.name, picture_hw(found)
     else:
-        name, hw = str(about["file_name"]), checked_hw(about["height"], about["width"])
+        name, hw = (
+            as_text(about["file_name"], "file_name"),
+            checked_hw(about["height"], about["width"]),
+        )
         if about.get("transform", list(IN_PIXELS)) != list(IN_PIXELS):
             raise DataError("has coordinates of a map; write it without a transform to read it")
     masks = []
-    for number, feature in enumerate(document["features"]):
-        with located(f"feature {number}"):
-            mask = _mask(feature, hw)
+    for number, feature in enumerate(as_list(document["features"], "features")):
+        with report.record(f"feature {number}"):
+            mask = _mask(as_record(feature, "feature"), hw)
             if mask is None:
                 kind = feature["geometry"]["type"]
-                report.add("shapes", name, None, f"feature {number}, a {kind}, has no area")
+                report.skip(name, f"a geometry of the type {kind!r} has no area")
             else:
                 masks.append(mask)
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
-    geometry = feature["geometry"] or {"type": "MultiPolygon", "coordinates": []}
-    if geometry["type"] not in ("Polygon", "MultiPolygon"):
+    empty = feature["geometry"] is None  # as we write empty masks
+    geometry = {"type": "MultiPolygon", "coordinates": []} if empty else feature["geometry"]
+    kind = as_record(geometry, "geometry")["type"]
+    if kind in _WITHOUT_AREA:
         return None
-    parts = geometry["coordinates"]
-    parts = [parts] if geometry["type"] == "Polygon" else parts
+    if kind not in ("Polygon", "MultiPolygon"):
+        raise DataError(f"Unknown shape type. Given: {shown(kind)}.")
+    parts = as_list(geometry["coordinates"], "coordinates")
     polygons = []
-    for rings in parts:
-        first, *holes = (np.asarray(ring, np.float64)[:-1, :2] for ring in rings)
+    for rings in [parts] if kind == "Polygon" else parts:
+        first, *holes = _rings(rings)
         if ((first < 0) | (first > [hw[1], hw[0]])).any(axis=1).all():
             raise DataError(
                 f"all corners lie outside of the picture of {hw[1]} x {hw[0]} pixels, the first at "
                 f"{first[0].tolist()}; wanted pixels, not coordinates of a map"
             )
         polygons.append(Polygon(first, tuple(holes)))
-    about = feature.get("properties") or {}
-    kind = about.get("classification")
-    label, group = about.get("label", kind and kind.get("name")), about.get("group")
+    about = as_record(feature.get("properties") or {}, "properties")
+    group, label = about.get("group"), about.get("label")
+    if "label" not in about and about.get("classification"):
+        label = as_record(about["classification"], "classification").get("name")
     return Mask(
-        mask_to_rle(polygons_to_mask(polygons, hw)),
-        None if label is None else str(label),
-        score=float(about.get("score", 0.0)),
-        id=None if group is None else int(group),
+        empty_rle(hw) if empty else filled(polygons, hw),
+        None if label is None else as_text(label, "label"),
+        score=as_number(about.get("score", 0.0), "score"),
+        id=None if group is None else as_whole(group, "group"),
         crowd=bool(about.get("crowd", False)),
     )
+
+
+def _rings(rings: Any) -> list[Floats]:
+    """The rings of a polygon, without their last corners, which are the first again."""
+    found = []
+    for ring in as_list(rings, "coordinates"):
+        corners = [as_list(corner, "corner")[:2] for corner in as_list(ring, "coordinates")]
+        found.append(as_corners(corners[:-1], "coordinates"))
+    if not found:
+        raise DataError("Too few points. The polygon has no ring.")
+    return found
 
 
 # Writing.

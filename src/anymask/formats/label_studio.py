@@ -24,7 +24,7 @@ are looked for without, too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import DataError, InputError, IntArray
+from anymask.base import DataError, Floats, InputError, IntArray
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
 from anymask.formats.coco import json_target
 from anymask.formats.documents import (
@@ -43,13 +43,15 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
-    hw_of_photo,
-    located,
+    find_picture,
+    output_stem,
+    picture_hw,
     read_json,
     to_json,
     xml_text,
 )
-from anymask.formats.outlines import Policy, single_rings
+from anymask.formats.fields import as_corners, as_list, as_number, as_record, as_text, shown
+from anymask.formats.outlines import Policy, filled, single_rings
 from anymask.masks import (
     UNLABELLED,
     Mask,
@@ -59,7 +61,6 @@ from anymask.masks import (
     Rle,
     ellipse_ring,
     mask_to_rle,
-    polygons_to_mask,
     rle_to_mask,
     turned_ring,
 )
@@ -155,6 +156,7 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
 
 _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
+_UNSIZED = "no region tells the picture's size"
 _IMAGE_KEYS = ("image", "img", "photo", "url")
 
 
@@ -168,41 +170,59 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     Raises DataError that names file, task, region and reason.
     """
-    images = []
+    images, unsized = list[AnnotatedImage](), list[str]()
     for path in find_files(source, ".json"):
-        tasks = read_json(path)
-        if not isinstance(tasks, list):
-            raise DataError(
-                f"{path}: wanted Label Studio's list of tasks, got one object; export as JSON, not "
-                "as JSON-MIN, or name the format if it is another one"
-            )
-        for number, task in enumerate(tasks):
-            with located(f"{path}: task {number}"):
-                images.append(_image(task, report, pictures))
+        with report.record(path):
+            for number, task in enumerate(_tasks(path)):
+                with report.record(f"task {number}"):
+                    image = _image(task, report, pictures)
+                    if image is None:
+                        unsized.append(f"{path}: task {number}")
+                    else:
+                        images.append(image)
+    if unsized and not images and not report.skipped:
+        raise DataError(f"{unsized[0]}: {_UNSIZED}; name the folder of the pictures, too")
     return images
 
 
-def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
+def _tasks(path: Path) -> list[Any]:
+    """The tasks of an export. Raises DataError."""
+    tasks = read_json(path)
+    if not isinstance(tasks, list):
+        raise DataError(
+            "wanted Label Studio's list of tasks, got one object; export as JSON, not as "
+            "JSON-MIN, or name the format if it is another one"
+        )
+    return tasks
+
+
+def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage | None:
+    """A task's picture; None where nothing tells its size, which the report is told."""
     if not isinstance(task, dict) or "data" not in task:
         raise DataError("wanted tasks of Label Studio with `data`; export as JSON, not as JSON-MIN")
-    data = task["data"]
+    data = as_record(task["data"], "data")
     key = next((key for key in _IMAGE_KEYS if key in data), None)
     if key is None:
         raise DataError(f"`data` names no picture; it has {sorted(data)}, not `image`")
-    address = str(data[key])
+    address = as_text(data[key], key)
     name = picture_name(address)
     regions = _regions(task, name, report)
     hw = _hw(regions, data, name, pictures)
+    if hw is None and any(as_record(region, "region").get("type") in _KINDS for region in regions):
+        raise DataError(f"{_UNSIZED}; name the folder of the pictures, too")
+    if hw is None:
+        report.add("images", name, None, f"{_UNSIZED}; left out")
+        return None
     masks = []
     for number, region in enumerate(regions):
-        with located(f"region {number}"):
-            kind = region.get("type")
+        with report.record(f"region {number}"):
+            kind = as_record(region, "region").get("type")
             if kind not in _KINDS:
-                report.add("shapes", name, None, f"region {number}, of the type {kind!r}, skipped")
+                report.skip(name, f"a region of the type {shown(kind)} has no mask")
                 continue
             labels = region["value"].get(kind) or [None]
-            label = None if labels[0] is None else str(labels[0])
-            quality = float(region.get("score") or 0.0)
+            label = None if labels[0] is None else as_text(labels[0], kind)
+            quality = as_number(region.get("score") or 0.0, "score")
             masks.append(Mask(_rle(region, kind, hw), label, score=quality))
     extra = {} if address == name else {"image": address}
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
@@ -226,48 +246,60 @@ def uploaded_name(name: str) -> str:
 
 def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
     """The results of the first annotation that nobody cancelled, else of the first prediction."""
-    done = [row for row in task.get("annotations") or [] if not row.get("was_cancelled")]
+    rows = [as_record(row, "annotation") for row in task.get("annotations") or []]
+    done = [row for row in rows if not row.get("was_cancelled")]
     chosen = done or task.get("predictions") or []
     if len(chosen) > 1:
         kind = "annotations" if done else "predictions"
         reason = f"has {len(chosen)} {kind}; the first one is read"
         report.add("shapes", name, None, reason)
-    result = chosen[0]["result"] if chosen else []
-    if not isinstance(result, list):
-        raise DataError("`result` must be a list of regions")
-    return result
+    return as_list(chosen[0]["result"], "result") if chosen else []
 
 
 def _hw(
-    regions: list[Any], data: dict[str, Any], name: str, pictures: Path | None
-) -> tuple[int, int]:
+    regions: list[Any], data: Mapping[str, Any], name: str, pictures: Path | None
+) -> tuple[int, int] | None:
+    """The picture's (H, W), of a region, the data or the photo; None where none tells it."""
+    wrong: DataError | None = None
     for row in (*regions, data):
-        if "original_height" in row:
-            return checked_hw(row["original_height"], row["original_width"])
-    return hw_of_photo(name, pictures, "no region tells the picture's size")
+        if isinstance(row, Mapping) and "original_height" in row:
+            try:
+                return checked_hw(row["original_height"], row.get("original_width"))
+            except DataError as error:
+                wrong = wrong or error
+    for one in (name, uploaded_name(name)):
+        found = find_picture(pictures, str(output_stem(one).with_suffix("")))
+        if found is not None:
+            return picture_hw(found)
+    if wrong is not None:
+        raise wrong
+    return None
 
 
 def _rle(region: Any, kind: str, hw: tuple[int, int]) -> Rle:
-    value = region["value"]
+    value = as_record(region["value"], "value")
     if region.get("image_rotation"):
         raise DataError("turned pictures cannot be read; set image_rotation to 0 in Label Studio")
-    if kind == "brushlabels":
-        if "rle" not in value:
-            raise DataError(f"a brush without `rle` cannot be read, it has {sorted(value)}")
-        return brush_to_rle(value["rle"], hw)
-    return mask_to_rle(polygons_to_mask([Polygon(_corners(value, kind, hw))], hw))
+    if kind != "brushlabels":
+        return filled([Polygon(_corners(value, kind, hw))], hw)
+    if "rle" not in value:
+        raise DataError(f"a brush without `rle` cannot be read, it has {sorted(value)}")
+    return brush_to_rle(value["rle"], hw)
 
 
-def _corners(value: Any, kind: str, hw: tuple[int, int]) -> Ring:
+def _corners(value: Mapping[str, Any], kind: str, hw: tuple[int, int]) -> Ring:
     """Pixels from percent; turns are clockwise, of a rectangle around its first corner."""
-    scale, angle = np.array([hw[1], hw[0]]) / 100, float(value.get("rotation") or 0)
+    scale = np.array([hw[1], hw[0]]) / 100
     if kind == "polygonlabels":
-        return np.asarray(value["points"], np.float64) * scale
-    first = np.array([float(value["x"]), float(value["y"])]) * scale
+        return as_corners(value["points"]) * scale
+
+    def share(*keys: str) -> Floats:  # -> (2,) in pixels
+        return np.array([as_number(value[key], key) for key in keys]) * scale
+
+    angle, first = as_number(value.get("rotation") or 0, "rotation"), share("x", "y")
     if kind == "ellipselabels":
-        radii = np.array([float(value["radiusX"]), float(value["radiusY"])]) * scale
-        return ellipse_ring(first, radii, angle)
-    wide, high = np.array([float(value["width"]), float(value["height"])]) * scale
+        return ellipse_ring(first, share("radiusX", "radiusY"), angle)
+    wide, high = share("width", "height")
     corners = first + np.array([[0, 0], [wide, 0], [wide, high], [0, high]])
     return turned_ring(corners, first, angle)
 

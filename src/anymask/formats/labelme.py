@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anymask.base import DataError, ImageError
+from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
 from anymask.formats.documents import (
     Fit,
@@ -29,12 +29,12 @@ from anymask.formats.documents import (
     checked_hw,
     find_files,
     hw_of_photo,
-    located,
     output_paths,
     read_json,
     to_json,
 )
-from anymask.formats.outlines import Policy, plain_rings
+from anymask.formats.fields import as_corners, as_list, as_record, as_text, as_whole, shown
+from anymask.formats.outlines import Policy, filled, plain_rings
 from anymask.images import open_picture
 from anymask.masks import (
     UNLABELLED,
@@ -44,8 +44,6 @@ from anymask.masks import (
     Rle,
     crop_to_rle,
     ellipse_ring,
-    mask_to_rle,
-    polygons_to_mask,
     rle_area,
     rle_box_xyxy,
     rle_merge,
@@ -55,7 +53,10 @@ from anymask.masks import (
 VERSION = "5.5.0"  # of labelme, whose layout this is
 _DOCUMENT = ("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
 _SHAPE = ("label", "points", "group_id", "shape_type", "mask")
-_FURTHEST = 1e9  # pixels from the corner of the picture that a box may reach
+_WITHOUT_AREA = ("point", "points", "line", "linestrip")
+_LEAST = dict.fromkeys(_WITHOUT_AREA, 0) | {  # points of each shape_type
+    "polygon": 3, "rectangle": 2, "oriented_rectangle": 3, "circle": 2, "mask": 2,
+}  # fmt: skip
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -70,10 +71,9 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     """
     images = []
     for path in find_files(source, ".json"):
-        document = read_json(path)
-        with located(path):
-            image = _image(document, report, pictures)
-        images.append(seen_from(image, source, path))
+        with report.record(path):
+            image = _image(as_record(read_json(path), "the document"), report, pictures)
+            images.append(seen_from(image, source, path))
     return images
 
 
@@ -94,25 +94,23 @@ def seen_from(image: AnnotatedImage, source: Path, path: Path) -> AnnotatedImage
 
 
 def _image(document: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
-    name = str(document["imagePath"]).replace("\\", "/")
+    name = as_text(document["imagePath"], "imagePath").replace("\\", "/")
     hw = _hw(document, name, pictures)
     masks: dict[object, Mask] = {}
-    for number, shape in enumerate(document["shapes"]):
-        with located(f"shape {number}"):
-            rle = _rle(shape, hw)
+    for number, shape in enumerate(as_list(document["shapes"], "shapes")):
+        with report.record(f"shape {number}"):
+            rle, label = _rle(as_record(shape, "shape"), hw), as_text(shape["label"], "label")
             if rle is None:
-                report.add(
-                    "shapes", name, None, f"shape {number}, a {shape['shape_type']}, has no area"
-                )
+                report.skip(name, f"a shape of the type {shape['shape_type']!r} has no mask")
                 continue
             group = shape.get("group_id")
-            key = number if group is None else (shape["label"], group)
+            group = None if group is None else as_whole(group, "group_id")
+            key = number if group is None else (label, group)
             if key in masks:
                 rle = rle_merge([masks[key].rle, rle])
             extra = {key: value for key, value in shape.items() if key not in _SHAPE and value}
-            group = None if group is None else int(group)
             who = extra.pop("annotator") if type(extra.get("annotator")) is int else None
-            masks[key] = Mask(rle, str(shape["label"]), annotator=who, id=group, extra=extra)
+            masks[key] = Mask(rle, label, annotator=who, id=group, extra=extra)
     extra = {key: value for key, value in document.items() if key not in _DOCUMENT and value}
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks.values()), extra=extra)
 
@@ -126,23 +124,21 @@ def _hw(document: Any, name: str, pictures: Path | None) -> tuple[int, int]:
 def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
     """The shape's pixels; None for points and lines."""
     kind = shape.get("shape_type") or "polygon"
-    points = np.asarray(shape["points"], np.float64).reshape(-1, 2)
-    if not len(points) or not np.isfinite(points).all():
-        raise DataError(f"wanted points with finite x and y, got {str(shape['points'])[:60]}")
+    if kind not in _LEAST:
+        raise DataError(f"Unknown shape type. Given: {shown(kind)}.")
+    points = as_corners(shape["points"], least=_LEAST[kind])
+    if kind in _WITHOUT_AREA:
+        return None
     if kind == "mask":
-        return _stamp_to_rle(shape["mask"], points, hw)
+        return _stamp_to_rle(shape["mask"], points[:2], hw)
     if kind == "rectangle" and len(points) != 4:  # X-AnyLabeling writes all four corners
-        (x0, y0), (x1, y1) = points
+        (x0, y0), (x1, y1) = points[:2]
         points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
     elif kind == "circle":
-        centre, rim = points
+        centre, rim = points[:2]
         radius = float(np.hypot(*(rim - centre)))
         points = ellipse_ring(centre, (radius, radius))
-    elif kind not in ("polygon", "rectangle", "oriented_rectangle"):
-        if kind in ("point", "points", "line", "linestrip"):
-            return None
-        raise DataError(f"the shape_type {kind!r} is unknown")
-    return mask_to_rle(polygons_to_mask([Polygon(points)], hw))
+    return filled([Polygon(points)], hw)
 
 
 def _stamp_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
@@ -150,17 +146,18 @@ def _stamp_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
     try:
         with open_picture(base64.b64decode(text, validate=True), "`mask`") as picture:
             stamp = np.asarray(picture.convert("L")) != 0
-    except (OSError, ImageError) as error:
-        raise DataError(f"`mask` is no PNG ({error})") from error
-    if not (np.abs(points) < _FURTHEST).all():
-        raise DataError(f"the corners of its box lie beyond {_FURTHEST:g} pixels")
+    except (TypeError, ValueError, OSError):
+        raise DataError(f"`mask` is no PNG in base64. Given: {shown(text)}.") from None
     (x0, y0), (x1, y1) = np.rint(points).astype(int).tolist()
     if stamp.shape != (y1 - y0 + 1, x1 - x0 + 1):
         raise DataError(
             f"the mask has {stamp.shape[1]} x {stamp.shape[0]} pixels, its box from ({x0}, {y0}) "
             f"to ({x1}, {y1}) has {x1 - x0 + 1} x {y1 - y0 + 1}"
         )
-    return crop_to_rle(stamp, (x0, y0), hw)
+    rle = crop_to_rle(stamp, (x0, y0), hw)
+    if not rle_area(rle):
+        raise DataError("No area. The mask covers no pixel of the image.")
+    return rle
 
 
 # Writing.

@@ -32,7 +32,7 @@ from anymask.base import (
 
 LossKind = Literal[
     "holes", "parts", "overlaps", "pixels", "empty", "shapes", "frames", "labels", "scores",
-    "stability", "clicks", "crops", "ids", "crowds", "trees", "extras", "records",
+    "stability", "clicks", "crops", "ids", "crowds", "trees", "extras", "records", "images",
 ]  # fmt: skip
 HOW_MADE = ("scores", "stability", "clicks", "crops")  # of a mask, beside the mask
 PLACES = 3  # places that a report names of each reason
@@ -180,6 +180,11 @@ class LossReport:
     def skip(self, image: str, reason: str) -> None:
         """Note that the record that is being read has no mask, such as a point or a box alone."""
         self.losses.append(Loss("shapes", image, None, reason, ": ".join(map(str, self.places))))
+
+    @property
+    def skipped(self) -> int:
+        """How many records were skipped."""
+        return sum(bool(loss.place) for loss in self.losses)
 
     def check_records(self, source: object, masks: int) -> None:
         """Raise BadRecordsError where invalid records are errors, or where no mask is left.

@@ -17,6 +17,7 @@ import numpy as np
 
 from anymask.base import DataError, Setting, check_settings, describe_settings
 from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.fields import checked_corners
 from anymask.masks import (
     SMOOTH,
     Box,
@@ -34,6 +35,8 @@ from anymask.masks import (
     rle_to_polygons,
     runs_to_rle,
 )
+
+_LINE = 1e-6  # square pixels that rounding may give to a line
 
 
 @describe_settings
@@ -140,6 +143,24 @@ def note_changed(image: AnnotatedImage, number: int, report: LossReport, again: 
         report.add("pixels", image.file_name, number, reason)
 
 
+def filled(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> Rle:
+    """The pixels inside of the polygons of a record. Raises DataError where there is none."""
+    for polygon in polygons:
+        for ring in (polygon.exterior, *polygon.holes):
+            checked_corners(ring)
+    rle = mask_to_rle(polygons_to_mask(polygons, image_hw))
+    if not rle_area(rle) or all(_is_line(polygon.exterior) for polygon in polygons):
+        raise DataError("No area. The outline covers no pixel of the image.")
+    return rle
+
+
+def _is_line(ring: Ring) -> bool:
+    """Whether all corners lie on one line; rounding may give such a ring a pixel."""
+    ways = ring - ring[0]
+    x, y = ways[np.abs(ways).sum(axis=1).argmax()]
+    return bool((np.abs(ways[:, 0] * y - ways[:, 1] * x) < _LINE).all())
+
+
 def box_to_mask(box: Box, image_hw: tuple[int, int], label: str | None = None) -> Mask | None:
     """All pixels that a box touches; the box itself, cut at the picture's border, is `drawn_box`.
 
@@ -150,7 +171,10 @@ def box_to_mask(box: Box, image_hw: tuple[int, int], label: str | None = None) -
     height, width = image_hw
     x0, y0, x1, y1 = box
     if not all(map(math.isfinite, box)) or x1 <= x0 or y1 <= y0:
-        raise DataError(f"a box needs a width and a height above 0, got {[*map(float, box)]}")
+        raise DataError(
+            "No area: a box needs a width and a height above 0. Given as x0, y0, x1, y1: "
+            f"{[*map(float, box)]}."
+        )
     cut = (max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1))
     if cut[2] <= cut[0] or cut[3] <= cut[1]:
         return None

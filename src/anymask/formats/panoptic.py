@@ -39,6 +39,7 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
+from anymask.formats.fields import as_list, as_record, as_text, as_whole
 from anymask.formats.label_pictures import colours_to_numbers, paint_numbers, value_rles
 from anymask.formats.outlines import Policy
 from anymask.images import open_picture
@@ -54,29 +55,34 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     """Read the JSON file and the PNGs beside it. Raises DataError that names record and reason."""
     images = []
     for path in find_files(source, ".json"):
-        document = read_json(path)
-        categories, segmented = _records(document, path)
-        with located(path):
-            rows = rows_by_id(document["images"], "image", LossReport())
-            for number, picture in enumerate(segmented.values()):
-                with located(f"annotation {number}"):
+        with report.record(path):
+            document = as_record(read_json(path), "the document")
+            categories, segmented = _records(document, path, report)
+            rows = rows_by_id(document["images"], "image", report)
+            for number, picture in segmented.items():
+                with report.record(f"annotation {number}"):
                     if picture.image_id not in rows:
                         raise DataError(f"there is no image with the id {picture.image_id}")
-                    images.append(_image(rows[picture.image_id], picture, categories))
+                    images.append(_image(rows[picture.image_id], picture, categories, report))
     return images
 
 
 def _image(
-    row: dict[str, Any], picture: PanopticPicture, categories: dict[int, PanopticCategory]
+    row: dict[str, Any],
+    picture: PanopticPicture,
+    categories: dict[int, PanopticCategory],
+    report: LossReport,
 ) -> AnnotatedImage:
-    hw = checked_hw(row["height"], row["width"])
-    for segment in picture.segments:
-        if segment.category not in categories:
-            raise DataError(f"there is no category with the id {segment.category}")
+    hw, known = checked_hw(row["height"], row["width"]), list[PanopticSegment]()
+    for place, segment in enumerate(picture.segments):
+        with report.record(f"segment {place} (id {segment.number})"):
+            if segment.category not in categories:
+                raise DataError(f"there is no category with the id {segment.category}")
+            known.append(segment)
     found = value_rles(picture.values(hw))
     masks = Masks(
         Mask(found[segment.number], categories[segment.category].name, crowd=segment.crowd)
-        for segment in picture.segments
+        for segment in known
     )
     return AnnotatedImage(file_name=str(row["file_name"]), hw=hw, masks=masks)
 
@@ -140,37 +146,44 @@ def read_panoptic(
 
     The classes may be missing, as in results. Raises DataError that names file, record and reason.
     """
-    return _records(read_json(path), path)
+    with located(path):
+        categories, pictures = _records(read_json(path), path, LossReport())
+    return categories, {picture.image_id: picture for picture in pictures.values()}
 
 
 def _records(
-    document: Any, path: Path
+    document: Any, path: Path, report: LossReport
 ) -> tuple[dict[int, PanopticCategory], dict[int, PanopticPicture]]:
-    pictures = {}
-    with located(path):
-        names = category_names(document.get("categories"), LossReport())
-        things = {int(row["id"]): row for row in document.get("categories") or []}
-        categories = {
-            number: PanopticCategory(name=name, thing=bool(things[number].get("isthing", 1)))
-            for number, name in names.items()
-        }
-        for number, row in enumerate(document["annotations"]):
-            with located(f"annotation {number}"):
-                picture = PanopticPicture(
-                    image_id=int(row["image_id"]),
-                    path=path.with_suffix("") / output_stem(str(row["file_name"])),
-                    segments=tuple(map(_segment, row["segments_info"])),
-                )
-                if picture.image_id in pictures:
-                    raise DataError(f"the image {picture.image_id} has two records")
-                pictures[picture.image_id] = picture
+    """Classes by their ids, and pictures by the numbers of their records."""
+    names = category_names(document.get("categories"), report)
+    things = {
+        as_whole(row["id"], "id"): bool(row.get("isthing", 1))
+        for row in document.get("categories") or []
+        if isinstance(row, dict) and row.get("name") in names.values()
+    }
+    categories = {
+        number: PanopticCategory(name=name, thing=things.get(number, True))
+        for number, name in names.items()
+    }
+    pictures, seen = dict[int, PanopticPicture](), set[int]()
+    for number, row in enumerate(as_list(document["annotations"], "annotations")):
+        with report.record(f"annotation {number}"):
+            image_id = as_whole(as_record(row, "annotation")["image_id"], "image_id")
+            if image_id in seen:
+                raise DataError(f"the image {image_id} has two records")
+            seen.add(image_id)
+            pictures[number] = PanopticPicture(
+                image_id=image_id,
+                path=path.with_suffix("") / output_stem(as_text(row["file_name"], "file_name")),
+                segments=tuple(map(_segment, as_list(row["segments_info"], "segments_info"))),
+            )
     return categories, pictures
 
 
 def _segment(row: Any) -> PanopticSegment:
     return PanopticSegment(
-        number=int(row["id"]),
-        category=int(row["category_id"]),
+        number=as_whole(as_record(row, "segment")["id"], "id"),
+        category=as_whole(row["category_id"], "category_id"),
         crowd=bool(row.get("iscrowd", 0)),
     )
 

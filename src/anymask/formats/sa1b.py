@@ -18,11 +18,11 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
-    located,
     output_paths,
     read_json,
     to_json,
 )
+from anymask.formats.fields import as_list, as_record
 from anymask.formats.origins import origin_in, with_origins
 from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks
@@ -37,18 +37,20 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     """Read a file or a folder of them. Raises DataError that names file, record and reason."""
     images = []
     for path in find_files(source, ".json"):
-        document = read_json(path)
-        with located(path):
-            images.append(document_to_image(document))
+        with report.record(path):
+            images.append(document_to_image(read_json(path), report))
     return images
 
 
-def document_to_image(document: Any) -> AnnotatedImage:
-    """A picture's masks from the JSON of its file. Raises KeyError, TypeError, DataError."""
-    about = document["image"]
-    masks = []
-    for number, annotation in enumerate(document["annotations"]):
-        with located(f"annotation {number}"):
+def document_to_image(document: Any, report: LossReport | None = None) -> AnnotatedImage:
+    """A picture's masks from the JSON of its file. Raises KeyError, TypeError, DataError.
+
+    report  is told of invalid records; None: they are errors
+    """
+    about = as_record(as_record(document, "the document")["image"], "image")
+    masks, report = list[Mask](), LossReport() if report is None else report
+    for number, annotation in enumerate(as_list(document["annotations"], "annotations")):
+        with report.record(f"annotation {number}"):
             mask = Mask.from_sa1b(annotation)
             masks.append(replace(mask, origin=origin_in(document, annotation)))
     hw = checked_hw(about["height"], about["width"])

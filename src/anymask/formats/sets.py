@@ -13,7 +13,7 @@ that do not count, one list for the picture; it is read as one crowd with the la
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from anymask.base import DataError, parse_json
 from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import Fit, OutFile, Sniffed, output_stem, to_json
+from anymask.formats.fields import as_record, shown
 from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_string, string_to_rle
 
@@ -61,7 +62,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     Raises DataError that names file, line and reason.
     """
-    return load_set(source, absent_photos=True)[1]
+    return list(iter_samples(source, absent_photos=True, report=report))
 
 
 def load_set(
@@ -76,17 +77,30 @@ def load_set(
     folder = Path(folder)
     path = _masks_file(folder)
     info = read_info(folder)
-    samples = [_image_of(folder, row, where, absent_photos) for row, where in _rows(path)]
+    samples = list(iter_samples(folder, absent_photos=absent_photos))
     if not samples:
         raise DataError(f"{path}: wanted a line an image, the file is empty")
     return info, samples
 
 
-def iter_samples(folder: str | Path, *, absent_photos: bool = False) -> Iterator[AnnotatedImage]:
-    """The samples of a set one by one, for sets that do not fit into memory; as above."""
-    folder = Path(folder)
-    for row, where in _rows(_masks_file(folder)):
-        yield _image_of(folder, row, where, absent_photos)
+def iter_samples(
+    folder: str | Path, *, absent_photos: bool = False, report: LossReport | None = None
+) -> Iterator[AnnotatedImage]:
+    """The samples of a set one by one, for sets that do not fit into memory; as above.
+
+    report  is told of invalid records; None: they are errors
+    """
+    folder, report = Path(folder), LossReport() if report is None else report
+    path = _masks_file(folder)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            image = None
+            with report.record(f"{path}, line {number}"):
+                if line.strip():
+                    row = parse_json(line, f"{path}, line {number}")
+                    image = _image_of(folder, as_record(row, "line"), report, absent_photos)
+            if image is not None:
+                yield image
 
 
 def count_samples(folder: str | Path) -> int:
@@ -132,89 +146,60 @@ def read_info(folder: Path) -> SetInfo:
 # --- masks.jsonl
 
 
-def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    """Each line's object and the words that name the line in an error."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            where = f"{path}, line {number}"
-            if not line.strip():
-                continue
-            row = parse_json(line, where)
-            if not isinstance(row, dict):
-                raise DataError(f"{where}: wanted an object, got {type(row).__name__}")
-            yield row, where
-
-
 def _image_of(
-    folder: Path, row: dict[str, Any], where: str, absent_photos: bool = False
+    folder: Path, row: Mapping[str, Any], report: LossReport, absent_photos: bool = False
 ) -> AnnotatedImage:
-    hw, rows = _size_of(row, where), row.get("masks")
-    if not isinstance(rows, list) or not all(isinstance(mask, dict) for mask in rows):
-        raise DataError(f"{where}: `masks` must be a list of objects, got {_short(rows)}")
-    photo = _image_path(folder, row, where, absent_photos)
-    masks = [_mask_of(mask, hw, f"{where}, mask {number}") for number, mask in enumerate(rows)]
+    hw, rows = _size_of(row), row.get("masks")
+    if not isinstance(rows, list):
+        raise DataError(f"`masks` must be a list of objects, got {shown(rows)}")
+    photo, masks = _image_path(folder, row, absent_photos), Masks()
+    for number, mask in enumerate(rows):
+        with report.record(f"mask {number}"):
+            masks.append(_mask_of(as_record(mask, "mask"), hw))
     if row.get("ignore_rle") is not None:
-        ignore = _rle_of(row["ignore_rle"], hw, f"{where}, ignore_rle")
-        masks.append(Mask(ignore, VOID_LABEL, crowd=True))
+        with report.record("ignore_rle"):
+            masks.append(Mask(_rle_of(row["ignore_rle"], hw), VOID_LABEL, crowd=True))
     name = photo.relative_to(folder).as_posix().removeprefix(f"{PICTURES}/")
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), source=photo)
+    return AnnotatedImage(file_name=name, hw=hw, masks=masks, source=photo)
 
 
-def _mask_of(mask: dict[str, Any], hw: tuple[int, int], where: str) -> Mask:
-    rle = _rle_of(mask.get("rle"), hw, where)
-    return Mask(rle, _label_of(mask, where), annotator=_annotator_of(mask, where))
+def _mask_of(mask: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
+    label, annotator = mask.get("label"), mask.get("annotator")
+    if label is not None and not isinstance(label, str):
+        raise DataError(f"`label` must be text, got {shown(label)}")
+    if annotator is not None and type(annotator) is not int:
+        raise DataError(f"`annotator` must be a whole number, got {shown(annotator)}")
+    return Mask(_rle_of(mask.get("rle"), hw), label, annotator=annotator)
 
 
-def _size_of(row: dict[str, Any], where: str) -> tuple[int, int]:
+def _size_of(row: Mapping[str, Any]) -> tuple[int, int]:
     hw = row.get("hw")
     good = isinstance(hw, list) and len(hw) == 2
     if not good or not all(type(side) is int and side > 0 for side in hw or ()):
-        raise DataError(f"{where}: `hw` must be [height, width] in pixels, got {_short(hw)}")
+        raise DataError(f"`hw` must be [height, width] in pixels, got {shown(hw)}")
     return hw[0], hw[1]  # type: ignore[index]  # a list of two, as checked above
 
 
-def _image_path(folder: Path, row: dict[str, Any], where: str, may_be_absent: bool) -> Path:
+def _image_path(folder: Path, row: Mapping[str, Any], may_be_absent: bool) -> Path:
     name = row.get("image")
     if not isinstance(name, str) or not name:
-        raise DataError(f"{where}: `image` must be a path inside the set, got {_short(name)}")
+        raise DataError(f"`image` must be a path inside the set, got {shown(name)}")
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-        raise DataError(f"{where}: `image` must be a path inside the set, got {name!r}")
+        raise DataError(f"`image` must be a path inside the set, got {name!r}")
     path = folder.joinpath(*parts.parts)
     if not path.is_file() and not may_be_absent:
         raise DataError(
-            f"{where}: the image {name!r} is absent; is the set complete? (`anymask convert --to "
-            "set` writes photos with --copy-images)"
+            f"the image {name!r} is absent; is the set complete? (`anymask convert --to set` "
+            "writes photos with --copy-images)"
         )
     return path
 
 
-def _rle_of(counts: object, hw: tuple[int, int], where: str) -> Rle:
+def _rle_of(counts: object, hw: tuple[int, int]) -> Rle:
     if not isinstance(counts, str):
-        raise DataError(f"{where}: wanted COCO compressed counts (text), got {_short(counts)}")
-    try:
-        return string_to_rle(counts, hw)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
-
-
-def _label_of(mask: dict[str, Any], where: str) -> str | None:
-    label = mask.get("label")
-    if label is None or isinstance(label, str):
-        return label
-    raise DataError(f"{where}: `label` must be text, got {_short(label)}")
-
-
-def _annotator_of(mask: dict[str, Any], where: str) -> int | None:
-    annotator = mask.get("annotator")
-    if annotator is None or type(annotator) is int:
-        return annotator
-    raise DataError(f"{where}: `annotator` must be a whole number, got {_short(annotator)}")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+        raise DataError(f"wanted COCO compressed counts (text), got {shown(counts)}")
+    return string_to_rle(counts, hw)
 
 
 # --- writing

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anymask.base import BoolArray, DataError, ImageError
+from anymask.base import BoolArray, DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
@@ -34,12 +34,12 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
-    located,
     output_stem,
     read_json,
     to_json,
 )
-from anymask.formats.outlines import Policy
+from anymask.formats.fields import as_corners, as_list, as_numbers, as_record, as_text, shown
+from anymask.formats.outlines import Policy, filled
 from anymask.images import open_picture
 from anymask.masks import (
     MAX_PIXELS,
@@ -49,8 +49,6 @@ from anymask.masks import (
     Polygon,
     Rle,
     crop_to_rle,
-    mask_to_rle,
-    polygons_to_mask,
     rle_area,
     rle_box_xyxy,
     rle_to_mask,
@@ -81,10 +79,9 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
         in_project = source.is_dir() and (source / _META).is_file()
         if in_project and path.parent.name != "ann":
             continue  # meta.json, and what other tools keep beside it
-        document = read_json(path)
-        with located(path):
-            name = _photo_name(source, path)
-            images.append(_image(document, name, report))
+        with report.record(path):
+            document = as_record(read_json(path), "the document")
+            images.append(_image(document, _photo_name(source, path), report))
     return images
 
 
@@ -104,16 +101,17 @@ def _photo_name(source: Path, path: Path) -> str:
 
 
 def _image(document: Any, name: str, report: LossReport) -> AnnotatedImage:
-    hw = checked_hw(document["size"]["height"], document["size"]["width"])
+    size = as_record(document["size"], "size")
+    hw = checked_hw(size["height"], size["width"])
     masks = []
-    for number, one in enumerate(document["objects"]):
-        with located(f"object {number}"):
-            rle = _rle(one, hw)
+    for number, one in enumerate(as_list(document["objects"], "objects")):
+        with report.record(f"object {number}"):
+            rle = _rle(as_record(one, "object"), hw)
+            label = as_text(one["classTitle"], "classTitle")
             if rle is None:
-                kind = one["geometryType"]
-                report.add("shapes", name, None, f"object {number}, a {kind}, has no area")
+                report.skip(name, f"an object of the type {one['geometryType']!r} has no mask")
                 continue
-            masks.append(Mask(rle, str(one["classTitle"])))
+            masks.append(Mask(rle, label))
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
@@ -122,17 +120,21 @@ def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
     kind = one["geometryType"]
     if kind in ("bitmap", "alpha_mask"):
         stamp = _stamp_to_mask(one["bitmap"]["data"], soft=kind == "alpha_mask")
-        return crop_to_rle(stamp, one["bitmap"]["origin"], hw)
+        rle = crop_to_rle(stamp, as_numbers(one["bitmap"]["origin"], 2, "origin"), hw)
+        if not rle_area(rle):
+            raise DataError("No area. The bitmap covers no pixel of the image.")
+        return rle
     if kind in _WITHOUT_AREA:
         return None
     if kind not in ("polygon", "rectangle"):
-        raise DataError(f"the geometryType {kind!r} is unknown")
-    ring = np.asarray(one["points"]["exterior"], np.float64)
+        raise DataError(f"Unknown shape type. Given: {shown(kind)}.")
+    points = as_record(one["points"], "points")
+    ring = as_corners(points["exterior"], "exterior", 2 if kind == "rectangle" else 3)
     if kind == "rectangle":
-        (x0, y0), (x1, y1) = np.sort(ring, axis=0) + np.array([[0], [1]])
+        (x0, y0), (x1, y1) = np.sort(ring[:2], axis=0) + np.array([[0], [1]])
         ring = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-    holes = [np.asarray(hole, np.float64) for hole in one["points"].get("interior", ())]
-    return mask_to_rle(polygons_to_mask([Polygon(ring, tuple(holes))], hw))
+    holes = [as_corners(hole, "interior") for hole in points.get("interior") or ()]
+    return filled([Polygon(ring, tuple(holes))], hw)
 
 
 def _stamp_to_mask(text: Any, *, soft: bool) -> BoolArray:  # -> (h, w)
@@ -145,8 +147,8 @@ def _stamp_to_mask(text: Any, *, soft: bool) -> BoolArray:  # -> (h, w)
             layer = picture.convert("RGBA").getchannel("A") if seen else picture.convert("L")
             mask: BoolArray = np.asarray(layer) >= (_HALF if soft else 1)
             return mask
-    except (zlib.error, OSError, ImageError) as error:
-        raise DataError(f"`data` is no packed PNG ({error})") from error
+    except (zlib.error, TypeError, ValueError, OSError):
+        raise DataError(f"`data` is no packed PNG. Given: {shown(text)}.") from None
 
 
 # Writing.

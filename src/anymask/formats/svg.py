@@ -22,11 +22,11 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
-    located,
     output_paths,
     read_xml,
     xml_text,
 )
+from anymask.formats.fields import as_number, as_whole
 from anymask.formats.outlines import Policy, outline
 from anymask.masks import (
     Mask,
@@ -39,12 +39,14 @@ from anymask.masks import (
     empty_rle,
     polygons_to_mask,
     polygons_to_svg_path,
+    rle_area,
 )
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TOKEN = re.compile(rf"\s*,?\s*(?:([A-Za-z])|({_NUMBER}))")
 _LENGTH = re.compile(rf"\s*({_NUMBER})\s*(?:px)?\s*")
+_OUTLINES = ("path", "polygon")
 _SHAPES = ("rect", "circle", "ellipse", "line", "polyline", "image", "text", "use")
 
 
@@ -60,9 +62,8 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     """
     images = []
     for path in find_files(source, ".svg"):
-        root = read_xml(path)
-        with located(path):
-            images.append(_image(root, path.with_suffix("").name, report))
+        with report.record(path):
+            images.append(_image(read_xml(path), path.with_suffix("").name, report))
     return images
 
 
@@ -72,14 +73,15 @@ def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
     title = root.findtext(f"{{{_NAMESPACE}}}title") or root.findtext("title")
     name, hw = title or stem, _hw(root)
     masks = []
+    moved = {below for one in root.iter() if "transform" in one.attrib for below in one.iter()}
     for number, element in enumerate(root.iter()):
-        kind = element.tag.rpartition("}")[2]
-        with located(f"element {number} ({kind})"):
-            if "transform" in element.attrib:
+        kind = str(element.tag).rpartition("}")[2]
+        with report.record(f"element {number} ({kind})"):
+            if element in moved and (kind in _OUTLINES or not len(element)):
                 raise DataError("has a transform, which is not read; apply it to the shapes first")
             if kind in _SHAPES:
-                report.add("shapes", name, None, f"element {number}, a {kind}, is no outline")
-            elif kind in ("path", "polygon"):
+                report.skip(name, f"an element {kind!r} is no outline")
+            elif kind in _OUTLINES:
                 masks.append(_mask(element, kind, hw))
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
@@ -99,11 +101,15 @@ def _hw(root: ET.Element) -> tuple[int, int]:
 def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> Mask:
     text = element.get("d", "") if kind == "path" else f"M{element.get('points', '')}Z"
     group = element.get("data-group")
+    rings = path_to_rings(text if text != "MZ" else "")
+    rle = rings_to_rle(rings, hw)
+    if not rle_area(rle) and element.get("d") != "":  # an empty path is an empty mask of ours
+        raise DataError("No area. The outline covers no pixel of the image.")
     return Mask(
-        rings_to_rle(path_to_rings(text if text != "MZ" else ""), hw),
+        rle,
         element.get("data-label"),
-        score=float(element.get("data-quality", 0.0)),
-        id=None if group is None else int(group),
+        score=as_number(element.get("data-quality", "0"), "data-quality"),
+        id=None if group is None else as_whole(group, "data-group"),
         crowd=element.get("data-crowd") == "true",
     )
 

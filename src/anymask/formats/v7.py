@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,12 +25,12 @@ from anymask.formats.documents import (
     checked_hw,
     find_files,
     hw_of_photo,
-    located,
     output_paths,
     read_json,
     to_json,
 )
-from anymask.formats.outlines import Policy, box_to_mask, outline
+from anymask.formats.fields import as_corners, as_list, as_number, as_record, as_text, as_whole
+from anymask.formats.outlines import Policy, box_to_mask, filled, outline
 from anymask.masks import (
     UNLABELLED,
     Mask,
@@ -63,34 +63,44 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     """
     images = []
     for path in find_files(source, ".json"):
-        document = read_json(path)
-        with located(path):
+        with report.record(path):
+            document = as_record(read_json(path), "the document")
             images.append(_image(document, report, pictures))
     return images
 
 
 def _image(document: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
-    item = document["item"]
+    item = as_record(document["item"], "item")
     folder = str(item.get("path") or "/").strip("/")
     name = f"{folder}/{item['name']}" if folder else str(item["name"])
     hw = _hw(item, name, pictures)
-    stamps = _stamps(document["annotations"], hw)
+    annotations = as_list(document["annotations"], "annotations")
+    stamps = _stamps(annotations, hw, report)
     masks = []
-    for number, annotation in enumerate(document["annotations"]):
-        if "raster_layer" in annotation:
+    for number, annotation in enumerate(annotations):
+        if isinstance(annotation, dict) and "raster_layer" in annotation:
             continue
-        with located(f"annotation {number}"):
+        with report.record(f"annotation {number}"):
+            label = as_text(as_record(annotation, "annotation")["name"], "name")
             if "mask" in annotation:
                 rle = stamps.get(annotation.get("id"))
             else:
                 rle = _rle(annotation, hw)
             if rle is None:
-                report.add("shapes", name, None, f"annotation {number} has no area")
+                report.skip(name, _reason(annotation))
                 continue
             instance = annotation.get("instance_id")
-            group = None if instance is None else int(instance["value"])
-            masks.append(Mask(rle, str(annotation["name"]), id=group))
+            group = None if instance is None else as_whole(instance["value"], "instance_id")
+            masks.append(Mask(rle, label, id=group))
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+
+
+def _reason(annotation: Mapping[str, Any]) -> str:
+    """Why an annotation has no mask."""
+    if "mask" in annotation:
+        return "a mask without pixels in the raster layer"
+    kind = next((key for key in _WITHOUT_AREA if key in annotation), None)
+    return "a box off the picture" if kind is None else f"a {kind} has no mask"
 
 
 def _hw(item: Any, name: str, pictures: Path | None) -> tuple[int, int]:
@@ -101,14 +111,14 @@ def _hw(item: Any, name: str, pictures: Path | None) -> tuple[int, int]:
     return hw_of_photo(name, pictures, "the slot has no width and height")
 
 
-def _stamps(annotations: Any, hw: tuple[int, int]) -> dict[str, Rle]:
+def _stamps(annotations: list[Any], hw: tuple[int, int], report: LossReport) -> dict[str, Rle]:
     """The masks of the raster layers by the ids of their annotations."""
     found: dict[str, Rle] = {}
     for number, annotation in enumerate(annotations):
-        layer = annotation.get("raster_layer")
+        layer = annotation.get("raster_layer") if isinstance(annotation, dict) else None
         if layer is None:
             continue
-        with located(f"annotation {number}"):
+        with report.record(f"annotation {number}"):
             values, lengths = np.asarray(layer["dense_rle"], np.int64).reshape(-1, 2).T
             if (lengths < 0).any() or (lengths > hw[0] * hw[1]).any():
                 raise DataError("`dense_rle` has a run that no picture of its size has")
@@ -129,20 +139,24 @@ def _rle(annotation: Any, hw: tuple[int, int]) -> Rle | None:
         paths = about["paths"] if "paths" in about else [about["path"]]
         inside = np.zeros(hw, np.bool_)
         for path in paths:
-            ring = np.array([(corner["x"], corner["y"]) for corner in path], np.float64)
+            ring = as_corners([(corner["x"], corner["y"]) for corner in as_list(path, "path")])
             inside ^= polygons_to_mask([Polygon(ring)], hw)
+        if not inside.any():
+            raise DataError("No area. The outline covers no pixel of the image.")
         return mask_to_rle(inside)
     if "ellipse" in annotation:
         about = annotation["ellipse"]
-        centre, radii = ([about[key]["x"], about[key]["y"]] for key in ("center", "radius"))
-        ring = ellipse_ring(centre, radii, math.degrees(float(about.get("angle", 0))))
-        return mask_to_rle(polygons_to_mask([Polygon(ring)], hw))
+        centre, radii = (
+            [as_number(about[key][axis], key) for axis in "xy"] for key in ("center", "radius")
+        )
+        angle = math.degrees(as_number(about.get("angle", 0), "angle"))
+        return filled([Polygon(ellipse_ring(centre, radii, angle))], hw)
     if "bounding_box" in annotation and not any(key in annotation for key in _WITHOUT_AREA):
-        x, y, wide, high = (float(annotation["bounding_box"][key]) for key in "xywh")
+        x, y, wide, high = (as_number(annotation["bounding_box"][key], key) for key in "xywh")
         mask = box_to_mask((x, y, x + wide, y + high), hw)
         return None if mask is None else mask.rle
     if not any(key in annotation for key in _WITHOUT_AREA):
-        raise DataError(f"a shape among the keys {sorted(annotation)} is wanted")
+        raise DataError(f"Unknown shape type. Given: the keys {sorted(annotation)}.")
     return None
 
 

@@ -23,13 +23,13 @@ from anymask.formats.documents import (
     checked_hw,
     find_files,
     find_picture,
-    located,
     picture_hw,
     read_xml,
     refuse_boxes,
 )
-from anymask.formats.outlines import box_to_mask
-from anymask.masks import UNLABELLED, Box, Mask, Masks, Polygon, Rle, mask_to_rle, polygons_to_mask
+from anymask.formats.fields import as_corners, as_number
+from anymask.formats.outlines import box_to_mask, filled
+from anymask.masks import UNLABELLED, Box, Mask, Masks, Polygon, Rle, mask_to_rle
 
 ROOT, PHOTOS = "annotation", "JPEGImages"
 
@@ -45,10 +45,10 @@ def read(
     """
     images = []
     for path in find_files(source, ".xml"):
-        root = read_xml(path)
-        if root.tag != ROOT:
-            raise DataError(f"{path}: wanted an XML of PASCAL VOC, got <{root.tag}>")
-        with located(path):
+        with report.record(path):
+            root = read_xml(path)
+            if root.tag != ROOT:
+                raise DataError(f"wanted an XML of PASCAL VOC, got <{root.tag}>")
             name, photo = _photo(root, path, source, pictures)
             images.append(_image(root, name, photo, report, boxes=boxes))
     if not boxes:
@@ -59,7 +59,9 @@ def read(
 def _image(
     root: ET.Element, name: str, photo: Path | None, report: LossReport, *, boxes: bool
 ) -> AnnotatedImage:
-    high, wide = (int(float(root.findtext(f"size/{key}") or 0)) for key in ("height", "width"))
+    high, wide = (
+        int(as_number(root.findtext(f"size/{key}") or 0, key)) for key in ("height", "width")
+    )
     if high and wide:
         hw = checked_hw(high, wide)
     elif photo is not None:
@@ -68,18 +70,19 @@ def _image(
         raise DataError("does not tell the picture's size; name the folder of the pictures")
     masks = []
     for number, element in enumerate(root.iter("object")):
-        with located(f"object {number}"):
+        with report.record(f"object {number}"):
             corners, found = _corners(element), None
             label = (element.findtext("name") or "").strip() or UNLABELLED
             if corners is not None:
                 found = Mask(_rle(corners, hw), label)
+            elif element.find("bndbox") is None:
+                raise DataError("No polygon and no box.")
             elif boxes:
                 found = box_to_mask(_box(element), hw, label)
             if found is not None:
                 masks.append(found)
                 continue
-            reason = "is a box off the picture" if boxes else "is a box alone"
-            report.add("shapes", name, None, f"object {number} {reason}")
+            report.skip(name, "a box off the picture" if boxes else "a box alone")
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
@@ -103,12 +106,11 @@ def _corners(element: ET.Element) -> Floats | None:  # -> (N, 2)
     polygon = element.find("polygon")
     if polygon is None or not len(polygon):
         return None
-    values = {point.tag: float(point.text or "nan") for point in polygon}
-    count = len(values) // 2
-    corners = np.array([[values[f"x{n}"], values[f"y{n}"]] for n in range(1, count + 1)])
-    if count < 3 or len(values) % 2 or not np.isfinite(corners).all():
-        raise DataError(f"wanted a polygon of at least 3 points, got {len(values)} numbers")
-    return corners
+    values = {point.tag: as_number(point.text, point.tag) for point in polygon}
+    if len(values) % 2:
+        raise DataError(f"Odd count of numbers. Expected x and y of points, given: {len(values)}.")
+    names = [(f"x{n}", f"y{n}") for n in range(1, len(values) // 2 + 1)]
+    return as_corners([[values[x], values[y]] for x, y in names], "polygon")
 
 
 def _box(element: ET.Element) -> Box:
@@ -116,13 +118,15 @@ def _box(element: ET.Element) -> Box:
     texts = [element.findtext(f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")]
     if None in texts:
         raise DataError("wanted a <bndbox> with xmin, ymin, xmax and ymax")
-    x0, y0, x1, y1 = (float(text or "nan") for text in texts)
+    x0, y0, x1, y1 = (as_number(text, "bndbox") for text in texts)
     return x0 - 1, y0 - 1, x1, y1
 
 
 def _rle(corners: Floats, hw: tuple[int, int]) -> Rle:
     if (corners != corners.round()).any():
-        return mask_to_rle(polygons_to_mask([Polygon(corners)], hw))
-    filled = np.zeros(hw, np.uint8)
-    cv2.fillPoly(filled, [np.clip(corners - 1, -(2**15), 2**15).astype(np.int32)], 1)
-    return mask_to_rle(filled)
+        return filled([Polygon(corners)], hw)
+    drawn = np.zeros(hw, np.uint8)
+    cv2.fillPoly(drawn, [np.clip(corners - 1, -(2**15), 2**15).astype(np.int32)], 1)
+    if not drawn.any():
+        raise DataError("No area. The outline covers no pixel of the image.")
+    return mask_to_rle(drawn)

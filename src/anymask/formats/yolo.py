@@ -44,8 +44,9 @@ from anymask.formats.documents import (
     read_text,
     refuse_boxes,
 )
+from anymask.formats.fields import as_number, as_whole
 from anymask.formats.label_folders import has_both
-from anymask.formats.outlines import Policy, box_to_mask, single_rings
+from anymask.formats.outlines import Policy, box_to_mask, filled, single_rings
 from anymask.masks import (
     UNLABELLED,
     Box,
@@ -53,12 +54,10 @@ from anymask.masks import (
     Masks,
     Polygon,
     Ring,
-    mask_to_rle,
-    polygons_to_mask,
 )
 
-# Line, its words in a message, the picture's name and (H, W) -> the mask of the line.
-LineReader = Callable[[str, str, str, tuple[int, int]], Mask | None]
+# Line, the picture's name and (H, W) -> the mask of the line.
+LineReader = Callable[[str, str, tuple[int, int]], Mask | None]
 _BOX = 4  # numbers of a line of a set for detection, behind the class
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
 
@@ -89,25 +88,28 @@ def read(
         raise DataError(f"{source}: wanted the folder with data.yaml and labels/")
     names = _names_of(source, report)
 
-    def line_of(line: str, where: str, picture: str, hw: tuple[int, int]) -> Mask | None:
+    def line_of(line: str, picture: str, hw: tuple[int, int]) -> Mask | None:
         """The mask of a line; None for a box alone, which the report is told."""
         label, *numbers = line.split()
+        if "," in line and len(numbers) < _BOX:
+            raise DataError("Values are separated by commas. Expected blanks, as in 0 .1 .2 .3 .4.")
         if len(numbers) != _BOX and not (boxes and len(numbers) == _BOX + 1):
             return _mask(line, hw, names)
         found = None
         if boxes:
             found = box_to_mask(_box(numbers, hw), hw, _label_of(label, names))
-        reason = "is a box off the picture" if boxes else "is a box alone, without an outline"
         if found is None:
-            report.add("shapes", picture, None, f"{where} {reason}")
+            off = "a box off the picture"
+            report.skip(picture, off if boxes else "a box alone, without an outline")
         return found
 
     images = []
     for labels, folder in label_places(source):
         inside = "" if folder.parent == source else f"{folder.parent.relative_to(source)}/"
         for path in find_files(labels, ".txt"):
-            image = _image(path, labels, pictures or folder, line_of)
-            images.append(replace(image, file_name=inside + image.file_name))
+            with report.record(path):
+                image = _image(path, labels, pictures or folder, line_of, report)
+                images.append(replace(image, file_name=inside + image.file_name))
     if not boxes:
         refuse_boxes(source, images, report, "outline")
     return images
@@ -155,20 +157,22 @@ def _keyed(path: Path) -> bool:
     return re.search(r"^names\s*:", text, re.MULTILINE) is not None
 
 
-def _image(path: Path, labels: Path, folder: Path, line_of: LineReader) -> AnnotatedImage:
+def _image(
+    path: Path, labels: Path, folder: Path, line_of: LineReader, report: LossReport
+) -> AnnotatedImage:
     stem = path.relative_to(labels).with_suffix("").as_posix()
     picture = find_picture(folder, stem)
     if picture is None:
         raise DataError(
-            f"{path}: there is no picture {stem!r} in {str(folder)!r}, and its size is needed; "
+            f"there is no picture {stem!r} in {str(folder)!r}, and its size is needed; "
             "name the folder of the pictures"
         )
     hw, name = picture_hw(picture), picture.relative_to(folder).as_posix()
     masks = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        with located(f"{path}, line {number}"):
+        with report.record(f"line {number}"):
             if line.strip():
-                masks.append(line_of(line, f"line {number}", name, hw))
+                masks.append(line_of(line, name, hw))
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(filter(None, masks)))
 
 
@@ -183,10 +187,14 @@ def _box(numbers: list[str], hw: tuple[int, int]) -> Box:
 def _mask(line: str, hw: tuple[int, int], names: list[str]) -> Mask:
     first, *rest = line.split()
     label = _label_of(first, names)
-    if len(rest) < 6 or len(rest) % 2:
+    if len(rest) < 6:
         raise DataError(
-            f"wanted a class and at least 3 points, got {len(rest)} numbers after the class; "
-            "is it a file of boxes?"
+            f"Too few points. Expected a class and at least 3 points, given: {len(rest)} numbers "
+            "after the class. Is it a file of boxes?"
+        )
+    if len(rest) % 2:
+        raise DataError(
+            f"Odd count of numbers. Expected x and y of each point, given: {len(rest)}."
         )
     corners = _shares(rest).reshape(-1, 2)
     sides = np.array([hw[1], hw[0]])
@@ -195,12 +203,12 @@ def _mask(line: str, hw: tuple[int, int], names: list[str]) -> Mask:
     # back there, for slanted lines run through pixel centres, where a hair decides.
     near = (2 * ring).round() / 2
     ring = np.where(np.abs(ring - near) < _DIGITS * sides, near, ring)
-    return Mask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
+    return Mask(filled([Polygon(ring)], hw), label)
 
 
 def _shares(numbers: list[str]) -> Floats:
     """Numbers of a line, 0..1 of the picture's sides. Raises DataError."""
-    found = np.array(numbers, np.float64)
+    found = np.array([as_number(number, "corner") for number in numbers])
     if not ((found > -0.5) & (found < 1.5)).all():
         raise DataError("corners are 0..1 of the picture's sides; are these pixels?")
     return found
@@ -208,7 +216,7 @@ def _shares(numbers: list[str]) -> Floats:
 
 def _label_of(number: str, names: list[str]) -> str:
     """The name of a class, or its number where there are no names. Raises DataError."""
-    place = int(number)
+    place = as_whole(number, "class")
     if place < 0 or (names and place >= len(names)):
         raise DataError(f"the class {place} is not one of the {len(names)} names of data.yaml")
     return names[place] if names else str(place)
