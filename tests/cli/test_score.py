@@ -240,7 +240,7 @@ def test_panoptic_files_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture
             Mask(mask_to_rle(right), "sky"),
         )
         image = AnnotatedImage(file_name="a.jpg", hw=(4, 8), masks=masks)
-        write_files(panoptic.encode([image], path, LossReport(), Policy()))
+        write_files(panoptic.encode([image], path, LossReport(), Policy()), path)
         return path
 
     truth, found = write(tmp_path / "truth.json", 4), write(tmp_path / "found.json", 3)

@@ -20,7 +20,7 @@ from tests.masks.strategies import Pixels, masks, quickly
 
 def written(path: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
     report = LossReport()
-    write_files(coco.encode(images, path, report, Policy(tolerance=0), polygons))
+    write_files(coco.encode(images, path, report, Policy(tolerance=0), polygons), path)
     return report
 
 

@@ -61,7 +61,7 @@ def test_broken_runs_are_refused(points: list[float], message: str) -> None:
 
 def written(path: Path, images: list[AnnotatedImage]) -> LossReport:
     report = LossReport()
-    write_files(cvat.encode(images, path, report, Policy()))
+    write_files(cvat.encode(images, path, report, Policy()), path)
     return report
 
 

@@ -257,10 +257,11 @@ def test_summaries_count_and_show_the_first_case(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_of_a_file_is_removed_when_it_is_written(tmp_path: Path) -> None:
-    (tmp_path / ".a.json.part").write_bytes(b"{")
-    (tmp_path / ".b.json.part").write_bytes(b"{")
-    assert write_files([(tmp_path / "a.json", b"{}")]) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.json.part", "a.json"]
+    for name in ("a", "b"):
+        (tmp_path / f".{name}.json.parts").mkdir()
+        (tmp_path / f".{name}.json.parts" / "0").write_bytes(b"{")
+    assert write_files([(tmp_path / "a.json", b"{}")], tmp_path / "a.json") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.json.parts", "a.json"]
 
 
 def test_a_list_where_records_are_wanted_is_no_coco(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_everything_comes_back_and_shapely_agrees(
 ) -> None:
     folder = tmp_path_factory.mktemp("set")
     report = LossReport()
-    write_files(geojson.encode([image], folder, report, Policy(tolerance=0)))
+    write_files(geojson.encode([image], folder, report, Policy(tolerance=0)), folder)
     assert not report
     assert geojson.read(folder, LossReport()) == [image]
     (path,) = folder.rglob("*.geojson")

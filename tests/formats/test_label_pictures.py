@@ -28,7 +28,7 @@ def of_values(values: np.ndarray, name: str = "a.png") -> AnnotatedImage:
 def written(target: Path, images: list[AnnotatedImage], davis: bool = False) -> LossReport:
     report = LossReport()
     encode = label_pictures.encode_davis if davis else label_pictures.encode
-    write_files(encode(images, target, report, Policy()))
+    write_files(encode(images, target, report, Policy()), target)
     return report
 
 
@@ -204,7 +204,7 @@ def test_black_and_white_in_colour_is_one_mask(tmp_path: Path) -> None:
 
 def test_davis_of_single_pictures_keeps_their_names(tmp_path: Path) -> None:
     image = of_values(np.array([[0, 7]]), "a.jpg")
-    write_files(label_pictures.encode_davis([image], tmp_path, LossReport(), Policy()))
+    write_files(label_pictures.encode_davis([image], tmp_path, LossReport(), Policy()), tmp_path)
     (found,) = label_pictures.read_davis(tmp_path, LossReport())
     assert found.file_name == "a.jpg"
 

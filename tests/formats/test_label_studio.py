@@ -124,7 +124,7 @@ def test_any_bytes_are_read_or_refused(tail: list[int]) -> None:
 
 def written(path: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
     report = LossReport()
-    write_files(label_studio.encode(images, path, report, Policy(tolerance=0), polygons))
+    write_files(label_studio.encode(images, path, report, Policy(tolerance=0), polygons), path)
     return report
 
 
@@ -278,7 +278,7 @@ def test_finished_annotations_are_written_where_asked(tmp_path: Path) -> None:
     """Label Studio's converter reads `annotations`, and wants an `id` of every task."""
     path, report = tmp_path / "tasks.json", LossReport()
     policy = Policy(out_type="annotations", tolerance=0)
-    write_files(label_studio.encode([rings()], path, report, policy, polygons=True))
+    write_files(label_studio.encode([rings()], path, report, policy, polygons=True), path)
     (written_task,) = json.loads(path.read_text())
     assert written_task["id"] == 1
     assert "predictions" not in written_task

@@ -22,7 +22,7 @@ from tests.masks.strategies import quickly
 
 def written(target: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
     report = LossReport()
-    write_files(labelme.encode(images, target, report, Policy(tolerance=0), polygons))
+    write_files(labelme.encode(images, target, report, Policy(tolerance=0), polygons), target)
     return report
 
 

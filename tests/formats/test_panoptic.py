@@ -18,7 +18,7 @@ from tests.masks.strategies import quickly
 
 def written(path: Path, images: list[AnnotatedImage]) -> LossReport:
     report = LossReport()
-    write_files(panoptic.encode(images, path, report, Policy()))
+    write_files(panoptic.encode(images, path, report, Policy()), path)
     return report
 
 

@@ -15,7 +15,7 @@ from tests.masks.strategies import quickly
 
 def written(target: Path, images: list[AnnotatedImage]) -> LossReport:
     report = LossReport()
-    write_files(sa1b.encode(images, target, report, Policy()))
+    write_files(sa1b.encode(images, target, report, Policy()), target)
     return report
 
 

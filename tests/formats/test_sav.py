@@ -44,7 +44,7 @@ def square(side: int) -> Pixels:
 
 def written(target: Path, images: list[AnnotatedImage]) -> LossReport:
     report = LossReport()
-    write_files(sav.encode(images, target, report, Policy()))
+    write_files(sav.encode(images, target, report, Policy()), target)
     return report
 
 

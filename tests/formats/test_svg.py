@@ -21,7 +21,7 @@ def test_everything_comes_back(
 ) -> None:
     folder = tmp_path_factory.mktemp("set")
     report = LossReport()
-    write_files(svg.encode([image], folder, report, Policy(tolerance=0)))
+    write_files(svg.encode([image], folder, report, Policy(tolerance=0)), folder)
     assert not report
     assert svg.read(folder, LossReport()) == [image]
 

@@ -22,7 +22,7 @@ def written(folder: Path, image: AnnotatedImage, **policy: object) -> LossReport
     """Write a set with its (black) picture."""
     report = LossReport()
     exact = Policy(**{"tolerance": 0} | policy)  # type: ignore[arg-type]
-    write_files(yolo.encode([image], folder, report, exact))
+    write_files(yolo.encode([image], folder, report, exact), folder)
     picture = folder / "images" / image.file_name
     picture.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", image.hw[::-1]).save(picture)

@@ -149,8 +149,10 @@ def disk_sentence(error: OSError) -> str:
     if error.filename is None:
         return f"the system says: {reason}; {remedy}"
     path = Path(os.fsdecode(error.filename))
-    draft = re.fullmatch(r"\.(.+?)(\.[0-9a-f]{8})?\.part", path.name)  # of `base.storage`
-    name = str(path.with_name(draft[1]) if draft else path)
+    for place in (path, path.parent):  # drafts of `base.storage`, stages of `base.staging`
+        draft = re.fullmatch(r"\.(.+?)(?:(\.[0-9a-f]{8})?\.part|\.parts)", place.name)
+        path = place.with_name(draft[1]) if draft else path
+    name = str(path)
     return f"{reason}: {name!r}; {remedy}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -109,13 +110,15 @@ def convert(
             raise LossError(trial)
     done = _report(dataset, found, to)
     encoded = encode_annotations(found, target, to, done, policy)
-    done.files = write_files(_beside(encoded, dataset.source))
-    if copy_images:
-        for image in found:
-            dataset.check_size(image)
-            place = target / picture_name(image.file_name)
-            done.files += write_files([(place, dataset.content(image))])
+    photos = _photos(dataset, found, target) if copy_images else ()
+    done.files = write_files(_beside(chain(encoded, photos), dataset.source), target)
     return done
+
+
+def _photos(dataset: Dataset, images: Iterable[AnnotatedImage], target: Path) -> Iterator[OutFile]:
+    for image in images:
+        dataset.check_size(image)
+        yield target / picture_name(image.file_name), dataset.content(image)
 
 
 def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversion:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from anymask.base import AnymaskError, DataError, parse_json, parse_text, read_csv, write_whole
+from anymask.base import AnymaskError, DataError, parse_json, parse_text, read_csv, staged
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.fields import checked_hw as checked_hw
 from anymask.formats.losses import LossReport
@@ -284,22 +284,21 @@ def parts_of(images: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]
     return {split: found[split] for split in SPLITS if split in found}
 
 
-def write_files(files: Iterable[OutFile]) -> int:
-    """Write each file whole or not at all and count them; folders are made.
+def write_files(files: Iterable[OutFile], target: Path) -> int:
+    """Write files that appear together, once all are made, and count them; folders are made.
 
-    What an earlier run that was killed has left of the same files is removed.
+    Args:
+        files: Where each is, and its content.
+        target: The output, a file or a folder, below or beside which they are.
+
+    Raises:
+        InputError: A file is in the way of a folder, or the other way round.
     """
-    count = 0
-    for path, data in files:
-        try:
-            write_whole(path, data)
-        except (FileExistsError, NotADirectoryError):
-            raise DataError(
-                f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a file; "
-                "choose another output"
-            ) from None
-        count += 1
-    return count
+    with staged(target) as together:
+        for path, data in files:
+            with together.open(path) as file:
+                file.write(data)
+        return len(together.places)
 
 
 # Recognising a format.

@@ -154,7 +154,7 @@ def export_masks(
             "more, or leave the split out"
         )
     report = LossReport()
-    write_files(_files(project, images, target, name, settings, report))
+    write_files(_files(project, images, target, name, settings, report), target)
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
     masks = sum(len(image.masks) for image in images)
     LOG.info("%s: %d masks of %d photos left as %s", project.folder, masks, len(images), name)

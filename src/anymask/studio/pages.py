@@ -16,7 +16,7 @@ from fastapi import Path as InPath
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from anymask.base import InputError, import_offline, parse_json
+from anymask.base import InputError, import_offline, parse_json, staged
 from anymask.images import sample
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.runtime import (
@@ -200,14 +200,14 @@ def write_static(target: Path, bundle: Path | None) -> int:
             f"wanted an empty folder, or one that --static wrote, got {target} with other files; "
             "name another folder"
         )
-    for stale in ("assets", "model") if ours else ():
-        shutil.rmtree(target / stale, ignore_errors=True)
     files[SAMPLE] = sample()
     page = (path for path in sorted(WEB.rglob("*")) if path.is_file())
-    size = 0
-    for name, path in (files | {one.relative_to(WEB).as_posix(): one for one in page}).items():
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
-        size += place.stat().st_size
-    return size
+    files |= {one.relative_to(WEB).as_posix(): one for one in page}
+    with staged(target) as site:
+        sizes = [
+            shutil.copyfile(path, site.draft(target / name)).stat().st_size
+            for name, path in files.items()
+        ]
+        for stale in ("assets", "model") if ours else ():
+            shutil.rmtree(target / stale, ignore_errors=True)
+    return sum(sizes)

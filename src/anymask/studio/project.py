@@ -494,7 +494,7 @@ def _begin(inside: Path, database: str | None) -> None:
     files = [(inside / ".gitignore", b"*\n")]
     if database is not None:
         files.append((inside / ADDRESS, to_json({"database": database})))
-    write_files(files)
+    write_files(files, inside)
 
 
 def _address(folder: Path) -> str | Path:

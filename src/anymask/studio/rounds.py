@@ -160,7 +160,7 @@ def begin_round(project: Project, images: list[AnnotatedImage], folder: Path) ->
     if not all(path.is_file() and path.read_bytes() == data for path, data in files):
         shutil.rmtree(folder, ignore_errors=True)
     link_photos(project, images, place)
-    write_files(files)  # last: a set that is written has its photos
+    write_files(files, place)  # last: a set that is written has its photos
 
 
 def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:

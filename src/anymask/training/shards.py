@@ -24,7 +24,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from anymask.base import ConfigError, DataError, parse_json, whole_file, write_json
+from anymask.base import ConfigError, DataError, parse_json, staged, whole_file, write_json
 from anymask.formats import AnnotatedImage, document_to_image, image_to_document, located
 from anymask.images import load_image
 
@@ -187,27 +187,27 @@ def write_shards(images: Iterable[AnnotatedImage], folder: Path, shard_bytes: in
 
     Raises DataError for a folder that holds shards already, ImageError for what is no picture.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     if is_sharded(folder):
         raise DataError(f"{folder}: holds shards already; give a new folder")
     count = 0
     first = 1
-    for number, group in enumerate(_grouped(images, shard_bytes)):
-        with (
-            whole_file(folder / f"shard-{number:06d}.tar") as file,
-            tarfile.open(fileobj=file, mode="w") as tar,
-        ):
-            for image, photo, suffix in group:
-                count += 1
-                name = f"{count:09d}"
-                text = json.dumps(
-                    image_to_document(replace(image, file_name=name + suffix), count, first)
-                ).encode()
-                first += len(image.masks)
-                for member, content in ((name + suffix, photo), (f"{name}.json", text)):
-                    about = tarfile.TarInfo(member)
-                    about.size = len(content)
-                    tar.addfile(about, io.BytesIO(content))
+    with staged(folder) as shards:
+        for number, group in enumerate(_grouped(images, shard_bytes)):
+            with (
+                shards.open(folder / f"shard-{number:06d}.tar") as file,
+                tarfile.open(fileobj=file, mode="w") as tar,
+            ):
+                for image, photo, suffix in group:
+                    count += 1
+                    name = f"{count:09d}"
+                    text = json.dumps(
+                        image_to_document(replace(image, file_name=name + suffix), count, first)
+                    ).encode()
+                    first += len(image.masks)
+                    for member, content in ((name + suffix, photo), (f"{name}.json", text)):
+                        about = tarfile.TarInfo(member)
+                        about.size = len(content)
+                        tar.addfile(about, io.BytesIO(content))
     return count
 
 

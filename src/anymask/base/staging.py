@@ -1,0 +1,115 @@
+"""Files that appear together: all are written aside first, and moved to their places at the end.
+
+An error or an interrupt leaves the output as it was. A folder that did not exist appears in one
+move. Files are written to .OUTPUT.parts beside OUTPUT, or inside of it where it is a folder that
+exists, as it may be a mounted disk. A killed run leaves .OUTPUT.parts; the next one removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from anymask.base.errors import InputError
+from anymask.base.locks import LOCK, claimed
+from anymask.base.storage import make_room, write_whole
+
+_WHOLE = "whole"
+
+
+class StagedFiles:
+    """Files on their way; `places` is where each will be."""
+
+    def __init__(self, stage: Path) -> None:
+        self.places: list[Path] = []
+        self._stage = stage
+
+    def draft(self, path: Path) -> Path:
+        """The name under which to write the file that will be at `path`."""
+        self.places.append(path)
+        return self._stage / str(len(self.places) - 1)
+
+    @contextlib.contextmanager
+    def open(self, path: Path) -> Iterator[BinaryIO]:
+        """Write the file that will be at `path`."""
+        with self.draft(path).open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
+
+
+@contextlib.contextmanager
+def staged(target: str | Path) -> Iterator[StagedFiles]:
+    """Write files that appear together when the `with` block ends without an error.
+
+    Args:
+        target: The output, a file or a folder, below or beside which the files are.
+
+    Raises:
+        InputError: A file is in the way of a folder or the other way round, or another run writes
+            to the same output.
+    """
+    target = Path(target).absolute()
+    anchor = next(path for path in (target, *target.parents) if path.is_dir())
+    stage = anchor / f".{target.name}.parts"
+    with claimed(target, stage / LOCK):
+        _clear(stage)
+        files = StagedFiles(stage)
+        try:
+            yield files
+            places = [path.absolute() for path in files.places]
+            _check_places(places)
+            _move(stage, places, target)
+        finally:
+            _clear(stage)
+    with contextlib.suppress(OSError):  # of an earlier run that was killed
+        stage.rmdir()
+
+
+def _clear(stage: Path) -> None:
+    for path in stage.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+def _check_places(places: Sequence[Path]) -> None:
+    """Refuse what cannot be moved before anything is. Raises InputError."""
+    files = frozenset(places)
+    for path in files:
+        if path.is_dir():
+            raise InputError(f"{str(path)!r} is a folder. Choose another output.")
+        for folder in path.parents:
+            if folder in files or (not folder.is_dir() and os.path.lexists(folder)):
+                raise InputError(
+                    f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a "
+                    "file; choose another output"
+                )
+
+
+def _move(stage: Path, places: Sequence[Path], target: Path) -> None:
+    is_new = not os.path.lexists(target)
+    if is_new and all(target in path.parents for path in places) and places:
+        whole = stage / _WHOLE
+        for number, path in enumerate(places):
+            inside = whole / path.relative_to(target)
+            inside.parent.mkdir(parents=True, exist_ok=True)
+            (stage / str(number)).replace(inside)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        whole.rename(target)
+        return
+    for number, path in enumerate(places):
+        make_room(path)
+        draft = stage / str(number)
+        try:
+            draft.replace(path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            write_whole(path, draft.read_bytes())  # a folder inside is another disk
