@@ -5,9 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import nibabel
 import numpy as np
 import pytest
@@ -16,12 +20,14 @@ from PIL import Image
 import anymask
 from anymask.masks import coco_to_rle, rle_to_mask
 from anymask.segment import Model
-from anymask.studio import Limits
+from anymask.studio import Limits, ServerParts
 from anymask.volumes import measure_labels, open_volume_session
+from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime
 from tests.studio.scans import AFFINE, FIRST, SECOND, SHAPE, made_scan, write_scan
-from tests.studio.servers import client, error_of
-from tests.volumes.test_untrusted_scans import header
+from tests.studio.servers import client, error_of, in_thread, inference, listening
+from tests.volumes.test_isolated_scans import is_read
+from tests.volumes.test_untrusted_scans import header, nifti
 
 BOTH = ((0, 5, 1, FIRST), (1, 20, 2, [[48, 7]]))  # axis, slice, object, points
 
@@ -212,3 +218,58 @@ def test_an_uploaded_header_reads_no_file_of_the_server(tmp_path: Path) -> None:
             reply = http.put(f"{volume}/file?ending=.nrrd", content=sent.encode())
             assert "in another file" in reply.json()["error"]["got"], reply.text
         assert http.put(f"{volume}/scan", json={"scan": "own"}).status_code == 200  # the operator's
+
+
+def test_a_scan_beyond_the_limits_is_refused_with_what_raises_them(tmp_path: Path) -> None:
+    small = Limits(volume_bytes=1_000_000)
+    with client(limits=small) as http:
+        volume = f"/api/volumes/{http.post('/api/volumes', json={}).json()['name']}"
+        bomb = header("999 999 9", "gzip").encode() + b"\n" + gzip.compress(bytes(8_982_009))
+        for data, ending in ((bomb, ".nrrd"), (nifti((999, 999, 9)) + bytes(99), ".nii")):
+            reply = http.put(f"{volume}/file?ending={ending}", content=data)
+            assert "at most 1000000 bytes of voxels" in error_of(reply, 413)
+            told = reply.json()["error"]
+            assert "--volume-megabytes" in told["remedy"]
+            size = 999 * 999 * 9 * (1 + (ending == ".nii"))
+            assert told["got"] == f"one of {size} bytes"
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A scan that no reader ever finishes."""
+    if not hasattr(os, "mkfifo") or shutil.which("pgrep") is None:
+        pytest.skip("needs named pipes and pgrep")
+    os.mkfifo(tmp_path / "scan.nii")
+    return tmp_path / "scan.nii"
+
+
+def test_a_scan_that_takes_too_long_is_given_up(pipe: Path) -> None:
+    with client(scans={"own": pipe}, limits=Limits(volume_seconds=0.5)) as http:
+        volume = f"/api/volumes/{http.post('/api/volumes', json={}).json()['name']}"
+        reply = http.put(f"{volume}/scan", json={"scan": "own"})
+        assert "read in 0.5 seconds" in error_of(reply, 413)
+        assert not is_read(pipe)
+        assert http.get(volume).status_code == 200
+
+
+def test_the_server_answers_while_a_scan_is_read_and_ends_the_reader(pipe: Path) -> None:
+    parts = ServerParts(inference(), scans={"own": pipe})
+    with listening(parts) as address, httpx.Client(base_url=address, timeout=PATIENCE_S) as http:
+
+        def begin() -> tuple[str, Any]:
+            volume = f"/api/volumes/{http.post('/api/volumes', json={}).json()['name']}"
+            body = {"scan": "own"}
+            put = partial(httpx.put, f"{address}{volume}/scan", json=body, timeout=PATIENCE_S)
+            asked = in_thread(put)
+            while not is_read(pipe):
+                assert not asked.done()
+            return volume, asked
+
+        volume, asked = begin()
+        assert http.get("/health").status_code == 200
+        assert not asked.done()
+        assert http.delete(volume).status_code == 204
+        error_of(asked.result(PATIENCE_S), 404)
+        volume, asked = begin()
+    assert error_of(asked.result(PATIENCE_S), 503) == "a running server"
+    assert not is_read(pipe)

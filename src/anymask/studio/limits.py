@@ -94,6 +94,10 @@ class Limits:
             least=1, option="--volume-megabytes", form="N", parse=parse_mega, default="1024",
         ),
     ] = 1024 * MEGA  # fmt: skip
+    volume_seconds: Annotated[
+        float,
+        Setting("until reading a scan is given up", above=0, option="--volume-seconds", form="N"),
+    ] = 300.0
     video_idle_seconds: Annotated[
         float, Setting("until a session that nobody asks is closed", above=0)
     ] = 600.0

@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any, Literal, cast, get_args
 
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from anymask.base import InputError
@@ -115,11 +115,15 @@ class TimedProtocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which tells when it listens."""
+    """uvicorn, which tells when it listens.
+
+    app   of `create_app`
+    told  called once it listens
+    """
 
     def __init__(
         self,
-        app: ASGIApp,
+        app: FastAPI,
         told: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
     ) -> None:
@@ -137,7 +141,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=PATIENCE,
             )
         )
-        self._told = told
+        self._told, self._videos = told, app.state.videos
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's; then `told` is called."""
@@ -145,9 +149,14 @@ class Server(uvicorn.Server):
         if self.started:
             self._told()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's; before it waits for what is under way, scans are given up."""
+        self._videos.stop()
+        await super().shutdown(sockets)
+
 
 def run_server(
-    app: ASGIApp,
+    app: FastAPI,
     bound: socket.socket,
     told: Callable[[], None],
     limits: Limits | None = None,

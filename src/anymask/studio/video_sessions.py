@@ -19,7 +19,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,7 +31,14 @@ from starlette.concurrency import run_in_threadpool
 from anymask.base import DataError, ImageError, UintImage, lock_file
 from anymask.segment import Model
 from anymask.studio.errors import Refusal
-from anymask.studio.inference import Inference, Urgency, queue_calls, step_back
+from anymask.studio.inference import (
+    Inference,
+    QueueClosed,
+    RequestAbandoned,
+    Urgency,
+    queue_calls,
+    step_back,
+)
 from anymask.studio.limits import Limits
 from anymask.studio.model_routes import done
 from anymask.track import (
@@ -248,6 +255,7 @@ class VideoSessions:
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._pool: ThreadPoolExecutor | None = None
         self._viewers: ThreadPoolExecutor | None = None
+        self._readers: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
         """Begin to take work, and to look for sessions that are over; files that a killed server
@@ -255,6 +263,7 @@ class VideoSessions:
         self.files.open()
         self._pool = ThreadPoolExecutor(1, "anymask-videos", step_back)
         self._viewers = ThreadPoolExecutor(1, "anymask-viewers")
+        self._readers = ThreadPoolExecutor(1, "anymask-readers")
         wait = min(LOOK_EVERY, self.limits.video_idle_seconds / 2)
 
         def look() -> None:
@@ -263,12 +272,16 @@ class VideoSessions:
 
         threading.Thread(target=look, name="anymask-video-ends", daemon=True).start()
 
+    def stop(self) -> None:
+        """Give up what is being read; `close` follows."""
+        self._stop.set()
+
     def close(self) -> None:
         """Close every session."""
-        self._stop.set()
+        self.stop()
         for name in list(self._open):
             self.end(name)
-        for pool in (self._viewers, self._pool):
+        for pool in (self._readers, self._viewers, self._pool):
             if pool is not None:
                 pool.shutdown()
         self.files.close()
@@ -282,6 +295,29 @@ class VideoSessions:
         """Have something done in the thread that reads frames to be looked at."""
         assert self._viewers is not None
         return self._viewers.submit(job)
+
+    def read(self, job: Callable[[Callable[[], bool]], T], session: OpenSession) -> Future[T]:
+        """Have something read in a thread of its own, one thing at a time.
+
+        job  is given what to ask whether it is to stop: the session was closed, or the server ends
+        """
+        assert self._readers is not None
+
+        def stopped() -> bool:
+            session.asked = self._clock()
+            return self._stop.is_set() or session.name not in self._open
+
+        def run() -> T:
+            try:
+                return job(stopped)
+            except InterruptedError:
+                if self._stop.is_set():
+                    raise QueueClosed from None
+                if session.name not in self._open:
+                    raise _closed(session.name) from None
+                raise RequestAbandoned from None
+
+        return self._readers.submit(run)
 
     @property
     def names(self) -> list[str]:
@@ -328,12 +364,18 @@ class VideoSessions:
         return session
 
     async def receive(
-        self, session: S, stream: AsyncIterator[bytes], file: str, take: Callable[[S, Path], None]
+        self,
+        session: S,
+        stream: AsyncIterator[bytes],
+        file: str,
+        take: Callable[[S, Path], None],
+        before: Callable[[Path, Path], Awaitable[None]] | None = None,
     ) -> None:
         """Make a session one about the file of a body, which is written as it comes in.
 
-        file  its name in the session's folder
-        take  opens it; in the thread of the sessions
+        file    its name in the session's folder
+        take    opens it; in the thread of the sessions
+        before  what is done with the file in its folder before
 
         Raises Refusal where something was said or handed over before, for what cannot be read, or
         where it is too large; MissingExtra for a library that is not installed.
@@ -348,6 +390,8 @@ class VideoSessions:
             if not await write_stream(self._asking(session, stream), path):
                 message = "wanted the bytes of a file, got an empty body; send the file's content"
                 raise Refusal(400, message)
+            if before is not None:
+                await before(path, Path(folder.name))
             await done(self.work(lambda: self.take_path(session, path, take, folder)))
         except BaseException:
             folder.cleanup()
@@ -368,11 +412,7 @@ class VideoSessions:
     ) -> None:
         """Make a session one about a file of the server's own; in the thread of the sessions. As
         `receive`."""
-        if name not in own:
-            known = ", ".join(sorted(own)) or "none"
-            wanted = f"one of this server's own ({known})"
-            raise Refusal(404, (wanted, repr(name[:80]), "send the file"))
-        self.take_path(session, own[name], take)
+        self.take_path(session, own_file(own, name), take)
 
     def take_path(
         self,
@@ -482,6 +522,15 @@ class VideoSessions:
         """What follows (`model_for_videos`), whose calls wait behind clicks on photos."""
         model = model_for_videos(self.inference.ready())
         return Model(queue_calls(model.runtime, self.inference.heavy, Urgency.PHOTO))
+
+
+def own_file(own: Mapping[str, Path], name: str) -> Path:
+    """One of the server's own files. Raises Refusal (404)."""
+    if name not in own:
+        known = ", ".join(sorted(own)) or "none"
+        wanted = f"one of this server's own ({known})"
+        raise Refusal(404, (wanted, repr(name[:80]), "send the file"))
+    return own[name]
 
 
 def _closed(name: str) -> Refusal:

@@ -39,9 +39,25 @@ from anymask.studio.schemas import (
 from anymask.studio.video_routes import LINES, Frame, Number, OfVideos, follow_lines
 from anymask.studio.video_schemas import NamedObjectBody, ObjectBody, object_body
 from anymask.studio.video_sessions import VideoSessions
-from anymask.studio.volume_sessions import AXES, OpenScan, begin_scan, take_scan, take_window
+from anymask.studio.volume_sessions import (
+    AXES,
+    OpenScan,
+    begin_scan,
+    isolated,
+    read_scan,
+    take_own_scan,
+    take_scan,
+    take_window,
+)
 from anymask.track import Direction
-from anymask.volumes import FollowedSlice, LabelMeasure, Volume, measure_labels, write_labels
+from anymask.volumes import (
+    FollowedSlice,
+    IsolatedScan,
+    LabelMeasure,
+    Volume,
+    measure_labels,
+    write_labels,
+)
 
 Axis = Literal["z", "y", "x"]
 Ending = Literal[".nii.gz", ".nii", ".mgz", ".mgh", ".nrrd", ".tif", ".zip", ".dcm", ".scan"]
@@ -241,22 +257,25 @@ async def take_file(
     frame: Which = None,
 ) -> Response:
     """The scan that the session is about: a NIfTI, NRRD, MGH or TIFF file, a zip of DICOM."""
+    asked: list[IsolatedScan] = []
 
-    def take(session: OpenScan, path: Path) -> None:
-        take_scan(videos, session, path, frame, detached=False)
+    async def read(path: Path, folder: Path) -> None:
+        asked.append(isolated(videos.limits, path, folder, frame, detached=False))
+        await read_scan(videos, scan, request, asked[0])
 
-    await videos.receive(scan, request.stream(), f"scan{ending}", take)
+    def take(session: OpenScan, _: Path) -> None:
+        take_scan(videos, session, asked[0])
+
+    await videos.receive(scan, request.stream(), f"scan{ending}", take, read)
     return await _told(videos, scan)
 
 
 @router.put("/{name}/scan", response_model=VolumeStateBody)
-async def take_own(scan: Asked, body: ScanChoiceBody, videos: OfVideos) -> Response:
+async def take_own(
+    scan: Asked, body: ScanChoiceBody, videos: OfVideos, request: Request
+) -> Response:
     """One of the server's own scans, which the session is then about."""
-
-    def take(session: OpenScan, path: Path) -> None:
-        take_scan(videos, session, path, body.frame, detached=True)
-
-    await done(videos.work(lambda: videos.take_own(scan, videos.scans, body.scan, take)))
+    await take_own_scan(videos, scan, request, body.scan, body.frame)
     return await _told(videos, scan)
 
 

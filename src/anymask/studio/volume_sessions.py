@@ -1,36 +1,38 @@
 """Sessions about scans: among those about videos, with their number, life times, threads, folders.
 
-A scan's voxels are unpacked into a file of the session's folder, so that any slice is read from the
-disk, whatever the format, and nothing of the scan has to stay in memory.
+A scan is read in a process of its own, whose memory and time are bounded. Its voxels are unpacked
+into a file of the session's folder, so that any slice is read from the disk, whatever the format,
+and nothing of the scan has to stay in memory.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
+from fastapi import Request
 
-from anymask.base import BoolArray, DataError, InputError
+from anymask.base import BoolArray, DataError, InputError, LimitError
 from anymask.masks import Colour
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits
-from anymask.studio.video_sessions import OpenSession, VideoSessions
+from anymask.studio.model_routes import done, gives_up
+from anymask.studio.video_sessions import OpenSession, VideoSessions, own_file
 from anymask.volumes import (
+    IsolatedScan,
     Volume,
     VolumeSession,
     VolumeSettings,
     check_window,
     open_volume_session,
-    read_volume,
     series_of,
 )
 
-PIECE = 128 << 20  # bytes of voxels that are unpacked at once
 AXES = ("z", "y", "x")
 ENDINGS = (".nii.gz", ".seg.nrrd", ".csv")  # of what any scan's objects are written as
 OF_SERIES = (".dcm", ".rtstruct.dcm")  # and those of a DICOM series
@@ -117,49 +119,81 @@ def begin_scan(videos: VideoSessions, settings: dict[str, Any], name: str | None
     return videos.admit(OpenScan(settings=settings, **videos.begun(name)))
 
 
-def take_scan(
-    videos: VideoSessions, open_scan: OpenScan, path: Path, frame: int | None, detached: bool
+async def read_scan(
+    videos: VideoSessions, open_scan: OpenScan, request: Request, asked: IsolatedScan
 ) -> None:
-    """Read a scan for its session; in the thread of the sessions.
+    """Read a scan in a process of its own, which ends where the client goes away.
 
-    frame     which one of several times or channels
-    detached  whether the voxels may lie in another file: not in what a client sent
-
-    Raises Refusal (413, 422), InputError, MissingExtra.
+    Raises Refusal (413, 422, 499, 503), InputError, MissingExtra.
     """
-    assert open_scan.folder is not None  # made before a file is taken
+    left = Event()
+
+    def read(stopped: Callable[[], bool]) -> None:
+        try:
+            asked.read(lambda: left.is_set() or stopped())
+        except LimitError as error:
+            raise _too_large(error, videos.limits) from error
+        except DataError as error:
+            got = str(error).replace(repr(asked.path.name), "it")
+            wanted, remedy = "a scan that can be read", "save it as NIfTI or a zip of DICOM"
+            raise Refusal(422, (wanted, got, remedy)) from error
+
+    reading = videos.read(read, open_scan)
     try:
-        scan = read_volume(path, frame=frame, detached=detached)
-        check_size(scan, videos.limits)
-        unpacked = unpack(scan, Path(open_scan.folder.name) / "voxels")
-    except DataError as error:
-        got, remedy = str(error).replace(path.name, "it"), "save it as NIfTI or a zip of DICOM"
-        raise Refusal(422, ("a scan that can be read", got, remedy)) from error
-    open_scan.scan = scan
+        async with gives_up(request, reading, left):
+            await done(reading)
+    finally:
+        left.set()  # this request may have been cancelled
+
+
+def _too_large(error: LimitError, limits: Limits) -> Refusal:
+    got = str(error) if not error.size else f"one of {error.size} bytes"
+    return Refusal(
+        413,
+        (
+            f"a scan of at most {limits.volume_bytes} bytes of voxels, read in "
+            f"{limits.volume_seconds:g} seconds",
+            got,
+            "start the server with a larger --volume-megabytes or --volume-seconds, or send a part "
+            "of it",
+        ),
+    )
+
+
+def take_scan(videos: VideoSessions, open_scan: OpenScan, asked: IsolatedScan) -> None:
+    """Open a session about a scan that was read; in the thread of the sessions.
+
+    Raises InputError.
+    """
+    unpacked, open_scan.scan = asked.load()
     open_scan.session = open_volume_session(videos.model, unpacked, **open_scan.settings)
 
 
-def check_size(scan: Volume, limits: Limits) -> None:
-    """Raises Refusal (413) for a scan beyond the limits."""
-    size = math.prod(scan.shape) * scan.voxels.dtype.itemsize
-    if size > limits.volume_bytes:
-        raise Refusal(
-            413,
-            f"wanted a scan of at most {limits.volume_bytes} bytes of voxels, got {size}; start "
-            "the server with a larger --volume-megabytes, or send a part of it",
-        )
+async def take_own_scan(
+    videos: VideoSessions, open_scan: OpenScan, request: Request, name: str, frame: int | None
+) -> None:
+    """Make a session one about a scan of the server's own. Raises as `read_scan`, Refusal (404)."""
+    path = own_file(videos.scans, name)
+    open_scan.check_new()
+    folder = videos.files.session_folder()
+    try:
+        asked = isolated(videos.limits, path, Path(folder.name), frame, detached=True)
+        await read_scan(videos, open_scan, request, asked)
+
+        def take(session: OpenScan, _: Path) -> None:
+            take_scan(videos, session, asked)
+
+        await done(videos.work(lambda: videos.take_path(open_scan, path, take, folder)))
+    except BaseException:
+        folder.cleanup()
+        raise
 
 
-def unpack(scan: Volume, path: Path) -> Volume:
-    """A scan whose voxels lie in a file, from which slices are read."""
-    kind = scan.voxels.dtype.newbyteorder("=")
-    voxels = np.memmap(path, kind, "w+", shape=scan.shape)
-    rows, columns = scan.shape[1:]
-    step = max(1, PIECE // (rows * columns * kind.itemsize))
-    for first in range(0, scan.shape[0], step):
-        key = (slice(first, first + step), slice(None), slice(None))
-        voxels[key] = scan.voxels[key]
-    return Volume(voxels, scan.affine, source=scan.source)
+def isolated(
+    limits: Limits, path: Path, folder: Path, frame: int | None, detached: bool
+) -> IsolatedScan:
+    """A scan to read within the limits."""
+    return IsolatedScan(path, folder, limits.volume_bytes, limits.volume_seconds, frame, detached)
 
 
 def take_window(videos: VideoSessions, open_scan: OpenScan, window: tuple[float, float]) -> None:

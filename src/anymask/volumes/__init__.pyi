@@ -12,6 +12,7 @@ from anymask.volumes.files import follow_volume as follow_volume
 from anymask.volumes.filling import fill_slices as fill_slices
 from anymask.volumes.filling import mix_masks as mix_masks
 from anymask.volumes.filling import signed_distance as signed_distance
+from anymask.volumes.isolated import IsolatedScan as IsolatedScan
 from anymask.volumes.reading import read_volume as read_volume
 from anymask.volumes.session import FollowedSlice as FollowedSlice
 from anymask.volumes.session import VolumeOptions as VolumeOptions

@@ -25,6 +25,7 @@ from anymask.base import (
     DataError,
     Floats,
     InputError,
+    LimitError,
     MissingExtra,
     check_volume_bytes,
     unpacked_size,
@@ -36,6 +37,8 @@ from anymask.volumes.volume import LPS_TO_RAS, Volume
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # the transfer syntax, whose files pydicom unpacks at once
 _META = 4096  # bytes in which the transfer syntax stands
 _PARTS = 8  # of the limit of memory, of which a deflated slice has one
+_LONG_ELEMENT = 4096  # bytes
+_MOST_HEADERS = 32 << 20  # bytes of all headers of a series
 _UNEVEN = 0.25  # of the usual gap, that a gap may differ: headers round positions
 
 
@@ -266,6 +269,40 @@ def _choose(
             return slices
     wanted = f"there is no series {series!r}" if series is not None else "say which: series=0, ..."
     raise InputError(f"{name!r} holds {len(listed)} series; {wanted}\n  " + "\n  ".join(told))
+
+
+def write_headers(series: DicomSlices, folder: Path) -> None:
+    """Write the headers of slices, a file each, without pixels, private and long elements.
+
+    Raises LimitError for more than `_MOST_HEADERS` bytes.
+    """
+    from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+
+    size = 0
+    for number, one in enumerate(series.slices):
+        header = one.header
+        for tag in list(header.keys()):
+            length = getattr(header.get_item(tag), "length", 0)
+            if tag.is_private or not 0 <= length <= _LONG_ELEMENT:
+                del header[tag]
+        if header.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+            header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        path = folder / f"{number:06}.dcm"
+        header.save_as(path, enforce_file_format=False)
+        size += path.stat().st_size
+        if size > _MOST_HEADERS:
+            raise LimitError(
+                f"The headers of {len(series.slices)} slices need more than {_MOST_HEADERS >> 20} "
+                "MB. Send the scan as NIfTI."
+            )
+
+
+def read_headers(folder: Path) -> list[_Slice]:
+    """The slices of `write_headers`, whose pixels are elsewhere."""
+    import pydicom
+
+    files = [_File(path) for path in sorted(folder.iterdir())]
+    return [_Slice(file, pydicom.dcmread(file.path, force=True)) for file in files]
 
 
 def _affine(slices: list[_Slice]) -> Floats:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TOKEN = "ANYMASK_TOKEN"
 PORT = 8765
-OF_LIMITS = ("upload_bytes", "pixels", "volume_bytes")
+OF_LIMITS = ("upload_bytes", "pixels", "volume_bytes", "volume_seconds")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

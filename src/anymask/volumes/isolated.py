@@ -1,0 +1,236 @@
+"""Reads a scan in a process of its own, with bounded memory and time: for files from strangers.
+
+A decoder that a hostile file keeps busy, or that it makes use all memory, ends with its process.
+The process writes the voxels into a file, from which the caller reads slices, and of DICOM the
+headers without private and long elements. It ends with the process that started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base import (
+    VOLUME_MEGABYTES,
+    AnymaskError,
+    DataError,
+    InputError,
+    LimitError,
+    MissingExtra,
+    check_volume_bytes,
+    exit_text,
+    parse_json,
+    write_json,
+)
+from anymask.volumes.dicom import DicomSlices, read_headers, write_headers
+from anymask.volumes.reading import read_volume
+from anymask.volumes.volume import Volume
+
+PIECE = 128 << 20  # bytes of voxels that are unpacked at once
+_MORE_MEMORY = 1 << 29  # bytes beside the voxels, and beside what the libraries take
+_LOOK_S = 0.1  # between two looks whether to go on
+_RESULT, _VOXELS, _HEADERS = "result.json", "voxels", "headers"
+_CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main()"
+_KINDS: dict[str, type[AnymaskError]] = {
+    one.__name__: one for one in (MissingExtra, LimitError, InputError, DataError, AnymaskError)
+}
+
+
+@dataclass(frozen=True)
+class IsolatedScan:
+    """A scan to read in a process of its own.
+
+    path        as `read_volume` takes it
+    folder      of the results, which exists
+    most_bytes  of voxels; the process has about twice as much memory
+    seconds     until it is given up
+    frame, detached
+                as `read_volume` takes them
+    """
+
+    path: Path
+    folder: Path
+    most_bytes: int
+    seconds: float
+    frame: int | None = None
+    detached: bool = False
+
+    def read(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Unpack it; `load` gives the result.
+
+        Args:
+            stopped: Asked again and again; True kills the process.
+
+        Raises:
+            LimitError: It needs more memory or time.
+            InterruptedError: It was stopped.
+            AnymaskError: As `read_volume`.
+        """
+        (self.folder / _HEADERS).mkdir(exist_ok=True)
+        words = asdict(self) | {"path": str(self.path), "folder": str(self.folder)}
+        command = [sys.executable, "-c", _CODE.format(__name__), json.dumps(sys.path)]
+        process = subprocess.Popen(
+            [*command, json.dumps(words)],
+            stdin=subprocess.PIPE,  # which is closed when this process ends
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, VOLUME_MEGABYTES: str(self.most_bytes / 1e6),
+                 "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        deadline = time.monotonic() + self.seconds
+        try:
+            while process.poll() is None:
+                if stopped():
+                    raise InterruptedError(f"reading {self.path.name!r} was stopped")
+                if time.monotonic() > deadline:
+                    raise LimitError(
+                        f"Reading {self.path.name!r} takes more than the limit of "
+                        f"{self.seconds:g} seconds. Save it without compression, or a part of it."
+                    )
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_LOOK_S)
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+        self._raise(process.returncode)
+
+    def _raise(self, code: int) -> None:
+        """Raise what the process could not do."""
+        try:
+            result = parse_json((self.folder / _RESULT).read_bytes(), _RESULT)
+        except FileNotFoundError:
+            raise DataError(
+                f"{self.path.name!r} cannot be read: its reader {exit_text(code)}. Save it in "
+                "another format, such as .nii.gz."
+            ) from None
+        if "shape" in result:
+            return
+        message, number = str(result["message"]), int(result["number"])
+        match result["kind"]:
+            case "LimitError":
+                raise LimitError(message, number)
+            case "MissingExtra":
+                error = MissingExtra("", "volumes", "")
+                error.msg, error.args = message, (message,)
+                raise error
+            case "OSError":
+                raise OSError(number, message)
+            case kind:
+                raise _KINDS[kind](message)
+
+    def load(self) -> tuple[Volume, Volume]:
+        """The voxels in a file, and the scan that labels refer to: of DICOM its headers."""
+        told: dict[str, Any] = parse_json((self.folder / _RESULT).read_bytes(), _RESULT)
+        shape = tuple(int(side) for side in told["shape"])
+        voxels = np.memmap(self.folder / _VOXELS, np.dtype(told["dtype"]), "r", shape=shape)
+        affine = np.array(told["affine"], np.float64)
+        unpacked = Volume(voxels, affine, source=str(self.path))
+        if not told["dicom"]:
+            return unpacked, unpacked
+        slices = DicomSlices(read_headers(self.folder / _HEADERS))
+        return unpacked, Volume(slices, affine, source=str(self.path))
+
+
+def unpack(scan: Volume, path: Path) -> None:
+    """Write the voxels of a scan to a file, a piece at a time."""
+    kind = scan.voxels.dtype.newbyteorder("=")
+    rows, columns = scan.shape[1:]
+    step = max(1, PIECE // (rows * columns * kind.itemsize))
+    with path.open("wb") as file:
+        for first in range(0, scan.shape[0], step):
+            part = scan.voxels[slice(first, first + step), slice(None), slice(None)]
+            np.ascontiguousarray(part, kind).tofile(file)
+
+
+# In the process.
+
+
+def main() -> None:
+    """Read the scan of the command line, and write the result or the error into its folder."""
+    words = parse_json(sys.argv[2], "the command line")
+    paths = {name: Path(words[name]) for name in ("path", "folder")}
+    asked = IsolatedScan(**{**words, **paths})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    limit_process(asked.most_bytes, asked.seconds)
+    try:
+        told: dict[str, Any] = _unpacked(asked)
+    except MemoryError:
+        message = f"Reading {asked.path.name!r} needs too much memory. Save a part of it."
+        told = {"kind": "LimitError", "message": message, "number": 0}
+    except AnymaskError as error:
+        kind = next(name for name, one in _KINDS.items() if isinstance(error, one))
+        told = {"kind": kind, "message": str(error), "number": getattr(error, "size", 0)}
+    except OSError as error:
+        told = {"kind": "OSError", "message": error.strerror or str(error), "number": error.errno}
+    write_json(asked.folder / _RESULT, told)
+
+
+def _unpacked(asked: IsolatedScan) -> dict[str, Any]:
+    scan = read_volume(asked.path, frame=asked.frame, detached=asked.detached)
+    size = math.prod(scan.shape) * scan.voxels.dtype.itemsize
+    check_volume_bytes(size, repr(asked.path.name))
+    unpack(scan, asked.folder / _VOXELS)
+    is_dicom = isinstance(scan.voxels, DicomSlices)
+    if isinstance(scan.voxels, DicomSlices):
+        write_headers(scan.voxels, asked.folder / _HEADERS)
+    return {
+        "shape": scan.shape,
+        "dtype": scan.voxels.dtype.newbyteorder("=").str,
+        "affine": scan.affine.tolist(),
+        "dicom": is_dicom,
+    }
+
+
+def _end_with_parent() -> None:
+    """The pipe is closed when the process that started this one ends, however it does."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def limit_process(voxel_bytes: int, seconds: float) -> None:
+    """Bound what this process may use, where the system can (not on Windows).
+
+    Args:
+        voxel_bytes: The memory is twice as much, and some for the libraries.
+        seconds: Of CPU, and a few more: who started it waits so long.
+    """
+    try:
+        import resource
+    except ImportError:
+        return
+    memory = 2 * voxel_bytes + _MORE_MEMORY + _mapped_bytes()
+    wanted = {
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_CPU: math.ceil(seconds) + 10,
+        resource.RLIMIT_FSIZE: voxel_bytes + _MORE_MEMORY,
+        resource.RLIMIT_CORE: 0,
+    }
+    for name, most in wanted.items():
+        with contextlib.suppress(ValueError, OSError):  # lower already
+            hard = resource.getrlimit(name)[1]
+            resource.setrlimit(name, (most, hard))
+    with contextlib.suppress(OSError):
+        os.nice(5)
+
+
+def _mapped_bytes() -> int:
+    """The address space of this process by now: mostly libraries."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    except (OSError, ValueError):
+        return 1 << 31
+    return pages * os.sysconf("SC_PAGE_SIZE")
