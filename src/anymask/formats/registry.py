@@ -233,7 +233,7 @@ def write_annotations(
     Raises DataError where the format cannot hold the pictures, InputError for an unknown name.
     """
     report = LossReport()
-    write_files(encode_annotations(images, target, name, report, policy), target)
+    write_files(encode_annotations(images, target, name, report, policy), Path(target))
     return report
 
 
