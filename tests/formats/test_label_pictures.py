@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 
 from anymask.base import DataError
 from anymask.formats import AnnotatedImage, LossReport, Policy, label_pictures, write_files
@@ -126,10 +126,10 @@ def test_a_photo_is_no_label_picture(tmp_path: Path) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     photo[:56] = 0  # a dark one
     Image.fromarray(photo).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match="a.png: is in 513 colours, .* a few pixels; is it a photo"):
+    with pytest.raises(DataError, match="a.png: The image looks like a photo. Expected a mask"):
         label_pictures.read(tmp_path, LossReport())
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
-    with pytest.raises(DataError, match="a.png: no readable picture"):
+    with pytest.raises(DataError, match="a.png: The image is damaged or truncated"):
         label_pictures.read(tmp_path, LossReport())
 
 
@@ -173,9 +173,12 @@ def test_tiffs_are_read_whatever_their_numbers(kind: type, tmp_path: Path) -> No
 
 def test_tiffs_that_are_no_label_pictures_are_refused(tmp_path: Path) -> None:
     for values, reason in [
-        (np.stack([VALUES, VALUES]).astype(np.uint16), "is a stack of 2 pages; write a label"),
-        (VALUES.astype(np.int32) - 1, "wanted numbers of objects from 0 on, got -1"),
-        (VALUES.astype(np.float32) / 2, "wanted whole numbers of objects, got fractions"),
+        (
+            np.stack([VALUES, VALUES]).astype(np.uint16),
+            "has 2 pages, which a mask image",
+        ),
+        (VALUES.astype(np.int32) - 1, "has the label value -1. Label values are whole numbers"),
+        (VALUES.astype(np.float32) / 2, "it has fractions from 0 to 150. Pass --mask-values"),
     ]:
         tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
         with pytest.raises(DataError, match=reason):
@@ -207,20 +210,6 @@ def test_davis_of_single_pictures_keeps_their_names(tmp_path: Path) -> None:
     write_files(label_pictures.encode_davis([image], tmp_path, LossReport(), Policy()), tmp_path)
     (found,) = label_pictures.read_davis(tmp_path, LossReport())
     assert found.file_name == "a.jpg"
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_a_mask_with_a_soft_edge_is_no_picture_of_many_objects(tmp_path: Path, mode: str) -> None:
-    large = Image.new("L", (400, 320))
-    ImageDraw.Draw(large).ellipse((60, 50, 330, 270), fill=255)
-    for name, way in (("scaled", Image.Resampling.BILINEAR), ("smooth", Image.Resampling.LANCZOS)):
-        large.resize((100, 80), way).convert(mode).save(tmp_path / f"{name}.png")
-        with pytest.raises(DataError, match=r"a mask with a soft edge, of \d+ greys .*-threshold"):
-            label_pictures.read(tmp_path / f"{name}.png", LossReport())
-    blurred = large.filter(ImageFilter.GaussianBlur(3)).convert(mode)
-    blurred.save(tmp_path / "blurred.png")
-    with pytest.raises(DataError, match="a soft edge"):
-        label_pictures.read(tmp_path / "blurred.png", LossReport())
 
 
 def test_small_objects_beside_a_large_one_of_number_255_are_objects(tmp_path: Path) -> None:

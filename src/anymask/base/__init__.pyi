@@ -6,6 +6,7 @@ from anymask.base.arrays import UintImage as UintImage
 from anymask.base.arrays import check_members as check_members
 from anymask.base.arrays import read_array as read_array
 from anymask.base.arrays import read_arrays as read_arrays
+from anymask.base.errors import AmbiguousMaskError as AmbiguousMaskError
 from anymask.base.errors import AnymaskError as AnymaskError
 from anymask.base.errors import ConfigError as ConfigError
 from anymask.base.errors import Conflict as Conflict

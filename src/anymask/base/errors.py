@@ -3,7 +3,8 @@
     AnymaskError            the root; the CLI prints it without a traceback and exits with 2
     ├── InputError          a value that the user gave: an image, a prompt, an option
     │   ├── ImageError      a picture that cannot be read or segmented
-    │   │   └── DamagedImageError  an image file that is truncated or corrupted
+    │   │   ├── DamagedImageError   an image file that is truncated or corrupted
+    │   │   └── AmbiguousMaskError  a mask image that several readings fit
     │   └── LimitError      data that takes more memory than its limit, which can be raised
     ├── PromptError         a prompt that makes no sense or that this model cannot take
     ├── ModelError          an unknown name, or a model that cannot do what was asked
@@ -39,6 +40,10 @@ class ImageError(InputError):
 
 class DamagedImageError(ImageError):
     """An image file is truncated or corrupted."""
+
+
+class AmbiguousMaskError(ImageError):
+    """A mask image fits several readings; the message names the choice."""
 
 
 class LimitError(InputError):

@@ -38,6 +38,7 @@ from anymask.evaluation.video_metrics import (
 from anymask.evaluation.volume_scores import TOLERANCE, report_volumes
 from anymask.formats import (
     Clip,
+    binary_mask,
     find_place,
     label_values,
     load_clips,
@@ -203,7 +204,7 @@ def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) ->
             with located(path):
                 if not path.is_file():
                     raise DataError("there is no result of this object; one not seen is all 0")
-                mask, rle = label_values(path) > 0, truth.by_id().get(number)
+                mask, rle = binary_mask(path), truth.by_id().get(number)
                 if mask.shape != truth.hw:
                     raise DataError(f"the result has (H, W) = {mask.shape}, the truth {truth.hw}")
             true = np.zeros(truth.hw, np.bool_) if rle is None else rle_to_mask(rle)

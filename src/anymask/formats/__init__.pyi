@@ -31,10 +31,7 @@ from anymask.formats.documents import read_rows as read_rows
 from anymask.formats.documents import read_table as read_table
 from anymask.formats.documents import to_json as to_json
 from anymask.formats.documents import write_files as write_files
-from anymask.formats.label_pictures import colours_to_numbers as colours_to_numbers
 from anymask.formats.label_pictures import encode_palette as encode_palette
-from anymask.formats.label_pictures import label_values as label_values
-from anymask.formats.label_pictures import value_rles as value_rles
 from anymask.formats.label_pictures import voc_palette as voc_palette
 from anymask.formats.label_studio import brush_to_rle as brush_to_rle
 from anymask.formats.label_studio import mask_to_brush as mask_to_brush
@@ -51,6 +48,10 @@ from anymask.formats.losses import LossReport as LossReport
 from anymask.formats.losses import ReadKeywords as ReadKeywords
 from anymask.formats.losses import ReadSettings as ReadSettings
 from anymask.formats.losses import located as located
+from anymask.formats.mask_numbers import binary_mask as binary_mask
+from anymask.formats.mask_numbers import colours_to_numbers as colours_to_numbers
+from anymask.formats.mask_numbers import label_values as label_values
+from anymask.formats.mask_numbers import value_rles as value_rles
 from anymask.formats.outlines import Policy as Policy
 from anymask.formats.outlines import box_of as box_of
 from anymask.formats.outlines import box_to_mask as box_to_mask

@@ -7,14 +7,13 @@ other: `images/a.png` and `masks/a.png`, as StarDist has them; or in one folder,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from anymask.formats.documents import (
-    find_files,
-    find_picture,
-)
+from anymask.formats.documents import find_files, find_picture
+from anymask.formats.mask_numbers import EVERY_KIND, of_best_kind
 from anymask.images import SUFFIXES
 
 FORM = "label-png"
@@ -34,7 +33,9 @@ ENDINGS = (
     "_cp_masks", "_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label",
 )  # fmt: skip
 
-KINDS = (".png", ".tif", ".tiff")  # that keep numbers as they are
+_OF_OBJECT = re.compile(
+    r"(?P<stem>.+?)[ _.-]*(?:mask|obj|object|inst|instance|label)?[ _.-]*\(?\d+\)?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,22 @@ def has_both(source: Path) -> bool:
     places = places_of(source)
     if places.photos is None or not places.labels.is_dir():
         return False
-    return any(path.suffix.lower() in KINDS for path in places.labels.rglob("*.*"))
+    return any(path.suffix.lower() in EVERY_KIND for path in places.labels.rglob("*.*"))
 
 
 def label_files(places: LabelPlaces) -> list[Path]:
-    """The label pictures: PNGs where there are any, else TIFFs.
+    """The label pictures: PNGs where there are any, else TIFFs, else images of other formats.
 
     Where photos lie among them, and some names end as those of labels do, only these. Raises
     DataError where there is none.
     """
-    found = find_files(places.labels, *KINDS)
+    found = find_files(places.labels, *EVERY_KIND)
     photos, labels = places.photos, places.labels
     if photos is not None and photos != labels and photos.is_relative_to(labels):
         found = [path for path in found if not path.is_relative_to(photos)]
-    found = [path for path in found if path.suffix.lower() == KINDS[0]] or found
-    if places.photos is None:
+    if places.photos is None or photos == labels:
         found = [path for path in found if len(list(_stems(Path(path.name)))) > 1] or found
-    return found
+    return of_best_kind(found)
 
 
 def photo_name(label: Path, places: LabelPlaces) -> str | None:
@@ -92,14 +92,15 @@ def photo_name(label: Path, places: LabelPlaces) -> str | None:
     such folder, beside the label, with another name or suffix. None where there is none."""
     here = places.labels if places.labels.is_dir() else places.labels.parent
     inside = label.relative_to(here)
-    for stem in _stems(inside):
+    stems = [*_stems(inside), *(_stems_of_object(inside) if places.photos is not None else ())]
+    for stem in stems:
         if places.photos is not None:
             found = find_picture(places.photos, stem)
             if found is not None:
                 return found.relative_to(places.photos).as_posix()
         else:
             own = stem == inside.with_suffix("").as_posix()
-            other = SUFFIXES - {label.suffix.lower(), KINDS[0]} if own else SUFFIXES
+            other = SUFFIXES - {label.suffix.lower(), ".png"} if own else SUFFIXES
             found = find_picture(here, stem, other)
             if found is not None:
                 return found.relative_to(here).as_posix()
@@ -109,7 +110,7 @@ def photo_name(label: Path, places: LabelPlaces) -> str | None:
 def _are_labels_of(folder: Path, photos: Path) -> bool:
     """Whether all pictures of a folder are called as photos of another one below it, as in an
     export of a project: `a.png` and `images/a.png`."""
-    found = [path for path in folder.iterdir() if path.suffix.lower() in KINDS]
+    found = [path for path in folder.iterdir() if path.suffix.lower() in EVERY_KIND]
     return bool(found) and all(find_picture(photos, path.stem) for path in found)
 
 
@@ -126,3 +127,14 @@ def _stems(inside: Path) -> Iterator[str]:
     for ending in ENDINGS:
         if stem.lower().endswith(ending) and Path(stem).name.lower() != ending:
             yield stem[: -len(ending)]
+
+
+def _stems_of_object(inside: Path) -> Iterator[str]:
+    """The names without suffix of the photo of a file of one object: a_0, a-mask-1 or a (2) of a;
+    and a/0 of a."""
+    found = _OF_OBJECT.fullmatch(inside.stem)
+    if found is not None:
+        stem = inside.with_name(found["stem"] + inside.suffix)
+        yield from _stems(stem)
+    if inside.parent.name:
+        yield inside.parent.as_posix()

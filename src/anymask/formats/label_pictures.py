@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.base import DataError, ImageError, UintImage
+from anymask.base import AmbiguousMaskError, DataError, ImageError, UintImage
 from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import (
     Fit,
@@ -29,24 +28,24 @@ from anymask.formats.documents import (
     checked_hw,
     find_files,
     find_picture,
-    located,
     output_paths,
 )
 from anymask.formats.label_folders import has_both, label_files, photo_name, places_of
+from anymask.formats.mask_numbers import (
+    EVERY_KIND,
+    is_binary,
+    of_best_kind,
+    read_numbers,
+    value_rles,
+)
 from anymask.formats.outlines import Policy
-from anymask.images import open_picture, strips
-from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_mask, runs_to_rle
+from anymask.images import read_mask_image, strips
+from anymask.masks import Mask, Masks, rle_area, rle_to_mask
 
 VOID = 255
 RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # DAVIS' folders
-LEAST_ALIKE = 0.75  # of the pixels of a label picture that have their neighbour's value
-TINY = 16  # pixels of an object in colour, below which its picture may be a photo
 MOST_IN_TIFF = (1 << 31) - 1  # which signed and unsigned readers take
 _SAMPLE_FORMAT, _UNSIGNED = 339, 1  # a tag of TIFF 6.0, and its value
-WHITE = 255  # what binary masks have for their object
-MANY_GREYS = 8  # between black and white: fewer are numbers of objects
-FEW_ALIKE = 0.2  # of the greys of a soft edge have the value of both neighbours
-MOST_SCATTERED = 64  # values of a picture of which fewer pixels have it
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -64,15 +63,30 @@ def sniff_davis(found: Sniffed) -> Fit:
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read label pictures; `group` is the value. Raises DataError, naming the file.
+    """Read label pictures; the `id` of a mask is its value. Raises DataError, naming the file.
 
-    A picture is called as its photo where `label_folders` finds it, else as the label itself.
+    A picture is called as its photo where `label_folders` finds it, else as the label itself. Files
+    of one photo (a_0.png, a_1.png of a.jpg) are its masks, numbered from 1 on.
     """
     places = places_of(source, pictures)
-    return [
-        _image(path, photo_name(path, places) or picture_name(path, places.labels, None), void=None)
-        for path in label_files(places)
-    ]
+    images: dict[str, AnnotatedImage] = {}
+    for path in label_files(places):
+        name = photo_name(path, places) or picture_name(path, places.labels, None)
+        with report.record(path):
+            image = _image(path, name, report, void=None)
+            images[name] = _joined(images[name], image) if name in images else image
+    return list(images.values())
+
+
+def _joined(first: AnnotatedImage, second: AnnotatedImage) -> AnnotatedImage:
+    """The masks of two files of one photo. Raises DataError for files of two sizes."""
+    if first.hw != second.hw:
+        raise DataError(
+            f"The mask has {second.hw[1]} x {second.hw[0]} pixels, another one of "
+            f"{first.file_name!r} has {first.hw[1]} x {first.hw[0]}. Scale them to one size."
+        )
+    masks = [replace(mask, id=n) for n, mask in enumerate([*first.masks, *second.masks], start=1)]
+    return replace(first, masks=Masks(masks))
 
 
 def read_davis(
@@ -88,10 +102,12 @@ def read_davis(
         deep = [path for path in inside if any(child.is_dir() for child in path.iterdir())]
         deep = deep or [path for path in inside if path.name in RESOLUTIONS]  # of single pictures
         source = deep[0] if len(deep) == 1 else top
-    return [
-        _image(path, picture_name(path, source, pictures, ".jpg"), void=VOID)
-        for path in find_files(source, ".png")
-    ]
+    images = []
+    for path in of_best_kind(find_files(source, *EVERY_KIND)):
+        name = picture_name(path, source, pictures, ".jpg")
+        with report.record(path):
+            images.append(_image(path, name, report, void=VOID))
+    return images
 
 
 def picture_name(path: Path, source: Path, pictures: Path | None, suffix: str = ".png") -> str:
@@ -104,12 +120,12 @@ def picture_name(path: Path, source: Path, pictures: Path | None, suffix: str = 
     return found.relative_to(pictures).as_posix()
 
 
-def _image(path: Path, name: str, void: int | None) -> AnnotatedImage:
-    with located(path):
-        values = label_values(path) if void is not None else object_values(path)
-        hw = checked_hw(*values.shape)
+def _image(path: Path, name: str, report: LossReport, void: int | None) -> AnnotatedImage:
+    found = read_numbers(path, name, report, [voc_palette()] if void is not None else [])
+    hw = checked_hw(*found.values.shape)
+    void = None if is_binary(found) else void
     masks = []
-    for value, rle in value_rles(values).items():
+    for value, rle in value_rles(found.values).items():
         if value == void:
             masks.append(Mask(rle, VOID_LABEL, crowd=True))
         elif value:
@@ -117,142 +133,14 @@ def _image(path: Path, name: str, void: int | None) -> AnnotatedImage:
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
-def label_values(path: Path) -> NDArray[Any]:  # (H, W)
-    """The numbers of a picture of one channel or with a palette, in as few bytes as it has.
-
-    Raises DataError.
-    """
-    with open_label(path) as picture:
-        return _numbers_of(picture)
-
-
-def _numbers_of(picture: Image.Image) -> NDArray[Any]:  # -> (H, W)
-    if (pages := getattr(picture, "n_frames", 1)) > 1:
-        raise DataError(f"is a stack of {pages} pages; write a label picture for each")
-    if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "F"):
-        raise DataError(
-            f"wanted a picture of one channel (8 or 16 bits, or a palette), got the mode "
-            f"{picture.mode}; is it a photo? name masks of it instead"
-        )
-    values = _whole(np.asarray(picture))
-    return values.astype(np.uint8 if values.dtype == np.bool_ else values.dtype.newbyteorder("="))
-
-
-def _whole(values: NDArray[Any]) -> NDArray[Any]:
-    """Numbers of objects, which may be kept as floats. Raises DataError for other numbers."""
-    if values.dtype.kind == "f":
-        found = values.astype(np.int32)
-        if not (found == values).all():
-            raise DataError("wanted whole numbers of objects, got fractions; is it a photo?")
-        values = found
-    if values.dtype.kind == "i" and values.size and values.min() < 0:
-        raise DataError(f"wanted numbers of objects from 0 on, got {values.min()}; 0 is no object")
-    return values
-
-
-def object_values(path: Path) -> NDArray[Any]:  # (H, W)
-    """As `label_values`, and a number for each colour of a picture in colour, 0 for black.
-
-    What is wholly transparent is 0, too. Raises DataError, also for what looks like a photo.
-    """
-    with open_label(path) as picture:
-        if picture.mode not in ("RGB", "RGBA", "LA"):
-            return _not_soft(_numbers_of(picture))
-        shown = np.asarray(picture.convert("RGBA"))
-    colours, alpha = shown[..., :3], shown[..., 3]
-    grey = (colours == colours[..., :1]).all()
-    values = colours[..., 0] if grey else colours_to_numbers(colours)
-    values = np.where(alpha == 0, 0, values)
-    count = len(np.unique(values))
-    if _is_scattered(values) or (
-        count > MOST_SCATTERED and np.count_nonzero(values) < TINY * count
-    ):
-        raise DataError(f"is in {count} colours, most of them of a few pixels; is it a photo?")
-    return _not_soft(values)
-
-
-def _not_soft(values: NDArray[Any]) -> NDArray[Any]:  # (H, W)
-    """The same numbers. Raises DataError for one white mask whose edge fades to black.
-
-    Its greys lie along the edge, where few have both neighbours alike; in objects most have.
-    """
-    if values.max(initial=0) != WHITE:
-        return values
-    white, grey = values == WHITE, (values > 0) & (values < WHITE)
-    greys = np.unique(values[grey]).size
-    if greys < MANY_GREYS or 2 * grey.sum() > white.sum():
-        return values
-    here, right, below = values[:-1, :-1], values[:-1, 1:], values[1:, :-1]
-    alike = (grey[:-1, :-1] & (here == right) & (here == below)).sum()
-    if alike > FEW_ALIKE * grey.sum():
-        return values
-    raise DataError(
-        f"wanted numbers of objects, got a mask with a soft edge, of {greys} greys between 0 and "
-        f"{WHITE}; make it hard first: magick FILE -threshold 50% FILE"
-    )
-
-
-@contextmanager
-def open_label(path: Path) -> Iterator[Image.Image]:
-    """A label picture to look at inside the `with`. Raises DataError for what cannot be read."""
-    try:
-        with open_picture(path) as picture:
-            yield picture
-    except (OSError, ImageError) as error:
-        raise DataError(f"no readable picture ({error})") from error
-
-
 def refuse_photo(path: Path) -> None:
-    """Raises DataError for a picture with many values that hardly lie in regions.
-
-    In a picture of object numbers most pixels have the value of their neighbour.
-    """
-    with located(path):
-        values = label_values(path)
-    if _is_scattered(values):
-        raise DataError(
-            f"{path}: wanted annotations, got a picture of {len(np.unique(values))} values that "
-            "looks like a photo; name a file of masks, or add --from label-png if the values are "
-            "object numbers"
-        )
-
-
-def _is_scattered(values: NDArray[Any]) -> bool:
-    alike = values[:, 1:] == values[:, :-1]
-    scattered = alike.size and alike.mean() < LEAST_ALIKE
-    return bool(scattered) and len(np.unique(values)) > MOST_SCATTERED
-
-
-def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
-    """A picture's red, green and blue. Raises DataError, also for a picture of one channel."""
-    with open_label(path) as picture:
-        if picture.mode not in ("RGB", "RGBA"):
-            raise DataError(f"wanted numbers in red, green and blue, got the mode {picture.mode}")
-        return np.asarray(picture.convert("RGB"))
-
-
-def colours_to_numbers(colours: NDArray[np.uint8]) -> NDArray[np.int32]:  # (H, W, 3) -> (H, W)
-    """The first channel * 65536 + the second * 256 + the third."""
-    numbers = colours[..., 0].astype(np.int32)
-    for channel in (1, 2):
-        numbers <<= 8
-        numbers |= colours[..., channel]
-    return numbers
-
-
-def value_rles(values: NDArray[Any]) -> dict[int, Rle]:  # (H, W)
-    """The pixels of every value, ascending; all of them in one look at the picture."""
-    height, width = values.shape
-    columns = values.T.reshape(-1)
-    starts = np.concatenate([[0], np.flatnonzero(columns[1:] != columns[:-1]) + 1])
-    ends = np.append(starts[1:], columns.size)
-    runs = columns[starts]
-    order = np.argsort(runs, kind="stable")
-    found, first = np.unique(runs[order], return_index=True)
-    return {
-        int(value): runs_to_rle(starts[places], ends[places], (height, width))
-        for value, places in zip(found, np.split(order, first[1:]), strict=True)
-    }
+    """Raises DataError for an image that looks like a photo, or cannot be read."""
+    try:
+        read_mask_image(path, name=str(path))
+    except AmbiguousMaskError:
+        return
+    except ImageError as error:
+        raise DataError(f"{error} Or name a file of annotations.") from error
 
 
 # Writing.

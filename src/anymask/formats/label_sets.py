@@ -27,7 +27,7 @@ from PIL import Image, ImageDraw
 from anymask.base import DataError
 from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, annotated_photo
 from anymask.formats.documents import checked_hw, find_place, located, read_json, read_text
-from anymask.formats.label_pictures import (
+from anymask.formats.mask_numbers import (
     colours_to_numbers,
     label_colours,
     label_values,

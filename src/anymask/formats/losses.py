@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Annotated, Any, Literal, TypedDict
 
 from anymask.base import (
+    AmbiguousMaskError,
     AnymaskError,
     DataError,
     MissingExtra,
@@ -29,6 +30,7 @@ from anymask.base import (
     check_settings,
     describe_settings,
 )
+from anymask.images import MaskValues
 
 LossKind = Literal[
     "holes", "parts", "overlaps", "pixels", "empty", "shapes", "frames", "labels", "scores",
@@ -52,6 +54,13 @@ class ReadSettings:
         Literal["skip", "error"],
         Setting("invalid records: skip and count them, or fail and list all of them"),
     ] = "skip"
+    mask_values: Annotated[
+        MaskValues,
+        Setting(
+            "what the values of mask images mean: a label each, one object (at least half of "
+            "white), or a colour each; auto raises an error where an image fits several"
+        ),
+    ] = "auto"
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -61,6 +70,7 @@ class ReadKeywords(TypedDict, total=False):
     """The fields of `ReadSettings` as keyword arguments."""
 
     on_bad: Literal["skip", "error"]
+    mask_values: MaskValues
 
 
 def reason_of(error: BaseException) -> str:
@@ -139,7 +149,7 @@ class _Record:
         if not isinstance(error, _IN_RECORDS) or isinstance(error, MissingExtra):
             return False
         reason = reason_of(error).removeprefix(f"{where}: ")
-        if self._report.settings is None:
+        if self._report.settings is None or isinstance(error, AmbiguousMaskError):
             raise DataError(f"{where}: {reason}") from error
         place = ": ".join(map(str, [*self._report.places, where]))
         self._report.losses.append(Loss("records", "", None, reason, place))

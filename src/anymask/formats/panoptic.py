@@ -40,7 +40,8 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.fields import as_list, as_record, as_text, as_whole
-from anymask.formats.label_pictures import colours_to_numbers, paint_numbers, value_rles
+from anymask.formats.label_pictures import paint_numbers
+from anymask.formats.mask_numbers import colours_to_numbers, value_rles
 from anymask.formats.outlines import Policy
 from anymask.images import open_picture
 from anymask.masks import UNLABELLED, Mask, Masks, rle_area, rle_box_xywh

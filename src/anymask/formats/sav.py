@@ -29,7 +29,7 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.label_pictures import label_values
+from anymask.formats.mask_numbers import binary_mask
 from anymask.formats.outlines import Policy
 from anymask.masks import (
     Mask,
@@ -95,7 +95,7 @@ def _split(folder: Path) -> list[AnnotatedImage]:
             if len(place.parts) < 2 or not place.name.isdecimal():
                 raise DataError("wanted <video>/<object number>/<frame>.png")
             rles = frames.setdefault((place.parent.as_posix(), path.stem), {})
-            rles[int(place.name)] = mask_to_rle(label_values(path) != 0)
+            rles[int(place.name)] = mask_to_rle(binary_mask(path))
     images = []
     for (video_id, stem), rles in sorted(frames.items()):
         name = f"{video_id}/{stem}.jpg"

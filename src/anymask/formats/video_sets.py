@@ -41,7 +41,8 @@ from anymask.formats.documents import (
     read_json,
     read_text,
 )
-from anymask.formats.label_pictures import VOID, label_values, value_rles
+from anymask.formats.label_pictures import VOID
+from anymask.formats.mask_numbers import binary_mask, label_values, value_rles
 from anymask.images import SUFFIXES, load_image
 from anymask.masks import Mask, Rle, mask_to_rle, rle_area
 
@@ -82,9 +83,9 @@ class Clip:
         if self.layers:
             return self._layered(index, path.name)
         with located(path):
-            values = label_values(path)
+            values = binary_mask(path) if self.single else label_values(path)
             hw = checked_hw(*values.shape)
-        found = value_rles(values > 0 if self.single else values)
+        found = value_rles(values)
         void = None if self.single else found.pop(VOID, None)
         masks = [
             Mask(rle, self.labels.get(number), id=number) for number, rle in found.items() if number
@@ -99,7 +100,7 @@ class Clip:
         for number, folder in self.layers.items():
             if (folder / name).is_file():
                 with located(folder / name):
-                    found[number] = mask_to_rle(label_values(folder / name) > 0)
+                    found[number] = mask_to_rle(binary_mask(folder / name))
         sizes = {rle.size for rle in found.values()}
         if len(sizes) != 1:
             raise DataError(

@@ -16,6 +16,7 @@ polygons in their XML (`voc_xml`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -24,7 +25,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import DataError
+from anymask.base import DataError, UintImage
 from anymask.formats import voc_xml
 from anymask.formats.annotations import (
     VOID_LABEL,
@@ -53,14 +54,19 @@ from anymask.formats.documents import (
 from anymask.formats.label_pictures import (
     VOID,
     encode_palette,
-    label_values,
     object_numbers,
     paint_numbers,
     picture_name,
-    value_rles,
     voc_palette,
 )
 from anymask.formats.layouts import iter_dataset
+from anymask.formats.mask_numbers import (
+    EVERY_KIND,
+    is_binary,
+    of_best_kind,
+    read_numbers,
+    value_rles,
+)
 from anymask.formats.outlines import Policy
 from anymask.masks import UNLABELLED, Mask, Masks
 
@@ -95,13 +101,16 @@ def read(
     objects = find_place(source, PLACES, "objects of PASCAL VOC")
     top, photos = objects.parent, objects.parent / "JPEGImages"
     names = read_labels(top / LABELS) or _class_names(top / NAMES)
+    palettes = [*_label_colours(top / LABELS), voc_palette()]
     if names is None and photos.is_dir() and (top / LISTS).is_dir():
         return list(iter_dataset(source, "voc", None))
     beside = photos if pictures is None and photos.is_dir() else pictures
-    return [
-        _image(path, objects, _photo_name(path, objects, beside), names or VOC_CLASSES)
-        for path in find_files(objects, ".png")
-    ]
+    images = []
+    for path in of_best_kind(find_files(objects, *EVERY_KIND)):
+        with report.record(path):
+            name = _photo_name(path, objects, beside)
+            images.append(_image(path, objects, name, names or VOC_CLASSES, report, palettes))
+    return images
 
 
 def read_voc(root: Path, split: str) -> Iterator[AnnotatedImage]:
@@ -111,7 +120,7 @@ def read_voc(root: Path, split: str) -> Iterator[AnnotatedImage]:
     listed = find_place(top, [f"{LISTS}/{split}.txt"], f"list of {split}")
     for name in filter(None, map(str.strip, read_text(listed).splitlines())):
         path = objects / f"{name}.png"
-        image = _image(path, objects, name, VOC_CLASSES)
+        image = _image(path, objects, name, VOC_CLASSES, LossReport(), [voc_palette()])
         with located(path):
             photo = top / "JPEGImages" / f"{name}.jpg"
             yield annotated_photo(photo, image.hw, image.masks)
@@ -144,15 +153,34 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
     return tuple(line.rsplit(":", 3)[0] for line in lines)
 
 
-def _image(path: Path, objects: Path, name: str, names: tuple[str, ...]) -> AnnotatedImage:
+def _label_colours(path: Path) -> list[UintImage]:
+    """The colours of a labelmap.txt by class number, (K, 3); none where they are not all there."""
+    if not path.is_file():
+        return []
+    lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]
+    with contextlib.suppress(ValueError, IndexError, OverflowError):
+        rows = [[int(part) for part in line.rsplit(":", 3)[1].split(",")] for line in lines]
+        return [np.array(rows, np.uint8).reshape(len(lines), 3)]
+    return []
+
+
+def _image(
+    path: Path,
+    objects: Path,
+    name: str,
+    names: tuple[str, ...],
+    report: LossReport,
+    palettes: list[UintImage],
+) -> AnnotatedImage:
     folder = objects.with_name(objects.name.replace(OBJECTS, CLASSES))
     with located(path):
-        values = label_values(path)
+        found = read_numbers(path, name, report, [voc_palette()])
+        values, void = found.values, None if is_binary(found) else VOID
         hw = checked_hw(*values.shape)
-        classes = _classes(folder / path.relative_to(objects), values)
+        classes = _classes(folder / path.relative_to(objects), name, values, report, palettes)
     masks = []
     for value, rle in value_rles(values).items():
-        if value == VOID:
+        if value == void:
             masks.append(Mask(rle, VOID_LABEL, crowd=True))
         elif value:
             number = classes.get(value, 0)
@@ -160,12 +188,18 @@ def _image(path: Path, objects: Path, name: str, names: tuple[str, ...]) -> Anno
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
-def _classes(path: Path, values: NDArray[np.generic]) -> dict[int, int]:
+def _classes(
+    path: Path,
+    name: str,
+    values: NDArray[np.generic],
+    report: LossReport,
+    palettes: list[UintImage],
+) -> dict[int, int]:
     """The class number of each object, which is that of its first pixel."""
     if not path.is_file():
         return {}
     with located(path):
-        numbers = label_values(path)
+        numbers = read_numbers(path, name, report, palettes).values
         if numbers.shape != values.shape:
             raise DataError(f"is {numbers.shape} (height, width), the objects are {values.shape}")
     found, first = np.unique(values, return_index=True)

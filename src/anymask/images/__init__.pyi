@@ -19,10 +19,13 @@ from anymask.images.load import image_hw as image_hw
 from anymask.images.load import is_address as is_address
 from anymask.images.load import list_photos as list_photos
 from anymask.images.load import load_image as load_image
-from anymask.images.load import load_mask as load_mask
 from anymask.images.load import picture_of as picture_of
 from anymask.images.load import resolve_place as resolve_place
 from anymask.images.load import sample as sample
+from anymask.images.mask_files import MaskImage as MaskImage
+from anymask.images.mask_files import load_mask as load_mask
+from anymask.images.mask_files import read_mask_image as read_mask_image
+from anymask.images.mask_values import MaskValues as MaskValues
 from anymask.images.microscopes import MICROSCOPES as MICROSCOPES
 from anymask.images.positions import parse_position as parse_position
 from anymask.images.stacks import TIFF as TIFF

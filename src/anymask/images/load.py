@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.base import BoolArray, DataError, ImageError, InputError, UintImage, read_array
+from anymask.base import ImageError, InputError, UintImage
 from anymask.images.decoding import (
     AnyRanges,
     PictureView,
@@ -150,7 +150,7 @@ def read_view(source: ImageSource, view: PictureView) -> UintImage:
     if isinstance(source, Image.Image):
         _seek(source, "the Pillow image", view)
         pixels = _pillow_to_array(source, "the Pillow image", view)
-        return _upright(pixels, _orientation(source))
+        return upright(pixels, orientation_of(source))
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         return _load_stream(
@@ -228,10 +228,10 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
             pixels = _pillow_to_array(picture, name, view)
         else:
             pixels = array_to_image(deep, name, view)
-        turns = _orientation(picture)  # after the size was checked: a PNG is decoded to look
+        turns = orientation_of(picture)  # after the size was checked: a PNG is decoded to look
     finally:
         picture.close()  # gives back its copy of the pixels, which leaving a `with` would not
-    return _upright(pixels, turns)
+    return upright(pixels, turns)
 
 
 def _begins_like_tiff(file: Any) -> bool:
@@ -243,7 +243,7 @@ def _begins_like_tiff(file: Any) -> bool:
 
 def _load_tiff(file: Any, name: str, view: PictureView) -> UintImage:
     deep = read_tiff(file, name, view)
-    return _upright(array_to_image(deep.pixels, name, view), deep.orientation)
+    return upright(array_to_image(deep.pixels, name, view), deep.orientation)
 
 
 def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
@@ -257,7 +257,7 @@ def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
         picture.seek(view.page)
 
 
-def _orientation(picture: Image.Image) -> int:
+def orientation_of(picture: Image.Image) -> int:
     """The EXIF orientation 1..8; 1 (upright) where the tag is absent or damaged."""
     try:
         value = picture.getexif().get(_ORIENTATION, 1)
@@ -266,7 +266,7 @@ def _orientation(picture: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _upright(image: UintImage, orientation: int) -> UintImage:
+def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo what EXIF orientation 2..8 says that the camera did (EXIF 2.3, tag 0x0112)."""
     if orientation >= 5:
         image = image.swapaxes(0, 1)
@@ -313,111 +313,6 @@ def _has_alpha(picture: Image.Image) -> bool:
     return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
 
 
-# Masks.
-
-
-def load_mask(path: str | Path) -> NDArray[Any]:  # -> (H, W)
-    """Read a mask: an array file (.npy: bool, integers or float logits), or a picture.
-
-    Where a picture is see-through somewhere, what can be seen is the object; in any other one,
-    what is more than half as bright as its brightest pixel.
-
-    Raises ImageError as `load_image` does, for a photo, and for a picture of several objects.
-    """
-    path = Path(path)
-    if path.suffix.lower() == ".npy":
-        try:
-            with open_file(path) as file:
-                return read_array(file)
-        except (OSError, DataError) as error:
-            raise ImageError(f"{str(path)!r} is no readable array file ({error})") from error
-    image = load_image(path)
-    brightness: NDArray[np.uint8] = image.max(axis=2)
-    alpha = _alpha_of(path)
-    if alpha is not None and not alpha.all():
-        brightness = alpha
-    elif looks_like_photo(image):
-        raise ImageError(
-            f"wanted a mask, the object white on black, {str(path)!r} looks like a photo; name the "
-            "picture of a mask, such as what `anymask segment ... -o x.mask.png` writes"
-        )
-    elif (objects := count_objects(image)) > 1:
-        raise ImageError(
-            f"wanted the mask of one object, white on black, {str(path)!r} shows {objects}, by "
-            "their colours or values; save one of them as a mask of its own, a picture or .npy"
-        )
-    mask: BoolArray = brightness > int(brightness.max()) // 2
-    return mask
-
-
-def _alpha_of(path: Path) -> UintImage | None:  # (H, W)
-    """The upright alpha channel; None without one, or where Pillow does not know the file."""
-    with open_path(path) as file:
-        try:
-            picture = open_header(file)
-        except UnidentifiedImageError:
-            return None  # a TIFF that tifffile has read
-        with decoding(repr(str(path))), picture:
-            if not _has_alpha(picture):
-                return None
-            layer = np.asarray(picture.convert("RGBA").getchannel("A"))
-            return _upright(layer, _orientation(picture))
-
-
-# What a picture that was given for a mask shows. One of labels has a colour (DAVIS, VOC) or a
-# small number for each object; taken for a mask it would be all of them together.
-
-_LOOKED_AT = 1_000_000  # pixels, to tell a photo from a mask
-_TINTED = 24  # between a pixel's channels, from which on it is no grey
-_COLOURED, _MOST_COLOURS = 0.05, 256  # the share of such pixels, and their colours in 5 bits
-_BETWEEN, _MOST_GREYS = 0.4, 64  # the share of pixels neither black nor white, and their greys
-_LABELS = 20  # the brightest grey of a picture of small numbers
-_HUES = 4  # steps of each channel, seen from the brightest one
-_SHARE = 0.0005  # of the pixels that a hue has at least
-_LOSSY = 128  # colours, more of which no picture of labels has
-
-
-def looks_like_photo(image: UintImage) -> bool:  # (H, W, 3)
-    """Whether a picture can be no mask: many colours, or greys all between black and white.
-
-    Pictures of masks have few values; those of soft edges or of JPEG files lie near the borders.
-    """
-    pixels = _some_pixels(image)
-    low, high = pixels.min(1), pixels.max(1)
-    tinted = pixels[high - low > _TINTED] >> 3  # a palette has few colours, a photo many
-    colours = np.unique(tinted @ np.array([1, 32, 1024])) if len(tinted) else tinted
-    if len(tinted) > _COLOURED * len(pixels) and len(colours) > _MOST_COLOURS:
-        return True
-    most = int(high.max())
-    between = (high > most // 8) & (high < most - most // 8)
-    return bool(between.mean() > _BETWEEN and len(np.unique(high[between])) > _MOST_GREYS)
-
-
-def count_objects(image: UintImage) -> int:  # (H, W, 3) -> objects
-    """How many objects a picture of labels shows, by its hues or its small numbers; 1 for a mask:
-    of one colour, however bright, with edges that are soft or not."""
-    pixels = _some_pixels(image)
-    packed, counts = np.unique(pixels @ np.array([1, 256, 65536]), return_counts=True)
-    if len(packed) > _LOSSY:
-        return 1
-    colours = np.stack([packed & 255, packed >> 8 & 255, packed >> 16], axis=1)
-    brightest = colours.max(1)
-    tinted = brightest - colours.min(1) > _TINTED
-    if not tinted.any():
-        small = brightest.max() <= _LABELS
-        return max(1, int(np.count_nonzero(packed))) if small else 1
-    strong = tinted | (brightest > _TINTED)
-    colours, brightest, counts = colours[strong], brightest[strong, None], counts[strong]
-    hues = (_HUES * colours + brightest // 2) // brightest
-    _, which = np.unique(hues, axis=0, return_inverse=True)
-    return int((np.bincount(which.ravel(), counts) >= _SHARE * len(pixels)).sum()) or 1
-
-
-def _some_pixels(image: UintImage) -> NDArray[np.int32]:  # (H, W, 3) -> (P, 3)
-    step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / _LOOKED_AT)))
-    return image[::step, ::step].reshape(-1, 3).astype(np.int32)
-
-
 # Where pictures are.
 
 
@@ -437,7 +332,7 @@ def image_hw(path: Path) -> tuple[int, int]:
         with decoding(name), picture:
             height, width = picture.height, picture.width
             check_size((height, width), name)
-            return (width, height) if _orientation(picture) >= 5 else (height, width)
+            return (width, height) if orientation_of(picture) >= 5 else (height, width)
 
 
 def find_images(

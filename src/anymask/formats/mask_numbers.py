@@ -1,0 +1,138 @@
+"""Numbers of mask images for the formats of this room: DAVIS, VOC, label images, published sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import AnymaskError, DataError, UintImage
+from anymask.formats.losses import LossReport
+from anymask.images import MaskImage, MaskValues, open_picture, read_mask_image
+from anymask.masks import Rle, runs_to_rle
+
+KINDS = ((".png",), (".tif", ".tiff"), (".bmp", ".gif", ".webp", ".jpg", ".jpeg", ".jfif"))
+EVERY_KIND = tuple(suffix for few in KINDS for suffix in few)
+WHITE = 255
+
+
+def of_best_kind(paths: Iterable[Path]) -> list[Path]:
+    """The mask images of a folder: PNGs where there are any, else TIFFs, else other images."""
+    found = list(paths)
+    for kind in KINDS:
+        few = [path for path in found if path.suffix.lower() in kind]
+        if few:
+            return few
+    return found
+
+
+def mask_values_of(report: LossReport) -> MaskValues:
+    """What the numbers of mask images mean, as the settings of a report say."""
+    return "auto" if report.settings is None else report.settings.mask_values
+
+
+def label_values(path: Path) -> NDArray[Any]:  # (H, W)
+    """The label values of an image of one channel or with a palette, as they are stored.
+
+    Raises DataError.
+    """
+    return _mask_image(path, "labels").values
+
+
+def binary_mask(path: Path) -> NDArray[np.bool_]:  # (H, W)
+    """The one object of an image: white on black, with soft edges or not, of any numbers.
+
+    Raises DataError.
+    """
+    mask: NDArray[np.bool_] = _mask_image(path, "binary").values > 0
+    return mask
+
+
+def read_numbers(
+    path: Path,
+    name: str,
+    report: LossReport,
+    palettes: Sequence[UintImage] = (),
+) -> MaskImage:
+    """A mask image as the settings of a report say; soft edges are reported.
+
+    name      of the image that the mask belongs to, for the report
+    palettes  (K, 3) each: a colour is replaced by its place in the first palette that has all of
+              them
+
+    Raises DataError, AmbiguousMaskError.
+    """
+    found = read_mask_image(path, mask_values_of(report), "The image")
+    if found.note:
+        report.add("pixels", name, None, found.note)
+    if not found.coloured:
+        return found
+    for palette in palettes:
+        places = _places_in(found.values, palette)
+        if places is not None:
+            return MaskImage(places, indexed=True, note=found.note)
+    return found
+
+
+def is_binary(found: MaskImage) -> bool:
+    """Whether an image is white on black, so that 255 is its object and not void."""
+    return not found.indexed and not found.coloured and set(np.unique(found.values)) == {0, WHITE}
+
+
+def _places_in(colours: NDArray[Any], palette: UintImage) -> NDArray[Any] | None:
+    """The index of each colour; None where one is not in the palette."""
+    table = palette.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    numbers, first = np.unique(table, return_index=True)
+    used, inverse = np.unique(colours, return_inverse=True)
+    at = np.minimum(np.searchsorted(numbers, used), len(numbers) - 1)
+    if not (numbers[at] == used).all():
+        return None
+    places: NDArray[Any] = first[at].astype(np.int32)[inverse].reshape(colours.shape)
+    return places
+
+
+def _mask_image(path: Path, mask_values: MaskValues) -> MaskImage:
+    try:
+        return read_mask_image(path, mask_values, str(path))
+    except (AnymaskError, OSError) as error:
+        raise DataError(f"no readable picture ({error})") from error
+
+
+def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
+    """A picture's red, green and blue. Raises DataError, also for a picture of one channel."""
+    try:
+        with open_picture(path) as picture:
+            if picture.mode not in ("RGB", "RGBA"):
+                raise DataError(
+                    f"wanted numbers in red, green and blue, got the mode {picture.mode}"
+                )
+            return np.asarray(picture.convert("RGB"))
+    except (AnymaskError, OSError) as error:
+        raise DataError(f"no readable picture ({error})") from error
+
+
+def colours_to_numbers(colours: NDArray[np.uint8]) -> NDArray[np.int32]:  # (H, W, 3) -> (H, W)
+    """The first channel * 65536 + the second * 256 + the third."""
+    numbers = colours[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        numbers <<= 8
+        numbers |= colours[..., channel]
+    return numbers
+
+
+def value_rles(values: NDArray[Any]) -> dict[int, Rle]:  # (H, W)
+    """The pixels of every value, ascending; all of them in one look at the picture."""
+    height, width = values.shape
+    columns = values.T.reshape(-1)
+    starts = np.concatenate([[0], np.flatnonzero(columns[1:] != columns[:-1]) + 1])
+    ends = np.append(starts[1:], columns.size)
+    runs = columns[starts]
+    order = np.argsort(runs, kind="stable")
+    found, first = np.unique(runs[order], return_index=True)
+    return {
+        int(value): runs_to_rle(starts[places], ends[places], (height, width))
+        for value, places in zip(found, np.split(order, first[1:]), strict=True)
+    }

@@ -1,0 +1,207 @@
+"""Reads mask images as stored: numbers of labels, palette indices or colours, with transparency.
+
+A mask is no photo: numbers are neither scaled nor inverted, so a TIFF whose white is 0 keeps its
+numbers, and a palette keeps its indices. `mask_values` decides what the numbers mean.
+
+Letters: H W the image, K colours of a palette.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from anymask.base import DataError, ImageError, UintImage, read_array
+from anymask.images.decoding import (
+    AS_IT_IS,
+    PictureView,
+    check_size,
+    decoding,
+    open_file,
+    open_header,
+    unidentified,
+)
+from anymask.images.load import open_path, orientation_of, upright
+from anymask.images.mask_values import MaskValues, StoredMask, interpret
+from anymask.images.tiff import is_tiff, needs_tifffile, read_deep_colours, read_tiff
+
+_BITS, _COMPRESSION, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 259, 262, 0  # tags of TIFF 6.0
+_LOSSY_TIFF = (6, 7, 34892, 50001)  # JPEG, twice; lossy JPEG; WebP
+_LOSSY = frozenset(["JPEG", "MPO", "AVIF", "HEIF"])
+_WEBP_HEAD = 16384  # bytes in which the chunk of lossless pixels begins, behind a colour profile
+_GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_RAW = PictureView(raw=True)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskImage:
+    """The numbers of a mask image.
+
+    values    (H, W) integers, 0 for no object
+    coloured  whether each is a colour: red * 65536 + green * 256 + blue
+    indexed   whether they are the indices of a palette
+    note      what was changed to read it, as a sentence; "" where nothing was
+    """
+
+    values: NDArray[Any]
+    coloured: bool = False
+    indexed: bool = False
+    note: str = ""
+
+
+def read_mask_image(
+    source: Path | bytes, mask_values: MaskValues = "auto", name: str = ""
+) -> MaskImage:
+    """Read a mask image of any format.
+
+    source       a file, or the bytes of one
+    mask_values  "labels": each number is an object. "binary": one object, at least half of white.
+                 "colours": each colour is an object, black is none. "auto": whichever the image
+                 clearly is
+    name         what an error calls it; the file's name when left out
+
+    Raises ImageError, and AmbiguousMaskError where "auto" cannot decide.
+    """
+    name = name or (repr(str(source)) if isinstance(source, Path) else "the mask image")
+    with _opened(source) as file:
+        stored = _read_stored(file, name)
+    values, coloured, note = interpret(stored, mask_values, name)
+    indexed = stored.palette is not None and not coloured and not note
+    return MaskImage(values, coloured, indexed, note)
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+        return
+    with open_path(source) as file:
+        yield file
+
+
+def _read_stored(file: Any, name: str) -> StoredMask:
+    try:
+        picture = open_header(file)
+    except UnidentifiedImageError:
+        if is_tiff(file):
+            return _by_tifffile(file, name)
+        raise unidentified(file, name) from None
+    with decoding(name), picture:
+        if needs_tifffile(picture, AS_IT_IS):
+            return _by_tifffile(file, name)
+        check_size((picture.height, picture.width), name)
+        if (pages := getattr(picture, "n_frames", 1)) > 1:
+            raise ImageError(
+                f"{name} has {pages} pages, which a mask image cannot have. Save each page as an "
+                "image of its own."
+            )
+        return _by_pillow(picture, file, _is_lossy(picture, file))
+
+
+def _by_tifffile(file: Any, name: str) -> StoredMask:
+    deep = read_tiff(file, name, _RAW)
+    pixels = upright(deep.pixels, deep.orientation)
+    channels = pixels.shape[2]
+    if channels not in (1, 3, 4):
+        raise ImageError(f"{name} has {channels} bands. A mask image has 1, or 3 for colours.")
+    if channels == 1:
+        return StoredMask(pixels[..., 0])
+    colours = pixels[..., :3]
+    if (colours == colours[..., :1]).all():
+        return StoredMask(colours[..., 0])
+    if colours.dtype.itemsize > 1:
+        raise ImageError(f"{name} has colours of more than 8 bits. Save it with 8 bits.")
+    return StoredMask(colours)
+
+
+def _by_pillow(picture: Image.Image, file: Any, lossy: bool) -> StoredMask:
+    deep = read_deep_colours(picture, file, 0) if picture.format in ("PNG", "TIFF") else None
+    picture.load()
+    turns, alpha = orientation_of(picture), _alpha_of(picture)
+    palette: UintImage | None = None
+    if deep is not None and (deep[..., :3] == deep[..., :1]).all():
+        values = deep[..., 0]
+    elif picture.mode in _GREY:
+        values = _numbers(picture)
+    elif picture.mode in ("P", "PA"):
+        flat = picture.getpalette("RGB") or []
+        palette = np.zeros((256, 3), np.uint8)
+        palette[: len(flat) // 3] = np.reshape(flat, (-1, 3))
+        values = np.asarray(picture if picture.mode == "P" else picture.getchannel("P"))
+    elif picture.mode in ("LA", "La"):
+        values = np.asarray(picture.convert("LA").getchannel("L"))
+    else:
+        values = np.asarray(picture.convert("RGBA" if alpha is not None else "RGB"))[..., :3]
+    shown = None if alpha is None else upright(alpha, turns)
+    return StoredMask(upright(values, turns), palette, shown, lossy)
+
+
+def _numbers(picture: Image.Image) -> NDArray[Any]:  # (H, W)
+    """As they are stored: Pillow turns a TIFF of at most 8 bits whose white is 0."""
+    values: NDArray[Any] = np.asarray(picture)
+    values = values.astype(np.uint8 if picture.mode == "1" else values.dtype.newbyteorder("="))
+    tags = getattr(picture, "tag_v2", {})
+    if picture.mode not in ("1", "L") or not tags:
+        return values
+    bits = max(tags.get(_BITS, (1,)))
+    if picture.mode == "L" and bits < 8:  # Pillow spreads 2 and 4 bits over 0..255
+        values = values // (255 // ((1 << bits) - 1))
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        values = np.uint8((1 << bits) - 1) - values
+    return values
+
+
+def _alpha_of(picture: Image.Image) -> UintImage | None:  # (H, W)
+    """None where everything is opaque."""
+    if picture.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and (
+        "transparency" not in picture.info
+    ):
+        return None
+    straight = picture.convert("LA") if picture.mode == "La" else picture
+    alpha = np.asarray(straight.convert("RGBA").getchannel("A"))
+    return None if alpha.min(initial=255) == 255 else alpha
+
+
+def _is_lossy(picture: Image.Image, file: Any) -> bool:
+    """Whether the format changes numbers."""
+    if picture.format == "WEBP":
+        file.seek(0)
+        return b"VP8L" not in file.read(_WEBP_HEAD)
+    tags = getattr(picture, "tag_v2", {})
+    return picture.format in _LOSSY or tags.get(_COMPRESSION) in _LOSSY_TIFF
+
+
+def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any]:  # -> (H, W)
+    """Read the mask of one object: an array file (.npy: bool, integers or float logits), or an
+    image.
+
+    Where an image is transparent somewhere, what can be seen is the object; in any other one, what
+    is at least half as bright as white. Soft edges are logged.
+
+    Raises ImageError as `load_image` does, for a photo, and for an image of several objects.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        try:
+            with open_file(path) as file:
+                return read_array(file)
+        except (OSError, DataError) as error:
+            raise ImageError(f"{str(path)!r} is no readable array file ({error})") from error
+    found = read_mask_image(path, mask_values)
+    objects = np.unique(found.values)
+    if (count := int(np.count_nonzero(objects))) > 1 and mask_values == "auto":
+        raise ImageError(
+            f"{str(path)!r} shows {count} objects, by their colours or values. Expected the mask "
+            "of one object. Save one of them as an image or .npy, or pass --mask-values binary "
+            '(mask_values="binary") to join them.'
+        )
+    mask: NDArray[Any] = found.values > 0
+    return mask

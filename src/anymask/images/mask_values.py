@@ -1,0 +1,478 @@
+"""Decides what the numbers of a mask image mean: labels, one object, or a colour for each object.
+
+Images of masks come from many tools. Labels have regions of one number. Edges that are soft from
+scaling or smoothing, or noisy from JPEG, have numbers that no region has: they lie between those of
+their neighbours. Two shares of the pixels that are neither 0 nor white tell these apart:
+
+    alike    equal to two neighbours around a corner: nearly all of labels, few of soft edges
+    between  strictly between two opposite neighbours: most of soft edges, hardly any of labels
+
+On made images (discs and cells of 1 to 60 pixels; blurred, scaled, JPEG 30 to 100) labels of at
+least 3 pixels have alike > 0.9, soft and noisy edges < 0.15; of labels below that size no pixel is
+between. What lies in the middle is an error that names the choice.
+
+Letters: H W the image, C colours, K colours of a palette.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import AmbiguousMaskError, BoolArray, ImageError, UintImage
+
+MaskValues = Literal["auto", "labels", "binary", "colours"]
+WHITE, WHITE_16 = 255, 65535
+LEAST_WHITE = 0.9  # of white, from which on the largest number may be meant for it
+MOST_SMALL = 127  # the largest number that no tool means for white
+MOST_CLASSES = 20  # numbers without white that are classes, however thin their regions are
+ALIKE, NOT_ALIKE = 0.5, 0.2  # shares from which on they are labels, and up to which edges
+BETWEEN, NOT_BETWEEN = 0.3, 0.05
+FEW = 0.25  # of the white pixels, that stray numbers may be without lying between
+ENDS, NEAR = 0.5, 0.15  # the share of an image near black and white, and how near
+GREY_TONES = 24  # between the channels of a pixel in a lossy file, up to which it is grey
+FLAT, GAP = 12, 12  # of lossy files: the range of 3 x 3 pixels in a region; between two levels
+PLATEAU = 64  # levels of one region at most
+LEAST_SHARE, LEAST_PIXELS = 0.0005, 16  # of a level or colour of a lossy file
+APART = 32  # distance of two colours of a lossy file
+TINY = 16  # pixels of an object in colour on average, below which many may be a photo
+MOST_COLOURS = 64  # classes of a lossy file, and colours of few pixels, that no photo has
+
+SOFT = "The edge of the mask is soft or noisy: pixels of at least half of white are the object."
+NEAREST = "Soft or noisy edges between colours: each pixel has the nearest colour."
+
+
+@dataclass(frozen=True, eq=False)
+class StoredMask:
+    """A mask image as it is stored.
+
+    values   (H, W) numbers, or (H, W, 3) colours of 8 bits
+    palette  (K, 3) where the numbers are indices
+    alpha    (H, W) 0..255; None where everything is opaque
+    lossy    whether the format changes numbers, as JPEG does
+    """
+
+    values: NDArray[Any]
+    palette: UintImage | None = None
+    alpha: UintImage | None = None
+    lossy: bool = False
+
+
+Found = tuple[NDArray[Any], bool, str]  # numbers, whether they are colours, a note
+
+
+def interpret(stored: StoredMask, wanted: MaskValues, name: str) -> Found:
+    """The numbers of objects (H, W), 0 for none; see `MaskImage`. Raises ImageError."""
+    if wanted == "binary":
+        return _joined(stored, name), False, ""
+    if wanted == "labels":
+        return _as_labels(stored, name), False, ""
+    colours = stored.values if stored.values.ndim == 3 else None
+    if stored.palette is not None and (wanted == "colours" or _has_colours(stored)):
+        colours = stored.palette[stored.values]
+    if colours is None and wanted == "auto" and stored.palette is not None:
+        return _as_labels(stored, name), False, ""
+    if colours is None and wanted == "colours":
+        grey = _as_labels(stored, name)
+        return (*_lossy_levels(grey, name, ask=False), "") if stored.lossy else (grey, False, "")
+    if colours is None and (stored.alpha is None or not _is_plain(stored.values, stored.alpha)):
+        values, note = _greys(_without_hidden(stored.values, stored.alpha), stored, name)
+        return values, False, note
+    if (
+        stored.alpha is not None
+        and wanted == "auto"
+        and (colours is None or _is_plain(colours, stored.alpha) or _looks_like_photo(colours))
+    ):
+        values, note = _greys(stored.alpha, stored, name)
+        return values, False, note
+    assert colours is not None
+    if wanted == "auto" and _is_one_hue(colours, stored):
+        grey, hue = colours.max(axis=2), bool((colours != colours[..., :1]).any())
+        try:
+            values, note = _greys(_without_hidden(grey, stored.alpha), stored, name)
+        except AmbiguousMaskError:
+            if not hue:
+                raise
+            note = ""
+        if note or not (hue and not stored.lossy):
+            return values, False, note
+    return _colours(colours, stored, name, ask=wanted == "auto")
+
+
+# Greys and indices.
+
+
+def _has_colours(stored: StoredMask) -> bool:
+    """Whether a palette says more than its indices: where black is a colour that is not the first,
+    or all colours that are used are greys of more than their places."""
+    assert stored.palette is not None
+    used = np.flatnonzero(np.bincount(stored.values.ravel(), minlength=256))
+    colours = stored.palette[used]
+    if len(np.unique(colours, axis=0)) < len(used):  # a palette that nobody filled in
+        return False
+    greys = bool((colours == colours[:, :1]).all())
+    black = bool((colours == 0).all(axis=1).any())
+    first = bool(stored.palette[0].any())
+    return (greys and len(used) > 2 and int(colours.max()) >= MOST_SMALL) or (black and first)
+
+
+def _is_plain(values: NDArray[Any], alpha: UintImage) -> bool:
+    """Whether what can be seen has one number or colour alone: the alpha channel is the mask."""
+    seen = values[alpha > 0]
+    return not len(seen) or bool((seen == seen[:1]).all())
+
+
+def _joined(stored: StoredMask, name: str) -> NDArray[Any]:
+    """One object: all labels or colours, or at least half of white."""
+    try:
+        values, *_ = interpret(stored, "auto", name)
+        return (values > 0).astype(np.uint8)
+    except ImageError:
+        grey = _brightness(stored)
+        return _cut(grey, _white(grey, name))
+
+
+def _brightness(stored: StoredMask) -> NDArray[Any]:  # -> (H, W)
+    """What is compared with half of white."""
+    if stored.alpha is not None:
+        return stored.alpha
+    values = stored.values if stored.palette is None else stored.palette[stored.values]
+    return values.max(axis=2) if values.ndim == 3 else values
+
+
+def _white(values: NDArray[Any], name: str) -> float:
+    """The number that is white. Raises ImageError for NaN."""
+    most = float(values.max(initial=0))
+    if not np.isfinite(most):
+        raise ImageError(f"{name} holds NaN or infinity. Replace them with 0 first.")
+    if values.dtype.kind == "f":
+        return 0.0 if values.min() < 0 else 1.0 if most <= 1 else max(most, WHITE)
+    if MOST_SMALL < most <= WHITE:
+        return WHITE
+    return WHITE_16 if LEAST_WHITE * WHITE_16 <= most <= WHITE_16 else most
+
+
+def _cut(values: NDArray[Any], white: float) -> NDArray[Any]:
+    """White where a pixel has at least half of it; logits (`white` 0) where they are positive."""
+    object_at: BoolArray = values * 2.0 >= white if white else values > 0
+    kind = np.uint8 if white <= WHITE else np.uint16 if white <= WHITE_16 else np.int64
+    return np.where(object_at & (values != 0), kind(white or 1), kind(0))
+
+
+def _as_labels(stored: StoredMask, name: str) -> NDArray[Any]:
+    """The numbers as they are. Raises ImageError for colours and fractions."""
+    values = stored.values
+    if values.ndim == 3:
+        if not (values == values[..., :1]).all():
+            raise ImageError(
+                f"{name} is in colour, which has no label values. Pass --mask-values colours "
+                '(mask_values="colours").'
+            )
+        values = values[..., 0]
+    return _whole(_without_hidden(values, stored.alpha), name)
+
+
+def _without_hidden(values: NDArray[Any], alpha: UintImage | None) -> NDArray[Any]:
+    return values if alpha is None else np.where(alpha == 0, values.dtype.type(0), values)
+
+
+def _whole(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Integers from 0 on. Raises ImageError for other numbers."""
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8)
+    if values.dtype.kind == "f":
+        found = values.astype(np.int64) if np.isfinite(values).all() else np.zeros((0, 0))
+        if found.shape != values.shape or not (found == values).all():
+            raise ImageError(f"{name} has fractions. Label values are whole numbers from 0 on.")
+        values = found
+    if values.dtype.kind == "i" and values.size and values.min() < 0:
+        raise ImageError(
+            f"{name} has the label value {values.min()}. Label values are whole numbers from 0 "
+            "on, and 0 is no object."
+        )
+    return values
+
+
+def _greys(values: NDArray[Any], stored: StoredMask, name: str) -> tuple[NDArray[Any], str]:
+    """Numbers of one channel, by what they are. Raises ImageError, AmbiguousMaskError."""
+    if values.dtype.kind == "f" and not _are_whole(values):
+        return _fractions(values, name)
+    values = _whole(values, name)
+    most = int(values.max(initial=0))
+    counts = _count_numbers(values)
+    if counts <= 1:
+        return values, ""
+    if stored.lossy and stored.alpha is None:
+        return _lossy_levels(values, name)[0], SOFT
+    middle = (values > 0) & (values < most)
+    alike = _share(_alike(values), middle)
+    if alike >= ALIKE:
+        return values, ""
+    between = _share(_between(values), middle)
+    whites, strays = np.count_nonzero(values == most), np.count_nonzero(middle)
+    soft = alike < NOT_ALIKE and (between >= BETWEEN or strays <= FEW * whites)
+    if soft and _may_be_white(values, most) and _has_ends(values, most):
+        return _cut(values, most), SOFT
+    tiny = between < NOT_BETWEEN and strays > FEW * whites
+    if tiny or (counts <= MOST_CLASSES and not _may_be_white(values, most)):
+        return values, ""
+    if counts > MOST_COLOURS and alike < NOT_ALIKE and not _has_ends(values, most):
+        raise _photo(name)
+    raise _ambiguous(name, f"{counts} grey levels, as of labels or of a soft edge")
+
+
+def _are_whole(values: NDArray[Any]) -> bool:
+    return bool(np.isfinite(values).all() and (values == np.trunc(values)).all())
+
+
+def _fractions(values: NDArray[Any], name: str) -> tuple[NDArray[Any], str]:
+    """Probabilities, or a mask of 8 bits that was scaled as floats."""
+    white = _white(values, name)
+    least, most = float(values.min()), float(values.max())
+    if least >= 0 and (most <= 1 or (LEAST_WHITE * WHITE <= most <= WHITE)):
+        white = 1.0 if most <= 1 else WHITE
+        if most <= 1 or _has_ends(values, most):
+            return _cut(values, white), SOFT
+    raise _ambiguous(name, f"fractions from {least:.3g} to {most:.3g}")
+
+
+def _count_numbers(values: NDArray[Any]) -> int:
+    """How many different numbers there are beside 0."""
+    if values.dtype.itemsize <= 2 and values.dtype.kind == "u":
+        return int(np.count_nonzero(np.bincount(values.ravel())[1:]))
+    return int(np.count_nonzero(np.unique(values)))
+
+
+def _may_be_white(values: NDArray[Any], most: int) -> bool:
+    whites = {1: (WHITE,), 2: (WHITE_16,)}.get(values.dtype.itemsize, (WHITE, WHITE_16))
+    return any(LEAST_WHITE * white <= most <= white for white in whites)
+
+
+def _has_ends(values: NDArray[Any], most: float) -> bool:
+    """Whether most pixels are nearly black or white, which those of a photo are not."""
+    ends = (values < NEAR * most) | (values > (1 - NEAR) * most)
+    return bool(ends.mean() >= ENDS)
+
+
+def _neighbours(values: NDArray[Any]) -> list[NDArray[Any]]:
+    """Each pixel's neighbours: left, right, above, below."""
+    wide = np.pad(values, [(1, 1), (1, 1)] + [(0, 0)] * (values.ndim - 2), "edge")
+    return [wide[1:-1, :-2], wide[1:-1, 2:], wide[:-2, 1:-1], wide[2:, 1:-1]]
+
+
+def _alike(values: NDArray[Any]) -> BoolArray:  # (H, W)
+    left, right, above, below = (values == other for other in _neighbours(values))
+    found: BoolArray = (left | right) & (above | below)
+    return found
+
+
+def _between(values: NDArray[Any]) -> BoolArray:  # (H, W[, C]) -> (H, W)
+    """Pixels strictly between two opposite neighbours; of colours, in no channel outside."""
+    left, right, above, below = _neighbours(values)
+    found = np.zeros(values.shape[:2], np.bool_)
+    for one, other in ((left, right), (above, below)):
+        inside = (np.minimum(one, other) <= values) & (values <= np.maximum(one, other))
+        off_one, off_other = values != one, values != other
+        if values.ndim == 3:
+            inside, off_one, off_other = inside.all(2), off_one.any(2), off_other.any(2)
+        found |= inside & off_one & off_other
+    return found
+
+
+def _share(of: BoolArray, among: BoolArray) -> float:
+    count = np.count_nonzero(among)
+    return float(np.count_nonzero(of & among) / count) if count else 1.0
+
+
+# Lossy files.
+
+
+def _flat(values: UintImage) -> BoolArray:  # (H, W[, 3]) -> (H, W)
+    """Pixels of regions: their surroundings of 3 x 3 pixels are nearly of one number."""
+    square = np.ones((3, 3), np.uint8)
+    spread = cv2.dilate(values, square).astype(np.int16) - cv2.erode(values, square)
+    return np.asarray(spread <= FLAT if spread.ndim == 2 else spread.max(axis=2) <= FLAT)
+
+
+def _lossy_levels(
+    values: NDArray[Any], name: str, *, ask: bool = True
+) -> tuple[NDArray[Any], bool]:
+    """A mask in greys, cut at half of white; where nobody is to be asked, the nearest level.
+
+    Raises AmbiguousMaskError for several levels.
+    """
+    counts = np.bincount(values[_flat(values)].ravel(), minlength=256)
+    places = np.flatnonzero(counts)
+    groups = np.split(places, np.flatnonzero(np.diff(places) > GAP) + 1) if len(places) else []
+    least = max(LEAST_PIXELS, LEAST_SHARE * values.size)
+    groups = [group for group in groups if counts[group].sum() >= least]
+    levels = [int(np.average(group, weights=counts[group]).round()) for group in groups]
+    bright = [one for one, group in zip(levels, groups, strict=True) if group[-1] > GREY_TONES]
+    gradient = any(group[-1] - group[0] > PLATEAU for group in groups)
+    most = int(values.max())
+    if not ask:
+        table = np.unique([0, *bright])
+        nearest = np.abs(np.arange(256)[:, None] - table).argmin(axis=1)
+        return table[nearest].astype(np.uint8)[values], False
+    if len(bright) <= 1 and most > MOST_SMALL and _has_ends(values, most):
+        return _cut(values, most), False
+    if gradient and not _has_ends(values, most):
+        raise _photo(name)
+    what = (
+        "label values, which its lossy format has changed" if most <= MOST_SMALL
+        else f"{max(2, len(bright))} grey levels in a lossy format"
+    )  # fmt: skip
+    raise _ambiguous(name, what)
+
+
+# Colours.
+
+
+def _ambiguous(name: str, what: str) -> AmbiguousMaskError:
+    return AmbiguousMaskError(
+        f"{name} is ambiguous as a mask image: it has {what}. Pass --mask-values labels, binary or "
+        "colours (in Python mask_values=)."
+    )
+
+
+def _visible(colours: UintImage, stored: StoredMask) -> UintImage:  # -> (P, 3)
+    seen = colours if stored.alpha is None else colours[stored.alpha > 0]
+    return seen.reshape(-1, 3)
+
+
+def _is_one_hue(colours: UintImage, stored: StoredMask) -> bool:
+    """Whether there are greys, or shades of one colour, alone: a mask drawn in one colour."""
+    seen = _visible(colours, stored).astype(np.int16)
+    if not len(seen):
+        return True
+    low, high = seen.min(axis=1), seen.max(axis=1)
+    tones = GREY_TONES if stored.lossy else 0
+    if int((high - low).max()) <= tones:
+        return True
+    strong = high >= (PLATEAU if stored.lossy else 1)
+    if not strong.any():
+        return True
+    shares = seen[strong] / high[strong, None]
+    spread = shares.max(axis=0) - shares.min(axis=0)
+    slack = 0.35 if stored.lossy else 3.0 / max(3, int(high[strong].min()))
+    soft = len(np.unique(high)) > 2  # two tones of one hue may be two classes
+    return bool(spread.max() <= slack) and (soft or len(np.unique(high[strong])) == 1)
+
+
+def _looks_like_photo(colours: UintImage) -> bool:
+    """Whether hardly any two neighbours have one colour, where it is not black."""
+    packed = _packed(colours)
+    same = (packed[:, 1:] == packed[:, :-1])[(packed[:, 1:] > 0) | (packed[:, :-1] > 0)]
+    few = bool(same.size) and float(same.mean()) < 0.75
+    return few and len(np.unique(packed)) > MOST_COLOURS
+
+
+def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:  # (..., 3) -> (...)
+    """Red * 65536 + green * 256 + blue."""
+    numbers = colours[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        numbers = (numbers << 8) | colours[..., channel]
+    return numbers
+
+
+def _photo(name: str) -> ImageError:
+    return ImageError(
+        f"{name} looks like a photo. Expected a mask image, such as white objects on black. If its "
+        'values are labels, pass --mask-values labels (in Python mask_values="labels").'
+    )
+
+
+def _colours(colours: UintImage, stored: StoredMask, name: str, *, ask: bool) -> Found:
+    """A number for each colour, 0 for black and for what is transparent. Raises ImageError."""
+    shown = colours
+    if stored.alpha is not None:
+        shown = np.where((stored.alpha > 0)[..., None], colours, np.uint8(0))
+    if stored.lossy:
+        solid, classes = _lossy_colours(shown, name)
+        return _packed(_nearest(shown, solid, classes)), True, NEAREST
+    packed = _packed(shown)
+    found, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    if len(found) <= 2:
+        return packed, True, ""
+    inverse = inverse.reshape(packed.shape)
+    own = np.bincount(inverse[_alike(packed)], minlength=len(found))
+    regions = (own >= ALIKE * counts) | (found == 0)
+    stray = ~regions[inverse]
+    strays = np.count_nonzero(stray)
+    if not strays:
+        return packed, True, ""
+    coloured = np.count_nonzero(packed)
+    many = len(found) > MOST_COLOURS and coloured < TINY * len(found)
+    if ask and (many or (strays > ENDS * coloured and _looks_like_photo(shown))):
+        raise _photo(name)
+    between = _share(_between(shown), stray)
+    if between >= BETWEEN and (regions & (found > 0)).any():
+        return _packed(_nearest(shown, ~stray, shown)), True, NEAREST
+    if between < NOT_BETWEEN or not ask:
+        return packed, True, ""
+    raise _ambiguous(
+        name, f"{len(found)} colours, most of them of few pixels, as of small objects or soft edges"
+    )
+
+
+def _lossy_colours(colours: UintImage, name: str) -> tuple[BoolArray, UintImage]:
+    """Where regions of one colour are, and (H, W, 3) with these colours there."""
+    flat = _flat(colours)
+    tones, counts = np.unique(_packed(colours[flat] >> 3), return_counts=True)
+    order = np.argsort(-counts)
+    centres: list[NDArray[np.int32]] = []
+    weights: list[int] = []
+    for place in order:
+        tone = int(tones[place])
+        colour = np.array([tone >> 16, tone >> 8 & 255, tone & 255], np.int32) * 8 + 4
+        away = [int(np.abs(colour - one).max()) for one in centres]
+        if away and min(away) <= APART:
+            weights[int(np.argmin(away))] += int(counts[place])
+        elif len(centres) <= MOST_COLOURS:
+            centres.append(colour)
+            weights.append(int(counts[place]))
+    least = max(LEAST_PIXELS, LEAST_SHARE * flat.size)
+    kept = [one for one, weight in zip(centres, weights, strict=True) if weight >= least]
+    if not kept or len(kept) > MOST_COLOURS or flat.mean() < ENDS:
+        raise _photo(name)
+    table = np.array(kept, np.int32)
+    table[(table <= GREY_TONES).all(axis=1)] = 0
+    pixels = colours[flat].astype(np.int32)
+    nearest = np.zeros(len(pixels), np.intp)
+    best = np.full(len(pixels), np.iinfo(np.int32).max, np.int32)
+    for place, colour in enumerate(table):
+        away = ((pixels - colour) ** 2).sum(axis=1)
+        closer = away < best
+        nearest[closer], best[closer] = place, away[closer]
+    for place in np.flatnonzero(table.any(axis=1)):  # the colour itself, not its tones' middle
+        own = pixels[nearest == place]
+        table[place] = np.median(own, axis=0) if len(own) else table[place]
+    classes = np.zeros_like(colours)
+    classes[flat] = table[nearest]
+    return flat, classes
+
+
+def _nearest(colours: UintImage, solid: BoolArray, classes: UintImage) -> UintImage:
+    """The classes, and elsewhere the most similar one of those that lie next along each side."""
+    height, width = solid.shape
+    best = np.full(solid.shape, np.iinfo(np.int32).max, np.int32)
+    found = np.where(solid[..., None], classes, np.uint8(0))
+    rows, columns = np.indices(solid.shape, np.int32)
+    for axis, places, size in ((0, rows, height), (1, columns, width)):
+        before: NDArray[np.int32] = np.maximum.accumulate(np.where(solid, places, -1), axis)
+        flipped = np.flip(np.where(solid, places, size), axis)
+        after: NDArray[np.int32] = np.flip(np.minimum.accumulate(flipped, axis), axis)
+        for nearby in (before, after):
+            there = ~solid & (nearby >= 0) & (nearby < size)
+            where = (nearby[there], columns[there]) if axis == 0 else (rows[there], nearby[there])
+            candidates = classes[where]
+            away = ((candidates.astype(np.int32) - colours[there]) ** 2).sum(axis=1)
+            closer = away < best[there]
+            at = np.flatnonzero(there)[closer]
+            best.flat[at] = away[closer]
+            found.reshape(-1, 3)[at] = candidates[closer]
+    return found
