@@ -9,15 +9,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from anymask.base import PromptError
+from anymask.base import InputError, PromptError
 
 if TYPE_CHECKING:
+    from anymask.images import MaskValues
     from anymask.masks import Prompt
     from anymask.track import FilePrompt
 
-Kind = Literal["point", "negative", "box", "mask", "next"]
+Kind = Literal["point", "negative", "box", "mask", "next", "values"]
 Part = tuple[Kind, str]  # an option and its value as it was typed
 
 FORMS: dict[Kind, tuple[str, int]] = {
@@ -25,6 +26,12 @@ FORMS: dict[Kind, tuple[str, int]] = {
     "negative": ("--negative X,Y", 2),
     "box": ("--box X0,Y0,X1,Y1", 4),
 }
+
+
+ABOUT_VALUES = (
+    "what the values of --mask mean: labels (each is an object), binary (at least half of white is "
+    "the object; labels are joined) or colours; auto raises an error for a mask that fits several"
+)
 
 
 def add_prompt_options(parser: argparse.ArgumentParser) -> None:
@@ -51,12 +58,16 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
     )  # fmt: skip
     add("--next", "next", "what follows is another object")
+    add("--mask-values", "values", ABOUT_VALUES, metavar="{auto,labels,binary,colours}")
 
 
 def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
     """One prompt for each object. Raises PromptError, ImageError for a mask's file."""
     objects: list[list[Part]] = [[]]
+    values = _read_values([text for kind, text in parts if kind == "values"])
     for kind, text in parts:
+        if kind == "values":
+            continue
         kinds = [other for other, _ in objects[-1]]
         if kind == "next" or (kind in ("box", "mask") and kind in kinds):
             objects.append([])
@@ -68,10 +79,23 @@ def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
         )
     if [] in objects:
         raise PromptError("--next stands between two objects; give clicks or boxes on both sides")
-    return [_prompt(one) for one in objects]
+    return [_prompt(one, values) for one in objects]
 
 
-def _prompt(parts: Sequence[Part]) -> Prompt:
+def _read_values(given: Sequence[str]) -> MaskValues:
+    """The last of the values of --mask-values. Raises InputError for others."""
+    from anymask.images import MaskValues
+
+    known = get_args(MaskValues)
+    if strange := [one for one in given if one not in known]:
+        raise InputError(
+            f"Unknown value {strange[0]!r} of --mask-values. Use {', '.join(known[:-1])} or "
+            f"{known[-1]}."
+        )
+    return cast("MaskValues", given[-1] if given else "auto")
+
+
+def _prompt(parts: Sequence[Part], values: MaskValues) -> Prompt:
     from anymask.images import load_mask
     from anymask.masks import Prompt
 
@@ -86,7 +110,7 @@ def _prompt(parts: Sequence[Part]) -> Prompt:
         points=[numbers(text, *FORMS[kind]) for kind, text in clicks] or None,
         labels=[int(kind == "point") for kind, _ in clicks] or None,
         box=numbers(named["box"], *FORMS["box"]) if "box" in named else None,
-        mask=load_mask(Path(named["mask"])) if "mask" in named else None,
+        mask=load_mask(Path(named["mask"]), values) if "mask" in named else None,
     )
 
 
@@ -133,6 +157,14 @@ TRACKED = {
 }
 
 
+def add_mask_values(group: Any) -> None:
+    """The option --mask-values for masks of frames and slices."""
+    group.add_argument(
+        "--mask-values", choices=("auto", "labels", "binary", "colours"), default="auto",
+        help=ABOUT_VALUES,
+    )  # fmt: skip
+
+
 def read_tracked_prompts(args: argparse.Namespace) -> dict[tuple[int, int], FilePrompt]:
     """(frame of the source, object) -> what is said. Raises PromptError."""
     from anymask.track import FilePrompt
@@ -153,7 +185,7 @@ def read_tracked_prompts(args: argparse.Namespace) -> dict[tuple[int, int], File
             elif name == "box":
                 one.box = numbers(rest, f"--box [PLACE]{shape}", 4)
             else:
-                one.mask = Path(rest)
+                one.mask, one.mask_values = Path(rest), args.mask_values
     ways = "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
     if args.known is not None:  # prompts correct what is in the file
         return found

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from anymask.cli.options import add_model_options, add_options, read_default_model, read_options
-from anymask.cli.prompts import TRACKED, read_tracked_prompts
+from anymask.cli.prompts import TRACKED, add_mask_values, read_tracked_prompts
 from anymask.cli.sources import check_not_address
 from anymask.cli.streams import say, tell
 
@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             f"--{name}", metavar=f"[PLACE]{shape}", action="append", default=[],
             help=f"{about}; may be given several times",
         )  # fmt: skip
+    add_mask_values(said)
     said.add_argument(
         "--from", metavar="FILE", dest="known", type=Path,
         help="masks that are known already: a .jsonl of this command, a .json of SA-V or of "

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from anymask.cli.options import add_model_options, add_options, read_default_model, read_options
-from anymask.cli.prompts import TRACKED, read_tracked_prompts
+from anymask.cli.prompts import TRACKED, add_mask_values, read_tracked_prompts
 from anymask.cli.sources import check_not_address
 from anymask.cli.streams import tell
 
@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, (shape, about) in TRACKED.items():
         said.add_argument(f"--{name}", metavar=f"[PLACE]{shape}", action="append", default=[],
                           help=f"{about}; may be given several times")
+    add_mask_values(said)
     add("-o", "--output", metavar="OUT", action="append", dest="outputs", required=True, type=Path,
         help=".nii.gz, .nii, .seg.nrrd (names and colours), .dcm (DICOM SEG) or .rtstruct.dcm, of "
         "a DICOM series; several times")

@@ -170,7 +170,7 @@ def _example_mask(model: Model, photo: UintImage, kind: str, value: Any) -> Bool
     if kind == "point":
         return model.segment(photo, points=[value]).best.mask
     if isinstance(value, str | Path):
-        value = load_mask(value) > 0
+        value = load_mask(value, "binary") > 0
     mask: BoolArray = np.asarray(value.mask if isinstance(value, Mask) else value) != 0
     if mask.shape != photo.shape[:2]:
         raise InputError(f"the example's mask is of {mask.shape}, its photo of {photo.shape[:2]}")

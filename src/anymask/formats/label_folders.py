@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from anymask.formats.documents import find_files, find_picture
 from anymask.formats.mask_numbers import EVERY_KIND, of_best_kind
@@ -132,9 +132,9 @@ def _stems(inside: Path) -> Iterator[str]:
 def _stems_of_object(inside: Path) -> Iterator[str]:
     """The names without suffix of the photo of a file of one object: a_0, a-mask-1 or a (2) of a;
     and a/0 of a."""
-    found = _OF_OBJECT.fullmatch(inside.stem)
-    if found is not None:
-        stem = inside.with_name(found["stem"] + inside.suffix)
-        yield from _stems(stem)
+    for stem in _stems(inside):
+        found = _OF_OBJECT.fullmatch(PurePosixPath(stem).name)
+        if found is not None:
+            yield from _stems(Path(stem).with_name(f"{found['stem']}.png"))
     if inside.parent.name:
         yield inside.parent.as_posix()

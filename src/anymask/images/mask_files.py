@@ -9,6 +9,7 @@ Letters: H W the image, K colours of a palette.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from anymask.images.load import open_path, orientation_of, upright
 from anymask.images.mask_values import MaskValues, StoredMask, interpret
 from anymask.images.tiff import is_tiff, needs_tifffile, read_deep_colours, read_tiff
 
+LOG = logging.getLogger("anymask.images")
 _BITS, _COMPRESSION, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 259, 262, 0  # tags of TIFF 6.0
 _LOSSY_TIFF = (6, 7, 34892, 50001)  # JPEG, twice; lossy JPEG; WebP
 _LOSSY = frozenset(["JPEG", "MPO", "AVIF", "HEIF"])
@@ -196,6 +198,8 @@ def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any
         except (OSError, DataError) as error:
             raise ImageError(f"{str(path)!r} is no readable array file ({error})") from error
     found = read_mask_image(path, mask_values)
+    if found.note:
+        LOG.warning("%s: %s", path, found.note)
     objects = np.unique(found.values)
     if (count := int(np.count_nonzero(objects))) > 1 and mask_values == "auto":
         raise ImageError(

@@ -16,6 +16,7 @@ Letters: H W the image, C colours, K colours of a palette.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,11 +36,10 @@ BETWEEN, NOT_BETWEEN = 0.3, 0.05
 FEW = 0.25  # of the white pixels, that stray numbers may be without lying between
 ENDS, NEAR = 0.5, 0.15  # the share of an image near black and white, and how near
 GREY_TONES = 24  # between the channels of a pixel in a lossy file, up to which it is grey
-FLAT, GAP = 12, 12  # of lossy files: the range of 3 x 3 pixels in a region; between two levels
+FLAT, GAP = 12, 12  # of lossy files: the range of pixels around one in a region; between levels
 PLATEAU = 64  # levels of one region at most
 LEAST_SHARE, LEAST_PIXELS = 0.0005, 16  # of a level or colour of a lossy file
 APART = 32  # distance of two colours of a lossy file
-TINY = 16  # pixels of an object in colour on average, below which many may be a photo
 MOST_COLOURS = 64  # classes of a lossy file, and colours of few pixels, that no photo has
 
 SOFT = "The edge of the mask is soft or noisy: pixels of at least half of white are the object."
@@ -90,16 +90,13 @@ def interpret(stored: StoredMask, wanted: MaskValues, name: str) -> Found:
         values, note = _greys(stored.alpha, stored, name)
         return values, False, note
     assert colours is not None
-    if wanted == "auto" and _is_one_hue(colours, stored):
-        grey, hue = colours.max(axis=2), bool((colours != colours[..., :1]).any())
-        try:
-            values, note = _greys(_without_hidden(grey, stored.alpha), stored, name)
-        except AmbiguousMaskError:
-            if not hue:
-                raise
-            note = ""
-        if note or not (hue and not stored.lossy):
-            return values, False, note
+    tones = _tones(colours, stored) if wanted == "auto" else "many"
+    if tones != "many":
+        with contextlib.suppress(*([AmbiguousMaskError] if tones == "hue" else [])):
+            grey = _without_hidden(colours.max(axis=2), stored.alpha)
+            values, note = _greys(grey, stored, name)
+            if note or tones == "grey":
+                return values, False, note
     return _colours(colours, stored, name, ask=wanted == "auto")
 
 
@@ -291,9 +288,9 @@ def _share(of: BoolArray, among: BoolArray) -> float:
 # Lossy files.
 
 
-def _flat(values: UintImage) -> BoolArray:  # (H, W[, 3]) -> (H, W)
-    """Pixels of regions: their surroundings of 3 x 3 pixels are nearly of one number."""
-    square = np.ones((3, 3), np.uint8)
+def _flat(values: UintImage, side: int = 3) -> BoolArray:  # (H, W[, 3]) -> (H, W)
+    """Pixels of regions: their surroundings are nearly of one number."""
+    square = np.ones((side, side), np.uint8)
     spread = cv2.dilate(values, square).astype(np.int16) - cv2.erode(values, square)
     return np.asarray(spread <= FLAT if spread.ndim == 2 else spread.max(axis=2) <= FLAT)
 
@@ -305,7 +302,7 @@ def _lossy_levels(
 
     Raises AmbiguousMaskError for several levels.
     """
-    counts = np.bincount(values[_flat(values)].ravel(), minlength=256)
+    counts = np.bincount(values[_flat(values, 5)].ravel(), minlength=256)
     places = np.flatnonzero(counts)
     groups = np.split(places, np.flatnonzero(np.diff(places) > GAP) + 1) if len(places) else []
     least = max(LEAST_PIXELS, LEAST_SHARE * values.size)
@@ -344,23 +341,22 @@ def _visible(colours: UintImage, stored: StoredMask) -> UintImage:  # -> (P, 3)
     return seen.reshape(-1, 3)
 
 
-def _is_one_hue(colours: UintImage, stored: StoredMask) -> bool:
-    """Whether there are greys, or shades of one colour, alone: a mask drawn in one colour."""
+def _tones(colours: UintImage, stored: StoredMask) -> Literal["grey", "hue", "many"]:
+    """Whether there are greys alone, shades of one colour alone, or several colours."""
     seen = _visible(colours, stored).astype(np.int16)
     if not len(seen):
-        return True
+        return "grey"
     low, high = seen.min(axis=1), seen.max(axis=1)
     tones = GREY_TONES if stored.lossy else 0
     if int((high - low).max()) <= tones:
-        return True
+        return "grey"
     strong = high >= (PLATEAU if stored.lossy else 1)
     if not strong.any():
-        return True
+        return "grey"
     shares = seen[strong] / high[strong, None]
     spread = shares.max(axis=0) - shares.min(axis=0)
     slack = 0.35 if stored.lossy else 3.0 / max(3, int(high[strong].min()))
-    soft = len(np.unique(high)) > 2  # two tones of one hue may be two classes
-    return bool(spread.max() <= slack) and (soft or len(np.unique(high[strong])) == 1)
+    return "hue" if spread.max() <= slack else "many"
 
 
 def _looks_like_photo(colours: UintImage) -> bool:
@@ -405,12 +401,12 @@ def _colours(colours: UintImage, stored: StoredMask, name: str, *, ask: bool) ->
     strays = np.count_nonzero(stray)
     if not strays:
         return packed, True, ""
-    coloured = np.count_nonzero(packed)
-    many = len(found) > MOST_COLOURS and coloured < TINY * len(found)
-    if ask and (many or (strays > ENDS * coloured and _looks_like_photo(shown))):
+    count, without = np.count_nonzero(regions), not (regions & (found > 0)).any()
+    mixed = count > MOST_COLOURS and strays > FEW * np.count_nonzero(packed)
+    if ask and (mixed or (without and len(found) > MOST_COLOURS)):
         raise _photo(name)
     between = _share(_between(shown), stray)
-    if between >= BETWEEN and (regions & (found > 0)).any():
+    if between >= BETWEEN and not without:
         return _packed(_nearest(shown, ~stray, shown)), True, NEAREST
     if between < NOT_BETWEEN or not ask:
         return packed, True, ""
@@ -461,15 +457,17 @@ def _nearest(colours: UintImage, solid: BoolArray, classes: UintImage) -> UintIm
     height, width = solid.shape
     best = np.full(solid.shape, np.iinfo(np.int32).max, np.int32)
     found = np.where(solid[..., None], classes, np.uint8(0))
-    rows, columns = np.indices(solid.shape, np.int32)
+    grid: NDArray[np.int32] = np.indices(solid.shape, np.int32)
+    rows, columns = grid[0], grid[1]
     for axis, places, size in ((0, rows, height), (1, columns, width)):
         before: NDArray[np.int32] = np.maximum.accumulate(np.where(solid, places, -1), axis)
         flipped = np.flip(np.where(solid, places, size), axis)
         after: NDArray[np.int32] = np.flip(np.minimum.accumulate(flipped, axis), axis)
         for nearby in (before, after):
             there = ~solid & (nearby >= 0) & (nearby < size)
-            where = (nearby[there], columns[there]) if axis == 0 else (rows[there], nearby[there])
-            candidates = classes[where]
+            where = [rows[there], columns[there]]
+            where[axis] = nearby[there]
+            candidates = classes[where[0], where[1]]
             away = ((candidates.astype(np.int32) - colours[there]) ** 2).sum(axis=1)
             closer = away < best[there]
             at = np.flatnonzero(there)[closer]

@@ -81,7 +81,7 @@ def _one_mask(source: Source, path: Path) -> dict[str, AnnotatedImage]:
 
     if not isinstance(source, Path):
         raise InputError(f"{path} is the mask of one photo; name one, or a folder of masks")
-    mask = load_mask(path) > 0
+    mask = load_mask(path, "binary") > 0
     masks = [Mask(mask_to_rle(mask))] if mask.any() else []
     hw = (mask.shape[0], mask.shape[1])
     return {source.name: AnnotatedImage(file_name=source.name, hw=hw, masks=Masks(masks))}

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from anymask.base import (
     BoolArray,
     DataError,
@@ -24,7 +26,7 @@ from anymask.base import (
     claimed,
     whole_file,
 )
-from anymask.images import load_mask
+from anymask.images import MaskValues, load_mask
 from anymask.runtime import home
 from anymask.segment import Model
 from anymask.track.known import read_tracks
@@ -44,12 +46,18 @@ from anymask.track.store import SessionStore
 
 @dataclass
 class FilePrompt:
-    """What is said of one object on one frame of the source; `mask` is a picture's file."""
+    """What is said of one object on one frame of the source; `mask` is a picture's file, and
+    `mask_values` what its values mean."""
 
     points: list[list[float]] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     box: list[float] | None = None
     mask: Path | None = None
+    mask_values: MaskValues = "auto"
+
+    def read_mask(self) -> NDArray[Any] | None:
+        """The pixels of `mask`. Raises ImageError."""
+        return None if self.mask is None else load_mask(self.mask, self.mask_values)
 
 
 @dataclass(frozen=True)
@@ -252,7 +260,7 @@ def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -
             )
         session.add(
             place, number, points=one.points or None, labels=one.labels or None, box=one.box,
-            mask=None if one.mask is None else load_mask(one.mask),
+            mask=one.read_mask(),
         )  # fmt: skip
     session.note("command", words)
     session.checkpoint()

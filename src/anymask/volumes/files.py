@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import InputError, claimed
-from anymask.images import load_mask
 from anymask.segment import Model
 from anymask.track import FilePrompt
 from anymask.volumes.dicom_labels import series_of
@@ -150,7 +149,7 @@ def _say(session: VolumeSession, asked: VolumeFiles, words: str) -> None:
     for (index, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
         session.add(
             index, number, axis=asked.axis, points=one.points or None, labels=one.labels or None,
-            box=one.box, mask=None if one.mask is None else load_mask(one.mask),
+            box=one.box, mask=one.read_mask(),
         )  # fmt: skip
     session.note("command", words)
     session.checkpoint()

@@ -1,0 +1,229 @@
+"""Sets of mask images from any tool: label folders, VOC, DAVIS, and masks as prompts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageFilter
+
+import anymask
+from anymask.base import DataError
+from anymask.cli.main import main
+from anymask.formats import convert, read, read_annotations, voc_palette
+from anymask.masks import iou, rle_to_mask
+from tests.images.test_mask_files import (
+    BLACK,
+    BLUE,
+    GREEN,
+    HW,
+    NUMBERS,
+    OBJECT,
+    RED,
+    THREE,
+    in_palette,
+    white,
+)
+
+
+def photo(path: Path, size: tuple[int, int] = HW[::-1]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (90, 120, 40)).save(path)
+    return path
+
+
+def masks_of(image: object) -> list[np.ndarray]:
+    return [rle_to_mask(mask.rle) for mask in image.masks]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".gif", ".bmp", ".webp", ".tif", ".png"])
+def test_masks_of_every_format_are_found_beside_their_photos(tmp_path: Path, suffix: str) -> None:
+    photo(tmp_path / "images" / "a.jpg")
+    (tmp_path / "masks").mkdir()
+    white().save(tmp_path / "masks" / f"a{suffix}")
+    stream = read(tmp_path)
+    (image,) = stream
+    assert (stream.form, image.file_name) == ("label-png", "a.jpg")
+    (found,) = masks_of(image)
+    assert iou(found, OBJECT) > 0.98
+    assert stream.picture(image) == tmp_path / "images" / "a.jpg"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a_0.png", "a_1.png", "a_2.png"),
+        ("a_mask_1.tif", "a_mask_2.tif", "a_mask_3.tif"),
+        ("a-object-1.bmp", "a-object-2.bmp", "a-object-10.bmp"),
+        ("a (1).png", "a (2).png", "a (3).png"),
+        ("a_0_mask.png", "a_1_mask.png", "a_2_mask.png"),
+        ("a/0.png", "a/1.png", "a/x7f.png"),  # the data science bowl of 2018
+    ],
+)
+def test_files_of_one_object_each_are_the_masks_of_their_photo(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    photo(tmp_path / "images" / "a.jpg")
+    for name, mask in zip(names, THREE, strict=True):
+        (tmp_path / "masks" / name).parent.mkdir(parents=True, exist_ok=True)
+        white(mask).save(tmp_path / "masks" / name)
+    (image,) = read(tmp_path)
+    assert image.file_name == "a.jpg"
+    assert [mask.id for mask in image.masks] == [1, 2, 3]
+    for mask in masks_of(image):
+        assert max(iou(mask, one) for one in THREE) == 1
+
+
+def test_a_photo_of_that_name_goes_before_the_object_of_another(tmp_path: Path) -> None:
+    for name in ("a", "a_1"):
+        photo(tmp_path / "images" / f"{name}.jpg")
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        white().save(tmp_path / "masks" / f"{name}.png")
+    assert [image.file_name for image in read(tmp_path)] == ["a.jpg", "a_1.jpg"]
+
+
+def test_soft_edges_are_one_object_and_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo(tmp_path / "images" / "a.jpg")
+    (tmp_path / "masks").mkdir()
+    white().filter(ImageFilter.GaussianBlur(2)).save(tmp_path / "masks" / "a.png")
+    assert main(["convert", str(tmp_path), str(tmp_path / "out.json")]) == 0
+    assert "a.jpg: The edge of the mask is soft or noisy" in capsys.readouterr().err
+    document = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    (row,) = document["annotations"]
+    assert row["area"] == pytest.approx(OBJECT.sum(), rel=0.01)
+    assert main(["convert", str(tmp_path), str(tmp_path / "b.json"), "--strict"]) == 2
+
+
+def test_an_unclear_mask_is_an_error_and_the_choice_mends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo(tmp_path / "images" / "a.jpg")
+    (tmp_path / "masks").mkdir()
+    for name in ("a", "b"):
+        Image.fromarray((NUMBERS * 80).astype(np.uint8)).save(tmp_path / "masks" / f"{name}.jpg")
+    words = ["convert", str(tmp_path), str(tmp_path / "out.json")]
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "a.jpg: The image is ambiguous as a mask image" in told
+    assert "--mask-values labels, binary or colours" in told
+    assert main([*words, "--mask-values", "colours"]) == 0
+    (one, _), _ = read_annotations(tmp_path / "out.json")
+    assert len(one.masks) == 3
+    lost = convert(tmp_path, tmp_path / "b.json", mask_values="binary")
+    assert lost.masks == 2
+    first, *_ = anymask.read(tmp_path, mask_values="binary")
+    assert iou(masks_of(first)[0], NUMBERS > 1) > 0.95
+
+
+def test_files_of_one_photo_have_one_size(tmp_path: Path) -> None:
+    photo(tmp_path / "images" / "a.jpg")
+    (tmp_path / "masks").mkdir()
+    white().save(tmp_path / "masks" / "a_0.png")
+    white().resize((40, 30), Image.Resampling.NEAREST).save(tmp_path / "masks" / "a_1.png")
+    images, lost = read_annotations(tmp_path)
+    assert [len(image.masks) for image in images] == [1]
+    assert "The mask has 40 x 30 pixels, another one of 'a.jpg' has 160 x 120" in str(
+        lost.losses[0]
+    )
+    with pytest.raises(DataError, match="1 invalid record"):
+        list(read(tmp_path, on_bad="error"))
+
+
+# VOC and DAVIS.
+
+
+def voc_set(top: Path, labels: bool) -> None:
+    """A set as CVAT may write it: both pictures in colour, classes by labelmap.txt or VOC."""
+    names = {1: "aeroplane", 2: "bicycle", 3: "cat"}
+    palette = voc_palette()
+    numbers = {1: 1, 2: 2, 3: 8}  # of VOC's classes
+    colours = {1: (9, 9, 200), 2: (200, 9, 9), 3: (9, 200, 9)} if labels else {}
+    classes = np.zeros((*HW, 3), np.uint8)
+    objects = np.zeros((*HW, 3), np.uint8)
+    for number, mask in enumerate(THREE, start=1):
+        classes[mask] = colours.get(number, palette[numbers[number]])
+        objects[mask] = palette[number]
+    for folder, drawn in (("SegmentationClass", classes), ("SegmentationObject", objects)):
+        (top / folder).mkdir(parents=True)
+        Image.fromarray(drawn).save(top / folder / "a.png")
+    if labels:
+        rows = [f"{names[n]}:{','.join(map(str, colours[n]))}::" for n in names]
+        told = ["# label:color_rgb:parts:actions", "background:0,0,0::", *rows]
+        (top / "labelmap.txt").write_text("\n".join(told))
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_voc_in_colour_is_voc(tmp_path: Path, labels: bool) -> None:
+    voc_set(tmp_path, labels)
+    (image,) = read(tmp_path, "voc")
+    assert [mask.label for mask in image.masks] == ["aeroplane", "bicycle", "cat"]
+    for found, truth in zip(masks_of(image), THREE, strict=True):
+        np.testing.assert_array_equal(found, truth)
+
+
+@pytest.mark.parametrize("kind", ["palette", "colour", "grey"])
+def test_davis_in_colour_or_grey_is_davis(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "Annotations" / "480p" / "clip"
+    folder.mkdir(parents=True)
+    values = NUMBERS.astype(np.uint8)
+    values[:4] = 255
+    picture = Image.fromarray(values)
+    if kind == "palette":
+        picture.putpalette(voc_palette().tobytes())
+    if kind == "colour":
+        picture = Image.fromarray(voc_palette()[values])
+    picture.save(folder / "00000.png")
+    (image,) = read(tmp_path, "davis")
+    assert {mask.id for mask in image.masks if not mask.crowd} == {1, 2, 3}
+    assert [mask.label for mask in image.masks if mask.crowd] == ["void"]
+
+
+def test_white_on_black_is_an_object_of_davis_and_not_void(tmp_path: Path) -> None:
+    folder = tmp_path / "Annotations" / "clip"
+    folder.mkdir(parents=True)
+    white().save(folder / "00000.png")
+    (image,) = read(tmp_path, "davis")
+    assert [mask.crowd for mask in image.masks] == [False]
+    np.testing.assert_array_equal(masks_of(image)[0], OBJECT)
+
+
+def test_black_is_none_in_a_palette_of_a_set(tmp_path: Path) -> None:
+    in_palette([RED, BLACK, GREEN, BLUE]).save(tmp_path / "a.png")
+    (image,) = read(tmp_path, "label-png")
+    assert len(image.masks) == 3
+    assert sum(mask.area for mask in image.masks) == (NUMBERS > 0).sum()
+
+
+# Masks as prompts.
+
+
+def test_a_tiff_whose_white_is_zero_is_a_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anymask.cli.prompts import read_prompts
+
+    tifffile.imwrite(tmp_path / "bool.tif", OBJECT)
+    (prompt,) = read_prompts([("mask", str(tmp_path / "bool.tif"))])
+    assert prompt.mask is not None
+    np.testing.assert_array_equal(np.asarray(prompt.mask) > 0, OBJECT)
+
+
+def test_several_objects_are_joined_where_one_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(NUMBERS.astype(np.uint8)).save(tmp_path / "m.png")
+    photo(tmp_path / "a.jpg")
+    words = ["segment", str(tmp_path / "a.jpg"), "--mask", str(tmp_path / "m.png")]
+    assert main([*words, "-o", str(tmp_path / "a.mask.png")]) == 2
+    assert "shows 3 objects" in capsys.readouterr().err
+    from anymask.cli.prompts import read_prompts
+
+    (prompt,) = read_prompts([("mask", str(tmp_path / "m.png")), ("values", "binary")])
+    np.testing.assert_array_equal(np.asarray(prompt.mask) > 0, NUMBERS > 0)
+    assert main([*words, "--mask-values", "white", "-o", str(tmp_path / "a.png")]) == 2
+    assert "Unknown value 'white' of --mask-values" in capsys.readouterr().err
