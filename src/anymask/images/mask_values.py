@@ -262,8 +262,10 @@ def _neighbours(values: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def _alike(values: NDArray[Any]) -> BoolArray:  # (H, W)
-    left, right, above, below = (values == other for other in _neighbours(values))
-    found: BoolArray = (left | right) & (above | below)
+    """Pixels equal to two neighbours around a corner; outside of the image nothing is."""
+    across = np.pad(values[:, 1:] == values[:, :-1], ((0, 0), (1, 1)))
+    down = np.pad(values[1:] == values[:-1], ((1, 1), (0, 0)))
+    found: BoolArray = (across[:, 1:] | across[:, :-1]) & (down[1:] | down[:-1])
     return found
 
 
