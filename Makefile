@@ -48,7 +48,7 @@ lint: $(VENV)/.dev  ## run the gates: ruff, mypy, imports between rooms, size bu
 bench: $(VENV)/.core  ## measure the bundled model on this machine
 	$(BIN)/anymask bench
 
-docs: $(VENV)/.dev  ## build the documentation site with its API reference and search into build/site
+docs: $(VENV)/.docs  ## build the documentation site with its API reference and search into build/site
 	$(BIN)/python -m docs.site.build
 
 build: $(VENV)/.dev  ## build the wheel and the source archive into dist/
@@ -71,8 +71,13 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@$(PIP) -e ".[demo]"
 	@touch $@
 
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "installing what the documentation is built with into $(VENV) (once) ..."
+	@$(PIP) -e ".[docs]"
+	@touch $@
+
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@echo "installing everything that the tests need into $(VENV) (once; torch is large) ..."
 	@$(PIP) -e ".[torch,dev]"
 	@$(BIN)/python tests/web/chromium.py
-	@touch $@ $(VENV)/.core
+	@touch $@ $(VENV)/.core $(VENV)/.docs

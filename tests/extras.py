@@ -62,6 +62,7 @@ def hidden(*extras: str) -> frozenset[str]:
         module
         for module, owners in packages_distributions().items()
         if not there & {canonicalize_name(owner) for owner in owners}
+        and not (ROOT / module).is_dir()  # some distribution brings a package `docs`
     )
 
 

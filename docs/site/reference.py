@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 import anymask
+from docs.site.stubs import public_value
 
 ROOMS = (
     "anymask", "anymask.base", "anymask.masks", "anymask.images", "anymask.formats",
@@ -54,7 +55,7 @@ def _is_of(value: object, module: str) -> bool:
 def room_page(room: str) -> str:
     """The page of one room: what it is, a table of its names, then each of them."""
     module = module_of(room)
-    values = {name: getattr(module, name) for name in names_of(room)}
+    values = {name: public_value(room, name, module) for name in names_of(room)}
     rows = "".join(
         f"| [`{name}`](#{anchor(name)}) | {summary(value)} |\n" for name, value in values.items()
     )

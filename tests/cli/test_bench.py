@@ -151,6 +151,17 @@ def test_wrong_options_are_sentences(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("load", "processes")
+def test_it_says_what_it_measures_before_it_begins(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["bench", "--rounds", "1", "--grid", "3"]) == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith("Measuring nano on a generated image of 1024 x 683 pixels: cold start")
+    assert "1 rounds" in first
+    assert "Ctrl+C" in first
+
+
 @pytest.mark.usefixtures("load")
 def test_everything_is_timed_in_every_mode(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "tiny", "--everything", "--grid", "3"]) == 0

@@ -1,11 +1,13 @@
 """The documentation site lists every page, and its reference every public name."""
 
+import json
 import re
 
 import anymask
 from anymask import masks
 from anymask.cli import main as command_line
 from docs.site import build, generated, reference
+from tests.extras import run_with
 from tests.house.gates import ROOMS
 
 PAGES = [page for pages in build.NAVIGATION.values() for page in pages]
@@ -35,6 +37,26 @@ def test_a_room_shows_each_of_its_names_with_signature_and_methods() -> None:
     assert set(headings) == set(masks.__all__)
     assert "### `Masks.save` { #api-masks-save }" in page
     assert "save(self, path: str | Path, image: UintImage | None = None) -> Path" in page
+
+
+def test_the_reference_is_the_same_where_packages_are_missing() -> None:
+    """`make docs` installs no PyTorch: names that need it are read from their source."""
+    program = """
+import json
+from docs.site import reference
+rooms = ("anymask", "anymask.training", "anymask.runtime")
+print(json.dumps({room: reference.room_page(room) for room in rooms}))
+"""
+    done = run_with(("docs",), program, cwd=build.ROOT)
+    assert done.returncode == 0, done.stderr
+    for room, page in json.loads(done.stdout).items():
+        here = reference.room_page(room)
+        heading = re.compile(r"^##+ `(\S+)`", re.MULTILINE)
+        inherited = {"train", "eval", "forward"}  # of torch's own classes
+        assert set(heading.findall(here)) - set(heading.findall(page)) <= inherited, room
+    training = json.loads(done.stdout)["anymask.training"]
+    assert "dice_loss(logits: Tensor, targets: Tensor) -> Tensor" in training
+    assert "One minus the soft overlap" in training
 
 
 def test_docstrings_become_paragraphs_tables_and_code() -> None:

@@ -1,10 +1,13 @@
 """What works, and what an error says, where only some extras are installed."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 from anymask.base.lazy import EXTRAS
+from tests.evaluation.small_sets import write_set
 from tests.extras import brings, run_with
 from tests.house import gates
 
@@ -148,3 +151,134 @@ def test_the_table_of_extras_is_that_of_the_project() -> None:
     for package, extra in EXTRAS.items():
         name = distributions.get(package, package.replace("_", "-")) or "python-multipart"
         assert name in brings(extra), package
+
+
+# What cannot run is refused before work begins.
+
+NO_MODEL = """
+import sys
+import anymask.runtime
+from anymask.cli.main import main
+def no_model(*_):
+    raise SystemExit("a model was opened")
+anymask.runtime.open_runtime = no_model
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of two photos with masks."""
+    folder = tmp_path_factory.mktemp("data") / "set"
+    write_set(folder, [[(2, 4, 26, 20)], [(34, 24, 60, 44)]])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("extras", "words", "message"),
+    [
+        ((), ["evaluate", "set", "--measure", "everything"],
+         "the measure 'everything' needs the package 'pycocotools', which is not installed; "
+         "run: pip install 'anymask[evaluate]'"),
+        ((), ["evaluate", "set", "--measure", "shown", "--only"], "the measure 'shown' needs"),
+        (("evaluate",), ["evaluate", "set", "--measure", "instance-ap"],
+         "The measure 'instance-ap' requires the file detections.json, and "),
+        ((), ["evaluate", "score", "volume", "set", "set"],
+         "the distance between surfaces needs the package 'scipy', which is not installed; "
+         "run: pip install 'anymask[volumes]'"),
+        ((), ["evaluate", "score", "video", "set", "set", "--rules", "unsupervised"],
+         "matching proposals with objects needs the package 'scipy'"),
+        ((), ["export", "nano", "-o", "bundle", "--verify"], "--verify needs the package 'torch'"),
+        (("torch",), ["finetune", "--data", "set", "-o", "run", "--tensorboard"],
+         "--tensorboard needs the package 'tensorboard'"),
+        (("studio",), ["project", "retrain", "set"], "training needs the package 'torch'"),
+        ((), ["finetune", "--data", "set", "-o", "run"], "training needs the package 'torch'"),
+        ((), ["annotate", "set"], "the server needs the package 'fastapi'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_run_is_refused_before_a_model_is_opened(
+    extras: tuple[str, ...], words: list[str], message: str, data: Path
+) -> None:
+    before = sorted(data.parent.rglob("*"))
+    done = run_with(extras, NO_MODEL, *words, cwd=data.parent)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"anymask: error: {message}")
+    assert sorted(data.parent.rglob("*")) == before
+
+
+def test_a_detector_needs_its_packages_before_its_files(data: Path) -> None:
+    """Nobody is sent to download gigabytes that nothing could open."""
+    program = """
+from anymask.find import open_detector
+from anymask.base import MissingExtra
+try:
+    open_detector("llmdet_tiny")
+except MissingExtra as error:
+    print(error)
+"""
+    told = run_with((), program).stdout
+    assert told.startswith("this detector needs the package 'torch'")
+    assert told.endswith("run: pip install 'anymask[words]'\n")
+
+
+# What an extra promises.
+
+STUDIO = """
+import sys
+from anymask.cli.main import main
+for words in (
+    ["project", "init", "photos"],
+    ["project", "import", "photos", "set"],
+    ["project", "review", "photos"],
+    ["project", "report", "photos", "--html", "report.html"],
+    ["project", "clips", "photos"],
+    ["project", "export", "photos", "-o", "masks.json", "--only", "labelled"],
+):
+    assert main(words) == 0, words
+assert main(["project", "retrain", "photos"]) == 2
+assert "torch" not in sys.modules
+
+import os, signal, threading, urllib.request
+import anymask
+
+def answered(address):
+    def visit():
+        try:
+            for path in ("/health", "/api/project", "/openapi.json"):
+                print(path, urllib.request.urlopen(address + path, timeout=60).status)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=visit).start()
+
+try:
+    anymask.annotate(anymask.Project("photos"), "nano", port=0, ready=answered)
+except KeyboardInterrupt:
+    pass
+"""
+
+
+def test_studio_alone_runs_projects_and_the_page(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "set")
+    shutil.copytree(data / "images", tmp_path / "photos")
+    done = run_with(("studio",), STUDIO, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 new masks" in done.stdout
+    assert done.stdout.endswith("/health 200\n/api/project 200\n/openapi.json 200\n")
+    assert "training needs the package 'torch'" in done.stderr
+
+
+def test_volumes_alone_compares_labels_with_the_truth(tmp_path: Path) -> None:
+    program = """
+import numpy as np
+import anymask, sys
+from anymask.cli.main import main
+from anymask.volumes import Volume, write_labels
+for name, end in (("truth.nii.gz", 6), ("found.nii.gz", 5)):
+    labels = np.zeros((8, 8, 8), np.uint8)
+    labels[2:end, 2:6, 2:6] = 1
+    write_labels(name, Volume(labels, np.eye(4)))
+sys.exit(main(["evaluate", "score", "volume", "truth.nii.gz", "found.nii.gz"]))
+"""
+    done = run_with(("volumes",), program, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "0.857" in done.stdout.replace(" .", "0.")  # 2 x 48 / (64 + 48) voxels

@@ -26,6 +26,7 @@ from anymask.base.errors import WeightsError as WeightsError
 from anymask.base.errors import exit_text as exit_text
 from anymask.base.lazy import lazy_names as lazy_names
 from anymask.base.lazy import missing_extra as missing_extra
+from anymask.base.lazy import need_packages as need_packages
 from anymask.base.locks import ON_WINDOWS as ON_WINDOWS
 from anymask.base.locks import claimed as claimed
 from anymask.base.locks import exclusive as exclusive

@@ -16,9 +16,10 @@ A name whose module needs a package that is not installed raises MissingExtra. T
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -104,6 +105,21 @@ def missing_extra(error: ImportError, purpose: str) -> MissingExtra | None:
     if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
         return MissingExtra(package, EXTRAS[package], purpose)
     return None
+
+
+def need_packages(packages: Iterable[str], extra: str, purpose: str) -> None:
+    """Raise MissingExtra for the first package that is not installed; none is imported.
+
+    Args:
+        packages: Names as they are imported.
+        extra: What brings them.
+        purpose: What needs them, as the message says it.
+    """
+    from anymask.base.errors import MissingExtra
+
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, extra, purpose)
 
 
 class _Placeholder(type):

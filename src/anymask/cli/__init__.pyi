@@ -11,7 +11,6 @@ from anymask.cli.options import add_model_options as add_model_options
 from anymask.cli.options import add_options as add_options
 from anymask.cli.options import add_picture_options as add_picture_options
 from anymask.cli.options import need_engine as need_engine
-from anymask.cli.options import need_packages as need_packages
 from anymask.cli.options import need_server as need_server
 from anymask.cli.options import need_torch as need_torch
 from anymask.cli.options import option_of as option_of

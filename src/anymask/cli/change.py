@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from anymask.base import InputError
+from anymask.base import InputError, need_packages
 from anymask.cli.maps import PACKAGES, add_map_options, open_scene, read_map, write_survey
 from anymask.cli.options import (
     add_model_options,
     add_options,
     add_picture_options,
-    need_packages,
     read_model,
     read_options,
 )

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import InputError, ProgressBar
-from anymask.cli.options import add_options, need_packages, read_model, read_options, read_pictures
+from anymask.base import InputError, ProgressBar, need_packages
+from anymask.cli.options import add_options, read_model, read_options, read_pictures
 from anymask.cli.sources import open_sources
 from anymask.cli.streams import say
 from anymask.jobs import LookChoice, MapChoice

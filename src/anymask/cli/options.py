@@ -7,22 +7,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DeclaredSetting, InputError, MissingExtra, list_settings
+from anymask.base import DeclaredSetting, InputError, list_settings, need_packages
 from anymask.cli.parser import nearest
 from anymask.jobs import ModelChoice, PictureChoice
 from anymask.models.rules import DEFAULT_MODEL, default_model
-
-
-def need_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:
-    """Import them. Raises MissingExtra for the first that is not there.
-
-    purpose  what needs them, as the error says it
-    """
-    for package in packages:
-        try:
-            __import__(package)
-        except ImportError:
-            raise MissingExtra(package, extra, purpose) from None
 
 
 def need_engine() -> None:

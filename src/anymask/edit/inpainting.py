@@ -24,7 +24,7 @@ from anymask.base import (
     import_offline,
     pick_threads,
 )
-from anymask.runtime import home, import_torch
+from anymask.runtime import download_command, home, import_torch
 
 Filler = Callable[[UintImage, BoolArray], UintImage]  # (H, W, 3), (H, W) -> (H, W, 3)
 Network = Callable[[FloatArray, FloatArray], FloatArray]  # (3, h, w), (h, w) of 0..1 -> (3, h, w)
@@ -60,9 +60,9 @@ def _own_file() -> Path:
     if found:
         return found[0]
     raise WeightsError(
-        "LaMa is not on this machine (Apache-2.0, by advimman/lama); run: hf download "
-        f"Carve/LaMa-ONNX lama_fp32.onnx --local-dir {folder}; or name a file of weights that you "
-        "have (big-lama's best.ckpt, or an .onnx)"
+        "LaMa is not on this machine (Apache-2.0, by advimman/lama); run: "
+        f"{download_command('Carve/LaMa-ONNX', 'lama_fp32.onnx', folder)}; or name a file of "
+        "weights that you have (big-lama's best.ckpt, or an .onnx)"
     )
 
 

@@ -22,7 +22,7 @@ from anymask.base import (
     write_json,
 )
 from anymask.evaluation.adapters import FromFunction, Method, open_methods, weights_hash
-from anymask.evaluation.measures import MEASURES, score_set
+from anymask.evaluation.measures import MEASURES, check_requirements, score_set
 from anymask.evaluation.photo_report import draw_worst_cases, report_photos
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import Report
@@ -157,6 +157,7 @@ def evaluate_photos(
         raise InputError("--resume continues a file; give it with --json FILE")
     query = None if isinstance(data, tuple) else _set_query(data, protocol, given)
     suite, sets = data if isinstance(data, tuple) else cast(SetQuery, query).open()
+    check_requirements(sets, {*protocol, *given.get("also", ())})
     known = {one.name: given[one.name] for one in list_settings(EvalSettings) if one.name in given}
     asked = {name: value for name, value in known.items() if value is not None or name == "slow"}
     how = EvalSettings(**{"clicks": suite.clicks, "min_area": suite.min_area, **asked})

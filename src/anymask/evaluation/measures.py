@@ -13,14 +13,14 @@ show it without knowing what it means. Code outside of the package adds rows of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from anymask.base import ConfigError, Floats
-from anymask.evaluation.coco import measure_instance_ap
+from anymask.base import ConfigError, DataError, Floats, need_packages
+from anymask.evaluation.coco import DETECTIONS_FILE, measure_instance_ap
 from anymask.evaluation.everything import measure_everything, measure_shown
 from anymask.evaluation.metrics import boundary_iou, clicks_needed
 from anymask.evaluation.protocols import (
@@ -52,6 +52,7 @@ from anymask.evaluation.selection import (
 from anymask.masks import Prompt, PromptKind, centre_click
 
 NOC_CLICKS = 20
+COCO_PACKAGES = ("pycocotools",)
 NOC_AT = (0.85, 0.90)
 
 Accepts = frozenset[PromptKind]
@@ -164,10 +165,14 @@ class Measure:
 
     about     for the help text and the documentation, in one line
     function  measures a whole set; None for what is scored mask by mask
+    packages  of the extra `evaluate` that it requires
+    file      that it requires in a set's folder
     """
 
     about: str
     function: SetMeasure | None = None
+    packages: tuple[str, ...] = ()
+    file: str = ""
 
 
 MEASURES: dict[str, Measure] = {
@@ -178,14 +183,18 @@ MEASURES: dict[str, Measure] = {
     "everything": Measure(
         about="what a grid of clicks finds by itself: average recall of 10, 100 and 1000 masks",
         function=measure_everything,
+        packages=COCO_PACKAGES,
     ),
     "shown": Measure(
         about="what everything shows by default: recall and precision at IoU .5, AP, AR, by class",
         function=measure_shown,
+        packages=COCO_PACKAGES,
     ),
     "instance-ap": Measure(
         about="instance AP of a detector's boxes (detections.json), by COCO's or LVIS's rules",
         function=measure_instance_ap,
+        packages=COCO_PACKAGES,
+        file=DETECTIONS_FILE,
     ),
 }
 
@@ -198,6 +207,29 @@ def check_measures(names: Sequence[object], where: str) -> tuple[str, ...]:
                 f"{where}: there is no measure {name!r}; there are {', '.join(MEASURES)}"
             )
     return tuple(name for name in MEASURES if name in names)
+
+
+def check_requirements(sets: Sequence[EvalSet], asked: Collection[str]) -> None:
+    """Check, before any image is encoded, that every measure can run.
+
+    Args:
+        sets: What is measured on, by the measures of their plans.
+        asked: The measures that the user named; each must be possible on one set at least.
+
+    Raises:
+        MissingExtra: A package is not installed.
+        DataError: No set has the file that a named measure requires.
+    """
+    for name in dict.fromkeys(name for one in sets for name in one.plan.measures):
+        measure = MEASURES[name]
+        need_packages(measure.packages, "evaluate", f"the measure {name!r}")
+        folders = [one.info.folder for one in sets if name in one.plan.measures]
+        there = [folder for folder in folders if (folder / measure.file).is_file()]
+        if name in asked and measure.file and not there:
+            raise DataError(
+                f"The measure {name!r} requires the file {measure.file}, and {folders[0]} has "
+                "none. Put it there, or leave out the measure."
+            )
 
 
 # One set.

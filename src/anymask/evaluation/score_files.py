@@ -22,7 +22,7 @@ from typing import Any, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, DataError, InputError, MissingExtra, ProgressBar
+from anymask.base import BoolArray, DataError, InputError, ProgressBar, need_packages
 from anymask.evaluation.panoptic_quality import report_panoptic
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.video_metrics import (
@@ -79,9 +79,12 @@ def score_files(
     if protocol == "panoptic":
         return report_panoptic(results, truth)
     if protocol == "volume":
+        need_packages(("scipy",), "volumes", "the distance between surfaces")
         return report_volumes(results, truth, TOLERANCE if tolerance is None else tolerance)
     if rules not in get_args(Rules):
         raise InputError(f"rules must be one of {', '.join(get_args(Rules))}, got {rules!r}")
+    if rules == "unsupervised":
+        need_packages(("scipy",), "evaluate", "matching proposals with objects")
     return _track_report(results, truth, cast(Rules, rules), split)
 
 
@@ -232,10 +235,8 @@ def _score_proposals(
         table[place, present - 1] = scores[:-1]
         seen[present - 1] = True
     used = max(objects, int(np.flatnonzero(seen).max(initial=-1)) + 1)
-    try:
-        from scipy.optimize import linear_sum_assignment
-    except ImportError as error:
-        raise MissingExtra("scipy", "evaluate", "matching proposals with objects") from error
+    from scipy.optimize import linear_sum_assignment
+
     means = table[:, :used].mean(axis=(0, 3))  # (P, O)
     chosen, objects_in_order = linear_sum_assignment(means, maximize=True)
     found = []

@@ -68,7 +68,7 @@ def surface_distances(
     try:
         from scipy.ndimage import binary_erosion, distance_transform_edt
     except ImportError as error:
-        raise MissingExtra("scipy", "evaluate", "distances between surfaces") from error
+        raise MissingExtra("scipy", "volumes", "the distance between surfaces") from error
     edges = [mask & ~binary_erosion(mask) for mask in (found, truth)]
     ways = []
     for here, there in (edges, edges[::-1]):

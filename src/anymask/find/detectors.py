@@ -18,9 +18,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, ModelError, WeightsError, parse_json, write_json
+from anymask.base import (
+    InputError,
+    ModelError,
+    WeightsError,
+    need_packages,
+    parse_json,
+    write_json,
+)
 from anymask.find.grounding import Detector
-from anymask.runtime import file_hash, home
+from anymask.runtime import download_command, file_hash, home
 
 log = logging.getLogger("anymask.find")
 
@@ -67,10 +74,10 @@ class DetectorFacts:
 
     @property
     def command(self) -> str:
-        """What brings it there; `hf` comes with transformers."""
+        """What downloads it."""
         wanted = " ".join(self.files) or "--exclude '*.bin' --exclude '*.pt*'"
         revision = f" --revision {self.revision}" if self.revision else ""
-        return f"hf download {self.repository} {wanted}{revision} --local-dir {self.folder}"
+        return download_command(self.repository, f"{wanted}{revision}", self.folder)
 
 
 @cache
@@ -101,6 +108,8 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
         return detector
     facts = known_detectors().get(str(detector))
     folder = facts.folder if facts else Path(detector).expanduser()
+    if facts and facts.runs == "transformers":  # before a download of gigabytes is named
+        _need_transformers()
     if facts and not folder.is_dir():
         raise WeightsError(
             f"the detector {facts.name} is not on this machine ({facts.licence}); run: "
@@ -110,6 +119,10 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
         raise ModelError(_unknown(str(detector)))
     with _OPENING:
         return _open_folder(folder.resolve(), facts, device)
+
+
+def _need_transformers() -> None:
+    need_packages(("torch", "transformers"), "words", "this detector")
 
 
 _OPENING = threading.Lock()  # two threads must not load 700 MB twice
@@ -129,6 +142,8 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
     """What a folder holds, by its files."""
     name = facts.name if facts else folder.name
     weights = _weights_of(folder)
+    if weights.suffix != ".onnx":
+        _need_transformers()
     digest = _checked_hash(weights, facts)
     key = (weights, digest, device)
     if key in _OPEN:

@@ -106,6 +106,7 @@ from anymask.runtime.store import SAYS as SAYS
 from anymask.runtime.store import Installed as Installed
 from anymask.runtime.store import add as add
 from anymask.runtime.store import bundled as bundled
+from anymask.runtime.store import download_command as download_command
 from anymask.runtime.store import file_hash as file_hash
 from anymask.runtime.store import find as find
 from anymask.runtime.store import home as home

@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +43,12 @@ def home() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "anymask"
+
+
+def download_command(repository: str, files: str, folder: Path) -> str:
+    """Return the command line that downloads files of a repository on huggingface.co."""
+    first = "" if find_spec("huggingface_hub") else "pip install huggingface_hub; then: "
+    return f"{first}hf download {repository} {files} --local-dir {folder}"
 
 
 def make_folder(folder: Path) -> None:

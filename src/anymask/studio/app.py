@@ -7,7 +7,6 @@ import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
+from anymask import __version__
 from anymask.base import Conflict, NotFoundError
 from anymask.studio import (
     find_routes,
@@ -82,7 +82,7 @@ def create_app(parts: ServerParts) -> FastAPI:
 
     api = FastAPI(
         title="anymask",
-        version=version("anymask"),
+        version=__version__,
         description=_ABOUT,
         docs_url=None,  # both load scripts from elsewhere; /docs is ours
         redoc_url=None,

@@ -23,6 +23,7 @@ from anymask.base import (
     describe_settings,
     list_settings,
     make_room,
+    need_packages,
     parse_json,
 )
 from anymask.cli import new_folder
@@ -67,7 +68,10 @@ class RunOptions:
     ] = False  # fmt: skip
 
     def __post_init__(self) -> None:
+        """Raises InputError for options that cannot be meant, MissingExtra without tensorboard."""
         check_settings(self)
+        if self.tensorboard:
+            need_packages(("tensorboard",), "tensorboard", "--tensorboard")
 
 
 class RunSettings(TypedDict, total=False):
@@ -153,7 +157,7 @@ class TuningOptions(RunOptions):
 
     def __post_init__(self) -> None:
         """Raises InputError for options that cannot be meant."""
-        check_settings(self)
+        super().__post_init__()
         lora = [one for one in ("lora_rank", "lora_alpha") if getattr(self, one) is not None]
         if lora and self.method != "lora":
             raise InputError(

@@ -18,7 +18,6 @@ from torch import Tensor
 from anymask.base import (
     ConfigError,
     InputError,
-    MissingExtra,
     ProgressBar,
     WeightsError,
     whole_file,
@@ -264,11 +263,9 @@ class TrainingTeller:
 
 
 def write_scalars(folder: Path, row: dict[str, Any]) -> None:
-    """A row of the log as TensorBoard's events. Raises MissingExtra without tensorboard."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise MissingExtra("tensorboard", "tensorboard", "--tensorboard") from None
+    """A row of the log as TensorBoard's events."""
+    from torch.utils.tensorboard import SummaryWriter
+
     with SummaryWriter(str(folder)) as writer:
         for name, value in row.items():
             if name != "step" and isinstance(value, int | float):

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base import Floats, InputError, IntArray, MissingExtra, write_whole
+from anymask.base import Floats, InputError, IntArray, need_packages, write_whole
 from anymask.volumes.dicom_labels import segmentation_bytes, structure_bytes
 from anymask.volumes.volume import LPS_TO_RAS, Colour, Volume, label_colour
 
@@ -75,11 +75,21 @@ def label_volume(
 
 
 def check_label_path(path: str | Path) -> None:
-    """Raises InputError for a name whose ending is none of labels."""
-    if not Path(path).name.lower().endswith(LABEL_ENDINGS):
+    """Raises InputError for a name whose ending is none of labels, MissingExtra where the package
+    that writes it is not installed."""
+    name = Path(path).name.lower()
+    if not name.endswith(LABEL_ENDINGS):
         raise InputError(
             f"wanted a name that ends in {', '.join(LABEL_ENDINGS)}; got {Path(path).name!r}"
         )
+    if name.endswith(".seg.nrrd"):
+        need_packages(("nrrd",), "volumes", "writing .seg.nrrd")
+    elif name.endswith(".rtstruct.dcm"):
+        need_packages(("pydicom",), "volumes", "writing RTSTRUCT")
+    elif name.endswith(".dcm"):
+        need_packages(("highdicom",), "dicom-seg", "writing DICOM SEG")
+    else:
+        need_packages(("nibabel",), "volumes", "writing NIfTI")
 
 
 def write_labels(path: str | Path, labels: Volume, scan: Volume | None = None) -> None:
@@ -108,10 +118,8 @@ def write_labels(path: str | Path, labels: Volume, scan: Volume | None = None) -
 
 
 def _nifti_bytes(labels: Volume) -> bytes:
-    try:
-        import nibabel
-    except ImportError as error:
-        raise MissingExtra("nibabel", "volumes", "writing NIfTI") from error
+    import nibabel
+
     make: Any = nibabel.Nifti1Image  # nibabel's types are of some functions alone
     image = make(labels.array.transpose(2, 1, 0), labels.affine)
     image.set_sform(labels.affine, code=_SCANNER)
@@ -123,10 +131,8 @@ def _nifti_bytes(labels: Volume) -> bytes:
 
 def _nrrd_bytes(labels: Volume) -> bytes:
     """A segmentation as Slicer writes it: one layer, a segment for each label."""
-    try:
-        import nrrd
-    except ImportError as error:
-        raise MissingExtra("nrrd", "volumes", "writing .seg.nrrd") from error
+    import nrrd
+
     array = labels.array
     lps = LPS_TO_RAS @ labels.affine
     header: dict[str, Any] = {

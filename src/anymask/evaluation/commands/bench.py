@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> None:
         photo = Path(args.photo) if args.photo else _draw_photo(Path(folder) / "photo.jpg")
         if not photo.is_file():
             raise InputError(f"--photo {args.photo}: wanted a picture file, there is none")
+        print(announcement(args), file=sys.stderr, flush=True)
         figures = [] if args.everything else _measure_processes(args, photo, Path(folder), notes)
         figures += _measure_steps(args, photo, notes)
     columns = list(dict.fromkeys(figure.runtime for figure in figures))
@@ -99,6 +100,18 @@ def run(args: argparse.Namespace) -> None:
         data={**about, "threads": args.threads, "notes": notes, "figures": plain},
     )
     write_report(report, args)
+
+
+def announcement(args: argparse.Namespace) -> str:
+    """What is measured, for the time in which nothing else is printed."""
+    image = args.photo or f"a generated image of {PHOTO_HW[1]} x {PHOTO_HW[0]} pixels"
+    parts = "automatic masks in every mode"
+    if not args.everything:
+        parts = f"cold start, encoding, prompts and automatic masks, {args.rounds} rounds"
+    return (
+        f"Measuring {read_model(args).model} on {image}: {parts}. This takes a minute or more; "
+        "nothing is downloaded. Press Ctrl+C to stop."
+    )
 
 
 def _draw_photo(path: Path) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.cli import add_model_options, need_packages, read_model
+from anymask.base import need_packages
+from anymask.cli import add_model_options, read_model
 
 NOTE = """\
 The assistant's program starts this command and speaks to it over standard input and output, as the

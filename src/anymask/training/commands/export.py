@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import write_json
+from anymask.base import need_packages, write_json
 from anymask.cli import new_folder
 
 if TYPE_CHECKING:
@@ -32,13 +32,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--verify",
         action="store_true",
-        help="compare with the checkpoint on several pictures and prompts; exit code 2 if it fails",
+        help="compare with the checkpoint on several images and prompts (requires torch); exit "
+        "code 2 if it fails",
     )
     add("--json", metavar="FILE", type=Path, help="write the figures here too")
 
 
 def run(args: argparse.Namespace) -> None:
     """Export, report, and verify where asked. Raises as `training.export`."""
+    if args.verify:
+        need_packages(("torch",), "torch", "--verify")
     from anymask.runtime import read_manifest
     from anymask.training.export_folder import export
 
