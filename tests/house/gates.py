@@ -295,6 +295,20 @@ def csv_users(package: Path) -> list[str]:
     ]
 
 
+def picture_openers(package: Path) -> list[str]:
+    """Calls of Pillow's `Image.open` that take a file for any of forty formats."""
+    return [
+        f"{package.name}/{path.relative_to(package).as_posix()}:{node.lineno}: calls Image.open "
+        "without formats; use open_picture of images/decoding.py, which has a list of decoders"
+        for path in python_files(package)
+        if not path.relative_to(package).as_posix().startswith(STANDALONE)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "Image.open"
+        and "formats" not in [one.arg for one in node.keywords]
+    ]
+
+
 def reporting_imports(package: Path) -> list[str]:
     """Imports that run, of packages that send telemetry; `import_offline` imports them."""
     complaints = []

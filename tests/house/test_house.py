@@ -50,6 +50,10 @@ def test_csv_is_written_and_read_in_one_place() -> None:
     report(gates.csv_users(PACKAGE))
 
 
+def test_pictures_are_opened_with_a_list_of_decoders() -> None:
+    report(gates.picture_openers(PACKAGE))
+
+
 @pytest.mark.parametrize("root", [PACKAGE, ROOT / "research"], ids=lambda root: root.name)
 def test_packages_with_telemetry_are_imported_in_one_place(root: Path) -> None:
     report(gates.reporting_imports(root))

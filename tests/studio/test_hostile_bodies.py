@@ -157,7 +157,7 @@ def test_damaged_pictures_are_415_whatever_pillow_raises(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("Failed to decode image: no av1 codec")
 
-    monkeypatch.setattr("anymask.studio.model_routes.Image.open", fail)
+    monkeypatch.setattr("anymask.images.decoding.Image.open", fail)
     error_of(http.post("/api/encode", content=b"\0\0\0\x1cftypavif"), 415)
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from anymask.base import (
     AnymaskError,
@@ -343,6 +343,9 @@ def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w
     return mixed.astype(np.uint8)
 
 
+# Decoders that read files of strangers. Pillow has forty more: EPS starts Ghostscript, which runs
+# the PostScript inside, and a file may have any name. AVIF is last: Pillow before 11.3 lacks it.
+DECODERS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
 _REASON = 200  # characters of a decoder's own message that are told
 
 
@@ -391,38 +394,37 @@ def decoding(name: str) -> Iterator[None]:
 def open_header(file: Any) -> Image.Image:
     """Read a picture's header only, whatever size it states.
 
-    Raises UnidentifiedImageError for every file that Pillow cannot open, and for those of which it
-    knows no more than the kind; MissingExtra for a HEIC photo without pi-heif.
+    A file that no decoder of the list opens is refused.
+
+    Raises UnidentifiedImageError, and MissingExtra for a HEIC photo without pi-heif.
     """
-    _know_heic(file)
+    formats = ("HEIF", *DECODERS) if _knows_heic(file) else DECODERS
     with _limit.lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            picture = Image.open(file)
-            if isinstance(picture, ImageFile.StubImageFile) and 0 in picture.size:
-                raise UnidentifiedImageError(f"{picture.format} is not decoded")
-            return picture
+            return Image.open(file, formats=formats)
         except Exception as error:  # as in `decoding`
             raise UnidentifiedImageError(str(error)[:_REASON]) from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _know_heic(file: Any) -> None:
-    """Let pi-heif tell Pillow how a HEIC photo is read. Raises MissingExtra without it."""
+def _knows_heic(file: Any) -> bool:
+    """Whether a file is HEIC, which pi-heif then reads. Raises MissingExtra without it."""
     try:
         file.seek(0)
         head = file.read(12)
     except (OSError, ValueError, AttributeError):
-        return  # Pillow says so
+        return False  # Pillow says so
     if not isinstance(head, bytes) or head[4:8] != b"ftyp" or head[8:12] not in _HEIC:
-        return
+        return False
     try:
         import pi_heif
     except ImportError:
         raise MissingExtra("pi-heif", "heic", "a HEIC photo") from None
     pi_heif.register_heif_opener()
+    return True
 
 
 @contextmanager
@@ -464,10 +466,11 @@ def open_file(path: Path) -> io.BufferedReader:
 
 _WANTED = "wanted a picture (JPEG, PNG, WebP, TIFF, ...)"
 _HEAD = 512  # bytes that are looked at
+_POSTSCRIPT = ("a PostScript document", "export it as PNG from the program that made it")
 _RAW = ("a camera's raw file", "develop it to TIFF or JPEG first, with darktable for example")
 
 # The first bytes of pictures that are read: such a file is damaged.
-_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"8BPS")
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 
 # The first bytes of other kinds: what they are, and the way to a picture.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
@@ -479,6 +482,9 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
         "an HDF5 file",
         "in Python read its array with h5py; else export it as TIFF, from Fiji",
     ),
+    (b"%!PS", *_POSTSCRIPT),
+    (b"\xc5\xd0\xd3\xc6", *_POSTSCRIPT),  # with a preview
+    (b"8BPS", "a Photoshop document", "export it as PNG or TIFF"),
     (b"FUJIFILM", *_RAW),
     (b"IIRO", *_RAW),
     (b"IIU\0", *_RAW),

@@ -56,7 +56,7 @@ from anymask.formats import (
     label_pictures,
     svg,
 )
-from anymask.images import PictureView, load_image, needs_tifffile
+from anymask.images import DECODERS, PictureView, load_image, needs_tifffile, open_header
 from anymask.masks import (
     SMOOTH,
     Features,
@@ -89,10 +89,8 @@ from anymask.studio.schemas import (
 )
 
 FORM = "multipart/form-data"
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM")
 _MOST_FIELDS, _MOST_TEXT = 16, 200_000  # fields beside the file, and characters of each
 _PLAIN = ("image", "granularity", "multimask")  # text that is no JSON, or must not be read as such
-_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 HASH = re.compile(r"[0-9a-f]{32}")
 A_LOOK = 256  # clicks: what the encoder takes beside them, about
 _MOST_NUMBER = 1_000_000_000  # of settings that have no limit of their own
@@ -460,19 +458,15 @@ def read_photo(body: bytes, limits: Limits) -> UintImage:  # -> (H, W, 3)
             f"wanted at most {limits.upload_bytes} bytes, got {len(body)}; send a smaller picture, "
             "or start the server with a larger --upload-megabytes",
         )
-    Image.init()
-    known = [name for name in FORMATS if name in Image.OPEN]  # that this build of Pillow reads
     try:
-        with Image.open(io.BytesIO(body), formats=known) as picture:
+        with open_header(io.BytesIO(body)) as picture:
             size, deep = picture.size, needs_tifffile(picture, PictureView())
-    except _BOMBS as error:
-        raise too_large(str(error), limits) from None
     except Exception:  # Pillow raises a dozen kinds on altered bytes
         size, deep = (0, 0), True
     if size[0] * size[1] > limits.pixels:
         raise too_large(f"{size[0]} x {size[1]}", limits)
     if deep:
-        wanted = f"a picture of one of {', '.join(FORMATS)}, with one or three bands"
+        wanted = f"a picture of one of {', '.join(DECODERS)}, with one or three bands"
         got = f"{len(body)} bytes that begin with {body[:8]!r}"
         raise Refusal(415, (wanted, got, "convert it to PNG or JPEG"))
     return load_image(body)

@@ -20,6 +20,7 @@ from anymask.images import (
     PictureView,
     Ranges,
     load_plane,
+    open_picture,
     read_planes,
     read_values,
     resolve_place,
@@ -266,7 +267,7 @@ async def thumbnail(image_id: ImageId, look: Looks, request: Request) -> Respons
 def _is_shown_as_it_is(path: Path) -> bool:
     """Whether a browser shows the file itself as we see it; not for what cannot be read."""
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             plain = picture.format in ("JPEG", "PNG", "WEBP") and picture.mode in ("RGB", "L")
             return plain and picture.getexif().get(0x0112, 1) == 1
     except Exception:  # a dozen kinds on altered bytes
