@@ -400,6 +400,48 @@ def test_a_flat_list_of_numbers_is_one_polygon(tmp_path: Path) -> None:
     assert image.hw == (60, 100)
 
 
+def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    path = coco_file(tmp_path / "a.json", [SQUARE])
+    with pytest.raises(anymask.errors.InputError, match='on_bad must be "skip" or "error"'):
+        anymask.read(path, on_bad="ignore")  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["stats"], ["audit", "-o", "found"], ["evaluate"], ["boxes", "-o", "found"],
+        ["names", "-o", "names.json"], ["evaluate", "find"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_command_lists_what_is_wrong(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (100, 60)).save("a.jpg")
+    coco_file(Path("a.json"), [SQUARE], [[1, 1, 5, 5]], [[1, 1, 5]])
+    words = [*command[:1], *(["find"] if "find" in command else []), "a.json"]
+    options = [word for word in command[1:] if word != "find"]
+    assert main([*words, *options, "--on-bad", "error"]) == 2
+    told = capsys.readouterr().err
+    assert "annotation 1 (id 2): Too few points" in told
+    assert "annotation 2 (id 3): Odd count of numbers" in told
+
+
+def test_what_should_be_hidden_is_never_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (100, 60)).save(tmp_path / "a.jpg")
+    labels = coco_file(tmp_path / "a.json", [SQUARE], [[1, 1, 5, 5]])
+    words = ["redact", str(tmp_path / "a.jpg"), "--labels", str(labels)]
+    assert main([*words, "-o", str(tmp_path / "out.jpg")]) == 2
+    assert "annotation 1 (id 2): Too few points" in capsys.readouterr().err
+    assert not (tmp_path / "out.jpg").exists()
+
+
 def test_without_settings_the_first_bad_record_is_an_error() -> None:
     report, told = LossReport(), "record 3: the key 'x' is missing"
     with pytest.raises(anymask.errors.DataError, match=told), report.record("record 3"):

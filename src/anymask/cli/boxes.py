@@ -8,9 +8,10 @@ from pathlib import Path
 
 from anymask.base import DataError
 from anymask.cli.folders import add_folder_options, read_job, run_folder
-from anymask.cli.options import add_model_options, read_model
+from anymask.cli.options import add_model_options, add_options, read_model, read_options
 from anymask.cli.outputs import new_folder
 from anymask.cli.streams import say
+from anymask.formats import ReadSettings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--overlay", action=argparse.BooleanOptionalAction, default=True,
         help="draw the .png (default), or write the records only")
     # fmt: on
+    add_options(parser, ReadSettings)
     add_folder_options(parser)
     add_model_options(parser)
 
@@ -40,7 +42,8 @@ def run(args: argparse.Namespace) -> None:
     from anymask.masks import counted
 
     model = read_model(args)
-    stream = read(args.source, args.origin, args.images, boxes=True)
+    settings = read_options(args, ReadSettings)
+    stream = read(args.source, args.origin, args.images, boxes=True, **settings)
     labels = BoxLabels.read(stream)
     for line in stream.unread_lines():
         say(line)

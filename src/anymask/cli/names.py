@@ -6,8 +6,15 @@ import argparse
 from pathlib import Path
 
 from anymask.base import InputError
-from anymask.cli.options import add_model_options, read_count, read_model
+from anymask.cli.options import (
+    add_model_options,
+    add_options,
+    read_count,
+    read_model,
+    read_options,
+)
 from anymask.cli.streams import say
+from anymask.formats import ReadSettings
 
 MOST = 200  # masks of a label
 
@@ -26,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="where the pictures lie, for formats that do not say it")  # fmt: skip
     add("--most", metavar="N", type=read_count, default=MOST,
         help=f"masks of a label at most (default: {MOST})")  # fmt: skip
+    add_options(parser, ReadSettings)
     add_model_options(parser)
 
 
@@ -44,7 +52,8 @@ def run(args: argparse.Namespace) -> None:
         print(f"{len(words)} names were learned, {len(table.words)} are known by their words:")
         print(", ".join(words))
         return
-    streams = (read(one, args.origin, args.images, None) for one in args.sources)
+    settings = read_options(args, ReadSettings)
+    streams = (read(one, args.origin, args.images, **settings) for one in args.sources)
     counts = learn_names(model, streams, args.output, args.most)
     told = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
     say(f"wrote {args.output}: {told}")

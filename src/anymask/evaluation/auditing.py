@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 from anymask.base import (
     AnymaskError,
@@ -43,6 +43,7 @@ from anymask.formats import (
     FORMATS,
     AnnotatedImage,
     Dataset,
+    ReadKeywords,
     find_format,
     read,
     write_annotations,
@@ -66,8 +67,8 @@ class NotAudited(DataError):
         self.report = report
 
 
-class AuditSettings(TypedDict, total=False):
-    """What `audit` takes besides.
+class AuditSettings(ReadKeywords, total=False):
+    """What `audit` takes besides, and the fields of `anymask.formats.ReadSettings`.
 
     form             the format of `data` (default: recognised)
     split            of a published data set, such as "val"
@@ -134,6 +135,7 @@ def audit(
     )
     for name, kind in (("proposals", Path), ("accept", frozenset)):
         given[name] = None if given.get(name) is None else kind(given[name])
+    reading = {name: given.pop(name) for name in ReadKeywords.__annotations__ if name in given}
     options, folder = _Options(**given), Path(out)
     if (options.to or options.accept) and options.proposals is None:
         raise InputError("--to and --accept are about proposals; give --proposals DIR")
@@ -141,7 +143,7 @@ def audit(
         find_format(options.to)
     if not 0 <= options.below <= 1:
         raise InputError(f"below must be from 0 to 1, got {options.below:g}")
-    stream = read(Path(data), form, None if images is None else Path(images), split)
+    stream = read(Path(data), form, None if images is None else Path(images), split, **reading)
     _check_places(stream, folder, options.proposals)
     grader = load_grader(None if grades is None else Path(grades))
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, Unpack, cast
 
 from anymask.base import (
     AnymaskError,
@@ -36,14 +36,15 @@ from anymask.evaluation.score_files import FILE_PROTOCOLS, score_files
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.evaluation.suite import SetQuery, Suite
 from anymask.evaluation.video_protocols import VIDEO_PROTOCOLS, VideoSettings, evaluate_videos
+from anymask.formats import ReadKeywords, ReadSettings
 from anymask.jobs import ItemDone, ItemLost, ItemStep, PoolTask, ReportStep, run_in_pool
 
 Data = str | Path | tuple[Suite, Sequence[EvalSet]]
 MANY = 1000  # masks from which a second process is worth its start
 
 
-class PhotoSettings(TypedDict, total=False):
-    """What `evaluate` takes besides on photos.
+class PhotoSettings(ReadKeywords, total=False):
+    """What `evaluate` takes besides on photos, and the fields of `anymask.formats.ReadSettings`.
 
     root           the folder that holds a suite's sets
     sets           only these of the suite
@@ -198,11 +199,12 @@ def evaluate_photos(
 
 def _set_query(data: str | Path, protocol: Sequence[str], given: dict[str, Any]) -> SetQuery:
     """What is measured on, of the settings of photos."""
+    reading = {name: given[name] for name in ReadKeywords.__annotations__ if name in given}
     root, images = (Path(given[name]) if given.get(name) else None for name in ("root", "images"))
     return SetQuery(
         data=str(data), root=root, sets=tuple(given.get("sets", ())), protocol=tuple(protocol),
         also=tuple(given.get("also", ())), form=given.get("form"), images=images,
-        split=given.get("split"),
+        split=given.get("split"), reading=ReadSettings(**reading),
     )  # fmt: skip
 
 

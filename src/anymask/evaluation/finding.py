@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import cv2
 import numpy as np
@@ -29,7 +29,7 @@ from anymask.base import DataError, FloatArray, Floats, UintImage
 from anymask.evaluation.coco import IOU_THRESHOLDS
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.find import ExampleFinder, FindSettings
-from anymask.formats import AnnotatedImage, Dataset, read
+from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, read
 from anymask.masks import Mask, Rle, rle_area, rle_iou, rle_merge, rle_to_mask
 from anymask.segment import Model
 
@@ -230,13 +230,16 @@ def evaluate_finding(
     absent: str | Path | None = None,
     limit: int | None = None,
     settings: FindSettings = FindSettings(),  # noqa: B008 - it is frozen
+    **reading: Unpack[ReadKeywords],
 ) -> Report:
     """Measure one way to find on a labelled set; `absent`: photos without any of its things.
 
+    reading  the fields of `anymask.formats.ReadSettings`
+
     Raises DataError for a set where no label stands on two photos.
     """
-    other = None if absent is None else read(absent)
-    asked = [*ask_photos(finding_by(way, model, settings), read(data), other, limit)]
+    other = None if absent is None else read(absent, **reading)
+    asked = [*ask_photos(finding_by(way, model, settings), read(data, **reading), other, limit)]
     if not asked:
         raise DataError(f"{data}: no label stands on two photos; an example needs another photo")
     told = {k: None if math.isnan(v) else v for k, v in measure_finding(asked).items()}

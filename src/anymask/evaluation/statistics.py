@@ -165,6 +165,7 @@ class SetStatistics:
     origins: Counter[Origin] = field(default_factory=Counter)
     groups: dict[str, GroupCount] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def per_image_bins(self) -> IntArray:
         """Pictures with none, 1-10, 11-50, 51-100, 101-200 and more masks."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from anymask.evaluation.statistics import (
     collect_statistics,
     reweight_concavity,
 )
-from anymask.formats import AnnotatedImage, Dataset, read, read_groups
+from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, read, read_groups
 from anymask.masks import Mask
 
 STATISTICS_FORMAT = 1
@@ -39,6 +39,7 @@ def stats(
     images: str | Path | None = None,
     limit: int | None = None,
     groups: str | Path | None = None,
+    **settings: Unpack[ReadKeywords],
 ) -> Report:
     """Describe data sets: masks an image, sizes, places, shapes, labels, groups.
 
@@ -50,13 +51,15 @@ def stats(
     groups  count groups: "label", "annotator", "group", any key that the format keeps with a mask
             or a picture, or a table FILE.csv with the columns image and group
 
+    settings  the fields of `anymask.formats.ReadSettings`
+
     Raises DataError for broken annotations and a set without masks, InputError where no mask has a
     group.
     """
     sources = [data] if isinstance(data, (str, Path)) else list(data)
     group_of = None if groups is None else _groups_by(str(groups))
     pictures = None if images is None else Path(images)
-    streams = [read(Path(source), form, pictures, split) for source in sources]
+    streams = [read(Path(source), form, pictures, split, **settings) for source in sources]
     found = [_count(stream, limit, group_of) for stream in streams]
     if group_of is not None and not any(one.groups for one in found):
         raise InputError(
@@ -77,7 +80,7 @@ def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetS
         total = limit if total is None else min(total, limit)
     images: Iterator[AnnotatedImage] = islice(stream, limit)
     found = collect_statistics(follow(images, stream.name, total), stream.name, group_of)
-    found.form, found.unread = stream.form, stream.unread
+    found.form, found.unread, found.notes = stream.form, stream.unread, stream.unread_lines()
     if not found.images:
         raise DataError(
             f"{stream.source}: wanted a data set with pictures, the {stream.form} there has none"
@@ -142,11 +145,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
         Section(title="Shapes", plots=_shape_plots(sets)),
         Section(title="Where masks lie", plots=centres),
     ]
-    unread = [
-        f"{found.name}: not read: " + ", ".join(f"{n} {kind}" for kind, n in found.unread.items())
-        for found in sets
-        if found.unread
-    ]
+    unread = [f"{found.name}: {line}" for found in sets for line in found.notes]
     rows = []
     for raw in plain:  # counts, and mean and quantiles of what was measured
         row: dict[str, Any] = {"set": raw["name"]}

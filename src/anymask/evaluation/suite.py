@@ -35,6 +35,7 @@ from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, 
 from anymask.formats import (
     LAYOUTS,
     Dataset,
+    ReadSettings,
     SetInfo,
     fitting_layout,
     is_set,
@@ -170,6 +171,7 @@ class SetQuery:
     protocol   names of `MEASURES`: these and no others
     also       names of `MEASURES`, beside those of the suite
     form, images, split  format, pictures and part of labels
+    reading    how records of labels are read
     """
 
     data: str
@@ -180,6 +182,7 @@ class SetQuery:
     form: str | None = None
     images: Path | None = None
     split: str | None = None
+    reading: ReadSettings = ReadSettings()
 
     def open(self) -> tuple[Suite, list[EvalSet]]:
         """The suite and those of its sets that are asked for, with what is measured on them.
@@ -199,7 +202,7 @@ class SetQuery:
         about_labels = {"form": self.form, "images": self.images, "split": self.split}
         said = [name for name, value in about_labels.items() if value is not None]
         if path.exists() and path.suffix != ".toml" and (said or not _has_sets(path)):
-            stream = read(path, self.form, self.images, self.split)
+            stream = read(path, self.form, self.images, self.split, **vars(self.reading))
             suite, sets = labelled_suite(stream)
             for line in stream.unread_lines():
                 print(line, file=sys.stderr)

@@ -43,8 +43,12 @@ from anymask.formats.layouts import iter_dataset as iter_dataset
 from anymask.formats.layouts import load_clips as load_clips
 from anymask.formats.layouts import load_dataset as load_dataset
 from anymask.formats.layouts import recognise_layout as recognise_layout
+from anymask.formats.losses import CROWD as CROWD
+from anymask.formats.losses import ON_BAD as ON_BAD
 from anymask.formats.losses import BadRecordsError as BadRecordsError
+from anymask.formats.losses import Crowd as Crowd
 from anymask.formats.losses import LossReport as LossReport
+from anymask.formats.losses import OnBad as OnBad
 from anymask.formats.losses import ReadKeywords as ReadKeywords
 from anymask.formats.losses import ReadSettings as ReadSettings
 from anymask.formats.losses import located as located

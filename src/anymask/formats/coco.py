@@ -9,8 +9,8 @@ SA-1B (`predicted_iou`, ...) and `group_id`. Ids are given anew, from 1 on.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.fields import as_list, as_numbers, as_record, as_whole, shown
 from anymask.formats.origins import origin_in, with_origins
-from anymask.formats.outlines import Policy, box_to_mask, note_changed, plain_rings
+from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, note_changed, plain_rings
 from anymask.masks import (
     UNLABELLED,
     Box,
@@ -97,9 +97,11 @@ def read_document(
     Raises DataError that names the record.
     """
     names = category_names(as_record(document, "the document").get("categories", []), report)
-    reader = _Records(document, names, report, boxes, published)
     rows = rows_by_id(document["images"], "image", report)
     annotations = _by_image(document["annotations"], rows, report)
+    flags = [bool(row.get("iscrowd")) for few in annotations.values() for _, row in few]
+    crowds = not crowds_count(flags, report)
+    reader = _Records(document, names, report, boxes, published, crowds)
     for number, (image_id, about) in enumerate(rows.items()):
         image = None
         with report.record(f"image {number}"):
@@ -115,6 +117,20 @@ def read_document(
                     masks.append(mask)
         if image is not None:
             yield about, replace(image, masks=masks)
+    reader.corners.tell(report)
+
+
+def crowds_count(flags: Sequence[bool], report: LossReport) -> bool:
+    """Whether crowds are objects, by the settings and the `iscrowd` of all masks of a file."""
+    if report.settings is None or not any(flags):
+        return False
+    if report.settings.crowd == "auto" and all(flags):
+        report.note(
+            f"All {len(flags)} masks are crowds (iscrowd: 1), as CVAT writes brush masks. They "
+            "count as objects; with --crowd ignore they do not."
+        )
+        return True
+    return report.settings.crowd == "keep"
 
 
 def _by_image(
@@ -143,18 +159,24 @@ class _Records:
     report: LossReport
     boxes: bool
     published: bool
+    crowds: bool
+    corners: CornerCheck = field(default_factory=lambda: CornerCheck("x y width height"))
 
     def mask(self, row: Any, image: AnnotatedImage) -> Mask | None:
         """A record's mask; None for a box alone, which the report is told."""
-        if self.published:
-            return replace(_mask(row, image.hw, self.names), drawn_box=_box(row))
-        if row.get("segmentation", []) not in ([], None):
+        if self.published or row.get("segmentation", []) not in ([], None):
             mask = _mask(row, image.hw, self.names)
+            if mask.crowd and not self.crowds:
+                mask = replace(mask, crowd=False)
+            if self.published:
+                return replace(mask, drawn_box=_box(row))
             origin = origin_in(self.document, row)
             return mask if origin is None else replace(mask, origin=origin)
         if (box := _box(row)) is None:
             raise DataError("No `segmentation` and no `bbox`.")
-        if not self.boxes or row.get("iscrowd"):
+        x0, y0, x1, y1 = box
+        self.corners.add(box, (x0, y0, x1 - x0, y1 - y0), image.hw)
+        if not self.boxes or (self.crowds and row.get("iscrowd")):
             self.report.skip(image.file_name, "a box alone")
             return None
         found = box_to_mask(box, image.hw, _label_of(row, self.names))

@@ -28,27 +28,28 @@ from anymask.formats.losses import LossReport
 _PICTURES = ("images", "image", "imgs", "data")
 
 
-def read_coco(root: Path, split: str) -> Iterator[AnnotatedImage]:
+def read_coco(root: Path, split: str, report: LossReport | None = None) -> Iterator[AnnotatedImage]:
     """The photos of a COCO JSON. Raises DataError that names file, record and reason."""
     path = _json_of(root, split)
-    folders = _folders(path, split)
+    folders, report = _folders(path, split), LossReport() if report is None else report
     with located(path):
-        for row, image in read_document(read_json(path), LossReport(), published=True):
+        for row, image in read_document(read_json(path), report, published=True):
             with located(f"image {row['id']}"):
                 photo = find_photo(str(row["file_name"]), folders)
             yield annotated_photo(photo, image.hw, image.masks, benchmark=_truth(row))
 
 
-def read_lvis(root: Path, split: str) -> Iterator[AnnotatedImage]:
+def read_lvis(root: Path, split: str, report: LossReport | None = None) -> Iterator[AnnotatedImage]:
     """The photos of LVIS v1. Raises DataError that names file, record and reason."""
     patterns = [f"annotations/lvis_v1_{split}.json", f"lvis_v1_{split}.json"]
     path = root if root.is_file() else find_place(root, patterns, "LVIS annotations")
     top = path.parent
+    report = LossReport() if report is None else report
     folders = [top.parent, top, top.parent / "coco", top.parent.parent / "coco"]
     with located(path):
         document = read_json(path)
-        names = category_names(document.get("categories"), LossReport())
-        for row, image in read_document(document, LossReport(), published=True):
+        names = category_names(document.get("categories"), LossReport(settings=report.settings))
+        for row, image in read_document(document, report, published=True):
             with located(f"image {row['id']}"):
                 name = "/".join(PurePosixPath(str(row["coco_url"])).parts[-2:])
                 photo = find_photo(name, folders)

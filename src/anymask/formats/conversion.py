@@ -124,8 +124,8 @@ def _photos(dataset: Dataset, images: Iterable[AnnotatedImage], target: Path) ->
 def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversion:
     """The report of a conversion that has read everything and written nothing."""
     return Conversion(
-        list(dataset.lost.losses), form=dataset.form, to=to, source=dataset.source,
-        images=len(found), masks=sum(len(image.masks) for image in found),
+        list(dataset.lost.losses), notes=list(dataset.lost.notes), form=dataset.form, to=to,
+        source=dataset.source, images=len(found), masks=sum(len(image.masks) for image in found),
     )  # fmt: skip
 
 

@@ -66,17 +66,16 @@ class Dataset:
         errors by the settings, or leave no mask.
         """
         self.lost = LossReport(settings=self.settings)
-        if self.published:
-            yield from iter_dataset(self.source, self.form, self.split)
-            return
-        side, masks = read_side(self.source), 0
+        side, masks = {} if self.published else read_side(self.source), 0
         for image in self._images():
             masks += len(image.masks)
             yield take_origins(image, side)
         self.lost.check_records(self.source, masks)
 
     def _images(self) -> Iterator[AnnotatedImage]:
-        if self.form == "set":
+        if self.published:
+            yield from iter_dataset(self.source, self.form, self.split, self.lost)
+        elif self.form == "set":
             yield from iter_samples(self.source, absent_photos=True, report=self.lost)
         elif self.form in A_FILE_A_PICTURE:
             for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):

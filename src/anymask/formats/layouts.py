@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from anymask.base import DataError, InputError
 from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.losses import LossReport
 from anymask.formats.sets import PICTURES, SetInfo, is_set, load_set
 from anymask.formats.video_sets import Clip
 
@@ -30,6 +31,7 @@ class Layout:
     marks    globs by which the layout is recognised: all of one tuple must be there
     about    for people
     clips    the name of the reader of videos, whose annotated frames are the photos; "" for photos
+    report   whether the reader takes a report, which is told of invalid records
     package  that the module is in
     """
 
@@ -39,6 +41,7 @@ class Layout:
     marks: tuple[tuple[str, ...], ...]
     about: str
     clips: str = ""
+    report: bool = False
     package: str = __name__.rpartition(".")[0]
 
     def load(self, function: str) -> Callable[..., Any]:
@@ -48,8 +51,12 @@ class Layout:
         )
         return loaded
 
-    def images(self, root: Path, split: str) -> Iterator[AnnotatedImage]:
+    def images(
+        self, root: Path, split: str, report: LossReport | None = None
+    ) -> Iterator[AnnotatedImage]:
         """The photos, or the annotated frames of the videos. Raises DataError."""
+        if self.report:
+            return iter(self.load(self.read)(root, split, report))
         if not self.clips:
             return iter(self.load(self.read)(root, split))
         clips: list[Clip] = self.load(self.clips)(root, split)
@@ -62,7 +69,7 @@ class Layout:
 
 LAYOUTS: dict[str, Layout] = {
     "lvis": Layout(
-        module="coco_sets", read="read_lvis", split="val",
+        module="coco_sets", read="read_lvis", split="val", report=True,
         marks=(("lvis_v1_*.json",), ("annotations/lvis_v1_*.json",)),
         about="LVIS v1: JSON with polygons, photos of COCO 2017",
     ),
@@ -122,7 +129,7 @@ LAYOUTS: dict[str, Layout] = {
         about="YouTube-VIS and OVIS, frames of videos",
     ),
     "coco": Layout(
-        module="coco_sets", read="read_coco", split="val",
+        module="coco_sets", read="read_coco", split="val", report=True,
         marks=(
             ("annotations/instances_*.json",), ("instances_*.json",), ("*/labels.json", "*/data"),
             ("annotations/*.json",),
@@ -190,9 +197,14 @@ def load_dataset(
 
 
 def iter_dataset(
-    path: str | Path, layout: str = "auto", split: str | None = None
+    path: str | Path,
+    layout: str = "auto",
+    split: str | None = None,
+    report: LossReport | None = None,
 ) -> Iterator[AnnotatedImage]:
     """As `load_dataset`, photo by photo, for data sets that do not fit into memory.
+
+    report  is told of invalid records; None: the first one is an error
 
     Names are relative to the data set, or to the nearest folder around it that holds the picture,
     without a first folder `images`.
@@ -207,7 +219,7 @@ def iter_dataset(
     part = _part(chosen, split)
     tops = [root, *root.parents] if root.is_dir() else list(root.parents)
     empty = True
-    for image in chosen.images(root, part):
+    for image in chosen.images(root, part, report):
         empty = False
         source = Path(cast(Path, image.source))
         inside = (top for top in tops if source.is_relative_to(top))

@@ -45,15 +45,22 @@ _IN_RECORDS = (KeyError, AnymaskError, OSError, *_WRONG_KIND)
 _VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|[-+]?\d[\d.]*")
 
 
+OnBad = Literal["skip", "error"]
+Crowd = Literal["auto", "keep", "ignore"]
+ON_BAD = Setting("invalid records: skip and count them, or fail and list all of them")
+CROWD = Setting(
+    "masks of COCO with iscrowd: keep counts them as objects, ignore as pixels that do not count; "
+    "auto ignores them unless all masks of a file are crowds"
+)
+
+
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class ReadSettings:
     """How annotations are read. Raises InputError for any other value."""
 
-    on_bad: Annotated[
-        Literal["skip", "error"],
-        Setting("invalid records: skip and count them, or fail and list all of them"),
-    ] = "skip"
+    on_bad: Annotated[OnBad, ON_BAD] = "skip"
+    crowd: Annotated[Crowd, CROWD] = "auto"
     mask_values: Annotated[
         MaskValues,
         Setting(
@@ -69,7 +76,8 @@ class ReadSettings:
 class ReadKeywords(TypedDict, total=False):
     """The fields of `ReadSettings` as keyword arguments."""
 
-    on_bad: Literal["skip", "error"]
+    on_bad: OnBad
+    crowd: Crowd
     mask_values: MaskValues
 
 
@@ -163,11 +171,13 @@ class LossReport:
     losses    each loss
     settings  how annotations are read; None: the first invalid record is an error
     places    the file and the record that are being read, outermost first
+    notes     what the reader of the report may want to know, beside losses
     """
 
     losses: list[Loss] = field(default_factory=list)
     settings: ReadSettings | None = field(default=None, compare=False)
     places: list[object] = field(default_factory=list, compare=False)
+    notes: list[str] = field(default_factory=list, compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.losses)
@@ -175,6 +185,11 @@ class LossReport:
     def __repr__(self) -> str:
         told = ", ".join(f"{kind} {count}" for kind, count in self.counts().items())
         return f"<LossReport: {told or 'nothing was lost'}>"
+
+    def note(self, text: str) -> None:
+        """Add a line that is no loss; once, however often it is noted."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def add(self, kind: LossKind, image: str, mask: int | None, reason: str) -> None:
         """Note one loss."""
@@ -201,23 +216,31 @@ class LossReport:
 
         masks  how many were read
         """
-        bad = [loss for loss in self.losses if loss.place]
-        if not bad or self.settings is None:
+        if self.settings is None or not self.skipped:
             return
         if self.settings.on_bad == "error":
-            count = "1 invalid record" if len(bad) == 1 else f"{len(bad)} invalid records"
-            listed = "\n".join(f"  {_short(loss.place, source)}: {loss.reason}" for loss in bad)
-            raise BadRecordsError(
-                f"{source}: {count}. Fix or remove what is listed here, or skip it with "
-                f'--on-bad skip (on_bad="skip").\n{listed}',
-                bad,
-            )
+            self.refuse_records(source, 'skip it with --on-bad skip (on_bad="skip")', shapes=True)
+        bad = [loss for loss in self.losses if loss.place]
         if not masks and len(bad) == 1:
             raise BadRecordsError(str(bad[0]), bad)
         if not masks:
             listed = "\n".join(f"  {line}" for line in self._record_lines(source))
             raise BadRecordsError(
                 f"{source}: No mask is left: {len(bad)} records are invalid.\n{listed}", bad
+            )
+
+    def refuse_records(self, source: object, remedy: str, *, shapes: bool = False) -> None:
+        """Raise BadRecordsError that lists invalid records, where there are any.
+
+        remedy  what to do instead of mending them
+        shapes  whether valid records without a mask, such as points, are listed, too
+        """
+        bad = [loss for loss in self.losses if loss.place and (shapes or loss.kind == "records")]
+        if bad:
+            count = "1 invalid record" if len(bad) == 1 else f"{len(bad)} invalid records"
+            listed = "\n".join(f"  {_short(loss.place, source)}: {loss.reason}" for loss in bad)
+            raise BadRecordsError(
+                f"{source}: {count}. Fix or remove what is listed here, or {remedy}.\n{listed}", bad
             )
 
     def counts(self) -> dict[str, int]:
@@ -232,20 +255,18 @@ class LossReport:
         begin   the first words of a line
         source  what was read, which places begin with and lines need not
         """
-        first: dict[str, Loss] = {}
         kept = [loss for loss in self.losses if not loss.place]
-        for loss in kept:
-            first.setdefault(loss.kind, loss)
-        told = self._record_lines(source) + [
+        first: dict[str, Loss] = {loss.kind: loss for loss in reversed(kept)}
+        counts = Counter(loss.kind for loss in kept if loss.kind not in HOW_MADE)
+        told = [
             f"{begin}: {kind} ({count} {'time' if count == 1 else 'times'}), first: {first[kind]}"
-            for kind, count in Counter(loss.kind for loss in kept).items()
-            if kind not in HOW_MADE
+            for kind, count in counts.items()
         ]
-        made = [kind for kind in first if kind in HOW_MADE]
-        if not made:
-            return told
-        start = "nor" if told else f"{begin}:"
-        return [*told, f"{start} how the masks were made: {', '.join(made)}"]
+        made = dict.fromkeys(loss.kind for loss in kept if loss.kind in HOW_MADE)
+        if made:
+            start = "nor" if told else f"{begin}:"
+            told.append(f"{start} how the masks were made: {', '.join(made)}")
+        return [*self.notes, *self._record_lines(source), *told]
 
     def _record_lines(self, source: object) -> list[str]:
         """A line for each reason why records were skipped."""
@@ -266,7 +287,8 @@ class LossReport:
         told = [
             {key: value for key, value in vars(loss).items() if value != ""} for loss in self.losses
         ]
-        return {"counts": self.counts(), "losses": told}
+        notes = {"notes": self.notes} if self.notes else {}
+        return {"counts": self.counts(), "losses": told} | notes
 
 
 def _short(place: str, source: object) -> str:

@@ -184,6 +184,34 @@ def box_to_mask(box: Box, image_hw: tuple[int, int], label: str | None = None) -
     return Mask(rle, label, drawn_box=cut)
 
 
+@dataclass
+class CornerCheck:
+    """Finds boxes that were given as corners where a format has a place and a size.
+
+    expected  the numbers of a box, in words
+    leaving   boxes that leave their picture by more than a pixel
+    corners   whether every box lies in its picture when its numbers are x0, y0, x1, y1
+    """
+
+    expected: str
+    leaving: int = 0
+    corners: bool = True
+
+    def add(self, box: Box, numbers: Sequence[float], image_hw: tuple[int, int]) -> None:
+        """Look at a box, x0, y0, x1, y1 as the format means it, and its numbers, in pixels."""
+        height, width = image_hw
+        least, most = min(box[:2]), (box[2] > width + 1 or box[3] > height + 1)
+        self.leaving += least < -1 or most
+        x0, y0, x1, y1 = numbers
+        self.corners &= 0 <= x0 < x1 <= width + 1 and 0 <= y0 < y1 <= height + 1
+
+    def tell(self, report: LossReport) -> None:
+        """Note such boxes."""
+        if self.leaving and self.corners:
+            boxes = "1 box leaves its" if self.leaving == 1 else f"{self.leaving} boxes leave their"
+            report.note(f"{boxes} image; are they x0 y0 x1 y1? Expected {self.expected}.")
+
+
 def box_of(mask: Mask) -> Box | None:
     """The box, where a mask is nothing but one: its pixels fill it. None for any other mask.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits,
 from anymask.formats.coco import (
     category_ids,
     category_names,
+    crowds_count,
     has_segments,
     image_row,
     json_target,
@@ -59,12 +60,15 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
         with report.record(path):
             document = as_record(read_json(path), "the document")
             categories, segmented = _records(document, path, report)
+            flags = [one.crowd for picture in segmented.values() for one in picture.segments]
+            objects = crowds_count(flags, report)
             rows = rows_by_id(document["images"], "image", report)
             for number, picture in segmented.items():
                 with report.record(f"annotation {number}"):
                     if picture.image_id not in rows:
                         raise DataError(f"there is no image with the id {picture.image_id}")
-                    images.append(_image(rows[picture.image_id], picture, categories, report))
+                    image = _image(rows[picture.image_id], picture, categories, report)
+                    images.append(_without_crowds(image) if objects else image)
     return images
 
 
@@ -86,6 +90,10 @@ def _image(
         for segment in known
     )
     return AnnotatedImage(file_name=str(row["file_name"]), hw=hw, masks=masks)
+
+
+def _without_crowds(image: AnnotatedImage) -> AnnotatedImage:
+    return replace(image, masks=Masks(replace(mask, crowd=False) for mask in image.masks))
 
 
 def _values(path: Path) -> NDArray[np.int32]:  # (H, W)

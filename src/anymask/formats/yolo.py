@@ -46,7 +46,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.fields import as_number, as_whole
 from anymask.formats.label_folders import has_both
-from anymask.formats.outlines import Policy, box_to_mask, filled, single_rings
+from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, filled, single_rings
 from anymask.masks import (
     UNLABELLED,
     Box,
@@ -95,14 +95,17 @@ def read(
             raise DataError("Values are separated by commas. Expected blanks, as in 0 .1 .2 .3 .4.")
         if len(numbers) != _BOX and not (boxes and len(numbers) == _BOX + 1):
             return _mask(line, hw, names)
-        found = None
+        found, box = None, _box(numbers, hw)
+        shares = _shares(numbers[:_BOX]).tolist()
+        corners.add(box, [share * hw[1 - n % 2] for n, share in enumerate(shares)], hw)
         if boxes:
-            found = box_to_mask(_box(numbers, hw), hw, _label_of(label, names))
+            found = box_to_mask(box, hw, _label_of(label, names))
         if found is None:
             off = "a box off the picture"
             report.skip(picture, off if boxes else "a box alone, without an outline")
         return found
 
+    corners = CornerCheck("x y width height of the middle and the size")
     images = []
     for labels, folder in label_places(source):
         inside = "" if folder.parent == source else f"{folder.parent.relative_to(source)}/"
@@ -110,6 +113,7 @@ def read(
             with report.record(path):
                 image = _image(path, labels, pictures or folder, line_of, report)
                 images.append(replace(image, file_name=inside + image.file_name))
+    corners.tell(report)
     if not boxes:
         refuse_boxes(source, images, report, "outline")
     return images

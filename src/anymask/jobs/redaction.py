@@ -56,7 +56,7 @@ class RedactLabels:
         path = labels.source if isinstance(labels, Dataset) else Path(labels)
         if folder is None and path.suffix.lower() in TRANSPARENT | OPAQUE:
             return cls(path.name, _one_mask(source, path))
-        stream = labels if isinstance(labels, Dataset) else read(path, images=folder, boxes=True)
+        stream = labels if isinstance(labels, Dataset) else _read(path, folder)
         images: dict[str, AnnotatedImage] = {}
         for image in stream:
             if folder is None:
@@ -66,6 +66,7 @@ class RedactLabels:
                 images[os.path.realpath(stream.picture(image))] = image
             except DataError:
                 continue  # labels may be of more photos than these
+        stream.lost.refuse_records(path, "name other labels: what they mean would stay visible")
         if not images:
             raise DataError(f"{path}: wanted labels of the photos in {folder}, found none of them")
         return cls(stream.name, only_named(images, names))
@@ -73,6 +74,11 @@ class RedactLabels:
     def of(self, photo: Path) -> AnnotatedImage | None:
         """The labels of a photo; None where nobody looked at it."""
         return self.images.get(os.path.realpath(photo)) or self.images.get(photo.name)
+
+
+def _read(path: Path, folder: Path | None) -> Dataset:
+    """Labels, crowds among them: what a person marked is hidden."""
+    return read(path, images=folder, boxes=True, crowd="keep")
 
 
 def _one_mask(source: Source, path: Path) -> dict[str, AnnotatedImage]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
 from anymask.base import DataError, InputError, check_keywords, follow
-from anymask.formats import AnnotatedImage, Dataset, box_of, output_stem, read
+from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, box_of, output_stem, read
 from anymask.jobs.engines import OnStep, PhotoTask
 from anymask.jobs.folder import OnProgress, Summary, run_job
 from anymask.jobs.photos import Engine, FolderJob, PhotoItem, PlacedPhotos
@@ -345,8 +345,10 @@ class BoxesTask:
         cls, source: str | Path | Dataset, settings: dict[str, Any]
     ) -> tuple[Source, BoxesTask]:
         """See `Verb`. The source: labels, or what `read(..., boxes=True)` gave."""
-        check_keywords(settings, [*JobSettings.__annotations__, "overlay"])
-        stream = source if isinstance(source, Dataset) else read(source, boxes=True)
+        reading = ReadKeywords.__annotations__
+        check_keywords(settings, [*JobSettings.__annotations__, "overlay", *reading])
+        how = {name: settings[name] for name in reading if name in settings}
+        stream = source if isinstance(source, Dataset) else read(source, boxes=True, **how)
         labels = BoxLabels.read(stream)
         model = model_choice(settings.get("model"))
         return labels.placed, cls(model, labels, settings.get("overlay", True))

@@ -27,6 +27,7 @@ from anymask.base import (
     parse_json,
 )
 from anymask.cli import new_folder
+from anymask.formats import CROWD, ON_BAD, Crowd, OnBad
 from anymask.jobs import parse_bands
 from anymask.masks import MOST_CHANNELS
 from anymask.models.rules import DEFAULT_MODEL
@@ -113,6 +114,8 @@ class TuningOptions(RunOptions):
     images: Annotated[
         Path | None, Setting("the folder of their pictures", default="as the data say")
     ] = None
+    on_bad: Annotated[OnBad, ON_BAD] = "skip"
+    crowd: Annotated[Crowd, CROWD] = "auto"
     pictures: Annotated[
         int | None,
         Setting("to see, each photo many times", least=1, default="by the number of photos"),
@@ -180,6 +183,8 @@ class TuningSettings(RunSettings, total=False):
     val: str | Path | None
     form: str | None
     images: str | Path | None
+    on_bad: OnBad
+    crowd: Crowd
     pictures: int | None
     kind: Kind
     classes: str | None

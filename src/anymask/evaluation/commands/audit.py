@@ -7,8 +7,16 @@ from functools import partial
 from pathlib import Path
 
 from anymask.base import InputError
-from anymask.cli import add_model_options, new_folder, read_count, read_default_model
+from anymask.cli import (
+    add_model_options,
+    add_options,
+    new_folder,
+    read_count,
+    read_default_model,
+    read_options,
+)
 from anymask.evaluation.commands import write_report
+from anymask.formats import ReadKeywords, ReadSettings
 from anymask.models.rules import DEFAULT_MODEL
 
 
@@ -43,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--grades", metavar="FILE", type=Path,
         help=f"a file of grades (default: what was fitted for {DEFAULT_MODEL})")
     # fmt: on
+    add_options(parser, ReadSettings)
     add_model_options(parser)
 
 
@@ -52,7 +61,8 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("an audit needs a folder for what it finds; give -o DIR")
     from anymask.evaluation.auditing import AuditSettings, NotAudited, audit
 
-    settings = {name: vars(args)[name] for name in AuditSettings.__annotations__}
+    named = AuditSettings.__annotations__.keys() - ReadKeywords.__annotations__.keys()
+    settings = {name: vars(args)[name] for name in named} | read_options(args, ReadSettings)
     try:
         report = audit(args.data, read_default_model(args), out=args.output, **settings)
     except NotAudited as error:

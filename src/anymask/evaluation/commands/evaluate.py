@@ -24,6 +24,7 @@ from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.selection import EvalSettings
 from anymask.evaluation.suite import shipped_suites
 from anymask.find import FindSettings, Method
+from anymask.formats import ReadSettings
 from anymask.jobs import ModelChoice
 from anymask.models.rules import default_model
 from anymask.track import MemorySettings
@@ -80,6 +81,7 @@ def configure_photos(parser: argparse.ArgumentParser) -> None:
     add("--images", metavar="DIR", type=Path, help="where the pictures lie")
     add("--split", metavar="NAME", help="of a published data set, such as val")
     # fmt: on
+    add_options(parser, ReadSettings)
 
 
 def _configure_videos(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +117,7 @@ def _configure_find(parser: argparse.ArgumentParser) -> None:
     add("--limit", type=read_count, metavar="N", help="pairs of photos at most (default: all)")
     add_model_options(parser)
     # fmt: on
+    add_options(parser, ReadSettings)
 
 
 def _configure_score(parser: argparse.ArgumentParser) -> None:
@@ -147,8 +150,10 @@ def run(args: argparse.Namespace) -> None:
         )  # fmt: skip
     elif args.action == "find":
         settings = FindSettings(detector=args.detector, score=args.score, method=args.method)
-        model = read_model(args).load()
-        report = evaluate_finding(model, args.data, args.by, args.absent, args.limit, settings)
+        model, reading = read_model(args).load(), read_options(args, ReadSettings)
+        report = evaluate_finding(
+            model, args.data, args.by, args.absent, args.limit, settings, **reading
+        )
     else:
         report = evaluate(
             args.results, args.truth, protocol=KINDS[args.kind], rules=args.rules,
@@ -176,7 +181,7 @@ def read_photos(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--only leaves what --measure names; give at least one --measure NAME")
     names = {"protocol" if args.only else "also": args.measure}
     typed = ["anymask", *sys.argv[1:]] if sys.argv[1:2] == ["evaluate"] else []
-    return names | read_options(args, EvalSettings) | {
+    return names | read_options(args, EvalSettings) | read_options(args, ReadSettings) | {
         "root": args.root, "sets": [name for name in args.sets.split(",") if name],
         "form": args.form, "images": args.images, "split": args.split, "workers": args.workers,
         "refine_edges": args.refine_edges, "mirror": args.mirror, "resume": args.resume,

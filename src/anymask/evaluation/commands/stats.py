@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from anymask.base import InputError
-from anymask.cli import read_count
+from anymask.cli import add_options, read_count, read_options
 from anymask.evaluation.commands import add_report_options, write_report
+from anymask.formats import ReadSettings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--groups", metavar="FILE.csv", type=Path,
         help="count groups of pictures: a table with the columns image and group")
     # fmt: on
+    add_options(parser, ReadSettings)
     add_report_options(parser)
 
 
@@ -41,6 +43,6 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("groups come from one place; give --group-by or --groups, not both")
     report = stats(
         args.sources, form=args.form, split=args.split, images=args.images, limit=args.limit,
-        groups=args.groups or args.group_by,
+        groups=args.groups or args.group_by, **read_options(args, ReadSettings),
     )  # fmt: skip
     write_report(report, args)
