@@ -92,7 +92,7 @@ def test_the_command_writes_labels_and_says_what_is_not_there(
 ) -> None:
     detector = str(folders["owlv2"])
     assert main(["find", "photos/0.png", WORDS, "--detector", detector, "-o", "one.json"]) == 0
-    assert "--score" in capsys.readouterr().out  # random weights are sure of nothing
+    assert "--score" in capsys.readouterr().err  # random weights are sure of nothing
     Path("words.txt").write_text("# pets\ncat\nred cup = cup\n")
     found = ["find", "photos/0.png", "words.txt", "--detector", str(folders["grounding-dino"])]
     assert main([*found, "--score", "0", "--top-k", "2", "-o", "one.json", "-o", "one.svg"]) == 0

@@ -1,6 +1,5 @@
 """`small`: one file of numbers, read by torch and by ONNX Runtime; named by a variable."""
 
-import logging
 import shutil
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 
 import anymask
 from anymask.base import InputError, WeightsError
+from anymask.edit import main_subject
 from anymask.jobs import ModelChoice
 from anymask.runtime import (
     ASSETS,
@@ -17,6 +17,7 @@ from anymask.runtime import (
     MaskNaming,
     OnnxRuntime,
     from_8_bits,
+    notices,
     onnx,
     read_manifest,
 )
@@ -93,16 +94,42 @@ def test_altered_numbers_are_refused(tmp_path: Path, photo: np.ndarray) -> None:
         anymask.load(tmp_path / "small").encode(photo)
 
 
-def test_a_slow_machine_is_told_once(
-    photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine on which every image takes long; its ANYMASK_HOME."""
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(onnx, "SLOW", 0.0)
-    monkeypatch.setattr(onnx, "_TOLD", set())
+    monkeypatch.setattr(notices, "_given", set())
+    return tmp_path / "home"
+
+
+def test_a_slow_machine_is_told_once(
+    photo: np.ndarray, slow: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     model = anymask.Model(OnnxRuntime(SMALL, threads=1))
-    with caplog.at_level(logging.WARNING):
+    for _ in range(2):
         model.encode(photo)
-        model.encode(photo)
-    assert [record.message.count("--model nano") for record in caplog.records] == [1]
+        monkeypatch.setattr(notices, "_given", set())  # another process
+    (record,) = caplog.records
+    assert "--model nano" in record.message
+    assert [path.name for path in (slow / "notices").iterdir()] == ["slow-small"]
+
+
+def test_a_home_that_cannot_be_written_to_remembers_for_the_process(
+    slow: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow.write_text("a file")
+    for _ in range(2):
+        notices.advise_once("one", "do this")
+    assert [record.message for record in caplog.records] == ["do this"]
+
+
+def test_nothing_is_said_of_the_network_that_finds_subjects(
+    photo: np.ndarray, slow: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    main_subject(anymask.load("nano"), photo)
+    assert not caplog.records
+    assert not slow.exists()
 
 
 def test_a_page_has_its_decoder_and_not_its_encoder(

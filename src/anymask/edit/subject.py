@@ -23,7 +23,7 @@ import numpy as np
 
 from anymask.base import FloatArray, UintImage, WeightsError, parse_json
 from anymask.masks import Features, Mask, Prompt, centre_click, open_box
-from anymask.runtime import ASSETS, open_runtime
+from anymask.runtime import ASSETS, open_runtime, without_advice
 
 if TYPE_CHECKING:
     from anymask.segment import Model
@@ -105,7 +105,8 @@ def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
             f"the main subject is found by {SUBJECT_MODEL} as it ships, got other weights of it; "
             f"give a prompt, or load({SUBJECT_MODEL!r})"
         )
-    features = seer.encode(photo)
+    with without_advice():  # another model would not find it
+        features = seer.encode(photo)
     best = best_candidate(seer, features, subject_map(features, probe))
     return best if best is not None and best.score >= probe.least else None
 

@@ -25,7 +25,7 @@ from anymask.find.grounding import Detector, ScoredBoxes, SegmentedBoxes
 from anymask.find.known_names import check_names, find_by_name
 from anymask.find.phrases import Phrase, Phrases, read_phrases
 from anymask.images import ImageSource, load_image, picture_of
-from anymask.masks import Features, Mask, Masks, box_nms, rle_area, rle_iou
+from anymask.masks import Features, Mask, Masks, box_nms, cut_boxes, rle_area, rle_iou
 
 if TYPE_CHECKING:
     from anymask.segment import Model
@@ -241,7 +241,8 @@ def mask_boxes(model: Model, photo: UintImage, named: Sequence[NamedBox]) -> lis
     found = []
     for start in range(0, len(named), AT_ONCE):
         some = named[start : start + AT_ONCE]
-        masks = model.segment(features, boxes=[one.corners for one in some])
+        boxes = cut_boxes([one.corners for one in some], features.image_hw)
+        masks = model.segment(features, boxes=boxes)
         for one, record in zip(some, masks, strict=True):
             if rle_area(record.rle):
                 found.append(name_mask(replace(record, picture=None), one))

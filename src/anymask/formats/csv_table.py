@@ -44,8 +44,6 @@ def encode(
         more += columns_of(image.objects, picture_numbers(picture, image.hw))
         if crowds := len(image.masks) - len(image.objects):
             report.add("crowds", image.file_name, None, f"{crowds} left out")
-        if image.objects:
-            report.add("shapes", image.file_name, None, "a table has measurements, no outlines")
     path = target if target.suffix.lower() == ".csv" else target / NAME
     names = sorted({name: None for row in more for name in row}, key=_order)
     cells = [[table_cell(row.get(name, "")) for name in names] for row in more]

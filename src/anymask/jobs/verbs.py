@@ -22,7 +22,7 @@ from anymask.jobs.photos import Engine, FolderJob, PhotoItem, PlacedPhotos
 from anymask.jobs.records import MaskWork, PhotoFile
 from anymask.jobs.redaction import RedactTask
 from anymask.jobs.settings import LookChoice, ModelChoice, NamesChoice, PictureChoice, model_choice
-from anymask.masks import rle_to_string
+from anymask.masks import cut_boxes, rle_to_string
 from anymask.models.rules import default_model
 
 if TYPE_CHECKING:
@@ -377,8 +377,6 @@ class BoxesWork(MaskWork):
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
         """See `MaskWork`. Raises DataError for a photo of another size than its labels say."""
-        import numpy as np
-
         image = self.images[item.name]
         if photo.pixels.shape[:2] != image.hw:
             raise DataError(
@@ -389,7 +387,7 @@ class BoxesWork(MaskWork):
         asked = [box for box in boxes if box is not None]
         answers: list[Mask] = []
         for start in range(0, len(asked), AT_ONCE):
-            some = np.array(asked[start : start + AT_ONCE], np.float32)
+            some = cut_boxes(asked[start : start + AT_ONCE], image.hw)
             found = self.model.segment(photo.pixels, boxes=some)
             answers += [replace(mask, picture=None) for mask in found]
         left = iter(answers)

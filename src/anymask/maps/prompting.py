@@ -19,7 +19,7 @@ from anymask.maps.scene import Scene
 from anymask.maps.shapes import outline_of
 from anymask.maps.survey import model_about, pick_side, window_around
 from anymask.maps.worksheet import Fragment
-from anymask.masks import Mask, Prompt, Tile, Window
+from anymask.masks import Mask, Prompt, Tile, Window, cut_boxes
 from anymask.segment import Model, cut_bands
 
 _ROOM = 1.5  # sides of its box that the window of a prompt has
@@ -122,9 +122,10 @@ class PromptEye:
         asked = []
         for one in prompts:
             clicks = (one.points - window[:2]) / scale
-            box = (
-                None if one.box is None else (one.box - np.tile(window[:2], 2)) / np.tile(scale, 2)
-            )
+            box = None
+            if one.box is not None:
+                placed = (one.box - np.tile(window[:2], 2)) / np.tile(scale, 2)
+                (box,) = cut_boxes(placed, (picture.shape[0], picture.shape[1]))
             words: dict[str, Any] = {"points": clicks, "labels": list(one.labels)}
             asked.append(Prompt.of(box=box, **(words if len(clicks) else {})))
         return [one.best for one in self.model.segment(picture, prompts=asked, **self.settings)]

@@ -75,6 +75,7 @@ from anymask.masks.prompts import Click as Click
 from anymask.masks.prompts import Prompt as Prompt
 from anymask.masks.prompts import box_prompts as box_prompts
 from anymask.masks.prompts import centre_click as centre_click
+from anymask.masks.prompts import cut_boxes as cut_boxes
 from anymask.masks.prompts import deepest_pixel as deepest_pixel
 from anymask.masks.prompts import mask_depth as mask_depth
 from anymask.masks.prompts import merged_prompts as merged_prompts
@@ -82,6 +83,7 @@ from anymask.masks.prompts import next_click as next_click
 from anymask.masks.prompts import point_grid as point_grid
 from anymask.masks.prompts import prompt_list as prompt_list
 from anymask.masks.prompts import violated_points as violated_points
+from anymask.masks.prompts import warn_of_cut_boxes as warn_of_cut_boxes
 from anymask.masks.relations import Nesting as Nesting
 from anymask.masks.relations import divide as divide
 from anymask.masks.relations import part_tree as part_tree

@@ -9,6 +9,7 @@ in image pixels.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,6 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptError
 from anymask.masks.spec import MAX_PIXELS, MOST_POINTS, PromptKind
+
+log = logging.getLogger(__name__)
+SLACK = 1.0  # pixels that a box may reach beyond the image without a warning
 
 
 class Click(NamedTuple):
@@ -225,6 +229,39 @@ class Prompt:
     ) -> Prompt:
         """A prompt from lists, tuples or arrays; the same checks as the constructor."""
         return cls(points, labels, box, mask)  # type: ignore[arg-type]  # __post_init__ converts
+
+
+def warn_of_cut_boxes(prompts: Iterable[Prompt], image_hw: tuple[int, int]) -> None:
+    """Log a warning for boxes that reach beyond the image by more than a pixel.
+
+    For boxes that a user gave; those of detectors and trackers often do.
+    """
+    height, width = image_hw
+    low, high = -SLACK, np.array([width, height], np.float32) + SLACK
+    beyond = [
+        one.box
+        for one in prompts
+        if one.box is not None and ((one.box < low).any() or (one.box[2:] > high).any())
+    ]
+    if beyond:
+        box = ",".join(np.format_float_positional(side, trim="-") for side in beyond[0])
+        first = f"The box {box} reaches"
+        if len(beyond) > 1:
+            first = f"{len(beyond)} boxes reach, the first {box},"
+        log.warning(
+            "%s beyond the image of %d x %d pixels. Only the part inside is used.",
+            first, width, height,
+        )  # fmt: skip
+
+
+def cut_boxes(boxes: ArrayLike, image_hw: tuple[int, int]) -> FloatArray:  # (N, 4)
+    """Boxes cut at the image's borders; one that lies outside stays as it is."""
+    given = np.asarray(boxes, np.float32).reshape(-1, 4)
+    height, width = image_hw
+    cut = given.clip(0, np.array([width, height] * 2, np.float32))
+    inside = (cut[:, :2] < cut[:, 2:]).all(axis=1, keepdims=True)
+    found: FloatArray = np.where(inside, cut, given)
+    return found
 
 
 def _numbers(value: Any, name: str, example: str) -> NDArray[np.float64]:

@@ -52,6 +52,7 @@ from anymask.runtime.manifest import shared_folder as shared_folder
 from anymask.runtime.manifest import spec_from_dict as spec_from_dict
 from anymask.runtime.manifest import spec_to_dict as spec_to_dict
 from anymask.runtime.manifest import write_tables as write_tables
+from anymask.runtime.notices import without_advice as without_advice
 from anymask.runtime.onnx import OnnxMemory as OnnxMemory
 from anymask.runtime.onnx import OnnxRuntime as OnnxRuntime
 from anymask.runtime.onnx import read_table as read_table

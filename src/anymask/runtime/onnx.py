@@ -11,7 +11,6 @@ length of a name's vector.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -66,6 +65,7 @@ from anymask.runtime.manifest import (
     read_tables,
     shared_folder,
 )
+from anymask.runtime.notices import advise_once
 from anymask.runtime.protocol import (
     ClassLabelling,
     EdgeRefining,
@@ -76,9 +76,7 @@ from anymask.runtime.protocol import (
     running,
 )
 
-LOG = logging.getLogger(__name__)
 SLOW = 2.0  # seconds a photo, from which on the smaller model of the package is named
-_TOLD: set[str] = set()  # models of which it was said
 
 C = TypeVar("C")
 
@@ -332,13 +330,13 @@ def _reopen(kind: type[OnnxRuntime], folder: str, settings: dict[str, Any]) -> O
 
 
 def _tell_if_slow(name: str, seconds: float) -> None:
-    """Say once in a process that another model of the package suits this machine better."""
-    if seconds > SLOW and name not in _TOLD:
-        _TOLD.add(name)
-        LOG.warning(
-            "%s took %.1f s to see a photo on this machine; %s takes a tenth of that: --model %s, "
-            "or load(%r)", name, seconds, DEFAULT_MODEL, DEFAULT_MODEL, DEFAULT_MODEL,
-        )  # fmt: skip
+    """Say once that another model of the package suits this machine better."""
+    if seconds > SLOW:
+        advise_once(
+            f"slow-{name}",
+            f"{name} takes {seconds:.1f} s to encode an image on this machine. {DEFAULT_MODEL} is "
+            f"about 10 times faster: --model {DEFAULT_MODEL}, or anymask.load({DEFAULT_MODEL!r}).",
+        )
 
 
 def _pick_providers(device: str) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ from anymask.masks import (
     mask_to_model,
     open_box,
     prompt_list,
+    warn_of_cut_boxes,
 )
 from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
@@ -358,6 +359,7 @@ class Model:
     def _answers(
         self, prompts: list[Prompt], settings: SegmentSettings, view: EncodedPhoto
     ) -> list[Prediction]:
+        warn_of_cut_boxes(prompts, view.embedding.image_hw)
         found = answer_prompts(self.runtime, view.photo, view.embedding, prompts, settings)
         return [
             replace(answer, prompt=prompt, picture=view.picture, origin=self.origin)

@@ -30,7 +30,7 @@ from typing import Any, Literal, TypeVar
 
 from anymask.base import AnymaskError, ModelError, Told, UintImage
 from anymask.find import Detector
-from anymask.masks import Mask, Prompt, Rle
+from anymask.masks import Mask, Prompt, Rle, warn_of_cut_boxes
 from anymask.runtime import ImageRuntime, WrappedRuntime
 from anymask.segment import (
     EncodedPhoto,
@@ -378,6 +378,7 @@ class Inference:
     ) -> Future[list[Prediction]]:
         """Answer prompts on one photo, in one call with others that wait for the same photo."""
         chosen, embedding = settings or SegmentSettings(), seen.embedding
+        warn_of_cut_boxes(prompts, embedding.image_hw)
 
         def work(together: list[Any]) -> list[Prediction]:
             runtime = self.ready().runtime

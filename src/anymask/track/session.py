@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from anymask.base import InputError, PromptError, UintImage, parse_json
-from anymask.masks import Prompt, merged_prompts, rle_to_mask
+from anymask.masks import Prompt, merged_prompts, rle_to_mask, warn_of_cut_boxes
 from anymask.models.rules import BUNDLED, DEFAULT_MODEL
 from anymask.runtime import (
     ASSETS,
@@ -232,6 +232,7 @@ class VideoSession:
         frame, id = read_whole(frame=frame, id=id)  # noqa: A001
         said = Prompt.of(points, labels, box, mask)
         look = self._look_at(frame)
+        warn_of_cut_boxes([said], (look.image.shape[0], look.image.shape[1]))
         spoken = self._spoken(id, frame, said, anew)
         prediction = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
         self._store.write_prompt(id, frame, spoken)
