@@ -17,9 +17,9 @@ from anymask.runtime import (
     MaskNaming,
     OnnxRuntime,
     from_8_bits,
-    notices,
     onnx,
     read_manifest,
+    store,
 )
 from anymask.studio import model_files, page_bundle, write_static
 
@@ -99,7 +99,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine on which every image takes long; its ANYMASK_HOME."""
     monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(onnx, "SLOW", 0.0)
-    monkeypatch.setattr(notices, "_given", set())
+    monkeypatch.setattr(store, "_given", set())
     return tmp_path / "home"
 
 
@@ -109,7 +109,7 @@ def test_a_slow_machine_is_told_once(
     model = anymask.Model(OnnxRuntime(SMALL, threads=1))
     for _ in range(2):
         model.encode(photo)
-        monkeypatch.setattr(notices, "_given", set())  # another process
+        monkeypatch.setattr(store, "_given", set())  # another process
     (record,) = caplog.records
     assert "--model nano" in record.message
     assert [path.name for path in (slow / "notices").iterdir()] == ["slow-small"]
@@ -120,7 +120,7 @@ def test_a_home_that_cannot_be_written_to_remembers_for_the_process(
 ) -> None:
     slow.write_text("a file")
     for _ in range(2):
-        notices.advise_once("one", "do this")
+        store.advise_once("one", "do this")
     assert [record.message for record in caplog.records] == ["do this"]
 
 

@@ -12,6 +12,7 @@ from anymask.cli.main import main
 from anymask.segment import Model
 from anymask.track import FilePrompt
 from anymask.volumes import VolumeFiles, follow_volume, read_volume, scaled_affine
+from anymask.volumes.files import depth_text, volume_text
 from tests.segment.fakes import ColourRuntime
 from tests.volumes.test_following import dice, made
 
@@ -104,9 +105,17 @@ def test_a_session_that_is_named_is_corrected_later(scan: Path) -> None:
     [
         (["--box", "1,1,5,5", "-o", "x.png"], "ends in .nii, .nii.gz, .seg.nrrd"),
         (["--box", "1,1,5,5", "-o", "x.dcm"], "comes from"),
-        (["-o", "x.nii"], "nothing says which object is meant"),
-        (["--box", "40:1,1,5,5", "-o", "x.nii"], "40"),
-        (["--box", "99:1:1,1,5,5", "-o", "x.nii"], "there is no frame 99"),
+        (["-o", "x.nii"], "or the --session FILE of an earlier run"),
+        (["--box", "40:1,1,5,5", "-o", "x.nii"], "SLICE:OBJECT:X0,Y0,X1,Y1"),
+        (["--box", "40:1,1,5,5", "-o", "x.nii"], "0:40:1,1,5,5 for object 40 on slice 0"),
+        (["--box", "1,1,5,5", "--box", "1,1,5,5", "-o", "x.nii"], "for object 1 on slice 0, got"),
+        (["--box", "99:1:1,1,5,5", "-o", "x.nii"], "Slice 99 is out of range"),
+        (["--slice", "16", "--box", "1,1,5,5", "-o", "x.nii"], "slices 0 to 15 across z"),
+        (
+            ["--axis", "y", "--slice", "99", "--box", "1,1,5,5", "-o", "x.nii"],
+            f"slices 0 to {made()[0].shape[1] - 1} across y",
+        ),
+        (["--frame", "3", "--box", "1,1,5,5", "-o", "x.nii"], "(--frame) takes 0 to 0"),
         (["--box", "1,1,5,5", "--window", "40", "-o", "x.nii"], "LEVEL,WIDTH"),
         (["--box", "1,1,5,5", "--axis", "w", "-o", "x.nii"], "choose one of z, y, x"),
     ],
@@ -119,6 +128,36 @@ def test_what_is_wrong_is_one_error(
     assert main(["volume", "scan.nii.gz", *words]) == 2
     assert told in capsys.readouterr().err
     assert [one.name for one in scan.parent.glob("x.*")] == []
+
+
+def test_a_file_of_several_channels_is_asked_for_by_the_command_s_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    planes = np.stack([made()[0]] * 2, axis=-1)
+    nibabel.save(nibabel.Nifti1Image(planes[..., None, :], np.eye(4)), "two.nii")
+    assert main(["volume", "two.nii", "--box", "1,1,5,5", "-o", "x.nii"]) == 2
+    assert "--frame N on the command line, N from 0 to 1." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("millilitres", "text"),
+    [
+        (23.456, "23.46 ml"),
+        (0.1, "0.10 ml"),
+        (0.05, "50.00 mm³"),
+        (1.2e-4, "0.12 mm³"),
+        (65e-12, "65 µm³"),  # a nucleus of 5 um: pi / 6 * 125 um3
+        (5.23e-8, "52,300 µm³"),
+    ],
+)
+def test_small_volumes_keep_their_digits(millilitres: float, text: str) -> None:
+    assert volume_text(millilitres) == text
+
+
+@pytest.mark.parametrize(("depth", "text"), [(21.0, "21.0 mm"), (0.1, "0.1 mm"), (0.005, "5 µm")])
+def test_small_depths_keep_their_digits(depth: float, text: str) -> None:
+    assert depth_text(depth) == text
 
 
 @pytest.mark.slow

@@ -165,21 +165,27 @@ def add_mask_values(group: Any) -> None:
     )  # fmt: skip
 
 
-def read_tracked_prompts(args: argparse.Namespace) -> dict[tuple[int, int], FilePrompt]:
-    """(frame of the source, object) -> what is said. Raises PromptError."""
+def read_tracked_prompts(
+    args: argparse.Namespace, unit: str = "frame", known: str = "--from FILE"
+) -> dict[tuple[int, int], FilePrompt]:
+    """(frame of the source, object) -> what is said. Raises PromptError.
+
+    unit   what the command calls a frame, for errors
+    known  the option that knows objects already
+    """
     from anymask.track import FilePrompt
 
     found: dict[tuple[int, int], FilePrompt] = {}
     for name, (shape, _) in TRACKED.items():
         for text in getattr(args, name):
-            (frame, number), rest = split_place(text, args.start or 0, f"--{name}", shape)
+            (frame, number), rest = split_place(text, args.start or 0, f"--{name}", shape, unit)
             one = found.setdefault((frame, number), FilePrompt())
             if name in ("point", "negative"):
                 one.points.append(numbers(rest, f"--{name} [PLACE]{shape}", 2))
                 one.labels.append(int(name == "point"))
             elif getattr(one, name) is not None:
                 raise PromptError(
-                    f"wanted one --{name} for object {number} on frame {frame}, got two; give the "
+                    f"wanted one --{name} for object {number} on {unit} {frame}, got two; give the "
                     f"second object a number: --{name} {frame}:{number + 1}:..."
                 )
             elif name == "box":
@@ -190,7 +196,7 @@ def read_tracked_prompts(args: argparse.Namespace) -> dict[tuple[int, int], File
     if args.known is not None:  # prompts correct what is in the file
         return found
     if not found:
-        raise PromptError(f"nothing says which object is meant; give {ways}, or --from FILE")
+        raise PromptError(f"nothing says which object is meant; give {ways}, or {known}")
     begun = {number for (_, number), one in found.items() if 1 in one.labels or one.box or one.mask}
     for _, number in found:
         if number not in begun:
@@ -201,10 +207,13 @@ def read_tracked_prompts(args: argparse.Namespace) -> dict[tuple[int, int], File
     return found
 
 
-def split_place(text: str, first: int, option: str, shape: str) -> tuple[tuple[int, int], str]:
+def split_place(
+    text: str, first: int, option: str, shape: str, unit: str = "frame"
+) -> tuple[tuple[int, int], str]:
     """FRAME:OBJECT:REST or REST -> (frame, object), rest.
 
     first  the frame where none is named
+    unit   what the command calls a frame
 
     Raises PromptError for one number alone, which might be the frame or the object.
     """
@@ -214,8 +223,8 @@ def split_place(text: str, first: int, option: str, shape: str) -> tuple[tuple[i
     number, colon, place = rest.partition(":")
     if not (colon and number.isdecimal()):
         raise PromptError(
-            f"{option}: wanted {shape} or FRAME:OBJECT:{shape}, got {text!r}, whose {head} may be "
-            f"either; write {head}:1:{rest} for object 1 on frame {head}, or {first}:{head}:{rest} "
-            f"for object {head} on frame {first}"
+            f"{option}: wanted {shape} or {unit.upper()}:OBJECT:{shape}, got {text!r}, whose "
+            f"{head} may be either; write {head}:1:{rest} for object 1 on {unit} {head}, or "
+            f"{first}:{head}:{rest} for object {head} on {unit} {first}"
         )
     return (int(head), int(number)), place

@@ -61,8 +61,9 @@ def run(args: argparse.Namespace) -> None:
 
     check_not_address(args.scan)
     args.known = args.session if args.session and Path(args.session).exists() else None
+    prompts = read_tracked_prompts(args, "slice", "the --session FILE of an earlier run")
     asked = VolumeFiles(
-        scan=Path(args.scan), prompts=read_tracked_prompts(args), outputs=args.outputs,
+        scan=Path(args.scan), prompts=prompts, outputs=args.outputs,
         axis="zyx".index(args.axis), names=dict(enumerate(args.names, 1)), frame=args.frame,
         series=args.series, settings=read_options(args, VolumeSettings),
     )  # fmt: skip

@@ -52,7 +52,6 @@ from anymask.runtime.manifest import shared_folder as shared_folder
 from anymask.runtime.manifest import spec_from_dict as spec_from_dict
 from anymask.runtime.manifest import spec_to_dict as spec_to_dict
 from anymask.runtime.manifest import write_tables as write_tables
-from anymask.runtime.notices import without_advice as without_advice
 from anymask.runtime.onnx import OnnxMemory as OnnxMemory
 from anymask.runtime.onnx import OnnxRuntime as OnnxRuntime
 from anymask.runtime.onnx import read_table as read_table
@@ -114,6 +113,7 @@ from anymask.runtime.store import home as home
 from anymask.runtime.store import make_folder as make_folder
 from anymask.runtime.store import trainable_weights as trainable_weights
 from anymask.runtime.store import verify as verify
+from anymask.runtime.store import without_advice as without_advice
 from anymask.runtime.torch import SeenTensors as SeenTensors
 from anymask.runtime.torch import TorchEdges as TorchEdges
 from anymask.runtime.torch import TorchRuntime as TorchRuntime

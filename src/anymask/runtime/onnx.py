@@ -65,7 +65,6 @@ from anymask.runtime.manifest import (
     read_tables,
     shared_folder,
 )
-from anymask.runtime.notices import advise_once
 from anymask.runtime.protocol import (
     ClassLabelling,
     EdgeRefining,
@@ -75,6 +74,7 @@ from anymask.runtime.protocol import (
     check_maps,
     running,
 )
+from anymask.runtime.store import advise_once
 
 SLOW = 2.0  # seconds a photo, from which on the smaller model of the package is named
 

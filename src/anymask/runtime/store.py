@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +27,7 @@ from anymask.runtime.catalogue import Checkpoint, entry
 from anymask.runtime.manifest import ASSETS, GRAPH_WEIGHTS, MANIFEST, WEIGHTS
 from anymask.runtime.weight_files import sniff
 
+LOG = logging.getLogger(__name__)
 HOME = "ANYMASK_HOME"
 
 
@@ -343,3 +347,39 @@ def record_of(what: Checkpoint) -> Path:
 def lock_of(what: Checkpoint) -> Path:
     """The lock file of one model: one writer at a time."""
     return home() / "models" / what.name / ".lock"
+
+
+# Advice that is given once: what was said is remembered in the home, for all processes. A home
+# that cannot be written to remembers for this process only.
+
+NOTICES = "notices"  # a folder in the home, with an empty file for each
+_given: set[str] = set()  # by this process
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
+
+
+@contextlib.contextmanager
+def without_advice() -> Iterator[None]:
+    """No advice inside the `with`: what runs there was not chosen by the user."""
+    before = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(before)
+
+
+def advise_once(name: str, text: str) -> None:
+    """Log a piece of advice as a warning, once on this machine.
+
+    name  of the advice, as part of a file's name
+    """
+    if _silent.get() or name in _given:
+        return
+    _given.add(name)
+    with contextlib.suppress(OSError):  # of a home that cannot be written to
+        folder = home() / NOTICES
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            (folder / name).touch(exist_ok=False)
+        except FileExistsError:
+            return
+    LOG.warning(text)

@@ -155,6 +155,20 @@ def _say(session: VolumeSession, asked: VolumeFiles, words: str) -> None:
     session.checkpoint()
 
 
+def volume_text(millilitres: float) -> str:
+    """A volume in ml, or for a lesion or a cell in mm3 or um3, so that it is not 0.00."""
+    cubes = 1000 * millilitres
+    for value, unit in ((millilitres, "ml"), (cubes, "mm³")):
+        if value >= 0.1:
+            return f"{value:.2f} {unit}"
+    return f"{1e9 * cubes:,.0f} µm³"
+
+
+def depth_text(millimetres: float) -> str:
+    """A depth in mm, or in um where that is small."""
+    return f"{millimetres:.1f} mm" if millimetres >= 0.1 else f"{1000 * millimetres:.3g} µm"
+
+
 def _told(session: VolumeSession, labels: Volume) -> list[str]:
     """What was found of each object, and where a person should look."""
     measured = {one.label: one for one in measure_labels(labels)}
@@ -167,8 +181,8 @@ def _told(session: VolumeSession, labels: Volume) -> list[str]:
         one, depth = measured[number], labels.spacing[0]
         z = (labels.array == number).any(axis=(1, 2)).nonzero()[0]
         notes.append(
-            f"{name}: {one.volume_ml:.2f} ml, slices {z[0]} to {z[-1]} of z "
-            f"({len(z) * depth:.1f} mm)"
+            f"{name}: {volume_text(one.volume_ml)}, slices {z[0]} to {z[-1]} of z "
+            f"({depth_text(len(z) * depth)})"
         )
     doubtful = session.doubtful()
     if doubtful:

@@ -111,12 +111,15 @@ def select(
     count = math.prod(shape[axis] for axis in others)
     if count != 1 and frame is None:
         raise InputError(
-            f"{path.name!r} holds {count} volumes (times or channels); say which: frame=0 to "
-            f"frame={count - 1}"
+            f"{path.name!r} holds {count} volumes (times or channels). Select one with frame=N, "
+            f"or --frame N on the command line, N from 0 to {count - 1}."
         )
     chosen = frame or 0
     if not 0 <= chosen < count:
-        raise InputError(f"wanted a frame from 0 to {count - 1}, got {frame}")
+        raise InputError(
+            f"There is no volume {frame}: {path.name!r} holds {count} (times or channels). frame= "
+            f"(--frame) takes 0 to {count - 1}."
+        )
     indices = np.unravel_index(chosen, [shape[axis] for axis in others]) if others else ()
     z, y, x = axes
     fixed = dict(zip(others, map(int, indices), strict=True))

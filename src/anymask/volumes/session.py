@@ -241,6 +241,12 @@ class VolumeSession:
         slice, id = read_whole(slice=slice, id=id)  # noqa: A001
         if not 1 <= id < 2**16:
             raise InputError(f"id is a label, a whole number from 1 to 65535, got {id}")
+        count = self.volume.shape[axis]
+        if not 0 <= slice < count:
+            raise InputError(
+                f"Slice {slice} is out of range: this scan has slices 0 to {count - 1} across "
+                f"{AXES[axis]}."
+            )
         video, seen = self._open(axis), id in self.objects
         corrects = not any(said.get(name) is not None for name in ("mask", "box"))
         if seen and id not in video.objects and corrects and not said.get("anew"):
