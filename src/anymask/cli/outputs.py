@@ -18,12 +18,14 @@ from anymask.base import InputError, file_suffix, is_folder, near_suffix, write_
 from anymask.cli.streams import write_stdout
 from anymask.formats import (
     DOCUMENTS,
+    LAYERS,
     OUTPUT_SUFFIXES,
     Kind,
     PictureKind,
     each_output,
     output_kind,
     shows_photo,
+    suffix_instead,
     write_masks,
 )
 from anymask.masks import picture_format
@@ -102,7 +104,8 @@ def is_file_name(output: str) -> bool:
     if suffix and (suffix in DOCUMENTS or picture_format(suffix) is not None):
         return True
     converted = f"anymask convert makes {suffix} of .json; " if suffix in CONVERTED else ""
-    check_suffix(output, OUTPUT_SUFFIXES, converted)
+    maps = f"a map gives {' and '.join(LAYERS)}, too; "
+    check_suffix(output, OUTPUT_SUFFIXES, converted or maps)
     return False
 
 
@@ -216,7 +219,7 @@ def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> Non
     suffix = file_suffix(output)
     if not suffix or suffix in written:
         return
-    near = near_suffix(suffix, written)
+    near = suffix_instead(suffix) if written == OUTPUT_SUFFIXES else near_suffix(suffix, written)
     guess = f"did you mean {Path(output).with_suffix(near)}? " if near else ""
     raise InputError(
         f"wanted a folder, or a file that ends in {_one_of(written)}, got {output!r}; "

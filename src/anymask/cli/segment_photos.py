@@ -144,6 +144,10 @@ def do_each(
 
 def _items(path: Path, pictures: PictureChoice) -> list[PhotoItem]:
     if path.is_dir():
+        from anymask.images import use_instead
+
+        if told := use_instead(path, "image"):
+            raise InputError(told)
         raise InputError(
             f"wanted photos, {str(path)!r} is a folder; name what is in it: '{path}/*.jpg'"
         )

@@ -60,6 +60,7 @@ from anymask.formats.outlines import Policy as Policy
 from anymask.formats.outlines import box_of as box_of
 from anymask.formats.outlines import box_to_mask as box_to_mask
 from anymask.formats.outputs import DOCUMENTS as DOCUMENTS
+from anymask.formats.outputs import LAYERS as LAYERS
 from anymask.formats.outputs import OUTPUT_SUFFIXES as OUTPUT_SUFFIXES
 from anymask.formats.outputs import Kind as Kind
 from anymask.formats.outputs import PictureKind as PictureKind
@@ -71,6 +72,7 @@ from anymask.formats.outputs import mask_picture as mask_picture
 from anymask.formats.outputs import output_kind as output_kind
 from anymask.formats.outputs import save_masks as save_masks
 from anymask.formats.outputs import shows_photo as shows_photo
+from anymask.formats.outputs import suffix_instead as suffix_instead
 from anymask.formats.outputs import write_masks as write_masks
 from anymask.formats.panoptic import PanopticCategory as PanopticCategory
 from anymask.formats.panoptic import PanopticPicture as PanopticPicture

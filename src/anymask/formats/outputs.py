@@ -44,6 +44,12 @@ OUTPUT_SUFFIXES = (
     *TRANSPARENT,
     *OPAQUE,
 )  # suffixes; Pillow writes more kinds of pictures
+LAYERS = (".gpkg", ".fgb")  # suffixes of what is found on a map
+_INSTEAD = {  # of suffixes that are not written
+    ".shp": ".gpkg", ".gml": ".gpkg", ".gdb": ".gpkg", ".kml": ".geojson", ".kmz": ".geojson",
+    ".xlsx": ".csv", ".xls": ".csv", ".tsv": ".csv", ".parquet": ".csv", ".pdf": ".svg",
+    ".dxf": ".svg", ".yaml": ".json", ".coco": ".json",
+}  # fmt: skip
 
 
 def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False) -> Kind:
@@ -58,10 +64,10 @@ def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False
     if suffix in DOCUMENTS:
         return DOCUMENTS[suffix]
     if picture_format(suffix) is None:
-        near = near_suffix(suffix, OUTPUT_SUFFIXES)
+        near = suffix_instead(suffix)
         raise InputError(
             "wanted an output that ends in .png, .jpg, .webp, .tif or another picture's suffix, or "
-            f"in {', '.join(DOCUMENTS)}, got {str(path)!r}; "
+            f"in {', '.join(DOCUMENTS)} (of a map {', '.join(LAYERS)}), got {str(path)!r}; "
             + (f"did you mean {path.with_suffix(near)}?" if near else "rename it")
         )
     inner = Path(path.stem).suffix.lower()
@@ -72,6 +78,11 @@ def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False
     if inner == ".cut" or (many and has_place(path)):
         return "cutout"
     return plain
+
+
+def suffix_instead(suffix: str) -> str | None:
+    """The suffix that is written instead of another tool's, or that was probably meant."""
+    return _INSTEAD.get(suffix) or near_suffix(suffix, (*OUTPUT_SUFFIXES, *LAYERS))
 
 
 def _labels_kind(path: Path, suffix: str) -> Kind:

@@ -24,6 +24,7 @@ from anymask.formats.label_folders import has_both
 from anymask.formats.layouts import LAYOUTS, fitting_layout, recognise_layout
 from anymask.formats.origins import WITH_ROOM, encode_side
 from anymask.formats.outlines import Policy
+from anymask.images import use_instead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +302,8 @@ def recognise(source: Path, split: str | None = None) -> str:
             found = next(names, None)
     if found is None:
         refuse_pictures(source)
+        if told := use_instead(source, "labels"):
+            raise DataError(told)
         video = "; masks of a video: anymask track VIDEO --from FILE -o FILE" * source.is_file()
         raise DataError(
             f"{source}: the format is not recognised; name it, there are "
@@ -356,4 +359,6 @@ def refuse_pictures(source: Path) -> None:
             f"{source}: wanted annotations, got {photos} pictures without any; label them (anymask "
             f"annotate {source}), or name the file or folder that has their masks"
         )
+    if told := use_instead(source, "labels"):
+        raise DataError(told)
     raise DataError(f"{source}: wanted annotations, got a folder without any; name another")

@@ -36,6 +36,7 @@ from anymask.base import (
     MissingExtra,
     UintImage,
 )
+from anymask.images.kinds import HEAD, recognise_head
 from anymask.masks import MAX_PIXELS
 
 PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
@@ -465,7 +466,6 @@ def open_file(path: Path) -> io.BufferedReader:
 # What to tell about a file that is not read as a picture, by its first bytes.
 
 _WANTED = "wanted a picture (JPEG, PNG, WebP, TIFF, ...)"
-_HEAD = 512  # bytes that are looked at
 _POSTSCRIPT = ("a PostScript document", "export it as PNG from the program that made it")
 _RAW = ("a camera's raw file", "develop it to TIFF or JPEG first, with darktable for example")
 
@@ -475,7 +475,11 @@ _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"M
 # The first bytes of other kinds: what they are, and the way to a picture.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x93NUMPY", "an array of NumPy", "in Python give numpy.load(FILE); else save it as TIFF"),
-    (b"PK\x03\x04", "an archive", "unpack it, and name a picture in it"),
+    (
+        b"PK\x03\x04",
+        "an archive",
+        "unpack it, and name a picture in it; a zip of DICOM slices: anymask volume FILE",
+    ),
     (b"%PDF", "a PDF document", "make pictures of its pages: pdftoppm -png FILE page"),
     (
         b"\x89HDF",
@@ -504,7 +508,7 @@ def unidentified(file: Any, name: str) -> ImageError:
     """The error for a file that Pillow does not know: what it is, and the way to a picture."""
     try:
         file.seek(0)
-        head = file.read(_HEAD)
+        head = file.read(HEAD)
     except (OSError, ValueError, AttributeError):
         head = b"?"
     if not head:
@@ -513,6 +517,9 @@ def unidentified(file: Any, name: str) -> ImageError:
         return ImageError(f"wanted a file of bytes, {name} gives text; open it with mode 'rb'")
     if (kind := _kind_of(head)) is not None:
         return ImageError(f"{_WANTED}, {name} is {kind[0]}; {kind[1]}")
+    other = recognise_head(head)
+    if other is not None and other.kind != "image":
+        return ImageError(f"{name} is {other.what}, not an image. {other.remedy}.")
     if head.startswith(_PICTURES) or head[8:12] in _AVIF:
         return DamagedImageError(
             f"{name} is damaged or truncated; copy or download the picture again"
@@ -530,8 +537,6 @@ def _kind_of(head: bytes) -> tuple[str, str] | None:
             return what, remedy
     if head[4:8] == b"ftyp":
         return _BOXED.get(head[8:12])
-    if head[128:132] == b"DICM":
-        return "a DICOM file", "in Python give pydicom.dcmread(FILE).pixel_array"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html")):
         return "a web page", "download the picture itself"

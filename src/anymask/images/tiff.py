@@ -296,9 +296,12 @@ def open_tiff(file: BinaryIO) -> Iterator[Any]:
     """Open a TIFF by tifffile, without the other files that it may name.
 
     tifffile reports no damage on the terminal: an error does. Raises whatever tifffile does,
-    ImageError for metadata that state millions of planes, and ImportError without it.
+    ImageError for metadata that state millions of planes, and MissingExtra without it.
     """
-    import tifffile
+    try:
+        import tifffile
+    except ImportError:
+        raise MissingExtra("tifffile", "science", "a TIFF of these bands or types") from None
 
     file.seek(0)
     logger = tifffile.logger()

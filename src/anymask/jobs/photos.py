@@ -167,12 +167,14 @@ class FolderJob:
     def _of_folder(
         self, source: Path, unreadable: Callable[[OSError], None] | None
     ) -> Iterator[tuple[Path, Path]]:
-        from anymask.images import find_images
+        from anymask.images import find_images, use_instead
 
         photo = None
         for photo in find_images(source, leave_out=self.output, unreadable=unreadable):
             yield photo, photo.relative_to(source)
         if photo is None:
+            if told := use_instead(source, "image"):
+                raise InputError(told)
             raise InputError(f"there are no photos in {str(source)!r}; name a folder that has some")
 
     def _pages(self, item: PhotoItem) -> Iterator[PhotoItem]:

@@ -24,6 +24,7 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 
 from anymask.base import BoolArray, Floats, InputError, PromptError, whole_file
+from anymask.formats import suffix_instead
 from anymask.maps.scene import WGS_84, Scene
 from anymask.maps.shapes import on_map
 from anymask.maps.worksheet import MapThing, Worksheet
@@ -44,8 +45,10 @@ def check_map_outputs(paths: Sequence[Path]) -> None:
     """Raises InputError for an output that is no layer, and for none."""
     for path in paths:
         if path.suffix.lower() not in (*VECTORS, *LABELS):
+            near = suffix_instead(path.suffix.lower())
             raise InputError(
                 f"of a map, wanted {', '.join(VECTORS)} or {LABELS[0]} (labels), got {path.name!r}"
+                + (f"; did you mean {path.with_suffix(near)}?" if near in VECTORS else "")
             )
     if not paths:
         raise InputError("wanted a file for what is found, such as -o things.gpkg")

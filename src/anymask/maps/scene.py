@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from anymask.base import BoolArray, Floats, ImageError, InputError, MissingExtra, UintImage
+from anymask.images import use_instead
 from anymask.maps.bands import BandView, choose_bands, choose_ranges
 from anymask.masks import Window
 
@@ -226,6 +227,8 @@ def _open(path: Path) -> Any:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # we ask
             return rasterio.open(path)
     except rasterio.errors.RasterioError as error:
+        if told := use_instead(path, "map"):
+            raise ImageError(told) from error
         raise ImageError(
             f"{str(path)!r} is no map that GDAL reads ({error}); wanted GeoTIFF, COG, VRT or "
             "JPEG 2000"
@@ -242,6 +245,8 @@ def _tiles(paths: Sequence[Path]) -> list[Path]:
             if one.suffix.lower() in MAP_SUFFIXES
         ]
         if path.is_dir() and not inside:
+            if told := use_instead(path, "map"):
+                raise InputError(told)
             raise InputError(
                 f"the folder {str(path)!r} has no map: {', '.join(sorted(MAP_SUFFIXES))}"
             )

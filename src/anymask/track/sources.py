@@ -34,6 +34,7 @@ from anymask.images import (
     find_images,
     load_image,
     read_pages,
+    use_instead,
 )
 from anymask.track.settings import FrameSampling
 
@@ -438,6 +439,8 @@ def _seconds_of(duration: str) -> float:
 
 
 def _no_video(path: Path, reason: str) -> DataError:
+    if told := use_instead(path, "video"):
+        return DataError(told)
     return DataError(
         f"{path} holds no video that can be read ({reason}); name a video or a folder of "
         "pictures; a file whose recording was cut off may lack its index"
@@ -509,6 +512,8 @@ def _pictures_of_one(folder: Path) -> list[Path]:
     for path in find_images(folder):
         found.setdefault(path.parent, []).append(path)
     if not found:
+        if told := use_instead(folder, "image"):
+            raise DataError(told)
         raise DataError(f"{folder} holds no pictures; name a folder of frames or a video file")
     if folder not in found and len(found) > 1:
         some = ", ".join(map(str, sorted(found)[:3])) + ", ..." * (len(found) > 3)

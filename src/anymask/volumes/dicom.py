@@ -32,6 +32,7 @@ from anymask.base import (
     volume_bytes,
 )
 from anymask.base.arrays import MOST_TIMES, SMALL
+from anymask.images import use_instead
 from anymask.volumes.volume import LPS_TO_RAS, Volume
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # the transfer syntax, whose files pydicom unpacks at once
@@ -204,6 +205,8 @@ def read_dicom(path: Path, series: int | str | None = None) -> Volume:
     """
     groups = _by_series(path)
     if not groups:
+        if told := use_instead(path, "scan"):
+            raise InputError(told)
         raise InputError(f"{path.name!r} holds no slices of DICOM, and is no other scan")
     slices = _choose(groups, series, path.name)
     return Volume(DicomSlices(slices), _affine(slices), source=str(path))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import shlex
 import struct
 import zlib
 from pathlib import Path
@@ -23,7 +24,7 @@ from anymask.base import (
     MissingExtra,
     check_volume_bytes,
 )
-from anymask.images import check_segments, open_tiff
+from anymask.images import check_segments, open_tiff, use_instead
 from anymask.volumes.dicom import is_dicom, read_dicom
 from anymask.volumes.dicom_labels import is_segmentation, read_segmentation
 from anymask.volumes.nrrd import read_nrrd, sibling
@@ -80,6 +81,8 @@ def read_volume(
         kind = _nibabel_kind(head)
         if kind:
             return _read_nibabel(path, kind, frame)
+    if told := use_instead(path, "scan"):
+        raise InputError(told)
     raise InputError(
         f"{path.name!r} is no scan that is known here: wanted NIfTI, MGH, NRRD, a TIFF stack, "
         "OME-Zarr, or a folder or zip of DICOM slices"
@@ -177,7 +180,10 @@ def _read_tiff(path: Path, frame: int | None, detached: bool) -> Volume:
             found = _stack(file, path)
     axes, data, spacing = found
     if "S" in axes:
-        raise InputError(f"{path.name!r} is in colour; wanted one number a voxel")
+        raise InputError(
+            f"{path.name!r} is a color image, not a scan: a scan has one value per voxel. Segment "
+            f"an image with: anymask segment {shlex.quote(str(path))} --point X,Y"
+        )
     if any(axes.count(letter) != 1 for letter in "ZYX"):
         raise InputError(f"{path.name!r} has the axes {axes}: a picture, not a stack of slices")
     order = [axes.index(letter) for letter in "ZYX"]

@@ -109,12 +109,14 @@ def make_project(args: argparse.Namespace) -> Project:
 
 def check_photos(folder: Path) -> None:
     """Raises InputError for a folder that would be a project without a photo or a video."""
-    from anymask.images import SUFFIXES, VIDEO_SUFFIXES, find_images
+    from anymask.images import SUFFIXES, VIDEO_SUFFIXES, find_images, use_instead
     from anymask.studio.project import FOLDER
 
     if not folder.is_dir() or (folder / FOLDER).is_dir():
         return
     if next(find_images(folder, suffixes=SUFFIXES | VIDEO_SUFFIXES), None) is None:
+        if told := use_instead(folder, "image"):
+            raise InputError(told)
         raise InputError(
             f"wanted a folder of photos or videos, {folder} holds no picture and no video; put "
             "some there, or name another"

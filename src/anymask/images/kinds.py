@@ -1,0 +1,172 @@
+"""Files and folders that are no images: scans, videos, maps and layers, and the command for each.
+
+A file is known by its first bytes, a folder by the first files in it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["image", "scan", "other scan", "video", "map", "layer"]
+Wanted = Literal["image", "scan", "video", "map", "labels"]
+
+HEAD = 512  # bytes that are looked at
+_LOOKED_AT = 50  # files of a folder
+_NIFTI = 348  # bytes of its header, whose last four are its magic
+_DEPTH = 3  # folders below a folder
+
+# What to do with each instead; FILE is the path.
+COMMANDS: dict[Kind, str] = {
+    "image": "Segment it with: anymask segment FILE --point X,Y",
+    "scan": (
+        "Segment it with: anymask volume FILE --slice N --box X0,Y0,X1,Y1 -o labels.nii.gz. In "
+        "Python, anymask.read_volume(path).picture(N) is one slice"
+    ),
+    "other scan": "Convert it to NIfTI (.nii.gz), for example with 3D Slicer, for anymask volume",
+    "video": (
+        "Follow objects in it with: anymask track FILE --box X0,Y0,X1,Y1 -o masks.mp4. Find "
+        "objects by words: anymask find FILE WORDS. Write its frames: ffmpeg -i FILE "
+        "frames/%05d.png"
+    ),
+    "map": (
+        "Segment it with: anymask segment FILE --point X,Y -o objects.gpkg, or anymask everything "
+        "FILE -o objects.gpkg"
+    ),
+    "layer": "Use it as prompts: anymask segment MAP --prompts FILE -o objects.gpkg",
+}
+_NOT_THIS: dict[Wanted, str] = {
+    "image": ", not an image", "scan": ", not a scan", "video": ", not a video",
+    "map": ", not a map", "labels": "",
+}  # fmt: skip
+_NOUNS: dict[Kind, str] = {
+    "image": "images", "scan": "scans", "other scan": "scans", "video": "videos", "map": "maps",
+    "layer": "layers",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OtherInput:
+    """What a file or a folder is: "a NIfTI scan", and of which kind.
+
+    first  of a folder of several, one of them
+    """
+
+    what: str
+    kind: Kind
+    first: Path | None = None
+
+    @property
+    def remedy(self) -> str:
+        """What to do with it."""
+        return COMMANDS[self.kind]
+
+
+_BEGINNINGS: tuple[tuple[bytes, OtherInput], ...] = (
+    (b"NRRD0", OtherInput("an NRRD scan", "scan")),
+    (b"ObjectType", OtherInput("a MetaImage scan", "other scan")),
+    (b"NDims", OtherInput("a MetaImage scan", "other scan")),
+    (b"\x1aE\xdf\xa3", OtherInput("a video", "video")),
+    (b"\0\0\1\xba", OtherInput("a video", "video")),
+    (b"\0\0\1\xb3", OtherInput("a video", "video")),
+    (b"FLV\1", OtherInput("a video", "video")),
+    (b"OggS", OtherInput("a video", "video")),
+    (b"0&\xb2u\x8ef\xcf\x11", OtherInput("a video", "video")),  # ASF, of .wmv
+    (b"fgb", OtherInput("a layer of shapes (FlatGeobuf)", "layer")),
+    (b"SQLite format 3\0", OtherInput("a database, such as a GeoPackage layer", "layer")),
+    (b"\0\0\x27\x0a", OtherInput("a layer of shapes (Shapefile)", "layer")),
+    (b"\xff\xd8\xff", OtherInput("an image", "image")),
+    (b"\x89PNG", OtherInput("an image", "image")),
+    (b"GIF8", OtherInput("an image", "image")),
+    (b"BM", OtherInput("an image", "image")),
+)
+_DICOM = OtherInput("a DICOM scan", "scan")
+_VIDEO = OtherInput("a video", "video")
+_FRAMED = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
+_ZARR = (".zattrs", ".zgroup", "zarr.json")
+
+
+def recognise_head(head: bytes) -> OtherInput | None:
+    """What a file is by its first HEAD bytes; None for what is not known here."""
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            head = zlib.decompressobj(31).decompress(head, HEAD)
+        except zlib.error:
+            return None
+    magic = head[_NIFTI - 4 : _NIFTI]
+    if magic in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
+        return OtherInput("a NIfTI scan", "scan")
+    if head[128:132] == b"DICM":
+        return _DICOM
+    if head[4:8] == b"ftyp" and head[8:12] not in _FRAMED:
+        return _VIDEO
+    if head.startswith(b"RIFF"):
+        kinds = {b"AVI ": _VIDEO, b"WEBP": OtherInput("an image", "image")}
+        return kinds.get(head[8:12])
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b"<VRTDataset"):
+        return OtherInput("a map (GDAL virtual raster)", "map")
+    if b"<kml" in text[:200] or b'"FeatureCollection"' in text[:200]:
+        return OtherInput("a layer of shapes", "layer")
+    return next((one for begin, one in _BEGINNINGS if head.startswith(begin)), None)
+
+
+def recognise(path: Path) -> OtherInput | None:
+    """What a file or a folder is; of a folder, what most of its first files are."""
+    if not path.is_dir():
+        return recognise_head(_head_of(path))
+    if any((path / name).is_file() for name in _ZARR):
+        return OtherInput("an OME-Zarr scan", "scan")
+    found: dict[OtherInput, list[Path]] = {}
+    for file in islice(_files_in(path), _LOOKED_AT):
+        if one := recognise_head(_head_of(file)):
+            found.setdefault(one, []).append(file)
+    if not found:
+        return None
+    most = max(found, key=lambda one: len(found[one]))
+    if most == _DICOM:
+        return OtherInput("a folder of a DICOM series", "scan")
+    return OtherInput(f"a folder of {_NOUNS[most.kind]}", most.kind, found[most][0])
+
+
+def use_instead(path: Path, wanted: Wanted) -> str | None:
+    """A sentence that says what a file or folder is and what to do with it; None where it may be
+    what is wanted, or is not known."""
+    found = recognise(path)
+    if found is None or (found.kind == wanted and found.first is None):
+        return None
+    is_folder = path.is_dir()
+    said = "" if is_folder or found.kind == "other scan" else _NOT_THIS[wanted]
+    remedy = found.remedy
+    if is_folder and found.kind == "image":
+        remedy = "Segment them with: anymask everything FILE -o out/"
+        found = replace(found, first=None)
+    remedy = remedy.replace("FILE", shlex.quote(str(found.first or path)))
+    return f"{str(path)!r} is {found.what}{said}. {remedy}."
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """Its files and those of its sub-folders, in order; hidden ones and links to folders aside."""
+    depth = len(folder.parts)
+    for here, inside, names in os.walk(folder):
+        deep = len(Path(here).parts) - depth
+        inside[:] = sorted(name for name in inside if not name.startswith(".") and deep < _DEPTH)
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(here, name)
+
+
+def _head_of(path: Path) -> bytes:
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return b""
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except (OSError, ValueError):
+        return b""

@@ -1,0 +1,181 @@
+"""Scans, videos, maps and layers given to a command for images: the error names the right one."""
+
+import gzip
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask.base import AnymaskError, ImageError, InputError
+from anymask.cli.main import main
+from anymask.images import list_photos, load_image, use_instead
+from anymask.segment import Model
+from tests.segment.fakes import ColourRuntime
+
+NIFTI = bytes(344) + b"n+1\0" + bytes(200)
+DICOM = bytes(128) + b"DICM" + bytes(400)
+MP4 = b"\0\0\0\x1cftypisom" + bytes(500)
+FILES = {
+    "a.nii": NIFTI,
+    "a.nii.gz": gzip.compress(NIFTI),
+    "two.nii": b"\x1c\2\0\0n+2\0\r\n\x1a\n" + bytes(540),
+    "a.nrrd": b"NRRD0004\ntype: int16\n",
+    "a.mha": b"ObjectType = Image\nNDims = 3\n",
+    "a.dcm": DICOM,
+    "a.dat": MP4,
+    "a.bin": b"\x1aE\xdf\xa3" + bytes(60),
+    "b.bin": b"RIFF\0\0\0\0AVI LIST",
+    "a.vrt": b'<VRTDataset rasterXSize="9" rasterYSize="9">',
+    "a.gpkg": b"SQLite format 3\0" + bytes(90),
+    "a.fgb": b"fgb\3fgb\0" + bytes(90),
+    "a.kml": b'<?xml version="1.0"?><kml xmlns="x">',
+}
+COMMANDS = {"scan": "anymask volume", "video": "anymask track", "map": "-o objects.gpkg"}
+COMMANDS |= {"layer": "--prompts"}
+WORDS = {
+    "segment": ["--point", "5,5"],
+    "everything": [],
+    "cutout": [],
+    "encode": [],
+    "find": ["cup"],
+    "edit": ["--blur"],
+    "boxes": [],
+    "track": ["--point", "5,5", "-o", "o.json"],
+    "volume": ["--point", "5,5", "-o", "o.nii"],
+}
+
+
+@pytest.fixture(autouse=True)
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+    for name, data in FILES.items():
+        Path(name).write_bytes(data)
+    for folder, names in {"a series": ["IM0", "IM1"], "scans": ["b.nii.gz", "a.nii"]}.items():
+        Path(folder).mkdir()
+        for name in names:
+            Path(folder, name).write_bytes(DICOM if folder == "a series" else NIFTI)
+    Path("clips").mkdir()
+    Path("clips/a.mp4").write_bytes(MP4)
+    Path("stack.zarr").mkdir()
+    Path("stack.zarr/.zgroup").write_text("{}")
+    Image.new("RGB", (20, 20)).save("photo.png")
+    Path("photos").mkdir()
+    Image.new("RGB", (20, 20)).save("photos/a.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, "scan") for name in ("a.nii", "a.nii.gz", "two.nii", "a.nrrd", "a.dcm")),
+        *((name, "video") for name in ("a.dat", "a.bin", "b.bin")),
+        ("a.vrt", "map"),
+        *((name, "layer") for name in ("a.gpkg", "a.fgb", "a.kml")),
+        *((name, "scan") for name in ("a series", "scans", "stack.zarr")),
+        ("clips", "video"),
+    ],
+)
+def test_python_names_the_function_or_command(name: str, kind: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        load_image(name)
+    assert COMMANDS[kind] in str(caught.value)
+    if Path(name).is_dir():
+        with pytest.raises(ImageError) as caught:
+            list_photos(name)
+        assert COMMANDS[kind] in str(caught.value)
+
+
+@pytest.mark.parametrize("command", WORDS)
+@pytest.mark.parametrize(
+    ("name", "kind", "path"),
+    [
+        ("a.nii.gz", "scan", None),
+        ("a series", "scan", "'a series'"),
+        ("stack.zarr", "scan", "stack.zarr"),
+        ("a.dat", "video", None),
+        ("clips", "video", "clips/a.mp4"),
+        ("a.vrt", "map", None),
+        ("a.gpkg", "layer", None),
+    ],
+)
+def test_each_command_names_the_right_one(
+    command: str, name: str, kind: str, path: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if (command, kind) in (("volume", "scan"), ("track", "video")) and name != "clips":
+        pytest.skip("is the right command")
+    pytest.importorskip("av", reason="needs the extra [video]")
+    assert main([command, name, *WORDS[command]]) == 2
+    told = capsys.readouterr().err
+    assert COMMANDS[kind] in told
+    assert path is None or f"{COMMANDS[kind]} {path}" in told
+    assert told.count("\n") == 1
+
+
+def test_images_and_folders_of_several_scans_are_no_scan(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, told in {
+        "photo.png": "is an image, not a scan. Segment it with: anymask segment photo.png",
+        "photos": "is a folder of images. Segment them with: anymask everything photos -o out/",
+        "scans": "anymask volume scans/a.nii",
+        "a.mha": "Convert it to NIfTI",
+    }.items():
+        assert main(["volume", name, *WORDS["volume"]]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_nothing_is_said_of_what_may_be_right_or_is_unknown() -> None:
+    Path("empty").mkdir()
+    Path("text.txt").write_text("hello")
+    Path("broken.gz").write_bytes(b"\x1f\x8b\x08broken")
+    assert use_instead(Path("photo.png"), "image") is None
+    assert use_instead(Path("a.dcm"), "scan") is None
+    for name in ("empty", "text.txt", "broken.gz", "absent"):
+        assert use_instead(Path(name), "image") is None
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("b.shp", "did you mean b.gpkg?"),
+        ("house.kml", "did you mean house.geojson?"),
+        ("b.gkpg", "did you mean b.gpkg?"),
+        ("table.xlsx", "did you mean table.csv?"),
+        ("b.pngg", "did you mean b.png?"),
+    ],
+)
+@pytest.mark.parametrize("command", ["segment", "everything", "find"])
+def test_other_tools_endings_get_the_one_that_is_written(
+    command: str, output: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "photo.png", *WORDS[command], "-o", output]) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert ".gpkg" in said
+
+
+@pytest.mark.parametrize("command", ["segment", "everything", "encode", "find", "cutout", "edit"])
+def test_a_sound_tiff_without_its_package_is_not_called_damaged(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra [science]")
+    pixels = np.zeros((20, 30, 4), np.int16)
+    tifffile.imwrite("four.tif", pixels, photometric="rgb", extrasamples=["unspecified"])
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    assert main([command, "four.tif", *WORDS[command]]) == 2
+    told = capsys.readouterr().err
+    assert "pip install 'anymask[science]'" in told
+    assert "damaged" not in told
+
+
+def test_errors_are_of_the_package() -> None:
+    for name in FILES:
+        with pytest.raises(AnymaskError):
+            load_image(name)
+    Image.new("RGB", (20, 20)).save("photo.tif")
+    with pytest.raises(InputError, match="is a color image, not a scan"):
+        anymask.read_volume("photo.tif")
