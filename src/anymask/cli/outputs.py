@@ -104,8 +104,7 @@ def is_file_name(output: str) -> bool:
     if suffix and (suffix in DOCUMENTS or picture_format(suffix) is not None):
         return True
     converted = f"anymask convert makes {suffix} of .json; " if suffix in CONVERTED else ""
-    maps = f"a map gives {' and '.join(LAYERS)}, too; "
-    check_suffix(output, OUTPUT_SUFFIXES, converted or maps)
+    check_suffix(output, OUTPUT_SUFFIXES, converted)
     return False
 
 
@@ -219,10 +218,12 @@ def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> Non
     suffix = file_suffix(output)
     if not suffix or suffix in written:
         return
-    near = suffix_instead(suffix) if written == OUTPUT_SUFFIXES else near_suffix(suffix, written)
+    of_masks = written == OUTPUT_SUFFIXES
+    near = suffix_instead(suffix) if of_masks else near_suffix(suffix, written)
+    maps = f" (of a map also {' or '.join(LAYERS)})" if of_masks else ""
     guess = f"did you mean {Path(output).with_suffix(near)}? " if near else ""
     raise InputError(
-        f"wanted a folder, or a file that ends in {_one_of(written)}, got {output!r}; "
+        f"wanted a folder, or a file that ends in {_one_of(written)}{maps}, got {output!r}; "
         f"{remedy}{guess}{output}/ would be a folder"
     )
 
