@@ -4,7 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from anymask.base.lazy import EXTRAS
 from tests.evaluation.small_sets import write_set
@@ -262,7 +264,7 @@ def test_studio_alone_runs_projects_and_the_page(data: Path, tmp_path: Path) -> 
     shutil.copytree(data / "images", tmp_path / "photos")
     done = run_with(("studio",), STUDIO, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "2 new masks" in done.stdout
+    assert "2 new masks" in done.stdout + done.stderr
     assert done.stdout.endswith("/health 200\n/api/project 200\n/openapi.json 200\n")
     assert "training needs the package 'torch'" in done.stderr
 
@@ -282,3 +284,18 @@ sys.exit(main(["evaluate", "score", "volume", "truth.nii.gz", "found.nii.gz"]))
     done = run_with(("volumes",), program, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "0.857" in done.stdout.replace(" .", "0.")  # 2 x 48 / (64 + 48) voxels
+
+
+@pytest.mark.parametrize("words", [["segment", "--point", "9,9"], ["everything", "--grid", "2"]])
+def test_maps_alone_reads_bands(words: list[str], tmp_path: Path) -> None:
+    bands = np.random.default_rng(0).integers(0, 3000, (32, 32, 4)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "bands.tif", bands, photometric="minisblack", planarconfig="contig")
+    command, *others = words
+    given = [command, "bands.tif", *others, "--bands", "3,2,1", "--model", "nano", "-o", "mask.png"]
+    program = "import sys; from anymask.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    done = run_with(("maps",), program, *given, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run_with((), program, *given, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "needs the package 'tifffile', which is not installed" in done.stderr
+    assert "damaged" not in done.stderr

@@ -35,6 +35,7 @@ from anymask.base import (
     InputError,
     MissingExtra,
     UintImage,
+    missing_extra,
 )
 from anymask.images.kinds import HEAD, recognise_head
 from anymask.masks import MAX_PIXELS
@@ -379,13 +380,18 @@ def _our_limit() -> Iterator[None]:
 
 @contextmanager
 def decoding(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into an ImageError that says that `name` is damaged."""
+    """Turn whatever a decoder raises into an ImageError that says that `name` is damaged.
+
+    A decoder that is not installed is a MissingExtra.
+    """
     try:
         with _our_limit():
             yield
     except AnymaskError:
         raise
     except Exception as error:  # decoders raise anything at all on damaged files
+        if isinstance(error, ImportError) and (missing := missing_extra(error, f"reading {name}")):
+            raise missing from None
         told = str(error)[:_REASON] or type(error).__name__
         raise DamagedImageError(
             f"{name} is damaged or truncated ({told}); copy or download the picture again"
