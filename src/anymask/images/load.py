@@ -5,8 +5,8 @@ Letters: H W the picture, C channels.
 - Files, bytes and Pillow images are turned upright as their EXIF tag says, as every viewer does;
   coordinates are those of the upright picture. Arrays carry no tag and are taken as they lie.
 - Grey becomes three equal channels. Transparency is laid on white. Of several frames or pages the
-  first one is taken, or the one that is asked for. CMYK and other colour spaces are converted by
-  Pillow without colour profiles.
+  first one is taken, or the one that is asked for. Colours with an ICC
+  profile are converted to sRGB; CMYK and other colour spaces without one are converted by Pillow.
 - Numbers of other types than uint8 become eight bits as `images/decoding.py` says; 16-bit colours
   and TIFF of any bands are read as `images/tiff.py` says.
 - An address is opened only where a caller says `allow_url=True`; nothing else in the package opens
@@ -51,6 +51,7 @@ from anymask.images.decoding import (
 from anymask.images.kinds import use_instead
 from anymask.images.microscopes import is_microscope, open_microscope, read_microscope
 from anymask.images.positions import find_plane
+from anymask.images.profiles import to_srgb
 from anymask.images.tiff import (
     deep_grey,
     is_tiff,
@@ -78,6 +79,7 @@ _RAW_SUFFIXES = frozenset(
 ) | {".raf", ".rw2", ".srw"}
 
 _ORIENTATION = 0x0112  # the EXIF tag
+_WHITE_16 = 65535
 
 SAMPLES = ("cat", "coffee", "rocket")
 _PHOTOS = Path(__file__).parents[1] / "assets" / "photos"
@@ -230,11 +232,31 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
         if deep is None:
             pixels = _pillow_to_array(picture, name, view)
         else:
-            pixels = array_to_image(deep, name, view)
+            pixels = _deep_to_image(deep, picture, name, view)
         turns = orientation_of(picture)  # after the size was checked: a PNG is decoded to look
     finally:
         picture.close()  # gives back its copy of the pixels, which leaving a `with` would not
     return upright(pixels, turns)
+
+
+def _deep_to_image(
+    deep: NDArray[Any], picture: Image.Image, name: str, view: PictureView
+) -> UintImage:
+    """16-bit colours (H, W, C) as 8 bits.
+
+    Where white is known, as in a PNG or by a colour profile, colours keep their brightness; those
+    that stay below an eighth of white are a sensor's numbers, which are stretched.
+    """
+    convert = to_srgb(picture) if view.plain else None
+    known = picture.format == "PNG" or "icc_profile" in picture.info
+    colours = deep[..., : 3 if deep.shape[2] > 2 else 1]
+    if view.plain and known and colours.max() >= _WHITE_16 // 8:
+        deep = ((deep.astype(np.uint32) * 255 + _WHITE_16 // 2) // _WHITE_16).astype(np.uint8)
+    image = array_to_image(deep, name, view)
+    if convert is None:
+        return image
+    with decoding(name):
+        return np.asarray(convert(Image.fromarray(image)))
 
 
 def _begins_like_tiff(file: Any) -> bool:
@@ -300,15 +322,17 @@ def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
             picture = picture.convert("L" if picture.mode == "1" else "RGB")
         return array_to_image(np.asarray(picture), name, view)
     width, height = picture.size
-    image = np.empty((height, width, 3), np.uint8)
+    image, convert = np.empty((height, width, 3), np.uint8), to_srgb(picture)
     for rows in strips((height, width)):
         part = picture.crop((0, rows.start, width, rows.stop))
         if _has_alpha(picture):
             straight = part.convert("LA") if part.mode == "La" else part
-            layers = np.asarray(straight.convert("RGBA"))
-            image[rows] = on_white(layers[..., :3], layers[..., 3])
+            layered = straight.convert("RGBA")
+            alpha = np.asarray(layered.getchannel("A"))
+            shown = layered.convert("RGB") if convert is None else convert(layered)
+            image[rows] = on_white(np.asarray(shown), alpha)
         else:
-            image[rows] = np.asarray(part.convert("RGB"))
+            image[rows] = np.asarray(part.convert("RGB") if convert is None else convert(part))
     return image if view.plain else array_to_image(image, name, view)
 
 
