@@ -247,10 +247,11 @@ def _deep_to_image(
     Where white is known, as in a PNG or by a colour profile, colours keep their brightness; those
     that stay below an eighth of white are a sensor's numbers, which are stretched.
     """
-    convert = to_srgb(picture) if view.plain else None
+    plain = view.plain and not view.raw
+    convert = to_srgb(picture) if plain else None
     known = picture.format == "PNG" or "icc_profile" in picture.info
     colours = deep[..., : 3 if deep.shape[2] > 2 else 1]
-    if view.plain and known and colours.max() >= _WHITE_16 // 8:
+    if plain and known and colours.max() >= _WHITE_16 // 8:
         deep = ((deep.astype(np.uint32) * 255 + _WHITE_16 // 2) // _WHITE_16).astype(np.uint8)
     image = array_to_image(deep, name, view)
     if convert is None:
