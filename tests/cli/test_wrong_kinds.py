@@ -13,6 +13,7 @@ from anymask.base import AnymaskError, ImageError, InputError
 from anymask.cli.main import main
 from anymask.images import list_photos, load_image, use_instead
 from anymask.segment import Model
+from anymask.volumes import Volume
 from tests.segment.fakes import ColourRuntime
 
 NIFTI = bytes(344) + b"n+1\0" + bytes(200)
@@ -179,3 +180,18 @@ def test_errors_are_of_the_package() -> None:
     Image.new("RGB", (20, 20)).save("photo.tif")
     with pytest.raises(InputError, match="is a color image, not a scan"):
         anymask.read_volume("photo.tif")
+
+
+def test_folders_among_other_inputs_get_a_way_out(capsys: pytest.CaptureFixture[str]) -> None:
+    for names in (["photos", "clips"], ["photo.png", "photos"]):
+        assert main(["everything", *names, "-o", "out"]) == 2
+        told = capsys.readouterr().err
+        assert "Run the command once per folder with the same -o" in told
+        assert "photos/*.jpg" in told
+
+
+@pytest.mark.parametrize("window", [(40,), 40, ("a", "b"), (1, 2, 3), (40, 0)])
+def test_a_window_that_is_none_is_one_error(window: object) -> None:
+    scan = Volume(np.zeros((2, 3, 4)), np.eye(4))
+    with pytest.raises(InputError, match="wanted a window"):
+        scan.picture(0, window=window)

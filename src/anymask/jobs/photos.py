@@ -206,7 +206,11 @@ def _side_by_side(photos: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     by_name: dict[str, Path] = {}
     for photo in photos:
         if photo.is_dir():
-            raise InputError(f"wanted photos or one folder, {str(photo)!r} is a folder of several")
+            raise InputError(
+                f"{str(photo)!r} is a folder, given together with other inputs. Run the command "
+                "once per folder with the same -o, or name the images with a pattern, such as "
+                f"{str(photo / '*.jpg')!r}."
+            )
         other = by_name.setdefault(photo.name, photo)
         if other is not photo and not (photo.exists() and photo.samefile(other)):
             raise InputError(

@@ -26,6 +26,7 @@ from anymask.base import (
     Floats,
     InputError,
     UintImage,
+    check_keywords,
     parse_json,
 )
 from anymask.masks.binary import mask_nms
@@ -534,13 +535,17 @@ class Masks(list[Mask]):
         min_stability: float = 0.0,
         min_area: float = 0,
         label: str | None = None,
+        **others: object,
     ) -> Masks:
         """The masks that reach all of these, in their order.
 
         keep      tells of a mask whether it stays; None: all
         min_area  pixels
         label     only those of this name
+
+        Raises InputError for another keyword.
         """
+        check_keywords(others, ("min_quality", "min_stability", "min_area", "label", "keep"))
         return self._with(
             mask
             for mask in self

@@ -152,11 +152,17 @@ def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
     if weights is not None:
         path = Path(weights).expanduser()
         adapters = os.path.isfile(path / ADAPTERS)  # noqa: PTH113 - False for any name
-        return path if os.path.isdir(path) and not adapters else None  # noqa: PTH112 - the same
+        if not os.path.isdir(path) or adapters:  # noqa: PTH112 - the same
+            return None
+        inside = not (path / MANIFEST).is_file() and (path / EXPORTED / MANIFEST).is_file()
+        return path / EXPORTED if inside else path
     if name in BUNDLED:
         return ASSETS / name
     folder = Path(name).expanduser()
-    return folder if os.path.isfile(folder / MANIFEST) else None  # noqa: PTH113 - the same
+    for place in (folder, folder / EXPORTED):  # of a training
+        if os.path.isfile(place / MANIFEST):  # noqa: PTH113 - the same
+            return place
+    return None
 
 
 def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Path | None]:

@@ -18,9 +18,9 @@ from anymask.volumes.session import FollowedSlice as FollowedSlice
 from anymask.volumes.session import VolumeOptions as VolumeOptions
 from anymask.volumes.session import VolumeSession as VolumeSession
 from anymask.volumes.session import VolumeSettings as VolumeSettings
-from anymask.volumes.session import check_window as check_window
 from anymask.volumes.session import open_volume_session as open_volume_session
 from anymask.volumes.volume import Volume as Volume
+from anymask.volumes.volume import check_window as check_window
 from anymask.volumes.volume import scaled_affine as scaled_affine
 from anymask.volumes.writing import LabelMeasure as LabelMeasure
 from anymask.volumes.writing import label_volume as label_volume

@@ -47,7 +47,7 @@ from anymask.track import (
 from anymask.volumes.ending import GAP, EndingTracker
 from anymask.volumes.filling import AlongAxis, fill_slices, join_axes
 from anymask.volumes.reading import read_volume
-from anymask.volumes.volume import Colour, Volume, scaled_affine
+from anymask.volumes.volume import Colour, Volume, check_window, scaled_affine
 from anymask.volumes.writing import label_volume, write_labels
 
 AXES = "zyx"
@@ -65,18 +65,6 @@ def _parse_window(text: str) -> Window:
     except ValueError:
         raise InputError(f"wanted a window as LEVEL,WIDTH, such as 40,400; got {text!r}") from None
     return level, width
-
-
-def check_window(window: object) -> None:
-    """Raises InputError for what is no (level, width) with a width above 0."""
-    if window is None:
-        return
-    try:
-        level, width = (float(part) for part in window)  # type: ignore[attr-defined]  # user's
-    except (TypeError, ValueError):
-        raise InputError(f"wanted a window (level, width), got {window!r}") from None
-    if not (np.isfinite(level) and 0 < width < np.inf):
-        raise InputError(f"wanted a window (level, width), its width above 0: got {window}")
 
 
 @describe_settings

@@ -138,13 +138,24 @@ class Volume:
         if window is None:
             low, high = np.percentile(pixels[finite], _SHOWN) if finite.any() else (0.0, 1.0)
         else:
+            check_window(window)
             level, width = window
-            if not (np.isfinite(level) and 0 < width < np.inf):
-                raise InputError(f"wanted a window (level, width), its width above 0: got {window}")
             low, high = level - width / 2, level + width / 2
         grey = (np.where(finite, pixels, low) - low) / max(high - low, 1e-12)
         eight: UintImage = np.rint(grey.clip(0, 1) * 255).astype(np.uint8)
         return eight
+
+
+def check_window(window: object) -> None:
+    """Raises InputError for what is no (level, width) with a width above 0."""
+    if window is None:
+        return
+    try:
+        level, width = (float(part) for part in window)  # type: ignore[attr-defined]  # user's
+    except (TypeError, ValueError):
+        raise InputError(f"wanted a window (level, width), got {window!r}") from None
+    if not (np.isfinite(level) and 0 < width < np.inf):
+        raise InputError(f"wanted a window (level, width), its width above 0: got {window}")
 
 
 def scaled_affine(spacing: tuple[float, float, float]) -> Floats:
