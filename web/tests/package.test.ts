@@ -2,6 +2,7 @@
 
 import { expect, test, vi } from "vitest";
 
+import { checkKeys, KEYS } from "../package/src/keys";
 import anymask from "../package/vite.js";
 import { explained } from "../src/model/graph";
 import { readJson } from "../src/model/manifest";
@@ -45,4 +46,18 @@ test("a runtime that is not there and a graph that is cut are told apart", () =>
     "wanted encoder.onnx whole, got a file that cannot be opened; copy it again " +
       "(protobuf parsing failed)",
   );
+});
+
+test("a misspelled key is named, with the one that was meant", () => {
+  expect(() => checkKeys({ pionts: [[1, 2]] }, "prompt")).toThrow(
+    'Unknown key "pionts" in prompt. Did you mean "points"?',
+  );
+  expect(() => checkKeys({ refineedges: true }, "segment")).toThrow('Did you mean "refineEdges"?');
+  expect(() => checkKeys({ colour: "red" }, "everything")).toThrow(
+    "Known: progress, maxHoleArea, minIslandArea.",
+  );
+  for (const [place, known] of Object.entries(KEYS)) {
+    const given = Object.fromEntries(known.map((key) => [key, undefined]));
+    checkKeys(given, place as keyof typeof KEYS);
+  }
 });

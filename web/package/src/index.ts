@@ -10,6 +10,7 @@ import { parseRegionSize } from "../../src/model/region_size";
 import type { LeastAreas } from "../../src/model/region_size";
 import type { Prompt as Asked } from "../../src/model/prompts";
 import { cutOut } from "./cutout";
+import { checkKeys } from "./keys";
 import { PatchMask } from "./mask";
 import { photoToBitmap } from "./photo";
 import type {
@@ -38,6 +39,7 @@ const LEFT_OUT =
 
 /** Open a model. Throws an Error that says what was wanted, where its files are not there. */
 export async function load(options: LoadOptions = {}): Promise<Anymask> {
+  checkKeys(options, "load");
   const beside = new URL("./model/", import.meta.url);
   const folder = options.model ? new URL(options.model, document.baseURI) : beside;
   const model = await Model.open(async (file) => {
@@ -95,6 +97,8 @@ class SeenPhoto implements Seen {
   }
 
   async segment(prompt: Prompt, options: SegmentOptions = {}): Promise<Answer> {
+    checkKeys(prompt, "prompt");
+    checkKeys(options, "segment");
     const asked = this.checked(prompt);
     await this.look();
     const { granularity = "all" } = options;
@@ -135,6 +139,7 @@ class SeenPhoto implements Seen {
 
   async everything(options: EverythingOptions | Progress = {}): Promise<Mask[]> {
     const asked = typeof options === "function" ? { progress: options } : options;
+    checkKeys(asked, "everything");
     const { progress = () => {} } = asked;
     if (typeof progress !== "function") {
       throw new Error(`wanted progress as a function, got ${JSON.stringify(progress)}`);
@@ -147,8 +152,10 @@ class SeenPhoto implements Seen {
 
   async suggestNames(
     mask: Mask | Uint8Array,
-    { names, top = 5 }: NameOptions = {},
+    options: NameOptions = {},
   ): Promise<NameSuggestion[]> {
+    checkKeys(options, "suggestNames");
+    const { names, top = 5 } = options;
     if (!Number.isInteger(top) || top < 1) {
       throw new Error(`wanted top as a whole number from 1 on, got ${JSON.stringify(top)}`);
     }
@@ -164,11 +171,13 @@ class SeenPhoto implements Seen {
   }
 
   cutout(mask: Mask, options: CutoutOptions = {}): OffscreenCanvas {
+    checkKeys(options, "cutout");
     this.patchOf(mask);
     return cutOut(this.bitmap, mask, options);
   }
 
   async toBlob(mask: Mask, options: FileOptions = {}): Promise<Blob> {
+    checkKeys(options, "toBlob");
     const { type = "image/png", quality, ...look } = options;
     if (type === "image/jpeg" && !look.background) {
       throw new Error("wanted a background, as JPEG has no transparency; give one, or use WebP");
