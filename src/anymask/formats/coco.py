@@ -8,6 +8,7 @@ SA-1B (`predicted_iou`, ...) and `group_id`. Ids are given anew, from 1 on.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -97,6 +98,7 @@ def read_document(
     Raises DataError that names the record.
     """
     names = category_names(as_record(document, "the document").get("categories", []), report)
+    report.list_classes({name: number for number, name in names.items()})
     rows = rows_by_id(document["images"], "image", report)
     annotations = _by_image(document["annotations"], rows, report)
     flags = [bool(row.get("iscrowd")) for few in annotations.values() for _, row in few]
@@ -329,6 +331,8 @@ def _annotation(mask: Mask, image_id: int, ids: dict[str, int]) -> dict[str, Any
 
 
 def category_ids(images: list[AnnotatedImage], policy: Policy) -> dict[str, int]:
-    """Class names and their ids, from 1 on."""
+    """Class names and their ids: those of the source, else from 1 on."""
     names = class_names(images, policy.classes)
-    return {name: number for number, name in enumerate(names, start=1)}
+    ids = dict(zip(policy.classes, policy.class_ids, strict=False))
+    free = itertools.count(max(ids.values(), default=0) + 1)
+    return {name: ids[name] if name in ids else next(free) for name in names}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Unpack
@@ -73,6 +73,7 @@ def convert(
     policy: Policy | None = None,
     copy_images: bool = False,
     strict: bool = False,
+    classes: Sequence[str] = (),
     **settings: Unpack[ReadKeywords],
 ) -> Conversion:
     """Turn annotations from one format into another; the answer tells what that lost.
@@ -87,6 +88,7 @@ def convert(
     policy       what becomes of holes and parts, and the tolerance of outlines
     copy_images  whether the photos are put into the target's images/; for a set or yolo
     strict       whether nothing is written if anything is lost or an invalid record is skipped
+    classes      class names in the order of their numbers (default: the source's list)
     settings     the fields of `ReadSettings`: on_bad="error" lists invalid records in an error
 
     Raises LossError (a DataError) with the report when something is lost and `strict` is given;
@@ -102,6 +104,7 @@ def convert(
     dataset = read(source, form, images, split, **settings)
     found = list(dataset)
     found = [dataset.with_picture(image) for image in found] if to == "csv" else found
+    policy = with_classes(policy or Policy(classes=tuple(classes)), dataset.lost)
     if strict:
         trial = _report(dataset, found, to)
         for _ in encode_annotations(found, target, to, trial, policy):
@@ -127,6 +130,15 @@ def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversio
         list(dataset.lost.losses), notes=list(dataset.lost.notes), form=dataset.form, to=to,
         source=dataset.source, images=len(found), masks=sum(len(image.masks) for image in found),
     )  # fmt: skip
+
+
+def with_classes(policy: Policy, report: LossReport) -> Policy:
+    """The policy with the class list of the source, where it says none."""
+    if policy.classes or not report.classes:
+        return policy
+    ids = [number for number in report.classes.values() if number is not None]
+    kept = tuple(ids) if len(ids) == len(report.classes) else ()
+    return replace(policy, classes=tuple(report.classes), class_ids=kept)
 
 
 def _beside(files: Iterable[OutFile], source: Path) -> Iterator[OutFile]:

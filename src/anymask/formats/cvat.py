@@ -95,6 +95,9 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             root = read_xml(path)
             if root.tag != "annotations" or root.find("track") is not None:
                 raise DataError("wanted an export of the kind 'CVAT for images 1.1'")
+            names = [name.text or "" for name in root.iterfind("meta//labels/label/name")]
+            if names:
+                report.list_classes(dict.fromkeys(names))
             for number, element in enumerate(root.iter("image")):
                 with report.record(f"image {number}"):
                     images.append(_image(element, report))

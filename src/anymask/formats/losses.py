@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -172,12 +172,15 @@ class LossReport:
     settings  how annotations are read; None: the first invalid record is an error
     places    the file and the record that are being read, outermost first
     notes     what the reader of the report may want to know, beside losses
+    classes   the class list of the source, unused classes too, and their ids; None without one
     """
 
     losses: list[Loss] = field(default_factory=list)
     settings: ReadSettings | None = field(default=None, compare=False)
     places: list[object] = field(default_factory=list, compare=False)
     notes: list[str] = field(default_factory=list, compare=False)
+    classes: dict[str, int | None] = field(default_factory=dict, compare=False)
+    _listed: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def __bool__(self) -> bool:
         return bool(self.losses)
@@ -190,6 +193,23 @@ class LossReport:
         """Add a line that is no loss; once, however often it is noted."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def list_classes(self, classes: Mapping[str, int | None]) -> None:
+        """Keep the class list of a source; a second one that differs is noted, and appended."""
+        if self._listed and (dict(classes) != self.classes or list(classes) != self._listed):
+            self.note(
+                f"Class lists differ: [{', '.join(self._listed[:5])}, ...] and "
+                f"[{', '.join([*classes][:5])}, ...] are merged in this order. Fix the order with "
+                "--classes FILE."
+            )
+            taken = {*self.classes.values()}
+            fresh = {name: number for name, number in classes.items() if name not in self.classes}
+            if any(number in taken for number in fresh.values()):
+                fresh = dict.fromkeys(fresh)
+            self.classes |= fresh
+        else:
+            self.classes = dict(classes)
+        self._listed = list(self.classes)
 
     def add(self, kind: LossKind, image: str, mask: int | None, reason: str) -> None:
         """Note one loss."""

@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 
-from anymask.base import DataError, Setting, check_settings, describe_settings
+from anymask.base import DataError, InputError, Setting, check_settings, describe_settings
 from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.documents import read_text
 from anymask.formats.fields import checked_corners
 from anymask.masks import (
     SMOOTH,
@@ -39,12 +41,21 @@ from anymask.masks import (
 _LINE = 1e-6  # square pixels that rounding may give to a line
 
 
+def read_class_list(path: object) -> tuple[str, ...]:
+    """The names of a file, a line each. Raises DataError, InputError for none or a repeated one."""
+    lines = (line.strip() for line in read_text(Path(str(path))).splitlines())
+    names = tuple(line for line in lines if line)
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"{path}: Expected one class name per line, each once.")
+    return names
+
+
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     """What becomes of masks in formats that hold single rings, or several kinds of results.
 
-    classes  names in the order of their numbers; those of other masks follow by the alphabet
+    class_ids  the numbers of `classes`, where the format has a place for them
 
     Raises InputError for any other value.
     """
@@ -64,7 +75,15 @@ class Policy:
             most=100_000, unit="pixels",
         ),
     ] = SMOOTH  # fmt: skip
-    classes: tuple[str, ...] = ()
+    classes: Annotated[
+        tuple[str, ...],
+        Setting(
+            "a text file with a class name a line, in the order of their numbers; other names "
+            "follow by the alphabet", default="the source's list", form="FILE",
+            parse=read_class_list, check=lambda value: value,
+        ),
+    ] = ()  # fmt: skip
+    class_ids: tuple[int, ...] = ()
     out_type: Annotated[
         Literal["predictions", "annotations"],
         Setting("of Label Studio: masks to be looked at, or finished ones"),

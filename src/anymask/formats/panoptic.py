@@ -165,6 +165,7 @@ def _records(
 ) -> tuple[dict[int, PanopticCategory], dict[int, PanopticPicture]]:
     """Classes by their ids, and pictures by the numbers of their records."""
     names = category_names(document.get("categories"), report)
+    report.list_classes({name: number for number, name in names.items()})
     things = {
         as_whole(row["id"], "id"): bool(row.get("isthing", 1))
         for row in document.get("categories") or []

@@ -75,6 +75,13 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     Raises DataError that names file, object and reason.
     """
     images = []
+    if source.is_dir() and (source / _META).is_file():
+        with report.record(source / _META):
+            rows = as_list(
+                as_record(read_json(source / _META), "the document")["classes"], "classes"
+            )
+            names = [as_text(as_record(row, "class")["title"], "title") for row in rows]
+            report.list_classes(dict.fromkeys(names))
     for path in find_files(source, ".json"):
         in_project = source.is_dir() and (source / _META).is_file()
         if in_project and path.parent.name != "ann":

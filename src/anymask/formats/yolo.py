@@ -87,6 +87,8 @@ def read(
     if not source.is_dir():
         raise DataError(f"{source}: wanted the folder with data.yaml and labels/")
     names = _names_of(source, report)
+    if names:
+        report.list_classes(dict.fromkeys(names))
 
     def line_of(line: str, picture: str, hw: tuple[int, int]) -> Mask | None:
         """The mask of a line; None for a box alone, which the report is told."""

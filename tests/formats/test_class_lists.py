@@ -1,0 +1,92 @@
+"""Class lists: names, order and ids of the source come through every format that has a list."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+import anymask
+from anymask.cli.main import main
+
+CATEGORIES = {"person": 1, "bicycle": 2, "car": 4, "airplane": 18}
+SPLITS = {"train": ["person", "bicycle", "car"], "val": ["airplane"], "test": ["car", "person"]}
+TARGETS = {
+    "coco": "o.json", "coco-polygon": "o.json", "coco-panoptic": "o.json", "yolo": "yolo",
+    "cvat": "o.xml", "supervisely": "sly",
+}  # fmt: skip
+
+
+def write(path: Path, used: list[str], categories: dict[str, int] = CATEGORIES) -> Path:
+    rows = [
+        {
+            "id": n, "image_id": 1, "category_id": categories[name],
+            "segmentation": [[20 * n, 5, 20 * n + 9, 5, 20 * n + 9, 15, 20 * n, 15]],
+        }
+        for n, name in enumerate(used, start=1)
+    ]  # fmt: skip
+    images = [{"id": 1, "file_name": "a.png", "width": 100, "height": 60}]
+    names = [{"id": number, "name": name} for name, number in categories.items()]
+    document = {"images": images, "annotations": rows, "categories": names}
+    path.write_text(json.dumps(document))
+    return path
+
+
+def listed(path: Path) -> dict[str, int]:
+    return {row["name"]: row["id"] for row in json.loads(path.read_text())["categories"]}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("form", TARGETS)
+def test_a_list_comes_through_and_back(form: str, split: str, tmp_path: Path) -> None:
+    source = write(tmp_path / f"{split}.json", SPLITS[split])
+    there = tmp_path / TARGETS[form]
+    anymask.convert(source, there, form)
+    if form == "yolo":
+        (there / "images").mkdir()
+        Image.new("L", (100, 60)).save(there / "images" / "a.png")
+    anymask.convert(there, tmp_path / "back.json", "coco", form=form)
+    found = listed(tmp_path / "back.json")
+    assert [*found] == [*CATEGORIES]
+    if form.startswith("coco"):
+        assert found == CATEGORIES
+    (image,) = anymask.read(tmp_path / "back.json")
+    assert [mask.label for mask in image.masks] == SPLITS[split]
+
+
+def test_yolo_numbers_of_all_splits_agree(tmp_path: Path) -> None:
+    for split, used in SPLITS.items():
+        anymask.convert(write(tmp_path / f"{split}.json", used), tmp_path / split, "yolo")
+        names = yaml.safe_load((tmp_path / split / "data.yaml").read_text())["names"]
+        assert [*names.values()] == [*CATEGORIES]
+
+
+def test_a_file_fixes_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path / "a.json", ["car", "person"])
+    (tmp_path / "classes.txt").write_text("dog\ncar\n\nperson\n")
+    words = ["convert", str(source), str(tmp_path / "o.json")]
+    assert main([*words, "--classes", str(tmp_path / "classes.txt")]) == 0
+    assert listed(tmp_path / "o.json") == {"dog": 1, "car": 2, "person": 3}
+    anymask.convert(source, tmp_path / "p.json", classes=["person", "car"])
+    assert listed(tmp_path / "p.json") == {"person": 1, "car": 2}
+    (tmp_path / "classes.txt").write_text("dog\ndog\n")
+    assert main([*words, "--classes", str(tmp_path / "classes.txt")]) == 2
+    assert "Expected one class name per line, each once" in capsys.readouterr().err
+
+
+def test_lists_that_differ_are_merged_and_told(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write(folder / "a.json", ["person"], {"person": 1, "car": 2})
+    write(folder / "b.json", ["car"], {"car": 1, "dog": 2})
+    report = anymask.convert(folder, tmp_path / "o.json", form="coco")
+    assert [*listed(tmp_path / "o.json")] == ["person", "car", "dog"]
+    assert any(line.startswith("Class lists differ") for line in report.lines())
+    same = tmp_path / "same"
+    same.mkdir()
+    write(same / "a.json", ["person"])
+    write(same / "b.json", ["car"])
+    report = anymask.convert(same, tmp_path / "p.json", form="coco")
+    assert listed(tmp_path / "p.json") == CATEGORIES
+    assert not report.notes
