@@ -65,7 +65,7 @@ class ProjectSettings:
     crop_n_layers: Annotated[int, Setting("of the grid (auto)", most=6)] = 0
     min_mask_area: Annotated[int, Setting("pixels below which a mask is dropped")] = 16
     batch: Annotated[
-        int, Setting("photos of a batch, which the acceptance rule looks at together", least=1)
+        int, Setting("number of images per batch of the acceptance rule", least=1)
     ] = 50
     good_iou: Annotated[
         float,
@@ -76,7 +76,7 @@ class ProjectSettings:
         Setting("of the sampled masks that must be good before a batch is accepted", most=1),
     ] = 0.9
     sample: Annotated[
-        int, Setting("masks of a batch that must have been looked at, chosen at random")
+        int, Setting("masks per batch that must be reviewed, chosen at random")
     ] = 20
     double_every: Annotated[
         int, Setting("every n-th photo is labelled by each annotator blindly; 0: none")
