@@ -64,9 +64,9 @@ class ProjectSettings:
     grid: Annotated[int, Setting("of the grid of clicks", least=1, most=1024)] = 32
     crop_n_layers: Annotated[int, Setting("of the grid (auto)", most=6)] = 0
     min_mask_area: Annotated[int, Setting("pixels below which a mask is dropped")] = 16
-    batch: Annotated[
-        int, Setting("number of images per batch of the acceptance rule", least=1)
-    ] = 50
+    batch: Annotated[int, Setting("number of images per batch of the acceptance rule", least=1)] = (
+        50
+    )
     good_iou: Annotated[
         float,
         Setting("overlap before and after review from which a mask counts as good", most=1),
@@ -75,9 +75,7 @@ class ProjectSettings:
         float,
         Setting("of the sampled masks that must be good before a batch is accepted", most=1),
     ] = 0.9
-    sample: Annotated[
-        int, Setting("masks per batch that must be reviewed, chosen at random")
-    ] = 20
+    sample: Annotated[int, Setting("masks per batch that must be reviewed, chosen at random")] = 20
     double_every: Annotated[
         int, Setting("every n-th photo is labelled by each annotator blindly; 0: none")
     ] = 0
