@@ -208,11 +208,12 @@ def test_a_gray_photo_is_no_picture_of_object_numbers(
     Image.open(anymask.sample("coffee")).convert("L").save(photo)
     assert main(["convert", str(photo), str(out)]) == 2
     told = capsys.readouterr().err
-    assert "values that looks like a photo" in told
-    assert "add --from label-png if the values are object numbers" in told
+    assert "looks like a photo" in told
+    assert "Add --from label-png to read it as a mask image" in told
     assert told.count("\n") == 1
     assert not out.exists()
-    assert main(["convert", str(photo), str(out), "--from", "label-png"]) == 0
+    chosen = ["--from", "label-png", "--mask-values", "labels"]
+    assert main(["convert", str(photo), str(out), *chosen]) == 0
     many = np.arange(300, dtype=np.uint16).reshape(15, 20).repeat(9, axis=0).repeat(9, axis=1)
     Image.fromarray(many).save(numbers)
     assert main(["convert", str(numbers), str(out)]) == 0
@@ -220,7 +221,8 @@ def test_a_gray_photo_is_no_picture_of_object_numbers(
 
 
 @pytest.mark.parametrize(
-    ("turn", "told"), [(1, "give the picture that"), (6, "its EXIF tag tells")]
+    ("turn", "told"),
+    [(1, "Use the image that they were drawn on"), (6, "The image has an EXIF rotation")],
 )
 def test_photos_of_another_size_are_not_put_beside_masks(
     turn: int, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

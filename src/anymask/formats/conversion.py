@@ -103,6 +103,11 @@ def convert(
         raise InputError(f"--copy-images goes with --to set or yolo, got {to}; leave it out")
     dataset = read(source, form, images, split, **settings)
     found = list(dataset)
+    if copy_images:
+        for image in found:
+            dataset.check_size(image)
+    elif dataset.pictures is not None and not dataset.published:
+        found = dataset.of_right_size(found)
     found = [dataset.with_picture(image) for image in found] if to == "csv" else found
     policy = with_classes(policy or Policy(classes=tuple(classes)), dataset.lost)
     if strict:
@@ -120,7 +125,6 @@ def convert(
 
 def _photos(dataset: Dataset, images: Iterable[AnnotatedImage], target: Path) -> Iterator[OutFile]:
     for image in images:
-        dataset.check_size(image)
         yield target / picture_name(image.file_name), dataset.content(image)
 
 

@@ -7,13 +7,13 @@ as their layout says (`layouts`), photo by photo.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Unpack
 
-from anymask.base import DataError, InputError, UintImage, split_page_name
+from anymask.base import DataError, ImageError, InputError, UintImage, split_page_name
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.documents import find_files, other_size
 from anymask.formats.label_folders import FORM, label_files, places_of
@@ -155,6 +155,24 @@ class Dataset:
         path, page = self._found(image)
         if page is None and (hw := image_hw(path)) != image.hw:
             raise other_size(path, image.hw, hw)
+
+    def of_right_size(self, images: Iterable[AnnotatedImage]) -> list[AnnotatedImage]:
+        """The images whose files have the size of their masks, or are not found; others are
+        invalid records. Raises BadRecordsError as iterating does."""
+        kept = []
+        for image in images:
+            try:
+                path, page = self._found(image)
+                hw = image.hw if page is not None else image_hw(path)
+            except (DataError, ImageError):
+                hw = image.hw
+            with self.lost.record(image.file_name):
+                if hw != image.hw:
+                    told = str(other_size(path, image.hw, hw)).removeprefix(f"{path}: ")
+                    raise DataError(told[:1].upper() + told[1:])
+                kept.append(image)
+        self.lost.check_records(self.source, sum(len(image.masks) for image in kept))
+        return kept
 
     def _found(self, image: AnnotatedImage) -> tuple[Path, int | None]:
         """The file of a picture, and the page where its name is one's (stack.tif.page3.png)."""

@@ -140,7 +140,10 @@ def refuse_photo(path: Path) -> None:
     except AmbiguousMaskError:
         return
     except ImageError as error:
-        raise DataError(f"{error} Or name a file of annotations.") from error
+        raise DataError(
+            f"{error} Add --from label-png to read it as a mask image, or name a file of "
+            "annotations."
+        ) from error
 
 
 # Writing.

@@ -363,6 +363,15 @@ def image_hw(path: Path) -> tuple[int, int]:
             return (width, height) if orientation_of(picture) >= 5 else (height, width)
 
 
+def is_turned(path: Path) -> bool:
+    """Whether an EXIF tag turns an image by a quarter, so that its sides are swapped when shown."""
+    try:
+        with open_path(path) as file, open_header(file) as picture:
+            return orientation_of(picture) >= 5
+    except (OSError, ImageError):
+        return False
+
+
 def find_images(
     folder: Path,
     leave_out: Path | None = None,

@@ -1,0 +1,83 @@
+"""Sizes in annotations that are not those of the images: what is wrong, and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.base import DataError
+from anymask.cli.main import main
+from anymask.formats import AnnotatedImage, convert, write_annotations
+from anymask.masks import Mask, mask_to_rle
+
+SAID = (40, 60)  # height, width of the annotations
+CASES = [
+    ((60, 40), 1, "Width and height are swapped. Swap them"),
+    ((60, 40), 6, "The image has an EXIF rotation. If the masks were drawn on the rotated"),
+    ((60, 40), 5, "remove its EXIF orientation tag"),
+    ((20, 30), 1, "The image is scaled by 0.5."),
+    ((120, 180), 1, "The image is scaled by 3."),
+    ((41, 90), 1, "Use the image that they were drawn on"),
+]
+
+
+def annotated(folder: Path, form: str, names: tuple[str, ...] = ("a.jpg", "b.jpg")) -> Path:
+    """A set of two images; the mask of each is a square."""
+    pixels = np.zeros(SAID, np.bool_)
+    pixels[5:20, 10:30] = True
+    mask = Mask(mask_to_rle(pixels), label="cup")
+    images = [AnnotatedImage(file_name=name, hw=SAID, masks=(mask,)) for name in names]
+    target = folder / ("set.json" if form in ("coco", "label-studio") else "labels")
+    write_annotations(images, target, form)
+    return target
+
+
+def shown(folder: Path, name: str, hw: tuple[int, int], turn: int = 1) -> None:
+    """An image that viewers show with this size."""
+    folder.mkdir(exist_ok=True)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    size = hw if turn >= 5 else hw[::-1]
+    Image.new("RGB", size, (9, 90, 200)).save(folder / name, exif=exif)
+
+
+@pytest.mark.parametrize("form", ["coco", "labelme", "label-studio", "sa1b"])
+@pytest.mark.parametrize(("hw", "turn", "told"), CASES)
+def test_another_size_is_skipped_and_told_with_its_cause(
+    tmp_path: Path, form: str, hw: tuple[int, int], turn: int, told: str
+) -> None:
+    source, photos = annotated(tmp_path, form), tmp_path / "photos"
+    shown(photos, "a.jpg", hw, turn)
+    shown(photos, "b.jpg", SAID)
+    lost = convert(source, tmp_path / "out.json", "coco", images=photos)
+    assert (lost.images, lost.masks) == (1, 1)
+    (bad,) = [loss for loss in lost.losses if loss.place]
+    assert "a.jpg" in bad.place
+    assert told in bad.reason
+    with pytest.raises(DataError, match="1 invalid record"):
+        convert(source, tmp_path / "b.json", "coco", images=photos, on_bad="error")
+
+
+def test_a_mask_image_of_another_size_is_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, size in (("a", (30, 20)), ("b", (60, 40))):
+        shown(tmp_path / "images", f"{name}.jpg", SAID)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        mask = Image.new("L", size)
+        mask.paste(255, (5, 5, 15, 15))
+        mask.save(tmp_path / "masks" / f"{name}.png")
+    assert main(["convert", str(tmp_path), str(tmp_path / "out.json")]) == 0
+    assert "a.jpg" in capsys.readouterr().err
+
+
+def test_refused_images_leave_nothing_behind(tmp_path: Path) -> None:
+    source, photos = annotated(tmp_path, "coco"), tmp_path / "photos"
+    shown(photos, "a.jpg", (60, 40))
+    shown(photos, "b.jpg", (60, 40))
+    with pytest.raises(DataError, match=r"a\.jpg.*Width and height are swapped"):
+        convert(source, tmp_path / "yolo", "yolo", images=photos, copy_images=True)
+    assert not (tmp_path / "yolo").exists()
