@@ -31,7 +31,7 @@ from anymask.images.decoding import (
     unidentified,
 )
 from anymask.images.load import open_path, orientation_of, upright
-from anymask.images.mask_values import MaskValues, StoredMask, interpret
+from anymask.images.mask_values import MaskValues, MaskPixels, interpret
 from anymask.images.tiff import is_tiff, needs_tifffile, read_deep_colours, read_tiff
 
 LOG = logging.getLogger("anymask.images")
@@ -89,7 +89,7 @@ def _opened(source: Path | bytes) -> Iterator[BinaryIO]:
         yield file
 
 
-def _read_stored(file: Any, name: str) -> StoredMask:
+def _read_stored(file: Any, name: str) -> MaskPixels:
     try:
         picture = open_header(file)
     except UnidentifiedImageError:
@@ -108,23 +108,23 @@ def _read_stored(file: Any, name: str) -> StoredMask:
         return _by_pillow(picture, file, _is_lossy(picture, file))
 
 
-def _by_tifffile(file: Any, name: str) -> StoredMask:
+def _by_tifffile(file: Any, name: str) -> MaskPixels:
     deep = read_tiff(file, name, _RAW)
     pixels = upright(deep.pixels, deep.orientation)
     channels = pixels.shape[2]
     if channels not in (1, 3, 4):
         raise ImageError(f"{name} has {channels} bands. A mask image has 1, or 3 for colours.")
     if channels == 1:
-        return StoredMask(pixels[..., 0])
+        return MaskPixels(pixels[..., 0])
     colours = pixels[..., :3]
     if (colours == colours[..., :1]).all():
-        return StoredMask(colours[..., 0])
+        return MaskPixels(colours[..., 0])
     if colours.dtype.itemsize > 1:
         raise ImageError(f"{name} has colours of more than 8 bits. Save it with 8 bits.")
-    return StoredMask(colours)
+    return MaskPixels(colours)
 
 
-def _by_pillow(picture: Image.Image, file: Any, lossy: bool) -> StoredMask:
+def _by_pillow(picture: Image.Image, file: Any, lossy: bool) -> MaskPixels:
     deep = read_deep_colours(picture, file, 0) if picture.format in ("PNG", "TIFF") else None
     picture.load()
     turns, alpha = orientation_of(picture), _alpha_of(picture)
@@ -143,7 +143,7 @@ def _by_pillow(picture: Image.Image, file: Any, lossy: bool) -> StoredMask:
     else:
         values = np.asarray(picture.convert("RGBA" if alpha is not None else "RGB"))[..., :3]
     shown = None if alpha is None else upright(alpha, turns)
-    return StoredMask(upright(values, turns), palette, shown, lossy)
+    return MaskPixels(upright(values, turns), palette, shown, lossy)
 
 
 def _numbers(picture: Image.Image) -> NDArray[Any]:  # (H, W)

@@ -47,7 +47,7 @@ NEAREST = "Soft or noisy edges between colours: each pixel has the nearest colou
 
 
 @dataclass(frozen=True, eq=False)
-class StoredMask:
+class MaskPixels:
     """A mask image as it is stored.
 
     values   (H, W) numbers, or (H, W, 3) colours of 8 bits
@@ -65,7 +65,7 @@ class StoredMask:
 Found = tuple[NDArray[Any], bool, str]  # numbers, whether they are colours, a note
 
 
-def interpret(stored: StoredMask, wanted: MaskValues, name: str) -> Found:
+def interpret(stored: MaskPixels, wanted: MaskValues, name: str) -> Found:
     """The numbers of objects (H, W), 0 for none; see `MaskImage`. Raises ImageError."""
     if wanted == "binary":
         return _joined(stored, name), False, ""
@@ -103,7 +103,7 @@ def interpret(stored: StoredMask, wanted: MaskValues, name: str) -> Found:
 # Greys and indices.
 
 
-def _has_colours(stored: StoredMask) -> bool:
+def _has_colours(stored: MaskPixels) -> bool:
     """Whether a palette says more than its indices: where black is a colour that is not the first,
     or all colours that are used are greys of more than their places."""
     assert stored.palette is not None
@@ -123,7 +123,7 @@ def _is_plain(values: NDArray[Any], alpha: UintImage) -> bool:
     return not len(seen) or bool((seen == seen[:1]).all())
 
 
-def _joined(stored: StoredMask, name: str) -> NDArray[Any]:
+def _joined(stored: MaskPixels, name: str) -> NDArray[Any]:
     """One object: all labels or colours, or at least half of white."""
     try:
         values, *_ = interpret(stored, "auto", name)
@@ -133,7 +133,7 @@ def _joined(stored: StoredMask, name: str) -> NDArray[Any]:
         return _cut(grey, _white(grey, name))
 
 
-def _brightness(stored: StoredMask) -> NDArray[Any]:  # -> (H, W)
+def _brightness(stored: MaskPixels) -> NDArray[Any]:  # -> (H, W)
     """What is compared with half of white."""
     if stored.alpha is not None:
         return stored.alpha
@@ -160,7 +160,7 @@ def _cut(values: NDArray[Any], white: float) -> NDArray[Any]:
     return np.where(object_at & (values != 0), kind(white or 1), kind(0))
 
 
-def _as_labels(stored: StoredMask, name: str) -> NDArray[Any]:
+def _as_labels(stored: MaskPixels, name: str) -> NDArray[Any]:
     """The numbers as they are. Raises ImageError for colours and fractions."""
     values = stored.values
     if values.ndim == 3:
@@ -194,7 +194,7 @@ def _whole(values: NDArray[Any], name: str) -> NDArray[Any]:
     return values
 
 
-def _greys(values: NDArray[Any], stored: StoredMask, name: str) -> tuple[NDArray[Any], str]:
+def _greys(values: NDArray[Any], stored: MaskPixels, name: str) -> tuple[NDArray[Any], str]:
     """Numbers of one channel, by what they are. Raises ImageError, AmbiguousMaskError."""
     if values.dtype.kind == "f" and not _are_whole(values):
         return _fractions(values, name)
@@ -338,12 +338,12 @@ def _ambiguous(name: str, what: str) -> AmbiguousMaskError:
     )
 
 
-def _visible(colours: UintImage, stored: StoredMask) -> UintImage:  # -> (P, 3)
+def _visible(colours: UintImage, stored: MaskPixels) -> UintImage:  # -> (P, 3)
     seen = colours if stored.alpha is None else colours[stored.alpha > 0]
     return seen.reshape(-1, 3)
 
 
-def _tones(colours: UintImage, stored: StoredMask) -> Literal["grey", "hue", "many"]:
+def _tones(colours: UintImage, stored: MaskPixels) -> Literal["grey", "hue", "many"]:
     """Whether there are greys alone, shades of one colour alone, or several colours."""
     seen = _visible(colours, stored).astype(np.int16)
     if not len(seen):
@@ -384,7 +384,7 @@ def _photo(name: str) -> ImageError:
     )
 
 
-def _colours(colours: UintImage, stored: StoredMask, name: str, *, ask: bool) -> Found:
+def _colours(colours: UintImage, stored: MaskPixels, name: str, *, ask: bool) -> Found:
     """A number for each colour, 0 for black and for what is transparent. Raises ImageError."""
     shown = colours
     if stored.alpha is not None:
