@@ -31,7 +31,7 @@ from anymask.images.decoding import (
     unidentified,
 )
 from anymask.images.load import open_path, orientation_of, upright
-from anymask.images.mask_values import MaskValues, MaskPixels, interpret
+from anymask.images.mask_values import MaskPixels, MaskValues, interpret
 from anymask.images.tiff import is_tiff, needs_tifffile, read_deep_colours, read_tiff
 
 LOG = logging.getLogger("anymask.images")
