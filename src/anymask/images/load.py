@@ -46,12 +46,12 @@ from anymask.images.decoding import (
     open_file,
     open_header,
     strips,
+    to_srgb,
     unidentified,
 )
 from anymask.images.kinds import use_instead
 from anymask.images.microscopes import is_microscope, open_microscope, read_microscope
 from anymask.images.positions import find_plane
-from anymask.images.profiles import to_srgb
 from anymask.images.tiff import (
     deep_grey,
     is_tiff,
