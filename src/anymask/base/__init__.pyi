@@ -6,6 +6,10 @@ from anymask.base.arrays import UintImage as UintImage
 from anymask.base.arrays import check_members as check_members
 from anymask.base.arrays import read_array as read_array
 from anymask.base.arrays import read_arrays as read_arrays
+from anymask.base.display import brief as brief
+from anymask.base.display import brief_text as brief_text
+from anymask.base.display import preview_html as preview_html
+from anymask.base.display import repr_html as repr_html
 from anymask.base.errors import AmbiguousMaskError as AmbiguousMaskError
 from anymask.base.errors import AnymaskError as AnymaskError
 from anymask.base.errors import ConfigError as ConfigError

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from anymask.base import FloatArray, UintImage, WeightsError, parse_json
+from anymask.base import FloatArray, UintImage, WeightsError, brief, parse_json
 from anymask.masks import Features, Mask, Prompt, centre_click, open_box
 from anymask.runtime import ASSETS, open_runtime, without_advice
 
@@ -34,6 +34,7 @@ STRIDE = 16  # model pixels along a cell
 LEVELS = (0.15, 0.25, 0.5, 0.7)  # of the map: from which on a cell is boxed
 
 
+@brief
 @dataclass(frozen=True)
 class SubjectProbe:
     """A fitted probe.

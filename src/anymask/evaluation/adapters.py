@@ -23,7 +23,7 @@ from typing import Any, cast, get_args
 
 import numpy as np
 
-from anymask.base import BoolArray, ConfigError, InputError, UintImage
+from anymask.base import BoolArray, ConfigError, InputError, UintImage, brief
 from anymask.evaluation.protocols import PlainAnswer, Segmenter
 from anymask.jobs import ModelChoice, model_choice
 from anymask.masks import Features, ModelSpec, Prompt, PromptKind
@@ -33,6 +33,7 @@ PEER_PROMPTS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box
 Method = Segmenter | ModelChoice | str | None  # a loaded one, a model's name, or "module:name"
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class FromFunction:
     """Any function of a photo and one prompt as a `Segmenter`.
@@ -66,6 +67,7 @@ class FromFunction:
         return [PlainAnswer(self.function(embedding, prompt)[None]) for prompt in prompts]
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Peer:
     """A callable (see the module) as a `Segmenter`.

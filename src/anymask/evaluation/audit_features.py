@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, FloatArray, Floats, UintImage
+from anymask.base import BoolArray, FloatArray, Floats, UintImage, brief
 from anymask.masks import (
     Features,
     MaskShape,
@@ -192,6 +192,7 @@ class MaskAnswer:
     asked: str
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class MaskFeatures:
     """The features of one mask, and the answers that they come from.
@@ -214,6 +215,7 @@ class MaskFeatures:
         return float(self.values[FEATURES.index(name)])
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class AuditPhoto:
     """A photo as the model and the audit see it.

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import DataError, Floats, parse_json
+from anymask.base import DataError, Floats, brief, parse_json
 from anymask.evaluation.audit_features import FEATURES, PROMPT_NAMES, MaskFeatures
 from anymask.masks import mask_iou
 
@@ -34,6 +34,7 @@ MOST_SPREADS = 4.0
 LEAST_SPREAD = 0.05
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class FeatureScale:
     """Of each feature the median and the width of its middle half, (F,)."""
@@ -54,6 +55,7 @@ def fit_scale(values: Floats) -> FeatureScale:  # (N, F), N > 0
     return FeatureScale(middle, high - low)
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class LinearModel:
     """weights @ values + bias, of (N, F) or (N, G) values."""
@@ -66,6 +68,7 @@ class LinearModel:
         return result
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Grader:
     """Grades masks and guesses IoUs.

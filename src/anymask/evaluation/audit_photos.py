@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import DataError, Floats, UintImage, parse_json
+from anymask.base import DataError, Floats, UintImage, brief, parse_json
 from anymask.evaluation.audit_features import (
     FEATURES,
     MaskFeatures,
@@ -148,6 +148,7 @@ class ExaminedMask:
     guess: float = 0.0
 
 
+@brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ExaminedPhoto:
     """One photo.

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import Floats
+from anymask.base import Floats, brief
 from anymask.evaluation.coco import AREA_RANGES, ComparedPhoto, coco_row, match_all
 from anymask.evaluation.metrics import NAN
 from anymask.evaluation.results import DetailTable, MetricValue
@@ -28,6 +28,7 @@ HALF = 0  # place of IoU .5 among the thresholds
 HEADER = ("class", "objects", "AR", "recall .5", "precision .5", "AP", "shown")
 
 
+@brief
 @dataclass(frozen=True)
 class ShownPhoto:
     """One photo with people's masks, and what a method shows on it."""

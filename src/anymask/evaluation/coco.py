@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import BoolArray, DataError, Floats, IntArray, MissingExtra, parse_json
+from anymask.base import BoolArray, DataError, Floats, IntArray, MissingExtra, brief, parse_json
 from anymask.evaluation.metrics import NAN
 from anymask.evaluation.protocols import NotMeasured, Segmenter, ask_in_parts
 from anymask.evaluation.results import Curve, MetricValue, SetResult
@@ -162,6 +162,7 @@ def match_photo(
 # Average precision.
 
 
+@brief
 @dataclass(frozen=True)
 class Detection:
     """What a detector found: x0, y0, x1, y1 in pixels, the class, how sure it is."""
@@ -183,6 +184,7 @@ class Detections:
     frequency: Mapping[str, str]
 
 
+@brief
 @dataclass(frozen=True)
 class DetectedPhoto:
     """One photo's truth, and the masks with the labels and scores of their boxes."""

@@ -25,7 +25,7 @@ from typing import Any, Literal, Unpack
 import cv2
 import numpy as np
 
-from anymask.base import DataError, FloatArray, Floats, UintImage
+from anymask.base import DataError, FloatArray, Floats, UintImage, brief
 from anymask.evaluation.coco import IOU_THRESHOLDS
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.find import ExampleFinder, FindSettings
@@ -39,6 +39,7 @@ SMALLEST = 64  # pixels of an example
 ALIKE = 0.4  # shared part of two colour histograms (docs/explanation/text-prompts.md)
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class FindAnswer:
     """One thing that was looked for in one photo.

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from anymask.base import ConfigError, DataError, Floats, need_packages
+from anymask.base import ConfigError, DataError, Floats, brief, need_packages
 from anymask.evaluation.coco import DETECTIONS_FILE, measure_instance_ap
 from anymask.evaluation.everything import measure_everything, measure_shown
 from anymask.evaluation.metrics import boundary_iou, clicks_needed
@@ -159,6 +159,7 @@ class SetMeasure(Protocol):
         ...
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Measure:
     """One row of the table.

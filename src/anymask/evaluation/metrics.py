@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, Floats, IntArray
+from anymask.base import BoolArray, Floats, IntArray, brief
 from anymask.masks import iou
 
 NAN = float("nan")
@@ -27,6 +27,7 @@ class Mean:
     high: float
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Shares:
     """What each photo gives to a ratio, (I,) each: the value of a set is sum(top) / sum(bottom).

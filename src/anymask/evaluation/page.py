@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.base import Floats, UintImage
+from anymask.base import Floats, UintImage, brief
 
 COLOURS = 8  # classes of series in the style sheet
 WIDTH, HEIGHT = 520, 300
@@ -133,6 +133,7 @@ Text = Callable[[float], str]
 Number = TypeVar("Number", float, Floats)
 
 
+@brief
 @dataclass(frozen=True)
 class Series:
     """One line or one row of bars.
@@ -173,6 +174,7 @@ def line_plot(
     return _svg(parts, x_label)
 
 
+@brief
 @dataclass(frozen=True)
 class Points:
     """A line through points: x rising, y a share of one; a y that is no number is left out."""

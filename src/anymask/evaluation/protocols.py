@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, Floats, UintImage
+from anymask.base import BoolArray, Floats, UintImage, brief
 from anymask.masks import (
     Click,
     ModelSpec,
@@ -86,6 +86,7 @@ class Segmenter(Protocol):
         ...
 
 
+@brief
 @dataclass(frozen=True)
 class TruthMask:
     """One mask to find: (H, W) pixels, and those that do not count."""

@@ -11,12 +11,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, csv_text, write_json, write_whole
+from anymask.base import InputError, brief, csv_text, write_json, write_whole
 from anymask.evaluation.page import html_page, html_table, note, picture_tag, section, sheets
 
 MOST_PLOTS = 24  # plots of a section that are shown at once
 
 
+@brief
 @dataclass(frozen=True)
 class TextTable:
     """A table of texts; a cell `**text**` stands out.
@@ -45,6 +46,7 @@ class Shot:
     words: Sequence[str]
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """A heading and what belongs to it; plots (title, SVG) and pictures are on the page alone."""
@@ -56,6 +58,7 @@ class Section:
     pictures: Sequence[Shot] = ()
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """What was measured; printed, it is its tables.

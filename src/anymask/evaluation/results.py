@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import DataError, Floats, IntArray, Machine
+from anymask.base import DataError, Floats, IntArray, Machine, brief
 from anymask.evaluation.metrics import (
     NAN,
     Mean,
@@ -51,6 +51,7 @@ class MetricValue:
     digits: int = 3
 
 
+@brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Curve:
     """A line to plot: x and y of equal length, and what the axes are.
@@ -65,6 +66,7 @@ class Curve:
     y_label: str
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class DetailTable:
     """Details below the figures: every row as long as the header."""
@@ -74,6 +76,7 @@ class DetailTable:
     rows: tuple[tuple[str | float, ...], ...]
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class SetResult:
     """All that one measure says of one method on one set."""
@@ -120,6 +123,7 @@ def mean_over_sets(figures: Sequence[MetricValue]) -> Mean:
 # Masks of sets.
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class ScoreColumn:
     """One method by one measure: a value a mask, NaN where it was not measured."""
@@ -129,6 +133,7 @@ class ScoreColumn:
     values: Floats
 
 
+@brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SetScores:
     """A set's masks, (N,) each: which photo, which of its masks, how many pixels; and scores.
@@ -165,6 +170,7 @@ class SetScores:
         return values[keep], self.image[keep]
 
 
+@brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluation:
     """A finished or interrupted run.

@@ -20,6 +20,7 @@ from anymask.base import (
     IntArray,
     Setting,
     UintImage,
+    brief,
     check_settings,
     describe_settings,
 )
@@ -107,6 +108,7 @@ class SetPlan:
         return self.folder or self.name
 
 
+@brief
 @dataclass(frozen=True)
 class EvalSet:
     """A plan and what was read for it."""
@@ -169,6 +171,7 @@ def _counts(plan: SetPlan, sample: AnnotatedImage, mask: int) -> bool:
     return who == min(one.annotator for one in sample.objects if one.annotator is not None)
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class EvalPhoto:
     """One photo of a set and some of its masks.

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base import Floats, IntArray
+from anymask.base import Floats, IntArray, brief
 from anymask.formats import AnnotatedImage
 from anymask.masks import (
     Mask,
@@ -42,6 +42,7 @@ PER_IMAGE_BINS = (0, 1, 11, 51, 101, 201)  # the first of each; the paper's, and
 GroupOf = Callable[[AnnotatedImage, Mask], str | None]
 
 
+@brief
 @dataclass
 class Histogram:
     """A histogram that grows, with its exact mean and extremes.
@@ -117,6 +118,7 @@ class GroupCount:
     size: Histogram = field(default_factory=_unit_histogram)
 
 
+@brief
 @dataclass(kw_only=True)
 class SetStatistics:
     """Everything that was counted of one data set.

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from anymask.base import ConfigError, DataError, InputError, parse_toml
+from anymask.base import ConfigError, DataError, InputError, brief, parse_toml
 from anymask.evaluation.measures import check_measures
 from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, SetPlan
 from anymask.formats import (
@@ -47,6 +47,7 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "suites"
 _LARGEST = 1_000_000_000  # of the numbers in a suite
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Suite:
     """Sets that are measured together, and what holds for all of them.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
-from anymask.base import DataError, UintImage
+from anymask.base import DataError, UintImage, brief
 from anymask.formats.losses import LossReport as LossReport
 from anymask.images import load_image
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_merge
@@ -40,6 +40,7 @@ class SequencePlace:
     index: int
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Federated:
     """Which classes were looked for in a photo of a federated set (LVIS paper, section 3).
@@ -53,6 +54,7 @@ class Federated:
     partial: frozenset[str] = frozenset()
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkTruth:
     """What only single data sets say of a photo, for their own benchmarks.
@@ -67,6 +69,7 @@ class BenchmarkTruth:
     federated: Federated | None = None
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedImage:
     """One picture and its masks, all of its size.

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Unpack
 
-from anymask.base import DataError, ImageError, InputError, UintImage, split_page_name
+from anymask.base import DataError, ImageError, InputError, UintImage, brief, split_page_name
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.documents import find_files, other_size
 from anymask.formats.label_folders import FORM, label_files, places_of
@@ -36,6 +36,7 @@ A_FILE_A_PICTURE = {name: one.suffixes[0] for name, one in FORMATS.items() if on
 PHOTOS = (PICTURES, "JPEGImages")  # of our sets and others; of PASCAL VOC
 
 
+@brief
 @dataclass
 class Dataset:
     """A data set that is read while one looks at it; iterate over it as often as one likes.

@@ -29,6 +29,7 @@ from anymask.base import (
     Setting,
     check_settings,
     describe_settings,
+    repr_html,
 )
 from anymask.images import MaskValues
 
@@ -188,6 +189,8 @@ class LossReport:
     def __repr__(self) -> str:
         told = ", ".join(f"{kind} {count}" for kind, count in self.counts().items())
         return f"<LossReport: {told or 'nothing was lost'}>"
+
+    _repr_html_ = repr_html
 
     def note(self, text: str) -> None:
         """Add a line that is no loss; once, however often it is noted."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.base import DataError, ImageError
+from anymask.base import DataError, ImageError, brief
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
 from anymask.formats.coco import (
     category_ids,
@@ -122,6 +122,7 @@ class PanopticSegment:
     crowd: bool
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class PanopticPicture:
     """The segments of one picture; its pixels are read when somebody asks for them."""

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DataError, UintImage
+from anymask.base import DataError, UintImage, brief
 from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, SequencePlace, annotated_photo
 from anymask.formats.coco import segmentation_to_rle
 from anymask.formats.documents import (
@@ -47,6 +47,7 @@ from anymask.images import SUFFIXES, load_image
 from anymask.masks import Mask, Rle, mask_to_rle, rle_area
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """One video.

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
-from anymask.base import AnymaskError, ImageError, InputError, UintImage
+from anymask.base import AnymaskError, ImageError, InputError, UintImage, brief
 from anymask.images.decoding import (
     PictureView,
     Ranges,
@@ -390,6 +390,7 @@ def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
 # The numbers that are measured.
 
 
+@brief
 @dataclass(frozen=True)
 class PictureNumbers:
     """A picture as it was measured.

@@ -18,7 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from anymask.base import AnymaskError, InputError, page_name
+from anymask.base import AnymaskError, InputError, brief, page_name
 from anymask.jobs.settings import Page
 
 Engine = Literal["processes", "ray"]
@@ -53,6 +53,7 @@ class PhotoItem:
         return dict(self.named).get(suffix) or self.stem.with_name(self.stem.name + suffix)
 
 
+@brief
 @dataclass(frozen=True)
 class PlacedPhotos:
     """Photos of a data set, wherever they lie, each with its path in the set: results lie there.
@@ -68,6 +69,7 @@ class PlacedPhotos:
         return self.name
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class FolderJob:
     """Which photos, where the results go, and who works.

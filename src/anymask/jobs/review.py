@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import DataError, InputError, csv_text, parse_json, write_json, write_whole
+from anymask.base import DataError, InputError, brief, csv_text, parse_json, write_json, write_whole
 from anymask.jobs.engines import PhotoTask
 from anymask.jobs.folder import run_job
 from anymask.jobs.photos import FolderJob, PhotoItem
@@ -31,6 +31,7 @@ NOTHING_FOUND, FAILED = "nothing found", "failed, see errors.jsonl"
 NO_MASK, NO_LABELS = "no mask", "not among the labels, not written"
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Redaction:
     """What is hidden in which photos, and where the copies go.
@@ -130,6 +131,7 @@ def suffix_of(path: Path) -> str:
     return path.suffix.lower()
 
 
+@brief
 @dataclass(frozen=True)
 class RedactReport:
     """What a redaction found, or wrote.

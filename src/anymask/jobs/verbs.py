@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
-from anymask.base import DataError, InputError, check_keywords, follow
+from anymask.base import DataError, InputError, brief, check_keywords, follow
 from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, box_of, output_stem, read
 from anymask.jobs.engines import OnStep, PhotoTask
 from anymask.jobs.folder import OnProgress, Summary, run_job
@@ -277,6 +277,7 @@ class EverythingWork(MaskWork):
 # A mask in each box of labels.
 
 
+@brief
 @dataclass(frozen=True)
 class BoxLabels:
     """Labels of a data set for detection (COCO, YOLO, PASCAL VOC), or rectangles among outlines.

@@ -22,10 +22,18 @@ from xml.sax.saxutils import escape
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.base import BoolArray, Floats, ImageError, InputError, MissingExtra, UintImage
+from anymask.base import (
+    BoolArray,
+    Floats,
+    ImageError,
+    InputError,
+    MissingExtra,
+    UintImage,
+    preview_html,
+)
 from anymask.images import use_instead
 from anymask.maps.bands import BandView, choose_bands, choose_ranges
-from anymask.masks import Window
+from anymask.masks import PREVIEW_SIDE, Window, preview_of
 
 try:
     import pyogrio  # noqa: F401 - of `layers`; who opens a map needs all three
@@ -63,6 +71,20 @@ class Scene:
     step: tuple[float, float]
     files: tuple[tuple[str, ...], Floats]
     about: dict[str, Any]
+
+    def __repr__(self) -> str:
+        height, width = self.image_hw
+        x, y = self.ground
+        crs = self.crs.to_string()[:40] if self.crs else "no CRS"
+        return f"<Scene {self.name[:60]!r} of {width}x{height}, {x:.3g} x {y:.3g} m, {crs}>"
+
+    def _repr_html_(self) -> str:
+        """All of it, in few pixels."""
+        (height, width), box = self.image_hw, (0, 0, *self.image_hw[::-1])
+        scale = min(1.0, PREVIEW_SIDE / max(height, width))
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        png = preview_of(lambda: self.read_scaled(box, size)[0])
+        return preview_html(repr(self), (), png)
 
     @property
     def image_hw(self) -> tuple[int, int]:

@@ -61,12 +61,12 @@ from anymask.masks.polygons import polygons_to_svg_path as polygons_to_svg_path
 from anymask.masks.polygons import ring_area as ring_area
 from anymask.masks.polygons import rle_to_polygons as rle_to_polygons
 from anymask.masks.polygons import turned_ring as turned_ring
+from anymask.masks.preview import PREVIEW_SIDE as PREVIEW_SIDE
 from anymask.masks.preview import HeldPicture as HeldPicture
 from anymask.masks.preview import Picture as Picture
 from anymask.masks.preview import counted as counted
 from anymask.masks.preview import percent as percent
 from anymask.masks.preview import photo_of as photo_of
-from anymask.masks.preview import preview_html as preview_html
 from anymask.masks.preview import preview_of as preview_of
 from anymask.masks.preview import show_picture as show_picture
 from anymask.masks.preview import spare_photo as spare_photo

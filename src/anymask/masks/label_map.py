@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.base import BoolArray, InputError, UintImage
+from anymask.base import BoolArray, InputError, UintImage, preview_html
+from anymask.masks.preview import preview_png
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,11 @@ class LabelMap:
         height, width = self.numbers.shape
         shares = ", ".join(f"{name} {100 * part:.0f} %" for name, part in self.shares().items())
         return f"<LabelMap of {width}x{height}: {shares}>"
+
+    def _repr_html_(self) -> str:
+        """The classes in grey levels."""
+        grey = self.numbers.astype(np.float32) * (255 / max(len(self.classes), 1))
+        return preview_html(repr(self), (), preview_png(grey.astype(np.uint8)))
 
     def mask(self, name: str) -> BoolArray:  # (H, W)
         """The pixels of a class. Raises InputError for one that is not there."""

@@ -26,8 +26,10 @@ from anymask.base import (
     Floats,
     InputError,
     UintImage,
+    brief,
     check_keywords,
     parse_json,
+    preview_html,
 )
 from anymask.masks.binary import mask_nms
 from anymask.masks.polygons import SMOOTH, Polygon, rle_to_polygons
@@ -36,7 +38,6 @@ from anymask.masks.preview import (
     counted,
     percent,
     photo_of,
-    preview_html,
     preview_of,
     preview_png,
     same_picture,
@@ -66,6 +67,7 @@ STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
 _SHOWN = 20  # masks that a notebook lists below the picture
 
 
+@brief
 @dataclass(frozen=True)
 class Origin:
     """The model that took part in a mask.

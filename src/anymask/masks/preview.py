@@ -5,9 +5,8 @@ Source of the display hooks: IPython's `_repr_png_` and `_repr_html_`.
 
 from __future__ import annotations
 
-import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -123,20 +122,6 @@ def preview_of(draw: Callable[[], UintImage]) -> bytes | None:
         return preview_png(draw())
     except (AnymaskError, OSError):
         return None
-
-
-def preview_html(title: str, rows: Sequence[str], png: bytes | None) -> str:
-    """A title, the picture where there is one, and a line for each row."""
-    import html  # a page of names: 5 ms to load, and no command needs it
-
-    parts = [f"<code>{html.escape(title)}</code>"]
-    if png is not None:
-        code = base64.b64encode(png).decode()
-        parts.append(f'<br><img alt="" src="data:image/png;base64,{code}">')
-    if rows:
-        items = "".join(f"<li><code>{html.escape(row)}</code></li>" for row in rows)
-        parts.append(f'<ol start="0">{items}</ol>')
-    return f"<div>{''.join(parts)}</div>"
 
 
 def show_picture(picture: UintImage) -> None:

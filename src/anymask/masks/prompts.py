@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptError
+from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptError, repr_html
 from anymask.masks.spec import MAX_PIXELS, MOST_POINTS, PromptKind
 
 log = logging.getLogger(__name__)
@@ -202,6 +202,8 @@ class Prompt:
             told.append(f"embedding {'x'.join(map(str, self.embedding.shape))}")
         told += [] if self.words is None else [f"words {self.words!r}"]
         return f"<Prompt: {', '.join(told)}>"
+
+    _repr_html_ = repr_html
 
     @property
     def kinds(self) -> frozenset[PromptKind]:

@@ -28,8 +28,10 @@ from anymask.base import (
     ImageError,
     InputError,
     IntArray,
+    brief,
     parse_json,
     read_arrays,
+    repr_html,
     whole_file,
 )
 
@@ -39,6 +41,7 @@ _STRIP_PIXELS = 1_000_000
 _LARGEST = 1e30  # of any number of a mix
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class ChannelMix:
     """How pictures of C channels become red, green and blue.
@@ -197,6 +200,7 @@ LEAST_SIDE, MOST_SIDE = 128, 1536  # of an input whose side the user chooses, pi
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """What the upper storey knows of a model; everything else stays inside the runtime.
@@ -429,6 +433,8 @@ class Features:
     def __repr__(self) -> str:
         height, width = self.image_hw
         return f"<Features of {width}x{height} by {self.model}, {self.nbytes / 1e6:.1f} MB>"
+
+    _repr_html_ = repr_html
 
     @cached_property
     def maps(self) -> tuple[FeatureMap, ...]:

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from anymask.base import ModelError
+from anymask.base import ModelError, brief
 from anymask.masks import Origin
 
 
@@ -31,6 +31,7 @@ class Licence:
     commercial: bool
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """One published file of weights.

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from anymask.base import DataError, WeightsError, parse_json, write_whole
+from anymask.base import DataError, WeightsError, brief, parse_json, write_whole
 from anymask.masks import MOST_POINTS, ChannelMix, Fit, ModelSpec, PromptKind, Resample, spec_at
 from anymask.models.rules import BUNDLED, DEFAULT_MODEL, Tables, family_names, open_family
 
@@ -49,6 +49,7 @@ class TensorInfo:
     shape: tuple[int | str, ...]
 
 
+@brief
 @dataclass(frozen=True)
 class GraphInfo:
     """What one graph of a bundle takes and gives, in order.
@@ -68,6 +69,7 @@ class GraphInfo:
         return self.name + self.suffix
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """Everything beside the graphs.

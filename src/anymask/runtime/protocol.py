@@ -38,6 +38,7 @@ from anymask.base import (
     MissingExtra,
     ModelError,
     UintImage,
+    brief,
 )
 from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec, Rle
 from anymask.models.rules import (
@@ -233,6 +234,7 @@ class Sweeps(Protocol):
 # stay where they were computed, and are copied out only to be saved.
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class VideoAnswer:
     """N objects on one frame.
@@ -366,6 +368,7 @@ class DecodingSweep:
         return KeptMasks(*self._family.candidates(*decoded))
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class KeptMasks:
     """Answers whose masks are there already: (N, K, m, m) and (N, K)."""

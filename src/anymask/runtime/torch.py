@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage
+from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage, brief
 from anymask.masks import (
     EncoderOutput,
     FeatureMap,
@@ -206,6 +206,7 @@ def for_inference(module: nn.Module, device: torch.device, dtype: torch.dtype) -
     return folded
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class SeenTensors:
     """What the encoder saw, on its device: (1, C, h, w) each."""

@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from anymask.base import BoolArray, DataError, FloatArray, Floats, IntArray, parse_json
+from anymask.base import BoolArray, DataError, FloatArray, Floats, IntArray, brief, parse_json
 from anymask.masks import Canvas, Geometry, Mask, Window, points_to_model
 from anymask.segment.settings import Grid
 
@@ -54,6 +54,7 @@ class CropView:
     canvas: Canvas = field(default_factory=Canvas, repr=False, compare=False)
 
 
+@brief
 @dataclass(frozen=True)
 class Lesson:
     """What adaptive mode learns from one mask.
@@ -70,6 +71,7 @@ class Lesson:
     area: float
 
 
+@brief
 @dataclass(frozen=True)
 class LoggedBatch:
     """What the clicks of one batch led to."""
@@ -231,6 +233,7 @@ LEAST, TINY, CROWD = 0.05, 1e-3, 0.1  # added before logarithms
 RIM = 4.0  # from so far inside, the photo's rim does not matter
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class TanhNetwork:
     """One hidden layer of tanh on the first f facts, as a model's tables have it.

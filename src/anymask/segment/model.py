@@ -29,6 +29,7 @@ from anymask.base import (
     UintImage,
     WeightsError,
     check_keywords,
+    repr_html,
     tell_each,
 )
 from anymask.images import ImageSource, is_address, load_image, picture_of
@@ -136,6 +137,8 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, weights {self.runtime.weights_hash[:12]})"
+
+    _repr_html_ = repr_html
 
     if not TYPE_CHECKING:  # for types, a name that there is not stays one
 

@@ -17,7 +17,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, InputError, PromptError, UintImage
+from anymask.base import BoolArray, FloatArray, InputError, PromptError, UintImage, brief
 from anymask.masks import (
     CloserLook,
     EncoderOutput,
@@ -109,6 +109,7 @@ def check_features(runtime: ImageRuntime, features: Features) -> None:
 # A prompt's answer.
 
 
+@brief
 @dataclass(frozen=True)
 class EncodedPhoto:
     """A photo's features, and the photo where it is there.
@@ -122,6 +123,7 @@ class EncodedPhoto:
     picture: Picture | None = None
 
 
+@brief
 @dataclass(frozen=True)
 class Question:
     """What was asked of a model, and the ways to ask more.

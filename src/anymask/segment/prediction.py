@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage
+from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage, brief, preview_html
 from anymask.masks import (
     SMOOTH,
     STABILITY_OFFSET,
@@ -30,7 +30,6 @@ from anymask.masks import (
     logits_to_rles,
     mask_to_rle,
     percent,
-    preview_html,
     preview_of,
     rle_to_mask,
     show_picture,
@@ -59,6 +58,7 @@ class PixelsLater:
         return replace, (self.rle,)
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """One alternative of an answer, as its logits draw it or as its pixels were decided.

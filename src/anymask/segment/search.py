@@ -22,7 +22,16 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.base import BoolArray, FloatArray, Floats, InputError, IntArray, PromptError, UintImage
+from anymask.base import (
+    BoolArray,
+    FloatArray,
+    Floats,
+    InputError,
+    IntArray,
+    PromptError,
+    UintImage,
+    brief,
+)
 from anymask.masks import (
     Features,
     Geometry,
@@ -407,6 +416,7 @@ SHAPE = (
 )
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class ObjectnessWeights:
     """Networks whose scores are averaged, and the least chance of masks that are shown."""

@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from anymask import __version__
-from anymask.base import Conflict, NotFoundError
+from anymask.base import Conflict, NotFoundError, brief
 from anymask.studio import (
     find_routes,
     model_routes,
@@ -42,6 +42,7 @@ _ABOUT = """Clicks, boxes and masks on a photo become its masks. A photo is name
 `POST /api/encode` answers in `X-Image-Hash`, or comes along as base64, or as the file of a form."""
 
 
+@brief
 @dataclass(frozen=True)
 class ServerParts:
     """What one server is made of.

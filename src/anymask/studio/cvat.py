@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import BoolArray, InputError
+from anymask.base import BoolArray, InputError, brief
 from anymask.formats import cvat_to_rle, mask_to_cvat
 from anymask.images import ImageSource, load_image
 from anymask.masks import (
@@ -48,6 +48,7 @@ class CvatMask:
     score: float
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class CvatFrame:
     """A frame of a video as the tracker sees it, and its height and width."""
@@ -56,6 +57,7 @@ class CvatFrame:
     hw: tuple[int, int]
 
 
+@brief
 @dataclass
 class Tracked:
     """A tracked object: the kind of its shapes, its state after a frame, its past."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anymask.base import InputError, page_name, split_page_name
+from anymask.base import InputError, brief, page_name, split_page_name
 from anymask.formats import AnnotatedImage, read_annotations, uploaded_name
 from anymask.images import MICROSCOPES, TIFF, page_as_png, read_planes, resolve_place
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
@@ -34,6 +34,7 @@ SHIFT = 0.5  # pixels, on average
 NAMELESS = (None, UNLABELLED)
 
 
+@brief
 @dataclass(frozen=True)
 class TakenMasks:
     """What an import did.

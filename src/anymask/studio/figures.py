@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
-from anymask.base import InputError
+from anymask.base import InputError, brief
 from anymask.evaluation import (
     Points,
     Report,
@@ -89,6 +89,7 @@ class ClipShare:
     seconds_a_track: float | None
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Figures:
     """The report of `anymask project report`; null: nothing was measured.

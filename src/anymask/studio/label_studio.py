@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import urllib.request
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,7 +47,7 @@ class TaskPictures:
 
     folder: Path | None = None
     host: str = ""
-    key: str = ""
+    key: str = field(default="", repr=False)
 
     def read(self, address: str, limits: Limits) -> bytes:
         """The bytes of a picture. Raises Refusal for an address that leads elsewhere."""

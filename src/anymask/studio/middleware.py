@@ -19,7 +19,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -65,7 +65,7 @@ class Access:
     """
 
     host: str = "127.0.0.1"
-    token: str = ""
+    token: str = field(default="", repr=False)
     origins: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
 

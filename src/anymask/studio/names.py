@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from anymask.base import AnymaskError, FloatArray, UintImage
+from anymask.base import AnymaskError, FloatArray, UintImage, brief
 from anymask.masks import Rle, rle_area
 from anymask.models.rules import DEFAULT_MODEL, LabelSuggestion
 from anymask.runtime import ImageRuntime, MaskNaming, mask_vectors
@@ -54,6 +54,7 @@ class Named:
     among: bool
 
 
+@brief
 @dataclass(frozen=True)
 class LabelledMask:
     """A mask that a person gave a label.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from anymask.base import Conflict, DataError, StoreError
+from anymask.base import Conflict, DataError, StoreError, brief
 from anymask.formats import picture_hw
 from anymask.studio.database import reading, writing
 from anymask.studio.project import Project
@@ -94,6 +94,7 @@ def _is_replaced(project: Project, image_id: int, seen: list[EventRow]) -> bool:
         return drawn and session.scalars(finished.limit(1)).first() is None
 
 
+@brief
 @dataclass(frozen=True)
 class FolderNews:
     """What a look into the folder found.

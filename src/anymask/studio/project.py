@@ -24,7 +24,15 @@ from typing import TYPE_CHECKING, Any, get_args
 from sqlalchemy import make_url, select
 from sqlalchemy.exc import ArgumentError
 
-from anymask.base import AnymaskError, DataError, InputError, NotFoundError, StoreError, whole_file
+from anymask.base import (
+    AnymaskError,
+    DataError,
+    InputError,
+    NotFoundError,
+    StoreError,
+    preview_html,
+    whole_file,
+)
 from anymask.formats import picture_hw, read_json, to_json, write_files
 from anymask.images import VIDEO_SUFFIXES, find_images
 from anymask.models.rules import default_model
@@ -97,6 +105,15 @@ class Project:
             database.dispose()
             raise
         self.store = Store(database, clock)
+
+    def __repr__(self) -> str:
+        return f"<Project {self.folder.name!r}>"
+
+    def _repr_html_(self) -> str:
+        """Counts of photos and masks by their state."""
+        found = self.figures()
+        rows = [f"photos: {found.images}", f"masks: {found.masks}"]
+        return preview_html(repr(self), rows, None)
 
     def close(self) -> None:
         """Let go of the database."""

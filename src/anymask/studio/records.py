@@ -26,7 +26,7 @@ from pydantic import (
     ValidationError,
 )
 
-from anymask.base import BoolArray, InputError
+from anymask.base import BoolArray, InputError, brief
 from anymask.masks import Mask, Origin, Rle, rle_area, rle_to_mask
 from anymask.runtime import stated_origin
 from anymask.studio.options import Stage, State
@@ -362,6 +362,7 @@ class ImageEntry:
         return self.height, self.width
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Action:
     """One event before it is written: what was done, with what, for how long."""
@@ -431,6 +432,7 @@ class TrackMask:
                 raise InputError(f"states and doubts are single words, got {word[:40]!r}")
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class TrackDraft:
     """An object's masks through a clip, to be kept.

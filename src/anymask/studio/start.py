@@ -78,7 +78,7 @@ class _Server:
     runtime: str = "auto"
     host: str = "127.0.0.1"
     port: int = PORT
-    token: str = ""
+    token: str = field(default="", repr=False)
     origins: Sequence[str] = ()
     frames: Sequence[str] = ()
     memory: float = 512

@@ -28,7 +28,7 @@ from typing import IO, Any, TypedDict, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
-from anymask.base import DataError, ImageError, UintImage, lock_file
+from anymask.base import DataError, ImageError, UintImage, brief, lock_file
 from anymask.segment import Model
 from anymask.studio.errors import Refusal
 from anymask.studio.inference import (
@@ -168,6 +168,7 @@ class OpenSession:
         """Let go of what is looked at; in the viewing thread."""
 
 
+@brief
 @dataclass(eq=False, kw_only=True)
 class OpenVideo(OpenSession):
     """One client's session about a video.

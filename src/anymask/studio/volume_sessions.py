@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from fastapi import Request
 
-from anymask.base import BoolArray, DataError, InputError, LimitError
+from anymask.base import BoolArray, DataError, InputError, LimitError, brief
 from anymask.masks import Colour
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits
@@ -38,6 +38,7 @@ ENDINGS = (".nii.gz", ".seg.nrrd", ".csv")  # of what any scan's objects are wri
 OF_SERIES = (".dcm", ".rtstruct.dcm")  # and those of a DICOM series
 
 
+@brief
 @dataclass(eq=False, kw_only=True)
 class OpenScan(OpenSession):
     """One client's session about a scan.

@@ -23,6 +23,7 @@ from anymask.base import (
     InputError,
     PromptError,
     UintImage,
+    brief,
     claimed,
     whole_file,
 )
@@ -68,6 +69,7 @@ class TrackReport:
     moved: list[str]
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class TrackFiles:
     """A run: what is followed, and where its masks are written.

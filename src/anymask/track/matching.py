@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.base import BoolArray, FloatArray, UintImage, brief
 from anymask.masks import SINGLE_THREAD, FeatureMap, Features, Geometry
 from anymask.track.flow import Flows, carry_along
 from anymask.track.records import StateArrays
@@ -152,6 +152,7 @@ class SeenFrame:
     image: UintImage
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class MatchState:
     """What is known of one object.

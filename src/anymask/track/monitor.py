@@ -11,6 +11,7 @@ from statistics import median
 
 import numpy as np
 
+from anymask.base import brief
 from anymask.masks import rle_area, rle_box_xyxy
 from anymask.track.records import Doubt, FramePrediction, ObjectState
 from anymask.track.settings import MonitorSettings
@@ -18,6 +19,7 @@ from anymask.track.settings import MonitorSettings
 SEEN = 8  # frames whose areas are remembered
 
 
+@brief
 @dataclass(frozen=True)
 class TrackMonitor:
     """The recent past of a tracked object: areas, centre, frames without it.

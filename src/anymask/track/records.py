@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, UintImage
+from anymask.base import BoolArray, UintImage, brief
 from anymask.masks import Prompt, Rle, rle_area, rle_to_mask
 
 ObjectState = Literal["visible", "occluded", "lost", "back"]
@@ -50,6 +50,7 @@ class ObjectMask:
         return rle_area(self.rle)
 
 
+@brief
 @dataclass(frozen=True)
 class TrackedFrame:
     """The objects of one frame, by their number.
@@ -93,6 +94,7 @@ class TrackMoment:
     cut: bool = False
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class FramePrediction:
     """One object on one frame, as a tracker finds it.

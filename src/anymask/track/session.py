@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.base import InputError, PromptError, UintImage, parse_json
+from anymask.base import InputError, PromptError, UintImage, parse_json, preview_html
 from anymask.masks import Prompt, merged_prompts, rle_to_mask, warn_of_cut_boxes
 from anymask.models.rules import BUNDLED, DEFAULT_MODEL
 from anymask.runtime import (
@@ -180,6 +180,17 @@ class VideoSession:
         for number, backward, held in store.states():
             state = tracker.unpack(held.arrays)
             self._live[number, backward] = _Live(held.frame, state, held.monitor)
+
+    def __repr__(self) -> str:
+        length = self.frames.length
+        of = "frames" if length is None else f"{length} frames"
+        state = "closed" if self._closed else f"objects {self.objects}"
+        return f"<VideoSession on {of}: {state}>"
+
+    def _repr_html_(self) -> str:
+        """The frames that are known of each object."""
+        known = [] if self._closed else [(one, self.known(one)) for one in self.objects]
+        return preview_html(repr(self), [f"object {one}: {at}" for one, at in known], None)
 
     def __enter__(self) -> VideoSession:
         return self

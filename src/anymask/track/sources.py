@@ -583,6 +583,9 @@ class SampledFrames:
         if sampling.fps is not None:
             self._chosen = _by_time(source, sampling, sampling.fps)
 
+    def __repr__(self) -> str:
+        return f"<SampledFrames: {self.length or 'unknown number'} of {type(self.source).__name__}>"
+
     @property
     def length(self) -> int | None:
         """Frames that count."""

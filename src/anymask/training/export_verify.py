@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from torch import nn
 
-from anymask.base import FloatArray, ModelError
+from anymask.base import FloatArray, ModelError, brief
 from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, iou, pad_input
 from anymask.runtime import (
     ImageRuntime,
@@ -61,6 +61,7 @@ class Check:
     mask_iou: float
 
 
+@brief
 @dataclass(frozen=True)
 class Verification:
     """All checks of one bundle."""

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from anymask.base import brief
 from anymask.evaluation import TruthMask, box_scores, click_rounds
 from anymask.masks import ClassOverlaps, rle_to_mask
 from anymask.runtime import TorchRuntime
@@ -43,6 +44,7 @@ FLIPPED = 0.5  # IoU by which one mask of all may differ: a click falls on the o
 FEW = 4  # masks, or photos, below which one of them says nothing about the others
 
 
+@brief
 @dataclass(frozen=True)
 class Measured:
     """IoU of held-out masks (N, CLICKS) after each click, and each mask's photo and number."""

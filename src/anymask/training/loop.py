@@ -31,6 +31,7 @@ from anymask.base import (
     AnymaskError,
     ConfigError,
     WeightsError,
+    brief,
     errors,
     exit_text,
     parse_json,
@@ -88,6 +89,7 @@ Judge = Callable[[nn.Module], float]
 Told = Callable[[int, int], None]  # (steps done, all steps)
 
 
+@brief
 @dataclass(frozen=True)
 class TrainingRun:
     """What one sitting of a training needs beside its recipe.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from anymask.base import ConfigError, parse_toml
+from anymask.base import ConfigError, brief, parse_toml
 from anymask.models.rules import DEFAULT_MODEL
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "recipes"
@@ -47,6 +47,7 @@ class RecipeStage:
         return self.sides[step % len(self.sides)] if self.sides else self.side
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides what comes out of a training run.

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from anymask import models
-from anymask.base import AnymaskError, ConfigError, DataError, UintImage
+from anymask.base import AnymaskError, ConfigError, DataError, UintImage, brief
 from anymask.formats import AnnotatedImage, SetInfo, load_set
 from anymask.images import find_images, image_hw
 from anymask.masks import UNLABELLED
@@ -40,6 +40,7 @@ TRIES = 1000  # pictures without an object in a row, after which there is none t
 MOST_PER_PHOTO = 40  # masks that are decoded from one photo
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Pictures and objects, ready for the model.

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from anymask.base import ConfigError, DataError, parse_json, staged, whole_file, write_json
+from anymask.base import ConfigError, DataError, brief, parse_json, staged, whole_file, write_json
 from anymask.formats import AnnotatedImage, document_to_image, image_to_document, located
 from anymask.images import load_image
 
@@ -34,6 +34,7 @@ WINDOW = 8  # shards whose pictures are mixed
 MB = 1_000_000
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class ShardPictures:
     """The pictures of a folder of shards, by their place in a run.

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask import models
-from anymask.base import ConfigError
+from anymask.base import ConfigError, brief
 from anymask.masks import ModelSpec, TokenRoles
 from anymask.models.class_head import class_head_of, class_logits
 from anymask.models.rules import open_family
@@ -46,6 +46,7 @@ QUALITY_WEIGHT = 2.0
 THIRD_CLICK = 0.4  # how often a correction without gradient comes before the last one
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class StepOutcome:
     """What a step says: the loss to descend, and numbers for the log (detached).

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base import BoolArray, FloatArray, Floats, InputError, PromptError
+from anymask.base import BoolArray, FloatArray, Floats, InputError, PromptError, brief
 from anymask.volumes.volume import Volume
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ SPACING = 1.5  # mm from one voxel of the cube to the next
 LABELS = (0, 1)  # of clicks: not on the object, on it
 
 
+@brief
 @dataclass(frozen=True)
 class CubePlace:
     """Where the cube lies in a scan.
@@ -112,6 +113,7 @@ def _resampled(part: FloatArray, tables: Sequence[FloatArray]) -> FloatArray:
     return out
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class CubeAnswer:
     """What a click in a scan was answered with, the best candidate first.
@@ -134,6 +136,7 @@ class CubeAnswer:
         return best
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class SeenCube:
     """A cube of a scan that was encoded; further clicks in it need no encoder.

@@ -27,6 +27,7 @@ from anymask.base import (
     InputError,
     LimitError,
     MissingExtra,
+    brief,
     check_volume_bytes,
     unpacked_size,
     volume_bytes,
@@ -69,6 +70,7 @@ class _File:
             yield opened
 
 
+@brief
 @dataclass(frozen=True)
 class _Slice:
     """The header of a slice, and where its pixels are."""
@@ -90,6 +92,7 @@ class _Slice:
         return slope, float(self.header.get("RescaleIntercept", 0) or 0)
 
 
+@brief
 @dataclass(frozen=True)
 class DicomSlices:
     """The voxels of a series (z, y, x), in its scanner's units: slope and intercept are applied."""

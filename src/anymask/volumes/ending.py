@@ -24,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, UintImage
+from anymask.base import BoolArray, UintImage, brief
 from anymask.masks import Prompt, Rle, empty_rle, rle_to_mask
 from anymask.track import FramePrediction, StateArrays, Tracker, TrackMoment
 
@@ -53,6 +53,7 @@ class Look:
         return self.inside - self.around
 
 
+@brief
 @dataclass(frozen=True)
 class Past:
     """What an object was until now: its look on the prompted slice, areas on the last slices and

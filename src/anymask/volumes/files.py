@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, claimed
+from anymask.base import InputError, brief, claimed
 from anymask.segment import Model
 from anymask.track import FilePrompt
 from anymask.volumes.dicom_labels import series_of
@@ -26,6 +26,7 @@ from anymask.volumes.writing import check_label_path, measure_labels, write_labe
 DOUBTS_TOLD = 8  # slices that are named
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class VolumeFiles:
     """A run: what is followed, and where its labels are written.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import AnymaskError, DataError, InputError, LimitError, check_volume_bytes
+from anymask.base import AnymaskError, DataError, InputError, LimitError, brief, check_volume_bytes
 
 _REASON = 200  # characters of a library's own message that are told
 
@@ -44,6 +44,7 @@ def explain(path: Path) -> Iterator[None]:
         raise DataError(f"{path.name!r} cannot be read as a scan: {reason}") from error
 
 
+@brief
 @dataclass(frozen=True)
 class Selected:
     """Three axes of an array of more, in the order (z, y, x); reads what is asked for.

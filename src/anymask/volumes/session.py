@@ -28,10 +28,13 @@ from anymask.base import (
     InputError,
     Setting,
     UintImage,
+    brief,
     check_keywords,
     check_settings,
     describe_settings,
+    preview_html,
 )
+from anymask.masks import overlay, preview_of
 from anymask.segment import Model
 from anymask.track import (
     Direction,
@@ -124,6 +127,7 @@ class SlicePrompt(TypedDict, total=False):
     anew: bool
 
 
+@brief
 @dataclass(frozen=True)
 class FollowedSlice:
     """The objects of one slice across an axis (0 is z, 1 is y, 2 is x), by their number."""
@@ -138,6 +142,7 @@ class FollowedSlice:
         return {number: one.mask for number, one in self.objects.items()}
 
 
+@brief
 @dataclass(frozen=True)
 class SliceFrames:
     """The slices across an axis as a source of frames, in 8 bits by one window."""
@@ -187,6 +192,23 @@ class VolumeSession:
         except BaseException:
             self.close()
             raise
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"objects {self.objects}"
+        return f"<VolumeSession on {self.volume!r}: {state}>"
+
+    def _repr_html_(self) -> str:
+        """The first slice that has prompts, with its masks, and what is known of each object."""
+        if self._closed or not self.objects:
+            return preview_html(repr(self), (), None)
+        rows = [f"object {number}: {self.known(number)}" for number in self.objects]
+        return preview_html(repr(self), rows, preview_of(self._first_slice))
+
+    def _first_slice(self) -> UintImage:
+        axis, index = self.prompts(self.objects[0])[0]
+        grey = self.volume.picture(index, axis, self.window)
+        masks = np.stack([one.mask for one in self.slice(index, axis).objects.values()])
+        return overlay(np.repeat(grey[..., None], 3, axis=2), masks)
 
     def __enter__(self) -> VolumeSession:
         return self

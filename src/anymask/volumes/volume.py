@@ -18,7 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import Floats, InputError, UintImage
+from anymask.base import Floats, InputError, UintImage, preview_html
+from anymask.masks import preview_of
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SHEAR = 1e-3  # cosine between two axes: what float32 and rounded headers leave is below it
@@ -77,6 +78,17 @@ class Volume:
         object.__setattr__(self, "affine", affine)
         object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
         object.__setattr__(self, "colours", MappingProxyType(dict(self.colours)))
+
+    def __repr__(self) -> str:
+        sides, steps = ("x".join(f"{n:g}" for n in three) for three in (self.shape, self.spacing))
+        named = f", {len(self.names)} labels" if self.names else ""
+        kind = self.voxels.dtype.name
+        return f"<Volume of {sides} {kind}, {steps} mm, {self.orientation}{named}>"
+
+    def _repr_html_(self) -> str:
+        """The slice in the middle; of a compressed file, those before it are unpacked."""
+        middle = self.shape[0] // 2
+        return preview_html(repr(self), (), preview_of(lambda: self.picture(middle)))
 
     @property
     def shape(self) -> tuple[int, int, int]:

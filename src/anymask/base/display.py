@@ -1,0 +1,101 @@
+"""How values show themselves: one short line for `repr`, and HTML in notebooks.
+
+A value of a user holds arrays, thousands of records, or the header of a patient's scan. None of
+that belongs into a traceback, a log or a notebook that is passed on.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+_MOST_TEXT = 40  # characters of one value
+_MOST_LINE = 240  # characters of all of them
+_MOST_OWN = 70  # of a value inside of another one
+_MOST_ITEMS = 4  # of a sequence that are written out
+_PLAIN = (str, int, float, bool, Path, type(None))
+T = TypeVar("T")
+
+
+def brief(cls: type[T]) -> type[T]:
+    """Give a dataclass a short `repr` and `_repr_html_`: shapes of arrays, counts of items."""
+    setattr(cls, "__repr__", _brief_repr)  # noqa: B010  # mypy knows no other way
+    if "_repr_html_" not in vars(cls):
+        setattr(cls, "_repr_html_", repr_html)  # noqa: B010
+    return cls
+
+
+def repr_html(self: object) -> str:
+    """`_repr_html_` of a class whose `repr` says it all."""
+    return preview_html(repr(self), (), None)
+
+
+def brief_text(value: object) -> str:
+    """One value in at most 60 characters: a shape, a count, a short text, or the type's name."""
+    if type(value).__module__.startswith("anymask.") and not _is_generated(value):
+        own = "" if type(value).__repr__ is object.__repr__ else repr(value)
+        return own if 0 < len(own) <= _MOST_OWN else f"<{type(value).__name__}>"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        sides = "x".join(map(str, value.shape)) or "number"
+        return f"{sides} {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str | Path):
+        text = str(value)
+        return repr(text if len(text) <= _MOST_TEXT else f"{text[: _MOST_TEXT - 1]}…")
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"{len(value)} bytes"
+    if isinstance(value, Mapping | Set | Sequence):
+        return _items(value)
+    if isinstance(value, _PLAIN):
+        return repr(value)
+    return f"<{type(value).__name__}>"
+
+
+def _items(value: Mapping[Any, Any] | Set[Any] | Sequence[Any]) -> str:
+    given = value.items() if isinstance(value, Mapping) else value
+    items = [*itertools.islice(given, _MOST_ITEMS + 1)]
+    flat = [part for item in items for part in (item if isinstance(item, tuple) else (item,))]
+    if len(items) <= _MOST_ITEMS and all(isinstance(part, _PLAIN) for part in flat):
+        told = repr(value)
+        if len(told) <= _MOST_TEXT:
+            return told
+    return f"{len(value)} item{'s' if len(value) != 1 else ''}"
+
+
+def _is_generated(value: object) -> bool:
+    """Whether a dataclass shows all that it holds, which may be anything."""
+    made = type(value).__repr__
+    return is_dataclass(value) and made is not _brief_repr and hasattr(made, "__wrapped__")
+
+
+def _brief_repr(self: Any) -> str:
+    told, room = [], _MOST_LINE
+    for one in fields(self):
+        value = getattr(self, one.name, None)
+        if not one.repr or value is None or (isinstance(value, str | Sequence) and not value):
+            continue
+        told.append(f"{one.name}={brief_text(value)}")
+        room -= len(told[-1]) + 2
+        if room < 0:
+            told[-1] = "…"
+            break
+    return f"{type(self).__name__}({', '.join(told)})"
+
+
+def preview_html(title: str, rows: Sequence[str], png: bytes | None) -> str:
+    """A title, the picture where there is one, and a line for each row."""
+    import html  # a page of names: 5 ms to load, and no command needs it
+
+    parts = [f"<code>{html.escape(title)}</code>"]
+    if png is not None:
+        code = base64.b64encode(png).decode()
+        parts.append(f'<br><img alt="" src="data:image/png;base64,{code}">')
+    if rows:
+        items = "".join(f"<li><code>{html.escape(row)}</code></li>" for row in rows)
+        parts.append(f'<ol start="0">{items}</ol>')
+    return f"<div>{''.join(parts)}</div>"
