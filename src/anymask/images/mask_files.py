@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.base import DataError, ImageError, UintImage, read_array
+from anymask.base import DataError, ImageError, UintImage, brief, read_array
 from anymask.images.decoding import (
     AS_IT_IS,
     PictureView,
@@ -43,6 +43,7 @@ _GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _RAW = PictureView(raw=True)
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class MaskImage:
     """The numbers of a mask image.
