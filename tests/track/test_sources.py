@@ -234,3 +234,28 @@ def test_an_animation_with_times_keeps_them(tmp_path: Path, name: str) -> None:
     assert source.length == 4
     assert [source.seconds(frame) for frame in range(4)] == pytest.approx([0, 0.2, 0.25, 0.6])
     assert source.rate == pytest.approx(5, rel=0.3)
+
+
+@pytest.mark.parametrize("ending", [".avi", ".mp4", ".mkv"])
+def test_tags_that_are_not_utf8_are_no_obstacle(ending: str, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    path, name = tmp_path / f"clip{ending}", "Zoe at home"
+    with av.open(str(path), "w") as out:
+        out.metadata["title"] = name
+        stream = out.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        for grey in (10, 200):
+            picture = av.VideoFrame.from_ndarray(np.full((24, 32, 3), grey, np.uint8))
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode())
+    data = path.read_bytes()
+    assert name.encode() in data
+    path.write_bytes(data.replace(name.encode(), "Zo\xeb at home".encode("latin-1")))
+    source = open_source(path)
+    try:
+        for frame, grey in ((1, 200), (0, 10)):
+            picture = source.read(frame)
+            assert picture is not None
+            assert abs(picture.mean() - grey) < 9
+    finally:
+        source.close()

@@ -422,7 +422,7 @@ class FilmWriter(MaskWriter):
     def _take_sound(self, like: Path) -> None:
         """Copy the packets of the first sound track, or where the file's format does not hold
         them, encode it as Opus in WebM, as AAC elsewhere."""
-        original = self._original = self._av.open(str(like))
+        original = self._original = self._av.open(str(like), metadata_errors="replace")
         track = next(iter(original.streams.audio), None)
         if track is None:
             return

@@ -234,7 +234,7 @@ class VideoFile:
         self.fault: str | None = None
         self.missing: set[int] = set()
         try:
-            self._container: Any = self._av.open(str(path))
+            self._container: Any = self._av.open(str(path), metadata_errors="replace")
             self._stream: Any = self._container.streams.video[0]
             hw = self._stream.height, self._stream.width  # before a frame is decoded
         except (self._av.error.FFmpegError, IndexError, OSError) as error:
@@ -347,7 +347,7 @@ class VideoFile:
 
     def _open_again(self) -> None:
         self._container.close()
-        self._container = self._av.open(str(self.path))
+        self._container = self._av.open(str(self.path), metadata_errors="replace")
         self._stream = self._container.streams.video[0]
 
     def _decode_from_earlier(self, frame: int, first: int) -> None:
