@@ -226,7 +226,7 @@ def test_pixels_outside_of_the_map_are_no_things(tmp_path: Path, numbers: NDArra
     ("make", "telling"),
     [
         (lambda path: write_map(path, np.zeros((64, 64, 3), np.uint8), crs=None), "no CRS"),
-        (lambda path: path.write_bytes(b"II*\0 no picture"), "no map that GDAL reads"),
+        (lambda path: path.write_bytes(b"II*\0 no picture"), "cannot be read as a map"),
         (lambda path: path.mkdir(), "has no map"),
         (lambda path: None, "there is no file"),
     ],

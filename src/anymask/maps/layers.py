@@ -23,10 +23,11 @@ import shapely
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 
-from anymask.base import BoolArray, Floats, InputError, PromptError, whole_file
+from anymask.base import AnymaskError, BoolArray, Floats, InputError, PromptError, whole_file
 from anymask.formats import suffix_instead
 from anymask.maps.scene import WGS_84, Scene
 from anymask.maps.shapes import on_map
+from anymask.maps.sources import WANTED_LAYERS, layer_source, offline_layers
 from anymask.maps.worksheet import MapThing, Worksheet
 
 VECTORS = (".gpkg", ".fgb", ".geojson")
@@ -245,16 +246,13 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[MapPr
     Raises PromptError for a layer that cannot be read, that does not say where it lies, or none of
     which lies on the map.
     """
-    try:
-        meta, _, geometries, columns = pyogrio.raw.read(path, read_geometry=True)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise PromptError(f"{str(path)!r} is no layer that can be read: {error}") from error
+    meta, shapes, columns = _read_layer(path, crs)
     named = meta["crs"] or crs
     if named is None:
         raise PromptError(f"{path.name} does not say its CRS; say it with --crs EPSG:NUMBER")
     system, fields = crs_of(named, scene), [str(name).lower() for name in meta["fields"]]
     column = next((columns[fields.index(name)] for name in _NAMES if name in fields), None)
-    found, shapes, without = [], shapely.from_wkb(geometries), list[str]()
+    found, without = [], list[str]()
     for number, shape in enumerate(shapes, start=1):
         text = f"{path.name} {number}"
         if shape is None or shape.is_empty:
@@ -262,15 +260,39 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[MapPr
             continue
         value = None if column is None else column[number - 1]
         label = None if value is None else str(value)
-        if shape.geom_type in ("Point", "MultiPoint"):
-            clicks = scene.to_pixels(shapely.get_coordinates(shape), system)
-            found.append(MapPrompt(clicks, (1,) * len(clicks), None, text, label))
-        else:
-            box = _box_in_pixels(scene, np.array(shape.bounds), system)
-            found.append(MapPrompt(np.zeros((0, 2)), (), box, text, label))
+        try:
+            if shape.geom_type in ("Point", "MultiPoint"):
+                clicks = scene.to_pixels(shapely.get_coordinates(shape), system)
+                found.append(MapPrompt(clicks, (1,) * len(clicks), None, text, label))
+            else:
+                box = _box_in_pixels(scene, np.array(shape.bounds), system)
+                found.append(MapPrompt(np.zeros((0, 2)), (), box, text, label))
+        except InputError as error:
+            raise PromptError(
+                f"{text} has coordinates that are invalid in {str(named)[:40]}. GeoJSON without a "
+                "crs is read as longitude and latitude. Pass its CRS: --crs EPSG:NUMBER."
+            ) from error
     if without:
         log.warning("Features without a geometry were skipped: %s", name_some(without))
     return on_the_map(found, scene, str(path))
+
+
+def _read_layer(path: Path, crs: str | None) -> tuple[dict[str, Any], Any, Any]:
+    """What pyogrio tells of a layer, its shapes and its columns. Raises PromptError."""
+    try:
+        source, system = layer_source(path, crs)
+        with offline_layers():
+            meta, _, geometries, columns = pyogrio.raw.read(source, read_geometry=True)
+        return meta | ({"crs": system} if system else {}), shapely.from_wkb(geometries), columns
+    except AnymaskError:
+        raise
+    except OSError as error:
+        raise PromptError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # GDAL's and GEOS's own, and IndexError on damaged files
+        raise PromptError(
+            f"{path.name} is damaged, or is not a layer. Expected {WANTED_LAYERS}. Copy or create "
+            "it again."
+        ) from error
 
 
 def name_some(texts: Sequence[str], most: int = 10) -> str:

@@ -1,6 +1,6 @@
 """A map of any size as one picture that is read by windows: one file, or a folder of tiles.
 
-Reads what GDAL does: GeoTIFF, COG, VRT, JPEG 2000. The photo is never turned or reprojected: its
+Reads the rasters that `maps.sources` allows. The photo is never turned or reprojected: its
 pixels are the file's, or coarser and finer ones of one size on the ground (`gsd`). Tiles of one
 grid become a VRT in memory, so that seams between files are seams between windows.
 
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from anymask.base import (
+    AnymaskError,
     BoolArray,
     Floats,
     ImageError,
@@ -33,6 +34,7 @@ from anymask.base import (
 )
 from anymask.images import use_instead
 from anymask.maps.bands import BandView, choose_bands, choose_ranges
+from anymask.maps.sources import WANTED, check_overviews, offline_rasters, raster_driver
 from anymask.masks import PREVIEW_SIDE, Window, preview_of
 
 try:
@@ -130,7 +132,7 @@ class Scene:
                 bands, window=place, out_shape=(len(bands), *size_hw), resampling=how
             )
             valid = self.dataset.dataset_mask(window=place, out_shape=size_hw) > 0
-        except rasterio.errors.RasterioError as error:
+        except Exception as error:  # GDAL's own classes are not public
             raise ImageError(
                 f"{self.name} cannot be read at x={x0 * fx:.0f}, y={y0 * fy:.0f}: "
                 f"{error.__cause__ or error}; is the file whole?"
@@ -180,13 +182,13 @@ def open_map(
     paths = _tiles(
         [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
     )
-    with rasterio.Env(GDAL_CACHEMAX=CACHE), contextlib.ExitStack() as stack:
+    with offline_rasters(GDAL_CACHEMAX=CACHE), contextlib.ExitStack() as stack:
         if len(paths) == 1:
             dataset = stack.enter_context(_open(paths[0]))
             boxes = np.array([[0, 0, dataset.width, dataset.height]], np.float64)
         else:
             text, boxes = mosaic(paths)
-            dataset = stack.enter_context(rasterio.open(text))
+            dataset = stack.enter_context(rasterio.open(text, driver="VRT"))
         name = paths[0].name if len(paths) == 1 else paths[0].parent.name
         _check_place(dataset, name)
         view = choose_bands(dataset, colours, bands)
@@ -220,7 +222,12 @@ def moved(points: Floats, transform: Any) -> Floats:  # (n, 2) -> (n, 2)
 
 def transformed(points: Floats, source: Any, target: Any) -> Floats:  # (n, 2) -> (n, 2)
     """Points of one CRS in another one, x or longitude first. Raises InputError off its area."""
-    x, y = transform_points(source, target, points[:, 0], points[:, 1])
+    try:
+        x, y = transform_points(source, target, points[:, 0], points[:, 1])
+    except Exception as error:  # PROJ's, such as an invalid latitude; their classes are not public
+        raise InputError(
+            f"Points lie outside of the area of {target}. Check their CRS and the order of x and y."
+        ) from error
     found = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
     if not np.isfinite(found).all():
         raise InputError(f"points lie outside of the area of {target}; check their CRS and order")
@@ -245,15 +252,24 @@ def _open(path: Path) -> Any:
     if not path.exists():
         raise InputError(f"there is no file {str(path)!r}; check the path")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # we ask
-            return rasterio.open(path)
-    except rasterio.errors.RasterioError as error:
+        driver = raster_driver(path)
+    except OSError as error:
+        raise ImageError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+    except ImageError as error:
         if told := use_instead(path, "map"):
             raise ImageError(told) from error
+        raise
+    try:
+        with warnings.catch_warnings(), offline_rasters():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # we ask
+            dataset = rasterio.open(path, driver=driver)
+        check_overviews(dataset, path.name)
+        return dataset
+    except AnymaskError:
+        raise
+    except Exception as error:  # GDAL's own classes are not public
         raise ImageError(
-            f"{str(path)!r} is no map that GDAL reads ({error}); wanted GeoTIFF, COG, VRT or "
-            "JPEG 2000"
+            f"{path.name} cannot be read as a map. Expected {WANTED}. Copy or create it again."
         ) from error
 
 

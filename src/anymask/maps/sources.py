@@ -1,0 +1,271 @@
+"""Which files GDAL may open, by their content: rasters, layers, and the files that they refer to.
+
+GDAL picks one of two hundred drivers by content, and some of them fetch addresses: a file called
+`.tif` may describe a web map service, a VRT may name `/vsicurl/` or any file of the machine. So a
+file is opened by the one driver that its first bytes stand for. VRTs may refer to rasters below
+their own folder; side files (overviews, masks, `.aux.xml`) are checked in the same way. GeoJSON is
+reduced to its features, as GDAL follows links to a CRS.
+
+`offline_rasters` and `offline_layers` are a second line: no request of GDAL leaves this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from anymask.base import DataError, ImageError, MissingExtra, PromptError, parse_json, parse_text
+
+try:
+    import pyogrio
+    import rasterio
+except ImportError as error:
+    raise MissingExtra(str(error.name), "maps", "a map") from error
+
+OFFLINE = {
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "{none}",
+    "GDAL_HTTP_PROXY": "http://127.0.0.1:9",  # the port of "discard": nobody listens
+    "GDAL_HTTPS_PROXY": "http://127.0.0.1:9",
+    "GDAL_HTTP_MAX_RETRY": "0",
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # side files are looked for by name
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+}
+RASTERS: tuple[tuple[bytes, tuple[str, ...]], ...] = (  # first bytes -> drivers, any of them
+    (b"II*\0", ("GTiff",)),
+    (b"MM\0*", ("GTiff",)),
+    (b"II+\0", ("GTiff",)),  # BigTIFF
+    (b"MM\0+", ("GTiff",)),
+    (b"\0\0\0\x0cjP  ", ("JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID")),
+    (b"\xff\x4f\xff\x51", ("JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID")),
+    (b"\x89PNG\r\n", ("PNG",)),
+    (b"\xff\xd8\xff", ("JPEG",)),
+    (b"EHFA_HEADER_TAG", ("HFA",)),  # Erdas Imagine
+)
+WANTED = "GeoTIFF, COG, VRT, JPEG 2000, PNG, JPEG or Erdas Imagine"
+LAYERS: tuple[bytes, ...] = (  # first bytes of layers that GDAL reads from the file
+    b"SQLite format 3\0",  # GeoPackage
+    b"fgb\x03fgb",  # FlatGeobuf
+    b"\0\0\x27\x0a",  # Shapefile
+)
+WANTED_LAYERS = "GeoPackage, FlatGeobuf, GeoJSON or Shapefile"
+_HEAD, _DEEPEST = 1024, 8
+_MOST_XML = 100_000_000  # bytes of a VRT
+_SIDE_FILES = (".ovr", ".OVR", ".msk", ".MSK")
+_NAMES = ("filename", "dataset", "dempath")  # ends of elements of a VRT whose text is a file
+_KEYS = ("dataset", "file", "path", "dem")  # parts of the keys of options whose value is a file
+_OF_METADATA = ("overview_file", "x_dataset", "y_dataset")  # keys of metadata that name a file
+_REMOTE = re.compile(r"/vsi|\w://|<", re.IGNORECASE)
+_PREFIX = re.compile(r"[A-Za-z][\w+.-]+:")  # NETCDF:..., vrt:...; a drive has one letter
+_GEOMETRIES = {"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon",
+               "GeometryCollection"}  # fmt: skip
+_pyogrio_lock = threading.Lock()
+
+
+# Rasters.
+
+
+@contextlib.contextmanager
+def offline_rasters(**options: Any) -> Iterator[None]:
+    """GDAL of rasterio without the network, with further options."""
+    with rasterio.Env(**OFFLINE, **options):
+        yield
+
+
+def raster_driver(path: Path) -> str:
+    """The driver of a raster, which may be opened by it.
+
+    Raises ImageError for other content, and for a VRT or side file that refers to anything but
+    rasters below its own folder; OSError.
+    """
+    return _driver(path, frozenset())
+
+
+def check_overviews(dataset: Any, name: str) -> None:
+    """Raise ImageError for an open raster whose metadata name a file of overviews elsewhere."""
+    if dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
+        raise _refused(name, "names another file as its overviews")
+
+
+def _driver(path: Path, above: frozenset[Path]) -> str:
+    """As `raster_driver`; `above` are the VRTs through which it was reached."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b"<"):
+        if path in above or len(above) >= _DEEPEST:
+            raise _refused(path.name, "refers to itself or is nested too deeply")
+        _check_vrt(path, above | {path})
+        found = "VRT"
+    else:
+        names = next((names for begin, names in RASTERS if head.startswith(begin)), ())
+        known = rasterio.Env().drivers() if len(names) > 1 else names
+        found = next((name for name in names if name in known), "")
+        if not found:
+            raise ImageError(
+                f"{path.name} is not a supported raster: its first bytes are {head[:8]!r}. "
+                f"Expected {WANTED}. Convert it with gdal_translate."
+            )
+    for suffix in _SIDE_FILES:
+        side = path.with_name(path.name + suffix)
+        if side.is_file() and _driver(side, above | {path}) == "VRT":
+            raise _refused(side.name, "is a VRT in place of overviews or a mask")
+    side = path.with_name(f"{path.name}.aux.xml")
+    if side.is_file():
+        for element in _parsed(side).iter():
+            if _key(element) in _OF_METADATA:
+                raise _refused(side.name, f"names another file as {_key(element)}")
+    return found
+
+
+def _check_vrt(path: Path, above: frozenset[Path]) -> None:
+    """Raise ImageError for a VRT that refers to anything but rasters below its folder."""
+    root = _parsed(path)
+    if _tag(root) != "vrtdataset":
+        raise ImageError(
+            f"{path.name} is an XML description of other data (<{root.tag[:40]}>), not a raster. "
+            f"Expected {WANTED}. Download the data first, for example with gdal_translate."
+        )
+    raw = {
+        id(inside)
+        for band in root.iter()
+        if "vrtrawrasterband" in [str(value).lower() for value in band.attrib.values()]
+        for inside in band
+    }
+    for element in root.iter():
+        text, key = (element.text or "").strip(), _key(element)
+        told = [text, *element.attrib.values()]
+        if _tag(element) == "pixelfunctioncode" or text.lower() == "python":
+            raise _refused(path.name, "contains Python code")
+        is_option = _tag(element) in ("option", "ooi", "argument")
+        is_file = _tag(element).endswith(_NAMES) or key in _OF_METADATA
+        if text and (is_file or (is_option and any(part in key for part in _KEYS))):
+            source = _source(path, element, text)
+            if id(element) not in raw:
+                _driver(source, above)
+        elif _tag(element) not in ("mdi", "description", "srs") and any(map(_REMOTE.search, told)):
+            raise _refused(path.name, f"refers to {_REMOTE.sub('...', text)[:60]!r}")
+
+
+def _source(path: Path, element: ET.Element, text: str) -> Path:
+    """The file that a VRT refers to. Raises ImageError for one that is not below its folder."""
+    told = {name.lower(): value.strip() for name, value in element.attrib.items()}
+    if _REMOTE.search(text) or _PREFIX.match(text):
+        raise _refused(path.name, f"refers to {text[:60]!r}")
+    folder = path.parent.resolve()
+    beside = path.parent if told.get("relativetovrt") == "1" else Path()
+    try:
+        source = (beside / text).resolve()
+        inside, there = source.is_relative_to(folder), source.is_file()
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have
+        inside, there = False, False
+    if not inside:
+        raise _refused(path.name, f"refers to {text[:60]!r}, which is not below its folder")
+    if not there:
+        raise ImageError(f"{path.name} refers to the missing file {text[:60]!r}. Copy it there.")
+    return source
+
+
+def _parsed(path: Path) -> ET.Element:
+    """The root of an XML file. Raises ImageError for one that is damaged."""
+    size = path.stat().st_size
+    if size > _MOST_XML:
+        raise ImageError(f"{path.name} has {size} bytes of XML. At most {_MOST_XML} are read.")
+    try:
+        text = parse_text(path.read_bytes(), path.name)
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+            raise _refused(path.name, "declares XML entities")
+        return ET.fromstring(text.lstrip())
+    except DataError as error:
+        raise ImageError(f"{path.name} is not valid UTF-8. Save it again as UTF-8.") from error
+    except ET.ParseError as error:
+        raise ImageError(
+            f"{path.name} is not valid XML (line {error.position[0]}). Copy or create it again."
+        ) from error
+
+
+def _refused(name: str, what: str) -> ImageError:
+    return ImageError(
+        f"{name} {what}. A map may only refer to raster files below its own folder. Move the files "
+        "there, or pass the tiles themselves, such as 'tiles/*.tif'."
+    )
+
+
+def _tag(element: ET.Element) -> str:
+    """The element's name as GDAL compares it."""
+    return str(element.tag).rpartition("}")[2].lower()
+
+
+def _key(element: ET.Element) -> str:
+    """The key of an item of metadata or of an option."""
+    told = {name.lower(): value for name, value in element.attrib.items()}
+    return (told.get("key") or told.get("name") or "").strip().lower()
+
+
+# Layers.
+
+
+@contextlib.contextmanager
+def offline_layers() -> Iterator[None]:
+    """GDAL of pyogrio, which has one set of options for all threads, without the network."""
+    with _pyogrio_lock:
+        before = {name: pyogrio.get_gdal_config_option(name) for name in OFFLINE}
+        pyogrio.set_gdal_config_options(OFFLINE)
+        try:
+            yield
+        finally:
+            pyogrio.set_gdal_config_options(before)
+
+
+def layer_source(path: Path, crs: str | None = None) -> tuple[Path | bytes, str | None]:
+    """What pyogrio reads in place of a layer's file, and the CRS where it is not the stated one.
+
+    Args:
+        path: The file. Its content counts, not its name.
+        crs: CRS given by the user, for GeoJSON without one. Defaults to WGS 84 (RFC 7946).
+
+    Raises:
+        PromptError: Other content, or a GeoJSON file that refers to its CRS by a link.
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if head.startswith(LAYERS):
+        return path, None
+    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        raise PromptError(
+            f"{path.name} is not a supported layer: its first bytes are {head[:8]!r}. Expected "
+            f"{WANTED_LAYERS}. Convert it with ogr2ogr."
+        )
+    try:
+        told = parse_json(path.read_bytes(), path.name)
+    except DataError as error:
+        raise PromptError(str(error)) from error
+    return _features_alone(told, path.name, crs)
+
+
+def _features_alone(told: Any, name: str, crs: str | None) -> tuple[bytes, str | None]:
+    """A GeoJSON document of features and the name of a CRS, and nothing that leads elsewhere."""
+    kind = told.get("type") if isinstance(told, dict) else None
+    if kind in _GEOMETRIES:
+        features = [{"type": "Feature", "properties": {}, "geometry": told}]
+    else:
+        features = [told] if kind == "Feature" else told.get("features")
+    if kind not in _GEOMETRIES | {"Feature", "FeatureCollection"} or not isinstance(features, list):
+        raise PromptError(f"{name} is not GeoJSON: its type is {str(kind)[:40]!r}.")
+    kept: dict[str, Any] = {"type": "FeatureCollection", "features": features}
+    system = told.get("crs")
+    if system is not None:
+        if isinstance(system, dict) and system.get("type") == "name":
+            return json.dumps(kept | {"crs": system}).encode(), None
+        if crs is None:
+            raise PromptError(
+                f"{name} refers to its CRS by a link, which anymask does not follow. Pass --crs "
+                "EPSG:NUMBER."
+            )
+    return json.dumps(kept).encode(), crs or "EPSG:4326"
