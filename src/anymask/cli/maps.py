@@ -51,6 +51,8 @@ def add_map_options(
 
 def wants_map(args: argparse.Namespace) -> bool:
     """Whether a command line is about a map. Raises MissingExtra where it is, for sure."""
+    if getattr(args, "prompts", None) is not None:
+        need_packages(PACKAGES, "maps", "--prompts")
     suffixes = {Path(output).suffix.lower() for output in args.outputs}
     if suffixes.intersection(_SURE):
         need_packages(PACKAGES, "maps", "a map")

@@ -20,6 +20,7 @@ from anymask.base import (
     InputError,
     ProgressBar,
     WeightsError,
+    need_packages,
     whole_file,
 )
 from anymask.runtime import licence_of_weights
@@ -233,10 +234,12 @@ class TrainingTeller:
 
     run  the run's folder, where rows are also written for TensorBoard; None: they are not
 
-    It travels to the process that learns; only there a bar begins.
+    It travels to the process that learns; only there a bar begins. Raises MissingExtra.
     """
 
     def __init__(self, run: Path | None = None) -> None:
+        if run is not None:
+            need_packages(("tensorboard",), "tensorboard", "--tensorboard")
         self.run = run
         self._bar: ProgressBar | None = None
         self._begun_at = 0
