@@ -84,6 +84,8 @@ def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
 
 def _read_values(given: Sequence[str]) -> MaskValues:
     """The last of the values of --mask-values. Raises InputError for others."""
+    if not given:
+        return "auto"
     from anymask.images import MaskValues
 
     known = get_args(MaskValues)
@@ -92,11 +94,10 @@ def _read_values(given: Sequence[str]) -> MaskValues:
             f"Unknown value {strange[0]!r} of --mask-values. Use {', '.join(known[:-1])} or "
             f"{known[-1]}."
         )
-    return cast("MaskValues", given[-1] if given else "auto")
+    return cast("MaskValues", given[-1])
 
 
 def _prompt(parts: Sequence[Part], values: MaskValues) -> Prompt:
-    from anymask.images import load_mask
     from anymask.masks import Prompt
 
     clicks = [(kind, text) for kind, text in parts if kind in ("point", "negative")]
@@ -106,11 +107,16 @@ def _prompt(parts: Sequence[Part], values: MaskValues) -> Prompt:
             "--negative takes something away from an object, and nothing says from which; add "
             "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
         )
+    mask = None
+    if "mask" in named:
+        from anymask.images import load_mask
+
+        mask = load_mask(Path(named["mask"]), values)
     return Prompt.of(
         points=[numbers(text, *FORMS[kind]) for kind, text in clicks] or None,
         labels=[int(kind == "point") for kind, _ in clicks] or None,
         box=numbers(named["box"], *FORMS["box"]) if "box" in named else None,
-        mask=load_mask(Path(named["mask"]), values) if "mask" in named else None,
+        mask=mask,
     )
 
 

@@ -37,7 +37,6 @@ from anymask.base import (
     UintImage,
     missing_extra,
 )
-from anymask.images.kinds import HEAD, recognise_head
 from anymask.masks import MAX_PIXELS
 
 PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
@@ -512,6 +511,8 @@ _AVIF = (b"avif", b"avis")
 
 def unidentified(file: Any, name: str) -> ImageError:
     """The error for a file that Pillow does not know: what it is, and the way to a picture."""
+    from anymask.images.kinds import HEAD, recognise_head
+
     try:
         file.seek(0)
         head = file.read(HEAD)

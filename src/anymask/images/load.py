@@ -49,7 +49,6 @@ from anymask.images.decoding import (
     to_srgb,
     unidentified,
 )
-from anymask.images.kinds import use_instead
 from anymask.images.microscopes import is_microscope, open_microscope, read_microscope
 from anymask.images.positions import find_plane
 from anymask.images.tiff import (
@@ -201,6 +200,8 @@ def open_path(path: Path) -> Iterator[BinaryIO]:
         raise ImageError(f"there is no file {name}; check the path") from None
     except OSError as error:
         if os.path.isdir(path):  # noqa: PTH112 - False for impossible names, too
+            from anymask.images.kinds import use_instead
+
             if told := use_instead(path, "image"):
                 raise ImageError(told) from None
             raise ImageError(f"wanted one picture, {name} is a folder; name a file in it") from None
@@ -454,6 +455,8 @@ def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
     if path.is_dir():
         found = list(find_images(path))
         if not found:
+            from anymask.images.kinds import use_instead
+
             if told := use_instead(path, "image"):
                 raise ImageError(told)
             raise ImageError(f"there is no photo in the folder {str(path)!r}; check the path")

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.base import DEFLATE_RATIO, ImageError, MissingExtra, unpacked_size
+from anymask.base import ImageError, MissingExtra
 from anymask.images.decoding import PictureView, check_size, open_header
 from anymask.masks import MAX_PIXELS
 
@@ -322,6 +322,8 @@ def check_segments(page: Any, name: str) -> None:
     Raises:
         ImageError: They do, or the header states more than the file can hold.
     """
+    from anymask.base import DEFLATE_RATIO, unpacked_size
+
     key, file = page.keyframe, page.parent.filehandle
     expected = prod(key.chunks) * key.dtype.itemsize
     parts = [one for one in zip(page.dataoffsets, page.databytecounts, strict=False) if one[1]]
