@@ -20,6 +20,8 @@ HEAVY = {"torch", "tomllib", "zipfile", "importlib.metadata", "asyncio"}
 SEGMENT = """
 import sys
 from anymask.cli.main import main
+from anymask.runtime import onnx
+onnx.SLOW = float("inf")  # the advice for slow machines loads further modules
 assert main(["segment", "sample:coffee", "--point", "300,200", "-o", sys.argv[1]]) == 0
 print(*sys.modules, file=sys.stderr)
 """

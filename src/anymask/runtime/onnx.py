@@ -74,7 +74,6 @@ from anymask.runtime.protocol import (
     check_maps,
     running,
 )
-from anymask.runtime.store import advise_once
 
 SLOW = 2.0  # seconds a photo, from which on the smaller model of the package is named
 
@@ -332,6 +331,8 @@ def _reopen(kind: type[OnnxRuntime], folder: str, settings: dict[str, Any]) -> O
 def _tell_if_slow(name: str, seconds: float) -> None:
     """Say once that another model of the package suits this machine better."""
     if seconds > SLOW:
+        from anymask.runtime.store import advise_once
+
         advise_once(
             f"slow-{name}",
             f"{name} takes {seconds:.1f} s to encode an image on this machine. {DEFAULT_MODEL} is "
