@@ -6,17 +6,22 @@ import sys
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
 from anymask.base import Conflict, InputError, NotFoundError
+from anymask.masks import mask_to_rle
 from anymask.studio import (
     Action,
     Draft,
     MaskNotes,
+    ProjectSettings,
     Provenance,
     RecordRow,
     Store,
+    agreements,
+    measure,
     open_database,
     reading,
     writing,
@@ -259,3 +264,55 @@ def test_killed_at_any_moment_only_the_unfinished_stroke_is_lost(
             assert session.scalar(text("PRAGMA journal_mode")) == "wal"
     (after,) = store.add_records(1, [Draft(rle=small_mask(1))], "ann")
     assert after.id not in kept
+
+
+def test_the_report_counts_as_a_slow_count_does(store: Store) -> None:
+    rng = np.random.default_rng(5)
+    states, names = ("accepted", "proposed", "rejected"), ("cat", "dog", None)
+    for number in range(40):
+        rle = mask_to_rle(rng.random((6, 8)) < rng.choice([0.0, 0.1, 0.5, 1.0]))
+        kind, stage = rng.choice(["human", "model"]), rng.choice(["assisted", "semi"])
+        draft = Draft(
+            rle=rle, label=names[rng.integers(3)], state=states[rng.integers(3)],
+            page=int(rng.integers(2)), seconds=float(number),
+            provenance=Provenance(kind=kind, stage=stage),
+        )  # fmt: skip
+        store.add_records(int(rng.integers(1, 3)), [draft], str(rng.choice(["ann", "ben"])))
+    gone = store.records()[3]
+    store.delete_record(gone.id, gone.version, "ann")
+    masks, images = store.records(), {image.id: image for image in store.all_images()}
+    counted = [mask for mask in masks if mask.state != "rejected"]
+    figures = measure(store, ProjectSettings(batch=1), "shelf")
+
+    for name_of, shares in (
+        (lambda mask: mask.label or "(no label)", figures.labels),
+        (lambda mask: images[mask.image_id].group or "(no group)", figures.groups),
+    ):
+        assert {share.name for share in shares} == {name_of(mask) for mask in counted}
+        for share in shares:
+            mine = [mask for mask in counted if name_of(mask) == share.name]
+            pages = {(mask.image_id, mask.page) for mask in mine}
+            covered = sum(
+                np.logical_or.reduce([m.mask for m in mine if (m.image_id, m.page) == page]).sum()
+                for page in pages
+            )
+            assert (share.masks, share.images) == (len(mine), len({image for image, _ in pages}))
+            assert share.pixels == pytest.approx(covered / (48 * len(pages)))
+    for pace in figures.paces:
+        mine = [mask for mask in masks if mask.provenance.stage == pace.stage]
+        assert pace.masks == sum(mask.state == "accepted" for mask in mine)
+        assert pace.seconds == sum(mask.seconds for mask in mine)
+        assert pace.images == len({mask.image_id for mask in mine})
+    assert figures.masks == {s: sum(mask.state == s for mask in masks) for s in states}
+    assert figures.agreements == tuple(agreements(masks))
+    assert figures.images == {"new": 2}
+    by_model = [m for m in counted if m.state == "proposed" or m.provenance.kind == "model"]
+    assert {batch.batch for batch in figures.batches} == {mask.image_id for mask in by_model}
+    for batch in figures.batches:
+        mine = [mask for mask in by_model if mask.image_id == batch.batch]
+        opened = sum(mask.state == "proposed" for mask in mine)
+        assert (batch.masks, batch.open) == (len(mine), opened)
+    assert store.counts() == {"images": 2, "done": 0, "records": len(counted)}
+    assert [image.records for image in images.values()] == [
+        sum(mask.image_id == image for mask in counted) for image in images
+    ]

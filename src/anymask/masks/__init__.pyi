@@ -122,6 +122,7 @@ from anymask.masks.rle import rle_to_mask as rle_to_mask
 from anymask.masks.rle import rle_to_string as rle_to_string
 from anymask.masks.rle import runs_to_rle as runs_to_rle
 from anymask.masks.rle import string_to_rle as string_to_rle
+from anymask.masks.rle_batches import union_areas as union_areas
 from anymask.masks.rle_windows import clean_rle as clean_rle
 from anymask.masks.rle_windows import enlarged_rle as enlarged_rle
 from anymask.masks.rle_windows import rle_crop as rle_crop

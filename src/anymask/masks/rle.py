@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from anymask.base import BoolArray, DataError, InputError, IntArray
 
 MOST_PIXELS = 1 << 30  # of a mask that is read; also keeps every sum of runs within an int64
-_DIGITS = 13  # 5-bit digits that an int64 may need
+MAX_DIGITS = 13  # 5-bit digits that an int64 may need
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +156,9 @@ def rle_to_string(rle: Rle) -> str:
     """
     values = rle.counts.copy()
     values[3:] -= rle.counts[1:-2]
-    digits = np.empty((len(values), _DIGITS), np.uint8)
-    more = np.empty((len(values), _DIGITS), np.bool_)
-    for place in range(_DIGITS):
+    digits = np.empty((len(values), MAX_DIGITS), np.uint8)
+    more = np.empty((len(values), MAX_DIGITS), np.bool_)
+    for place in range(MAX_DIGITS):
         low = values & 0x1F
         values = values >> 5
         more[:, place] = np.where(low & 0x10, values != -1, values != 0)
@@ -187,9 +187,9 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
     ends = np.flatnonzero((symbols & 0x20) == 0)
     starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
     place = np.arange(len(symbols)) - np.repeat(starts, ends - starts + 1)
-    if len(place) and place.max() >= _DIGITS - 1:
+    if len(place) and place.max() >= MAX_DIGITS - 1:
         raise DataError(
-            f"a compressed run-length string has numbers of at most {_DIGITS - 1} digits; "
+            f"a compressed run-length string has numbers of at most {MAX_DIGITS - 1} digits; "
             f"got one of {int(place.max()) + 1}; was the text altered?"
         )
     parts = (symbols & 0x1F) << (5 * place)

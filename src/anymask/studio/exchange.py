@@ -17,6 +17,7 @@ from anymask.base import InputError, brief, page_name, split_page_name
 from anymask.formats import AnnotatedImage, read_annotations, uploaded_name
 from anymask.images import MICROSCOPES, TIFF, page_as_png, read_planes, resolve_place
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
+from anymask.studio.options import State
 from anymask.studio.project import Project
 from anymask.studio.records import (
     Draft,
@@ -174,17 +175,17 @@ def annotated_images(project: Project, *, proposals: bool = False) -> list[Annot
 
     Double labels count once.
     """
-    wanted = ("accepted", "proposed") if proposals else ("accepted",)
+    wanted: tuple[State, ...] = ("accepted", "proposed") if proposals else ("accepted",)
     by_image: dict[int, list[StoredMask]] = {}
-    for entry in project.store.records():
-        if entry.state in wanted:
-            by_image.setdefault(entry.image_id, []).append(entry)
+    for entry in project.store.records(states=wanted):
+        by_image.setdefault(entry.image_id, []).append(entry)
+    every = project.settings.double_every
     return [
         AnnotatedImage(
             file_name=name, hw=image.hw, masks=Masks(entry.to_mask() for entry in entries)
         )
         for image in project.store.all_images()
-        for name, entries in _pages(image, _once(project, image.id, by_image.get(image.id, [])))
+        for name, entries in _pages(image, _once(every, image.id, by_image.get(image.id, [])))
     ]
 
 
@@ -225,8 +226,7 @@ def picture_bytes(project: Project, name: str) -> bytes:
     return path.read_bytes() if page is None else page_as_png(path, page)
 
 
-def _once(project: Project, image_id: int, entries: list[StoredMask]) -> list[StoredMask]:
-    every = project.settings.double_every
+def _once(every: int, image_id: int, entries: list[StoredMask]) -> list[StoredMask]:
     people = [entry.author for entry in entries if entry.provenance.kind == "human"]
     if not every or image_id % every or len(set(people)) < 2:
         return entries

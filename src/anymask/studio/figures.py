@@ -6,14 +6,15 @@ Seconds are those that people spent on a mask, review included. Letters: none.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Text, select, type_coerce
 
-from anymask.base import InputError, brief
+from anymask.base import DataError, InputError, IntArray, StoreError, brief
 from anymask.evaluation import (
     Points,
     Report,
@@ -24,9 +25,9 @@ from anymask.evaluation import (
     curve_plot,
     legend,
 )
-from anymask.masks import rle_area, rle_merge
+from anymask.masks import union_areas
 from anymask.studio.database import reading
-from anymask.studio.records import ImageEntry, StoredMask
+from anymask.studio.records import StoredMask
 from anymask.studio.review import (
     Agreement,
     BatchState,
@@ -36,7 +37,7 @@ from anymask.studio.review import (
 )
 from anymask.studio.stages import ProjectSettings
 from anymask.studio.store import Store
-from anymask.studio.tables import TrackRow
+from anymask.studio.tables import KIND, STAGE, ImageRow, RecordRow, TrackRow
 from anymask.studio.tracks import Tracks
 
 UNNAMED = "(no label)"
@@ -118,9 +119,39 @@ class Figures:
         return asdict(self)
 
 
+class _CountedMask(NamedTuple):
+    """What is counted of a mask; a project has tens of thousands, which no `StoredMask` is made of.
+
+    rle  as `tables.RleColumn` keeps it
+    """
+
+    image_id: int
+    page: int
+    state: str
+    label: str | None
+    author: str
+    seconds: float
+    kind: str
+    stage: str | None
+    rle: str
+    pixels: int
+    group: str | None
+
+
+Namer = Callable[[_CountedMask], str]
+_COUNTED = (
+    select(
+        RecordRow.image_id, RecordRow.page, RecordRow.state, RecordRow.label, RecordRow.author,
+        RecordRow.seconds, KIND, STAGE, type_coerce(RecordRow.rle, Text),
+        ImageRow.height * ImageRow.width, ImageRow.group_name,
+    )
+    .join(ImageRow, ImageRow.id == RecordRow.image_id)
+    .where(RecordRow.deleted.is_(False))
+)  # fmt: skip
+
+
 def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
     """Count everything."""
-    images, entries = list(store.all_images()), store.records()
     tracks = Tracks(store.database)
     clips = _clip_shares(tracks)
     states = {
@@ -129,17 +160,24 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
         "rejected": sum(clip.rejected for clip in clips),
     }
     verdicts = _counted(one.verdict for one in all_verdicts(store))
+    with reading(store.database) as session:
+        images = _counted(session.scalars(select(ImageRow.status)))
+        masks = [_CountedMask(*row) for row in session.execute(_COUNTED)]
+        paces = _paces(masks)
+        labels, groups = _shares(
+            masks, lambda mask: mask.label or UNNAMED, lambda mask: mask.group or UNGROUPED
+        )
     return Figures(
         name=name,
-        images=_counted(image.status for image in images),
-        masks=_counted(entry.state for entry in entries),
-        paces=tuple(_paces(entries)),
+        images=images,
+        masks=_counted(mask.state for mask in masks),
+        paces=tuple(paces),
         verdicts=verdicts,
         looked_at=sum(verdicts.values()),
         batches=tuple(batch_states(store, settings)),
-        agreements=tuple(agreements(entries)),
-        labels=tuple(_shares(images, entries, by_label=True)),
-        groups=tuple(_shares(images, entries, by_label=False)),
+        agreements=tuple(agreements(_labelled_twice(store, masks))),
+        labels=tuple(labels),
+        groups=tuple(groups),
         clips=tuple(clips),
         tracks={state: count for state, count in states.items() if count},
         track_verdicts=_counted(one.verdict for one in tracks.verdicts()),
@@ -150,41 +188,71 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(words).items()))
 
 
-def _paces(entries: Sequence[StoredMask]) -> list[Pace]:
+def _paces(masks: Sequence[_CountedMask]) -> list[Pace]:
     """A row for each stage; a rejected mask costs its time and counts as none."""
-    kept: dict[str, list[StoredMask]] = defaultdict(list)
-    for entry in entries:
-        kept[entry.provenance.stage or "import"].append(entry)
+    kept: dict[str, list[_CountedMask]] = defaultdict(list)
+    for mask in masks:
+        kept[mask.stage or "import"].append(mask)
     rows = []
     for stage, members in sorted(kept.items()):
-        good = sum(entry.state == "accepted" for entry in members)
-        seconds = sum(entry.seconds for entry in members)
+        good = sum(mask.state == "accepted" for mask in members)
+        seconds = sum(mask.seconds for mask in members)
         each = seconds / good if good else None
-        images = len({entry.image_id for entry in members})
+        images = len({mask.image_id for mask in members})
         rows.append(Pace(stage, good, images, seconds, each, 3600 / each if each else None))
     return rows
 
 
-def _shares(
-    images: Sequence[ImageEntry], entries: Sequence[StoredMask], *, by_label: bool
-) -> list[Share]:
-    """By label of the masks, or by group of the photos; most masks first."""
-    known = {image.id: image for image in images}
-    members: dict[str, dict[tuple[int, int], list[StoredMask]]]
-    members = defaultdict(lambda: defaultdict(list))
-    for entry in entries:
-        if entry.state == "rejected":
-            continue
-        group = known[entry.image_id].group or UNGROUPED
-        share = entry.label or UNNAMED if by_label else group
-        members[share][entry.image_id, entry.page].append(entry)
-    rows = []
-    for name, pages in members.items():
-        covered = sum(rle_area(rle_merge([e.rle for e in group])) for group in pages.values())
-        pixels = sum(known[number].hw[0] * known[number].hw[1] for number, _ in pages)
-        masks, photos = sum(map(len, pages.values())), {number for number, _ in pages}
-        rows.append(Share(name, masks, len(photos), covered / max(pixels, 1)))
-    return sorted(rows, key=lambda share: (-share.masks, share.name))
+def _shares(masks: Sequence[_CountedMask], *names: Namer) -> list[list[Share]]:
+    """By what each of `names` calls a mask, most masks first. Raises StoreError."""
+    kept = sorted(
+        (mask for mask in masks if mask.state != "rejected"), key=attrgetter("image_id", "page")
+    )
+    texts = [str(mask.rle).partition(" ")[2] for mask in kept]
+    pixels = np.array([mask.pixels for mask in kept], np.int64)
+    (_, pages), *groups = (_grouped(kept, name) for name in (lambda _: "", *names))
+    try:
+        areas = union_areas(texts, pixels, pages, *(numbers for _, numbers in groups))
+    except DataError as error:
+        raise StoreError(f"the database is damaged: {error}; copy it again") from error
+    found = []
+    for (keys, numbers), covered in zip(groups, areas, strict=True):
+        images, size, area, count = defaultdict(set), Counter[str](), Counter[str](), Counter[str]()
+        pieces = zip(keys, covered.tolist(), np.bincount(numbers).tolist(), strict=True)
+        for (share, image, _, all_pixels), under, members in pieces:
+            images[share].add(image)
+            size[share] += all_pixels
+            area[share] += under
+            count[share] += members
+        rows = [
+            Share(one, count[one], len(images[one]), area[one] / max(1, size[one]))
+            for one in images
+        ]
+        found.append(sorted(rows, key=lambda share: (-share.masks, share.name)))
+    return found
+
+
+def _grouped(
+    masks: Sequence[_CountedMask], name: Namer
+) -> tuple[list[tuple[str, int, int, int]], IntArray]:
+    """Masks of one name on one page: (name, image, page, its pixels), and the group of each."""
+    known: dict[tuple[str, int, int, int], int] = {}
+    numbers = [
+        known.setdefault((name(mask), mask.image_id, mask.page, mask.pixels), len(known))
+        for mask in masks
+    ]
+    return list(known), np.array(numbers, np.int64)
+
+
+def _labelled_twice(store: Store, masks: Iterable[_CountedMask]) -> Iterator[StoredMask]:
+    """The masks of photos that two people have labelled."""
+    people: dict[int, set[str]] = defaultdict(set)
+    for mask in masks:
+        if mask.state == "accepted" and mask.kind == "human":
+            people[mask.image_id].add(mask.author)
+    for image, names in people.items():
+        if len(names) > 1:
+            yield from store.records(image)
 
 
 def _clip_shares(tracks: Tracks) -> list[ClipShare]:

@@ -114,7 +114,8 @@ def look_into_folder(project: Project) -> FolderNews:
     unreadable: dict[str, str] = {}
     added = project.add_folder(unreadable.__setitem__)
     names = set(project.photo_names())
-    gone = [image.id for image in project.store.all_images() if image.name not in names]
+    known = project.store.image_names()
+    gone = [number for name, number in known.items() if name not in names]
     return FolderNews(added, gone, unreadable)
 
 

@@ -304,7 +304,6 @@ class Project:
     def describe(self, user: str) -> dict[str, Any]:
         """What the page needs to begin."""
         row = self._row()
-        images = list(self.store.all_images())
         return {
             "name": row.name,
             "made": row.made,
@@ -312,11 +311,7 @@ class Project:
             "stage": row.stage,
             "user": user,
             "hint_seconds": HINT_SECONDS,
-            "counts": {
-                "images": len(images),
-                "done": sum(image.status == "done" for image in images),
-                "records": sum(image.records for image in images),
-            },
+            "counts": self.store.counts(),
         }
 
     def change(self, *, stage: Stage | None = None, settings: dict[str, Any] | None = None) -> None:
@@ -342,7 +337,8 @@ class Project:
             if name in known:
                 continue  # reading the sizes of ten thousand files takes seconds
             try:
-                self.file(name)
+                if path.is_symlink():
+                    self.file(name)
                 fresh.append((name, picture_hw(path), None))
             except (NotFoundError, DataError) as error:
                 if failed is not None:

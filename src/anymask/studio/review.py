@@ -25,6 +25,7 @@ from anymask.studio.records import StoredMask, Verdict, Why, one_of
 from anymask.studio.stages import ProjectSettings
 from anymask.studio.store import Store
 from anymask.studio.tables import (
+    KIND,
     RecordRow,
     VerdictRow,
     VersionRow,
@@ -191,17 +192,20 @@ def batch_states(store: Store, settings: ProjectSettings) -> list[BatchState]:
     firsts: dict[int, VerdictRow] = {}
     for one in all_verdicts(store):
         firsts.setdefault(one.record_id, one)
-    members: dict[int, list[StoredMask]] = defaultdict(list)
-    for entry in store.records():
-        by_model = entry.state == "proposed" or entry.provenance.kind == "model"
-        if entry.id in firsts or (entry.state != "rejected" and by_model):
-            members[(entry.image_id - 1) // settings.batch].append(entry)
+    members: dict[int, list[tuple[int, str]]] = defaultdict(list)  # id and state of each
+    query = select(RecordRow.id, RecordRow.image_id, RecordRow.state, KIND)
+    query = query.where(RecordRow.deleted.is_(False))
+    with reading(store.database) as session:
+        for number, image, state, kind in session.execute(query):
+            by_model = state == "proposed" or (state != "rejected" and kind == "model")
+            if by_model or number in firsts:
+                members[(image - 1) // settings.batch].append((number, state))
     states = []
     for number, entries in sorted(members.items()):
-        looked_at = [firsts[entry.id] for entry in entries if entry.id in firsts]
+        looked_at = [firsts[mask] for mask, _ in entries if mask in firsts]
         everything = len(looked_at) == len(entries)  # then nothing was chosen, and all count
         ious = [one.agreed for one in looked_at if everything or one.why == "random"]
-        left = sum(entry.state == "proposed" for entry in entries)
+        left = sum(state == "proposed" for _, state in entries)
         needed = min(settings.sample, len(ious) + left)
         good = sum(iou >= settings.good_iou for iou in ious) / len(ious) if ious else None
         enough = everything or len(ious) >= needed

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Engine as Database
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session
 
 from anymask.base import AnymaskError, Conflict, InputError, NotFoundError
@@ -43,6 +43,7 @@ MOST_LISTED = 1000
 BEGUN = "image begun"  # the event of a run that works on a photo
 SEARCHED = "image searched"  # of a question that was asked about a photo; its key is the tool
 ASKED = "search asked"  # of a question about all photos
+COUNTED = (RecordRow.deleted.is_(False), RecordRow.state != "rejected")  # of a photo's masks
 
 
 class Store:
@@ -62,18 +63,27 @@ class Store:
         with writing(self.database) as session:
             known = set(session.scalars(select(ImageRow.name)))
             fresh = {name: (hw, group) for name, hw, group in images if name not in known}
-            session.add_all(
-                ImageRow(
-                    name=name, height=hw[0], width=hw[1], group_name=group, status="new", version=1
-                )
+            rows = [
+                {"name": name, "height": hw[0], "width": hw[1], "group_name": group}
                 for name, (hw, group) in fresh.items()
-            )
+            ]
+            if rows:
+                session.execute(insert(ImageRow).values(status="new", version=1), rows)
         return len(fresh)
 
-    def image_names(self) -> set[str]:
-        """The names of all photos."""
+    def image_names(self) -> dict[str, int]:
+        """The numbers of all photos by their names."""
         with reading(self.database) as session:
-            return set(session.scalars(select(ImageRow.name)))
+            return dict(session.execute(select(ImageRow.name, ImageRow.id)).all())
+
+    def counts(self) -> dict[str, int]:
+        """How many photos, finished photos, and masks that are not rejected there are."""
+        images = select(ImageRow.status, func.count()).group_by(ImageRow.status)
+        with reading(self.database) as session:
+            by_status = dict(session.execute(images).all())
+            records = session.scalars(select(func.count(RecordRow.id)).where(*COUNTED)).one()
+        done = by_status.get("done", 0)
+        return {"images": sum(by_status.values()), "done": done, "records": records}
 
     def resize_image(self, image_id: int, hw: tuple[int, int]) -> bool:
         """Take over a photo's new size; False where it has masks, or had. Raises NotFoundError."""
@@ -88,14 +98,12 @@ class Store:
     def images(self, after: int = 0, limit: int = MOST_LISTED) -> list[ImageEntry]:
         """Photos in order of their numbers, from the first one after `after` on."""
         counts = (
-            select(RecordRow.image_id, func.count().label("records"))
-            .where(RecordRow.deleted.is_(False), RecordRow.state != "rejected")
-            .group_by(RecordRow.image_id)
-            .subquery()
+            select(func.count())
+            .where(RecordRow.image_id == ImageRow.id, *COUNTED)
+            .scalar_subquery()
         )
         query = (
-            select(ImageRow, func.coalesce(counts.c.records, 0))
-            .outerjoin(counts, counts.c.image_id == ImageRow.id)
+            select(ImageRow, counts)
             .where(ImageRow.id > min(after, MOST_ID))
             .order_by(ImageRow.id)
             .limit(max(1, min(limit, MOST_LISTED)))

@@ -40,6 +40,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    type_coerce,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -241,6 +242,11 @@ class RecordRow(MaskColumns, Table):
     draw: Mapped[str] = mapped_column(String(16), index=True)
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy's own way
+
+
+# What the JSON of `RecordRow.provenance` holds, as columns of a query.
+KIND = type_coerce(RecordRow.provenance, JSON)["kind"].as_string()
+STAGE = type_coerce(RecordRow.provenance, JSON)["stage"].as_string()
 
 
 def draw_of(image_id: int, counts: str, page: int = 0) -> str:
