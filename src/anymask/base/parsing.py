@@ -49,9 +49,21 @@ def parse_json(data: bytes | str, where: object) -> Any:
                 f"{where}: wanted JSON of at most {MAX_DEPTH} lists and objects inside each other, "
                 f"got {depth}; is it the right file?"
             )
-        return json.loads(text)
+        value = json.loads(text)
+        return without_surrogates(value) if "\\ud" in text or "\\uD" in text else value
     except ValueError as error:
         raise DataError(f"{where}: not JSON ({_reason(error)}); is the file complete?") from error
+
+
+def without_surrogates(value: Any) -> Any:
+    """The same value with U+FFFD for halves of characters, which no file can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [without_surrogates(one) for one in value]
+    if isinstance(value, dict):
+        return {without_surrogates(key): without_surrogates(one) for key, one in value.items()}
+    return value
 
 
 def json_depth(text: str) -> int:
@@ -72,7 +84,11 @@ def json_depth(text: str) -> int:
 
 def _decoded(data: bytes) -> str:
     """The text of UTF-8, UTF-16 or UTF-32, whichever the first bytes show."""
-    return data.decode(json.detect_encoding(data), "surrogatepass")
+    encoding = json.detect_encoding(data)
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return str(without_surrogates(data.decode(encoding, "surrogatepass")))
 
 
 def parse_toml(data: bytes, where: object) -> dict[str, Any]:
