@@ -73,10 +73,19 @@ class Target:
 
 def all_targets(root: Path) -> list[Target]:
     """Write every kind of file below a folder."""
+    return [target for name, maker in makers_of().items() for target in maker(root / name)]
+
+
+def makers_of() -> dict[str, Callable[[Path], list[Target]]]:
+    """What writes the files of each kind, by its name."""
+    from tests.fuzz import more_targets as more
+
     makers = (
         pictures, masks, annotations, sets, embeddings, bundles, checkpoints, tables, projects,
+        more.volumes, more.series, more.zarrs, more.videos, more.rasters, more.layers,
+        more.sessions,
     )  # fmt: skip
-    return [target for maker in makers for target in maker(root / maker.__name__)]
+    return {maker.__name__: maker for maker in makers}
 
 
 def pictures(root: Path) -> list[Target]:
