@@ -58,7 +58,11 @@ def volumes(root: Path) -> list[Target]:
     tifffile.imwrite(root / "imagej.tif", array, imagej=True, metadata={"axes": "ZYX"})
     tifffile.imwrite(root / "a.ome.tif", array, metadata={"axes": "ZYX"}, **grey)
     tifffile.imwrite(root / "big.tif", array, bigtiff=True, **grey)
-    return [Target("volumes", root, tuple(sorted(root.iterdir())), look_at)]
+
+    def use(path: Path) -> None:
+        look_at(path.with_suffix(".nhdr") if path.suffix == ".raw" else path)
+
+    return [Target("volumes", root, tuple(sorted(root.iterdir())), use)]
 
 
 def series(root: Path) -> list[Target]:
