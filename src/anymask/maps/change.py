@@ -3,8 +3,9 @@
 Both maps are searched for everything, tile by tile, the second one brought onto the first one's
 pixels. A thing has changed where most of its pixels have: their colours differ by more than the
 noise of pixels that stayed the same, after light and sensor are evened out by a line for each band
-(relative radiometric normalisation: median and spread of samples of both maps). It appeared where
-only the second map has it, vanished where only the first one has it, and changed where both have.
+(relative radiometric normalization: trimmed least squares on samples of both maps). It appeared
+where only the second map has it, vanished where only the first one has it, and changed where both
+have.
 
 Letters: h w a window, n samples.
 """
@@ -34,6 +35,8 @@ _NOISE = 4.0  # spreads of what stayed the same, from which on a pixel has chang
 _LEVELS = 12.0  # of 255, which a change has at least
 _SAMPLES, _SAMPLE_SIDE = 5, 256  # windows along each side, for the line of each band
 _SPREAD = 1.4826  # of a median absolute deviation, as a standard deviation
+_ROUNDS = 6  # of the trimmed fit
+_FLOOR = 3.0  # levels within which a sample always counts as unchanged
 
 
 @contextlib.contextmanager
@@ -68,13 +71,13 @@ class ColourLine:
     noise: Floats
 
     def changed(self, first: UintImage, second: UintImage) -> BoolArray:  # (h, w, 3) -> (h, w)
-        """The pixels whose colour is another one."""
+        """The pixels whose color changed; pixels that are equal in both maps never do."""
         before, after = (
             cv2.GaussianBlur(one, (5, 5), 0).astype(np.float32) for one in (first, second)
         )
         apart = np.abs(before - (after * self.gain + self.bias))
         found: BoolArray = np.any(apart > np.maximum(_LEVELS, _NOISE * self.noise), axis=2)
-        return found
+        return found & np.any(first != second, axis=2)
 
 
 def fit_line(first: Scene, second: Scene) -> ColourLine:
@@ -90,11 +93,26 @@ def fit_line(first: Scene, second: Scene) -> ColourLine:
     one, other = (np.concatenate(part).astype(np.float64) for part in (before, after))
     if not len(one):
         return ColourLine(np.ones(3), np.zeros(3), np.zeros(3))
-    middle, middle_after = np.median(one, axis=0), np.median(other, axis=0)
-    spread, spread_after = one.std(axis=0), other.std(axis=0)
-    gain = np.where(spread_after > 1, spread / np.maximum(spread_after, 1e-6), 1.0).clip(0.5, 2)
-    bias = middle - gain * middle_after
-    apart = one - (other * gain + bias)
+    return trimmed_line(one, other)
+
+
+def trimmed_line(before: Floats, after: Floats) -> ColourLine:  # (n, 3), (n, 3)
+    """Fit the line of each band to the samples that stayed the same.
+
+    Least squares, trimmed: samples that are off by more than the noise are left out, and the line
+    is fitted again. So the change itself does not move it.
+    """
+    gain, bias = np.ones(3), np.median(before - after, axis=0)
+    for _ in range(_ROUNDS):
+        apart = np.abs(before - (after * gain + bias))
+        near = apart <= np.maximum(_FLOOR, 2 * _SPREAD * np.median(apart, axis=0))
+        for band in range(3):
+            x, y = after[near[:, band], band], before[near[:, band], band]
+            spread = x.var()
+            slope = ((x - x.mean()) * (y - y.mean())).mean() / spread if spread > 1 else 1.0
+            gain[band] = np.clip(slope, 0.5, 2)
+            bias[band] = y.mean() - gain[band] * x.mean()
+    apart = before - (after * gain + bias)
     noise = _SPREAD * np.median(np.abs(apart - np.median(apart, axis=0)), axis=0)
     return ColourLine(gain, bias, noise)
 
