@@ -81,7 +81,7 @@ def test_groups_come_from_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["first", "--group-by", "a", "--groups", "b"], "give --group-by or --groups, not both"),
         (["first", "--groups", "none.csv"], "none.csv: cannot be read (No such"),
         (["first", "--groups", "bad.csv"], "bad.csv: the column"),
-        (["first", "--from", "tiff"], "unknown format 'tiff'; there are sa1b"),
+        (["first", "--from", "photoshop"], "unknown format 'photoshop'; there are sa1b"),
         (["bare"], "2 pictures and not one mask; is the format 'set' right?"),
         (["broken"], "not JSON (line 2, column 1)): masks.jsonl, line 1"),
     ],

@@ -49,11 +49,13 @@ def test_what_an_import_leaves_out_is_told(
 ) -> None:
     """A crowd, and a point; a photo is found by the name that it had before Label Studio."""
     photo = truth["1.png"]
-    crowd = replace(photo.masks[0], crowd=True)
-    write_annotations([replace(photo, masks=(crowd,))], tmp_path / "crowd.json", "coco")
+    other = truth["2.png"]
+    crowd = replace(other.masks[0], crowd=True)
+    beside = replace(other, masks=(crowd, *other.masks[1:]))
+    write_annotations([beside], tmp_path / "crowd.json", "coco")
     taken = take_masks(project, tmp_path / "crowd.json", None, "ann")
     assert taken.unread == (
-        "not kept: crowds (1 time), first: 1.png: masks of 1 crowds are no objects",
+        "not kept: crowds (1 time), first: 2.png: masks of 1 crowds are no objects",
     )
     uploaded = replace(photo, file_name="0a1b2c3d-1.png")
     write_annotations([uploaded], tmp_path / "tasks.json", "label-studio")
@@ -62,7 +64,7 @@ def test_what_an_import_leaves_out_is_told(
     (tmp_path / "tasks.json").write_text(json.dumps(tasks))
     taken = take_masks(project, tmp_path / "tasks.json", None, "ann")
     assert (taken.new, taken.strange, len(taken.unread)) == (len(photo.masks), 0, 1)
-    assert "of the type 'keypointlabels', skipped" in taken.unread[0]
+    assert "Skipped 1 record (a region of the type 'keypointlabels'" in taken.unread[0]
 
 
 def test_the_same_masks_in_another_format_are_noticed(
