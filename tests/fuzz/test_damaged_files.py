@@ -1,15 +1,11 @@
 """Damaged files of every kind are refused by one of our errors, or read: never by a traceback.
 
-    python -m tests.fuzz.test_damaged_files ROUNDS [FIRST [WORD]]
+    python -m tests.fuzz.hunt 10000
 
-does the same with many more damaged versions of each file, and prints each traceback once.
+does the same with many more inputs, in processes with bounded memory and time.
 """
 
-import sys
-import tempfile
-import traceback
 import warnings
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -55,28 +51,3 @@ def failures(target: Target, numbers: range) -> list[tuple[Path, int, Exception]
                 found.append((path, number, error))
         path.write_bytes(sound)
     return found
-
-
-def hunt(rounds: int, first: int = 0, word: str = "") -> None:
-    """Many rounds; each place that raised is printed once, with how often."""
-    warnings.simplefilter("ignore")
-    seen: Counter[str] = Counter()
-    inputs = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for target in all_targets(Path(folder) / "all"):
-            if word not in target.name:
-                continue
-            inputs += rounds * len(target.files)
-            for path, number, error in failures(target, range(first, first + rounds)):
-                frames = traceback.extract_tb(error.__traceback__)
-                ours = [one for one in frames if "anymask" in one.filename] or frames
-                place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno} {type(error).__name__}"
-                if not seen[place]:
-                    print(target.name, path.name, number, place, str(error)[:150], flush=True)
-                seen[place] += 1
-            print(f"{target.name}: done, {inputs} inputs", flush=True)
-    print(f"{inputs} inputs, {seen.total()} with a traceback at {len(seen)} places", flush=True)
-
-
-if __name__ == "__main__":
-    hunt(int(sys.argv[1]), *map(int, sys.argv[2:3]), *sys.argv[3:4])

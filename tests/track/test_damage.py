@@ -20,6 +20,7 @@ from anymask.cli.main import main
 from anymask.evaluation import follow_given
 from anymask.formats import Clip
 from anymask.images import Animation
+from anymask.images import animations as animated
 from anymask.segment import Model
 from anymask.track import FrameSampling, SampledFrames, open_session, open_source, redact_video
 from tests.segment.fakes import ColourRuntime, iou
@@ -264,3 +265,19 @@ def test_the_server_tells_the_gap_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_bytes(film.content)
     with av.open(str(tmp_path / "film.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 29
+
+
+def test_a_webp_that_cannot_be_opened_without_its_damaged_frame_ends_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.webp"
+    begin, *others = [Image.fromarray(picture) for picture in PICTURES[:5]]
+    begin.save(path, save_all=True, append_images=others, duration=40, lossless=True, kmax=0)
+    broken_webp(path, 2)
+    monkeypatch.setattr(animated, "_without_webp_frame", lambda data, frame: b"RIFF")
+    animation = Animation(path)
+    first = animation.read(0)
+    assert first is not None
+    assert [animation.read(frame) for frame in (2, 3, 4)] == [None] * 3
+    assert animation.damaged == {2, 3, 4}
+    assert np.array_equal(animation.read(0), first)

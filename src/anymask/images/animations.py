@@ -12,10 +12,10 @@ import itertools
 import struct
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from anymask.base import DamagedImageError, ImageError, UintImage
-from anymask.images.decoding import AS_IT_IS, decoding, open_header
+from anymask.images.decoding import AS_IT_IS, decoding, open_header, unidentified
 from anymask.images.load import open_path, read_view
 
 _RIFF, _CHUNK, _DURATION = 12, 8, 12  # bytes of both headers; place of a duration in ANMF
@@ -33,7 +33,7 @@ class Animation:
         with open_path(path) as file:
             self._data, self._name = file.read(), repr(str(path))
         self.damaged: set[int] = set()
-        self._picture = self._open()
+        self._picture = self._open(self._data)
         self.length = int(getattr(self._picture, "n_frames", 1))
         self._at = -1
 
@@ -42,7 +42,7 @@ class Animation:
         if not 0 <= frame < self.length or frame in self.damaged:
             return None
         if frame < self._at:
-            self._picture, self._at = self._open(), -1
+            self._picture, self._at = self._open(self._data), -1
         while self._at < frame:
             self._step(self._at + 1)
         return None if frame in self.damaged else read_view(self._picture, AS_IT_IS)
@@ -59,8 +59,12 @@ class Animation:
         times = [0.0, *itertools.accumulate(one / 1000 for one in durations[:-1])]
         return times if all(one < other for one, other in itertools.pairwise(times)) else None
 
-    def _open(self) -> Image.Image:
-        return open_header(io.BytesIO(self._data))
+    def _open(self, data: bytes) -> Image.Image:
+        file = io.BytesIO(data)
+        try:
+            return open_header(file)
+        except UnidentifiedImageError:
+            raise unidentified(file, self._name) from None
 
     def _step(self, frame: int) -> None:
         """Decode the frame behind the last one, or note that it is damaged."""
@@ -75,8 +79,11 @@ class Animation:
         except DamagedImageError:
             self.damaged.add(frame)
             if webp:
-                self._data = _without_webp_frame(self._data, place)
-                self._picture = self._open()
+                rest = _without_webp_frame(self._data, place)
+                try:
+                    self._picture, self._data = self._open(rest), rest
+                except ImageError:  # no frame behind this one can be reached
+                    self.damaged |= {*range(frame, self.length)}
 
 
 def _webp_frames(data: bytes) -> list[tuple[int, int]]:
