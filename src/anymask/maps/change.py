@@ -77,7 +77,8 @@ class ColourLine:
         )
         apart = np.abs(before - (after * self.gain + self.bias))
         found: BoolArray = np.any(apart > np.maximum(_LEVELS, _NOISE * self.noise), axis=2)
-        return found & np.any(first != second, axis=2)
+        found &= np.any(first != second, axis=2)
+        return found
 
 
 def fit_line(first: Scene, second: Scene) -> ColourLine:
