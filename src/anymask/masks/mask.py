@@ -361,15 +361,13 @@ def _label_and_score(value: Any) -> tuple[str, float]:
 
 
 class Masks(list[Mask]):
-    """The masks of one picture: an ordinary list of `Mask`, with what users do next.
+    """The masks of one image: a list of `Mask` with methods to filter, convert and save it.
 
-    Every method leaves the list as it is and answers a new one. Masks stay run-lengths. `+` joins
-    lists of one photo; where each knows another photo of the same size, their sum knows none.
+    Every method returns a new list. `+` joins lists of one image.
 
-    image_hw  (H, W) of the photo; that of the first mask when left out
-    picture   reads the photo, where it is known: it is what `show` and `save` draw on; masks that
-              know none get it
-    origin    the model that made them; masks that know none get it
+    image_hw  (H, W) of the image; default: that of the first mask
+    picture   reads the image, for `show` and `save`; set on masks without one
+    origin    the model that made the masks; set on masks without one
     """
 
     def __init__(
