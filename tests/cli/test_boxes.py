@@ -142,7 +142,7 @@ def test_a_photo_that_is_not_there_or_not_its_own_stops_no_other(
     [
         (["nothing"], "there is no file or folder 'nothing'"),
         (["masks"], "wanted labels with boxes, the yolo has none"),
-        (["set/images"], "is it a photo? name masks of it instead"),
+        (["set/images"], "wanted labels with boxes"),
         (["set", "-o", "out.json"], "wanted a folder to write, got 'out.json'"),
         (["set", "--images", "away"], "away: wanted the folder of the pictures"),
         (["set", "--from", "yol"], "unknown format 'yol'"),

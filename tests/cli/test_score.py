@@ -188,7 +188,8 @@ def break_size(videos: Path) -> None:
 
 
 def break_photo(videos: Path) -> None:
-    save(videos / "found" / "bear", [np.zeros((*HW, 3), np.uint8)], first=1)
+    noise = np.random.default_rng(0).integers(0, 256, (*HW, 3)).astype(np.uint8)
+    save(videos / "found" / "bear", [noise], first=1)
 
 
 def break_video(videos: Path) -> None:
@@ -216,7 +217,7 @@ def test_more_proposals_than_allowed_are_refused(
         (break_nothing, "bear/00002.png: there is no result for this frame"),
         (break_number, "bear/00001.png: it has an object 3, the first frame of the truth has 1"),
         (break_size, "00001.png: the result has (H, W) = (5, 5), the truth (60, 80); scale it"),
-        (break_photo, "00001.png: wanted a picture of one channel"),
+        (break_photo, "00001.png is in colour, which has no label values"),
         (break_video, "video bear: "),
         (break_frames, "video short: it has 2 annotated frames, and the first and the last"),
     ],

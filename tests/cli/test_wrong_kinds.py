@@ -30,7 +30,7 @@ FILES = {
     "a.bin": b"\x1aE\xdf\xa3" + bytes(60),
     "b.bin": b"RIFF\0\0\0\0AVI LIST",
     "a.vrt": b'<VRTDataset rasterXSize="9" rasterYSize="9">',
-    "a.gpkg": b"SQLite format 3\0" + bytes(90),
+    "a.gpkg": b"SQLite format 3\0".ljust(68, b"\0") + b"GPKG" + bytes(90),
     "a.fgb": b"fgb\3fgb\0" + bytes(90),
     "a.kml": b'<?xml version="1.0"?><kml xmlns="x">',
 }

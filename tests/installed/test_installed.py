@@ -38,7 +38,8 @@ run_folder.write_bundle = lambda folder, target: shutil.copytree(ASSETS / "nano"
 if __name__ == "__main__":
     told = {"package": anymask.__file__}
     for name, words in json.loads(sys.argv[1]).items():
-        with contextlib.redirect_stdout(io.StringIO()) as out:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             if main(words):
                 sys.exit(f"{name} failed")
         told[name] = out.getvalue()

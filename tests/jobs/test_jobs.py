@@ -152,7 +152,7 @@ def test_progress_and_failures_are_values(photos: Path) -> None:
     assert {now.photos for now in told} == {4}
     (failure,) = summary.failures
     assert (summary.done, summary.failed) == (3, 1)
-    assert (failure.photo, failure.kind) == (Path("photos/b.png"), "ImageError")
+    assert (failure.photo, failure.kind) == (Path("photos/b.png"), "DamagedImageError")
     assert "wanted a picture" in failure.reason
     assert [now.failure for now in told if now.failure] == [failure]
     (line,) = Path("out/errors.jsonl").read_text().splitlines()

@@ -210,7 +210,7 @@ def test_between_drawn_slices_masks_are_filled() -> None:
 @pytest.mark.parametrize(
     ("said", "match"),
     [
-        ({"slice": 16, "points": [(3, 3)]}, "no frame 16"),
+        ({"slice": 16, "points": [(3, 3)]}, "Slice 16 is out of range"),
         ({"slice": 3, "axis": 3, "points": [(3, 3)]}, "axis"),
         ({"slice": 3, "id": 0, "points": [(3, 3)]}, "65535"),
         ({"slice": -1, "points": [(3, 3)]}, "whole number"),

@@ -79,7 +79,6 @@ _BEGINNINGS: tuple[tuple[bytes, OtherInput], ...] = (
     (b"OggS", OtherInput("a video", "video")),
     (b"0&\xb2u\x8ef\xcf\x11", OtherInput("a video", "video")),  # ASF, of .wmv
     (b"fgb", OtherInput("a layer of shapes (FlatGeobuf)", "layer")),
-    (b"SQLite format 3\0", OtherInput("a database, such as a GeoPackage layer", "layer")),
     (b"\0\0\x27\x0a", OtherInput("a layer of shapes (Shapefile)", "layer")),
     (b"\xff\xd8\xff", OtherInput("an image", "image")),
     (b"\x89PNG", OtherInput("an image", "image")),
@@ -89,6 +88,7 @@ _BEGINNINGS: tuple[tuple[bytes, OtherInput], ...] = (
 _DICOM = OtherInput("a DICOM scan", "scan")
 _VIDEO = OtherInput("a video", "video")
 _FRAMED = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
+_GEOPACKAGES = (b"GPKG", b"GP10", b"GP11")  # the application id of the database
 _ZARR = (".zattrs", ".zgroup", "zarr.json")
 
 
@@ -106,6 +106,8 @@ def recognise_head(head: bytes) -> OtherInput | None:
         return _DICOM
     if head[4:8] == b"ftyp" and head[8:12] not in _FRAMED:
         return _VIDEO
+    if head.startswith(b"SQLite format 3\0") and head[68:72] in _GEOPACKAGES:
+        return OtherInput("a GeoPackage layer", "layer")
     if head.startswith(b"RIFF"):
         kinds = {b"AVI ": _VIDEO, b"WEBP": OtherInput("an image", "image")}
         return kinds.get(head[8:12])
