@@ -86,7 +86,7 @@ def check_exports(ann: Any, tmp_path: Path) -> None:
             assert float(row[column]) == pytest.approx(getattr(numbers, column), rel=0.01), column
     assert [row["label"] for row in rows] == ["cup", "cup"]
 
-    values = np.asarray(Image.open(export(ann, "Label pictures", tmp_path)))
+    values = np.asarray(Image.open(export(ann, "Label images (PNG)", tmp_path)))
     assert sorted(set(np.unique(values).tolist())) == [0, 1, 2]
     assert (values == 2).sum() == masks[1].area or (values == 1).sum() == masks[0].area
 

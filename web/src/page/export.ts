@@ -18,7 +18,12 @@ export const FORMATS: [name: string, title: string, about: string][] = [
   ["labelme", "labelme", "one JSON a photo, with masks"],
   ["labelme-polygon", "labelme, polygons", "one JSON a photo, with polygons"],
   ["sa1b", "SA-1B", "one JSON a photo, as the paper's data set has it"],
-  ["label-png", "Label pictures", "one 16-bit PNG a photo: 0 is background, n the nth mask"],
+  ["label-png", "Label images (PNG)", "one 16-bit PNG per image: 0 is background, n is mask n"],
+  [
+    "label-tif",
+    "Label images (TIFF)",
+    "one TIFF per image for Fiji, napari and QuPath: 0 is background, n is mask n",
+  ],
   ["csv", "Table (CSV)", "a row a mask: name, area, centre, perimeter, axes, ..."],
   ["geojson", "GeoJSON", "one file a photo, in pixels"],
   ["svg", "SVG", "one file a photo, with paths"],
