@@ -241,3 +241,47 @@ def test_photos_of_another_size_are_not_put_beside_masks(
     assert "its masks are of a picture of 8 x 6 pixels, the file shows" in error
     assert not (tmp_path / "set").exists()  # nor half of it
     assert told in error
+
+
+def test_verbose_says_which_format_was_recognised_and_why(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = source.parent / "coco.json"
+    assert main(["convert", str(source), str(target), "-v"]) == 0
+    assert capsys.readouterr().err.startswith(
+        f"{source}: sa1b (rings.json in it: JSON with annotations, where no other format knows its "
+        "keys)\n"
+    )
+    assert main(["convert", str(target), str(source.parent / "o.xml"), "-v"]) == 0
+    assert f"{target}: coco (JSON of images and annotations)\n" in capsys.readouterr().err
+    words = ["convert", str(target), str(source.parent / "o.xml"), "-v", "--from", "coco"]
+    assert main(words) == 0
+    assert f"{target}: coco (named)\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        (
+            {"images": [], "annotation": [], "categories": []},
+            'It has the keys "images", "annotation", "categories". Nearest formats: coco (without '
+            '"annotations"); ',
+        ),
+        (
+            [{"tasks": {}, "annotations": []}],
+            'Its records have the keys "tasks", "annotations". Nearest formats: sa1b (without '
+            '"image"); label-studio (without "data"); ',
+        ),
+        ({"a": 1}, 'It has the keys "a". No format has such keys.'),
+        (
+            dict.fromkeys("abcdefgh", 1),
+            'It has the keys "a", "b", "c", "d", "e", "f" and 2 more. No format has such keys.',
+        ),
+    ],
+)
+def test_unknown_json_names_the_nearest_formats(
+    tmp_path: Path, document: object, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(document))
+    assert main(["convert", str(tmp_path / "x.json"), str(tmp_path / "o.xml")]) == 2
+    assert told in capsys.readouterr().err

@@ -13,15 +13,25 @@ from anymask.masks import counted
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.formats import FORMATS, LAYOUTS, WRITTEN, Policy, ReadSettings, format_name
+    from anymask.formats import (
+        LAYOUTS,
+        READ,
+        WRITTEN,
+        Policy,
+        ReadSettings,
+        format_name,
+    )
 
-    width = max(map(len, [*WRITTEN, *LAYOUTS]))
-    formats = [f"  {name:<{width}}  {one.about}" for name, one in WRITTEN.items()]
+    width = max(map(len, [*WRITTEN, *READ, *LAYOUTS]))
+    formats = [f"  {name:<{width}}  {one.about}" for name, one in (WRITTEN | READ).items()]
     layouts = [f"  {name:<{width}}  {one.about}" for name, one in LAYOUTS.items()]
     rows = ["formats:", *formats, "", "published data sets, of IN only:", *layouts]
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "\n".join(rows)
-    parser.add_argument("source", metavar="IN", type=Path, help="a file or a folder")
+    parser.add_argument(
+        "source", metavar="IN", type=Path,
+        help="a file, a folder, or an archive of them (.zip, .tar, .tar.gz, .json.gz)",
+    )  # fmt: skip
     parser.add_argument("target", metavar="OUT", type=Path, help="a file or a folder")
     parser.add_argument(
         "--to", metavar="FORMAT", choices=WRITTEN, type=format_name,
@@ -29,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "or by the folder's name, such as yolo/)",
     )  # fmt: skip
     parser.add_argument(
-        "--from", dest="origin", metavar="FORMAT", choices=[*FORMATS, *LAYOUTS], type=format_name,
+        "--from", dest="origin", metavar="FORMAT", choices=[*READ, *LAYOUTS], type=format_name,
         help="of IN; recognised when left out",
     )  # fmt: skip
     parser.add_argument("--split", metavar="NAME", help="of a published data set, such as val")
@@ -47,6 +57,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="write nothing if anything is lost or skipped"
     )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true",
+        help="print which format was recognised, and by what",
+    )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", type=Path, help="every loss, for a program")
 
 
@@ -63,6 +77,8 @@ def run(args: argparse.Namespace) -> None:
         )  # fmt: skip
     except LossError as error:
         refused, report = error, error.report
+    if args.verbose:
+        say(f"{args.source}: {report.form} ({report.why})")
     for line in report.lines():
         say(line)
     if args.json is not None:

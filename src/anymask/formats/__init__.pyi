@@ -79,6 +79,7 @@ from anymask.formats.panoptic import PanopticPicture as PanopticPicture
 from anymask.formats.panoptic import PanopticSegment as PanopticSegment
 from anymask.formats.panoptic import read_panoptic as read_panoptic
 from anymask.formats.registry import FORMATS as FORMATS
+from anymask.formats.registry import READ as READ
 from anymask.formats.registry import WRITTEN as WRITTEN
 from anymask.formats.registry import encode_annotations as encode_annotations
 from anymask.formats.registry import find_format as find_format

@@ -29,12 +29,14 @@ class Conversion(LossReport):
     """What a conversion lost, and what it was.
 
     form, to              the formats that were read and written
+    why                   how the format was recognised
     source                what was read
     images, masks, files  how many there were, and how many files were written
     """
 
     form: str
     to: str
+    why: str = ""
     source: Path = Path()
     images: int
     masks: int
@@ -132,7 +134,8 @@ def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversio
     """The report of a conversion that has read everything and written nothing."""
     return Conversion(
         list(dataset.lost.losses), notes=list(dataset.lost.notes), form=dataset.form, to=to,
-        source=dataset.source, images=len(found), masks=sum(len(image.masks) for image in found),
+        why=dataset.why, source=dataset.told_source, images=len(found),
+        masks=sum(len(image.masks) for image in found),
     )  # fmt: skip
 
 

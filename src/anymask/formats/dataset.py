@@ -8,6 +8,7 @@ as their layout says (`layouts`), photo by photo.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Unpack
 
 from anymask.base import DataError, ImageError, InputError, UintImage, brief, split_page_name
 from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.archives import Unpacked, bare_name, is_archive, unpack
 from anymask.formats.documents import find_files, other_size
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import LAYOUTS, iter_dataset
@@ -26,7 +28,7 @@ from anymask.formats.registry import (
     find_format,
     format_name,
     place_of,
-    recognise,
+    recognised,
 )
 from anymask.formats.sets import PICTURES, count_samples, iter_samples
 from anymask.images import PictureFile, image_hw, load_image, load_page, page_as_png
@@ -49,6 +51,8 @@ class Dataset:
     boxes     whether boxes alone come as rectangles (`box_labels`), not as what was not read
     settings  how records are read
     lost      what the last iteration met that has no place in a `Mask`, or cannot be read
+    why       how its format was recognised, or that it was named
+    archive   what `source` was unpacked from; None for files and folders
     """
 
     name: str
@@ -59,6 +63,8 @@ class Dataset:
     boxes: bool = False
     settings: ReadSettings = ReadSettings()
     lost: LossReport = field(default_factory=LossReport)
+    why: str = ""
+    archive: Unpacked | None = field(default=None, repr=False)
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
         """The pictures in order.
@@ -68,10 +74,24 @@ class Dataset:
         """
         self.lost = LossReport(settings=self.settings)
         side, masks = {} if self.published else read_side(self.source), 0
-        for image in self._images():
-            masks += len(image.masks)
-            yield take_origins(image, side)
-        self.lost.check_records(self.source, masks)
+        with self.archive.named() if self.archive else nullcontext():
+            for image in self._images():
+                masks += len(image.masks)
+                yield take_origins(image, side)
+            self._name_archive()
+            self.lost.check_records(self.told_source, masks)
+
+    @property
+    def told_source(self) -> Path:
+        """What messages call the source: the archive, where it is one."""
+        return self.archive.archive if self.archive else self.source
+
+    def _name_archive(self) -> None:
+        """Let places of skipped records name the archive, not where it was unpacked."""
+        if self.archive is not None:
+            self.lost.losses = [
+                replace(loss, place=self.archive.plain(loss.place)) for loss in self.lost.losses
+            ]
 
     def _images(self) -> Iterator[AnnotatedImage]:
         if self.published:
@@ -105,7 +125,7 @@ class Dataset:
 
     def unread_lines(self) -> list[str]:
         """A line for each kind of what was not read, with its first cases."""
-        return self.lost.lines("not read", self.source)
+        return self.lost.lines("not read", self.told_source)
 
     def length(self) -> int | None:
         """How many pictures there are, where that costs nothing to know."""
@@ -123,7 +143,7 @@ class Dataset:
         path, page = self._found(image)
         if page is not None:
             raise DataError(
-                f"{self.source}: wanted a picture file, {image.file_name!r} is page {page} of "
+                f"{self.told_source}: wanted a picture file, {image.file_name!r} is page {page} of "
                 f"{path}; write its pages as pictures first: anymask convert {self.source} SET "
                 "--to set --copy-images"
             )
@@ -172,7 +192,7 @@ class Dataset:
                     told = str(other_size(path, image.hw, hw)).removeprefix(f"{path}: ")
                     raise DataError(told[:1].upper() + told[1:])
                 kept.append(image)
-        self.lost.check_records(self.source, sum(len(image.masks) for image in kept))
+        self.lost.check_records(self.told_source, sum(len(image.masks) for image in kept))
         return kept
 
     def _found(self, image: AnnotatedImage) -> tuple[Path, int | None]:
@@ -195,8 +215,8 @@ class Dataset:
         """The file of a name. Raises DataError that lists where it was looked for."""
         if self._is_label(file_name):
             raise DataError(
-                f"{self.source}: wanted the photo of the label picture {file_name!r}, there is "
-                "none beside it; say where the photos lie: --images DIR"
+                f"{self.told_source}: wanted the photo of the label picture {file_name!r}, there "
+                "is none beside it; say where the photos lie: --images DIR"
             )
         here = self.source if self.source.is_dir() else self.source.parent
         places = [top / inside for top in (here, here.parent) for inside in (*PHOTOS, ".")]
@@ -222,12 +242,12 @@ class Dataset:
             return below
         if links:
             raise DataError(
-                f"{self.source}: wanted the picture {file_name!r} inside its folder, "
+                f"{self.told_source}: wanted the picture {file_name!r} inside its folder, "
                 f"the link {links[0]} leads out of it; copy the picture there"
             )
         looked = ", ".join(str(folder) for folder in folders if folder.name != PHOTOS[1])
         raise DataError(
-            f"{self.source}: the picture {file_name!r} is not in {looked}; "
+            f"{self.told_source}: the picture {file_name!r} is not in {looked}; "
             "say where the pictures lie: --images DIR"
         )
 
@@ -258,7 +278,7 @@ class Dataset:
         if len(found) > 1:
             first, second, *_ = found.values()
             raise DataError(
-                f"{self.source}: the picture {file_name!r} is in {first.parent} and in "
+                f"{self.told_source}: the picture {file_name!r} is in {first.parent} and in "
                 f"{second.parent}; say where the pictures lie: --images DIR"
             )
         return next(iter(found.values()), None)
@@ -278,7 +298,7 @@ def read(
         for photo in anymask.read("labels.json"):
             print(photo.file_name, photo.masks.labels)
 
-    path    a file or a folder
+    path    a file, a folder or an archive of them (.zip, .tar, .tar.gz, .json.gz)
     form    the name of its format or published layout; recognised when left out
     images  the folder of the photos, for formats that do not say their sizes or names
     split   of a published data set, such as val
@@ -290,9 +310,14 @@ def read(
     iterating, one that names file and reason; InputError for an unknown name or a split of what
     has none.
     """
-    chosen = ReadSettings(**settings)
-    place = place_of(Path(path))
-    name = format_name(form) if form else recognise(place, split)
+    chosen, path = ReadSettings(**settings), Path(path)
+    if is_archive(path):
+        unpacked = unpack(path)
+        with unpacked.named():
+            found = read(unpacked.place, form, images, split, boxes=boxes, **settings)
+        return replace(found, name=bare_name(path), archive=unpacked)
+    place = place_of(path)
+    name, why = (format_name(form), "named") if form else recognised(place, split)
     check_readable(name)
     if split is not None and name not in LAYOUTS:
         raise InputError(f"{name} has no splits, got {split!r}; name the file or folder itself")
@@ -303,7 +328,7 @@ def read(
         raise DataError(f"{folder}: wanted the folder of the pictures, there is none")
     shown = place.resolve()
     title = shown.name if place.is_dir() else shown.stem
-    return Dataset(title, place, name, folder, split, boxes, chosen)
+    return Dataset(title, place, name, folder, split, boxes, chosen, why=why)
 
 
 def read_annotations(

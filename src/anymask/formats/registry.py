@@ -12,16 +12,18 @@ Published data sets (`formats/layouts.py`) are read by the name of their layout.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from anymask.base import DataError, InputError, file_suffix, near_suffix
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import Fit, OutFile, Sniffed, write_files
 from anymask.formats.label_folders import has_both
 from anymask.formats.layouts import LAYOUTS, fitting_layout, recognise_layout
+from anymask.formats.nearest import nearest
 from anymask.formats.origins import WITH_ROOM, encode_side
 from anymask.formats.outlines import Policy
 from anymask.images import use_instead
@@ -67,6 +69,12 @@ class Format:
             return Fit.NO
         fit: Fit = self._function("sniff")(found)
         return fit
+
+    @property
+    def mark(self) -> str:
+        """What a file or folder of the format is recognised by."""
+        told = inspect.getdoc(self._function("sniff")) or self.about
+        return told.split(". ")[0].rstrip(".")
 
     def read(
         self, source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
@@ -176,19 +184,22 @@ WRITTEN: dict[str, Format] = {
     ),
 }  # fmt: skip
 FORMATS = {name: chosen for name, chosen in WRITTEN.items() if chosen.readable}
+READ_ONLY: dict[str, Format] = {}
+READ = {**FORMATS, **READ_ONLY}
 
 
 def find_format(name: str) -> Format:
     """The format of this name. Raises InputError that lists all."""
-    if name not in WRITTEN:
-        raise InputError(f"unknown format {name!r}; there are {', '.join(WRITTEN)}")
-    return WRITTEN[name]
+    known = WRITTEN | READ_ONLY
+    if name not in known:
+        raise InputError(f"unknown format {name!r}; there are {', '.join(known)}")
+    return known[name]
 
 
 def check_readable(name: str) -> None:
     """Raises InputError where there is neither a format nor a layout of this name."""
-    if name not in FORMATS and name not in LAYOUTS:
-        raise InputError(f"unknown format {name!r}; there are {', '.join({**FORMATS, **LAYOUTS})}")
+    if name not in READ and name not in LAYOUTS:
+        raise InputError(f"unknown format {name!r}; there are {', '.join(READ | LAYOUTS)}")
 
 
 def encode_annotations(
@@ -212,6 +223,8 @@ def encode_annotations(
 def check_target(target: Path, name: str) -> None:
     """Raises InputError for the name of a file that a format is not written as."""
     suffix, chosen = file_suffix(target), find_format(name)
+    if name in READ_ONLY:
+        raise InputError(f"{name} is read only. Choose one of: {', '.join(WRITTEN)}.")
     own = chosen.suffixes[0]
     if not suffix or (suffix == own and chosen.kind != "folder"):
         return
@@ -244,7 +257,8 @@ def write_annotations(
 def format_name(word: str) -> str:
     """A format's name as it is typed, in any case, or as others call it."""
     plain = word.lower().replace("_", "-")
-    return next((name for name, chosen in WRITTEN.items() if plain in chosen.also), plain)
+    known = WRITTEN | READ_ONLY
+    return next((name for name, chosen in known.items() if plain in chosen.also), plain)
 
 
 def format_of_suffix(suffix: str) -> str | None:
@@ -285,31 +299,55 @@ def recognise(source: Path, split: str | None = None) -> str:
 
     With a split it is one of the published layouts. Raises DataError where nothing fits.
     """
+    return recognised(source, split)[0]
+
+
+def recognised(source: Path, split: str | None = None) -> tuple[str, str]:
+    """As `recognise`, with the reason in words."""
     if not source.exists():
         raise DataError(f"there is no file or folder {str(source)!r}; check the path")
     if split is not None:
-        return recognise_layout(source)
+        name = recognise_layout(source)
+        return name, _reason(name, source)
     found, fit = _best(source)
     if source.is_dir() and fit is not Fit.SURE:
         layout = fitting_layout(source)
         if layout is not None and (layout not in FORMATS or layout == "voc"):
-            return layout
+            return layout, _layout_reason(layout)
         if fit is Fit.NO:
             _refuse_splits(source)
             files = [path for path in source.rglob("*.*") if path.is_file()]
             files.sort(key=lambda path: (path.suffix.lower() == ".png", path))  # photos may be PNGs
-            names = (name for name, fit in map(_best, files) if fit)
-            found = next(names, None)
+            names = ((name, path) for path in files for name, fit in [_best(path)] if name and fit)
+            for name, path in names:
+                return name, f"{path.relative_to(source)} in it: {_reason(name, path)}"
     if found is None:
-        refuse_pictures(source)
-        if told := use_instead(source, "labels"):
-            raise DataError(told)
-        video = "; masks of a video: anymask track VIDEO --from FILE -o FILE" * source.is_file()
-        raise DataError(
-            f"{source}: the format is not recognised; name it, there are "
-            f"{', '.join({**FORMATS, **LAYOUTS})}{video}"
-        )
-    return found
+        _refuse_unknown(source)
+    return found, _reason(found, source)
+
+
+def _reason(name: str, source: Path) -> str:
+    """By what a file or folder was recognised."""
+    if name in READ and READ[name].sniff(Sniffed(source)):
+        return READ[name].mark
+    return _layout_reason(name) if name in LAYOUTS else ""
+
+
+def _layout_reason(name: str) -> str:
+    return " or ".join(" with ".join(marks) for marks in LAYOUTS[name].marks)
+
+
+def _refuse_unknown(source: Path) -> NoReturn:
+    """Raises DataError that says what a source is instead, or what it resembles."""
+    refuse_pictures(source)
+    if told := use_instead(source, "labels"):
+        raise DataError(told)
+    video = "; masks of a video: anymask track VIDEO --from FILE -o FILE" * source.is_file()
+    known = ", ".join(READ | LAYOUTS)
+    near = nearest(Sniffed(source)) if source.is_file() else ""
+    raise DataError(
+        f"{source}: the format is not recognised; name it, there are {known}{video}{near}"
+    )
 
 
 def _refuse_splits(source: Path) -> None:
@@ -326,7 +364,7 @@ def _refuse_splits(source: Path) -> None:
 def _best(source: Path) -> tuple[str | None, Fit]:
     """The first of the formats that a file or folder fits best; None where it fits none."""
     found = Sniffed(source)
-    fits = ((name, chosen.sniff(found)) for name, chosen in FORMATS.items())
+    fits = ((name, chosen.sniff(found)) for name, chosen in READ.items())
     name, fit = max(fits, key=lambda one: one[1])
     return (name if fit else None), fit
 

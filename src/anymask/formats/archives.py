@@ -1,0 +1,210 @@
+"""Unpacks archives of annotations: a .zip, .tar, .tar.gz or .json.gz in, a temporary folder out.
+
+An archive is a stranger's file. Members outside of the archive's own folder (absolute names, `..`),
+links and devices are refused, and so is an archive that unpacks to far more than it is.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import shutil
+import stat
+import tarfile
+import tempfile
+import weakref
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from anymask.base import AnymaskError, DataError
+
+MAX_RATIO = 100  # times its size that an archive may unpack to,
+MIN_BOUND = 256 << 20  # bytes, or to this
+MAX_MEMBERS = 2_000_000
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_ENDS = (".zip", ".json.gz", ".geojson.gz", ".xml.gz", *_TARS)
+_SIDE = ("__MACOSX", ".DS_Store", "Thumbs.db")  # what file managers add
+_PARTS = frozenset(
+    [
+        "annotations", "images", "labels", "masks", "train", "valid", "val", "test",
+        "jpegimages", "segmentationobject", "segmentationclass",
+    ]
+)  # fmt: skip
+_BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
+    OSError, NotImplementedError, RuntimeError, ValueError,
+)  # fmt: skip
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file's name is that of an archive of annotations."""
+    name = path.name.lower()
+    return name.endswith(_ENDS) and path.is_file()
+
+
+def bare_name(path: Path) -> str:
+    """The name of an archive without its suffix: `set` of set.tar.gz."""
+    name = path.name
+    end = max((end for end in _ENDS if name.lower().endswith(end)), key=len)
+    return name[: -len(end)]
+
+
+@dataclass(eq=False)
+class Unpacked:
+    """An unpacked archive; its folder is removed with this value.
+
+    archive  the file
+    place    what is in it: its one file or folder, else the folder of all members
+    folder   of all members
+    """
+
+    archive: Path
+    place: Path
+    folder: Path
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Errors inside name the archive, not the temporary folder."""
+        try:
+            yield
+        except AnymaskError as error:
+            error.args = tuple(
+                self.plain(text) if isinstance(text, str) else text for text in error.args
+            )
+            raise
+
+    def plain(self, text: str) -> str:
+        """A text that names files of the temporary folder as those of the archive."""
+        root = self.folder / bare_name(self.archive)
+        return text.replace(str(root), str(self.archive))
+
+
+def unpack(archive: Path) -> Unpacked:
+    """Unpack an archive. Raises DataError for one that is broken, encrypted or unsafe."""
+    unpacked = Unpacked(archive, Path(), Path(tempfile.mkdtemp(prefix="anymask-")))
+    root = unpacked.folder / bare_name(archive)
+    root.mkdir()
+    try:
+        if archive.name.lower().endswith(".zip"):
+            _unzip(archive, root)
+        elif archive.name.lower().endswith(_TARS):
+            _untar(archive, root)
+        else:
+            with archive.open("rb") as file, gzip.open(file) as packed:
+                _copy(packed, root / archive.name[: -len(".gz")], _Bound(archive))
+    except AnymaskError:
+        raise
+    except _BROKEN as error:
+        raise DataError(
+            f"{archive}: The archive is broken or not supported. Pack it again, or unpack it and "
+            "name the folder."
+        ) from error
+    unpacked.place = _inner(root)
+    return unpacked
+
+
+class Readable(Protocol):
+    """An open file, packed or not."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+
+
+class _Bound:
+    """Counts the bytes of what is unpacked. Raises DataError beyond the bound."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self.left = self.most = max(MIN_BOUND, MAX_RATIO * archive.stat().st_size)
+
+    def take(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise DataError(
+                f"{self.archive}: The archive unpacks to more than {self.most >> 20} MB, "
+                f"{MAX_RATIO} times its size. Unpack it yourself if you trust it, and name the "
+                "folder."
+            )
+
+
+def _copy(source: Readable, target: Path, bound: _Bound) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as file:
+        while piece := source.read(1 << 20):
+            bound.take(len(piece))
+            file.write(piece)
+
+
+def _unzip(archive: Path, root: Path) -> None:
+    bound = _Bound(archive)
+    with zipfile.ZipFile(archive) as packed:
+        members = packed.infolist()
+        _check_count(archive, len(members))
+        for member in members:
+            mode = member.external_attr >> 16
+            plain = not stat.S_IFMT(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+            inside = _inside(archive, member.filename, plain)
+            if member.flag_bits & 1:
+                raise DataError(
+                    f"{archive}: The archive is encrypted. Unpack it yourself, and name the folder."
+                )
+            if inside is None or member.is_dir():
+                continue
+            with packed.open(member) as source:
+                _copy(source, root / inside, bound)
+
+
+def _untar(archive: Path, root: Path) -> None:
+    bound = _Bound(archive)
+    with tarfile.open(archive) as packed:
+        for number, member in enumerate(packed):
+            _check_count(archive, number)
+            inside = _inside(archive, member.name, member.isreg() or member.isdir())
+            source = packed.extractfile(member) if inside is not None and member.isreg() else None
+            if source is not None and inside is not None:
+                with source:
+                    _copy(source, root / inside, bound)
+
+
+def _check_count(archive: Path, count: int) -> None:
+    if count > MAX_MEMBERS:
+        raise DataError(f"{archive}: The archive has more than {MAX_MEMBERS} members.")
+
+
+def _inside(archive: Path, name: str, plain: bool) -> PurePosixPath | None:
+    """A member's place below the folder; None for what file managers add. Raises DataError.
+
+    plain  whether it is a file or folder
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or (path.parts[:1] and path.parts[0][1:2] == ":"):
+        raise DataError(
+            f"{archive}: The member {name[:100]!r} leads out of the archive. Nothing was read. "
+            "Pack it again with relative names."
+        )
+    if not plain:
+        raise DataError(
+            f"{archive}: The member {name[:100]!r} is a link or device. Nothing was read. Pack the "
+            "files that links point to (tar -h)."
+        )
+    hidden = any(part in _SIDE or part.startswith("._") for part in path.parts)
+    return None if hidden or not path.name else path
+
+
+def _inner(root: Path) -> Path:
+    """The one file or folder of an archive, without README files; else the folder itself."""
+    found = [path for path in root.iterdir() if not path.name.lower().startswith("readme")]
+    if len(found) != 1:
+        return root
+    (one,) = found
+    if one.is_dir() and one.name.lower() not in _PARTS:
+        return _inner(one)
+    return one if one.is_file() else root

@@ -1,0 +1,49 @@
+"""Names the formats that an unknown JSON file resembles, by its keys."""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+
+from anymask.formats.documents import Sniffed
+
+KEYS: dict[str, tuple[str, ...]] = {  # of a document, or of each record of a list
+    "coco": ("images", "annotations", "categories"),
+    "sa1b": ("image", "annotations"),
+    "labelme": ("shapes", "imagePath", "imageHeight", "imageWidth"),
+    "label-studio": ("data", "annotations"),
+    "geojson": ("type", "features"),
+    "v7": ("item", "annotations"),
+    "encord": ("data_units", "label_hash"),
+    "supervisely": ("size", "objects"),
+    "sav": ("masklet", "masklet_id", "video_id", "video_height", "video_width"),
+}
+_SHOWN = 3  # formats, and twice as many keys
+
+
+def nearest(found: Sniffed) -> str:
+    """A sentence about the keys of a JSON file and the formats that have some of them; "" for any
+    other file. Raises DataError for broken JSON."""
+    document = found.first if found.first is not None else found.document
+    if found.suffix != ".json" or not isinstance(document, dict):
+        return ""
+    keys = [*document]
+    ranked = sorted(KEYS, key=lambda name: -_share(name, keys))
+    told = [_told(name, keys) for name in ranked if _share(name, keys)][:_SHOWN]
+    shown = ", ".join(json.dumps(key) for key in keys[: 2 * _SHOWN])
+    listed = "Its records have" if isinstance(found.document, list) else "It has"
+    more = f" and {len(keys) - 2 * _SHOWN} more" if len(keys) > 2 * _SHOWN else ""
+    near = f" Nearest formats: {'; '.join(told)}." if told else " No format has such keys."
+    return f". {listed} the keys {shown}{more}.{near}"
+
+
+def _share(name: str, keys: list[str]) -> float:
+    """The share of a format's keys that are there, or nearly so."""
+    there = [key for key in KEYS[name] if key in keys]
+    near = [key for key in KEYS[name] if key not in there and get_close_matches(key, keys, 1, 0.8)]
+    return (len(there) + 0.5 * len(near)) / len(KEYS[name])
+
+
+def _told(name: str, keys: list[str]) -> str:
+    absent = [json.dumps(key) for key in KEYS[name] if key not in keys]
+    return f"{name} (without {', '.join(absent)})" if absent else name

@@ -1,0 +1,173 @@
+"""Archives of annotations are read as what they hold, and nothing leaves their folder."""
+
+import gzip
+import io
+import json
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask.base import DataError
+from anymask.cli.main import main
+from anymask.formats import FORMATS, read, read_annotations, write_annotations
+from anymask.formats import archives as module
+from tests.formats.annotated import pixels, rings
+
+
+def pack(folder: Path, archive: Path, top: str = "") -> Path:
+    """An archive of a folder's files, below `top` where it is given."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    names = [(path, f"{top}{path.relative_to(folder).as_posix()}") for path in files]
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            for path, name in names:
+                packed.write(path, name)
+    else:
+        with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as packed_tar:
+            for path, name in names:
+                packed_tar.add(path, name)
+    return archive
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz"])
+@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"davis", "sav", "set"}))
+def test_every_format_is_read_from_archives(tmp_path: Path, name: str, ending: str) -> None:
+    folder, chosen = tmp_path / "in", FORMATS[name]
+    folder.mkdir()
+    write_annotations([rings()], folder / f"all{chosen.ending}" if chosen.ending else folder, name)
+    (folder / "images").mkdir()
+    Image.new("RGB", (12, 9)).save(folder / "images/rings.png")
+    archive = pack(folder, tmp_path / f"packed{ending}", "packed/")
+    kept = [read_annotations(place)[0] for place in (folder, archive)]
+    assert [pixels(image) for image in kept[1]] == [pixels(image) for image in kept[0]]
+    assert read(archive).name == "packed"
+
+
+def test_a_packed_json_is_read(tmp_path: Path) -> None:
+    write_annotations([rings()], tmp_path / "a.json", "coco")
+    (tmp_path / "b.json.gz").write_bytes(gzip.compress((tmp_path / "a.json").read_bytes()))
+    assert main(["convert", str(tmp_path / "b.json.gz"), str(tmp_path / "c.xml")]) == 0
+    (image,), _ = read_annotations(tmp_path / "c.xml")
+    assert pixels(image) == [one for one in pixels(rings()) if one[0] != "none"]
+
+
+def test_the_photos_of_an_archive_are_copied(tmp_path: Path) -> None:
+    write_annotations([rings()], tmp_path / "in/a.json", "coco")
+    (tmp_path / "in/images").mkdir()
+    Image.new("RGB", (12, 9), (9, 8, 7)).save(tmp_path / "in/images/rings.png")
+    archive = pack(tmp_path / "in", tmp_path / "in.zip")
+    anymask.convert(archive, tmp_path / "yolo", copy_images=True)
+    with Image.open(tmp_path / "yolo/images/rings.png") as image:
+        assert (np.asarray(image) == (9, 8, 7)).all()
+
+
+def test_messages_name_the_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_annotations([rings()], tmp_path / "in/a.json", "coco")
+    document = json.loads((tmp_path / "in/a.json").read_text())
+    document["annotations"][0]["segmentation"] = [[1, 1, 2, 2]]
+    (tmp_path / "in/a.json").write_text(json.dumps(document))
+    archive = pack(tmp_path / "in", tmp_path / "in.zip")
+    listed = tmp_path / "lost.json"
+    target = str(tmp_path / "o.json")
+    assert main(["convert", str(archive), target, "--to", "coco", "--json", str(listed)]) == 0
+    assert "Skipped 1 record (too few points): a.json: annotation 0" in capsys.readouterr().err
+    assert json.loads(listed.read_text())["losses"][0]["place"].startswith(f"{archive}/a.json: ")
+    assert main(["convert", str(archive), target, "--to", "coco", "--on-bad", "error"]) == 2
+    assert f"{archive}: 1 invalid record" in (told := capsys.readouterr().err)
+    assert tempfile.gettempdir() + "/anymask-" not in told
+
+
+def test_what_was_unpacked_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    write_annotations([rings()], tmp_path / "in/a.json", "coco")
+    found = read(pack(tmp_path / "in", tmp_path / "in.zip"))
+    assert len(list(found)) == len(list(found)) == 1  # as often as one likes
+    assert len(list((tmp_path / "temporary").iterdir())) == 1
+    del found
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def zipped(archive: Path, *names: str, link: bool = False) -> Path:
+    """A ZIP file with members of these names."""
+    with zipfile.ZipFile(archive, "w") as packed:
+        for name in names:
+            about = zipfile.ZipInfo(name)
+            if link:
+                about.external_attr = 0o120777 << 16
+            packed.writestr(about, "../../outside")
+    return archive
+
+
+def tarred(archive: Path, name: str, kind: bytes = tarfile.REGTYPE) -> Path:
+    """A tar file with one member."""
+    with tarfile.open(archive, "w") as packed:
+        about = tarfile.TarInfo(name)
+        about.type, about.linkname, about.size = kind, "../outside", 2 * (kind == tarfile.REGTYPE)
+        packed.addfile(about, io.BytesIO(b"[]"))
+    return archive
+
+
+@pytest.mark.parametrize(
+    "name", ["../out.json", "a/../../out.json", "/tmp/out.json", "..\\out.json", "C:\\out.json"]
+)
+def test_members_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
+    for archive in (zipped(tmp_path / "a.zip", "a.json", name), tarred(tmp_path / "a.tar", name)):
+        with pytest.raises(DataError, match="leads out of the archive"):
+            read(archive)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "a.zip"]
+
+
+def test_links_and_devices_are_refused(tmp_path: Path) -> None:
+    archives = [zipped(tmp_path / "a.zip", "a.json", link=True)] + [
+        tarred(tmp_path / f"{number}.tar", "a.json", kind)
+        for number, kind in enumerate([tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+    ]
+    for archive in archives:
+        with pytest.raises(DataError, match="is a link or device"):
+            read(archive)
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz", ".json.gz"])
+def test_archives_that_unpack_to_far_more_are_refused(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MIN_BOUND", 1 << 20)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.json").write_bytes(b" " * (3 << 20))
+    archive = tmp_path / f"a{ending}"
+    if ending == ".json.gz":
+        archive.write_bytes(gzip.compress(b" " * (3 << 20)))
+    else:
+        pack(tmp_path / "in", archive)
+    with pytest.raises(DataError, match="unpacks to more than 1 MB, 100 times its size"):
+        read(archive)
+
+
+def test_broken_and_encrypted_archives_are_refused(tmp_path: Path) -> None:
+    for name, data in (("a.zip", b"PK"), ("a.tar", b"x" * 600), ("a.json.gz", b"\x1f\x8b\x08")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DataError, match="is broken or not supported"):
+            read(tmp_path / name)
+    data = bytearray(zipped(tmp_path / "b.zip", "a.json").read_bytes())
+    data[6] |= 1  # of the member
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # of the directory
+    (tmp_path / "b.zip").write_bytes(data)
+    with pytest.raises(DataError, match="is encrypted"):
+        read(tmp_path / "b.zip")
+
+
+def test_what_file_managers_add_is_left_out(tmp_path: Path) -> None:
+    write_annotations([rings()], tmp_path / "in/a.json", "coco")
+    for name in ("__MACOSX/._a.json", "._a.json", ".DS_Store"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"\0\5\x16\7")
+    (image,), report = read_annotations(pack(tmp_path / "in", tmp_path / "in.zip"))
+    assert pixels(image) == pixels(rings())
+    assert not report
