@@ -195,8 +195,19 @@ def test_the_far_side_is_a_hundred_percent_and_no_more(width: int, tmp_path: Pat
     [
         ("a/b.jpg", "a/b.jpg"),
         ("/data/upload/1/0f-a%20b.jpg", "0f-a b.jpg"),
-        ("/data/local-files/?d=photos/a.jpg", "a.jpg"),
-        ("s3://bucket/photos/a.jpg", "a.jpg"),
+        ("/data/local-files/?d=photos/a.jpg", "photos/a.jpg"),
+        ("/data/local-files/?d=cam1%2F0001.jpg", "cam1/0001.jpg"),
+        ("http://localhost:8080/data/local-files/?d=/cam1/a%20b.jpg", "cam1/a b.jpg"),
+        ("/data/local-files/?d=C%3A%5Ccam1%5Ca.jpg", "C:/cam1/a.jpg"),
+        ("s3://bucket/photos/a.jpg", "photos/a.jpg"),
+        ("gs://bucket/cam1/a%2Bb.jpg", "cam1/a%2Bb.jpg"),  # keys are not quoted
+        ("azure-blob://container/cam1/0001.jpg", "cam1/0001.jpg"),
+        ("https://bucket.s3.amazonaws.com/cam1/a.jpg?X-Amz-Signature=0", "cam1/a.jpg"),
+        ("https://example.org/cam1/a%20b.jpg", "cam1/a b.jpg"),
+        ("/tasks/3/resolve/?fileuri=czM6Ly9idWNrZXQvY2FtMS9hLmpwZw==", "cam1/a.jpg"),
+        ("http://localhost:8080/data/upload/12/0f1e2d3c-a.jpg", "0f1e2d3c-a.jpg"),
+        ("/data/cam1/a.jpg", "data/cam1/a.jpg"),
+        ("D:\\data\\cam1\\a.jpg", "D:/data/cam1/a.jpg"),
         ("https://example.org/a.jpg?size=3", "a.jpg"),
     ],
 )

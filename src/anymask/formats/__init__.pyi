@@ -23,7 +23,6 @@ from anymask.formats.documents import find_picture as find_picture
 from anymask.formats.documents import find_place as find_place
 from anymask.formats.documents import other_size as other_size
 from anymask.formats.documents import output_paths as output_paths
-from anymask.formats.documents import output_stem as output_stem
 from anymask.formats.documents import picture_hw as picture_hw
 from anymask.formats.documents import read_groups as read_groups
 from anymask.formats.documents import read_json as read_json
@@ -35,7 +34,6 @@ from anymask.formats.label_pictures import encode_palette as encode_palette
 from anymask.formats.label_pictures import voc_palette as voc_palette
 from anymask.formats.label_studio import brush_to_rle as brush_to_rle
 from anymask.formats.label_studio import mask_to_brush as mask_to_brush
-from anymask.formats.label_studio import uploaded_name as uploaded_name
 from anymask.formats.layouts import LAYOUTS as LAYOUTS
 from anymask.formats.layouts import Layout as Layout
 from anymask.formats.layouts import fitting_layout as fitting_layout
@@ -56,6 +54,10 @@ from anymask.formats.mask_numbers import binary_mask as binary_mask
 from anymask.formats.mask_numbers import colours_to_numbers as colours_to_numbers
 from anymask.formats.mask_numbers import label_values as label_values
 from anymask.formats.mask_numbers import value_rles as value_rles
+from anymask.formats.names import name_suffixes as name_suffixes
+from anymask.formats.names import output_stem as output_stem
+from anymask.formats.names import output_stems as output_stems
+from anymask.formats.names import uploaded_name as uploaded_name
 from anymask.formats.outlines import Policy as Policy
 from anymask.formats.outlines import box_of as box_of
 from anymask.formats.outlines import box_to_mask as box_to_mask

@@ -19,7 +19,7 @@ from anymask.formats.registry import (
     format_name,
     format_of_target,
 )
-from anymask.formats.sets import picture_name
+from anymask.formats.sets import picture_names
 
 WITH_PHOTOS = ("set", "yolo")  # the formats whose folder has a place for the photos
 
@@ -126,8 +126,10 @@ def convert(
 
 
 def _photos(dataset: Dataset, images: Iterable[AnnotatedImage], target: Path) -> Iterator[OutFile]:
-    for image in images:
-        yield target / picture_name(image.file_name), dataset.content(image)
+    every = list(images)
+    names = picture_names([image.file_name for image in every])
+    for image, name in zip(every, names, strict=True):
+        yield target / name, dataset.content(image)
 
 
 def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversion:

@@ -21,6 +21,7 @@ from anymask.formats.documents import find_files, other_size
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import LAYOUTS, iter_dataset
 from anymask.formats.losses import LossReport, ReadKeywords, ReadSettings
+from anymask.formats.names import name_suffixes, uploaded_name
 from anymask.formats.origins import read_side, take_origins
 from anymask.formats.registry import (
     FORMATS,
@@ -65,6 +66,7 @@ class Dataset:
     lost: LossReport = field(default_factory=LossReport)
     why: str = ""
     archive: Unpacked | None = field(default=None, repr=False)
+    _ends: dict[str, int] = field(default_factory=dict, repr=False)
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
         """The pictures in order.
@@ -72,14 +74,20 @@ class Dataset:
         Raises DataError that names file and reason; BadRecordsError for invalid records that are
         errors by the settings, or leave no mask.
         """
-        self.lost = LossReport(settings=self.settings)
+        self.lost, self._ends = LossReport(settings=self.settings), {}
         side, masks = {} if self.published else read_side(self.source), 0
         with self.archive.named() if self.archive else nullcontext():
             for image in self._images():
                 masks += len(image.masks)
+                self._count(image.file_name)
                 yield take_origins(image, side)
             self._name_archive()
             self.lost.check_records(self.told_source, masks)
+
+    def _count(self, file_name: str) -> None:
+        """Count the ends of a picture's name, such as a.jpg of cam1/a.jpg."""
+        for end in name_suffixes(file_name):
+            self._ends[end] = self._ends.get(end, 0) + 1
 
     @property
     def told_source(self) -> Path:
@@ -222,12 +230,7 @@ class Dataset:
         places = [top / inside for top in (here, here.parent) for inside in (*PHOTOS, ".")]
         links = list[Path]()
         folders = [self.pictures] if self.pictures is not None else places
-        named = Path(file_name)  # the second: a split's own images/, as YOLO sets may have them
-        names = [file_name, str(named.parent / PICTURES / named.name), named.name]
-        if self.form.startswith("label-studio"):
-            from anymask.formats.label_studio import uploaded_name
-
-            names.append(uploaded_name(named.name))
+        names = self._names(file_name)
         for folder in folders:
             for name in names:
                 path = folder / name
@@ -250,6 +253,19 @@ class Dataset:
             f"{self.told_source}: the picture {file_name!r} is not in {looked}; "
             "say where the pictures lie: --images DIR"
         )
+
+    def _names(self, file_name: str) -> list[str]:
+        """The names that a picture's file may have in a folder of pictures.
+
+        With fewer folders than it has only where no other picture has that name.
+        """
+        named = Path(file_name)  # the second: a split's own images/, as YOLO sets may have them
+        ends = list(name_suffixes(file_name))
+        names = [file_name, str(named.parent / PICTURES / named.name)]
+        names += [end for end in ends if self._ends.get(end, 1) < 2]
+        if self.form.startswith("label-studio"):
+            names += [uploaded_name(end) for end in ends[-1:]]
+        return names
 
     def _is_label(self, file_name: str) -> bool:
         """Whether a label picture has no photo: its name is then its own."""

@@ -22,12 +22,15 @@ from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.fields import checked_hw as checked_hw
 from anymask.formats.losses import LossReport
 from anymask.formats.losses import located as located
+from anymask.formats.names import name_key, output_stems
+from anymask.formats.names import name_suffixes as name_suffixes
+from anymask.formats.names import output_stem as output_stem
+from anymask.formats.names import uploaded_name as uploaded_name
 from anymask.images import SUFFIXES, image_hw, is_turned
 
 OutFile = tuple[Path, bytes]
 SPLITS = ("train", "val", "test")
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
-_NOT_IN_NAMES = re.compile("[\x00\ud800-\udbff\udc00-\udc7f\udd00-\udfff]")
 _DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")  # as `write_files` names them
 
 
@@ -203,10 +206,20 @@ def hw_of_photo(name: str, pictures: Path | None, absent: str) -> tuple[int, int
 
     Raises DataError that begins with what is absent, where no folder has the photo.
     """
-    found = find_picture(pictures, str(output_stem(name).with_suffix("")))
+    found = find_named(pictures, name)
     if found is None:
         raise DataError(f"{absent}; name the folder of the pictures, too")
     return picture_hw(found)
+
+
+def find_named(pictures: Path | None, name: str) -> Path | None:
+    """The picture in a folder that a name means, with as many of its folders as there are."""
+    ends = list(name_suffixes(name))
+    for end in [*ends, *(uploaded_name(end) for end in ends[-1:])]:
+        found = find_picture(pictures, str(PurePosixPath(end).with_suffix("")))
+        if found is not None:
+            return found
+    return None
 
 
 def other_size(
@@ -245,16 +258,6 @@ def _size_remedy(name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, i
 # Names of outputs.
 
 
-def output_stem(file_name: str) -> PurePosixPath:
-    """A picture's name as a place inside the output: no drive, no way up, no suffix."""
-    plain = _NOT_IN_NAMES.sub("", file_name.replace("\\", "/"))
-    name = PurePosixPath(plain)
-    parts = [part for part in name.parts if part not in ("..", ".", "/", "//") and ":" not in part]
-    if name.is_absolute():
-        parts = parts[-1:]
-    return PurePosixPath(*(parts or ["unnamed"]))
-
-
 def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) -> list[Path]:
     """A file for each picture: `target` itself for one picture when it ends in `suffix`.
 
@@ -266,14 +269,29 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
                 f"{target}: one file holds one picture, got {len(images)}; name a folder instead"
             )
         return [target]
-    names = [output_stem(image.file_name) for image in images]
-    stems = Counter(name.with_suffix("") for name in names)
-    kept = [name if stems[name.with_suffix("")] > 1 else name.with_suffix("") for name in names]
-    if twice := [name for name, count in Counter(kept).items() if count > 1]:
+    names = output_stems([image.file_name for image in images])
+    stems = Counter(name_key(name.with_suffix("")) for name in names)
+    kept = [
+        name if stems[name_key(name.with_suffix(""))] > 1 else name.with_suffix("")
+        for name in names
+    ]
+    places = Counter(map(name_key, kept))
+    if twice := [name for name in kept if places[name_key(name)] > 1]:
         raise DataError(
             f"two pictures are called {str(twice[0])!r}; their files would overwrite each other"
         )
     return [target.joinpath(name.parent, name.name + suffix) for name in kept]
+
+
+def note_renamed(report: LossReport, images: Iterable[AnnotatedImage]) -> None:
+    """Note pictures whose files have another name than they."""
+    names = [image.file_name for image in images]
+    for name, stem in zip(names, output_stems(names), strict=True):
+        if stem.name != output_stem(name).name:
+            report.note(
+                f"{name} differs from another image in upper and lower case alone. Its files are "
+                f"called {stem}."
+            )
 
 
 def refuse_boxes(

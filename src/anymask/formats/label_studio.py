@@ -16,19 +16,17 @@ in the project's labelling interface is not shown, so the interface that fits li
 as `NAME.label_config.xml`. Read are a task's annotations, or its predictions where there are none.
 Coordinates are percent of the picture's sides; a region's `score` is our quality.
 
-`data.image` is often an address on a server; a picture's name is its last part, and the address is
+`data.image` is often an address on a server; a picture's name is its path there, and the address is
 kept and written back. What was uploaded has eight signs and a dash before its name, which photos
 are looked for without, too.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -43,14 +41,14 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
-    find_picture,
-    output_stem,
+    find_named,
     picture_hw,
     read_json,
     to_json,
     xml_text,
 )
 from anymask.formats.fields import as_corners, as_list, as_number, as_record, as_text, shown
+from anymask.formats.names import address_name
 from anymask.formats.outlines import Policy, filled, single_rings
 from anymask.masks import (
     UNLABELLED,
@@ -155,7 +153,6 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
 
 
 _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
-_UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 _UNSIZED = "no region tells the picture's size"
 _IMAGE_KEYS = ("image", "img", "photo", "url")
 
@@ -205,7 +202,7 @@ def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedIma
     if key is None:
         raise DataError(f"`data` names no picture; it has {sorted(data)}, not `image`")
     address = as_text(data[key], key)
-    name = picture_name(address)
+    name = address_name(address)
     regions = _regions(task, name, report)
     hw = _hw(regions, data, name, pictures)
     if hw is None and any(as_record(region, "region").get("type") in _KINDS for region in regions):
@@ -226,22 +223,6 @@ def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedIma
             masks.append(Mask(_rle(region, kind, hw), label, score=quality))
     extra = {} if address == name else {"image": address}
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
-
-
-def picture_name(address: str) -> str:
-    """The name of a picture behind an address: /data/upload/1/a.jpg, ...?d=photos/a.jpg, s3://."""
-    parts = urlsplit(address)
-    local = parse_qs(parts.query).get("d")
-    if local:
-        return local[0].rpartition("/")[2]
-    if not parts.scheme and not address.startswith("/"):
-        return address
-    return unquote(parts.path).rpartition("/")[2] or address
-
-
-def uploaded_name(name: str) -> str:
-    """A picture's name before Label Studio took it up: without `0a1b2c3d-`."""
-    return _UPLOADED.sub("", name)
 
 
 def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
@@ -267,10 +248,8 @@ def _hw(
                 return checked_hw(row["original_height"], row.get("original_width"))
             except DataError as error:
                 wrong = wrong or error
-    for one in (name, uploaded_name(name)):
-        found = find_picture(pictures, str(output_stem(one).with_suffix("")))
-        if found is not None:
-            return picture_hw(found)
+    if (found := find_named(pictures, name)) is not None:
+        return picture_hw(found)
     if wrong is not None:
         raise wrong
     return None

@@ -20,7 +20,7 @@ from typing import Any, Literal, NoReturn
 
 from anymask.base import DataError, InputError, file_suffix, near_suffix
 from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.documents import Fit, OutFile, Sniffed, write_files
+from anymask.formats.documents import Fit, OutFile, Sniffed, note_renamed, write_files
 from anymask.formats.label_folders import has_both
 from anymask.formats.layouts import LAYOUTS, fitting_layout, recognise_layout
 from anymask.formats.nearest import nearest
@@ -215,6 +215,8 @@ def encode_annotations(
     """
     chosen = find_format(name)
     check_target(Path(target), name)
+    if chosen.kind != "file":
+        note_renamed(report, images)
     yield from chosen.encode(images, Path(target), report, policy or Policy())
     if chosen.module not in WITH_ROOM:
         yield from encode_side(images, Path(target))

@@ -25,11 +25,11 @@ from anymask.formats.documents import (
     checked_hw,
     find_files,
     located,
-    output_stem,
     read_json,
     to_json,
 )
 from anymask.formats.mask_numbers import binary_mask
+from anymask.formats.names import output_stems
 from anymask.formats.outlines import Policy
 from anymask.masks import (
     Mask,
@@ -120,8 +120,7 @@ def encode(
     one_file = target.suffix.lower() == ".json"
     if one_file and len(videos) != 1:
         raise DataError(f"{target}: one file holds one video, got {len(videos)}; name a folder")
-    for video, frames in videos.items():
-        stem = output_stem(video)
+    for frames, stem in zip(videos.values(), output_stems([*videos]), strict=True):
         path = target if one_file else target.joinpath(stem.parent, f"{stem.name}_manual.json")
         yield path, to_json(_document(stem.name, frames, report))
 

@@ -13,15 +13,16 @@ that do not count, one list for the picture; it is read as one crowd with the la
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anymask.base import DataError, parse_json
 from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, note_traits
-from anymask.formats.documents import Fit, OutFile, Sniffed, output_stem, to_json
+from anymask.formats.documents import Fit, OutFile, Sniffed, to_json
 from anymask.formats.fields import as_record, shown
+from anymask.formats.names import output_stem, output_stems
 from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_string, string_to_rle
 
@@ -209,7 +210,8 @@ def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """The two files of a set's folder."""
-    lines = [to_json(_row(image, report)) for image in images]
+    names = picture_names([image.file_name for image in images])
+    lines = [to_json(_row(*one, report)) for one in zip(images, names, strict=True)]
     yield target / MASKS_FILE, b"".join(lines)
     yield target / INFO_FILE, (json.dumps({"name": target.name}) + "\n").encode()
 
@@ -219,7 +221,12 @@ def picture_name(file_name: str) -> str:
     return f"{PICTURES}/{output_stem(file_name).as_posix()}"
 
 
-def _row(image: AnnotatedImage, report: LossReport) -> dict[str, Any]:
+def picture_names(file_names: Sequence[str]) -> list[str]:
+    """The same of several pictures, each with a file of its own."""
+    return [f"{PICTURES}/{stem.as_posix()}" for stem in output_stems(file_names)]
+
+
+def _row(image: AnnotatedImage, name: str, report: LossReport) -> dict[str, Any]:
     note_traits(report, image, frozenset({"labels", "crowds", "extras"}))
     crowds = [mask for mask in image.masks if mask.crowd]
     for number, mask in enumerate(image.masks):
@@ -227,7 +234,7 @@ def _row(image: AnnotatedImage, report: LossReport) -> dict[str, Any]:
             reason = "a crowd became pixels that do not count"
             report.add("crowds", image.file_name, number, reason)
     row: dict[str, Any] = {
-        "image": picture_name(image.file_name),
+        "image": name,
         "hw": list(image.hw),
         "masks": [_mask(mask, image, report) for mask in image.objects],
     }

@@ -34,11 +34,11 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
-    output_stem,
     read_json,
     to_json,
 )
 from anymask.formats.fields import as_corners, as_list, as_numbers, as_record, as_text, shown
+from anymask.formats.names import output_stems
 from anymask.formats.outlines import Policy, filled
 from anymask.images import open_picture
 from anymask.masks import (
@@ -171,8 +171,9 @@ def encode(
     ]
     yield target / _META, to_json({"classes": classes, "tags": [], "projectType": "images"})
     written: set[Path] = set()
-    for image in images:
-        path = _path(image, target)
+    names = output_stems([image.file_name for image in images])
+    for image, name in zip(images, names, strict=True):
+        path = _path(name, target)
         if path in written:
             raise DataError(f"two pictures are called {image.file_name!r}; rename one of them")
         written.add(path)
@@ -189,9 +190,8 @@ def encode(
         yield path, to_json({"description": "", "tags": [], "size": size, "objects": objects})
 
 
-def _path(image: AnnotatedImage, target: Path) -> Path:
+def _path(name: PurePosixPath, target: Path) -> Path:
     """PROJECT/DATA SET/ann/PHOTO.json; folders inside of a folder are nested data sets."""
-    name: PurePosixPath = output_stem(image.file_name)
     folder = f"/{_NESTED}/".join(name.parent.parts) or _PLAIN
     return target / folder / "ann" / f"{name.name}.json"
 

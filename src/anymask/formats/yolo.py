@@ -38,7 +38,6 @@ from anymask.formats.documents import (
     find_picture,
     located,
     output_paths,
-    output_stem,
     parts_of,
     picture_hw,
     read_text,
@@ -46,6 +45,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.fields import as_number, as_whole
 from anymask.formats.label_folders import has_both
+from anymask.formats.names import name_key, output_stems
 from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, filled, single_rings
 from anymask.masks import (
     UNLABELLED,
@@ -290,8 +290,9 @@ def encode(
 def _check_stems(images: list[AnnotatedImage]) -> None:
     """Raises DataError for pictures of one stem: both would look unlabelled."""
     first: dict[str, str] = {}
-    for image in images:
-        stem = output_stem(image.file_name).with_suffix("").as_posix()
+    names = output_stems([image.file_name for image in images])
+    for image, name in zip(images, names, strict=True):
+        stem = name_key(name.with_suffix(""))
         other = first.setdefault(stem, image.file_name)
         if other != image.file_name:
             raise DataError(

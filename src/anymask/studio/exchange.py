@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from anymask.base import InputError, brief, page_name, split_page_name
-from anymask.formats import AnnotatedImage, read_annotations, uploaded_name
+from anymask.formats import AnnotatedImage, name_suffixes, read_annotations, uploaded_name
 from anymask.images import MICROSCOPES, TIFF, page_as_png, read_planes, resolve_place
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
 from anymask.studio.options import State
@@ -234,13 +234,14 @@ def _once(every: int, image_id: int, entries: list[StoredMask]) -> list[StoredMa
 
 
 def _by_name(images: Iterable[ImageEntry]) -> dict[str, ImageEntry]:
-    """By name, and by the bare stem where that is clear."""
+    """By name, by the ends of the name and by the bare stem, where these are clear."""
     found: dict[str, ImageEntry] = {}
-    stems: dict[str, list[ImageEntry]] = {}
+    ends: dict[str, list[ImageEntry]] = {}
     for image in images:
         found[image.name] = image
-        stems.setdefault(Path(image.name).stem, []).append(image)
-    return {stem: few[0] for stem, few in stems.items() if len(few) == 1} | found
+        for end in (*name_suffixes(image.name), Path(image.name).stem):
+            ends.setdefault(end, []).append(image)
+    return {end: few[0] for end, few in ends.items() if len(few) == 1} | found
 
 
 def _photo_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | None, int]:
@@ -248,7 +249,9 @@ def _photo_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | Non
     photo, page = known.get(name), split_page_name(name)
     if photo is None and page and (photo := known.get(page[0])):
         return photo, page[1]
-    return photo or known.get(Path(name).stem) or known.get(uploaded_name(Path(name).name)), 0
+    stem, uploaded = Path(name).stem, uploaded_name(Path(name).name)
+    ends = (known.get(end) for end in (*name_suffixes(name), stem, uploaded))
+    return photo or next((image for image in ends if image is not None), None), 0
 
 
 def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:

@@ -1,0 +1,132 @@
+"""Names of pictures: what an address or a path calls a picture, and a file for each in an output.
+
+Files of annotations name pictures as their tool does: relative to a folder, by an absolute path of
+another machine, or by an address on a server. Folders are part of a name: `cam1/0001.jpg` and
+`cam2/0001.jpg` are two pictures. In an output each picture has a file of its own, also where upper
+and lower case are the same (Windows, macOS): names that collide get as many of their folders as
+tell them apart, and those that differ in case alone a number.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from urllib.parse import parse_qs, unquote, urlsplit
+
+_NOT_IN_NAMES = re.compile("[\x00\ud800-\udbff\udc00-\udc7f\udd00-\udfff]")
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
+_UPLOADS = re.compile(r"^data/upload/(?:\d+/)?")  # Label Studio's own folders
+_BUCKETS = ("s3", "s3a", "gs", "gcs", "azure-blob", "azure", "abfs", "hdfs", "redis", "oss")
+
+
+def address_name(address: str) -> str:
+    """The name of a picture behind an address, with its folders.
+
+    s3://bucket/cam1/a.jpg, https://host/cam1/a.jpg and /data/local-files/?d=cam1/a.jpg are
+    cam1/a.jpg; a relative name and a path of Windows stay as they are.
+    """
+    if re.match(r"[A-Za-z]:[\\/]|\\\\", address):
+        return address.replace("\\", "/")
+    parts = urlsplit(address)
+    query = parse_qs(parts.query)
+    if "d" in query:
+        return unquote(query["d"][0]).replace("\\", "/").lstrip("/")
+    if "fileuri" in query and (inner := _decoded(query["fileuri"][0])):
+        return address_name(inner)
+    if not parts.scheme and not address.startswith("/"):
+        return address
+    path = parts.path if parts.scheme in _BUCKETS else unquote(parts.path)
+    return _UPLOADS.sub("", path.lstrip("/")) or address
+
+
+def _decoded(text: str) -> str:
+    """The address in Label Studio's `fileuri`; "" of any other text."""
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def uploaded_name(name: str) -> str:
+    """A picture's name before Label Studio took it up: without `0a1b2c3d-`."""
+    return _UPLOADED.sub("", name)
+
+
+def name_suffixes(file_name: str) -> Iterator[str]:
+    """The names that a picture may have in a folder, with all of its folders first.
+
+    Of /data/cam1/a.jpg: data/cam1/a.jpg, cam1/a.jpg and a.jpg.
+    """
+    parts = _parts(file_name)
+    for start in range(len(parts)):
+        yield "/".join(parts[start:])
+
+
+def name_key(name: object) -> str:
+    """Equal for names that are one file where case does not count."""
+    return unicodedata.normalize("NFC", str(name)).casefold()
+
+
+def output_stem(file_name: str) -> PurePosixPath:
+    """A picture's name as a place inside the output: no drive, no way up.
+
+    Of an absolute path it is the name alone. `output_stems` tells several pictures apart.
+    """
+    parts = _parts(file_name)
+    if PurePosixPath(_NOT_IN_NAMES.sub("", file_name.replace("\\", "/"))).is_absolute():
+        parts = parts[-1:]
+    return PurePosixPath(*(parts or ["unnamed"]))
+
+
+def output_stems(file_names: Sequence[str]) -> list[PurePosixPath]:
+    """The same for several pictures, each with a place of its own.
+
+    Equal names stay equal, and so do those that differ in `..` alone.
+    """
+    stems = {name: output_stem(name) for name in dict.fromkeys(file_names)}
+    groups: dict[str, list[str]] = {}
+    for name, stem in stems.items():
+        groups.setdefault(name_key(stem), []).append(name)
+    for few in groups.values():
+        if len(few) > 1:
+            stems |= {name: _distinct(name, few, stems[name]) for name in few}
+    _number(stems)
+    return [stems[name] for name in file_names]
+
+
+def _distinct(name: str, others: Sequence[str], stem: PurePosixPath) -> PurePosixPath:
+    """The shortest end of a name, from `stem` on, that no other name has."""
+    parts = _parts(name)
+    rest = [_parts(other) for other in others if other != name]
+    for count in range(len(stem.parts), len(parts) + 1):
+        end = [name_key(part) for part in parts[-count:]]
+        if all([name_key(part) for part in other[-count:]] != end for other in rest):
+            return PurePosixPath(*parts[-count:])
+    return PurePosixPath(*parts) if parts else stem
+
+
+def _number(stems: dict[str, PurePosixPath]) -> None:
+    """Give a number to places that differ in case alone from one before them."""
+    taken: dict[str, PurePosixPath] = {}
+    every = Counter(map(name_key, stems.values()))
+    for name, stem in stems.items():
+        first = taken.setdefault(name_key(stem), stem)
+        if first == stem:
+            continue
+        number = 2
+        while name_key(place := stem.with_stem(f"{stem.stem}-{number}")) in every:
+            number += 1
+        every[name_key(place)] += 1
+        stems[name] = taken[name_key(place)] = place
+
+
+def _parts(file_name: str) -> list[str]:
+    """Folders and name, without drive, root and ways up."""
+    plain = _NOT_IN_NAMES.sub("", file_name.replace("\\", "/"))
+    parts = PurePosixPath(plain).parts
+    return [part for part in parts if part not in ("..", ".", "/", "//") and ":" not in part]

@@ -1,0 +1,172 @@
+"""Pictures of one name in several folders, or in other case, keep files of their own."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import anymask
+from anymask.base import DataError
+from anymask.formats import (
+    WRITTEN,
+    AnnotatedImage,
+    output_paths,
+    output_stems,
+    read,
+    read_annotations,
+    write_annotations,
+)
+from anymask.masks import Mask, mask_to_rle
+
+# Formats of several files, which other tests have no other names for.
+OF_FILES = sorted(name for name, one in WRITTEN.items() if one.kind != "file" and name != "sav")
+
+
+@pytest.mark.parametrize(
+    ("names", "stems"),
+    [
+        (["/data/cam1/1.jpg", "/data/cam2/1.jpg"], ["cam1/1.jpg", "cam2/1.jpg"]),
+        (["/a/cam1/1.jpg", "/b/cam1/1.jpg"], ["a/cam1/1.jpg", "b/cam1/1.jpg"]),
+        (
+            ["/a/x/1.jpg", "/a/y/1.jpg", "/b/x/1.jpg", "/b/x/2.jpg"],
+            ["a/x/1.jpg", "y/1.jpg", "b/x/1.jpg", "2.jpg"],
+        ),
+        (["/1.jpg", "/data/1.jpg"], ["1.jpg", "data/1.jpg"]),
+        (
+            ["C:\\data\\cam1\\1.jpg", "C:\\data\\cam2\\1.jpg"],
+            ["data/cam1/1.jpg", "data/cam2/1.jpg"],
+        ),
+        (["\\\\host\\cam1\\1.jpg", "\\\\host\\cam2\\1.jpg"], ["cam1/1.jpg", "cam2/1.jpg"]),
+        (["cam1/1.jpg", "cam2/1.jpg"], ["cam1/1.jpg", "cam2/1.jpg"]),
+        (["s3://b/cam1/1.jpg", "s3://b/cam2/1.jpg"], ["b/cam1/1.jpg", "b/cam2/1.jpg"]),
+        (["A.jpg", "a.jpg", "a-2.jpg"], ["A.jpg", "a-3.jpg", "a-2.jpg"]),
+        (["/x/A.jpg", "/y/a.jpg"], ["x/A.jpg", "y/a.jpg"]),
+        (["Cam/1.jpg", "cam/1.jpg"], ["Cam/1.jpg", "cam/1-2.jpg"]),
+        (["stra\u00dfe.jpg", "STRASSE.jpg"], ["stra\u00dfe.jpg", "STRASSE-2.jpg"]),
+        (["\u00e9.jpg", "e\u0301.jpg"], ["\u00e9.jpg", "e\u0301-2.jpg"]),
+        (["/data/cam1/1.jpg"], ["1.jpg"]),
+        (["a.jpg", "a.jpg"], ["a.jpg", "a.jpg"]),
+    ],
+)
+def test_the_shortest_distinct_end_of_a_name_is_its_place(
+    names: list[str], stems: list[str]
+) -> None:
+    assert [stem.as_posix() for stem in output_stems(names)] == stems
+
+
+@given(st.lists(st.text("aAb/.:\\", max_size=6), unique=True, max_size=6))
+def test_places_differ_where_case_does_not_count(names: list[str]) -> None:
+    images = [AnnotatedImage(file_name=name, hw=(1, 1)) for name in names]
+    try:
+        paths = output_paths(images, Path("out"), ".json")
+    except DataError:
+        return  # names that are equal but for `..`
+    assert len({str(path).casefold() for path in paths}) == len(names)
+
+
+def image(name: str, column: int) -> AnnotatedImage:
+    """A picture of 8 x 6 whose mask is one column."""
+    pixels = np.zeros((6, 8), np.bool_)
+    pixels[:, column] = True
+    return AnnotatedImage(file_name=name, hw=(6, 8), masks=(Mask(mask_to_rle(pixels), "x"),))
+
+
+PAIRS = {
+    "posix": ("/data/cam1/0001.jpg", "/data/cam2/0001.jpg"),
+    "windows": ("D:\\data\\cam1\\0001.jpg", "D:\\data\\cam2\\0001.jpg"),
+    "drives": ("C:\\cam1\\0001.jpg", "D:\\cam2\\0001.jpg"),
+    "addresses": ("https://h/cam1/0001.jpg", "https://h/cam2/0001.jpg"),
+    "case": ("A.jpg", "a.jpg"),
+}
+
+
+@pytest.mark.parametrize("form", OF_FILES)
+@pytest.mark.parametrize("pair", PAIRS)
+def test_every_format_writes_both_pictures(tmp_path: Path, form: str, pair: str) -> None:
+    names = PAIRS[pair]
+    report = write_annotations([image(names[0], 1), image(names[1], 5)], tmp_path / "out", form)
+    files = [path for path in (tmp_path / "out").rglob("*.*") if path.is_file()]
+    assert len({str(path).casefold() for path in files}) == len(files)
+    assert bool(report.notes) is (pair == "case")
+    if form in ("yolo", "label-tif", "csv"):  # need the pictures, or are written only
+        return
+    found, _ = read_annotations(tmp_path / "out", form)
+    columns = sorted(int(one.masks[0].rle.counts[0]) // 6 for one in found if one.masks)
+    assert columns == [1, 5]
+
+
+def colour(path: Path) -> tuple[int, ...]:
+    """The colour of a picture of one colour."""
+    with Image.open(path) as found:
+        return tuple(np.asarray(found)[0, 0].tolist())
+
+
+@pytest.mark.parametrize("form", ["yolo", "set"])
+@pytest.mark.parametrize("pair", ["posix", "windows", "addresses"])
+def test_the_pictures_are_copied_to_their_masks(tmp_path: Path, form: str, pair: str) -> None:
+    for camera, shade in (("cam1", 40), ("cam2", 200)):
+        (tmp_path / "photos" / camera).mkdir(parents=True)
+        Image.new("RGB", (8, 6), (shade, 0, 0)).save(tmp_path / f"photos/{camera}/0001.png")
+    names = [name.replace(".jpg", ".png") for name in PAIRS[pair]]
+    write_annotations([image(names[0], 1), image(names[1], 5)], tmp_path / "in.json", "coco")
+    anymask.convert(
+        tmp_path / "in.json", tmp_path / "out", form, images=tmp_path / "photos", copy_images=True
+    )
+    source = read(tmp_path / "out")
+    shades = {
+        int(one.masks[0].rle.counts[0]) // 6: colour(source.picture(one))[0] for one in source
+    }
+    assert shades == {1: 40, 5: 200}
+
+
+def test_a_picture_is_not_taken_for_one_of_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "photos/0001.jpg")
+    write_annotations([image("cam1/0001.jpg", 1)], tmp_path / "one.json", "coco")
+    write_annotations(
+        [image("cam1/0001.jpg", 1), image("cam2/0001.jpg", 5)], tmp_path / "two.json", "coco"
+    )
+    one, two = (
+        read(tmp_path / name, images=tmp_path / "photos") for name in ("one.json", "two.json")
+    )
+    assert one.picture(next(iter(one))) == tmp_path / "photos/0001.jpg"
+    for first in list(two):
+        with pytest.raises(DataError, match="is not in"):
+            two.picture(first)
+
+
+def task(address: str, x: float) -> dict[str, object]:
+    """A task of Label Studio with a rectangle of one column, in percent."""
+    value = {"x": x, "y": 0, "width": 12.5, "height": 100, "rectanglelabels": ["x"]}
+    region = {
+        "type": "rectanglelabels", "original_width": 8, "original_height": 6, "value": value,
+        "from_name": "label", "to_name": "image", "id": "a1",
+    }  # fmt: skip
+    return {"data": {"image": address}, "annotations": [{"result": [region]}]}
+
+
+@pytest.mark.parametrize(
+    "begin",
+    ["/data/local-files/?d=", "s3://bucket/", "gs://bucket/", "https://host/", "/", "D:\\"],
+)
+@pytest.mark.parametrize(
+    "form", ["yolo", "coco", "labelme", "voc", "geojson", "svg", "cvat", "davis"]
+)
+def test_folders_of_label_studio_stay(tmp_path: Path, begin: str, form: str) -> None:
+    tasks = [task(f"{begin}cam{number}/0001.jpg", 12.5 * number) for number in (1, 2)]
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    target = tmp_path / f"out{WRITTEN[form].ending}"
+    anymask.convert(tmp_path / "tasks.json", target, form)
+    if form == "yolo":
+        names = sorted(path.relative_to(target).as_posix() for path in target.rglob("*.txt"))
+        assert names == ["labels/cam1/0001.txt", "labels/cam2/0001.txt"]
+        return
+    found, _ = read_annotations(target, form)
+    assert len({one.file_name for one in found}) == 2
+    for one, number in combinations(found, 2):
+        assert one.masks[0].rle != number.masks[0].rle
