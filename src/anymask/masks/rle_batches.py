@@ -13,7 +13,7 @@ import numpy as np
 from anymask.base import DataError, IntArray
 from anymask.masks.rle import MAX_DIGITS
 
-CHARACTERS = 4_000_000  # that are unpacked at a time: about 500 MB of numbers
+CHARACTERS = 500_000  # that are unpacked at a time: about 50 MB of numbers
 
 
 def union_areas(
@@ -42,9 +42,14 @@ def union_areas(
         last = max(last, int(np.searchsorted(pages, pages[first], "right")))
         part = slice(first, last)
         starts, ends, owners = _ones(texts[part], pixels[part])
+        sizes = np.bincount(owners, ends - starts, last - first).astype(np.int64)
         step = int(pixels[part].max(initial=0)) + 1
         for found, groups in zip(areas, groupings, strict=True):
-            found += _union(starts, ends, groups[part][owners], step, len(found))
+            mine = groups[part]
+            shared = np.bincount(mine, minlength=len(found))[mine] > 1
+            np.add.at(found, mine[~shared], sizes[~shared])
+            runs = np.flatnonzero(shared[owners])
+            found += _union(starts[runs], ends[runs], mine[owners[runs]], step, len(found))
         first = last
     return areas
 
@@ -54,7 +59,7 @@ def _union(
 ) -> IntArray:  # (R,) intervals -> (G,)
     """The pixels of all intervals of each group, which are laid one behind the other."""
     line = groups * step
-    order = np.argsort(starts + line)
+    order = np.argsort(starts + line, kind="stable")  # fast: the runs of a mask are in order
     starts, ends = (starts + line)[order], (ends + line)[order]
     reached = np.concatenate([[0], np.maximum.accumulate(ends)[:-1]]) if len(ends) else ends
     new = np.maximum(0, ends - np.maximum(starts, reached))
@@ -62,51 +67,57 @@ def _union(
 
 
 def _ones(texts: Sequence[str], pixels: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """First pixel, pixel after the last, and mask of every run of ones."""
-    values, owners, places = _numbers(texts)
-    if (np.abs(values) > pixels[owners]).any():  # else the sums below could leave an int64
+    """First pixel, pixel after the last, and mask of every run of ones; some runs are empty."""
+    values, totals = _numbers(texts)
+    if (np.abs(values) > np.repeat(pixels, totals)).any():  # else sums could leave an int64
         raise _damaged()
-    counts = values.copy()
-    for parity in (1, 2):  # from the fourth run on a number is the difference to the last but one
-        mine = np.flatnonzero((places % 2 == parity % 2) & (places > 0))
-        sums = np.cumsum(values[mine])
-        begins = np.flatnonzero(places[mine] == parity)
-        earlier = np.concatenate([[0], sums])[begins]
-        counts[mine] = sums - np.repeat(earlier, np.diff(np.append(begins, len(mine))))
-    ends = np.cumsum(counts)
-    totals = np.bincount(owners, minlength=len(texts))
-    lasts = np.cumsum(totals) - 1
-    offsets = np.concatenate([[0], ends])[lasts - totals + 1]
-    filled = np.concatenate([[0], ends])[lasts + 1] - offsets
-    if (counts < 0).any() or (filled != pixels).any():
+    # In pairs of zeros and ones; a 0 is added to a mask with an odd number of runs.
+    odd = totals % 2
+    rows = (totals + odd) // 2
+    pairs = np.zeros((int(rows.sum()), 2), np.int64)
+    before = np.cumsum(odd) - odd
+    pairs.ravel()[np.arange(len(values)) + np.repeat(before, totals)] = values
+    owners = np.repeat(np.arange(len(texts)), rows)
+    ends = np.cumsum(rows)
+    firsts, filled = (ends - rows)[rows > 0], ends[odd > 0] - 1
+    # From the fourth run on a number is the difference to the last but one.
+    absolute = pairs[firsts, 0]
+    pairs[firsts, 0] = 0
+    counts = np.cumsum(pairs, axis=0)
+    counts -= np.repeat(counts[firsts] - pairs[firsts], rows[rows > 0], axis=0)
+    counts[firsts, 0], counts[filled, 1] = absolute, 0
+    stops = np.cumsum(counts.sum(axis=1))
+    reached = np.concatenate([[0], stops])
+    offsets = reached[ends - rows]
+    if (counts < 0).any() or (reached[ends] - offsets != pixels).any():
         raise _damaged()
-    ones = np.flatnonzero((places % 2 == 1) & (counts > 0))
-    stops = ends[ones] - offsets[owners[ones]]
-    return stops - counts[ones], stops, owners[ones]
+    stops -= offsets[owners]
+    return stops - counts[:, 1], stops, owners
 
 
-def _numbers(texts: Sequence[str]) -> tuple[IntArray, IntArray, IntArray]:
-    """The numbers of all texts, the text of each, and its place there."""
+def _numbers(texts: Sequence[str]) -> tuple[IntArray, IntArray]:  # -> (R,), (N,)
+    """The numbers of all texts, and how many each has."""
     try:
         raw = np.frombuffer("".join(texts).encode("ascii"), np.uint8)
     except UnicodeEncodeError:
         raise _damaged() from None
-    symbols = raw.astype(np.int64) - 48
-    borders = np.cumsum([len(text) for text in texts])
-    if len(symbols) and (symbols.min() < 0 or symbols.max() > 63):
+    symbols = raw - np.uint8(48)
+    lengths = np.array([len(text) for text in texts])
+    borders = np.cumsum(lengths)
+    if symbols.max(initial=0) > 63 or (symbols[borders[lengths > 0] - 1] & 0x20).any():
         raise _damaged()
-    stops = np.flatnonzero((symbols & 0x20) == 0)
-    starts = np.concatenate([[0], stops[:-1] + 1]) if len(stops) else stops
-    if not np.isin(borders - 1, np.append(stops, -1)).all():
+    lasts = np.flatnonzero(symbols < 0x20)  # the last digit of each number, which has the sign
+    digits = np.diff(lasts, prepend=-1)
+    if digits.max(initial=0) >= MAX_DIGITS:
         raise _damaged()
-    digits = np.arange(len(symbols)) - np.repeat(starts, stops - starts + 1)
-    if len(digits) and digits.max() >= MAX_DIGITS - 1:
-        raise _damaged()
-    values = np.add.reduceat((symbols & 0x1F) << (5 * digits), starts) if len(starts) else starts
-    values = values - np.where(symbols[stops] & 0x10, np.int64(1) << (5 * (digits[stops] + 1)), 0)
-    owners = np.searchsorted(borders, stops, "right")
-    places = np.arange(len(stops)) - np.searchsorted(owners, owners, "left")
-    return values, owners, places
+    values = symbols[lasts].astype(np.int64)
+    values -= (values & 0x10) << 1
+    longer, place = np.flatnonzero(digits > 1), 1
+    while len(longer):
+        values[longer] = (values[longer] << 5) + (symbols[lasts[longer] - place] & 0x1F)
+        place += 1
+        longer = longer[digits[longer] > place]
+    return values, np.diff(np.searchsorted(lasts, borders), prepend=0)
 
 
 def _damaged() -> DataError:

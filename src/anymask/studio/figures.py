@@ -6,13 +6,14 @@ Seconds are those that people spent on a mask, review included. Letters: none.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Text, select, type_coerce
+from sqlalchemy import Text, func, select, type_coerce
 
 from anymask.base import DataError, InputError, IntArray, StoreError, brief
 from anymask.evaluation import (
@@ -27,17 +28,17 @@ from anymask.evaluation import (
 )
 from anymask.masks import union_areas
 from anymask.studio.database import reading
-from anymask.studio.records import StoredMask
 from anymask.studio.review import (
     Agreement,
     BatchState,
-    agreements,
+    DrawnMask,
     all_verdicts,
-    batch_states,
+    compare_annotators,
+    judged_batches,
 )
 from anymask.studio.stages import ProjectSettings
 from anymask.studio.store import Store
-from anymask.studio.tables import KIND, STAGE, ImageRow, RecordRow, TrackRow
+from anymask.studio.tables import KIND, STAGE, ImageRow, RecordRow, TrackRow, mask_of_text
 from anymask.studio.tracks import Tracks
 
 UNNAMED = "(no label)"
@@ -125,6 +126,7 @@ class _CountedMask(NamedTuple):
     rle  as `tables.RleColumn` keeps it
     """
 
+    id: int
     image_id: int
     page: int
     state: str
@@ -138,16 +140,16 @@ class _CountedMask(NamedTuple):
     group: str | None
 
 
-Namer = Callable[[_CountedMask], str]
 _COUNTED = (
     select(
-        RecordRow.image_id, RecordRow.page, RecordRow.state, RecordRow.label, RecordRow.author,
-        RecordRow.seconds, KIND, STAGE, type_coerce(RecordRow.rle, Text),
+        RecordRow.id, RecordRow.image_id, RecordRow.page, RecordRow.state, RecordRow.label,
+        RecordRow.author, RecordRow.seconds, KIND, STAGE, type_coerce(RecordRow.rle, Text),
         ImageRow.height * ImageRow.width, ImageRow.group_name,
     )
     .join(ImageRow, ImageRow.id == RecordRow.image_id)
     .where(RecordRow.deleted.is_(False))
 )  # fmt: skip
+_OF_BATCHES = attrgetter("id", "image_id", "state", "kind")
 
 
 def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
@@ -159,23 +161,29 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
         "proposed": sum(clip.proposals for clip in clips),
         "rejected": sum(clip.rejected for clip in clips),
     }
-    verdicts = _counted(one.verdict for one in all_verdicts(store))
+    given = all_verdicts(store)
     with reading(store.database) as session:
-        images = _counted(session.scalars(select(ImageRow.status)))
-        masks = [_CountedMask(*row) for row in session.execute(_COUNTED)]
-        paces = _paces(masks)
-        labels, groups = _shares(
-            masks, lambda mask: mask.label or UNNAMED, lambda mask: mask.group or UNGROUPED
-        )
+        query = select(ImageRow.status, func.count()).group_by(ImageRow.status)
+        images = {row[0]: row[1] for row in session.execute(query.order_by(ImageRow.status))}
+        rows = session.connection().execute(_COUNTED)  # three times as fast as by the session
+        masks = [_CountedMask._make(row) for row in rows.all()]
+    kept = sorted(
+        (mask for mask in masks if mask.state != "rejected"), key=attrgetter("image_id", "page")
+    )
+    labels, groups = _shares(
+        kept,
+        [mask.label or UNNAMED for mask in kept],
+        [mask.group or UNGROUPED for mask in kept],
+    )
     return Figures(
         name=name,
         images=images,
         masks=_counted(mask.state for mask in masks),
-        paces=tuple(paces),
-        verdicts=verdicts,
-        looked_at=sum(verdicts.values()),
-        batches=tuple(batch_states(store, settings)),
-        agreements=tuple(agreements(_labelled_twice(store, masks))),
+        paces=tuple(_paces(masks)),
+        verdicts=_counted(one.verdict for one in given),
+        looked_at=len(given),
+        batches=tuple(judged_batches(map(_OF_BATCHES, masks), given, settings)),
+        agreements=tuple(compare_annotators(_labelled_twice(masks))),
         labels=tuple(labels),
         groups=tuple(groups),
         clips=tuple(clips),
@@ -203,56 +211,77 @@ def _paces(masks: Sequence[_CountedMask]) -> list[Pace]:
     return rows
 
 
-def _shares(masks: Sequence[_CountedMask], *names: Namer) -> list[list[Share]]:
-    """By what each of `names` calls a mask, most masks first. Raises StoreError."""
-    kept = sorted(
-        (mask for mask in masks if mask.state != "rejected"), key=attrgetter("image_id", "page")
+def _shares(masks: Sequence[_CountedMask], *namings: Sequence[str]) -> list[list[Share]]:
+    """Shares by the name of each mask, most masks first, for each of `namings`.
+
+    Args:
+        masks: In the order of their images and pages.
+
+    Raises:
+        StoreError: The run-lengths of a mask are damaged.
+    """
+    texts = [str(mask.rle).partition(" ")[2] for mask in masks]
+    image, page, pixels = (
+        np.array([(mask.image_id, mask.page, mask.pixels) for mask in masks], np.int64)
+        .reshape(-1, 3)
+        .T
     )
-    texts = [str(mask.rle).partition(" ")[2] for mask in kept]
-    pixels = np.array([mask.pixels for mask in kept], np.int64)
-    (_, pages), *groups = (_grouped(kept, name) for name in (lambda _: "", *names))
+    pages = np.cumsum((np.diff(image, prepend=0) != 0) | (np.diff(page, prepend=0) != 0))
+    groupings = [_Grouping.of(names, pages) for names in namings]
     try:
-        areas = union_areas(texts, pixels, pages, *(numbers for _, numbers in groups))
+        areas = union_areas(texts, pixels, pages, *(one.numbers for one in groupings))
     except DataError as error:
         raise StoreError(f"the database is damaged: {error}; copy it again") from error
-    found = []
-    for (keys, numbers), covered in zip(groups, areas, strict=True):
-        images, size, area, count = defaultdict(set), Counter[str](), Counter[str](), Counter[str]()
-        pieces = zip(keys, covered.tolist(), np.bincount(numbers).tolist(), strict=True)
-        for (share, image, _, all_pixels), under, members in pieces:
-            images[share].add(image)
-            size[share] += all_pixels
-            area[share] += under
-            count[share] += members
-        rows = [
-            Share(one, count[one], len(images[one]), area[one] / max(1, size[one]))
-            for one in images
-        ]
-        found.append(sorted(rows, key=lambda share: (-share.masks, share.name)))
-    return found
-
-
-def _grouped(
-    masks: Sequence[_CountedMask], name: Namer
-) -> tuple[list[tuple[str, int, int, int]], IntArray]:
-    """Masks of one name on one page: (name, image, page, its pixels), and the group of each."""
-    known: dict[tuple[str, int, int, int], int] = {}
-    numbers = [
-        known.setdefault((name(mask), mask.image_id, mask.page, mask.pixels), len(known))
-        for mask in masks
+    return [
+        one.shares(image, pixels, covered) for one, covered in zip(groupings, areas, strict=True)
     ]
-    return list(known), np.array(numbers, np.int64)
 
 
-def _labelled_twice(store: Store, masks: Iterable[_CountedMask]) -> Iterator[StoredMask]:
-    """The masks of photos that two people have labelled."""
-    people: dict[int, set[str]] = defaultdict(set)
+@dataclass(frozen=True)
+class _Grouping:
+    """Masks of one name on one page are a group.
+
+    names    different ones
+    codes    (N,) each mask's place in `names`
+    numbers  (N,) each mask's group
+    firsts   (G,) a mask of each group
+    """
+
+    names: list[str]
+    codes: IntArray
+    numbers: IntArray
+    firsts: IntArray
+
+    @classmethod
+    def of(cls, names: Sequence[str], pages: IntArray) -> _Grouping:
+        known: dict[str, int] = {}
+        codes = np.array([known.setdefault(name, len(known)) for name in names], np.int64)
+        keys = pages * max(1, len(known)) + codes
+        _, firsts, numbers = np.unique(keys, return_index=True, return_inverse=True)
+        return cls(list(known), codes, numbers, firsts)
+
+    def shares(self, image: IntArray, pixels: IntArray, covered: IntArray) -> list[Share]:
+        """A row for each name; `covered` are the pixels of each group."""
+        count = len(self.names)
+        masks = np.bincount(self.codes, minlength=count)
+        pairs = np.unique(image * max(1, count) + self.codes)
+        images = np.bincount(pairs % max(1, count), minlength=count)
+        owners = self.codes[self.firsts]
+        size = np.bincount(owners, pixels[self.firsts], count)
+        parts = np.bincount(owners, covered, count) / np.maximum(1, size)
+        rows = zip(self.names, masks.tolist(), images.tolist(), parts.tolist(), strict=True)
+        return sorted((Share(*row) for row in rows), key=lambda share: (-share.masks, share.name))
+
+
+def _labelled_twice(masks: Iterable[_CountedMask]) -> Iterator[DrawnMask]:
+    """What people drew on images that two of them have labelled."""
+    people: dict[int, dict[str, list[_CountedMask]]] = defaultdict(lambda: defaultdict(list))
     for mask in masks:
         if mask.state == "accepted" and mask.kind == "human":
-            people[mask.image_id].add(mask.author)
-    for image, names in people.items():
-        if len(names) > 1:
-            yield from store.records(image)
+            people[mask.image_id][mask.author].append(mask)
+    for drawn in people.values():
+        for mask in chain(*drawn.values()) if len(drawn) > 1 else ():
+            yield mask.image_id, mask.page, mask.author, mask_of_text(mask.rle)
 
 
 def _clip_shares(tracks: Tracks) -> list[ClipShare]:

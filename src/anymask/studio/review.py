@@ -19,7 +19,7 @@ from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
 from anymask.base import Conflict, InputError, NotFoundError
-from anymask.masks import Rle, rle_iou
+from anymask.masks import Rle, rle_area, rle_iou
 from anymask.studio.database import reading, writing
 from anymask.studio.records import StoredMask, Verdict, Why, one_of
 from anymask.studio.stages import ProjectSettings
@@ -35,6 +35,7 @@ from anymask.studio.tables import (
     restore_row,
 )
 
+DrawnMask = tuple[int, int, str, Rle]  # image, page, annotator, mask
 SAME = 0.5  # IoU from which two annotators mean the same object
 
 
@@ -189,17 +190,32 @@ class BatchState:
 
 def batch_states(store: Store, settings: ProjectSettings) -> list[BatchState]:
     """Every batch that has masks, by the rule of the settings."""
-    firsts: dict[int, VerdictRow] = {}
-    for one in all_verdicts(store):
-        firsts.setdefault(one.record_id, one)
-    members: dict[int, list[tuple[int, str]]] = defaultdict(list)  # id and state of each
     query = select(RecordRow.id, RecordRow.image_id, RecordRow.state, KIND)
     query = query.where(RecordRow.deleted.is_(False))
     with reading(store.database) as session:
-        for number, image, state, kind in session.execute(query):
-            by_model = state == "proposed" or (state != "rejected" and kind == "model")
-            if by_model or number in firsts:
-                members[(image - 1) // settings.batch].append((number, state))
+        return judged_batches(session.execute(query), all_verdicts(store), settings)
+
+
+def judged_batches(
+    masks: Iterable[Sequence[Any]],
+    verdicts: Iterable[VerdictRow],
+    settings: ProjectSettings,
+) -> list[BatchState]:
+    """`batch_states` of masks that were read before.
+
+    Args:
+        masks: Id, image, state and kind of each.
+        verdicts: The first one first.
+        settings: The size of batches and their rule.
+    """
+    firsts: dict[int, VerdictRow] = {}
+    for one in verdicts:
+        firsts.setdefault(one.record_id, one)
+    members: dict[int, list[tuple[int, str]]] = defaultdict(list)  # id and state of each
+    for number, image, state, kind in masks:
+        by_model = state == "proposed" or (state != "rejected" and kind == "model")
+        if by_model or number in firsts:
+            members[(image - 1) // settings.batch].append((number, state))
     states = []
     for number, entries in sorted(members.items()):
         looked_at = [firsts[mask] for mask, _ in entries if mask in firsts]
@@ -241,10 +257,19 @@ class Agreement:
 
 def agreements(entries: Iterable[StoredMask]) -> list[Agreement]:
     """How far every two annotators agree, by their accepted masks."""
+    return compare_annotators(
+        (entry.image_id, entry.page, entry.author, entry.rle)
+        for entry in entries
+        if entry.state == "accepted" and entry.provenance.kind == "human"
+    )
+
+
+def compare_annotators(drawn: Iterable[DrawnMask]) -> list[Agreement]:
+    """`agreements` of masks that were chosen before; empty ones do not count."""
     by_page: dict[tuple[int, int], dict[str, list[Rle]]] = defaultdict(lambda: defaultdict(list))
-    for entry in entries:
-        if entry.state == "accepted" and entry.provenance.kind == "human" and entry.area:
-            by_page[entry.image_id, entry.page][entry.author].append(entry.rle)
+    for image_id, page, author, rle in drawn:
+        if rle_area(rle):
+            by_page[image_id, page][author].append(rle)
     found: dict[tuple[str, str], list[tuple[list[float], int]]] = defaultdict(list)
     for people in by_page.values():
         for first, second in combinations(sorted(people), 2):

@@ -73,6 +73,16 @@ def _damaged(what: object, value: object) -> StoreError:
     return StoreError(f"the database is damaged: {what} holds {str(value)[:40]!r}; copy it again")
 
 
+def mask_of_text(value: Any) -> Rle:
+    """The mask that a `RleColumn` holds. Raises StoreError for other values."""
+    try:
+        size, counts = value.split(" ", 1)
+        height, width = map(int, size.split("x"))
+        return string_to_rle(counts, (height, width))
+    except (AttributeError, TypeError, ValueError, DataError, InputError) as error:
+        raise _damaged("a mask", value) from error
+
+
 class RleColumn(TypeDecorator[Rle]):
     """A mask as text: "HEIGHTxWIDTH", a space, COCO's compressed run-lengths."""
 
@@ -85,12 +95,7 @@ class RleColumn(TypeDecorator[Rle]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Rle | None:
         """Read. Raises StoreError for what no mask can be."""
-        try:
-            size, counts = value.split(" ", 1)
-            height, width = map(int, size.split("x"))
-            return string_to_rle(counts, (height, width))
-        except (AttributeError, TypeError, ValueError, DataError, InputError) as error:
-            raise _damaged("a mask", value) from error
+        return mask_of_text(value)
 
 
 class Document(TypeDecorator[Any]):
