@@ -11,5 +11,5 @@ SOURCE = Path(__file__).resolve().parents[2] / "web" / "src" / "page" / "export.
 
 
 def test_the_page_offers_every_format() -> None:
-    offered = re.findall(r'^  \["([a-z0-9-]+)", "', SOURCE.read_text("utf-8"), re.MULTILINE)
+    offered = re.findall(r'^  \[\s*"([a-z0-9-]+)",\s*"', SOURCE.read_text("utf-8"), re.MULTILINE)
     assert sorted(offered) == sorted(WRITTEN)

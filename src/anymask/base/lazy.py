@@ -38,7 +38,7 @@ _PACKAGES = {
     "postgres": "psycopg",
     "video": "av",
     "evaluate": "pycocotools scipy",
-    "science": "tifffile",
+    "science": "tifffile roifile",
     "heic": "pi_heif",
     "microscopes": "czifile liffile nd2",
     "volumes": "nibabel pydicom nrrd zarr",

@@ -51,6 +51,8 @@ from anymask.masks import (
     rle_area,
 )
 
+COLOUR = "color"  # in `Mask.extra`, of the class: red, green, blue
+QUPATH_KEYS = ("name", "objectType", "isLocked", "measurements", "metadata")
 _WITHOUT_AREA = ("Point", "MultiPoint", "LineString", "MultiLineString", "GeometryCollection")
 
 
@@ -97,6 +99,8 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
                 report.skip(name, f"a geometry of the type {kind!r} has no area")
             else:
                 masks.append(mask)
+                if "nucleusGeometry" in feature:
+                    report.add("shapes", name, len(masks) - 1, "the nucleus of a cell is not read")
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
@@ -119,16 +123,51 @@ def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
             )
         polygons.append(Polygon(first, tuple(holes)))
     about = as_record(feature.get("properties") or {}, "properties")
-    group, label = about.get("group"), about.get("label")
-    if "label" not in about and about.get("classification"):
-        label = as_record(about["classification"], "classification").get("name")
+    group, label, extra = about.get("group"), about.get("label"), dict[str, Any]()
+    if "label" not in about:
+        label, extra = _of_qupath(about)
+    score = extra.pop("score", about.get("score", 0.0))
     return Mask(
         empty_rle(hw) if empty else filled(polygons, hw),
         None if label is None else as_text(label, "label"),
-        score=as_number(about.get("score", 0.0), "score"),
+        score=as_number(score, "score"),
         id=None if group is None else as_whole(group, "group"),
         crowd=bool(about.get("crowd", False)),
+        extra=extra,
     )
+
+
+def _of_qupath(about: Any) -> tuple[Any, dict[str, Any]]:
+    """The class of an object of QuPath's, and what else it has: its score and other properties."""
+    chosen = as_record(about.get("classification") or {}, "classification")
+    names = as_list(chosen.get("names") or [], "names")
+    label = chosen.get("name") or (": ".join(as_text(one, "names") for one in names) or None)
+    extra = {key: about[key] for key in QUPATH_KEYS if about.get(key)}
+    if extra.get("objectType") == "annotation":
+        del extra["objectType"]
+    measured = extra.pop("measurements", {})
+    if isinstance(measured, list):  # of QuPath before 0.4
+        pairs = [as_record(one, "measurement") for one in measured]
+        measured = {one.get("name"): one.get("value") for one in pairs}
+    measured = dict(as_record(measured, "measurements"))
+    if "score" in measured:
+        extra["score"] = measured.pop("score")
+    if measured:
+        extra["measurements"] = measured
+    if "color" in chosen or "colorRGB" in chosen:
+        extra[COLOUR] = _colour(chosen)
+    return label, extra
+
+
+def _colour(chosen: Any) -> list[int]:
+    """Red, green and blue of a class; older versions of QuPath write one number, 0xAARRGGBB."""
+    if "color" not in chosen:
+        number = as_whole(chosen["colorRGB"], "colorRGB")
+        return [number >> 16 & 255, number >> 8 & 255, number & 255]
+    colour = [as_whole(one, "color") for one in as_list(chosen["color"], "color")]
+    if len(colour) != 3 or not all(0 <= one <= 255 for one in colour):
+        raise DataError(f"`color` is not three numbers from 0 to 255. Given: {shown(colour)}.")
+    return colour
 
 
 def _rings(rings: Any) -> list[Floats]:
@@ -174,11 +213,16 @@ def to_geojson(
         rest = {"label": mask.label, "group": mask.id, "crowd": mask.crowd or None}
         properties = about | {key: value for key, value in rest.items() if value is not None}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-    height, width = image.hw
-    picture: dict[str, Any] = {"file_name": image.file_name, "height": height, "width": width}
+    picture = picture_member(image)
     if transform is not None:
         picture["transform"] = list(transform)
     return {"type": "FeatureCollection", "anymask": picture, "features": features}
+
+
+def picture_member(image: AnnotatedImage) -> dict[str, Any]:
+    """The foreign member that tells the picture's name and size."""
+    height, width = image.hw
+    return {"file_name": image.file_name, "height": height, "width": width}
 
 
 def encode(

@@ -155,6 +155,10 @@ WRITTEN: dict[str, Format] = {
         module="yolo", about="YOLO-seg labels/ and data.yaml", kind="folder",
         suffixes=(".txt",), also=("ultralytics", "yolo-seg", "yolov8"), boxes=True,
     ),
+    "qupath": Format(
+        module="qupath", about="GeoJSON of QuPath, with classes and their colours",
+        suffixes=(".geojson", ".json"), streamed=True,
+    ),
     "geojson": Format(
         module="geojson", about="GeoJSON in pixels, a file a picture",
         suffixes=(".geojson", ".json"), named=True, streamed=True,
@@ -177,6 +181,13 @@ WRITTEN: dict[str, Format] = {
     "supervisely": Format(
         module="supervisely", about="Supervisely project with bitmaps", kind="folder",
         also=("sly",),
+    ),
+    "imagej": Format(
+        module="imagej", about="ROI sets of ImageJ and Fiji, a .zip a picture",
+        suffixes=(".zip", ".roi"), also=("fiji", "roi", "rois", "roiset", "imagej-roi"),
+    ),
+    "cellpose": Format(
+        module="cellpose", about="Cellpose _seg.npy, a file a picture", suffixes=(".npy",),
     ),
     "csv": Format(
         module="csv_table", about="CSV: a row of measurements a mask; OUT only", kind="file",

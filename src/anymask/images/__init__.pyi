@@ -34,6 +34,7 @@ from anymask.images.microscopes import MICROSCOPES as MICROSCOPES
 from anymask.images.positions import parse_position as parse_position
 from anymask.images.stacks import TIFF as TIFF
 from anymask.images.stacks import ChannelValues as ChannelValues
+from anymask.images.stacks import Pages as Pages
 from anymask.images.stacks import PictureNumbers as PictureNumbers
 from anymask.images.stacks import PixelSize as PixelSize
 from anymask.images.stacks import load_channels as load_channels

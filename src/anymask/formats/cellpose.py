@@ -1,0 +1,132 @@
+"""Cellpose: `a_seg.npy` beside `a.tif`, a pickled dictionary with the label image, in and out.
+
+A pickle can run any program, so it is read by `pickled`, which knows arrays and plain values alone.
+Written are the keys that Cellpose's page and its training read: masks, outlines, filename, ...
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import BoolArray, DataError
+from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
+from anymask.formats.documents import (
+    Fit,
+    OutFile,
+    Sniffed,
+    checked_hw,
+    find_files,
+    find_picture,
+    output_paths,
+    read_bytes,
+)
+from anymask.formats.fields import as_record, shown
+from anymask.formats.label_pictures import MOST_IN_TIFF, object_numbers, paint_numbers
+from anymask.formats.mask_numbers import value_rles
+from anymask.formats.outlines import Policy
+from anymask.formats.pickled import is_pickled, read_pickled
+from anymask.images import SUFFIXES
+from anymask.masks import Mask, Masks
+
+ENDING = "_seg.npy"
+
+
+def sniff(found: Sniffed) -> Fit:
+    """An array file that is called so, or holds a pickled object."""
+    if found.suffix != ".npy":
+        return Fit.NO
+    return Fit.sure(found.path.name.lower().endswith(ENDING) and is_pickled(found.path))
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a file or a folder of them; the id of a mask is its number.
+
+    Raises DataError that names file and reason, also for a pickle with anything but arrays and
+    plain values in it.
+    """
+    images = []
+    for path in find_files(source, ENDING):
+        with report.record(path):
+            images.append(_image(path, source, report, pictures))
+    return images
+
+
+def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) -> AnnotatedImage:
+    about = as_record(read_pickled(read_bytes(path)), "_seg.npy")
+    values = about["masks"]
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "bui" or values.ndim != 2:
+        raise DataError(
+            "`masks` is not a label image of one plane. Expected (H, W) whole numbers, given: "
+            + (
+                f"{values.dtype} {values.shape}"
+                if isinstance(values, np.ndarray)
+                else shown(values)
+            )
+        )
+    hw, name = checked_hw(*values.shape), _photo_name(path, source, pictures, about.get("filename"))
+    rles = value_rles(values)
+    if min(rles) < 0:
+        raise DataError("`masks` has negative numbers.")
+    by_hand = np.atleast_1d(about.get("ismanual", False)) if "ismanual" in about else np.zeros(0)
+    if count := int(np.count_nonzero(by_hand)):
+        report.add("extras", name, None, f"that {count} masks were drawn by hand has no place")
+    masks = [Mask(rle, id=value) for value, rle in rles.items() if value]
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+
+
+def _photo_name(path: Path, source: Path, pictures: Path | None, said: Any) -> str:
+    """The picture's name: as it lies beside the file or in `pictures`, else as the file says."""
+    here = source if source.is_dir() else source.parent
+    stem = str(path.relative_to(here))[: -len(ENDING)]
+    for place in (pictures, here, here / "images"):
+        if place is not None and (found := find_picture(place, stem)) is not None:
+            return found.relative_to(place).as_posix()
+    named = PureWindowsPath(said).name if isinstance(said, str) else ""
+    suffix = PurePosixPath(named).suffix
+    return Path(f"{stem}{suffix if suffix.lower() in SUFFIXES else '.png'}").as_posix()
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A file a picture, called as Cellpose calls it."""
+    ending = ".npy" if target.suffix.lower() == ".npy" else ENDING
+    for image, path in zip(images, output_paths(images, target, ending), strict=True):
+        note_traits(report, image, frozenset({"ids"}))
+        filled = [mask for mask in image.masks if mask.area]
+        for number, mask in enumerate(image.masks):
+            if not mask.area:
+                report.add("empty", image.file_name, number, "an empty mask has no pixel to number")
+        kept = replace(image, masks=Masks(filled, image_hw=image.hw))
+        numbers = object_numbers(kept, report, MOST_IN_TIFF)
+        values = paint_numbers(kept, numbers, report)
+        document = {
+            "masks": values,
+            "outlines": values * _borders(values),
+            "filename": image.file_name,
+            "ismanual": np.zeros(len(filled), np.bool_),
+            "chan_choose": [0, 0],
+        }
+        file = io.BytesIO()
+        np.save(file, np.array(document, dtype=object), allow_pickle=True)
+        yield path, file.getvalue()
+
+
+def _borders(values: NDArray[Any]) -> BoolArray:
+    """Pixels with a neighbour of another number."""
+    found = np.zeros(values.shape, np.bool_)
+    for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        differ = values[here] != values[there]
+        found[here] |= differ
+        found[there] |= differ
+    return found

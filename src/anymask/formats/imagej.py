@@ -1,0 +1,307 @@
+"""ImageJ and Fiji: a ROI set (.zip) or one ROI (.roi) a picture in, annotated images out, and back.
+
+roifile reads and writes the binary records, the extra `science`. A ROI file tells neither the
+picture's size nor its name: the picture has the name of the file, or of its folder, or is the only
+one in the folder. Corners are pixel borders, as ours are, and shapes of several paths follow the
+even-odd rule. A name that the ROI Manager makes (0005-0010) is no label.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base import DataError, Floats, MissingExtra, check_members
+from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
+from anymask.formats.documents import (
+    Fit,
+    OutFile,
+    Sniffed,
+    find_files,
+    find_picture,
+    output_paths,
+    picture_hw,
+    read_bytes,
+)
+from anymask.formats.fields import as_corners, as_number, as_whole
+from anymask.formats.outlines import Policy, outline
+from anymask.formats.svg import rings_to_rle
+from anymask.images import SUFFIXES, Pages, read_pages
+from anymask.masks import Mask, Masks, Polygon, Ring, Rle, ellipse_ring, rle_area
+
+ROI, ROI_SET = ".roi", ".zip"
+MOST_ROIS = 1_000_000  # members of a set
+_AUTOMATIC = re.compile(r"\d{4,}(-\d{4,}){1,3}(-\d+)?")
+_NUMBERED = re.compile(r"(?P<name>.+)-\d+")
+_NOT_IN_NAMES = re.compile("[\n\r\ud800-\udfff\U00010000-\U0010ffff]")  # as roifile counts them
+_SET_ENDING = re.compile(r"[ _.-]*(roi|rois|roi[ _-]?set)$", re.IGNORECASE)
+_MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # of java.awt.geom.PathIterator
+_LARGEST_WHOLE = 32767  # corner that a record of whole numbers has
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A .roi file, or an archive of them."""
+    if found.suffix == ROI:
+        return Fit.SURE
+    if found.suffix != ROI_SET or not zipfile.is_zipfile(found.path):
+        return Fit.NO
+    with zipfile.ZipFile(found.path) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+    return Fit.sure(bool(names) and all(name.lower().endswith(ROI) for name in names))
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a file or a folder of them; lines, points and angles are reported.
+
+    Raises DataError that names file, reason and the ROI; MissingExtra without roifile.
+    """
+    images: dict[str, AnnotatedImage] = {}
+    for path in find_files(source, ROI_SET, ROI):
+        with report.record(path):
+            for image in _images(path, report, pictures):
+                before = images.get(image.file_name)
+                masks = [*before.masks, *image.masks] if before else image.masks
+                images[image.file_name] = replace(image, masks=Masks(masks))
+    return list(images.values())
+
+
+def _images(path: Path, report: LossReport, pictures: Path | None) -> list[AnnotatedImage]:
+    photo, name = _photo_of(path, pictures)
+    hw, whole = picture_hw(photo), read_pages(photo)
+    rois, pages = _rois(path, report), dict[int, list[Mask]]()
+    named = {roi.name for roi in rois}
+    for roi in rois:
+        with report.record(roi.name or "ROI without a name"):
+            page = _page_of(roi, whole)
+            rle = _rle(roi, hw)
+            if rle is None:
+                report.skip(name, f"a ROI of the type {roi.roitype.name.lower()!r} has no area")
+                continue
+            pages.setdefault(page, []).append(_mask(roi, rle, named, report))
+    if set(pages) <= {0}:
+        return [AnnotatedImage(file_name=name, hw=hw, masks=Masks(pages.get(0, ())))]
+    return [
+        AnnotatedImage(file_name=f"{name}.page{page}.png", hw=hw, masks=Masks(masks))
+        for page, masks in sorted(pages.items())
+    ]
+
+
+def _photo_of(path: Path, pictures: Path | None) -> tuple[Path, str]:
+    """The picture of a file, and its name in the folder of pictures. Raises DataError."""
+    places = [pictures] if pictures else [path.parent, path.parent / "images", path.parent.parent]
+    stems = [path.stem, _SET_ENDING.sub("", path.stem), path.parent.name]
+    inside = [Path(*path.parent.parts[-n:]) for n in range(3) if n < len(path.parent.parts)]
+    for place in places:
+        for folder in [Path(), *inside]:
+            for stem in filter(None, stems):
+                found = find_picture(place, str(folder / stem))
+                if found is not None:
+                    return found, found.relative_to(place).as_posix()
+    for place in filter(Path.is_dir, places):
+        only = [one for one in place.iterdir() if one.suffix.lower() in SUFFIXES]
+        if len(only) == 1:
+            return only[0], only[0].name
+    raise DataError(
+        f"No image for this ROI file. Expected an image called {path.stem!r}, with its suffix, "
+        "because ROI files do not store the size. Rename one of them, or pass --images DIR."
+    )
+
+
+def _rois(path: Path, report: LossReport) -> list[Any]:
+    """The ROIs of a file; the name of each is that of its member where it has none."""
+    members = [(path.name, read_bytes(path))]
+    if path.suffix.lower() == ROI_SET:
+        members = _members(path)
+    rois = []
+    with _roifile() as roifile:
+        for name, data in members:
+            with report.record(name), _broken():
+                roi = roifile.ImagejRoi.frombytes(data)
+                if not roi.name:
+                    roi.name = Path(name).stem
+                rois.append(roi)
+    return rois
+
+
+def _members(path: Path) -> list[tuple[str, bytes]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_members(archive)
+            listed = [one for one in archive.infolist() if one.filename.lower().endswith(ROI)]
+            if len(listed) > MOST_ROIS:
+                raise DataError(f"{len(listed)} ROIs in one set. At most {MOST_ROIS} are read.")
+            return [(one.filename, archive.read(one)) for one in listed]
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise DataError("Not a complete zip archive. Save the ROI set again.") from error
+
+
+@contextmanager
+def _roifile() -> Iterator[Any]:
+    try:
+        import roifile
+    except ImportError:
+        raise MissingExtra("roifile", "science", "a ROI set of ImageJ") from None
+    yield roifile
+
+
+@contextmanager
+def _broken() -> Iterator[None]:
+    """roifile raises almost anything on altered bytes."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError("Not a ROI of ImageJ, or a damaged one.") from error
+
+
+def _page_of(roi: Any, pages: Pages) -> int:
+    """The page that a ROI is of, by its position in the stack or along the axes."""
+    if pages.count < 2:
+        return 0
+    page = max(roi.position - 1, 0)
+    if not roi.position:
+        at = {"C": roi.c_position, "Z": roi.z_position, "T": roi.t_position}
+        for axis, length in pages.axes:
+            page = page * length + max(at.get(axis, 1) - 1, 0)
+    if page >= pages.count:
+        raise DataError(f"Unknown position in the stack. The image has {pages.count} pages.")
+    return int(page)
+
+
+def _mask(roi: Any, rle: Rle, named: set[str], report: LossReport) -> Mask:
+    told = dict(line.partition(":")[::2] for line in roi.props.splitlines())
+    score, number = told.get("score"), told.get("id")
+    return Mask(
+        rle,
+        _label(roi.name, named, report) if told.get("label") is None else told["label"].strip(),
+        score=0.0 if score is None else as_number(score, "score"),
+        id=None if number is None else as_whole(number, "id"),
+        crowd=told.get("crowd", "").strip() == "true",
+    )
+
+
+def _label(name: str, named: set[str], report: LossReport) -> str | None:
+    name = name.strip()
+    if not name or _AUTOMATIC.fullmatch(name):
+        return None
+    found = _NUMBERED.fullmatch(name)
+    if found is not None and found["name"] in named:
+        report.note(
+            f"ROIs with numbered names, such as {name!r}, have the label {found['name']!r}."
+        )
+        return found["name"]
+    return name
+
+
+def _rle(roi: Any, hw: tuple[int, int]) -> Rle | None:
+    """The pixels of a ROI; None for one without an area."""
+    with _broken():
+        rings = _rings(roi)
+    if rings is None:
+        return None
+    rle = rings_to_rle([as_corners(ring, "coordinates") for ring in rings], hw)
+    if not rle_area(rle):
+        raise DataError("No area. The outline covers no pixel of the image.")
+    return rle
+
+
+def _rings(roi: Any) -> list[Floats] | None:
+    kind = roi.roitype.name
+    if kind in ("RECT", "OVAL") and roi.multi_coordinates is None:
+        box = [roi.left, roi.top, roi.right, roi.bottom]
+        if roi.subpixelrect:
+            box = [roi.xd, roi.yd, roi.xd + roi.widthd, roi.yd + roi.heightd]
+        x0, y0, x1, y1 = map(float, box)
+        if kind == "OVAL":
+            return [ellipse_ring(((x0 + x1) / 2, (y0 + y1) / 2), ((x1 - x0) / 2, (y1 - y0) / 2))]
+        return [np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])]
+    if kind not in ("RECT", "POLYGON", "FREEHAND", "TRACED") or roi.subtype.name in _NO_SHAPE:
+        return None
+    return [np.asarray(ring, np.float64) for ring in roi.coordinates(multi=True)]
+
+
+_NO_SHAPE = ("TEXT", "ARROW", "IMAGE")  # subtypes
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A ROI set a picture: a polygon a mask, or a shape of several paths with its holes.
+
+    Score, id and crowd are properties of the ROI, which ImageJ keeps and shows.
+    """
+    paths = output_paths(images, target, ROI_SET)
+    with _roifile() as roifile:
+        for image, path in zip(images, paths, strict=True):
+            note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}))
+            yield path, _archive(roifile, image, report, policy)
+
+
+def _archive(roifile: Any, image: AnnotatedImage, report: LossReport, policy: Policy) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, mask in enumerate(image.masks):
+            polygons = outline(image, number, report, policy)
+            if not polygons:
+                report.add("empty", image.file_name, number, "an empty mask has no ROI; left out")
+                continue
+            label = re.sub(r"[^\w .()+-]+", "_", mask.label or "object")[:80]
+            member = zipfile.ZipInfo(f"{number + 1:04}-{label}{ROI}")
+            name = _NOT_IN_NAMES.sub("\N{REPLACEMENT CHARACTER}", mask.label or "")
+            if name != (mask.label or ""):
+                report.add("labels", image.file_name, number, "characters beyond 16 bits replaced")
+            roi = _roi(roifile, replace(mask, label=name or None), polygons, number)
+            archive.writestr(member, roi.tobytes())
+    return file.getvalue()
+
+
+def _roi(roifile: Any, mask: Mask, polygons: list[Polygon], number: int) -> Any:
+    rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.holes)]
+    if len(rings) == 1:
+        roi = roifile.ImagejRoi.frompoints(_whole(rings[0]))
+        roi.roitype = roifile.ROI_TYPE.POLYGON
+    else:
+        roi = _shape(roifile, rings)
+    roi.name = mask.label or f"{number + 1:04}-0000-0000"
+    kept: dict[str, Any] = {"score": mask.score or None, "id": mask.id}
+    kept["crowd"] = "true" if mask.crowd else None
+    if any(pattern.fullmatch(mask.label or "") for pattern in (_AUTOMATIC, _NUMBERED)):
+        kept["label"] = mask.label
+    roi.props = "".join(f"{key}: {value}\n" for key, value in kept.items() if value is not None)
+    return roi
+
+
+def _whole(ring: Ring) -> Any:
+    """As whole numbers where the corners are, which every version of ImageJ reads."""
+    whole = np.round(ring)
+    fits = (whole == ring).all() and ring.max() <= _LARGEST_WHOLE
+    return whole.astype(np.int32) if fits else ring
+
+
+def _shape(roifile: Any, rings: list[Ring]) -> Any:
+    """A composite ROI: a path for each ring."""
+    path: list[float] = []
+    for ring in rings:
+        for start, (x, y) in enumerate(ring.tolist()):
+            path += [_LINE if start else _MOVE, x, y]
+        path.append(_CLOSE)
+    corners = np.concatenate(rings)
+    roi = roifile.ImagejRoi()
+    roi.roitype = roifile.ROI_TYPE.RECT
+    roi.left, roi.top = np.floor(corners.min(axis=0)).astype(int).tolist()
+    roi.right, roi.bottom = np.ceil(corners.max(axis=0)).astype(int).tolist()
+    roi.multi_coordinates = np.array(path, np.float32)
+    roi.shape_roi_size = len(path)
+    return roi

@@ -1,0 +1,178 @@
+"""Reads the pickled object of a NumPy file as plain values; nothing in it is called or imported.
+
+A pickle names functions and calls them. Here a name means one of a few replies of ours, for arrays,
+their types, numbers and paths; any other name is an error. Arrays are made of their bytes, once
+type and length are checked.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.lib import format as npy
+
+from anymask.base import DataError
+
+_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
+_PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+_HEAD = b"\x93NUMPY"
+
+
+def is_pickled(path: Path) -> bool:
+    """Whether a NumPy file holds a pickled object, by its header."""
+    try:
+        with path.open("rb") as file:
+            return b"'|O'" in file.read(128)
+    except OSError:
+        return False
+
+
+def read_pickled(data: bytes) -> Any:
+    """The object of a NumPy file of one, in arrays, dict, list, tuple, str and numbers.
+
+    Raises DataError, also for a pickle that names anything else.
+    """
+    if not data.startswith(_HEAD):
+        raise DataError("Not a NumPy file. Expected one that numpy.save wrote.")
+    file = io.BytesIO(data)
+    try:
+        read_header = (
+            npy.read_array_header_1_0
+            if npy.read_magic(file) == (1, 0)
+            else npy.read_array_header_2_0
+        )
+        read_header(file)
+        value = _Unpickler(file).load()
+        found = _Plain()(value)
+    except DataError:
+        raise
+    except Exception as error:  # a pickle's machine raises almost anything on altered bytes
+        raise DataError("The pickled object is damaged. Save the file again.") from error
+    return found.item() if isinstance(found, np.ndarray) and found.shape == () else found
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What a name means; frozen, so that no pickle changes it."""
+
+    answer: Callable[..., Any]
+
+    def __call__(self, *words: Any) -> Any:
+        return self.answer(*words)
+
+
+@dataclass(slots=True)
+class _Type:
+    """A dtype that is being read: its name, and the order of its bytes."""
+
+    name: str
+    order: Literal["<", ">", "="] = "="
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = state[1] if state[1] in ("<", ">") else "="
+
+    def checked(self) -> np.dtype[Any]:
+        """Raises DataError for anything but numbers, text and objects."""
+        found = np.dtype(self.name)
+        if found.kind not in "biufcSUO" or found.hasobject != (found.kind == "O"):
+            raise DataError(f"The pickled object has an array of the type {self.name!r}.")
+        return found.newbyteorder(self.order)
+
+
+@dataclass(slots=True)
+class _Array:
+    """An array that is being read."""
+
+    state: list[Any] = field(default_factory=list)
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = [*state]
+
+    def checked(self, plain: Callable[[Any], Any]) -> Any:
+        """The array, or the one object of an array of one. Raises DataError."""
+        _, shape, kind, fortran, data = self.state
+        dtype = kind.checked()
+        if dtype.kind == "O":
+            items = np.empty(len(data), object)
+            items[:] = [plain(item) for item in data]
+            return items[0] if shape == () else items.reshape(shape, order="F" if fortran else "C")
+        if math.prod(shape) * dtype.itemsize != len(data):
+            raise DataError("An array of the pickled object has another length than it states.")
+        flat = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+        return flat.astype(dtype.newbyteorder("="))
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows the names of `_named` alone."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Raises DataError for any other name."""
+        if (module, name) == ("numpy", "ndarray"):
+            return _Reply(_refuse)
+        if (module, name) == ("numpy", "dtype"):
+            return _Reply(lambda kind, *_: _Type(_text(kind)))
+        if module in _NUMPY and name == "_reconstruct":
+            return _Reply(lambda *_: _Array())
+        if module in _NUMPY and name == "scalar":
+            return _Reply(_scalar)
+        if (module, name) == ("_codecs", "encode"):  # bytes in files of protocol 2
+            return _Reply(lambda text, _: _text(text).encode("latin1"))
+        if module.startswith("pathlib") and name in _PATHS:
+            return _Reply(lambda *parts: "/".join(map(_text, parts)))
+        raise DataError(
+            f"The pickled object uses {module}.{name}, which is not read because it could run a "
+            "program. Expected arrays, numbers, text, lists and dictionaries."
+        )
+
+
+def _refuse(*_: Any) -> Any:
+    raise DataError("The pickled object makes an array in a way that is not read.")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise DataError("The pickled object has a name that is no text.")
+    return value
+
+
+def _scalar(kind: _Type, data: bytes = b"") -> Any:
+    dtype = kind.checked()
+    if dtype.kind == "O" or len(data) != dtype.itemsize:
+        raise DataError("A number of the pickled object has another length than it states.")
+    return np.frombuffer(data, dtype)[0].item()
+
+
+class _Plain:
+    """Values with their arrays made, each once, however often it is named.
+
+    Raises DataError for a value that holds itself.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[int, Any] = {}
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, (str, bytes, bool, int, float, complex, type(None), set, bytearray)):
+            return value
+        if id(value) not in self._made:
+            self._made[id(value)] = self  # until it is made
+            self._made[id(value)] = self._of(value)
+        if self._made[id(value)] is self:
+            raise DataError("The pickled object holds itself.")
+        return self._made[id(value)]
+
+    def _of(self, value: Any) -> Any:
+        if isinstance(value, _Array):
+            return value.checked(self)
+        if isinstance(value, dict):
+            return {key: self(one) for key, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(self(one) for one in value)
+        raise DataError(f"The pickled object holds {type(value).__name__.strip('_')}, not a value.")

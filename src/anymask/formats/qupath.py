@@ -1,0 +1,82 @@
+"""QuPath's GeoJSON: a file a picture, a feature an annotation or detection; read by `geojson`.
+
+Made after the files that QuPath 0.5 exports and imports: a class is `classification`, its name and
+colour; a score is a measurement. The foreign member `anymask` tells the picture's name and size.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from anymask.base import DataError
+from anymask.formats.annotations import AnnotatedImage, LossReport, Trait, note_traits
+from anymask.formats.documents import Fit, OutFile, Sniffed, output_paths, read_json, to_json
+from anymask.formats.geojson import COLOUR, QUPATH_KEYS, picture_member
+from anymask.formats.geojson import read as read  # of both
+from anymask.formats.outlines import Policy, outline
+from anymask.masks import Mask, colours, polygons_to_geometry
+
+_KEYS = frozenset(["objectType", "classification", "isLocked", "measurements"])
+
+
+def sniff(found: Sniffed) -> Fit:
+    """GeoJSON whose first feature has properties of QuPath's."""
+    try:
+        document = read_json(found.path) if found.suffix == ".geojson" else found.document
+    except DataError:
+        return Fit.NO
+    features = document.get("features") if isinstance(document, dict) else document
+    first = features[0] if isinstance(features, list) and features else None
+    about = first.get("properties") if isinstance(first, dict) and "geometry" in first else None
+    return Fit.sure(isinstance(about, dict) and not _KEYS.isdisjoint(about))
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A file a picture; a class has one colour in all of them."""
+    palette = _palette([mask for image in images for mask in image.masks])
+    paths = output_paths(images, target, ".geojson")
+    for image, path in zip(images, paths, strict=True):
+        kept: set[Trait] = {"labels", "scores"}
+        if not any(mask.extra.keys() - QUPATH_KEYS - {COLOUR} for mask in image.masks):
+            kept.add("extras")
+        note_traits(report, image, frozenset(kept))
+        features = []
+        for number, mask in enumerate(image.masks):
+            geometry = polygons_to_geometry(outline(image, number, report, policy))
+            if geometry is None:
+                report.add("empty", image.file_name, number, "an empty mask is left out")
+                continue
+            about = _properties(mask, palette)
+            name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{image.file_name}#{number}"))
+            features.append(
+                {"type": "Feature", "id": name, "geometry": geometry, "properties": about}
+            )
+        document = {"type": "FeatureCollection", "anymask": picture_member(image)}
+        yield path, to_json(document | {"features": features})
+
+
+def _palette(masks: list[Mask]) -> dict[str, list[int]]:
+    """A colour for each class: its own where it has one."""
+    labels = sorted({mask.label for mask in masks if mask.label})
+    found = {label: [*one] for label, one in zip(labels, colours(len(labels)), strict=True)}
+    own = {mask.label: mask.extra.get(COLOUR) for mask in masks if mask.label}
+    return found | {
+        label: colour
+        for label, colour in own.items()
+        if isinstance(colour, list) and len(colour) == 3 and all(type(one) is int for one in colour)
+    }
+
+
+def _properties(mask: Mask, palette: dict[str, list[int]]) -> dict[str, Any]:
+    about: dict[str, Any] = {"objectType": "annotation", "isLocked": False}
+    about |= {key: mask.extra[key] for key in QUPATH_KEYS if key in mask.extra}
+    if mask.label:
+        about["classification"] = {"name": mask.label, "color": palette[mask.label]}
+    if mask.score:
+        about["measurements"] = {**about.get("measurements", {}), "score": mask.score}
+    return about
