@@ -52,7 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a picture with alpha (.png, .webp, ...; .jpg on white), or a folder, where a .json "
         "of each mask lies beside and what is there is not made again; OUT/{name}.webp says the "
         "suffix; - is standard output (-.webp: of that kind); of a video .webm or .mov "
-        "with alpha and sound, or a folder of PNG frames (default: PHOTO.cut.png or VIDEO.cut.webm "
+        "with alpha and sound, NAME_{n}.png (numbered NAME_00000.png), or a folder of PNG frames "
+        "(default: PHOTO.cut.png or VIDEO.cut.webm "
         "in the working folder, FOLDER-cutouts/ for a folder; for a photo from a pipe standard "
         "output)")
     add("--words", metavar="WORDS", help="what is cut out, as for `anymask find`: 'cup, spoon'")

@@ -68,8 +68,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--every", metavar="N", type=read_count,
         help="of a video, or of a folder that holds the frames of one: look for the words on every "
         "N-th frame and follow what was found in between; -o is then .json (COCO; group_id is a "
-        "thing's number), .jsonl, .mp4 .mov .mkv .webm, or a folder (palette PNGs and things.json) "
-        "(default: 10 for a video file)")
+        "thing's number), .jsonl, .csv, .mp4 .mov .mkv .webm, NAME_{n}.png (white on black), or a "
+        "folder (palette PNGs and things.json) (default: 10 for a video file)")
     add("--overlay", action=argparse.BooleanOptionalAction, default=True,
         help="draw the .png (default), or write the records only")
     # fmt: on

@@ -41,12 +41,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("the masks")
     out.add_argument(
         "-o", "--output", metavar="OUT", action="append", dest="outputs", required=True,
-        help=".json (SA-V), .jsonl (a line a frame), .mp4 .mov .mkv .webm (masks drawn on the "
-        "video, sound kept), or a folder (DAVIS palette PNGs); several times",
+        help=".json (SA-V), .jsonl (a line a frame), .csv (a row an object a frame: area, centre, "
+        "box, score), .mp4 .mov .mkv .webm (masks drawn on the video, sound kept; NAME.mask.mp4: "
+        "white on black), NAME_{n}.png (white on black, numbered NAME_00000.png), or a folder "
+        "(DAVIS palette PNGs); several times",
     )  # fmt: skip
     out.add_argument(
         "--cutout", action="store_true",
-        help="films show the objects alone, with soft alpha (.webm or .mov)",
+        help="films and NAME_{n}.png show the objects alone, with soft alpha (.webm, .mov or .png)",
     )  # fmt: skip
     out.add_argument(
         "--direction", choices=("forward", "backward", "both"), default="forward",

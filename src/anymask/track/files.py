@@ -43,6 +43,7 @@ from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import GROUPS
 from anymask.track.sources import SampledFrames, first_readable
 from anymask.track.store import SessionStore
+from anymask.track.tables import sequence_files
 
 
 @dataclass
@@ -214,7 +215,11 @@ def _journal(paths: Sequence[Path]) -> Path:
 
 def _state_of(paths: Sequence[Path]) -> str:
     """Sizes and times of some files, and of what is in folders."""
-    files = [one for path in paths for one in (sorted(path.glob("*")) if path.is_dir() else [path])]
+    files = [
+        one
+        for path in paths
+        for one in (sorted(path.glob("*")) if path.is_dir() else [path, *sequence_files(path)])
+    ]
     stats = [(str(one), one.stat()) for one in files if one.is_file()]
     told = json.dumps([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
     return hashlib.sha256(told.encode()).hexdigest()

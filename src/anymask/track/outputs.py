@@ -5,7 +5,8 @@
     a folder  DAVIS: a palette PNG a frame, whose values are the objects' numbers; it is called
               as the frame's picture is, or by the frame's number: 00012.png
     a film    the video with the masks drawn on it, with its frame rate and sound; with `cutout`
-              the objects alone, with alpha
+              the objects alone, with alpha; NAME.mask.mp4 the masks white on black, a luma matte
+    .csv, NAME_{n}.png  see `tables`
 
 All are written as the frames come, but SA-V's file, which wants the last frame first; no frame is
 held.
@@ -340,6 +341,14 @@ def draw_masks(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colo
     return drawn
 
 
+def draw_matte(frame: TrackedFrame, image: UintImage) -> UintImage:
+    """All masks of a frame (H, W, 3), white on black."""
+    drawn = np.zeros_like(image)
+    for mask in frame.masks.values():
+        drawn[mask] = 255
+    return drawn
+
+
 class FilmWriter(MaskWriter):
     """A video file in the making, by PyAV: pictures with their times, and the original sound. It is
     written under a hidden name, and appears under its own when it is complete.
@@ -561,12 +570,18 @@ class CutoutLook:
 
 
 def open_writers(
-    paths: Sequence[Path], facts: VideoFacts, cutout: CutoutLook | None = None
+    paths: Sequence[Path],
+    facts: VideoFacts,
+    cutout: CutoutLook | None = None,
+    names: Mapping[int, str] | None = None,
 ) -> list[MaskWriter]:
     """A writer for each path, by its ending; see `check_paths`.
 
-    cutout  films show the objects cut out, in this look
+    cutout  films and sequences show the objects cut out, in this look
+    names   object -> its label, of tables
     """
+    from anymask.track.tables import SequenceWriter, TableWriter
+
     writers: list[MaskWriter] = []
     for path in paths:
         match file_suffix(path):
@@ -574,10 +589,17 @@ def open_writers(
                 writers.append(SavWriter(path, facts))
             case ".jsonl":
                 writers.append(LineWriter(path))
+            case ".csv":
+                writers.append(TableWriter(path, names))
+            case ".png":
+                look = None if cutout is None else cutout.settings
+                writers.append(SequenceWriter(path, facts, look))
             case "" if cutout is not None and cutout.folders:
                 writers.append(CutoutWriter(path, cutout.settings))
             case "":
                 writers.append(PaletteWriter(path, facts))
+            case _ if is_matte(path):
+                writers.append(FilmWriter(path, facts, draw_matte))
             case _ if cutout is not None:
                 cut = partial(cut_objects, look=cutout.settings)
                 writers.append(FilmWriter(path, facts, cut, cutout.film))
@@ -588,11 +610,18 @@ def open_writers(
     return writers
 
 
+def is_matte(path: Path) -> bool:
+    """Whether a film shows the masks white on black: NAME.mask.mp4."""
+    return Path(path.stem).suffix.lower() == ".mask"
+
+
 def check_paths(paths: Sequence[Path], cutout: CutoutLook | None = None) -> None:
     """Raises InputError for an ending that is not known, before anything is opened; and where
     nothing would show cut-outs."""
+    from anymask.track.tables import is_sequence
+
     plain = cutout is not None and not cutout.folders
-    if plain and not any(file_suffix(path) in FILMS for path in paths):
+    if plain and not any(file_suffix(path) in {*FILMS, ".png"} for path in paths):
         raise InputError(
             f"--cutout is for films, got {paths[0].name!r}; add one, such as -o objects.webm"
         )
@@ -604,9 +633,9 @@ def check_paths(paths: Sequence[Path], cutout: CutoutLook | None = None) -> None
                 "as masks.jsonl."
             )
         if ending in FILMS:
-            check_film(path, "picture" if cutout is None else cutout.film)
-        elif ending not in ("", ".json", ".jsonl"):
+            check_film(path, "picture" if cutout is None or is_matte(path) else cutout.film)
+        elif not is_sequence(path) and ending not in ("", ".json", ".jsonl", ".csv"):
             raise InputError(
-                f"{str(path)!r}: outputs are .json (SA-V), .jsonl, {', '.join(sorted(FILMS))} or a "
-                "folder"
+                f"{str(path)!r}: outputs are .json (SA-V), .jsonl, .csv, NAME_{{n}}.png, "
+                f"{', '.join(sorted(FILMS))} or a folder"
             )

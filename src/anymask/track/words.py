@@ -295,7 +295,7 @@ def write_finds(
             if file_suffix(path) == ".json":
                 writers.append(CocoWriter(path, facts, names))
                 continue
-            writers += open_writers([path], facts, cutout)
+            writers += open_writers([path], facts, cutout, names)
             if not file_suffix(path) and cutout is None:
                 writers.append(CocoWriter(path / "things.json", facts, names))
         for index in range(first, last + 1):

@@ -1,0 +1,117 @@
+"""Tables of tracks and numbered PNG sequences.
+
+.csv             a row an object a frame, on which it is seen
+NAME_{n}.png     a PNG a frame, numbered NAME_00000.png, ... as After Effects imports them: white on
+                 black (a luma matte), or with `cutout` the objects with alpha
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from anymask.base import InputError, UintImage, csv_text, file_suffix, whole_file
+from anymask.masks import measure_mask, save_picture, table_cell
+from anymask.track.outputs import MaskWriter, Picture, VideoFacts, cut_objects, draw_matte
+from anymask.track.records import ObjectMask, TrackedFrame
+
+NUMBER = "{n}"  # in a name
+DIGITS = 5
+COLUMNS = (
+    "frame", "file", "seconds", "object", "label", "area", "x", "y", "x0", "y0", "x1", "y1",
+    "score", "state",
+)  # fmt: skip
+
+
+class TableWriter(MaskWriter):
+    """.csv: a row an object a frame; frames on which an object has no pixel have no row.
+
+    As in tables of masks, x and y are the mean of the pixels' middles, and x0 ... y1 the first and
+    last pixel.
+
+    names  object -> its label, where words were searched for
+    """
+
+    def __init__(self, path: Path, names: Mapping[int, str] | None = None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._names = names or {}
+        self._file: IO[str] = path.open("w", encoding="utf-8", newline="")
+        self._file.write(csv_text([COLUMNS]))
+
+    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+        """See `MaskWriter`."""
+        rows = [
+            [
+                frame.source_frame,
+                frame.name,
+                round(frame.seconds, 6),
+                number,
+                *self._row(number, one),
+            ]
+            for number, one in frame.objects.items()
+            if one.area
+        ]
+        self._file.write(csv_text(rows))
+        self._file.flush()
+
+    def _row(self, number: int, one: ObjectMask) -> list[object]:
+        shape = measure_mask(one.rle)
+        centre = [table_cell(float(side)) for side in (shape.x, shape.y)]
+        box = [shape.x0, shape.y0, shape.x1, shape.y1]
+        name, score = self._names.get(number, ""), round(one.score, 4)
+        return [name, one.area, *centre, *box, score, one.state]
+
+    def close(self) -> None:
+        """See `MaskWriter`."""
+        self._file.close()
+
+
+class SequenceWriter(MaskWriter):
+    """NAME_{n}.png: a PNG a frame. Frames that are left out because they are damaged keep their
+    number, so that the pictures stay in step with the video.
+
+    look  settings of `edit.CutoutSettings`; None: white on black
+    """
+
+    def __init__(self, path: Path, facts: VideoFacts, look: Mapping[str, Any] | None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._hw, self._look = path, facts.hw, look
+        self.shows_frames = look is not None
+
+    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+        """See `MaskWriter`."""
+        drawn: UintImage = (
+            draw_matte(frame, np.zeros((*self._hw, 3), np.uint8))[..., 0]
+            if self._look is None
+            else cut_objects(frame, picture(), self._look)
+        )
+        name = self._path.name.replace(NUMBER, f"{frame.index:0{DIGITS}}")
+        with whole_file(self._path.with_name(name)) as file:
+            save_picture(file, drawn)
+
+
+def is_sequence(path: Path) -> bool:
+    """Whether an output is a numbered sequence. Raises InputError for a PNG without a number."""
+    if file_suffix(path) != ".png":
+        return False
+    if path.name.count(NUMBER) != 1:
+        example = f"{path.stem.replace(NUMBER, '')}_{NUMBER}.png"
+        raise InputError(
+            f"{path.name!r} is one file, a video has many frames. Put {NUMBER} into the name once: "
+            f"{example} is {example.replace(NUMBER, '0' * DIGITS)} and so on."
+        )
+    return True
+
+
+def sequence_files(path: Path) -> list[Path]:
+    """The files of a sequence that are there."""
+    begin, _, end = path.name.partition(NUMBER)
+    found = path.parent.iterdir() if path.parent.is_dir() else ()
+    return sorted(
+        one for one in found
+        if one.name.startswith(begin) and one.name.endswith(end)
+        and one.name[len(begin) : len(one.name) - len(end)].isdecimal()
+    )  # fmt: skip

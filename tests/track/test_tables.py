@@ -1,0 +1,125 @@
+"""Tables of tracks, luma mattes and numbered sequences: read again by csv, PyAV and Pillow."""
+
+import csv
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as peer
+
+from anymask.base import InputError
+from anymask.cli.main import main
+from anymask.masks import mask_to_rle
+from anymask.track import CutoutLook, ObjectMask, TrackedFrame, VideoFacts, check_paths
+from anymask.track.outputs import open_writers
+from tests.track.clips import damage_packet, moving_discs, write_video
+
+PICTURES, TRUTH = moving_discs(8)
+H264 = {"codec": "libx264", "pix_fmt": "yuv420p", "g": 4, "bf": 0}
+HW = PICTURES[0].shape[:2]
+FACTS = VideoFacts("clip", HW, 25.0, (1, 7))
+
+
+def frames() -> list[TrackedFrame]:
+    """The second object is not seen on frame 3, and frame 5 is left out, as a damaged one is."""
+    found = []
+    for place, (first, second) in enumerate(TRUTH):
+        shown = np.zeros_like(second) if place == 3 else second
+        objects = {
+            1: ObjectMask(mask_to_rle(first), 0.98765, 0.9, "visible"),
+            7: ObjectMask(mask_to_rle(shown), 0.5, 0.5, "visible" if shown.any() else "occluded"),
+        }
+        if place != 5:
+            found.append(TrackedFrame(place, 10 + place, 0.04 * place, objects))
+    return found
+
+
+def write(path: Path, cutout: CutoutLook | None = None, **keys: object) -> None:
+    (writer,) = open_writers([path], FACTS, cutout, **keys)  # type: ignore[arg-type]
+    for frame in frames():
+        writer.write(frame, lambda place=frame.index: PICTURES[place])
+    writer.close()
+
+
+def test_a_table_has_a_row_for_each_object_that_is_seen(tmp_path: Path) -> None:
+    write(tmp_path / "t.csv", names={7: "=ball"})
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 7 + 6
+    assert list(rows[0])[:8] == ["frame", "file", "seconds", "object", "label", "area", "x", "y"]
+    for row in rows:
+        place, number = int(row["frame"]) - 10, int(row["object"])
+        truth = TRUTH[place][0 if number == 1 else 1]
+        y, x = np.nonzero(truth)
+        assert int(row["area"]) == truth.sum()
+        assert float(row["x"]) == pytest.approx(x.mean() + 0.5, rel=1e-4)
+        assert float(row["y"]) == pytest.approx(y.mean() + 0.5, rel=1e-4)
+        assert [int(row[key]) for key in ("x0", "y0", "x1", "y1")] == [
+            x.min(), y.min(), x.max(), y.max(),
+        ]  # fmt: skip
+        assert float(row["seconds"]) == pytest.approx(0.04 * place)
+        assert float(row["score"]) == (0.9877 if number == 1 else 0.5)
+        assert row["label"] == ("" if number == 1 else "'=ball")
+
+
+def test_a_matte_film_is_white_on_black(tmp_path: Path) -> None:
+    write(tmp_path / "m.mask.mp4")
+    with av.open(str(tmp_path / "m.mask.mp4")) as film:
+        shown = [frame.to_ndarray(format="gray") for frame in film.decode(video=0)]
+    assert len(shown) == 7
+    for frame, picture in zip(frames(), shown, strict=True):
+        truth = np.any(list(frame.masks.values()), axis=0)
+        assert ((picture > 127) ^ truth).sum() < 0.01 * truth.size
+        assert picture[truth].mean() > 220
+        assert picture[~truth].mean() < 25
+
+
+def test_a_sequence_is_numbered_in_step_with_the_video(tmp_path: Path) -> None:
+    write(tmp_path / "m" / "shot_{n}.png")
+    names = sorted(path.name for path in (tmp_path / "m").iterdir())
+    assert names == [f"shot_{place:05}.png" for place in (0, 1, 2, 3, 4, 6, 7)]
+    for frame in frames():
+        with Image.open(tmp_path / "m" / f"shot_{frame.index:05}.png") as picture:
+            values = np.asarray(picture)
+        truth = np.any(list(frame.masks.values()), axis=0)
+        np.testing.assert_array_equal(values, truth * np.uint8(255))
+
+
+def test_a_sequence_of_cutouts_has_alpha(tmp_path: Path) -> None:
+    write(tmp_path / "c_{n}.png", CutoutLook())
+    with Image.open(tmp_path / "c_00002.png") as picture:
+        values = np.asarray(picture)
+    truth = TRUTH[2][0] | TRUTH[2][1]
+    assert values.shape == (*HW, 4)
+    assert ((values[..., 3] > 127) ^ truth).mean() < 0.02
+
+
+@pytest.mark.parametrize("name", ["a.png", "{n}_{n}.png"])
+def test_a_png_without_a_number_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"Put \{n\} into the name once: .*_\{n\}\.png is"):
+        check_paths([Path(name)])
+
+
+def test_the_command_writes_all_of_them_and_counts_the_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    damage_packet(write_video(Path("clip.mp4"), PICTURES, **H264), 5)
+    outputs = ["t.csv", "t.jsonl", "m.mask.mov", "m/shot_{n}.png"]
+    words = [word for name in outputs for word in ("-o", name)]
+    assert main(["track", "clip.mp4", "--box", "0:1:16,16,44,44", *words]) == 0
+    assert "Frame 5 is damaged and left out: 7 of 8 frames" in capsys.readouterr().out
+    lines = [json.loads(line) for line in Path("t.jsonl").read_text("utf-8").splitlines()]
+    areas = {line["frame"]: int(peer.area(line["objects"][0]["segmentation"])) for line in lines}
+    with Path("t.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {int(row["frame"]): int(row["area"]) for row in rows} == areas
+    assert sorted(areas) == [0, 1, 2, 3, 4, 6, 7]
+    for place, area in areas.items():
+        with Image.open(f"m/shot_{place:05}.png") as picture:
+            assert int((np.asarray(picture) == 255).sum()) == area
+    assert main(["track", "clip.mp4", "--box", "0:1:16,16,44,44", *words]) == 0
+    assert "Traceback" not in capsys.readouterr().err
