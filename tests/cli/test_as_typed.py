@@ -205,8 +205,33 @@ def test_everything_takes_several_photos(desk: Path, capsys: pytest.CaptureFixtu
     assert "2 there already" in told
     Path("sub").mkdir()
     Image.fromarray(PICTURE).save("sub/p.png")
-    told = refusal(capsys, "everything", "p.png", "sub/p.png", "-o", "o2", *GRID)
-    assert "have one name" in told
+    Image.fromarray(PICTURE).save("sub/r.png")
+    told = refusal(capsys, "everything", "p.png", "sub/p.png", *GRID)
+    assert "with the same name, require an output folder. Add -o FOLDER" in told
+    out_of(capsys, "everything", "p.png", "sub/p.png", "-o", "o2", *GRID, "--no-overlay")
+    out_of(capsys, "everything", "p.png", "sub", "-o", "o3", *GRID, "--no-overlay")
+    assert names_in("o2") == ["p.json", "sub/p.json"]
+    assert names_in("o3") == ["p.json", "sub/p.json", "sub/r.json"]
+
+
+def names_in(folder: str) -> list[str]:
+    paths = Path(folder).rglob("*")
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())
+
+
+def test_segment_keeps_photos_of_one_name_apart(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("sub").mkdir()
+    Image.fromarray(PICTURE).save("sub/p.png")
+    told = refusal(capsys, "segment", "p.png", "sub/p.png", "--point", "90,100")
+    assert "Add -o FOLDER" in told
+    told = out_of(capsys, "segment", "p.png", "sub/p.png", "--point", "90,100", "-o", "o/")
+    assert "sub/p: quality" in told
+    assert names_in("o") == ["p.cut.png", "sub/p.cut.png"]
+    line = ["segment", "p.png", "sub/p.png", "--point", "90,100", "-o", "m/{name}_m.mask.png"]
+    assert main(line) == 0
+    assert names_in("m") == ["p_m.mask.png", "sub/p_m.mask.png"]
 
 
 def test_everything_has_a_default_output(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

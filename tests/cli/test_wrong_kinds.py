@@ -47,6 +47,7 @@ WORDS = {
     "track": ["--point", "5,5", "-o", "o.json"],
     "volume": ["--point", "5,5", "-o", "o.nii"],
 }
+RIGHT = {"volume": ("a.nii.gz", "a series", "stack.zarr"), "track": ("a.dat",)}
 
 
 @pytest.fixture(autouse=True)
@@ -90,24 +91,26 @@ def test_python_names_the_function_or_command(name: str, kind: str) -> None:
         assert COMMANDS[kind] in str(caught.value)
 
 
-@pytest.mark.parametrize("command", WORDS)
 @pytest.mark.parametrize(
-    ("name", "kind", "path"),
+    ("command", "name", "kind", "path"),
     [
-        ("a.nii.gz", "scan", None),
-        ("a series", "scan", "'a series'"),
-        ("stack.zarr", "scan", "stack.zarr"),
-        ("a.dat", "video", None),
-        ("clips", "video", "clips/a.mp4"),
-        ("a.vrt", "map", None),
-        ("a.gpkg", "layer", None),
+        (command, *row)
+        for command in WORDS
+        for row in (
+            ("a.nii.gz", "scan", None),
+            ("a series", "scan", "'a series'"),
+            ("stack.zarr", "scan", "stack.zarr"),
+            ("a.dat", "video", None),
+            ("clips", "video", "clips/a.mp4"),  # a folder of videos is for no command
+            ("a.vrt", "map", None),
+            ("a.gpkg", "layer", None),
+        )
+        if row[0] not in RIGHT.get(command, ())
     ],
 )
 def test_each_command_names_the_right_one(
     command: str, name: str, kind: str, path: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if (command, kind) in (("volume", "scan"), ("track", "video")) and name != "clips":
-        return  # it is the right command
     pytest.importorskip("av", reason="needs the extra [video]")
     assert main([command, name, *WORDS[command]]) == 2
     told = capsys.readouterr().err
@@ -182,12 +185,12 @@ def test_errors_are_of_the_package() -> None:
         anymask.read_volume("photo.tif")
 
 
-def test_folders_among_other_inputs_get_a_way_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_folders_require_an_output(capsys: pytest.CaptureFixture[str]) -> None:
     for names in (["photos", "clips"], ["photo.png", "photos"]):
-        assert main(["everything", *names, "-o", "out"]) == 2
-        told = capsys.readouterr().err
-        assert "Run the command once per folder with the same -o" in told
-        assert "photos/*.jpg" in told
+        assert main(["everything", *names]) == 2
+        assert "require an output folder. Add -o FOLDER" in capsys.readouterr().err
+    assert main(["everything", "photos", "clips", "-o", "out"]) == 2  # one of them has videos
+    assert "anymask track clips/a.mp4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("window", [(40,), 40, ("a", "b"), (1, 2, 3), (40, 0)])

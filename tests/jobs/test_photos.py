@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anymask.base import InputError
 from anymask.cli import read_shard
-from anymask.jobs import FolderJob, PhotoItem, PlacedPhotos, output_names, place_number
+from anymask.jobs import FolderJob, PhotoItem, PlacedPhotos, output_names, own_names, place_number
 
 NAMES = st.lists(
     st.builds("".join, st.lists(st.sampled_from(["a", "b", ".", ".jpg", ".png"]), max_size=4)),
@@ -125,3 +125,40 @@ def test_a_link_to_the_photos_will_do(tmp_path: Path) -> None:
     touch(tmp_path / "in", "a.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
     assert [job.photo.name for job in find_items(tmp_path / "link", tmp_path / "out")] == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "places"),
+    [
+        (["a/x.jpg", "b/y.jpg"], ["x.jpg", "y.jpg"]),
+        (["a/x.jpg", "b/x.jpg", "b/y.jpg"], ["a/x.jpg", "b/x.jpg", "b/y.jpg"]),
+        (["a/x.jpg", "x.jpg"], ["x.jpg", "a/x.jpg"]),
+        (["a", "b"], ["a/x.jpg", "a/deep/z.jpg", "b/x.jpg", "b/y.jpg"]),
+        (["x.jpg", "b"], ["x.jpg", "b/x.jpg", "b/y.jpg"]),
+        (["a/deep", "c/deep"], ["a/deep/z.jpg", "c/deep/z.jpg"]),
+        (["a", "a/deep", "a/x.jpg", "./a"], ["a/x.jpg", "a/deep/z.jpg"]),  # each once
+        (["a/x.jpg", "a/../a/x.jpg"], ["x.jpg"]),
+    ],
+)
+def test_results_of_several_sources_lie_apart(
+    sources: list[str], places: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "x.jpg", "a/x.jpg", "a/deep/z.jpg", "b/x.jpg", "b/y.jpg", "c/deep/z.jpg")
+    items = FolderJob(source=tuple(map(Path, sources)), output=Path("out")).items()
+    assert sorted(item.name for item in items) == sorted(places)
+    assert len({item.stem for item in items}) == len(items)
+    assert all(item.stem == Path("out", item.name).with_suffix("") for item in items)
+    alone = all(Path(source).suffix for source in sources) and len(set(places)) == len(places)
+    assert own_names([Path(one) for one in sources]) == (alone and "/" not in "".join(places))
+
+
+def test_several_folders_are_no_output(tmp_path: Path) -> None:
+    touch(tmp_path, "a/x.jpg", "b/x.jpg")
+    job = FolderJob(source=(tmp_path / "a", tmp_path / "b"), output=tmp_path)
+    with pytest.raises(InputError, match="output folder"):
+        job.items()
+    touch(tmp_path, "c/readme.txt")
+    job = FolderJob(source=(tmp_path / "a", tmp_path / "c"), output=tmp_path / "out")
+    with pytest.raises(InputError, match="no photos"):
+        job.items()

@@ -33,6 +33,7 @@ from anymask.base.lazy import missing_extra as missing_extra
 from anymask.base.lazy import need_packages as need_packages
 from anymask.base.locks import ON_WINDOWS as ON_WINDOWS
 from anymask.base.locks import claimed as claimed
+from anymask.base.locks import claimed_file as claimed_file
 from anymask.base.locks import exclusive as exclusive
 from anymask.base.locks import lock_file as lock_file
 from anymask.base.machine import Machine as Machine

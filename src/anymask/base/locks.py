@@ -122,6 +122,11 @@ def claimed(output: Path, lock: Path | None = None) -> Iterator[None]:
                     path.parent.rmdir()  # where the run has left nothing in it
 
 
+def claimed_file(output: Path) -> contextlib.AbstractContextManager[None]:
+    """`claimed` for an output that is a file: its lock is the hidden .OUTPUT.lock beside it."""
+    return claimed(output, output.parent / f".{output.name}.lock")
+
+
 def _claim(path: Path, output: Path) -> BinaryIO:
     """Open and lock a lock file. Raises InputError where another run holds it."""
     while True:

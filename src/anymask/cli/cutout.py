@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     from anymask.edit import CutoutSettings
 
-    more = "; or one folder with its sub-folders, or one video, through which it is followed"
+    more = "; or folders with their subfolders, or one video, through which it is followed"
     add_sources(parser, "PHOTO|FOLDER|VIDEO", more)
     add = parser.add_argument
     # fmt: off
@@ -183,10 +183,10 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
     ):
         is_folder = len(sources) == 1 and sources[0].is_dir()
         one = len(sources) == 1 and not is_folder
-        if len(outputs) == 1 and Path(outputs[0]).stem == NAME:
+        if len(outputs) == 1 and NAME in Path(outputs[0]).name:
             _check_picture(outputs[0])
-            folder = str(Path(outputs[0]).parent)
-            yield read_job(args, sources, [folder], ("", "")), file_suffix(outputs[0])
+            suffix = file_suffix(outputs[0])
+            yield read_job(args, sources, outputs, ("", ""), suffix), suffix
         elif len(outputs) == 1 and is_file_name(outputs[0]):
             _check_picture(outputs[0])
             if not one:

@@ -19,7 +19,7 @@ from anymask.jobs import EncodeTask
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    add_sources(parser, "PHOTO|FOLDER", "; or one folder with its sub-folders")
+    add_sources(parser, "PHOTO|FOLDER", "; or folders with their subfolders")
     parser.add_argument(
         "-o", "--output", metavar="DIR|FILE", dest="outputs", default=[], action="append",
         help="where the .npz files go, or for one photo a file .npz; those of the same pixels and "

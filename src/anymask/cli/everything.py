@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from anymask.models.rules import BUNDLED, default_grid
     from anymask.segment import Arrangement, Grid
 
-    add_sources(parser, "PHOTO|FOLDER", "; or one folder with its sub-folders")
+    add_sources(parser, "PHOTO|FOLDER", "; or folders with their subfolders")
     parser.add_argument(
         "-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="where a .json (SA-1B records) and a .png (the photo with its masks) go for each "

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.usage = "%(prog)s PHOTO|FOLDER|VIDEO [PHOTO ...] WORDS|--like EXAMPLE [options]"
     more = (
-        "; or one folder with its sub-folders, or one video. Then what to find, with , ; | . or "
+        "; or folders with their subfolders, or one video. Then what to find, with , ; | . or "
         "line ends between: 'helmet, red cup'; 'lorry = truck' looks for the left and labels with "
         "the right, 'helmet @ 0.4' has a score of its own; or a file of such words; none with "
         "--like"

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import FrameType
 
 from anymask.base import InputError, ProgressBar, clock_text, file_suffix, write_json
-from anymask.cli.outputs import check_suffix
+from anymask.cli.outputs import NAME, check_suffix
 from anymask.cli.streams import say
-from anymask.jobs import FIRST_FAILURES, FolderJob, PhotoTask, Summary, run_job
+from anymask.jobs import FIRST_FAILURES, FolderJob, PhotoTask, Summary, own_names, run_job
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:
@@ -61,8 +61,8 @@ def read_job(
 ) -> FolderJob:
     """The options of `add_folder_options` and of the pictures, as a job. Raises InputError.
 
-    sources     one folder, or photos
-    outputs     one folder; none: results lie in the working folder
+    sources     folders and photos
+    outputs     one folder, or files that differ by {name}; none: results lie in the working folder
     endings     of the names of results in the working folder; of the folder of a folder's results
     own_suffix  one output may be a file of this suffix
     """
@@ -70,8 +70,15 @@ def read_job(
         raise InputError(f"wanted one -o, got {', '.join(outputs)}; name one folder")
     is_folder = len(sources) == 1 and sources[0].is_dir()
     named: tuple[tuple[str, Path], ...] = ()
+    if len(sources) > 1 and not outputs:
+        check_own_names(sources)
     output = Path(outputs[0]) if outputs else Path()
-    if is_folder and not outputs:
+    beginning, ending = "", "" if outputs or is_folder else endings[0]
+    if own_suffix and NAME in output.name and file_suffix(output):
+        output, stem = output.parent, output.name.removesuffix(output.suffix)
+        beginning, ending = stem.split(NAME, 1)
+        check_suffix(outputs[0], (own_suffix,))
+    elif is_folder and not outputs:
         output = Path(sources[0].resolve().name + endings[1])
     elif own_suffix and outputs and file_suffix(outputs[0]) == own_suffix:
         output, named = output.parent, ((own_suffix, output),)
@@ -81,11 +88,20 @@ def read_job(
         source=sources[0] if len(sources) == 1 else tuple(sources),
         output=output, workers=args.workers, engine=args.engine, shard=args.shard,
         output_shards=args.output_shards, page=getattr(args, "page", 0),
-        ending="" if outputs or is_folder else endings[0], named=named,
+        beginning=beginning, ending=ending, named=named,
     )  # fmt: skip
     if named and not job.one:
         raise InputError(f"-o {outputs[0]} is a file, and there are several photos; name a folder")
     return job
+
+
+def check_own_names(sources: Sequence[Path]) -> None:
+    """Raises InputError where results in the working folder could not be told apart."""
+    if not own_names(sources):
+        raise InputError(
+            "Several folders, or images with the same name, require an output folder. Add "
+            "-o FOLDER: the results are written to subfolders of it."
+        )
 
 
 def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import numpy as np
 
 from anymask.base import DataError, InputError, PromptError, write_whole
+from anymask.cli.folders import check_own_names
 from anymask.cli.options import read_model, read_options, read_pictures, report_pages
 from anymask.cli.outputs import (
     Target,
@@ -49,7 +50,9 @@ LABEL_MAPS = (".overlay.png", ".png", ".npy")
 def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
     """Answer the prompts about every photo. Raises AnymaskError for what can be mended."""
     pictures = read_pictures(args)
-    items = [item for path in sources for item in _items(path, pictures)]
+    items = _items(sources, pictures)
+    if not args.outputs and len(sources) > 1:
+        check_own_names(sources)
     if args.semantic:
         label_photos(args, pictures, items, sources.as_typed)
         return
@@ -100,7 +103,7 @@ class Job:
         seen = is_embedding(item.photo)
         targets = plan_targets(
             self.outputs,
-            item.stem.name,
+            item.stem.as_posix(),
             self.plain,
             several=self.several,
             default="mask" if seen else None,
@@ -142,18 +145,23 @@ def do_each(
         )
 
 
-def _items(path: Path, pictures: PictureChoice) -> list[PhotoItem]:
-    if path.is_dir():
-        from anymask.images import use_instead
+def _items(paths: Sequence[Path], pictures: PictureChoice) -> list[PhotoItem]:
+    """The photos and embeddings, or their pages; stems are names below the output folder."""
+    for path in paths:
+        if path.is_dir():
+            from anymask.images import use_instead
 
-        if told := use_instead(path, "image"):
-            raise InputError(told)
-        raise InputError(
-            f"wanted photos, {str(path)!r} is a folder; name what is in it: '{path}/*.jpg'"
-        )
-    if is_embedding(path):
-        return [PhotoItem(path, Path(path.stem))]
-    return FolderJob(source=path, output=Path(), page=pictures.page).items()
+            if told := use_instead(path, "image"):
+                raise InputError(told)
+            raise InputError(
+                f"wanted photos, {str(path)!r} is a folder; name what is in it: '{path}/*.jpg'"
+            )
+    seen = [PhotoItem(path, Path(path.stem)) for path in paths if is_embedding(path)]
+    photos = tuple(path for path in paths if not is_embedding(path))
+    if not photos:
+        return seen
+    job = FolderJob(source=photos, output=Path(), page=pictures.page)
+    return seen + job.items()
 
 
 def _refuse_overwriting(planned: Sequence[tuple[PhotoItem, list[Target]]]) -> None:
@@ -217,7 +225,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     found = Masks(image_hw=image_hw, picture=photo)  # the other masks of an answer are never made
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         found.append(replace(answer, prompt=prompt).best)
-        named = [item.stem.name] * job.several + [f"object {number}"] * (len(answers) > 1)
+        named = [item.stem.as_posix()] * job.several + [f"object {number}"] * (len(answers) > 1)
         for line in report_lines(found[-1], prompt, answer.ambiguous):
             lines.append(": ".join([*named, line]))
         if hint := scaled_prompt_hint(prompt, image_hw):
@@ -340,8 +348,8 @@ def label_photos(
 
 def plan_maps(outputs: Sequence[str], item: PhotoItem) -> list[Path]:
     """Where a photo's label map goes. Raises InputError for what it cannot be written as."""
-    words = list(outputs) or [item.stem.name + CLASSES]
-    paths = [Path(word.replace("{name}", item.stem.name)) for word in words]
+    words = list(outputs) or [item.stem.as_posix() + CLASSES]
+    paths = [Path(word.replace("{name}", item.stem.as_posix())) for word in words]
     for path in paths:
         name = path.name.lower()
         if not (stdout_suffix(name) if is_stdout(name) else name).endswith(LABEL_MAPS):

@@ -12,8 +12,9 @@ import io
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,25 +151,26 @@ def refuse_photo(path: Path) -> None:
 
 
 def encode(
-    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+    images: list[AnnotatedImage],
+    target: Path,
+    report: LossReport,
+    policy: Policy,
+    *,
+    suffix: Literal[".png", ".tif"] = ".png",
 ) -> Iterator[OutFile]:
-    """A 16-bit PNG a picture; the value is the mask's group, or its place from 1 on."""
-    paths = output_paths(images, target, ".png")
+    """A 16-bit PNG a picture, or a TIFF, with 32 bits where a number needs them.
+
+    The value is the mask's group, or its place from 1 on.
+    """
+    most, encoded = (65535, _png) if suffix == ".png" else (MOST_IN_TIFF, _tiff)
+    paths = output_paths(images, target, suffix)
     for image, path in zip(images, paths, strict=True):
         note_traits(report, image, frozenset({"ids"}))
-        numbers = object_numbers(image, report, 65535)
-        yield path, _png(paint_numbers(image, numbers, report))
+        numbers = object_numbers(image, report, most)
+        yield path, encoded(paint_numbers(image, numbers, report))
 
 
-def encode_tif(
-    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
-) -> Iterator[OutFile]:
-    """A TIFF a picture, as `encode`; 32-bit where a number needs it."""
-    paths = output_paths(images, target, ".tif")
-    for image, path in zip(images, paths, strict=True):
-        note_traits(report, image, frozenset({"ids"}))
-        numbers = object_numbers(image, report, MOST_IN_TIFF)
-        yield path, _tiff(paint_numbers(image, numbers, report))
+encode_tif = partial(encode, suffix=".tif")
 
 
 def encode_davis(

@@ -8,6 +8,7 @@ from anymask.jobs.photos import FolderJob as FolderJob
 from anymask.jobs.photos import PhotoItem as PhotoItem
 from anymask.jobs.photos import PlacedPhotos as PlacedPhotos
 from anymask.jobs.photos import output_names as output_names
+from anymask.jobs.photos import own_names as own_names
 from anymask.jobs.photos import place_number as place_number
 from anymask.jobs.pool import ItemDone as ItemDone
 from anymask.jobs.pool import ItemLost as ItemLost

@@ -2,6 +2,7 @@
 
 - Results are called like the photo without its suffix, in the same sub-folder. A photo keeps its
   suffix where another one in its folder would get the same name.
+- Results of several folders, and of photos with the same name, lie in folders of their own.
 - Shards of the work and of the output look at nothing but the photo's path below the folder, so
   that every machine, and every later run, comes to the same answer whatever else lies there.
 """
@@ -74,8 +75,8 @@ class PlacedPhotos:
 class FolderJob:
     """Which photos, where the results go, and who works.
 
-    source         a folder of photos, with its sub-folders; or one photo, or several, or those of
-                   a data set
+    source         a folder of photos, with its sub-folders; or one photo, or several photos and
+                   folders, or those of a data set
     output         the folder of the results
     workers        processes beside this one; 0 works in this one, with Ray as many as there are
                    CPUs
@@ -84,6 +85,7 @@ class FolderJob:
     output_shards  spread the results over so many folders, as SA-1B does; 0: one folder
     page           that is looked at, from 0 on, or its place such as "z1c0"; "all": each one,
                    with its number in the results' names
+    beginning      before a photo's name in those of its results
     ending         between a photo's name and the suffix of its results, such as ".everything"
     named          of one photo: outputs by suffix that are called otherwise
 
@@ -97,6 +99,7 @@ class FolderJob:
     shard: tuple[int, int] = (1, 1)
     output_shards: int = 0
     page: Page = 0
+    beginning: str = ""
     ending: str = ""
     named: tuple[tuple[str, Path], ...] = ()
 
@@ -158,26 +161,10 @@ class FolderJob:
         if isinstance(self.source, PlacedPhotos):
             return sorted(self.source.photos, key=lambda pair: (pair[1].parent, pair[1]))
         if not isinstance(self.source, Path):
-            return _side_by_side(self.source)
-        if self.output.resolve() in (self.source.resolve(), *self.source.resolve().parents):
-            raise InputError(
-                f"the photos lie in the output folder {str(self.output)!r}, where results would be "
-                "taken for photos; choose another one, such as a new folder beside them"
-            )
-        return self._of_folder(self.source, unreadable)
-
-    def _of_folder(
-        self, source: Path, unreadable: Callable[[OSError], None] | None
-    ) -> Iterator[tuple[Path, Path]]:
-        from anymask.images import find_images, use_instead
-
-        photo = None
-        for photo in find_images(source, leave_out=self.output, unreadable=unreadable):
-            yield photo, photo.relative_to(source)
-        if photo is None:
-            if told := use_instead(source, "image"):
-                raise InputError(told)
-            raise InputError(f"there are no photos in {str(source)!r}; name a folder that has some")
+            found = _side_by_side(self.source, self.output, unreadable)
+            return sorted(found, key=lambda pair: pair[1].parent)
+        _check_apart(self.source, self.output)
+        return _of_folder(self.source, self.output, unreadable)
 
     def _pages(self, item: PhotoItem) -> Iterator[PhotoItem]:
         """An item for each page of a photo that is looked at."""
@@ -199,27 +186,75 @@ class FolderJob:
         for page in pages:
             paged = bool(page) or len(pages) > 1
             number = f".page{page}" if paged else ""
-            stem = item.stem.with_name(f"{item.stem.name}{number}{self.ending}")
+            stem = item.stem.with_name(f"{self.beginning}{item.stem.name}{number}{self.ending}")
             yield replace(item, stem=stem, page=page, paged=paged)
 
 
-def _side_by_side(photos: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Photos from anywhere, whose results lie in one folder. Raises InputError."""
-    by_name: dict[str, Path] = {}
-    for photo in photos:
-        if photo.is_dir():
+def own_names(sources: Sequence[Path]) -> bool:
+    """Whether sources are images that all have different names."""
+    paths = {_absolute(source) for source in sources}
+    return len({path.name for path in paths}) == len(paths) and not any(map(Path.is_dir, paths))
+
+
+def _absolute(path: Path) -> Path:
+    """Without `.` and `..`; links keep their names."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` follows links
+
+
+def _side_by_side(
+    sources: Sequence[Path], output: Path, unreadable: Callable[[OSError], None] | None
+) -> Iterator[tuple[Path, Path]]:
+    """Images and folders from anywhere, with places that differ.
+
+    A place is the name of the image, or the folder's name and the path in it. Where two sources
+    have the same name, places are the paths below the folder that contains all sources.
+    """
+    kept: dict[Path, Path] = {}
+    for source in sources:
+        kept.setdefault(_absolute(source), source)
+    folders = {path for path in kept if path.is_dir()}
+    paths = [path for path in kept if folders.isdisjoint(path.parents)]  # else it is in a folder
+    base: str | None = None
+    if len({path.name for path in paths}) < len(paths):
+        try:
+            base = os.path.commonpath([path.parent for path in paths])
+        except ValueError:
             raise InputError(
-                f"{str(photo)!r} is a folder, given together with other inputs. Run the command "
-                "once per folder with the same -o, or name the images with a pattern, such as "
-                f"{str(photo / '*.jpg')!r}."
-            )
-        other = by_name.setdefault(photo.name, photo)
-        if other is not photo and not (photo.exists() and photo.samefile(other)):
-            raise InputError(
-                f"{str(other)!r} and {str(photo)!r} have one name, and so would their results; "
-                "give each an output of its own in a run of its own"
-            )
-    return ((photo, Path(name)) for name, photo in by_name.items())
+                "Images of different drives have the same name, and so would their results. Run "
+                "the command once per drive."
+            ) from None
+    for path in paths:
+        source, place = kept[path], path.relative_to(base or path.parent)
+        if path not in folders:
+            yield source, place
+            continue
+        _check_apart(source, output)
+        for photo, inside in _of_folder(source, output, unreadable):
+            yield photo, place / inside
+
+
+def _check_apart(source: Path, output: Path) -> None:
+    """Raises InputError where results would lie among the images of a folder."""
+    if output.resolve() in (source.resolve(), *source.resolve().parents):
+        raise InputError(
+            f"the photos lie in the output folder {str(output)!r}, where results would be "
+            "taken for photos; choose another one, such as a new folder beside them"
+        )
+
+
+def _of_folder(
+    source: Path, output: Path, unreadable: Callable[[OSError], None] | None
+) -> Iterator[tuple[Path, Path]]:
+    """The images of a folder, each with its path there. Raises InputError where it has none."""
+    from anymask.images import find_images, use_instead
+
+    photo = None
+    for photo in find_images(source, leave_out=output, unreadable=unreadable):
+        yield photo, photo.relative_to(source)
+    if photo is None:
+        if told := use_instead(source, "image"):
+            raise InputError(told)
+        raise InputError(f"there are no photos in {str(source)!r}; name a folder that has some")
 
 
 def place_number(place: Path) -> int:

@@ -24,7 +24,7 @@ from anymask.base import (
     PromptError,
     UintImage,
     brief,
-    claimed,
+    claimed_file,
     whole_file,
 )
 from anymask.images import MaskValues, load_mask
@@ -166,8 +166,7 @@ def track_files(
     Raises what `Model.track` raises, InputError for a session of other prompts, DataError for a
     frame that cannot be read again.
     """
-    first = asked.paths[0]
-    with claimed(first, first.parent / f".{first.name}.lock"):
+    with claimed_file(asked.paths[0]):
         return _track_files(load, asked, model, progress)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, brief, claimed
+from anymask.base import InputError, brief, claimed_file
 from anymask.segment import Model
 from anymask.track import FilePrompt
 from anymask.volumes.dicom_labels import series_of
@@ -94,8 +94,7 @@ def follow_volume(
     Raises what `Model.volume`, `read_volume` and `write_labels` raise, and InputError where another
     run writes the same output.
     """
-    first = asked.outputs[0]
-    with claimed(first, first.parent / f".{first.name}.lock"):
+    with claimed_file(asked.outputs[0]):
         return _volume_files(load, asked, model, progress)
 
 
