@@ -370,7 +370,7 @@ def test_small_things_are_left_out_and_a_map_without_things_is_a_layer(
     areas = np.bincount(numbers.ravel())[1:] * 0.25
     report = search(ortho, tmp_path / "a.gpkg", min_area=400)
     assert report.things == (areas > 400).sum()
-    for ending in ("gpkg", "fgb", "geojson", "tif"):
+    for ending in ("gpkg", "fgb", "shp", "kml", "geojson", "tif"):
         search(ortho, tmp_path / f"b.{ending}", min_area=1e9)
         assert (tmp_path / f"b.{ending}").exists()
     assert len(read_layer(tmp_path / "b.fgb")[0]) == 0
@@ -378,7 +378,7 @@ def test_small_things_are_left_out_and_a_map_without_things_is_a_layer(
 
 def test_outputs_that_are_no_layers_are_refused(tmp_path: Path, ortho: Path) -> None:
     with pytest.raises(InputError, match=r"wanted \.gpkg"):
-        search(ortho, tmp_path / "a.shp")
+        search(ortho, tmp_path / "a.gml")
 
 
 # Shapes.

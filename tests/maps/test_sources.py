@@ -267,7 +267,7 @@ def layers(url: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", ["p.geojson", "p.gpkg", "p.shp", "p.fgb"])
+@pytest.mark.parametrize("name", ["p.geojson", "p.gpkg", "p.shp", "p.fgb", "p.kml"])
 @pytest.mark.parametrize("kind", layers(""))
 def test_a_layer_that_leads_elsewhere_is_refused(
     kind: str, name: str, place: Path, web: Web

@@ -27,9 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("after", metavar="AFTER", help="the newer one, of any grid and CRS")
     parser.add_argument(
         "-o", "--output", metavar="FILE", action="append", dest="outputs", required=True,
-        help="a .gpkg, .fgb, .geojson (WGS 84) or .tif (labels) of the things, with label "
-        "(appeared, vanished, changed), score (the share of its pixels that changed) and area_m2; "
-        "may be given several times",
+        help="a .gpkg, .fgb, .shp, .geojson or .kml (WGS 84) or .tif (labels) of the things, with "
+        "label (appeared, vanished, changed), score (the share of its pixels that changed) and "
+        "area_m2; may be given several times",
     )  # fmt: skip
     parser.add_argument(
         "--share", metavar="X", type=float,

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "photo; those of the same pixels, model and settings are not made again; for one photo "
         "also files: .json, a picture (with {n} or {label} in its name a cut-out of each), .csv "
         "measurements, .svg, .geojson, .xml, .txt, .npy, or - for the records on standard output; "
-        "of a map a layer: .gpkg, .fgb, .geojson, .tif; "
+        "of a map a layer: .gpkg, .fgb, .shp, .kml, .geojson, .tif; "
         "may be given several times (default: PHOTO.everything.json and .png in the working "
         "folder, FOLDER-everything/ for a folder)",
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Maps on the command line: their options, when a command is about one, and what is told after it.
 
-A command is about a map where `-o` ends in .gpkg or .fgb, or in .geojson or .tif and the source
-says where on earth it lies.
+A command is about a map where `-o` ends in .gpkg, .fgb, .shp or .kml, or in .geojson or .tif
+and the source says where on earth it lies.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from anymask.base import InputError, ProgressBar, need_packages
 from anymask.cli.options import add_options, read_model, read_options, read_pictures
 from anymask.cli.sources import open_sources
 from anymask.cli.streams import say
+from anymask.formats import LAYERS
 from anymask.jobs import LookChoice, MapChoice
 from anymask.masks import counted
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from anymask.jobs import EverythingTask, FindTask
     from anymask.maps import MapPrompt, MapReport, Scene
 
-_SURE, _MAYBE = (".gpkg", ".fgb"), (".geojson", ".tif", ".tiff")
+_SURE, _MAYBE = LAYERS, (".geojson", ".tif", ".tiff")
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".j2k")
 MOST_TOLD = 100  # prompts without a mask that are listed
 FEW = 50  # objects in a megapixel; a suburb has more houses
@@ -40,7 +41,8 @@ def add_map_options(
     tile     whether `--tile` is not there yet
     """
     group = parser.add_argument_group(
-        "maps (GeoTIFF, COG, VRT, JPEG 2000, folders of tiles; -o .gpkg, .fgb, .geojson, .tif)"
+        "maps (GeoTIFF, COG, VRT, JPEG 2000, folders of tiles; -o .gpkg, .fgb, .shp, .kml, "
+        ".geojson, .tif)"
     )
     own = [] if prompts else ["crs", "prompts"]
     names = [name for name in MapChoice.__dataclass_fields__ if name not in own]

@@ -44,9 +44,9 @@ OUTPUT_SUFFIXES = (
     *TRANSPARENT,
     *OPAQUE,
 )  # suffixes; Pillow writes more kinds of pictures
-LAYERS = (".gpkg", ".fgb")  # suffixes of what is found on a map
+LAYERS = (".gpkg", ".fgb", ".shp", ".kml")  # suffixes of what is found on a map
 _INSTEAD = {  # of suffixes that are not written
-    ".shp": ".gpkg", ".gml": ".gpkg", ".gdb": ".gpkg", ".kml": ".geojson", ".kmz": ".geojson",
+    ".shx": ".shp", ".gml": ".gpkg", ".gdb": ".gpkg", ".kmz": ".kml",
     ".xlsx": ".csv", ".xls": ".csv", ".tsv": ".csv", ".parquet": ".csv", ".pdf": ".svg",
     ".dxf": ".svg", ".yaml": ".json", ".coco": ".json",
 }  # fmt: skip

@@ -370,8 +370,8 @@ class MapChoice:
     prompts: Annotated[
         Path | None,
         Setting(
-            "a layer (.gpkg, .geojson, .fgb, .shp) with a point, or with a shape whose box is "
-            "taken, for each object",
+            "a layer (.gpkg, .geojson, .fgb, .shp, .kml) with a point, or with a shape whose box "
+            "is taken, for each object",
             default="none",
         ),
     ] = None

@@ -1,8 +1,9 @@
-"""Layers of a map: things out as GPKG, FlatGeobuf, GeoJSON or labels, and prompts in.
+"""Layers of a map: things out as GPKG, FlatGeobuf, Shapefile, GeoJSON, KML or labels; prompts in.
 
-Things are written one after the other, never all in memory. GeoJSON is in WGS 84, as RFC 7946 wants
-it; the others keep the map's CRS. A label picture has the CRS, the transform and the nodata value
-of the map's file, and the numbers of the things; the smaller of two that overlap lies on top.
+Things are written one after the other, never all in memory. GeoJSON and KML are in WGS 84, as their
+standards require; the others keep the map's CRS. A label picture has the CRS, the transform and the
+nodata value of the map's file, and the numbers of the things; the smaller of two that overlap lies
+on top.
 
 Letters: n things, h w a strip of rows.
 """
@@ -30,9 +31,14 @@ from anymask.maps.shapes import on_map
 from anymask.maps.sources import WANTED_LAYERS, layer_source, offline_layers
 from anymask.maps.worksheet import MapThing, Worksheet
 
-VECTORS = (".gpkg", ".fgb", ".geojson")
+VECTORS = (".gpkg", ".fgb", ".shp", ".geojson", ".kml")
 LABELS = (".tif", ".tiff")
 FIELDS = ("source", "prompt", "label", "score", "area_m2")
+SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")  # suffixes of the files beside a .shp
+_STREAMED = {  # suffix -> driver that can add nothing, and its options
+    ".fgb": ("FlatGeobuf", {}), ".kml": ("KML", {"dataset_options": {"NameField": "label"}}),
+}  # fmt: skip
+_MOST_BYTES = 254  # of a text in a Shapefile
 _AT_ONCE = 5000  # things that are handed over together
 _STRIP_PIXELS = 1 << 24  # of a label picture in memory
 _BLOCK = 256
@@ -68,12 +74,23 @@ def write_things(path: Path, scene: Scene, work: Worksheet) -> None:
             _write_labels(draft, scene, work)
         else:
             _write_layer(draft, path.stem, scene, work)
-        draft.replace(path)
+        for part in _parts(draft):
+            part.replace(path.with_suffix(part.suffix))
     finally:
-        draft.unlink(missing_ok=True)
+        for part in _parts(draft):
+            part.unlink()
 
 
-def attributes(one: MapThing, scene: Scene) -> tuple[str, str, str | None, float, float]:
+def _parts(draft: Path) -> list[Path]:
+    """The files of a layer, its own last: a Shapefile has several."""
+    suffixes = [*SHAPEFILE, ".shp"] if draft.suffix == ".shp" else [draft.suffix]
+    return [part for suffix in suffixes if (part := draft.with_suffix(suffix)).is_file()]
+
+
+Attributes = tuple[str, str, str | None, float, float]
+
+
+def attributes(one: MapThing, scene: Scene) -> Attributes:
     """What is told of a thing, in the order of FIELDS."""
     middle = shapely.get_coordinates(shapely.point_on_surface(one.shape))[0]
     source = scene.source_at(float(middle[0]), float(middle[1]))
@@ -81,24 +98,31 @@ def attributes(one: MapThing, scene: Scene) -> tuple[str, str, str | None, float
 
 
 def _write_layer(draft: Path, name: str, scene: Scene, work: Worksheet) -> None:
-    """GPKG in parts; FlatGeobuf, to which nothing can be added, from a GPKG, as a stream."""
-    if draft.suffix == ".fgb":
+    """GPKG and Shapefile in parts; FlatGeobuf and KML, to which nothing can be added, from a GPKG,
+    as a stream."""
+    if draft.suffix in _STREAMED:
+        driver, options = _STREAMED[draft.suffix]
         aside = draft.with_suffix(".gpkg")
         try:
             _write_layer(aside, name, scene, work)
             with pyogrio.open_arrow(aside, use_pyarrow=False) as (meta, stream):
                 pyogrio.write_arrow(
-                    stream, draft, driver="FlatGeobuf", layer=name, crs=meta["crs"],
+                    stream, draft, driver=driver, layer=name, crs=meta["crs"],
                     geometry_type="MultiPolygon", geometry_name=meta["geometry_name"] or "geom",
+                    **options,
                 )  # fmt: skip
         finally:
             aside.unlink(missing_ok=True)
         return
-    draft.unlink(missing_ok=True)
+    for part in _parts(draft):
+        part.unlink()
+    is_shapefile = draft.suffix == ".shp"
     rows, first = work.finished(), True
     while (some := list(islice(rows, _AT_ONCE))) or first:
         shapes = [on_map(one.shape, scene) for one in some]
-        columns = list(zip(*(attributes(one, scene) for one in some), strict=True)) or [()] * 5
+        told = [attributes(one, scene) for one in some]
+        told = [_shortened(one) for one in told] if is_shapefile else told
+        columns = list(zip(*told, strict=True)) or [()] * 5
         kinds = (object, object, object, np.float64, np.float64)
         pyogrio.raw.write(
             draft,
@@ -106,12 +130,26 @@ def _write_layer(draft: Path, name: str, scene: Scene, work: Worksheet) -> None:
             [np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)],
             np.array(FIELDS, object),
             layer=name,
-            driver="GPKG",
-            geometry_type="MultiPolygon",
+            driver="ESRI Shapefile" if is_shapefile else "GPKG",
+            geometry_type="Polygon" if is_shapefile else "MultiPolygon",
+            encoding="UTF-8" if is_shapefile else None,
             crs=scene.crs.to_wkt(),
             append=not first,
         )
         first = False
+
+
+def _shortened(told: Attributes) -> Attributes:
+    """Texts that a Shapefile can hold; those that are cut are logged."""
+    cut = [
+        one if not isinstance(one, str) else one.encode()[:_MOST_BYTES].decode(errors="ignore")
+        for one in told
+    ]
+    for before, after in zip(told, cut, strict=True):
+        if before != after:
+            log.warning("A Shapefile holds %d bytes of text; cut: %s", _MOST_BYTES, before)
+    source, prompt, label, score, area = cut
+    return str(source), str(prompt), None if label is None else str(label), told[3], told[4]
 
 
 def _write_geojson(path: Path, scene: Scene, work: Worksheet) -> None:

@@ -4,7 +4,7 @@ GDAL picks one of two hundred drivers by content, and some of them fetch address
 `.tif` may describe a web map service, a VRT may name `/vsicurl/` or any file of the machine. So a
 file is opened by the one driver that its first bytes stand for. VRTs may refer to rasters below
 their own folder; side files (overviews, masks, `.aux.xml`) are checked in the same way. GeoJSON is
-reduced to its features, as GDAL follows links to a CRS.
+reduced to its features, as GDAL follows links to a CRS, and so is KML (`kml`).
 
 `offline_rasters` and `offline_layers` are a second line: no request of GDAL leaves this machine.
 """
@@ -21,6 +21,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from anymask.base import DataError, ImageError, MissingExtra, PromptError, parse_json, parse_text
+from anymask.maps.kml import is_kml, kml_features
 
 try:
     import pyogrio
@@ -53,7 +54,8 @@ LAYERS: tuple[bytes, ...] = (  # first bytes of layers that GDAL reads from the 
     b"fgb\x03fgb",  # FlatGeobuf
     b"\0\0\x27\x0a",  # Shapefile
 )
-WANTED_LAYERS = "GeoPackage, FlatGeobuf, GeoJSON or Shapefile"
+WANTED_LAYERS = "GeoPackage, FlatGeobuf, GeoJSON, Shapefile or KML"
+WGS_84 = "EPSG:4326"  # of GeoJSON (RFC 7946) and of KML
 _HEAD, _DEEPEST = 1024, 8
 _MOST_XML = 100_000_000  # bytes of a VRT
 _SIDE_FILES = (".ovr", ".OVR", ".msk", ".MSK")
@@ -237,6 +239,9 @@ def layer_source(path: Path, crs: str | None = None) -> tuple[Path | bytes, str 
         head = file.read(_HEAD)
     if head.startswith(LAYERS):
         return path, None
+    if is_kml(head):
+        features = kml_features(path.read_bytes(), path.name)
+        return json.dumps({"type": "FeatureCollection", "features": features}).encode(), WGS_84
     if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         raise PromptError(
             f"{path.name} is not a supported layer: its first bytes are {head[:8]!r}. Expected "
@@ -268,4 +273,4 @@ def _features_alone(told: Any, name: str, crs: str | None) -> tuple[bytes, str |
                 f"{name} refers to its CRS by a link, which anymask does not follow. Pass --crs "
                 "EPSG:NUMBER."
             )
-    return json.dumps(kept).encode(), crs or "EPSG:4326"
+    return json.dumps(kept).encode(), crs or WGS_84

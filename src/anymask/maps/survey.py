@@ -92,7 +92,7 @@ def survey_map(
 ) -> MapReport:
     """Look at all windows of a map, join what they show and write it.
 
-    outputs   .gpkg, .fgb, .geojson (WGS 84) or .tif (labels), one or several
+    outputs   .gpkg, .fgb, .shp, .geojson or .kml (WGS 84) or .tif (labels), one or several
     simplify  metres that outlines may move to have fewer corners; None: one pixel; 0: none
     right_angles  make right angles of outlines, as of buildings, where that fits
     min_area  square metres; what is smaller is left out

@@ -1,0 +1,116 @@
+"""KML and KMZ of Google Earth: a document in, features of GeoJSON in WGS 84 out.
+
+Only placemarks are read. Links to other documents and pictures are not followed.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from anymask.base import AnymaskError, PromptError, check_members
+
+_HEAD = (b"<?xml", b"<kml")
+_ZIP = b"PK\x03\x04"
+
+
+def is_kml(head: bytes) -> bool:
+    """Whether a file begins as KML or KMZ."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    return head.startswith(_ZIP) or (text.startswith(_HEAD) and b"kml" in text.lower())
+
+
+def kml_features(data: bytes, name: str) -> list[dict[str, Any]]:
+    """A feature for each placemark with a geometry; its name and data are properties.
+
+    Raises PromptError for a document that is damaged or has no placemark.
+    """
+    if data.startswith(_ZIP):
+        data = _unpacked(data, name)
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+        raise PromptError(f"{name} declares XML entities, which are not read.")
+    try:
+        root = ET.fromstring(data)
+    except (ET.ParseError, ValueError, LookupError) as error:
+        raise PromptError(f"{name} is not valid XML. Copy or save it again.") from error
+    found = []
+    for place in _all(root, "Placemark"):
+        try:
+            geometries = [one for part in place for one in _geometries(part)]
+        except (ValueError, IndexError) as error:
+            about = (place.findtext("{*}name") or "").strip()
+            raise PromptError(
+                f"{name}: the placemark {about!r} has coordinates that are no numbers. Expected "
+                "longitude,latitude pairs."
+            ) from error
+        shape = geometries[0] if len(geometries) == 1 else None
+        if len(geometries) > 1:
+            shape = {"type": "GeometryCollection", "geometries": geometries}
+        found.append({"type": "Feature", "properties": _properties(place), "geometry": shape})
+    if not found:
+        raise PromptError(
+            f"{name} has no placemark. Links to other documents are not followed; save the places "
+            "themselves as KML."
+        )
+    return found
+
+
+def _unpacked(data: bytes, name: str) -> bytes:
+    """The document of a KMZ."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            check_members(archive)
+            inside = [one for one in archive.namelist() if one.lower().endswith(".kml")]
+            if not inside:
+                raise PromptError(f"{name} is a zip archive without a .kml file. Expected a KMZ.")
+            return archive.read(inside[0])
+    except AnymaskError as error:
+        raise PromptError(str(error)) from error
+    except Exception as error:  # zipfile and zlib raise almost anything on altered bytes
+        raise PromptError(f"{name} is a damaged KMZ. Copy or save it again.") from error
+
+
+def _properties(place: ET.Element) -> dict[str, Any]:
+    """The name and the data of a placemark."""
+    found: dict[str, Any] = {}
+    for data in (*_all(place, "Data"), *_all(place, "SimpleData")):
+        text = data.findtext("{*}value") if _tag(data) == "Data" else data.text
+        found[data.get("name", "")] = (text or "").strip()
+    name = (place.findtext("{*}name") or "").strip()
+    return ({"name": name} if name else {}) | {key: text for key, text in found.items() if text}
+
+
+def _geometries(element: ET.Element) -> Iterator[dict[str, Any]]:
+    kind = _tag(element)
+    if kind == "Point":
+        yield {"type": "Point", "coordinates": _corners(element)[0]}
+    elif kind in ("LineString", "LinearRing"):
+        yield {"type": "LineString", "coordinates": _corners(element)}
+    elif kind == "Polygon":
+        borders = ("outerBoundaryIs", "innerBoundaryIs")
+        rings = [_corners(ring) for border in borders for ring in _all(element, border)]
+        yield {"type": "Polygon", "coordinates": rings}
+    elif kind == "MultiGeometry":
+        for part in element:
+            yield from _geometries(part)
+
+
+def _corners(element: ET.Element) -> list[list[float]]:
+    """Longitudes and latitudes, without heights. Raises ValueError, IndexError."""
+    text = next(_all(element, "coordinates")).text or ""
+    pairs = [corner.split(",") for corner in text.replace(", ", ",").split()]
+    corners = [[float(pair[0]), float(pair[1])] for pair in pairs]
+    if not corners:
+        raise ValueError
+    return corners
+
+
+def _all(element: ET.Element, tag: str) -> Iterator[ET.Element]:
+    return (one for one in element.iter() if _tag(one) == tag)
+
+
+def _tag(element: ET.Element) -> str:
+    return str(element.tag).rpartition("}")[2]
