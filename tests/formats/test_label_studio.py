@@ -268,7 +268,7 @@ def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
         (task(region(original_width=0)), "task 0: a picture has at least 1 x 1 pixel"),
         (task(data={"text": "x"}), "task 0: `data` names no picture; it has \\['text'\\]"),
         (task(), "task 0: no region tells the picture's size; name the folder"),
-        ({"id": 3}, "task 0: wanted tasks of Label Studio with `data`; export as JSON, not"),
+        ({"id": 3}, "task 0: wanted tasks of Label Studio with `data`\\. Given: "),
         (7, "task 0: wanted tasks of Label Studio with `data`"),
     ],
 )

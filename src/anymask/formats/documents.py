@@ -212,6 +212,13 @@ def hw_of_photo(name: str, pictures: Path | None, absent: str) -> tuple[int, int
     return picture_hw(found)
 
 
+def photo_beside(path: Path, name: str, pictures: Path | None) -> Path | None:
+    """The picture of a name in a folder, or else beside a file of annotations or in its images/."""
+    folders = [path.parent, path.parent / "images"] if pictures is None else [pictures]
+    found = (find_named(folder, name) for folder in folders)
+    return next((photo for photo in found if photo is not None), None)
+
+
 def find_named(pictures: Path | None, name: str) -> Path | None:
     """The picture in a folder that a name means, with as many of its folders as there are."""
     ends = list(name_suffixes(name))
@@ -363,6 +370,12 @@ class Sniffed:
     def suffix(self) -> str:
         """In lower case, with its dot; "" of a folder."""
         return "" if self.path.is_dir() else self.path.suffix.lower()
+
+    @cached_property
+    def head(self) -> str:
+        """The first characters of a file."""
+        with self.path.open("rb") as file:
+            return file.read(4096).decode("utf-8-sig", "replace")
 
     @cached_property
     def document(self) -> Any:

@@ -48,6 +48,7 @@ from anymask.formats.documents import (
     xml_text,
 )
 from anymask.formats.fields import as_corners, as_list, as_number, as_record, as_text, shown
+from anymask.formats.label_studio_min import is_row, is_table, read_table, task_of
 from anymask.formats.names import address_name
 from anymask.formats.outlines import Policy, filled, single_rings
 from anymask.masks import (
@@ -152,14 +153,19 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
     return values
 
 
-_KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
+_SHAPES = ("brush", "polygon", "rectangle", "ellipse")
+_KINDS = (*(f"{shape}labels" for shape in _SHAPES), *_SHAPES, "labels")
+_MARKS = {"rle": "brush", "points": "polygon", "radiusX": "ellipse", "width": "rectangle"}
 _UNSIZED = "no region tells the picture's size"
+_PLACE = ("x", "y", "width", "height", "rotation", "points", "radiusX", "radiusY", "rle")
 _IMAGE_KEYS = ("image", "img", "photo", "url")
 
 
 def sniff(found: Sniffed) -> Fit:
-    """JSON that is a list of tasks."""
-    return Fit.sure(found.first is not None and (not found.first or "data" in found.first))
+    """JSON that is a list of tasks, or rows of JSON-MIN, CSV or TSV."""
+    first = found.first
+    listed = first is not None and (not first or "data" in first or is_row(first))
+    return Fit.sure(listed or (found.suffix in (".csv", ".tsv") and is_table(found.head)))
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -184,19 +190,19 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 def _tasks(path: Path) -> list[Any]:
     """The tasks of an export. Raises DataError."""
-    tasks = read_json(path)
+    tasks = read_table(path) if path.suffix.lower() in (".csv", ".tsv") else read_json(path)
     if not isinstance(tasks, list):
         raise DataError(
-            "wanted Label Studio's list of tasks, got one object; export as JSON, not as "
-            "JSON-MIN, or name the format if it is another one"
+            "wanted Label Studio's list of tasks, got one object. Name the format if it is another "
+            "one."
         )
-    return tasks
+    return [task_of(one) if isinstance(one, dict) and is_row(one) else one for one in tasks]
 
 
 def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage | None:
     """A task's picture; None where nothing tells its size, which the report is told."""
     if not isinstance(task, dict) or "data" not in task:
-        raise DataError("wanted tasks of Label Studio with `data`; export as JSON, not as JSON-MIN")
+        raise DataError(f"wanted tasks of Label Studio with `data`. Given: {shown(task)}.")
     data = as_record(task["data"], "data")
     key = next((key for key in _IMAGE_KEYS if key in data), None)
     if key is None:
@@ -205,24 +211,44 @@ def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedIma
     name = address_name(address)
     regions = _regions(task, name, report)
     hw = _hw(regions, data, name, pictures)
-    if hw is None and any(as_record(region, "region").get("type") in _KINDS for region in regions):
+    if hw is None and any(region.get("type") in _KINDS for region in regions):
         raise DataError(f"{_UNSIZED}; name the folder of the pictures, too")
     if hw is None:
         report.add("images", name, None, f"{_UNSIZED}; left out")
         return None
     masks = []
+    named = {_place(region) for region in regions if region.get("type") == "labels"}
     for number, region in enumerate(regions):
         with report.record(f"region {number}"):
-            kind = as_record(region, "region").get("type")
-            if kind not in _KINDS:
+            kind = region.get("type")
+            shape = _shape(kind, as_record(region["value"], "value"))
+            if shape is None:
                 report.skip(name, f"a region of the type {shown(kind)} has no mask")
                 continue
+            if kind == shape and _place(region) in named:
+                continue  # <Rectangle> with <Labels>: the shape is in both regions
             labels = region["value"].get(kind) or [None]
-            label = None if labels[0] is None else as_text(labels[0], kind)
+            label = None if kind == shape or labels[0] is None else as_text(labels[0], kind)
             quality = as_number(region.get("score") or 0.0, "score")
-            masks.append(Mask(_rle(region, kind, hw), label, score=quality))
+            masks.append(Mask(_rle(region, shape, hw), label, score=quality))
     extra = {} if address == name else {"image": address}
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
+
+
+def _shape(kind: object, value: Mapping[str, Any]) -> str | None:
+    """The shape of a region, one of `_SHAPES`; None for a region without one."""
+    if kind == "labels":
+        return next((shape for key, shape in _MARKS.items() if key in value), None)
+    plain = str(kind).removesuffix("labels")
+    return plain if plain in _SHAPES else None
+
+
+def _place(region: Mapping[str, Any]) -> str:
+    """Equal for the regions of one shape: its id, or its numbers in exports without ids."""
+    value = region.get("value")
+    if "id" in region or not isinstance(value, Mapping):
+        return str(region.get("id"))
+    return str(sorted((key, value[key]) for key in _PLACE if key in value))
 
 
 def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
@@ -234,7 +260,8 @@ def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
         kind = "annotations" if done else "predictions"
         reason = f"has {len(chosen)} {kind}; the first one is read"
         report.add("shapes", name, None, reason)
-    return as_list(chosen[0]["result"], "result") if chosen else []
+    found = as_list(chosen[0]["result"], "result") if chosen else []
+    return [as_record(region, "region") for region in found]
 
 
 def _hw(
@@ -255,28 +282,28 @@ def _hw(
     return None
 
 
-def _rle(region: Any, kind: str, hw: tuple[int, int]) -> Rle:
+def _rle(region: Any, shape: str, hw: tuple[int, int]) -> Rle:
     value = as_record(region["value"], "value")
     if region.get("image_rotation"):
         raise DataError("turned pictures cannot be read; set image_rotation to 0 in Label Studio")
-    if kind != "brushlabels":
-        return filled([Polygon(_corners(value, kind, hw))], hw)
+    if shape != "brush":
+        return filled([Polygon(_corners(value, shape, hw))], hw)
     if "rle" not in value:
         raise DataError(f"a brush without `rle` cannot be read, it has {sorted(value)}")
     return brush_to_rle(value["rle"], hw)
 
 
-def _corners(value: Mapping[str, Any], kind: str, hw: tuple[int, int]) -> Ring:
+def _corners(value: Mapping[str, Any], shape: str, hw: tuple[int, int]) -> Ring:
     """Pixels from percent; turns are clockwise, of a rectangle around its first corner."""
     scale = np.array([hw[1], hw[0]]) / 100
-    if kind == "polygonlabels":
+    if shape == "polygon":
         return as_corners(value["points"]) * scale
 
     def share(*keys: str) -> Floats:  # -> (2,) in pixels
         return np.array([as_number(value[key], key) for key in keys]) * scale
 
     angle, first = as_number(value.get("rotation") or 0, "rotation"), share("x", "y")
-    if kind == "ellipselabels":
+    if shape == "ellipse":
         return ellipse_ring(first, share("radiusX", "radiusY"), angle)
     wide, high = share("width", "height")
     corners = first + np.array([[0, 0], [wide, 0], [wide, high], [0, high]])

@@ -16,6 +16,8 @@ KEYS: dict[str, tuple[str, ...]] = {  # of a document, or of each record of a li
     "v7": ("item", "annotations"),
     "encord": ("data_units", "label_hash"),
     "supervisely": ("size", "objects"),
+    "via": ("_via_img_metadata", "_via_settings", "_via_attributes"),
+    "results": ("image_id", "segmentation", "score"),
     "sav": ("masklet", "masklet_id", "video_id", "video_height", "video_width"),
 }
 _SHOWN = 3  # formats, and twice as many keys

@@ -142,7 +142,7 @@ WRITTEN: dict[str, Format] = {
     ),
     "label-studio": Format(
         module="label_studio", about="Label Studio JSON with brushes", kind="file",
-        also=("labelstudio",),
+        also=("labelstudio",), suffixes=(".json", ".csv", ".tsv"),
     ),
     "label-studio-polygon": Format(
         module="label_studio", about="with polygons", kind="file", polygons=True
@@ -195,7 +195,16 @@ WRITTEN: dict[str, Format] = {
     ),
 }  # fmt: skip
 FORMATS = {name: chosen for name, chosen in WRITTEN.items() if chosen.readable}
-READ_ONLY: dict[str, Format] = {}
+READ_ONLY: dict[str, Format] = {
+    "via": Format(
+        module="via", about="VGG Image Annotator 1 to 3, projects and exports; IN only",
+        kind="file", suffixes=(".json", ".csv"), also=("vgg", "vgg-image-annotator"),
+    ),
+    "results": Format(
+        module="results", about="lists of COCO results or of segment-anything; IN only",
+        kind="file", also=("coco-results", "amg"),
+    ),
+}  # fmt: skip
 READ = {**FORMATS, **READ_ONLY}
 
 

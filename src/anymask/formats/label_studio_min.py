@@ -1,0 +1,90 @@
+"""Label Studio's short exports: a row of JSON-MIN, CSV or TSV in, a task as in its JSON out.
+
+A row has the task's data (`image`), what each control of the labelling interface holds (a list of
+values, each with `original_width` and `original_height`), and facts about the annotation. In CSV
+and TSV lists are JSON in a cell. Layout: "Export annotations" in Label Studio's documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from anymask.base import DataError, parse_json, read_csv
+from anymask.formats.documents import read_text
+
+ABOUT = frozenset(["annotation_id", "annotator", "lead_time", "created_at", "updated_at"])
+KINDS = (
+    "brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "keypointlabels", "labels",
+)  # fmt: skip
+_SIZE = ("original_width", "original_height", "image_rotation")
+
+
+def is_row(row: Mapping[str, Any]) -> bool:
+    """Whether a record is a row of JSON-MIN: facts about an annotation, or regions of a control."""
+    return "data" not in row and (len(ABOUT & row.keys()) > 1 or any(_regions(row)))
+
+
+def is_table(head: str) -> bool:
+    """Whether the first line of a text is that of a CSV or TSV export."""
+    line = head.partition("\n")[0]
+    names = [name.strip('"\r ') for name in line.split("\t" if "\t" in line else ",")]
+    return len(ABOUT & {*names}) > 1
+
+
+def task_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The task of a row of JSON-MIN."""
+    data = {key: value for key, value in row.items() if isinstance(value, (str, int, float))}
+    return {"data": data, "annotations": [{"result": list(_regions(row))}]}
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV or TSV export. Raises DataError."""
+    text = read_text(path)
+    if "\t" in text.partition("\n")[0]:
+        text = _tabs_to_commas(text)
+    names, *rows = read_csv(text, path) or [[]]
+    found = []
+    for line, row in enumerate(rows, start=2):
+        if len(row) < len(names):
+            raise DataError(
+                f"line {line}: Too few columns. Expected {len(names)}, given: {len(row)}."
+            )
+        found.append(
+            {
+                name: _cell(cell, f"{path}, line {line}")
+                for name, cell in zip(names, row, strict=False)
+            }
+        )
+    return found
+
+
+def _tabs_to_commas(text: str) -> str:
+    """A table with tabs as one with commas. Tabs in cells do not occur: JSON escapes them."""
+    rows = (line.split("\t") for line in text.splitlines())
+    quoted = ([cell if cell.startswith('"') else f'"{cell}"' for cell in row] for row in rows)
+    return "\n".join(",".join(row) for row in quoted)
+
+
+def _cell(cell: str, name: str) -> Any:
+    """What a cell holds: a list of regions, or plain text."""
+    return parse_json(cell, name) if cell.startswith(("[", "{")) else cell
+
+
+def _regions(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The regions of all controls, as they are in a task."""
+    for control, values in row.items():
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, Mapping) and "original_width" in value:
+                kind = next((kind for kind in KINDS if kind in value), _shape(value))
+                size = {key: value[key] for key in _SIZE if key in value}
+                yield {"from_name": control, "type": kind, "value": value} | size
+
+
+def _shape(value: Mapping[str, Any]) -> str:
+    """The type of a region without labels, of a control such as `<Rectangle>`."""
+    if "text" in value:
+        return "textarea"
+    shapes = {"points": "polygon", "radiusX": "ellipse", "rle": "brush", "height": "rectangle"}
+    return next((name for key, name in shapes.items() if key in value), "keypoint")

@@ -1,0 +1,152 @@
+"""Lists of predictions: COCO results and records of segment-anything's generator in.
+
+COCO results: records with `image_id`, `category_id`, `segmentation` or `bbox` and `score`, as
+detectors write them for pycocotools' `loadRes`. They name no pictures: an id is a picture whose
+name it is, as 139 of 000000000139.jpg, in the folder of the pictures. Generators write a list a
+picture, `NAME.json`, whose records have no `image_id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from anymask.base import DataError
+from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.coco import segmentation_to_rle
+from anymask.formats.documents import (
+    Fit,
+    Sniffed,
+    find_files,
+    photo_beside,
+    picture_hw,
+    read_json,
+)
+from anymask.formats.fields import as_list, as_number, as_record, as_whole, shown
+from anymask.images import SUFFIXES
+from anymask.masks import Mask, Masks, rle_area
+
+_ABOUT = ("predicted_iou", "stability_score", "point_coords", "crop_box")  # of a generator
+
+
+def sniff(found: Sniffed) -> Fit:
+    """JSON that is a list of records with `segmentation`, or with `image_id` and `bbox`."""
+    keys = (found.first or {}).keys()
+    return Fit.sure("segmentation" in keys or {"image_id", "bbox"} <= keys)
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a list, or a folder of lists; records of a box alone are reported.
+
+    Raises DataError that names file, record and reason.
+    """
+    images, photos = [], _Photos()
+    for path in find_files(source, ".json"):
+        with report.record(path):
+            rows = as_list(read_json(path), "the document")
+            groups = _by_image(rows, path, report)
+            for name, few in groups.items():
+                with report.record(f"image {name}"):
+                    folders = [pictures] if pictures else [path.parent, path.parent / "images"]
+                    photo = photo_beside(path, f"{name}.jpg", pictures)
+                    photo = photo or photos.numbered(name, folders)
+                    images.append(_image(name, few, photo, report))
+    if any(mask.label for image in images for mask in image.masks):
+        report.note("Results name no classes. They are called by their category ids.")
+    return images
+
+
+def _by_image(rows: list[Any], path: Path, report: LossReport) -> dict[str, list[tuple[int, Any]]]:
+    """The records of each picture with their numbers, by `image_id`; by the file without it."""
+    found: dict[str, list[tuple[int, Any]]] = {}
+    for number, row in enumerate(rows):
+        with report.record(f"record {number}"):
+            image_id = as_record(row, "record").get("image_id", path.stem)
+            if isinstance(image_id, (list, dict, bool)) or image_id in (None, ""):
+                raise DataError(f"`image_id` is not a number or name. Given: {shown(image_id)}.")
+            if isinstance(image_id, float) and image_id.is_integer():
+                image_id = int(image_id)
+            found.setdefault(str(image_id), []).append((number, row))
+    return found
+
+
+def _image(
+    name: str, rows: list[tuple[int, Any]], photo: Path | None, report: LossReport
+) -> AnnotatedImage:
+    sizes = [hw for _, row in rows if (hw := _size_of(row)) is not None]
+    if photo is None and not sizes:
+        raise DataError(
+            "The picture is missing, and no record tells its size. Name the folder of the pictures "
+            "with --images DIR."
+        )
+    hw = picture_hw(photo) if photo is not None else sizes[0]
+    masks = Masks()
+    for number, row in rows:
+        with report.record(f"record {number}"):
+            if row.get("segmentation") in (None, []):
+                report.skip(name, "a box alone")
+                continue
+            masks.append(_mask(row, hw))
+    here = photo.name if photo is not None else name
+    return AnnotatedImage(file_name=here, hw=hw, masks=masks)
+
+
+@dataclass
+class _Photos:
+    """The pictures of a folder by the numbers at the ends of their names."""
+
+    found: dict[Path, dict[int, list[Path]]] = field(default_factory=dict)
+
+    def numbered(self, name: str, folders: list[Path]) -> Path | None:
+        """The picture of a number: 000000000139.jpg or val_139.jpg of 139. Raises DataError."""
+        for folder in folders if name.isdecimal() else ():
+            if folder not in self.found:
+                self.found[folder] = _by_number(folder)
+            photos = self.found[folder].get(int(name), [])
+            if len(photos) > 1:
+                raise DataError(
+                    f"Two pictures have this number: {photos[0].name} and {photos[1].name}. Name a "
+                    "folder that has one of them."
+                )
+            if photos:
+                return photos[0]
+        return None
+
+
+def _by_number(folder: Path) -> dict[int, list[Path]]:
+    found: dict[int, list[Path]] = {}
+    for photo in sorted(folder.iterdir()) if folder.is_dir() else ():
+        number = _number_of(photo.stem) if photo.suffix.lower() in SUFFIXES else None
+        if number is not None:
+            found.setdefault(number, []).append(photo)
+    return found
+
+
+def _number_of(stem: str) -> int | None:
+    digits = stem[len(stem.rstrip("0123456789")) :]
+    return int(digits) if digits else None
+
+
+def _size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(H, W) of a record's run-lengths; None of any other."""
+    held = row.get("segmentation")
+    size = held.get("size") if isinstance(held, dict) else None
+    if not isinstance(size, list) or len(size) != 2:
+        return None
+    return as_whole(size[0], "height"), as_whole(size[1], "width")
+
+
+def _mask(row: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
+    rle = segmentation_to_rle(row["segmentation"], hw)
+    if rle.size != hw:
+        raise DataError(f"the mask is {rle.size} (height, width), the picture {hw}")
+    if not rle_area(rle):
+        raise DataError("No area. The mask covers no pixel of the image.")
+    told = {key: row[key] for key in _ABOUT if key in row}
+    score = as_number(row.get("score", row.get("predicted_iou", 0.0)), "score")
+    held = {"size": rle.size, "counts": rle.counts}
+    mask = Mask.from_sa1b({"segmentation": held, "predicted_iou": score} | told)
+    label = None if row.get("category_id") is None else str(row["category_id"])
+    return replace(mask, label=label, score=score)

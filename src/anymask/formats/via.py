@@ -1,0 +1,322 @@
+"""VGG Image Annotator (VIA) 1, 2 and 3: projects and exports of annotations in.
+
+VIA 2 and 1: JSON of `filename`, `size` and `regions` by picture, alone or as `_via_img_metadata` of
+a project, and CSV with a row a region. VIA 3: a project's `file`, `view`, `attribute` and
+`metadata`, where a region is [shape, numbers ...], and CSV with a row a region. Layout: the code
+documentation of both versions (BSD-2; the layout, no code). None of them tells the size of a
+picture, so the pictures have to lie beside the file, in images/, or in the folder that is named.
+
+A region's class is the attribute of that name (label, class, category, ...), or the first one that
+has a value; the others are kept beside the mask.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base import DataError, parse_json, read_csv
+from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.documents import (
+    Fit,
+    Sniffed,
+    find_files,
+    photo_beside,
+    picture_hw,
+    read_json,
+    read_text,
+)
+from anymask.formats.fields import as_corners, as_list, as_number, as_record, as_text, shown
+from anymask.formats.names import address_name
+from anymask.formats.outlines import filled
+from anymask.masks import Mask, Masks, Polygon, Ring, ellipse_ring
+
+_NAMES = ("label", "class", "category", "name", "type", "object", "classes", "labels")
+_VIA3 = frozenset(["metadata", "view", "file"])
+_TABLES = ("filename,file_size", "#filename,file_size", "# Exported using VGG Image Annotator")
+_COLUMNS_3 = ("metadata_id", "file_list", "flags", "temporal", "spatial", "metadata")
+_KINDS_3 = dict(
+    enumerate(
+        ("point", "rect", "circle", "ellipse", "line", "polyline", "polygon", "extreme_rect",
+         "extreme_circle"), start=1,
+    )
+)  # fmt: skip
+_PARTS = ("shape_attributes", "attributes")  # of a region, in columns
+_WITHOUT_AREA = ("point", "line", "polyline")
+
+
+@dataclass
+class _Region:
+    """A region before it is drawn: a shape, its numbers in pixels, and what it is called."""
+
+    kind: str
+    numbers: list[float]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    frames: bool = False
+
+
+# A picture's name -> its regions, each read when it is drawn: a broken one is skipped alone.
+_Regions = list[Callable[[], _Region]]
+_Pictures = dict[str, _Regions]
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A project or an export of annotations of VIA 1, 2 or 3, as JSON or CSV."""
+    if found.suffix == ".csv":
+        return Fit.sure(found.head.startswith(_TABLES))
+    document = found.document
+    if not isinstance(document, dict):
+        return Fit.NO
+    first = next(iter(document.values()), None)
+    regions = isinstance(first, dict) and {"filename", "regions"} <= first.keys()
+    return Fit.sure("_via_img_metadata" in document or regions or document.keys() >= _VIA3)
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a project or an export; points and lines, and regions of videos, are reported.
+
+    Raises DataError that names file, picture, region and reason.
+    """
+    images = []
+    for path in find_files(source, ".json", ".csv"):
+        with report.record(path):
+            for name, regions in _pictures(path, report).items():
+                with report.record(name):
+                    images.append(_image(path, name, regions, report, pictures))
+    return images
+
+
+def _image(
+    path: Path,
+    name: str,
+    regions: list[Callable[[], _Region]],
+    report: LossReport,
+    pictures: Path | None,
+) -> AnnotatedImage:
+    photo = photo_beside(path, name, pictures)
+    if photo is None:
+        raise DataError(
+            "The picture is missing, and its size is not in the file. Name the folder of the "
+            "pictures with --images DIR."
+        )
+    hw, masks = picture_hw(photo), Masks()
+    for number, row in enumerate(regions):
+        with report.record(f"region {number}"):
+            region = row()
+            if region.frames or region.kind in _WITHOUT_AREA:
+                kind = "of a video" if region.frames else f"of the shape {region.kind!r}"
+                report.skip(name, f"a region {kind} has no mask")
+                continue
+            label, extra = _label_of(region.attributes)
+            ring = _ring(region.kind, region.numbers)
+            masks.append(Mask(filled([Polygon(ring)], hw), label, extra=extra))
+    return AnnotatedImage(file_name=name, hw=hw, masks=masks)
+
+
+def _label_of(attributes: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """A region's class, and its other attributes."""
+    held = {name: value for name, value in attributes.items() if _first(value)}
+    names = {name.strip().lower(): name for name in reversed([*held])}
+    chosen = next((names[name] for name in _NAMES if name in names), next(iter(held), None))
+    if chosen is None:
+        return None, {}
+    several = isinstance(held[chosen], list) and len(held[chosen]) > 1
+    extra = {name: value for name, value in held.items() if name != chosen or several}
+    return _first(held[chosen]), extra
+
+
+def _first(value: Any) -> str:
+    """An attribute's value as text; the first of several that are ticked."""
+    if isinstance(value, list):
+        return str(value[0]) if value else ""
+    return "" if value is None else str(value).strip()
+
+
+def _ring(kind: str, numbers: Sequence[float]) -> Ring:
+    """The outline of a shape. Raises DataError."""
+    wanted = {"rect": 4, "circle": 3, "ellipse": 5, "extreme_rect": 8, "extreme_circle": 6}
+    if kind == "polygon" and len(numbers) % 2 == 0:
+        return as_corners(np.reshape(numbers, (-1, 2)))
+    if kind not in wanted:
+        raise DataError(f"Unknown shape type. Given: {shown(kind)}.")
+    if len(numbers) != wanted[kind]:
+        raise DataError(f"A {kind} has {wanted[kind]} numbers. Given: {len(numbers)}.")
+    if kind == "rect":
+        x, y, width, height = numbers
+        return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
+    if kind == "extreme_rect":
+        (x0, y0), (x1, y1) = (
+            np.reshape(numbers, (4, 2)).min(0),
+            np.reshape(numbers, (4, 2)).max(0),
+        )
+        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    if kind == "ellipse":
+        x, y, wide, high, turn = numbers
+        return ellipse_ring((x, y), (wide, high), math.degrees(turn))
+    x, y, radius = numbers if kind == "circle" else _through(numbers)
+    return ellipse_ring((x, y), (radius, radius))
+
+
+def _through(numbers: Sequence[float]) -> tuple[float, float, float]:
+    """Centre and radius of the circle through three points. Raises DataError."""
+    points = np.reshape(numbers, (3, 2))
+    sides = 2 * (points[1:] - points[0])
+    if abs(np.linalg.det(sides)) < 1e-9:
+        raise DataError("No area. The three points of the circle lie on one line.")
+    centre = np.linalg.solve(sides, (points[1:] ** 2).sum(1) - (points[0] ** 2).sum())
+    return float(centre[0]), float(centre[1]), float(np.hypot(*(points[0] - centre)))
+
+
+# Files.
+
+
+def _pictures(path: Path, report: LossReport) -> _Pictures:
+    """The regions of each picture of a file, by its name. Raises DataError."""
+    if path.suffix.lower() == ".csv":
+        text = read_text(path)
+        return (
+            _table_3(text, path) if text.startswith("#") and _is_3(text) else _table_2(text, path)
+        )
+    document = as_record(read_json(path), "the document")
+    if document.keys() >= _VIA3:
+        return _project_3(document, report)
+    rows = as_record(document.get("_via_img_metadata", document), "_via_img_metadata")
+    options = as_record(document.get("_via_attributes", {}), "_via_attributes").get("region", {})
+    found: _Pictures = {}
+    for key, row in rows.items():
+        with report.record(f"picture {key}"):
+            regions = as_record(row, key)["regions"]
+            listed = regions.values() if isinstance(regions, dict) else as_list(regions, "regions")
+            name = address_name(as_text(row["filename"], "filename"))
+            found.setdefault(name, []).extend(partial(_region_2, one, options) for one in listed)
+    return found
+
+
+def _region_2(row: Any, options: Mapping[str, Any]) -> _Region:
+    """A region of VIA 1 and 2."""
+    shape = as_record(as_record(row, "region")["shape_attributes"], "shape_attributes")
+    kind = as_text(shape["name"], "name")
+    keys = {
+        "rect": ("x", "y", "width", "height"), "circle": ("cx", "cy", "r"),
+        "ellipse": ("cx", "cy", "rx", "ry"), "point": ("cx", "cy"),
+    }  # fmt: skip
+    if kind in keys:
+        numbers = [as_number(shape[key], key) for key in keys[kind]]
+        numbers += [as_number(shape.get("theta", 0), "theta")] * (kind == "ellipse")
+    elif kind in ("polygon", "polyline"):
+        across, down = (as_list(shape[f"all_points_{axis}"], f"all_points_{axis}") for axis in "xy")
+        if len(across) != len(down):
+            raise DataError(f"Corners are incomplete. Given: {len(across)} x and {len(down)} y.")
+        numbers = [
+            as_number(one, "corner") for pair in zip(across, down, strict=True) for one in pair
+        ]
+    else:
+        numbers = []
+    given = as_record(row.get("region_attributes") or {}, "region_attributes")
+    return _Region(kind, numbers, {name: _value(given[name], options.get(name)) for name in given})
+
+
+def _value(value: Any, about: Any) -> Any:
+    """An attribute's value: ticked boxes as a list, numbered options by their description."""
+    if isinstance(value, Mapping):
+        return [_value(one, about) for one, ticked in value.items() if ticked]
+    options = about.get("options") if isinstance(about, Mapping) else None
+    told = options.get(value) if isinstance(options, Mapping) and isinstance(value, str) else None
+    return told if told and str(value).isdecimal() else value
+
+
+def _table_2(text: str, path: Path) -> _Pictures:
+    """A CSV export of VIA 1 and 2. Raises DataError."""
+    names, *rows = read_csv(text, path)
+    names = [name.lstrip("#") for name in names]
+    found: _Pictures = {}
+    for line, row in enumerate(rows, start=2):
+        about = dict(zip(names, row, strict=False))
+        if not about.get("filename"):
+            continue
+        regions = found.setdefault(address_name(about["filename"]), [])
+        cells = [about.get(f"region_{part}", "{}") or "{}" for part in _PARTS]
+        if cells[0] != "{}":
+            regions.append(partial(_region_of_cells, cells, f"line {line}"))
+    return found
+
+
+def _region_of_cells(cells: Sequence[str], where: str) -> _Region:
+    shape, given = (parse_json(cell, where) for cell in cells)
+    return _region_2({"shape_attributes": shape, "region_attributes": given}, {})
+
+
+def _is_3(text: str) -> bool:
+    return "spatial_coordinates" in text[:4096]
+
+
+def _table_3(text: str, path: Path) -> _Pictures:
+    """A CSV export of VIA 3: lines of comments, then a row a region."""
+    plain = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    found: _Pictures = {}
+    for line, row in enumerate(read_csv(plain, path), start=1):
+        about = dict(zip(_COLUMNS_3, row, strict=False))
+        files = parse_json(about.get("file_list", "[]"), f"row {line}")
+        for name in as_list(files, "file_list"):
+            regions = found.setdefault(address_name(as_text(name, "file_list")), [])
+            regions.append(partial(_region_of_row_3, about, f"row {line}"))
+    return found
+
+
+def _region_of_row_3(about: Mapping[str, str], where: str) -> _Region:
+    times, numbers, given = (
+        parse_json(about[key], where) for key in ("temporal", "spatial", "metadata")
+    )
+    return _region_3({"z": times, "xy": numbers, "av": given}, {})
+
+
+def _project_3(document: Mapping[str, Any], report: LossReport) -> _Pictures:
+    """A project of VIA 3. Raises DataError."""
+    files, views = (as_record(document[key], key) for key in ("file", "view"))
+    attributes = as_record(document.get("attribute", {}), "attribute")
+    shown_in = {
+        view: [
+            address_name(as_text(as_record(files[str(number)], "file")["fname"], "fname"))
+            for number in as_list(as_record(about, "view")["fid_list"], "fid_list")
+        ]
+        for view, about in views.items()
+    }
+    found: _Pictures = {name: [] for names in shown_in.values() for name in names}
+    for key, row in as_record(document["metadata"], "metadata").items():
+        with report.record(f"metadata {key}"):
+            for name in shown_in[str(as_record(row, key)["vid"])]:
+                found[name].append(partial(_region_3, row, attributes))
+    return found
+
+
+def _region_3(row: Mapping[str, Any], attributes: Mapping[str, Any]) -> _Region:
+    """A region of VIA 3."""
+    given = {
+        _title(number, attributes): _option(value, attributes.get(number))
+        for number, value in as_record(row.get("av") or {}, "av").items()
+    }
+    numbers = [as_number(one, "xy") for one in as_list(row["xy"], "xy")]
+    if not numbers:
+        return _Region("time", [], given, frames=True)
+    kind = _KINDS_3.get(int(numbers[0]), str(numbers[0]))
+    more = [0.0] * (kind == "ellipse")
+    return _Region(kind, [*numbers[1:], *more], given, frames=bool(row.get("z")))
+
+
+def _title(number: str, attributes: Mapping[str, Any]) -> str:
+    about = attributes.get(number)
+    return str(about["aname"]) if isinstance(about, Mapping) and "aname" in about else number
+
+
+def _option(value: Any, about: Any) -> Any:
+    """The text of an option that is named by its number; several are separated by commas."""
+    options = about.get("options") if isinstance(about, Mapping) else None
+    if not isinstance(options, Mapping) or not options:
+        return value
+    return [str(options.get(one, one)) for one in str(value).split(",") if one]
