@@ -2,7 +2,8 @@
 
 A mask's runs go row by row inside its box and start with background. `mask_to_cvat` is the same as
 a list with the box behind it, as CVAT's SDK, agents and server take it (cvat-sdk, `masks.py`; MIT;
-the layout, not the code). Polygons, boxes and ellipses are read, too, turned or not.
+the layout, not the code). Polygons, boxes and ellipses are read, too, turned or not, and the tracks
+of "CVAT for video" (`cvat_tracks`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from anymask.formats.annotations import (
     note_traits,
     note_unlabelled,
 )
+from anymask.formats.cvat_tracks import read_tracks
 from anymask.formats.documents import (
     Fit,
     OutFile,
@@ -85,7 +87,7 @@ def sniff(found: Sniffed) -> Fit:
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read an export "CVAT for images"; shapes without an area are reported.
+    """Read an export "CVAT for images" or "CVAT for video"; shapes without an area are reported.
 
     Raises DataError that names file, picture, shape and reason.
     """
@@ -93,7 +95,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     for path in find_files(source, ".xml"):
         with report.record(path):
             root = read_xml(path)
-            if root.tag != "annotations" or root.find("track") is not None:
+            if root.tag != "annotations":
                 raise DataError("wanted an export of the kind 'CVAT for images 1.1'")
             names = [name.text or "" for name in root.iterfind("meta//labels/label/name")]
             if names:
@@ -101,23 +103,32 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             for number, element in enumerate(root.iter("image")):
                 with report.record(f"image {number}"):
                     images.append(_image(element, report))
+            if root.find("track") is not None:
+                images += read_tracks(root, path, report, pictures, _mask)
     return images
 
 
 def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
     name = element.attrib["name"]
     hw = checked_hw(element.attrib["height"], element.attrib["width"])
-    masks = []
+    masks = list[Mask | None]()
     for number, shape in enumerate(element):
         with report.record(f"shape {number} ({shape.tag})"):
-            rle = _rle(shape, hw)
-            if rle is None:
-                report.skip(name, f"a shape of the kind {shape.tag!r} has no mask")
-                continue
-            group = shape.get("group_id")
-            group_id = None if group is None else as_whole(group, "group_id")
-            masks.append(Mask(rle, shape.attrib["label"], id=group_id))
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+            masks.append(_mask(shape, hw, report, name))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(filter(None, masks)))
+
+
+def _mask(
+    shape: ET.Element, hw: tuple[int, int], report: LossReport, name: str = ""
+) -> Mask | None:
+    """The mask of a shape; None for one without area, which the report is told."""
+    rle = _rle(shape, hw)
+    if rle is None:
+        report.skip(name, f"a shape of the kind {shape.tag!r} has no mask")
+        return None
+    group = shape.get("group_id")
+    group_id = None if group is None else as_whole(group, "group_id")
+    return Mask(rle, shape.attrib["label"], id=group_id)
 
 
 def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:

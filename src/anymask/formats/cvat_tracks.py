@@ -1,0 +1,172 @@
+"""CVAT for video 1.1: tracks of an XML file in, an annotated image for each frame out.
+
+A track has elements for some frames; `outside` ends it until the next one. Frames between two
+elements are interpolated as CVAT does it: boxes, ellipses and polygons with the same number of
+points move in a straight line, masks and other polygons stay as they are. Behind its last element
+a track goes on to the end of its task. Frames are called frame_000012.png, as in CVAT's exports.
+Layout: "XML annotation format" of CVAT's documentation.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from anymask.base import DataError
+from anymask.formats.annotations import AnnotatedImage, LossReport, SequencePlace
+from anymask.formats.documents import checked_hw, photo_beside, picture_hw
+from anymask.formats.fields import as_number, as_whole
+from anymask.masks import Mask, Masks
+
+ShapeReader = Callable[[ET.Element, tuple[int, int], LossReport], Mask | None]
+_MOVED = {
+    "box": ("xtl", "ytl", "xbr", "ybr", "rotation"),
+    "ellipse": ("cx", "cy", "rx", "ry", "rotation"),
+}
+_MOST_FRAMES = 10_000_000  # of a task; more is a broken number
+_CHANGED = (
+    "Polygons of different numbers of points are not interpolated. Frames between them have the "
+    "earlier one."
+)
+
+
+@dataclass
+class _Task:
+    """A task's frames: how many there are, their size, and what is on them."""
+
+    name: str
+    frames: int
+    hw: tuple[int, int] | None
+    masks: defaultdict[int, Masks] = field(default_factory=lambda: defaultdict(Masks))
+
+
+def read_tracks(
+    root: ET.Element, path: Path, report: LossReport, pictures: Path | None, read: ShapeReader
+) -> list[AnnotatedImage]:
+    """The frames of all tasks of a file. Raises DataError that names track, frame and reason.
+
+    read  makes a mask of an element; None for one without area, which it reports
+    """
+    tasks = _tasks(root, path, pictures)
+    for number, track in enumerate(root.iter("track"), start=1):
+        with report.record(f"track {number - 1} ({track.get('label')})"):
+            task = tasks.get(track.get("task_id", "")) or next(iter(tasks.values()))
+            if task.hw is None:
+                raise DataError(
+                    "The size of the frames is missing (`original_size`), and so are the frames. "
+                    "Name the folder of the frames with --images DIR."
+                )
+            for frame, element in _frames(track, task.frames, report):
+                with report.record(f"frame {frame}"):
+                    element.set("label", track.attrib["label"])
+                    element.set("group_id", str(number))
+                    mask = read(element, task.hw, report)
+                    if mask is not None:
+                        task.masks[frame].append(mask)
+    return [image for task in tasks.values() for image in _images(task, path, pictures)]
+
+
+def _tasks(root: ET.Element, path: Path, pictures: Path | None) -> dict[str, _Task]:
+    """The tasks or jobs of a file by their ids; one without an id where none is described."""
+    found = {}
+    for about in [*root.iterfind("meta//task"), *root.iterfind("meta//job")]:
+        name = about.findtext("source") or about.findtext("name") or path.stem
+        count = _count(about.findtext("size"))
+        found[about.findtext("id") or ""] = _Task(name, count, _size(root, about))
+    found = found or {"": _Task(path.stem, 0, _size(root, root))}
+    for task in found.values():
+        if task.hw is None:
+            photo = photo_beside(path, frame_name(0), pictures)
+            task.hw = None if photo is None else picture_hw(photo)
+    return found
+
+
+def _count(text: str | None) -> int:
+    return min(max(as_whole(text, "size"), 0), _MOST_FRAMES) if text else 0
+
+
+def _size(root: ET.Element, about: ET.Element) -> tuple[int, int] | None:
+    size = about.find("original_size")
+    size = root.find("meta//original_size") if size is None else size
+    if size is None:
+        return None
+    return checked_hw(size.findtext("height"), size.findtext("width"))
+
+
+def frame_name(frame: int) -> str:
+    """The name of a frame's picture in CVAT's exports."""
+    return f"frame_{frame:06d}.png"
+
+
+def _images(task: _Task, path: Path, pictures: Path | None) -> Iterator[AnnotatedImage]:
+    if task.hw is None:
+        return
+    for frame in range(max([task.frames, *(frame + 1 for frame in task.masks)])):
+        if not task.frames and frame not in task.masks:
+            continue
+        photo = photo_beside(path, frame_name(frame), pictures)
+        yield AnnotatedImage(
+            file_name=frame_name(frame) if photo is None else photo.name,
+            hw=task.hw,
+            masks=task.masks.get(frame, Masks()),
+            place=SequencePlace(task.name, frame),
+        )
+
+
+def _frames(track: ET.Element, frames: int, report: LossReport) -> Iterator[tuple[int, ET.Element]]:
+    """The visible elements of a track, those between two elements included."""
+    elements = dict[int, ET.Element]()
+    for number, element in enumerate(track):
+        with report.record(f"element {number} ({element.tag})"):
+            frame = as_whole(element.attrib["frame"], "frame")
+            if not 0 <= frame < _MOST_FRAMES:
+                raise DataError(f"`frame` is out of range. Given: {frame}.")
+            elements[frame] = element
+    ordered = sorted(elements)
+    ends = [*ordered[1:], max([frames, *(frame + 1 for frame in ordered)])]
+    for frame, end in zip(ordered, ends, strict=True):
+        element = elements[frame]
+        if element.get("outside") == "1":
+            continue
+        yield frame, element
+        for between in range(frame + 1, end):
+            after = elements.get(end)
+            with report.record(f"frame {between}"):
+                share = (between - frame) / (end - frame)
+                yield between, _between(element, after, share, report)
+
+
+def _between(
+    before: ET.Element, after: ET.Element | None, share: float, report: LossReport
+) -> ET.Element:
+    """The element at a share of the way from one to the next."""
+    found = ET.Element(before.tag, dict(before.attrib))
+    if after is None or after.tag != before.tag:
+        return found
+    for key in _MOVED.get(before.tag, ()):
+        if key in before.attrib or key in after.attrib:
+            ends = (as_number(one.get(key, 0), key) for one in (before, after))
+            found.set(key, _mixed(*ends, share))
+    if before.tag == "polygon":
+        pairs = [_corners(one) for one in (before, after)]
+        if len(pairs[0]) != len(pairs[1]):
+            report.note(_CHANGED)
+            return found
+        corners = (
+            ",".join(_mixed(start, end, share) for start, end in zip(*both, strict=True))
+            for both in zip(*pairs, strict=True)
+        )
+        found.set("points", ";".join(corners))
+    return found
+
+
+def _corners(element: ET.Element) -> list[list[float]]:
+    pairs = [pair.split(",") for pair in element.attrib["points"].split(";")]
+    return [[as_number(one, "points") for one in pair] for pair in pairs]
+
+
+def _mixed(start: float, end: float, share: float) -> str:
+    return repr(start + (end - start) * share)
