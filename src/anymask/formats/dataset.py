@@ -28,6 +28,7 @@ from anymask.formats.registry import (
     check_readable,
     find_format,
     format_name,
+    is_file_of_format,
     place_of,
     recognised,
 )
@@ -327,7 +328,7 @@ def read(
     has none.
     """
     chosen, path = ReadSettings(**settings), Path(path)
-    if is_archive(path):
+    if is_archive(path) and not is_file_of_format(path):
         unpacked = unpack(path)
         with unpacked.named():
             found = read(unpacked.place, form, images, split, boxes=boxes, **settings)

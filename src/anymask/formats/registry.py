@@ -383,6 +383,12 @@ def _refuse_splits(source: Path) -> None:
         )
 
 
+def is_file_of_format(source: Path) -> bool:
+    """Whether an archive is itself a file of a format, such as a ROI set of ImageJ."""
+    end, found = source.suffix.lower(), Sniffed(source)
+    return any(end in one.suffixes and one.sniff(found) for one in READ.values())
+
+
 def _best(source: Path) -> tuple[str | None, Fit]:
     """The first of the formats that a file or folder fits best; None where it fits none."""
     found = Sniffed(source)
