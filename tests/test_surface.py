@@ -43,7 +43,7 @@ def test_loading_hands_everything_to_the_runtime(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_empty_name_is_no_name() -> None:
-    with pytest.raises(errors.ModelError, match="there is no model called ''"):
+    with pytest.raises(errors.ModelError, match="Unknown model ''"):
         anymask.load("")
 
 

@@ -112,12 +112,12 @@ def test_an_altered_graph_is_refused(refined: Path, tmp_path: Path) -> None:
     edges = OnnxRuntime(folder).capability(EdgeRefining)
     assert edges is not None
     blank = np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((20, 20), np.float32)
-    with pytest.raises(WeightsError, match="refiner.onnx was altered or cut short"):
+    with pytest.raises(WeightsError, match="refiner.onnx was changed or truncated"):
         edges.refine_edge(*blank, np.zeros((2, SIDE, SIDE), np.float32))
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_file(read_checkpoint(ASSETS / "nano" / GRAPH_WEIGHTS), tmp_path / REFINER_WEIGHTS)
-    with pytest.raises(WeightsError, match="not the weights of a network of edges"):
+    with pytest.raises(WeightsError, match="Not valid weights of an edge network"):
         load_refiner(tmp_path)
     assert load_refiner(tmp_path / "absent") is None

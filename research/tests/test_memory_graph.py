@@ -115,5 +115,5 @@ def test_an_altered_graph_is_refused(bundle: Path, tmp_path: Path) -> None:
         file.write(b"x")
     reader = OnnxRuntime(tmp_path / "altered").capability(Remembering)
     assert reader is not None
-    with pytest.raises(WeightsError, match="memory.onnx was altered or cut short"):
+    with pytest.raises(WeightsError, match="memory.onnx was changed or truncated"):
         reader.read_memory([some_question(3, 3, 7)])

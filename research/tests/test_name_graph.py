@@ -107,7 +107,7 @@ def test_damaged_names_are_one_clear_error(bundle: Path, tmp_path: Path) -> None
     copy_bundle(bundle, tmp_path / "copy")
     path = tmp_path / "copy" / NAME_VECTORS
     np.savez(path, words=np.zeros(3, np.uint8))
-    with pytest.raises(WeightsError, match="not the names of a network"):
+    with pytest.raises(WeightsError, match="Not a valid file of class names"):
         read_table(path)
     with pytest.raises(WeightsError, match="was altered"):
         OnnxRuntime(tmp_path / "copy").capability(MaskNaming)

@@ -12,10 +12,10 @@ from anymask.segment import BatchKeywords, EverythingKeywords, Model
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("widht", "there is no keyword 'widht'; did you mean 'width'?"),
-        ("point_coords", "'point_coords'; here it is points=[(x, y), ...]"),
-        ("output_mode", "here it is masks.to_sa1b"),
-        ("xyzzy", "there are points, width"),
+        ("widht", "Unknown argument 'widht'. Did you mean 'width'?"),
+        ("point_coords", "'point_coords'. Use points=[(x, y), ...]"),
+        ("output_mode", "Use masks.to_sa1b"),
+        ("xyzzy", "Valid arguments: points, width"),
     ],
 )
 def test_what_is_wrong_is_named_with_a_remedy(given: str, told: str) -> None:
@@ -23,7 +23,7 @@ def test_what_is_wrong_is_named_with_a_remedy(given: str, told: str) -> None:
     with pytest.raises(InputError) as error:
         check_keywords(["width", given], ["points", "width"])
     assert told in str(error.value)
-    with pytest.raises(InputError, match="there are none"):
+    with pytest.raises(InputError, match="There are no keyword"):
         check_keywords(["xyzzy"], [])
 
 

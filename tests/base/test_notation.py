@@ -20,12 +20,12 @@ from anymask.base import (
     ("data", "why"),
     [
         (b'{"a": ', "line 1, column 7"),
-        (b'["\xff"]', "not text in UTF-8"),
-        (b"[" + b"9" * 5000 + b"]", "limit"),
+        (b'["\xff"]', "invalid UTF-8 at byte 2"),
+        (b"[" + b"9" * 5000 + b"]", "too many digits"),
     ],
 )
 def test_whatever_is_wrong_with_json_is_one_error(data: bytes, why: str) -> None:
-    with pytest.raises(DataError, match=rf"^a\.json: not JSON \(.*{why}.*\); is the file complete"):
+    with pytest.raises(DataError, match=rf"^a\.json: Not valid JSON \(.*{why}.*\)\. Check that"):
         parse_json(data, "a.json")
 
 
@@ -34,7 +34,7 @@ def test_json_may_be_as_deep_as_any_format_and_no_deeper() -> None:
         whole = open_ * MAX_DEPTH + "0" + shut * MAX_DEPTH
         assert parse_json(whole, "a.json") == json.loads(whole)
         for data in (open_ + whole + shut, open_ * 100_000, (open_ * 100_000).encode("utf-16")):
-            with pytest.raises(DataError, match=r"^a\.json: wanted JSON of at most 64 lists"):
+            with pytest.raises(DataError, match=r"^a\.json: JSON is nested \d+ levels deep"):
                 parse_json(data, "a.json")
     wide = [[]] * 10 * MAX_DEPTH
     assert parse_json(json.dumps(wide), "a.json") == wide
@@ -64,19 +64,19 @@ def test_brackets_in_strings_are_no_depth(value: Any, plain: bool) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"a = ", "Invalid value"),
-        (b'a = "\xff"', "not text in UTF-8"),
+        (b"a = ", "incomplete"),
+        (b'a = "\xff"', "invalid UTF-8"),
         (b"a = " + b"[" * 3000, "nested too deeply"),
-        (b"a = " + b"9" * 5000, "limit"),
+        (b"a = " + b"9" * 5000, "too many digits"),
         (b"a = 1979-13-40", ""),
     ],
 )
 def test_whatever_is_wrong_with_toml_is_one_error(data: bytes, why: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^a\.toml: not TOML \(.*{why}"):
+    with pytest.raises(ConfigError, match=rf"^a\.toml: Not valid TOML \(.*{why}"):
         parse_toml(data, "a.toml")
 
 
 def test_text_loses_its_byte_order_mark_and_names_the_byte_that_is_none() -> None:
     assert parse_text(b"\xef\xbb\xbfa", "a.txt") == "a"
-    with pytest.raises(DataError, match=r"^a\.txt: not text in UTF-8 \(byte 1\); save it"):
+    with pytest.raises(DataError, match=r"^a\.txt: Not valid UTF-8 \(byte 1\). Save it"):
         parse_text(b"a\xff", "a.txt")

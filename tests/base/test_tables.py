@@ -57,7 +57,7 @@ def test_a_table_is_read_back_as_it_was_written(rows: list[list[str]]) -> None:
 
 
 def test_a_file_that_is_not_csv_is_one_error() -> None:
-    with pytest.raises(DataError, match=r"a\.csv: Not CSV"):
+    with pytest.raises(DataError, match=r"a\.csv: Not valid CSV"):
         read_csv('"' + "x" * 200_000, "a.csv")
 
 

@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--model", "nothing"], "there is no model called 'nothing'"),
+        (["--model", "nothing"], "Unknown model 'nothing'"),
         (["--photos", "absent"], "wanted a folder of photos, got absent"),
         (["--host", "0.0.0.0"], "wanted a token, since other machines can reach 0.0.0.0"),
         (["--port", "99999"], "wanted to listen on 127.0.0.1:99999"),

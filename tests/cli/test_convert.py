@@ -90,7 +90,7 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
         (["photos", "out", "--to", "yolo"], "photos: wanted annotations, got 1 pictures without"),
         (["none", "out", "--to", "yolo"], "none: wanted annotations, got a folder without any"),
         (["in/rings.json/x", "out", "--to", "yolo"], "there is no file or folder"),
-        (["in", "x.txt/deep", "--to", "sa1b"], "wanted a folder for 'rings.json', but a part of"),
+        (["in", "x.txt/deep", "--to", "sa1b"], "Cannot create a folder for 'rings.json': part of"),
     ],
 )
 @pytest.mark.usefixtures("source")

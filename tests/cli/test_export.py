@@ -40,7 +40,7 @@ def test_it_writes_verifies_and_reports(
     assert runtime.weights_hash == file_hash(checkpoint)
     said = capsys.readouterr().out
     assert said.startswith(f"mobile_sam (fp32) -> {tmp_path / 'x'}\n  decoder.onnx")
-    assert "licence        unknown (from tiny.pt; the published mobile_sam is " in said
+    assert "licence        unknown (from tiny.pt; the published mobile_sam has " in said
     assert said.endswith("verified\n")
     record = json.loads(report.read_text("utf-8"))
     assert record["verification"]["passed"] is True
@@ -79,7 +79,7 @@ def test_a_package_without_its_graphs_says_so(
     bundled_nano: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", "nano", "-o", str(tmp_path / "x")]) == 2
-    assert "is no anymask manifest" in capsys.readouterr().err
+    assert "is not an anymask manifest" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_damaged_package_is_not_copied(
     found = store.Installed(name="nano", status="bundled", path=folder)
     monkeypatch.setattr("anymask.runtime.bundled", lambda *_: found)
     assert main(["export", "nano", "-o", str(tmp_path / "x")]) == 2
-    assert "encoder.onnx was altered or cut short" in capsys.readouterr().err
+    assert "encoder.onnx was changed or truncated" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
@@ -155,8 +155,8 @@ def test_a_folder_is_no_checkpoint(
 ) -> None:
     (tmp_path / "empty").mkdir()
     bundle = store.bundled("nano").path
-    for folder, kind in ((tmp_path / "empty", "a folder"), (bundle, "an exported model already")):
+    for folder, kind in ((tmp_path / "empty", "a folder"), (bundle, "an exported model")):
         words = ["export", "mobile_sam", "-o", str(tmp_path / "x"), "--weights", str(folder)]
         assert main(words) == 2
-        told = f"{folder} is {kind}, and a checkpoint's file is needed here"
+        told = f"{folder} is {kind}, but a checkpoint file is required"
         assert told in capsys.readouterr().err

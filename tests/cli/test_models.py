@@ -172,10 +172,10 @@ def test_info_of_an_export_is_its_manifest_and_its_files_are_read(tmp_path, caps
     with (folder / "encoder.onnx").open("ab") as file:
         file.write(b"more")
     assert main(["models", "info", str(folder)]) == 2
-    assert "encoder.onnx was altered or cut short" in capsys.readouterr().err
+    assert "encoder.onnx was changed or truncated" in capsys.readouterr().err
     (folder / "manifest.json").unlink()
     assert main(["models", "info", str(folder)]) == 2
-    assert "is no exported model: it has no manifest.json" in capsys.readouterr().err
+    assert "is not an exported model: it has no manifest.json" in capsys.readouterr().err
 
 
 def test_a_model_at_another_side_has_the_same_weights(capsys):
@@ -195,16 +195,16 @@ def test_info_of_the_bundled_model_has_no_source(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["get", "mobil_sam"], "did you mean mobile_sam"),
-        (["info", "nothing_like_it"], "there is no model called 'nothing_like_it'"),
-        (["info", "SAM_VIT_B"], "did you mean sam_vit_b?"),
-        (["info", "my.pth"], "there is no file of weights 'my.pth'; check the path"),
-        (["info", "run"], "its weights are 'run/weights.safetensors'"),
-        (["info", "begun"], "written no weights.safetensors yet; give its command again"),
-        (["info", "photo.jpg"], "'photo.jpg' is a file, and no model"),
-        (["info", "run/last.pt"], "'run/last.pt' is a file of weights, and the name of its"),
+        (["get", "mobil_sam"], "Did you mean mobile_sam"),
+        (["info", "nothing_like_it"], "Unknown model 'nothing_like_it'"),
+        (["info", "SAM_VIT_B"], "Did you mean sam_vit_b?"),
+        (["info", "my.pth"], "Weights file not found: 'my.pth'. Check the path"),
+        (["info", "run"], "Use its weights: 'run/weights.safetensors'"),
+        (["info", "begun"], "training folder without weights.safetensors"),
+        (["info", "photo.jpg"], "'photo.jpg' is a file, not a model"),
+        (["info", "run/last.pt"], "'run/last.pt' is a weights file, but the model name"),
         (["get", "nano"], "ships inside the package"),
-        (["add", "sam_vit_b", "none.pth"], "cannot read the weights none.pth"),
+        (["add", "sam_vit_b", "none.pth"], "Cannot read the weights none.pth"),
     ],
 )
 def test_a_wrong_name_or_file_is_one_sentence_and_exit_code_2(

@@ -118,7 +118,7 @@ def test_a_server_says_that_a_runtime_cannot_open_the_model_before_it_listens(
     capsys.readouterr()
     model = ["--model", str(tmp_path / "nano")]
     assert main(["serve", *model, "--runtime", "torch", "--port", "0"]) == 2
-    assert "runtime='torch' needs a checkpoint" in capsys.readouterr().err
+    assert "runtime='torch' requires a checkpoint" in capsys.readouterr().err
     assert main(["serve", "--runtime", "jax", "--port", "0"]) == 2
     said = capsys.readouterr().err
-    assert "runtime must be one of auto, onnx, torch, openvino, got 'jax'" in said
+    assert "Invalid runtime 'jax'. Choose from: auto, onnx, torch, openvino" in said

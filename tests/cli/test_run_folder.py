@@ -40,10 +40,10 @@ def recipe(**values: Any) -> Recipe:
             {"model": "nano", "init": "shipped", "task": "distil", "teacher": "edge_sam"},
             f"Apache-2.0; {S_LAB}",
         ),
-        ({"model": "nano_tiny"}, "unknown (there are no published weights of nano_tiny)"),
+        ({"model": "nano_tiny"}, "unknown (no published weights of nano_tiny)"),
         (
             {"model": "nano", "init": "gone.pt"},
-            "unknown (from gone.pt, which is gone; the published nano is Apache-2.0)",
+            "unknown (from gone.pt, which no longer exists; the published nano has Apache-2.0)",
         ),
     ],
 )
@@ -62,7 +62,7 @@ def test_a_file_states_its_licence_itself_and_checkpoints_lead_to_their_start(
     write_result(bare, module, "edge_sam", {})
     assert licence_of_weights("edge_sam", tuned) == "MINE-1.0"
     assert licence_of_weights("edge_sam", bare) == (
-        f"unknown (from bare.safetensors; the published edge_sam is {S_LAB})"
+        f"unknown (from bare.safetensors; the published edge_sam has {S_LAB})"
     )
     first = dataclasses.asdict(recipe(model="edge_sam", init=str(tuned)))
     path = save_checkpoint(tmp_path, {"average": {}}, TrainingProgress(), first)

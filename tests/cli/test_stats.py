@@ -83,7 +83,7 @@ def test_groups_come_from_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["first", "--groups", "bad.csv"], "bad.csv: the column"),
         (["first", "--from", "photoshop"], "unknown format 'photoshop'; there are sa1b"),
         (["bare"], "2 pictures and not one mask; is the format 'set' right?"),
-        (["broken"], "not JSON (line 2, column 1)): masks.jsonl, line 1"),
+        (["broken"], "not valid JSON (line 2, column 1)): masks.jsonl, line 1"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(

@@ -53,7 +53,7 @@ from anymask.training import finetuning as finetune
         (["--lora-alpha", "0", "--method", "lora"], "lora_alpha must be"),
         (["--val", "nowhere"], "there is no file or folder 'nowhere'"),
         (["--bundle", "/"], "/ holds files that are no exported model"),
-        (["--json", f"{__file__}/told.json"], "wanted a folder for 'told.json', but a part of"),
+        (["--json", f"{__file__}/told.json"], "Cannot create a folder for 'told.json': part of"),
         (["--device", "cuda:99"], "device 'cuda:99' was asked for"),
         (["--model", "nowhere.safetensors"], "there is no file 'nowhere.safetensors' of weights"),
         (["--weights", __file__], "test_tuning_options.py"),

@@ -42,7 +42,7 @@ def test_a_grader_comes_back_from_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{", "DataError: .*not JSON"),
+        ("{", "DataError: .*Not valid JSON"),
         ('{"format": 1}', "KeyError: 'evidence'"),
         ('{"format": 2}', "its format is another one"),
         ("[]", "TypeError"),

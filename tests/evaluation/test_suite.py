@@ -55,7 +55,7 @@ def test_a_suite_file_says_how_each_set_is_measured(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name = ", "not TOML"),
+        ("name = ", "Not valid TOML"),
         ("", r"at least one \[\[set\]\] with a name"),
         ("set = [1]", r"at least one \[\[set\]\] with a name"),
         ("sets = 1", "unknown key 'sets'; known are name, clicks, min_area, data, set"),

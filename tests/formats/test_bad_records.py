@@ -376,7 +376,7 @@ def test_one_broken_file_of_a_folder_is_a_record(tmp_path: Path) -> None:
     dataset = anymask.read(tmp_path, "coco")
     assert len(list(dataset)) == 1
     (line,) = dataset.unread_lines()
-    assert line.startswith("Skipped 1 record (not JSON")
+    assert line.startswith("Skipped 1 record (not valid JSON")
 
 
 def test_images_of_one_id_are_skipped_both(tmp_path: Path) -> None:

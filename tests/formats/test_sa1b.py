@@ -110,5 +110,5 @@ def test_a_broken_file_names_record_and_reason(
 
 def test_text_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"image": ')
-    with pytest.raises(DataError, match="a.json: not JSON .*; is the file complete\\?"):
+    with pytest.raises(DataError, match="a.json: Not valid JSON .*Check that the file is complete"):
         sa1b.read(tmp_path, LossReport())

@@ -121,9 +121,9 @@ def test_a_mask_with_a_strange_label_is_named(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"image": "images/0.p', "line 1: not JSON"),
+        ('{"image": "images/0.p', "line 1: Not valid JSON"),
         ("[1, 2]\n", "line 1: `line` is not an object"),
-        ("\xff\n", "line 1: not JSON"),
+        ("\xff\n", "line 1: Not valid JSON"),
         ("\n\n", "wanted a line an image, the file is empty"),
     ],
 )
@@ -137,7 +137,7 @@ def test_lines_that_are_no_records_are_refused(tmp_path: Path, text: str, messag
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "set.json: not JSON"),
+        ("{", "set.json: Not valid JSON"),
         ("[]", "set.json: wanted an object, got list"),
         ('{"ships": "yes"}', "`ships` must be true or false, got 'yes'"),
     ],

@@ -67,8 +67,8 @@ for use in (lambda: Project("photos"), lambda: Project.open, lambda: anymask.stu
     try:
         use()
     except MissingExtra as error:
-        assert str(error).endswith("run: pip install 'anymask[studio]'"), error
-        assert "Project needs the package 'sqlalchemy'" in str(error), error
+        assert str(error).endswith("Install it with: pip install 'anymask[studio]'"), error
+        assert "(package 'sqlalchemy')" in str(error), error
     else:
         raise SystemExit("no error")
 try:
@@ -120,8 +120,8 @@ def test_a_star_import_works_where_packages_are_missing() -> None:
     done = run_with((), STAR)
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
-        "anymask.studio.create_app needs the package 'fastapi', which is not installed; "
-        "run: pip install 'anymask[studio]'\n"
+        "anymask.studio.create_app requires the 'studio' extra (package 'fastapi'). "
+        "Install it with: pip install 'anymask[studio]'\n"
     )
 
 
@@ -141,8 +141,8 @@ sys.exit(main(["late"]))
     done = run_with((), program)
     assert done.returncode == 2
     assert done.stderr == (
-        "anymask: error: 'anymask late' needs the package 'torch', which is not installed; "
-        "run: pip install 'anymask[torch]'\n"
+        "anymask: error: 'anymask late' requires the 'torch' extra (package 'torch'). "
+        "Install it with: pip install 'anymask[torch]'\n"
     )
 
 
@@ -180,22 +180,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("extras", "words", "message"),
     [
         ((), ["evaluate", "set", "--measure", "everything"],
-         "the measure 'everything' needs the package 'pycocotools', which is not installed; "
-         "run: pip install 'anymask[evaluate]'"),
-        ((), ["evaluate", "set", "--measure", "shown", "--only"], "the measure 'shown' needs"),
+         "(package 'pycocotools'). "
+         "Install it with: pip install 'anymask[evaluate]'"),
+        ((), ["evaluate", "set", "--measure", "shown", "--only"], "The measure 'shown' requires"),
         (("evaluate",), ["evaluate", "set", "--measure", "instance-ap"],
          "The measure 'instance-ap' requires the file detections.json, and "),
         ((), ["evaluate", "score", "volume", "set", "set"],
-         "the distance between surfaces needs the package 'scipy', which is not installed; "
-         "run: pip install 'anymask[volumes]'"),
+         "(package 'scipy'). "
+         "Install it with: pip install 'anymask[volumes]'"),
         ((), ["evaluate", "score", "video", "set", "set", "--rules", "unsupervised"],
-         "matching proposals with objects needs the package 'scipy'"),
-        ((), ["export", "nano", "-o", "bundle", "--verify"], "--verify needs the package 'torch'"),
+         "(package 'scipy')"),
+        ((), ["export", "nano", "-o", "bundle", "--verify"], "(package 'torch')"),
         (("torch",), ["finetune", "--data", "set", "-o", "run", "--tensorboard"],
-         "--tensorboard needs the package 'tensorboard'"),
-        (("studio",), ["project", "retrain", "set"], "training needs the package 'torch'"),
-        ((), ["finetune", "--data", "set", "-o", "run"], "training needs the package 'torch'"),
-        ((), ["annotate", "set"], "the server needs the package 'fastapi'"),
+         "(package 'tensorboard')"),
+        (("studio",), ["project", "retrain", "set"], "(package 'torch')"),
+        ((), ["finetune", "--data", "set", "-o", "run"], "(package 'torch')"),
+        ((), ["annotate", "set"], "(package 'fastapi')"),
     ],
 )  # fmt: skip
 def test_what_cannot_run_is_refused_before_a_model_is_opened(
@@ -219,8 +219,8 @@ except MissingExtra as error:
     print(error)
 """
     told = run_with((), program).stdout
-    assert told.startswith("this detector needs the package 'torch'")
-    assert told.endswith("run: pip install 'anymask[words]'\n")
+    assert told.startswith("This detector requires the 'torch' extra")
+    assert told.endswith("Install it with: pip install 'anymask[words]'\n")
 
 
 # What an extra promises.
@@ -266,7 +266,7 @@ def test_studio_alone_runs_projects_and_the_page(data: Path, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert "2 new masks" in done.stdout + done.stderr
     assert done.stdout.endswith("/health 200\n/api/project 200\n/openapi.json 200\n")
-    assert "training needs the package 'torch'" in done.stderr
+    assert "(package 'torch')" in done.stderr
 
 
 def test_volumes_alone_compares_labels_with_the_truth(tmp_path: Path) -> None:
@@ -297,5 +297,5 @@ def test_maps_alone_reads_bands(words: list[str], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = run_with((), program, *given, cwd=tmp_path)
     assert done.returncode == 2
-    assert "needs the package 'tifffile', which is not installed" in done.stderr
+    assert "(package 'tifffile')" in done.stderr
     assert "damaged" not in done.stderr

@@ -195,7 +195,7 @@ def test_bands_and_stretch_travel_with_the_job(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"points_per_sides": 4}, "no keyword 'points_per_sides'; did you mean 'poi"),
+        ({"points_per_sides": 4}, "'points_per_sides'. Did you mean 'poi"),
         ({"grid": 0}, "grid must be a whole number of at"),
         ({"layout": "heap"}, 'layout must be "flat", "partition" or "tree", got'),
         ({"tile": 3}, 'tile must be "auto", None or a side of at least'),
@@ -204,7 +204,7 @@ def test_bands_and_stretch_travel_with_the_job(
         ({"engine": "slurm"}, 'engine must be "processes" or "ray", got \'slurm\''),
         ({"shard": (3, 2)}, r"shard must be \(I, N\) with I from 1 to N, got \(3, 2\)"),
         ({"shard": "1/2"}, r"shard must be \(I, N\) with I from 1 to N, got '1/2'"),
-        ({"worker": 2}, "there is no keyword 'worker'"),
+        ({"worker": 2}, "Unknown argument 'worker'"),
         ({"model": 7}, "model must be a name or a ModelChoice, got int; a loaded model cannot"),
         ({"folder": "empty"}, "there are no photos in 'empty'; name a folder that has some"),
         (

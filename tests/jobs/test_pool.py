@@ -118,7 +118,7 @@ def test_an_interruption_that_the_shell_ignores_stays_ignored(
 
 @pytest.mark.parametrize(
     ("code", "text"),
-    [(1, "ended with exit code 1"), (-9, "was killed (SIGKILL)"), (-99, "was killed (signal 99)")],
+    [(1, "exited with code 1"), (-9, "was killed (SIGKILL)"), (-99, "was killed (signal 99)")],
 )
 def test_the_end_of_a_process_is_said_in_words(code: int, text: str) -> None:
     assert exit_text(code) == text

@@ -43,7 +43,7 @@ def test_filter_keeps_what_reaches_everything_that_is_asked() -> None:
     assert SOME.filter(label="hole") == [INNER]
     assert SOME.filter(lambda record: record.area == 36, min_stability=0.1) == [OTHER]
     assert len(SOME) == 3
-    with pytest.raises(InputError, match="no keyword 'min_aera'; did you mean 'min_area'"):
+    with pytest.raises(InputError, match="Unknown argument 'min_aera'. Did you mean 'min_area'"):
         SOME.filter(min_aera=3)
 
 

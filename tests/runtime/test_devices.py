@@ -24,7 +24,7 @@ def test_an_absent_device_is_said_with_those_that_are_there(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(InputError, match="'cuda' was asked for, but torch sees only cpu here; use"):
+    with pytest.raises(InputError, match="'cuda' is not available: PyTorch finds only cpu. Use"):
         pick_device("cuda")
 
 
@@ -32,13 +32,13 @@ def test_a_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert pick_device("cuda:0") == torch.device("cuda:0")
-    with pytest.raises(InputError, match="there are only 1 CUDA devices, counted from 0"):
+    with pytest.raises(InputError, match="has 1 CUDA devices, numbered from 0"):
         pick_device("cuda:1")
 
 
 @pytest.mark.parametrize("device", ["gpu", "", "cuda:first"])
 def test_an_unknown_device_is_refused(device: str) -> None:
-    with pytest.raises(InputError, match=r"device must be one of auto, cpu, cuda, mps or like"):
+    with pytest.raises(InputError, match=r"Choose from: auto, cpu, cuda, mps, or a CUDA"):
         pick_device(device)
 
 
@@ -48,7 +48,7 @@ def test_precisions_are_three_words() -> None:
         torch.bfloat16,
         torch.float16,
     ]
-    with pytest.raises(InputError, match="precision must be one of fp32, bf16, fp16, got 'half'"):
+    with pytest.raises(InputError, match="Invalid precision 'half'. Choose from: fp32, bf16, fp16"):
         pick_dtype("half")
 
 

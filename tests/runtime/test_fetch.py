@@ -170,7 +170,7 @@ def test_a_file_of_the_wrong_length_is_refused_before_its_first_byte(server, she
 def test_a_truncated_file_without_a_published_hash_is_refused(server, shelf, content):
     server.files["/m.pt"] = content[:-5000]
     shelf.put("m", content, f"{server.url}/m.pt", sha256=None, bytes=None)
-    with pytest.raises(WeightsError, match="is not whole"):
+    with pytest.raises(WeightsError, match="is incomplete"):
         fetch("m")
     assert leftovers("m") == {".lock"}
 

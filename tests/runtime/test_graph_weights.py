@@ -42,7 +42,7 @@ def test_an_index_of_other_graphs_is_refused(bundle: Path) -> None:
     index = json.loads((bundle / GRAPH_WEIGHTS).read_text("utf-8"))
     index["encoder.onnx"]["encoder.norm.weight"]["initializer"] = "no such"
     (bundle / GRAPH_WEIGHTS).write_text(json.dumps(index))
-    with pytest.raises(WeightsError, match=r"does not fit the graphs beside it \('no such'\)"):
+    with pytest.raises(WeightsError, match=r"do not match the graphs"):
         read_checkpoint(bundle / GRAPH_WEIGHTS)
     for damaged in (
         "{",
@@ -59,5 +59,5 @@ def test_an_index_of_other_graphs_is_refused(bundle: Path) -> None:
 def test_altered_graphs_are_refused(bundle: Path) -> None:
     with (bundle / "decoder.onnx").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(WeightsError, match=r"decoder.onnx was altered or cut short"):
+    with pytest.raises(WeightsError, match=r"decoder.onnx was changed or truncated"):
         read_checkpoint(bundle / GRAPH_WEIGHTS)

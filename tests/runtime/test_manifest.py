@@ -88,16 +88,16 @@ def broken(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"x: not JSON \(.*\); .*; export the model again with `anymask export`"),
-        ("[]", "x has no 'format': it is no anymask manifest; export"),
-        ("{}", "x has no 'format': it is no anymask manifest; export"),
-        (broken(format=1), "x has format 1, this anymask reads format 2; .* the anymask that made"),
-        (broken(licence=None), "x lacks the entry 'licence'; export"),
-        (broken(spec={}), "x lacks the entry 'name'; export"),
-        (broken(opset="new"), r"x is damaged \(.*\); export"),
-        (broken(sha256=[]), r"x is damaged \(.*\); export"),
-        (broken(graphs=None), "x lacks the entry 'graphs'; export"),
-        (broken(graphs={"encoder": {"inputs": []}}), "x lacks the entry 'outputs'; export"),
+        ("{", r"x: Not valid JSON \(.*Export the model again with `anymask export`"),
+        ("[]", "x has no 'format': it is not an anymask manifest. Export"),
+        ("{}", "x has no 'format': it is not an anymask manifest. Export"),
+        (broken(format=1), "x has format 1, .* reads format 2. .* version of anymask that wrote"),
+        (broken(licence=None), "x has no entry 'licence'. Export"),
+        (broken(spec={}), "x has no entry 'name'. Export"),
+        (broken(opset="new"), r"x is corrupted \(.*\). Export"),
+        (broken(sha256=[]), r"x is corrupted \(.*\). Export"),
+        (broken(graphs=None), "x has no entry 'graphs'. Export"),
+        (broken(graphs={"encoder": {"inputs": []}}), "x has no entry 'outputs'. Export"),
     ],
 )
 def test_a_broken_manifest_says_what_is_wrong(text: str, message: str) -> None:
@@ -117,7 +117,7 @@ def test_a_broken_manifest_says_what_is_wrong(text: str, message: str) -> None:
 )
 def test_a_spec_of_a_later_anymask_is_refused(name: str, value: Any) -> None:
     record = {**spec_to_dict(MANIFEST.spec), name: value}
-    with pytest.raises(WeightsError, match=f"x is damaged .*{name}"):
+    with pytest.raises(WeightsError, match=f"x is corrupted .*{name}"):
         manifest_from_json(broken(spec=record), "x")
 
 
@@ -132,22 +132,22 @@ def test_channels_are_said_only_of_models_that_have_them() -> None:
     mix = ChannelMix.starting([(0.0, 255.0)] * 4, (1, 2, 3), "uint8")
     tuned = replace(MANIFEST, spec=replace(MANIFEST.spec, channels=mix))
     text = manifest_to_json(tuned)
-    assert "a picture has 4 channels" in text
+    assert "an image has 4 channels" in text
     record = json.loads(text)
     record["spec"]["channels"]["lows"] = [0.0]
-    with pytest.raises(WeightsError, match="x is damaged .*1 to 16 channels, in all of its rows"):
+    with pytest.raises(WeightsError, match="x is corrupted .*1 to 16 channels, in all of its rows"):
         manifest_from_json(json.dumps(record), "x")
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"is no exported model: it has no manifest.json; make"):
+    with pytest.raises(WeightsError, match=r"is not an exported model: it has no manifest.json."):
         read_manifest(tmp_path)
 
 
 def test_a_manifest_must_give_the_hash_of_every_graph(tmp_path: Path) -> None:
     manifest = replace(MANIFEST, sha256={"encoder.onnx": "a" * 64})
     (tmp_path / "manifest.json").write_text(manifest_to_json(manifest), encoding="utf-8")
-    with pytest.raises(WeightsError, match=r"gives no sha256 of decoder.onnx; export"):
+    with pytest.raises(WeightsError, match=r"declares no sha256 for decoder.onnx. Export"):
         read_manifest(tmp_path)
 
 
@@ -161,6 +161,6 @@ def test_a_manifest_lists_any_number_of_graphs_by_name(names: list[str]) -> None
 
 
 def test_a_graph_that_is_not_there_is_told_with_those_that_are() -> None:
-    told = "the exported model 'x' has no graph 'text', only encoder, decoder; export the model ag"
+    told = "The exported model 'x' has no graph 'text', only encoder, decoder. Export"
     with pytest.raises(WeightsError, match=told):
         MANIFEST.graph("text")

@@ -76,7 +76,7 @@ def test_decoding_alone_never_reads_the_encoder(copied: Path) -> None:
     (copied / "encoder.onnx").unlink()
     runtime = OnnxRuntime(copied)
     assert runtime.decode(maps, some_prompts(1, 1))[0].shape == (1, 4, 8, 8)
-    with pytest.raises(WeightsError, match=r"encoder.onnx is missing though manifest.json names"):
+    with pytest.raises(WeightsError, match=r"encoder.onnx is missing, but manifest.json lists"):
         runtime.see(some_images(1))
 
 
@@ -85,7 +85,7 @@ def test_an_altered_graph_is_refused(copied: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
     runtime = OnnxRuntime(copied)
     maps = runtime.see(some_images(1))[0]
-    with pytest.raises(WeightsError, match=r"decoder.onnx was altered or cut short: its sha256 is"):
+    with pytest.raises(WeightsError, match=r"decoder.onnx was changed or truncated: its sha256 is"):
         runtime.decode(maps, some_prompts(1, 1))
 
 
@@ -99,7 +99,7 @@ def test_a_file_that_is_no_graph_is_refused(copied: Path) -> None:
     (copied / "encoder.onnx").write_bytes(b"hello")
     hashes = {name: file_sha256(copied / name) for name in ("encoder.onnx", "decoder.onnx")}
     rewrite_manifest(copied, {"sha256": hashes})
-    with pytest.raises(WeightsError, match=r"cannot open .*encoder.onnx: .*; upgrade onnxruntime"):
+    with pytest.raises(WeightsError, match=r"cannot open .*encoder.onnx. Upgrade onnxruntime"):
         OnnxRuntime(copied).see(some_images(1))
 
 
@@ -107,14 +107,14 @@ def test_a_graph_with_other_inputs_than_its_manifest_says_is_refused(copied: Pat
     record = json.loads((copied / "manifest.json").read_text("utf-8"))
     record["graphs"]["encoder"]["inputs"][0]["name"] = "photo"
     rewrite_manifest(copied, record)
-    with pytest.raises(WeightsError, match=r"takes images and gives 2 outputs, .* says photo and"):
+    with pytest.raises(WeightsError, match=r"has the inputs images and 2 outputs, .* declares"):
         OnnxRuntime(copied).see(some_images(1))
 
 
 def test_a_device_that_onnx_runtime_lacks_is_refused(bundle: Path) -> None:
-    with pytest.raises(InputError, match="runs on device auto, cpu, cuda, got 'mps'; .*'torch'"):
+    with pytest.raises(InputError, match="device auto, cpu, cuda, not 'mps'. .*'torch'"):
         OnnxRuntime(bundle, device="mps")
-    with pytest.raises(InputError, match="the installed ONNX Runtime has no CUDA; install"):
+    with pytest.raises(InputError, match="ONNX Runtime does not support device 'cuda'. Install"):
         OnnxRuntime(bundle, device="cuda")
 
 
@@ -141,17 +141,19 @@ def test_the_tables_of_a_bundle_are_its_family_s(learned: Path, bundle: Path) ->
 def test_altered_tables_are_refused(learned: Path) -> None:
     path = learned / "tables.json"
     path.write_text(path.read_text("utf-8").replace("1.0", "1.5"), encoding="utf-8")
-    with pytest.raises(WeightsError, match=r"tables.json was altered or cut short: its sha256 is"):
+    with pytest.raises(WeightsError, match=r"tables.json was changed or truncated: its sha256 is"):
         OnnxRuntime(learned)
 
 
 def test_missing_tables_are_told(learned: Path) -> None:
     (learned / "tables.json").unlink()
-    with pytest.raises(WeightsError, match=r"tables.json is missing though manifest.json names it"):
+    with pytest.raises(WeightsError, match=r"tables.json is missing, but manifest.json lists it"):
         OnnxRuntime(learned)
 
 
-@pytest.mark.parametrize(("text", "told"), [("{", ": not JSON"), ("[1]", " must hold an object")])
+@pytest.mark.parametrize(
+    ("text", "told"), [("{", ": Not valid JSON"), ("[1]", " must contain a JSON object")]
+)
 def test_tables_that_are_none_are_told(learned: Path, text: str, told: str) -> None:
     path = learned / "tables.json"
     path.write_text(text, encoding="utf-8")

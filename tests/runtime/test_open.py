@@ -119,9 +119,9 @@ def test_adapters_are_merged_into_their_model(
         runtime = open_runtime(str(name), weights=weights, device="cpu")
         assert (runtime.spec.name, runtime.weights_hash) == ("mobile_sam", merged_hash)
     assert licence_of_weights("mobile_sam", tmp_path / "adapter").startswith(
-        "unknown (of the adapters in adapter; the published mobile_sam is"
+        "unknown (from the adapters in adapter; the published mobile_sam has"
     )
-    with pytest.raises(InputError, match="wanted adapters of edge_sam, got some of mobile_sam"):
+    with pytest.raises(InputError, match="belong to mobile_sam, not to edge_sam"):
         open_runtime("edge_sam", weights=tmp_path / "adapter")
 
 
@@ -139,19 +139,19 @@ def test_an_unknown_name_is_refused() -> None:
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="is no exported model: it has no manifest"):
+    with pytest.raises(WeightsError, match="is not an exported model: it has no manifest"):
         open_runtime("mobile_sam", weights=tmp_path)
 
 
 def test_options_that_do_not_go_together_are_refused(bundle: Path, checkpoint: Path) -> None:
-    wanted = "runtime must be one of auto, onnx, torch, openvino, got 'tf'"
+    wanted = "Invalid runtime 'tf'. Choose from: auto, onnx, torch, openvino"
     with pytest.raises(InputError, match=wanted):
         open_runtime("nano", runtime="tf")
-    with pytest.raises(ModelError, match="needs an exported model; run: anymask export"):
+    with pytest.raises(ModelError, match="requires an exported model. Run: anymask export"):
         open_runtime("mobile_sam", weights=checkpoint, runtime="onnx")
-    with pytest.raises(ModelError, match="is an exported model, and runtime='torch' needs a check"):
+    with pytest.raises(ModelError, match="is an exported model, but runtime='torch' requires a"):
         open_runtime(str(bundle), runtime="torch")
     with pytest.raises(InputError, match="one of fp32, bf16, fp16, got 'fp61'"):
         open_runtime("nano", precision="fp61")
-    with pytest.raises(InputError, match="runs as it was exported, got precision='bf16'; leave"):
+    with pytest.raises(InputError, match="precision='bf16' does not apply. Remove"):
         open_runtime(str(bundle), precision="bf16")

@@ -31,9 +31,9 @@ def test_absent_weights_are_an_error_with_both_commands_and_no_download(model):
 
 
 def test_an_unknown_name_brings_the_nearest_ones():
-    with pytest.raises(ModelError, match=r"did you mean mobile_sam.*anymask models list"):
+    with pytest.raises(ModelError, match=r"Did you mean mobile_sam.*anymask models list"):
         weights.find("mobil_sam")
-    with pytest.raises(ModelError, match=r"did you mean sam2.1_hiera_l or .*sam2.1_hiera_b\+"):
+    with pytest.raises(ModelError, match=r"Did you mean sam2.1_hiera_l or .*sam2.1_hiera_b\+"):
         weights.find("SAM2.1")
 
 

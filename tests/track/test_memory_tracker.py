@@ -128,7 +128,7 @@ def test_half_precision_tracks_nearly_the_same() -> None:
 @pytest.mark.parametrize(
     ("variant", "pool", "message"),
     [
-        (TINY_EDGE, 2, "pool_memory is for memories that are maps, those of tiny_edge"),
+        (TINY_EDGE, 2, "The memory of tiny_edge"),
         (TINY_VIDEO, 3, "pool_memory must be 1, 2 or 4, got 3; take 2"),
     ],
 )

@@ -328,7 +328,7 @@ def test_plain_tensors_are_a_start(tmp_path: Path, data: Path) -> None:
 
 def test_weights_of_another_model_are_no_start(tmp_path: Path, data: Path) -> None:
     save_file({"encoder.x": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(WeightsError, match="the weights do not fit nano"):
+    with pytest.raises(WeightsError, match="The weights do not fit nano"):
         build_trainee(small_recipe(init=str(tmp_path / "other.safetensors")), data)
 
 

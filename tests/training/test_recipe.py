@@ -73,7 +73,7 @@ def test_an_absent_or_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no\.toml: no recipe to read there"):
         read_recipe(tmp_path / "no.toml")
     (tmp_path / "bad.toml").write_text("a = [")
-    with pytest.raises(ConfigError, match=r"bad\.toml: not TOML"):
+    with pytest.raises(ConfigError, match=r"bad\.toml: Not valid TOML"):
         read_recipe(tmp_path / "bad.toml")
 
 

@@ -141,7 +141,7 @@ def test_a_teacher_that_is_not_there_or_does_not_fit_is_refused(data: Path, tmp_
     with pytest.raises(ConfigError, match="needs teacher = NAME"):
         build_trainee(small_recipe(task="distil"), data)
     wrong = distilling("tiny", tmp_path, teacher_weights=str(weights_of("nano_tiny", tmp_path)))
-    with pytest.raises(WeightsError, match="the weights do not fit tiny"):
+    with pytest.raises(WeightsError, match="The weights do not fit tiny"):
         Teacher.open(wrong)
 
 

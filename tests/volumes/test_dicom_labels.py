@@ -123,7 +123,7 @@ def test_holes_are_bridged(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.dcm", "a.rtstruct.dcm"])
 def test_labels_in_dicom_need_a_series(name: str, tmp_path: Path) -> None:
     scan = Volume(np.zeros(SHAPE, np.int16), scaled_affine((1, 1, 1)), source="ct.nii.gz")
-    with pytest.raises(InputError, match="comes from ct.nii.gz; write .nii.gz"):
+    with pytest.raises(InputError, match="comes from ct.nii.gz. Write .nii.gz"):
         write_labels(tmp_path / name, label_volume(some_labels(), scan), scan)
     assert not list(tmp_path.iterdir())
 

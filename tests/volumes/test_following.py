@@ -163,7 +163,7 @@ def test_a_session_goes_on_from_its_file(tmp_path: Path) -> None:
     with begin() as session:
         session.add(7, box=(16, 13, 39, 36))
         assert (session.follow().mask() == again).all()
-    with pytest.raises(InputError, match="another scan or another window"):
+    with pytest.raises(InputError, match="another scan or window"):
         begin(session=path, window=(0, 100))
 
 
@@ -227,11 +227,11 @@ def test_settings_are_checked() -> None:
         ({"window": (3, 0)}, "above 0"),
         ({"window": 7}, "level, width"),
         ({"fill": "some"}, "auto"),
-        ({"windw": 1}, "did you mean 'window'"),
+        ({"windw": 1}, "Did you mean 'window'"),
     ):
         with pytest.raises(InputError, match=match):
             begin(**wrong)
-    with begin() as session, pytest.raises(InputError, match="nothing says"):
+    with begin() as session, pytest.raises(InputError, match="No object has a prompt"):
         session.follow()
 
 

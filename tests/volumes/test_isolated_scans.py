@@ -86,8 +86,8 @@ def test_a_series_keeps_what_labels_refer_to_and_nothing_private(tmp_path: Path)
 def test_errors_are_those_of_the_reader(tmp_path: Path) -> None:
     path = tmp_path / "a.nrrd"
     for data, error, word in (
-        (b"hello", InputError, "no scan"),
-        (header("9 9 9").encode() + b"\n", DataError, "ends too early"),
+        (b"hello", InputError, "not a supported scan"),
+        (header("9 9 9").encode() + b"\n", DataError, "is truncated"),
         (header("999 999 9").encode() + b"\n" + bytes(9_000_000), LimitError, "limit is 1 MB"),
         (header(more="data file: b.raw\n").encode(), InputError, "in another file"),
     ):

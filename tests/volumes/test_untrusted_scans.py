@@ -188,14 +188,14 @@ def of_zeros(size: int, wbits: int = 31) -> bytes:
     [
         (header("200 200 100", "gzip"), of_zeros(4_000_000), LimitError, "MEGABYTES=5"),
         (header("2000 1000 1000", "gzip"), b"short", LimitError, "the limit is 1 MB"),
-        (header("400 40 40", "gzip"), gzip.compress(b"short"), DataError, "ends too early"),
+        (header("400 40 40", "gzip"), gzip.compress(b"short"), DataError, "is truncated"),
         (header("40 40 40", "gzip"), of_zeros(4_000_000), DataError, "unpacks to more"),
         (header("40 40 40", "bzip2"), bz2.compress(bytes(4_000_000)), DataError, "more"),
         (header("9 40 40", "gzip"), gzip.compress(bytes(900)), DataError, "900 bytes"),
-        (header("40 40 40", "raw"), bytes(63_999), DataError, "ends too early"),
-        (header("99999 99999 99999", "raw"), bytes(99), DataError, "ends too early"),
+        (header("40 40 40", "raw"), bytes(63_999), DataError, "is truncated"),
+        (header("99999 99999 99999", "raw"), bytes(99), DataError, "is truncated"),
         (header("40 40 40", "ascii"), b"1 " * 70_000, DataError, "70000 numbers"),
-        (header("40 40 40", "ascii"), b"1 2 3", DataError, "ends too early"),
+        (header("40 40 40", "ascii"), b"1 2 3", DataError, "is truncated"),
         (header("40 0 40"), bytes(99), DataError, "above 0"),
         (header("4 4 4", "hex"), bytes(99), InputError, "gzip"),
         (header("4 4 4", kind="block"), bytes(99), InputError, "block"),
@@ -234,7 +234,7 @@ def test_a_nifti_reads_no_more_than_the_limit(
     scan = anymask.read_volume(path)
     with pytest.raises(LimitError, match="ANYMASK_VOLUME_MEGABYTES=703"):
         _ = scan.array
-    with pytest.raises(DataError, match="ends too early"):
+    with pytest.raises(DataError, match="is truncated"):
         scan.slice(0)
     monkeypatch.setenv("ANYMASK_VOLUME_MEGABYTES", "2")
     path.write_bytes(gzip.compress(nifti((1000, 1000, 2)) + bytes(4_000_000)))
@@ -247,7 +247,7 @@ def test_a_nifti_reads_no_more_than_the_limit(
 def test_voxels_far_behind_a_header_are_refused(tmp_path: Path) -> None:
     for start in (3e9, -1.0, float("nan")):
         (tmp_path / "a.nii").write_bytes(nifti((4, 4, 4), start) + bytes(999))
-        with pytest.raises(DataError, match="begin at byte"):
+        with pytest.raises(DataError, match="start at byte"):
             anymask.read_volume(tmp_path / "a.nii")
 
 
@@ -274,7 +274,7 @@ def test_a_zarr_of_huge_numbers_is_refused(tmp_path: Path) -> None:
     zarr_scan(tmp_path / "small", (10**5, 10**6, 10**6), (1, 64, 64))
     scan = anymask.read_volume(tmp_path / "small")
     for read in (lambda: scan.array, lambda: scan.slice(0)):
-        with pytest.raises(LimitError, match="'small' needs"):
+        with pytest.raises(LimitError, match="'small' requires"):
             read()
 
 
@@ -291,7 +291,7 @@ def test_a_chunk_unpacks_to_a_bounded_size(
     monkeypatch.setenv("ANYMASK_VOLUME_MEGABYTES", "1")
     (chunk,) = (tmp_path / "a" / "0").glob("0*0*0")
     chunk.write_bytes(bytes(made.encode(bytes(10_000_000))))
-    with pytest.raises(LimitError, match="the chunk '0/0.0.0'"):
+    with pytest.raises(LimitError, match="Chunk '0/0.0.0'"):
         _ = anymask.read_volume(tmp_path / "a").array
 
 
@@ -356,12 +356,12 @@ def test_a_deflated_slice_of_dicom_is_bounded(
     deflated(tmp_path / "a.dcm", bytes(2_000_000), Rows=1000, Columns=1000)
     assert anymask.read_volume(tmp_path / "a.dcm").shape == (1, 1000, 1000)
     monkeypatch.setenv("ANYMASK_VOLUME_MEGABYTES", "8")
-    with pytest.raises(LimitError, match="'a.dcm' needs 2 MB"):
+    with pytest.raises(LimitError, match="'a.dcm' requires 2 MB"):
         anymask.read_volume(tmp_path / "a.dcm")
     head = (tmp_path / "a.dcm").read_bytes()
     start = 144 + int.from_bytes(head[140:144], "little")
     (tmp_path / "a.dcm").write_bytes(head[:start] + b"\xff" * 99)
-    with pytest.raises(DataError, match="broken file of deflated"):
+    with pytest.raises(DataError, match="corrupted deflated"):
         anymask.read_volume(tmp_path / "a.dcm")
 
 
@@ -402,5 +402,5 @@ def test_a_segmentation_over_a_huge_space_is_refused(tmp_path: Path) -> None:
     place = dataset.PerFrameFunctionalGroupsSequence[-1].PlanePositionSequence[0]
     place.ImagePositionPatient = [*place.ImagePositionPatient[:2], 2e8]
     dataset.save_as(tmp_path / "a.dcm")
-    with pytest.raises(LimitError, match=r"'a.dcm' needs"):
+    with pytest.raises(LimitError, match=r"'a.dcm' requires"):
         anymask.read_volume(tmp_path / "a.dcm")

@@ -45,9 +45,7 @@ def test_labels_are_written_on_their_scan_and_told(scan: Path) -> None:
         assert dice(read.array == 1, made()[1]) > 0.9
         assert np.allclose(read.affine, read_volume(scan).affine)
     assert read.names == {1: "disc", 2: "Segment_2"}
-    assert any(
-        note.startswith("disc: ") and "slices 4 to 10 of z (21.0 mm)" in note for note in notes
-    )
+    assert any(note.startswith("disc: ") and "z slices 4 to 10 (21.0 mm)" in note for note in notes)
     assert seen[-1] == len(seen)
     written = {one.name for one in scan.parent.iterdir()}
     assert written == {"scan.nii.gz", "a.nii.gz", "a.seg.nrrd"}
@@ -103,7 +101,7 @@ def test_a_session_that_is_named_is_corrected_later(scan: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--box", "1,1,5,5", "-o", "x.png"], "ends in .nii, .nii.gz, .seg.nrrd"),
+        (["--box", "1,1,5,5", "-o", "x.png"], "Label files end in .nii, .nii.gz, .seg.nrrd"),
         (["--box", "1,1,5,5", "-o", "x.dcm"], "comes from"),
         (["-o", "x.nii"], "or the --session FILE of an earlier run"),
         (["--box", "40:1,1,5,5", "-o", "x.nii"], "SLICE:OBJECT:X0,Y0,X1,Y1"),
@@ -115,7 +113,7 @@ def test_a_session_that_is_named_is_corrected_later(scan: Path) -> None:
             ["--axis", "y", "--slice", "99", "--box", "1,1,5,5", "-o", "x.nii"],
             f"slices 0 to {made()[0].shape[1] - 1} across y",
         ),
-        (["--frame", "3", "--box", "1,1,5,5", "-o", "x.nii"], "(--frame) takes 0 to 0"),
+        (["--frame", "3", "--box", "1,1,5,5", "-o", "x.nii"], "(--frame) accepts 0 to 0"),
         (["--box", "1,1,5,5", "--window", "40", "-o", "x.nii"], "LEVEL,WIDTH"),
         (["--box", "1,1,5,5", "--axis", "w", "-o", "x.nii"], "choose one of z, y, x"),
     ],

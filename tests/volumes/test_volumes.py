@@ -141,7 +141,7 @@ def test_layers_of_segments_become_one_volume_unless_they_overlap(tmp_path: Path
     assert (read.shape, read.names, read.spacing) == ((3, 4, 5), {1: "a", 2: "b"}, (2, 1, 1))
     assert read.array[0, 0].tolist() == [1, 1, 2, 2, 2]
     slicer_layers(tmp_path / "over.seg.nrrd", over=True)
-    with pytest.raises(InputError, match="over another"):
+    with pytest.raises(InputError, match="overlaps another"):
         anymask.read_volume(tmp_path / "over.seg.nrrd")
 
 
@@ -181,7 +181,7 @@ def test_one_of_several_times_is_chosen(tmp_path: Path) -> None:
     read = anymask.read_volume(tmp_path / "run.nii.gz", frame=1)
     assert np.array_equal(read.array, data[..., 1].T)
     assert np.array_equal(read.slice(3, axis=2), data[3, ..., 1].T)
-    with pytest.raises(InputError, match="There is no volume 2"):
+    with pytest.raises(InputError, match="Volume 2 is out of range"):
         anymask.read_volume(tmp_path / "run.nii.gz", frame=2)
 
 
@@ -299,11 +299,11 @@ def test_what_makes_no_volume_is_refused_in_words(tmp_path: Path) -> None:
         anymask.read_volume(tmp_path / "tilted")
     write_series(tmp_path / "gap")
     (tmp_path / "gap" / "3.dcm").unlink()  # the second by position
-    with pytest.raises(DataError, match="absent"):
+    with pytest.raises(DataError, match="missing"):
         anymask.read_volume(tmp_path / "gap")
     write_series(tmp_path / "twice")
     write_slice(tmp_path / "twice" / "x.dcm", 8, np.array([5.0, 6, 7]))
-    with pytest.raises(DataError, match="same place"):
+    with pytest.raises(DataError, match="same position"):
         anymask.read_volume(tmp_path / "twice")
 
 
@@ -311,12 +311,12 @@ def test_what_makes_no_volume_is_refused_in_words(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[bytes, type[Exception], str]] = {
-    "text.nii": (b"hello", InputError, "no scan"),
-    "empty.nii.gz": (b"", InputError, "no scan"),
+    "text.nii": (b"hello", InputError, "not a supported scan"),
+    "empty.nii.gz": (b"", InputError, "not a supported scan"),
     "cut.nii.gz": (gzip.compress(b"a" * 9999)[:20], DataError, "gzip"),
     "cut.nrrd": (b"NRRD0004\ntype: uint8\n", DataError, "cut.nrrd"),
     "cut.tif": (b"II*\0\x08\0\0\0", DataError, "cut.tif"),
-    "cut.zip": (b"PK\3\4junk", InputError, "no slices"),
+    "cut.zip": (b"PK\3\4junk", InputError, "neither DICOM slices"),
 }
 
 
@@ -343,9 +343,9 @@ def test_a_file_that_ends_too_early_is_told_when_its_voxels_are_read(tmp_path: P
 
 
 def test_an_empty_folder_and_a_picture_are_no_scans(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no slices"):
+    with pytest.raises(InputError, match="neither DICOM slices"):
         anymask.read_volume(tmp_path)
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="not found"):
         anymask.read_volume(tmp_path / "absent.nii")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5), np.uint8))
     with pytest.raises(InputError, match="not a stack"):
@@ -399,7 +399,7 @@ def test_a_window_makes_eight_bits() -> None:
         with pytest.raises(InputError, match="window"):
             scan.picture(0, window=window)
     for index, axis in [(1, 0), (-1, 0), (0, 3)]:
-        with pytest.raises(InputError, match="wanted"):
+        with pytest.raises(InputError, match=r"out of range|Invalid axis"):
             scan.slice(index, axis)
 
 

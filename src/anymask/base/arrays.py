@@ -30,27 +30,26 @@ if TYPE_CHECKING:
 
 MOST_TIMES = 100  # its size, that an archive may unpack to
 SMALL = 64 << 20  # bytes; up to here an archive may be packed as well as it can be
-_REASON = 120  # characters of a reader's own message that are told
 
 
 def read_array(file: BinaryIO) -> NDArray[Any]:
     """The one array of a file that can be sought in. Raises DataError."""
-    with _explain("no array file"):
+    with _explain("Not a NumPy array file (.npy)"):
         start = file.tell()
         size = file.seek(0, io.SEEK_END)
         file.seek(start)
         version = npy.read_magic(file)
         if version not in ((1, 0), (2, 0)):
-            raise DataError(f"its version {version} is not that of an array of numbers")
+            raise DataError(f"Its format version {version} is not supported.")
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read_header(file)
         wanted = math.prod(shape) * dtype.itemsize
         if dtype.kind not in "buif" or min(shape, default=0) < 0:
-            raise DataError(f"it holds {dtype} of the shape {shape}, not numbers")
+            raise DataError(f"It contains {dtype} with shape {shape}, not numbers.")
         if wanted > size - file.tell():
             raise DataError(
-                f"its header states {wanted} bytes of the shape {shape}, the file has "
-                f"{size - file.tell()}; copy it again"
+                f"Its header declares {wanted} bytes with shape {shape}, but the file contains "
+                f"{size - file.tell()}. Copy it again."
             )
         file.seek(start)
         return np.asarray(npy.read_array(file, allow_pickle=False))
@@ -63,13 +62,13 @@ def read_arrays(file: BinaryIO, ends: tuple[str, ...] = ("",)) -> dict[str, NDAr
     """
     import zipfile  # which only archives need
 
-    with _explain("no archive of arrays"), zipfile.ZipFile(file) as archive:
+    with _explain("Not a NumPy archive (.npz)"), zipfile.ZipFile(file) as archive:
         check_members(archive)
         found = {}
         for member in archive.infolist():
             name, dot, suffix = member.filename.rpartition(".")
             if (dot, suffix) != (".", "npy"):
-                raise DataError(f"its member {member.filename[:60]!r} is no array")
+                raise DataError(f"Its member {member.filename[:60]!r} is not an array.")
             if name.endswith(ends):
                 found[name] = read_array(io.BytesIO(archive.read(member)))
         return found
@@ -88,8 +87,8 @@ def check_members(archive: zipfile.ZipFile) -> None:
     if total > max(SMALL, MOST_TIMES * packed):
         largest = max(members, key=lambda member: member.file_size)
         raise DataError(
-            f"its {packed} bytes unpack to {total}, the largest of {len(members)} members is "
-            f"{largest.filename[:60]!r}; unpack it by hand if you trust it"
+            f"Its {packed} bytes unpack to {total}; the largest of {len(members)} members "
+            f"is {largest.filename[:60]!r}. Unpack it manually if you trust the source."
         )
 
 
@@ -101,5 +100,4 @@ def _explain(what: str) -> Iterator[None]:
     except AnymaskError:
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {str(error)[:_REASON]}"
-        raise DataError(f"{what} ({told})") from error
+        raise DataError(f"{what}, or corrupted.") from error

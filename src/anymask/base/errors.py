@@ -109,16 +109,22 @@ class MissingExtra(AnymaskError, ImportError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed; "
-            f"run: pip install 'anymask[{extra}]'"
+            f"{capitalized(purpose)} requires the {extra!r} extra (package "
+            f"{package!r}). Install it with: pip install 'anymask[{extra}]'"
         )
         self.name, self.extra = package, extra
+
+
+def capitalized(text: str) -> str:
+    """A text that starts a sentence; names of Python such as `anymask.serve` stay as they are."""
+    first = text.split(" ", 1)[0]
+    return text if "." in first or "=" in first else text[:1].upper() + text[1:]
 
 
 def exit_text(code: int | None) -> str:
     """How a process ended, in words."""
     if code is None or code >= 0:
-        return f"ended with exit code {code}"
+        return f"exited with code {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:

@@ -11,6 +11,7 @@ for other readers.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from anymask.base.errors import ConfigError, DataError
 
 MAX_DEPTH = 64  # lists and objects of JSON inside each other; the deepest format has about ten
 
-_REASON = 200  # characters of a reader's own message that are told
 _QUOTE = ord('"')
 _STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
@@ -32,7 +32,7 @@ def parse_text(data: bytes, where: object) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{where}: not text in UTF-8 (byte {error.start}); save it as UTF-8"
+            f"{where}: Not valid UTF-8 (byte {error.start}). Save it as UTF-8."
         ) from error
 
 
@@ -46,13 +46,15 @@ def parse_json(data: bytes | str, where: object) -> Any:
         text = data if isinstance(data, str) else _decoded(data)
         if (depth := json_depth(text)) > MAX_DEPTH:
             raise DataError(
-                f"{where}: wanted JSON of at most {MAX_DEPTH} lists and objects inside each other, "
-                f"got {depth}; is it the right file?"
+                f"{where}: JSON is nested {depth} levels deep, the limit is {MAX_DEPTH}. Check "
+                "that this is the right file."
             )
         value = json.loads(text)
         return without_surrogates(value) if "\\ud" in text or "\\uD" in text else value
     except ValueError as error:
-        raise DataError(f"{where}: not JSON ({_reason(error)}); is the file complete?") from error
+        raise DataError(
+            f"{where}: Not valid JSON ({_reason(error)}). Check that the file is complete."
+        ) from error
 
 
 def without_surrogates(value: Any) -> Any:
@@ -98,14 +100,17 @@ def parse_toml(data: bytes, where: object) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: not TOML ({_reason(error)})") from error
+        raise ConfigError(f"{where}: Not valid TOML ({_reason(error)}).") from error
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return "it is nested too deeply"
+        return "nested too deeply"
     if isinstance(error, UnicodeDecodeError):
-        return f"not text in UTF-8, byte {error.start}"
+        return f"invalid UTF-8 at byte {error.start}"
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno}, column {error.colno}"
-    return str(error)[:_REASON]
+    place = re.search(r"line \d+, column \d+", str(error))  # of tomllib
+    if place:
+        return place[0]
+    return "incomplete" if "end of document" in str(error) else "a number has too many digits"

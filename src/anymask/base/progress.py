@@ -127,7 +127,9 @@ def pick_teller(progress: Progress, what: str) -> Iterator[Told | None]:
     elif callable(progress):
         yield progress
     else:
-        raise InputError(f"progress must be True, or a function of (done, total), got {progress!r}")
+        raise InputError(
+            f"Invalid progress {progress!r}. Pass True or a function of (done, total)."
+        )
 
 
 def tell_each(items: Iterable[T], progress: Progress, what: str) -> Iterator[T]:

@@ -43,26 +43,26 @@ OTHER_WORDS = {
     "input_masks": "mask=answer.logits[0]",
     "masks": "mask=, or refine(image, mask)",
     "multimask_output": 'multimask=True, False or "auto"',
-    "conf": "score=, the least of what is kept",
+    "conf": "score=, the minimum score",
     "pred_iou_thresh": "score=",
     "stability_score_thresh": "stability=",
     "points_per_side": "grid=",
-    "image_format": "bgr=True for arrays as cv2.imread gives them",
+    "image_format": "bgr=True for arrays from cv2.imread",
     "points_per_crop": "grid=",
     "min_area": "min_mask_area=",
     "verbose": "progress=True",
     "checkpoint": "weights=, a file",
-    "model_type": "name=, as in `anymask models list`",
-    "model": "name=, as in `anymask models list`",
+    "model_type": "name=, a name listed by `anymask models list`",
+    "model": "name=, a name listed by `anymask models list`",
     "half": 'precision="fp16"',
 }
 # Words of theirs that are no keyword of ours.
 NO_KEYWORDS = {
-    "return_logits": "answer.logits, which is always there",
-    "output_mode": "masks.to_sa1b(output_mode=...) on the answer",
-    "imgsz": 'a part of the name: anymask.load("NAME@640")',
-    "text": "no prompt yet; suggest_labels says what a mask may show",
-    "texts": "no prompt yet; suggest_labels says what a mask may show",
+    "return_logits": "the attribute `logits` of the prediction",
+    "output_mode": "masks.to_sa1b(output_mode=...) on the result",
+    "imgsz": 'part of the name: anymask.load("NAME@640")',
+    "text": "find(image, text), or suggest_labels to name a mask",
+    "texts": "find(image, text), or suggest_labels to name a mask",
 }
 
 
@@ -77,14 +77,15 @@ def check_keywords(given: Iterable[str], known: Collection[str]) -> None:
         if name in known:
             continue
         if our_word(name) in known:
-            remedy = f"here it is {OTHER_WORDS[name]}"
+            remedy = f"Use {OTHER_WORDS[name]}."
         elif name in NO_KEYWORDS:
-            remedy = f"here it is {NO_KEYWORDS[name]}"
+            remedy = f"Use {NO_KEYWORDS[name]}."
         elif near := difflib.get_close_matches(name, known, 1):
-            remedy = f"did you mean {near[0]!r}?"
+            remedy = f"Did you mean {near[0]!r}?"
         else:
-            remedy = f"there are {', '.join(known)}" if known else "there are none"
-        raise InputError(f"there is no keyword {name!r}; {remedy}")
+            listed = f"Valid arguments: {', '.join(known)}"
+            remedy = listed if known else "There are no keyword arguments."
+        raise InputError(f"Unknown argument {name!r}. {remedy}")
 
 
 _LISTED: dict[type, tuple[DeclaredSetting, ...]] = {}  # by class: read once, checked often
@@ -188,7 +189,7 @@ class DeclaredSetting:
             remedy = ""
             if share and isinstance(value, int | float) and 2 <= value <= 100:
                 remedy = f"; for {value:g} % write {value / 100:.2g}"
-            raise InputError(f"{self.name} must be {self.wanted}, got {value!r}{remedy}")
+            raise InputError(f"{self.name} must be {self.wanted}, got {value!r}{remedy}.")
 
     def _takes(self, value: object) -> bool:
         if value is None or isinstance(value, bool):

@@ -88,8 +88,8 @@ def _check_places(places: Sequence[Path]) -> None:
         for folder in path.parents:
             if folder in files or (not folder.is_dir() and os.path.lexists(folder)):
                 raise InputError(
-                    f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a "
-                    "file; choose another output"
+                    f"Cannot create a folder for {path.name!r}: part of "
+                    f"{str(path.parent)!r} is a file. Choose another output."
                 )
 
 

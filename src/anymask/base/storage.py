@@ -32,8 +32,8 @@ def make_room(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(
-            f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a file; "
-            "choose another output"
+            f"Cannot create a folder for {path.name!r}: part of {str(path.parent)!r} is a "
+            "file. Choose another output."
         ) from None
 
 

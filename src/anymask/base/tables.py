@@ -61,5 +61,5 @@ def read_csv(text: str, where: object) -> list[list[str]]:
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except csv.Error as error:
-        raise DataError(f"{where}: Not CSV ({error}). Save the table as CSV again.") from error
+        raise DataError(f"{where}: Not valid CSV. Save the table as CSV again.") from error
     return [[unescape_formula(cell) for cell in row] for row in rows]

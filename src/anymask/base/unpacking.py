@@ -29,7 +29,7 @@ def volume_bytes() -> int:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"{VOLUME_MEGABYTES} must be a number of megabytes above 0, got {said!r}"
+            f"{VOLUME_MEGABYTES} must be a number of megabytes above 0, not {said!r}."
         ) from None
     return int(megabytes * MEGA)
 
@@ -45,9 +45,11 @@ def check_volume_bytes(size: int, name: str, part: int = 1) -> None:
     most = volume_bytes() // part
     if size > most:
         raise LimitError(
-            f"{name} needs {size // MEGA + 1} MB of memory for its voxels, the limit is "
-            f"{most // MEGA} MB. Set {VOLUME_MEGABYTES}={size * part // MEGA + 1} to read it, or "
-            "save a part of it.",
+            (
+                f"{name} requires {size // MEGA + 1} MB of memory for its voxels, the limit is "
+                f"{most // MEGA} MB. Set {VOLUME_MEGABYTES}={size * part // MEGA + 1} to read "
+                "it, or save a smaller region."
+            ),
             size,
         )
 

@@ -68,15 +68,16 @@ def read_adapters(folder: Path) -> AdapterFiles:
         name, _, letter = key.removeprefix(PREFIX).removesuffix(".weight").rpartition(".lora_")
         if not key.startswith(PREFIX) or letter not in ("A", "B"):
             raise WeightsError(
-                f"{folder / TENSORS}: wanted PEFT's lora_A and lora_B of layers, got {key!r}; save "
-                "the adapters alone"
+                f"{folder / TENSORS}: Expected PEFT's lora_A and lora_B tensors, but "
+                f"found {key!r}. Save only the adapters."
             )
         layers.setdefault(name, {})[letter] = tensor.reshape(tensor.shape[0], -1)
     for name, pair in layers.items():
         if set(pair) != {"A", "B"} or not pair["A"].shape[0] == pair["B"].shape[1] == rank:
             shapes = ", ".join(f"{letter} {tuple(one.shape)}" for letter, one in pair.items())
             raise WeightsError(
-                f"{folder / TENSORS}: wanted A and B of rank {rank} of {name}, got {shapes}"
+                f"{folder / TENSORS}: Expected A and B of rank {rank} for {name}, but "
+                f"their shapes are {shapes}."
             )
     pairs = {name: (pair["A"], pair["B"]) for name, pair in layers.items()}
     return AdapterFiles(folder, base, rank, alpha, pairs)
@@ -96,8 +97,8 @@ def check_base(adapters: AdapterFiles, name: str) -> None:
     """Raises InputError for adapters of another model."""
     if adapters.base != name:
         raise InputError(
-            f"{adapters.folder}: wanted adapters of {name}, got some of {adapters.base}; load "
-            f"{adapters.base} with them"
+            f"{adapters.folder}: These adapters belong to {adapters.base}, not to "
+            f"{name}. Load {adapters.base} with them."
         )
 
 
@@ -115,8 +116,8 @@ def _shift(model: nn.Module, adapters: AdapterFiles, scale: float) -> None:
             first.shape[1],
         ):
             raise WeightsError(
-                f"{adapters.folder / TENSORS}: not adapters of this model: it has no layer {name} "
-                f"of {second.shape[0]} x {first.shape[1]}"
+                f"{adapters.folder / TENSORS}: These adapters do not fit this model: "
+                f"it has no layer {name} of {second.shape[0]} x {first.shape[1]}."
             )
     for name, (first, second) in adapters.pairs.items():
         weight = layers[name].get_parameter("weight")
@@ -133,7 +134,7 @@ def _config_of(folder: Path) -> tuple[str, int, float]:
         if rank < 1:
             raise ValueError(f"r is {rank}")
     except (OSError, KeyError, TypeError, ValueError, DataError) as error:
-        raise WeightsError(f"{folder}: no adapters of PEFT there ({error})") from error
+        raise WeightsError(f"{folder}: Not a valid PEFT adapter folder ({error}).") from error
     return base, rank, alpha
 
 
@@ -151,12 +152,12 @@ def licence_of_weights(name: str, weights: Path | None = None, sha256: str = "")
     else:
         known, digest = published.licence.name, published.sha256
     if weights is None:
-        return known or f"unknown (there are no published weights of {name})"
-    beside = f"the published {name} is {known}" if known else f"{name} is not published"
+        return known or f"unknown (no published weights of {name})"
+    beside = f"the published {name} has {known}" if known else f"{name} has no published weights"
     if adapter_folder(weights) is not None:
-        return f"unknown (of the adapters in {weights.name}; {beside})"
+        return f"unknown (from the adapters in {weights.name}; {beside})"
     if not weights.is_file():
-        return f"unknown (from {weights.name}, which is gone; {beside})"
+        return f"unknown (from {weights.name}, which no longer exists; {beside})"
     if digest is not None and (sha256 or file_hash(weights)) == digest:
         return known
     stated = (about_weights(weights) or {}).get("licence")

@@ -104,10 +104,10 @@ def entry(name: str) -> Checkpoint:
     plain = name.lower().replace("-", "_")
     begun = [other for other in reversed(known) if plain and other.startswith(plain)]
     near = begun[:3] or difflib.get_close_matches(plain, known, n=3)
-    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    guess = f"Did you mean {' or '.join(near)}? " if near else ""
     raise ModelError(
-        f"there is no model called {name!r}; {guess}run: anymask models list; weights of your own "
-        "load with the name of their network and weights=FILE"
+        f"Unknown model {name!r}. {guess}List the models with: anymask models list. To "
+        "load your own weights, pass the model name and weights=FILE."
     )
 
 
@@ -118,26 +118,27 @@ def _refuse_path(name: str) -> None:
     weights = path / "weights.safetensors"
     if path.suffix.lower() in (".pth", ".pt", ".safetensors", ".ckpt"):
         if not there:
-            raise ModelError(f"there is no file of weights {name!r}; check the path")
+            raise ModelError(f"Weights file not found: {name!r}. Check the path.")
         raise ModelError(
-            f"{name!r} is a file of weights, and the name of its network is wanted; give both, for "
-            f"example anymask.load('sam_vit_b', weights={name!r}), --model sam_vit_b --weights FILE"
+            f"{name!r} is a weights file, but the model name is missing. Pass both, "
+            f"for example anymask.load('sam_vit_b', weights={name!r}) or --model "
+            "sam_vit_b --weights FILE."
         )
     if there and weights.is_file():
         raise ModelError(
-            f"{name!r} is the folder of a training, and a model's file is wanted; its weights are "
-            f"{str(weights)!r}"
+            f"{name!r} is a training folder, but a weights file is required. Use its "
+            f"weights: {str(weights)!r}"
         )
     if there and (path / "last.pt").is_file():
         raise ModelError(
-            f"{name!r} is the folder of a training that has written no weights.safetensors yet; "
-            "give its command again, which goes on to the end"
+            f"{name!r} is a training folder without weights.safetensors. Run its "
+            "training command again to finish the training."
         )
     if there:
         raise ModelError(
-            f"{name!r} is a {'folder' if path.is_dir() else 'file'}, and no model: wanted a name "
-            "of `anymask models list`, a folder that `anymask export` wrote, or the "
-            "weights.safetensors of a training"
+            f"{name!r} is a {'folder' if path.is_dir() else 'file'}, not a model. "
+            "Expected a name listed by `anymask models list`, a folder written by "
+            "`anymask export`, or the weights.safetensors of a training."
         )
 
 

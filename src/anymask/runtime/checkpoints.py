@@ -61,8 +61,8 @@ def read_checkpoint(path: str | Path) -> Weights:
     match sniff(path):
         case "torchscript":
             raise WeightsError(
-                f"{path} is a TorchScript program, not a file of weights; take the plain "
-                "checkpoint of the same model (.pt or .pth with a state_dict)"
+                f"{path} is a TorchScript program, not a weights file. Use the plain "
+                "checkpoint of the same model (.pt or .pth with a state_dict)."
             )
         case "safetensors":
             content = from_8_bits(_from_safetensors(path))
@@ -94,14 +94,14 @@ def unwrap(content: Any, path: Path) -> Weights:
     if not isinstance(content, Mapping) or not content:
         kind = "an empty mapping" if isinstance(content, Mapping) else f"a {type(content).__name__}"
         raise WeightsError(
-            f"{path} holds {kind}, not weights by name; save the model's state_dict() "
-            "with torch.save or safetensors"
+            f"{path} contains {kind}, not named weights. Save the model's state_dict() "
+            "with torch.save or safetensors."
         )
     odd = [key for key, value in content.items() if not isinstance(value, torch.Tensor)]
     if odd:
         raise WeightsError(
-            f"{path} mixes weights with other things ({', '.join(map(str, odd[:5]))}); save only "
-            "the model's state_dict()"
+            f"{path} contains other entries besides weights ({', '.join(map(str, odd[:5]))}). "
+            "Save only the model's state_dict()."
         )
     return without_prefix({str(key): value for key, value in content.items()})
 
@@ -124,7 +124,7 @@ def _from_safetensors(path: Path) -> Weights:
     try:
         weights: Weights = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(_broken(path, error)) from error
+        raise WeightsError(_broken(path)) from error
     return weights
 
 
@@ -148,7 +148,7 @@ def _from_graphs(path: Path) -> Weights:
                 found[name] = as_stored(value, place["shape"], place["order"])
     except (AttributeError, DataError, KeyError, OSError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{path}: does not fit the graphs beside it ({error!s:.200}); install anymask again"
+            f"{path}: The weights do not match the graphs next to them. Reinstall anymask."
         ) from error
     return found
 
@@ -169,7 +169,7 @@ def _from_torch(path: Path, source: Path | io.BytesIO, *, mapped: bool = False) 
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(path, str(error))) from error
     except Exception as error:  # broken bytes make the reader raise anything at all
-        raise WeightsError(_broken(path, error)) from error
+        raise WeightsError(_broken(path)) from error
 
 
 def _unzip(path: Path) -> io.BytesIO:
@@ -185,33 +185,32 @@ def _unzip(path: Path) -> io.BytesIO:
         inside.seek(0)
         return inside
     except DataError as error:
-        raise WeightsError(f"{path} is refused: in its {name}, {error}") from error
+        raise WeightsError(f"{path} was not loaded. In {name}: {error}") from error
     except Exception as error:  # zipfile alone raises eight kinds on altered bytes
-        raise WeightsError(_broken(path, error)) from error
+        raise WeightsError(_broken(path)) from error
 
 
 def _refusal(path: Path, reason: str) -> str:
     """Why the restricted unpickler stopped: the first thing that the file wanted to call."""
     wanted = re.search(r"GLOBAL ([\w.]+)", reason) or re.search(r"type ([\w.]+)", reason)
     if wanted is None and "Unsupported" not in reason:
-        return _broken(path, reason)
+        return _broken(path)
     why = (
-        f"reading it would run code (it asks for {wanted[1]})"
+        f"loading it would run code (it requires {wanted[1]})"
         if wanted
-        else "it is a general Python pickle, which can run code when it is read"
+        else "it is a general Python pickle, which can run code when it is loaded"
     )
     return (
-        f"{path} is refused: {why}; a file of weights never needs that, and anymask ran none of it."
-        " Get the file from its official source, or have its author save only the state_dict, best "
-        "as safetensors"
+        f"{path} was not loaded: {why}. Weights files never need that, and anymask ran "
+        "none of it. Download the file from its official source, or ask its author to "
+        "save only the state_dict, preferably as safetensors."
     )
 
 
-def _broken(path: Path, reason: object) -> str:
-    first = str(reason).strip().splitlines()
+def _broken(path: Path) -> str:
     return (
-        f"{path} cannot be read as a checkpoint ({first[0][:200] if first else 'no reason given'});"
-        " it is cut off or altered: download it again, or copy it again from its source"
+        f"{path} is not a readable checkpoint: it is truncated or corrupted. Download "
+        "it again, or copy it again from its source."
     )
 
 
@@ -253,7 +252,7 @@ def difference(wanted: Shapes, got: Shapes, name: str) -> str:
     left_over = [key for key in got if key not in wanted]
     misshapen = [key for key in wanted if key in got and got[key] != wanted[key]]
     lines = [
-        f"  shape     {key}: the file has {_x(got[key])}, {name} wants {_x(wanted[key])}"
+        (f"  shape     {key}: the file has {_x(got[key])}, {name} requires {_x(wanted[key])}")
         for key in misshapen
     ]
     lines += [f"  missing   {key} {_x(wanted[key])}" for key in missing]
@@ -269,8 +268,12 @@ def difference(wanted: Shapes, got: Shapes, name: str) -> str:
         ]
         lines = [*few, f"  ... and {len(lines) - len(few)} more"]
     return (
-        f"the weights do not fit {name}: {len(misshapen)} of another shape, {len(missing)} missing,"
-        f" {len(left_over)} left over\n" + "\n".join(lines) + f"\n{_hint(got, name)}"
+        (
+            f"The weights do not fit {name}: {len(misshapen)} with another shape, "
+            f"{len(missing)} missing, {len(left_over)} unexpected\n"
+        )
+        + "\n".join(lines)
+        + f"\n{_hint(got, name)}"
     )
 
 
@@ -278,14 +281,15 @@ def _hint(got: Shapes, name: str) -> str:
     """What to do about weights that do not fit."""
     if any(key.startswith(TRANSFORMERS) for key in got):
         return (
-            "the names are those of transformers; take the original checkpoint: anymask models "
-            f"get {name}"
+            "These are transformers' parameter names. Use the original checkpoint: "
+            f"anymask models get {name}"
         )
     whose = _whose(got)
     if whose is not None and whose != name:
-        return f"the file looks like weights of {whose}; load it with that name"
+        return f"These are probably weights of {whose}. Load them with that name."
     return (
-        f"check that the file belongs to {name}; anymask models info {name} says where it is from"
+        f"Check that the file belongs to {name}: anymask models info {name} shows its "
+        "official source."
     )
 
 

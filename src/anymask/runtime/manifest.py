@@ -105,8 +105,9 @@ class Manifest:
             if info.name == name:
                 return info
         raise WeightsError(
-            f"the exported model {self.spec.name!r} has no graph {name!r}, only "
-            f"{', '.join(info.name for info in self.graphs)}; export the model again"
+            f"The exported model {self.spec.name!r} has no graph {name!r}, only "
+            f"{', '.join(info.name for info in self.graphs)}. Export the model "
+            "again."
         )
 
 
@@ -171,17 +172,18 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
 
     Raises WeightsError for text that is no manifest, or one of another format.
     """
-    remedy = "export the model again with `anymask export`"
+    remedy = "Export the model again with `anymask export`."
     try:
         record = parse_json(text, source)
     except DataError as error:
-        raise WeightsError(f"{error}; {remedy}") from error
+        raise WeightsError(f"{error} {remedy}") from error
     if not isinstance(record, dict) or "format" not in record:
-        raise WeightsError(f"{source} has no 'format': it is no anymask manifest; {remedy}")
+        raise WeightsError(f"{source} has no 'format': it is not an anymask manifest. {remedy}")
     if record["format"] != FORMAT:
         raise WeightsError(
-            f"{source} has format {record['format']!r}, this anymask reads format {FORMAT}; "
-            f"{remedy}, or use the anymask that made it"
+            f"{source} has format {record['format']!r}, but this version of anymask "
+            f"reads format {FORMAT}. {remedy} Or use the version of anymask that wrote "
+            "it."
         )
     try:
         return Manifest(
@@ -203,9 +205,9 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
             data=str(record.get("data", "")),
         )
     except KeyError as error:
-        raise WeightsError(f"{source} lacks the entry {error}; {remedy}") from error
+        raise WeightsError(f"{source} has no entry {error}. {remedy}") from error
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise WeightsError(f"{source} is damaged ({str(error)[:200]}); {remedy}") from error
+        raise WeightsError(f"{source} is corrupted ({str(error)[:200]}). {remedy}") from error
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -213,13 +215,15 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.is_file():
         raise WeightsError(
-            f"{folder} is no exported model: it has no {MANIFEST}; "
-            "make one with `anymask export NAME -o FOLDER`"
+            f"{folder} is not an exported model: it has no {MANIFEST}. Create one with "
+            "`anymask export NAME -o FOLDER`."
         )
     manifest = manifest_from_json(path.read_bytes(), str(path))
     for info in manifest.graphs:
         if info.file not in manifest.sha256:
-            raise WeightsError(f"{path} gives no sha256 of {info.file}; export the model again")
+            raise WeightsError(
+                f"{path} declares no sha256 for {info.file}. Export the model again."
+            )
     return manifest
 
 
@@ -238,13 +242,15 @@ def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
     path = folder / name
     if not path.is_file():
         raise WeightsError(
-            f"{path} is missing though {MANIFEST} names it; copy the whole folder, or export again"
+            f"{path} is missing, but {MANIFEST} lists it. Copy the whole folder, or "
+            "export the model again."
         )
     got = file_sha256(path)
     if got != manifest.sha256[name]:
         raise WeightsError(
-            f"{path} was altered or cut short: its sha256 is {got[:12]}..., {MANIFEST} says "
-            f"{manifest.sha256[name][:12]}...; copy it again, or export again"
+            f"{path} was changed or truncated: its sha256 is {got[:12]}..., {MANIFEST} "
+            f"declares {manifest.sha256[name][:12]}... Copy it again, or export the "
+            "model again."
         )
     return path
 
@@ -257,9 +263,9 @@ def read_tables(folder: Path, manifest: Manifest) -> Tables:
     try:
         tables = parse_json(path.read_bytes(), path)
     except DataError as error:
-        raise WeightsError(f"{error}; export the model again") from error
+        raise WeightsError(f"{error} Export the model again.") from error
     if not isinstance(tables, dict):
-        raise WeightsError(f"{path} must hold an object; export the model again")
+        raise WeightsError(f"{path} must contain a JSON object. Export the model again.")
     return tables
 
 
@@ -296,7 +302,7 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
     values["classes"] = tuple(record.get("classes", ()))
     values["channels"] = record.get("channels")
     if unknown := set(record) - set(values):
-        raise ValueError(f"unknown entries {sorted(unknown)} in 'spec'")
+        raise ValueError(f"'spec' has unknown entries: {sorted(unknown)}")
     for name, known in (
         ("fit", get_args(Fit)), ("resample", get_args(Resample)), ("family", family_names()),
         ("pad_point", (True, False)),
@@ -304,7 +310,9 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
         if values[name] not in known:
             raise ValueError(f"'{name}' is {values[name]!r}, not one of {known}")
     if not all(isinstance(name, str) for name in (values["name"], *values["classes"])):
-        raise ValueError(f"the names {values['name']!r}, {values['classes']!r} are not all text")
+        raise ValueError(
+            f"'name' and 'classes' must be text, not {values['name']!r}, {values['classes']!r}"
+        )
     if not set(values["accepts"]) <= set(get_args(PromptKind)):
         raise ValueError(f"'accepts' is {values['accepts']!r}, not of {get_args(PromptKind)}")
     for name, least, most in (
@@ -333,7 +341,7 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
     """The steps from a photo and a prompt to the graphs' inputs, for whoever writes them anew."""
     side = spec.image_side
     fit = (
-        f"resize so that the longer side is {side}, keeping the aspect ratio (sides rounded)"
+        (f"resize so that the longer side is {side}, keeping the aspect ratio (sides rounded)")
         if spec.fit == "longest_side"
         else f"resize both sides to {side}"
     )
@@ -349,8 +357,9 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
     masks = f"masks: earlier logits ({spec.mask_side} x {spec.mask_side}), or zeros and has_mask 0"
     mix = spec.channels
     mixed = mix and (
-        f"a picture has {mix.count} channels: bring each from its low..high to 0..255, cut and "
-        "round to 0..255 what 3 x C weights and 3 biases make of them as RGB (`spec.channels`)"
+        f"an image has {mix.count} channels: scale each from low..high to 0..255, then "
+        "apply 3 x C weights and 3 biases to obtain RGB, clipped and rounded to "
+        "0..255 (`spec.channels`)"
     )
     return [
         *([mixed] if mixed else []),
@@ -365,14 +374,14 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
 def _file_name(name: str) -> str:
     """A name that leads nowhere but into its folder, on any system. Raises ValueError."""
     if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0"):
-        raise ValueError(f"wanted the plain name of a file in the bundle, got {name[:80]!r}")
+        raise ValueError(f"Files of a bundle have plain names, without folders, not {name[:80]!r}.")
     return name
 
 
 def _tensor_info(record: Mapping[str, Any]) -> TensorInfo:
     name, dtype, shape = record["name"], record["dtype"], tuple(record["shape"])
     if not isinstance(name, str) or not isinstance(dtype, str):
-        raise ValueError(f"a tensor's name and dtype are text, got {name!r} and {dtype!r}")
+        raise ValueError(f"Name and dtype of a tensor must be text, not {name!r} and {dtype!r}.")
     if not all(type(side) in (int, str) for side in shape):
-        raise ValueError(f"the shape of {name!r} is {shape}, not whole numbers and letters")
+        raise ValueError(f"The shape of {name!r} is {shape}. Expected whole numbers and letters.")
     return TensorInfo(name, dtype, shape)

@@ -117,8 +117,9 @@ class OnnxRuntime:
         _check_inputs(self.manifest, str(self._folder))
         if self.manifest.graph(ENCODER).suffix == IR and not self.OPENS_IR:
             raise InputError(
-                f"{self._folder} was exported for OpenVINO; load it with runtime='openvino' "
-                "(--runtime openvino), or export it again as 'onnx'"
+                f"{self._folder} was exported for OpenVINO. Load it with "
+                "runtime='openvino' (--runtime openvino), or export it again as "
+                "'onnx'."
             )
         self.threads = pick_threads(threads)
         self._providers = _pick_providers(device)
@@ -279,8 +280,8 @@ class OnnxRuntime:
         shapes = {node.name: node.shape for node in session.get_inputs()}
         if isinstance(shapes["masks"][2], int) and shapes["masks"][2] != self.spec.mask_side:
             raise InputError(
-                f"{self._folder} was exported for pictures of one side, got @{side}; leave it out, "
-                "or export the model again"
+                f"{self._folder} was exported for one image size, so @{side} does not "
+                "apply. Remove it, or export the model again."
             )
 
     def _open(self, name: str) -> tuple[GraphInfo, Any]:
@@ -319,8 +320,8 @@ class OnnxRuntime:
             )
         except Exception as error:  # ONNX Runtime's own classes are not public
             raise WeightsError(
-                f"ONNX Runtime {ort.__version__} cannot open {path}: {error}; "
-                "upgrade onnxruntime, or export the model again"
+                f"ONNX Runtime {ort.__version__} cannot open {path}. Upgrade "
+                "onnxruntime, or export the model again."
             ) from error
 
 
@@ -343,8 +344,8 @@ def _tell_if_slow(name: str, seconds: float) -> None:
 def _pick_providers(device: str) -> tuple[str, ...]:
     if device not in _PROVIDERS:
         raise InputError(
-            f"an exported model runs on device {', '.join(_PROVIDERS)}, got {device!r}; "
-            "for other devices load the checkpoint with runtime='torch'"
+            f"Exported models run on device {', '.join(_PROVIDERS)}, not {device!r}. "
+            "For other devices, load the checkpoint with runtime='torch'."
         )
     if device == "cpu":
         return _PROVIDERS[device]
@@ -352,8 +353,8 @@ def _pick_providers(device: str) -> tuple[str, ...]:
     found = tuple(provider for provider in _PROVIDERS[device] if provider in available)
     if not found:
         raise InputError(
-            "device 'cuda' was asked for, but the installed ONNX Runtime has no CUDA; "
-            "install onnxruntime-gpu, or use device='auto'"
+            "This ONNX Runtime does not support device 'cuda'. Install "
+            "onnxruntime-gpu, or use device='auto'."
         )
     return found
 
@@ -363,9 +364,9 @@ def _check_inputs(manifest: Manifest, path: str) -> None:
     names = {tensor.name for tensor in decoder.inputs}
     if len(encoder.inputs) != 1 or not encoder.outputs or not names > set(PROMPT_INPUTS):
         raise WeightsError(
-            f"{path}: wanted an encoder of one input and a decoder of maps and "
-            f"{', '.join(PROMPT_INPUTS)}, its manifest has {len(encoder.inputs)} and "
-            f"{sorted(names)}; export again"
+            f"{path}: Expected an encoder with one input and a decoder with maps and "
+            f"{', '.join(PROMPT_INPUTS)}, but the manifest declares "
+            f"{len(encoder.inputs)} and {sorted(names)}. Export the model again."
         )
 
 
@@ -374,8 +375,9 @@ def _check_signature(session: Any, info: GraphInfo, path: str) -> None:
     wanted = ([tensor.name for tensor in info.inputs], len(info.outputs))
     if got != wanted:
         raise WeightsError(
-            f"{path} takes {', '.join(got[0])} and gives {got[1]} outputs, but its manifest says "
-            f"{', '.join(wanted[0])} and {wanted[1]}; export the model again"
+            f"{path} has the inputs {', '.join(got[0])} and {got[1]} outputs, but its "
+            f"manifest declares {', '.join(wanted[0])} and {wanted[1]}. Export the "
+            "model again."
         )
 
 
@@ -409,8 +411,8 @@ class OnnxMemory:
         names = tuple(tensor.name for tensor in runtime.manifest.graph(MEMORY).inputs)
         if names != self.INPUTS:
             raise WeightsError(
-                f"wanted a network of memory of {', '.join(self.INPUTS)}; that of "
-                f"{runtime.spec.name} takes {', '.join(names)}; train it again"
+                f"A memory network requires the inputs {', '.join(self.INPUTS)}, but "
+                f"{runtime.spec.name} has {', '.join(names)}. Train it again."
             )
 
     def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
@@ -456,8 +458,9 @@ class OnnxNames:
         network, side = graph.file, graph.inputs[0].shape[-1]
         if path is None or side != CLOSE_UP_SIDE:
             raise WeightsError(
-                f"wanted {NAME_VECTORS} beside {network}, which sees {CLOSE_UP_SIDE} pixels, got "
-                f"{NAME_VECTORS if path else 'none'} and {side} pixels; export the model again"
+                f"{network} requires {NAME_VECTORS} and crops of {CLOSE_UP_SIDE} "
+                f"pixels, but found {NAME_VECTORS if path else 'none'} and {side} "
+                "pixels. Export the model again."
             )
         self._runtime = runtime
         self.name_table = cache(lambda: read_table(path, runtime.manifest.sha256[network]))
@@ -502,7 +505,7 @@ def read_table(path: Path, network: str = "") -> NameTable:
             raise DataError(f"{len(words)} names, {len(vectors)} vectors")
     except (DataError, KeyError, TypeError, ValueError, IndexError) as error:
         raise WeightsError(
-            f"{path}: not the names of a network ({str(error)[:120]}); train it again"
+            f"{path}: Not a valid file of class names. Train the classes again."
         ) from error
     return NameTable(words, vectors, learned, also, float(arrays["scale"]), network)
 

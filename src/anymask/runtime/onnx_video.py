@@ -121,7 +121,7 @@ class OnnxVideo:
     def choosing(self, choice: MemoryChoice) -> OnnxVideo:
         """See `VideoSteps`."""
         if choice.pool > 1:
-            raise InputError("pool_memory is for models on torch, got a bundle; leave it out")
+            raise InputError("Exported models do not support pool_memory. Remove it.")
         other = OnnxVideo(self._see, self._run, self._about)
         other._settings = choice.applied_to(self._settings)
         return other
@@ -348,4 +348,4 @@ def read_constants(path: Path) -> VideoConstants:
         settings = TrackingSettings(**{n: v for n, v in values.items() if n in known})
         return VideoConstants(settings=settings, **arrays)
     except (DataError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} is damaged ({error}); export the model again") from error
+        raise WeightsError(f"{path} is corrupted. Export the model again.") from error

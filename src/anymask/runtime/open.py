@@ -82,8 +82,9 @@ def open_runtime(
 
         check_precision(precision)
         raise InputError(
-            f"an exported model runs as it was exported, got precision={precision!r}; leave it "
-            "out, export with `--int8`, or load a checkpoint with runtime='torch'"
+            f"Exported models have a fixed precision, so precision={precision!r} does "
+            "not apply. Remove it, export with `--int8`, or load a checkpoint with "
+            "runtime='torch'."
         )
     return OnnxRuntime(folder, device=device, side=side)
 
@@ -110,27 +111,30 @@ def _check_words(words: Mapping[str, object], weights: object) -> None:
     """Raises InputError for what is no text and no path."""
     for what, value in words.items():
         if not isinstance(value, str) or "\0" in value:
-            raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
+            raise InputError(f"{what} must be text, not {str(value)[:60]!r}")
     if weights is not None and (not isinstance(weights, str | Path) or "\0" in str(weights)):
-        raise InputError(f"weights must be a path, got {str(weights)[:60]!r}")
+        raise InputError(f"Weights must be a path, not {str(weights)[:60]!r}.")
 
 
 def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | None:
     """As `find_bundle`. Raises InputError, ModelError where the runtime does not open it."""
     if runtime not in get_args(Runtime):
-        raise InputError(f"runtime must be one of {', '.join(get_args(Runtime))}, got {runtime!r}")
+        raise InputError(
+            f"Invalid runtime {runtime!r}. Choose from: {', '.join(get_args(Runtime))}"
+        )
     folder = find_bundle(name, weights)
     if folder is not None and runtime == "torch" and weights is None and name in BUNDLED:
         return None
     if folder is None and runtime in ("onnx", "openvino"):
         raise ModelError(
-            f"{name!r} is a checkpoint, and runtime={runtime!r} needs an exported model; run: "
-            f"anymask export {name if weights is None else weights} -o FOLDER, then load FOLDER"
+            f"{name!r} is a checkpoint, but runtime={runtime!r} requires an exported "
+            f"model. Run: anymask export {name if weights is None else weights} -o "
+            "FOLDER, then load FOLDER"
         )
     if folder is not None and runtime == "torch":
         raise ModelError(
-            f"{folder} is an exported model, and runtime='torch' needs a checkpoint; "
-            "use runtime='auto', or give the checkpoint as weights"
+            f"{folder} is an exported model, but runtime='torch' requires a "
+            "checkpoint. Use runtime='auto', or pass the checkpoint as weights."
         )
     return folder
 
@@ -180,8 +184,8 @@ def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Pat
     about = about_weights(path)
     if about is None:
         raise ModelError(
-            f"{path} does not say which network it belongs to; give the network's name, and the "
-            "file as weights"
+            f"{path} does not contain the name of its model. Pass the model name, and "
+            "the file as weights."
         )
     return about["variant"], path
 
@@ -214,10 +218,10 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     variant = entry(name).variant
     path, adapters = _checkpoint_of(name, weights)
     if path.is_dir():
-        kind = "an exported model already" if (path / MANIFEST).is_file() else "a folder"
+        kind = "an exported model" if (path / MANIFEST).is_file() else "a folder"
         raise ModelError(
-            f"{path} is {kind}, and a checkpoint's file is needed here; "
-            f"give one: {name} with weights=FILE"
+            f"{path} is {kind}, but a checkpoint file is required. Pass one: {name} "
+            "with weights=FILE"
         )
     import_torch()
     from anymask import models
@@ -277,8 +281,7 @@ def load_refiner(folder: Path) -> EdgeRefiner | None:
         refiner.load_state_dict({name: one.float() for name, one in read_checkpoint(path).items()})
     except RuntimeError as error:
         raise WeightsError(
-            f"{path}: not the weights of a network of edges ({str(error)[:200]}); delete the file, "
-            "or train it again"
+            f"{path}: Not valid weights of an edge network. Delete the file, or train it again."
         ) from error
     return refiner
 
@@ -289,8 +292,8 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     network, _ = split_side(name)
     if entry(network).volumes:  # an unknown name is said before a missing file
         raise ModelError(
-            f"{network} sees scans in three dimensions, no pictures; open it with "
-            f"anymask.volumes.load_cube_model({network!r})"
+            f"{network} is a model for 3D scans, not for images. Load it with "
+            f"anymask.volumes.load_cube_model({network!r})."
         )
     path, adapters = _checkpoint_of(network, weights)
     module, weights_hash = load_module(name, adapters or path)

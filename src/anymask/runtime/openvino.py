@@ -60,12 +60,13 @@ class OpenVinoRuntime(OnnxRuntime):
     ) -> None:
         if precision not in PRECISIONS:
             raise InputError(
-                f"on OpenVINO precision must be one of {', '.join(PRECISIONS)}, got {precision!r}"
+                f"Invalid precision {precision!r} for OpenVINO. Choose from: "
+                f"{', '.join(PRECISIONS)}"
             )
         if device not in ("auto", "cpu"):
             raise InputError(
-                f"runtime='openvino' runs on device auto or cpu, got {device!r}; "
-                "for a GPU load the checkpoint with runtime='torch'"
+                f"runtime='openvino' supports device auto or cpu, not {device!r}. For "
+                "a GPU, load the checkpoint with runtime='torch'."
             )
         import_openvino()
         self.precision = precision
@@ -86,8 +87,8 @@ class OpenVinoRuntime(OnnxRuntime):
                 compiled = core.compile_model(core.read_model(path), "CPU", settings)
         except Exception as error:  # OpenVINO raises RuntimeError for everything
             raise WeightsError(
-                f"OpenVINO {ov.__version__} cannot open {path}: {str(error)[:200]}; "
-                "leave runtime='openvino' out, or export the model again"
+                f"OpenVINO {ov.__version__} cannot open {path}. Remove "
+                "runtime='openvino', or export the model again."
             ) from error
         return OpenVinoSession(compiled)
 
@@ -164,8 +165,7 @@ def write_ir(source: Path, target: Path) -> None:
         ov.save_model(ov.Core().read_model(source), target, compress_to_fp16=False)
     except Exception as error:  # as above
         raise WeightsError(
-            f"OpenVINO {ov.__version__} cannot read {source.name}: {str(error)[:200]}; "
-            "export as 'onnx'"
+            f"OpenVINO {ov.__version__} cannot read {source.name}. Export as 'onnx'."
         ) from error
 
 

@@ -318,8 +318,8 @@ def require(runtime: ImageRuntime, kind: type[C]) -> C:
     if found is None:
         words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
         raise ModelError(
-            f"{runtime.spec.name} cannot do this: it has no {words}; "
-            "take another model of `anymask models list`"
+            f"{runtime.spec.name} does not support this: it has no {words}. Choose "
+            "another model from `anymask models list`."
         )
     return found
 
@@ -384,8 +384,6 @@ class KeptMasks:
 
 # Failures of a runtime.
 
-_REASON = 300  # characters of its own message that are told
-
 
 @contextmanager
 def running(name: str) -> Iterator[None]:
@@ -395,10 +393,9 @@ def running(name: str) -> Iterator[None]:
     except (AnymaskError, MemoryError):
         raise
     except Exception as error:  # the runtimes' own classes are not public
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise AnymaskError(
-            f"{name} failed ({type(error).__name__}: {lines[0][:_REASON]}); if memory is short, "
-            "give fewer points or prompts at once; else embed the photo again"
+            f"{name} failed to run ({type(error).__name__}). If memory is short, pass "
+            "fewer points or prompts at once. Otherwise encode the image again."
         ) from error
 
 
@@ -421,7 +418,8 @@ def check_maps(
         listed = ", ".join(f"{key} {sides[1:]}" for key, sides in wanted.items())
         found = ", ".join(f"{one.name} {one.values.shape}" for one in maps)
         raise DataError(
-            f"{name} reads the maps {listed}; this embedding has {found}; embed the photo again"
+            f"{name} requires the feature maps {listed}, but this embedding has "
+            f"{found}. Encode the image again."
         )
 
 
@@ -444,17 +442,19 @@ def pick_device(device: str = "auto") -> torch.device:
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
         raise InputError(
-            f"device must be one of {', '.join(get_args(Device))} or like 'cuda:1', got {device!r}"
+            f"Invalid device {device!r}. Choose from: {', '.join(get_args(Device))}, "
+            "or a CUDA device such as 'cuda:1'"
         )
     if kind not in found:
         raise InputError(
-            f"device {device!r} was asked for, but torch sees only {', '.join(found)} here; "
-            "use device='auto', or install the torch build for that device"
+            f"Device {device!r} is not available: PyTorch finds only "
+            f"{', '.join(found)}. Use device='auto', or install the PyTorch build for "
+            "that device."
         )
     if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
         raise InputError(
-            f"device {device!r} was asked for, but there are only {torch.cuda.device_count()} "
-            "CUDA devices, counted from 0"
+            f"Device {device!r} does not exist: this machine has "
+            f"{torch.cuda.device_count()} CUDA devices, numbered from 0."
         )
     return torch.device(device)  # type: ignore[no-any-return]  # torch comes in as Any
 
@@ -472,7 +472,7 @@ def check_precision(precision: str) -> None:
     """Raises InputError for a word that is no precision."""
     if precision not in get_args(Precision):
         raise InputError(
-            f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}"
+            f"Invalid precision {precision!r}. Choose from: {', '.join(get_args(Precision))}"
         )
 
 

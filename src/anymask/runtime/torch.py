@@ -104,7 +104,10 @@ class TorchRuntime:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by its name and weights: a process that unpickles it reads them anew."""
         if self._reopened is None:
-            raise TypeError("a TorchRuntime of a module in memory cannot be pickled; use its file")
+            raise TypeError(
+                "A TorchRuntime created from a module in memory cannot be pickled. Load "
+                "it from a file."
+            )
         return self._reopened
 
     def see(self, images: FloatArray) -> list[EncoderOutput]:
@@ -265,7 +268,7 @@ class TorchEdges:
     def refine_edge(self, photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
         """See `EdgeRefining`."""
         planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
-        with _computing("the network of edges"):
+        with _computing("the edge network"):
             given = (
                 torch.from_numpy(one[None]).to(self._device)
                 for one in (planes, np.ascontiguousarray(logits)[None], prompt)
@@ -364,8 +367,8 @@ class TorchVideo:
         """See `VideoSteps`."""
         if choice.pool > 1 and self._module.config.perceiver is not None:
             raise InputError(
-                f"pool_memory is for memories that are maps, those of {self._module.spec.name} are "
-                "few tokens already; leave it out"
+                f"The memory of {self._module.spec.name} already has few tokens. Remove "
+                "pool_memory."
             )
         other = TorchVideo(self._module, self._device)
         other._settings = choice.applied_to(self._settings)

@@ -35,22 +35,22 @@ def sniff(path: str | Path) -> Format:
     path = Path(path)
     if path.is_dir():
         raise WeightsError(
-            f"{path} is a folder; a file of weights (.pt, .pth, .safetensors) is wanted"
+            f"{path} is a folder. Expected a weights file (.pt, .pth, .safetensors)."
         )
     try:
         if not path.is_file() and path.exists():
-            raise OSError("it is no regular file")
+            raise OSError("Not a regular file")
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(HEAD)
     except (OSError, ValueError) as error:  # the last: a NUL in its name
         raise WeightsError(
-            f"cannot read the weights {path}: {getattr(error, 'strerror', None) or error}; check "
-            "the path and its "
-            "permissions"
+            f"Cannot read the weights {path}: "
+            f"{getattr(error, 'strerror', None) or error}. Check the path "
+            "and its permissions."
         ) from error
     if not head:
-        raise WeightsError(f"{path} is empty; download it again, or copy it again from its source")
+        raise WeightsError(f"{path} is empty. Download it again, or copy it again from its source.")
     if head.startswith(ZIP):
         return _look_into(path)
     if _is_safetensors(head, size, path):
@@ -83,15 +83,15 @@ def _look_into(path: Path) -> Format:
             if only_checkpoint(archive):
                 return "wrapped"
     except DataError as error:
-        raise WeightsError(f"{path} is refused: {error}") from error
+        raise WeightsError(f"{path} was not loaded. {error}") from error
     except Exception as error:  # zipfile alone raises eight kinds on altered bytes
         raise WeightsError(
-            f"{path} is not whole: the end of the archive is missing or broken ({error}); "
-            "download it again, or copy it again from its source"
+            f"{path} is incomplete: the end of the archive is missing or corrupted. "
+            "Download it again, or copy it again from its source."
         ) from error
     raise WeightsError(
-        f"{path} is a zip archive without a checkpoint inside; unpack it and give the .pt, .pth or "
-        ".safetensors file"
+        f"{path} is a zip archive without a checkpoint. Unpack it and pass the .pt, "
+        ".pth or .safetensors file."
     )
 
 
@@ -104,8 +104,8 @@ def _is_safetensors(head: bytes, size: int, path: Path) -> bool:
         return False
     if size < 8 + length:
         raise WeightsError(
-            f"{path} is not whole: its header wants {8 + length} bytes, the file has {size}; "
-            "download it again, or copy it again from its source"
+            f"{path} is incomplete: its header declares {8 + length} bytes, but the "
+            f"file has {size}. Download it again, or copy it again from its source."
         )
     return True
 
@@ -115,15 +115,13 @@ def _accident(head: bytes) -> str:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return (
-            "is a web page, not a checkpoint: the download address answered with a page (a log-in, "
-            "a virus-scan notice, an error); open it in a browser and save the file itself"
+            "is a web page, not a checkpoint: the download address returned a page (a "
+            "login, a virus-scan notice or an error). Open it in a browser and save "
+            "the file itself."
         )
     if head.startswith(LFS):
-        return "is a Git LFS pointer, not the file itself; run: git lfs pull"
-    return (
-        "is not a checkpoint that anymask can read; .pt and .pth files of torch and .safetensors "
-        "are wanted"
-    )
+        return "is a Git LFS pointer, not the file itself. Run: git lfs pull"
+    return "is not a supported checkpoint. Expected .pt or .pth files of PyTorch, or .safetensors."
 
 
 def about_weights(path: Path) -> dict[str, Any] | None:
@@ -140,9 +138,9 @@ def about_weights(path: Path) -> dict[str, Any] | None:
         text = parse_json(header, path).get("__metadata__", {}).get(ABOUT)
         about = None if text is None else parse_json(text.encode(), path)
     except (AttributeError, DataError) as error:
-        raise WeightsError(f"{path}: its header is damaged ({error}); copy it again") from error
+        raise WeightsError(f"{path}: Its header is corrupted. Copy it again.") from error
     if about is not None and not isinstance(about.get("variant"), str):
-        raise WeightsError(f"{path}: its header names no network; train it again")
+        raise WeightsError(f"{path}: Its header contains no model name. Train it again.")
     return about
 
 
@@ -150,7 +148,7 @@ def classes_of_weights(path: Path) -> tuple[str, ...]:
     """The classes that a file of a training says its head tells apart. Raises WeightsError."""
     said = (about_weights(path) or {}).get("classes", [])
     if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
-        raise WeightsError(f"{path}: what it says of classes is damaged; train it again")
+        raise WeightsError(f"{path}: Its classes are corrupted. Train it again.")
     return tuple(said)
 
 
@@ -163,4 +161,4 @@ def channels_of_weights(path: Path) -> ChannelMix | None:
     try:
         return None if said is None else ChannelMix.of(said)
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: what it says of channels is damaged ({error})") from error
+        raise WeightsError(f"{path}: Its channels are corrupted.") from error

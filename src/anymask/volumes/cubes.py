@@ -208,7 +208,7 @@ class ClicksInVolumes:
         m = 4 * self._module.config.grid
         given = np.zeros((m, m, m), np.float32) if mask is None else np.asarray(mask, np.float32)
         if given.shape != (m, m, m):
-            raise InputError(f"wanted mask logits ({m}, {m}, {m}), got {given.shape}")
+            raise InputError(f"Mask logits must have shape ({m}, {m}, {m}), not {given.shape}.")
         coords = np.concatenate([seen.place.to_cube(at), np.zeros((1, 3))]).astype(np.float32)
         with torch.inference_mode():
             tensors = (
@@ -239,7 +239,9 @@ def load_cube_model(
     from anymask.runtime import entry, load_module
 
     if not entry(name).volumes:
-        raise ModelError(f"{name} sees pictures, not scans; load it with anymask.load({name!r})")
+        raise ModelError(
+            f"{name} is a model for 2D images, not for scans. Load it with anymask.load({name!r})."
+        )
     module, weights_hash = load_module(name, weights)
     return ClicksInVolumes(module, weights_hash, device)  # type: ignore[arg-type]
 
@@ -248,11 +250,15 @@ def _check_points(scan: Volume | tuple[int, int, int], points: ArrayLike) -> Flo
     shape = scan.shape if isinstance(scan, Volume) else scan
     at = np.asarray(points, np.float64)
     if at.ndim != 2 or at.shape[1] != 3 or not len(at) or not np.isfinite(at).all():
-        raise PromptError(f"wanted points (P, 3) of voxels z, y, x, got the shape {at.shape}")
+        raise PromptError(
+            f"Points must be an array (P, 3) of voxels z, y, x, not one of shape {at.shape}."
+        )
     outside = ((at < -0.5) | (at > np.array(shape) - 0.5)).any(axis=1)
     if outside.any():
         z, y, x = at[outside][0]
-        raise PromptError(f"wanted voxels (z, y, x) of a scan of {shape}, got {z:g}, {y:g}, {x:g}")
+        raise PromptError(
+            f"Voxel ({z:g}, {y:g}, {x:g}) is outside the scan. Points are (z, y, x) below {shape}."
+        )
     return at
 
 
@@ -260,7 +266,7 @@ def _check_labels(points: ArrayLike, labels: Sequence[int] | None) -> list[int]:
     count = len(np.asarray(points))
     found = [1] * count if labels is None else [int(one) for one in labels]
     if len(found) != count or not set(found) <= set(LABELS):
-        raise PromptError(f"wanted {count} point_labels, each 0 or 1, got {labels!r}")
+        raise PromptError(f"Expected {count} point_labels, each 0 or 1, but got {labels!r}.")
     if 1 not in found:
-        raise PromptError("wanted at least one click on the object, all of them are off it")
+        raise PromptError("All points are background points. Add at least one foreground point.")
     return found

@@ -142,13 +142,15 @@ class DicomSlices:
         except AnymaskError:
             raise
         except Exception as error:  # pydicom's decoders have no common error
-            reason = " ".join(str(error).split())[:200]
             raise DataError(
-                f"the pixels of {name!r} cannot be read: {reason}; compressed slices may need "
-                "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+                f"The pixels of {name!r} cannot be decoded. If the slices are compressed, "
+                "install decoders with: pip install pylibjpeg pylibjpeg-libjpeg "
+                "pylibjpeg-openjpeg"
             ) from error
         if pixels.shape != self.shape[1:]:
-            raise DataError(f"{name!r} has {pixels.shape} pixels; wanted {self.shape[1:]}")
+            raise DataError(
+                f"{name!r} has {pixels.shape} pixels, but its series has {self.shape[1:]}."
+            )
         slope, intercept = one.scaling
         if (slope, intercept) == (1.0, 0.0):
             return pixels.astype(self.dtype, copy=False)
@@ -175,7 +177,7 @@ def _check_deflated(file: io.BufferedIOBase, name: str) -> None:
     try:
         size = unpacked_size(file.read(), most, partial(zlib.decompressobj, -zlib.MAX_WBITS))
     except zlib.error as error:
-        raise DataError(f"{name} is a broken file of deflated DICOM. Copy it again.") from error
+        raise DataError(f"{name} is corrupted deflated DICOM. Copy it again.") from error
     check_volume_bytes(size, name, _PARTS)
     file.seek(0)
 
@@ -194,8 +196,8 @@ def _check_frame(dataset: Any, name: str) -> None:
         return
     if size != (dataset.Columns, dataset.Rows):
         raise DataError(
-            f"{name!r} holds a picture of {size[0]} x {size[1]} pixels, its header states "
-            f"{dataset.Columns} x {dataset.Rows}. Copy it again."
+            f"{name!r} contains an image of {size[0]} x {size[1]} pixels, but its header "
+            f"declares {dataset.Columns} x {dataset.Rows}. Copy it again."
         )
 
 
@@ -210,7 +212,7 @@ def read_dicom(path: Path, series: int | str | None = None) -> Volume:
     if not groups:
         if told := use_instead(path, "scan"):
             raise InputError(told)
-        raise InputError(f"{path.name!r} holds no slices of DICOM, and is no other scan")
+        raise InputError(f"{path.name!r} contains neither DICOM slices nor another supported scan.")
     slices = _choose(groups, series, path.name)
     return Volume(DicomSlices(slices), _affine(slices), source=str(path))
 
@@ -223,7 +225,9 @@ def _files(path: Path) -> Iterator[_File]:
             members = [one for one in archive.infolist() if not one.is_dir()]
         unpacked = sum(one.file_size for one in members)
         if unpacked > max(SMALL, MOST_TIMES * path.stat().st_size):
-            raise DataError(f"{path.name!r} unpacks to {unpacked} bytes, far more than a scan does")
+            raise DataError(
+                f"{path.name!r} unpacks to {unpacked} bytes, far more than a scan needs."
+            )
         yield from (_File(path, one.filename) for one in sorted(members, key=lambda m: m.filename))
     else:
         yield _File(path)
@@ -248,8 +252,8 @@ def _by_series(path: Path) -> dict[tuple[str, ...], list[_Slice]]:
             continue  # labels, which lie beside their series
         if int(header.get("NumberOfFrames", 1) or 1) > 1:
             raise InputError(
-                f"{file.path.name!r} holds many slices in one file (enhanced DICOM), which is not "
-                "read here; convert it with dcm2niix"
+                f"{file.path.name!r} contains many slices in one file (enhanced DICOM), which "
+                "is not supported. Convert it with dcm2niix."
             )
         if "ImagePositionPatient" not in header or "ImageOrientationPatient" not in header:
             continue  # a localiser's capture, a picture of a screen
@@ -273,7 +277,9 @@ def _choose(
         told.append(f"{number}: {title!r}, {len(slices)} slices of {size}")
         if series in (uid, title) or str(series) == str(number):
             return slices
-    wanted = f"there is no series {series!r}" if series is not None else "say which: series=0, ..."
+    wanted = (
+        f"There is no series {series!r}" if series is not None else "Select one with series=0, ..."
+    )
     raise InputError(f"{name!r} holds {len(listed)} series; {wanted}\n  " + "\n  ".join(told))
 
 
@@ -298,8 +304,8 @@ def write_headers(series: DicomSlices, folder: Path) -> None:
         size += path.stat().st_size
         if size > _MOST_HEADERS:
             raise LimitError(
-                f"The headers of {len(series.slices)} slices need more than {_MOST_HEADERS >> 20} "
-                "MB. Send the scan as NIfTI."
+                f"The headers of {len(series.slices)} slices exceed {_MOST_HEADERS >> 20} MB. "
+                "Send the scan as NIfTI."
             )
 
 
@@ -327,13 +333,14 @@ def _affine(slices: list[_Slice]) -> Floats:
         worst = int(np.abs(gaps - usual).argmax())
         if gaps.min() < 1e-4:
             raise DataError(
-                f"slices {int(gaps.argmin())} and {int(gaps.argmin()) + 1} lie at the same place: "
-                "several times or echoes in one series; keep one of them in the folder"
+                f"Slices {int(gaps.argmin())} and {int(gaps.argmin()) + 1} have the same "
+                "position: the series contains several time points or echoes. Keep one of "
+                "them in the folder."
             )
         if abs(gaps[worst] - usual) > _UNEVEN * usual:
             raise DataError(
-                f"slices {worst} and {worst + 1} lie {gaps[worst]:.2f} mm apart, the others "
-                f"{usual:.2f} mm: a slice is absent or comes from elsewhere"
+                f"Slices {worst} and {worst + 1} are {gaps[worst]:.2f} mm apart, the others "
+                f"{usual:.2f} mm: a slice is missing or belongs to another series."
             )
         step = (slices[-1].position - first) / len(gaps)
     row_gap, column_gap = (float(part) for part in header.get("PixelSpacing", (1, 1)))

@@ -80,7 +80,7 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
     series, array = _series(labels, scan), labels.array
     values = [int(one) for one in np.unique(array) if one]
     if not values:
-        raise InputError("a DICOM SEG holds at least one segment, and these labels are empty")
+        raise InputError("These labels are empty. A DICOM SEG contains at least one segment.")
     numbers = np.zeros(int(array.max()) + 1, np.uint16)
     numbers[values] = np.arange(1, len(values) + 1)
     by = highdicom.AlgorithmIdentificationSequence(
@@ -205,11 +205,12 @@ def series_of(scan: Volume) -> DicomSlices:
     series = scan.voxels
     if not isinstance(series, DicomSlices):
         raise InputError(
-            "DICOM SEG and RTSTRUCT refer to the slices of a DICOM series, and this scan comes "
-            f"from {scan.source or 'an array'}; write .nii.gz or .seg.nrrd, or read the series"
+            "DICOM SEG and RTSTRUCT refer to the slices of a DICOM series, but this scan "
+            f"comes from {scan.source or 'an array'}. Write .nii.gz or .seg.nrrd, or read "
+            "the series."
         )
     if "FrameOfReferenceUID" not in series.headers[0]:
-        raise DataError("the series has no FrameOfReferenceUID, which labels in DICOM refer to")
+        raise DataError("The series has no FrameOfReferenceUID, which DICOM labels refer to.")
     return series
 
 
@@ -217,7 +218,9 @@ def _series(labels: Volume, scan: Volume) -> DicomSlices:
     """The slices that labels lie on. Raises InputError where they lie elsewhere."""
     series = series_of(scan)
     if labels.shape != scan.shape or not np.allclose(labels.affine, scan.affine, atol=1e-3):
-        raise InputError("the labels lie elsewhere than the scan; make them by label_volume")
+        raise InputError(
+            "The labels and the scan have different affines. Create the labels with label_volume."
+        )
     return series
 
 
@@ -236,8 +239,7 @@ def _explained(name: str) -> Iterator[None]:
     except (AnymaskError, MemoryError, OSError):
         raise
     except Exception as error:  # highdicom's have no common root
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"{name} cannot be used as a DICOM SEG: {reason}") from error
+        raise DataError(f"{name} is not a valid DICOM SEG.") from error
 
 
 def _file_bytes(made: Any) -> bytes:

@@ -54,14 +54,14 @@ class VolumeFiles:
 
     def __post_init__(self) -> None:
         VolumeSettings(**self.settings)
-        read = {os.path.realpath(self.scan): "the scan itself"}
+        read = {os.path.realpath(self.scan): "the scan"}
         masks = (one.mask for one in self.prompts.values() if one.mask is not None)
-        read |= {os.path.realpath(path): "the mask of a prompt" for path in masks}
+        read |= {os.path.realpath(path): "a prompt mask" for path in masks}
         for path in self.outputs:
             check_label_path(path)
             place = os.path.realpath(path)
             if place in read:
-                raise InputError(f"the output {str(path)!r} is {read[place]}; choose another name")
+                raise InputError(f"The output {str(path)!r} is {read[place]}. Choose another name.")
             read[place] = "named twice"
 
     @property
@@ -176,12 +176,12 @@ def _told(session: VolumeSession, labels: Volume) -> list[str]:
     for number in session.objects:
         name = labels.names.get(number, f"object {number}")
         if number not in measured:
-            notes.append(f"{name}: nothing was found")
+            notes.append(f"{name}: nothing found")
             continue
         one, depth = measured[number], labels.spacing[0]
         z = (labels.array == number).any(axis=(1, 2)).nonzero()[0]
         notes.append(
-            f"{name}: {volume_text(one.volume_ml)}, slices {z[0]} to {z[-1]} of z "
+            f"{name}: {volume_text(one.volume_ml)}, z slices {z[0]} to {z[-1]} "
             f"({depth_text(len(z) * depth)})"
         )
     doubtful = session.doubtful()
@@ -190,6 +190,6 @@ def _told(session: VolumeSession, labels: Volume) -> list[str]:
             f"{AXES[axis]} {index} (object {number}: {', '.join(doubts)})"
             for axis, index, number, doubts in doubtful[:DOUBTS_TOLD]
         ]
-        more = f" and more, {len(doubtful)} in all" if len(doubtful) > DOUBTS_TOLD else ""
-        notes.append(f"look at slices {'; '.join(some)}{more}")
+        more = f" and others, {len(doubtful)} in total" if len(doubtful) > DOUBTS_TOLD else ""
+        notes.append(f"review slices {'; '.join(some)}{more}")
     return notes

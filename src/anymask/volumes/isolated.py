@@ -93,11 +93,11 @@ class IsolatedScan:
         try:
             while process.poll() is None:
                 if stopped():
-                    raise InterruptedError(f"reading {self.path.name!r} was stopped")
+                    raise InterruptedError(f"Reading {self.path.name!r} was cancelled.")
                 if time.monotonic() > deadline:
                     raise LimitError(
-                        f"Reading {self.path.name!r} takes more than the limit of "
-                        f"{self.seconds:g} seconds. Save it without compression, or a part of it."
+                        f"Reading {self.path.name!r} exceeds the limit of "
+                        f"{self.seconds:g} seconds. Save it uncompressed, or save a smaller region."
                     )
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_LOOK_S)
@@ -169,7 +169,7 @@ def main() -> None:
     try:
         told: dict[str, Any] = _unpacked(asked)
     except MemoryError:
-        message = f"Reading {asked.path.name!r} needs too much memory. Save a part of it."
+        message = f"Reading {asked.path.name!r} requires too much memory. Save a smaller region."
         told = {"kind": "LimitError", "message": message, "number": 0}
     except AnymaskError as error:
         kind = next(name for name, one in _KINDS.items() if isinstance(error, one))

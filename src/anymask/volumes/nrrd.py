@@ -64,20 +64,20 @@ def sibling(path: Path, name: str, detached: bool) -> Path:
     """
     if not detached:
         raise InputError(
-            f"{path.name!r} keeps its voxels in another file, which is not read here. Save it as "
-            "one file, for example as .nrrd or .nii.gz."
+            f"{path.name!r} stores its voxels in another file, which is not supported "
+            "here. Save it as one file, for example as .nrrd or .nii.gz."
         )
     folder, found = path.parent.resolve(), (path.parent / name).resolve()
     parts = PureWindowsPath(name)  # which knows both slashes, and drives
     if parts.anchor or ".." in parts.parts or not found.is_relative_to(folder):
         raise InputError(
-            f"{path.name!r} names the file {name[:200]!r}. Only files in the folder of "
-            f"{path.name!r} are read; move both into one folder, or save them as one file."
+            f"{path.name!r} refers to the file {name[:200]!r}. Only files in the folder of "
+            f"{path.name!r} are read. Move both into one folder, or save them as one file."
         )
     if not found.is_file():
         raise DataError(
-            f"{path.name!r} names the file {name[:200]!r}, which does not exist. Copy both files "
-            "into one folder."
+            f"{path.name!r} refers to the file {name[:200]!r}, which does not exist. Copy "
+            "both files into one folder."
         )
     return found
 
@@ -102,11 +102,13 @@ def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
         spatial = [axis for axis, row in enumerate(vectors) if np.isfinite(row).all()]
         rows = np.array([vectors[axis] for axis in spatial], np.float64)
     if len(spatial) != 3 or rows.shape != (3, 3):
-        raise InputError(f"{path.name!r} has {len(spatial)} axes in space; wanted three")
+        raise InputError(f"{path.name!r} has {len(spatial)} spatial axes. Expected three.")
     lps_or_else = str(header.get("space", "left-posterior-superior"))
     space = _SHORT.get(lps_or_else, lps_or_else).lower()
     if space not in _TO_RAS:
-        raise InputError(f"{path.name!r} lies in {space!r}; wanted one of {', '.join(_TO_RAS)}")
+        raise InputError(
+            f"{path.name!r} uses the space {space!r}. Supported are {', '.join(_TO_RAS)}."
+        )
     affine = np.eye(4)
     affine[:3, :3] = rows.T
     affine[:3, 3] = header.get("space origin", np.zeros(3))
@@ -127,7 +129,7 @@ def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -
     shape = [int(side) for side in header["sizes"]]
     if int(header["dimension"]) != len(shape) or min(shape, default=0) < 1:
         raise DataError(
-            f"{path.name!r} states the sizes {shape}: expected a number above 0 an axis"
+            f"{path.name!r} declares the sizes {shape}. Expected a number above 0 for each axis."
         )
     dtype, encoding = _dtype(path, header), str(header["encoding"]).lower()
     skipped = int(header.get("byte skip", header.get("byteskip", 0)))
@@ -136,12 +138,12 @@ def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -
     if named is not None:
         if named.split()[:1] == ["LIST"] or "%" in named:
             raise InputError(
-                f"{path.name!r} keeps its voxels in several files, which is not supported. Save it "
-                "as one file, for example as .nrrd or .nii.gz."
+                f"{path.name!r} stores its voxels in several files, which is not supported. "
+                "Save it as one file, for example as .nrrd or .nii.gz."
             )
         path, start = sibling(path, named, detached), 0
     if lines < 0 or skipped < -1:
-        raise DataError(f"{path.name!r} states a line skip or byte skip below 0")
+        raise DataError(f"{path.name!r} declares a negative line skip or byte skip.")
     size = math.prod(shape) * dtype.itemsize
     with path.open("rb") as file:
         file.seek(start)
@@ -160,15 +162,17 @@ def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -
             native = dtype.newbyteorder("=")
             flat = np.fromstring(file.read().decode("ascii"), native, sep=" ")
             if flat.size != math.prod(shape):
-                raise DataError(f"{path.name!r} holds {flat.size} numbers, its sizes are {shape}")
+                raise DataError(
+                    f"{path.name!r} contains {flat.size} numbers, but its sizes are {shape}."
+                )
         elif encoding in _PACKED:
             if _PACKED[encoding] is gzip:
                 _check_holds(path, size, (stored - start) * DEFLATE_RATIO)
             flat = _unpacked(path, _PACKED[encoding].open(file), size, skipped).view(dtype)
         else:
             raise InputError(
-                f"{path.name!r} has the encoding {encoding[:40]!r}; supported are raw, gzip, bzip2 "
-                "and ascii"
+                f"{path.name!r} has the encoding {encoding[:40]!r}. Supported are raw, gzip, "
+                "bzip2 and ascii."
             )
     return flat.reshape(shape, order="F")
 
@@ -178,15 +182,15 @@ def _dtype(path: Path, header: Mapping[str, Any]) -> np.dtype[Any]:
     words = [word for word in said.removesuffix("_t").split() if word not in ("signed", "int")]
     kind = _TYPES.get(" ".join(words)) if said else None
     if kind is None:
-        raise InputError(f"{path.name!r} has voxels of the type {said[:40]!r}; expected numbers")
+        raise InputError(f"{path.name!r} has voxels of type {said[:40]!r}. Expected numbers.")
     return np.dtype((">" if str(header.get("endian")) == "big" else "<") + kind)
 
 
 def _check_holds(path: Path, size: int, most: int) -> None:
     if size > most:
         raise DataError(
-            f"{path.name!r} ends too early: its header states {size} bytes of voxels, it holds at "
-            f"most {most}. Copy it again."
+            f"{path.name!r} is truncated: its header declares {size} bytes of voxels, but "
+            f"it contains at most {most}. Copy it again."
         )
 
 
@@ -196,7 +200,9 @@ def _unpacked(path: Path, stream: Any, size: int, skipped: int) -> NDArray[np.ui
     skipped  bytes before them; -1: they are the last ones
     """
     if skipped > _MOST_SKIPPED:
-        raise DataError(f"{path.name!r} skips {skipped} bytes, expected at most {_MOST_SKIPPED}")
+        raise DataError(
+            f"{path.name!r} skips {skipped} bytes, more than the limit of {_MOST_SKIPPED}."
+        )
     before = _MOST_SKIPPED if skipped == -1 else 0
     if skipped > 0:
         stream.read(skipped)
@@ -205,8 +211,8 @@ def _unpacked(path: Path, stream: Any, size: int, skipped: int) -> NDArray[np.ui
     if found < size or stream.read(1):  # which compares the checksum, too
         more = "more" if found >= size else f"{found} bytes"
         raise DataError(
-            f"{path.name!r} unpacks to {more}, its header states {size} bytes of voxels. Copy it "
-            "again."
+            f"{path.name!r} unpacks to {more}, but its header declares {size} bytes of "
+            "voxels. Copy it again."
         )
     return flat[found - size : found]
 
@@ -270,8 +276,8 @@ def _merge_layers(
         inside = stack[segment.layer] == segment.value
         if labels[inside].any():
             raise InputError(
-                f"the segment {segment.name!r} lies over another one, and a volume of labels has "
-                "one label a voxel; export the segments one by one"
+                f"Segment {segment.name!r} overlaps another segment, but a label volume has "
+                "one label per voxel. Export the segments one by one."
             )
         labels[inside] = number
     names = {number: one.name for number, one in enumerate(segments, 1)}

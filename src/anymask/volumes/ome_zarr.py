@@ -46,11 +46,11 @@ def read_zarr(path: Path, frame: int | None) -> Volume:
     notes: Any = group.attrs.asdict()
     scales = notes.get("ome", notes).get("multiscales")
     if not scales:
-        raise InputError(f"{path.name!r} is Zarr, but not OME-Zarr: it has no 'multiscales'")
+        raise InputError(f"{path.name!r} is Zarr, but not OME-Zarr: it has no 'multiscales'.")
     axes = scales[0]["axes"]
     names = [axis["name"] if isinstance(axis, dict) else axis for axis in axes]
     if any(names.count(name) != 1 for name in "zyx"):
-        raise InputError(f"{path.name!r} has the axes {', '.join(names)}; wanted z, y and x")
+        raise InputError(f"{path.name!r} has the axes {', '.join(names)}. Expected z, y and x.")
     finest = scales[0]["datasets"][0]  # the finest stands first
     source: Any = group[finest["path"]]
     _check_chunks(source, path)
@@ -77,7 +77,9 @@ def _check_chunks(source: Any, path: Path) -> None:
     check_volume_bytes(math.prod(sides) * source.dtype.itemsize, f"a chunk of {path.name!r}")
     codecs = (*(source.filters or ()), *(source.compressors or ()))
     if any(getattr(codec, "codec_id", "") == "pickle" for codec in codecs):
-        raise DataError(f"{path.name!r} holds pickled objects, which can run code; it is not read")
+        raise DataError(
+            f"{path.name!r} contains pickled objects, which can run code. They are not read."
+        )
 
 
 def _bounded_store(path: Path) -> Any:
@@ -88,7 +90,7 @@ def _bounded_store(path: Path) -> Any:
         async def get(self, key: str, *more: Any, **named: Any) -> Any:
             found = await super().get(key, *more, **named)
             if found is not None:
-                _check_stream(found.to_bytes(), f"the chunk {key!r} of {path.name!r}")
+                _check_stream(found.to_bytes(), f"Chunk {key!r} of {path.name!r}")
             return found
 
     return Bounded(path, read_only=True)

@@ -62,7 +62,7 @@ def read_volume(
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"there is no file or folder {str(path)!r}")
+        raise InputError(f"File or folder not found: {str(path)!r}")
     with explain(path):
         if path.is_dir():
             zarr_files = ("zarr.json", ".zattrs", ".zgroup")
@@ -84,8 +84,8 @@ def read_volume(
     if told := use_instead(path, "scan"):
         raise InputError(told)
     raise InputError(
-        f"{path.name!r} is no scan that is known here: wanted NIfTI, MGH, NRRD, a TIFF stack, "
-        "OME-Zarr, or a folder or zip of DICOM slices"
+        f"{path.name!r} is not a supported scan. Expected NIfTI, MGH, NRRD, a TIFF "
+        "stack, OME-Zarr, or a folder or zip of DICOM slices."
     )
 
 
@@ -97,7 +97,7 @@ def _head(path: Path) -> bytes:
             with gzip.open(path) as packed:
                 return packed.read(_HEAD)
         except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path.name!r} is a broken gzip file: {error}") from error
+            raise DataError(f"{path.name!r} is a corrupted gzip file. Copy it again.") from error
     return head
 
 
@@ -115,7 +115,7 @@ def _nibabel_kind(head: bytes) -> str:
         _check_start(int.from_bytes(head[168:176], order, signed=True))
         return "Nifti2Image"
     if head[344:348] == b"ni1\0":
-        raise InputError("this is half of a NIfTI pair (.hdr, .img); save it as one .nii file")
+        raise InputError("This is half of a NIfTI pair (.hdr, .img). Save it as one .nii file.")
     version, kind = head[:4], int.from_bytes(head[20:24], "big")
     return "MGHImage" if version == b"\0\0\0\1" and kind in (0, 1, 3, 4) else ""
 
@@ -124,7 +124,7 @@ def _check_start(start: float) -> None:
     """Raise DataError for voxels that begin too far behind the header: all between is read."""
     if not 0 <= start <= _MOST_BEFORE:
         raise DataError(
-            f"the header states that the voxels begin at byte {start:.0f}; copy it again"
+            f"The header declares that the voxels start at byte {start:.0f}. Copy the file again."
         )
 
 
@@ -151,13 +151,13 @@ def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
     else:  # nibabel goes by the name, which says something else here
         image = reader.from_file_map({"image": nibabel.FileHolder(fileobj=_content(path, packed))})
     if len(image.shape) < 3:
-        raise InputError(f"{path.name!r} has the shape {image.shape}: a picture, not a volume")
+        raise InputError(f"{path.name!r} has shape {image.shape}: an image, not a volume.")
     unit = 1.0
     if kind != "MGHImage":
         unit = MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
     affine = np.diag([unit, unit, unit, 1.0]) @ image.affine
     if np.abs(affine[:3, :3]).max(initial=0) == 0:
-        raise DataError(f"{path.name!r} says that its voxels have no size")
+        raise DataError(f"{path.name!r} declares voxels of size 0.")
     holds = path.stat().st_size * (DEFLATE_RATIO if packed else 1)
     return Volume(select(image.dataobj, (2, 1, 0), frame, path, holds), affine, source=str(path))
 
@@ -181,11 +181,11 @@ def _read_tiff(path: Path, frame: int | None, detached: bool) -> Volume:
     axes, data, spacing = found
     if "S" in axes:
         raise InputError(
-            f"{path.name!r} is a color image, not a scan: a scan has one value per voxel. Segment "
-            f"an image with: anymask segment {shlex.quote(str(path))} --point X,Y"
+            f"{path.name!r} is a color image, not a scan: a scan has one value per voxel. "
+            f"Segment an image with: anymask segment {shlex.quote(str(path))} --point X,Y"
         )
     if any(axes.count(letter) != 1 for letter in "ZYX"):
-        raise InputError(f"{path.name!r} has the axes {axes}: a picture, not a stack of slices")
+        raise InputError(f"{path.name!r} has the axes {axes}: an image, not a stack of slices.")
     order = [axes.index(letter) for letter in "ZYX"]
     return Volume(select(data, order, frame, path), scaled_affine(spacing), source=str(path))
 

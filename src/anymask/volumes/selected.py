@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from anymask.base import AnymaskError, DataError, InputError, LimitError, brief, check_volume_bytes
 
-_REASON = 200  # characters of a library's own message that are told
-
 MILLIMETRES = {  # of a unit's names in NIfTI, OME and ImageJ
     **dict.fromkeys(("m", "meter", "metre"), 1e3),
     **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
@@ -36,12 +34,14 @@ def explain(path: Path) -> Iterator[None]:
         raise
     except MemoryError:
         raise LimitError(
-            f"{path.name!r} does not fit into this machine's memory. Save a part of it, or use a "
+            f"{path.name!r} does not fit into memory. Save a smaller region, or use a "
             "machine with more memory."
         ) from None
     except Exception as error:  # the readers have no common error
-        reason = " ".join(str(error).split())[:_REASON] or type(error).__name__
-        raise DataError(f"{path.name!r} cannot be read as a scan: {reason}") from error
+        raise DataError(
+            f"{path.name!r} cannot be read as a scan: it is corrupted or in an unsupported "
+            "variant of its format. Copy it again, or convert it to .nii.gz."
+        ) from error
 
 
 @brief
@@ -98,8 +98,8 @@ class Selected:
         stored = np.dtype(getattr(self.source, "dtype", np.uint8)).itemsize
         if math.prod(sides) * stored > self.holds:
             raise DataError(
-                f"{self.path.name!r} ends too early: its header states {self.shape} voxels (z, y, "
-                f"x), and the file holds at most {self.holds:.0f} bytes. Copy it again."
+                f"{self.path.name!r} is truncated: its header declares {self.shape} voxels (z, "
+                f"y, x), but the file contains at most {self.holds:.0f} bytes. Copy it again."
             )
 
 
@@ -112,14 +112,14 @@ def select(
     count = math.prod(shape[axis] for axis in others)
     if count != 1 and frame is None:
         raise InputError(
-            f"{path.name!r} holds {count} volumes (times or channels). Select one with frame=N, "
-            f"or --frame N on the command line, N from 0 to {count - 1}."
+            f"{path.name!r} contains {count} volumes (times or channels). Select one with "
+            f"frame=N, or --frame N on the command line, N from 0 to {count - 1}."
         )
     chosen = frame or 0
     if not 0 <= chosen < count:
         raise InputError(
-            f"There is no volume {frame}: {path.name!r} holds {count} (times or channels). frame= "
-            f"(--frame) takes 0 to {count - 1}."
+            f"Volume {frame} is out of range: {path.name!r} contains {count} (times or "
+            f"channels). frame= (--frame) accepts 0 to {count - 1}."
         )
     indices = np.unravel_index(chosen, [shape[axis] for axis in others]) if others else ()
     z, y, x = axes

@@ -66,7 +66,7 @@ def _parse_window(text: str) -> Window:
     try:
         level, width = (float(part) for part in parts)
     except ValueError:
-        raise InputError(f"wanted a window as LEVEL,WIDTH, such as 40,400; got {text!r}") from None
+        raise InputError(f"A window is LEVEL,WIDTH, such as 40,400, not {text!r}.") from None
     return level, width
 
 
@@ -78,27 +78,30 @@ class VolumeSettings:
     window: Annotated[
         Window | None,
         Setting(
-            "the raw values that become black and white for the model: level, width (CT's soft "
-            "tissue: 40, 400); None: the darkest and brightest .5 % of the scan",
+            (
+                "intensity window: level and width of the raw values (CT soft tissue: "
+                "40,400). None: from the 0.5th to the 99.5th percentile of the scan"
+            ),
             check=check_window,
             parse=_parse_window,
             form="L,W",
-            default="the scan's own",
+            default="from the scan",
         ),
     ] = None
     stop: Annotated[
-        bool, Setting("an object ends where it stands out no more; no: masks go on to the end")
+        bool,
+        Setting("stop tracking an object where its boundary fades; no: continue to the last slice"),
     ] = True
     fill: Annotated[
         Fill,
         Setting(
-            'between drawn slices, masks by signed distance: "auto": where the memory is unsure, '
-            '"always", "never"'
+            'interpolate masks between prompted slices by signed distance: "auto" where '
+            'confidence is low, "always", "never"'
         ),
     ] = "auto"
     tracker: TrackerSetting = "auto"
     refine_edges: Annotated[
-        bool, Setting("the edge of each mask where the slice has it; for image models")
+        bool, Setting("snap mask boundaries to edges in each slice (image models only)")
     ] = False
     session: SessionFile = None
 
@@ -250,7 +253,7 @@ class VolumeSession:
         check_axis(axis)
         slice, id = read_whole(slice=slice, id=id)  # noqa: A001
         if not 1 <= id < 2**16:
-            raise InputError(f"id is a label, a whole number from 1 to 65535, got {id}")
+            raise InputError(f"Invalid id {id}. Use a label from 1 to 65535.")
         count = self.volume.shape[axis]
         if not 0 <= slice < count:
             raise InputError(
@@ -294,11 +297,13 @@ class VolumeSession:
         of an object.
         """
         if direction not in ("forward", "backward", "both"):
-            raise InputError(f'direction is "forward", "backward" or "both", got {direction!r}')
+            raise InputError(
+                f'Invalid direction {direction!r}. Use "forward", "backward" or "both".'
+            )
         spoken = [axis for axis, one in sorted(self._videos.items()) if one.objects]
         if not spoken:
             raise InputError(
-                "nothing says which object is meant; session.add(40, box=(x0, y0, x1, y1)) first"
+                "No object has a prompt yet. Add one first: session.add(40, box=(x0, y0, x1, y1))"
             )
         for axis in spoken:
             if direction in ("forward", "both"):
@@ -357,7 +362,7 @@ class VolumeSession:
         """
         spoken = {axis: one for axis, one in self._videos.items() if id in one.objects}
         if not spoken:
-            raise InputError(f"there is no object {id!r}; there are {self.objects}")
+            raise InputError(f"There is no object {id!r}. The session has {self.objects}.")
         parts = [
             AlongAxis(axis, np.moveaxis(self._along(axis, video, id), 0, axis), video.prompts(id))
             for axis, video in sorted(spoken.items())
@@ -434,7 +439,7 @@ class VolumeSession:
 
     def _open(self, axis: int) -> VideoSession:
         if self._closed:
-            raise InputError("this session is closed; use it inside its `with`")
+            raise InputError("This session is closed. Use it inside its `with` block.")
         if axis not in self._videos:
             self._check_same(self._path(axis))
             video = open_session(
@@ -463,15 +468,15 @@ class VolumeSession:
         store.close()
         if held not in (None, self._mark()):
             raise InputError(
-                f"{path} was begun with another scan or another window; give those, or name "
-                "another file for the session"
+                f"{path} was created with another scan or window. Use the same ones, or choose "
+                "another session file."
             )
 
 
 def check_axis(axis: object) -> None:
     """Raises InputError for what is no axis."""
     if axis not in (0, 1, 2) or isinstance(axis, bool):
-        raise InputError(f"wanted the axis 0 (z), 1 (y) or 2 (x), got {axis!r}")
+        raise InputError(f"Invalid axis {axis!r}. Use 0 (z), 1 (y) or 2 (x).")
 
 
 def usual_window(volume: Volume) -> Window:

@@ -69,9 +69,9 @@ class Volume:
     def __post_init__(self) -> None:
         shape, dtype = tuple(self.voxels.shape), self.voxels.dtype
         if len(shape) != 3 or min(shape) < 1:
-            raise InputError(f"wanted voxels of three dimensions (z, y, x), got the shape {shape}")
+            raise InputError(f"Voxels must have three dimensions (z, y, x), not shape {shape}.")
         if dtype.kind not in "buif":
-            raise InputError(f"wanted voxels that are numbers, one each, got {dtype}")
+            raise InputError(f"Voxels must be numbers, not {dtype}.")
         affine = np.array(self.affine, np.float64)
         _check_affine(affine)
         affine.setflags(write=False)
@@ -128,9 +128,12 @@ class Volume:
         Raises InputError for an axis or a slice that is not there.
         """
         if axis not in (0, 1, 2):
-            raise InputError(f"wanted the axis 0 (z), 1 (y) or 2 (x), got {axis!r}")
+            raise InputError(f"Invalid axis {axis!r}. Use 0 (z), 1 (y) or 2 (x).")
         if not 0 <= index < self.shape[axis]:
-            raise InputError(f"wanted a slice from 0 to {self.shape[axis] - 1}, got {index}")
+            raise InputError(
+                f"Slice {index} is out of range: this volume has slices 0 to "
+                f"{self.shape[axis] - 1}."
+            )
         key: list[int | slice] = [slice(None)] * 3
         key[axis] = int(index)
         voxels = self.array if "array" in self.__dict__ else self.voxels
@@ -165,9 +168,11 @@ def check_window(window: object) -> None:
     try:
         level, width = (float(part) for part in window)  # type: ignore[attr-defined]  # user's
     except (TypeError, ValueError):
-        raise InputError(f"wanted a window (level, width), got {window!r}") from None
+        raise InputError(f"A window is (level, width), not {window!r}.") from None
     if not (np.isfinite(level) and 0 < width < np.inf):
-        raise InputError(f"wanted a window (level, width), its width above 0: got {window}")
+        raise InputError(
+            f"The width of a window (level, width) must be above 0, but the window is {window}."
+        )
 
 
 def scaled_affine(spacing: tuple[float, float, float]) -> Floats:
@@ -186,20 +191,22 @@ def label_colour(labels: Volume, value: int) -> Colour:
 
 def _check_affine(affine: Floats) -> None:
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
-        raise InputError("wanted an affine of 4 x 4 finite numbers, from voxels to millimetres")
+        raise InputError(
+            "An affine is a 4 x 4 matrix of finite numbers, from voxels to millimetres."
+        )
     if not np.allclose(affine[3], (0, 0, 0, 1)):
-        raise InputError("wanted an affine whose last row is 0, 0, 0, 1")
+        raise InputError("The last row of an affine is 0, 0, 0, 1.")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if lengths.min() < 1e-9:
-        raise InputError("wanted voxels with a size: the affine has an axis of 0 mm")
+        raise InputError("The affine has an axis with a voxel size of 0 mm.")
     directions = affine[:3, :3] / lengths
     cosines = np.abs(directions.T @ directions - np.eye(3))
     if cosines.max() > _SHEAR:
         degrees = np.degrees(np.arccos(np.clip(cosines.max(), 0, 1)))
         raise InputError(
-            f"the axes of this scan are sheared: two of them meet at {degrees:.1f} degrees instead "
-            "of 90, as of a tilted gantry; resample it to a straight grid first (Slicer: "
-            "Resample Scalar Volume)"
+            f"The axes of this scan are sheared: two of them meet at {degrees:.1f} degrees "
+            "instead of 90 (gantry tilt). Resample it to a rectilinear grid first (3D "
+            "Slicer: Resample Scalar Volume)."
         )
 
 
