@@ -151,7 +151,7 @@ def test_options_that_do_not_go_together_are_refused(bundle: Path, checkpoint: P
         open_runtime("mobile_sam", weights=checkpoint, runtime="onnx")
     with pytest.raises(ModelError, match="is an exported model, but runtime='torch' requires a"):
         open_runtime(str(bundle), runtime="torch")
-    with pytest.raises(InputError, match="one of fp32, bf16, fp16, got 'fp61'"):
+    with pytest.raises(InputError, match="precision 'fp61'. Choose from: fp32, bf16, fp16"):
         open_runtime("nano", precision="fp61")
     with pytest.raises(InputError, match="precision='bf16' does not apply. Remove"):
         open_runtime(str(bundle), precision="bf16")

@@ -120,7 +120,7 @@ def test_what_it_does_not_do_is_said(bundle: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(bundle, tmp_path / "broken"))
     path = broken / "decoder.onnx"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(WeightsError, match=r"decoder\.onnx was altered"):
+    with pytest.raises(WeightsError, match=r"decoder\.onnx was changed"):
         open_runtime(str(broken), runtime="openvino").decode(
             OnnxRuntime(bundle).see(images(1, 32))[0], some_prompts(1, 1)
         )

@@ -84,7 +84,7 @@ def test_a_difference_names_what_is_missing_left_over_and_misshapen():
         load_official(model, weights)
     text = str(error.value)
     assert "do not fit Tiny: 1 with another shape, 1 missing, 1 unexpected" in text
-    assert "shape     first.weight: the file has 4x2, Tiny wants 3x2" in text
+    assert "shape     first.weight: the file has 4x2, Tiny requires 3x2" in text
     assert "missing   first.bias 3" in text
     assert "left over second.bias 5" in text
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
