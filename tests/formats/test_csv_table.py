@@ -26,7 +26,8 @@ def test_every_mask_of_a_data_set_is_a_row(
     assert main(["convert", str(data), str(table)]) == 0
     told = "".join(capsys.readouterr())
     assert "wrote" in told
-    assert "not kept" not in told
+    assert "pixels" not in told
+    assert "shapes" not in told
     rows = rows_of(table)
     assert [(row["image"], row["number"], int(row["area"])) for row in rows] == [
         ("0.png", "1", 18 * 27),

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from PIL import Image
@@ -72,10 +71,13 @@ def test_crowds_are_joined_to_what_does_not_count(tmp_path: Path) -> None:
     assert not sample.rles
 
 
-def test_keys_of_other_formats_are_reported(tmp_path: Path) -> None:
-    mask = Mask(rings().masks[0].rle, extra={"score": np.pi})
-    report = written(tmp_path, AnnotatedImage(file_name="a.png", hw=(9, 12), masks=(mask,)))
-    assert [str(loss) for loss in report.losses] == ["a.png: the keys ['score'] have no place"]
+def test_keys_of_other_formats_come_through(tmp_path: Path) -> None:
+    mask = Mask(rings().masks[0].rle, extra={"occluded": True})
+    image = AnnotatedImage(file_name="a.png", hw=(9, 12), masks=(mask,), extra={"weather": "rain"})
+    report = written(tmp_path, image)
+    assert [str(loss) for loss in report.losses] == ["a.png: `weather` has no place"]
+    (found,), _ = read_annotations(tmp_path)
+    assert found.masks[0].extra == {"occluded": True}
 
 
 def test_masks_are_read_where_their_pictures_are_not(tmp_path: Path) -> None:

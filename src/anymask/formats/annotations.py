@@ -6,15 +6,16 @@ Readers and writers of formats note in a `LossReport` what does not survive.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from numpy.typing import NDArray
 
 from anymask.base import DataError, UintImage, brief
+from anymask.formats.fields import held
 from anymask.formats.losses import LossReport as LossReport
 from anymask.images import load_image
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_merge
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 
 VOID_LABEL = "void"  # the label of a crowd that stands for pixels of every class
 
-Trait = Literal[
-    "labels", "scores", "stability", "clicks", "crops", "ids", "crowds", "trees", "extras"
+CommonTrait = Literal[
+    "labels", "scores", "stability", "clicks", "crops", "ids", "crowds", "trees"
 ]  # fmt: skip
+RareTrait = Literal["objectness", "label_probability", "runner_up", "annotator"]
+Trait = CommonTrait | RareTrait
+RARE: tuple[RareTrait, ...] = get_args(RareTrait)
 IN_RECORDS: frozenset[Trait] = frozenset(  # what a record in JSON has a key for
-    {"labels", "scores", "stability", "clicks", "crops", "ids", "crowds"}
+    {"labels", "scores", "stability", "clicks", "crops", "ids", "crowds", *RARE}
 )
 
 
@@ -198,20 +202,37 @@ def class_names(images: list[AnnotatedImage], first: Iterable[str] = ()) -> list
 # What is lost.
 
 
-def note_traits(report: LossReport, image: AnnotatedImage, kept: frozenset[Trait]) -> None:
-    """Note, once a picture, what its masks carry beside their pixels and the format does not."""
-    held = Counter(trait for mask in image.masks for trait in _traits(mask))
-    for trait, count in held.items():
+def note_traits(
+    report: LossReport,
+    image: AnnotatedImage,
+    kept: frozenset[Trait],
+    keys: Container[str] = (),
+    image_keys: Container[str] = (),
+) -> None:
+    """Note, once an image, what its masks carry beside their pixels and the format does not.
+
+    keys        of `Mask.extra` that the format holds
+    image_keys  of `AnnotatedImage.extra`, the same
+    """
+    traits = Counter(trait for mask in image.masks for trait in _traits(mask))
+    for trait, count in traits.items():
         if trait not in kept:
             report.add(trait, image.file_name, None, f"{trait} of {count} masks have no place")
-    if image.extra and "extras" not in kept:
-        report.add("extras", image.file_name, None, f"the keys {sorted(image.extra)} have no place")
+    rare = Counter(one for mask in image.masks for one in RARE if getattr(mask, one) is not None)
+    extras = Counter(key for mask in image.masks for key in mask.extra if key not in keys)
+    lost = {one: count for one, count in rare.items() if one not in kept}
+    for key, count in [*lost.items(), *extras.items()]:
+        masks = "1 mask" if count == 1 else f"{count} masks"
+        report.add("extras", image.file_name, None, f"`{key}` of {masks} has no place", key)
+    for key in image.extra:
+        if key not in image_keys:
+            report.add("extras", image.file_name, None, f"`{key}` has no place", key)
 
 
-def _traits(mask: Mask) -> list[Trait]:
-    """What a mask carries beside its pixels."""
+def _traits(mask: Mask) -> list[CommonTrait]:
+    """What a mask carries beside its pixels, but rare fields and its extras."""
     height, width = mask.rle.size
-    held: dict[Trait, bool] = {
+    there: dict[CommonTrait, bool] = {
         "labels": mask.label is not None,
         "scores": mask.score != 0,
         "stability": mask.stability is not None,
@@ -220,9 +241,22 @@ def _traits(mask: Mask) -> list[Trait]:
         "ids": mask.id is not None,
         "crowds": mask.crowd,
         "trees": mask.depth is not None,
-        "extras": bool(mask.extra) or mask.annotator is not None,
     }
-    return [trait for trait, there in held.items() if there]
+    return [trait for trait, is_there in there.items() if is_there]
+
+
+def extras_of(mask: Mask, keys: Container[str]) -> dict[str, Any]:
+    """What an open record holds of a mask beside its fields: these keys, and who drew it."""
+    who = {} if mask.annotator is None else {"annotator": mask.annotator}
+    return held(mask.extra, keys) | who
+
+
+def with_extras(mask: Mask, rest: dict[str, Any]) -> Mask:
+    """The mask with the keys that its reader did not use (`fields.rest_of`)."""
+    if not rest:
+        return mask
+    who = rest.pop("annotator") if type(rest.get("annotator")) is int else mask.annotator
+    return replace(mask, annotator=who, extra=rest)
 
 
 def note_unlabelled(report: LossReport, image: AnnotatedImage) -> None:

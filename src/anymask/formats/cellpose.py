@@ -27,6 +27,7 @@ from anymask.formats.documents import (
     output_paths,
     read_bytes,
 )
+from anymask.formats.facts import note_facts
 from anymask.formats.fields import as_record, shown
 from anymask.formats.label_pictures import MOST_IN_TIFF, object_numbers, paint_numbers
 from anymask.formats.mask_numbers import value_rles
@@ -120,6 +121,7 @@ def encode(
         file = io.BytesIO()
         np.save(file, np.array(document, dtype=object), allow_pickle=True)
         yield path, file.getvalue()
+    note_facts(report, images, policy)
 
 
 def _borders(values: NDArray[Any]) -> BoolArray:

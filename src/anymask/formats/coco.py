@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
     class_names,
+    extras_of,
     note_traits,
     note_unlabelled,
+    with_extras,
 )
 from anymask.formats.documents import (
     Fit,
@@ -34,7 +36,27 @@ from anymask.formats.documents import (
     refuse_boxes,
     to_json,
 )
-from anymask.formats.fields import as_list, as_numbers, as_record, as_whole, shown
+from anymask.formats.facts import (
+    CLASSES,
+    INFO,
+    LICENCES,
+    as_colour,
+    colour_numbers,
+    note_facts,
+    take_class,
+    take_info,
+    take_licences,
+)
+from anymask.formats.fields import (
+    AllBut,
+    as_list,
+    as_numbers,
+    as_record,
+    as_whole,
+    held,
+    rest_of,
+    shown,
+)
 from anymask.formats.origins import origin_in, with_origins
 from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, note_changed, plain_rings
 from anymask.masks import (
@@ -48,7 +70,21 @@ from anymask.masks import (
     rle_area,
 )
 
-KEPT = ("stability_score", "point_coords", "crop_box", "group_id", "iscrowd")  # of SA-1B
+OURS = "written by anymask"
+KEPT = (  # of SA-1B
+    "stability_score", "point_coords", "crop_box", "group_id", "iscrowd", "objectness",
+    "label_probability", "runner_up",
+)  # fmt: skip
+OF_RECORD = AllBut(  # beside these, a record holds any key
+    "id", "image_id", "category_id", "segmentation", "area", "bbox", "score", "predicted_iou",
+    "label", "parent", "depth", "origin", *KEPT,
+)  # fmt: skip
+OF_IMAGE = AllBut("id", "file_name", "height", "width")
+OF_CATEGORY = AllBut("id", "name")
+OF_DOCUMENT = AllBut(
+    "info", "licenses", "images", "annotations", "categories", "origins", "anymask", "videos"
+)
+IN_ATTRIBUTES = ("occluded", "rotation")  # CVAT writes them there
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -99,6 +135,7 @@ def read_document(
     """
     names = category_names(as_record(document, "the document").get("categories", []), report)
     report.list_classes({name: number for number, name in names.items()})
+    licences = read_facts(document, report)
     rows = rows_by_id(document["images"], "image", report)
     annotations = _by_image(document["annotations"], rows, report)
     flags = [bool(row.get("iscrowd")) for few in annotations.values() for _, row in few]
@@ -108,7 +145,9 @@ def read_document(
         image = None
         with report.record(f"image {number}"):
             hw = checked_hw(about["height"], about["width"])
-            image = AnnotatedImage(file_name=file_name(about), hw=hw)
+            image = AnnotatedImage(
+                file_name=file_name(about), hw=hw, extra=image_extra(about, licences)
+            )
         masks = Masks()
         for where, row in annotations[image_id]:
             with report.record(where):
@@ -167,7 +206,7 @@ class _Records:
     def mask(self, row: Any, image: AnnotatedImage) -> Mask | None:
         """A record's mask; None for a box alone, which the report is told."""
         if self.published or row.get("segmentation", []) not in ([], None):
-            mask = _mask(row, image.hw, self.names)
+            mask = with_extras(_mask(row, image.hw, self.names), record_extra(row))
             if mask.crowd and not self.crowds:
                 mask = replace(mask, crowd=False)
             if self.published:
@@ -184,7 +223,8 @@ class _Records:
         found = box_to_mask(box, image.hw, _label_of(row, self.names))
         if found is None:
             self.report.skip(image.file_name, "a box off the picture")
-        return found
+            return None
+        return with_extras(found, record_extra(row))
 
 
 def rows_by_id(rows: Any, kind: str, report: LossReport) -> dict[int, dict[str, Any]]:
@@ -215,6 +255,45 @@ def category_names(rows: Any, report: LossReport) -> dict[int, str]:
             about = as_record(row, "category")
             named.append({"id": as_whole(about["id"], "id"), "name": str(about["name"])})
     return {number: row["name"] for number, row in rows_by_id(named, "category", report).items()}
+
+
+def read_facts(document: Mapping[str, Any], report: LossReport) -> dict[int, int]:
+    """Keep info, licences and categories' other keys; the licences' numbers by their old ones."""
+    info = document.get("info")
+    told = dict(info) if isinstance(info, dict) else {"description": info} if info else {}
+    if told.get("description") == OURS:
+        del told["description"]
+    take_info(report, told | held(document, OF_DOCUMENT))
+    for row in document.get("categories") or ():
+        if isinstance(row, dict) and "name" in row:
+            about = held(row, OF_CATEGORY)
+            if about.get("supercategory") in ("none", row["name"]):
+                del about["supercategory"]
+            take_class(report, str(row["name"]), about)
+    rows = document.get("licenses")
+    return take_licences(report, rows if isinstance(rows, list) else [])
+
+
+def image_extra(row: Mapping[str, Any], licences: Mapping[int, int]) -> dict[str, Any]:
+    """An image's other keys; its licence by the number that the report keeps."""
+    extra = rest_of(held(row, OF_IMAGE), ())
+    if type(number := extra.get("license")) is int and number in licences:
+        extra["license"] = licences[number]
+    return extra
+
+
+def record_extra(row: dict[str, Any]) -> dict[str, Any]:
+    """A record's other keys. What CVAT writes among the attributes is beside them."""
+    if not row.keys() - OF_RECORD.own:
+        return {}
+    extra = rest_of(held(row, OF_RECORD), ())
+    if type(extra.get("attributes")) is dict:
+        extra |= {key: extra["attributes"].get(key) for key in IN_ATTRIBUTES}
+        extra["attributes"] = {
+            key: value for key, value in extra["attributes"].items() if key not in IN_ATTRIBUTES
+        }
+        extra = rest_of(extra, ())
+    return extra
 
 
 def file_name(row: dict[str, Any]) -> str:
@@ -284,10 +363,10 @@ def encode(
     ids = category_ids(images, policy)
     rows, kept = list[dict[str, Any]](), list[Mask]()
     for image_id, image in enumerate(images, start=1):
-        note_traits(report, image, IN_RECORDS)
+        note_traits(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
         note_unlabelled(report, image)
         for number, mask in enumerate(image.masks):
-            row = _annotation(mask, image_id, ids) | {"id": len(rows) + 1}
+            row = written_extra(mask) | _annotation(mask, image_id, ids) | {"id": len(rows) + 1}
             if polygons and not mask.crowd:
                 before = len(report.losses)
                 rings = plain_rings(image, number, report, policy)
@@ -300,19 +379,48 @@ def encode(
                     note_changed(image, number, report, again)
             rows.append(row)
             kept.append(mask)
-    document = {
-        "info": {"description": "written by anymask"},
-        "images": [image_row(number, image) for number, image in enumerate(images, start=1)],
-        "annotations": rows,
-        "categories": [{"id": number, "name": name} for name, number in ids.items()],
-    }
+    document = document_facts(images, ids, policy) | {"annotations": rows}
+    note_facts(report, images, policy, (CLASSES, INFO, LICENCES), OF_CATEGORY)
     yield json_target(target), to_json(with_origins(document, kept))
+
+
+def document_facts(
+    images: list[AnnotatedImage], ids: Mapping[str, int], policy: Policy
+) -> dict[str, Any]:
+    """Info, licences, images and categories of a document."""
+    facts = policy.facts
+    categories = [
+        written_class(facts.classes.get(name, {})) | {"id": number, "name": name}
+        for name, number in ids.items()
+    ]
+    licence = {"license": facts.licences[0]["id"]} if len(facts.licences) == 1 else {}
+    rows = [licence | image_row(number, image) for number, image in enumerate(images, start=1)]
+    about: dict[str, Any] = {"info": {"description": OURS} | facts.info}
+    if facts.licences:
+        about |= {"licenses": facts.licences}
+    return about | {"images": rows, "categories": categories}
+
+
+def written_class(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What COCO says of a class beside id and name: its colour in numbers."""
+    colour = as_colour(about.get("color"))
+    return {**about} | ({} if colour is None else {"color": colour_numbers(colour)})
+
+
+def written_extra(mask: Mask) -> dict[str, Any]:
+    """The keys that a record has beside COCO's and SA-1B's; some among the attributes."""
+    extra = extras_of(mask, OF_RECORD)
+    inside, attributes = held(extra, IN_ATTRIBUTES), extra.get("attributes") or {}
+    if not inside or not isinstance(attributes, dict):
+        return extra
+    return held(extra, AllBut(*IN_ATTRIBUTES)) | {"attributes": {**attributes, **inside}}
 
 
 def image_row(image_id: int, image: AnnotatedImage) -> dict[str, Any]:
     """COCO's record of a picture."""
     height, width = image.hw
-    return {"id": image_id, "file_name": image.file_name, "height": height, "width": width}
+    row = {"id": image_id, "file_name": image.file_name, "height": height, "width": width}
+    return row | held(image.extra, OF_IMAGE)
 
 
 def json_target(target: Path) -> Path:

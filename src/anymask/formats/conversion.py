@@ -111,7 +111,7 @@ def convert(
     elif dataset.pictures is not None and not dataset.published:
         found = dataset.of_right_size(found)
     found = [dataset.with_picture(image) for image in found] if to == "csv" else found
-    policy = with_classes(policy or Policy(classes=tuple(classes)), dataset.lost)
+    policy = with_source(policy or Policy(classes=tuple(classes)), dataset.lost)
     if strict:
         trial = _report(dataset, found, to)
         for _ in encode_annotations(found, target, to, trial, policy):
@@ -141,8 +141,9 @@ def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversio
     )  # fmt: skip
 
 
-def with_classes(policy: Policy, report: LossReport) -> Policy:
-    """The policy with the class list of the source, where it says none."""
+def with_source(policy: Policy, report: LossReport) -> Policy:
+    """The policy with the facts of the source, and its class list where the policy has none."""
+    policy = replace(policy, facts=report.facts)
     if policy.classes or not report.classes:
         return policy
     ids = [number for number in report.classes.values() if number is not None]

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import OutFile
+from anymask.formats.facts import note_facts
 from anymask.formats.outlines import Policy
 from anymask.images import PictureNumbers, picture_numbers
 from anymask.masks import (
@@ -38,6 +39,7 @@ def encode(
     """One file; crowds have no row."""
     rows, more = [], list[Columns]()
     for image in images:
+        note_traits(report, image, frozenset({"labels", "scores", "crowds"}))
         picture = image.masks.picture or image.source
         for number, mask in enumerate(image.objects, start=1):
             rows.append(table_row(image.file_name, number, mask.rle, mask))
@@ -48,6 +50,7 @@ def encode(
     names = sorted({name: None for row in more for name in row}, key=_order)
     cells = [[table_cell(row.get(name, "")) for name in names] for row in more]
     table = ([*row, *last] for row, last in zip(rows, cells, strict=True))
+    note_facts(report, images, policy)
     yield path, to_csv(table, (*HEADER, *names)).encode()
 
 

@@ -8,8 +8,10 @@ of "CVAT for video" (`cvat_tracks`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -32,7 +34,8 @@ from anymask.formats.documents import (
     read_xml,
     xml_text,
 )
-from anymask.formats.fields import as_corners, as_number, as_whole
+from anymask.formats.facts import CLASSES, as_colour, note_facts, take_class, take_info
+from anymask.formats.fields import as_corners, as_number, as_whole, held, rest_of
 from anymask.formats.outlines import Policy, filled
 from anymask.masks import (
     UNLABELLED,
@@ -49,6 +52,16 @@ from anymask.masks import (
     turned_ring,
 )
 
+_OF_IMAGE = ("id", "name", "width", "height", "task_id")
+_OF_SHAPE = (
+    "label", "group_id", "points", "rle", "left", "top", "width", "height", "xtl", "ytl", "xbr",
+    "ybr", "cx", "cy", "rx", "ry", "frame", "outside", "keyframe",
+)  # fmt: skip
+_UNKNOWN = "auto"  # the source that is written where none is known
+_COUNTED = ("id", "size", "mode", "overlap", "start_frame", "stop_frame", "created", "updated")
+_OF_TASK = ("name", "owner", "assignee", "subset", "bugtracker")
+_OF_IMAGE_HELD = ("subset",)
+_HELD = ("attributes", "occluded", "z_order", "source")
 _WITHOUT_AREA = ("points", "polyline", "tag", "cuboid", "skeleton")
 
 
@@ -97,15 +110,30 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             root = read_xml(path)
             if root.tag != "annotations":
                 raise DataError("wanted an export of the kind 'CVAT for images 1.1'")
-            names = [name.text or "" for name in root.iterfind("meta//labels/label/name")]
-            if names:
-                report.list_classes(dict.fromkeys(names))
+            _take_meta(root, report)
             for number, element in enumerate(root.iter("image")):
                 with report.record(f"image {number}"):
                     images.append(_image(element, report))
             if root.find("track") is not None:
                 images += read_tracks(root, path, report, pictures, _mask)
     return images
+
+
+def _take_meta(root: ET.Element, report: LossReport) -> None:
+    """Keep the list of labels, their colours and attributes, and what is said of the task."""
+    names = []
+    for label in root.iterfind("meta//labels/label"):
+        names.append(name := label.findtext("name") or "")
+        attributes = [
+            {part.tag: part.text for part in one if part.text}
+            for one in label.iterfind("attributes/attribute")
+        ]
+        take_class(report, name, {"color": label.findtext("color"), "attributes": attributes})
+    if names:
+        report.list_classes(dict.fromkeys(names))
+    for task in (*root.iterfind("meta/task"), *root.iterfind("meta/job")):
+        told = {part.tag: part.text for part in task if not len(part) and (part.text or "").strip()}
+        take_info(report, {key: text for key, text in told.items() if key not in _COUNTED})
 
 
 def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
@@ -115,7 +143,8 @@ def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
     for number, shape in enumerate(element):
         with report.record(f"shape {number} ({shape.tag})"):
             masks.append(_mask(shape, hw, report, name))
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(filter(None, masks)))
+    extra = rest_of(element.attrib, _OF_IMAGE)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(filter(None, masks)), extra=extra)
 
 
 def _mask(
@@ -128,7 +157,23 @@ def _mask(
         return None
     group = shape.get("group_id")
     group_id = None if group is None else as_whole(group, "group_id")
-    return Mask(rle, shape.attrib["label"], id=group_id)
+    return Mask(rle, shape.attrib["label"], id=group_id, extra=_extra(shape))
+
+
+def _extra(shape: ET.Element) -> dict[str, Any]:
+    """The attributes of a shape, and what it says beside its outline."""
+    attributes = {one.get("name", ""): one.text or "" for one in shape.iterfind("attribute")}
+    told: dict[str, Any] = rest_of(shape.attrib, _OF_SHAPE)
+    for key in ("occluded", "z_order"):
+        if key in told:
+            told[key] = as_whole(told[key], key)
+    if "occluded" in told:
+        told["occluded"] = bool(told["occluded"])
+    if "rotation" in told:
+        told["rotation"] = as_number(told["rotation"], "rotation")
+    if told.get("source") == _UNKNOWN:
+        del told["source"]
+    return rest_of(told | {"attributes": attributes}, ())
 
 
 def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
@@ -175,16 +220,20 @@ def encode(
         raise DataError(f"{target}: this format is one file; end its name in .xml")
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
-    labels = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "task"), "labels")
+    task = ET.SubElement(ET.SubElement(root, "meta"), "task")
+    labels = ET.SubElement(task, "labels")
+    for key, text in held(policy.facts.info, _OF_TASK).items():
+        ET.SubElement(task, key).text = xml_text(text)
     for name in class_names(images, policy.classes):
-        label = ET.SubElement(labels, "label")
-        ET.SubElement(label, "name").text = xml_text(name)
+        _write_label(labels, name, policy.facts.classes.get(name, {}), images)
+    note_facts(report, images, policy, (CLASSES,), ("color", "attributes"), _OF_TASK)
     for number, image in enumerate(images):
-        note_traits(report, image, frozenset({"labels", "ids"}))
+        note_traits(report, image, frozenset({"labels", "ids"}), _HELD, _OF_IMAGE_HELD)
         note_unlabelled(report, image)
         height, width = image.hw
         about = {"id": number, "name": image.file_name, "width": width, "height": height}
-        element = ET.SubElement(root, "image", _texts(about))
+        more = held(image.extra, _OF_IMAGE_HELD)
+        element = ET.SubElement(root, "image", _texts(about | more))
         for place in range(len(image.masks)):
             _write_mask(element, image, place, report)
     ET.indent(root)
@@ -199,18 +248,52 @@ def _write_mask(element: ET.Element, image: AnnotatedImage, place: int, report: 
     *runs, x0, y0, x1, y1 = mask_to_cvat(mask.rle)
     about: dict[str, object] = {
         "label": mask.label or UNLABELLED,
-        "source": "auto",
-        "occluded": 0,
+        "source": mask.extra.get("source", _UNKNOWN),
+        "occluded": int(bool(mask.extra.get("occluded"))),
         "rle": ", ".join(map(str, runs)),
         "left": x0,
         "top": y0,
         "width": x1 - x0 + 1,
         "height": y1 - y0 + 1,
-        "z_order": 0,
+        "z_order": mask.extra.get("z_order", 0),
     }
     if mask.id is not None:
         about["group_id"] = mask.id
-    ET.SubElement(element, "mask", _texts(about))
+    written = ET.SubElement(element, "mask", _texts(about))
+    for name, value in _attributes(mask).items():
+        ET.SubElement(written, "attribute", {"name": xml_text(name)}).text = xml_text(value)
+
+
+def _attributes(mask: Mask) -> dict[str, str]:
+    """Attributes as CVAT writes them: true and false of a checkbox, JSON of lists and objects."""
+    found = mask.extra.get("attributes") or {}
+    told = found if isinstance(found, Mapping) else {"attributes": found}
+    return {
+        str(name): value if isinstance(value, str) else json.dumps(value)
+        for name, value in told.items()
+    }
+
+
+def _write_label(
+    labels: ET.Element, name: str, about: Mapping[str, Any], images: Sequence[AnnotatedImage]
+) -> None:
+    """A label with its colour and the attributes that its class or its masks have."""
+    label = ET.SubElement(labels, "label")
+    ET.SubElement(label, "name").text = xml_text(name)
+    if colour := as_colour(about.get("color")):
+        ET.SubElement(label, "color").text = colour
+    known = about.get("attributes")
+    rows = {str(one.get("name")): one for one in known or () if isinstance(one, Mapping)}
+    for mask in (mask for image in images for mask in image.masks):
+        if (mask.label or UNLABELLED) == name:
+            for key in _attributes(mask):
+                rows.setdefault(key, {"name": key, "mutable": "False", "input_type": "text"})
+    if rows:
+        listed = ET.SubElement(label, "attributes")
+        for row in rows.values():
+            one = ET.SubElement(listed, "attribute")
+            for key, text in row.items():
+                ET.SubElement(one, str(key)).text = xml_text(text)
 
 
 def _texts(about: dict[str, object]) -> dict[str, str]:

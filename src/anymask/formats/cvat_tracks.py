@@ -63,6 +63,8 @@ def read_tracks(
                 with report.record(f"frame {frame}"):
                     element.set("label", track.attrib["label"])
                     element.set("group_id", str(number))
+                    if "source" in track.attrib:
+                        element.set("source", track.attrib["source"])
                     mask = read(element, task.hw, report)
                     if mask is not None:
                         task.masks[frame].append(mask)
@@ -144,12 +146,13 @@ def _between(
 ) -> ET.Element:
     """The element at a share of the way from one to the next."""
     found = ET.Element(before.tag, dict(before.attrib))
+    found.extend(before.iterfind("attribute"))
     if after is None or after.tag != before.tag:
         return found
     for key in _MOVED.get(before.tag, ()):
         if key in before.attrib or key in after.attrib:
-            ends = (as_number(one.get(key, 0), key) for one in (before, after))
-            found.set(key, _mixed(*ends, share))
+            start, end = (as_number(one.get(key, 0), key) for one in (before, after))
+            found.set(key, _mixed(start, end, share))
     if before.tag == "polygon":
         pairs = [_corners(one) for one in (before, after)]
         if len(pairs[0]) != len(pairs[1]):

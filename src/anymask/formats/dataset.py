@@ -77,6 +77,8 @@ class Dataset:
         """
         self.lost, self._ends = LossReport(settings=self.settings), {}
         side, masks = {} if self.published else read_side(self.source), 0
+        if not self.published:
+            find_format(self.form).read_classes(self.source, self.lost)
         with self.archive.named() if self.archive else nullcontext():
             for image in self._images():
                 masks += len(image.masks)

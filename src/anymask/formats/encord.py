@@ -10,15 +10,22 @@ names of the labels.
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from anymask.base import DataError
-from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    LossReport,
+    class_names,
+    note_traits,
+    note_unlabelled,
+)
 from anymask.formats.coco import json_target
 from anymask.formats.documents import (
     Fit,
@@ -29,6 +36,7 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
+from anymask.formats.facts import CLASSES, as_colour, note_facts, take_class
 from anymask.formats.fields import (
     as_corners,
     as_list,
@@ -36,6 +44,8 @@ from anymask.formats.fields import (
     as_record,
     as_text,
     as_whole,
+    held,
+    rest_of,
     shown,
 )
 from anymask.formats.outlines import Policy, filled
@@ -54,6 +64,22 @@ from anymask.masks import (
     turned_ring,
 )
 
+ONTOLOGY = ".ontology.json"  # the ending of the file with the classes beside the labels
+_OF_CLASS = ("id", "name", "shape", "featureNodeHash")
+_OF_UNIT = (
+    "data_hash", "data_title", "data_type", "data_sequence", "width", "height", "labels",
+    "data_link",
+)  # fmt: skip
+_OF_ROW = (
+    "label_hash", "data_hash", "data_title", "data_type", "data_units", "object_answers",
+    "object_actions", "label_status",
+)  # fmt: skip
+_OF_ROW_HELD = ("dataset_hash", "dataset_title", "created_at", "last_edited_at")
+_OF_OBJECT = (
+    "name", "value", "color", "shape", "bitmask", "polygon", "polygons", "boundingBox",
+    "rotatableBoundingBox", "objectHash", "featureHash", "confidence", "manualAnnotation",
+)  # fmt: skip
+_HELD = ("attributes", "createdAt", "createdBy", "lastEditedAt", "lastEditedBy")
 _WITHOUT_AREA = ("point", "polyline", "skeleton", "cuboid", "audio", "text")
 
 
@@ -69,6 +95,8 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     """
     images = []
     for path in find_files(source, ".json"):
+        if path.name.endswith(ONTOLOGY) and path != source:
+            continue
         with report.record(path):
             document = read_json(path)
             rows = document if isinstance(document, list) else [document]
@@ -78,11 +106,25 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                     for key, unit in units.items():
                         name = unit.get("data_title", key) if isinstance(unit, dict) else key
                         with report.record(name):
-                            images.append(_image(as_record(unit, "data unit"), report))
+                            images.append(_image(as_record(unit, "data unit"), row, report))
+        _take_ontology(path.with_suffix(ONTOLOGY), report)
     return images
 
 
-def _image(unit: Any, report: LossReport) -> AnnotatedImage:
+def _take_ontology(path: Path, report: LossReport) -> None:
+    """Keep the classes of the ontology beside a file, where there is one."""
+    if not path.is_file():
+        return
+    with report.record(path):
+        names = []
+        document = as_record(read_json(path), "the document")
+        for row in as_list(document["objects"], "objects"):
+            names.append(as_text(as_record(row, "object")["name"], "name"))
+            take_class(report, names[-1], rest_of(row, _OF_CLASS))
+        report.list_classes(dict.fromkeys(names))
+
+
+def _image(unit: Any, row: Any, report: LossReport) -> AnnotatedImage:
     name = as_text(unit["data_title"], "data_title")
     labels = as_record(unit.get("labels") or {}, "labels")
     hw = checked_hw(unit["height"], unit["width"])
@@ -98,8 +140,30 @@ def _image(unit: Any, report: LossReport) -> AnnotatedImage:
                 continue
             by_hand = one.get("manualAnnotation", True)
             score = 0.0 if by_hand else as_number(one.get("confidence", 0), "confidence")
-            masks.append(Mask(rle, label, score=score))
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+            masks.append(Mask(rle, label, score=score, extra=_extra(one, row)))
+    extra = rest_of(unit, _OF_UNIT) | rest_of(row, _OF_ROW)
+    if labels.get("classifications"):
+        extra["classifications"] = labels["classifications"]
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
+
+
+def _extra(one: Any, row: Any) -> dict[str, Any]:
+    """The other keys of an object, and its answers as attributes."""
+    answers = as_record(row.get("object_answers") or {}, "object_answers")
+    told = as_record(answers.get(one.get("objectHash")) or {}, "object answers")
+    listed = as_list(told.get("classifications") or [], "classifications")
+    attributes = {
+        as_text(as_record(answer, "answer")["name"], "name"): _answer(answer.get("answers"))
+        for answer in listed
+    }
+    return rest_of(one, _OF_OBJECT) | ({"attributes": attributes} if attributes else {})
+
+
+def _answer(value: Any) -> Any:
+    """A text, or the name of the option that was chosen; several as they are."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        return value[0].get("name", value)
+    return value
 
 
 def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
@@ -151,7 +215,7 @@ def encode(
     """One file, a label row a picture, with bitmasks."""
     rows = []
     for image in images:
-        note_traits(report, image, frozenset({"labels", "scores"}))
+        note_traits(report, image, frozenset({"labels", "scores"}), _HELD, _OF_ROW_HELD)
         note_unlabelled(report, image)
         objects = []
         for number, mask in enumerate(image.masks):
@@ -160,7 +224,25 @@ def encode(
             else:
                 report.add("empty", image.file_name, number, "an empty mask is left out")
         rows.append(_row(image, objects))
-    yield json_target(target), to_json(rows)
+    note_facts(report, images, policy, (CLASSES,), ("color",))
+    path = json_target(target)
+    yield path, to_json(rows)
+    yield path.with_suffix(ONTOLOGY), to_json(_ontology(images, policy))
+
+
+def _ontology(images: list[AnnotatedImage], policy: Policy) -> dict[str, Any]:
+    """The classes, as an ontology of Encord lists them."""
+    objects = [
+        {
+            "id": str(number),
+            "name": name,
+            "color": as_colour(policy.facts.classes.get(name, {}).get("color")) or _colour(name),
+            "shape": "bitmask",
+            "featureNodeHash": _short_hash(name),
+        }
+        for number, name in enumerate(class_names(images, policy.classes), start=1)
+    ]
+    return {"objects": objects, "classifications": []}
 
 
 def _row(image: AnnotatedImage, objects: list[dict[str, Any]]) -> dict[str, Any]:
@@ -175,14 +257,20 @@ def _row(image: AnnotatedImage, objects: list[dict[str, Any]]) -> dict[str, Any]
         "height": height,
         "labels": {"objects": objects, "classifications": []},
     }
-    hashes = [one["objectHash"] for one in objects]
-    return {
+    answers = {
+        one["objectHash"]: {
+            "objectHash": one["objectHash"],
+            "classifications": one.pop("classifications"),
+        }
+        for one in objects
+    }
+    return held(image.extra, _OF_ROW_HELD) | {
         "label_hash": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{image.file_name}#labels")),
         "data_hash": data,
         "data_title": image.file_name,
         "data_type": "image",
         "data_units": {data: unit},
-        "object_answers": {one: {"objectHash": one, "classifications": []} for one in hashes},
+        "object_answers": answers,
         "classification_answers": {},
         "object_actions": {},
         "label_status": "LABELLED",
@@ -194,10 +282,11 @@ def _object(image: AnnotatedImage, number: int) -> dict[str, Any]:
     label, (height, width) = mask.label or UNLABELLED, image.hw
     along_rows = mask_to_rle(rle_to_mask(mask.rle).T)
     window = {"top": 0, "left": 0, "width": width, "height": height}
-    return {
+    return held(mask.extra, _HELD[1:]) | {
+        "classifications": _answers(mask.extra),
         "name": label,
         "value": label.lower().replace(" ", "_"),
-        "color": f"#{_short_hash(label)[:6]}",
+        "color": _colour(label),
         "shape": "bitmask",
         "bitmask": window | {"rleString": rle_to_string(along_rows)},
         "objectHash": _short_hash(f"{image.file_name}#{number}"),
@@ -205,6 +294,27 @@ def _object(image: AnnotatedImage, number: int) -> dict[str, Any]:
         "confidence": mask.score or 1,
         "manualAnnotation": not mask.score,
     }
+
+
+def _answers(extra: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Attributes as answers to questions of the ontology."""
+    found = extra.get("attributes") or {}
+    told = found if isinstance(found, Mapping) else {"attributes": found}
+    return [
+        {
+            "name": name,
+            "value": str(name).lower().replace(" ", "_"),
+            "answers": value if isinstance(value, str) else json.dumps(value),
+            "featureHash": _short_hash(str(name)),
+            "manualAnnotation": True,
+        }
+        for name, value in told.items()
+    ]
+
+
+def _colour(label: str) -> str:
+    """The same colour for the same class."""
+    return f"#{_short_hash(label)[:6]}"
 
 
 def _short_hash(text: str) -> str:

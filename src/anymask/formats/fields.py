@@ -6,7 +6,7 @@ Each message begins with the sentence by which reports count invalid records (`l
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -112,3 +112,26 @@ def checked_hw(height: Any, width: Any) -> tuple[int, int]:
     if high * wide > MAX_PIXELS:
         raise DataError(f"a picture has at most {MAX_PIXELS} pixels; got {width} x {height}")
     return high, wide
+
+
+# Keys that a reader does not use, and writers may hold.
+
+
+class AllBut:
+    """Every key but the format's own ones: what an open record, such as COCO's, can hold."""
+
+    def __init__(self, *own: str) -> None:
+        self.own = frozenset(own)
+
+    def __contains__(self, key: object) -> bool:
+        return key not in self.own
+
+
+def rest_of(record: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
+    """What a record holds beside known keys; None, False, 0 and empty values mean nothing."""
+    return {str(key): value for key, value in record.items() if key not in known and value}
+
+
+def held(extra: Mapping[str, Any], keys: Container[str]) -> dict[str, Any]:
+    """Those of the keys that a format holds."""
+    return {key: value for key, value in extra.items() if key in keys}

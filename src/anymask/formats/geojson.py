@@ -17,7 +17,14 @@ from typing import Any
 import numpy as np
 
 from anymask.base import DataError, Floats, InputError
-from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    LossReport,
+    Trait,
+    extras_of,
+    note_traits,
+    with_extras,
+)
 from anymask.formats.documents import (
     Fit,
     OutFile,
@@ -30,13 +37,17 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
+from anymask.formats.facts import note_facts
 from anymask.formats.fields import (
+    AllBut,
     as_corners,
     as_list,
     as_number,
     as_record,
     as_text,
     as_whole,
+    held,
+    rest_of,
     shown,
 )
 from anymask.formats.outlines import Policy, filled, outline
@@ -53,6 +64,9 @@ from anymask.masks import (
 
 COLOUR = "color"  # in `Mask.extra`, of the class: red, green, blue
 QUPATH_KEYS = ("name", "objectType", "isLocked", "measurements", "metadata")
+# Beside these, properties and documents hold any key; a classification is the label and its colour.
+OF_PROPERTIES = AllBut("id", "area", "score", "label", "group", "crowd", "classification")
+OF_DOCUMENT = AllBut("type", "anymask", "features", "bbox", "crs")
 _WITHOUT_AREA = ("Point", "MultiPoint", "LineString", "MultiLineString", "GeometryCollection")
 
 
@@ -101,7 +115,8 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
                 masks.append(mask)
                 if "nucleusGeometry" in feature:
                     report.add("shapes", name, len(masks) - 1, "the nucleus of a cell is not read")
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+    extra = rest_of(held(document, OF_DOCUMENT), ())
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
 
 def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
@@ -123,18 +138,19 @@ def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
             )
         polygons.append(Polygon(first, tuple(holes)))
     about = as_record(feature.get("properties") or {}, "properties")
-    group, label, extra = about.get("group"), about.get("label"), dict[str, Any]()
+    group, label, told = about.get("group"), about.get("label"), dict[str, Any]()
     if "label" not in about:
-        label, extra = _of_qupath(about)
-    score = extra.pop("score", about.get("score", 0.0))
-    return Mask(
+        label, told = _of_qupath(about)
+    score = told.pop("score", about.get("score", 0.0))
+    mask = Mask(
         empty_rle(hw) if empty else filled(polygons, hw),
         None if label is None else as_text(label, "label"),
         score=as_number(score, "score"),
         id=None if group is None else as_whole(group, "group"),
         crowd=bool(about.get("crowd", False)),
-        extra=extra,
     )
+    known = () if "label" in about else QUPATH_KEYS
+    return with_extras(mask, rest_of(held(about, OF_PROPERTIES), known) | told)
 
 
 def _of_qupath(about: Any) -> tuple[Any, dict[str, Any]]:
@@ -205,18 +221,21 @@ def to_geojson(
     if not np.isfinite(affine).all() or a * e == b * d:
         raise InputError(f"a transform has 6 numbers and an area; got {affine}")
     report = LossReport() if report is None else report
-    note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}))
+    kept = frozenset[Trait]({"labels", "scores", "ids", "crowds", "annotator"})
+    note_traits(report, image, kept, OF_PROPERTIES, OF_DOCUMENT)
     features = []
     for number, mask in enumerate(image.masks):
         geometry = polygons_to_geometry(outline(image, number, report, policy or Policy()), affine)
         about = {"id": number + 1, "area": rle_area(mask.rle), "score": mask.score}
         rest = {"label": mask.label, "group": mask.id, "crowd": mask.crowd or None}
-        properties = about | {key: value for key, value in rest.items() if value is not None}
+        properties = extras_of(mask, OF_PROPERTIES) | about
+        properties |= {key: value for key, value in rest.items() if value is not None}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     picture = picture_member(image)
     if transform is not None:
         picture["transform"] = list(transform)
-    return {"type": "FeatureCollection", "anymask": picture, "features": features}
+    collection = {"type": "FeatureCollection", "anymask": picture, "features": features}
+    return held(image.extra, OF_DOCUMENT) | collection
 
 
 def picture_member(image: AnnotatedImage) -> dict[str, Any]:
@@ -232,3 +251,4 @@ def encode(
     paths = output_paths(images, target, ".geojson")
     for image, path in zip(images, paths, strict=True):
         yield path, to_json(to_geojson(image, None, policy, report))
+    note_facts(report, images, policy)

@@ -31,6 +31,7 @@ from anymask.formats.documents import (
     picture_hw,
     read_bytes,
 )
+from anymask.formats.facts import note_facts
 from anymask.formats.fields import as_corners, as_number, as_whole
 from anymask.formats.outlines import Policy, outline
 from anymask.formats.svg import rings_to_rle
@@ -247,6 +248,7 @@ def encode(
         for image, path in zip(images, paths, strict=True):
             note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}))
             yield path, _archive(roifile, image, report, policy)
+    note_facts(report, images, policy)
 
 
 def _archive(roifile: Any, image: AnnotatedImage, report: LossReport, policy: Policy) -> bytes:

@@ -31,6 +31,7 @@ from anymask.formats.documents import (
     find_picture,
     output_paths,
 )
+from anymask.formats.facts import note_facts
 from anymask.formats.label_folders import has_both, label_files, photo_name, places_of
 from anymask.formats.mask_numbers import (
     EVERY_KIND,
@@ -168,6 +169,7 @@ def encode(
         note_traits(report, image, frozenset({"ids"}))
         numbers = object_numbers(image, report, most)
         yield path, encoded(paint_numbers(image, numbers, report))
+    note_facts(report, images, policy)
 
 
 encode_tif = partial(encode, suffix=".tif")
@@ -184,6 +186,7 @@ def encode_davis(
         note_traits(report, replace(image, masks=seen), frozenset({"ids"}))
         numbers = object_numbers(image, report, VOID - 1, void)
         yield path, encode_palette(paint_numbers(image, numbers, report))
+    note_facts(report, images, policy)
 
 
 def object_numbers(

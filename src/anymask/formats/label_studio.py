@@ -24,7 +24,6 @@ are looked for without, too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -44,10 +43,21 @@ from anymask.formats.documents import (
     find_named,
     picture_hw,
     read_json,
+    read_xml,
     to_json,
     xml_text,
 )
-from anymask.formats.fields import as_corners, as_list, as_number, as_record, as_text, shown
+from anymask.formats.facts import CLASSES, as_colour, note_facts, take_class
+from anymask.formats.fields import (
+    as_corners,
+    as_list,
+    as_number,
+    as_record,
+    as_text,
+    held,
+    rest_of,
+    shown,
+)
 from anymask.formats.label_studio_min import is_row, is_table, read_table, task_of
 from anymask.formats.names import address_name
 from anymask.formats.outlines import Policy, filled, single_rings
@@ -153,6 +163,21 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
     return values
 
 
+CONFIG = ".label_config.xml"  # the ending of the labelling interface beside the tasks
+_SIZE = ("original_width", "original_height")
+_OF_REGION = (
+    "id", "type", "value", "score", "from_name", "to_name", "image_rotation", "readonly", *_SIZE,
+)  # fmt: skip
+_OF_TASK = (
+    "id", "data", "annotations", "predictions", "drafts", "project", "inner_id", "file_upload",
+    "total_annotations", "cancelled_annotations", "total_predictions", "created_at", "updated_at",
+    "comment_count", "unresolved_comment_count",
+)  # fmt: skip
+_OF_ANNOTATION = (
+    "id", "result", "was_cancelled", "task", "project", "unique_id", "result_count", "score",
+    "created_at", "updated_at", "model_version", "draft_created_at", "import_id", "prediction",
+)  # fmt: skip
+_HELD = ("all_labels", "meta", "parentID", "origin", "hidden")
 _SHAPES = ("brush", "polygon", "rectangle", "ellipse")
 _KINDS = (*(f"{shape}labels" for shape in _SHAPES), *_SHAPES, "labels")
 _MARKS = {"rle": "brush", "points": "polygon", "radiusX": "ellipse", "width": "rectangle"}
@@ -175,6 +200,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     """
     images, unsized = list[AnnotatedImage](), list[str]()
     for path in find_files(source, ".json"):
+        _take_config(path.with_suffix(CONFIG), report)
         with report.record(path):
             for number, task in enumerate(_tasks(path)):
                 with report.record(f"task {number}"):
@@ -186,6 +212,18 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     if unsized and not images and not report.skipped:
         raise DataError(f"{unsized[0]}: {_UNSIZED}; name the folder of the pictures, too")
     return images
+
+
+def _take_config(path: Path, report: LossReport) -> None:
+    """Keep the labels of the labelling interface beside the tasks, where there is one."""
+    if not path.is_file():
+        return
+    with report.record(path):
+        names = []
+        for label in read_xml(path).iter("Label"):
+            names.append(label.attrib["value"])
+            take_class(report, names[-1], {"color": label.get("background")})
+        report.list_classes(dict.fromkeys(names))
 
 
 def _tasks(path: Path) -> list[Any]:
@@ -230,8 +268,11 @@ def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedIma
             labels = region["value"].get(kind) or [None]
             label = None if kind == shape or labels[0] is None else as_text(labels[0], kind)
             quality = as_number(region.get("score") or 0.0, "score")
-            masks.append(Mask(_rle(region, shape, hw), label, score=quality))
-    extra = {} if address == name else {"image": address}
+            extra = _extra(region, kind)
+            masks.append(Mask(_rle(region, shape, hw), label, score=quality, extra=extra))
+    extra = _image_extra(task, key)
+    if address != name:
+        extra["image"] = address
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
 
@@ -251,17 +292,40 @@ def _place(region: Mapping[str, Any]) -> str:
     return str(sorted((key, value[key]) for key in _PLACE if key in value))
 
 
+def _extra(region: Any, kind: str) -> dict[str, Any]:
+    """The other keys of a region: all its labels, where it has several, and its rotation."""
+    labels = region["value"].get(kind) or []
+    told = {
+        "all_labels": labels if len(labels) > 1 else None,
+        "rotation": region["value"].get("rotation"),
+    }
+    return rest_of(region, _OF_REGION) | rest_of(told, ())
+
+
+def _image_extra(task: Any, key: str) -> dict[str, Any]:
+    """What a task says beside its regions: its other data, and whose the annotation is."""
+    rows = _chosen(task)[1]
+    annotation = rest_of(rows[0], _OF_ANNOTATION) if rows else {}
+    told = {"data": rest_of(task["data"], (key, *_SIZE)), "annotation": annotation}
+    return rest_of(task, _OF_TASK) | rest_of(told, ())
+
+
 def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
     """The results of the first annotation that nobody cancelled, else of the first prediction."""
-    rows = [as_record(row, "annotation") for row in task.get("annotations") or []]
-    done = [row for row in rows if not row.get("was_cancelled")]
-    chosen = done or task.get("predictions") or []
+    kind, chosen = _chosen(task)
     if len(chosen) > 1:
-        kind = "annotations" if done else "predictions"
         reason = f"has {len(chosen)} {kind}; the first one is read"
         report.add("shapes", name, None, reason)
     found = as_list(chosen[0]["result"], "result") if chosen else []
     return [as_record(region, "region") for region in found]
+
+
+def _chosen(task: Any) -> tuple[str, list[Any]]:
+    """The annotations that nobody cancelled, else the predictions, and which of them they are."""
+    rows = [as_record(row, "annotation") for row in task.get("annotations") or []]
+    if done := [row for row in rows if not row.get("was_cancelled")]:
+        return "annotations", done
+    return "predictions", task.get("predictions") or []
 
 
 def _hw(
@@ -323,8 +387,9 @@ def encode(
     """Tasks with brushes, which keep every pixel, or single rings; and the labelling interface."""
     tasks: list[dict[str, Any]] = []
     for image in images:
-        extra = {key: value for key, value in image.extra.items() if key != "image"}
-        note_traits(report, replace(image, extra=extra), frozenset({"labels", "scores"}))
+        finished = policy.out_type == "annotations"
+        held_here = ("image", "data", "meta", *(("annotation",) if finished else ()))
+        note_traits(report, image, frozenset({"labels", "scores"}), _HELD, held_here)
         note_unlabelled(report, image)
         height, width = image.hw
         size = {"original_width": width, "original_height": height}
@@ -332,15 +397,25 @@ def encode(
         for number, mask in enumerate(image.masks):
             for about in _json_values(image, number, report, policy if polygons else None):
                 label = mask.label or UNLABELLED
-                about["value"][about["type"]] = [label]
+                about["value"][about["type"]] = _labels(mask, label)
+                about |= held(mask.extra, _HELD[1:])
                 rest = {"image_rotation": 0, "score": mask.score, "readonly": False}
                 about["id"] = f"{len(tasks)}-{len(result)}"
                 result.append(about | {"to_name": "image"} | size | rest)
         data = {"image": image.extra.get("image", image.file_name)} | size
-        tasks.append({"id": len(tasks) + 1, "data": data} | _results(image, result, policy))
+        data = dict(image.extra.get("data") or {}) | data
+        task = held(image.extra, ("meta",)) | {"id": len(tasks) + 1, "data": data}
+        tasks.append(task | _results(image, result, policy))
+    note_facts(report, images, policy, (CLASSES,), ("color",))
     path = json_target(target)
     yield path, to_json(tasks)
-    yield path.with_suffix(".label_config.xml"), label_config(images, not polygons).encode()
+    yield path.with_suffix(CONFIG), label_config(images, not polygons, policy).encode()
+
+
+def _labels(mask: Mask, label: str) -> list[str]:
+    """All labels of a region: those that it was read with, where its own is still the first."""
+    several = mask.extra.get("all_labels")
+    return list(several) if isinstance(several, list) and several[:1] == [label] else [label]
 
 
 def _results(
@@ -348,16 +423,22 @@ def _results(
 ) -> dict[str, list[dict[str, Any]]]:
     """The regions of a task, as somebody's finished work or as a model's guess."""
     if policy.out_type == "annotations":
-        return {"annotations": [{"was_cancelled": False, "ground_truth": False, "result": result}]}
+        about = {"was_cancelled": False, "ground_truth": False}
+        return {"annotations": [about | image.extra.get("annotation", {}) | {"result": result}]}
     score = float(np.mean([mask.score for mask in image.masks])) if image.masks else 0.0
     return {"predictions": [{"model_version": "anymask", "score": score, "result": result}]}
 
 
-def label_config(images: list[AnnotatedImage], brushes: bool) -> str:
+def label_config(images: list[AnnotatedImage], brushes: bool, policy: Policy | None = None) -> str:
     """The labelling interface that shows our regions: XML for a project's settings."""
     name, tag = ("tag", "BrushLabels") if brushes else ("label", "PolygonLabels")
-    labels = dict.fromkeys(mask.label or UNLABELLED for image in images for mask in image.masks)
-    rows = [f"    <Label value={quoteattr(xml_text(label))}/>" for label in labels or [UNLABELLED]]
+    policy = policy or Policy()
+    used = (mask.label or UNLABELLED for image in images for mask in image.masks)
+    rows = []
+    for label in dict.fromkeys([*policy.classes, *used]) or [UNLABELLED]:
+        colour = as_colour(policy.facts.classes.get(label, {}).get("color"))
+        more = f' background="{colour}"' if colour else ""
+        rows.append(f"    <Label value={quoteattr(xml_text(label))}{more}/>")
     return "\n".join(
         [
             "<View>",

@@ -21,7 +21,15 @@ import numpy as np
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    LossReport,
+    Trait,
+    extras_of,
+    note_traits,
+    note_unlabelled,
+    with_extras,
+)
 from anymask.formats.documents import (
     Fit,
     OutFile,
@@ -33,7 +41,19 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.fields import as_corners, as_list, as_record, as_text, as_whole, shown
+from anymask.formats.facts import note_facts
+from anymask.formats.fields import (
+    AllBut,
+    as_corners,
+    as_list,
+    as_number,
+    as_record,
+    as_text,
+    as_whole,
+    held,
+    rest_of,
+    shown,
+)
 from anymask.formats.outlines import Policy, filled, plain_rings
 from anymask.images import open_picture
 from anymask.masks import (
@@ -51,8 +71,8 @@ from anymask.masks import (
 )
 
 VERSION = "5.5.0"  # of labelme, whose layout this is
-_DOCUMENT = ("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
-_SHAPE = ("label", "points", "group_id", "shape_type", "mask")
+OF_DOCUMENT = AllBut("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
+OF_SHAPE = AllBut("label", "points", "group_id", "shape_type", "mask", "score")  # else any key
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")
 _LEAST = dict.fromkeys(_WITHOUT_AREA, 0) | {  # points of each shape_type
     "polygon": 3, "rectangle": 2, "oriented_rectangle": 3, "circle": 2, "mask": 2,
@@ -108,10 +128,13 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
             key = number if group is None else (label, group)
             if key in masks:
                 rle = rle_merge([masks[key].rle, rle])
-            extra = {key: value for key, value in shape.items() if key not in _SHAPE and value}
-            who = extra.pop("annotator") if type(extra.get("annotator")) is int else None
-            masks[key] = Mask(rle, label, annotator=who, id=group, extra=extra)
-    extra = {key: value for key, value in document.items() if key not in _DOCUMENT and value}
+            score = as_number(shape.get("score") or 0, "score")
+            mask = Mask(rle, label, id=group, score=score)
+            if key in masks:  # the parts of one object
+                mask = replace(masks[key], rle=rle, score=max(score, masks[key].score))
+            extra = {**mask.extra, **rest_of(held(shape, OF_SHAPE), ())}
+            masks[key] = with_extras(mask, extra)
+    extra = rest_of(held(document, OF_DOCUMENT), ())
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks.values()), extra=extra)
 
 
@@ -173,7 +196,8 @@ def encode(
     """A file a picture: masks with every pixel, or polygons, whose parts share a group_id."""
     paths = output_paths(images, target, ".json")
     for image, path in zip(images, paths, strict=True):
-        note_traits(report, image, frozenset({"labels", "ids", "extras"}))
+        kept = frozenset[Trait]({"labels", "ids", "scores", "annotator"})
+        note_traits(report, image, kept, OF_SHAPE, OF_DOCUMENT)
         note_unlabelled(report, image)
         groups = _groups(image, report)
         shapes: list[dict[str, Any]] = []
@@ -187,16 +211,18 @@ def encode(
                     (group for group in groups if group is not None), default=0
                 )
             about = {"label": mask.label or UNLABELLED, "group_id": groups[number]}
-            rest = {"description": "", "flags": {}} | dict(mask.extra)
-            if mask.annotator is not None:
-                rest["annotator"] = mask.annotator
+            rest = {"description": "", "flags": {}} | extras_of(mask, OF_SHAPE)
+            if mask.score:
+                rest["score"] = mask.score
             shapes += [about | shape | rest for shape in found]
-        document = {"version": VERSION, "flags": {}, "shapes": shapes} | dict(image.extra)
+        document = {"version": VERSION, "flags": {}, "shapes": shapes}
+        document |= held(image.extra, OF_DOCUMENT)
         height, width = image.hw
         name = PurePosixPath(image.file_name)
         below = path != target and path.parent == target / name.parent
         about = {"imagePath": name.name if below else image.file_name, "imageData": None}
         yield path, to_json(document | about | {"imageHeight": height, "imageWidth": width})
+    note_facts(report, images, policy)
 
 
 def _groups(image: AnnotatedImage, report: LossReport) -> list[int | None]:

@@ -31,11 +31,13 @@ from anymask.base import (
     describe_settings,
     repr_html,
 )
+from anymask.formats.facts import WHOLE_SET, SetFacts
 from anymask.images import MaskValues
 
 LossKind = Literal[
     "holes", "parts", "overlaps", "pixels", "empty", "shapes", "frames", "labels", "scores",
     "stability", "clicks", "crops", "ids", "crowds", "trees", "extras", "records", "images",
+    "classes", "info", "licences",
 ]  # fmt: skip
 HOW_MADE = ("scores", "stability", "clicks", "crops")  # of a mask, beside the mask
 PLACES = 3  # places that a report names of each reason
@@ -109,6 +111,7 @@ class Loss:
     mask    the mask's index in the picture; None where it concerns the whole picture
     reason  what happened to it
     place   of a record that was skipped: its file, and its number there
+    name    of what was lost, where a kind has several: a key, such as "occluded"
     """
 
     kind: LossKind
@@ -116,6 +119,7 @@ class Loss:
     mask: int | None
     reason: str
     place: str = ""
+    name: str = ""
 
     def __str__(self) -> str:
         if self.place:
@@ -174,6 +178,7 @@ class LossReport:
     places    the file and the record that are being read, outermost first
     notes     what the reader of the report may want to know, beside losses
     classes   the class list of the source, unused classes too, and their ids; None without one
+    facts     what else the source states of itself and its classes
     """
 
     losses: list[Loss] = field(default_factory=list)
@@ -181,6 +186,7 @@ class LossReport:
     places: list[object] = field(default_factory=list, compare=False)
     notes: list[str] = field(default_factory=list, compare=False)
     classes: dict[str, int | None] = field(default_factory=dict, compare=False)
+    facts: SetFacts = field(default_factory=SetFacts, compare=False, repr=False)
     _listed: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def __bool__(self) -> bool:
@@ -214,9 +220,11 @@ class LossReport:
             self.classes = dict(classes)
         self._listed = list(self.classes)
 
-    def add(self, kind: LossKind, image: str, mask: int | None, reason: str) -> None:
+    def add(
+        self, kind: LossKind, image: str, mask: int | None, reason: str, name: str = ""
+    ) -> None:
         """Note one loss."""
-        self.losses.append(Loss(kind, image, mask, reason))
+        self.losses.append(Loss(kind, image, mask, reason, name=name))
 
     def record(self, where: object) -> _Record:
         """Read one record, image or file inside of this context: an invalid one is skipped.
@@ -279,12 +287,16 @@ class LossReport:
         source  what was read, which places begin with and lines need not
         """
         kept = [loss for loss in self.losses if not loss.place]
-        first: dict[str, Loss] = {loss.kind: loss for loss in reversed(kept)}
-        counts = Counter(loss.kind for loss in kept if loss.kind not in HOW_MADE)
+        first = {loss.kind: loss for loss in reversed(kept) if not loss.name}
+        counts = Counter(loss.kind for loss in kept if loss.kind not in HOW_MADE and not loss.name)
         told = [
             f"{begin}: {kind} ({count} {'time' if count == 1 else 'times'}), first: {first[kind]}"
             for kind, count in counts.items()
         ]
+        named = Counter((loss.name, loss.image == WHOLE_SET) for loss in kept if loss.name)
+        if named:
+            keys = (name if whole else f"{name} ({n})" for (name, whole), n in named.items())
+            told.append(f"{begin}, with the count of images: {', '.join(keys)}")
         made = dict.fromkeys(loss.kind for loss in kept if loss.kind in HOW_MADE)
         if made:
             start = "nor" if told else f"{begin}:"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +19,7 @@ import numpy as np
 from anymask.base import DataError, InputError, Setting, check_settings, describe_settings
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import read_text
+from anymask.formats.facts import SetFacts
 from anymask.formats.fields import checked_corners
 from anymask.masks import (
     SMOOTH,
@@ -56,6 +57,7 @@ class Policy:
     """What becomes of masks in formats that hold single rings, or several kinds of results.
 
     class_ids  the numbers of `classes`, where the format has a place for them
+    facts      what the source states beside its images
 
     Raises InputError for any other value.
     """
@@ -84,6 +86,7 @@ class Policy:
         ),
     ] = ()  # fmt: skip
     class_ids: tuple[int, ...] = ()
+    facts: SetFacts = field(default_factory=SetFacts, compare=False)
     out_type: Annotated[
         Literal["predictions", "annotations"],
         Setting("of Label Studio: masks to be looked at, or finished ones"),

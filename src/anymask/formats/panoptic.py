@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,26 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anymask.base import DataError, ImageError, brief
-from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    LossReport,
+    Trait,
+    extras_of,
+    note_traits,
+    note_unlabelled,
+    with_extras,
+)
 from anymask.formats.coco import (
+    OF_CATEGORY,
+    OF_IMAGE,
     category_ids,
     category_names,
     crowds_count,
+    document_facts,
     has_segments,
-    image_row,
+    image_extra,
     json_target,
+    read_facts,
     rows_by_id,
 )
 from anymask.formats.documents import (
@@ -40,12 +52,15 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.fields import as_list, as_record, as_text, as_whole
+from anymask.formats.facts import CLASSES, INFO, LICENCES, note_facts
+from anymask.formats.fields import AllBut, as_list, as_record, as_text, as_whole, held, rest_of
 from anymask.formats.label_pictures import paint_numbers
 from anymask.formats.mask_numbers import colours_to_numbers, value_rles
 from anymask.formats.outlines import Policy
 from anymask.images import open_picture
 from anymask.masks import UNLABELLED, Mask, Masks, rle_area, rle_box_xywh
+
+OF_SEGMENT = AllBut("id", "category_id", "area", "bbox", "iscrowd")  # else it holds any key
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -60,6 +75,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
         with report.record(path):
             document = as_record(read_json(path), "the document")
             categories, segmented = _records(document, path, report)
+            licences = read_facts(document, report)
             flags = [one.crowd for picture in segmented.values() for one in picture.segments]
             objects = crowds_count(flags, report)
             rows = rows_by_id(document["images"], "image", report)
@@ -67,7 +83,8 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                 with report.record(f"annotation {number}"):
                     if picture.image_id not in rows:
                         raise DataError(f"there is no image with the id {picture.image_id}")
-                    image = _image(rows[picture.image_id], picture, categories, report)
+                    row = rows[picture.image_id]
+                    image = _image(row, picture, categories, licences, report)
                     images.append(_without_crowds(image) if objects else image)
     return images
 
@@ -76,6 +93,7 @@ def _image(
     row: dict[str, Any],
     picture: PanopticPicture,
     categories: dict[int, PanopticCategory],
+    licences: dict[int, int],
     report: LossReport,
 ) -> AnnotatedImage:
     hw, known = checked_hw(row["height"], row["width"]), list[PanopticSegment]()
@@ -86,10 +104,14 @@ def _image(
             known.append(segment)
     found = value_rles(picture.values(hw))
     masks = Masks(
-        Mask(found[segment.number], categories[segment.category].name, crowd=segment.crowd)
+        with_extras(
+            Mask(found[segment.number], categories[segment.category].name, crowd=segment.crowd),
+            dict(segment.extra),
+        )
         for segment in known
     )
-    return AnnotatedImage(file_name=str(row["file_name"]), hw=hw, masks=masks)
+    extra = image_extra(row, licences)
+    return AnnotatedImage(file_name=str(row["file_name"]), hw=hw, masks=masks, extra=extra)
 
 
 def _without_crowds(image: AnnotatedImage) -> AnnotatedImage:
@@ -115,11 +137,12 @@ class PanopticCategory:
 
 @dataclass(frozen=True, kw_only=True)
 class PanopticSegment:
-    """A segment: the id of its pixels, of its class, and whether it is a crowd."""
+    """A segment: the id of its pixels, of its class, whether it is a crowd, and other keys."""
 
     number: int
     category: int
     crowd: bool
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 @brief
@@ -196,6 +219,7 @@ def _segment(row: Any) -> PanopticSegment:
         number=as_whole(as_record(row, "segment")["id"], "id"),
         category=as_whole(row["category_id"], "category_id"),
         crowd=bool(row.get("iscrowd", 0)),
+        extra=rest_of(held(row, OF_SEGMENT), ()),
     )
 
 
@@ -211,7 +235,8 @@ def encode(
     rows = []
     paths = output_paths(images, folder, ".png")
     for image_id, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
-        note_traits(report, image, frozenset({"labels", "crowds"}))
+        kept = frozenset[Trait]({"labels", "crowds", "annotator"})
+        note_traits(report, image, kept, OF_SEGMENT, OF_IMAGE)
         note_unlabelled(report, image)
         values = paint_numbers(image, range(1, len(image.masks) + 1), report)
         segments = []
@@ -220,18 +245,16 @@ def encode(
             if (rle := found.get(number)) is not None:
                 about = {"id": number, "category_id": ids[mask.label or UNLABELLED]}
                 box = {"area": rle_area(rle), "bbox": list(rle_box_xywh(rle))}
+                about = extras_of(mask, OF_SEGMENT) | about
                 segments.append(about | box | {"iscrowd": int(mask.crowd)})
         name = path.relative_to(folder).as_posix()
         rows.append({"image_id": image_id, "file_name": name, "segments_info": segments})
         yield path, _png(values)
-    document = {
-        "images": [image_row(number, image) for number, image in enumerate(images, start=1)],
-        "annotations": rows,
-        "categories": [
-            {"id": number, "name": name, "supercategory": name, "isthing": 1}
-            for name, number in ids.items()
-        ],
-    }
+    document = document_facts(images, ids, policy) | {"annotations": rows}
+    document["categories"] = [
+        {"supercategory": one["name"], "isthing": 1} | one for one in document["categories"]
+    ]
+    note_facts(report, images, policy, (CLASSES, INFO, LICENCES), OF_CATEGORY)
     yield target, to_json(document)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import DataError
-from anymask.formats.annotations import AnnotatedImage, LossReport, Trait, note_traits
+from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import Fit, OutFile, Sniffed, output_paths, read_json, to_json
+from anymask.formats.facts import note_facts
 from anymask.formats.geojson import COLOUR, QUPATH_KEYS, picture_member
 from anymask.formats.geojson import read as read  # of both
 from anymask.formats.outlines import Policy, outline
@@ -41,10 +42,7 @@ def encode(
     palette = _palette([mask for image in images for mask in image.masks])
     paths = output_paths(images, target, ".geojson")
     for image, path in zip(images, paths, strict=True):
-        kept: set[Trait] = {"labels", "scores"}
-        if not any(mask.extra.keys() - QUPATH_KEYS - {COLOUR} for mask in image.masks):
-            kept.add("extras")
-        note_traits(report, image, frozenset(kept))
+        note_traits(report, image, frozenset({"labels", "scores"}), (*QUPATH_KEYS, COLOUR))
         features = []
         for number, mask in enumerate(image.masks):
             geometry = polygons_to_geometry(outline(image, number, report, policy))
@@ -58,6 +56,7 @@ def encode(
             )
         document = {"type": "FeatureCollection", "anymask": picture_member(image)}
         yield path, to_json(document | {"features": features})
+    note_facts(report, images, policy)
 
 
 def _palette(masks: list[Mask]) -> dict[str, list[int]]:

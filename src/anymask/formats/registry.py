@@ -5,6 +5,7 @@ A format is a row of `WRITTEN` and a module of this folder, imported when it is 
     sniff(found) -> Fit                              whether a file or folder is of the format
     read(source, report, pictures) -> images         what is not read is told to the report
     encode(images, target, report, policy) -> files  what is not kept is told to the report
+    read_classes(source, report)                     optional: a class list beside the files
 
 Published data sets (`formats/layouts.py`) are read by the name of their layout.
 """
@@ -16,6 +17,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, NoReturn
 
 from anymask.base import DataError, InputError, file_suffix, near_suffix
@@ -84,6 +86,12 @@ class Format:
         images: list[AnnotatedImage] = self._function("read")(source, report, pictures, **more)
         return images
 
+    def read_classes(self, source: Path, report: LossReport) -> None:
+        """Keep a class list that lies beside the files of a format, where it has one."""
+        found = getattr(self._module, "read_classes", None)
+        if found is not None:
+            found(source, report)
+
     def encode(
         self, images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
     ) -> Iterator[OutFile]:
@@ -93,11 +101,14 @@ class Format:
         return files
 
     def _function(self, name: str) -> Callable[..., Any]:
-        module = importlib.import_module(f"{__name__.rpartition('.')[0]}.{self.module}")
         found: Callable[..., Any] = getattr(
-            module, f"{name}_{self.variant}" if self.variant else name
+            self._module, f"{name}_{self.variant}" if self.variant else name
         )
         return found
+
+    @property
+    def _module(self) -> ModuleType:
+        return importlib.import_module(f"{__name__.rpartition('.')[0]}.{self.module}")
 
 
 # Of two formats that fit alike the first is taken.

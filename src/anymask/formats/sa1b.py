@@ -11,7 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anymask.formats.annotations import IN_RECORDS, AnnotatedImage, LossReport, note_traits
+from anymask.formats.annotations import (
+    IN_RECORDS,
+    AnnotatedImage,
+    LossReport,
+    extras_of,
+    note_traits,
+    with_extras,
+)
 from anymask.formats.documents import (
     Fit,
     OutFile,
@@ -22,10 +29,18 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.fields import as_list, as_record
+from anymask.formats.facts import note_facts
+from anymask.formats.fields import AllBut, as_list, as_record, held, rest_of
 from anymask.formats.origins import origin_in, with_origins
 from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks
+
+OF_RECORD = AllBut(  # beside these, a record holds any key
+    "id", "segmentation", "area", "bbox", "predicted_iou", "point_coords", "stability_score",
+    "crop_box", "objectness", "label", "label_probability", "runner_up", "parent", "depth",
+    "group_id", "iscrowd", "origin",
+)  # fmt: skip
+OF_IMAGE = AllBut("image_id", "width", "height", "file_name")
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -51,10 +66,11 @@ def document_to_image(document: Any, report: LossReport | None = None) -> Annota
     masks, report = list[Mask](), LossReport() if report is None else report
     for number, annotation in enumerate(as_list(document["annotations"], "annotations")):
         with report.record(f"annotation {number}"):
-            mask = Mask.from_sa1b(annotation)
-            masks.append(replace(mask, origin=origin_in(document, annotation)))
+            mask = replace(Mask.from_sa1b(annotation), origin=origin_in(document, annotation))
+            masks.append(with_extras(mask, rest_of(held(annotation, OF_RECORD), ())))
     hw = checked_hw(about["height"], about["width"])
-    return AnnotatedImage(file_name=str(about["file_name"]), hw=hw, masks=Masks(masks))
+    extra = rest_of(held(about, OF_IMAGE), ())
+    return AnnotatedImage(file_name=str(about["file_name"]), hw=hw, masks=Masks(masks), extra=extra)
 
 
 def encode(
@@ -64,15 +80,17 @@ def encode(
     first = 1
     paths = output_paths(images, target, ".json")
     for number, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
-        note_traits(report, image, IN_RECORDS | {"trees"})
+        note_traits(report, image, IN_RECORDS | {"trees"}, OF_RECORD, OF_IMAGE)
         yield path, to_json(image_to_document(image, number, first))
         first += len(image.masks)
+    note_facts(report, images, policy)
 
 
 def image_to_document(image: AnnotatedImage, number: int = 1, first: int = 1) -> dict[str, Any]:
     """The JSON of a picture's file; its masks are numbered from `first` on."""
     height, width = image.hw
     about = {"image_id": number, "width": width, "height": height, "file_name": image.file_name}
+    about = held(image.extra, OF_IMAGE) | about
     records = [_annotation(mask, first + place) for place, mask in enumerate(image.masks)]
     return with_origins({"image": about, "annotations": records}, image.masks)
 
@@ -81,4 +99,4 @@ def _annotation(mask: Mask, annotation_id: int) -> dict[str, Any]:
     written = mask.to_sa1b(annotation_id)
     if not mask.score:  # nobody gave it one
         written.pop("predicted_iou")
-    return written
+    return extras_of(mask, OF_RECORD) | written

@@ -10,6 +10,7 @@ and frame, are read too; the name of a picture is the number of its frame there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,6 +29,8 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
+from anymask.formats.facts import note_facts
+from anymask.formats.fields import held
 from anymask.formats.mask_numbers import binary_mask
 from anymask.formats.names import output_stems
 from anymask.formats.outlines import Policy
@@ -42,6 +45,7 @@ from anymask.masks import (
     rle_to_coco,
 )
 
+_OF_VIDEO = ("video_environment",)
 SPLIT_FOLDER = "Annotations_6fps"
 EVERY = 4  # frames from one annotated frame to the next
 RATE = 24  # frames a second
@@ -67,9 +71,11 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             video = str(document["video_id"])
             hw = checked_hw(document["video_height"], document["video_width"])
             ids = [int(number) for number in document["masklet_id"]]
+            told = {key: document[key] for key in _OF_VIDEO if document.get(key)}
             for number, frame in enumerate(document["masklet"]):
                 with located(f"frame {number}"):
-                    images.append(_frame(frame, SequencePlace(video, EVERY * number), hw, ids))
+                    image = _frame(frame, SequencePlace(video, EVERY * number), hw, ids)
+                    images.append(replace(image, extra=told))
     return images
 
 
@@ -123,6 +129,7 @@ def encode(
     for frames, stem in zip(videos.values(), output_stems([*videos]), strict=True):
         path = target if one_file else target.joinpath(stem.parent, f"{stem.name}_manual.json")
         yield path, to_json(_document(stem.name, frames, report))
+    note_facts(report, images, policy)
 
 
 def _document(video: str, frames: list[AnnotatedImage], report: LossReport) -> dict[str, Any]:
@@ -132,29 +139,33 @@ def _document(video: str, frames: list[AnnotatedImage], report: LossReport) -> d
     (height, width) = frames[0].hw
     tracks = _tracks(frames, report)
     areas = np.array([[rle_area(rle) for rle in row] for row in tracks.values()], np.int64)
-    return {
-        "video_id": video,
-        "video_duration": len(frames) * EVERY / RATE,
-        "video_frame_count": EVERY * (len(frames) - 1) + 1,
-        "video_height": height,
-        "video_width": width,
-        "video_resolution": height * width,
-        "video_environment": "",
-        "video_split": "train",
-        "masklet": [
-            [rle_to_coco(track[number]) for track in tracks.values()]
-            for number in range(len(frames))
-        ],
-        "masklet_id": list(tracks),
-        "masklet_num": len(tracks),
-    } | _statistics(areas.reshape(len(tracks), len(frames)), height * width)
+    return (
+        {
+            "video_id": video,
+            "video_duration": len(frames) * EVERY / RATE,
+            "video_frame_count": EVERY * (len(frames) - 1) + 1,
+            "video_height": height,
+            "video_width": width,
+            "video_resolution": height * width,
+            "video_split": "train",
+            "masklet": [
+                [rle_to_coco(track[number]) for track in tracks.values()]
+                for number in range(len(frames))
+            ],
+            "masklet_id": list(tracks),
+            "masklet_num": len(tracks),
+            "video_environment": "",
+        }
+        | held(frames[0].extra, _OF_VIDEO)
+        | _statistics(areas.reshape(len(tracks), len(frames)), height * width)
+    )
 
 
 def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[Rle]]:
     """Object number -> its mask in every frame."""
     tracks: dict[int, list[Rle]] = {}
     for number, image in enumerate(frames):
-        note_traits(report, image, frozenset({"ids"}))
+        note_traits(report, image, frozenset({"ids"}), (), _OF_VIDEO)
         stem = PurePosixPath(image.file_name).stem
         if not stem.isdecimal() or int(stem) != EVERY * number:
             report.add("frames", image.file_name, None, f"becomes frame {EVERY * number}")

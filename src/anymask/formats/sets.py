@@ -13,15 +13,34 @@ that do not count, one list for the picture; it is read as one crowd with the la
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anymask.base import DataError, parse_json
-from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, note_traits
+from anymask.formats.annotations import (
+    VOID_LABEL,
+    AnnotatedImage,
+    LossReport,
+    Trait,
+    extras_of,
+    note_traits,
+    with_extras,
+)
 from anymask.formats.documents import Fit, OutFile, Sniffed, to_json
-from anymask.formats.fields import as_record, shown
+from anymask.formats.facts import (
+    CLASSES,
+    INFO,
+    LICENCES,
+    as_licences,
+    implied,
+    licence_text,
+    note_facts,
+    take_info,
+    take_licences,
+)
+from anymask.formats.fields import AllBut, as_list, as_record, as_text, held, rest_of, shown
 from anymask.formats.names import output_stem, output_stems
 from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_string, string_to_rle
@@ -29,6 +48,8 @@ from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_string, string_to_r
 PICTURES = "images"
 MASKS_FILE = "masks.jsonl"
 INFO_FILE = "set.json"
+OF_MASK = AllBut("rle", "area", "label")  # beside these, a mask holds any key
+_OF_ROW = ("image", "hw", "masks", "ignore_rle")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +85,24 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     Raises DataError that names file, line and reason.
     """
     return list(iter_samples(source, absent_photos=True, report=report))
+
+
+def read_classes(source: Path, report: LossReport) -> None:
+    """Keep the classes and what else the set.json states. Raises DataError for a damaged one."""
+    path = source / INFO_FILE
+    if not path.is_file():
+        return
+    read_info(source)
+    with report.record(path):
+        document = as_record(parse_json(path.read_bytes(), path), "the document")
+        names = [as_text(name, "class") for name in as_list(document.get("classes", []), "classes")]
+        if names:
+            report.list_classes(dict.fromkeys(names))
+        info = held(document, AllBut("licence", "classes"))
+        if info.get("name") == source.resolve().name:
+            del info["name"]  # as a set without a name is called
+        take_info(report, info)
+        take_licences(report, as_licences(document.get("licence")))
 
 
 def load_set(
@@ -161,7 +200,8 @@ def _image_of(
         with report.record("ignore_rle"):
             masks.append(Mask(_rle_of(row["ignore_rle"], hw), VOID_LABEL, crowd=True))
     name = photo.relative_to(folder).as_posix().removeprefix(f"{PICTURES}/")
-    return AnnotatedImage(file_name=name, hw=hw, masks=masks, source=photo)
+    extra = rest_of(row, _OF_ROW)
+    return AnnotatedImage(file_name=name, hw=hw, masks=masks, source=photo, extra=extra)
 
 
 def _mask_of(mask: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
@@ -170,7 +210,8 @@ def _mask_of(mask: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
         raise DataError(f"`label` must be text, got {shown(label)}")
     if annotator is not None and type(annotator) is not int:
         raise DataError(f"`annotator` must be a whole number, got {shown(annotator)}")
-    return Mask(_rle_of(mask.get("rle"), hw), label, annotator=annotator)
+    found = Mask(_rle_of(mask.get("rle"), hw), label, annotator=annotator)
+    return with_extras(found, rest_of(held(mask, OF_MASK), ("annotator",)))
 
 
 def _size_of(row: Mapping[str, Any]) -> tuple[int, int]:
@@ -210,10 +251,18 @@ def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """The two files of a set's folder."""
-    names = picture_names([image.file_name for image in images])
-    lines = [to_json(_row(*one, report)) for one in zip(images, names, strict=True)]
+    names, keys = picture_names([image.file_name for image in images]), implied(policy)
+    lines = [to_json(_row(*one, report, keys)) for one in zip(images, names, strict=True)]
     yield target / MASKS_FILE, b"".join(lines)
-    yield target / INFO_FILE, (json.dumps({"name": target.name}) + "\n").encode()
+    note_facts(report, images, policy, (CLASSES, INFO, LICENCES))
+    told = {"licence": licence_text(policy.facts.licences), "classes": [*policy.classes]}
+    about = {"name": target.name} | _told(policy.facts.info) | rest_of(told, ())
+    yield target / INFO_FILE, (json.dumps(about) + "\n").encode()
+
+
+def _told(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What a set states of itself; `ships` of any other set is no promise of ours."""
+    return {key: value for key, value in info.items() if key != "ships" or type(value) is bool}
 
 
 def picture_name(file_name: str) -> str:
@@ -226,8 +275,11 @@ def picture_names(file_names: Sequence[str]) -> list[str]:
     return [f"{PICTURES}/{stem.as_posix()}" for stem in output_stems(file_names)]
 
 
-def _row(image: AnnotatedImage, name: str, report: LossReport) -> dict[str, Any]:
-    note_traits(report, image, frozenset({"labels", "crowds", "extras"}))
+def _row(
+    image: AnnotatedImage, name: str, report: LossReport, keys: Container[str]
+) -> dict[str, Any]:
+    kept = frozenset[Trait]({"labels", "crowds", "annotator"})
+    note_traits(report, image, kept, OF_MASK, keys)
     crowds = [mask for mask in image.masks if mask.crowd]
     for number, mask in enumerate(image.masks):
         if mask.crowd and (mask.label != VOID_LABEL or len(crowds) > 1):
@@ -236,19 +288,15 @@ def _row(image: AnnotatedImage, name: str, report: LossReport) -> dict[str, Any]
     row: dict[str, Any] = {
         "image": name,
         "hw": list(image.hw),
-        "masks": [_mask(mask, image, report) for mask in image.objects],
+        "masks": [_mask(mask) for mask in image.objects],
     }
     if image.ignore is not None:
         row["ignore_rle"] = rle_to_string(image.ignore)
     return row
 
 
-def _mask(mask: Mask, image: AnnotatedImage, report: LossReport) -> dict[str, Any]:
+def _mask(mask: Mask) -> dict[str, Any]:
     written: dict[str, Any] = {"rle": rle_to_string(mask.rle), "area": rle_area(mask.rle)}
     if mask.label is not None:
         written["label"] = mask.label
-    if mask.annotator is not None:
-        written["annotator"] = mask.annotator
-    if mask.extra:
-        report.add("extras", image.file_name, None, f"the keys {sorted(mask.extra)} have no place")
-    return written
+    return extras_of(mask, OF_MASK) | written

@@ -12,8 +12,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,6 +28,7 @@ from anymask.formats.annotations import (
     class_names,
     note_traits,
     note_unlabelled,
+    with_extras,
 )
 from anymask.formats.documents import (
     Fit,
@@ -37,7 +39,18 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.fields import as_corners, as_list, as_numbers, as_record, as_text, shown
+from anymask.formats.facts import CLASSES, as_colour, note_facts, take_class, take_info
+from anymask.formats.fields import (
+    AllBut,
+    as_corners,
+    as_list,
+    as_numbers,
+    as_record,
+    as_text,
+    held,
+    rest_of,
+    shown,
+)
 from anymask.formats.names import output_stems
 from anymask.formats.outlines import Policy, filled
 from anymask.images import open_picture
@@ -55,6 +68,11 @@ from anymask.masks import (
 )
 
 _META = "meta.json"
+_OF_META = AllBut("classes", "tags", "projectType")
+_OF_CLASS = ("title", "shape", "id")
+_OF_OBJECT = ("id", "classId", "classTitle", "geometryType", "points", "bitmap", "tags")
+_OF_DOCUMENT = ("size", "objects", "tags")
+_HELD = ("attributes", "description", "labelerLogin", "createdAt", "updatedAt")
 _PLAIN = "ds0"  # the data set of pictures that lie in no folder
 _NESTED = "datasets"  # the folder of a data set for those inside of it
 _WITHOUT_AREA = ("point", "line", "graph", "cuboid", "cuboid_2d", "any")
@@ -77,11 +95,13 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images = []
     if source.is_dir() and (source / _META).is_file():
         with report.record(source / _META):
-            rows = as_list(
-                as_record(read_json(source / _META), "the document")["classes"], "classes"
-            )
-            names = [as_text(as_record(row, "class")["title"], "title") for row in rows]
+            document = as_record(read_json(source / _META), "the document")
+            names = []
+            for row in as_list(document["classes"], "classes"):
+                names.append(as_text(as_record(row, "class")["title"], "title"))
+                take_class(report, names[-1], rest_of(row, _OF_CLASS))
             report.list_classes(dict.fromkeys(names))
+            take_info(report, held(document, _OF_META))
     for path in find_files(source, ".json"):
         in_project = source.is_dir() and (source / _META).is_file()
         if in_project and path.parent.name != "ann":
@@ -118,8 +138,21 @@ def _image(document: Any, name: str, report: LossReport) -> AnnotatedImage:
             if rle is None:
                 report.skip(name, f"an object of the type {one['geometryType']!r} has no mask")
                 continue
-            masks.append(Mask(rle, label))
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+            masks.append(with_extras(Mask(rle, label), _extra(one, _OF_OBJECT)))
+    extra = _extra(document, _OF_DOCUMENT)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
+
+
+def _extra(record: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
+    """The other keys of a record; its tags as attributes."""
+    tags = as_list(record.get("tags") or [], "tags")
+    attributes = {
+        as_text(as_record(tag, "tag")["name"], "name"): True
+        if (v := tag.get("value")) is None
+        else v
+        for tag in tags
+    }
+    return rest_of(record, known) | ({"attributes": attributes} if attributes else {})
 
 
 def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
@@ -165,11 +198,15 @@ def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """The project's meta.json, and a file a picture with bitmaps."""
+    known = policy.facts.classes
     classes = [
-        {"title": name, "shape": "bitmap", "color": _colour(name)}
+        {"title": name, "shape": "bitmap", "color": as_colour(about.get("color")) or _colour(name)}
         for name in class_names(images, policy.classes)
+        for about in [known.get(name, {})]
     ]
-    yield target / _META, to_json({"classes": classes, "tags": [], "projectType": "images"})
+    note_facts(report, images, policy, (CLASSES,), ("color",))
+    about = {"classes": classes, "tags": _tag_kinds(images), "projectType": "images"}
+    yield target / _META, to_json(about)
     written: set[Path] = set()
     names = output_stems([image.file_name for image in images])
     for image, name in zip(images, names, strict=True):
@@ -177,7 +214,7 @@ def encode(
         if path in written:
             raise DataError(f"two pictures are called {image.file_name!r}; rename one of them")
         written.add(path)
-        note_traits(report, image, frozenset({"labels"}))
+        note_traits(report, image, frozenset({"labels"}), _HELD, _HELD[:2])
         note_unlabelled(report, image)
         objects = []
         for number, mask in enumerate(image.masks):
@@ -187,7 +224,8 @@ def encode(
                 report.add("empty", image.file_name, number, "an empty mask has no box; left out")
         height, width = image.hw
         size = {"height": height, "width": width}
-        yield path, to_json({"description": "", "tags": [], "size": size, "objects": objects})
+        about = {"description": "", "tags": _tags(image.extra)} | held(image.extra, _HELD[1:2])
+        yield path, to_json(about | {"size": size, "objects": objects})
 
 
 def _path(name: PurePosixPath, target: Path) -> Path:
@@ -203,13 +241,48 @@ def _object(mask: Mask) -> dict[str, Any]:
     buffer = io.BytesIO()
     stamp.save(buffer, "PNG", transparency=0)
     data = base64.b64encode(zlib.compress(buffer.getvalue())).decode("ascii")
-    return {
-        "description": "",
-        "geometryType": "bitmap",
-        "tags": [],
-        "classTitle": mask.label or UNLABELLED,
-        "bitmap": {"data": data, "origin": [int(x0), int(y0)]},
-    }
+    return (
+        {
+            "description": "",
+            "geometryType": "bitmap",
+            "tags": _tags(mask.extra),
+        }
+        | held(mask.extra, _HELD[1:])
+        | {
+            "classTitle": mask.label or UNLABELLED,
+            "bitmap": {"data": data, "origin": [int(x0), int(y0)]},
+        }
+    )
+
+
+def _tags(extra: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Attributes as tags: of a value, or of none where the value is true."""
+    found = extra.get("attributes") or {}
+    told = found if isinstance(found, Mapping) else {"attributes": found}
+    return [
+        {"name": str(name), "value": None if value is True else _tag_value(value)}
+        for name, value in told.items()
+    ]
+
+
+def _tag_value(value: Any) -> str | float:
+    plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return value if plain else json.dumps(value)
+
+
+def _tag_kinds(images: Sequence[AnnotatedImage]) -> list[dict[str, Any]]:
+    """The tags of a project: each with the kind of its values."""
+    values: dict[str, list[Any]] = {}
+    for one in (one for image in images for one in (image, *image.masks)):
+        for tag in _tags(one.extra):
+            values.setdefault(tag["name"], []).append(tag["value"])
+    kinds = []
+    for name, few in values.items():
+        told = [value for value in few if value is not None]
+        number = all(isinstance(value, int | float) for value in told)
+        kind = "any_number" if number else "any_string"
+        kinds.append({"name": name, "value_type": kind if told else "none", "color": _colour(name)})
+    return kinds
 
 
 def _colour(name: str) -> str:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from anymask.base import DataError
-from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
+from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, with_extras
 from anymask.formats.documents import (
     Fit,
     OutFile,
@@ -26,7 +26,8 @@ from anymask.formats.documents import (
     read_xml,
     xml_text,
 )
-from anymask.formats.fields import as_number, as_whole
+from anymask.formats.facts import note_facts
+from anymask.formats.fields import as_number, as_whole, rest_of
 from anymask.formats.outlines import Policy, outline
 from anymask.masks import (
     Mask,
@@ -46,6 +47,7 @@ _NAMESPACE = "http://www.w3.org/2000/svg"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TOKEN = re.compile(rf"\s*,?\s*(?:([A-Za-z])|({_NUMBER}))")
 _LENGTH = re.compile(rf"\s*({_NUMBER})\s*(?:px)?\s*")
+_DATA = ("label", "quality", "group", "crowd")  # data- attributes
 _OUTLINES = ("path", "polygon")
 _SHAPES = ("rect", "circle", "ellipse", "line", "polyline", "image", "text", "use")
 
@@ -105,13 +107,15 @@ def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> Mask:
     rle = rings_to_rle(rings, hw)
     if not rle_area(rle) and element.get("d") != "":  # an empty path is an empty mask of ours
         raise DataError("No area. The outline covers no pixel of the image.")
-    return Mask(
+    mask = Mask(
         rle,
         element.get("data-label"),
         score=as_number(element.get("data-quality", "0"), "data-quality"),
         id=None if group is None else as_whole(group, "data-group"),
         crowd=element.get("data-crowd") == "true",
     )
+    data = {key[5:]: value for key, value in element.items() if key.startswith("data-")}
+    return with_extras(mask, rest_of(data, _DATA))
 
 
 def rings_to_rle(rings: list[Ring], hw: tuple[int, int]) -> Rle:
@@ -208,6 +212,7 @@ def encode(
             ET.SubElement(root, "path", about | _data(image.masks[number]))
         ET.indent(root)
         yield path, ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
+    note_facts(report, images, policy)
 
 
 def _data(mask: Mask) -> dict[str, str]:

@@ -9,6 +9,7 @@ polygons: they may overlap, which a raster layer cannot. `item.path` and `item.n
 from __future__ import annotations
 
 import math
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,14 @@ from typing import Any
 import numpy as np
 
 from anymask.base import DataError
-from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    LossReport,
+    Trait,
+    class_names,
+    note_traits,
+    note_unlabelled,
+)
 from anymask.formats.documents import (
     Fit,
     OutFile,
@@ -29,7 +37,17 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.fields import as_corners, as_list, as_number, as_record, as_text, as_whole
+from anymask.formats.facts import CLASSES, as_colour, colour_numbers, note_facts, take_class
+from anymask.formats.fields import (
+    as_corners,
+    as_list,
+    as_number,
+    as_record,
+    as_text,
+    as_whole,
+    held,
+    rest_of,
+)
 from anymask.formats.outlines import Policy, box_to_mask, filled, outline
 from anymask.masks import (
     UNLABELLED,
@@ -45,6 +63,17 @@ from anymask.masks import (
 )
 
 VERSION = "2.0"  # of Darwin JSON
+METADATA = ".v7/metadata.json"  # in an export's folder
+_OF_CLASS = ("name", "type", "color", "properties", "sub_types", "id", "slug")
+_OF_ITEM = ("name", "path", "slots")
+_OF_ITEM_HELD = ("source_info", "team", "dataset", "tags")
+_OF_DOCUMENT = ("version", "schema_ref", "item", "annotations")
+_OF_ANNOTATION = (
+    "id", "name", "polygon", "ellipse", "mask", "raster_layer", "bounding_box", "slot_names",
+    "ranges", "instance_id", "inference", "attributes", "properties", "text",
+)  # fmt: skip
+_HELD = ("attributes", "description", "annotators", "reviewers", "created_at", "updated_at")
+_RGBA = re.compile(r"rgba?\((\d+),\s*(\d+),\s*(\d+)")
 _WITHOUT_AREA = (
     "tag", "line", "keypoint", "skeleton", "string", "graph", "link", "cuboid",
     "directional_vector", "simple_table", "eye", "frames",
@@ -91,8 +120,23 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
                 continue
             instance = annotation.get("instance_id")
             group = None if instance is None else as_whole(instance["value"], "instance_id")
-            masks.append(Mask(rle, label, id=group))
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+            inference = as_record(annotation.get("inference") or {}, "inference")
+            score = as_number(inference.get("confidence") or 0, "confidence")
+            masks.append(Mask(rle, label, id=group, score=score, extra=_extra(annotation)))
+    extra = rest_of(item, _OF_ITEM) | rest_of(document, _OF_DOCUMENT)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
+
+
+def _extra(annotation: Any) -> dict[str, Any]:
+    """The other keys of an annotation; its attributes and properties as attributes."""
+    listed = as_list(annotation.get("attributes") or [], "attributes")
+    attributes: dict[str, Any] = {as_text(name, "attribute"): True for name in listed}
+    for row in as_list(annotation.get("properties") or [], "properties"):
+        name, value = as_text(as_record(row, "property")["name"], "name"), row.get("value")
+        attributes[name] = f"{attributes[name]}, {value}" if name in attributes else value
+    text = as_record(annotation.get("text") or {}, "text").get("text")
+    told = {"attributes": attributes, "description": text}
+    return rest_of(annotation, _OF_ANNOTATION) | rest_of(told, ())
 
 
 def _reason(annotation: Mapping[str, Any]) -> str:
@@ -169,12 +213,13 @@ def encode(
     """A file a picture, with polygons of several paths."""
     paths = output_paths(images, target, ".json")
     for image, path in zip(images, paths, strict=True):
-        note_traits(report, image, frozenset({"labels", "ids"}))
+        kept = frozenset[Trait]({"labels", "ids", "scores"})
+        note_traits(report, image, kept, _HELD, _OF_ITEM_HELD)
         note_unlabelled(report, image)
         name, (height, width) = PurePosixPath(image.file_name), image.hw
         slot = {"type": "image", "slot_name": "0", "width": width, "height": height}
         files = [{"file_name": name.name, "url": None}]
-        item = {
+        item = held(image.extra, _OF_ITEM_HELD) | {
             "name": name.name,
             "path": "/" + str(name.parent).strip("/.") if name.name else "/",
             "slots": [slot | {"source_files": files}],
@@ -186,6 +231,37 @@ def encode(
             else:
                 report.add("empty", image.file_name, number, "an empty mask has no path; left out")
         yield path, to_json({"version": VERSION, "item": item, "annotations": records})
+    is_folder = target.suffix.lower() != ".json"
+    note_facts(report, images, policy, (CLASSES,) if is_folder else (), ("color",))
+    if is_folder:
+        yield target / METADATA, to_json(_metadata(images, policy))
+
+
+def _metadata(images: list[AnnotatedImage], policy: Policy) -> dict[str, Any]:
+    """The list of the classes, as V7's exports have it."""
+    classes = []
+    for name in class_names(images, policy.classes):
+        colour = as_colour(policy.facts.classes.get(name, {}).get("color"))
+        rgb = colour_numbers(colour) if colour else [255, 0, 0]
+        shown = "rgba({},{},{},1.0)".format(*rgb)
+        classes.append({"name": name, "type": "polygon", "color": shown, "properties": []})
+    return {"version": "1.0", "classes": classes}
+
+
+def read_classes(source: Path, report: LossReport) -> None:
+    """Keep the class list of an export's folder, where it has one."""
+    path = (source if source.is_dir() else source.parent) / METADATA
+    if not path.is_file():
+        return
+    with report.record(path):
+        names = []
+        document = as_record(read_json(path), "the document")
+        for row in as_list(document.get("classes", []), "classes"):
+            names.append(as_text(as_record(row, "class")["name"], "name"))
+            found = _RGBA.match(str(row.get("color")))
+            colour = [int(number) for number in found.groups()] if found else None
+            take_class(report, names[-1], {"color": colour} | rest_of(row, _OF_CLASS))
+        report.list_classes(dict.fromkeys(names))
 
 
 def _annotation(
@@ -206,4 +282,25 @@ def _annotation(
         "bounding_box": box,
         "slot_names": ["0"],
     }
-    return written if mask.id is None else written | {"instance_id": {"value": mask.id}}
+    if mask.id is not None:
+        written["instance_id"] = {"value": mask.id}
+    if mask.score:
+        written["inference"] = {"confidence": mask.score}
+    return held(mask.extra, _HELD[2:]) | written | _written_attributes(mask.extra)
+
+
+def _written_attributes(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of V7, which have no value, and properties, which have one; the description."""
+    found = extra.get("attributes") or {}
+    told = found if isinstance(found, Mapping) else {"attributes": found}
+    properties = [
+        {"frame_index": 0, "name": name, "value": value if isinstance(value, str) else str(value)}
+        for name, value in told.items()
+        if value is not True
+    ]
+    about = {
+        "attributes": [name for name, value in told.items() if value is True],
+        "properties": properties,
+        "text": {"text": extra["description"]} if extra.get("description") else None,
+    }
+    return rest_of(about, ())

@@ -51,6 +51,8 @@ from anymask.formats.documents import (
     read_xml,
     xml_text,
 )
+from anymask.formats.facts import CLASSES as LISTED
+from anymask.formats.facts import as_colour, note_facts, take_class
 from anymask.formats.label_pictures import (
     VOID,
     encode_palette,
@@ -101,6 +103,9 @@ def read(
     objects = find_place(source, PLACES, "objects of PASCAL VOC")
     top, photos = objects.parent, objects.parent / "JPEGImages"
     names = read_labels(top / LABELS) or _class_names(top / NAMES)
+    if names is not None:
+        report.list_classes(dict.fromkeys(names[1:]))
+    _take_about(top / LABELS, report)
     palettes = [*_label_colours(top / LABELS), voc_palette()]
     if names is None and photos.is_dir() and (top / LISTS).is_dir():
         return list(iter_dataset(source, "voc", None))
@@ -151,6 +156,20 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
         return None
     lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]
     return tuple(line.rsplit(":", 3)[0] for line in lines)
+
+
+def _take_about(path: Path, report: LossReport) -> None:
+    """Keep parts, actions and colours, other than VOC's, of the classes of a labelmap.txt."""
+    if not path.is_file():
+        return
+    lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]
+    for line, usual in zip(lines, voc_palette().tolist(), strict=False):
+        name, *rest = line.rsplit(":", 3)
+        if len(rest) == 3:
+            numbers = [int(one) for one in rest[0].split(",") if one.strip().isdecimal()]
+            colour = None if numbers == usual else as_colour(numbers)
+            about = {"color": colour, "parts": rest[1], "actions": rest[2]}
+            take_class(report, name, about)
 
 
 def _label_colours(path: Path) -> list[UintImage]:
@@ -214,7 +233,8 @@ def encode(
     Pictures whose names begin with train/, val/ or test/ are listed by these splits, others as val.
     """
     seen = [replace(image, masks=Masks(m for m in image.masks if not _void(m))) for image in images]
-    names = _names(seen, report)
+    names = _names(seen, report, policy)
+    note_facts(report, images, policy, (LISTED,), ("parts", "actions"))
     paths = output_paths(images, target / OBJECTS, ".png")
     stem_of = {
         image.file_name: path.relative_to(target / OBJECTS).as_posix().removesuffix(".png")
@@ -240,9 +260,10 @@ def encode(
         listed = target / "ImageSets" / "Segmentation" / f"{split}.txt"
         yield listed, "".join(f"{stem}\n" for stem in stems).encode()
     colours = voc_palette().tolist()
+    about = [policy.facts.classes.get(name, {}) for name in names]
     rows = [
-        f"{name}:{r},{g},{b}::\n"
-        for name, (r, g, b) in zip(names, colours[: len(names)], strict=True)
+        f"{name}:{r},{g},{b}:{one.get('parts', '')}:{one.get('actions', '')}\n"
+        for name, (r, g, b), one in zip(names, colours[: len(names)], about, strict=True)
     ]
     yield target / LABELS, "".join(["# label:color_rgb:parts:actions\n", *rows]).encode()
 
@@ -267,10 +288,14 @@ def _one_line(label: str) -> str:
     return " ".join(label.lstrip("#").splitlines()) or UNLABELLED
 
 
-def _names(images: list[AnnotatedImage], report: LossReport) -> list[str]:
+def _names(images: list[AnnotatedImage], report: LossReport, policy: Policy) -> list[str]:
     """The classes by number, the background first. Raises DataError for more than 254."""
-    labels = class_names(images)
-    if set(labels) <= set(VOC_CLASSES[1:]):
+    first = [name for name in policy.classes if name not in (VOID_LABEL, VOC_CLASSES[0])]
+    labels = class_names(images, first)
+    if VOC_CLASSES[0] in policy.classes and VOC_CLASSES[0] not in labels:
+        reason = f"{VOC_CLASSES[0]!r} is VOC's name of no object; left out of the class list"
+        report.add("classes", LABELS, None, reason)
+    if not first and set(labels) <= set(VOC_CLASSES[1:]):
         return list(VOC_CLASSES)
     for label in labels:
         if _one_line(label) == VOC_CLASSES[0]:

@@ -12,13 +12,14 @@ Objects of a box alone are reported.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import cv2
 import numpy as np
 
 from anymask.base import DataError, Floats
-from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.annotations import AnnotatedImage, LossReport, with_extras
 from anymask.formats.documents import (
     checked_hw,
     find_files,
@@ -27,11 +28,14 @@ from anymask.formats.documents import (
     read_xml,
     refuse_boxes,
 )
-from anymask.formats.fields import as_corners, as_number
+from anymask.formats.fields import as_corners, as_number, rest_of
 from anymask.formats.outlines import box_to_mask, filled
 from anymask.masks import UNLABELLED, Box, Mask, Masks, Polygon, Rle, mask_to_rle
 
 ROOT, PHOTOS = "annotation", "JPEGImages"
+_OF_OBJECT = ("name", "polygon", "bndbox", "attributes")
+_FLAGS = ("truncated", "difficult", "occluded")
+_UNSAID = ("Unspecified", "Unknown", "roboflow.com", "roboflow.ai", "")  # as other tools fill in
 
 
 def read(
@@ -74,16 +78,40 @@ def _image(
             corners, found = _corners(element), None
             label = (element.findtext("name") or "").strip() or UNLABELLED
             if corners is not None:
-                found = Mask(_rle(corners, hw), label)
+                found = Mask(_rle(corners, hw), label, extra=_extra(element))
             elif element.find("bndbox") is None:
                 raise DataError("No polygon and no box.")
-            elif boxes:
-                found = box_to_mask(_box(element), hw, label)
+            elif boxes and (found := box_to_mask(_box(element), hw, label)) is not None:
+                found = with_extras(found, _extra(element))
             if found is not None:
                 masks.append(found)
                 continue
             report.skip(name, "a box off the picture" if boxes else "a box alone")
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+    extra = rest_of({key: _texts(root.find(key)) for key in ("source", "owner")}, ())
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
+
+
+def _extra(element: ET.Element) -> dict[str, Any]:
+    """What an object says beside its outline: pose, flags, and attributes as CVAT writes them."""
+    told: dict[str, Any] = {
+        one.tag: one.text.strip()
+        for one in element
+        if one.tag not in _OF_OBJECT and not len(one) and one.text and one.text.strip()
+    }
+    told |= {key: told[key] not in ("0", "false") for key in _FLAGS if key in told}
+    attributes = {
+        one.findtext("name") or "": one.findtext("value") or ""
+        for one in element.iterfind("attributes/attribute")
+    }
+    return rest_of(
+        {k: v for k, v in told.items() if v not in _UNSAID} | {"attributes": attributes}, ()
+    )
+
+
+def _texts(element: ET.Element | None) -> dict[str, str]:
+    """The texts of what is inside an element, but those that say nothing."""
+    inside = () if element is None else tuple(element)
+    return {one.tag: one.text for one in inside if one.text and one.text not in _UNSAID}
 
 
 def _photo(

@@ -43,7 +43,18 @@ from anymask.formats.documents import (
     read_text,
     refuse_boxes,
 )
-from anymask.formats.fields import as_number, as_whole
+from anymask.formats.facts import (
+    CLASSES,
+    INFO,
+    LICENCES,
+    as_licences,
+    implied,
+    licence_text,
+    note_facts,
+    take_info,
+    take_licences,
+)
+from anymask.formats.fields import AllBut, as_number, as_record, as_whole, held, rest_of
 from anymask.formats.label_folders import has_both
 from anymask.formats.names import name_key, output_stems
 from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, filled, single_rings
@@ -58,6 +69,9 @@ from anymask.masks import (
 
 # Line, the picture's name and (H, W) -> the mask of the line.
 LineReader = Callable[[str, str, tuple[int, int]], Mask | None]
+_OF_YAML = AllBut(  # the others state something of the set
+    "path", "train", "val", "test", "names", "nc", "download", "channels", "license", "info",
+)  # fmt: skip
 _BOX = 4  # numbers of a line of a set for detection, behind the class
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
 
@@ -89,6 +103,8 @@ def read(
     names = _names_of(source, report)
     if names:
         report.list_classes(dict.fromkeys(names))
+    if (source / "data.yaml").is_file():
+        _take_facts(source / "data.yaml", report)
 
     def line_of(line: str, picture: str, hw: tuple[int, int]) -> Mask | None:
         """The mask of a line; None for a box alone, which the report is told."""
@@ -248,6 +264,16 @@ def read_names(path: Path) -> list[str]:
         return [by_number[number] for number in range(len(names))]
 
 
+def _take_facts(path: Path, report: LossReport) -> None:
+    """Keep what a data.yaml states beside the classes and places."""
+    with report.record(path):
+        document = as_record(_read_yaml(path), "the document")
+        info = document.get("info")
+        told = {**info} if isinstance(info, dict) else {}
+        take_info(report, told | held(document, _OF_YAML))
+        take_licences(report, as_licences(document.get("license")))
+
+
 def _read_yaml(path: Path) -> Any:
     """A YAML file whose scalars stay the words that are written: a class may be called `no`.
 
@@ -274,7 +300,7 @@ def encode(
     paths = output_paths(images, target / "labels", ".txt")
     _check_others(target, names, paths)
     for image, path in zip(images, paths, strict=True):
-        note_traits(report, image, frozenset({"labels"}))
+        note_traits(report, image, frozenset({"labels"}), (), implied(policy))
         note_unlabelled(report, image)
         lines = []
         for number, mask in enumerate(image.masks):
@@ -282,7 +308,9 @@ def encode(
             rings = single_rings(image, number, report, policy)
             lines += [ring_to_yolo(ring, image.hw, place) for ring in rings]
         yield path, "".join(lines).encode()
-    about = _split_folders(images) | {"names": dict(enumerate(names))}
+    note_facts(report, images, policy, (CLASSES, INFO, LICENCES))
+    facts = {"license": licence_text(policy.facts.licences), "info": policy.facts.info}
+    about = _split_folders(images) | {"names": dict(enumerate(names))} | rest_of(facts, ())
     text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf)
     yield target / "data.yaml", text.encode()
 

@@ -279,7 +279,7 @@ class Mask:
         """
         written = self.to_sa1b(record_id)
         # A file has many pictures, a tree only one.
-        for key in ("label", "objectness", "parent", "depth"):
+        for key in ("label", "parent", "depth"):
             written.pop(key, None)
         if not self.points:
             written.pop("point_coords")
