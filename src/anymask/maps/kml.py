@@ -24,7 +24,8 @@ def is_kml(head: bytes) -> bool:
 
 
 def kml_features(data: bytes, name: str) -> list[dict[str, Any]]:
-    """A feature for each placemark with a geometry; its name and data are properties.
+    """A feature for each placemark with a geometry; its data are properties, its name
+    the label where no data is called so.
 
     Raises PromptError for a document that is damaged or has no placemark.
     """
@@ -80,7 +81,8 @@ def _properties(place: ET.Element) -> dict[str, Any]:
         text = data.findtext("{*}value") if _tag(data) == "Data" else data.text
         found[data.get("name", "")] = (text or "").strip()
     name = (place.findtext("{*}name") or "").strip()
-    return ({"name": name} if name else {}) | {key: text for key, text in found.items() if text}
+    told = {key: text for key, text in found.items() if text}
+    return ({"label": name, "name": name} if name else {}) | told
 
 
 def _geometries(element: ET.Element) -> Iterator[dict[str, Any]]:
