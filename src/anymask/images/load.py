@@ -39,6 +39,7 @@ from anymask.base import ImageError, InputError, UintImage
 from anymask.images.decoding import (
     AnyRanges,
     PictureView,
+    ToSrgb,
     array_to_image,
     check_size,
     decoding,
@@ -53,6 +54,7 @@ from anymask.images.microscopes import is_microscope, open_microscope, read_micr
 from anymask.images.positions import find_plane
 from anymask.images.tiff import (
     deep_grey,
+    is_photo,
     is_tiff,
     needs_tifffile,
     no_such_page,
@@ -78,6 +80,7 @@ _RAW_SUFFIXES = frozenset(
 ) | {".raf", ".rw2", ".srw"}
 
 _ORIENTATION = 0x0112  # the EXIF tag
+_PHOTOMETRIC = 262  # a tag of TIFF 6.0
 _WHITE_16 = 65535
 
 SAMPLES = ("cat", "coffee", "rocket")
@@ -243,16 +246,32 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
 def _deep_to_image(
     deep: NDArray[Any], picture: Image.Image, name: str, view: PictureView
 ) -> UintImage:
-    """16-bit colours (H, W, C) as 8 bits.
+    """16-bit colours (H, W, C) of a PNG or TIFF that Pillow opened as 8 bits, in sRGB."""
+    tags = getattr(picture, "tag_v2", {})
+    known = "icc_profile" in picture.info or (
+        picture.format == "PNG" or is_photo(tags, tags.get(_PHOTOMETRIC))
+    )
+    convert = to_srgb(picture) if view.plain and not view.raw else None
+    return _in_srgb(deep, name, view, convert, known=known)
 
-    Where white is known, as in a PNG or by a colour profile, colours keep their brightness; those
-    that stay below an eighth of white are a sensor's numbers, which are stretched.
+
+def _in_srgb(
+    deep: NDArray[Any],
+    name: str,
+    view: PictureView,
+    convert: ToSrgb | None,
+    *,
+    known: bool,
+) -> UintImage:
+    """Colours (H, W, C) as 8 bits.
+
+    known  whether white is 65535, as in a PNG, a photo as TIFF or by a colour profile: colours keep
+           their brightness, but those that stay below an eighth of white are a sensor's numbers,
+           which are stretched
     """
     plain = view.plain and not view.raw
-    convert = to_srgb(picture) if plain else None
-    known = picture.format == "PNG" or "icc_profile" in picture.info
     colours = deep[..., : 3 if deep.shape[2] > 2 else 1]
-    if plain and known and colours.max() >= _WHITE_16 // 8:
+    if plain and known and deep.dtype == np.uint16 and colours.max() >= _WHITE_16 // 8:
         deep = ((deep.astype(np.uint32) * 255 + _WHITE_16 // 2) // _WHITE_16).astype(np.uint8)
     image = array_to_image(deep, name, view)
     if convert is None:
@@ -270,7 +289,14 @@ def _begins_like_tiff(file: Any) -> bool:
 
 def _load_tiff(file: Any, name: str, view: PictureView) -> UintImage:
     deep = read_tiff(file, name, view)
-    return upright(array_to_image(deep.pixels, name, view), deep.orientation)
+    convert = None
+    if deep.profile and view.plain and not view.raw:
+        about = Image.new("RGB", (1, 1))
+        about.info["icc_profile"] = deep.profile
+        convert = to_srgb(about)
+    known = deep.in_colour or convert is not None
+    image = _in_srgb(deep.pixels, name, view, convert, known=known)
+    return upright(image, deep.orientation)
 
 
 def _seek(picture: Image.Image, name: str, view: PictureView) -> None:

@@ -35,6 +35,8 @@ _REASON = 200  # characters of tifffile's own message that are told
 _COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow cuts down to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
 _X_RESOLUTION, _PHOTOMETRIC = 282, 262
+_PROFILE = 34675
+_GEOREFERENCE = (33550, 34264, 34735)  # GeoTIFF: scale, transformation, keys
 _ALPHA = (1, 2)  # of the tag ExtraSamples
 _STORED, _DEFLATE = 1, (8, 32946, 50013)  # of Compression
 _UNBOUNDED: dict[int, Callable[[], Any]] = {  # of Compression, whose decoders know no end
@@ -54,10 +56,14 @@ class DeepPicture:
 
     pixels       (H, W, C) of any number type, as `array_to_image` takes it
     orientation  1..8, as EXIF has it
+    in_colour    whether white is known: red, green and blue of 16 bits that are no map
+    profile      the ICC profile; b"" without one
     """
 
     pixels: NDArray[Any]
     orientation: int
+    in_colour: bool = False
+    profile: bytes = b""
 
 
 def is_tiff(file: BinaryIO) -> bool:
@@ -131,7 +137,19 @@ def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
         check_segments(page, name)
         channels = _channels_of(page, view) if _wants_channels(view) else None
         pixels = _in_colour(page, name, view) if channels is None else channels
-        return DeepPicture(pixels, _turns(page))
+        profile = page.tags.get(_PROFILE)
+        return DeepPicture(
+            pixels,
+            _turns(page),
+            in_colour=pixels.dtype == np.uint16 and is_photo(page.tags, int(page.photometric)),
+            profile=b"" if profile is None else bytes(profile.value),
+        )
+
+
+def is_photo(tags: Any, photometric: object) -> bool:
+    """Whether colours of 16 bits reach to 65535, as those of photos: red, green and blue without
+    the tags of a map, whose numbers are a sensor's."""
+    return photometric == _RGB and not any(tag in tags for tag in _GEOREFERENCE)
 
 
 def _wants_channels(view: PictureView) -> bool:
