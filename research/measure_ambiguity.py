@@ -4,7 +4,7 @@
 
 One click in the middle of each true mask. An answer counts where its first two masks differ (IoU
 under TOSS_IOU); it is ambiguous where the first is not better by TOSS_QUALITY. The figures in
-docs/get-started/python.md come from here.
+docs/explanation/prompts.md come from here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measure what the model card and the README say of the bundled model, and write it there:
+"""Measure the figures of `nano` and write them into the page of results and the README:
 
     python research/write_card.py --data ../shared/data/eval -o out/card [--only NAMES] [-- OPTIONS]
 
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CARD = ROOT / "src" / "anymask" / "assets" / "nano" / "MODEL_CARD.md"
+CARD = ROOT / "docs" / "reference" / "results.md"
 README = ROOT / "README.md"
 DIGITS = 12  # of the weights' hash that are written
 

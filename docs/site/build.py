@@ -36,8 +36,7 @@ OUTSIDE = {  # files of the repository that are pages of the site, too
 NAVIGATION = {
     "Get started": [
         "index.md", "get-started/install.md", "get-started/first-mask.md",
-        "get-started/first-fine-tune.md", "get-started/python.md",
-        "get-started/command-line.md", "get-started/first-project.md",
+        "get-started/first-project.md", "get-started/first-fine-tune.md",
     ],
     "Guides": [
         "guides/remove-backgrounds.md", "guides/track-an-object.md", "guides/redact-faces.md",
@@ -49,12 +48,12 @@ NAVIGATION = {
     "Explanation": [
         "explanation/prompts.md", "explanation/automatic-masks.md", "explanation/text-prompts.md",
         "explanation/tracking.md", "explanation/data-engine.md", "explanation/training.md",
-        "explanation/evaluation.md", "explanation/models.md", "explanation/design.md",
+        "explanation/models.md", "explanation/design.md",
         "card-nano.md", "card-small.md",
     ],
     "Reference": [
         generated.COMMAND_LINE, generated.SETTINGS, generated.HTTP, "javascript.md",
-        "reference/formats.md", "reference/results.md", "reference/bench.md", "glossary.md",
+        "reference/formats.md", "reference/results.md", "glossary.md",
     ],
     "Python reference": [reference.page_of(room) for room in (*reference.ROOMS, *reference.MORE)],
     "Coming from": [

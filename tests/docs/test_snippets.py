@@ -29,7 +29,7 @@ WITH_PYTHON = [
     for document in DOCUMENTS
     if any(found.language == "python" for found in SNIPPETS if found.path == document)
 ]
-NEED_NO_FILE = ("README.md", "python.md")  # what they show, a reader may paste in any folder
+NEED_NO_FILE = ("README.md",)  # what they show, a reader may paste in any folder
 # Pages whose Python blocks make the files of the command lines below them.
 MAKE_THEIR_FILES = ("digitize-buildings.md", "first-fine-tune.md")
 SHELL = [

@@ -126,11 +126,11 @@ def test_the_example_refuses_what_it_would_answer_wrongly(bundle: Path, tmp_path
     cut.write_bytes(cut.read_bytes()[:900])
     asked = [
         ([given, "50.5", "3", "m.png"], "in (50, 30), got ['50.5', '3']"),
-        ([given, "nan", "3", "m.png"], "wanted X Y, or"),
+        ([given, "nan", "3", "m.png"], "Invalid prompt"),
         ([given, "x", "3", "m.png"], "could not convert string to float: 'x'"),
         ([given, "9", "9", "4", "20", "m.png"], "X0 < X1 and Y0 < Y1"),
-        ([given, "9", "9", given], "would be written over the photo"),
-        ([str(deep), "9", "9", "m.png"], "wanted a photo of 8 bits a channel"),
+        ([given, "9", "9", given], "would overwrite"),
+        ([str(deep), "9", "9", "m.png"], "Use 8 bits per channel"),
         ([str(cut), "9", "9", "m.png"], "truncated"),
         (["gone.png", "9", "9", "m.png"], "No such file"),
     ]

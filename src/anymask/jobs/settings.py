@@ -33,15 +33,15 @@ class ModelChoice:
     model: Annotated[
         str,
         Setting(
-            "of `anymask models list`, or an exported folder; NAME@768: pictures of 768 pixels; "
-            f"{MODEL_VARIABLE} names another one for photos; audits and --weights take "
-            f"{DEFAULT_MODEL}, too",
+            "a name of `anymask models list`, or an exported folder; NAME@768: input size of 768 "
+            f"pixels. {MODEL_VARIABLE} sets another default for images; audits and --weights use "
+            f"{DEFAULT_MODEL}",
             default=f"{PHOTO_MODEL}; {DEFAULT_MODEL} for videos, scans",
         ),
     ] = field(default_factory=default_model)
     weights: Annotated[
         Path | None,
-        Setting("a checkpoint of that model instead of the one in the store", default="none"),
+        Setting("checkpoint of that model, instead of the downloaded one", default="none"),
     ] = None
     device: Annotated[str, Setting("auto, cpu, cuda, cuda:1 or mps")] = "auto"
     precision: Annotated[str, Setting("fp32, bf16 or fp16; on OpenVINO fp32, bf16 or int8")] = (
@@ -344,7 +344,7 @@ class MapChoice:
     gsd: Annotated[
         float | None,
         Setting(
-            "metres of a pixel on the ground in which the map is looked at",
+            "ground size of a pixel in metres at which the map is processed",
             above=0,
             unit="metres",
             default="the file's own pixels",
@@ -353,7 +353,7 @@ class MapChoice:
     colours: Annotated[
         str,
         Setting(
-            "the bands that are seen: auto, rgb, nir-r-g, swir-nir-r, ndvi, ndwi, or with their "
+            "bands that the model gets: auto, rgb, nir-r-g, swir-nir-r, ndvi, ndwi, or with band "
             "numbers, nir-r-g=4,1,2",
             form="PRESET",
         ),
@@ -361,34 +361,33 @@ class MapChoice:
     crs: Annotated[
         str | None,
         Setting(
-            "of the coordinates of --point, --box and --prompts: EPSG:NUMBER, or map for the map's "
-            "own",
-            default="pixels; for a layer its own",
+            "CRS of --point, --box and --prompts: EPSG:NUMBER, or map for the CRS of the map",
+            default="pixels; for layers, the CRS of the layer",
             form="EPSG:N|map",
         ),
     ] = None
     prompts: Annotated[
         Path | None,
         Setting(
-            "a layer (.gpkg, .geojson, .fgb, .shp, .kml) with a point, or with a shape whose box "
-            "is taken, for each object",
+            "layer (.gpkg, .geojson, .fgb, .shp, .kml) with a point or a shape for each object; of "
+            "a shape, its bounding box is the prompt",
             default="none",
         ),
     ] = None
     simplify: Annotated[
         float | None,
         Setting(
-            "metres that outlines may move to have fewer corners; 0: along the pixels' borders",
+            "tolerance in metres when simplifying outlines; 0: outlines follow the pixel borders",
             least=0,
             unit="metres",
             default="one pixel",
         ),
     ] = None
     right_angles: Annotated[
-        bool, Setting("make right angles of outlines, as of buildings, where that fits")
+        bool, Setting("draw outlines of buildings with right angles where that fits")
     ] = False
     min_area: Annotated[
-        float, Setting("leave out what is smaller on the ground", least=0, unit="m2")
+        float, Setting("minimum area on the ground", least=0, unit="m2")
     ] = 0.0
 
     def __post_init__(self) -> None:

@@ -228,7 +228,7 @@ class Prediction:
         Their IoU is under TOSS_IOU, and the first one's quality is above the second's by less than
         TOSS_QUALITY, or below it where a learned order overrules the qualities. Measured on
         one-click answers of the bundled model, the second is then nearly as often the better mask
-        (docs/get-started/python.md). Another click, or a box, decides.
+        (docs/explanation/prompts.md). Another click, or a box, decides.
         """
         if len(self) < 2:
             return False

@@ -84,49 +84,47 @@ class SegmentSettings:
     multimask: Annotated[
         Multimask,
         Setting(
-            '"auto": three masks for a lone click, which may mean a part or the whole, '
-            "one mask for a clearer prompt, and negative clicks are always obeyed; True or "
-            "False: the three or the one, untouched, as the model's own reference code answers"
+            '"auto": three masks for a single click, one for other prompts, and negative points '
+            "are enforced; True or False: three masks or one, unmodified"
         ),
     ] = "auto"
     zoom: Annotated[
         Zoom,
         Setting(
-            '"auto": with multimask="auto", by models that gain by it: answer once more in '
-            "a window around the first answer, where that shows the object larger; True: by every "
-            "model, where others keep the second answer only when its score is higher; False: "
-            "never; it needs the photo, from an embedding answers stay as they are"
+            '"auto": with multimask="auto", also encode a crop around small objects; True: with '
+            "every model, and use the second mask if its score is higher; False: off. Requires the "
+            "image, not Features"
         ),
     ] = "auto"
     mirror: Annotated[
         bool,
         Setting(
-            "ask about the photo's mirror image, too, and answer with the mean of both: better "
-            "masks for twice the time; it needs the photo, not its embedding"
+            "average the predictions for the image and its mirror image: better masks in twice "
+            "the time. Requires the image, not Features"
         ),
     ] = False
     granularity: Annotated[
         Granularity,
         Setting(
-            'which of several masks comes first: "all": that of the highest score; "part" or '
-            '"whole": the smallest or the largest of those of comparable score; or a number from '
-            "0 (part) to 1 (whole), such as `Prediction.granularity_of` gives",
+            'which mask comes first. "all": the highest score; "part" or "whole": the smallest or '
+            "largest mask with a similar score; or a number from 0 (part) to 1 (whole), as "
+            "`Prediction.granularity_of` returns",
             check=check_granularity,
         ),
     ] = "all"
     ranking: Annotated[
         Ranking,
         Setting(
-            'what orders the masks of a lone click: "expected": what the model\'s family '
-            'learned of their order, where it did; "own": the network\'s own number'
+            'order of the masks of a single click. "expected": by expected IoU, for models with '
+            'a learned ranking; "own": by the score of the network'
         ),
     ] = "expected"
     max_hole_area: Annotated[
         RegionSize,
         Setting(
-            'fill enclosed holes of less: pixels (50) or a share of the mask (0.05, "5%"), 0 for '
-            'none; "auto": 5% of the mask with multimask="auto", else 0; a negative click keeps '
-            "its hole",
+            'fill smaller enclosed holes: pixels (50) or a share of the mask (0.05, "5%"), 0 for '
+            'none. "auto": 5% of the mask with multimask="auto", else 0. A hole with a negative '
+            "point stays",
             check=_check_area("max_hole_area"),
             form="PIXELS|SHARE",
         ),
@@ -134,8 +132,8 @@ class SegmentSettings:
     min_island_area: Annotated[
         RegionSize,
         Setting(
-            "remove parts of less, in the same units; the largest part and those of positive "
-            "clicks stay",
+            "remove smaller parts, in the same units. The largest part and parts with positive "
+            "points stay",
             check=_check_area("min_island_area"),
             form="PIXELS|SHARE",
         ),
@@ -143,10 +141,8 @@ class SegmentSettings:
     refine_edges: Annotated[
         RefineEdges,
         Setting(
-            "True: where the model's cells are coarser than the photo, put the mask's edge where "
-            "the photo has it, by a network that was trained for the model; without one, and from "
-            "an embedding, masks stay as they are; "
-            '"auto": with multimask="auto"; False: never'
+            "refine the edge of the mask on the image, if the model has a network for it. "
+            '"auto": with multimask="auto"; True; False: off. Requires the image, not Features'
         ),
     ] = "auto"
 

@@ -18,14 +18,14 @@ TrackerName = Literal["auto", "memory", "match"]
 TrackerSetting = Annotated[
     TrackerName,
     Setting(
-        '"memory": a video model\'s own, or a network of memory that was trained for an image '
-        'model; "match": any image model, by its encoder\'s features and optical flow; "auto": '
-        '"memory" where the model has one, else "match"'
+        '"memory": the memory of a video model, or a memory network trained for an image model; '
+        '"match": feature matching and optical flow, for every image model; "auto": "memory" if '
+        'the model has one, else "match"'
     ),
 ]
 SessionFile = Annotated[
     Path | str | None,
-    Setting("the file that keeps the session, to go on with it later; None: nothing is kept"),
+    Setting("file that stores the session, so that it can be resumed", default="none"),
 ]
 
 

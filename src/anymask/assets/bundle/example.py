@@ -39,13 +39,13 @@ class BundleModel:
             array = np.load(path) if path.endswith(".npy") else np.asarray(Image.open(path))
             low, high = np.array(channels["lows"]), np.array(channels["highs"])
             if array.shape[2:] != low.shape:
-                raise ValueError(f"wanted (H, W, {len(low)}), {path} has {array.shape}")
+                raise ValueError(f"{path} has shape {array.shape}. Use (H, W, {len(low)}).")
             values = ((array.astype(float) - low) * (255 / (high - low))).clip(0, 255)
             mixed = np.nan_to_num(values) @ np.array(channels["weights"]).T + channels["bias"]
             return Image.fromarray(np.rint(mixed.clip(0, 255)).astype(np.uint8))
         image = ImageOps.exif_transpose(Image.open(path))
         if image.mode.startswith(("I", "F")):
-            raise ValueError(f"wanted a photo of 8 bits a channel, {path} has mode {image.mode}")
+            raise ValueError(f"{path} has mode {image.mode}. Use 8 bits per channel.")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
@@ -103,12 +103,12 @@ def main(arguments: list[str]) -> None:
     photo, *numbers, target = arguments
     try:
         if Path(target).resolve() == Path(photo).resolve():
-            raise ValueError(f"the mask would be written over the photo {photo}; name another file")
+            raise ValueError(f"The mask would overwrite {photo}. Choose another file name.")
         image = (model := BundleModel()).open(photo)
         points = np.array(numbers, float).reshape(-1, 2)
         ordered = (np.diff(points, axis=0) > 0).all()  # the corners of a box
         if not ordered or not ((points >= 0) & (points <= image.size)).all():
-            raise ValueError(f"wanted X Y, or X0 < X1 and Y0 < Y1, in {image.size}, got {numbers}")
+            raise ValueError(f"Invalid prompt {numbers}. Use X Y or X0 Y0 X1 Y1 in {image.size}.")
         mask, score = model.segment(image, points, [1] if len(points) == 1 else [2, 3])
         Image.fromarray(mask).save(target)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
