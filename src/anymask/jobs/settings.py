@@ -386,9 +386,7 @@ class MapChoice:
     right_angles: Annotated[
         bool, Setting("draw outlines of buildings with right angles where that fits")
     ] = False
-    min_area: Annotated[
-        float, Setting("minimum area on the ground", least=0, unit="m2")
-    ] = 0.0
+    min_area: Annotated[float, Setting("minimum area on the ground", least=0, unit="m2")] = 0.0
 
     def __post_init__(self) -> None:
         check_settings(self)
