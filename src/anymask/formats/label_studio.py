@@ -249,16 +249,16 @@ def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedIma
     name = address_name(address)
     regions = _regions(task, name, report)
     hw = _hw(regions, data, name, pictures)
-    if hw is None and any(region.get("type") in _KINDS for region in regions):
+    if hw is None and any(_type_of(region) in _KINDS for region in regions):
         raise DataError(f"{_UNSIZED}; name the folder of the pictures, too")
     if hw is None:
         report.add("images", name, None, f"{_UNSIZED}; left out")
         return None
     masks = []
-    named = {_place(region) for region in regions if region.get("type") == "labels"}
+    named = {_place(region) for region in regions if _type_of(region) == "labels"}
     for number, region in enumerate(regions):
         with report.record(f"region {number}"):
-            kind = region.get("type")
+            kind = as_record(region, "region").get("type")
             shape = _shape(kind, as_record(region["value"], "value"))
             if shape is None:
                 report.skip(name, f"a region of the type {shown(kind)} has no mask")
@@ -274,6 +274,10 @@ def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedIma
     if address != name:
         extra["image"] = address
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
+
+
+def _type_of(region: Any) -> object:
+    return region.get("type") if isinstance(region, Mapping) else None
 
 
 def _shape(kind: object, value: Mapping[str, Any]) -> str | None:
@@ -316,8 +320,7 @@ def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
     if len(chosen) > 1:
         reason = f"has {len(chosen)} {kind}; the first one is read"
         report.add("shapes", name, None, reason)
-    found = as_list(chosen[0]["result"], "result") if chosen else []
-    return [as_record(region, "region") for region in found]
+    return as_list(chosen[0]["result"], "result") if chosen else []
 
 
 def _chosen(task: Any) -> tuple[str, list[Any]]:

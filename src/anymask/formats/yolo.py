@@ -5,6 +5,8 @@
     <set>/images/<stem>.jpg     the pictures; sizes are read from them
     <set>/<split>/labels, <set>/<split>/images   the same by splits, as Roboflow lays them out
     <set>/classes.txt           a name a line, as Label Studio and labelImg write them
+    <run>/labels/<stem>.txt     predictions of Ultralytics' `save_txt` (`yolo_lines`)
+    <run>/<stem>.jpg            the pictures, or the video of labels/<stem>_12.txt
 
 A line is one ring: holes and parts are bridged, filled or split as the policy says, and the report
 counts them. Layout: the segmentation page of the Ultralytics documentation (facts, no code).
@@ -14,8 +16,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from anymask.base import DataError, Floats
 from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
+    SequencePlace,
     class_names,
     note_traits,
     note_unlabelled,
@@ -34,6 +39,7 @@ from anymask.formats.documents import (
     Fit,
     OutFile,
     Sniffed,
+    checked_hw,
     find_files,
     find_picture,
     located,
@@ -58,6 +64,8 @@ from anymask.formats.fields import AllBut, as_number, as_record, as_whole, held,
 from anymask.formats.label_folders import has_both
 from anymask.formats.names import name_key, output_stems
 from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, filled, single_rings
+from anymask.formats.yolo_lines import BOX, Line, LineReader, line_reader
+from anymask.images import VIDEO_SUFFIXES
 from anymask.masks import (
     UNLABELLED,
     Box,
@@ -67,12 +75,9 @@ from anymask.masks import (
     Ring,
 )
 
-# Line, the picture's name and (H, W) -> the mask of the line.
-LineReader = Callable[[str, str, tuple[int, int]], Mask | None]
 _OF_YAML = AllBut(  # the others state something of the set
     "path", "train", "val", "test", "names", "nc", "download", "channels", "license", "info",
 )  # fmt: skip
-_BOX = 4  # numbers of a line of a set for detection, behind the class
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
 
 
@@ -82,7 +87,9 @@ def sniff(found: Sniffed) -> Fit:
     if not folder.is_dir():
         return Fit.NO
     plain = (folder / "labels").is_dir() and not has_both(folder)
-    return Fit.sure((folder / "data.yaml").is_file() or plain or any(folder.glob("*/labels/*.txt")))
+    if (folder / "data.yaml").is_file() or plain or any(folder.glob("*/labels/*.txt")):
+        return Fit.SURE
+    return Fit.MAYBE if folder.name == "labels" and any(folder.glob("*.txt")) else Fit.NO
 
 
 def read(
@@ -105,36 +112,46 @@ def read(
         report.list_classes(dict.fromkeys(names))
     if (source / "data.yaml").is_file():
         _take_facts(source / "data.yaml", report)
+    places = label_places(source)
+    files = {labels: label_texts(labels) for labels, _ in places}
+    every = [path for paths in files.values() for path in paths]
+    described = _yaml_of(source)
+    reader = line_reader(
+        _all_lines(every), _keypoints_of(described), loose=boxes or described is None
+    )
 
-    def line_of(line: str, picture: str, hw: tuple[int, int]) -> Mask | None:
-        """The mask of a line; None for a box alone, which the report is told."""
-        label, *numbers = line.split()
-        if "," in line and len(numbers) < _BOX:
-            raise DataError("Values are separated by commas. Expected blanks, as in 0 .1 .2 .3 .4.")
-        if len(numbers) != _BOX and not (boxes and len(numbers) == _BOX + 1):
-            return _mask(line, hw, names)
-        found, box = None, _box(numbers, hw)
-        shares = _shares(numbers[:_BOX]).tolist()
-        corners.add(box, [share * hw[1 - n % 2] for n, share in enumerate(shares)], hw)
-        if boxes:
-            found = box_to_mask(box, hw, _label_of(label, names))
-        if found is None:
-            off = "a box off the picture"
-            report.skip(picture, off if boxes else "a box alone, without an outline")
-        return found
-
-    corners = CornerCheck("x y width height of the middle and the size")
+    lines = _Lines(reader, names, report, boxes)
     images = []
-    for labels, folder in label_places(source):
-        inside = "" if folder.parent == source else f"{folder.parent.relative_to(source)}/"
-        for path in find_files(labels, ".txt"):
+    for labels, folder in places:
+        top = folder.parent
+        inside = "" if top in (source, source.parent) else f"{top.relative_to(source)}/"
+        folders = [pictures or folder]
+        if described is None and pictures is None:  # predictions lie beside their pictures
+            folders += [labels.parent, labels]
+        for path in files[labels]:
             with report.record(path):
-                image = _image(path, labels, pictures or folder, line_of, report)
+                image = _image(path, labels, folders, lines)
                 images.append(replace(image, file_name=inside + image.file_name))
-    corners.tell(report)
+    lines.corners.tell(report)
     if not boxes:
         refuse_boxes(source, images, report, "outline")
     return images
+
+
+def label_texts(labels: Path) -> list[Path]:
+    """The text files of labels, without README files and lists of classes. Raises DataError."""
+    return [
+        path
+        for path in find_files(labels, ".txt")
+        if path.name != "classes.txt" and not path.name.lower().startswith("readme")
+    ]
+
+
+def _all_lines(files: list[Path]) -> Iterator[str]:
+    """The lines of all files; those of files that cannot be read are reported later."""
+    for path in files:
+        with suppress(DataError):
+            yield from read_text(path).splitlines()
 
 
 def folder_of_yaml(path: Path) -> Path:
@@ -156,14 +173,32 @@ def label_places(source: Path) -> list[tuple[Path, Path]]:
     if (source / "labels").is_dir():
         return [(source / "labels", source / "images")]
     splits = sorted(path for path in source.glob("*/labels") if path.is_dir())
+    if not splits and source.name == "labels":  # of a set whose folder is above
+        return [(source, source.with_name("images"))]
     return [(path, path.with_name("images")) for path in splits] or [(source, source / "images")]
+
+
+def _yaml_of(source: Path) -> Path | None:
+    """The YAML file that describes a set; None where there is none."""
+    for path in (source / "data.yaml", *sorted(source.glob("*.y*ml"))):
+        if path.is_file() and (path.name == "data.yaml" or _keyed(path)):
+            return path
+    return None
+
+
+def _keypoints_of(path: Path | None) -> int | None:
+    """Numbers of the keypoints of a set of poses, by its YAML file; None of any other."""
+    document = None if path is None else _read_yaml(path)
+    shape = document.get("kpt_shape") if isinstance(document, dict) else None
+    if not isinstance(shape, list) or len(shape) != 2:
+        return None
+    return as_whole(shape[0], "kpt_shape") * as_whole(shape[1], "kpt_shape")
 
 
 def _names_of(source: Path, report: LossReport) -> list[str]:
     """The names of the classes, of the set or of the folder that it is a split of."""
-    for path in (source / "data.yaml", *sorted(source.glob("*.y*ml"))):
-        if path.is_file() and (path.name == "data.yaml" or _keyed(path)):
-            return read_names(path)
+    if (described := _yaml_of(source)) is not None:
+        return read_names(described)
     if (path := source / "classes.txt").is_file():
         return [line.strip() for line in read_text(path).splitlines() if line.strip()]
     above = source.absolute().parent / "data.yaml"
@@ -179,36 +214,92 @@ def _keyed(path: Path) -> bool:
     return re.search(r"^names\s*:", text, re.MULTILINE) is not None
 
 
-def _image(
-    path: Path, labels: Path, folder: Path, line_of: LineReader, report: LossReport
-) -> AnnotatedImage:
+@dataclass(frozen=True)
+class _Lines:
+    """Makes masks of the lines of a set; see `read`."""
+
+    reader: LineReader
+    names: list[str]
+    report: LossReport
+    boxes: bool
+    corners: CornerCheck = field(
+        default_factory=lambda: CornerCheck("x y width height of the middle and the size")
+    )
+
+    def mask(self, line: str, picture: str, hw: tuple[int, int]) -> Mask | None:
+        """The mask of a line; None for a box alone, which the report is told."""
+        if "," in line and len(line.split()) <= BOX:
+            raise DataError("Values are separated by commas. Expected blanks, as in 0 .1 .2 .3 .4.")
+        read, found = self.reader.read(line), None
+        if read.box is None and read.label:
+            return _mask(read, hw, self.names)
+        if read.box is not None:
+            box, shares = _box(read.box, hw), _shares(read.box).tolist()
+            self.corners.add(box, [share * hw[1 - n % 2] for n, share in enumerate(shares)], hw)
+            if self.boxes:
+                found = box_to_mask(box, hw, _label_of(read.label, self.names))
+        if found is None:
+            off = self.boxes and read.box is not None
+            self.report.skip(picture, "a box off the picture" if off else read.kind)
+        return found
+
+
+def _image(path: Path, labels: Path, folders: list[Path], lines: _Lines) -> AnnotatedImage:
     stem = path.relative_to(labels).with_suffix("").as_posix()
-    picture = find_picture(folder, stem)
-    if picture is None:
+    about = _picture(stem, folders)
+    if about is None:
         raise DataError(
-            f"there is no picture {stem!r} in {str(folder)!r}, and its size is needed; "
+            f"there is no picture {stem!r} in {str(folders[0])!r}, and its size is needed; "
             "name the folder of the pictures"
         )
-    hw, name = picture_hw(picture), picture.relative_to(folder).as_posix()
     masks = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        with report.record(f"line {number}"):
+        with lines.report.record(f"line {number}"):
             if line.strip():
-                masks.append(line_of(line, name, hw))
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(filter(None, masks)))
+                masks.append(lines.mask(line, about.file_name, about.hw))
+    return replace(about, masks=Masks(filter(None, masks)))
+
+
+def _picture(stem: str, folders: list[Path]) -> AnnotatedImage | None:
+    """The picture of a label, without masks: a file, or a frame of a video (clip_12 of clip.mp4,
+    counted from 1); None where there is none."""
+    for folder in folders:
+        if (found := find_picture(folder, stem)) is not None:
+            name = found.relative_to(folder).as_posix()
+            return AnnotatedImage(file_name=name, hw=picture_hw(found))
+    video, _, frame = stem.rpartition("_")
+    for folder in folders if video and frame.isdecimal() and int(frame) else ():
+        if (found := find_picture(folder, video, VIDEO_SUFFIXES)) is not None:
+            index = int(frame) - 1
+            name = f"{video}/{index:05d}.jpg"
+            place = SequencePlace(video, index)
+            return AnnotatedImage(file_name=name, hw=video_hw(found), place=place)
+    return None
+
+
+@lru_cache(maxsize=1)
+def video_hw(path: Path) -> tuple[int, int]:
+    """(H, W) of the upright frames of a video. Raises DataError."""
+    import cv2  # slow to load, and only videos need it
+
+    video = cv2.VideoCapture(str(path))
+    width, height = (
+        int(video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    )
+    video.release()
+    return checked_hw(height, width)
 
 
 def _box(numbers: list[str], hw: tuple[int, int]) -> Box:
     """A line's middle and size, 0..1 of the picture's sides, as x0, y0, x1, y1 in pixels."""
-    x, y, wide, high = _shares(numbers[:_BOX]).tolist()
+    x, y, wide, high = _shares(numbers).tolist()
     height, width = hw
     left, top = (x - wide / 2) * width, (y - high / 2) * height
     return left, top, left + wide * width, top + high * height
 
 
-def _mask(line: str, hw: tuple[int, int], names: list[str]) -> Mask:
-    first, *rest = line.split()
-    label = _label_of(first, names)
+def _mask(line: Line, hw: tuple[int, int], names: list[str]) -> Mask:
+    label, rest = _label_of(line.label, names), line.corners
     if len(rest) < 6:
         raise DataError(
             f"Too few points. Expected a class and at least 3 points, given: {len(rest)} numbers "
@@ -225,7 +316,9 @@ def _mask(line: str, hw: tuple[int, int], names: list[str]) -> Mask:
     # back there, for slanted lines run through pixel centres, where a hair decides.
     near = (2 * ring).round() / 2
     ring = np.where(np.abs(ring - near) < _DIGITS * sides, near, ring)
-    return Mask(filled([Polygon(ring)], hw), label)
+    score = 0.0 if line.confidence is None else as_number(line.confidence, "confidence")
+    track = None if line.track is None else as_whole(line.track, "track")
+    return Mask(filled([Polygon(ring)], hw), label, score=score, id=track)
 
 
 def _shares(numbers: list[str]) -> Floats:

@@ -1,0 +1,199 @@
+"""Tells what the lines of a folder of YOLO labels are: outlines, boxes or predictions of any task.
+
+A label has a class and numbers. Ultralytics' `save_txt` writes predictions in the same files, with
+numbers that no line explains: a confidence with `save_conf=True`, the number of a track, and for
+poses the keypoints behind the box. What they are is told by all lines together.
+
+    class x y x y ... [confidence] [track]              outlines; turned boxes have four corners
+    class x y width height [confidence] [track]         boxes
+    class x y width height x y visible ... [confidence] [track]     poses
+    0.93 name                                           classes of the whole picture
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+BOX = 4  # numbers of a box
+_LEAST = 6  # numbers of an outline
+_LEAST_KEYPOINTS = 5
+_COCO_KEYPOINTS = 17
+_SEEN = 0.5  # a keypoint of this confidence lies in its box,
+_MARGIN = 0.6  # which reaches so far from its middle, in its sides
+
+
+@dataclass(frozen=True)
+class Line:
+    """The numbers of a line by what they mean, as text. Without corners it is a box alone."""
+
+    label: str
+    corners: list[str] = field(default_factory=list)
+    box: list[str] | None = None
+    confidence: str | None = None
+    track: str | None = None
+    kind: str = "a box alone, without an outline"
+
+
+@dataclass(frozen=True)
+class LineReader:
+    """How the lines of a folder are read.
+
+    confidence, track  whether outlines end in them
+    keypoints          numbers of the keypoints behind a box; 0 where there are none
+    loose              whether a box may have a confidence, too: there is no data.yaml
+    """
+
+    confidence: bool = False
+    track: bool = False
+    keypoints: int = 0
+    loose: bool = False
+
+    def read(self, line: str) -> Line:
+        """Split a line; what does not fit comes as corners, for the caller to refuse."""
+        if is_class_line(line):
+            return Line("", kind="a class of the whole image, without an outline")
+        label, *numbers = line.split()
+        count = len(numbers)
+        if self.keypoints and 0 <= count - BOX - self.keypoints <= 2:
+            kind = "a box with keypoints, without an outline"
+            tail = self._tail(numbers[BOX + self.keypoints :])
+            return Line(label, box=numbers[:BOX], kind=kind, **tail)
+        if count == BOX:
+            return Line(label, box=numbers)
+        if count == BOX + 1 and (self.loose or self.confidence or self.track):
+            return Line(label, box=numbers[:BOX], **self._tail(numbers[BOX:]))
+        if self.confidence and self.track and count % 2 == 0:
+            return self._outline(label, numbers, 2)
+        if (self.confidence or self.track) and count % 2:
+            return self._outline(label, numbers, 1)
+        return Line(label, numbers)
+
+    def _outline(self, label: str, numbers: list[str], last: int) -> Line:
+        tail = self._tail(numbers[-last:])
+        if len(numbers) - last == BOX:
+            return Line(label, box=numbers[:BOX], **tail)
+        return Line(label, numbers[:-last], **tail)
+
+    def _tail(self, numbers: list[str]) -> dict[str, str]:
+        """A confidence and a track, or one of both."""
+        if len(numbers) == 2:
+            return {"confidence": numbers[0], "track": numbers[1]}
+        if not numbers:
+            return {}
+        is_track = self.track and not self.confidence
+        return {"track" if is_track or _above_one(numbers[0]) else "confidence": numbers[0]}
+
+
+def line_reader(
+    lines: Iterable[str], keypoints: int | None = None, *, loose: bool = False
+) -> LineReader:
+    """How to read lines, by all of them together.
+
+    keypoints  numbers of the keypoints of a pose, where data.yaml tells them
+    loose      whether there is no data.yaml
+    """
+    seen = _Evidence()
+    for line in lines:
+        if line.strip() and not is_class_line(line):
+            seen.add(line.split()[1:])
+    if keypoints is not None:
+        return LineReader(keypoints=keypoints, loose=loose)
+    if (found := seen.keypoints()) and loose:
+        return LineReader(keypoints=found, loose=loose)
+    if seen.even and seen.even == seen.even_tracks and seen.above_one:
+        return LineReader(confidence=True, track=True, loose=loose)
+    if seen.odd and seen.odd == seen.odd_tracks:
+        return LineReader(track=True, loose=loose)
+    return LineReader(confidence=bool(seen.odd) and not seen.even, loose=loose)
+
+
+def is_class_line(line: str) -> bool:
+    """Whether a line is a confidence and a name, as for classification: `0.93 tabby cat`."""
+    first, _, name = line.strip().partition(" ")
+    whole, dot, digits = first.partition(".")
+    is_share = dot == "." and whole in ("0", "1") and len(digits) == 2 and digits.isdecimal()
+    return is_share and bool(name) and not _is_number(name.split()[0])
+
+
+@dataclass
+class _Evidence:
+    """Counts of the lines of a folder.
+
+    even, odd                lines of as many numbers as an outline, and with one more
+    even_tracks, odd_tracks  those that end as with a track: a whole number behind shares of 1
+    above_one                whether one of the even ones is above 1, which no share is
+    """
+
+    even: int = 0
+    odd: int = 0
+    even_tracks: int = 0
+    odd_tracks: int = 0
+    above_one: bool = False
+    counts: set[int] = field(default_factory=set)
+    lines: int = 0
+    poses: dict[int, bool] = field(default_factory=dict)
+
+    def add(self, numbers: list[str]) -> None:
+        """Count a line."""
+        count = len(numbers)
+        self.lines += 1
+        self.counts.add(count)
+        if count in (BOX, BOX + 1):
+            return
+        if count < _LEAST:
+            return
+        shares = all(map(_is_share, numbers[:-1]))
+        track = numbers[-1].isdecimal() and int(numbers[-1]) > 0 and shares
+        if count % 2:
+            self.odd += 1
+            self.odd_tracks += track and _above_one(numbers[-1])
+        else:
+            self.even += 1
+            self.even_tracks += track
+            self.above_one |= track and _above_one(numbers[-1])
+        if len(self.counts) == 1:
+            for last in range(3):
+                self.poses[last] = self.poses.get(last, True) and _is_pose(numbers, last)
+
+    def keypoints(self) -> int:
+        """Numbers of the keypoints behind each box; 0 where the lines are no poses."""
+        if len(self.counts) != 1:
+            return 0
+        count = next(iter(self.counts))
+        found = [count - BOX - last for last, fits in self.poses.items() if fits]
+        sure = self.lines > 1 or 3 * _COCO_KEYPOINTS in found
+        return found[0] if found and sure else 0
+
+
+def _is_pose(numbers: list[str], last: int) -> bool:
+    """Whether numbers are a box and keypoints, of which those that are seen lie in the box."""
+    count = len(numbers) - BOX - last
+    if count % 3 or count < 3 * _LEAST_KEYPOINTS or not all(map(_is_share, numbers[: BOX + count])):
+        return False
+    x, y, width, height, *points = (float(number) for number in numbers[: BOX + count])
+    if min(x - width / 2, y - height / 2) < -0.01 or max(x + width / 2, y + height / 2) > 1.01:
+        return False
+    seen = [number for number in range(0, count, 3) if points[number + 2] > _SEEN]
+    return bool(seen) and all(
+        abs(points[number] - x) <= _MARGIN * width
+        and abs(points[number + 1] - y) <= _MARGIN * height
+        for number in seen
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_share(text: str) -> bool:
+    """Whether a number is 0 to 1, or 2, as keypoints have it that are seen."""
+    return _is_number(text) and -0.5 < float(text) <= 2
+
+
+def _above_one(text: str) -> bool:
+    return text.isdecimal() and int(text) > 1
