@@ -266,7 +266,7 @@ def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedIma
             if kind == shape and _place(region) in named:
                 continue  # <Rectangle> with <Labels>: the shape is in both regions
             labels = region["value"].get(kind) or [None]
-            label = None if kind == shape or labels[0] is None else as_text(labels[0], kind)
+            label = None if kind == shape or labels[0] is None else as_text(labels[0], str(kind))
             quality = as_number(region.get("score") or 0.0, "score")
             extra = _extra(region, kind)
             masks.append(Mask(_rle(region, shape, hw), label, score=quality, extra=extra))

@@ -13,7 +13,7 @@ poses the keypoints behind the box. What they are is told by all lines together.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 BOX = 4  # numbers of a box
 _LEAST = 6  # numbers of an outline
@@ -57,12 +57,12 @@ class LineReader:
         count = len(numbers)
         if self.keypoints and 0 <= count - BOX - self.keypoints <= 2:
             kind = "a box with keypoints, without an outline"
-            tail = self._tail(numbers[BOX + self.keypoints :])
-            return Line(label, box=numbers[:BOX], kind=kind, **tail)
+            pose = Line(label, box=numbers[:BOX], kind=kind)
+            return self._ended(pose, numbers[BOX + self.keypoints :])
         if count == BOX:
             return Line(label, box=numbers)
         if count == BOX + 1 and (self.loose or self.confidence or self.track):
-            return Line(label, box=numbers[:BOX], **self._tail(numbers[BOX:]))
+            return self._ended(Line(label, box=numbers[:BOX]), numbers[BOX:])
         if self.confidence and self.track and count % 2 == 0:
             return self._outline(label, numbers, 2)
         if (self.confidence or self.track) and count % 2:
@@ -70,19 +70,19 @@ class LineReader:
         return Line(label, numbers)
 
     def _outline(self, label: str, numbers: list[str], last: int) -> Line:
-        tail = self._tail(numbers[-last:])
-        if len(numbers) - last == BOX:
-            return Line(label, box=numbers[:BOX], **tail)
-        return Line(label, numbers[:-last], **tail)
+        is_box = len(numbers) - last == BOX
+        found = Line(label, box=numbers[:BOX]) if is_box else Line(label, numbers[:-last])
+        return self._ended(found, numbers[-last:])
 
-    def _tail(self, numbers: list[str]) -> dict[str, str]:
-        """A confidence and a track, or one of both."""
+    def _ended(self, line: Line, numbers: list[str]) -> Line:
+        """A line with a confidence and a track, or one of both."""
         if len(numbers) == 2:
-            return {"confidence": numbers[0], "track": numbers[1]}
+            return replace(line, confidence=numbers[0], track=numbers[1])
         if not numbers:
-            return {}
-        is_track = self.track and not self.confidence
-        return {"track" if is_track or _above_one(numbers[0]) else "confidence": numbers[0]}
+            return line
+        if _above_one(numbers[0]) or (self.track and not self.confidence):
+            return replace(line, track=numbers[0])
+        return replace(line, confidence=numbers[0])
 
 
 def line_reader(
