@@ -268,7 +268,7 @@ def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedIma
             labels = region["value"].get(kind) or [None]
             label = None if kind == shape or labels[0] is None else as_text(labels[0], str(kind))
             quality = as_number(region.get("score") or 0.0, "score")
-            extra = _extra(region, kind)
+            extra = _extra(region, str(kind))
             masks.append(Mask(_rle(region, shape, hw), label, score=quality, extra=extra))
     extra = _image_extra(task, key)
     if address != name:
