@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from anymask.base import InputError, ProgressBar
 from anymask.cli.find import is_video
@@ -15,6 +15,7 @@ from anymask.cli.options import add_model_options, read_default_model, read_mode
 from anymask.cli.outputs import STDOUT, is_stdout, or_stdout, stdout_suffix
 from anymask.cli.sources import add_sources, check_not_address, open_sources
 from anymask.cli.streams import say, write_stdout
+from anymask.images import MaskValues
 from anymask.jobs import (
     FolderJob,
     PhotoTask,
@@ -55,6 +56,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--labels", metavar="FILE|DIR", type=Path,
         help="masks that somebody has looked at, in any format of `anymask convert`; a mask's "
         "picture of one photo; of a video a .jsonl of `anymask track` or `find`")
+    add("--mask-values", choices=get_args(MaskValues), default="auto", help="what the values of "
+        "mask images among the labels mean: a label each, one object, or a colour each; auto "
+        "raises an error where an image fits several (default: auto)")
     add("--force", action="store_true",
         help="write what was found at once, without a review, and photos that the labels do not "
         "know as they are")
@@ -125,7 +129,8 @@ def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redacti
     return Redaction(
         source=[*sources] if one is None else one,
         out=args.output or default_output(one),
-        words=args.words, like=args.like, labels=args.labels, how=args.how, colour=args.colour,
+        words=args.words, like=args.like, labels=args.labels,
+        mask_values=args.mask_values, how=args.how, colour=args.colour,
         force=args.force, list_to=args.list_to,
         finding={"model": read_model(args)} | {k: v for k, v in given.items() if v is not None},
         sharing={"workers": args.workers, "engine": args.engine, "shard": args.shard,

@@ -42,6 +42,7 @@ from anymask.formats.layouts import load_clips as load_clips
 from anymask.formats.layouts import load_dataset as load_dataset
 from anymask.formats.layouts import recognise_layout as recognise_layout
 from anymask.formats.losses import CROWD as CROWD
+from anymask.formats.losses import MASK_VALUES as MASK_VALUES
 from anymask.formats.losses import ON_BAD as ON_BAD
 from anymask.formats.losses import BadRecordsError as BadRecordsError
 from anymask.formats.losses import Crowd as Crowd

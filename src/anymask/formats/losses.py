@@ -55,6 +55,10 @@ CROWD = Setting(
     "masks of COCO with iscrowd: keep counts them as objects, ignore as pixels that do not count; "
     "auto ignores them unless all masks of a file are crowds"
 )
+MASK_VALUES = Setting(
+    "what the values of mask images mean: a label each, one object (at least half of white), or a "
+    "colour each; auto raises an error where an image fits several"
+)
 
 
 @describe_settings
@@ -64,13 +68,7 @@ class ReadSettings:
 
     on_bad: Annotated[OnBad, ON_BAD] = "skip"
     crowd: Annotated[Crowd, CROWD] = "auto"
-    mask_values: Annotated[
-        MaskValues,
-        Setting(
-            "what the values of mask images mean: a label each, one object (at least half of "
-            "white), or a colour each; auto raises an error where an image fits several"
-        ),
-    ] = "auto"
+    mask_values: Annotated[MaskValues, MASK_VALUES] = "auto"
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -22,6 +22,7 @@ from anymask.masks import OPAQUE, TRANSPARENT, Mask, Masks, mask_to_rle, rle_to_
 
 if TYPE_CHECKING:
     from anymask.edit import Hiding
+    from anymask.images import MaskValues
 
 Source = Path | tuple[Path, ...] | PlacedPhotos
 
@@ -39,13 +40,19 @@ class RedactLabels:
 
     @classmethod
     def read(
-        cls, source: Source, labels: str | Path | Dataset, names: Sequence[str] = ()
+        cls,
+        source: Source,
+        labels: str | Path | Dataset,
+        names: Sequence[str] = (),
+        mask_values: MaskValues = "auto",
     ) -> RedactLabels:
         """Read labels in any format, boxes as rectangles; of one photo also a picture, white on
         black.
 
         source  the photos that they are of
         names   of the things that are hidden; none: all
+        mask_values  what the values of mask images mean; of the picture of one photo all of them
+                     are hidden
 
         Raises DataError for labels that cannot be read or are of none of the photos, InputError for
         a name that no mask has.
@@ -55,8 +62,8 @@ class RedactLabels:
         folder = source if isinstance(source, Path) and source.is_dir() else None
         path = labels.source if isinstance(labels, Dataset) else Path(labels)
         if folder is None and path.suffix.lower() in TRANSPARENT | OPAQUE:
-            return cls(path.name, _one_mask(source, path))
-        stream = labels if isinstance(labels, Dataset) else _read(path, folder)
+            return cls(path.name, _one_mask(source, path, mask_values))
+        stream = labels if isinstance(labels, Dataset) else _read(path, folder, mask_values)
         images: dict[str, AnnotatedImage] = {}
         for image in stream:
             if folder is None:
@@ -76,18 +83,18 @@ class RedactLabels:
         return self.images.get(os.path.realpath(photo)) or self.images.get(photo.name)
 
 
-def _read(path: Path, folder: Path | None) -> Dataset:
+def _read(path: Path, folder: Path | None, mask_values: MaskValues) -> Dataset:
     """Labels, crowds among them: what a person marked is hidden."""
-    return read(path, images=folder, boxes=True, crowd="keep")
+    return read(path, images=folder, boxes=True, crowd="keep", mask_values=mask_values)
 
 
-def _one_mask(source: Source, path: Path) -> dict[str, AnnotatedImage]:
+def _one_mask(source: Source, path: Path, mask_values: MaskValues) -> dict[str, AnnotatedImage]:
     """A picture of a mask as the labels of one photo."""
     from anymask.images import load_mask
 
     if not isinstance(source, Path):
         raise InputError(f"{path} is the mask of one photo; name one, or a folder of masks")
-    mask = load_mask(path, "binary") > 0
+    mask = load_mask(path, "binary" if mask_values == "auto" else mask_values) > 0
     masks = [Mask(mask_to_rle(mask))] if mask.any() else []
     hw = (mask.shape[0], mask.shape[1])
     return {source.name: AnnotatedImage(file_name=source.name, hw=hw, masks=Masks(masks))}
@@ -137,14 +144,17 @@ class RedactTask:
 
     @classmethod
     def plan(cls, source: Any, settings: dict[str, Any]) -> tuple[Source, RedactTask]:
-        """See `Verb`. Settings: `labels`, `names`, `how`, `colour` and `force`."""
-        jobs = ["shard", "output_shards"]
-        check_keywords(settings, ["labels", "names", "how", "colour", "force", *jobs])
+        """See `Verb`. Settings: `labels`, `names`, `mask_values`, `how`, `colour` and `force`."""
+        more = ["mask_values", "shard", "output_shards"]
+        check_keywords(settings, ["labels", "names", "how", "colour", "force", *more])
         if settings.get("labels") is None:
             raise InputError("redact hides what labels show, got none; give labels=")
         many = not isinstance(source, str | Path)
         photos = tuple(map(Path, source)) if many else Path(source)
-        labels = RedactLabels.read(photos, settings["labels"], settings.get("names", ()))
+        labels = RedactLabels.read(
+            photos, settings["labels"], settings.get("names", ()),
+            settings.get("mask_values", "auto"),
+        )  # fmt: skip
         look = {name: settings[name] for name in ("how", "colour", "force") if name in settings}
         return photos, cls(labels, **look)
 

@@ -23,6 +23,7 @@ from anymask.track import FILMS
 if TYPE_CHECKING:
     from anymask.edit import Hiding
     from anymask.find import Examples, Phrases
+    from anymask.images import MaskValues
 
 Work = Callable[[FolderJob, PhotoTask], object]  # does a job; `run_job` where nobody watches
 Row = tuple[str, str]  # a photo, and why nothing is hidden in it
@@ -42,6 +43,7 @@ class Redaction:
     like      examples instead of words
     labels    masks that somebody has looked at: a file or folder of any format, of one photo also
               the picture of a mask
+    mask_values  what the values of mask images among the labels mean
     how       as `edit.redact` takes it; colour, too
     force     write at once what was found, and photos that the labels do not know as they are
     list_to   .csv or .json: photos without a finding; None: OUT-without.csv
@@ -56,6 +58,7 @@ class Redaction:
     words: Phrases | None = None
     like: Examples | None = None
     labels: str | Path | None = None
+    mask_values: MaskValues = "auto"
     how: Hiding = "solid"
     colour: str = "black"
     force: bool = False
@@ -164,9 +167,8 @@ def redact_photos(asked: Redaction, work: Work = run_job) -> RedactReport:
             return report
         labels = asked.review
     names = [] if asked.labels is None else names_of(asked.words)
-    task = RedactTask(
-        RedactLabels.read(asked.photos, labels, names), asked.how, asked.colour, asked.force
-    )
+    known_labels = RedactLabels.read(asked.photos, labels, names, asked.mask_values)
+    task = RedactTask(known_labels, asked.how, asked.colour, asked.force)
     job = asked.copying
     items = job.items()
     known = [(item, task.labels.of(item.photo)) for item in items]

@@ -88,8 +88,8 @@ def run(
                  and `overlay=False` for no .png; of "boxes": `overlay`; of "find": `words` or
                  `like` and `unlike`, the settings of `Model.find` (detector, score, iou, ...), and
                  `overlay`; of "cutout": those of `Model.cutout` and of "find", and `suffix`, such
-                 as ".webp"; of "redact": `labels`, `names` (the masks that are hidden), `how`,
-                 `colour`, and `force` for photos that the labels do not know
+                 as ".webp"; of "redact": `labels`, `names` (the masks that are hidden),
+                 `mask_values`, `how`, `colour`, and `force` for photos that the labels do not know
 
     A photo that fails is counted, listed in the summary and in `errors.jsonl` of `out`; the rest
     goes on. Raises InputError for settings that make no sense, a folder without photos or one that

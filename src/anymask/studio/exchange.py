@@ -10,11 +10,18 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from anymask.base import InputError, brief, page_name, split_page_name
-from anymask.formats import AnnotatedImage, name_suffixes, read_annotations, uploaded_name
+from anymask.formats import (
+    AnnotatedImage,
+    ReadKeywords,
+    name_suffixes,
+    read_annotations,
+    uploaded_name,
+)
 from anymask.images import MICROSCOPES, TIFF, page_as_png, read_planes, resolve_place
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
 from anymask.studio.options import State
@@ -64,6 +71,7 @@ def take_masks(
     *,
     proposals: bool = False,
     page: int | str | None = None,
+    **settings: Unpack[ReadKeywords],
 ) -> TakenMasks:
     """Read masks of any format for photos that the project has.
 
@@ -75,7 +83,7 @@ def take_masks(
     a mask that is added is rejected.
     Raises DataError, InputError, ImageError.
     """
-    images, report = read_annotations(source, name, project.folder)
+    images, report = read_annotations(source, name, project.folder, **settings)
     known = _by_name(project.store.all_images())
     new = same = strange = stacks = doubled = 0
     for image in images:

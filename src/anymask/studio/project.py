@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 from sqlalchemy import make_url, select
 from sqlalchemy.exc import ArgumentError
@@ -61,6 +61,7 @@ from anymask.studio.tracks import Tracks
 
 if TYPE_CHECKING:
     from anymask.find import Examples, Phrases
+    from anymask.formats import ReadKeywords
     from anymask.masks import Rle
     from anymask.segment import Model
     from anymask.studio.exchange import TakenMasks
@@ -138,18 +139,20 @@ class Project:
         who: str = "import",
         proposals: bool = False,
         page: int | str | None = None,
+        **settings: Unpack[ReadKeywords],
     ) -> TakenMasks:
         """Read masks of any format of `anymask.read` for photos that the project has.
 
         form       the format's name; left out, it is recognised
         proposals  somebody has to look at them before they count
         page       of stacks, where a file's name says none: a number from 0 on, or "z1c0"
+        settings   the fields of `anymask.formats.ReadSettings`
 
         Raises DataError, InputError, ImageError.
         """
         from anymask.studio.exchange import take_masks
 
-        return take_masks(self, Path(source), form, who, proposals=proposals, page=page)
+        return take_masks(self, Path(source), form, who, proposals=proposals, page=page, **settings)
 
     def run(
         self,

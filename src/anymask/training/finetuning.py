@@ -173,8 +173,10 @@ def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:
     """The annotated pictures of a data set, or of a project's folder, whose accepted masks and
     photos are written below `scratch`. Raises DataError, InputError, MissingExtra."""
     if options.form is not None or not (path / PROJECT).is_dir():
-        on_bad, crowd = options.on_bad, options.crowd
-        return read(path, options.form, options.images, on_bad=on_bad, crowd=crowd)
+        return read(
+            path, options.form, options.images, on_bad=options.on_bad, crowd=options.crowd,
+            mask_values=options.mask_values,
+        )  # fmt: skip
     from anymask import Project
 
     project, exported = Project(path), scratch / path.resolve().name

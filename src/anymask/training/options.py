@@ -27,7 +27,8 @@ from anymask.base import (
     parse_json,
 )
 from anymask.cli import new_folder
-from anymask.formats import CROWD, ON_BAD, Crowd, OnBad
+from anymask.formats import CROWD, MASK_VALUES, ON_BAD, Crowd, OnBad
+from anymask.images import MaskValues
 from anymask.jobs import parse_bands
 from anymask.masks import MOST_CHANNELS
 from anymask.models.rules import DEFAULT_MODEL
@@ -116,6 +117,7 @@ class TuningOptions(RunOptions):
     ] = None
     on_bad: Annotated[OnBad, ON_BAD] = "skip"
     crowd: Annotated[Crowd, CROWD] = "auto"
+    mask_values: Annotated[MaskValues, MASK_VALUES] = "auto"
     pictures: Annotated[
         int | None,
         Setting("to see, each photo many times", least=1, default="by the number of photos"),
@@ -185,6 +187,7 @@ class TuningSettings(RunSettings, total=False):
     images: str | Path | None
     on_bad: OnBad
     crowd: Crowd
+    mask_values: MaskValues
     pictures: int | None
     kind: Kind
     classes: str | None

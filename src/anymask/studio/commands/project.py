@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from anymask.base import InputError, ProgressBar, write_json
 from anymask.cli import add_options, need_engine, need_torch, read_options, say
+from anymask.formats import ReadSettings
 from anymask.jobs import parse_page
 from anymask.studio.options import STAGES, ExportSettings, State, Tuning
 
@@ -138,6 +139,7 @@ def import_options(parser: argparse.ArgumentParser) -> None:
         "source", metavar="SOURCE", type=Path, help="masks, in any format of `anymask convert`"
     )
     parser.add_argument("--from", dest="origin", metavar="FORMAT", help="(default: recognised)")
+    add_options(parser, ReadSettings)
     parser.add_argument("--user", default=login(), help="in whose name (default: your login)")
     parser.add_argument(
         "--proposals", action="store_true", help="somebody has to look at them before they count"
@@ -156,8 +158,9 @@ def take(args: argparse.Namespace) -> None:
     if args.page == "all":
         raise InputError("wanted one page for the masks, got all; name one, as 2 or z1c0")
     taken = project.take(
-        args.source, args.origin, who=args.user, proposals=args.proposals, page=args.page
-    )
+        args.source, args.origin, who=args.user, proposals=args.proposals, page=args.page,
+        **read_options(args, ReadSettings),
+    )  # fmt: skip
     say(counted(taken.new, "new mask"))
     if taken.same:
         say(f"left out, as they are there already: {counted(taken.same, 'mask')}")

@@ -1,0 +1,151 @@
+"""Every command that reads mask images takes --mask-values, and one file per object."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask import Project
+from anymask.cli.main import main
+from anymask.formats import Dataset
+from anymask.jobs import run
+from anymask.training.finetuning import _opened
+from anymask.training.options import TuningOptions
+
+HW = (120, 160)
+NUMBERS = np.zeros(HW, np.uint8)
+NUMBERS[20:60, 20:60], NUMBERS[70:100, 90:140], NUMBERS[10:40, 100:130] = 1, 2, 3
+
+
+@pytest.fixture
+def unclear(tmp_path: Path) -> Path:
+    """Grey levels in JPEG files: labels, soft edges or colours."""
+    root = tmp_path / "set"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        picture = rng.integers(60, 90, (*HW, 3)).astype(np.uint8)
+        picture[NUMBERS > 0] = (200, 60, 40)
+        Image.fromarray(picture).save(root / "images" / f"{name}.png")
+        Image.fromarray(NUMBERS * 80).save(root / "masks" / f"{name}.jpg", quality=92)
+    return root
+
+
+COMMANDS: dict[str, list[str]] = {
+    "stats": ["stats", "{set}", "--json", "{out}.json"],
+    "convert": ["convert", "{set}", "{out}.json"],
+    "evaluate": ["evaluate", "{set}", "--model", "nano", "--limit", "2", "--json", "{out}.json"],
+    "audit": ["audit", "{set}", "--model", "nano", "--grid", "4", "-o", "{out}"],
+    "redact": ["redact", "{set}/images", "--labels", "{set}/masks", "-o", "{out}"],
+    "import": ["project", "import", "{set}/images", "{set}"],
+}
+
+
+def words(command: str, root: Path, out: Path) -> list[str]:
+    return [word.format(set=root, out=out) for word in COMMANDS[command]]
+
+
+def started(root: Path) -> None:
+    """A project of the images."""
+    assert main(["project", "init", str(root / "images")]) == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unclear_image_is_an_error_that_the_command_can_mend(
+    command: str, unclear: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if command == "import":
+        started(unclear)
+    asked = words(command, unclear, tmp_path / "out")
+    assert main(asked) == 2
+    told = capsys.readouterr().err
+    assert "is ambiguous as a mask image" in told, told
+    assert "--mask-values labels, binary or colours" in told
+    assert main([*asked, "--mask-values", "binary"]) == 0
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    if command == "convert":
+        found = json.loads((tmp_path / "out.json").read_text())
+        assert len(found["annotations"]) == 2
+    if command == "import":
+        assert "2 new masks" in said.out + said.err
+    if command == "redact":
+        with Image.open(tmp_path / "out" / "a.png") as picture:
+            assert (np.asarray(picture)[NUMBERS > 1] == 0).all()
+
+
+def tuning(data: Path, out: Path, **more: Any) -> Dataset:
+    options = TuningOptions(model="nano", data=data, output=out, **more)
+    return _opened(data, options, out)
+
+
+def test_tuning_takes_them_too(unclear: Path, tmp_path: Path) -> None:
+    first, _ = tuning(unclear, tmp_path / "run", mask_values="binary")
+    assert len(first.masks) == 1
+    first, _ = tuning(unclear, tmp_path / "run", mask_values="colours")
+    assert len(first.masks) == 3
+
+
+def test_the_verb_redact_takes_them_too(unclear: Path, tmp_path: Path) -> None:
+    run(
+        "redact", unclear / "images", tmp_path / "out", labels=unclear / "masks",
+        mask_values="colours",
+    )  # fmt: skip
+    with Image.open(tmp_path / "out" / "a.png") as picture:
+        assert (np.asarray(picture)[NUMBERS > 0] == 0).mean() > 0.98
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Path:
+    """A file for each object, as many programs write them."""
+    root = tmp_path / "set"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    picture = np.full((*HW, 3), 70, np.uint8)
+    picture[NUMBERS > 0] = (200, 60, 40)
+    for name in ("a", "b"):
+        Image.fromarray(picture).save(root / "images" / f"{name}.png")
+        for number in (1, 2, 3):
+            white = (number == NUMBERS) * np.uint8(255)
+            Image.fromarray(white).save(root / "masks" / f"{name}_{number - 1}.png")
+    return root
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_file_for_each_object_belongs_to_its_image(
+    command: str, apart: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if command == "import":
+        started(apart)
+    assert main(words(command, apart, tmp_path / "out")) == 0
+    said = capsys.readouterr()
+    if command == "convert":
+        found = json.loads((tmp_path / "out.json").read_text())
+        assert [image["file_name"] for image in found["images"]] == ["a.png", "b.png"]
+        assert len(found["annotations"]) == 6
+    if command == "stats":
+        assert "| masks | 6 |" in said.out
+    if command == "import":
+        assert "6 new masks" in said.out + said.err
+    if command == "redact":
+        for name in ("a.png", "b.png"):
+            with Image.open(tmp_path / "out" / name) as picture:
+                assert (np.asarray(picture)[NUMBERS > 0] == 0).all()
+
+
+def test_tuning_reads_a_file_for_each_object(apart: Path, tmp_path: Path) -> None:
+    first, second = tuning(apart, tmp_path / "run")
+    assert (len(first.masks), len(second.masks)) == (3, 3)
+
+
+def test_a_project_takes_settings_in_python(unclear: Path, tmp_path: Path) -> None:
+    started(unclear)
+    project = Project(unclear / "images")
+    try:
+        assert project.take(unclear, mask_values="colours").new == 6
+    finally:
+        project.close()
