@@ -329,7 +329,7 @@ def test_an_address_is_fetched_where_it_is_allowed(
 
 def test_there_is_a_photo_to_begin_with(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "wrote coffee.cut.png" in out_of(capsys, "segment", "sample:coffee", "--point", "9,9")
-    assert "there is no sample 'tea'" in refusal(capsys, "everything", "sample:tea")
+    assert "Unknown sample 'tea'" in refusal(capsys, "everything", "sample:tea")
 
 
 # Pages.
@@ -371,7 +371,9 @@ def test_pages_of_plain_photos_are_one(desk: Path, capsys: pytest.CaptureFixture
     assert "1 done" in out_of(capsys, "encode", "p.png", "-o", "out", "--page", "all")
     assert [path.name for path in Path("out").iterdir()] == ["p.npz"]
     told = refusal(capsys, "encode", "p.png", "-o", "out", "--page", "some")
-    assert "--page: wanted a page, counted from 0, a place such as z1c0, or all; got 'some'" in told
+    assert (
+        "--page: Expected a page number from 0 on, a place such as z1c0, or all, not 'some'" in told
+    )
 
 
 # Embeddings.

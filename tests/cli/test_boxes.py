@@ -123,8 +123,8 @@ def test_a_photo_that_is_not_there_or_not_its_own_stops_no_other(
     Path("labels.json").write_text(json.dumps(document), encoding="utf-8")
     told = out_of(capsys, "labels.json", "--images", "set/images", "-o", "masks", code=2)
     assert "boxes: 2, photos: 2" in told
-    assert "b.png: the labels are of (160, 201) (height, width), the photo has (160, 200)" in told
-    assert "1 of 2 photos failed" in told
+    assert "b.png: The labels belong to an image of (160, 201)" in told
+    assert "1 of 2 images failed" in told
     assert sorted(path.name for path in Path("masks").iterdir()) == [
         "a.json",
         "a.png",
@@ -141,8 +141,8 @@ def test_a_photo_that_is_not_there_or_not_its_own_stops_no_other(
     ("words", "message"),
     [
         (["nothing"], "there is no file or folder 'nothing'"),
-        (["masks"], "wanted labels with boxes, the yolo has none"),
-        (["set/images"], "wanted labels with boxes"),
+        (["masks"], "Labels with boxes are required, but the yolo has none"),
+        (["set/images"], "Labels with boxes are required"),
         (["set", "-o", "out.json"], "wanted a folder to write, got 'out.json'"),
         (["set", "--images", "away"], "away: wanted the folder of the pictures"),
         (["set", "--from", "yol"], "unknown format 'yol'"),
@@ -188,4 +188,4 @@ def test_two_photos_of_one_name_are_refused(desk: Path, capsys: pytest.CaptureFi
         Path("coco").mkdir(exist_ok=True)
         Path(f"coco/{split}.json").write_text(json.dumps(document), encoding="utf-8")
     told = out_of(capsys, "coco", "--images", "set/images", code=2)
-    assert "there are two photos 'a.png'; name the labels of one split at a time" in told
+    assert "Two images have the name 'a.png'. Pass the labels of one split at a time" in told

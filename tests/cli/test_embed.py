@@ -87,9 +87,9 @@ def test_a_broken_photo_is_told_and_the_rest_is_done(
     assert main(["encode", "photos", "-o", "out"]) == 2
     captured = capsys.readouterr()
     assert "4 done, 0 there already, 1 failed; " in captured.err
-    assert f"anymask: {Path('photos/b.jpg')}: wanted a picture" in captured.err
+    assert f"anymask: {Path('photos/b.jpg')}: " in captured.err
     log = Path("out/errors.jsonl")
-    assert f"anymask: error: 1 of 5 photos failed, see {log}; mend or remove them" in captured.err
+    assert f"anymask: error: 1 of 5 images failed, see {log}. Fix or remove them" in captured.err
     assert json.loads(log.read_text())["file"] == str(Path("photos/b.jpg"))
     assert len(made()) == 5
 
@@ -106,7 +106,7 @@ def test_a_folder_without_photos_is_told(
 ) -> None:
     Path("empty").mkdir()
     assert main(["encode", "empty", "-o", "out"]) == 2
-    assert "there are no photos in 'empty'; name a folder that has some" in capsys.readouterr().err
+    assert "'empty' contains no images" in capsys.readouterr().err
 
 
 def test_an_interruption_keeps_what_was_done(

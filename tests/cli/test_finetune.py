@@ -246,7 +246,7 @@ def test_a_photo_that_is_damaged_or_of_another_size_is_named_as_its_owner_knows_
     photo = coco.parent / "images" / "round1.jpg"
     whole = photo.read_bytes()
     photo.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ImageError, match=r"coco/images/round1.jpg' is damaged or truncated"):
+    with pytest.raises(ImageError, match=r"coco/images/round1.jpg' is corrupted or truncated"):
         prepare(read(coco), None, tmp_path / "data")
     Image.new("RGB", (30, 20)).save(photo)
     with pytest.raises(DataError, match=r"round1.jpg: its masks are of a picture of 64 x 48"):

@@ -131,7 +131,7 @@ def test_the_names_that_are_known_are_listed(
     ("words", "says"),
     [
         (["--names", "dgo"], "wanted one of the 3 known names, got 'dgo'; the nearest: dog"),
-        (["--names", ","], "wanted all, names such as cat,dog,lamp, or a .json file"),
+        (["--names", ","], "Expected all, names such as cat,dog,lamp, or a .json file"),
         (["--names", "no.json"], "wanted a file of your own names, there is none"),
     ],
 )

@@ -54,15 +54,15 @@ def test_a_mask_is_made_of_the_chosen_bands(scene: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "has 6 bands and does not say which are red, green and blue; choose one or three"),
-        (["--bands", "7"], "wanted band 7, '{scene}' has 6 bands, counted from 1"),
-        (["--bands", "1,2"], "bands are one or three whole numbers, counted from 1"),
+        ([], "has 6 bands and does not declare which are red, green and blue. Choose one or three"),
+        (["--bands", "7"], "Band 7 does not exist: '{scene}' has 6 bands, numbered from 1"),
+        (["--bands", "1,2"], "Bands are one or three whole numbers from 1 on"),
         (["--bands", "red"], "--bands: wanted numbers with commas between them, got 'red'"),
         (["--bands", "1", "--page", "9"], "wanted page 9, '{scene}' has 2 pages, counted from 0"),
-        (["--ranges", "9"], "--ranges: wanted values such as 200:4000, or 200:4000,:,0:900"),
-        (["--ranges", "9:1"], "ranges are two values, black and white"),
-        (["--ranges", "1:9", "--stretch", "2,98"], "give stretch or ranges, got both"),
-        (["--stretch", "2"], "a stretch is two percentiles of 0..100"),
+        (["--ranges", "9"], "--ranges: Expected values such as 200:4000, or 200:4000,:,0:900"),
+        (["--ranges", "9:1"], "Ranges are two values, black and white"),
+        (["--ranges", "1:9", "--stretch", "2,98"], "Pass stretch or ranges, not both"),
+        (["--stretch", "2"], "A stretch is two percentiles from 0 to 100"),
     ],
 )
 def test_what_cannot_be_is_told(

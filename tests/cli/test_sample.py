@@ -27,7 +27,7 @@ def test_a_sample_becomes_a_photo_that_the_first_command_reads(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["sample", "dog"], "there is no sample 'dog'; there are cat, coffee, rocket"),
+        (["sample", "dog"], "Unknown sample 'dog'. Choose from: cat, coffee, rocket"),
         (["sample", "-o", "there.jpg"], "there is a file 'there.jpg' already"),
         (["sample", "-o", "a.png"], "the samples are JPEG, got 'a.png'; end its name in .jpg"),
     ],

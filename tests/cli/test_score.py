@@ -217,7 +217,7 @@ def test_more_proposals_than_allowed_are_refused(
         (break_nothing, "bear/00002.png: there is no result for this frame"),
         (break_number, "bear/00001.png: it has an object 3, the first frame of the truth has 1"),
         (break_size, "00001.png: the result has (H, W) = (5, 5), the truth (60, 80); scale it"),
-        (break_photo, "00001.png is in colour, which has no label values"),
+        (break_photo, "00001.png is a colour image, which has no label values"),
         (break_video, "video bear: "),
         (break_frames, "video short: it has 2 annotated frames, and the first and the last"),
     ],

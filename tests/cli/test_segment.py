@@ -185,7 +185,7 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
     [
         (None, "there is no file 'bad.jpg'"),
         (b"", "'bad.jpg' is empty (0 bytes)"),
-        (b"hello", "wanted a picture (JPEG, PNG, WebP, TIFF, ...), 'bad.jpg' is none"),
+        (b"hello", "'bad.jpg' is not a supported image"),
     ],
 )
 def test_a_bad_photo_is_one_line_and_exit_code_2(
@@ -251,7 +251,7 @@ def test_what_came_by_standard_input_is_called_so(
 ) -> None:
     for data, told in (
         (b"", "the picture on standard input is empty (0 bytes)"),
-        (b"hello", "the picture on standard input is none, or its first bytes are damaged"),
+        (b"hello", "is not a supported image, or its first bytes are corrupted"),
     ):
         for command in (["segment", "-", "--point", "1,1"], ["everything", "-", "-o", "m.json"]):
             piped = io.TextIOWrapper(io.BytesIO(data))

@@ -126,10 +126,10 @@ def test_a_photo_is_no_label_picture(tmp_path: Path) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     photo[:56] = 0  # a dark one
     Image.fromarray(photo).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match="a.png: The image looks like a photo. Expected a mask"):
+    with pytest.raises(DataError, match="a.png: The image appears to be a photo. Expected a mask"):
         label_pictures.read(tmp_path, LossReport())
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
-    with pytest.raises(DataError, match="a.png: The image is damaged or truncated"):
+    with pytest.raises(DataError, match="a.png: The image is corrupted or truncated"):
         label_pictures.read(tmp_path, LossReport())
 
 
@@ -175,9 +175,12 @@ def test_tiffs_that_are_no_label_pictures_are_refused(tmp_path: Path) -> None:
     for values, reason in [
         (
             np.stack([VALUES, VALUES]).astype(np.uint16),
-            "has 2 pages, which a mask image",
+            "has 2 pages, but a mask image",
         ),
-        (VALUES.astype(np.int32) - 1, "has the label value -1. Label values are whole numbers"),
+        (
+            VALUES.astype(np.int32) - 1,
+            "contains the label value -1. Label values are whole numbers",
+        ),
         (VALUES.astype(np.float32) / 2, "it has fractions from 0 to 150. Pass --mask-values"),
     ]:
         tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")

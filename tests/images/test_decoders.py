@@ -30,7 +30,7 @@ def test_postscript_is_refused_under_every_name(
 
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", started)
     (tmp_path / name).write_bytes(script)
-    with pytest.raises(ImageError, match="is a PostScript document; export it as PNG"):
+    with pytest.raises(ImageError, match="is a PostScript document.* Export it as PNG"):
         read(tmp_path / name)  # type: ignore[operator]  # a reader
 
 
@@ -42,5 +42,5 @@ def test_what_pillow_writes_is_read_by_the_decoders_of_the_list_alone(kind: str)
     if kind in (*DECODERS, "MPO"):  # a JPEG with further pictures
         assert load_image(file.getvalue()).shape == (12, 16, 3)
     else:
-        with pytest.raises(ImageError, match="wanted a picture"):
+        with pytest.raises(ImageError, match="not a supported image"):
             load_image(file.getvalue())

@@ -28,7 +28,7 @@ def test_whatever_fails_inside_is_an_error_that_names_the_picture() -> None:
     buffer = io.BytesIO()
     Image.new("L", (3, 2)).save(buffer, "PNG")
     with (
-        pytest.raises(ImageError, match=r"^the mask is damaged or truncated \(oh\)"),
+        pytest.raises(ImageError, match=r"^the mask is corrupted or truncated"),
         open_picture(buffer.getvalue(), "the mask"),
     ):
         raise AssertionError("oh")
@@ -63,7 +63,7 @@ def test_a_picture_of_one_huge_value_is_black(value: float) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     for read in (load_image, load_mask):
-        with pytest.raises(ImageError, match="no regular file"):
+        with pytest.raises(ImageError, match="ot a regular file"):
             read(tmp_path / "a.png")
 
 

@@ -66,7 +66,7 @@ def test_pages_are_places_and_channels_are_bands(stack: Path) -> None:
     assert (shown.shape, shown[0, 0, 0], shown[-1, -1, 0]) == ((4, 5, 3), 0, 255)
     both = load_image(stack, page=1, bands=(0, 1, 2), ranges=(None, (0, 255), (0, 255)))
     assert both[0, 0].tolist() == [0, VALUES[0, 1, 0, 0, 0], VALUES[0, 1, 1, 0, 0]]
-    with pytest.raises(ImageError, match="wanted page 6"):
+    with pytest.raises(ImageError, match="Page 6 is out of range"):
         load_image(stack, page=6)
 
 
@@ -95,9 +95,7 @@ def test_a_damaged_file_and_an_absent_package_are_told(
     monkeypatch.delitem(sys.modules, package)
     pytest.importorskip(package)
     for read in (load_image, image_hw, read_pages):
-        with pytest.raises(
-            ImageError, match="is an? ... file of a .* microscope; it is damaged.* TIFF"
-        ):
+        with pytest.raises(ImageError, match=r"is a \w+ ... file, but it is corrupted.* TIFF"):
             read(path)
 
 
@@ -150,7 +148,7 @@ def test_a_heic_photo_is_read(tmp_path: Path) -> None:
     found = load_image(path)
     assert np.abs(found.astype(int) - image).mean() < 3
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ImageError, match="damaged"):
+    with pytest.raises(ImageError, match="corrupted"):
         load_image(path)
 
 

@@ -153,7 +153,7 @@ def test_progress_and_failures_are_values(photos: Path) -> None:
     (failure,) = summary.failures
     assert (summary.done, summary.failed) == (3, 1)
     assert (failure.photo, failure.kind) == (Path("photos/b.png"), "DamagedImageError")
-    assert "wanted a picture" in failure.reason
+    assert "is not a supported image" in failure.reason
     assert [now.failure for now in told if now.failure] == [failure]
     (line,) = Path("out/errors.jsonl").read_text().splitlines()
     assert json.loads(line) == failure.to_json()
@@ -201,18 +201,18 @@ def test_bands_and_stretch_travel_with_the_job(
         ({"tile": 3}, 'tile must be "auto", None or a side of at least'),
         ({"workers": -1}, "workers must be 0 or more, got -1"),
         ({"workers": "two"}, "workers must be 0 or more, got 'two'"),
-        ({"engine": "slurm"}, 'engine must be "processes" or "ray", got \'slurm\''),
-        ({"shard": (3, 2)}, r"shard must be \(I, N\) with I from 1 to N, got \(3, 2\)"),
-        ({"shard": "1/2"}, r"shard must be \(I, N\) with I from 1 to N, got '1/2'"),
+        ({"engine": "slurm"}, "Invalid engine 'slurm'"),
+        ({"shard": (3, 2)}, r"A shard is \(I, N\) with I from 1 to N, not \(3, 2\)"),
+        ({"shard": "1/2"}, r"A shard is \(I, N\) with I from 1 to N, not '1/2'"),
         ({"worker": 2}, "Unknown argument 'worker'"),
-        ({"model": 7}, "model must be a name or a ModelChoice, got int; a loaded model cannot"),
-        ({"folder": "empty"}, "there are no photos in 'empty'; name a folder that has some"),
+        ({"model": 7}, "Pass a model name or a ModelChoice, not int. A loaded model cannot"),
+        ({"folder": "empty"}, "'empty' contains no images"),
         (
             {"folder": "a.jpg", "out": "a.jpg"},
-            "the output must be a folder, got 'a.jpg', and 'a.jpg' is a file; name a new folder",
+            "must be a folder, but 'a.jpg' is a file",
         ),
-        ({"out": "a.jpg/out"}, "got 'a.jpg/out', and 'a.jpg' is a file; name a new folder"),
-        ({"out": "photos"}, "the photos lie in the output folder 'photos'"),
+        ({"out": "a.jpg/out"}, "The output must be a folder, but 'a.jpg' is a file"),
+        ({"out": "photos"}, "images are in the output folder 'photos'"),
     ],
 )
 @pytest.mark.usefixtures("fake")
@@ -262,10 +262,10 @@ def test_a_killed_script_goes_on_where_it_stopped(
 def test_a_script_that_starts_workers_unguarded_is_told_how(photos: Path, repository: Path) -> None:
     done = script(SCRIPT + "run()\n", 2, -1, repository=repository)
     assert done.returncode == 1
-    assert "needs `if __name__ == '__main__':` around its calls" in done.stderr
+    assert "requires `if __name__ == '__main__':` around its calls" in done.stderr
 
 
 @pytest.mark.usefixtures("photos")
 def test_a_verb_that_there_is_not_is_told() -> None:
-    with pytest.raises(InputError, match="find, cutout, redact, got 'paint'"):
+    with pytest.raises(InputError, match="Invalid verb 'paint'"):
         jobs.run("paint", "photos", "out")

@@ -111,7 +111,7 @@ def test_a_shard_is_two_numbers() -> None:
 @pytest.mark.parametrize("out", [".", "in", "in/../in"])
 def test_results_may_not_lie_among_the_photos(tmp_path: Path, out: str) -> None:
     source = touch(tmp_path / "in", "a.jpg")
-    with pytest.raises(InputError, match="the photos lie in the output folder .* choose another"):
+    with pytest.raises(InputError, match="images are in the output folder .* Choose another"):
         find_items(source, tmp_path / out)
 
 
@@ -160,5 +160,5 @@ def test_several_folders_are_no_output(tmp_path: Path) -> None:
         job.items()
     touch(tmp_path, "c/readme.txt")
     job = FolderJob(source=(tmp_path / "a", tmp_path / "c"), output=tmp_path / "out")
-    with pytest.raises(InputError, match="no photos"):
+    with pytest.raises(InputError, match="no images"):
         job.items()

@@ -101,7 +101,7 @@ def test_photos_that_the_labels_do_not_know_are_not_written_unless_forced() -> N
     report = redact_photos(Redaction(source="photos", out=Path("out"), labels=known))
     assert (report.written, len(report.without)) == (1, 2)
     assert not Path("out/wall.png").exists()
-    assert {reason for _, reason in report.without} == {"not among the labels, not written"}
+    assert {reason for _, reason in report.without} == {"not in the labels, not written"}
     forced = Redaction(source="photos", out=Path("all"), labels=known, force=True)
     assert redact_photos(forced).written == 3
     np.testing.assert_array_equal(pixels("all/trip/a.png"), portrait())
@@ -146,7 +146,7 @@ def test_names_choose_masks_and_unknown_ones_are_told() -> None:
     known = labels("trip/a.png")
     chosen = Redaction(source="photos", out=Path("out"), labels=known, words="Face")
     assert redact_photos(chosen).things == 1
-    with pytest.raises(InputError, match="there are face"):
+    with pytest.raises(InputError, match="The labels have face"):
         redact_photos(Redaction(source="photos", out=Path("x"), labels=known, words="plate"))
 
 
@@ -159,8 +159,8 @@ def test_one_photo_takes_the_picture_of_a_mask() -> None:
 
 def test_labels_of_another_size_fail_and_of_other_photos_are_refused() -> None:
     summary = jobs.run("redact", "photos", "out", labels=labels("a.jpg", mask=FACE[:30]))
-    assert "the photo has (60, 90)" in summary.failures[0].reason
-    with pytest.raises(DataError, match="found none of them"):
+    assert "this image has (60, 90)" in summary.failures[0].reason
+    with pytest.raises(DataError, match="None of these labels"):
         jobs.run("redact", "photos", "out", labels=labels("absent.jpg"))
     for missing in ({}, {"how": "smear", "labels": "x"}, {"colour": "bluish", "labels": "x"}):
         with pytest.raises(InputError):

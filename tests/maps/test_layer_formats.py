@@ -117,12 +117,12 @@ def test_placemarks_are_prompts_in_kml_and_kmz(tmp_path: Path, ortho: Path) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (KML.format(places=""), "has no placemark"),
-        (KML.format(places=place("<Point><coordinates>a,b</coordinates></Point>")), "no numbers"),
-        (KML.format(places=place("<Point><coordinates/></Point>")), "no numbers"),
+        (KML.format(places=""), "contains no placemark"),
+        (KML.format(places=place("<Point><coordinates>a,b</coordinates></Point>")), "not numbers"),
+        (KML.format(places=place("<Point><coordinates/></Point>")), "not numbers"),
         ("<?xml version='1.0'?><!DOCTYPE kml><kml/>", "declares XML entities"),
         ("<kml><Document>", "is not valid XML"),
-        (b"PK\x03\x04 kml", "damaged KMZ"),
+        (b"PK\x03\x04 kml", "corrupted KMZ"),
     ],
 )
 def test_other_documents_are_refused(

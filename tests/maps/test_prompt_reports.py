@@ -85,7 +85,10 @@ def test_each_prompt_without_a_mask_is_listed_with_the_reason(
                 survey(progress=stop)
         report = survey()
         small = survey(min_area=1e6)
-    empty, nothing = "the map has no data there", "the model found no object there"
+    empty, nothing = (
+        "the map has no data at this location",
+        "the model found no object at this location",
+    )
     assert report.things == 2
     assert report.without == (
         ("where.gpkg 2", empty), ("where.gpkg 3", empty), ("where.gpkg 5", nothing)
@@ -103,7 +106,7 @@ def test_a_click_without_data_warns_on_the_command_line(
     assert capsys.readouterr().err.splitlines()[-3:] == [
         f"wrote {tmp_path / 'b.gpkg'}: 0 objects from 1 window",
         "Prompts without a mask: 1",
-        "  point 250,100: the map has no data there",
+        "  point 250,100: the map has no data at this location",
     ]
 
 
@@ -118,7 +121,7 @@ def test_prompts_off_the_map_are_named(
     )  # fmt: skip
     with open_map(torn) as scene:
         assert len(read_prompts(layer, scene)) == 1
-    assert "1 of 2 prompts lie off the map: where.gpkg 2" in caplog.text
+    assert "1 of 2 prompts are outside the map: where.gpkg 2" in caplog.text
     assert "without a geometry were skipped: where.gpkg 3" in caplog.text
 
 

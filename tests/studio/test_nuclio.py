@@ -131,7 +131,7 @@ def test_an_empty_mask_has_the_picture_s_size(
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (json.dumps({"image": "bm9uZQ==", "pos_points": [[35, 40]]}), "wanted a picture"),
+        (json.dumps({"image": "bm9uZQ==", "pos_points": [[35, 40]]}), "not a supported image"),
         (
             json.dumps({"image": IMAGE, "pos_points": [], "neg_points": []}),
             "a prompt needs points, a box or a mask",

@@ -120,11 +120,11 @@ def test_the_values_of_channels_are_told(ask: TestClient) -> None:
     ("query", "told"),
     [
         ("bands=1,2", None),
-        ("bands=0,0,0", "bands are one or three"),
+        ("bands=0,0,0", "Bands are one or three"),
         ("bands=1,2,9", "band 9"),
         ("ranges=1:2", "ranges go with bands"),
         ("channel=1&bands=1,2,3", "give channel or bands"),
-        ("bands=1,2,3&ranges=2:1", "ranges are two values"),
+        ("bands=1,2,3&ranges=2:1", "Ranges are two values"),
         ("bands=1,2,3&ranges=a:b", None),
     ],
 )

@@ -346,7 +346,7 @@ def test_a_picture_that_cannot_be_read_is_told_as_such_beside_the_one_that_learn
     for photo in data.rglob("images/*"):
         photo.write_bytes(b"no picture")
     recipe = small_recipe(prepare_ahead=False)
-    with pytest.raises(ImageError, match="is none, or its first bytes are damaged"):
+    with pytest.raises(ImageError, match="or its first bytes are corrupted"):
         next(batches(recipe, data, None, rank=0, first_step=0))
 
 

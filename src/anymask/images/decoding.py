@@ -79,10 +79,10 @@ class PictureView:
         """Checked settings. Raises InputError."""
         chosen = None if bands is None else _check_bands(bands)
         if type(page) is not int or page < 0:
-            raise InputError(f"pages are whole numbers, counted from 0; got {page!r}")
+            raise InputError(f"Pages are whole numbers from 0 on, not {page!r}.")
         if ranges is not None:
             if stretch is not None:
-                raise InputError("give stretch or ranges, got both; ranges are of values")
+                raise InputError("Pass stretch or ranges, not both. ranges are pixel values.")
             return cls(
                 chosen, page, None, _check_ranges(ranges, 3 if chosen is None else len(chosen))
             )
@@ -91,7 +91,7 @@ class PictureView:
         ends = tuple(float(end) for end in stretch)
         if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
             raise InputError(
-                f"a stretch is two percentiles of 0..100, such as (2, 98); got {stretch!r}"
+                f"A stretch is two percentiles from 0 to 100, such as (2, 98), not {stretch!r}."
             )
         return cls(chosen, page, ends)
 
@@ -119,8 +119,8 @@ def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
     least = 0 if len(chosen) == 3 and any(chosen) else 1
     if len(chosen) not in (1, 3) or any(type(one) is not int or one < least for one in chosen):
         raise InputError(
-            f"bands are one or three whole numbers, counted from 1, such as (3, 2, 1) for red, "
-            f"green, blue, 0 for black; got {bands!r}"
+            "Bands are one or three whole numbers from 1 on, such as (3, 2, 1) for "
+            f"red, green, blue (0 for black), not {bands!r}."
         )
     return chosen
 
@@ -137,8 +137,8 @@ def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
     right = all(-np.inf < low < high < np.inf for low, high in filter(None, found))
     if len(found) not in (1, bands) or not right:
         raise InputError(
-            f"ranges are two values, black and white, or such a pair or None for each of {bands} "
-            f"bands, such as ((200, 4000), None, (0, 900)); got {ranges!r}"
+            "Ranges are two values, black and white, or one pair or None for each of "
+            f"{bands} bands, such as ((200, 4000), None, (0, 900)), not {ranges!r}."
         )
     return found
 
@@ -181,8 +181,9 @@ def _given_ranges(values: NDArray[Any], name: str, ranges: Ranges) -> tuple[Ends
     count = values.shape[2]
     if len(ranges) not in (1, count):
         raise ImageError(
-            f"wanted {'one range' if count == 1 else f'one range or {count}'} for the {count} "
-            f"band{'s' if count > 1 else ''} of {name}, got {len(ranges)}; leave some out"
+            f"{name} has {count} band{'s' if count > 1 else ''}, but {len(ranges)} "
+            "ranges were passed. Pass "
+            f"{'one range' if count == 1 else f'one range or {count}'}."
         )
     pairs = [
         value_range(values[..., band : band + 1], name) if one is None else one
@@ -196,30 +197,29 @@ def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any
     try:
         array = np.asarray(source)
     except (TypeError, ValueError, RuntimeError) as error:
-        tensor = "; give image.detach().cpu().float().numpy()" if hasattr(source, "detach") else ""
-        raise ImageError(
-            f"wanted an image, got {type(source).__name__} ({error}){tensor}"
-        ) from error
+        tensor = " Pass image.detach().cpu().float().numpy()." if hasattr(source, "detach") else ""
+        raise ImageError(f"Cannot convert {type(source).__name__} to an image.{tensor}") from error
     if array.dtype.kind not in "buif":
         raise ImageError(
-            f"wanted a path, bytes, a Pillow image or an array of real numbers; got "
-            f"{type(source).__name__} ({array.dtype}); convert it to a numpy array (H, W, 3)"
+            "Expected a path, bytes, a Pillow image or an array of real numbers, not "
+            f"{type(source).__name__} ({array.dtype}). Convert it to a NumPy array (H, "
+            "W, 3)."
         )
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim == 3 and array.shape[2] and (view.all_bands or array.shape[2] <= 4):
         check_size((array.shape[0], array.shape[1]), name)
         return pick_bands(array, name, view)
-    remedy = "choose 3 of its bands: bands=(3, 2, 1)"
+    remedy = "Choose 3 of its bands: bands=(3, 2, 1)"
     if array.ndim == 4:
-        remedy = "pass one image at a time"
+        remedy = "Pass one image at a time."
     elif array.ndim == 3 and 1 <= array.shape[0] <= 4:
-        remedy = "put the channels last: image.transpose(1, 2, 0)"
+        remedy = "Move the channels last: image.transpose(1, 2, 0)"
     elif array.ndim < 2 or array.ndim > 4:
-        remedy = "give it rows and columns"
+        remedy = "Pass an array with rows and columns."
     raise ImageError(
-        f"wanted an image (H, W) or (H, W, C) with 1 to 4 channels; {name} has the shape "
-        f"{array.shape}; {remedy}"
+        f"An image has shape (H, W) or (H, W, C) with 1 to 4 channels, but {name} has "
+        f"shape {array.shape}. {remedy}"
     )
 
 
@@ -230,8 +230,8 @@ def pick_bands(array: NDArray[Any], name: str, view: PictureView) -> NDArray[Any
     count = array.shape[2]
     if max(view.bands) > count:
         raise ImageError(
-            f"wanted band {max(view.bands)}, {name} has {count} band{'s' if count > 1 else ''}, "
-            "counted from 1; choose among those"
+            f"Band {max(view.bands)} does not exist: {name} has {count} "
+            f"band{'s' if count > 1 else ''}, numbered from 1."
         )
     if view.bands == tuple(range(1, count + 1)):
         return array
@@ -246,8 +246,9 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
     least, most = float(values.min()), float(values.max())
     if not (np.isfinite(least) and np.isfinite(most)):
         raise ImageError(
-            f"wanted finite numbers, {name} holds NaN or infinity; replace them first, for example "
-            "numpy.nan_to_num(image), or leave them out: stretch=(2, 98), --stretch 2,98"
+            f"{name} contains NaN or infinity. Replace them first, for example with "
+            "numpy.nan_to_num(image), or clip them with stretch=(2, 98), --stretch "
+            "2,98"
         )
     scale = _colour_range(values.dtype, least, most)
     dim = values.dtype.kind == "f" and scale is not None and most < _LEAST_WHITE * scale[1]
@@ -282,7 +283,7 @@ def _band_ranges(
         some = values[::step, ::step, band]
         finite = some[np.isfinite(some)].astype(np.float64)
         if not finite.size:
-            raise ImageError(f"{name} has no finite number in a band; choose other bands")
+            raise ImageError(f"A band of {name} has no finite value. Choose other bands.")
         low, high = np.percentile(finite, stretch)
         if high <= low:
             low, high = finite.min(), finite.max()
@@ -322,11 +323,12 @@ def check_size(image_hw: tuple[int, int], name: str) -> None:
     """Raises ImageError for no pixel, and for more than MAX_PIXELS."""
     height, width = image_hw
     if height < 1 or width < 1:
-        raise ImageError(f"wanted at least 1 x 1 pixel; {name} has {width} x {height}")
+        raise ImageError(f"An image has at least 1 x 1 pixel, but {name} has {width} x {height}.")
     if height * width > MAX_PIXELS:
         raise ImageError(
-            f"wanted at most {MAX_PIXELS // 1_000_000} megapixels; {name} has {width} x {height}; "
-            "make it smaller or cut it into tiles first"
+            f"{name} has {width} x {height} pixels, the limit is "
+            f"{MAX_PIXELS // 1000000} megapixels. Resize it or split it into tiles "
+            "first."
         )
 
 
@@ -347,7 +349,6 @@ def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w
 # Decoders that read files of strangers. Pillow has forty more: EPS starts Ghostscript, which runs
 # the PostScript inside, and a file may have any name. AVIF is last: Pillow before 11.3 lacks it.
 DECODERS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
-_REASON = 200  # characters of a decoder's own message that are told
 
 
 class _Limit:
@@ -391,9 +392,8 @@ def decoding(name: str) -> Iterator[None]:
     except Exception as error:  # decoders raise anything at all on damaged files
         if isinstance(error, ImportError) and (missing := missing_extra(error, f"reading {name}")):
             raise missing from None
-        told = str(error)[:_REASON] or type(error).__name__
         raise DamagedImageError(
-            f"{name} is damaged or truncated ({told}); copy or download the picture again"
+            f"{name} is corrupted or truncated. Copy or download it again."
         ) from error
 
 
@@ -411,7 +411,7 @@ def open_header(file: Any) -> Image.Image:
         try:
             return Image.open(file, formats=formats)
         except Exception as error:  # as in `decoding`
-            raise UnidentifiedImageError(str(error)[:_REASON]) from error
+            raise UnidentifiedImageError from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -443,7 +443,7 @@ def open_picture(source: Path | bytes, name: str | None = None) -> Iterator[Imag
     Raises ImageError for what Pillow cannot open, for a header that states no pixel or more than
     MAX_PIXELS, and for whatever fails inside the `with`.
     """
-    name = name or (str(source) if isinstance(source, Path) else f"the {len(source)} bytes given")
+    name = name or (str(source) if isinstance(source, Path) else f"the {len(source)} bytes")
     opened = open_file(source) if isinstance(source, Path) else io.BytesIO(source)
     with decoding(name), opened as file:
         try:
@@ -462,7 +462,7 @@ def open_file(path: Path) -> io.BufferedReader:
     """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise OSError("it is no regular file")
+            raise OSError("Not a regular file")
         return path.open("rb")
     except ValueError as error:  # a NUL in its name
         raise OSError(str(error)) from error
@@ -470,30 +470,32 @@ def open_file(path: Path) -> io.BufferedReader:
 
 # What to tell about a file that is not read as a picture, by its first bytes.
 
-_WANTED = "wanted a picture (JPEG, PNG, WebP, TIFF, ...)"
-_POSTSCRIPT = ("a PostScript document", "export it as PNG from the program that made it")
-_RAW = ("a camera's raw file", "develop it to TIFF or JPEG first, with darktable for example")
+_POSTSCRIPT = ("a PostScript document", "Export it as PNG from the program that created it.")
+_RAW = ("a camera raw file", "Develop it to TIFF or JPEG first, for example with darktable.")
 
 # The first bytes of pictures that are read: such a file is damaged.
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 
 # The first bytes of other kinds: what they are, and the way to a picture.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
-    (b"\x93NUMPY", "an array of NumPy", "in Python give numpy.load(FILE); else save it as TIFF"),
+    (b"\x93NUMPY", "a NumPy array", "In Python, pass numpy.load(FILE), or save it as TIFF."),
     (
         b"PK\x03\x04",
         "an archive",
-        "unpack it, and name a picture in it; a zip of DICOM slices: anymask volume FILE",
+        (
+            "Unpack it and pass an image from it. For a zip of DICOM slices, run: anymask "
+            "volume FILE"
+        ),
     ),
-    (b"%PDF", "a PDF document", "make pictures of its pages: pdftoppm -png FILE page"),
+    (b"%PDF", "a PDF document", "Convert its pages to images: pdftoppm -png FILE page"),
     (
         b"\x89HDF",
         "an HDF5 file",
-        "in Python read its array with h5py; else export it as TIFF, from Fiji",
+        ("In Python, read its array with h5py, or export it as TIFF, for example from Fiji."),
     ),
     (b"%!PS", *_POSTSCRIPT),
     (b"\xc5\xd0\xd3\xc6", *_POSTSCRIPT),  # with a preview
-    (b"8BPS", "a Photoshop document", "export it as PNG or TIFF"),
+    (b"8BPS", "a Photoshop document", "Export it as PNG or TIFF."),
     (b"FUJIFILM", *_RAW),
     (b"IIRO", *_RAW),
     (b"IIU\0", *_RAW),
@@ -502,7 +504,13 @@ _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _BOXED = {  # the brand of an ISO base media file, behind "ftyp"
     **dict.fromkeys(
         _HEIC,
-        ("a HEIC photo", "it is damaged; else convert it to JPEG: heif-convert FILE photo.jpg"),
+        (
+            "a HEIC photo",
+            (
+                "It is corrupted, or in an unsupported variant. Convert it to JPEG: "
+                "heif-convert FILE photo.jpg"
+            ),
+        ),
     ),
     b"crx ": _RAW,
 }
@@ -519,21 +527,20 @@ def unidentified(file: Any, name: str) -> ImageError:
     except (OSError, ValueError, AttributeError):
         head = b"?"
     if not head:
-        return DamagedImageError(f"{name} is empty (0 bytes); copy or download the picture again")
+        return DamagedImageError(f"{name} is empty (0 bytes). Copy or download it again.")
     if not isinstance(head, bytes):
-        return ImageError(f"wanted a file of bytes, {name} gives text; open it with mode 'rb'")
+        return ImageError(f"{name} was opened in text mode. Open it with mode 'rb'.")
     if (kind := _kind_of(head)) is not None:
-        return ImageError(f"{_WANTED}, {name} is {kind[0]}; {kind[1]}")
+        return ImageError(f"{name} is {kind[0]}, not a supported image. {kind[1]}")
     other = recognise_head(head)
     if other is not None and other.kind != "image":
         return ImageError(f"{name} is {other.what}, not an image. {other.remedy}.")
     if head.startswith(_PICTURES) or head[8:12] in _AVIF:
-        return DamagedImageError(
-            f"{name} is damaged or truncated; copy or download the picture again"
-        )
+        return DamagedImageError(f"{name} is corrupted or truncated. Copy or download it again.")
     return DamagedImageError(
-        f"{_WANTED}, {name} is none, or its first bytes are damaged (it begins with {head[:8]!r}); "
-        "convert it to PNG, or in Python pass the pixels as an array"
+        f"{name} is not a supported image, or its first bytes are corrupted (it starts "
+        f"with {head[:8]!r}). Expected JPEG, PNG, WebP, TIFF, ... Convert it to PNG, "
+        "or in Python pass the pixels as an array."
     )
 
 
@@ -546,9 +553,9 @@ def _kind_of(head: bytes) -> tuple[str, str] | None:
         return _BOXED.get(head[8:12])
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype html", b"<html")):
-        return "a web page", "download the picture itself"
+        return "a web page", "Download the image itself."
     if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
-        return "an SVG drawing", "make a picture of it: rsvg-convert FILE -o drawing.png"
+        return "an SVG drawing", "Convert it to an image: rsvg-convert FILE -o drawing.png"
     return None
 
 

@@ -27,13 +27,13 @@ COMMANDS: dict[Kind, str] = {
     "image": "Segment it with: anymask segment FILE --point X,Y",
     "scan": (
         "Segment it with: anymask volume FILE --slice N --box X0,Y0,X1,Y1 -o labels.nii.gz. In "
-        "Python, anymask.read_volume(path).picture(N) is one slice"
+        "Python, `anymask.read_volume(path).picture(N)` is one slice"
     ),
     "other scan": "Convert it to NIfTI (.nii.gz), for example with 3D Slicer, for anymask volume",
     "video": (
-        "Follow objects in it with: anymask track FILE --box X0,Y0,X1,Y1 -o masks.mp4. Find "
-        "objects by words: anymask find FILE WORDS. Write its frames: ffmpeg -i FILE "
-        "frames/%05d.png"
+        "Track objects in it with: anymask track FILE --box X0,Y0,X1,Y1 -o masks.mp4. "
+        "Find objects by text: anymask find FILE TEXT. Extract its frames: ffmpeg -i "
+        "FILE frames/%05d.png"
     ),
     "map": (
         "Segment it with: anymask segment FILE --point X,Y -o objects.gpkg, or anymask everything "

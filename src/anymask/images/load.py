@@ -127,8 +127,8 @@ def load_image(
     if isinstance(source, str | Path) and is_address(source):
         if not allow_url:
             raise ImageError(
-                f"wanted a photo on the disk, got the address {str(source)[:200]!r}; download it, "
-                "or allow it: allow_url=True"
+                f"Expected a local image, not the URL {str(source)[:200]!r}. Download "
+                "it, or allow it with allow_url=True."
             )
         source = fetch_picture(str(source))
     return _load_bgr(source, view) if bgr else read_view(source, view)
@@ -139,7 +139,9 @@ def resolve_place(
 ) -> tuple[int, tuple[int, ...] | None]:
     """The page and bands of a place such as "z1c0". Raises InputError, ImageError."""
     if not isinstance(source, str | Path) or is_address(source):
-        raise InputError(f"wanted the path of a stack for page={page!r}; give a number instead")
+        raise InputError(
+            f"A place in a stack, page={page!r}, requires a file path. Pass a page number instead."
+        )
     with open_path(Path(source)) as file, decoding(repr(str(source))):
         number, chosen = find_plane(file, repr(str(source)), page, bands)
     return number, PictureView.of(chosen).bands
@@ -151,7 +153,7 @@ def read_view(source: ImageSource, view: PictureView) -> UintImage:
         with open_path(Path(source)) as file:
             return _load_stream(file, repr(str(source)), view)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _load_stream(io.BytesIO(source), f"the {len(source)} bytes given", view)
+        return _load_stream(io.BytesIO(source), f"the {len(source)} bytes", view)
     if isinstance(source, Image.Image):
         _seek(source, "the Pillow image", view)
         pixels = _pillow_to_array(source, "the Pillow image", view)
@@ -176,11 +178,13 @@ def _load_bgr(source: ImageSource, view: PictureView) -> UintImage:
         source, "read"
     ):
         raise InputError(
-            "bgr=True says the order of an array's colours; files and Pillow images know theirs; "
-            "leave it out"
+            "bgr=True applies to arrays only, because files and Pillow images declare "
+            "their color order. Remove it."
         )
     if view.bands is not None:
-        raise InputError("give bands or bgr, got both; bands=(3, 2, 1) is the same as bgr")
+        raise InputError(
+            "Pass bands or bgr, not both. bands=(3, 2, 1) has the same effect as bgr=True."
+        )
     return np.ascontiguousarray(array_to_image(source, view=view)[..., ::-1])
 
 
@@ -193,23 +197,24 @@ def open_path(path: Path) -> Iterator[BinaryIO]:
     name = repr(str(path))
     if path.suffix.lower() in _RAW_SUFFIXES:
         raise ImageError(
-            f"wanted a picture (JPEG, PNG, WebP, TIFF, ...), {name} is a camera's raw file; "
-            "develop it to TIFF or JPEG first, with darktable for example"
+            f"{name} is a camera raw file, which is not supported. Develop it to TIFF "
+            "or JPEG first, for example with darktable."
         )
     try:
         with open_file(path) as file:
             yield file
     except FileNotFoundError:
-        raise ImageError(f"there is no file {name}; check the path") from None
+        raise ImageError(f"File not found: {name}. Check the path.") from None
     except OSError as error:
         if os.path.isdir(path):  # noqa: PTH112 - False for impossible names, too
             from anymask.images.kinds import use_instead
 
             if told := use_instead(path, "image"):
                 raise ImageError(told) from None
-            raise ImageError(f"wanted one picture, {name} is a folder; name a file in it") from None
+            raise ImageError(f"{name} is a folder. Pass an image file in it.") from None
         raise ImageError(
-            f"{name} cannot be read ({error.strerror or error}); check the path and its permissions"
+            f"{name} cannot be read ({error.strerror or 'unknown error'}). Check the "
+            "path and its permissions."
         ) from error
 
 
@@ -435,7 +440,7 @@ def sample(name: str = "coffee") -> Path:
     Raises InputError for another name.
     """
     if name not in SAMPLES:
-        raise InputError(f"there is no sample {name!r}; there are {', '.join(SAMPLES)}")
+        raise InputError(f"Unknown sample {name!r}. Choose from: {', '.join(SAMPLES)}")
     return _PHOTOS / f"{name}.jpg"
 
 
@@ -485,16 +490,16 @@ def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
 
             if told := use_instead(path, "image"):
                 raise ImageError(told)
-            raise ImageError(f"there is no photo in the folder {str(path)!r}; check the path")
+            raise ImageError(f"The folder {str(path)!r} contains no images. Check the path.")
         return found
     if path.exists():
         return [path]
     if not any(sign in str(where) for sign in _PATTERN):
-        raise ImageError(f"there is no file {str(path)!r}; check the path")
+        raise ImageError(f"File not found: {str(path)!r}. Check the path.")
     fitting = glob.glob(str(where), recursive=True)  # noqa: PTH207 - patterns may be absolute
     found = sorted(path for path in map(Path, fitting) if path.is_file())
     if not found:
-        raise ImageError(f"nothing fits {str(where)!r}; check the pattern")
+        raise ImageError(f"No file matches {str(where)!r}. Check the pattern.")
     return found
 
 
@@ -507,7 +512,9 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         """Raises ImageError for another kind of address."""
         new = urllib.parse.urlsplit(newurl).scheme.lower()
         if new not in ("http", "https") or (req.type == "https" and new == "http"):
-            raise ImageError(f"{req.full_url} leads to {newurl[:200]!r}, which is not followed")
+            raise ImageError(
+                f"{req.full_url} redirects to {newurl[:200]!r}, which is not followed."
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -518,7 +525,7 @@ def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
     for a file of more than `most_bytes`.
     """
     if address.partition("://")[0].lower() not in ("http", "https"):
-        raise ImageError(f"wanted an address with http or https, got {address[:200]!r}")
+        raise ImageError(f"Expected an http or https URL, not {address[:200]!r}.")
     opener = urllib.request.build_opener(_SafeRedirects())
     try:
         request = urllib.request.Request(address, headers={"User-Agent": _AGENT})
@@ -528,10 +535,10 @@ def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
         raise
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ImageError(
-            f"{address[:200]} cannot be read ({error}); check the address, or download the photo"
+            f"{address[:200]} cannot be read ({error}). Check the URL, or download the image."
         ) from error
     if len(data) > most_bytes:
         raise ImageError(
-            f"{address[:200]} has more than {most_bytes} bytes; download it and name the file"
+            f"{address[:200]} has more than {most_bytes} bytes. Download it and pass the file."
         )
     return data

@@ -103,8 +103,8 @@ def _read_stored(file: Any, name: str) -> MaskPixels:
         check_size((picture.height, picture.width), name)
         if (pages := getattr(picture, "n_frames", 1)) > 1:
             raise ImageError(
-                f"{name} has {pages} pages, which a mask image cannot have. Save each page as an "
-                "image of its own."
+                f"{name} has {pages} pages, but a mask image has one. Save each page "
+                "as a separate image."
             )
         return _by_pillow(picture, file, _is_lossy(picture, file))
 
@@ -114,14 +114,14 @@ def _by_tifffile(file: Any, name: str) -> MaskPixels:
     pixels = upright(deep.pixels, deep.orientation)
     channels = pixels.shape[2]
     if channels not in (1, 3, 4):
-        raise ImageError(f"{name} has {channels} bands. A mask image has 1, or 3 for colours.")
+        raise ImageError(f"{name} has {channels} bands. A mask image has 1 band, or 3 for colours.")
     if channels == 1:
         return MaskPixels(pixels[..., 0])
     colours = pixels[..., :3]
     if (colours == colours[..., :1]).all():
         return MaskPixels(colours[..., 0])
     if colours.dtype.itemsize > 1:
-        raise ImageError(f"{name} has colours of more than 8 bits. Save it with 8 bits.")
+        raise ImageError(f"{name} has colours with more than 8 bits. Save it with 8 bits.")
     return MaskPixels(colours)
 
 
@@ -197,16 +197,18 @@ def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any
             with open_file(path) as file:
                 return read_array(file)
         except (OSError, DataError) as error:
-            raise ImageError(f"{str(path)!r} is no readable array file ({error})") from error
+            raise ImageError(
+                f"{str(path)!r} is not a readable array file. Save it again with numpy.save."
+            ) from error
     found = read_mask_image(path, mask_values)
     if found.note:
         LOG.warning("%s: %s", path, found.note)
     objects = np.unique(found.values)
     if (count := int(np.count_nonzero(objects))) > 1 and mask_values == "auto":
         raise ImageError(
-            f"{str(path)!r} shows {count} objects, by their colours or values. Expected the mask "
-            "of one object. Save one of them as an image or .npy, or pass --mask-values binary "
-            '(mask_values="binary") to join them.'
+            f"{str(path)!r} contains {count} objects, by their colours or values. "
+            "Expected the mask of one object. Save one of them as an image or .npy, "
+            'or pass --mask-values binary (mask_values="binary") to merge them.'
         )
     mask: NDArray[Any] = found.values > 0
     return mask

@@ -42,8 +42,8 @@ LEAST_SHARE, LEAST_PIXELS = 0.0005, 16  # of a level or colour of a lossy file
 APART = 32  # distance of two colours of a lossy file
 MOST_COLOURS = 64  # classes of a lossy file, and colours of few pixels, that no photo has
 
-SOFT = "The edge of the mask is soft or noisy: pixels of at least half of white are the object."
-NEAREST = "Soft or noisy edges between colours: each pixel has the nearest colour."
+SOFT = "The edge of the mask is soft or noisy: pixels of at least half of white are foreground."
+NEAREST = "Soft or noisy edges between colours: each pixel is assigned the nearest colour."
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ def _white(values: NDArray[Any], name: str) -> float:
     """The number that is white. Raises ImageError for NaN."""
     most = float(values.max(initial=0))
     if not np.isfinite(most):
-        raise ImageError(f"{name} holds NaN or infinity. Replace them with 0 first.")
+        raise ImageError(f"{name} contains NaN or infinity. Replace them with 0 first.")
     if values.dtype.kind == "f":
         return 0.0 if values.min() < 0 else 1.0 if most <= 1 else max(most, WHITE)
     if MOST_SMALL < most <= WHITE:
@@ -166,8 +166,8 @@ def _as_labels(stored: MaskPixels, name: str) -> NDArray[Any]:
     if values.ndim == 3:
         if not (values == values[..., :1]).all():
             raise ImageError(
-                f"{name} is in colour, which has no label values. Pass --mask-values colours "
-                '(mask_values="colours").'
+                f"{name} is a colour image, which has no label values. Pass "
+                '--mask-values colours (mask_values="colours").'
             )
         values = values[..., 0]
     return _whole(_without_hidden(values, stored.alpha), name)
@@ -184,12 +184,14 @@ def _whole(values: NDArray[Any], name: str) -> NDArray[Any]:
     if values.dtype.kind == "f":
         found = values.astype(np.int64) if np.isfinite(values).all() else np.zeros((0, 0))
         if found.shape != values.shape or not (found == values).all():
-            raise ImageError(f"{name} has fractions. Label values are whole numbers from 0 on.")
+            raise ImageError(
+                f"{name} contains fractions. Label values are whole numbers from 0 on."
+            )
         values = found
     if values.dtype.kind == "i" and values.size and values.min() < 0:
         raise ImageError(
-            f"{name} has the label value {values.min()}. Label values are whole numbers from 0 "
-            "on, and 0 is no object."
+            f"{name} contains the label value {values.min()}. Label values are whole "
+            "numbers from 0 on, and 0 is background."
         )
     return values
 
@@ -219,7 +221,7 @@ def _greys(values: NDArray[Any], stored: MaskPixels, name: str) -> tuple[NDArray
         return values, ""
     if counts > MOST_COLOURS and alike < NOT_ALIKE and not _has_ends(values, most):
         raise _photo(name)
-    raise _ambiguous(name, f"{counts} grey levels, as of labels or of a soft edge")
+    raise _ambiguous(name, f"{counts} grey levels, which may be labels or a soft edge")
 
 
 def _are_whole(values: NDArray[Any]) -> bool:
@@ -322,7 +324,7 @@ def _lossy_levels(
     if gradient and not _has_ends(values, most):
         raise _photo(name)
     what = (
-        "label values, which its lossy format has changed" if most <= MOST_SMALL
+        "label values, changed by its lossy format" if most <= MOST_SMALL
         else f"{max(2, len(bright))} grey levels in a lossy format"
     )  # fmt: skip
     raise _ambiguous(name, what)
@@ -379,8 +381,9 @@ def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:  # (..., 3) -> (...)
 
 def _photo(name: str) -> ImageError:
     return ImageError(
-        f"{name} looks like a photo. Expected a mask image, such as white objects on black. If its "
-        'values are labels, pass --mask-values labels (in Python mask_values="labels").'
+        f"{name} appears to be a photo. Expected a mask image, such as white objects "
+        "on black. If its values are labels, pass --mask-values labels (in Python "
+        'mask_values="labels").'
     )
 
 
@@ -413,7 +416,11 @@ def _colours(colours: UintImage, stored: MaskPixels, name: str, *, ask: bool) ->
     if between < NOT_BETWEEN or not ask:
         return packed, True, ""
     raise _ambiguous(
-        name, f"{len(found)} colours, most of them of few pixels, as of small objects or soft edges"
+        name,
+        (
+            f"{len(found)} colours, most of them with few pixels, which may be small "
+            "objects or soft edges"
+        ),
     )
 
 

@@ -23,7 +23,6 @@ from anymask.masks import MAX_PIXELS
 
 MICROSCOPES = (".czi", ".lif", ".nd2")  # suffixes
 _MOST_BYTES = 12 * MAX_PIXELS  # of what is decoded at once: a CZI whole, of others a page
-_REASON = 200  # characters of a reader's own message that are told
 _FLAT = ("C", "Y", "X", "S", "0")  # axes of one page; the last two are a pixel's red, green, blue
 
 
@@ -67,7 +66,7 @@ def open_microscope(file: BinaryIO, name: str) -> Iterator[Places]:
     """A file's places; whatever fails inside the `with` becomes an ImageError, or MissingExtra."""
     opener = _opener(file)
     if opener is None:
-        raise ImageError(f"{name} is neither CZI, LIF nor ND2; convert it to TIFF")
+        raise ImageError(f"{name} is not a CZI, LIF or ND2 file. Convert it to TIFF.")
     package, what, opened = opener
     file.seek(0)
     try:
@@ -80,8 +79,8 @@ def open_microscope(file: BinaryIO, name: str) -> Iterator[Places]:
         raise MissingExtra(package, "microscopes", f"{name}, {what},") from None
     except Exception as error:  # the packages raise almost anything on damaged files
         raise ImageError(
-            f"{name} is {what}; it is damaged, or packed in a way that is not read "
-            f"({str(error)[:_REASON]}); copy it again, or export it as TIFF, from Fiji for example"
+            f"{name} is {what}, but it is corrupted or uses an unsupported "
+            "compression. Copy it again, or export it as TIFF, for example from Fiji."
         ) from error
 
 
@@ -93,9 +92,9 @@ def _opener(file: Any) -> tuple[str, str, Any] | None:
     except (OSError, ValueError, AttributeError):
         return None  # it cannot be read again
     kinds = {
-        b"ZISRAWFILE": ("czifile", "a CZI file of a Zeiss microscope", _open_czi),
-        b"\x70\0\0\0": ("liffile", "a LIF file of a Leica microscope", _open_lif),
-        b"\xda\xce\xbe\x0a": ("nd2", "an ND2 file of a Nikon microscope", _open_nd2),
+        b"ZISRAWFILE": ("czifile", "a Zeiss CZI file", _open_czi),
+        b"\x70\0\0\0": ("liffile", "a Leica LIF file", _open_lif),
+        b"\xda\xce\xbe\x0a": ("nd2", "a Nikon ND2 file", _open_nd2),
     }
     text = not isinstance(head, bytes)
     return None if text else next((kinds[one] for one in kinds if head.startswith(one)), None)
@@ -129,7 +128,7 @@ def _open_lif(file: BinaryIO) -> Iterator[Places]:
         images = list(document.images)
         counts = [math.prod(_loops(image.sizes).values()) for image in images]
         if not images:
-            raise EOFError("it has no image")
+            raise EOFError("It contains no image")
 
         def read(page: int) -> NDArray[Any]:
             which = 0
@@ -203,5 +202,6 @@ def _check_bytes(sizes: Mapping[str, int], item: int) -> None:
     """Raises ImageError for more than can be decoded at once."""
     if (size := math.prod(sizes.values()) * item) > _MOST_BYTES:
         raise ImageError(
-            f"wanted at most {_MOST_BYTES >> 20} MB at once, got {size >> 20} MB; export it as TIFF"
+            f"One plane needs {size >> 20} MB, the limit is {_MOST_BYTES >> 20} MB. "
+            "Export it as TIFF."
         )

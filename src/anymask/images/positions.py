@@ -27,7 +27,7 @@ def parse_position(text: str) -> dict[str, int]:
     plain = text.lower()
     steps = [(name.upper(), int(step)) for name, step in _STEP.findall(plain)]
     if not _POSITION.fullmatch(plain) or len(dict(steps)) < len(steps):
-        raise InputError(f"wanted a place in a stack such as z1c0, counted from 0, got {text!r}")
+        raise InputError(f"Expected a place in a stack such as z1c0, counted from 0, not {text!r}.")
     return dict(steps)
 
 
@@ -44,18 +44,18 @@ def find_plane(
     known = dict(axes) | ({"C": channels} if channels > 1 else {})
     if not known:
         raise ImageError(
-            f"{name} does not say what its pages are; name one by its number, not as {text!r}"
+            f"{name} does not name its axes. Select a page by its number, not by {text!r}."
         )
     words = " x ".join(f"{axis} {length}" for axis, length in known.items())
     for axis, step in asked.items():
         if step >= known.get(axis, 0):
-            raise InputError(f"wanted {text!r}, {name} has {words}, each counted from 0")
+            raise InputError(f"{text!r} is out of range: {name} has {words}, each counted from 0.")
     page = 0
     for axis, length in axes:
         page = page * length + asked.get(axis, 0)
     if channels > 1 and "C" in asked:
         if bands is not None:
-            raise InputError(f"name the channel once, by {text!r} or by bands; got both")
+            raise InputError(f"Select the channel by {text!r} or by bands, not both.")
         bands = asked["C"] + 1
     return page, bands
 

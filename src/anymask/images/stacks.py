@@ -175,12 +175,14 @@ class Planes:
         """
         if place not in self.places:
             raise InputError(
-                f"wanted a page that masks lie on, got {place}; there are "
-                f"{len(self.places)}, the last one is {self.places[-1]}"
+                f"Page {place} is out of range. There are {len(self.places)} pages, "
+                f"the last one is {self.places[-1]}."
             )
         if channel is not None and not 0 <= channel < len(self.channels):
             count = len(self.channels)
-            raise InputError(f"wanted a channel of 0 to {count - 1}, got {channel}; leave it out")
+            raise InputError(
+                f"Channel {channel} is out of range: use 0 to {count - 1}, or omit it."
+            )
         if channel is None and (view.bands is not None or self.colours or not self.channels):
             return replace(view, page=place)
         alone = _range_of((channel or 0) + 1, view)
@@ -342,7 +344,9 @@ def load_channels(
         pages = _pages_of_place(read_planes(source), page, count)
     parts = [np.asarray(read_view(source, PictureView(page=one, raw=True))) for one in pages]
     if len({part.shape for part in parts}) > 1:
-        raise ImageError(f"{str(source)!r}: its pages differ in size, so they are no channels")
+        raise ImageError(
+            f"The pages of {str(source)!r} differ in size, so they are not channels of one image."
+        )
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
@@ -364,8 +368,8 @@ def load_for_model(source: Path, mix: ChannelMix, view: PictureView) -> NDArray[
     """
     if not view.plain:
         raise InputError(
-            f"this model takes all {mix.count} channels of a picture, in the ranges that it was "
-            "tuned on; leave bands, stretch and ranges out"
+            f"This model uses all {mix.count} channels of an image with the value "
+            "ranges of its training. Remove bands, stretch and ranges."
         )
     return load_for_mix(source, mix, view.page)
 

@@ -31,7 +31,6 @@ from anymask.masks import MAX_PIXELS
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_BYTES = 12 * MAX_PIXELS  # of a page with all its bands
-_REASON = 200  # characters of tifffile's own message that are told
 _COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow cuts down to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
 _X_RESOLUTION, _PHOTOMETRIC = 282, 262
@@ -131,8 +130,8 @@ def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
     with _tiff_page(file, name, view.page) as page:
         if page.imagedepth != 1 or page.nbytes > _MOST_BYTES:
             raise ImageError(
-                f"wanted a flat picture of at most {_MOST_BYTES >> 20} MB, {name} is "
-                f"{page.shape} ({page.nbytes >> 20} MB); cut it into tiles or pages first"
+                f"{name} is {page.shape} ({page.nbytes >> 20} MB) in one piece, the "
+                f"limit is {_MOST_BYTES >> 20} MB. Split it into tiles or pages first."
             )
         check_segments(page, name)
         channels = _channels_of(page, view) if _wants_channels(view) else None
@@ -266,7 +265,7 @@ def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
         with open_tiff(file) as document:
             count = len(document.pages)
             if not count:
-                raise EOFError("it has no page")
+                raise EOFError("It contains no page")
             if number >= count:
                 raise ImageError(no_such_page(number, count, name))
             page: Any = document.pages[number]
@@ -276,12 +275,12 @@ def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
         raise
     except ImportError:
         raise MissingExtra(
-            "tifffile", "science", f"{name}, a TIFF of these bands or types,"
+            "tifffile", "science", f"{name}, a TIFF with these bands or types,"
         ) from None
     except Exception as error:  # tifffile's readers raise almost anything on damaged files
         raise ImageError(
-            f"{name} is damaged, truncated or packed in a way that is not read "
-            f"({str(error)[:_REASON]}); copy it again, or convert it to a TIFF without compression"
+            f"{name} is corrupted, truncated or uses an unsupported compression. Copy "
+            "it again, or convert it to an uncompressed TIFF."
         ) from error
 
 
@@ -319,7 +318,7 @@ def open_tiff(file: BinaryIO) -> Iterator[Any]:
     try:
         import tifffile
     except ImportError:
-        raise MissingExtra("tifffile", "science", "a TIFF of these bands or types") from None
+        raise MissingExtra("tifffile", "science", "a TIFF with these bands or types") from None
 
     file.seek(0)
     logger = tifffile.logger()
@@ -328,7 +327,7 @@ def open_tiff(file: BinaryIO) -> Iterator[Any]:
         name, alone = Path(str(getattr(file, "name", "stream"))).name, cast("Any", _OneFile(file))
         with tifffile.TiffFile(alone, name=name, _multifile=False) as document:
             if document.is_ome and _MANY_PLANES.search(document.ome_metadata or ""):
-                raise ImageError(f"its OME-XML states more than {_MOST_PLANES} planes")
+                raise ImageError(f"Its OME-XML declares more than {_MOST_PLANES} planes")
             yield document
     finally:
         logger.disabled = before
@@ -348,8 +347,8 @@ def check_segments(page: Any, name: str) -> None:
     ratio = {_STORED: 1}.get(key.compression, DEFLATE_RATIO if key.compression in _DEFLATE else 0)
     if ratio and len(parts) * expected > file.size * ratio + _HARMLESS:
         raise ImageError(
-            f"{name} ends too early: its header states {key.shape} of {key.dtype}, the file has "
-            f"{file.size} bytes. Copy it again."
+            f"{name} is truncated: its header declares {key.shape} of {key.dtype}, the "
+            f"file has {file.size} bytes. Copy it again."
         )
     make = _UNBOUNDED.get(key.compression)
     if make is None:
@@ -363,15 +362,16 @@ def check_segments(page: Any, name: str) -> None:
             size = unpacked_size(file.read(min(count, file.size)), expected + 1, make)
         if size > expected + 1:
             raise ImageError(
-                f"{name} is damaged: a strip or tile of it unpacks to more than the {expected} "
-                "bytes that its header states. Copy it again, or save it without compression."
+                f"{name} is corrupted: a strip or tile unpacks to more than the "
+                f"{expected} bytes that its header declares. Copy it again, or save it "
+                "uncompressed."
             )
 
 
 def no_such_page(page: int, count: int, name: str) -> str:
     """What to tell about a page that a file does not have."""
     pages = f"{count} page{'s' if count > 1 else ''}"
-    return f"wanted page {page}, {name} has {pages}, counted from 0; choose among those"
+    return f"Page {page} is out of range: {name} has {pages}, numbered from 0."
 
 
 def _turns(page: Any) -> int:
@@ -398,8 +398,9 @@ def _in_colour(page: Any, name: str, view: PictureView) -> NDArray[Any]:  # -> (
     colours = 3 if kind == _RGB or count == 3 else 1
     if kind != _RGB and count > 1 + (extra[:1] != () and extra[0] in _ALPHA) and count != 3:
         raise ImageError(
-            f"{name} has {count} bands and does not say which are red, green and blue; choose "
-            "one or three, counted from 1: bands=(3, 2, 1), or --bands 3,2,1"
+            f"{name} has {count} bands and does not declare which are red, green and "
+            "blue. Choose one or three, numbered from 1: bands=(3, 2, 1), or --bands "
+            "3,2,1"
         )
     if kind == _WHITE_IS_ZERO and array.dtype.kind == "u":
         array[..., 0] = np.iinfo(array.dtype).max - array[..., 0]

@@ -116,11 +116,11 @@ class PhotoWorker:
         except (AnymaskError, OSError) as error:
             fields = {"state": "failed", "reason": str(error), "kind": type(error).__name__}
             if isinstance(error, OSError) and error.errno in NO_ROOM:
-                remedy = "make room and run the same job again, what is done is kept"
-                reason = f"the results cannot be written ({error.strerror}); {remedy}"
+                remedy = "Free some space and run the same job again; finished results are kept."
+                reason = f"the results cannot be written ({error.strerror}). {remedy}"
                 fields |= {"state": "stop", "reason": reason}
         except MemoryError:
-            reason = "there is not enough memory for it; make it smaller, or take fewer workers"
+            reason = "Out of memory. Resize the image, or use fewer workers."
             fields = {"state": "failed", "reason": reason, "kind": "MemoryError"}
         except Exception as error:  # a defect, of ours or of a library: the other photos go on
             kind = type(error).__name__
@@ -160,7 +160,7 @@ def _process_in_pool(
     with contextlib.closing(run_in_pool(_PooledTask(task), items, workers)) as events:
         for event in events:
             if isinstance(event, ItemLost):
-                yield ItemDone(event.item, _lost_photo(f"the worker that had it {event.how}"))
+                yield ItemDone(event.item, _lost_photo(f"its worker {event.how}"))
             elif isinstance(event, WorkerReady | ItemDone | Idle):
                 yield event
 
@@ -168,8 +168,8 @@ def _process_in_pool(
 def _lost_photo(what: str) -> PhotoResult:
     """The result of a photo whose processes died; `what` says how the last one did."""
     reason = (
-        f"{what}, and so did another one; if memory was short, make the photo smaller or take "
-        "fewer workers"
+        f"{what}, and so did another one. If memory was short, resize the image or use "
+        "fewer workers."
     )
     return PhotoResult(state="failed", reason=reason, kind="WorkerDied")
 
@@ -195,7 +195,7 @@ def _process_on_ray(
             if not lost:
                 return
     for item in lost.values():
-        yield ItemDone(item, _lost_photo("the actor that had it died"))
+        yield ItemDone(item, _lost_photo("its actor died"))
 
 
 @contextlib.contextmanager
@@ -223,8 +223,8 @@ def _cluster(workers: int) -> Iterator[int]:
         ray.shutdown()
         where = f"at RAY_ADDRESS={address}" if address else "on this machine"
         raise InputError(
-            f"no Ray cluster answers {where} ({str(error).partition('. ')[0]}); look whether it "
-            "runs and the machine is not too busy, or take processes (--engine processes)"
+            f"No Ray cluster responds {where}. Check that it is running and that the "
+            "machine is not overloaded, or use processes (--engine processes)."
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)  # Ray puts in its own
@@ -262,7 +262,10 @@ def _map_photos(
             max_task_retries=0,
         )
         for row in done.iter_rows():
-            yield int(row["index"]), PhotoResult(**parse_json(row["result"], "an actor's answer"))
+            yield (
+                int(row["index"]),
+                PhotoResult(**parse_json(row["result"], "the response of an actor")),
+            )
 
 
 def _item_to_row(index: int, item: PhotoItem) -> Row:

@@ -129,8 +129,8 @@ class Summary:
         """Raises DataError where photos failed."""
         if self.failed:
             raise DataError(
-                f"{self.failed} of {self.photos} photos failed, see {job.log}; mend or remove "
-                "them and run the same job again, what is done is kept"
+                f"{self.failed} of {self.photos} images failed, see {job.log}. Fix or "
+                "remove them and run the same job again; finished results are kept."
             )
 
 
@@ -168,7 +168,7 @@ def run_job(
                 on_progress(replace(summary))
 
         for error in unreadable:
-            reason = f"the folder cannot be listed ({error.strerror}); check its permissions"
+            reason = f"the folder cannot be listed ({error.strerror}). Check its permissions."
             add(Path(error.filename), PhotoResult(state="failed", reason=reason, kind="OSError"))
         with contextlib.closing(process(job, task, items)) as events:
             for event in events:
@@ -188,8 +188,8 @@ def _run_photo(job: FolderJob, task: PhotoTask, on_step: OnStep | None) -> Summa
     """Do one photo in this process; its error is raised."""
     if job.workers or job.output_shards or job.shard != (1, 1):
         raise InputError(
-            f"--workers, --shard and --output-shards are for a folder, {str(job.source)!r} is "
-            "none; leave them out, or name the folder"
+            "--workers, --shard and --output-shards apply to folders, but "
+            f"{str(job.source)!r} is not a folder. Remove them, or pass the folder."
         )
     item = job.item()
     work = task.open()
@@ -213,16 +213,16 @@ def open_log(path: Path) -> Iterator[Callable[[PhotoFailure], None]]:
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(
-            f"wanted a folder for the results, but {str(out)!r} or a part of it is a file; "
-            "choose another output"
+            f"Cannot create the output folder {str(out)!r}: part of its path is a "
+            "file. Choose another output."
         ) from None
     with _open_itself(path) as file:
         # On Windows a lock would keep people from reading the file meanwhile.
         if not ON_WINDOWS and lock_file(file.fileno(), wait=False) == "taken":
             raise InputError(
-                f"another run is at work in {str(out)!r}; wait for it, choose another output, or "
-                "share the work: one machine with --shard 1/2, the other with --shard 2/2 (in "
-                "Python shard=(1, 2) and shard=(2, 2))"
+                f"Another run is writing to {str(out)!r}. Wait for it, choose another "
+                "output, or split the work: --shard 1/2 on one machine, --shard 2/2 "
+                "on the other (in Python shard=(1, 2) and shard=(2, 2))."
             )
         file.truncate(0)
 

@@ -107,13 +107,13 @@ class FolderJob:
         for name in ("workers", "output_shards"):
             value: object = getattr(self, name)
             if not isinstance(value, int) or value < 0:
-                raise InputError(f"{name} must be 0 or more, got {value!r}")
+                raise InputError(f"Setting {name} must be 0 or more, got {value!r}.")
         if self.engine not in get_args(Engine):
-            raise InputError(f'engine must be "processes" or "ray", got {self.engine!r}')
+            raise InputError(f'Invalid engine {self.engine!r}. Use "processes" or "ray".')
         shard: Any = self.shard
         whole = isinstance(shard, tuple) and all(isinstance(number, int) for number in shard)
         if not whole or len(shard) != 2 or not 1 <= shard[0] <= shard[1]:
-            raise InputError(f"shard must be (I, N) with I from 1 to N, got {shard!r}")
+            raise InputError(f"A shard is (I, N) with I from 1 to N, not {shard!r}.")
 
     @property
     def one(self) -> bool:
@@ -220,8 +220,8 @@ def _side_by_side(
             base = os.path.commonpath([path.parent for path in paths])
         except ValueError:
             raise InputError(
-                "Images of different drives have the same name, and so would their results. Run "
-                "the command once per drive."
+                "Images on different drives have the same name, and so would their "
+                "results. Run the command once per drive."
             ) from None
     for path in paths:
         source, place = kept[path], path.relative_to(base or path.parent)
@@ -237,8 +237,9 @@ def _check_apart(source: Path, output: Path) -> None:
     """Raises InputError where results would lie among the images of a folder."""
     if output.resolve() in (source.resolve(), *source.resolve().parents):
         raise InputError(
-            f"the photos lie in the output folder {str(output)!r}, where results would be "
-            "taken for photos; choose another one, such as a new folder beside them"
+            f"The images are in the output folder {str(output)!r}, where results would "
+            "be read as images. Choose another output, such as a new folder next to "
+            "them."
         )
 
 
@@ -254,7 +255,7 @@ def _of_folder(
     if photo is None:
         if told := use_instead(source, "image"):
             raise InputError(told)
-        raise InputError(f"there are no photos in {str(source)!r}; name a folder that has some")
+        raise InputError(f"{str(source)!r} contains no images. Pass a folder with images.")
 
 
 def place_number(place: Path) -> int:

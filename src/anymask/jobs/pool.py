@@ -135,9 +135,10 @@ def run_in_pool(
             pool.stop()
             if not (pool.ready or started):
                 raise AnymaskError(
-                    f"workers end before they are ready (the last one {pool.death}); take fewer "
-                    "workers if memory is short; a Python script that starts workers needs "
-                    "`if __name__ == '__main__':` around its calls"
+                    f"Workers exit before they are ready (the last one {pool.death}). "
+                    "If memory is short, use fewer workers. A Python script that "
+                    "starts workers requires `if __name__ == '__main__':` around its "
+                    "calls."
                 ) from None
             if alone and pool.ready:
                 yield from (ItemLost(item, pool.death) for item in pool.out.values())

@@ -58,7 +58,7 @@ class RedactLabels:
         a name that no mask has.
         """
         if isinstance(source, PlacedPhotos):
-            raise InputError("redact takes a folder or photos; name the folder of the photos")
+            raise InputError("Pass the folder of the images to redact.")
         folder = source if isinstance(source, Path) and source.is_dir() else None
         path = labels.source if isinstance(labels, Dataset) else Path(labels)
         if folder is None and path.suffix.lower() in TRANSPARENT | OPAQUE:
@@ -73,9 +73,11 @@ class RedactLabels:
                 images[os.path.realpath(stream.picture(image))] = image
             except DataError:
                 continue  # labels may be of more photos than these
-        stream.lost.refuse_records(path, "name other labels: what they mean would stay visible")
+        stream.lost.refuse_records(
+            path, "Choose other labels: the objects of skipped records would stay visible."
+        )
         if not images:
-            raise DataError(f"{path}: wanted labels of the photos in {folder}, found none of them")
+            raise DataError(f"{path}: None of these labels belongs to an image in {folder}.")
         return cls(stream.name, only_named(images, names))
 
     def of(self, photo: Path) -> AnnotatedImage | None:
@@ -93,7 +95,7 @@ def _one_mask(source: Source, path: Path, mask_values: MaskValues) -> dict[str, 
     from anymask.images import load_mask
 
     if not isinstance(source, Path):
-        raise InputError(f"{path} is the mask of one photo; name one, or a folder of masks")
+        raise InputError(f"{path} is the mask of one image. Pass one image, or a folder of masks.")
     mask = load_mask(path, "binary" if mask_values == "auto" else mask_values) > 0
     masks = [Mask(mask_to_rle(mask))] if mask.any() else []
     hw = (mask.shape[0], mask.shape[1])
@@ -111,8 +113,8 @@ def only_named(
     unknown = sorted(wanted - {name.lower() for name in there})
     if unknown:
         raise InputError(
-            f"no mask of the labels is called {', '.join(map(repr, unknown))}; there are "
-            f"{', '.join(sorted(there)) or 'masks without a name only'}"
+            f"No mask of the labels has the name {', '.join(map(repr, unknown))}. The "
+            f"labels have {', '.join(sorted(there)) or 'only masks without a name'}."
         )
     return {
         key: AnnotatedImage(
@@ -148,7 +150,7 @@ class RedactTask:
         more = ["mask_values", "shard", "output_shards"]
         check_keywords(settings, ["labels", "names", "how", "colour", "force", *more])
         if settings.get("labels") is None:
-            raise InputError("redact hides what labels show, got none; give labels=")
+            raise InputError("Labels are required. Pass labels=")
         many = not isinstance(source, str | Path)
         photos = tuple(map(Path, source)) if many else Path(source)
         labels = RedactLabels.read(
@@ -210,8 +212,8 @@ class RedactWork:
             return shown
         if image.hw != shown.shape[:2]:
             raise DataError(
-                f"the labels are of {image.hw} (height, width), the photo has {shown.shape[:2]}; "
-                "put the photo there that was labelled"
+                f"The labels belong to an image of {image.hw} (height, width), but "
+                f"this image has {shown.shape[:2]}. Use the labelled image."
             )
         hidden = Masks(image.masks).union().mask
         return redact(shown, hidden, self.task.how, self.task.colour)

@@ -29,7 +29,7 @@ Work = Callable[[FolderJob, PhotoTask], object]  # does a job; `run_job` where n
 Row = tuple[str, str]  # a photo, and why nothing is hidden in it
 
 NOTHING_FOUND, FAILED = "nothing found", "failed, see errors.jsonl"
-NO_MASK, NO_LABELS = "no mask", "not among the labels, not written"
+NO_MASK, NO_LABELS = "no mask", "not in the labels, not written"
 
 
 @brief
@@ -71,16 +71,19 @@ class Redaction:
 
         check_hiding(self.how, self.colour)
         if self.labels is None and self.words is None and self.like is None:
-            raise InputError("redact hides what words or labels say, got neither; give --words")
+            raise InputError("Words or labels are required. Pass --words or --labels.")
         if self.labels is not None and self.like is not None:
-            raise InputError("labels say what is hidden already; leave the example out")
+            raise InputError("Labels already define what is redacted. Remove the exemplar.")
         if self.list_to is not None and self.list_to.suffix.lower() not in (".csv", ".json"):
-            raise InputError(f"the list is a .csv or .json, got {str(self.list_to)!r}; rename it")
+            raise InputError(
+                f"The list must be .csv or .json, not {str(self.list_to)!r}. Rename it."
+            )
         photos = self.photos
         if self.labels is not None and Path(self.labels) == photos and photos.is_dir():
             raise InputError(
-                f"{self.labels} holds the photos, wanted their labels; those of a project: anymask "
-                f"project export {self.labels} -o reviewed.json"
+                f"{self.labels} is the folder of the images, not their labels. To "
+                "export the labels of a project, run: anymask project export "
+                f"{self.labels} -o reviewed.json"
             )
         folders = [one if one.is_dir() else one.parent for one in _tuple(photos)]
         named = isinstance(photos, Path) and not photos.is_dir()
@@ -88,8 +91,8 @@ class Redaction:
         among = [one for one in folders if one.resolve() in inside]
         if among and not (named and picture_format(suffix_of(self.out))):
             raise InputError(
-                f"the copies in {str(self.out)!r} would lie among the photos; choose a folder "
-                f"beside them, such as {among[0].resolve().name}-redacted"
+                f"The copies in {str(self.out)!r} would be among the images. Choose a "
+                f"folder next to them, such as {among[0].resolve().name}-redacted."
             )
 
     @property

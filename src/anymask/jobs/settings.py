@@ -64,8 +64,8 @@ def model_choice(model: str | ModelChoice | None) -> ModelChoice:
         return model
     if not isinstance(model, str):
         raise InputError(
-            f"model must be a name or a ModelChoice, got {type(model).__name__}; a loaded model "
-            "cannot be sent to workers, name it instead"
+            f"Pass a model name or a ModelChoice, not {type(model).__name__}. A "
+            "loaded model cannot be sent to workers; pass its name."
         )
     return ModelChoice(model)
 
@@ -75,14 +75,14 @@ def parse_numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.replace(",", " ").split())
     except ValueError:
-        raise InputError(f"wanted numbers with commas between them, got {text!r}") from None
+        raise InputError(f"Expected comma-separated numbers, not {text!r}.") from None
 
 
 def parse_bands(text: str) -> tuple[int, ...]:
     """Whole numbers with commas or spaces between them. Raises InputError."""
     numbers = parse_numbers(text)
     if any(not number.is_integer() for number in numbers):
-        raise InputError(f"bands are whole numbers, counted from 1, got {text!r}")
+        raise InputError(f"Bands are whole numbers from 1 on, not {text!r}.")
     return tuple(int(number) for number in numbers)
 
 
@@ -95,7 +95,7 @@ def parse_ranges(text: str) -> Ranges:
         )
     except ValueError:
         raise InputError(
-            f"wanted values such as 200:4000, or 200:4000,:,0:900 for three bands, got {text!r}"
+            f"Expected values such as 200:4000, or 200:4000,:,0:900 for three bands, not {text!r}."
         ) from None
 
 
@@ -117,7 +117,7 @@ def check_page(page: object) -> None:
         parse_position(str(page))
     except InputError:
         raise InputError(
-            f"wanted a page, counted from 0, a place such as z1c0, or all; got {page!r}"
+            f"Expected a page number from 0 on, a place such as z1c0, or all, not {page!r}."
         ) from None
 
 
@@ -141,8 +141,11 @@ class PictureChoice:
     bands: Annotated[
         tuple[int, ...] | None,
         Setting(
-            "one band or channel as grey, or three as red, green, blue, counted from 1 (0: black)",
-            default="the picture's own colours",
+            (
+                "one band or channel as grey, or three as red, green, blue, numbered from "
+                "1 (0: black)"
+            ),
+            default="the image's own colours",
             check=_check_view("bands"),
             form="N[,N,N]",
             parse=parse_bands,
@@ -151,9 +154,11 @@ class PictureChoice:
     page: Annotated[
         Page,
         Setting(
-            "of a TIFF, or the frame of an animation, counted from 0; z1c0: the place along the "
-            "file's axes, each counted from 0; all: each one, with the page in the names of its "
-            "results",
+            (
+                "page of a TIFF or frame of an animation, counted from 0; z1c0: position "
+                "along the axes of the file, each counted from 0; all: each page, with "
+                "its number in the names of its results"
+            ),
             check=check_page,
             form="N|z1c0|all",
             parse=parse_page,
@@ -162,8 +167,8 @@ class PictureChoice:
     stretch: Annotated[
         tuple[float, ...] | None,
         Setting(
-            "percentiles that become black and white, band by band, such as 2,98",
-            default="as the type of the numbers says",
+            "percentiles that map to black and white, per band, such as 2,98",
+            default="from the data type",
             check=_check_view("stretch"),
             form="LOW,HIGH",
             parse=parse_numbers,
@@ -172,9 +177,11 @@ class PictureChoice:
     ranges: Annotated[
         Ranges | None,
         Setting(
-            "values that become black and white, of all bands or of each (: for none), such as "
-            "200:4000,:,0:900",
-            default="as the type of the numbers says",
+            (
+                "values that map to black and white, for all bands or for each (: for "
+                "none), such as 200:4000,:,0:900"
+            ),
+            default="from the data type",
             check=_check_view("ranges"),
             form="LOW:HIGH[,...]",
             parse=parse_ranges,
@@ -205,7 +212,7 @@ class PictureChoice:
 
         number = self._page(page)
         if number == "all":
-            raise InputError(f"wanted one page of {str(path)!r}, got all of them; name one")
+            raise InputError(f"{str(path)!r} requires one page, not all of them. Pass its number.")
         look = self.view
         if isinstance(number, str):
             number, bands = resolve_place(path, number, look.bands)
@@ -238,7 +245,7 @@ def parse_tile(text: str) -> Tile:
     try:
         check_tile(tile)
     except InputError as error:
-        raise InputError(f"wanted auto, none or a side in pixels, got {text!r}; {error}") from error
+        raise InputError(f"Expected auto, none or a side in pixels, not {text!r}.") from error
     return cast("Tile", tile)
 
 
@@ -255,8 +262,10 @@ class LookChoice:
     tile: Annotated[
         Tile,
         Setting(
-            "look at overlapping tiles of this side and at the whole; none: never; auto: tiles of "
-            "2048 for photos of more than 24 megapixels",
+            (
+                "also run on overlapping tiles of this size, in pixels; none: never; "
+                "auto: tiles of 2048 for images of more than 24 megapixels"
+            ),
             check=check_tile,
             form="PIXELS",
             parse=parse_tile,
@@ -274,7 +283,7 @@ def parse_names(text: str) -> Names:
     words = tuple(word.strip() for word in text.split(",") if word.strip())
     if not words:
         raise InputError(
-            f"wanted all, names such as cat,dog,lamp, or a {OWN_NAMES} file, got {text!r}"
+            f"Expected all, names such as cat,dog,lamp, or a {OWN_NAMES} file, not {text!r}."
         )
     return words
 
@@ -284,7 +293,7 @@ def check_names(names: object) -> None:
     listed = isinstance(names, tuple | list) and all(isinstance(one, str) for one in names)
     if names is not None and not isinstance(names, Path) and not (listed and names):
         raise InputError(
-            f'names must be a list of words, ["all"], a path or None, got {str(names)[:60]!r}'
+            f'Names must be a list of words, ["all"], a path or None, not {str(names)[:60]!r}.'
         )
 
 
@@ -296,8 +305,10 @@ class NamesChoice:
     names: Annotated[
         Names | None,
         Setting(
-            "suggest a name for each mask: all (those that were learned), a list such as "
-            "cat,dog,lamp, or the file of `anymask names` with your own",
+            (
+                "suggest a name for each mask: all (all built-in names), a list such as "
+                "cat,dog,lamp, or a file from `anymask names` with your own"
+            ),
             check=check_names,
             form="all|NAME,...|FILE",
             parse=parse_names,
@@ -347,7 +358,7 @@ class MapChoice:
             "ground size of a pixel in metres at which the map is processed",
             above=0,
             unit="metres",
-            default="the file's own pixels",
+            default="the resolution of the file",
         ),
     ] = None
     colours: Annotated[

@@ -97,7 +97,7 @@ def run(
     photo fail.
     """
     if verb not in VERBS:
-        raise InputError(f"verb must be one of {', '.join(VERBS)}, got {verb!r}")
+        raise InputError(f"Invalid verb {verb!r}. Choose from: {', '.join(VERBS)}")
     shared = [name for name in JobSettings.__annotations__ if name.endswith(("shard", "shards"))]
     how: dict[str, Any] = {name: settings.pop(name) for name in shared if name in settings}
     source, task = VERBS[verb].plan(folder, settings)
@@ -105,8 +105,8 @@ def run(
     for place in (output, *output.parents):
         if os.path.isfile(place):  # noqa: PTH113 - False for impossible names, too
             raise InputError(
-                f"the output must be a folder, got {str(out)!r}, and {str(place)!r} is a file; "
-                "name a new folder"
+                f"The output must be a folder, but {str(place)!r} is a file. Choose a "
+                f"new folder instead of {str(out)!r}."
             )
     page = settings.get("pictures", PictureChoice()).page
     job = FolderJob(source=source, output=output, workers=workers, engine=engine, page=page, **how)
@@ -300,8 +300,9 @@ class BoxLabels:
         if not any(box_of(mask) for image in labelled for mask in image.objects):
             unread = "".join(f"; {line}" for line in stream.unread_lines())
             raise DataError(
-                f"{stream.source}: wanted labels with boxes, the {stream.form} has none{unread}; "
-                "masks need no boxes, and photos without labels are for `anymask everything`"
+                f"{stream.source}: Labels with boxes are required, but the "
+                f"{stream.form} has none{unread}. Masks need no boxes, and images "
+                "without labels are for `anymask everything`."
             )
         images, photos, lost = dict[str, AnnotatedImage](), list[Path](), list[str]()
         for image in labelled:
@@ -313,8 +314,8 @@ class BoxLabels:
             place = str(output_stem(image.file_name))  # a file of labels may say ../../a.jpg
             if place in images:
                 raise DataError(
-                    f"{stream.source}: there are two photos {place!r}; name the labels of one "
-                    "split at a time"
+                    f"{stream.source}: Two images have the name {place!r}. Pass the "
+                    "labels of one split at a time."
                 )
             images[place] = image
         if not images:
@@ -364,7 +365,7 @@ class BoxesWork(MaskWork):
 
     def __init__(self, model: Model, task: BoxesTask) -> None:
         if "box" not in model.spec.accepts:
-            raise InputError(f"{model.name} takes no boxes; choose another --model")
+            raise InputError(f"{model.name} does not support box prompts. Choose another --model.")
         super().__init__(model, PictureChoice(), task.overlay)
         self.images = task.labels.images
 
@@ -381,8 +382,8 @@ class BoxesWork(MaskWork):
         image = self.images[item.name]
         if photo.pixels.shape[:2] != image.hw:
             raise DataError(
-                f"the labels are of {image.hw} (height, width), the photo has "
-                f"{photo.pixels.shape[:2]}; put the photo there that was labelled"
+                f"The labels belong to an image of {image.hw} (height, width), but "
+                f"this image has {photo.pixels.shape[:2]}. Use the labelled image."
             )
         boxes = [box_of(mask) for mask in image.objects]
         asked = [box for box in boxes if box is not None]
@@ -429,7 +430,7 @@ class FindTask:
         check_keywords(settings, [*known, *JobSettings.__annotations__, *own])
         chosen = FindSettings(**{name: settings[name] for name in known if name in settings})
         if chosen.detector is not None and not isinstance(chosen.detector, str | Path):
-            raise InputError("a job needs a detector's name or folder, got an open one; name it")
+            raise InputError("A job requires the name or folder of a detector, not a loaded one.")
         words, like = settings.get("words"), settings.get("like")
         one_question(words, like)
         return _paths(source), cls(
@@ -498,7 +499,7 @@ class CutoutTask:
         CutoutSettings(**self.look)
         if self.prompt and self.words is not None:
             raise InputError(
-                "give words or an example, or clicks and a box of one object; got both"
+                "Pass text or an exemplar, or clicks and a box of one object, not both."
             )
 
     @classmethod
@@ -594,7 +595,7 @@ def learn_names(
     from anymask.segment import write_own_names
 
     if Path(out).suffix.lower() != ".json":
-        raise InputError(f"-o {out}: wanted the name of a .json file")
+        raise InputError(f"-o {out}: Expected a .json file name.")
     table = require(model.runtime, MaskNaming).name_table()
     return write_own_names(Path(out), table, _labelled_vectors(model, streams, most))
 

@@ -90,14 +90,14 @@ def choose_bands(dataset: Any, colours: str, numbers: tuple[int, ...] | None) ->
     name, equals, typed = colours.partition("=")
     if name != "auto" and name not in PRESETS:
         raise InputError(
-            f"wanted colours auto, {', '.join(PRESETS)}, or one with numbers such as "
-            f"nir-r-g=4,1,2; got {colours!r}"
+            f"Invalid colours {colours!r}. Choose from: auto, {', '.join(PRESETS)}, or "
+            "pass band numbers, such as nir-r-g=4,1,2"
         )
     if equals:
         numbers = tuple(int(part) if part.isdigit() else 0 for part in typed.split(","))
         wanted = len(PRESETS.get(name, ()))
         if len(numbers) != wanted:
-            raise InputError(f"{name} takes {wanted} numbers of bands, got {colours!r}")
+            raise InputError(f"{name} requires {wanted} band numbers, but got {colours!r}.")
     if numbers is None and name == "auto":
         numbers, palette = _own_colours(dataset)
         if palette is not None:
@@ -106,7 +106,7 @@ def choose_bands(dataset: Any, colours: str, numbers: tuple[int, ...] | None) ->
         numbers = tuple(_find_band(dataset, role, name) for role in PRESETS[name])
     if any(not 1 <= number <= dataset.count for number in numbers):
         raise InputError(
-            f"wanted numbers of bands from 1 to {dataset.count}, got {','.join(map(str, numbers))}"
+            f"Band numbers must be from 1 to {dataset.count}, not {','.join(map(str, numbers))}."
         )
     return BandView(numbers, name in INDEXES)
 
@@ -137,8 +137,8 @@ def _find_band(dataset: Any, role: str, preset: str) -> int:
         ]
         example = ",".join("421"[: len(PRESETS[preset])])
         raise InputError(
-            f"{preset} needs a band that is {role}, and the file does not say which it is: "
-            f"{', '.join(told)}; name the numbers, such as --colours {preset}={example}"
+            f"{preset} requires a {role} band, but the file does not declare one: "
+            f"{', '.join(told)}. Pass the numbers, such as --colours {preset}={example}"
         )
     return number
 

@@ -55,7 +55,7 @@ def aligned(second: Scene, first: Scene) -> Iterator[Scene]:
         scene = replace(second, dataset=warped, step=first.step)
         _, valid = scene.read_scaled((0, 0, *first.image_hw[::-1]), (64, 64))
         if not valid.any():
-            raise InputError(f"{first.name} and {second.name} have no place in common")
+            raise InputError(f"{first.name} and {second.name} do not overlap.")
         yield scene
 
 
@@ -140,7 +140,9 @@ class ChangeEye(TileEye):
         least: float = LEAST,
     ) -> None:
         if not 0 < least <= 1:
-            raise InputError(f"wanted a share from 0 to 1 of changed pixels, got {least}")
+            raise InputError(
+                f"The minimum share of changed pixels must be from 0 to 1, not {least}."
+            )
         super().__init__(first, model, find, about=about, prompt="change", tile=tile)
         self.second, self.least = second, least
         self.line = fit_line(first, second)

@@ -44,8 +44,8 @@ def kml_features(data: bytes, name: str) -> list[dict[str, Any]]:
         except (ValueError, IndexError) as error:
             about = (place.findtext("{*}name") or "").strip()
             raise PromptError(
-                f"{name}: the placemark {about!r} has coordinates that are no numbers. Expected "
-                "longitude,latitude pairs."
+                f"{name}: The coordinates of the placemark {about!r} are not numbers. "
+                "Expected longitude,latitude pairs."
             ) from error
         shape = geometries[0] if len(geometries) == 1 else None
         if len(geometries) > 1:
@@ -53,8 +53,8 @@ def kml_features(data: bytes, name: str) -> list[dict[str, Any]]:
         found.append({"type": "Feature", "properties": _properties(place), "geometry": shape})
     if not found:
         raise PromptError(
-            f"{name} has no placemark. Links to other documents are not followed; save the places "
-            "themselves as KML."
+            f"{name} contains no placemark. Links to other documents are not followed. "
+            "Save the places themselves as KML."
         )
     return found
 
@@ -71,7 +71,7 @@ def _unpacked(data: bytes, name: str) -> bytes:
     except AnymaskError as error:
         raise PromptError(str(error)) from error
     except Exception as error:  # zipfile and zlib raise almost anything on altered bytes
-        raise PromptError(f"{name} is a damaged KMZ. Copy or save it again.") from error
+        raise PromptError(f"{name} is a corrupted KMZ. Copy or save it again.") from error
 
 
 def _properties(place: ET.Element) -> dict[str, Any]:

@@ -54,11 +54,14 @@ def check_map_outputs(paths: Sequence[Path]) -> None:
         if path.suffix.lower() not in (*VECTORS, *LABELS):
             near = suffix_instead(path.suffix.lower())
             raise InputError(
-                f"of a map, wanted {', '.join(VECTORS)} or {LABELS[0]} (labels), got {path.name!r}"
-                + (f"; did you mean {path.with_suffix(near)}?" if near in VECTORS else "")
+                (
+                    f"Output files of a map end in {', '.join(VECTORS)} or {LABELS[0]} "
+                    f"(labels), not {path.name!r}."
+                )
+                + (f" Did you mean {path.with_suffix(near)}?" if near in VECTORS else "")
             )
     if not paths:
-        raise InputError("wanted a file for what is found, such as -o things.gpkg")
+        raise InputError("An output file is required, such as -o objects.gpkg")
 
 
 def write_things(path: Path, scene: Scene, work: Worksheet) -> None:
@@ -147,7 +150,9 @@ def _shortened(told: Attributes) -> Attributes:
     ]
     for before, after in zip(told, cut, strict=True):
         if before != after:
-            log.warning("A Shapefile holds %d bytes of text; cut: %s", _MOST_BYTES, before)
+            log.warning(
+                "Shapefile text fields hold at most %d bytes. Truncated: %s", _MOST_BYTES, before
+            )
     source, prompt, label, score, area = cut
     return str(source), str(prompt), None if label is None else str(label), told[3], told[4]
 
@@ -248,7 +253,9 @@ def crs_of(text: str | None, scene: Scene) -> Any:
     try:
         return CRS.from_user_input(text.strip())
     except (rasterio.errors.CRSError, ValueError) as error:
-        raise PromptError(f"wanted a CRS such as EPSG:4326, or map, got {text!r}") from error
+        raise PromptError(
+            f"Invalid CRS {text!r}. Expected a CRS such as EPSG:4326, or map."
+        ) from error
 
 
 def placed_prompt(scene: Scene, crs: str | None, points: Any, labels: Any, box: Any) -> MapPrompt:
@@ -287,7 +294,7 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[MapPr
     meta, shapes, columns = _read_layer(path, crs)
     named = meta["crs"] or crs
     if named is None:
-        raise PromptError(f"{path.name} does not say its CRS; say it with --crs EPSG:NUMBER")
+        raise PromptError(f"{path.name} does not declare its CRS. Pass --crs EPSG:NUMBER")
     system, fields = crs_of(named, scene), [str(name).lower() for name in meta["fields"]]
     column = next((columns[fields.index(name)] for name in _NAMES if name in fields), None)
     found, without = [], list[str]()
@@ -325,11 +332,13 @@ def _read_layer(path: Path, crs: str | None) -> tuple[dict[str, Any], Any, Any]:
     except AnymaskError:
         raise
     except OSError as error:
-        raise PromptError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+        raise PromptError(
+            f"{str(path)!r} cannot be read: {error.strerror or 'unknown error'}."
+        ) from error
     except Exception as error:  # GDAL's and GEOS's own, and IndexError on damaged files
         raise PromptError(
-            f"{path.name} is damaged, or is not a layer. Expected {WANTED_LAYERS}. Copy or create "
-            "it again."
+            f"{path.name} is corrupted or not a layer. Expected {WANTED_LAYERS}. Copy "
+            "or create it again."
         ) from error
 
 
@@ -348,11 +357,13 @@ def on_the_map(prompts: list[MapPrompt], scene: Scene, source: str) -> list[MapP
         place = ""
         if prompts:
             x, y = (prompts[0].points if prompts[0].box is None else prompts[0].box[:2][None])[0]
-            place = f"; the first would lie at pixel {x:.0f},{y:.0f} of {width} x {height}"
-        raise PromptError(f"no prompt of {source} lies on the map{place}; check --crs")
+            place = f": the first would be at pixel {x:.0f},{y:.0f} of {width} x {height}"
+        raise PromptError(f"All prompts of {source} are outside the map{place}. Check --crs.")
     if len(inside) < len(prompts):
         off = [one.text for one, here in zip(prompts, lies, strict=True) if not here]
-        log.warning("%d of %d prompts lie off the map: %s", len(off), len(prompts), name_some(off))
+        log.warning(
+            "%d of %d prompts are outside the map: %s", len(off), len(prompts), name_some(off)
+        )
     return inside
 
 

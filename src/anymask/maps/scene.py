@@ -134,8 +134,8 @@ class Scene:
             valid = self.dataset.dataset_mask(window=place, out_shape=size_hw) > 0
         except Exception as error:  # GDAL's own classes are not public
             raise ImageError(
-                f"{self.name} cannot be read at x={x0 * fx:.0f}, y={y0 * fy:.0f}: "
-                f"{error.__cause__ or error}; is the file whole?"
+                f"{self.name} cannot be read at x={x0 * fx:.0f}, y={y0 * fy:.0f}. "
+                "Check that the file is complete."
             ) from error
         picture = self.view.picture(seen)
         picture[~valid] = 0
@@ -196,7 +196,7 @@ def open_map(
         step = (1.0, 1.0)
         if gsd is not None:
             if not 0 < gsd < math.inf:
-                raise InputError(f"wanted gsd in metres, more than 0, got {gsd}")
+                raise InputError(f"Invalid gsd {gsd}. Use a number of metres above 0.")
             x, y = pixel_metres(dataset)
             step = (gsd / x, gsd / y)
         stamps = [(one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in paths]
@@ -226,11 +226,13 @@ def transformed(points: Floats, source: Any, target: Any) -> Floats:  # (n, 2) -
         x, y = transform_points(source, target, points[:, 0], points[:, 1])
     except Exception as error:  # PROJ's, such as an invalid latitude; their classes are not public
         raise InputError(
-            f"Points lie outside of the area of {target}. Check their CRS and the order of x and y."
+            f"Points are outside the area of {target}. Check their CRS and the order of x and y."
         ) from error
     found = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
     if not np.isfinite(found).all():
-        raise InputError(f"points lie outside of the area of {target}; check their CRS and order")
+        raise InputError(
+            f"Points are outside the area of {target}. Check their CRS and the order of x and y."
+        )
     return found
 
 
@@ -250,11 +252,13 @@ def pixel_metres(dataset: Any) -> tuple[float, float]:
 
 def _open(path: Path) -> Any:
     if not path.exists():
-        raise InputError(f"there is no file {str(path)!r}; check the path")
+        raise InputError(f"File not found: {str(path)!r}. Check the path.")
     try:
         driver = raster_driver(path)
     except OSError as error:
-        raise ImageError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+        raise ImageError(
+            f"{str(path)!r} cannot be read: {error.strerror or 'unknown error'}."
+        ) from error
     except ImageError as error:
         if told := use_instead(path, "map"):
             raise ImageError(told) from error
@@ -286,7 +290,8 @@ def _tiles(paths: Sequence[Path]) -> list[Path]:
             if told := use_instead(path, "map"):
                 raise InputError(told)
             raise InputError(
-                f"the folder {str(path)!r} has no map: {', '.join(sorted(MAP_SUFFIXES))}"
+                f"The folder {str(path)!r} contains no map. Expected files ending in "
+                f"{', '.join(sorted(MAP_SUFFIXES))}."
             )
         found += inside or [path]
     return found
@@ -295,13 +300,15 @@ def _tiles(paths: Sequence[Path]) -> list[Path]:
 def _check_place(dataset: Any, name: str) -> None:
     if dataset.crs is None or not (dataset.crs.is_geographic or dataset.crs.is_projected):
         raise InputError(
-            f"{name} does not say where on earth it lies (no CRS); say it with gdal_edit.py -a_srs "
-            "EPSG:NUMBER -a_ullr LEFT TOP RIGHT BOTTOM FILE, or write another ending than a map's"
+            f"{name} has no CRS, so its location is unknown. Set one with gdal_edit.py "
+            "-a_srs EPSG:NUMBER -a_ullr LEFT TOP RIGHT BOTTOM FILE, or choose an "
+            "output name that is not a map."
         )
     if dataset.transform.is_identity:
         raise InputError(
-            f"{name} has a CRS and no transform, so nobody knows where its pixels lie; give it one "
-            "with gdal_edit.py -a_ullr, or warp it by its ground control points with gdalwarp"
+            f"{name} has a CRS but no geotransform, so the location of its pixels is "
+            "unknown. Set one with gdal_edit.py -a_ullr, or warp it by its ground "
+            "control points with gdalwarp."
         )
 
 
@@ -327,9 +334,9 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
             alike = tile.crs == crs and tile.dtypes == tuple(kind for kind, _, _ in bands)
             if not same or not alike or off > _ALIGNED:
                 raise InputError(
-                    f"{path.name} is no tile of the grid of {paths[0].name}: they differ in CRS, "
-                    "size of pixels, place of the grid or bands; bring them onto one with gdalwarp "
-                    "-t_srs -tr -tap, or name one file"
+                    f"{path.name} is not on the grid of {paths[0].name}: they differ "
+                    "in CRS, pixel size, grid origin or bands. Align them with "
+                    "gdalwarp -t_srs -tr -tap, or pass one file."
                 )
             boxes.append((round(x), round(y), round(x) + tile.width, round(y) + tile.height))
     placed = np.array(boxes, np.float64)
@@ -338,7 +345,7 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
     parts = []
     for number, (kind, colour, text) in enumerate(bands, start=1):
         if kind not in _TYPES:
-            raise InputError(f"tiles of the type {kind} are not put together; convert them first")
+            raise InputError(f"Tiles of type {kind} cannot be combined. Convert them first.")
         value = "" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>"
         parts.append(
             f"<VRTRasterBand dataType='{_TYPES[kind]}' band='{number}'><Description>"

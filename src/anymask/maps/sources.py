@@ -91,7 +91,7 @@ def raster_driver(path: Path) -> str:
 def check_overviews(dataset: Any, name: str) -> None:
     """Raise ImageError for an open raster whose metadata name a file of overviews elsewhere."""
     if dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
-        raise _refused(name, "names another file as its overviews")
+        raise _refused(name, "refers to another file for its overviews")
 
 
 def _driver(path: Path, above: frozenset[Path]) -> str:
@@ -116,12 +116,12 @@ def _driver(path: Path, above: frozenset[Path]) -> str:
     for suffix in _SIDE_FILES:
         side = path.with_name(path.name + suffix)
         if side.is_file() and _driver(side, above | {path}) == "VRT":
-            raise _refused(side.name, "is a VRT in place of overviews or a mask")
+            raise _refused(side.name, "is a VRT used as overviews or a mask")
     side = path.with_name(f"{path.name}.aux.xml")
     if side.is_file():
         for element in _parsed(side).iter():
             if _key(element) in _OF_METADATA:
-                raise _refused(side.name, f"names another file as {_key(element)}")
+                raise _refused(side.name, f"refers to another file by {_key(element)}")
     return found
 
 
@@ -270,7 +270,7 @@ def _features_alone(told: Any, name: str, crs: str | None) -> tuple[bytes, str |
             return json.dumps(kept | {"crs": system}).encode(), None
         if crs is None:
             raise PromptError(
-                f"{name} refers to its CRS by a link, which anymask does not follow. Pass --crs "
-                "EPSG:NUMBER."
+                f"{name} refers to its CRS by a link, which is not followed. Pass "
+                "--crs EPSG:NUMBER."
             )
     return json.dumps(kept).encode(), crs or WGS_84

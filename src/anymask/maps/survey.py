@@ -104,7 +104,7 @@ def survey_map(
     """
     tolerance = max(scene.ground) if simplify is None else simplify
     if tolerance < 0 or min_area < 0:
-        raise InputError(f"wanted 0 or more, got simplify={simplify}, min_area={min_area}")
+        raise InputError(f"Invalid simplify={simplify}, min_area={min_area}. Use 0 or more.")
     paths = [Path(one) for one in outputs]
     check_map_outputs(paths)
     windows = eye.windows()
@@ -215,7 +215,7 @@ def prompts_without(
     scene: Scene, prompts: Sequence[MapPrompt], work: Worksheet
 ) -> tuple[tuple[str, str], ...]:
     """The prompts that no thing in the file answers, and why."""
-    answered, written = work.prompts_of("fragment"), work.prompts_of("thing")
+    answered, written = work.prompts_of("fragment"), work.prompts_of("object")
     without = []
     for one in prompts:
         if written[one.text]:
@@ -223,11 +223,13 @@ def prompts_without(
             answered[one.text] -= 1
         elif answered[one.text]:
             answered[one.text] -= 1
-            without.append((one.text, "its mask is smaller than --min-area or --simplify keeps"))
+            without.append(
+                (one.text, "its mask is smaller than --min-area or vanishes with --simplify")
+            )
         elif not has_data(scene, one):
-            without.append((one.text, "the map has no data there"))
+            without.append((one.text, "the map has no data at this location"))
         else:
-            without.append((one.text, "the model found no object there"))
+            without.append((one.text, "the model found no object at this location"))
     return tuple(without)
 
 
@@ -356,7 +358,7 @@ def pick_side(tile: Tile, image_hw: tuple[int, int]) -> int:
         return max(image_hw)
     side = SIDE if tile == "auto" else int(tile)
     if side < 64:
-        raise InputError(f"wanted tiles of 64 pixels or more, got {tile}")
+        raise InputError(f"Invalid tile {tile}. Use 64 pixels or more.")
     return side
 
 
@@ -364,7 +366,7 @@ def model_about(model: Model) -> dict[str, str]:
     """Which model answers."""
     if model.spec.channels is not None:
         raise InputError(
-            f"{model.name} sees bands of its own, and maps are shown to models as three colours; "
-            "take another model"
+            f"{model.name} was trained on other bands, but maps are passed to models "
+            "as three colors. Choose another model."
         )
     return {"name": model.name, "weights": model.runtime.weights_hash}

@@ -33,9 +33,9 @@ CREATE TABLE looked (look TEXT PRIMARY KEY);
 CREATE TABLE fragment (id INTEGER PRIMARY KEY, window TEXT, outline BLOB, cut INTEGER, score REAL,
   rank REAL, label TEXT, prompt TEXT, x REAL, y REAL, parent INTEGER);
 CREATE INDEX fragment_window ON fragment (window);
-CREATE TABLE thing (id INTEGER PRIMARY KEY, outline BLOB, score REAL, rank REAL, label TEXT,
+CREATE TABLE object (id INTEGER PRIMARY KEY, outline BLOB, score REAL, rank REAL, label TEXT,
   prompt TEXT, windows TEXT, shape BLOB, area REAL, number INTEGER);
-CREATE INDEX thing_number ON thing (number);
+CREATE INDEX object_number ON object (number);
 CREATE VIRTUAL TABLE place USING rtree (id, x0, x1, y0, y1);
 """
 _FIELDS = "id, window, outline, cut, score, rank, label, prompt, x, y, parent"
@@ -144,9 +144,9 @@ class Worksheet:
         text = f"SELECT {_FIELDS} FROM fragment WHERE parent IS NOT NULL ORDER BY id"
         return map(_fragment, self.base.execute(text))
 
-    def prompts_of(self, table: Literal["fragment", "thing"]) -> Counter[str]:
+    def prompts_of(self, table: Literal["fragment", "object"]) -> Counter[str]:
         """How often each prompt's text stands in a table, of things those that are written."""
-        chosen = " WHERE number IS NOT NULL" if table == "thing" else ""
+        chosen = " WHERE number IS NOT NULL" if table == "object" else ""
         rows = self.base.execute(f"SELECT prompt, COUNT(*) FROM {table}{chosen} GROUP BY prompt")
         return Counter(dict(rows))
 
@@ -155,7 +155,7 @@ class Worksheet:
     def clear_things(self) -> None:
         """Forget the things, which are made of the fragments anew."""
         with self.base:
-            self.base.execute("DELETE FROM thing")
+            self.base.execute("DELETE FROM object")
             self.base.execute("DELETE FROM place")
 
     def add_things(self, things: Iterable[MapThing]) -> None:
@@ -173,13 +173,13 @@ class Worksheet:
         )
         with self.base:
             self.base.executemany(
-                "INSERT INTO thing (outline, score, rank, label, prompt, windows) "
+                "INSERT INTO object (outline, score, rank, label, prompt, windows) "
                 "VALUES (?, ?, ?, ?, ?, ?)", rows,
             )  # fmt: skip
 
     def best_first(self) -> Iterator[MapThing]:
         """All things, those of the highest rank first."""
-        order = "SELECT id FROM thing ORDER BY rank DESC, id"
+        order = "SELECT id FROM object ORDER BY rank DESC, id"
         return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
 
     def settled(self, bounds: Bounds) -> list[MapThing]:
@@ -197,7 +197,7 @@ class Worksheet:
     def finish(self, thing: MapThing) -> None:
         """What of a thing is written."""
         row = [shapely.to_wkb(thing.shape), thing.area, thing.number, thing.id]
-        self.base.execute("UPDATE thing SET shape = ?, area = ?, number = ? WHERE id = ?", row)
+        self.base.execute("UPDATE object SET shape = ?, area = ?, number = ? WHERE id = ?", row)
 
     def in_reading_order(self) -> Iterator[MapThing]:
         """The things that have their place, from the map's top."""
@@ -206,13 +206,13 @@ class Worksheet:
 
     def finished(self) -> Iterator[MapThing]:
         """The things that are written, by their number."""
-        order = "SELECT id FROM thing WHERE number IS NOT NULL ORDER BY number"
+        order = "SELECT id FROM object WHERE number IS NOT NULL ORDER BY number"
         return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
 
     def in_rows(self, top: float, bottom: float) -> Iterator[MapThing]:
         """Those in some rows of the scene, the largest first."""
         order = (
-            "SELECT thing.id FROM place JOIN thing USING (id) WHERE y1 >= ? AND y0 <= ? "
+            "SELECT object.id FROM place JOIN object USING (id) WHERE y1 >= ? AND y0 <= ? "
             "AND number IS NOT NULL ORDER BY area DESC"
         )
         margin = 64  # pixels: right angles may reach beyond the outline
@@ -222,7 +222,7 @@ class Worksheet:
     def _thing(self, number: int) -> MapThing:
         text = (
             "SELECT outline, score, rank, label, prompt, windows, shape, area, number, id "
-            "FROM thing WHERE id = ?"
+            "FROM object WHERE id = ?"
         )
         outline, score, rank, label, prompt, windows, shape, *rest = self.base.execute(
             text, [number]
@@ -263,7 +263,7 @@ def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[Worksheet]:
         if "locked" not in str(error):
             raise
         raise InputError(
-            f"another process writes {str(output)!r}; wait for it, or name another output"
+            f"Another process is writing {str(output)!r}. Wait for it, or choose another output."
         ) from error
     finally:
         base.close()
@@ -273,7 +273,7 @@ def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[Worksheet]:
 def _start(base: sqlite3.Connection, about: str) -> None:
     """Empty tables in one transaction."""
     kinds = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN "
-    own = "('about', 'looked', 'fragment', 'thing', 'place')"
+    own = "('about', 'looked', 'fragment', 'object', 'place')"
     drops = [f"DROP TABLE {name};" for (name,) in base.execute(kinds + own).fetchall()]
     base.executescript(f"BEGIN EXCLUSIVE; {''.join(drops)} {_TABLES} COMMIT;")
     with base:
