@@ -111,7 +111,7 @@ def test_a_page_or_frame_is_chosen(kind: str) -> None:
         seen = load_image(buffer.getvalue(), page=page)[4, 6].astype(int)
         assert np.abs(seen - colour).max() <= 4
     with pytest.raises(
-        ImageError, match="Page 3 is out of range: the .* bytes has 3 pages, numbered"
+        ImageError, match=r"Page 3 is out of range: the image \(.* bytes\) has 3 pages, numbered"
     ):
         load_image(buffer.getvalue(), page=3)
 
@@ -234,12 +234,12 @@ def test_one_value_is_black_however_it_is_stretched() -> None:
     ("settings", "told"),
     [
         ({"bands": (3, 2)}, r"Bands are one or three whole numbers from 1 on.*not \(3, 2\)"),
-        ({"bands": 0}, "counted from 1.*got 0"),
-        ({"bands": (1, 2, 2.5)}, r"got \(1, 2, 2\.5\)"),
+        ({"bands": 0}, "from 1 on.*not 0"),
+        ({"bands": (1, 2, 2.5)}, r"not \(1, 2, 2\.5\)"),
         ({"page": -1}, "Pages are whole numbers from 0 on, not -1"),
         ({"stretch": (98, 2)}, r"A stretch is two percentiles from 0 to 100.*not \(98, 2\)"),
-        ({"stretch": (2, 101)}, r"got \(2, 101\)"),
-        ({"stretch": (2,)}, r"got \(2,\)"),
+        ({"stretch": (2, 101)}, r"not \(2, 101\)"),
+        ({"stretch": (2,)}, r"not \(2,\)"),
         ({"bands": 6}, "Band 6 does not exist: the array has 5 bands, numbered from 1"),
         ({"page": 1}, "Page 1 is out of range: the array has 1 page, numbered from 0"),
         ({}, r"has shape \(20, 30, 5\). Choose 3 of its bands: bands=\(3, 2, 1\)"),
@@ -255,12 +255,12 @@ def test_bands_without_colours_must_be_chosen(tmp_path: Path) -> None:
     path.write_bytes(tiff(bands(6), photometric="minisblack", planarconfig="contig"))
     with pytest.raises(
         ImageError,
-        match=r"scene\.tif' has 6 bands and does not say .*bands=\(3, 2, 1\), or --bands",
+        match=r"scene\.tif' has 6 bands and does not declare .*bands=\(3, 2, 1\), or --bands",
     ):
         load_image(path)
     with pytest.raises(ImageError, match=r"Band 7 does not exist: '.*scene\.tif' has 6 bands"):
         load_image(path, bands=(1, 2, 7))
-    with pytest.raises(ImageError, match=r"wanted page 2, '.*scene\.tif' has 1 page, counted"):
+    with pytest.raises(ImageError, match=r"Page 2 is out of range: '.*scene\.tif' has 1 page"):
         load_image(path, bands=1, page=2)
 
 
@@ -274,7 +274,7 @@ def test_a_volume_and_a_bomb_are_refused() -> None:
         place = document.pages[0].tags["ImageLength"].valueoffset
     huge = bytearray(size)
     huge[place : place + 4] = (2_000_000_000).to_bytes(4, "little")
-    with pytest.raises(ImageError, match="wanted at most 200 megapixels"):
+    with pytest.raises(ImageError, match="the limit is 200 megapixels"):
         load_image(bytes(huge), bands=1)
 
 
@@ -318,7 +318,7 @@ def test_a_truncated_file_is_refused(count: int) -> None:
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_a_tiff_without_a_page_is_damaged(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ImageError, match=r"the 54 bytes is corrupted.*Copy it"):
+    with pytest.raises(ImageError, match=r"the image \(54 bytes\) is corrupted.*Copy it"):
         load_image(b"II*\0" + b"x" * 50)
     assert capfd.readouterr().err == ""
 
@@ -335,6 +335,6 @@ def test_without_tifffile_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) ->
     deep = tiff(bands(3), photometric="rgb")
     monkeypatch.delitem(sys.modules, "tifffile")
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtra, match=r"the package 'tifffile'.*anymask\[science\]"):
+    with pytest.raises(MissingExtra, match=r".package 'tifffile'.*anymask\[science\]"):
         load_image(file, bands=1)
     assert load_image(deep).shape == (*HW, 3)

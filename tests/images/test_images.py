@@ -236,7 +236,7 @@ def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"there is no file '.*nothing.jpg'; check the path"):
+    with pytest.raises(ImageError, match=r"File not found: '.*nothing.jpg'"):
         load_image(tmp_path / "nothing.jpg")
 
 
@@ -272,9 +272,9 @@ def test_a_truncated_file_is_refused(kind: str, tmp_path: Path) -> None:
 
 
 def test_bytes_and_streams_are_called_what_they_are() -> None:
-    with pytest.raises(ImageError, match="the 3 bytes is not a supported"):
+    with pytest.raises(ImageError, match=r"the image \(3 bytes\) is not a supported"):
         load_image(b"abc")
-    with pytest.raises(ImageError, match="the file object is none"):
+    with pytest.raises(ImageError, match="the file object is not a supported"):
         load_image(io.BytesIO(b"abc"))
 
 
@@ -297,7 +297,7 @@ def test_a_damaged_file_never_raises_anything_else(data: st.DataObject) -> None:
 @pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (20_001, 10_000)])
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(width: int, height: int) -> None:
     with pytest.raises(
-        ImageError, match=rf"wanted at most 200 megapixels; .* has {width} x {height}; make it"
+        ImageError, match=rf"{width} x {height} pixels, the limit is 200 megapixels"
     ):
         load_image(png_header(width, height))
 
@@ -313,10 +313,10 @@ def test_the_size_limit_of_pillow_is_left_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("array", "told"),
     [
-        (np.zeros((0, 5, 3), np.uint8), "at least 1 x 1 pixel; the array has 5 x 0"),
-        (np.zeros((5, 0), np.uint8), "at least 1 x 1 pixel; the array has 0 x 5"),
+        (np.zeros((0, 5, 3), np.uint8), "at least 1 x 1 pixel, but the array has 5 x 0"),
+        (np.zeros((5, 0), np.uint8), "at least 1 x 1 pixel, but the array has 0 x 5"),
         (np.zeros(5), r"has shape \(5,\). Pass an array with rows and columns"),
-        (np.zeros((3, 9, 9)), r"has the shape \(3, 9, 9\); put the channels last: .*transpose"),
+        (np.zeros((3, 9, 9)), r"has shape \(3, 9, 9\). Move the channels last: .*transpose"),
         (np.zeros((9, 9, 5)), r"has shape \(9, 9, 5\). Choose 3 of its bands"),
         (np.zeros((2, 9, 9, 3)), r"has shape \(2, 9, 9, 3\). Pass one image at a time"),
         (np.zeros((4, 4), complex), r"array of real numbers, not ndarray \(complex128\)"),
@@ -325,7 +325,7 @@ def test_the_size_limit_of_pillow_is_left_as_it_was() -> None:
         (np.dstack([np.zeros((2, 2)), np.full((2, 2), np.nan)]), "contains NaN or infinity"),
         ([[1, 2], [3]], "Cannot convert list to an image"),
         (None, r"not NoneType \(object\). Convert it to a NumPy array"),
-        ({"a": 1}, "got dict"),
+        ({"a": 1}, "not dict"),
         (np.array([["a"]]), "array of real numbers, not ndarray"),
     ],
     ids=lambda value: None if isinstance(value, str) else type(value).__name__,
@@ -338,7 +338,7 @@ def test_arrays_that_are_no_picture_are_refused(array: object, told: str) -> Non
 def test_a_file_with_nan_is_named(tmp_path: Path) -> None:
     path = tmp_path / "heights.tif"
     Image.fromarray(np.full((3, 3), np.nan, np.float32)).save(path)
-    with pytest.raises(ImageError, match=r"'.*heights\.tif' holds NaN"):
+    with pytest.raises(ImageError, match=r"'.*heights\.tif' contains NaN"):
         load_image(path)
 
 

@@ -334,7 +334,7 @@ def test_an_unclear_mask_names_the_choice(tmp_path: Path, values: np.ndarray) ->
     with pytest.raises(AmbiguousMaskError, match="--mask-values labels, binary or colours"):
         read_mask_image(tmp_path / "a.tif")
     assert len(objects(tmp_path / "a.tif", "binary")) <= 1
-    with pytest.raises(ImageError, match="has fractions"):
+    with pytest.raises(ImageError, match="contains fractions"):
         read_mask_image(tmp_path / "a.tif", "labels")
 
 

@@ -443,7 +443,7 @@ def open_picture(source: Path | bytes, name: str | None = None) -> Iterator[Imag
     Raises ImageError for what Pillow cannot open, for a header that states no pixel or more than
     MAX_PIXELS, and for whatever fails inside the `with`.
     """
-    name = name or (str(source) if isinstance(source, Path) else f"the {len(source)} bytes")
+    name = name or (str(source) if isinstance(source, Path) else f"the image ({len(source)} bytes)")
     opened = open_file(source) if isinstance(source, Path) else io.BytesIO(source)
     with decoding(name), opened as file:
         try:

@@ -153,7 +153,7 @@ def read_view(source: ImageSource, view: PictureView) -> UintImage:
         with open_path(Path(source)) as file:
             return _load_stream(file, repr(str(source)), view)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _load_stream(io.BytesIO(source), f"the {len(source)} bytes", view)
+        return _load_stream(io.BytesIO(source), f"the image ({len(source)} bytes)", view)
     if isinstance(source, Image.Image):
         _seek(source, "the Pillow image", view)
         pixels = _pillow_to_array(source, "the Pillow image", view)
@@ -213,7 +213,7 @@ def open_path(path: Path) -> Iterator[BinaryIO]:
                 raise ImageError(told) from None
             raise ImageError(f"{name} is a folder. Pass an image file in it.") from None
         raise ImageError(
-            f"{name} cannot be read ({error.strerror or 'unknown error'}). Check the "
+            f"{name} cannot be read ({error.strerror or error}). Check the "
             "path and its permissions."
         ) from error
 

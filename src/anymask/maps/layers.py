@@ -332,9 +332,7 @@ def _read_layer(path: Path, crs: str | None) -> tuple[dict[str, Any], Any, Any]:
     except AnymaskError:
         raise
     except OSError as error:
-        raise PromptError(
-            f"{str(path)!r} cannot be read: {error.strerror or 'unknown error'}."
-        ) from error
+        raise PromptError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # GDAL's and GEOS's own, and IndexError on damaged files
         raise PromptError(
             f"{path.name} is corrupted or not a layer. Expected {WANTED_LAYERS}. Copy "

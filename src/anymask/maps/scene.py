@@ -256,9 +256,7 @@ def _open(path: Path) -> Any:
     try:
         driver = raster_driver(path)
     except OSError as error:
-        raise ImageError(
-            f"{str(path)!r} cannot be read: {error.strerror or 'unknown error'}."
-        ) from error
+        raise ImageError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
     except ImageError as error:
         if told := use_instead(path, "map"):
             raise ImageError(told) from error

@@ -252,7 +252,7 @@ def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[Worksheet]:
         text = json.dumps(about, sort_keys=True, default=str)
         tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master")}
         known = (
-            base.execute("SELECT text FROM about").fetchone() if "thing_number" in tables else None
+            base.execute("SELECT text FROM about").fetchone() if "object_number" in tables else None
         )
         if known != (text,):
             _start(base, text)
