@@ -220,3 +220,36 @@ def test_a_photo_beside_the_folder_of_its_notes_is_found(tmp_path: Path) -> None
     stream = read(tmp_path / "notes")
     (image,) = stream
     assert stream.picture(image) == tmp_path / "photos" / "a.jpg"
+
+
+def test_the_shapes_of_x_anylabeling_are_read(tmp_path: Path) -> None:
+    """Turned and other boxes of four corners; its files have keys that labelme has not."""
+    own = {"score": 0.75, "difficult": False, "attributes": {}, "kie_linking": [], "flags": {}}
+    corners = {
+        "rectangle": [[2, 1], [6, 1], [6, 4], [2, 4]],
+        "rotation": [[10, 1], [13, 4], [10, 7], [7, 4]],
+        "quadrilateral": [[13, 1], [19, 2], [18, 9], [14, 8]],
+        "cuboid": [[1, 1], [2, 1], [2, 2], [1, 2], [3, 3], [4, 3], [4, 4], [3, 4]],
+    }
+    shapes = [
+        {"label": kind, "points": points, "group_id": None, "shape_type": kind, **own}
+        for kind, points in corners.items()
+    ]
+    shapes[1]["direction"] = 0.785
+    document = {
+        "version": "3.2.1", "flags": {}, "checked": True, "shapes": shapes, "imagePath": "a.jpg",
+        "imageData": None, "imageHeight": 10, "imageWidth": 20,
+    }  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    report = LossReport()
+    (image,) = labelme.read(tmp_path / "a.json", report)
+    found = {mask.label: mask for mask in image.masks}
+    assert sorted(found) == ["quadrilateral", "rectangle", "rotation"]
+    assert found["rotation"].score == 0.75
+    for kind, mask in found.items():
+        y, x = np.mgrid[:10, :20] + 0.5
+        polygon = shapely.Polygon(corners[str(kind)])
+        border = shapely.distance(polygon.exterior, shapely.points(x, y)) == 0
+        inside = shapely.contains_xy(polygon, x, y)
+        np.testing.assert_array_equal(mask.mask[~border], inside[~border])
+    assert [loss.reason for loss in report.losses] == ["a shape of the type 'cuboid' has no mask"]

@@ -34,6 +34,7 @@ from anymask.formats.documents import (
     find_files,
     read_json,
     refuse_boxes,
+    seen_below,
     to_json,
 )
 from anymask.formats.facts import (
@@ -112,11 +113,12 @@ def read(
 
     boxes  whether records of a box alone come as rectangles
     """
-    images = []
+    found = list[tuple[Path, AnnotatedImage]]()
     for path in find_files(source, ".json"):
         with report.record(path):
             document = read_json(path)
-            images += [image for _, image in read_document(document, report, boxes=boxes)]
+            found += [(path, image) for _, image in read_document(document, report, boxes=boxes)]
+    images = seen_below(source, found)
     if not boxes:
         refuse_boxes(source, images, report, "mask")
     return images

@@ -32,6 +32,7 @@ from anymask.formats.documents import (
     checked_hw,
     find_files,
     read_xml,
+    seen_below,
     xml_text,
 )
 from anymask.formats.facts import CLASSES, as_colour, note_facts, take_class, take_info
@@ -104,7 +105,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     Raises DataError that names file, picture, shape and reason.
     """
-    images = []
+    images = list[tuple[Path, AnnotatedImage]]()
     for path in find_files(source, ".xml"):
         with report.record(path):
             root = read_xml(path)
@@ -113,10 +114,11 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             _take_meta(root, report)
             for number, element in enumerate(root.iter("image")):
                 with report.record(f"image {number}"):
-                    images.append(_image(element, report))
+                    images.append((path, _image(element, report)))
             if root.find("track") is not None:
-                images += read_tracks(root, path, report, pictures, _mask)
-    return images
+                frames = read_tracks(root, path, report, pictures, _mask)
+                images += [(path, image) for image in frames]
+    return seen_below(source, images)
 
 
 def _take_meta(root: ET.Element, report: LossReport) -> None:

@@ -207,6 +207,11 @@ class Dataset:
         return kept
 
     def _found(self, image: AnnotatedImage) -> tuple[Path, int | None]:
+        """As `_searched`; errors name the archive."""
+        with self.archive.named() if self.archive else nullcontext():
+            return self._searched(image)
+
+    def _searched(self, image: AnnotatedImage) -> tuple[Path, int | None]:
         """The file of a picture, and the page where its name is one's (stack.tif.page3.png)."""
         if self.published and self.pictures is None and isinstance(image.source, Path):
             return image.source, None

@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -210,6 +210,26 @@ def hw_of_photo(name: str, pictures: Path | None, absent: str) -> tuple[int, int
     if found is None:
         raise DataError(f"{absent}; name the folder of the pictures, too")
     return picture_hw(found)
+
+
+def seen_below(source: Path, found: Sequence[tuple[Path, AnnotatedImage]]) -> list[AnnotatedImage]:
+    """The images of files in the folders of a dataset, by their names in the dataset.
+
+    A name gets the folder of its file, such as train/ of train/_annotations.coco.json, where the
+    image lies beside the file or in its images/, or where files of two folders have that name.
+    """
+    folders: dict[str, set[Path]] = {}
+    for path, image in found:
+        folders.setdefault(image.file_name, set()).add(path.parent)
+    images = []
+    for path, image in found:
+        below = path.parent.relative_to(source) if source.is_dir() else Path()
+        places = (path.parent / image.file_name, path.parent / "images" / image.file_name)
+        apart = len(folders[image.file_name]) > 1 or any(map(Path.is_file, places))
+        if below.parts and apart:
+            image = replace(image, file_name=f"{below.as_posix()}/{image.file_name}")
+        images.append(image)
+    return images
 
 
 def photo_beside(path: Path, name: str, pictures: Path | None) -> Path | None:

@@ -73,9 +73,10 @@ from anymask.masks import (
 VERSION = "5.5.0"  # of labelme, whose layout this is
 OF_DOCUMENT = AllBut("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
 OF_SHAPE = AllBut("label", "points", "group_id", "shape_type", "mask", "score")  # else any key
-_WITHOUT_AREA = ("point", "points", "line", "linestrip")
+_WITHOUT_AREA = ("point", "points", "line", "linestrip", "cuboid")
 _LEAST = dict.fromkeys(_WITHOUT_AREA, 0) | {  # points of each shape_type
     "polygon": 3, "rectangle": 2, "oriented_rectangle": 3, "circle": 2, "mask": 2,
+    "rotation": 4, "quadrilateral": 4,  # of X-AnyLabeling
 }  # fmt: skip
 
 

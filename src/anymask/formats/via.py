@@ -31,6 +31,7 @@ from anymask.formats.documents import (
     picture_hw,
     read_json,
     read_text,
+    seen_below,
 )
 from anymask.formats.fields import as_corners, as_list, as_number, as_record, as_text, shown
 from anymask.formats.names import address_name
@@ -88,8 +89,8 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
         with report.record(path):
             for name, regions in _pictures(path, report).items():
                 with report.record(name):
-                    images.append(_image(path, name, regions, report, pictures))
-    return images
+                    images.append((path, _image(path, name, regions, report, pictures)))
+    return seen_below(source, images)
 
 
 def _image(
