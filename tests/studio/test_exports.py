@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError, NotAllowedError, page_name
-from anymask.formats import FORMATS, SPLITS, read_annotations
+from anymask.formats import FORMATS, SPLITS, read, read_annotations
 from anymask.masks import mask_to_rle
 from anymask.studio import (
     OF_PAGE,
@@ -281,3 +281,26 @@ def test_the_splits_of_pascal_voc_are_lists_of_one_set(project: Project, tmp_pat
         for stem in stems:  # where the reader of the development kit joins folder, stem and suffix
             assert (root / "SegmentationClass" / f"{stem}.png").is_file()
             assert (root / "JPEGImages" / f"{stem}.png").is_file()
+
+
+READ_BACK = sorted(set(FORMATS) - {"davis", "sav"})
+SIZED_BY_IMAGES = ("yolo", "imagej")  # which are not read without them
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [(name, {}) for name in READ_BACK if name not in SIZED_BY_IMAGES]
+    + [(name, {"images": True}) for name in READ_BACK]
+    + [(name, {"images": True, "shares": (1, 1)}) for name in READ_BACK],
+)
+def test_the_archive_of_a_project_is_read(
+    project: Project, tmp_path: Path, name: str, settings: dict[str, object]
+) -> None:
+    finished(project, 1, 2)
+    archive = tmp_path / "masks.zip"
+    export_archive(project, name, archive, ExportSettings(**settings))  # type: ignore[arg-type]
+    dataset = read(archive)
+    images = list(dataset)
+    assert [len(image.masks) for image in images] == [1, 1]
+    for image in images if settings else ():
+        assert dataset.pixels(image).shape[:2] == image.hw

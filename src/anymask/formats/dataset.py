@@ -31,6 +31,7 @@ from anymask.formats.registry import (
     is_file_of_format,
     place_of,
     recognised,
+    split_folders,
 )
 from anymask.formats.sets import PICTURES, count_samples, iter_samples
 from anymask.images import PictureFile, image_hw, load_image, load_page, page_as_png
@@ -67,6 +68,7 @@ class Dataset:
     lost: LossReport = field(default_factory=LossReport)
     why: str = ""
     archive: Unpacked | None = field(default=None, repr=False)
+    _below: dict[tuple[Path, ...], list[Path]] = field(default_factory=dict, repr=False)
     _ends: dict[str, int] = field(default_factory=dict, repr=False)
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
@@ -75,7 +77,7 @@ class Dataset:
         Raises DataError that names file and reason; BadRecordsError for invalid records that are
         errors by the settings, or leave no mask.
         """
-        self.lost, self._ends = LossReport(settings=self.settings), {}
+        self.lost, self._ends, self._below = LossReport(settings=self.settings), {}, {}
         side, masks = {} if self.published else read_side(self.source), 0
         if not self.published:
             find_format(self.form).read_classes(self.source, self.lost)
@@ -107,6 +109,10 @@ class Dataset:
     def _images(self) -> Iterator[AnnotatedImage]:
         if self.published:
             yield from iter_dataset(self.source, self.form, self.split, self.lost)
+        elif parts := split_folders(self.source, self.form):
+            for part in parts:
+                for image in self._read(part):
+                    yield replace(image, file_name=f"{part.name}/{image.file_name}")
         elif self.form == "set":
             yield from iter_samples(self.source, absent_photos=True, report=self.lost)
         elif self.form in A_FILE_A_PICTURE:
@@ -248,7 +254,7 @@ class Dataset:
                     if path.is_symlink():
                         links.append(path)
         own = [here, here.parent] if here.name.startswith("annotation") else [here]
-        below = self._found_below(own if self.pictures is None else [self.pictures], file_name)
+        below = self._found_below(own if self.pictures is None else [self.pictures], names)
         if below is not None:
             return below
         if links:
@@ -279,6 +285,8 @@ class Dataset:
         """Whether a label picture has no photo: its name is then its own."""
         if self.form != FORM or self.pictures is not None or not file_name.endswith(".png"):
             return False
+        if split_folders(self.source, FORM):
+            return False
         path = self.source / file_name
         return not path.is_file() or path in self._labels
 
@@ -286,26 +294,39 @@ class Dataset:
     def _labels(self) -> frozenset[Path]:
         return frozenset(label_files(places_of(self.source, self.pictures)))
 
-    def _found_below(self, folders: list[Path], file_name: str) -> Path | None:
-        """The file in a folder of one of these, as splits are laid out: annotations/ beside train/.
+    def _folders_below(self, folders: list[Path]) -> list[Path]:
+        """The folders in some, and those in them, without links."""
+        key = tuple(folders)
+        if key not in self._below:
+            every = [inside for folder in folders for inside in _folders_in(folder)]
+            self._below[key] = every + [one for inside in every for one in _folders_in(inside)]
+        return self._below[key]
+
+    def _found_below(self, folders: list[Path], names: list[str]) -> Path | None:
+        """The file in a folder of one of these, or one deeper, as splits are laid out: annotations/
+        beside train/ or images/train/.
 
         Raises DataError where several folders have a file of that name.
         """
-        found = {
-            path.resolve(): path
-            for folder in folders
-            for inside in sorted(folder.iterdir())
-            if inside.is_dir() and not inside.is_symlink()
-            for path in [inside / file_name]
-            if path.is_file() and path.resolve().is_relative_to(inside.resolve())
-        }
+        found: dict[Path, Path] = {}
+        for file_name in dict.fromkeys(names):
+            for inside in self._folders_below(folders):
+                path = inside / file_name
+                if path.is_file() and path.resolve().is_relative_to(inside.resolve()):
+                    found[path.resolve()] = path
+            if found:
+                break
         if len(found) > 1:
             first, second, *_ = found.values()
             raise DataError(
-                f"{self.told_source}: the picture {file_name!r} is in {first.parent} and in "
+                f"{self.told_source}: the picture {names[0]!r} is in {first.parent} and in "
                 f"{second.parent}; say where the pictures lie: --images DIR"
             )
         return next(iter(found.values()), None)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
 
 
 def read(
@@ -338,7 +359,9 @@ def read(
     if is_archive(path) and not is_file_of_format(path):
         unpacked = unpack(path)
         with unpacked.named():
-            found = read(unpacked.place, form, images, split, boxes=boxes, **settings)
+            place = unpacked.place
+            form = form or (FORM if split_folders(place, FORM) else None)
+            found = read(place, form, images, split, boxes=boxes, **settings)
         return replace(found, name=bare_name(path), archive=unpacked)
     place = place_of(path)
     name, why = (format_name(form), "named") if form else recognised(place, split)

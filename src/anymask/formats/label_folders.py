@@ -40,10 +40,14 @@ _OF_OBJECT = re.compile(
 
 @dataclass(frozen=True)
 class LabelPlaces:
-    """Where label pictures lie, a folder or one file, and their photos, if that can be told."""
+    """Where label pictures lie, a folder or one file, and their photos, if that can be told.
+
+    inside  the folder of photos that lies in that of the labels
+    """
 
     labels: Path
     photos: Path | None
+    inside: Path | None = None
 
 
 def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:
@@ -58,7 +62,7 @@ def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:
     if labels is not None and (photos is not None or pictures is not None):
         return LabelPlaces(labels, pictures or photos)
     if labels is None and photos is not None and _are_labels_of(source, photos):
-        return LabelPlaces(source, pictures or photos)
+        return LabelPlaces(source, pictures or photos, photos)
     if pictures is None and source.absolute().name.lower() in LABELS:
         pictures = _only(source.absolute().parent, PHOTOS)
     return LabelPlaces(source, pictures)
@@ -80,8 +84,9 @@ def label_files(places: LabelPlaces) -> list[Path]:
     """
     found = find_files(places.labels, *EVERY_KIND)
     photos, labels = places.photos, places.labels
-    if photos is not None and photos != labels and photos.is_relative_to(labels):
-        found = [path for path in found if not path.is_relative_to(photos)]
+    for folder in (photos, places.inside):
+        if folder is not None and folder != labels and folder.is_relative_to(labels):
+            found = [path for path in found if not path.is_relative_to(folder)]
     if places.photos is None or photos == labels:
         found = [path for path in found if len(list(_stems(Path(path.name)))) > 1] or found
     return of_best_kind(found)
@@ -109,9 +114,14 @@ def photo_name(label: Path, places: LabelPlaces) -> str | None:
 
 def _are_labels_of(folder: Path, photos: Path) -> bool:
     """Whether all pictures of a folder are called as photos of another one below it, as in an
-    export of a project: `a.png` and `images/a.png`."""
-    found = [path for path in folder.iterdir() if path.suffix.lower() in EVERY_KIND]
-    return bool(found) and all(find_picture(photos, path.stem) for path in found)
+    export of a project: `a.png` and `images/a.png`, or `train/a.png` and `images/train/a.png`."""
+    found = [
+        path.relative_to(folder)
+        for path in sorted(folder.rglob("*.*"))
+        if path.suffix.lower() in EVERY_KIND and not path.is_relative_to(photos)
+    ]
+    names = (path.with_suffix("").as_posix() for path in found)
+    return bool(found) and all(find_picture(photos, name) for name in names)
 
 
 def _only(folder: Path, names: frozenset[str]) -> Path | None:

@@ -22,8 +22,8 @@ from typing import Any, Literal, NoReturn
 
 from anymask.base import DataError, InputError, file_suffix, near_suffix
 from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.documents import Fit, OutFile, Sniffed, note_renamed, write_files
-from anymask.formats.label_folders import has_both
+from anymask.formats.documents import SPLITS, Fit, OutFile, Sniffed, note_renamed, write_files
+from anymask.formats.label_folders import FORM, has_both
 from anymask.formats.layouts import LAYOUTS, fitting_layout, recognise_layout
 from anymask.formats.nearest import nearest
 from anymask.formats.origins import WITH_ROOM, encode_side
@@ -348,6 +348,8 @@ def recognised(source: Path, split: str | None = None) -> tuple[str, str]:
         if layout is not None and (layout not in FORMATS or layout == "voc"):
             return layout, _layout_reason(layout)
         if fit is Fit.NO:
+            if split_folders(source, "set"):
+                return "set", f"Its splits: {READ['set'].mark}"
             _refuse_splits(source)
             files = [path for path in source.rglob("*.*") if path.is_file()]
             files.sort(key=lambda path: (path.suffix.lower() == ".png", path))  # photos may be PNGs
@@ -381,6 +383,15 @@ def _refuse_unknown(source: Path) -> NoReturn:
     raise DataError(
         f"{source}: the format is not recognised; name it, there are {known}{video}{near}"
     )
+
+
+def split_folders(source: Path, form: str) -> list[Path]:
+    """The folders train, val and test of a set or of label images, each a dataset of its own;
+    none of a source that is one itself, and of other formats."""
+    if form not in ("set", FORM) or not source.is_dir() or READ[form].sniff(Sniffed(source)):
+        return []
+    found = [path for path in sorted(source.iterdir()) if path.name in (*SPLITS, "valid")]
+    return [path for path in found if path.is_dir() and READ[form].sniff(Sniffed(path))]
 
 
 def _refuse_splits(source: Path) -> None:
