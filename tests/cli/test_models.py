@@ -58,9 +58,15 @@ def mirror(tmp_path, monkeypatch, content):
 def test_the_list_shows_every_model_with_its_licence_and_its_state(capsys, tmp_path):
     assert main(["models", "list", "--json", str(tmp_path / "list.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["name", "size", "licence", "commercial", "here", "checked"]
+    assert lines[0].split() == ["name", "size", "licence", "commercial", "hash", "here", "checked"]
     assert [line.split()[0] for line in lines[1:]] == list(catalogue.names())
     assert any(line.startswith("edge_sam ") and " NO " in line for line in lines)
+    hashes = {line.split()[0]: line.split()[-2] for line in lines[1:]}
+    for name, known in hashes.items():
+        model = catalogue.entry(name)
+        wanted = "sha256" if model.sha256 else "md5" if model.md5 else "NONE"
+        assert known == ("-" if model.bundled else wanted), name
+    assert {"sha256", "md5", "NONE"} <= set(hashes.values())
     facts = json.loads((tmp_path / "list.json").read_text())
     assert [model["name"] for model in facts["models"]] == list(catalogue.names())
     assert facts["home"] == str(tmp_path / "home")
@@ -71,13 +77,15 @@ def test_get_downloads_checks_and_says_how_far(mirror, capsys):
     out, err = capsys.readouterr()
     assert "the published sha256" in out
     assert "no public source states a hash" in out
+    assert "unhashed: download unverified: no hash of this file is public." in err
+    assert "\nhashed: download" not in err
     assert "unhashed: Terms, not for commercial use (https://example.org/l)" in err
     assert re.search(r"^hashed, kB (\d+)/\1, ", err, re.MULTILINE)
     assert main(["models", "list"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-    assert [(row[0], row[-2], row[-1]) for row in rows] == [
-        ("hashed", "yes", "verified"),
-        ("unhashed", "yes", "unverified"),
+    assert [(row[0], *row[-3:]) for row in rows] == [
+        ("hashed", "sha256", "yes", "verified"),
+        ("unhashed", "NONE", "yes", "unverified"),
     ]
 
 
@@ -128,6 +136,7 @@ def test_info_tells_source_licence_and_what_is_unknown(capsys):
         "https://huggingface.co/spaces/chongzhou/EdgeSAM/resolve/main/weights/edge_sam.pth" in out
     )
     assert "sha256:    no public source states it" in out
+    assert "download:  unverified: no hash of this file is public." in out
     assert "absent: not on this machine" in out
 
 

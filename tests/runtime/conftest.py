@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +26,7 @@ class Answers:
     etag      of every file; None: no validator
     ranges    whether it understands Range
     cut       how many bytes of each answer are sent before the line drops; one used up a request
+    drips     sends the bytes after the cut one by one, instead of dropping the line
     redirect  from path to path or address
     kind      the Content-Type
     chunked   sends without a length
@@ -36,6 +38,7 @@ class Answers:
     etag: str | None = '"one"'
     ranges: bool = True
     cut: list[int | None] = field(default_factory=list)
+    drips: bool = False
     redirect: dict[str, str] = field(default_factory=dict)
     kind: str = "application/octet-stream"
     chunked: bool = False
@@ -105,6 +108,9 @@ class Handler(BaseHTTPRequestHandler):
         else:
             with contextlib.suppress(ConnectionError):
                 self.wfile.write(sent)
+                for byte in body[len(sent) :] if says.drips else b"":
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.01)
 
 
 @pytest.fixture

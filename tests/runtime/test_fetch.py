@@ -8,7 +8,7 @@ from urllib.request import Request
 
 import pytest
 
-from anymask.base import WeightsError
+from anymask.base import WeightsError, transfers
 from anymask.runtime import Part, fetch, store
 from anymask.runtime import download as fetching
 
@@ -182,6 +182,19 @@ def test_a_connection_that_brings_nothing_gives_up_on_that_source(server, model)
     assert len(server.asked) == 1
 
 
+def test_a_stalled_download_ends_and_is_resumed_later(server, model, content, monkeypatch):
+    monkeypatch.setattr(transfers, "STALL_S", 0.5)
+    server.cut, server.drips = [300_000, 0], True
+    with pytest.raises(WeightsError, match="the download stalled at byte 3000[0-9]+: ") as error:
+        fetch("m")
+    kept = part_of("m").size
+    assert len(server.asked) == 2
+    assert f"{kept} bytes are kept: the next download resumes there" in str(error.value)
+    server.drips = False
+    assert fetch("m").status == "verified"
+    assert server.asked[-1][1] == f"bytes={kept}-"
+
+
 @pytest.mark.parametrize("kind", ["text/html", "text/html; charset=utf-8"])
 def test_a_web_page_is_not_a_checkpoint(server, shelf, content, kind):
     server.files["/m.pt"], server.kind = b"<!DOCTYPE html><p>Log in", kind
@@ -230,7 +243,7 @@ def test_a_redirect_is_followed(server, model):
 
 
 def test_a_redirect_from_https_to_http_is_refused():
-    handler = fetching._SafeRedirects()
+    handler = transfers.SafeRedirects()
     request = Request("https://example.org/m.pt")
     with pytest.raises(ValueError, match=r"redirects from https to http://example\.org"):
         handler.redirect_request(request, None, 302, "", Message(), "http://example.org/m.pt")
@@ -358,7 +371,7 @@ def test_a_file_that_nothing_protects_is_not_fetched_over_plain_http(shelf, cont
 
 
 def test_redirects_to_another_scheme_are_refused():
-    handler, request = fetching._SafeRedirects(), Request("http://example.org/m.pt")
+    handler, request = transfers.SafeRedirects(), Request("http://example.org/m.pt")
     with pytest.raises(ValueError, match="redirects from http to ftp://"):
         handler.redirect_request(request, None, 302, "", Message(), "ftp://example.org/m.pt")
 

@@ -1,14 +1,17 @@
 """The store: what is here, what is asked for, and what is refused."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from anymask import runtime as weights
 from anymask.base import ModelError, WeightsError, write_whole
-from anymask.runtime import home, make_folder, store
+from anymask.runtime import fetch, home, store
 
 
 @pytest.fixture
@@ -200,8 +203,35 @@ def test_importing_opens_no_connection_and_no_torch(repository):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300, cwd=repository / "src")
 
 
-def test_a_file_where_the_store_should_be_is_named(tmp_path, monkeypatch):
+def test_a_file_where_the_store_should_be_is_named(tmp_path, monkeypatch, shelf, content, file):
+    shelf.put("m", content, file.as_uri())
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "file"))
-    with pytest.raises(WeightsError, match="wanted a folder for the weights"):
-        make_folder(home() / "models")
+    for place, told in (
+        ("file", "it is a file|a part of it"),
+        ("file/in", "a part of it is a file"),
+    ):
+        monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / place))
+        wanted = f"{place}' cannot be written to: .*({told}).* Set ANYMASK_HOME"
+        assert store.installed("m").status == "absent"
+        with pytest.raises(WeightsError, match=wanted):
+            fetch("m")
+        with pytest.raises(WeightsError, match=wanted):
+            store.add("m", file)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_store_that_cannot_be_written_to_is_named(code, monkeypatch, shelf, content, file):
+    def refuse(self, *args, **options):
+        raise OSError(code, os.strerror(code), str(self))
+
+    shelf.put("m", content, file.as_uri())
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(WeightsError, match="home' cannot be written to: .* Set ANYMASK_HOME"):
+        fetch("m")
+
+
+def test_an_unreadable_source_is_not_taken_for_the_store(tmp_path):
+    with pytest.raises(PermissionError), store.writing():
+        raise PermissionError(errno.EACCES, "no", str(tmp_path / "elsewhere"))
+    with pytest.raises(OSError, match="no room"), store.writing():
+        raise OSError(errno.ENOSPC, "no room", str(home() / "x"))

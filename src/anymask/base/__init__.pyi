@@ -1,3 +1,4 @@
+from anymask.base import transfers as transfers
 from anymask.base.arrays import BoolArray as BoolArray
 from anymask.base.arrays import FloatArray as FloatArray
 from anymask.base.arrays import Floats as Floats

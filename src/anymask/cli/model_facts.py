@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import InputError, ProgressBar, WeightsError, write_json
+from anymask.cli.streams import say
 from anymask.runtime import (
     MANIFEST,
     SAYS,
@@ -22,8 +23,8 @@ from anymask.runtime import (
 
 
 def show_list(json_file: Path | None) -> None:
-    """Print every known model: name, size, licence, here or not, and checked against what."""
-    rows = [("name", "size", "licence", "commercial", "here", "checked")]
+    """Print every known model: name, size, licence, published hash, here or not, verified or not."""
+    rows = [("name", "size", "licence", "commercial", "hash", "here", "checked")]
     facts = []
     for name in catalogue.names():
         what, state = catalogue.entry(name), state_of(name)
@@ -33,6 +34,7 @@ def show_list(json_file: Path | None) -> None:
                 size_text(state.bytes or what.bytes),
                 what.licence.name,
                 "yes" if what.licence.commercial else "NO",
+                "-" if what.bundled else what.published_hash.replace("none", "NONE"),
                 "no" if state.status == "absent" else "yes",
                 {"absent": "", "bundled": ""}.get(state.status, state.status),
             )
@@ -42,15 +44,30 @@ def show_list(json_file: Path | None) -> None:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
+    say(
+        "hash: what the authors or others published of the file. A download with the hash NONE "
+        "cannot be verified; md5 detects damage, but no attack."
+    )
     if json_file is not None:
         write_json(json_file, {"home": str(home()), "models": facts}, indent=1)
+
+
+_UNVERIFIED = {
+    "md5": "unverified: no SHA-256 of this file is public. Its MD5 is checked, which "
+    "detects damage, but no attack.",
+    "none": "unverified: no hash of this file is public. An altered file would not be "
+    "detected.",
+}
 
 
 def get(name: str, *, again: bool) -> None:
     """Download one model's weights with progress, and say how far they could be checked."""
     from anymask.runtime import fetch
 
-    warn_of_licence(catalogue.entry(name))
+    what = catalogue.entry(name)
+    warn_of_licence(what)
+    if not what.bundled and what.published_hash != "sha256":
+        say(f"{name}: download {_UNVERIFIED[what.published_hash]}")
     with ProgressBar(f"{name}, kB") as bar:
 
         def show(done: int, total: int | None) -> None:
@@ -110,6 +127,7 @@ def show_info(name: str) -> None:
             ("bytes", str(what.bytes) if what.bytes else unknown),
             ("sha256", what.sha256 or unknown),
             ("md5", what.md5 or unknown),
+            ("download", _UNVERIFIED.get(what.published_hash, "verified with the sha256")),
             ("stated by", what.stated_by),
             *(("source", source) for source in what.sources),
         ]
@@ -204,6 +222,7 @@ def facts_of(what: Checkpoint, state: Installed) -> dict[str, Any]:
         "sha256": state.sha256 or None,
         "published_sha256": what.sha256,
         "published_md5": what.md5,
+        "published_hash": None if what.bundled else what.published_hash,
         "source": state.source or None,
     }
 

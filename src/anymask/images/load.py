@@ -22,7 +22,6 @@ import glob
 import http.client
 import io
 import os
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -35,7 +34,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.base import ImageError, InputError, UintImage
+from anymask.base import ImageError, InputError, UintImage, transfers
 from anymask.images.decoding import (
     AnyRanges,
     PictureView,
@@ -88,7 +87,6 @@ _PHOTOS = Path(__file__).parents[1] / "assets" / "photos"
 _PATTERN = "*?["  # what makes a path a pattern
 
 MOST_BYTES = 100_000_000  # of a file from an address
-TIMEOUT = 30.0  # seconds without a byte
 _AGENT = "anymask (https://pypi.org/project/anymask)"  # some servers refuse Python's own name
 
 
@@ -503,21 +501,6 @@ def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
     return found
 
 
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows to http and https only, never from https down to http."""
-
-    def redirect_request(
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        """Raises ImageError for another kind of address."""
-        new = urllib.parse.urlsplit(newurl).scheme.lower()
-        if new not in ("http", "https") or (req.type == "https" and new == "http"):
-            raise ImageError(
-                f"{req.full_url} redirects to {newurl[:200]!r}, which is not followed."
-            )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
 def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
     """The file at an address.
 
@@ -526,13 +509,14 @@ def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
     """
     if address.partition("://")[0].lower() not in ("http", "https"):
         raise ImageError(f"Expected an http or https URL, not {address[:200]!r}.")
-    opener = urllib.request.build_opener(_SafeRedirects())
+    deadline, data = transfers.Deadline(transfers.ANSWER_S), bytearray()
     try:
         request = urllib.request.Request(address, headers={"User-Agent": _AGENT})
-        with opener.open(request, timeout=TIMEOUT) as answer:
-            data: bytes = answer.read(most_bytes + 1)
-    except ImageError:
-        raise
+        with transfers.open_address(request, deadline) as answer:
+            for block in transfers.read_blocks(answer, deadline):
+                data += block
+                if len(data) > most_bytes:
+                    break
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ImageError(
             f"{address[:200]} cannot be read ({error}). Check the URL, or download the image."
@@ -541,4 +525,4 @@ def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
         raise ImageError(
             f"{address[:200]} has more than {most_bytes} bytes. Download it and pass the file."
         )
-    return data
+    return bytes(data)

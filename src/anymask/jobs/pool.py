@@ -41,6 +41,7 @@ ResultOut = TypeVar("ResultOut", covariant=True)
 
 ReportStep = Callable[[str, int, int], None]  # what, steps done, of how many
 
+SHARED_MEMORY = "the system's shared memory, /dev/shm on Linux,"
 SECONDS_TO_LEAVE = 10.0  # that a worker gets; one call of a model may take that long
 
 
@@ -128,7 +129,14 @@ def run_in_pool(
     while waiting or suspects:
         alone = bool(suspects)
         todo = deque([suspects.popleft()]) if alone else waiting
-        pool = _Pool(task, 1 if alone else min(workers, len(todo)), threads)
+        try:
+            pool = _Pool(task, 1 if alone else min(workers, len(todo)), threads)
+        except OSError as error:  # from the semaphores of its queues
+            raise AnymaskError(
+                f"Worker processes cannot start: {SHARED_MEMORY} cannot be written to "
+                f"({error.strerror}). Work in one process: leave out --workers, or pass "
+                "--workers 1 to 'evaluate'."
+            ) from error
         try:
             yield from pool.work(todo)
         except BrokenProcessPool:

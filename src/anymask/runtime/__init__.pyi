@@ -110,7 +110,6 @@ from anymask.runtime.store import download_command as download_command
 from anymask.runtime.store import file_hash as file_hash
 from anymask.runtime.store import find as find
 from anymask.runtime.store import home as home
-from anymask.runtime.store import make_folder as make_folder
 from anymask.runtime.store import trainable_weights as trainable_weights
 from anymask.runtime.store import verify as verify
 from anymask.runtime.store import without_advice as without_advice

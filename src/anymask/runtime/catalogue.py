@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from anymask.base import ModelError, brief
 from anymask.masks import Origin
@@ -67,6 +67,11 @@ class Checkpoint:
     def bundled(self) -> bool:
         """Whether the weights ship inside the package."""
         return not self.file
+
+    @property
+    def published_hash(self) -> Literal["sha256", "md5", "none"]:
+        """What a download can be verified with: `md5` detects accidents only."""
+        return "sha256" if self.sha256 else "md5" if self.md5 else "none"
 
 
 @cache

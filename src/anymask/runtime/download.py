@@ -4,6 +4,8 @@ Bytes go into FILE.part, with FILE.part.json beside it (where they come from, th
 length). A cut or interrupted download goes on from there; only a file whose length and hash are
 right takes its place in the store. An altered file is deleted, never kept. HTTP ranges: RFC 9110,
 section 14. `ANYMASK_MIRROR` (an address or a folder that holds the published files) is tried first.
+
+A download from a server that stalls (`base.transfers`) ends, and keeps what came.
 """
 
 from __future__ import annotations
@@ -16,21 +18,20 @@ import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 from typing import IO, Any
 
-from anymask.base import WeightsError, exclusive, write_json
+from anymask.base import WeightsError, transfers, write_json
 from anymask.runtime.catalogue import Checkpoint
 from anymask.runtime.store import (
     Installed,
     check,
     current,
     downloadable,
-    lock_of,
-    make_folder,
+    locked,
     mismatch,
     path_of,
     read_json,
@@ -41,10 +42,8 @@ from anymask.runtime.weight_files import sniff
 Progress = Callable[[int, int | None], None]
 
 MIRROR = "ANYMASK_MIRROR"
-BLOCK = 1 << 18
-TIMEOUT = 30.0  # seconds without a byte
 LARGEST = 32 << 30  # bytes of a file whose length nobody tells
-TRIES = 5  # of one source, as long as each brings bytes
+TRIES = 5  # of one source, as long as each brings LEAST bytes
 
 
 class Refused(WeightsError):
@@ -60,6 +59,11 @@ class Part:
     """A download that is not finished: the bytes so far and where they come from."""
 
     path: Path
+
+    @classmethod
+    def of(cls, target: Path) -> Part:
+        """The part of a file in the store."""
+        return cls(target.with_name(target.name + ".part"))
 
     @property
     def size(self) -> int:
@@ -105,7 +109,7 @@ def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -
     """
     what = downloadable(name)
     target = path_of(what)
-    with exclusive(lock_of(what)):
+    with locked(what):
         state = current(name)
         if target.is_file() and not again and state.status != "altered":
             if state.sha256:
@@ -127,6 +131,8 @@ def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -
                 failures.append(f"  {source}: {error}")
     if not failures:
         failures.append("  it is published where no program can fetch it")
+    kept = Part.of(target).size
+    failures += [f"{kept} bytes are kept: the next download resumes there"] if kept else []
     raise WeightsError(
         f"no source could give {what.file} for {name}:\n" + "\n".join(failures) + "\n"
         f"try again later, set {MIRROR} to a copy, or download it with a browser from {what.home} "
@@ -159,14 +165,14 @@ def check_protected(what: Checkpoint, source: str) -> None:
 
 def download(what: Checkpoint, source: str, target: Path, progress: Progress) -> Installed:
     """Get one file from one source, going on after cuts as long as bytes come."""
-    part = Part(target.with_name(target.name + ".part"))
+    part = Part.of(target)
     for attempt in range(TRIES):
         before = part.size
         try:
             transfer(what, source, part, progress)
             return settle(what, part, target, source)
         except CutShort:
-            if attempt == TRIES - 1 or part.size <= before:
+            if attempt == TRIES - 1 or part.size - before < transfers.LEAST:
                 raise
         except Refused:
             # What was resumed may have been another edition; the part is gone, so ask once more.
@@ -193,8 +199,9 @@ def settle(what: Checkpoint, part: Part, target: Path, source: str) -> Installed
 def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> None:
     """Ask a source for what is missing and append it; raise CutShort when it ends early."""
     start = resume_point(what, source, part)
+    deadline = transfers.Deadline(transfers.ANSWER_S)
     try:
-        response = ask(source, start, part)
+        response = ask(source, start, part, deadline)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 416:  # nothing lies behind the bytes that are there
@@ -218,7 +225,7 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> N
         if what.bytes is not None and total not in (None, what.bytes):
             raise Refused(f"the server's file has {total} bytes, the published one {what.bytes}")
         folder = part.path.parent
-        make_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         if total is not None and free < total - start:
             raise WeightsError(
@@ -227,7 +234,8 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> N
             )
         part.note(source, response.headers, total)
         most = what.bytes or total or LARGEST
-        if pour(response, part, start, total, most, progress):
+        blocks = transfers.read_blocks(response, deadline)
+        if pour(blocks, part, start, total, most, progress):
             part.discard()
             raise Refused(f"the server sent more than the {most} bytes that the file has")
     if total is not None and part.size < total:
@@ -247,15 +255,15 @@ def resume_point(what: Checkpoint, source: str, part: Part) -> int:
     return size
 
 
-def ask(source: str, start: int, part: Part) -> Any:
-    """Open an address from a byte on; the opener refuses to leave https for http."""
+def ask(source: str, start: int, part: Part, deadline: transfers.Deadline) -> Any:
+    """Open an address from a byte on, as `open_address` does."""
     headers = {"User-Agent": "anymask", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
         if validator := part.validator(source):
             headers["If-Range"] = validator
     request = urllib.request.Request(source, headers=headers)
-    return urllib.request.build_opener(_SafeRedirects).open(request, timeout=TIMEOUT)
+    return transfers.open_address(request, deadline)
 
 
 def total_of(headers: Message, start: int) -> int | None:
@@ -275,18 +283,29 @@ def total_of(headers: Message, start: int) -> int | None:
 
 
 def pour(
-    response: IO[bytes], part: Part, start: int, total: int | None, most: int, progress: Progress
+    blocks: Iterator[bytes],
+    part: Part,
+    start: int,
+    total: int | None,
+    most: int,
+    progress: Progress,
 ) -> bool:
-    """Append the response's bytes to the part, and say whether more came than `most` bytes in all.
+    """Append a response's bytes to the part, and say whether more came than `most` bytes in all.
 
-    A broken connection keeps what came.
+    A connection that breaks or stalls keeps what came.
     """
     done = start
     progress(done, total)
     with part.open(start) as file:
         while done <= most:
             try:
-                block = response.read(BLOCK)
+                block = next(blocks, b"")
+            except TimeoutError as error:
+                file.flush()
+                raise CutShort(
+                    f"the download stalled at byte {done}: fewer than {transfers.LEAST} bytes came "
+                    f"in {transfers.STALL_S:.0f} s"
+                ) from error
             except (OSError, http.client.HTTPException) as error:
                 file.flush()
                 raise CutShort(f"the connection broke at byte {done}: {_network(error)}") from error
@@ -298,22 +317,12 @@ def pour(
     return done > most
 
 
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to http and https, but never from https to http: nothing else protects an
-    unhashed file."""
-
-    def redirect_request(self, *details: Any) -> urllib.request.Request | None:
-        request, _, _, _, _, address = details
-        before, after = (url.partition(":")[0].lower() for url in (request.full_url, address))
-        if after not in ("http", "https") or (before == "https" and after != "https"):
-            raise ValueError(f"it redirects from {before} to {address}")
-        return super().redirect_request(*details)
-
-
 def _network(error: Exception) -> str:
     """A network failure in words, with the remedy where there is one."""
     reason = getattr(error, "reason", None) or error
     text = str(reason) or type(error).__name__
+    if isinstance(reason, TimeoutError):
+        return f"the server did not answer within {transfers.ANSWER_S:.0f} s"
     if "CERTIFICATE" in text.upper():
         return f"{text}; behind a company proxy, set SSL_CERT_FILE to its certificate"
     return text

@@ -9,6 +9,7 @@ remembered by path, size and time of change (hashes.json); that saves time and i
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -55,15 +56,41 @@ def download_command(repository: str, files: str, folder: Path) -> str:
     return f"{first}hf download {repository} {files} --local-dir {folder}"
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder of the store. Raises WeightsError where a file is in the way."""
+_NOT_WRITABLE = {
+    errno.EEXIST: "it is a file",
+    errno.ENOTDIR: "it or a part of it is a file",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "it is read-only",
+    errno.ENOENT: "its parent folder cannot be made",
+}
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Write to the store inside the `with`.
+
+    Raises:
+        WeightsError: The store's folder is a file, or it cannot be written to.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
+        yield
+    except OSError as error:
+        store, path = home(), Path(os.fsdecode(error.filename or ""))
+        inside = path.is_relative_to(store) or (error.filename and store.is_relative_to(path))
+        if not inside or error.errno not in _NOT_WRITABLE:
+            raise
         raise WeightsError(
-            f"wanted a folder for the weights, but {str(folder)!r} or a part of it is a file; set "
-            f"{HOME} to a folder"
+            f"The folder of weights {str(store)!r} cannot be written to: "
+            f"{_NOT_WRITABLE[error.errno]}. Set {HOME} to a folder that you can write to."
         ) from error
+
+
+@contextlib.contextmanager
+def locked(what: Checkpoint) -> Iterator[None]:
+    """Hold the lock of a model: one writer at a time. Raises WeightsError as `writing` does."""
+    with writing(), exclusive(lock_of(what)):
+        yield
 
 
 CACHE = "hashes.json"
@@ -193,7 +220,7 @@ def add(name: str, file: str | Path, *, link: bool = False) -> Installed:
             f"name of their network and weights={file.name!r}"
         )
     target = path_of(what)
-    with exclusive(lock_of(what)):
+    with locked(what):
         place(file, target, link=link)
         return record(what, state, source=str(file.resolve()))
 

@@ -10,6 +10,7 @@ is refused, so that nobody makes this server read other files or ask other machi
 from __future__ import annotations
 
 import base64
+import http.client
 import urllib.request
 import uuid
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from anymask.base import transfers
 from anymask.formats import mask_to_brush
 from anymask.masks import Prompt
 from anymask.segment import Prediction
@@ -33,7 +35,7 @@ from anymask.studio.model_routes import BodyRoute, OfLimits, OfModel, done, read
 from anymask.studio.schemas import DISC, Few, at_most, example
 
 MOST_TASKS = 1000  # of one question
-_PATIENCE = 30  # seconds for a picture
+_PATIENCE = 30  # seconds until a picture begins to arrive
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,16 @@ class TaskPictures:
             remedy = "start the server with the one that holds it"
             raise Refusal(422, (wish, address[:120], remedy))
         headers = {"Authorization": f"Token {self.key}"} if self.key else {}
-        opener = urllib.request.build_opener(_NoRedirect)
+        deadline, read = transfers.Deadline(_PATIENCE), bytearray()
         try:
             asked = urllib.request.Request(full.geturl(), headers=headers)
-            with opener.open(asked, timeout=_PATIENCE) as reply:
-                read: bytes = reply.read(limits.upload_bytes + 1)
-                return read
-        except (OSError, ValueError) as error:
+            with transfers.open_address(asked, deadline, _NoRedirect) as reply:
+                for block in transfers.read_blocks(reply, deadline):
+                    read += block
+                    if len(read) > limits.upload_bytes:
+                        break
+            return bytes(read)
+        except (OSError, ValueError, http.client.HTTPException) as error:
             remedy = "check its address and key"
             parts = ("the picture from Label Studio", str(error)[:120], remedy)
             raise Refusal(502, parts) from error

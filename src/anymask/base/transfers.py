@@ -1,0 +1,128 @@
+"""Downloads that end: a server that stalls, or whose headers never end, raises TimeoutError.
+
+A socket's own timeout starts anew at each byte, so that a server can keep a reader for ever with a
+byte now and then. Here a deadline holds for the headers (`ANSWER_S`), and another one for each
+`LEAST` bytes of the content (`STALL_S`).
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import io
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+ANSWER_S = 60.0  # until the headers have ended, after all redirects
+STALL_S = 30.0  # for LEAST bytes; for a connection to be made
+LEAST = 30_000
+_BLOCK = 1 << 18
+
+
+class Deadline:
+    """The moment at which a server must have sent more."""
+
+    def __init__(self, seconds: float) -> None:
+        self.set(seconds)
+
+    def set(self, seconds: float) -> None:
+        """Move it to so many seconds from now."""
+        self._at = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """The seconds until then. Raises TimeoutError where it has passed."""
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the server stalled")
+        return left
+
+
+def open_address(
+    request: urllib.request.Request, deadline: Deadline, redirects: type | None = None
+) -> Any:
+    """Open an address; reading the response raises TimeoutError when the deadline has passed.
+
+    Args:
+        request: The address, with headers.
+        deadline: `ANSWER_S` from now; `read_blocks` moves it.
+        redirects: A handler of redirects. Default: `SafeRedirects`.
+
+    Raises:
+        OSError, HTTPException, ValueError: As `urllib.request` does.
+    """
+    opener = urllib.request.build_opener(redirects or SafeRedirects, _TimedHandler(deadline))
+    return opener.open(request, timeout=STALL_S)
+
+
+def read_blocks(response: Any, deadline: Deadline) -> Iterator[bytes]:
+    """The content of a response, as it comes. Raises TimeoutError where it stalls."""
+    deadline.set(STALL_S)
+    count = 0
+    while block := response.read1(_BLOCK):
+        count += len(block)
+        if count >= LEAST:
+            deadline.set(STALL_S)
+            count = 0
+        yield block
+
+
+class SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https, but never from https to http: what comes from there
+    nobody protects."""
+
+    def redirect_request(self, *details: Any) -> urllib.request.Request | None:
+        """As the base. Raises ValueError for another kind of address."""
+        request, _, _, _, _, address = details
+        before, after = (url.partition(":")[0].lower() for url in (request.full_url, address))
+        if after not in ("http", "https") or (before == "https" and after != "https"):
+            raise ValueError(f"it redirects from {before} to {address[:200]}")
+        return super().redirect_request(*details)
+
+
+class _TimedHandler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+    """Opens addresses of http and https whose responses are read until a deadline."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        super().__init__()
+        self._response_class = functools.partial(_TimedResponse, deadline)
+
+    def do_open(self, http_class: Any, *args: Any, **more: Any) -> http.client.HTTPResponse:
+        """Send a request, as the base does. Raises OSError."""
+
+        def connect(*args: Any, **more: Any) -> http.client.HTTPConnection:
+            connection: http.client.HTTPConnection = http_class(*args, **more)
+            connection.response_class = self._response_class  # type: ignore[assignment]
+            return connection
+
+        return super().do_open(connect, *args, **more)
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    def __init__(self, deadline: Deadline, connection: socket.socket, *args: Any, **more: Any):
+        super().__init__(connection, *args, **more)
+        self.fp = io.BufferedReader(_TimedSocket(self.fp.detach(), connection, deadline))
+
+
+class _TimedSocket(io.RawIOBase):
+    """What a connection sends, until a deadline."""
+
+    def __init__(self, raw: Any, connection: socket.socket, deadline: Deadline) -> None:
+        self._raw, self._connection, self._deadline = raw, connection, deadline
+
+    def readable(self) -> bool:
+        """Whether it can be read: yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Fill a part of the buffer. Raises TimeoutError, OSError."""
+        self._connection.settimeout(self._deadline.left())
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._raw.close()
+        super().close()
