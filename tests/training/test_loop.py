@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +29,10 @@ from anymask.training import (
     newest_state,
     read_state,
     remove_drafts,
+    samples,
     set_rates,
     train,
+    workers,
 )
 from anymask.training import loop as of_worker
 from anymask.training.run_folder import BEFORE
@@ -64,6 +67,27 @@ def test_pictures_prepared_in_another_process_are_the_same(data: Path) -> None:
     for one, other in zip(here, beside, strict=True):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.targets, other.targets)
+
+
+def test_without_shared_memory_pictures_are_prepared_here(
+    data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = replace(small_recipe(steps=2), prepare_ahead=True)
+    monkeypatch.setattr(samples, "shared_memory_free", lambda: 1000)
+    monkeypatch.setattr(
+        samples, "prepared", lambda loader: iter(loader) if not loader.num_workers else ()
+    )
+    assert len(list(batches(recipe, data, None, rank=0, first_step=0))) == 2
+    assert "/dev/shm has 0.0 MB. Make it larger" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+def test_shared_memory_is_what_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = os.statvfs("/dev/shm")
+    free = workers.shared_memory_free()
+    assert free == pytest.approx(facts.f_bavail * facts.f_frsize, rel=0.5)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert workers.shared_memory_free() == 0
 
 
 def test_targets_centres_and_boxes_describe_the_object(data: Path) -> None:

@@ -23,7 +23,7 @@ from anymask.runtime import (
 
 
 def show_list(json_file: Path | None) -> None:
-    """Print every known model: name, size, licence, published hash, here or not, verified or not."""
+    """Print every known model: name, size, licence, published hash, here or not, checked how."""
     rows = [("name", "size", "licence", "commercial", "hash", "here", "checked")]
     facts = []
     for name in catalogue.names():
@@ -55,8 +55,7 @@ def show_list(json_file: Path | None) -> None:
 _UNVERIFIED = {
     "md5": "unverified: no SHA-256 of this file is public. Its MD5 is checked, which "
     "detects damage, but no attack.",
-    "none": "unverified: no hash of this file is public. An altered file would not be "
-    "detected.",
+    "none": "unverified: no hash of this file is public. An altered file would not be detected.",
 }
 
 

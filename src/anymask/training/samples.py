@@ -7,6 +7,7 @@ the model's low-resolution masks.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -31,8 +32,10 @@ from anymask.training.options import Scenes
 from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, is_seen
 from anymask.training.recipe import Recipe
 from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
-from anymask.training.workers import prepared
+from anymask.training.workers import prepared, shared_memory_free
 
+LOG = logging.getLogger(__name__)
+AHEAD = 3  # batches that are prepared before they are needed
 CROPS = 8  # tries of a picture before the next one is taken, where pictures have an order
 SPOT = 8  # pixels a side of a place that is asked about, where no object is known
 LARGEST = 0.95  # of a training picture: a mask that covers more says nothing
@@ -371,6 +374,7 @@ def batches(
     **source: Unpack[PictureSource],
 ) -> Iterator[Batch]:
     """The batches of one worker, from a process beside it; a new stage begins a new loader."""
+    recipe = _ahead_if_possible(recipe)
     pictures = TrainingPictures(recipe, data, photos, rank=rank, first_step=first_step, **source)
     step = first_step
     while step < recipe.steps:
@@ -380,7 +384,7 @@ def batches(
             pictures,
             batch_size=stage.images // recipe.workers,
             num_workers=1 if recipe.prepare_ahead else 0,
-            prefetch_factor=3 if recipe.prepare_ahead else None,
+            prefetch_factor=AHEAD if recipe.prepare_ahead else None,
             # A forked child would inherit OpenCV's thread pool without its threads, and hang.
             multiprocessing_context="spawn" if recipe.prepare_ahead else None,
             collate_fn=collate,
@@ -393,3 +397,21 @@ def batches(
             inside += 1
             if inside == stage.steps:
                 break
+
+
+def _ahead_if_possible(recipe: Recipe) -> Recipe:
+    """The recipe, without a process beside each worker where shared memory is too small for it."""
+    channels = len(recipe.channels.get("lows", "rgb"))
+    wanted = 100_000 + (AHEAD + 3) * max(
+        one.images * max(one.side, *one.sides, 0) ** 2 * (channels + 1 + one.masks / 4)
+        for one in recipe.stages
+    )
+    free = shared_memory_free()
+    if not recipe.prepare_ahead or free is None or free >= wanted:
+        return recipe
+    LOG.warning(
+        "Training images are prepared by the training process itself, which is slower: preparing "
+        "them beside it needs %.1f MB of shared memory, and /dev/shm has %.1f MB. Make it larger "
+        "(docker run --shm-size=1g), or set prepare_ahead = false.", wanted / 1e6, free / 1e6,
+    )  # fmt: skip
+    return replace(recipe, prepare_ahead=False)

@@ -13,13 +13,16 @@ the same: whole tensors, so that a run goes on with another number of processes.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -76,6 +79,17 @@ def _kill(processes: Sequence[BaseProcess]) -> None:
     for process in processes:
         with suppress(ValueError):  # of one that was closed
             process.kill()
+
+
+def shared_memory_free() -> int | None:
+    """Bytes free in the shared memory by which tensors reach another process; None: no limit known.
+
+    torch waits for ever, or is killed, where none is left.
+    """
+    folder = Path("/dev/shm")
+    if sys.platform != "linux":
+        return None
+    return shutil.disk_usage(folder).free if os.access(folder, os.W_OK) else 0
 
 
 def prepared(loader: DataLoader[Any]) -> Iterator[Any]:
