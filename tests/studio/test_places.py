@@ -100,6 +100,23 @@ def test_a_file_of_another_name_in_the_folder_is_fine(photos: Path) -> None:
     assert "images" in tables(photos / "masks.db")
 
 
+def test_a_project_keeps_its_database_and_takes_another_name(photos: Path) -> None:
+    address = f"sqlite:///{photos / 'masks.db'}"
+    create_project(photos, database=address, name="first")
+    assert create_project(photos).name == "first"
+    assert create_project(photos, database=address, name="second").name == "second"
+    for other in (f"sqlite:///{photos / 'other.db'}", "postgresql://me:secret@127.0.0.1:1/masks"):
+        with pytest.raises(InputError, match=r"is a project already, .*masks\.db'\. --database"):
+            create_project(photos, database=other)
+    assert not (photos / "other.db").exists()
+
+
+def test_a_project_beside_its_photos_moves_to_no_other_database(photos: Path) -> None:
+    create_project(photos)
+    with pytest.raises(InputError, match=r"with its database at '.*project\.db'"):
+        create_project(photos, database="postgresql://me@127.0.0.1:1/masks")
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_another_programs_database_among_the_photos_gets_no_tables(
     photos: Path, cookies: Path, named: bool

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import anymask
+from anymask.images.decoding import DECODERS
 from anymask.masks import ModelPrompts, image_to_model, logits_to_image, points_to_model
 from anymask.models.rules import open_family
 from anymask.runtime import OnnxRuntime, manifest_to_json, read_manifest
@@ -117,6 +118,19 @@ for arguments in json.loads(sys.argv[2]):
     except SystemExit as refused:
         print(refused.code)
 """
+
+
+def test_the_example_opens_no_postscript(bundle: Path, tmp_path: Path) -> None:
+    """Pillow would run Ghostscript."""
+    (tmp_path / "photo.jpg").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
+    )
+    done = call_example(bundle, tmp_path, "photo.jpg", "3", "3", "mask.png")
+    assert done.returncode == 1
+    assert done.stderr.startswith("example.py: cannot identify image file")
+    assert f"FORMATS = {json.dumps(DECODERS)[1:-1]}" in (bundle / "example.py").read_text(
+        "utf-8"
+    ).replace("(", "")
 
 
 def test_the_example_refuses_what_it_would_answer_wrongly(bundle: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import anymask
 from anymask.base import DataError, ImageError, InputError, LimitError
 from anymask.images import load_image, tiff
-from anymask.volumes import Volume
+from anymask.volumes import Volume, ome_zarr
 from tests.volumes.test_volumes import write_slice
 
 nibabel = pytest.importorskip("nibabel")
@@ -295,6 +295,37 @@ def test_a_chunk_unpacks_to_a_bounded_size(
         _ = anymask.read_volume(tmp_path / "a").array
 
 
+def test_a_chunk_of_blosc_unpacks_to_a_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from numcodecs import Blosc
+
+    array = zarr_scan(tmp_path / "a", (4, 32, 32), (2, 32, 32), Blosc())
+    array[:] = np.arange(4096, dtype=np.uint8).reshape(4, 32, 32) % 251
+    assert np.array_equal(anymask.read_volume(tmp_path / "a").array, array[:])
+    monkeypatch.setenv("ANYMASK_VOLUME_MEGABYTES", "1")
+    (chunk,) = (tmp_path / "a" / "0").glob("0*0*0")
+    chunk.write_bytes(Blosc().encode(bytes(10_000_000)))
+    with pytest.raises(LimitError, match="the chunk '0/0.0.0'"):
+        _ = anymask.read_volume(tmp_path / "a").array
+
+
+@pytest.mark.parametrize("level", [-5, 1, 19])
+def test_the_bound_of_a_zstandard_stream_is_no_less_than_what_it_unpacks_to(level: int) -> None:
+    from numcodecs import Zstd
+
+    rng = np.random.default_rng(0)
+    for size in (0, 1, 255, 256, 70_000, 1_000_000):
+        for data in (bytes(size), rng.bytes(size), rng.integers(0, 4, size, np.uint8).tobytes()):
+            made = bytes(Zstd(level=level, checksum=size % 2 == 0).encode(data))
+            assert ome_zarr._zstd_bound(made) == size  # which numcodecs states
+            assert ome_zarr._zstd_bound(made + made) == 2 * size
+            # The same blocks behind a header that states no size: a window of 1 MB, no checksum.
+            start = 4 + 1 + (1 - (made[4] >> 5 & 1)) + ((made[4] >> 5 & 1), 2, 4, 8)[made[4] >> 6]
+            bound = ome_zarr._zstd_bound(b"\x28\xb5\x2f\xfd\0\x50" + made[start:])
+            assert size <= bound <= size + (1 << 17) * (1 + size // (1 << 16))
+
+
 def test_a_zarr_runs_no_code(tmp_path: Path) -> None:
     zarr_scan(tmp_path / "a", (2, 3, 4), (2, 3, 4))
     notes = json.loads((tmp_path / "a" / "0" / ".zarray").read_text())
@@ -388,6 +419,30 @@ def test_a_compressed_slice_has_the_size_of_its_header(tmp_path: Path) -> None:
             assert np.array_equal(read[0], pixels)
         else:
             with pytest.raises(error, match="5 x 999 pixels"):
+                _ = scan.array
+
+
+def test_a_slice_of_jpeg_ls_has_the_size_of_its_header(tmp_path: Path) -> None:
+    jpeg_ls = pytest.importorskip("jpeg_ls")
+    from pydicom.encaps import encapsulate
+
+    pixels = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    stream = bytes(jpeg_ls.encode_array(pixels))
+    vast = stream.replace(b"\0\4\0\5", b"\xff" * 4, 1)
+    assert vast != stream
+    for frame, told in ((stream, None), (vast, "65535 x 65535 pixels")):
+        bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "RescaleIntercept": 0}
+        write_slice(tmp_path / "a.dcm", 0, np.zeros(3), **bits, PixelData=b"")
+        dataset = pydicom.dcmread(tmp_path / "a.dcm")
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
+        dataset.PixelData = encapsulate([frame])
+        dataset["PixelData"].VR = "OB"
+        dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+        scan: Volume = anymask.read_volume(tmp_path / "a.dcm")
+        if told is None:
+            assert np.array_equal(scan.array[0], pixels)
+        else:
+            with pytest.raises(DataError, match=told):
                 _ = scan.array
 
 

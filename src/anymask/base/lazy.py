@@ -8,7 +8,8 @@ checkers and editors read the same file:
 Its `__init__.py` says `__getattr__, __dir__, __all__ = lazy_names(__name__)`, so that importing the
 package loads none of its modules.
 
-A name whose module needs a package that is not installed raises MissingExtra. The names of
+A name whose module needs a package that is not installed raises MissingExtra, an ImportError: so do
+`from anymask.studio import NAME` and `hasattr(anymask.studio, NAME)`. The names of
 `anymask` itself resolve to a placeholder that raises it when it is called, so that
 `from anymask import *` works in every installation.
 """

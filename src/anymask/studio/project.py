@@ -474,8 +474,8 @@ def create_project(
               out
     failed    is told of pictures that cannot be read (`Project.add_folder`)
 
-    Raises InputError for a folder that is not there, StoreError for a database that does not
-    answer.
+    Raises InputError for a folder that is not there and for a project in another database,
+    StoreError for a database that does not answer.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -486,10 +486,19 @@ def create_project(
     )  # fmt: skip
     if not any((folder / FOLDER / place).exists() for place in (ADDRESS, DATABASE)):
         _begin(folder / FOLDER, database)
+    elif database is not None and database != (there := _address(folder)):
+        told = make_url(there).render_as_string() if isinstance(there, str) else there
+        raise InputError(
+            f"{str(folder)!r} is a project already, with its database at {str(told)!r}. --database "
+            "chooses the database of a new project: leave it out."
+        )
     project = Project(folder, clock=clock)
     with writing(project.store.database) as session:
-        if session.get(ProjectRow, 1) is None:
+        begun = session.get(ProjectRow, 1)
+        if begun is None:
             session.add(row)
+        elif name:
+            begun.name = name
     if settings:
         project.change(settings=settings)
     for label in labels:

@@ -7,6 +7,7 @@ never that of the files' names or numbers. Pixels are read slice by slice, when 
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -192,13 +193,24 @@ def _check_frame(dataset: Any, name: str) -> None:
     try:
         with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as picture:
             size = picture.size
-    except UnidentifiedImageError:  # run-lengths, whose size pydicom checks, or JPEG-LS
-        return
+    except UnidentifiedImageError:
+        size = _jpeg_ls_size(frame) or (dataset.Columns, dataset.Rows)  # of run-lengths pydicom's
     if size != (dataset.Columns, dataset.Rows):
         raise DataError(
             f"{name!r} contains an image of {size[0]} x {size[1]} pixels, but its header "
             f"declares {dataset.Columns} x {dataset.Rows}. Copy it again."
         )
+
+
+def _jpeg_ls_size(frame: bytes) -> tuple[int, int] | None:
+    """Width and height in the frame header of JPEG-LS (ISO/IEC 14495-1, annex C); None: no such."""
+    at = 2
+    while frame[:2] == b"\xff\xd8" and frame[at : at + 1] == b"\xff":
+        if frame[at + 1 : at + 2] == b"\xf7":
+            height, width = struct.unpack_from(">HH", frame.ljust(at + 9, b"\0"), at + 5)
+            return width, height
+        at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+    return None
 
 
 def read_dicom(path: Path, series: int | str | None = None) -> Volume:

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 HERE = Path(__file__).parent
 BILINEAR = Image.Resampling.BILINEAR
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")  # as anymask's
 FILTERS = {"area": Image.Resampling.BOX, "pillow_bicubic": Image.Resampling.BICUBIC}
 
 
@@ -36,14 +37,14 @@ class BundleModel:
     def open(self, path: str) -> Image.Image:
         """A photo upright in RGB, what is transparent on white; other channels mixed to RGB."""
         if channels := self.spec.get("channels"):
-            array = np.load(path) if path.endswith(".npy") else np.asarray(Image.open(path))
+            array = np.load(path) if path.endswith(".npy") else np.asarray(opened(path))
             low, high = np.array(channels["lows"]), np.array(channels["highs"])
             if array.shape[2:] != low.shape:
                 raise ValueError(f"{path} has shape {array.shape}. Use (H, W, {len(low)}).")
             values = ((array.astype(float) - low) * (255 / (high - low))).clip(0, 255)
             mixed = np.nan_to_num(values) @ np.array(channels["weights"]).T + channels["bias"]
             return Image.fromarray(np.rint(mixed.clip(0, 255)).astype(np.uint8))
-        image = ImageOps.exif_transpose(Image.open(path))
+        image = ImageOps.exif_transpose(opened(path))
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"{path} has mode {image.mode}. Use 8 bits per channel.")
         white = Image.new("RGBA", image.size, "white")
@@ -82,6 +83,11 @@ class BundleModel:
         best = int(scores.argmax())
         drawn = stretched(Image.fromarray(logits[best]), image.size, scale * m / spec["image_side"])
         return np.asarray(drawn) > spec["mask_threshold"], float(scores[best])
+
+
+def opened(path: str) -> Image.Image:
+    """A photo, by a decoder of the list: another of Pillow's runs Ghostscript."""
+    return Image.open(path, formats=FORMATS)
 
 
 def stretched(image: Image.Image, size: tuple[int, int], step: Any) -> Image.Image:
