@@ -306,7 +306,7 @@ def test_a_chunk_of_blosc_unpacks_to_a_bounded_size(
     monkeypatch.setenv("ANYMASK_VOLUME_MEGABYTES", "1")
     (chunk,) = (tmp_path / "a" / "0").glob("0*0*0")
     chunk.write_bytes(Blosc().encode(bytes(10_000_000)))
-    with pytest.raises(LimitError, match="the chunk '0/0.0.0'"):
+    with pytest.raises(LimitError, match="Chunk '0/0.0.0'"):
         _ = anymask.read_volume(tmp_path / "a").array
 
 
