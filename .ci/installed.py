@@ -7,7 +7,7 @@ NAME is an extra of pyproject.toml or several (`openvino+torch`), `core` (no ext
 pairs that no extra contains, and the lowest core and studio.
 
 In each environment every help screen is printed and every public name resolved
-(`tests/installed/surface.py`). The promises of the extra and of the extras that it contains are run
+(`tests/installed/surface.py`). The promises of the extra and of those that it contains are run
 (`tests/installed/promises.toml`), and the quick ones of the core, all of which `core` and `all` run.
 The command lines of the other extras must be refused there, with the name of the extra to install.
 The exit code is 1 where anything failed.
