@@ -8,7 +8,7 @@ pairs that no extra contains, and the lowest core and studio.
 
 In each environment every help screen is printed and every public name resolved
 (`tests/installed/surface.py`). The promises of the extra and of those that it contains are run
-(`tests/installed/promises.toml`), and the quick ones of the core, all of which `core` and `all` run.
+(`tests/installed/promises.toml`), and the quick ones of the core; `core` and `all` run all of it.
 The command lines of the other extras must be refused there, with the name of the extra to install.
 The exit code is 1 where anything failed.
 """
