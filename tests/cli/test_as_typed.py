@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 import anymask
+from anymask.cli import read_example
 from anymask.cli.main import main
 from anymask.images import load_mask
 from anymask.masks import Features, Mask
@@ -330,6 +331,12 @@ def test_an_address_is_fetched_where_it_is_allowed(
 def test_there_is_a_photo_to_begin_with(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "wrote coffee.cut.png" in out_of(capsys, "segment", "sample:coffee", "--point", "9,9")
     assert "Unknown sample 'tea'" in refusal(capsys, "everything", "sample:tea")
+    assert read_example("sample:cat@click:1,2") == f"{anymask.sample('cat')}@click:1,2"
+    assert read_example("cat.jpg@click:1,2") == "cat.jpg@click:1,2"
+    for command in (["find"], ["cutout"], ["redact", "-o", "r.png"]):
+        name, *more = command
+        told = refusal(capsys, name, "sample:cat", "--like", "sample:tea@click:1,2", *more)
+        assert "Unknown sample 'tea'" in told
 
 
 # Pages.

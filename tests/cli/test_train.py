@@ -54,7 +54,12 @@ def test_it_trains_reports_and_writes_a_bundle(
         graphs, "export_bundle", lambda *what, **about: written.append((what, about))
     )
     assert main(["train", *words, "--json", str(last)]) == 0
-    assert capsys.readouterr().out.startswith("step 20/20  loss ")
+    told = capsys.readouterr()
+    begun, row, *wrote = told.err.splitlines()
+    assert begun == "training nano_tiny on cpu: 20 steps"
+    assert row.startswith("step 20/20  loss ")
+    assert wrote == [f"wrote {run / 'last.pt'}", f"wrote {bundle}"]
+    assert not told.out
     assert json.loads(last.read_text())["step"] == 20
     ((module, spec, target), about) = written.pop()
     assert (spec.image_side, target, about["half"]) == (128, bundle, True)
@@ -62,6 +67,22 @@ def test_it_trains_reports_and_writes_a_bundle(
     exported = module.state_dict()
     for name in averaged:
         torch.testing.assert_close(exported[name], averaged[name].half().to(exported[name].dtype))
+    assert main(["train", *words]) == 0
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        "training nano_tiny on cpu: 20 steps, resuming from its checkpoint",
+        f"there already: {run / 'last.pt'}",
+    ]
+
+
+def test_a_run_of_few_steps_reports_the_last_one(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text(RECIPE.replace("steps = 20", "steps = 2"))
+    data, last = write_sets(tmp_path / "data"), tmp_path / "last.json"
+    words = ["train", str(recipe), "--data", str(data), "-o", str(tmp_path / "run")]
+    assert main([*words, "--json", str(last)]) == 0
+    assert "\nstep 2/2  loss " in capsys.readouterr().err
+    assert json.loads(last.read_text())["step"] == 2
 
 
 def test_shards_are_written_and_learned_from_and_tensorboard_is_told(
@@ -94,13 +115,13 @@ def test_on_a_terminal_a_bar_shows_the_steps_and_rows_stand_above_it(
     assert "4/4" in bars
     again = pickle.loads(pickle.dumps(run_folder.TrainingTeller()))  # as it goes to the workers
     again.row({"step": 4, "steps": 4, "loss": 1.0, "images_a_second": 2.0, "minutes_left": 0})
-    assert capsys.readouterr().out == "step 4/4  loss 1.000  2.0 images/s  about 0 min left\n"
+    assert capsys.readouterr().err == "step 4/4  loss 1.000  2.0 images/s  about 0 min left\n"
 
 
 def test_a_row_says_how_many_steps_were_skipped(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"step": 20, "steps": 40, "skipped": 20, "images_a_second": 2.0, "minutes_left": 1}
     run_folder.print_row(row)
-    assert capsys.readouterr().out == (
+    assert capsys.readouterr().err == (
         "step 20/40  loss not finite  20 steps skipped  2.0 images/s  about 1 min left\n"
     )
 
@@ -180,8 +201,9 @@ def begun(
         start_new_session=True,
     )
     signal.signal(signal.SIGHUP, ours)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("step 20/1000000  loss ")
+    assert process.stderr is not None
+    assert process.stderr.readline() == "training nano_tiny on cpu: 1000000 steps\n"
+    assert process.stderr.readline().startswith("step 20/1000000  loss ")
     return process, words
 
 
@@ -215,9 +237,9 @@ def test_a_signal_to_all_processes_of_a_run_ends_it_after_a_checkpoint_and_it_go
     run = tmp_path / "run"
     process, words = begun(run, workers)
     os.killpg(process.pid, name)
-    out, err = process.communicate()
+    _, err = process.communicate()
     assert process.returncode == 0, err
-    assert f"stopped; the checkpoint is in {run}" in out
+    assert f"stopped; the checkpoint is in {run}" in err
     assert "Warning" not in err  # of torch, about how its processes share gradients
     assert "Traceback" not in err
     goes_on(words, run)
@@ -229,12 +251,12 @@ def test_a_signal_to_the_command_ends_a_run_and_nohup_is_heeded(
     run = tmp_path / "run"
     process, words = begun(run, 1, "nohup")
     os.killpg(process.pid, signal.SIGHUP)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("step 40/1000000  loss ")
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("step 40/1000000  loss ")
     os.kill(process.pid, signal.SIGTERM)
-    out, err = process.communicate()
+    _, err = process.communicate()
     assert process.returncode == 0, err
-    assert f"stopped; the checkpoint is in {run}" in out
+    assert f"stopped; the checkpoint is in {run}" in err
     assert "Traceback" not in err
     goes_on(words, run)
 

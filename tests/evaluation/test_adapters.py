@@ -76,6 +76,7 @@ def test_it_may_say_what_it_takes_and_look_at_a_photo_once(theirs: str) -> None:
     ("name", "message"),
     [
         ("no_colon", "a peer is named module:callable, got 'no_colon'"),
+        ("json:loads", "json:loads does not take four arguments"),
         ("there_is_none:x", "there_is_none: wanted a module that can be imported from here"),
         ("{}_broken:x", "No module named 'there_is_no_such_module'"),
         ("{}:absent", "it has no 'absent'"),

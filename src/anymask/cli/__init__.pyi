@@ -26,6 +26,7 @@ from anymask.cli.parser import LONG_HELP as LONG_HELP
 from anymask.cli.parser import CommandParser as CommandParser
 from anymask.cli.parser import nearest as nearest
 from anymask.cli.segment_photos import report_lines as report_lines
+from anymask.cli.sources import read_example as read_example
 from anymask.cli.streams import any_text as any_text
 from anymask.cli.streams import printable as printable
 from anymask.cli.streams import say as say

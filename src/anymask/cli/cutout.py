@@ -32,7 +32,7 @@ from anymask.cli.outputs import (
     stdout_suffix,
 )
 from anymask.cli.prompts import add_prompt_options, read_prompts
-from anymask.cli.sources import add_sources, check_not_address, open_sources
+from anymask.cli.sources import add_sources, check_not_address, open_sources, read_example
 from anymask.cli.streams import say, tell, write_stdout
 from anymask.formats import output_kind
 from anymask.jobs import CutoutTask, FolderJob
@@ -57,10 +57,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "in the working folder, FOLDER-cutouts/ for a folder; for a photo from a pipe standard "
         "output)")
     add("--words", metavar="WORDS", help="what is cut out, as for `anymask find`: 'cup, spoon'")
-    add("--like", metavar="EXAMPLE", action="append",
+    add("--like", metavar="EXAMPLE", action="append", type=read_example,
         help="an example instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
         "PHOTO@mask:FILE; several times for several")
-    add("--unlike", metavar="EXAMPLE", action="append", help="likewise, what is not meant")
+    add("--unlike", metavar="EXAMPLE", action="append", type=read_example,
+        help="likewise, what is not meant")
     add("--detector", metavar="NAME|FOLDER", help="what reads any words, as for `anymask find`")
     add("--score", metavar="X", type=float,
         help="the least score of what words or examples mean, 0 to 1 (default: the detector's own)")

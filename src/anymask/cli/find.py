@@ -18,7 +18,7 @@ from anymask.cli.options import (
     read_model,
     read_pictures,
 )
-from anymask.cli.sources import add_sources, check_not_address
+from anymask.cli.sources import add_sources, check_not_address, read_example
 from anymask.cli.streams import tell
 from anymask.images import VIDEO_SUFFIXES
 from anymask.jobs import FindTask
@@ -43,10 +43,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_sources(parser, "PHOTO|FOLDER|VIDEO|WORDS", more)
     add = parser.add_argument
     # fmt: off
-    add("--like", metavar="EXAMPLE", action="append", default=[],
+    add("--like", metavar="EXAMPLE", action="append", type=read_example, default=[],
         help="an example instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
         "PHOTO@mask:FILE (white is the thing); several times for several examples")
-    add("--unlike", metavar="EXAMPLE", action="append", default=[],
+    add("--unlike", metavar="EXAMPLE", action="append", type=read_example, default=[],
         help="likewise, what is not meant")
     add("--method", choices=get_args(Method),
         help="with an example: likeness of a bundled model's features, or PerSAM with a SAM-type "

@@ -13,7 +13,7 @@ from anymask.cli.find import is_video
 from anymask.cli.folders import add_folder_options, run_folder, run_photo
 from anymask.cli.options import add_model_options, read_default_model, read_model
 from anymask.cli.outputs import STDOUT, is_stdout, or_stdout, stdout_suffix
-from anymask.cli.sources import add_sources, check_not_address, open_sources
+from anymask.cli.sources import add_sources, check_not_address, open_sources, read_example
 from anymask.cli.streams import say, write_stdout
 from anymask.images import MaskValues
 from anymask.jobs import (
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--words", metavar="WORDS",
         help="what is hidden, as for `anymask find`: 'face, number plate'; with --labels: the "
         "names of the masks that are hidden (default: all of them)")
-    add("--like", metavar="EXAMPLE", action="append",
+    add("--like", metavar="EXAMPLE", action="append", type=read_example,
         help="examples instead of words, in photos: PHOTO@click:X,Y or PHOTO@box:X0,Y0,X1,Y1")
     add("--detector", metavar="NAME|FOLDER",
         help="what reads any words, as for `anymask find` (default: names that the model knows, "

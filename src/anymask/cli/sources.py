@@ -35,6 +35,17 @@ def add_sources(parser: argparse.ArgumentParser, metavar: str, more: str = "") -
     )  # fmt: skip
 
 
+def read_example(text: str) -> str:
+    """An example such as `sample:cat@click:200,150`, as argparse reads an option's value."""
+    if not text.startswith(SAMPLE):
+        return text
+    name, at, prompt = text.removeprefix(SAMPLE).partition("@")
+    try:
+        return f"{sample(name)}{at}{prompt}"
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 class SourcePaths(list[Path]):
     """The paths of the sources; `as_typed` speaks of them as the user does."""
 

@@ -14,8 +14,10 @@ Letters: H W the photo, P points, K masks.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -173,7 +175,7 @@ def open_peer(name: str) -> Segmenter:
     """What `module:name` means, ready to be measured; `name` is also its name in the tables.
 
     Raises ConfigError for a word without a colon, a module that cannot be imported, a name that it
-    does not have, or something that cannot be called.
+    does not have, or something that cannot be called with four arguments.
     """
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
@@ -195,6 +197,14 @@ def open_peer(name: str) -> Segmenter:
         return RenamedSegmenter(cast(Segmenter, found), name)
     if not callable(found):
         raise ConfigError(f"{name}: wanted something to call, got {type(found).__name__}")
+    with suppress(ValueError):  # of a function in C, whose arguments nobody knows
+        try:
+            inspect.signature(found).bind("image", "points", "labels", "box")
+        except TypeError:
+            raise ConfigError(
+                f"{name} does not take four arguments. A peer is called as "
+                "peer(image, points, labels, box) and returns (masks, scores)."
+            ) from None
     accepts = frozenset(getattr(found, "accepts", PEER_PROMPTS))
     unknown = sorted(str(kind) for kind in accepts - set(get_args(PromptKind)))
     if unknown:

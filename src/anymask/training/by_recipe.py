@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Unpack
 
 from anymask.base import InputError, Setting, claimed, describe_settings, write_whole
-from anymask.cli import need_torch
+from anymask.cli import need_torch, say
 from anymask.training.options import (
     Parallel,
     RunOptions,
@@ -71,7 +71,13 @@ def train(
     from anymask.runtime import pick_device
     from anymask.training import loop
     from anymask.training.recipe import find_recipe, read_recipe
-    from anymask.training.run_folder import LOG, TrainingTeller, is_done, write_bundle
+    from anymask.training.run_folder import (
+        LAST,
+        LOG,
+        TrainingTeller,
+        is_done,
+        write_bundle,
+    )
     from anymask.training.workers import TorchrunPlace
 
     folder, sets = Path(out), Path(data)
@@ -86,13 +92,21 @@ def train(
         scenes=options.scenes,
     )  # fmt: skip
     place = TorchrunPlace.of_environment()
-    with claimed(folder) if place is None or place.rank == 0 else nullcontext():
+    is_first = place is None or place.rank == 0
+    tell = say if is_first else _say_nothing
+    with claimed(folder) if is_first else nullcontext():
+        before = _time_of(folder / LAST)
+        resumed = ", resuming from its checkpoint" if before else ""
+        tell(f"training {recipe.model} on {sitting.device}: {recipe.steps} steps{resumed}")
         loop.train(recipe, sitting)
     if not is_done(folder, recipe.steps):
-        print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
+        tell(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
         return folder
+    is_new = _time_of(folder / LAST) != before
+    tell(f"{'wrote' if is_new else 'there already:'} {folder / LAST}")
     if options.bundle is not None:
         write_bundle(folder, options.bundle)
+        tell(f"wrote {options.bundle}")
     if options.json is not None:
         row = (folder / LOG).read_text(encoding="utf-8").splitlines()[-1]
         write_whole(options.json, f"{row}\n")
@@ -120,6 +134,15 @@ def write_recipe_shards(
     pictures = (one for _, samples in training_sets(recipe, data) for one in samples)
     count = write_shards(pictures, target, int(shard_mb * MB))
     print(f"{target}: {count} pictures in {len(list(target.glob('*.tar')))} shards")
+
+
+def _say_nothing(_: str) -> None:
+    """In place of `say` in the workers of torchrun, except the first one."""
+
+
+def _time_of(path: Path) -> int:
+    """When a file was last written; 0 where there is none."""
+    return path.stat().st_mtime_ns if path.is_file() else 0
 
 
 def _check_sets(data: Path) -> None:

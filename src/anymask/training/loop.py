@@ -402,7 +402,7 @@ class TrainingWorker:
         self.progress.step += 1
         elapsed = time.monotonic() - self.began
         self.progress.hours = self.began_at.hours + elapsed / 3600
-        if self.progress.step % LOG_EVERY == 0:
+        if self.progress.step % LOG_EVERY == 0 or self.progress.step == self.recipe.steps:
             self.log(norm, (self.progress.images - self.began_at.images) / elapsed)
         if self.sitting.told is not None and not self.rank:
             self.sitting.told(self.progress.step, self.recipe.steps)

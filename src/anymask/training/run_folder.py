@@ -23,6 +23,7 @@ from anymask.base import (
     need_packages,
     whole_file,
 )
+from anymask.cli import say
 from anymask.runtime import licence_of_weights
 from anymask.training.recipe import Recipe, recipe_of
 from anymask.training.trainee import trained_module
@@ -214,7 +215,7 @@ def is_done(folder: Path, steps: int) -> bool:
 
 
 def print_row(row: dict[str, Any]) -> None:
-    """One line of progress."""
+    """One line of progress, on standard error."""
     ious = (
         f"iou first {row['first_iou']:.3f} last {row['last_iou']:.3f}  "
         if "first_iou" in row
@@ -222,10 +223,9 @@ def print_row(row: dict[str, Any]) -> None:
     )
     loss = f"{row['loss']:.3f}" if "loss" in row else "not finite"
     skipped = f"{row['skipped']} steps skipped  " if row.get("skipped") else ""
-    print(
+    say(
         f"step {row['step']}/{row['steps']}  loss {loss}  {ious}{skipped}"
-        f"{row['images_a_second']:.1f} images/s  about {row['minutes_left']:.0f} min left",
-        flush=True,
+        f"{row['images_a_second']:.1f} images/s  about {row['minutes_left']:.0f} min left"
     )
 
 

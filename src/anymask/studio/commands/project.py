@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.base import InputError, ProgressBar, write_json
-from anymask.cli import add_options, need_engine, need_torch, read_options, say
+from anymask.cli import add_options, need_engine, need_torch, read_example, read_options, say
 from anymask.formats import ReadSettings
 from anymask.jobs import parse_page
 from anymask.studio.options import STAGES, ExportSettings, State, Tuning
@@ -227,7 +227,9 @@ def find_options(parser: argparse.ArgumentParser) -> None:
          "several"),
         ("--unlike", "likewise, what is not meant"),
     ):  # fmt: skip
-        parser.add_argument(name, metavar="MASK|EXAMPLE", action="append", default=[], help=about)
+        parser.add_argument(
+            name, metavar="MASK|EXAMPLE", action="append", type=read_example, default=[], help=about
+        )
     parser.add_argument(
         "--label", metavar="NAME", help="of what is like an example (default: the mask's)"
     )
