@@ -9,7 +9,7 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.masks import Mask
+from anymask.masks import Mask, read_sa1b
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 
@@ -52,9 +52,13 @@ def test_a_tree_is_written(runtime: ColourRuntime) -> None:
     assert main([*EVERYTHING, "--layout", "tree"]) == 0
     assert max(record.depth for record in records()) >= 1
     rows = told()["annotations"]
-    for row in rows:
-        if "parent" in row:
-            assert rows[row["parent"]]["area"] > row["area"]
+    areas = {row["id"]: row["area"] for row in rows}
+    parts = [row for row in rows if "parent" in row]
+    assert parts
+    assert all(areas[row["parent"]] > row["area"] for row in parts)
+    for row, record in zip(rows, read_sa1b(rows), strict=True):
+        parent = None if record.parent is None else rows[record.parent]["id"]
+        assert parent == row.get("parent")
 
 
 def test_levels_duplicates_and_small_masks(runtime: ColourRuntime) -> None:

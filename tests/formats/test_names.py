@@ -1,6 +1,9 @@
 """Pictures of one name in several folders, or in other case, keep files of their own."""
 
 import json
+import os
+import sys
+import uuid
 from itertools import combinations
 from pathlib import Path
 
@@ -15,13 +18,18 @@ from anymask.base import DataError
 from anymask.formats import (
     WRITTEN,
     AnnotatedImage,
+    LossReport,
+    Policy,
+    encode_annotations,
+    name_uuid,
     output_paths,
     output_stems,
     read,
     read_annotations,
     write_annotations,
+    write_files,
 )
-from anymask.masks import Mask, mask_to_rle
+from anymask.masks import Mask, Masks, mask_to_rle
 
 # Formats of several files, which other tests have no other names for.
 OF_FILES = sorted(name for name, one in WRITTEN.items() if one.kind != "file" and name != "sav")
@@ -170,3 +178,19 @@ def test_folders_of_label_studio_stay(tmp_path: Path, begin: str, form: str) -> 
     assert len({one.file_name for one in found}) == 2
     for one, number in combinations(found, 2):
         assert one.masks[0].rle != number.masks[0].rle
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
+@pytest.mark.parametrize("form", WRITTEN)
+def test_every_format_writes_names_that_are_no_text(form: str, tmp_path: Path) -> None:
+    name, label = os.fsdecode(b"caf\xe9.png"), os.fsdecode(b"th\xe9")
+    mask = Mask(mask_to_rle(np.eye(8, dtype=bool)), label=label, id=1)
+    image = AnnotatedImage(file_name=name, hw=(8, 8), masks=Masks([mask]))
+    target = tmp_path / f"out{WRITTEN[form].ending}"
+    files = encode_annotations([image], target, form, LossReport(), Policy())
+    assert write_files(files, target)
+
+
+def test_ids_of_names_are_those_of_rfc_4122() -> None:
+    assert name_uuid("ü.png#1") == str(uuid.uuid5(uuid.NAMESPACE_URL, "ü.png#1"))
+    assert name_uuid("\udce9.png") != name_uuid("\udcea.png")

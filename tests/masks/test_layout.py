@@ -15,6 +15,7 @@ from anymask.masks import (
     divide,
     mask_to_rle,
     part_tree,
+    read_sa1b,
     rle_to_mask,
 )
 from tests.masks.strategies import Pixels, mask_lists, quickly, thoroughly
@@ -58,6 +59,10 @@ def test_records_carry_their_place_in_the_tree() -> None:
     assert [r.to_sa1b(1).get("parent") for r in records] == [1, None]
     assert [Mask.from_sa1b(r.to_sa1b()) for r in records] == records
     assert "depth" not in record(CAR).to_sa1b()
+    rows = records.to_sa1b()
+    assert [row.get("parent") for row in rows] == [2, None]  # ids count from 1
+    assert read_sa1b(rows) == [*records]
+    assert read_sa1b(rows[:1])[0].parent is None
 
 
 @quickly

@@ -45,6 +45,7 @@ from anymask.base.parsing import json_depth as json_depth
 from anymask.base.parsing import parse_json as parse_json
 from anymask.base.parsing import parse_text as parse_text
 from anymask.base.parsing import parse_toml as parse_toml
+from anymask.base.parsing import to_utf8 as to_utf8
 from anymask.base.progress import Progress as Progress
 from anymask.base.progress import ProgressBar as ProgressBar
 from anymask.base.progress import Told as Told

@@ -57,6 +57,11 @@ def parse_json(data: bytes | str, where: object) -> Any:
         ) from error
 
 
+def to_utf8(text: str) -> bytes:
+    """Text as UTF-8, with U+FFFD for halves of characters and bytes of names that are no text."""
+    return str(without_surrogates(text)).encode()
+
+
 def without_surrogates(value: Any) -> Any:
     """The same value with U+FFFD for halves of characters, which no file can hold."""
     if isinstance(value, str):

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 from anymask.base.errors import InputError
 from anymask.base.locks import ON_WINDOWS, is_at, lock_file
+from anymask.base.parsing import to_utf8
 
 
 def make_room(path: Path) -> None:
@@ -65,7 +66,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 def write_whole(path: Path, data: bytes | str) -> None:
     """Write a file whole or not at all; text in UTF-8."""
     with whole_file(path) as file:
-        file.write(data.encode() if isinstance(data, str) else data)
+        file.write(to_utf8(data) if isinstance(data, str) else data)
 
 
 def write_json(path: Path, document: Any, indent: int | None = None) -> None:

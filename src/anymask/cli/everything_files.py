@@ -128,11 +128,11 @@ def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list
 def read_records(item: PhotoItem) -> Masks:
     """The records that were written of a photo, with the photo."""
     from anymask.images import PictureFile
-    from anymask.masks import Mask, Masks
+    from anymask.masks import Masks, read_sa1b
 
     path = item.output(".json")
     document = parse_json(path.read_bytes(), path)
-    records = [Mask.from_sa1b(row) for row in document["annotations"]]
+    records = read_sa1b(document["annotations"])
     about = document["image"]
     picture = PictureFile(item.photo, item.page or 0, about["file_name"])
     return Masks(records, image_hw=(about["height"], about["width"]), picture=picture)

@@ -56,6 +56,7 @@ from anymask.formats.mask_numbers import colours_to_numbers as colours_to_number
 from anymask.formats.mask_numbers import label_values as label_values
 from anymask.formats.mask_numbers import value_rles as value_rles
 from anymask.formats.names import name_suffixes as name_suffixes
+from anymask.formats.names import name_uuid as name_uuid
 from anymask.formats.names import output_stem as output_stem
 from anymask.formats.names import output_stems as output_stems
 from anymask.formats.names import uploaded_name as uploaded_name

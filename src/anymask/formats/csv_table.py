@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from anymask.base import to_utf8
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import OutFile
 from anymask.formats.facts import note_facts
@@ -51,7 +52,7 @@ def encode(
     cells = [[table_cell(row.get(name, "")) for name in names] for row in more]
     table = ([*row, *last] for row, last in zip(rows, cells, strict=True))
     note_facts(report, images, policy)
-    yield path, to_csv(table, (*HEADER, *names)).encode()
+    yield path, to_utf8(to_csv(table, (*HEADER, *names)))
 
 
 def _order(name: str) -> tuple[int, str]:

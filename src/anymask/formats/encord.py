@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +47,7 @@ from anymask.formats.fields import (
     rest_of,
     shown,
 )
+from anymask.formats.names import name_uuid
 from anymask.formats.outlines import Policy, filled
 from anymask.masks import (
     UNLABELLED,
@@ -247,7 +247,7 @@ def _ontology(images: list[AnnotatedImage], policy: Policy) -> dict[str, Any]:
 
 def _row(image: AnnotatedImage, objects: list[dict[str, Any]]) -> dict[str, Any]:
     height, width = image.hw
-    data = str(uuid.uuid5(uuid.NAMESPACE_URL, image.file_name))
+    data = name_uuid(image.file_name)
     unit = {
         "data_hash": data,
         "data_title": image.file_name,
@@ -265,7 +265,7 @@ def _row(image: AnnotatedImage, objects: list[dict[str, Any]]) -> dict[str, Any]
         for one in objects
     }
     return held(image.extra, _OF_ROW_HELD) | {
-        "label_hash": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{image.file_name}#labels")),
+        "label_hash": name_uuid(f"{image.file_name}#labels"),
         "data_hash": data,
         "data_title": image.file_name,
         "data_type": "image",

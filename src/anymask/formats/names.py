@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 import unicodedata
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
@@ -130,3 +132,9 @@ def _parts(file_name: str) -> list[str]:
     plain = _NOT_IN_NAMES.sub("", file_name.replace("\\", "/"))
     parts = PurePosixPath(plain).parts
     return [part for part in parts if part not in ("..", ".", "/", "//") and ":" not in part]
+
+
+def name_uuid(name: str) -> str:
+    """The UUID of a name, the same in every run; also of a name with bytes that are no text."""
+    data = uuid.NAMESPACE_URL.bytes + name.encode("utf-8", "surrogatepass")
+    return str(uuid.UUID(bytes=hashlib.sha1(data, usedforsecurity=False).digest()[:16], version=5))

@@ -6,7 +6,6 @@ colour; a score is a measurement. The foreign member `anymask` tells the picture
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from anymask.formats.documents import Fit, OutFile, Sniffed, output_paths, read_
 from anymask.formats.facts import note_facts
 from anymask.formats.geojson import COLOUR, QUPATH_KEYS, picture_member
 from anymask.formats.geojson import read as read  # of both
+from anymask.formats.names import name_uuid
 from anymask.formats.outlines import Policy, outline
 from anymask.masks import Mask, colours, polygons_to_geometry
 
@@ -50,7 +50,7 @@ def encode(
                 report.add("empty", image.file_name, number, "an empty mask is left out")
                 continue
             about = _properties(mask, palette)
-            name = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{image.file_name}#{number}"))
+            name = name_uuid(f"{image.file_name}#{number}")
             features.append(
                 {"type": "Feature", "id": name, "geometry": geometry, "properties": about}
             )

@@ -33,7 +33,7 @@ from anymask.formats.facts import note_facts
 from anymask.formats.fields import AllBut, as_list, as_record, held, rest_of
 from anymask.formats.origins import origin_in, with_origins
 from anymask.formats.outlines import Policy
-from anymask.masks import Mask, Masks
+from anymask.masks import Mask, Masks, parents_to_ids, parents_to_places
 
 OF_RECORD = AllBut(  # beside these, a record holds any key
     "id", "segmentation", "area", "bbox", "predicted_iou", "point_coords", "stability_score",
@@ -63,11 +63,13 @@ def document_to_image(document: Any, report: LossReport | None = None) -> Annota
     report  is told of invalid records; None: they are errors
     """
     about = as_record(as_record(document, "the document")["image"], "image")
-    masks, report = list[Mask](), LossReport() if report is None else report
+    masks, ids, report = list[Mask](), list[object](), LossReport() if report is None else report
     for number, annotation in enumerate(as_list(document["annotations"], "annotations")):
         with report.record(f"annotation {number}"):
             mask = replace(Mask.from_sa1b(annotation), origin=origin_in(document, annotation))
             masks.append(with_extras(mask, rest_of(held(annotation, OF_RECORD), ())))
+            ids.append(annotation.get("id"))
+    masks = parents_to_places(masks, ids)
     hw = checked_hw(about["height"], about["width"])
     extra = rest_of(held(about, OF_IMAGE), ())
     return AnnotatedImage(file_name=str(about["file_name"]), hw=hw, masks=Masks(masks), extra=extra)
@@ -92,6 +94,7 @@ def image_to_document(image: AnnotatedImage, number: int = 1, first: int = 1) ->
     about = {"image_id": number, "width": width, "height": height, "file_name": image.file_name}
     about = held(image.extra, OF_IMAGE) | about
     records = [_annotation(mask, first + place) for place, mask in enumerate(image.masks)]
+    records = parents_to_ids(records)
     return with_origins({"image": about, "annotations": records}, image.masks)
 
 

@@ -55,7 +55,7 @@ def _record() -> dict[str, Any]:
         "point_coords": {"type": "array", "items": point, "description": "clicks, x and y"},
         "crop_box": box | {"description": "x, y, width, height of what the model saw"},
         "label": {"type": "string"},
-        "parent": _COUNT | {"description": "which annotation, from 0, this one is part of"},
+        "parent": _COUNT | {"description": "the id of the annotation that this one is part of"},
         "depth": _COUNT | {"description": "how many annotations this one lies in"},
         "group_id": {"type": "integer", "description": "one object of a picture or a video"},
         "iscrowd": {"enum": [0, 1]},

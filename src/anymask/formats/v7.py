@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import re
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -48,6 +47,7 @@ from anymask.formats.fields import (
     held,
     rest_of,
 )
+from anymask.formats.names import name_uuid
 from anymask.formats.outlines import Policy, box_to_mask, filled, outline
 from anymask.masks import (
     UNLABELLED,
@@ -276,7 +276,7 @@ def _annotation(
     paths = [[{"x": x, "y": y} for x, y in ring.tolist()] for ring in rings]
     box = dict(zip("xywh", map(float, rle_box_xywh(mask.rle)), strict=True))
     written = {
-        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{image.file_name}#{number}")),
+        "id": name_uuid(f"{image.file_name}#{number}"),
         "name": mask.label or UNLABELLED,
         "polygon": {"paths": paths},
         "bounding_box": box,

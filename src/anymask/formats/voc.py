@@ -25,7 +25,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import DataError, UintImage
+from anymask.base import DataError, UintImage, to_utf8
 from anymask.formats import voc_xml
 from anymask.formats.annotations import (
     VOID_LABEL,
@@ -258,14 +258,14 @@ def encode(
     for split, few in (parts_of(images) or {"val": images}).items():
         stems = [stem_of[image.file_name] for image in few]
         listed = target / "ImageSets" / "Segmentation" / f"{split}.txt"
-        yield listed, "".join(f"{stem}\n" for stem in stems).encode()
+        yield listed, to_utf8("".join(f"{stem}\n" for stem in stems))
     colours = voc_palette().tolist()
     about = [policy.facts.classes.get(name, {}) for name in names]
     rows = [
         f"{name}:{r},{g},{b}:{one.get('parts', '')}:{one.get('actions', '')}\n"
         for name, (r, g, b), one in zip(names, colours[: len(names)], about, strict=True)
     ]
-    yield target / LABELS, "".join(["# label:color_rgb:parts:actions\n", *rows]).encode()
+    yield target / LABELS, to_utf8("".join(["# label:color_rgb:parts:actions\n", *rows]))
 
 
 def _details(image: AnnotatedImage) -> bytes:

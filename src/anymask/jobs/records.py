@@ -112,7 +112,7 @@ def read_made(
     path: Path, photo: PhotoFile, about: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Mask]] | None:
     """What `write_made` wrote of the same pixels, made with the same; None otherwise."""
-    from anymask.masks import Mask
+    from anymask.masks import read_sa1b
 
     try:
         document = parse_json(path.read_bytes(), path)
@@ -122,7 +122,7 @@ def read_made(
         same_file = bool(photo.file_hash) and made_from.get("file") == photo.file_hash
         if not same_file and made_from["image"] != photo.pixels_hash:  # the same: nothing decoded
             return None
-        records = [Mask.from_sa1b(record) for record in document["annotations"]]
+        records = read_sa1b(document["annotations"])
         shown = document["image"]
         if shown["file_name"] != photo.name:  # a copy, or its folder was looked at alone
             write_json(path, document | {"image": shown | {"file_name": photo.name}})

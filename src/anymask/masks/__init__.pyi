@@ -31,6 +31,9 @@ from anymask.masks.mask import Mask as Mask
 from anymask.masks.mask import Masks as Masks
 from anymask.masks.mask import Origin as Origin
 from anymask.masks.mask import OutputMode as OutputMode
+from anymask.masks.mask import parents_to_ids as parents_to_ids
+from anymask.masks.mask import parents_to_places as parents_to_places
+from anymask.masks.mask import read_sa1b as read_sa1b
 from anymask.masks.measure import BRIGHTNESS as BRIGHTNESS
 from anymask.masks.measure import HEADER as HEADER
 from anymask.masks.measure import TABLE_TYPES as TABLE_TYPES

@@ -705,7 +705,7 @@ def records_answer(
     """All masks of a photo; a PNG holds their numbers (16 bits), 0 where there is none."""
     if kind not in ("rle", "polygons"):
         return _drawn(Masks(found), hw, "photo", kind, tolerance)
-    rows = [record.to_sa1b(number) for number, record in enumerate(found, 1)]
+    rows = Masks(found).to_sa1b()
     if kind == "polygons":
         for row, record in zip(rows, found, strict=True):
             del row["segmentation"]
