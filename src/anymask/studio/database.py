@@ -96,6 +96,12 @@ def _open_sqlite(url: Any) -> Database:
     return database
 
 
+def named_after(database: Database, owner: object) -> str:
+    """A `repr` of what works on a database: its class and the database's name."""
+    name = Path(database.url.database or "memory").name
+    return f"<{type(owner).__name__} of {name!r}>"
+
+
 @contextmanager
 def reading(database: Database) -> Iterator[Session]:
     """A session that only looks."""

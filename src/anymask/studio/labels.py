@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from anymask.base import InputError, NotFoundError
-from anymask.studio.database import reading, writing
+from anymask.studio.database import named_after, reading, writing
 from anymask.studio.records import Action, checked_text
 from anymask.studio.tables import EventRow, LabelRow, RecordRow, event_row, remember
 
@@ -80,6 +80,9 @@ class LabelSet:
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self.database = database
         self.clock = clock
+
+    def __repr__(self) -> str:
+        return named_after(self.database, self)
 
     def all(self) -> list[Label]:
         """In their order."""

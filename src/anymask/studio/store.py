@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from anymask.base import AnymaskError, Conflict, InputError, NotFoundError
 from anymask.masks import rle_to_string
-from anymask.studio.database import reading, writing
+from anymask.studio.database import named_after, reading, writing
 from anymask.studio.labels import current_label, learn_label
 from anymask.studio.options import State
 from anymask.studio.records import MOST_ID, Action, Draft, ImageEntry, StoredMask, is_id
@@ -55,6 +55,9 @@ class Store:
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self.database = database
         self.clock = clock
+
+    def __repr__(self) -> str:
+        return named_after(self.database, self)
 
     # Photos.
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import rle_iou
-from anymask.studio.database import reading, writing
+from anymask.studio.database import named_after, reading, writing
 from anymask.studio.labels import learn_label
 from anymask.studio.records import (
     MOST_RATE,
@@ -56,6 +56,9 @@ class Tracks:
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self.database, self.clock = database, clock
+
+    def __repr__(self) -> str:
+        return named_after(self.database, self)
 
     # Clips.
 
