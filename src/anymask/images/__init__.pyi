@@ -10,6 +10,7 @@ from anymask.images.decoding import strips as strips
 from anymask.images.decoding import value_range as value_range
 from anymask.images.fingerprints import fingerprint as fingerprint
 from anymask.images.fingerprints import first_alike as first_alike
+from anymask.images.kinds import one_image_instead as one_image_instead
 from anymask.images.kinds import use_instead as use_instead
 from anymask.images.load import SAMPLES as SAMPLES
 from anymask.images.load import SUFFIXES as SUFFIXES

@@ -33,6 +33,7 @@ from anymask.images import (
     check_size,
     find_images,
     load_image,
+    one_image_instead,
     read_pages,
     use_instead,
 )
@@ -498,6 +499,8 @@ def _open_path(path: Path) -> FrameSource:
     if path.suffix.lower() not in PICTURES:
         return VideoFile(path)
     pages = read_pages(path).count
+    if pages == 1:
+        raise DataError(one_image_instead(path, "video"))
     if path.suffix.lower() == ".gif" and pages > 1:
         film = VideoFile(path)  # decodes each frame once, and knows the times
         if film.length == pages:
