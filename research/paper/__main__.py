@@ -2,7 +2,7 @@
 
 WHAT is whatever `anymask evaluate` takes, or
 
-    paper    the 23 data sets of "Segment Anything", section 7.1, under --data
+    paper    the 23 data sets of "Segment Anything", section 7.1: those that lie under --data
     natural  photos of everyday scenes, on which the order of a click's masks is judged
 """
 
@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anymask.base import AnymaskError
+from anymask.base import AnymaskError, DataError
 from anymask.cli import add_options, read_options
 from anymask.evaluation import (
     MEASURES,
@@ -29,6 +29,7 @@ from anymask.evaluation import (
     evaluate_photos,
     read_methods,
     read_photos,
+    read_suite,
     write_report,
 )
 from research import datasets
@@ -64,6 +65,8 @@ def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
     labels = {name: asked.pop(name, None) for name in ("root", "form", "images", "split")}
     own = SUITES / f"{what}.toml"
     labels["root"] = labels["root"] and Path(labels["root"])
+    if own.is_file() and labels["root"] is not None and not names:
+        names = sets_there(read_suite(own), labels["root"])
     what = str(own) if own.is_file() else what
     suite, sets = SetQuery(data=what, sets=names, protocol=only, also=also, **labels).open()
     further = [() if only else FURTHER.get((suite.name, one.plan.name), ()) for one in sets]
@@ -72,6 +75,23 @@ def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
         for one, more in zip(sets, further, strict=True)
     ]
     return suite, [replace(one, plan=plan) for one, plan in zip(sets, plans, strict=True)]
+
+
+def sets_there(suite: Suite, root: Path) -> tuple[str, ...]:
+    """The sets of a suite that lie in a folder; the others are listed on standard error.
+
+    Raises DataError where there is none.
+    """
+    found = [plan.name for plan in suite.sets if (root / plan.place).exists()]
+    missing = [plan.place for plan in suite.sets if plan.name not in found]
+    if not found:
+        raise DataError(
+            f"{root} holds none of the sets of {suite.name!r}. Expected one or more of the folders "
+            f"{', '.join(missing)}."
+        )
+    if missing:
+        print(f"not in {root}, left out: {', '.join(missing)}", file=sys.stderr)
+    return tuple(found)
 
 
 def read_words(words: Sequence[str] | None) -> argparse.Namespace:
