@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from anymask.cli.main import main
+from anymask.masks import mask_to_rle, rle_to_coco
 from tests.jobs.test_redaction import FACE, finds, labels, photos  # noqa: F401 - fixtures
 
 
@@ -33,6 +35,34 @@ def test_one_photo_goes_into_the_working_folder() -> None:
     assert main(words) == 0
     with Image.open("a.redacted.png") as picture:
         assert np.asarray(picture)[30, 40].tolist() == [0, 255, 0]
+
+
+def test_tracks_hide_objects_in_a_folder_of_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("clip").mkdir()
+    lines, masks = [], np.zeros((11, 40, 60), np.bool_)
+    for frame in range(11):  # 10.png is the last one, not the third
+        Image.new("RGB", (60, 40), "white").save(f"clip/{frame}.png")
+        masks[frame, 10:20, 5 * frame : 5 * frame + 8] = True
+        record = {"object": 1, "segmentation": rle_to_coco(mask_to_rle(masks[frame]))}
+        if frame != 3:  # lost for one frame
+            lines.append(json.dumps({"frame": frame, "objects": [record]}))
+    Path("t.jsonl").write_text("\n".join(lines))
+    assert main(["redact", "clip", "--labels", "t.jsonl", "-o", "out"]) == 0
+    assert "11 copied photos" in capsys.readouterr().err
+    masks[3] = masks[2] | masks[4]
+    for frame in range(11):
+        with Image.open(f"out/{frame}.png") as picture:
+            black = (np.asarray(picture) == 0).all(axis=2)
+        assert black[masks[frame]].all()
+        assert black.mean() < 0.4
+    assert main(["redact", "clip", "--labels", "t.jsonl", "--words", "cup", "-o", "o2"]) == 2
+    assert "Remove --words" in capsys.readouterr().err
+    Path("clip/10.png").unlink()
+    assert main(["redact", "clip", "--labels", "t.jsonl", "-o", "o3"]) == 2
+    assert "has masks up to frame 10" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

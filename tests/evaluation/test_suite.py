@@ -203,7 +203,7 @@ def test_the_paper_is_measured_on_the_sets_that_are_there(
 ) -> None:
     research = pytest.importorskip("research.paper.__main__")
     plans = [SetPlan(name="one"), SetPlan(name="two", folder="elsewhere")]
-    suite = Suite("both", tuple(plans))
+    suite = Suite(name="both", sets=tuple(plans))
     with pytest.raises(DataError, match="holds none of the sets of 'both'"):
         research.sets_there(suite, tmp_path)
     (tmp_path / "elsewhere").mkdir()

@@ -19,6 +19,7 @@ from anymask.jobs.photos import PhotoItem, PlacedPhotos
 from anymask.jobs.records import PhotoFile
 from anymask.jobs.settings import PictureChoice
 from anymask.masks import OPAQUE, TRANSPARENT, Mask, Masks, mask_to_rle, rle_to_string, save_picture
+from anymask.track import is_track_file, masks_of_frames
 
 if TYPE_CHECKING:
     from anymask.edit import Hiding
@@ -63,6 +64,8 @@ class RedactLabels:
         path = labels.source if isinstance(labels, Dataset) else Path(labels)
         if folder is None and path.suffix.lower() in TRANSPARENT | OPAQUE:
             return cls(path.name, _one_mask(source, path, mask_values))
+        if folder is not None and is_track_file(path):
+            return cls(path.name, _of_frames(folder, path, names))
         stream = labels if isinstance(labels, Dataset) else _read(path, folder, mask_values)
         images: dict[str, AnnotatedImage] = {}
         for image in stream:
@@ -88,6 +91,20 @@ class RedactLabels:
 def _read(path: Path, folder: Path | None, mask_values: MaskValues) -> Dataset:
     """Labels, crowds among them: what a person marked is hidden."""
     return read(path, images=folder, boxes=True, crowd="keep", mask_values=mask_values)
+
+
+def _of_frames(folder: Path, tracks: Path, names: Sequence[str]) -> dict[str, AnnotatedImage]:
+    """The labels of a folder of frames, from tracks. Raises InputError for names."""
+    from anymask.images import image_hw
+
+    if names:
+        raise InputError(f"{tracks} is a file of tracks, which have no names. Remove --words.")
+    return {
+        os.path.realpath(path): AnnotatedImage(
+            file_name=path.name, hw=image_hw(path), masks=Masks(masks)
+        )
+        for path, masks in masks_of_frames(folder, tracks).items()
+    }
 
 
 def _one_mask(source: Source, path: Path, mask_values: MaskValues) -> dict[str, AnnotatedImage]:

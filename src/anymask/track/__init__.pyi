@@ -39,6 +39,8 @@ from anymask.track.records import Tracker as Tracker
 from anymask.track.records import TrackMoment as TrackMoment
 from anymask.track.redaction import find_for_review as find_for_review
 from anymask.track.redaction import hide_objects as hide_objects
+from anymask.track.redaction import is_track_file as is_track_file
+from anymask.track.redaction import masks_of_frames as masks_of_frames
 from anymask.track.redaction import redact_video as redact_video
 from anymask.track.session import FramePrefetcher as FramePrefetcher
 from anymask.track.session import VideoSession as VideoSession

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from anymask.base import DataError, InputError, UintImage, write_whole
-from anymask.masks import rle_area, rle_merge, rle_to_mask
+from anymask.base import DataError, InputError, UintImage, parse_json, write_whole
+from anymask.masks import Mask, rle_area, rle_merge, rle_to_mask
 from anymask.track.known import KnownTracks, read_tracks
 from anymask.track.outputs import Drawing, FilmWriter, VideoFacts, check_film
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.settings import FrameSampling
-from anymask.track.sources import SampledFrames, open_source
+from anymask.track.sources import ListedFrames, SampledFrames, frame_files, open_source
 from anymask.track.words import VideoFindKeywords, find_in_video, write_finds
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 BRIDGED = 1.0  # seconds for which an object may be lost and is hidden all the same
 NOTHING = "nothing is hidden"
+_LONGEST_LINE = 50_000_000  # characters of a line that is looked at
 DAMAGED = "the frame is damaged and left out of the copy"
 
 
@@ -89,6 +90,32 @@ def redact_video(
         frames.close()
     copy.end(facts, [astuple(gap) for gap in gaps])
     return gaps
+
+
+def is_track_file(path: Path) -> bool:
+    """Whether a file has the lines of `anymask track` or `anymask find`: objects of frames."""
+    if path.suffix.lower() != ".jsonl" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        try:
+            row = parse_json(file.readline(_LONGEST_LINE), path.name)
+        except DataError:
+            return False
+    return isinstance(row, dict) and {"frame", "objects"} <= row.keys()
+
+
+def masks_of_frames(folder: Path, tracks: Path) -> dict[Path, list[Mask]]:
+    """What a file of tracks hides in each frame of a folder, in the order in which it was tracked.
+
+    Raises InputError, DataError for tracks that cannot be read or have more frames.
+    """
+    files = frame_files(folder)
+    frames, hidden = ListedFrames(files), HiddenObjects(read_tracks(tracks))
+    hidden.check(frames, tracks)
+    return {
+        path: [Mask(one.rle, id=number) for number, one in hidden.on(index, frames.rate).items()]
+        for index, path in enumerate(files)
+    }
 
 
 def _hash_of(path: Path) -> str:
@@ -207,7 +234,7 @@ class HiddenObjects:
         self._seen = {number: sorted(masks) for number, masks in self._masks.items()}
         self._told: dict[int, str] = {}
 
-    def check(self, frames: SampledFrames, tracks: Path) -> None:
+    def check(self, frames: SampledFrames | ListedFrames, tracks: Path) -> None:
         """Raises InputError for masks on frames that the video has not."""
         last = max(seen[-1] for seen in self._seen.values() if seen)
         if frames.length is not None and last >= frames.length:

@@ -493,7 +493,7 @@ def open_source(source: Any) -> FrameSource:
 
 def _open_path(path: Path) -> FrameSource:
     if path.is_dir():
-        return ListedFrames(_pictures_of_one(path))
+        return ListedFrames(frame_files(path))
     if not path.exists():
         raise DataError(f"no file {str(path)!r}; name a video file or a folder of pictures")
     if path.suffix.lower() not in PICTURES:
@@ -509,7 +509,7 @@ def _open_path(path: Path) -> FrameSource:
     return PagedFrames(path, pages)
 
 
-def _pictures_of_one(folder: Path) -> list[Path]:
+def frame_files(folder: Path) -> list[Path]:
     """The pictures that lie in a folder, or in the only folder in it that has some."""
     found: dict[Path, list[Path]] = {}
     for path in find_images(folder):
