@@ -24,6 +24,8 @@ ROOMS = (
 )  # fmt: skip
 MORE = ("anymask.errors", "anymask.sam")  # modules that `anymask.__all__` names, shown whole
 ROW = re.compile(r"^(\w[\w, ]*?)  +(\S.*)$")  # "points  (P, 2) clicks": a name, what it is
+SECTIONS = ("Args:", "Attributes:", "Returns:", "Yields:", "Raises:", "Example:")
+NAMED = re.compile(r"^(\w[\w, .]*): +")  # "points: (P, 2) x, y": a row of a section
 LONGEST_VALUE = 200
 PROPERTIES = (property, cached_property)
 WIDTH = 90  # of a signature on one line
@@ -157,18 +159,33 @@ def summary(value: object) -> str:
 def docstring(value: object) -> Iterator[str]:
     """Our docstrings as Markdown: paragraphs, code that is indented, and rows of names.
 
-    A row is a name, two blanks or more, and what it is; a line that is indented goes on with it.
+    Sections are those of Google style (`Args:`). A row of the older style is a name, two blanks or
+    more, and what it is; an indented line continues it.
     """
     for paragraph in re.split(r"\n\s*\n", inspect.getdoc(value) or ""):
         lines = paragraph.splitlines()
         if not lines:
             continue
-        if ROW.match(lines[0]) and not lines[0].startswith(" "):
+        if lines[0] in SECTIONS:
+            yield from _section(lines[0], lines[1:])
+        elif ROW.match(lines[0]) and not lines[0].startswith(" "):
             yield _rows(lines)
         elif lines[0].startswith("  ") or any(line.startswith("   ") for line in lines[1:]):
             yield "```text\n" + paragraph + "\n```"
         else:
             yield "\n".join(escaped(line) for line in lines)
+
+
+def _section(title: str, lines: list[str]) -> Iterator[str]:
+    """A section of a Google-style docstring: a title and a table, a paragraph or code."""
+    yield f"**{title}**"
+    text = inspect.cleandoc("\n".join(lines))
+    if title == "Example:":
+        yield f"```python\n{text}\n```"
+    elif title in ("Args:", "Attributes:", "Raises:"):
+        yield _rows([NAMED.sub(r"\1  ", line) for line in text.splitlines()])
+    else:
+        yield escaped(" ".join(NAMED.sub(r"`\1`: ", text).split()))
 
 
 def _rows(lines: list[str]) -> str:

@@ -23,20 +23,22 @@ def load(
     precision: str = "fp32",
     runtime: str = "auto",
 ) -> Model:
-    """Open a model.
+    """Load a model. Never downloads anything.
 
-    name       a name of `anymask models list`, or the folder of an exported model; None: what the
-               environment variable ANYMASK_MODEL names, else "small", or "nano" where weights
-               are given. Both ship with the package. "nano@768": it sees pictures with a longer
-               side of 768 pixels instead of its usual 512
-    weights    a checkpoint file instead of the one in the store
-    device     "auto", "cpu", "cuda", "cuda:1" or "mps"
-    precision  "fp32", "bf16" or "fp16"; with runtime="openvino" "fp32", "bf16" or "int8"
-    runtime    "auto", "onnx", "torch" or "openvino" (pip install 'anymask[openvino]')
+    Args:
+        name: A name of `anymask models list`, or an exported folder. Default: ANYMASK_MODEL, else
+            "small", or "nano" if `weights` are given. "nano@768" resizes images to 768 pixels
+            instead of 512.
+        weights: Checkpoint file, instead of the downloaded one.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: "fp32", "bf16" or "fp16"; with runtime="openvino" "fp32", "bf16" or "int8".
+        runtime: "auto", "onnx", "torch" or "openvino".
 
-    Raises ModelError for an unknown name, WeightsError for weights that are absent or broken (the
-    text says how to get them), InputError for options that do not go together, MissingExtra where
-    torch is needed and not installed. Nothing is ever downloaded here.
+    Raises:
+        ModelError: The name is unknown.
+        WeightsError: The weights are missing or corrupted; the message states how to get them.
+        InputError: Options do not go together.
+        MissingExtra: PyTorch or OpenVINO is required but not installed.
     """
     from anymask.models.rules import default_model
     from anymask.runtime import open_runtime

@@ -80,6 +80,40 @@ def test_docstrings_become_paragraphs_tables_and_code() -> None:
     ]
 
 
+def test_sections_of_google_style_become_tables_and_code() -> None:
+    def described() -> None:
+        """Segment.
+
+        Args:
+            points, labels: (P, 2) clicks
+                in pixels.
+            box: x0|y0.
+
+        Returns:
+            Prediction: The masks,
+            best first.
+
+        Raises:
+            PromptError: It is empty.
+
+        Example:
+            if answer:
+                print(answer)
+        """
+
+    assert list(reference.docstring(described)) == [
+        "Segment.",
+        "**Args:**",
+        "| | |\n|---|---|\n| `points, labels` | (P, 2) clicks in pixels. |\n| `box` | x0\\|y0. |\n",
+        "**Returns:**",
+        "`Prediction`: The masks, best first.",
+        "**Raises:**",
+        "| | |\n|---|---|\n| `PromptError` | It is empty. |\n",
+        "**Example:**",
+        "```python\nif answer:\n    print(answer)\n```",
+    ]
+
+
 def test_links_out_of_the_documents_lead_to_pages_of_the_site() -> None:
     guides = build.ROOT / "docs" / "guides"
     text = (

@@ -66,6 +66,8 @@ CODE = re.compile(
     re.DOTALL,
 )
 
+PARAMETER = re.compile(r"^ {4}[\w, ]+:(?= )", re.MULTILINE)  # "    picture: Reads the image."
+
 
 @dataclass(frozen=True)
 class Text:
@@ -189,7 +191,8 @@ def docstring_texts() -> Iterator[Text]:
         documented = inspect.isclass(value) or inspect.isroutine(value)
         if documented and (words := inspect.getdoc(value)):
             for number, part in enumerate(re.split(r"\n\s*\n", words)):
-                yield Text(name, number, " ".join(part.split()), "docstring")
+                about = PARAMETER.sub("", part)
+                yield Text(name, number, " ".join(about.split()), "docstring")
 
 
 def all_texts(root: Path) -> Iterator[Text]:

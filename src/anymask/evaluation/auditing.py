@@ -118,16 +118,20 @@ def audit(
     out: str | Path,
     **settings: Unpack[AuditSettings],
 ) -> Report:
-    """Grade the masks of a data set against a model, and propose better ones.
+    """Grade the masks of a dataset against a model, and propose better ones.
 
-    The same call goes on where it stopped.
+    The same call resumes an interrupted run.
 
-    data   a file or folder of annotations that `anymask.read` understands
-    model  a loaded model, or a name of `anymask models list` (default: as `load`)
-    out    folder for audit.json, audit.html and pictures of suspects
+    Args:
+        data: File or folder of annotations that `anymask.read` reads.
+        model: A loaded model, or a name of `anymask models list`. Defaults to that of `load`.
+        out: Folder for audit.json, audit.html and images of suspects.
 
-    Raises InputError for options that do not go together, DataError for broken annotations,
-    NotAudited in the end where some pictures could not be audited; ModelError, WeightsError.
+    Raises:
+        InputError: Options do not go together.
+        DataError: The annotations are invalid.
+        NotAudited: At the end, if some images could not be audited.
+        ModelError, WeightsError: The model cannot be loaded.
     """
     given: dict[str, Any] = dict(settings)
     form, split, images, grades = (

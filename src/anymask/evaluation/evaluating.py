@@ -108,28 +108,31 @@ def evaluate(
     protocol: str | Sequence[str] = (),
     **settings: Unpack[EvaluateSettings],
 ) -> Report:
-    """Measure a model on photos or videos with masks, or files of results against the truth.
+    """Evaluate a model on images or videos with masks, or files of predictions.
 
+    Args:
+        model: A loaded model, a name of `anymask models list`, or "module:name" for other code;
+            None: as `anymask.load`. A list compares models on images. For "tracks", "panoptic"
+            and "volume", the path of the predictions.
+        data: Annotations that `anymask.read` reads, a folder of datasets, a suite (name, file, or
+            with datasets from `open_sets`), or videos. For "tracks", "panoptic" and "volume",
+            the path of the annotations.
+        protocol: On images, names of `anymask.evaluation.MEASURES`, such as ("clicks", "box");
+            default: those of the suite. On videos "videos" (first masks given), "videos-offline"
+            or "videos-online" (clicks). For files "tracks" (J and F of DAVIS), "panoptic" (PQ)
+            or "volume" (Dice, NSD and HD95 of label volumes).
+
+    Returns:
+        Report: `save("report.html")`, `to_dataframe()`, `print(report)`.
+
+    Raises:
+        ConfigError: The suite or measure is unknown.
+        DataError: The annotations are invalid.
+        InputError: Settings do not go together.
+        ModelError, WeightsError: The model cannot be loaded.
+
+    Example:
         report = anymask.evaluate("nano", "labels.json", protocol="clicks")
-        report.save("report.html")
-
-    model      a loaded model, or a name of `anymask models list`; "module:name": another project's
-               code; None: as `anymask.load`; several on photos: side by side. For "tracks",
-               "panoptic" and "volume" the path of the results
-    data       labels that `anymask.read` understands, a folder of sets, or a suite's name or file;
-               or a suite with its sets as `open_sets` reads them; videos; for "tracks",
-               "panoptic" and "volume" the path of the truth
-    protocol   what is measured, and nothing else:
-               on photos names of `anymask.evaluation.MEASURES`, such as "clicks" or ("clicks",
-               "box") (default: as the suite says, clicks and boxes);
-               on videos "videos" (the first masks are given), "videos-offline" (clicks on the first
-               frame, then on the worst of all), "videos-online" (clicks where a mask is bad);
-               of files "tracks" (J and F of DAVIS), "panoptic" (PQ of COCO) or "volume" (Dice,
-               surface Dice and HD95 of the labels of scans)
-
-    Raises ConfigError for an unknown suite or measure, DataError for broken labels, InputError for
-    settings that do not go together, TypeError for one that the protocol does not take,
-    ModelError, WeightsError.
     """
     names = [protocol] if isinstance(protocol, str) else list(protocol)
     given: dict[str, Any] = dict(settings)

@@ -41,20 +41,23 @@ def stats(
     groups: str | Path | None = None,
     **settings: Unpack[ReadKeywords],
 ) -> Report:
-    """Describe data sets: masks an image, sizes, places, shapes, labels, groups.
+    """Describe datasets: masks per image, sizes, positions, shapes, labels, groups.
 
-    data    a file or folder of annotations that `anymask.read` understands; several are compared
-    form    the format (default: recognised)
-    split   of a published data set, such as "val"
-    images  the folder of the pictures, for formats that do not say their sizes
-    limit   pictures of a data set at most
-    groups  count groups: "label", "annotator", "group", any key that the format keeps with a mask
-            or a picture, or a table FILE.csv with the columns image and group
+    The quantities are those of the Segment Anything paper, section 5.
 
-    settings  the fields of `anymask.formats.ReadSettings`
+    Args:
+        data: File or folder of annotations that `anymask.read` reads; several are compared.
+        form: Format name. Detected by default.
+        split: Split of a published dataset, such as "val".
+        images: Folder of the images, for formats that do not store image sizes.
+        limit: Maximum number of images per dataset.
+        groups: Count by "label", "annotator", "group", another key of masks or images, or a CSV
+            file with the columns image and group.
+        settings: Fields of `anymask.formats.ReadSettings`.
 
-    Raises DataError for broken annotations and a set without masks, InputError where no mask has a
-    group.
+    Raises:
+        DataError: The annotations are invalid, or there are no masks.
+        InputError: No mask has a group.
     """
     sources = [data] if isinstance(data, (str, Path)) else list(data)
     group_of = None if groups is None else _groups_by(str(groups))

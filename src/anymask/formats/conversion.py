@@ -78,24 +78,26 @@ def convert(
     classes: Sequence[str] = (),
     **settings: Unpack[ReadKeywords],
 ) -> Conversion:
-    """Turn annotations from one format into another; the answer tells what that lost.
+    """Convert annotations to another format.
 
-        lost = anymask.convert("labels.json", "yolo", copy_images=True)
-        print(*lost.lines(), sep="\\n")
+    Args:
+        to: Format of the target. Defaults to its suffix or folder name.
+        form: Format or published layout of the source. Detected by default.
+        images: Folder of the images, for formats that do not store sizes or names.
+        split: Split of a published dataset, such as "val".
+        policy: Handling of holes and parts, and the tolerance of outlines in pixels.
+        copy_images: Copy the images into the target's images/ (formats set and yolo).
+        strict: Write nothing if anything is lost or a record is invalid.
+        classes: Class names in the order of their numbers. Defaults to those of the source.
+        settings: Fields of `ReadSettings`; on_bad="error" raises on invalid records.
 
-    to           the format of the target; None: by its suffix or its folder's name
-    form         the format or published layout of the source; recognised when left out
-    images       the folder of the photos, for formats that do not say their sizes or names
-    split        of a published data set, such as val
-    policy       what becomes of holes and parts, and the tolerance of outlines
-    copy_images  whether the photos are put into the target's images/; for a set or yolo
-    strict       whether nothing is written if anything is lost or an invalid record is skipped
-    classes      class names in the order of their numbers (default: the source's list)
-    settings     the fields of `ReadSettings`: on_bad="error" lists invalid records in an error
+    Returns:
+        Conversion: What the target format cannot store; `lines()` describes it.
 
-    Raises LossError (a DataError) with the report when something is lost and `strict` is given;
-    DataError for what cannot be read or held; InputError for an unknown format, or a target that
-    is the source.
+    Raises:
+        LossError: With `strict`, something would be lost.
+        DataError: The source cannot be read, or the target format cannot hold it.
+        InputError: The format is unknown, or the target is the source.
     """
     source, target = Path(source), Path(target)
     if target.exists() and source.exists() and target.samefile(source):

@@ -338,22 +338,25 @@ def read(
     boxes: bool = False,
     **settings: Unpack[ReadKeywords],
 ) -> Dataset:
-    """A data set in any format: iterate over it for its pictures, as often as you like.
+    """Open a dataset in any format. Iterate over it for its images, as often as you like.
 
-        for photo in anymask.read("labels.json"):
-            print(photo.file_name, photo.masks.labels)
+    Files are read during iteration. `unread` counts invalid records and unsupported content.
 
-    path    a file, a folder or an archive of them (.zip, .tar, .tar.gz, .json.gz)
-    form    the name of its format or published layout; recognised when left out
-    images  the folder of the photos, for formats that do not say their sizes or names
-    split   of a published data set, such as val
-    boxes   whether boxes alone come, too, as rectangles
-    settings  the fields of `ReadSettings`: on_bad="error" lists invalid records in an error
+    Args:
+        path: File or folder.
+        form: Format or published layout. Detected by default.
+        images: Folder of the images, for formats that do not store sizes or names.
+        split: Split of a published dataset, such as "val".
+        boxes: Also return boxes without masks, as rectangles.
+        settings: Fields of `ReadSettings`; on_bad="error" raises on invalid records.
 
-    Files are read while you iterate. What has no place in our masks and records that are invalid
-    are counted in `unread`. Raises DataError where there is nothing or no format fits, and, while
-    iterating, one that names file and reason; InputError for an unknown name or a split of what
-    has none.
+    Raises:
+        DataError: The path is missing, no format matches, or, during iteration, a file is invalid.
+        InputError: The format name is unknown, or it has no splits.
+
+    Example:
+        for image in anymask.read("labels.json"):
+            print(image.file_name, image.masks.labels)
     """
     chosen, path = ReadSettings(**settings), Path(path)
     if is_archive(path) and not is_file_of_format(path):

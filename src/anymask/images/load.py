@@ -100,24 +100,25 @@ def load_image(
     bgr: bool = False,
     allow_url: bool = False,
 ) -> UintImage:  # -> (H, W, 3)
-    """Read one picture.
+    """Read an image as an upright array (H, W, 3) uint8 RGB.
 
-    source     path, bytes of a file, open binary file, Pillow image, or array (H, W[, C]) with
-               C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA, of any number type
-    bands      one band as grey, or three as red, green and blue, counted from 1, 0 for black:
-               (3, 2, 1); arrays may have any C then. Of a TIFF whose channels are pages (axis C
-               of ImageJ and OME) its channels, where `page` lies
-    page       of a TIFF, or the frame of an animation, counted from 0; or its place along the axes
-               that the file names, each counted from 0: "z1c0" (a path only)
-    stretch    two percentiles that become black and white, band by band: (2, 98); NaN and infinity
-               do not count
-    ranges     the two values that become black and white: (200, 4000), or a pair or None a band
-    bgr        an array holds blue, green, red, as `cv2.imread` gives it
-    allow_url  the source may be an address, http or https, of at most MOST_BYTES
+    Args:
+        source: Path, bytes, open binary file, Pillow image, or array (H, W[, C]) of numbers:
+            C = 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA.
+        bands: One band as gray, or three as red, green, blue, counted from 1; 0 is black. If the
+            channels of a TIFF are pages (axis C), its channels. Arrays may then have any C.
+        page: Page or frame, counted from 0, or "z1c0" along named axes (paths only).
+        stretch: Two percentiles that become black and white per band, such as (2, 98). NaN and
+            infinity are ignored.
+        ranges: Two values that become black and white, or a pair or None per band.
+        bgr: The array is in the order of `cv2.imread`.
+        allow_url: Allow an http or https address, of at most MOST_BYTES.
 
-    Raises ImageError, naming the file, when the source is absent, empty, truncated, no picture,
-    without pixels, larger than MAX_PIXELS, not finite, without such a band or page, or an array of
-    another shape; InputError for other settings; MissingExtra for a file that needs a package.
+    Raises:
+        ImageError: The image is missing, corrupted, empty, larger than MAX_PIXELS, not finite, has
+            another shape, or lacks the band or page.
+        InputError: A setting is invalid.
+        MissingExtra: The format requires an extra.
     """
     if isinstance(page, str):
         page, bands = resolve_place(source, page, bands)
@@ -433,9 +434,10 @@ def find_images(
 
 
 def sample(name: str = "coffee") -> Path:
-    """The path of a photo to begin with: "coffee" (600 x 400), "cat" or "rocket".
+    """Return the path of a sample image: "coffee" (600 x 400), "cat" or "rocket".
 
-    Raises InputError for another name.
+    Raises:
+        InputError: The name is unknown.
     """
     if name not in SAMPLES:
         raise InputError(f"Unknown sample {name!r}. Choose from: {', '.join(SAMPLES)}")
@@ -471,12 +473,14 @@ def picture_of(source: ImageSource, photo: UintImage) -> Picture:
 
 
 def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
-    """The photos that are meant, in order.
+    """List image files in order.
 
-    where  a photo, a folder (with its sub-folders), a pattern ("photos/*.jpg", "**/*.png"), or a
-           list of these
+    Args:
+        where: An image, a folder (with subfolders), a pattern such as "photos/*.jpg" or "**/*.png",
+            or a list of these.
 
-    Raises ImageError where one of them is absent, or nothing fits.
+    Raises:
+        ImageError: A path is missing, or nothing matches.
     """
     if not isinstance(where, str | Path):
         return [path for one in where for path in list_photos(one)]

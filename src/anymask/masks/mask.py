@@ -99,31 +99,27 @@ class Origin:
 
 @dataclass(frozen=True)
 class Mask:
-    """One mask, in image pixels: found by a model, drawn by a person or read from a file.
+    """One mask in image pixels, from a model, a person or a file.
 
-    rle         the mask
-    label       its class or name, None where nobody gave one
-    score       the model's own number, raw; 0 where none is known
-    id          the number of its object in the picture, or in the video; None without
-    stability   IoU of the mask cut a little higher and a little lower, 0..1; None where nobody
-                worked it out
-    points      the clicks that made it, (x, y) each
-    crop_box    the part of the photo that the model saw, x0, y0, x1, y1 (x1 and y1 exclusive); the
-                whole photo when left out
-    objectness  chance that a mask which a person drew overlaps this one with an IoU of .5, 0..1;
-                None where nobody judged it
-    label_probability  of the label, where a model that was tuned on classes gave it
-    runner_up   the second-best label and its score, where words were searched for (`Model.find`)
-    parent      where masks are a tree: the index, in the same list, of the smallest mask that this
-                one is part of; None where it is part of none
-    depth       where masks are a tree: how many masks this one lies in; None where they are no tree
-    crowd       many objects in one mask (COCO's iscrowd), or pixels that do not count
-    annotator   the number of the person who drew it, None where nobody says
-    drawn_box   (x0, y0, x1, y1) that people drew around it, None where nobody did
-    extra       keys that only the format knows that the mask came from
-    picture     reads the photo, where it is known: it is what `show` and `save` draw on; masks of
-                different pictures may be equal
-    origin      the model that made it, where it is known; masks of different origins may be equal
+    Attributes:
+        rle: Run-lengths of the mask.
+        label: Class or name, or None.
+        score: Score of the model, 0 if unknown.
+        id: Number of the object in the image or video, or None.
+        stability: IoU of the mask at a higher and a lower threshold, 0..1, or None.
+        points: Clicks (x, y) that produced it.
+        crop_box: Region that was encoded, x0, y0, x1, y1 (exclusive end). Defaults to the image.
+        objectness: Probability that an annotated mask overlaps it with an IoU of 0.5, or None.
+        label_probability: Probability of the label, or None.
+        runner_up: Second-best label and its score (`Model.find`).
+        parent: In a tree, the index of the smallest mask that contains this one, or None.
+        depth: In a tree, the number of masks that contain this one, or None.
+        crowd: Several objects in one mask (COCO's iscrowd), or ignored pixels.
+        annotator: Number of the person who drew it, or None.
+        drawn_box: Annotated box (x0, y0, x1, y1), or None.
+        extra: Other keys of the source format.
+        picture: Reads the image for `show` and `save`. Ignored when masks are compared.
+        origin: The model that made it, or None. Ignored when masks are compared.
     """
 
     rle: Rle
@@ -391,9 +387,8 @@ class Masks(list[Mask]):
 
     Every method returns a new list. `+` joins lists of one image.
 
-    image_hw  (H, W) of the image; default: that of the first mask
-    picture   reads the image, for `show` and `save`; set on masks without one
-    origin    the model that made the masks; set on masks without one
+    Attributes:
+        image_hw: (H, W) of the image. Defaults to that of the first mask.
     """
 
     def __init__(

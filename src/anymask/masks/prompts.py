@@ -138,22 +138,23 @@ MOST_WORDS = 1000  # characters of a name or a description
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What the user says about one object, in image pixels.
+    """A prompt for one object, in image pixels.
 
-    points     (P, 2) x, y clicks
-    labels     (P,) 1 on the object, 0 off it; all 1 when left out
-    box        (4,) x0, y0, x1, y1
-    mask       a start to improve: (H, W) bool of any size, or (h, w) float logits from an earlier
-               answer of the same model
-    words      the object's name, for models that read
-    example    (4,) a box around another object of the same kind
-    embedding  (D,) or (V, D) vectors in the decoder's space of prompts, such as a projected text
-               (Segment Anything, section 2), for SAM's decoders on torch
-    object_id  which object of a video or a stack this is about; None: a photo's only one
-    frame      on which frame of a video or slice of a stack, counted from 0; None: a photo
+    Attributes:
+        points: (P, 2) x, y.
+        labels: (P,) 1 foreground, 0 background. Defaults to all 1.
+        box: (4,) x0, y0, x1, y1.
+        mask: (H, W) bool of any size, or (h, w) float logits of an earlier prediction.
+        words: Name of the object, for models with text prompts.
+        example: (4,) box around another object of the same kind.
+        embedding: (D,) or (V, D) tokens for SAM's decoders on PyTorch, such as a projected text
+            (Segment Anything, section 2).
+        object_id: Object of a video or volume; None for images.
+        frame: Frame or slice, counted from 0; None for images.
 
-    Raises PromptError on empty prompts, wrong shapes, labels other than 0 and 1, values that are
-    not finite, and boxes without area.
+    Raises:
+        PromptError: The prompt is empty, has a wrong shape or label, is not finite, or its box has
+            no area.
     """
 
     points: FloatArray | None = None

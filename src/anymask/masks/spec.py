@@ -413,14 +413,15 @@ class StoredMaps:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What the encoder saw in one photo; it can be saved, sent, cached and shared by threads.
+    """The embedding of one image. Can be saved, sent, cached and shared by threads.
 
-    seen        the maps, where they were computed
-    geometry    where the photo lies in model space
-    model       the model's name
-    model_hash  of its weights; a decoder refuses an embedding of another model
-    image_hash  of the pixels
-    mirrored    the maps of the photo's mirror image, where they were wanted; they are not saved
+    Attributes:
+        seen: Feature maps, where they were computed.
+        geometry: Position of the image in the model's input.
+        model: Name of the model.
+        model_hash: Hash of its weights; other models raise an error.
+        image_hash: Hash of the pixels.
+        mirrored: Feature maps of the mirrored image, if requested. They are not saved.
     """
 
     seen: EncoderOutput

@@ -101,14 +101,13 @@ OTHER_METHODS = {
 
 
 class Model:
-    """A runtime with everything around it that users need. Made by `anymask.load`.
+    """A promptable segmentation model, returned by `anymask.load`. Threads can share it.
 
-    It remembers nothing between calls, so any number of threads may share one model.
-
-    runtime  what encodes and decodes
-    begin    what `track` calls: (model, source, settings) to a session; `anymask.load` hands it in
-    follow   what `find` calls for a video: (model, source, words, settings) to masks a frame
-    scan     what `volume` calls: (model, scan, settings) to a session
+    Args:
+        runtime: Encodes and decodes.
+        begin: For `track`: (model, source, settings) to a session.
+        follow: For `find` in videos: (model, source, words, settings) to masks per frame.
+        scan: For `volume`: (model, scan, settings) to a session.
     """
 
     def __init__(
@@ -157,17 +156,17 @@ class Model:
 
     @property
     def spec(self) -> ModelSpec:
-        """How the model sees a picture, and the prompts that it takes."""
+        """Input size, preprocessing and supported prompts of the model."""
         return self.runtime.spec
 
     @property
     def name(self) -> str:
-        """As in `anymask models list`."""
+        """Name in `anymask models list`."""
         return self.spec.name
 
     @property
     def origin(self) -> Origin:
-        """What its masks say of where they come from: name, hash of the weights, licence, data."""
+        """Origin of its masks: name, hash of the weights, licence, training data."""
         stated = getattr(self.runtime, "origin", None)  # a runtime of tests has none
         return stated or Origin(self.name, self.runtime.weights_hash)
 
@@ -188,14 +187,17 @@ class Model:
     def encode(
         self, image: Any, *, progress: Progress = None, **source: Unpack[SourceDict]
     ) -> Features | Iterator[Features]:
-        """Encode one photo; every prompt on its features then costs only a decoding.
+        """Encode an image once for many prompts.
 
-        image     path, bytes, file, Pillow image, or array (H, W[, C]) of any number type; or a
-                  list or an iterator of photos, which gives an iterator of features
-        progress  of several photos: True: a bar; or told (photos done, all photos)
-        source    bgr=True for an array as `cv2.imread` gives it; allow_url=True for a web address
+        Args:
+            image: Path, bytes, file, Pillow image, or array (H, W[, C]) of any number type. A list
+                or iterator of images returns an iterator of features.
+            progress: For several images: True for a bar, or a callable (images done, all images).
+            source: bgr=True for an array of `cv2.imread`; allow_url=True for a web address.
 
-        Raises ImageError (see `images.load_image`), InputError for another keyword.
+        Raises:
+            ImageError: The image cannot be read.
+            InputError: A keyword is unknown.
         """
         check_keywords(source, ["progress", *SOURCE_WORDS])
         if is_several(image):
@@ -206,11 +208,13 @@ class Model:
         return encode_image(self.runtime, self._read(image, source))
 
     def label(self, image: Photo, **source: Unpack[SourceDict]) -> LabelMap:
-        """The class of every pixel, without a prompt, by a model that was tuned on classes.
+        """Predict the class of every pixel.
 
-        image, source  as for `encode`, or features
+        Args:
+            image, source: As for `encode`, or `Features`.
 
-        Raises ModelError for a model without classes, ImageError, InputError.
+        Raises:
+            ModelError: The model was not fine-tuned on classes.
         """
         from anymask.segment.labels import label_photo
 
@@ -227,16 +231,17 @@ class Model:
         top: int = 5,
         **source: Unpack[SourceDict],
     ) -> list[list[LabelSuggestion]]:
-        """What the masks of a photo may be called: for each the likeliest names, best first.
+        """Suggest names for the masks of an image, best first.
 
-        masks   an answer, a mask or several, or an array (H, W) or (n, H, W), of this photo
-        names   the names to choose from, a list; or a file of your own (`anymask names`); all that
-                were learned when left out
-        top     how many for each mask
-        source  as for `encode`
+        Args:
+            masks: A prediction, masks, or an array (H, W) or (N, H, W) of this image.
+            names: List of candidates, or a file of `anymask names`. Defaults to all trained names.
+            top: Number of names per mask.
+            source: As for `encode`.
 
-        Raises ModelError for a model without names, InputError for a name that is not known,
-        PromptError for masks of another photo.
+        Raises:
+            ModelError, InputError: The model has no names, or a name is unknown.
+            PromptError: The masks belong to another image.
         """
         from anymask.segment.labels import suggest_labels
 
@@ -251,9 +256,9 @@ class Model:
         names: Names = None,
         **source: Unpack[SourceDict],
     ) -> FoundMasks:
-        """An answer or masks of a photo, each with its likeliest name and its probability.
+        """Return a prediction or masks with the most probable name of each, and its probability.
 
-        names, source  as for `suggest_labels`, and raises as it does
+        Args and errors are those of `suggest_labels`.
         """
         from anymask.segment.labels import with_labels
 
@@ -313,27 +318,27 @@ class Model:
         prompts: Any = None,
         **settings: Unpack[BatchKeywords],
     ) -> Reply | Masks | Iterator[Reply | AnymaskError]:
-        """The masks that a prompt, or each of several, means.
+        """Segment one or several objects from point, box or mask prompts.
 
-        image         a photo as for `encode`, or its features; or a list or an iterator of them
-        points        (P, 2) x, y clicks in pixels of the photo
-        point_labels  (P,) 1 on the object, 0 off it; all 1 when left out
-        box           (4,) x0, y0, x1, y1; cut at the photo's border
-        mask          a start: bool of any size, or `answer.logits[i]`
-        boxes         (N, 4) several objects at once instead: a box each; names=, N labels for them
-        prompts       several objects at once instead: a list, one `Prompt` each; of several photos
-                      a `Prompt`, or a list of them, for each photo
-        settings      multimask, zoom, mirror, granularity, ranking, max_hole_area, min_island_area,
-                      refine_edges: see `segment.SegmentSettings`; bgr and allow_url as for
-                      `encode`; of several photos also progress, and on_error="return", which puts
-                      what is wrong with one of them in its place, as the error
+        Args:
+            image: As for `encode`, or `Features`; or a list or iterator of them.
+            points: (P, 2) x, y in pixels.
+            point_labels: (P,) 1 foreground, 0 background. Defaults to all 1.
+            box: (4,) x0, y0, x1, y1; cut at the border of the image.
+            mask: Bool of any size, or `prediction.logits[i]`.
+            boxes: (N, 4), one object each; names=, N labels for them.
+            prompts: List of `Prompt`, one object each; for several images, one list per image.
+            settings: Fields of `segment.SegmentSettings`; bgr and allow_url as for `encode`; for
+                several images also progress, and on_error="return" to return errors.
 
-        Returns one `Prediction`, the mask that is most likely meant first; a list of them for
-        `prompts`, `Masks` for `boxes`; of several photos an iterator, in their order.
+        Returns:
+            Prediction: Candidate masks, best first. A list for `prompts`, `Masks` for `boxes`, an
+            iterator for several images.
 
-        Raises PromptError for a prompt that makes no sense, lies off the photo, or that this model
-        cannot take; ImageError for the photo; InputError for settings, for another model's
-        features, for zoom or mirror with them, for a keyword that nobody knows.
+        Raises:
+            PromptError: The prompt is invalid, outside the image, or not supported by this model.
+            ImageError: The image cannot be read.
+            InputError: A setting is invalid, or the features belong to another model.
         """
         boxes, names = settings.pop("boxes", None), settings.pop("names", None)
         on_error, progress = settings.pop("on_error", "raise"), settings.pop("progress", None)
@@ -417,19 +422,16 @@ class Model:
     def refine(
         self, image: Photo, mask: ArrayLike, **settings: Unpack[SegmentKeywords]
     ) -> Prediction:
-        """A better version of a mask, or the mask itself.
+        """Improve a mask. It is kept (`order` is `GIVEN`) if its IoU with the best prediction is at
+        least the score of that prediction, which estimates its IoU with the true mask.
 
-        mask      (h, w) of any size, laid over the whole photo: bool, integers (not 0 = object),
-                  soft 0..1, or logits
-        settings  as for `segment`
+        Args:
+            mask: (h, w) of any size, stretched to the image: bool, integers (not 0 = object), soft
+                0..1, or logits.
+            settings: As for `segment`.
 
-        The model cannot judge a mask that it did not make, only its own answers. Let q be the score
-        of its best answer, that is its estimate of the answer's IoU with the truth, and a the
-        answer's IoU with the given mask. Where a >= q the given mask lies closer to the answer than
-        the answer, as the model sees it, to the truth: there is no ground for a change, and the
-        given mask is kept (`order` is then `GIVEN`). Otherwise the answer replaces it.
-
-        Raises PromptError for an empty mask or a wrong shape, and as `segment` does.
+        Raises:
+            PromptError: The mask is empty or has a wrong shape. Others as `segment`.
         """
         start = Prompt.of(mask=mask).mask
         assert start is not None
@@ -478,20 +480,19 @@ class Model:
         log: SearchLog | None = None,
         **settings: Unpack[EverythingKeywords],
     ) -> Masks | Iterator[Masks]:
-        """The masks of everything in the photo, found by a grid of clicks, best first.
+        """Segment all objects in an image with a grid of clicks, best first.
 
-        image     a photo as for `encode`, or its features; or a list or an iterator of them, which
-                  gives an iterator (large sets of photos are `anymask.jobs`)
-        progress  True: a bar; or told (steps done, all steps): clicks, tiles, or photos
-        tile      a side in pixels: look at overlapping tiles, each with the whole grid, and at the
-                  photo once; "auto": for photos of more than `tiles.AUTO_PIXELS`; None: never
-        log       a file of what was found, from which a killed call goes on (`SearchLog`)
-        settings  how masks are found: grid, score, crop_n_layers, ... (see
-                  `segment.Grid`), and what becomes of them: iou, min_objectness,
-                  contained, min_mask_area, max_hole_area, refine_edges, alike,
-                  granularity, layout (see `segment.Arrangement`); bgr, allow_url as for `encode`
+        Args:
+            image: As for `encode`, or `Features`; or a list or iterator, which returns an iterator.
+            progress: True for a bar, or a callable (steps done, all steps).
+            tile: Size in pixels of overlapping tiles that are searched besides the image; "auto":
+                for images above `tiles.AUTO_PIXELS`; None: no tiles.
+            log: File of results so far, so that a killed call resumes (`SearchLog`).
+            settings: Fields of `segment.Grid` (grid, score, ...) and of `segment.Arrangement` (iou,
+                min_mask_area, alike, layout, ...); bgr, allow_url.
 
-        Raises PromptError for a model without clicks, InputError for settings, ImageError.
+        Raises:
+            PromptError, InputError, ImageError: Clicks, a setting or the image are not supported.
         """
         from anymask.masks import Masks
         from anymask.segment.automatic import Looks, find_masks
@@ -559,24 +560,22 @@ class Model:
         every: int | None = None,
         **settings: Any,
     ) -> Masks | Iterator[Masks]:
-        """Everything in a photo that words or an example mean, each thing once, best first.
+        """Segment every instance of a text or exemplar prompt, best first.
 
-        image     a photo as for `encode`; or a list or an iterator, which gives an iterator
-        words     "helmet, red cup", ["helmet", "red cup"], {"shipping container": "container"} to
-                  look for the left and label with the right, or the Path of a file of these
-        like      an example instead: (photo, {"point": (x, y)}), {"box": ...} or {"mask": ...}, or
-                  "photo.jpg@click:320,200"; or a list of several, of the same photo or others
-        unlike    likewise, what is not meant
-        settings  detector ("llmdet_tiny", a folder; None: the model's own names or features,
-                  offline), method, score (one, or {phrase: score}), iou, top_k, side: see
-                  `find.FindSettings`; bgr and allow_url as for `encode`
-        every     of a video (as for `track`): look for the words on every n-th frame, and where
-                  something was lost, and follow what was found; an iterator of the `Masks` of each
-                  frame, in which a thing keeps its id; tracking={...}, the settings of `track`
+        Args:
+            image: As for `encode`; or a list or iterator, which returns an iterator.
+            words: "helmet, red cup", ["helmet", "red cup"], {phrase: label}, or the Path of a file.
+            like: Exemplar (image, {"point": (x, y)}), {"box": ...} or {"mask": ...}, or
+                "photo.jpg@click:320,200"; or a list.
+            unlike: Exemplars of objects to exclude.
+            settings: detector, method, score (a number or {phrase: score}), iou, top_k, side
+                (`find.FindSettings`); bgr and allow_url as for `encode`.
+            every: In a video, detect on every n-th frame and track in between. Returns an iterator
+                of `Masks` per frame with `ids`; tracking={...} has settings of `track`.
 
-        What is not there gives nothing. Raises InputError for words, examples and settings, and for
-        a word that the model does not know where there is no detector; ModelError, WeightsError
-        and MissingExtra for a detector that is not there (the text says how to get it); ImageError.
+        Raises:
+            InputError: A word, exemplar or setting is invalid, or a word is unknown.
+            ModelError, WeightsError, MissingExtra, ImageError: The detector or image is missing.
         """
         from anymask.find import ExampleFinder, find_words, one_question, split_settings
 
@@ -609,19 +608,20 @@ class Model:
         words: Phrases | None = None,
         **settings: Unpack[CutoutKeywords],
     ) -> Image.Image:
-        """An object, or what words or an example mean, on nothing: an RGBA picture, soft alpha.
+        """Cut out an object with a soft edge. Without a prompt, the main subject.
 
-        image     a photo as for `encode`
-        points    with point_labels, box, mask: the object, as for `segment`
-        words     as for `find`, by the model's own names: all that is found
-        settings  like, unlike: examples instead of words, as for `find`; soft, background, shadow,
-                  crop, margin: see `edit.CutoutSettings`; bgr and allow_url as for `encode`
+        Args:
+            image: As for `encode`.
+            points, point_labels, box, mask: The object, as for `segment`.
+            words: Text prompt as for `find`, which cuts out all instances.
+            settings: like, unlike: exemplars as for `find`; soft, background, shadow, crop, margin
+                (`edit.CutoutSettings`); bgr and allow_url as for `encode`.
 
-        With none it is the photo's main subject, which `small` finds (`edit.main_subject`).
+        Returns:
+            Pillow image, RGBA, or RGB with a background; with `crop`, only the object.
 
-        Returns a Pillow picture of the photo's size, or of the crop's: RGBA, or RGB where there is
-        a background. Raises PromptError where there is no clear subject, or nothing of the words;
-        else as `segment` and `find`, and InputError for settings.
+        Raises:
+            PromptError: There is no main subject or no instance. Others as `segment` and `find`.
         """
         from anymask.edit import cut_photo
 
@@ -631,14 +631,16 @@ class Model:
     def track(
         self, source: Any, *, model: Model | str | None = None, **settings: Unpack[TrackOptions]
     ) -> VideoSession:
-        """Follow objects through a video: `add` says which, going through the session gives frames.
+        """Track objects through a video. Prompt with `add`, then iterate over the session.
 
-        model     what follows; None: this one, but `nano` for `small`, which has no memory
-        source    a video file, a folder of pictures, a list or a generator of them, a camera's
-                  number; None: frames are handed to the session's `step`
-        settings  see the groups in `track.settings`, or docs/explanation/tracking.md
+        Args:
+            source: Video file, folder, list or generator of frames, or camera number; None: pass
+                frames to `step`.
+            model: The model that tracks. Defaults to this one, and to `nano` for `small`.
+            settings: See `track.settings` or docs/explanation/tracking.md.
 
-        Raises InputError, DataError and MissingExtra: see `track.open_session`.
+        Raises:
+            InputError, DataError, MissingExtra: As `track.open_session`.
         """
         if self._begin is None:
             raise ModelError("this Model was not made by anymask.load, which also brings sessions")
@@ -647,11 +649,12 @@ class Model:
     def volume(
         self, scan: Any, *, model: Model | str | None = None, **settings: Unpack[VolumeOptions]
     ) -> VolumeSession:
-        """Follow things through a scan from the slices on which `add` says which; to their ends.
+        """Segment objects in a scan from prompts on slices (`add`), propagated in both directions.
 
-        model     as for `track`
-        scan      a `Volume`, an array (Z, Y, X), or a path as for `anymask.read_volume`
-        settings  see `volumes.VolumeSettings`; raises as `volumes.open_volume_session` says
+        Args:
+            scan: `Volume`, array (Z, Y, X), or a path as for `anymask.read_volume`.
+            model: As for `track`.
+            settings: `volumes.VolumeSettings`. Errors are those of `open_volume_session`.
         """
         if self._scan is None:
             raise ModelError("this Model was not made by anymask.load, which also brings sessions")

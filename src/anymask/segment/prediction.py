@@ -132,13 +132,14 @@ TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The masks that one prompt may mean, the most likely first: a sequence of `Mask`.
+    """One to three candidate masks for one prompt, best first: a sequence of `Mask`.
 
-    items            what each of K masks is made from, at least one
-    violated_points  indices of the clicks that the first mask does not obey
-    prompt           what was asked, where it is known
-    picture          reads the photo, where it is known: it is what `show` and `save` draw on
-    origin           the model that answered, where it is known
+    Attributes:
+        items: Source of each of the K masks.
+        violated_points: Indices of points that the first mask does not satisfy.
+        prompt: The prompt, if known.
+        picture: Reads the image for `show` and `save`, if known.
+        origin: The model, if known.
     """
 
     items: tuple[Candidate, ...]

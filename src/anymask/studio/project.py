@@ -76,18 +76,21 @@ _BESIDE = ("", "-wal", "-shm", "-journal")  # files that SQLite opens by the dat
 
 
 class Project:
-    """An open project: a folder of photos with its masks, review, rounds and exports.
+    """An annotation project: a folder of images with masks, review, rounds and exports.
 
-        project = anymask.Project("photos")  # `create_project` makes one
+    Args:
+        folder: Folder of the project; `create_project` creates one.
+        clock: Returns the time in seconds since 1970.
+
+    Raises:
+        InputError: The folder is not a project.
+        DataError, StoreError: The database cannot be used.
+
+    Example:
+        project = anymask.Project("photos")
         for image in project.images:
             print(image.name, len(project.masks(image.id)))
         project.export("masks.json", "coco")
-
-    folder  that is a project
-    clock   tells the time in seconds since 1970
-
-    A database elsewhere, or with tables in it, must be a project's already. Raises InputError for a
-    folder that is no project, DataError, StoreError.
     """
 
     def __init__(self, folder: str | Path, *, clock: Callable[[], float] = time.time) -> None:

@@ -119,17 +119,18 @@ def serve(
     photos: str | Path | None = None,
     **settings: Unpack[ServerSettings],
 ) -> None:
-    """Answer clicks, boxes and masks over HTTP, with a page for the browser, until Ctrl-C.
+    """Run the HTTP server with the labelling page, until Ctrl-C.
 
-    model             as of `anymask.load`
-    label_studio      the address of a Label Studio whose pictures may be fetched: the server is
-                      then a backend of it
-    label_studio_key  its access token
-    photos            or the folder in which its pictures lie
-    settings          `ServerSettings`
+    Args:
+        model: As for `anymask.load`.
+        label_studio: Address of a Label Studio for which the server is a machine learning backend.
+        label_studio_key: Its access token.
+        photos: Folder of its images, instead of downloading them.
+        settings: `ServerSettings`.
 
-    Raises InputError for an address that cannot be had and for settings that do not go together,
-    ModelError and WeightsError for a model that cannot be opened.
+    Raises:
+        InputError: The address is not available, or settings do not go together.
+        ModelError, WeightsError: The model cannot be loaded.
     """
     server = _Server(**settings)
     if photos is not None and not Path(photos).is_dir():
@@ -154,17 +155,19 @@ def annotate(
     pictures: PictureChoice | None = None,
     **settings: Unpack[ServerSettings],
 ) -> None:
-    """Label a folder of photos in the browser, with the model's help, until Ctrl-C.
+    """Open the labelling page for a folder of images, until Ctrl-C.
 
-    folder    of photos, which becomes a project, or an open project
-    model     as of `anymask.load`; left out, the one that leads the project
-    user      who works where the page's address does not say
-    stage     that the page opens in; left out, as last time
-    name, labels, database  of a new project (`create_project`)
-    pictures  how photos of several bands and pages are shown
-    settings  `ServerSettings`
+    Args:
+        folder: Folder of images, which becomes a project, or an open project.
+        model: As for `anymask.load`. Defaults to the current model of the project.
+        user: Annotator, if the page's address does not name one.
+        stage: Stage of the project. Defaults to the last one.
+        name, labels, database: Settings of a new project (`create_project`).
+        pictures: How images with several bands and pages are shown.
+        settings: `ServerSettings`.
 
-    Raises what `serve` raises; StoreError for a database that does not answer.
+    Raises:
+        StoreError: The database does not respond. Other errors are those of `serve`.
     """
     server = _Server(**settings)
     project = folder

@@ -55,17 +55,22 @@ def train(
     out: str | Path,
     **settings: Unpack[TrainSettings],
 ) -> Path:
-    """Train an image model by a recipe; the same call goes on with what the folder holds.
+    """Train an image model from a config file. The same call resumes.
 
-    config       a TOML file, or the name of a recipe in the package
-    data         the folder of training sets, each with masks.jsonl, or of their tar shards
-    out          the run's folder: checkpoints and the log
-    settings     the fields of `anymask.training.TrainOptions`, which says what each means
+    Args:
+        config: TOML file, or the name of a bundled recipe.
+        data: Folder of datasets with masks.jsonl, or of tar shards.
+        out: Folder for checkpoints and the log.
+        settings: Fields of `anymask.training.TrainOptions`.
 
-    Returns the run's folder.
+    Returns:
+        The folder.
 
-    Raises ConfigError for a broken recipe, DataError for broken sets, InputError for options that
-    cannot be meant, ModelError, WeightsError, MissingExtra without torch.
+    Raises:
+        ConfigError: The recipe is invalid.
+        DataError: A dataset is invalid.
+        InputError: An option is invalid.
+        ModelError, WeightsError, MissingExtra: The model cannot be loaded, or PyTorch is missing.
     """
     need_torch()
     from anymask.runtime import pick_device

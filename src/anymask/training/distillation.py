@@ -76,18 +76,22 @@ def distil(
     out: str | Path,
     **settings: Unpack[DistilSettings],
 ) -> Path:
-    """Teach a small model what a larger one answers; the same call goes on with the run's folder.
+    """Train a small model to imitate a larger one. The same call resumes.
 
-    teacher          a name of `anymask models list`, or a weights.safetensors of a run
-    student          as well
-    data             a folder of training sets, of tar shards, or of pictures without masks
-    out              the run's folder: checkpoints, weights.safetensors, result.json, report.html
-    settings         the fields of `anymask.training.DistilOptions`, which says what each means
+    Args:
+        teacher: A name of `anymask models list`, or the weights.safetensors of a run.
+        student: Likewise.
+        data: Folder of datasets, of tar shards, or of images without masks.
+        out: Folder for checkpoints, weights.safetensors, result.json and report.html.
+        settings: Fields of `anymask.training.DistilOptions`.
 
-    Returns the path of the student's weights, which `anymask.load` takes. After `max_minutes` the
-    file is not there yet.
+    Returns:
+        Path of the student's weights for `anymask.load`. It does not exist yet if `max_minutes`
+        ended the call.
 
-    Raises ConfigError, DataError, InputError, ModelError, WeightsError, MissingExtra.
+    Raises:
+        ConfigError, DataError, InputError: The options or data are invalid.
+        ModelError, WeightsError, MissingExtra: A model cannot be loaded, or PyTorch is missing.
     """
     need_torch()
     options = as_options(

@@ -63,23 +63,26 @@ def export(
     video: bool = False,
     verify: bool = False,
 ) -> Path:
-    """Write a model as a folder of graphs that run without torch and without anymask.
+    """Export a model to a folder that runs without PyTorch and anymask.
 
-    model    a name of `anymask models list`, or what a training wrote; "nano@768": its pictures
-             have a longer side of 768 pixels
-    out      the folder; made, or replaced where it is an exported model already (files that others
-             put beside it stay)
-    format   "onnx": encoder.onnx, decoder.onnx, manifest.json, README.md, example.py; "openvino":
-             encoder.xml and encoder.bin in their place, and no example.py
-    weights  a checkpoint file instead of the one in the store
-    int8     the encoder's matrix products in 8 bits
-    video    the graphs of a video's steps, too, of a video model: `Model.track` then needs no torch
-    verify   compare the graphs with the checkpoint (`training.export_verify`)
+    Args:
+        model: A name of `anymask models list`, or trained weights; "nano@768": another input size.
+        out: The folder. An earlier export is replaced; other files in it are kept.
+        format: "onnx": encoder.onnx, decoder.onnx, manifest.json, README.md, example.py.
+            "openvino": encoder.xml and encoder.bin instead of encoder.onnx, without example.py.
+        weights: Checkpoint file, instead of the downloaded one.
+        int8: Use 8-bit matrix products in the encoder.
+        video: Also export the graphs of a video model, so that `Model.track` needs no PyTorch.
+        verify: Compare the graphs with the checkpoint (`training.export_verify`).
 
-    Returns the folder, which `anymask.load` opens. Raises InputError for another format or a folder
-    of other things, ModelError for a name or an option that the model does not have and for graphs
-    that fail `verify`, WeightsError for absent weights, MissingExtra without torch (the model of
-    the package needs none).
+    Returns:
+        The folder, which `anymask.load` accepts.
+
+    Raises:
+        InputError: The format is unknown, or the folder has other content.
+        ModelError: The model or an option is not supported, or `verify` failed.
+        WeightsError: The weights are missing.
+        MissingExtra: PyTorch is missing; the bundled models do not need it.
     """
     if format not in get_args(ExportFormat):
         raise InputError(f"format must be 'onnx' or 'openvino', got {format!r}")

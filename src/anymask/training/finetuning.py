@@ -101,20 +101,23 @@ def finetune(
     model: str = DEFAULT_MODEL,
     **settings: Unpack[TuningSettings],
 ) -> Path:
-    """Fine-tune a model on annotated pictures, and measure it before and after.
+    """Fine-tune a model on annotated images, and evaluate it before and after.
 
-    The same call goes on with what the run's folder holds. It prints how far it is.
+    Prints the progress. The same call resumes.
 
-    data         a file or folder of annotations that `anymask.read` understands
-    out          the run's folder: checkpoints, weights.safetensors, result.json, report.html
-    model        a name of `anymask models list`, or a weights.safetensors of an earlier run
-    settings     the fields of `anymask.training.TuningOptions`, which says what each means
+    Args:
+        data: File or folder of annotations that `anymask.read` reads.
+        out: Folder for checkpoints, weights.safetensors, result.json and report.html.
+        model: A name of `anymask models list`, or the weights.safetensors of an earlier run.
+        settings: Fields of `anymask.training.TuningOptions`.
 
-    Returns the path of the tuned weights, which `anymask.load` takes. After `max_minutes` the file
-    is not there yet.
+    Returns:
+        Path of the weights for `anymask.load`. It does not exist if `max_minutes` ended the call.
 
-    Raises InputError for options that cannot be meant, DataError for broken annotations,
-    ModelError, WeightsError, MissingExtra without torch.
+    Raises:
+        InputError: An option is invalid.
+        DataError: The annotations are invalid.
+        ModelError, WeightsError, MissingExtra: The model cannot be loaded, or PyTorch is missing.
     """
     options = as_options(TuningOptions, settings, data=Path(data), output=Path(out), model=model)
     need_torch()

@@ -48,16 +48,16 @@ def read_volume(
 
     Args:
         path: .nii, .nii.gz, .mgh, .mgz, .nrrd, .nhdr, .seg.nrrd, .tif; a folder or zip of a DICOM
-            series; a DICOM SEG; a folder of OME-Zarr. The content decides, not the name.
-        frame: Which one of several times or channels, counted from 0.
-        series: Which series of a DICOM folder: its number, its UID or its description.
-        detached: Read voxels that lie in another file of the same folder, as NRRD and OME-TIFF
-            may have them. Pass False for files that you do not trust.
+            series; a DICOM SEG; a folder of OME-Zarr. The format is detected by content.
+        frame: Time or channel, counted from 0.
+        series: DICOM series: its number, UID or description.
+        detached: Read voxels from another file of the same folder, as NRRD and OME-TIFF may refer
+            to. Pass False for untrusted files.
 
     Raises:
-        InputError: It is no scan, or holds several and none was chosen.
-        LimitError: Its voxels need more memory than ANYMASK_VOLUME_MEGABYTES.
-        DataError: The file is broken.
+        InputError: The file is not a scan, or holds several and none was chosen.
+        LimitError: The voxels need more memory than ANYMASK_VOLUME_MEGABYTES.
+        DataError: The file is corrupted.
         MissingExtra: A library is not installed.
     """
     path = Path(path)
