@@ -62,7 +62,10 @@ NAVIGATION = {
     ],
     "About": ["contributing.md", "changelog.md", "notice.md"],
 }  # fmt: skip
-STYLE = "td:first-child code { white-space: nowrap; }\n"  # names in tables stay whole
+STYLE = (
+    "td:first-child code { white-space: nowrap; }\n"  # names in tables stay whole
+    "thead:not(:has(th:not(:empty))) { display: none; }\n"  # tables without titles
+)
 LINK = re.compile(r"(!?)\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 
 
