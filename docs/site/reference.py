@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import textwrap
 import types
 from collections.abc import Iterator
 from functools import cached_property
@@ -179,7 +180,7 @@ def docstring(value: object) -> Iterator[str]:
 def _section(title: str, lines: list[str]) -> Iterator[str]:
     """A section of a Google-style docstring: a title and a table, a paragraph or code."""
     yield f"**{title}**"
-    text = inspect.cleandoc("\n".join(lines))
+    text = textwrap.dedent("\n".join(lines))
     if title == "Example:":
         yield f"```python\n{text}\n```"
     elif title in ("Args:", "Attributes:", "Raises:"):
