@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from anymask.base import Conflict, InputError, NotFoundError
-from anymask.masks import Rle, empty_rle, mask_to_rle
+from anymask.masks import Rle, empty_rle, mask_to_rle, rle_area
 from anymask.studio import (
     EventRow,
     LabelRow,
@@ -241,8 +241,10 @@ def test_a_clip_is_taken_up_once(tracks: Tracks) -> None:
 @pytest.mark.parametrize(
     ("masks", "complaint"),
     [
-        ([], "one mask for each frame"),
-        ([TrackMask(frame=n, rle=strip(1)) for n in (0, 2)], "one mask for each frame"),
+        ([], "at least one mask"),
+        ([TrackMask(frame=n, rle=strip(1)) for n in (2, 0)], "at most one per frame, in order"),
+        ([TrackMask(frame=n, rle=strip(1)) for n in (1, 1)], "at most one per frame, in order"),
+        ([TrackMask(frame=n, rle=strip(1)) for n in (0, 5000)], "frames in a row may have none"),
         ([TrackMask(frame=5, rle=strip(1))], "frames 0 to 4, got frame 5"),
         ([TrackMask(frame=0, rle=empty_rle((3, 3)))], r"\(H, W\) = \(6, 8\), got \(3, 3\)"),
     ],
@@ -253,6 +255,17 @@ def test_masks_that_do_not_fit_the_clip_are_refused(
     with pytest.raises(InputError, match=complaint):
         tracks.add_track(1, TrackDraft(object=1, masks=masks), "ann")
     assert tracks.tracks(1) == []
+
+
+def test_frames_that_are_damaged_get_empty_masks(tracks: Tracks) -> None:
+    """A session has no mask on a frame that cannot be decoded."""
+    masks = [TrackMask(frame=n, rle=strip(2)) for n in (0, 1, 4)]
+    entry = tracks.add_track(1, TrackDraft(object=3, masks=masks), "ann")
+    found = tracks.masks(entry.id)
+    assert [(one.frame, rle_area(one.rle), one.state) for one in found] == [
+        (0, 12, "visible"), (1, 12, "visible"), (2, 0, "occluded"), (3, 0, "occluded"),
+        (4, 12, "visible"),
+    ]  # fmt: skip
 
 
 def test_a_verdict_that_makes_no_sense_changes_nothing(tracks: Tracks, one: int) -> None:

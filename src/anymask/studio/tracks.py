@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
@@ -21,7 +22,7 @@ from sqlalchemy import Engine as Database
 from sqlalchemy.orm import Session
 
 from anymask.base import Conflict, InputError, NotFoundError
-from anymask.masks import rle_iou
+from anymask.masks import empty_rle, rle_iou
 from anymask.studio.database import named_after, reading, writing
 from anymask.studio.labels import learn_label
 from anymask.studio.records import (
@@ -46,6 +47,8 @@ _BECOMES = {
     "reject": ("rejected", "track rejected"),
     "correct": ("proposed", "track corrected"),
 }
+
+MOST_MISSING = 1000  # damaged frames in a row that a track passes over
 
 
 class Tracks:
@@ -106,7 +109,7 @@ class Tracks:
         """
         with writing(self.database) as session:
             clip = _clip_row(session, clip_id)
-            _check_run(draft.masks, _clip_entry(session, clip))
+            masks = _checked_run(draft.masks, _clip_entry(session, clip))
             query = select(TrackRow).where(
                 TrackRow.clip_id == clip.id, TrackRow.object == draft.object
             )
@@ -124,7 +127,7 @@ class Tracks:
             )  # fmt: skip
             session.add(row)
             session.flush()
-            session.add_all(_mask_row(row, mask) for mask in draft.masks)
+            session.add_all(_mask_row(row, mask) for mask in masks)
             return _remember(session, row, "track added", draft.seconds)
 
     def tracks(self, clip_id: int) -> list[TrackEntry]:
@@ -274,13 +277,20 @@ def _next_proposal(
     return None
 
 
-def _check_run(masks: Sequence[TrackMask], clip: ClipEntry) -> None:
-    """Masks of one frame after the other, which lie in a clip. Raises InputError."""
+def _checked_run(masks: Sequence[TrackMask], clip: ClipEntry) -> list[TrackMask]:
+    """Masks of one frame after the other, which lie in a clip. Raises InputError.
+
+    Frames between that have none, because they are damaged, get empty masks.
+    """
     frames = [mask.frame for mask in masks]
-    if not frames or frames != list(range(frames[0], frames[0] + len(frames))):
+    steps = [after - before for before, after in pairwise(frames)]
+    if not frames or min(steps, default=1) < 1:
+        raise InputError("A track has at least one mask, and at most one per frame, in order.")
+    if max(steps, default=1) > MOST_MISSING:
         raise InputError(
-            f"a track has one mask for each frame from its first to its last, got "
-            f"{len(frames)} for {frames[:1]} to {frames[-1:]}; give empty masks where it is hidden"
+            f"A track has a mask for each frame from its first to its last. At most {MOST_MISSING} "
+            f"frames in a row may have none, given: {max(steps) - 1}. Pass empty masks where the "
+            "object is hidden."
         )
     if clip.frames is not None and frames[-1] >= clip.frames:
         raise InputError(f"the clip has frames 0 to {clip.frames - 1}, got frame {frames[-1]}")
@@ -290,12 +300,18 @@ def _check_run(masks: Sequence[TrackMask], clip: ClipEntry) -> None:
                 f"the masks must have the clip's (H, W) = {clip.hw}, got {mask.rle.size} on frame "
                 f"{mask.frame}"
             )
+    there = {mask.frame: mask for mask in masks}
+    return [
+        there.get(frame)
+        or TrackMask(frame=frame, rle=empty_rle(clip.hw), score=0.0, state="occluded")
+        for frame in range(frames[0], frames[-1] + 1)
+    ]
 
 
 def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> float:
     """Let new masks count from this version on; mean IoU with those that they replace."""
     clip = _clip_entry(session, session.get_one(ClipRow, row.clip_id))
-    _check_run(masks, clip)
+    masks = _checked_run(masks, clip)
     held, (first, last) = _entry(session, row), (masks[0].frame, masks[-1].frame)
     if first > held.last + 1 or last < held.first - 1:
         raise InputError(
