@@ -51,7 +51,7 @@ def test_nms_keeps_the_better_one_of_two_that_overlap() -> None:
     twin = square(0, 9, 0.6)  # IoU .81 with the large one
     assert Masks([*SOME, twin]).nms(0.8) == [INNER, OTHER, twin]
     assert Masks([*SOME, twin]).nms(0.82) == [INNER, OTHER, twin, LARGE]
-    with pytest.raises(InputError, match="IoU from 0 to 1, got 7"):
+    with pytest.raises(InputError, match="threshold must be a number from 0 to 1"):
         SOME.nms(7)
 
 

@@ -89,7 +89,7 @@ def test_where_there_is_no_choice_nothing_is_remembered() -> None:
 
 
 def test_a_candidate_that_is_not_there_cannot_be_chosen() -> None:
-    with pytest.raises(InputError, match="there are candidates 0 to 1, got 2"):
+    with pytest.raises(InputError, match="has candidates 0 to 1"):
         answer(6, 3).granularity_of(2)
 
 

@@ -1,4 +1,6 @@
 from anymask.base import transfers as transfers
+from anymask.base.arguments import check_number as check_number
+from anymask.base.arguments import explain_keywords as explain_keywords
 from anymask.base.arrays import BoolArray as BoolArray
 from anymask.base.arrays import FloatArray as FloatArray
 from anymask.base.arrays import Floats as Floats

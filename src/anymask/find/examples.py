@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -120,6 +120,8 @@ def read_examples(model: Model, given: Examples) -> list[Example]:
 
     Raises InputError for anything else, PromptError for a prompt that makes no sense, ImageError.
     """
+    if not isinstance(given, Iterable):
+        raise InputError(f"an example must be {SHAPE}; got {str(given)[:80]}")
     several = [given] if isinstance(given, str | tuple) else list(given)
     if not several:
         raise InputError(f"wanted an example or more, {SHAPE}; got none")

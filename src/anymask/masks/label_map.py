@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.base import BoolArray, InputError, UintImage, preview_html
+from anymask.base import BoolArray, InputError, UintImage, explain_keywords, preview_html
 from anymask.masks.preview import preview_png
 
 
+@explain_keywords
 @dataclass(frozen=True, eq=False)
 class LabelMap:
     """What a model that was tuned on classes says of a photo without being asked about objects.

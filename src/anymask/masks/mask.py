@@ -27,7 +27,8 @@ from anymask.base import (
     InputError,
     UintImage,
     brief,
-    check_keywords,
+    check_number,
+    explain_keywords,
     parse_json,
     preview_html,
 )
@@ -97,6 +98,7 @@ class Origin:
         return cls(record["model"], **told)
 
 
+@explain_keywords
 @dataclass(frozen=True)
 class Mask:
     """One mask in image pixels, from a model, a person or a file.
@@ -382,6 +384,7 @@ def _label_and_score(value: Any) -> tuple[str, float]:
     return str(label), _finite(score)
 
 
+@explain_keywords
 class Masks(list[Mask]):
     """The masks of one image: a list of `Mask` with methods to filter, convert and save it.
 
@@ -556,7 +559,6 @@ class Masks(list[Mask]):
         min_stability: float = 0.0,
         min_area: float = 0,
         label: str | None = None,
-        **others: object,
     ) -> Masks:
         """The masks that reach all of these, in their order.
 
@@ -564,9 +566,16 @@ class Masks(list[Mask]):
         min_area  pixels
         label     only those of this name
 
-        Raises InputError for another keyword.
+        Raises InputError for a limit that is not a number.
         """
-        check_keywords(others, ("min_quality", "min_stability", "min_area", "label", "keep"))
+        check_number("min_quality", min_quality)
+        check_number("min_stability", min_stability)
+        check_number("min_area", min_area)
+        if keep is not None and not callable(keep):
+            raise InputError(
+                "keep must be a function that takes a Mask and returns a bool. Given: "
+                f"{type(keep).__name__}."
+            )
         return self._with(
             mask
             for mask in self
@@ -579,8 +588,7 @@ class Masks(list[Mask]):
 
     def nms(self, threshold: float = 0.7) -> Masks:
         """Of two masks that overlap with a larger IoU the one of higher score, best first."""
-        if not 0 <= threshold <= 1:
-            raise InputError(f"threshold must be an IoU from 0 to 1, got {threshold!r}")
+        check_number("threshold", threshold, 0, 1)
         kept = mask_nms([mask.rle for mask in self], [mask.score for mask in self], threshold)
         return self._with(self[index] for index in kept.tolist())
 
@@ -629,6 +637,7 @@ class Masks(list[Mask]):
         """
         from anymask.masks.draw import colours, overlay
 
+        check_number("alpha", alpha, 0, 1)
         if not self and self._image_hw is None and image is not None:
             return image
         drawn, palette = photo_of(image, self.picture, self.image_hw), colours(len(self))

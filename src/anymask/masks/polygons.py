@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base import BoolArray, InputError, IntArray
+from anymask.base import BoolArray, InputError, IntArray, check_number
 from anymask.masks.rle import Rle, rle_box_xyxy, rle_to_mask
 
 Ring = NDArray[np.float64]
@@ -117,6 +117,8 @@ def mask_to_polygons(
 
 def rle_to_polygons(rle: Rle, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
     """As `mask_to_polygons`, smooth, looking at the mask's box only; a tolerance of 0 is exact."""
+    check_number("tolerance", tolerance, 0)
+    check_number("min_area", min_area, 0)
     x0, y0, x1, y1 = rle_box_xyxy(rle)
     inside = rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1]
     shift = np.array([x0, y0], np.float64)

@@ -97,6 +97,12 @@ def photo_of(
         )
     image = given if given is not None else picture() if picture is not None else None
     assert image is not None
+    told: object = image
+    if not isinstance(told, np.ndarray) or told.ndim != 3 or told.dtype != np.uint8:
+        raise InputError(
+            "image must be an array (H, W, 3) of uint8, as anymask.load_image(PATH) returns it. "
+            f"Given: {type(image).__name__}."
+        )
     if image.shape[:2] != image_hw:
         raise InputError(
             f"the masks are {image_hw} (height, width), the photo is {image.shape[:2]}; "

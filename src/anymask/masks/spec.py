@@ -29,6 +29,7 @@ from anymask.base import (
     InputError,
     IntArray,
     brief,
+    explain_keywords,
     parse_json,
     read_arrays,
     repr_html,
@@ -411,6 +412,7 @@ class StoredMaps:
         return self.given
 
 
+@explain_keywords
 @dataclass(frozen=True, eq=False)
 class Features:
     """The embedding of one image. Can be saved, sent, cached and shared by threads.

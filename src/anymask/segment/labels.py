@@ -112,6 +112,10 @@ def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
         return names
     if isinstance(names, str | Path):
         return read_own_names(Path(names), table)
+    told: object = names
+    words = isinstance(told, Iterable) and all(isinstance(name, str) for name in told)
+    if names is not None and not words:
+        raise InputError(f"names must be a list of words. Given: {str(names)[:60]!r}.")
     return table.chosen(names)
 
 

@@ -29,6 +29,7 @@ from anymask.base import (
     UintImage,
     WeightsError,
     check_keywords,
+    explain_keywords,
     repr_html,
     tell_each,
 )
@@ -100,6 +101,7 @@ OTHER_METHODS = {
 }
 
 
+@explain_keywords
 class Model:
     """A promptable segmentation model, returned by `anymask.load`. Threads can share it.
 

@@ -13,7 +13,16 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage, brief, preview_html
+from anymask.base import (
+    BoolArray,
+    FloatArray,
+    InputError,
+    IntArray,
+    UintImage,
+    brief,
+    explain_keywords,
+    preview_html,
+)
 from anymask.masks import (
     SMOOTH,
     STABILITY_OFFSET,
@@ -130,6 +139,7 @@ TOSS_QUALITY = 0.03  # a first mask that is better by less does not say which ma
 TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
 
 
+@explain_keywords
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """One to three candidate masks for one prompt, best first: a sequence of `Mask`.
@@ -289,8 +299,18 @@ class Prediction:
         return np.array([one.cells() for one in self.items], np.int64)
 
     def picked(self, places: Sequence[int]) -> Prediction:
-        """Some of the candidates, in the given order."""
+        """Some of the candidates, in the given order. Raises InputError for an unknown one."""
+        given: object = places
+        for place in given if isinstance(given, Sequence | np.ndarray) else [given]:
+            self._check_place(place)
         return replace(self, items=tuple(self.items[place] for place in places))
+
+    def _check_place(self, place: object) -> None:
+        if not isinstance(place, int | np.integer) or not 0 <= place < len(self):
+            raise InputError(
+                f"Candidate {str(place)[:60]} does not exist: this prediction has candidates 0 "
+                f"to {len(self) - 1}."
+            )
 
     def granularity_of(self, index: int) -> float | Literal["all"]:
         """The user's choice of a candidate, for `segment(..., granularity=...)` of later clicks.
@@ -298,8 +318,7 @@ class Prediction:
         From 0, the smallest of the candidates (a part), to 1, the largest (the whole); "all" where
         there is nothing to choose from. Raises InputError when there is no such candidate.
         """
-        if not 0 <= index < len(self):
-            raise InputError(f"there are candidates 0 to {len(self) - 1}, got {index}")
+        self._check_place(index)
         sizes = self.cells()
         some = np.flatnonzero(sizes)
         if len(some) < 2 or not sizes[index]:

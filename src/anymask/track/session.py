@@ -24,7 +24,14 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.base import InputError, PromptError, UintImage, parse_json, preview_html
+from anymask.base import (
+    InputError,
+    PromptError,
+    UintImage,
+    explain_keywords,
+    parse_json,
+    preview_html,
+)
 from anymask.masks import Prompt, merged_prompts, rle_to_mask, warn_of_cut_boxes
 from anymask.models.rules import BUNDLED, DEFAULT_MODEL
 from anymask.runtime import (
@@ -156,6 +163,7 @@ class _Live:
     monitor: TrackMonitor
 
 
+@explain_keywords
 class VideoSession:
     """What is known of some objects in one video. Made by `Model.track`; use it in a `with`.
 

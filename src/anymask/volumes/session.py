@@ -32,6 +32,7 @@ from anymask.base import (
     check_keywords,
     check_settings,
     describe_settings,
+    explain_keywords,
     preview_html,
 )
 from anymask.masks import overlay, preview_of
@@ -176,6 +177,7 @@ class SliceFrames:
         """See `FrameSource`."""
 
 
+@explain_keywords
 class VolumeSession:
     """What is known of some things in one scan. Made by `Model.volume`; use it in a `with`.
 
@@ -507,6 +509,10 @@ def open_volume_session(
     how = VolumeSettings(**settings)
     if isinstance(source, np.ndarray):
         source = Volume(source, scaled_affine((1.0, 1.0, 1.0)))
+    if not isinstance(source, Volume | str | Path):
+        raise InputError(
+            f"scan must be a Volume, an array (Z, Y, X) or a path. Given: {type(source).__name__}."
+        )
     volume = source if isinstance(source, Volume) else read_volume(source)
     if np.prod(volume.shape) * volume.voxels.dtype.itemsize <= IN_MEMORY:
         _ = volume.array  # slices of packed files are unpacked from the beginning each time

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import Floats, InputError, UintImage, preview_html
+from anymask.base import Floats, InputError, UintImage, explain_keywords, preview_html
 from anymask.masks import preview_of
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -47,6 +47,7 @@ class Voxels(Protocol):
         ...
 
 
+@explain_keywords
 @dataclass(frozen=True, eq=False)
 class Volume:
     """A scan, or a picture of labels that lies on one.
@@ -129,7 +130,8 @@ class Volume:
         """
         if axis not in (0, 1, 2):
             raise InputError(f"Invalid axis {axis!r}. Use 0 (z), 1 (y) or 2 (x).")
-        if not 0 <= index < self.shape[axis]:
+        told: object = index
+        if not isinstance(told, int | np.integer) or not 0 <= told < self.shape[axis]:
             raise InputError(
                 f"Slice {index} is out of range: this volume has slices 0 to "
                 f"{self.shape[axis] - 1}."
