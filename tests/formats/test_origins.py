@@ -54,7 +54,7 @@ def told(path: Path, form: str) -> dict[str, list[tuple[str | None, Origin | Non
 def test_origins_come_back_from_every_format(form: str, tmp_path: Path) -> None:
     suffix = FORMATS[form].suffixes[0] if FORMATS[form].kind == "file" else ""
     target = tmp_path / f"masks{suffix}"
-    if form in ("set", "yolo"):
+    if form in ("set", "yolo", "imagej"):
         add_photos(target)
     write_annotations(images(), target, form)
     found = told(target, form)

@@ -7,6 +7,7 @@ as their layout says (`layouts`), photo by photo.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -69,7 +70,9 @@ class Dataset:
     why: str = ""
     archive: Unpacked | None = field(default=None, repr=False)
     _below: dict[tuple[Path, ...], list[Path]] = field(default_factory=dict, repr=False)
-    _ends: dict[str, int] = field(default_factory=dict, repr=False)
+    _seen: list[str] = field(default_factory=list, repr=False)
+    _ends: Counter[str] = field(default_factory=Counter, repr=False)
+    _counted: int = 0
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
         """The pictures in order.
@@ -77,22 +80,26 @@ class Dataset:
         Raises DataError that names file and reason; BadRecordsError for invalid records that are
         errors by the settings, or leave no mask.
         """
-        self.lost, self._ends, self._below = LossReport(settings=self.settings), {}, {}
+        self.lost, self._below = LossReport(settings=self.settings), {}
+        self._seen, self._ends, self._counted = [], Counter(), 0
         side, masks = {} if self.published else read_side(self.source), 0
         if not self.published:
             find_format(self.form).read_classes(self.source, self.lost)
         with self.archive.named() if self.archive else nullcontext():
             for image in self._images():
                 masks += len(image.masks)
-                self._count(image.file_name)
+                self._seen.append(image.file_name)
                 yield take_origins(image, side)
             self._name_archive()
             self.lost.check_records(self.told_source, masks)
 
-    def _count(self, file_name: str) -> None:
-        """Count the ends of a picture's name, such as a.jpg of cam1/a.jpg."""
-        for end in name_suffixes(file_name):
-            self._ends[end] = self._ends.get(end, 0) + 1
+    def _is_shared(self, end: str) -> bool:
+        """Whether several pictures that were read have this end of a name, as a.jpg of cam1/a.jpg
+        and cam2/a.jpg."""
+        for name in self._seen[self._counted :]:
+            self._ends.update(name_suffixes(name))
+        self._counted = len(self._seen)
+        return self._ends[end] > 1
 
     @property
     def told_source(self) -> Path:
@@ -276,7 +283,7 @@ class Dataset:
         named = Path(file_name)  # the second: a split's own images/, as YOLO sets may have them
         ends = list(name_suffixes(file_name))
         names = [file_name, str(named.parent / PICTURES / named.name)]
-        names += [end for end in ends if self._ends.get(end, 1) < 2]
+        names += [end for end in ends if not self._is_shared(end)]
         if self.form.startswith("label-studio"):
             names += [uploaded_name(end) for end in ends[-1:]]
         return names

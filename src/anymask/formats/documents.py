@@ -107,7 +107,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _reason_of(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+    return getattr(error, "strerror", None) or "its name is invalid"
 
 
 def to_json(document: Any) -> bytes:
@@ -218,15 +218,16 @@ def seen_below(source: Path, found: Sequence[tuple[Path, AnnotatedImage]]) -> li
     A name gets the folder of its file, such as train/ of train/_annotations.coco.json, where the
     image lies beside the file or in its images/, or where files of two folders have that name.
     """
+    if not source.is_dir() or all(path.parent == source for path, _ in found):
+        return [image for _, image in found]
     folders: dict[str, set[Path]] = {}
     for path, image in found:
         folders.setdefault(image.file_name, set()).add(path.parent)
     images = []
     for path, image in found:
-        below = path.parent.relative_to(source) if source.is_dir() else Path()
+        below = path.parent.relative_to(source)
         places = (path.parent / image.file_name, path.parent / "images" / image.file_name)
-        apart = len(folders[image.file_name]) > 1 or any(map(Path.is_file, places))
-        if below.parts and apart:
+        if below.parts and (len(folders[image.file_name]) > 1 or any(map(Path.is_file, places))):
             image = replace(image, file_name=f"{below.as_posix()}/{image.file_name}")
         images.append(image)
     return images

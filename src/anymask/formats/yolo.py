@@ -375,7 +375,11 @@ def _read_yaml(path: Path) -> Any:
     try:
         return yaml.load(read_text(path), Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
-        raise DataError(f"not YAML: {' '.join(str(error).split())}") from error
+        parts = (getattr(error, name, None) for name in ("context", "problem"))
+        mark = getattr(error, "problem_mark", None)
+        line = f" (line {mark.line + 1})" if mark is not None else ""
+        told = " ".join(filter(None, parts)) or "a character is not allowed"
+        raise DataError(f"not YAML: {told}{line}") from error
 
 
 # Writing.
