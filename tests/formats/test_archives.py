@@ -1,8 +1,12 @@
 """Archives of annotations are read as what they hold, and nothing leaves their folder."""
 
+import gc
 import gzip
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -90,8 +94,28 @@ def test_what_was_unpacked_is_removed(tmp_path: Path, monkeypatch: pytest.Monkey
     found = read(pack(tmp_path / "in", tmp_path / "in.zip"))
     assert len(list(found)) == len(list(found)) == 1  # as often as one likes
     assert len(list((tmp_path / "temporary").iterdir())) == 1
-    del found
+    found.close()
     assert not list((tmp_path / "temporary").iterdir())
+    anymask.convert(tmp_path / "in.zip", tmp_path / "o.xml")
+    assert not list((tmp_path / "temporary").iterdir())
+    script = "import anymask, sys; print(list(anymask.read(sys.argv[1]))[0].file_name)"
+    told = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "in.zip")],
+        env=os.environ | {"TMPDIR": str(tmp_path / "temporary")},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert told.stdout == "rings.png\n"
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_photos_outlive_the_dataset(tmp_path: Path) -> None:
+    """A sample keeps the place of its photo, not the dataset that it came from."""
+    write_annotations([rings()], tmp_path / "in", "set")
+    (tmp_path / "in/images").mkdir()
+    Image.new("RGB", (12, 9)).save(tmp_path / "in/images/rings.png")
+    (image,), _ = read_annotations(pack(tmp_path / "in", tmp_path / "in.zip"))
+    gc.collect()
+    assert image.image().shape == (9, 12, 3)
 
 
 def zipped(archive: Path, *names: str, link: bool = False) -> Path:

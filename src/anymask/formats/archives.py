@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import shutil
 import stat
 import tarfile
@@ -54,9 +55,16 @@ def bare_name(path: Path) -> str:
     return name[: -len(end)]
 
 
+class _Process:
+    """Ends with the process, and the folders of archives with it."""
+
+
+_PROCESS = _Process()
+
+
 @dataclass(eq=False)
 class Unpacked:
-    """An unpacked archive; its folder is removed with this value.
+    """An unpacked archive; its files are removed by `close`, else at the end of the process.
 
     archive  the file
     place    what is in it: its one file or folder, else the folder of all members
@@ -68,7 +76,7 @@ class Unpacked:
     folder: Path
 
     def __post_init__(self) -> None:
-        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        self.close = weakref.finalize(_PROCESS, _remove, self.folder, os.getpid())
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -87,6 +95,11 @@ class Unpacked:
         return text.replace(str(root), str(self.archive))
 
 
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # a process that was forked off does not own it
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def unpack(archive: Path) -> Unpacked:
     """Unpack an archive. Raises DataError for one that is broken, encrypted or unsafe."""
     unpacked = Unpacked(archive, Path(), Path(tempfile.mkdtemp(prefix="anymask-")))
@@ -101,8 +114,10 @@ def unpack(archive: Path) -> Unpacked:
             with archive.open("rb") as file, gzip.open(file) as packed:
                 _copy(packed, root / archive.name[: -len(".gz")], _Bound(archive))
     except AnymaskError:
+        unpacked.close()
         raise
     except _BROKEN as error:
+        unpacked.close()
         raise DataError(
             f"{archive}: The archive is broken or not supported. Pack it again, or unpack it and "
             "name the folder."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -105,7 +106,15 @@ def convert(
     to = format_of_target(target) if to is None else format_name(to)
     if copy_images and to not in WITH_PHOTOS:
         raise InputError(f"--copy-images goes with --to set or yolo, got {to}; leave it out")
-    dataset = read(source, form, images, split, **settings)
+    policy = policy or Policy(classes=tuple(classes))
+    with closing(read(source, form, images, split, **settings)) as dataset:
+        return _written(dataset, target, to, policy, copy_images=copy_images, strict=strict)
+
+
+def _written(
+    dataset: Dataset, target: Path, to: str, policy: Policy, *, copy_images: bool, strict: bool
+) -> Conversion:
+    """Read a dataset and write it in another format; see `convert`."""
     found = list(dataset)
     if copy_images:
         for image in found:
@@ -113,7 +122,7 @@ def convert(
     elif dataset.pictures is not None and not dataset.published:
         found = dataset.of_right_size(found)
     found = [dataset.with_picture(image) for image in found] if to == "csv" else found
-    policy = with_source(policy or Policy(classes=tuple(classes)), dataset.lost)
+    policy = with_source(policy, dataset.lost)
     if strict:
         trial = _report(dataset, found, to)
         for _ in encode_annotations(found, target, to, trial, policy):

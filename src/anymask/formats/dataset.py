@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -92,6 +92,11 @@ class Dataset:
                 yield take_origins(image, side)
             self._name_archive()
             self.lost.check_records(self.told_source, masks)
+
+    def close(self) -> None:
+        """Remove what an archive was unpacked to; it is removed at the end of the process, too."""
+        if self.archive is not None:
+            self.archive.close()
 
     def _is_shared(self, end: str) -> bool:
         """Whether several pictures that were read have this end of a name, as a.jpg of cam1/a.jpg
@@ -368,10 +373,12 @@ def read(
     chosen, path = ReadSettings(**settings), Path(path)
     if is_archive(path) and not is_file_of_format(path):
         unpacked = unpack(path)
-        with unpacked.named():
+        with unpacked.named(), ExitStack() as stack:
+            stack.callback(unpacked.close)
             place = unpacked.place
             form = form or (FORM if split_folders(place, FORM) else None)
             found = read(place, form, images, split, boxes=boxes, **settings)
+            stack.pop_all()
         return replace(found, name=bare_name(path), archive=unpacked)
     place = place_of(path)
     name, why = (format_name(form), "named") if form else recognised(place, split)

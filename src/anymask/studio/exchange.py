@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
@@ -19,7 +20,7 @@ from anymask.formats import (
     AnnotatedImage,
     ReadKeywords,
     name_suffixes,
-    read_annotations,
+    read,
     uploaded_name,
 )
 from anymask.images import MICROSCOPES, TIFF, page_as_png, read_planes, resolve_place
@@ -83,7 +84,9 @@ def take_masks(
     a mask that is added is rejected.
     Raises DataError, InputError, ImageError.
     """
-    images, report = read_annotations(source, name, project.folder, **settings)
+    with closing(read(source, name, project.folder, **settings)) as dataset:
+        images = list(dataset)
+    report = dataset.lost
     known = _by_name(project.store.all_images())
     new = same = strange = stacks = doubled = 0
     for image in images:
