@@ -122,11 +122,11 @@ def test_only_what_is_accepted_is_changed(
 def test_one_broken_picture_does_not_stop_the_rest(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Image.new("RGB", (5, 5)).save(data / "images" / "0.png")
+    photo = data / "images" / "0.png"
+    photo.write_bytes(photo.read_bytes()[:200])
     assert main(words(data, tmp_path / "out")) == 2
     captured = capsys.readouterr()
-    said = "0.png: the masks are (96, 128) (height, width), the picture is (5, 5)"
-    assert said in captured.err
+    assert "anymask: 0.png: " in captured.err
     assert "1 picture could not be audited, see above" in captured.err
     assert captured.out.startswith("discs: 1 image, 3 masks")
 

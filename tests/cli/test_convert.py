@@ -238,7 +238,7 @@ def test_photos_of_another_size_are_not_put_beside_masks(
     words = ["convert", str(tmp_path / "a.json"), str(tmp_path / "set"), "--copy-images"]
     assert main([*words, "--to", "set"]) == 2
     error = capsys.readouterr().err
-    assert "its masks are of a picture of 8 x 6 pixels, the file shows" in error
+    assert "Its masks are of a picture of 8 x 6 pixels, the file shows" in error
     assert not (tmp_path / "set").exists()  # nor half of it
     assert told in error
 

@@ -249,10 +249,34 @@ def test_a_photo_that_is_damaged_or_of_another_size_is_named_as_its_owner_knows_
     with pytest.raises(ImageError, match=r"coco/images/round1.jpg' is corrupted or truncated"):
         prepare(read(coco), None, tmp_path / "data")
     Image.new("RGB", (30, 20)).save(photo)
-    with pytest.raises(DataError, match=r"round1.jpg: its masks are of a picture of 64 x 48"):
-        prepare(read(coco), None, tmp_path / "data")
+    report = prepare(read(coco), None, tmp_path / "small")
+    assert report.photos == 4
+    (line,) = report.unread
+    assert line.startswith("Skipped 1 record (its masks are of a picture of 64 x 48 pixels")
+    assert "round1.jpg. Use the image" in line
+    with pytest.raises(DataError, match="1 invalid record"):
+        prepare(read(coco, on_bad="error"), None, tmp_path / "data")
     photo.write_bytes(whole)
     assert prepare(read(coco), None, tmp_path / "data").photos == 5
+
+
+def test_bad_records_are_listed_where_they_are_errors(
+    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(coco.read_text("utf-8"))
+    base = document["annotations"][0]
+    document["annotations"] += [
+        base | {"id": 101, "segmentation": [[1, 1, 5, 5]]},
+        base | {"id": 102, "segmentation": [[1, 1, 5]]},
+    ]
+    coco.write_text(json.dumps(document), "utf-8")
+    words = ["finetune", "--data", str(coco), "-o", str(tmp_path / "run"), "--on-bad", "error"]
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "(id 101): Too few points" in told
+    assert "(id 102): Odd count of numbers" in told
+    report = prepare(read(coco), None, tmp_path / "data")
+    assert sum(line.startswith("Skipped 1 record") for line in report.unread) == 2
 
 
 def test_the_curve_shows_what_was_learned_twice_once(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -14,7 +15,8 @@ CATEGORIES = {"person": 1, "bicycle": 2, "car": 4, "airplane": 18}
 SPLITS = {"train": ["person", "bicycle", "car"], "val": ["airplane"], "test": ["car", "person"]}
 TARGETS = {
     "coco": "o.json", "coco-polygon": "o.json", "coco-panoptic": "o.json", "yolo": "yolo",
-    "cvat": "o.xml", "supervisely": "sly",
+    "cvat": "o.xml", "supervisely": "sly", "voc": "voc", "label-studio": "o.json",
+    "label-studio-polygon": "o.json", "v7": "v7", "encord": "o.json", "set": "set",
 }  # fmt: skip
 
 
@@ -90,3 +92,65 @@ def test_lists_that_differ_are_merged_and_told(tmp_path: Path) -> None:
     report = anymask.convert(same, tmp_path / "p.json", form="coco")
     assert listed(tmp_path / "p.json") == CATEGORIES
     assert not report.notes
+
+
+def learned(folder: Path, name: str, used: list[str], categories: dict[str, int]) -> Path:
+    """Five images, each with a mask of each of these labels."""
+    images, rows = [], []
+    for n in range(5):
+        pixels = np.random.default_rng(n + 10 * ord(name[0])).integers(
+            0, 255, (60, 100, 3), np.uint8
+        )
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / "images" / f"{name}{n}.png")
+        about = {"id": n, "file_name": f"{name}{n}.png", "width": 100, "height": 60}
+        images.append(about)
+        rows += [
+            {
+                "id": len(rows) + k, "image_id": n, "category_id": categories[label],
+                "segmentation": [[20 * k, 5, 20 * k + 9, 5, 20 * k + 9, 15, 20 * k, 15]],
+            }
+            for k, label in enumerate(used)
+        ]  # fmt: skip
+    names = [{"id": number, "name": label} for label, number in categories.items()]
+    licences = [{"id": 1, "name": "CC BY 4.0"}]
+    document = {"images": images, "annotations": rows, "categories": names, "licenses": licences}
+    (folder / f"{name}.json").write_text(json.dumps(document))
+    return folder / f"{name}.json"
+
+
+def test_a_fine_tuning_keeps_the_order_and_tells_lists_that_differ(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from anymask.training import prepare
+    from anymask.training.classes import class_names
+    from anymask.training.finetuning import wanted_classes
+
+    train = learned(tmp_path, "t", ["person", "car"], CATEGORIES)
+    val = learned(tmp_path, "v", ["car"], {"car": 1, "person": 2})
+    report = prepare(anymask.read(train), anymask.read(val), tmp_path / "run")
+    assert report.classes == [*CATEGORIES]
+    assert [line for line in report.lines() if line.startswith("Class lists differ")]
+    assert report.licences() == ["CC BY 4.0"]
+    assert class_names(["car", "person"], None, report.classes) == ("person", "car")
+    (tmp_path / "c.txt").write_text("car\nperson\n")
+    assert wanted_classes(str(tmp_path / "c.txt")) == ["car", "person"]
+    same = prepare(anymask.read(train), None, tmp_path / "again")
+    assert not [line for line in same.lines() if line.startswith("Class lists differ")]
+
+
+def test_a_project_keeps_the_list_from_import_to_export(tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy")
+    source = learned(tmp_path / "photos", "t", ["car", "person"], CATEGORIES)
+    labels = source.rename(tmp_path / "labels.json")
+    assert main(["project", "init", str(tmp_path / "photos" / "images")]) == 0
+    project = anymask.Project(tmp_path / "photos" / "images")
+    try:
+        project.add_folder()
+        project.take(labels)
+        project.export(tmp_path / "o.json", "coco", only="labelled")
+        project.export(tmp_path / "p.json", "coco", only="labelled", classes=("dog", "car"))
+    finally:
+        project.close()
+    assert [*listed(tmp_path / "o.json")] == [*CATEGORIES]
+    fixed = ["dog", "car", "person", "bicycle", "airplane"]
+    assert [*listed(tmp_path / "p.json")] == fixed

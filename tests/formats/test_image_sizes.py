@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import anymask
 from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.formats import AnnotatedImage, convert, write_annotations
+from anymask.formats import AnnotatedImage, convert, read, write_annotations
 from anymask.masks import Mask, mask_to_rle
+from anymask.segment import Model
+from tests.segment.fakes import ColourRuntime
 
 SAID = (40, 60)  # height, width of the annotations
 CASES = [
@@ -81,3 +85,69 @@ def test_refused_images_leave_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.jpg.*Width and height are swapped"):
         convert(source, tmp_path / "yolo", "yolo", images=photos, copy_images=True)
     assert not (tmp_path / "yolo").exists()
+
+
+CAUSES = {  # height, width, orientation -> what is said
+    "swapped": ((60, 40), 1, "Width and height are swapped."),
+    "turned": ((60, 40), 6, "The image has an EXIF rotation."),
+    "scaled": ((80, 120), 1, "The image is scaled by 2."),
+}
+
+
+def one_wrong(folder: Path, case: str) -> tuple[Path, Path]:
+    """A set of three images whose first one has another size, and the folder of the images."""
+    hw, turn, _ = CAUSES[case]
+    names = ("a.jpg", "b.jpg", "c.jpg")
+    source = annotated(folder, "coco", names)
+    photos = folder / "photos"
+    for name in names:
+        shown(photos, name, hw if name == "a.jpg" else SAID, turn if name == "a.jpg" else 1)
+        pixels = np.random.default_rng(ord(name[0])).integers(0, 255, (*SAID, 3), np.uint8)
+        if name != "a.jpg":
+            Image.fromarray(pixels).save(photos / name)
+    return source, photos
+
+
+@pytest.mark.parametrize("case", CAUSES)
+@pytest.mark.parametrize("command", ["stats", "audit", "evaluate", "boxes"])
+def test_commands_skip_it_and_say_what_to_do(
+    command: str,
+    case: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()), raising=False)
+    source, photos = one_wrong(tmp_path, case)
+    words = [command, str(source), "--images", str(photos)]
+    more = {
+        "audit": ["-o", str(tmp_path / "out"), "--grid", "4"],
+        "boxes": ["-o", str(tmp_path / "out"), "--workers", "1"],
+        "evaluate": ["--measure", "clicks"],
+    }
+    assert main([*words, *more.get(command, [])]) == 0
+    told = "".join(capsys.readouterr())
+    assert "Skipped 1 record (its masks are of a picture of 60 x 40 pixels" in told
+    assert f"a.jpg. {CAUSES[case][2]}" in told
+    assert main([*words, *more.get(command, []), "--on-bad", "error"]) == 2
+    assert "1 invalid record" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("case", CAUSES)
+def test_a_fine_tuning_leaves_it_out(case: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from anymask.training import prepare
+
+    source, photos = one_wrong(tmp_path, case)
+    report = prepare(read(source, images=photos), None, tmp_path / "run")
+    assert report.photos + report.held_photos == 2
+    (line,) = report.unread
+    assert CAUSES[case][2] in line
+
+
+@pytest.mark.parametrize("case", CAUSES)
+def test_a_mask_and_its_picture_say_the_same(case: str, tmp_path: Path) -> None:
+    source, photos = one_wrong(tmp_path, case)
+    (first, *_) = read(source, images=photos)
+    with pytest.raises(DataError, match=CAUSES[case][2]):
+        replace(first, source=photos / "a.jpg").image()

@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
     model = read_model(args)
     settings = read_options(args, ReadSettings)
     stream = read(args.source, args.origin, args.images, boxes=True, **settings)
+    stream = stream.with_sizes_checked()
     labels = BoxLabels.read(stream)
     for line in stream.unread_lines():
         say(line)

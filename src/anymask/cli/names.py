@@ -53,7 +53,11 @@ def run(args: argparse.Namespace) -> None:
         print(", ".join(words))
         return
     settings = read_options(args, ReadSettings)
-    streams = (read(one, args.origin, args.images, **settings) for one in args.sources)
+    streams = [
+        read(one, args.origin, args.images, **settings).with_sizes_checked() for one in args.sources
+    ]
     counts = learn_names(model, streams, args.output, args.most)
+    for line in (line for stream in streams for line in stream.unread_lines()):
+        say(line)
     told = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
     say(f"wrote {args.output}: {told}")

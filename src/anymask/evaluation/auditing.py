@@ -148,6 +148,7 @@ def audit(
     if not 0 <= options.below <= 1:
         raise InputError(f"below must be from 0 to 1, got {options.below:g}")
     stream = read(Path(data), form, None if images is None else Path(images), split, **reading)
+    stream = stream.with_sizes_checked()
     _check_places(stream, folder, options.proposals)
     grader = load_grader(None if grades is None else Path(grades))
 

@@ -240,7 +240,8 @@ def evaluate_finding(
     Raises DataError for a set where no label stands on two photos.
     """
     other = None if absent is None else read(absent, **reading)
-    asked = [*ask_photos(finding_by(way, model, settings), read(data, **reading), other, limit)]
+    there = read(data, **reading).with_sizes_checked()
+    asked = [*ask_photos(finding_by(way, model, settings), there, other, limit)]
     if not asked:
         raise DataError(f"{data}: no label stands on two photos; an example needs another photo")
     told = {k: None if math.isnan(v) else v for k, v in measure_finding(asked).items()}
@@ -248,7 +249,10 @@ def evaluate_finding(
     return Report(
         title=f"Finding on {data}",
         sections=[Section(tables=[TextTable(["", *told], [cells])])],
-        notes=[f"{model.name}, {len(asked)} questions, an example is its label's largest mask"],
+        notes=[
+            f"{model.name}, {len(asked)} questions, an example is its label's largest mask",
+            *there.unread_lines(),
+        ],
         rows=[{"way": way, **told}],
         data={"model": model.name, "data": str(data), "questions": len(asked), way: told},
     )

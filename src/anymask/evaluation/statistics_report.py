@@ -63,6 +63,8 @@ def stats(
     group_of = None if groups is None else _groups_by(str(groups))
     pictures = None if images is None else Path(images)
     streams = [read(Path(source), form, pictures, split, **settings) for source in sources]
+    if pictures is not None:
+        streams = [stream.with_sizes_checked() for stream in streams]
     found = [_count(stream, limit, group_of) for stream in streams]
     if group_of is not None and not any(one.groups for one in found):
         raise InputError(

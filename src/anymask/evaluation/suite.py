@@ -204,6 +204,7 @@ class SetQuery:
         said = [name for name, value in about_labels.items() if value is not None]
         if path.exists() and path.suffix != ".toml" and (said or not _has_sets(path)):
             stream = read(path, self.form, self.images, self.split, **vars(self.reading))
+            stream = stream.with_sizes_checked()
             suite, sets = labelled_suite(stream)
             for line in stream.unread_lines():
                 print(line, file=sys.stderr)

@@ -5,6 +5,7 @@ from anymask.formats.annotations import Federated as Federated
 from anymask.formats.annotations import SequencePlace as SequencePlace
 from anymask.formats.annotations import annotated_photo as annotated_photo
 from anymask.formats.annotations import class_names as class_names
+from anymask.formats.annotations import note_traits as note_traits
 from anymask.formats.coco import segmentation_to_rle as segmentation_to_rle
 from anymask.formats.conversion import LossError as LossError
 from anymask.formats.conversion import convert as convert
@@ -21,7 +22,6 @@ from anymask.formats.documents import checked_hw as checked_hw
 from anymask.formats.documents import find_photo as find_photo
 from anymask.formats.documents import find_picture as find_picture
 from anymask.formats.documents import find_place as find_place
-from anymask.formats.documents import other_size as other_size
 from anymask.formats.documents import output_paths as output_paths
 from anymask.formats.documents import picture_hw as picture_hw
 from anymask.formats.documents import read_groups as read_groups
@@ -30,6 +30,9 @@ from anymask.formats.documents import read_rows as read_rows
 from anymask.formats.documents import read_table as read_table
 from anymask.formats.documents import to_json as to_json
 from anymask.formats.documents import write_files as write_files
+from anymask.formats.facts import CLASSES as CLASSES
+from anymask.formats.facts import licence_text as licence_text
+from anymask.formats.facts import note_facts as note_facts
 from anymask.formats.label_pictures import encode_palette as encode_palette
 from anymask.formats.label_pictures import voc_palette as voc_palette
 from anymask.formats.label_studio import brush_to_rle as brush_to_rle
@@ -63,6 +66,7 @@ from anymask.formats.names import uploaded_name as uploaded_name
 from anymask.formats.outlines import Policy as Policy
 from anymask.formats.outlines import box_of as box_of
 from anymask.formats.outlines import box_to_mask as box_to_mask
+from anymask.formats.outlines import read_class_list as read_class_list
 from anymask.formats.outputs import DOCUMENTS as DOCUMENTS
 from anymask.formats.outputs import LAYERS as LAYERS
 from anymask.formats.outputs import OUTPUT_SUFFIXES as OUTPUT_SUFFIXES
@@ -100,6 +104,7 @@ from anymask.formats.sets import iter_samples as iter_samples
 from anymask.formats.sets import load_set as load_set
 from anymask.formats.sets import picture_name as picture_name
 from anymask.formats.sets import read_info as read_info
+from anymask.formats.sizes import other_size as other_size
 from anymask.formats.video_sets import Clip as Clip
 from anymask.formats.voc import VOC_CLASSES as VOC_CLASSES
 from anymask.formats.voc import read_voc as read_voc

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from anymask.base import DataError, UintImage, brief
 from anymask.formats.fields import held
 from anymask.formats.losses import LossReport as LossReport
+from anymask.formats.sizes import other_size
 from anymask.images import load_image
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_merge
 
@@ -159,10 +160,8 @@ class AnnotatedImage:
         """Raises DataError where a picture has another size than the masks."""
         if image.shape[:2] != self.hw:
             where = self.source if isinstance(self.source, Path) else self.file_name
-            raise DataError(
-                f"{where}: the masks are {self.hw} (height, width), the picture is "
-                f"{image.shape[:2]}; they belong to another version of it"
-            )
+            height, width = image.shape[:2]
+            raise other_size(where, self.hw, (height, width))
 
     def content(self) -> bytes:
         """The picture's bytes, to tell whether it is still the same: of the file, or the pixels."""

@@ -115,12 +115,9 @@ def _written(
     dataset: Dataset, target: Path, to: str, policy: Policy, *, copy_images: bool, strict: bool
 ) -> Conversion:
     """Read a dataset and write it in another format; see `convert`."""
+    if copy_images or (dataset.pictures is not None and not dataset.published):
+        dataset = dataset.with_sizes_checked()
     found = list(dataset)
-    if copy_images:
-        for image in found:
-            dataset.check_size(image)
-    elif dataset.pictures is not None and not dataset.published:
-        found = dataset.of_right_size(found)
     found = [dataset.with_picture(image) for image in found] if to == "csv" else found
     policy = with_source(policy, dataset.lost)
     if strict:

@@ -8,7 +8,7 @@ as their layout says (`layouts`), photo by photo.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +18,7 @@ from typing import Unpack
 from anymask.base import DataError, ImageError, InputError, UintImage, brief, split_page_name
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.archives import Unpacked, bare_name, is_archive, unpack
-from anymask.formats.documents import find_files, other_size
+from anymask.formats.documents import find_files
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import LAYOUTS, iter_dataset
 from anymask.formats.losses import LossReport, ReadKeywords, ReadSettings
@@ -35,6 +35,7 @@ from anymask.formats.registry import (
     split_folders,
 )
 from anymask.formats.sets import PICTURES, count_samples, iter_samples
+from anymask.formats.sizes import record_of_other_size
 from anymask.images import PictureFile, image_hw, load_image, load_page, page_as_png
 from anymask.masks import Masks
 
@@ -54,6 +55,7 @@ class Dataset:
     split     the part of a published data set, None for the layout's own choice
     boxes     whether boxes alone come as rectangles (`box_labels`), not as what was not read
     settings  how records are read
+    sized     whether images of another size than their masks are invalid records
     lost      what the last iteration met that has no place in a `Mask`, or cannot be read
     why       how its format was recognised, or that it was named
     archive   what `source` was unpacked from; None for files and folders
@@ -66,6 +68,7 @@ class Dataset:
     split: str | None = None
     boxes: bool = False
     settings: ReadSettings = ReadSettings()
+    sized: bool = False
     lost: LossReport = field(default_factory=LossReport)
     why: str = ""
     archive: Unpacked | None = field(default=None, repr=False)
@@ -87,9 +90,15 @@ class Dataset:
             find_format(self.form).read_classes(self.source, self.lost)
         with self.archive.named() if self.archive else nullcontext():
             for image in self._images():
-                masks += len(image.masks)
                 self._seen.append(image.file_name)
-                yield take_origins(image, side)
+                kept = not self.sized
+                with self.lost.record(image.file_name):
+                    if self.sized:
+                        self._check_size(image)
+                        kept = True
+                if kept:
+                    masks += len(image.masks)
+                    yield take_origins(image, side)
             self._name_archive()
             self.lost.check_records(self.told_source, masks)
 
@@ -197,32 +206,22 @@ class Dataset:
         path, page = self._found(image)
         return path.read_bytes() if page is None else page_as_png(path, page)
 
-    def check_size(self, image: AnnotatedImage) -> None:
-        """Raises DataError for a picture of another size than its masks; pages are not looked at.
+    def with_sizes_checked(self) -> Dataset:
+        """The same, but an image whose file has another size than its masks is an invalid record.
 
-        Raises as `content`, too.
+        Images whose files are not found, and pages of a file, are not checked.
         """
-        path, page = self._found(image)
-        if page is None and (hw := image_hw(path)) != image.hw:
-            raise other_size(path, image.hw, hw)
+        return replace(self, sized=True)
 
-    def of_right_size(self, images: Iterable[AnnotatedImage]) -> list[AnnotatedImage]:
-        """The images whose files have the size of their masks, or are not found; others are
-        invalid records. Raises BadRecordsError as iterating does."""
-        kept = []
-        for image in images:
-            try:
-                path, page = self._found(image)
-                hw = image.hw if page is not None else image_hw(path)
-            except (DataError, ImageError):
-                hw = image.hw
-            with self.lost.record(image.file_name):
-                if hw != image.hw:
-                    told = str(other_size(path, image.hw, hw)).removeprefix(f"{path}: ")
-                    raise DataError(told[:1].upper() + told[1:])
-                kept.append(image)
-        self.lost.check_records(self.told_source, sum(len(image.masks) for image in kept))
-        return kept
+    def _check_size(self, image: AnnotatedImage) -> None:
+        """Raises DataError for an image whose file has another size than its masks."""
+        try:
+            path, page = self._found(image)
+            hw = image.hw if page is not None else image_hw(path)
+        except (DataError, ImageError):
+            return
+        if hw != image.hw:
+            raise record_of_other_size(path, image.hw, hw)
 
     def _found(self, image: AnnotatedImage) -> tuple[Path, int | None]:
         """As `_searched`; errors name the archive."""

@@ -26,7 +26,7 @@ from anymask.formats.names import name_key, output_stems
 from anymask.formats.names import name_suffixes as name_suffixes
 from anymask.formats.names import output_stem as output_stem
 from anymask.formats.names import uploaded_name as uploaded_name
-from anymask.images import SUFFIXES, image_hw, is_turned
+from anymask.images import SUFFIXES, image_hw
 
 OutFile = tuple[Path, bytes]
 SPLITS = ("train", "val", "test")
@@ -248,39 +248,6 @@ def find_named(pictures: Path | None, name: str) -> Path | None:
         if found is not None:
             return found
     return None
-
-
-def other_size(
-    name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None = None
-) -> DataError:
-    """The refusal of a photo of another size than its masks have, and what it has if known."""
-    found = "one of another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
-    return DataError(
-        f"{name}: its masks are of a picture of {masks_hw[1]} x {masks_hw[0]} pixels, the file "
-        f"shows {found}. {_size_remedy(name, masks_hw, shown_hw)}"
-    )
-
-
-def _size_remedy(name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) -> str:
-    if shown_hw is None:
-        return "Use the image that they were drawn on, or draw them again."
-    if masks_hw == shown_hw[::-1]:
-        if isinstance(name, Path) and is_turned(name):
-            return (
-                "The image has an EXIF rotation. If the masks were drawn on the rotated image, as "
-                "viewers show it, swap width and height in the annotations. If they were drawn on "
-                "the image as stored, remove its EXIF orientation tag."
-            )
-        return "Width and height are swapped. Swap them in the annotations."
-    factor = ((shown_hw[0] * shown_hw[1]) / (masks_hw[0] * masks_hw[1])) ** 0.5
-    if all(
-        abs(factor * said - shown) <= 0.5 for said, shown in zip(masks_hw, shown_hw, strict=True)
-    ):
-        return (
-            f"The image is scaled by {factor:.3g}. Use the image of the annotations' size, or "
-            "scale the annotations."
-        )
-    return "Use the image that they were drawn on, or draw them again."
 
 
 # Names of outputs.

@@ -110,6 +110,7 @@ class Loss:
     reason  what happened to it
     place   of a record that was skipped: its file, and its number there
     name    of what was lost, where a kind has several: a key, such as "occluded"
+    remedy  the last sentences of the reason, where they say what to do about it
     """
 
     kind: LossKind
@@ -118,6 +119,7 @@ class Loss:
     reason: str
     place: str = ""
     name: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
         if self.place:
@@ -163,7 +165,8 @@ class _Record:
         if self._report.settings is None or isinstance(error, AmbiguousMaskError):
             raise DataError(f"{where}: {reason}") from error
         place = ": ".join(map(str, [*self._report.places, where]))
-        self._report.losses.append(Loss("records", "", None, reason, place))
+        remedy = getattr(error, "remedy", "")
+        self._report.losses.append(Loss("records", "", None, reason, place, remedy=remedy))
         return True
 
 
@@ -303,16 +306,17 @@ class LossReport:
 
     def _record_lines(self, source: object) -> list[str]:
         """A line for each reason why records were skipped."""
-        groups: dict[str, list[Loss]] = {}
+        groups: dict[tuple[str, str], list[Loss]] = {}
         for loss in self.losses:
             if loss.place:
-                groups.setdefault(_VARIES.sub("#", loss.summary), []).append(loss)
+                groups.setdefault((_VARIES.sub("#", loss.summary), loss.remedy), []).append(loss)
         lines = []
         for few in groups.values():
             places = ", ".join(_short(loss.place, source) for loss in few[:PLACES])
             more = f", and {len(few) - PLACES} more" if len(few) > PLACES else ""
             count = "1 record" if len(few) == 1 else f"{len(few)} records"
-            lines.append(f"Skipped {count} ({_lowered(few[0].summary)}): {places}{more}")
+            remedy = f". {few[0].remedy}" if few[0].remedy else ""
+            lines.append(f"Skipped {count} ({_lowered(few[0].summary)}): {places}{more}{remedy}")
         return lines
 
     def to_json(self) -> dict[str, Any]:

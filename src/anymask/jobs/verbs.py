@@ -351,6 +351,7 @@ class BoxesTask:
         check_keywords(settings, [*JobSettings.__annotations__, "overlay", *reading])
         how = {name: settings[name] for name in reading if name in settings}
         stream = source if isinstance(source, Dataset) else read(source, boxes=True, **how)
+        stream = stream.with_sizes_checked()
         labels = BoxLabels.read(stream)
         model = model_choice(settings.get("model"))
         return labels.placed, cls(model, labels, settings.get("overlay", True))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
@@ -17,9 +17,13 @@ import numpy as np
 
 from anymask.base import InputError, brief, page_name, split_page_name
 from anymask.formats import (
+    CLASSES,
     AnnotatedImage,
+    Policy,
     ReadKeywords,
     name_suffixes,
+    note_facts,
+    note_traits,
     read,
     uploaded_name,
 )
@@ -87,6 +91,9 @@ def take_masks(
     with closing(read(source, name, project.folder, **settings)) as dataset:
         images = list(dataset)
     report = dataset.lost
+    for label in report.classes:
+        with suppress(InputError):  # a name that no project can have
+            project.labels.add(label, report.facts.classes.get(label, {}).get("color"))
     known = _by_name(project.store.all_images())
     new = same = strange = stacks = doubled = 0
     for image in images:
@@ -97,6 +104,7 @@ def take_masks(
         at, unsaid = (named, False) if named else _page_of(project.file(photo.name), page)
         stacks += unsaid
         masks = list(image.objects)
+        note_traits(report, image, frozenset({"labels", "scores", "stability", "crowds"}))
         if crowds := len(image.masks) - len(masks):
             report.add("crowds", image.file_name, None, f"masks of {crowds} crowds are no objects")
         there = _on_page(project.store.records(photo.id), at)
@@ -114,6 +122,7 @@ def take_masks(
             draft = entry.draft(state="rejected")
             project.store.change_record(entry.id, entry.version, draft, who)
             doubled += 1
+    note_facts(report, images, Policy(facts=report.facts), (CLASSES,), ("color",))
     return TakenMasks(new, same, strange, tuple(report.lines()), stacks, doubled)
 
 

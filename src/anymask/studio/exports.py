@@ -236,7 +236,8 @@ def _files(
     report: LossReport,
 ) -> Iterator[OutFile]:
     """Every file that leaves: annotations by split, then the photos."""
-    classes = class_names(list(images), [label.name for label in project.labels.all()])
+    listed = [*settings.classes, *(label.name for label in project.labels.all())]
+    classes = class_names(list(images), listed)
     policy = Policy(tolerance=settings.tolerance, classes=tuple(classes))
     parts: dict[str, list[AnnotatedImage]] = {}
     splits = split_names([image.file_name for image in images], settings.shares)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from anymask.base import InputError, Setting, check_settings, describe_settings
+from anymask.formats import read_class_list
 from anymask.masks import SMOOTH
 
 State = Literal["proposed", "accepted", "rejected"]
@@ -72,6 +73,14 @@ class ExportSettings:
         ),
     ] = SMOOTH
     proposals: Annotated[bool, Setting("masks that nobody has accepted, too")] = False
+    classes: Annotated[
+        tuple[str, ...],
+        Setting(
+            "a text file with a class name a line, in the order of their numbers; other names "
+            "follow in the project's order", default="the project's list", form="FILE",
+            parse=read_class_list, check=lambda value: value,
+        ),
+    ] = ()  # fmt: skip
     force: Annotated[bool, Setting("proposals although the acceptance rule is not met")] = False
 
     def __post_init__(self) -> None:

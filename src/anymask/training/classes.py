@@ -26,12 +26,18 @@ DICE = 0.8  # of the loss, the rest is cross-entropy (SAMed, section 3.4)
 MOST_CLASSES = 100
 
 
-def class_names(labels: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
+def class_names(
+    labels: Sequence[str], wanted: Sequence[str] | None, listed: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The classes of a run, in order: those wanted, or all that the masks have.
+
+    listed  the class list of the data, whose order counts
 
     Raises InputError for a class that no mask has, and for too many.
     """
-    known = sorted({label or UNLABELLED for label in labels})
+    used = {label or UNLABELLED for label in labels}
+    first = [name for name in listed if name in used]
+    known = first + sorted(used - set(first))
     for name in wanted or ():
         if name not in known:
             raise InputError(

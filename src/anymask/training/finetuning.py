@@ -21,7 +21,7 @@ from anymask.base import (
 )
 from anymask.cli import need_torch
 from anymask.evaluation import html_page, html_table, note, section
-from anymask.formats import load_set, read
+from anymask.formats import load_set, read, read_class_list
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.runtime import channels_of_weights, pick_device
 from anymask.training.channels import mix_of, starting_mix
@@ -207,6 +207,18 @@ def _checked_start(options: TuningOptions) -> tuple[str, str]:
     return variant, start
 
 
+def wanted_classes(asks: str) -> list[str] | None:
+    """The names of `--classes`: a file has one a line; None for all.
+
+    Raises InputError, DataError.
+    """
+    if asks == "all":
+        return None
+    if Path(asks).suffix.lower() == ".txt":
+        return [*read_class_list(asks)]
+    return [word.strip() for word in asks.split(",")]
+
+
 def _kept_recipe(
     variant: str,
     start: str,
@@ -230,9 +242,8 @@ def _kept_recipe(
     )  # fmt: skip
     asks = options.classes or ("all" if options.method == "no-prompt" else None)
     if asks is not None:
-        words = [word.strip() for word in asks.split(",")]
         labels = [one.label or "" for photo in photos for one in photo.objects]
-        names = class_names(labels, None if asks == "all" else words)
+        names = class_names(labels, wanted_classes(asks), report.classes)
         recipe = dataclasses.replace(recipe, classes=names)
     mix = None if start == "shipped" else channels_of_weights(Path(start))
     if mix is not None and options.channels not in (None, mix.count):

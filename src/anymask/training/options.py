@@ -130,7 +130,8 @@ class TuningOptions(RunOptions):
     classes: Annotated[
         str | None,
         Setting("learn to tell labels apart, too: a class for each mask, and label maps without "
-                "prompts", form="all|NAME,NAME", default="none; all with no-prompt"),
+                "prompts; a .txt file has a name a line", form="all|NAME,NAME|FILE",
+                default="none; all with no-prompt"),
     ] = None  # fmt: skip
     channels: Annotated[
         int | None,

@@ -22,12 +22,11 @@ import numpy as np
 
 from anymask.base import DataError, Floats, InputError, parse_json, write_json, write_whole
 from anymask.evaluation import jpeg_bytes
-from anymask.formats import AnnotatedImage, Dataset, other_size, read_info
+from anymask.formats import AnnotatedImage, Dataset, LossReport, licence_text
 from anymask.images import (
     TIFF,
     fingerprint,
     first_alike,
-    image_hw,
     load_image,
     read_pages,
     shown_picture,
@@ -64,6 +63,7 @@ class DataReport:
     photos, masks      of the part that is learned from
     held_photos, held_masks  of the part that is held out
     labels             how many masks each label has
+    classes            the class list of the data, in its order
     empty, tiny        masks without a pixel, and with fewer than `TINY`; both are left out
     nested             part of the masks that lie inside a larger one of their photo
     unlabelled_photos  photos without a mask; they are left out
@@ -83,6 +83,7 @@ class DataReport:
     held_photos: int = 0
     held_masks: int = 0
     labels: dict[str, int] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
     empty: int = 0
     tiny: int = 0
     unlabelled_photos: int = 0
@@ -163,7 +164,8 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
         kept = DataReport(**parse_json((folder / REPORT).read_bytes(), folder / REPORT))
         _check_same(kept, source, held_out, folder)
         return kept
-    report = DataReport()
+    report, source = DataReport(), source.with_sizes_checked()
+    held_out = None if held_out is None else held_out.with_sizes_checked()
     photos = _usable(source, report)
     sources = [_source_of(source, "--data", photos)]
     photos, prints = _seen_once(photos, report)
@@ -181,13 +183,24 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     report.photos, report.masks = len(photos), sum(len(p.rles) for p in photos)
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
     report.sources = sources
-    report.unread = source.unread_lines() + ([] if held_out is None else held_out.unread_lines())
+    streams = [source] if held_out is None else [source, held_out]
+    report.classes, notes = _class_list(streams)
+    report.unread = [line for stream in streams for line in stream.unread_lines()] + notes
     report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
     write_json(folder / NAMES, {p.name: p.image.file_name for p in (*photos, *held)}, indent=1)
     _write_set(folder / TRAIN, photos)
     _write_set(folder / HELD_OUT, held)
     write_json(folder / REPORT, asdict(report))
     return report
+
+
+def _class_list(streams: Sequence[Dataset]) -> tuple[list[str], list[str]]:
+    """The class list of the data, and a line where the lists of --data and --val differ."""
+    merged = LossReport()
+    for stream in streams:
+        if stream.lost.classes:
+            merged.list_classes(stream.lost.classes)
+    return [*merged.classes], merged.notes
 
 
 def _too_few(
@@ -221,13 +234,14 @@ def own_names(folder: Path) -> dict[str, str]:
 
 
 def _source_of(stream: Dataset, option: str, photos: Sequence[_Photo]) -> dict[str, Any]:
-    """What a data set holds, and says of itself; only sets of ours state licence and source."""
+    """What a data set holds, and what it states of its name, licence and source."""
     found = {"option": option, "name": stream.name, "format": stream.form, "photos": len(photos)}
     found["masks"] = sum(len(photo.rles) for photo in photos)
-    if stream.form == "set" and not stream.published:
-        info = read_info(stream.source)
-        stated = {"name": info.name, "licence": info.licence, "source": info.source}
-        found |= {key: value for key, value in stated.items() if value}
+    facts = stream.lost.facts
+    source = facts.info.get("source") or facts.info.get("url")
+    stated = {"name": facts.info.get("name"), "licence": licence_text(facts.licences)}
+    stated["source"] = source if isinstance(source, str) else None
+    found |= {key: value for key, value in stated.items() if value and isinstance(value, str)}
     lines = (
         json.dumps([p.digest, [rle_to_string(rle) for rle in p.rles], p.labels]) for p in photos
     )
@@ -278,7 +292,7 @@ def nested_part(photos: Sequence[Sequence[Rle]]) -> float:
 def _usable(source: Dataset, report: DataReport) -> list[_Photo]:
     """The photos of a source that something can be learned from, each file once.
 
-    Raises DataError for a photo of another size than its masks, ImageError for no photo.
+    Raises DataError for a photo that is missing.
     """
     seen: set[str] = set()
     found = []
@@ -294,9 +308,6 @@ def _usable(source: Dataset, report: DataReport) -> list[_Photo]:
             report.unlabelled_photos += 1
             continue
         path = source.picture(image)
-        # Which pages of a stack have masks is known only when it is read.
-        if path.suffix.lower() not in TIFF and (hw := image_hw(path)) != image.hw:
-            raise other_size(path, image.hw, hw)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if digest in seen:
             report.duplicates.append(image.file_name)

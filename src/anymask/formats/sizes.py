@@ -1,0 +1,68 @@
+"""Sizes in annotations that are not those of the image: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from anymask.base import DataError
+from anymask.images import is_turned
+
+_OTHER_IMAGE = "Use the image that they were drawn on, or draw them again."
+_CUT = 0.02  # a scale that is nearer to 1 is none: some rows or columns were cut off
+
+
+class SizeError(DataError):
+    """Masks of another size than their image; `remedy` is what to do in this case."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message} {remedy}")
+        self.remedy = remedy
+
+
+def other_size(
+    name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None = None
+) -> SizeError:
+    """The refusal of an image of another size than its masks have, and what it has if known.
+
+    name  of the image; its path, where an EXIF rotation may be the cause
+    """
+    return SizeError(
+        f"{name}: {size_differs(masks_hw, shown_hw)}", _remedy(name, masks_hw, shown_hw)
+    )
+
+
+def record_of_other_size(
+    path: Path, masks_hw: tuple[int, int], shown_hw: tuple[int, int]
+) -> SizeError:
+    """The same of a record, whose place the report names."""
+    told = size_differs(masks_hw, shown_hw)
+    return SizeError(told[:1].upper() + told[1:], _remedy(path, masks_hw, shown_hw))
+
+
+def size_differs(masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) -> str:
+    """Both sizes in a sentence."""
+    found = "one of another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
+    masks = f"{masks_hw[1]} x {masks_hw[0]}"
+    return f"its masks are of a picture of {masks} pixels, the file shows {found}."
+
+
+def _remedy(name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) -> str:
+    if shown_hw is None:
+        return _OTHER_IMAGE
+    if masks_hw == shown_hw[::-1]:
+        if isinstance(name, Path) and is_turned(name):
+            return (
+                "The image has an EXIF rotation. If the masks were drawn on the rotated image, as "
+                "viewers show it, swap width and height in the annotations. If they were drawn on "
+                "the image as stored, remove its EXIF orientation tag."
+            )
+        return "Width and height are swapped. Swap them in the annotations."
+    factor = ((shown_hw[0] * shown_hw[1]) / (masks_hw[0] * masks_hw[1])) ** 0.5
+    if abs(factor - 1) > _CUT and all(
+        abs(factor * said - shown) <= 0.5 for said, shown in zip(masks_hw, shown_hw, strict=True)
+    ):
+        return (
+            f"The image is scaled by {factor:.3g}. Use the image of the annotations' size, or "
+            "scale the annotations."
+        )
+    return _OTHER_IMAGE
