@@ -5,12 +5,13 @@ import errno
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 from anymask import __version__
-from anymask.base import InputError
-from anymask.cli import COMMANDS, SUMMARIES, disk_sentence
+from anymask.base import InputError, disk_message
+from anymask.cli import COMMANDS, SUMMARIES
 from anymask.cli.main import main
 
 
@@ -207,7 +208,7 @@ def test_a_reader_that_goes_away_is_no_error(command: types.SimpleNamespace) -> 
 def test_a_closed_pipe_leaves_no_noise_behind() -> None:
     code = (
         "import sys\n"
-        "from anymask.cli.main import COMMANDS, disk_sentence, main\n"
+        "from anymask.cli.main import COMMANDS, main\n"
         "import types\n"
         "m = types.ModuleType('flood')\n"
         "m.configure = lambda parser: None\n"
@@ -235,8 +236,13 @@ def test_python_m_anymask_is_the_same_command() -> None:
 
 
 def test_a_file_that_may_not_grow_is_told_of_the_limit() -> None:
-    told = disk_sentence(OSError(errno.EFBIG, "File too large"))
+    told = disk_message(OSError(errno.EFBIG, "File too large"))
     assert told == (
         "the system says: File too large; name a place that takes larger files, or raise the "
         "limit: ulimit -f"
     )
+    draft = str(Path("out", ".a.json.0123abcd.part"))
+    told = disk_message(PermissionError(errno.EACCES, "Permission denied", draft), Path("photos"))
+    assert told.startswith(f"Permission denied: {str(Path('out', 'a.json'))!r}; check the path")
+    told = disk_message(OSError(errno.EIO, "Input/output error"), Path("out"))
+    assert told.startswith("Input/output error: 'out'; check")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import json
 import os
 import re
@@ -148,3 +149,26 @@ def split_page_name(name: str) -> tuple[str, int] | None:
     """The photo that a page's name is of, and the page; None for other names."""
     found = _PAGE.fullmatch(name)
     return (found["photo"], int(found["page"])) if found else None
+
+
+def disk_message(error: OSError, place: Path | None = None) -> str:
+    """What the system refused: the file as the user knows it, the reason, and the remedy.
+
+    Args:
+        error: Its file may be a draft of this module or of `base.staging`.
+        place: Where the work was done, for an error that names no file.
+    """
+    reason = error.strerror or str(error) or type(error).__name__
+    remedy = {
+        errno.ENOSPC: "make room, and run the same command again",
+        errno.EDQUOT: "make room, and run the same command again",
+        errno.EFBIG: "name a place that takes larger files, or raise the limit: ulimit -f",
+    }.get(error.errno or 0, "check the path and its permissions, or name another place")
+    if error.filename is None and place is None:
+        return f"the system says: {reason}; {remedy}"
+    path = place if error.filename is None else Path(os.fsdecode(error.filename))
+    assert path is not None
+    for part in (path, path.parent):
+        draft = re.fullmatch(r"\.(.+?)(?:(\.[0-9a-f]{8})?\.part|\.parts)", part.name)
+        path = part.with_name(draft[1]) if draft else path
+    return f"{reason}: {str(path)!r}; {remedy}"

@@ -4,7 +4,6 @@ from anymask.cli.command_table import commands as commands
 from anymask.cli.folders import ending_well as ending_well
 from anymask.cli.folders import read_shard as read_shard
 from anymask.cli.folders import run_folder as run_folder
-from anymask.cli.main import disk_sentence as disk_sentence
 from anymask.cli.main import load as load
 from anymask.cli.main import was_interrupted as was_interrupted
 from anymask.cli.options import add_model_options as add_model_options

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import importlib
 import os
 import re
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 from anymask import __version__
-from anymask.base import AnymaskError, missing_extra
+from anymask.base import AnymaskError, disk_message, missing_extra
 from anymask.cli.command_table import COMMANDS, SUMMARIES, commands
 from anymask.cli.parser import CommandParser, nearest
 from anymask.cli.streams import any_text, quieten_decoders
@@ -134,26 +132,8 @@ def run_told(words: list[str]) -> int:
         silence_stdout()
         return READER_GONE
     except OSError as error:  # a full disk, a folder that may not be written
-        return complain(disk_sentence(error))
+        return complain(disk_message(error))
     return code
-
-
-def disk_sentence(error: OSError) -> str:
-    """What the system refused: the file as the user knows it, why, and what to do."""
-    reason = error.strerror or str(error) or type(error).__name__
-    remedy = {
-        errno.ENOSPC: "make room, and run the same command again",
-        errno.EDQUOT: "make room, and run the same command again",
-        errno.EFBIG: "name a place that takes larger files, or raise the limit: ulimit -f",
-    }.get(error.errno or 0, "check the path and its permissions, or name another place")
-    if error.filename is None:
-        return f"the system says: {reason}; {remedy}"
-    path = Path(os.fsdecode(error.filename))
-    for place in (path, path.parent):  # drafts of `base.storage`, stages of `base.staging`
-        draft = re.fullmatch(r"\.(.+?)(?:(\.[0-9a-f]{8})?\.part|\.parts)", place.name)
-        path = place.with_name(draft[1]) if draft else path
-    name = str(path)
-    return f"{reason}: {name!r}; {remedy}"
 
 
 def tell_interrupted() -> int:

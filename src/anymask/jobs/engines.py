@@ -36,6 +36,7 @@ from anymask.base import (
     MissingExtra,
     ModelError,
     PromptError,
+    disk_message,
     import_offline,
     limit_threads,
     parse_json,
@@ -113,12 +114,12 @@ class PhotoWorker:
             fields = {"state": "there"} if made is None else {"state": "done", "made": made}
         except NOT_THE_PHOTO as error:
             fields = {"state": "stop", "reason": str(error), "kind": type(error).__name__}
-        except (AnymaskError, OSError) as error:
+        except AnymaskError as error:
             fields = {"state": "failed", "reason": str(error), "kind": type(error).__name__}
-            if isinstance(error, OSError) and error.errno in NO_ROOM:
-                remedy = "Free some space and run the same job again; finished results are kept."
-                reason = f"the results cannot be written ({error.strerror}). {remedy}"
-                fields |= {"state": "stop", "reason": reason}
+        except OSError as error:
+            state = "stop" if error.errno in NO_ROOM else "failed"
+            reason = disk_message(error, item.stem.parent)
+            fields = {"state": state, "reason": reason, "kind": type(error).__name__}
         except MemoryError:
             reason = "Out of memory. Resize the image, or use fewer workers."
             fields = {"state": "failed", "reason": reason, "kind": "MemoryError"}
