@@ -96,8 +96,7 @@ def convert(
         Conversion: What the target format cannot store; `lines()` describes it.
 
     Raises:
-        LossError: With `strict`, something would be lost.
-        DataError: The source cannot be read, or the target format cannot hold it.
+        LossError, DataError: `strict` and a loss; the source cannot be read or converted.
         InputError: The format is unknown, or the target is the source.
     """
     source, target = Path(source), Path(target)

@@ -55,22 +55,15 @@ def train(
     out: str | Path,
     **settings: Unpack[TrainSettings],
 ) -> Path:
-    """Train an image model from a config file. The same call resumes.
+    """Train an image model from a config file and return its folder. The same call resumes.
 
     Args:
         config: TOML file, or the name of a bundled recipe.
         data: Folder of datasets with masks.jsonl, or of tar shards.
-        out: Folder for checkpoints and the log.
-        settings: Fields of `anymask.training.TrainOptions`.
-
-    Returns:
-        The folder.
+        out, settings: Folder for checkpoints and log; fields of `training.TrainOptions`.
 
     Raises:
-        ConfigError: The recipe is invalid.
-        DataError: A dataset is invalid.
-        InputError: An option is invalid.
-        ModelError, WeightsError, MissingExtra: The model cannot be loaded, or PyTorch is missing.
+        AnymaskError: A recipe, dataset, option or model is invalid, or PyTorch is missing.
     """
     need_torch()
     from anymask.runtime import pick_device
