@@ -36,7 +36,7 @@ class Deadline:
         """The seconds until then. Raises TimeoutError where it has passed."""
         left = self._at - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the server stalled")
+            raise TimeoutError("The server stalled")
         return left
 
 
@@ -78,7 +78,7 @@ class SafeRedirects(urllib.request.HTTPRedirectHandler):
         request, _, _, _, _, address = details
         before, after = (url.partition(":")[0].lower() for url in (request.full_url, address))
         if after not in ("http", "https") or (before == "https" and after != "https"):
-            raise ValueError(f"it redirects from {before} to {address[:200]}")
+            raise ValueError(f"The address redirects from {before} to {address[:200]}")
         return super().redirect_request(*details)
 
 
