@@ -39,11 +39,15 @@ def masks_of(image: object) -> list[np.ndarray]:
     return [rle_to_mask(mask.rle) for mask in image.masks]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".gif", ".bmp", ".webp", ".tif", ".png"])
+@pytest.mark.parametrize(
+    "suffix",
+    [".jpg", ".gif", ".bmp", ".webp", ".tif", ".png", ".avif", ".jp2", ".pgm", ".jfif"],
+)
 def test_masks_of_every_format_are_found_beside_their_photos(tmp_path: Path, suffix: str) -> None:
     photo(tmp_path / "images" / "a.jpg")
     (tmp_path / "masks").mkdir()
-    white().save(tmp_path / "masks" / f"a{suffix}")
+    form = "JPEG" if suffix == ".jfif" else None
+    white().save(tmp_path / "masks" / f"a{suffix}", form)
     stream = read(tmp_path)
     (image,) = stream
     assert (stream.form, image.file_name) == ("label-png", "a.jpg")
@@ -220,7 +224,7 @@ def test_several_objects_are_joined_where_one_says_so(
     photo(tmp_path / "a.jpg")
     words = ["segment", str(tmp_path / "a.jpg"), "--mask", str(tmp_path / "m.png")]
     assert main([*words, "-o", str(tmp_path / "a.mask.png")]) == 2
-    assert "shows 3 objects" in capsys.readouterr().err
+    assert "3 objects, by their" in capsys.readouterr().err
     from anymask.cli.prompts import read_prompts
 
     (prompt,) = read_prompts([("mask", str(tmp_path / "m.png")), ("values", "binary")])

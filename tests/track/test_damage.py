@@ -87,6 +87,39 @@ def test_a_whole_video_lacks_no_frame_in_any_order(tmp_path: Path) -> None:
     assert not source.missing
 
 
+def test_packets_that_never_arrive_are_missing_frames(tmp_path: Path) -> None:
+    """In a damaged transport stream packets are gone: a gap in the times tells how many."""
+    path = write_video(tmp_path / "a.ts", PICTURES, **H264, bf=0)
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2 : len(whole) // 2 + 600] = bytes(600)
+    path.write_bytes(whole)
+    read, frames = readable(path)
+    times = decodable(path)
+    gone = sorted({round(0.04 * n, 3) for n in range(30)} - set(times))
+    assert gone
+    assert frames.length == 30
+    assert [round(frames.seconds(n), 3) for n in read] == times
+    assert [round(0.04 * n, 3) for n in range(30) if n not in read] == gone
+    assert frames.damage is not None
+    assert f"{len(times)} of 30 frames can be decoded" in frames.damage
+
+
+@pytest.mark.parametrize("bf", [0, 2])
+def test_two_frames_of_one_time_stamp_are_two_frames(tmp_path: Path, bf: int) -> None:
+    """FFmpeg gives the last two frames of H.264 in AVI the same time."""
+    path = write_video(tmp_path / "a.avi", PICTURES, **H264, bf=bf)
+    assert len(decodable(path)) == 30
+    read, frames = readable(path)
+    assert read == list(range(30))
+    assert frames.damage is None
+    with av.open(str(path)) as film:
+        shown = [one.to_ndarray(format="rgb24") for one in film.decode(video=0)]
+    for number in (29, 28, 3, 29):
+        image = frames.read(number)
+        assert image is not None
+        np.testing.assert_array_equal(image, shown[number])
+
+
 def test_several_gaps_are_told_as_ranges(tmp_path: Path) -> None:
     for number, picture in enumerate(PICTURES):
         Image.fromarray(picture).save(tmp_path / f"{number:03d}.jpg")

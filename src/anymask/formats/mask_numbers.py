@@ -11,10 +11,18 @@ from numpy.typing import NDArray
 
 from anymask.base import AnymaskError, DataError, UintImage
 from anymask.formats.losses import LossReport
-from anymask.images import MaskImage, MaskValues, open_picture, read_mask_image
+from anymask.images import (
+    MICROSCOPES,
+    SUFFIXES,
+    MaskImage,
+    MaskValues,
+    open_picture,
+    read_mask_image,
+)
 from anymask.masks import Rle, runs_to_rle
 
-KINDS = ((".png",), (".tif", ".tiff"), (".bmp", ".gif", ".webp", ".jpg", ".jpeg", ".jfif"))
+_FIRST = ((".png",), (".tif", ".tiff"))
+KINDS = (*_FIRST, tuple(sorted(SUFFIXES - {*_FIRST[0], *_FIRST[1], *MICROSCOPES})))
 EVERY_KIND = tuple(suffix for few in KINDS for suffix in few)
 WHITE = 255
 

@@ -49,6 +49,7 @@ DEFAULT_RATE = 25.0
 _MOST_RANGES = 10  # of missing frames that are listed
 LATE = 3  # frames behind a gap that are waited for
 LEAST_MISSING = 0.02  # of a video's length, from which on it is told; headers are rounded
+_MOST_GAPS = 10_000_000  # frames of a damaged video
 _DURATION = re.compile(r"\d+:\d+:\d+(\.\d+)?")
 _NO_FRAMES = (np.ndarray, bytes, bytearray, memoryview, Mapping, Set, io.IOBase)  # to go through
 
@@ -234,6 +235,7 @@ class VideoFile:
         self.path = path
         self.fault: str | None = None
         self.missing: set[int] = set()
+        self._doubled: dict[int, int] = {}  # time stamp of two frames -> when the second is shown
         try:
             self._container: Any = self._av.open(str(path), metadata_errors="replace")
             self._stream: Any = self._container.streams.video[0]
@@ -246,6 +248,10 @@ class VideoFile:
             check_size(hw, str(path))
         self._most = max(1, min(KEPT, KEPT_BYTES // max(3 * hw[0] * hw[1], 1)))
         self._stream.thread_type = "AUTO"
+        # AVI has no time stamps for a picture that is stored before one that is shown earlier.
+        self._unordered = "avi" in self._container.format.name and bool(
+            self._stream.codec_context.has_b_frames
+        )
         self._times = self._scan()
         if not self._times:
             raise DataError(f"{path} holds no frame; it was cut off before the first one")
@@ -301,13 +307,19 @@ class VideoFile:
 
     def _scan(self) -> list[int]:
         """The time stamps of all frames, in the order in which they are shown."""
-        times, packets, end = set(), 0, 0
+        times, packets, end, is_corrupt = set[int](), 0, 0, False
         try:
             for packet in self._container.demux(self._stream):
                 packets += packet.dts is not None  # the last one stands for the end
                 if packet.pts is not None and packet.size and not packet.is_discard:
-                    times.add(packet.pts)
-                    end = max(end, packet.pts + (packet.duration or 0))
+                    shown = packet.pts
+                    while shown in times:  # H.264 in AVI: the last two frames
+                        shown += packet.duration or 1
+                    if shown != packet.pts:
+                        self._doubled[packet.pts] = shown
+                    times.add(shown)
+                    is_corrupt |= packet.is_corrupt
+                    end = max(end, shown + (packet.duration or 0))
         except self._av.error.FFmpegError as error:
             self.fault = f"{self.path} is damaged ({_reason_of(error)})"
         promised = self._promised(packets, float(end * self._stream.time_base)) if times else None
@@ -315,7 +327,26 @@ class VideoFile:
             self.fault = (
                 f"{self.path} is cut off: {len(times)} of about {promised} frames are there"
             )
-        return sorted(times)
+        return self._with_gaps(sorted(times)) if is_corrupt else sorted(times)
+
+    def _with_gaps(self, times: list[int]) -> list[int]:
+        """The times with those of frames whose packets are gone, in a video of one frame rate:
+        where a transport stream is damaged, its packets do not arrive at all."""
+        steps = np.diff(times)
+        step = int(np.median(steps)) if len(steps) else 0
+        counts = np.rint(steps / max(step, 1)).astype(int)
+        if (
+            not step
+            or (np.abs(steps - counts * step) > step / 4).any()
+            or counts.sum() > _MOST_GAPS
+        ):
+            return times
+        found = times[:1]
+        for time, count in zip(times[1:], counts.tolist(), strict=True):
+            gone = [time - step * place for place in range(count - 1, 0, -1)]
+            self.missing.update(range(len(found), len(found) + len(gone)))
+            found += [*gone, time]
+        return found
 
     def _promised(self, packets: int, seconds: float) -> int | None:
         """The frames that the container's header promises, where clearly fewer are there.
@@ -337,7 +368,8 @@ class VideoFile:
 
     def _seek(self, frame: int) -> None:
         try:
-            if "mpegts" in self._container.format.name:  # it is searched, and may be begun too late
+            if self._unordered or "mpegts" in self._container.format.name:
+                # A transport stream is searched, and may be begun too late.
                 raise self._av.error.FFmpegError(0, "no index")
             self._container.seek(self._times[frame], stream=self._stream)
         except self._av.error.FFmpegError:  # a format without seeking: from the start
@@ -378,16 +410,31 @@ class VideoFile:
                 return
 
     def _decode_frames(self) -> Iterator[tuple[int, UintImage]]:
+        fed, known, last = list[int](), set[int](), None
         for packet in self._packets():
+            if self._unordered and packet.pts is not None and packet.size:
+                again = packet.pts in known
+                known.add(packet.pts)
+                bisect.insort(
+                    fed, self._doubled.get(packet.pts, packet.pts) if again else packet.pts
+                )
             try:
                 pictures = packet.decode()
             except (self._av.error.FFmpegError, EOFError):
+                if packet.pts in fed:
+                    fed.remove(packet.pts)
                 continue  # the next key frame mends what rests on this packet
             for picture in pictures:
-                if picture.pts is None or picture.is_corrupt:
+                shown = picture.pts
+                if self._unordered:
+                    shown = fed.pop(0) if fed else None
+                elif shown == last:
+                    shown = self._doubled.get(shown, shown)
+                last = picture.pts
+                if shown is None or picture.is_corrupt:
                     continue
-                place = bisect.bisect_left(self._times, picture.pts)
-                if place < len(self._times) and self._times[place] == picture.pts:
+                place = bisect.bisect_left(self._times, shown)
+                if place < len(self._times) and self._times[place] == shown:
                     yield place, _upright(picture)
 
     def _packets(self) -> Iterator[Any]:
