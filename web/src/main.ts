@@ -102,7 +102,7 @@ async function start(): Promise<void> {
     const text = document.createElement("p");
     text.className = "waiting";
     text.setAttribute("role", "alert");
-    text.textContent = `anymask could not start: ${(error as Error).message}`;
+    text.textContent = `anymask could not start. ${(error as Error).message}`;
     root.replaceChildren(text);
   }
 }

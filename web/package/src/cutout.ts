@@ -6,9 +6,9 @@ import type { Box, CutoutOptions, Mask } from "./types";
 export function cutOut(photo: ImageBitmap, mask: Mask, options: CutoutOptions): OffscreenCanvas {
   const { crop = false, margin = 0, background = null, soft = true } = options;
   if (!(Number.isInteger(margin) && margin >= 0)) {
-    throw new Error(`wanted margin as a whole number from 0 on, got ${JSON.stringify(margin)}`);
+    throw new Error(`margin must be an integer of at least 0. Given: ${JSON.stringify(margin)}.`);
   }
-  if (!mask.box) throw new Error("wanted a mask with an object, got an empty one; prompt again");
+  if (!mask.box) throw new Error("The mask is empty. Segment again with another prompt.");
   const whole: Box = [0, 0, photo.width, photo.height];
   const [x0, y0, x1, y1] = crop ? widened(mask.box, margin, whole) : whole;
   const [width, height] = [x1 - x0, y1 - y0];
@@ -30,7 +30,10 @@ export function cutOut(photo: ImageBitmap, mask: Mask, options: CutoutOptions): 
 function blank(width: number, height: number) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d");
-  if (!context) throw new Error(`wanted a canvas of ${width} x ${height} pixels, got none`);
+  if (!context)
+    throw new Error(
+      `A canvas of ${width} x ${height} pixels could not be created. Use a smaller image.`,
+    );
   return { canvas, context };
 }
 

@@ -34,8 +34,8 @@ import type {
 export type * from "./types";
 
 const LEFT_OUT =
-  "put the package's folders model and ort beside the built script (Vite: the plugin anymask/vite), " +
-  "or serve an exported model elsewhere and name it: load({ model })";
+  "Copy the folders model and ort of the package next to the built script (Vite: use the plugin " +
+  "anymask/vite), or serve an exported model and pass its address: load({ model }).";
 
 /** Open a model. Throws an Error that says what was wanted, where its files are not there. */
 export async function load(options: LoadOptions = {}): Promise<Anymask> {
@@ -46,8 +46,8 @@ export async function load(options: LoadOptions = {}): Promise<Anymask> {
     const address = new URL(file, folder.href.endsWith("/") ? folder : `${folder}/`);
     const reply = await fetch(address);
     if (reply.ok) return reply;
-    const remedy = options.model ? "serve an exported model there" : LEFT_OUT;
-    throw new Error(`wanted ${address}, got ${reply.status}; ${remedy}`);
+    const remedy = options.model ? "Serve an exported model there." : LEFT_OUT;
+    throw new Error(`${address} could not be loaded: HTTP status ${reply.status}. ${remedy}`);
   });
   try {
     checkSeesPhotos(model.manifest);
@@ -119,13 +119,13 @@ class SeenPhoto implements Seen {
     const { refines, manifest } = this.model;
     if (refineEdges === true && !refines) {
       throw new Error(
-        `wanted a model with a network of edges, got ${manifest.name} without refiner.onnx; ` +
-          'leave refineEdges at "auto"',
+        `Model ${manifest.name} has no refiner.onnx and cannot refine edges. ` +
+          'Use refineEdges: "auto".',
       );
     }
     if (![true, false, "auto"].includes(refineEdges)) {
       throw new Error(
-        `wanted refineEdges of "auto", true or false, got ${JSON.stringify(refineEdges)}`,
+        `refineEdges must be "auto", true or false. Given: ${JSON.stringify(refineEdges)}.`,
       );
     }
     if (!refines || refineEdges === false) return 0;
@@ -134,7 +134,7 @@ class SeenPhoto implements Seen {
 
   private looksCloser({ zoom = "auto" }: SegmentOptions): boolean {
     if (zoom === "auto" || zoom === false) return zoom === "auto";
-    throw new Error(`wanted zoom of "auto" or false, got ${JSON.stringify(zoom)}`);
+    throw new Error(`zoom must be "auto" or false. Given: ${JSON.stringify(zoom)}.`);
   }
 
   async everything(options: EverythingOptions | Progress = {}): Promise<Mask[]> {
@@ -142,7 +142,7 @@ class SeenPhoto implements Seen {
     checkKeys(asked, "everything");
     const { progress = () => {} } = asked;
     if (typeof progress !== "function") {
-      throw new Error(`wanted progress as a function, got ${JSON.stringify(progress)}`);
+      throw new Error(`progress must be a function. Given: ${JSON.stringify(progress)}.`);
     }
     const least = leastAreas(asked);
     await this.look();
@@ -157,10 +157,10 @@ class SeenPhoto implements Seen {
     checkKeys(options, "suggestNames");
     const { names, top = 5 } = options;
     if (!Number.isInteger(top) || top < 1) {
-      throw new Error(`wanted top as a whole number from 1 on, got ${JSON.stringify(top)}`);
+      throw new Error(`top must be an integer of at least 1. Given: ${JSON.stringify(top)}.`);
     }
     if (names !== undefined && !Array.isArray(names)) {
-      throw new Error(`wanted names as a list of words, got ${JSON.stringify(names)}`);
+      throw new Error(`names must be a list of words. Given: ${JSON.stringify(names)}.`);
     }
     const rle = patchToRle(this.patchOf(mask));
     const chosen = (await this.model.nameTable()).chosen(names ?? null);
@@ -180,7 +180,7 @@ class SeenPhoto implements Seen {
     checkKeys(options, "toBlob");
     const { type = "image/png", quality, ...look } = options;
     if (type === "image/jpeg" && !look.background) {
-      throw new Error("wanted a background, as JPEG has no transparency; give one, or use WebP");
+      throw new Error("JPEG does not support transparency. Pass a background, or use WebP.");
     }
     return this.cutout(mask, look).convertToBlob({ type, quality });
   }
@@ -193,26 +193,30 @@ class SeenPhoto implements Seen {
       const inside = data.map((value) => Number(value !== 0));
       return { hw: [height, width], x: 0, y: 0, width, height, data: inside };
     }
-    const size = data instanceof Uint8Array ? `one of ${data.length}` : JSON.stringify(mask);
+    const size =
+      data instanceof Uint8Array ? `an array of length ${data.length}` : JSON.stringify(mask);
     throw new Error(
-      `wanted a mask of this photo, ${width} x ${height} pixels, got ${size}; ` +
-        "give one that its answers have",
+      `The mask does not belong to this image of ${width} x ${height} pixels: ${size}. ` +
+        "Pass a mask that segment or everything returned for it.",
     );
   }
 
   private checked({ points = [], labels, box }: Prompt): Asked {
-    const wrong = (wanted: string, got: unknown) =>
-      new Error(`wanted ${wanted}, got ${JSON.stringify(got)}`);
-    if (!points.length && !box) throw wrong("points: [[x, y]] or box: [x0, y0, x1, y1]", "neither");
+    const wrong = (rule: string, given: unknown) =>
+      new Error(`${rule} Given: ${JSON.stringify(given)}.`);
+    if (!points.length && !box) {
+      throw new Error("The prompt is empty. Pass points: [[x, y]] or box: [x0, y0, x1, y1].");
+    }
     const outside = points.find(
       ([x, y]) => !(x >= 0 && y >= 0 && x < this.width && y < this.height),
     );
-    if (outside) throw wrong(`points within ${this.width} x ${this.height}`, outside);
-    if (labels && labels.length !== points.length) throw wrong("a label for each point", labels);
+    if (outside) throw wrong(`Points must lie within ${this.width} x ${this.height}.`, outside);
+    if (labels && labels.length !== points.length)
+      throw wrong("labels must hold one label for each point.", labels);
     const label = labels?.find((one) => one !== 0 && one !== 1);
-    if (label !== undefined) throw wrong("labels of 1 (on the object) or 0 (off it)", label);
+    if (label !== undefined) throw wrong("labels must be 1 (foreground) or 0 (background).", label);
     if (box && !(box[0] < box[2] && box[1] < box[3] && box.every(Number.isFinite))) {
-      throw wrong("a box with x0 < x1 and y0 < y1", box);
+      throw wrong("The box must have x0 < x1 and y0 < y1.", box);
     }
     const clicks = points.map(([x, y], i) => ({ x, y, label: labels?.[i] ?? (1 as const) }));
     const asked: Asked = { clicks, box: box ?? null, mask: null };

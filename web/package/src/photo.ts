@@ -13,8 +13,8 @@ export async function photoToBitmap(photo: Photo): Promise<ImageBitmap> {
     });
   } catch (error) {
     throw new Error(
-      `wanted a photo (an image, canvas, bitmap, Blob or address), got ${named(photo)}: ` +
-        `${error instanceof Error ? error.message : error}; wait until it is loaded`,
+      `The image cannot be read (${named(photo)}: ${error instanceof Error ? error.message : error}). ` +
+        "Pass a loaded image, canvas, bitmap, Blob or address.",
     );
   }
 }
@@ -22,7 +22,9 @@ export async function photoToBitmap(photo: Photo): Promise<ImageBitmap> {
 async function fetched(address: string | URL): Promise<Blob> {
   const reply = await fetch(address);
   if (reply.ok) return reply.blob();
-  throw new Error(`wanted the photo at ${address}, got ${reply.status}; look at its address`);
+  throw new Error(
+    `The image at ${address} could not be loaded: HTTP status ${reply.status}. Check the address.`,
+  );
 }
 
 function named(photo: unknown): string {

@@ -29,8 +29,8 @@ export class Photo {
     const options: ImageBitmapOptions = { imageOrientation: "from-image" };
     let bitmap: ImageBitmap = await createImageBitmap(blob, options).catch(() => {
       throw new Error(
-        `the photo cannot be shown: it is damaged, of an unknown kind, or has more than ` +
-          `${MOST_PIXELS / 1e6} megapixels; save it as JPEG or PNG, or cut it into parts`,
+        `The image cannot be shown. It is corrupted, its format is not supported, or it has more than ` +
+          `${MOST_PIXELS / 1e6} megapixels. Save it as JPEG or PNG, or split it into parts.`,
       );
     });
     const hw: Size = [bitmap.height, bitmap.width];

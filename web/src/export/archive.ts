@@ -10,7 +10,8 @@ import type { Entry } from "./zip";
 
 export const OWN_FORMATS = ["yolo", "coco", "labelme-polygon", "sa1b", "label-png", "csv"];
 const SPLITS = ["train", "val", "test"];
-const BARE = "\ndata.yaml expects the photos in images/; tick 'With the photos' to have them there";
+const BARE =
+  "\ndata.yaml expects the images in images/. Select 'Include the images' to export them";
 const BESIDE = ["labelme-polygon", "sa1b"]; // their files name a picture beside them
 
 export interface Work {
@@ -44,7 +45,7 @@ export async function archive(work: Work, wish: ExportWish) {
   }
   if (wish.format === "yolo") entries.push(dataYaml([...new Set(splits.values())], classes));
   const bare = wish.format === "yolo" && !wish.images;
-  const told = `${images.length} photos, ${records.length} masks${bare ? BARE : ""}`;
+  const told = `${images.length} images, ${records.length} masks${bare ? BARE : ""}`;
   if (entries.length === 1) return { ...entries[0], told };
   return { name: `${wish.format}.zip`, blob: await zipOf(entries), told };
 }
@@ -57,11 +58,11 @@ function leaving({ images, records }: Work, { only }: ExportWish): ImageEntry[] 
     ({ id, status }) => status === "done" || (only === "labelled" && labelled.has(id)),
   );
   if (chosen.length) return chosen;
-  const wanted = only === "done" ? "that are finished" : "with accepted masks";
+  const wanted = only === "done" ? "marked as done" : "annotated";
   throw new StoreError(
     "refused",
-    `wanted photos ${wanted}, got none of ${images.length} (${labelled.size} have masks); finish ` +
-      "photos (D), or choose 'All that are finished or have masks'",
+    `No image to export: none of ${images.length} images is ${wanted} (${labelled.size} have masks). ` +
+      "Mark images as done (D), or select 'All images with masks'.",
   );
 }
 
@@ -102,8 +103,8 @@ export function splitNames(names: string[], shares: string | null): Map<string, 
   const open = parts.filter(({ share }) => share > 0);
   const total = open.reduce((sum, { share }) => sum + share, 0);
   if (!open.length || numbers.some((share) => !(share >= 0))) {
-    const text = "wanted the shares of train, val and test such as 80/10/10";
-    throw new StoreError("refused", `${text}, got ${shares}; write three numbers`);
+    const text = "The shares of train, val and test are invalid";
+    throw new StoreError("refused", `${text}: ${shares}. Use three numbers such as 80/10/10.`);
   }
   for (const name of [...names].sort((a, b) => draw(a) - draw(b))) {
     let reached = 0;

@@ -165,8 +165,8 @@ export function stringToRle(text: string, size: Size): Rle {
 
 const damaged = (text: string) =>
   new Error(
-    "a compressed run-length string holds the characters '0' to 'o' and ends with a finished " +
-      `number; got ${text.slice(0, 20)}...; was the text cut or escaped twice?`,
+    "The run-length string is invalid. It must hold the characters '0' to 'o' and end with a complete " +
+      `number. It starts with ${text.slice(0, 20)}. Check that it was not truncated or escaped twice.`,
   );
 
 function checked(counts: number[], size: Size): Rle {
@@ -174,8 +174,8 @@ function checked(counts: number[], size: Size): Rle {
   const sum = counts.reduce((a, b) => a + b, 0);
   if (sum !== total || counts.some((count) => count < 0)) {
     throw new Error(
-      `run lengths must sum to H * W = ${size[0]} * ${size[1]} = ${total}; got ${sum}; ` +
-        "is the size (H, W) in the right order?",
+      `The run lengths sum to ${sum}. They must sum to H * W = ${size[0]} * ${size[1]} = ${total}. ` +
+        "Check the order of the size (H, W).",
     );
   }
   return { size, counts: Uint32Array.from(counts) };

@@ -57,7 +57,7 @@ class Asked {
       else asked.done(data.value as never);
     };
     this.worker.onerror = (event) => {
-      const error = new Error(`the model's worker stopped: ${event.message || "unknown"}`);
+      const error = new Error(`The model stopped: ${event.message || "unknown"}`);
       for (const asked of this.waiting.values()) asked.failed(error);
       this.waiting.clear();
     };
@@ -65,7 +65,7 @@ class Asked {
 
   end(): void {
     this.worker.terminate();
-    for (const asked of this.waiting.values()) asked.failed(new Error("the model was closed"));
+    for (const asked of this.waiting.values()) asked.failed(new Error("The model was closed."));
     this.waiting.clear();
   }
 
@@ -198,9 +198,9 @@ export class Model {
   /** Make the decoder look at a photo that has been seen. */
   private async look(key: string): Promise<void> {
     const embedding = await this.embeddings.get(key);
-    if (!embedding) throw new Error("the photo has not been seen yet");
+    if (!embedding) throw new Error("The image is not encoded yet.");
     if (embedding.modelHash !== this.manifest.weights_hash) {
-      throw new Error("the server's embedding is of another model; reload the page");
+      throw new Error("The server uses another model now. Reload the page.");
     }
     if (this.told.has(key)) return;
     this.told.clear(); // what the worker forgot is told again
@@ -259,7 +259,7 @@ export class Model {
   private async readNames(): Promise<NameTable> {
     if (!this.names) {
       throw new Error(
-        `wanted a model with names, got ${this.manifest.name} without names.onnx; open nano`,
+        `Model ${this.manifest.name} has no names.onnx and cannot suggest classes. Use nano.`,
       );
     }
     const reply = await this.load(NAME_VECTORS);

@@ -33,16 +33,16 @@ interface Header {
  */
 export function readEmbedding(bytes: ArrayBuffer): Embedding {
   const broken = (why: string) =>
-    new Error(`an embedding must be a header and its maps, got ${why}; ask for it again`);
+    new Error(`The image embedding is invalid: ${why}. Encode the image again.`);
   if (bytes.byteLength < 4) throw broken(`${bytes.byteLength} bytes`);
   const length = new DataView(bytes).getUint32(0, true);
-  if (4 + length > bytes.byteLength) throw broken("a header that is cut off");
+  if (4 + length > bytes.byteLength) throw broken("its header is truncated");
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, length))) as Header;
   let at = 4 + length;
   const maps = header.maps.map(({ name, shape, dtype }) => {
     const count = shape.reduce((a, b) => a * b, 1);
     const wide = dtype === "float32" ? 4 : 2;
-    if (at + count * wide > bytes.byteLength) throw broken(`no whole map ${name}`);
+    if (at + count * wide > bytes.byteLength) throw broken(`its map ${name} is truncated`);
     const part = bytes.slice(at, at + count * wide);
     at += count * wide;
     const data = wide === 4 ? new Float32Array(part) : halvesToFloats(new Uint16Array(part));

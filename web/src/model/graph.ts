@@ -11,7 +11,7 @@ import type { Size } from "./geometry";
 import type { GraphInfo, Manifest } from "./manifest";
 import type { Tokens } from "./prompts";
 
-const SERVE_IT = "serve the folder ort there, as it was built";
+const SERVE_IT = "Serve the built folder ort there.";
 
 export interface Opened {
   session: InferenceSession;
@@ -42,10 +42,9 @@ export async function openGraph(
 export function explained(told: string, file: string): string {
   if (told.startsWith("no available backend")) {
     const place = env.wasm.wasmPaths;
-    const wanted = `wanted ONNX Runtime's .wasm and .mjs in ${place}, got none that starts`;
-    return `${wanted}; ${SERVE_IT} (${told})`;
+    return `ONNX Runtime could not start. Its .wasm and .mjs files must be in ${place}. ${SERVE_IT} (${told})`;
   }
-  return `wanted ${file} whole, got a file that cannot be opened; copy it again (${told})`;
+  return `${file} cannot be opened (${told}). Copy the file again.`;
 }
 
 /** (3, S, S) normalised -> the image's maps. */

@@ -72,8 +72,8 @@ export async function readJson(reply: Response): Promise<unknown> {
   } catch {
     const got = JSON.stringify(text.trimStart().slice(0, 20));
     throw new Error(
-      `wanted the JSON of an exported model at ${reply.url}, got what begins with ${got}; ` +
-        "is the file there? Some servers send a page in place of what they have not got",
+      `The file at ${reply.url} must be the JSON manifest of an exported model, but starts with ${got}. ` +
+        "Check that the file exists: some servers return a page for missing files.",
     );
   }
 }
@@ -85,16 +85,16 @@ export function readManifest(given: unknown): Manifest {
   const whole = manifest?.graphs?.encoder && manifest.graphs.decoder && manifest.grid;
   if (!spec?.family || !whole || !(spec.image_side > 0) || !(spec.mask_side > 0)) {
     throw new Error(
-      "manifest.json must hold spec, graphs and grid as `anymask export` writes them; " +
-        "export the model again",
+      "manifest.json is invalid. It must hold spec, graphs and grid as `anymask export` writes them. " +
+        "Export the model again.",
     );
   }
   const names = manifest.graphs.decoder.inputs.map((tensor) => tensor.name);
   const missing = PROMPT_INPUTS.filter((name) => !names.includes(name));
   if (missing.length) {
     throw new Error(
-      `the decoder must take ${PROMPT_INPUTS.join(", ")}; this one lacks ${missing.join(", ")}; ` +
-        "export the model again",
+      `The decoder of this model lacks the inputs ${missing.join(", ")}. It must accept ${PROMPT_INPUTS.join(", ")}. ` +
+        "Export the model again.",
     );
   }
   return manifest;
@@ -105,7 +105,7 @@ export function checkSeesPhotos({ name, spec }: Manifest): void {
   const count = spec.channels?.lows.length;
   if (count === undefined) return;
   throw new Error(
-    `${name} was tuned on pictures of ${count} channel${count > 1 ? "s" : ""}, a browser reads ` +
-      "red, green and blue; let Python see them: anymask segment PICTURE --model FOLDER",
+    `${name} was fine-tuned on images with ${count} channel${count > 1 ? "s" : ""}; a browser only reads ` +
+      "red, green and blue. Use this model in Python or on the command line.",
   );
 }

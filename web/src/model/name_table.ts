@@ -47,7 +47,9 @@ export class NameTable {
     }
     const wanted = [...new Set(labels.map((label) => label.trim()).filter(Boolean))];
     if (!wanted.length) {
-      throw new Error("names must be words, got none; leave them out for all learned names");
+      throw new Error(
+        "The list of names is empty. Pass words, or omit names to use all known names.",
+      );
     }
     const places = wanted.map((label) => this.place(label));
     const others = known.filter((place) => !places.includes(place));
@@ -82,10 +84,12 @@ export class NameTable {
     const place = this.names.also.get(plainWord(label));
     if (place !== undefined) return place;
     const near = this.near(label);
-    const offered = near.length ? `the nearest: ${near.join(", ")}` : "none is near";
+    const offered = near.length
+      ? `The closest names are: ${near.join(", ")}.`
+      : "No known name is close.";
     throw new Error(
-      `wanted one of the ${this.names.words.length} known names, got ${JSON.stringify(label)}; ` +
-        `${offered}; or leave names out for all learned ones`,
+      `Unknown name ${JSON.stringify(label)}: ${this.names.words.length} names are known. ` +
+        `${offered} Omit names to use all known names.`,
     );
   }
 }
@@ -140,9 +144,12 @@ export async function readTable(bytes: ArrayBuffer): Promise<NameTable> {
   const of = (name: string, dtype: string, length?: number): NpyArray => {
     const array = arrays.get(name);
     if (array?.dtype === dtype && (length === undefined || array.shape[0] === length)) return array;
-    const got = array ? `${array.dtype} of the shape ${array.shape.join(" x ")}` : "none";
+    const got = array ? `${array.dtype} of shape ${array.shape.join(" x ")}` : "missing";
     const many = length === undefined ? "" : ` for ${length} names`;
-    throw new Error(`wanted the names' ${name} as ${dtype}${many}, got ${got}; export them again`);
+    throw new Error(
+      `The table of names is invalid: ${name} must be ${dtype}${many}, but is ${got}. ` +
+        "Export the model again.",
+    );
   };
   const told = JSON.parse(new TextDecoder().decode(of("words", "|u1").bytes)) as {
     words: string[];

@@ -12,26 +12,26 @@ export interface NpyArray {
 }
 
 const broken = (why: string) =>
-  new Error(`wanted an archive of arrays (.npz), got ${why}; copy it again`);
+  new Error(`The file is not a valid array archive (.npz): ${why}. Copy it again.`);
 
 /** The arrays by name, without the suffix. Throws for anything else. */
 export async function readNpz(bytes: ArrayBuffer): Promise<Map<string, NpyArray>> {
   const view = new DataView(bytes);
   let end = bytes.byteLength - 22; // the directory's end, before which a comment may stand
   while (end >= 0 && view.getUint32(end, true) !== END) end--;
-  if (end < 0) throw broken(`${bytes.byteLength} bytes of something else`);
+  if (end < 0) throw broken(`it holds ${bytes.byteLength} bytes of other data`);
   const count = view.getUint16(end + 10, true);
   const arrays = new Map<string, NpyArray>();
   try {
     for (let i = 0, at = view.getUint32(end + 16, true); i < count; i++) {
-      if (view.getUint32(at, true) !== ENTRY) throw broken("a damaged directory");
+      if (view.getUint32(at, true) !== ENTRY) throw broken("its directory is corrupted");
       const [name, extra, comment] = [28, 30, 32].map((place) => view.getUint16(at + place, true));
       const title = new TextDecoder().decode(new Uint8Array(bytes, at + 46, name));
       arrays.set(title.replace(/\.npy$/, ""), readNpy(await unpacked(bytes, view, at)));
       at += 46 + name + extra + comment;
     }
   } catch (error) {
-    throw error instanceof RangeError ? broken("a file that is cut off") : error;
+    throw error instanceof RangeError ? broken("it is truncated") : error;
   }
   return arrays;
 }
@@ -42,7 +42,7 @@ async function unpacked(bytes: ArrayBuffer, view: DataView, at: number): Promise
   const start = local + 30 + view.getUint16(local + 26, true) + view.getUint16(local + 28, true);
   const packed = new Uint8Array(bytes, start, size);
   if (method === STORED) return packed.slice().buffer;
-  if (method !== DEFLATED) throw broken(`one that is packed by method ${method}`);
+  if (method !== DEFLATED) throw broken(`compression method ${method} is not supported`);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
   return new Response(stream).arrayBuffer();
 }
@@ -55,7 +55,8 @@ function readNpy(bytes: ArrayBuffer): NpyArray {
   const header = new TextDecoder("latin1").decode(new Uint8Array(bytes, start, length));
   const dtype = /'descr': '([^']+)'/.exec(header)?.[1];
   const shape = /'fortran_order': False, 'shape': \(([\d, ]*)\)/.exec(header)?.[1];
-  if (dtype === undefined || shape === undefined) throw broken(`an array of ${header.trim()}`);
+  if (dtype === undefined || shape === undefined)
+    throw broken(`it holds an array of type ${header.trim()}`);
   return {
     dtype,
     shape: shape

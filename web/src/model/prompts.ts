@@ -25,17 +25,17 @@ export interface Tokens {
 export function refusal(prompt: Prompt, spec: Spec): string | null {
   const points = prompt.clicks.length + (prompt.box ? 2 : 0);
   const kinds: [string, boolean, string][] = [
-    ["point", prompt.clicks.some((click) => click.label === 1), "positive clicks"],
-    ["negative_point", prompt.clicks.some((click) => click.label === 0), "negative clicks"],
+    ["point", prompt.clicks.some((click) => click.label === 1), "foreground points"],
+    ["negative_point", prompt.clicks.some((click) => click.label === 0), "background points"],
     ["box", prompt.box !== null, "boxes"],
     ["mask", prompt.mask !== null, "mask prompts"],
   ];
   const refused = kinds.filter(([kind, there]) => there && !spec.accepts.includes(kind));
   if (refused.length) {
-    return `${spec.name} takes no ${refused.map((kind) => kind[2]).join(" and no ")}`;
+    return `${spec.name} does not support ${refused.map((kind) => kind[2]).join(" or ")}.`;
   }
   if (spec.fixed_points && points > spec.fixed_points) {
-    return `${spec.name} takes at most ${spec.fixed_points} points (a box counts as two)`;
+    return `${spec.name} supports at most ${spec.fixed_points} points. A box counts as two.`;
   }
   return null;
 }

@@ -265,13 +265,14 @@ function asking(embedding: Embedding): Asked {
 }
 
 function pictureOf(key: string): Picture {
-  if (picture?.key !== key) throw new Error("this photo's pixels are not here; ask again");
+  if (picture?.key !== key)
+    throw new Error("The pixels of this image are not loaded. Encode the image again.");
   return picture;
 }
 
 function keptAs(keep: string): Kept {
   const answer = kept.get(keep) ?? (closest?.keep === keep ? closest.one : null);
-  if (!answer) throw new Error("this answer is no longer kept; ask again");
+  if (!answer) throw new Error("This prediction is no longer cached. Predict again.");
   return answer;
 }
 
@@ -288,7 +289,7 @@ function upright(photo: Blob | ImageBitmap): Promise<ImageBitmap> {
 
 function known(key: string): Embedding {
   const embedding = seen.get(key);
-  if (!embedding) throw new Error("the photo has not been seen yet");
+  if (!embedding) throw new Error("The image is not encoded yet.");
   remember(seen, key, embedding, SEEN);
   return embedding;
 }

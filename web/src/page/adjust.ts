@@ -8,11 +8,11 @@ import { pixelFields } from "./ruler";
 const KEY = "anymask-look";
 
 const SLIDERS: [name: keyof Look, title: string, min: number, max: number, step: number][] = [
-  ["fill", "Masks: opacity", 0, 1, 0.02],
-  ["outline", "Masks: outline", 0, 5, 1],
-  ["brightness", "Photo: brightness", 0.2, 3, 0.05],
-  ["contrast", "Photo: contrast", 0.2, 4, 0.05],
-  ["gamma", "Photo: gamma", 0.2, 3, 0.05],
+  ["fill", "Mask opacity", 0, 1, 0.02],
+  ["outline", "Mask outline", 0, 5, 1],
+  ["brightness", "Brightness", 0.2, 3, 0.05],
+  ["contrast", "Contrast", 0.2, 4, 0.05],
+  ["gamma", "Gamma", 0.2, 3, 0.05],
 ];
 
 const SWITCHES: [name: "guides" | "bar", title: string, key: string][] = [
@@ -69,11 +69,11 @@ export function adjustPanel(session: Session, stage: HTMLElement): HTMLElement {
     session.editor?.refresh();
     session.redraw();
   };
-  const reset = h("button", { class: "link", type: "button" }, "As it was");
+  const reset = h("button", { class: "link", type: "button" }, "Reset");
   reset.addEventListener("click", () => change(PLAIN));
   const element = h(
     "div",
-    { class: "adjust", role: "group", "aria-label": "How it looks", hidden: true },
+    { class: "adjust", role: "group", "aria-label": "Display settings", hidden: true },
     ...rows.map((row) => row.element),
     ...switches.map((one) => one.element),
     pixelFields(session),

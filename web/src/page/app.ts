@@ -38,7 +38,8 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
     class: "stage",
     tabindex: "0",
     role: "application",
-    "aria-label": "Photo. Arrow keys move a crosshair, Space clicks, Enter keeps, ? is help.",
+    "aria-label":
+      "Image. Arrow keys move the crosshair, Space clicks, Enter keeps the mask, ? opens the help.",
   });
   session.look = keptLook();
   const stage = new Stage(element, session);
@@ -153,7 +154,7 @@ function fileInput(session: Session): HTMLInputElement {
     accept: "image/*",
     multiple: true,
     hidden: true,
-    "aria-label": "Photos",
+    "aria-label": "Images",
   });
   input.addEventListener("change", () => {
     void addPhotos(session, [...(input.files ?? [])]);
@@ -165,7 +166,7 @@ function fileInput(session: Session): HTMLInputElement {
 async function openSample(session: Session): Promise<void> {
   const response = await fetch(SAMPLE).catch(() => null);
   if (!response?.ok)
-    return session.say("The sample photo is not here: open one of yours.", [], true);
+    return session.say("The sample image is missing. Open one of your images.", [], true);
   await addPhotos(session, [
     new File([await response.blob()], "sample.jpg", { type: "image/jpeg" }),
   ]);
@@ -199,20 +200,23 @@ function takeDrops(element: HTMLElement, session: Session, door: VideoOpener): v
     void door.take([...(event.dataTransfer?.files ?? [])]).then((photos) => {
       if (!photos.length) return;
       if (session.store.kind === "local") void addPhotos(session, photos);
-      else session.say("This project's photos lie on the server: add them to its folder.");
+      else
+        session.say(
+          "This project reads its images from a folder on the server. Add images to that folder.",
+        );
     });
   });
 }
 
 const WORKED_ON =
-  "Somebody has worked on this photo: M proposes more. Other photos begin with proposals.";
+  "This image already has annotations. Press M to add proposals; new images get them automatically.";
 
 async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Promise<void> {
   try {
     await session.store.configure({ stage: mode });
     session.project = { ...(await session.store.project()), arm };
   } catch (error) {
-    session.say(`The way of working stays as it was: ${(error as Error).message}`);
+    session.say(`The mode was not changed. ${(error as Error).message}`);
     return session.changed();
   }
   session.review = null;

@@ -20,7 +20,7 @@ export async function measureHovers(
 ): Promise<Timing> {
   const { editor } = session;
   const model = session.model();
-  if (!editor?.seen || !model) throw new Error("open a photo and wait until the model has seen it");
+  if (!editor?.seen || !model) throw new Error("Open an image and wait until it is encoded.");
   stage.use("point");
   const times: number[] = [];
   const { left, top } = stage.element.getBoundingClientRect();
@@ -50,7 +50,7 @@ export async function measureHovers(
 export function startBench(session: Session, stage: Stage, count: number): void {
   const out = document.createElement("output");
   out.className = "bench";
-  out.textContent = "bench: open a photo";
+  out.textContent = "bench: open an image";
   stage.element.append(out);
   let measured: unknown = null;
   session.watchers.push(() => {
@@ -59,7 +59,7 @@ export function startBench(session: Session, stage: Stage, count: number): void 
     void measureHovers(session, stage, count).then((timing) => {
       out.textContent =
         `${timing.hovers} hovers to mask: median ${timing.median.toFixed(1)} ms, ` +
-        `95 % ${timing.p95.toFixed(1)} ms, most ${timing.most.toFixed(1)} ms ` +
+        `95 % ${timing.p95.toFixed(1)} ms, max ${timing.most.toFixed(1)} ms ` +
         `(${timing.provider}, ${timing.threads} threads)`;
     });
   });

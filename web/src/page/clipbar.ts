@@ -31,7 +31,7 @@ export function clipBar(videoWork: VideoWork, keep: (() => void) | null): HTMLEl
 
 function ofVideo(videoWork: VideoWork, keep: (() => void) | null): [string, Press[]] {
   if (!keep || !videoWork.tracks.objects.length) return ["click the object", []];
-  return ["not in the project", [["Keep in the project", "C", keep, "primary"]]];
+  return ["not in the project", [["Save to project", "C", keep, "primary"]]];
 }
 
 function ofClip(videoWork: VideoWork, clip: ClipWork): [string, Press[]] {
@@ -39,17 +39,17 @@ function ofClip(videoWork: VideoWork, clip: ClipWork): [string, Press[]] {
   const next: Press = ["Next track", "Page ↓", () => void clip.next()];
   const keep = (text: string): Press => [text, "C", () => void clip.keep(), "primary"];
   if (isCorrected(videoWork, videoWork.chosen)) {
-    const away: Press = ["Drop it", "Esc", () => void clip.dropCorrection()];
-    return ["corrected, not stored", [keep("Store the correction"), away]];
+    const away: Press = ["Discard", "Esc", () => void clip.dropCorrection()];
+    return ["corrected, not saved", [keep("Save correction"), away]];
   }
   if (!entry) {
     const masks = videoWork.tracks.all(videoWork.chosen).length;
     if (!masks) return ["click the object", []];
-    return ["not in the project", [keep("Keep in the project")]];
+    return ["not in the project", [keep("Save to project")]];
   }
   const left = clip.counts.proposed > 0 ? [next] : [];
   if (entry.state !== "proposed") {
-    const back: Press = ["Take back", "U", () => void clip.takeBack()];
+    const back: Press = ["Undo review", "U", () => void clip.takeBack()];
     return [`${entry.state} by ${entry.author}`, [back, ...left]];
   }
   return [
@@ -63,6 +63,6 @@ function ofClip(videoWork: VideoWork, clip: ClipWork): [string, Press[]] {
 }
 
 function doubtful({ doubtful: count }: TrackEntry): string {
-  if (!count) return "no frame is doubted";
-  return count === 1 ? "1 frame to look at" : `${count} frames to look at`;
+  if (!count) return "no uncertain frames";
+  return count === 1 ? "1 frame to review" : `${count} frames to review`;
 }

@@ -25,7 +25,7 @@ import { findDialog } from "./finding";
 export interface Command {
   keys: string[]; // as `keyName` writes them
   title: string;
-  group: "Tools" | "Object" | "Photo" | "View" | "Page";
+  group: "Tools" | "Object" | "Image" | "View" | "Page";
   run: () => void;
   inReview?: boolean; // only while a mask is under review
 }
@@ -49,8 +49,8 @@ export const TOOL_KEYS: [ToolName, string, string][] = [
   ["brush", "P", "Brush"],
   ["eraser", "E", "Eraser"],
   ["polygon", "G", "Polygon"],
-  ["pick", "O", "Pick a mask"],
-  ["pan", "H", "Move the photo"],
+  ["pick", "O", "Select a mask"],
+  ["pan", "H", "Move the image"],
 ];
 
 export const NEEDS_MODEL: ToolName[] = ["point", "box", "lasso"];
@@ -108,12 +108,12 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
   ): Command => ({ group, keys: keys.split(" "), title, run, inReview });
   return [
     ...TOOL_KEYS.map(([name, key, title]) => command("Tools", key, title, () => stage.use(name))),
-    command("Tools", "M", "Find everything", () => void everything(session)),
+    command("Tools", "M", "Segment everything", () => void everything(session)),
     command("Tools", "[", "Smaller brush", () => brush(0.8)),
     command("Tools", "]", "Larger brush", () => brush(1.25)),
 
     command("Object", "Enter", "Keep the mask", () => void accept(session, stage)),
-    command("Object", "Escape", "Drop what is not kept", () => {
+    command("Object", "Escape", "Discard the current mask", () => {
       if (session.simplifying.open) session.simplifying.cancel();
       else if (!stage.key("Escape")) editor()?.drop();
     }),
@@ -121,60 +121,60 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     ...[0, 1, 2].map((i) =>
       command("Object", `Shift+${i + 1}`, `Candidate ${i + 1}`, () => editor()?.choose(i)),
     ),
-    command("Object", "1 2 3 4 5 6 7 8 9", "Name it: the nth name", () => undefined),
-    command("Page", "Ctrl+L", "Names of the project", () => pages.names()),
+    command("Object", "1 2 3 4 5 6 7 8 9", "Set the nth class", () => undefined),
+    command("Page", "Ctrl+L", "Classes of the project", () => pages.names()),
     command("Object", "C", "Next candidate", () => editor()?.choose(editor()!.draft.candidate + 1)),
-    command("Object", ",", "Part: the smaller candidate", () => editor()?.resize(-1)),
-    command("Object", ".", "Whole: the larger candidate", () => editor()?.resize(1)),
-    command("Object", "L", "Name the object", () => pages.focusLabel()),
-    command("Object", "Ctrl+Enter", "Take the first suggested name", () => session.naming.take(0)),
-    command("Object", "Ctrl+Shift+L", "Suggest names for all masks", () => {
+    command("Object", ",", "Smaller candidate (part)", () => editor()?.resize(-1)),
+    command("Object", ".", "Larger candidate (whole)", () => editor()?.resize(1)),
+    command("Object", "L", "Edit the class", () => pages.focusLabel()),
+    command("Object", "Ctrl+Enter", "Use the first suggested class", () => session.naming.take(0)),
+    command("Object", "Ctrl+Shift+L", "Suggest classes for all masks", () => {
       void session.naming.nameAll();
     }),
     command("Object", "K", "Next mask", () => neighbour(session, 1)),
     command("Object", "J", "Previous mask", () => neighbour(session, -1)),
-    command("Object", "Ctrl+A", "Pick all masks", () => editor() && selectAll(editor()!)),
-    command("Object", "Q", "Fix the picked mask", () => editor()?.edit(false)),
-    command("Object", "Ctrl+M", "Merge the picked masks", () => merge(session)),
+    command("Object", "Ctrl+A", "Select all masks", () => editor() && selectAll(editor()!)),
+    command("Object", "Q", "Edit the selected mask", () => editor()?.edit(false)),
+    command("Object", "Ctrl+M", "Merge the selected masks", () => merge(session)),
     command("Object", "Ctrl+B", "Subtract the others from the first", () => subtract(session)),
-    command("Object", "Ctrl+K", "Split into parts", () => split(session)),
+    command("Object", "Ctrl+K", "Split into connected parts", () => split(session)),
     command("Object", "Ctrl+I", "Simplify outline", () => session.simplifying.start()),
-    command("Object", "Ctrl+X", "Take pixels from those beneath", () => takePixels(session)),
-    command("Object", "Ctrl+Shift+X", "New masks take pixels", () => turnTaking(session)),
-    command("Object", "Ctrl+F", "Find all like this", () => void findAllLike(session)),
+    command("Object", "Ctrl+X", "Remove the overlap from masks below", () => takePixels(session)),
+    command("Object", "Ctrl+Shift+X", "No overlap for new masks", () => turnTaking(session)),
+    command("Object", "Ctrl+F", "Find similar", () => void findAllLike(session)),
     command("Object", "Ctrl+D", "Duplicate", () => duplicate(session)),
-    command("Object", "Ctrl+E", "Copy to the next photo or page", () => void copyToNext(session)),
+    command("Object", "Ctrl+E", "Copy to the next image or page", () => void copyToNext(session)),
     command("Object", "Z", "Lock or unlock", () => turn(session, "locked")),
-    command("Object", "Ctrl+H", "Hide or show this one", () => turn(session, "hidden")),
-    command("Object", "Ctrl+]", "To the front", () => raise(session, 1)),
-    command("Object", "Ctrl+[", "To the back", () => raise(session, -1)),
-    command("Object", "Ctrl+Z", "Undo, verdicts too", () => void undo(session)),
+    command("Object", "Ctrl+H", "Hide or show this mask", () => turn(session, "hidden")),
+    command("Object", "Ctrl+]", "Bring to front", () => raise(session, 1)),
+    command("Object", "Ctrl+[", "Send to back", () => raise(session, -1)),
+    command("Object", "Ctrl+Z", "Undo (also review decisions)", () => void undo(session)),
     command("Object", "Ctrl+Shift+Z Ctrl+Y", "Redo", () => editor()?.redo()),
 
-    command("Photo", "PageDown", "Next photo", () => void session.go(1)),
-    command("Photo", "PageUp", "Previous photo", () => void session.go(-1)),
-    command("Photo", "Shift+PageDown", "Next photo without masks", () => {
+    command("Image", "PageDown", "Next image", () => void session.go(1)),
+    command("Image", "PageUp", "Previous image", () => void session.go(-1)),
+    command("Image", "Shift+PageDown", "Next image without masks", () => {
       void session.goUnlabelled();
     }),
-    command("Photo", ">", "Next page of a stack", () => void turnPage(session, 1)),
-    command("Photo", "<", "Previous page", () => void turnPage(session, -1)),
-    command("Photo", ";", "Next channel", () => void turnChannel(session, 1)),
-    command("Photo", ":", "Previous channel", () => void turnChannel(session, -1)),
-    command("Photo", "Ctrl+Shift+F", "Find by word, or in all photos", () => findDialog(session)),
-    command("Photo", "I", "List of photos", () => pages.photos()),
-    command("Photo", "D", "This photo is done", () => void done(session)),
-    command("Photo", "Ctrl+Shift+D", "Not done after all", () => void reopen(session)),
-    command("Photo", "A", "Review: accept", () => void judge(session, "accept"), true),
-    command("Photo", "F", "Review: fix", () => void judge(session, "fix"), true),
-    command("Photo", "R", "Review: reject", () => void judge(session, "reject"), true),
-    command("Photo", "N", "Review: next mask", () => void nextReview(session), true),
+    command("Image", ">", "Next page of a stack", () => void turnPage(session, 1)),
+    command("Image", "<", "Previous page", () => void turnPage(session, -1)),
+    command("Image", ";", "Next channel", () => void turnChannel(session, 1)),
+    command("Image", ":", "Previous channel", () => void turnChannel(session, -1)),
+    command("Image", "Ctrl+Shift+F", "Find by text, also in all images", () => findDialog(session)),
+    command("Image", "I", "List of images", () => pages.photos()),
+    command("Image", "D", "Mark image as done", () => void done(session)),
+    command("Image", "Ctrl+Shift+D", "Mark image as not done", () => void reopen(session)),
+    command("Image", "A", "Review: accept", () => void judge(session, "accept"), true),
+    command("Image", "F", "Review: correct", () => void judge(session, "fix"), true),
+    command("Image", "R", "Review: reject", () => void judge(session, "reject"), true),
+    command("Image", "N", "Review: next mask", () => void nextReview(session), true),
 
     command("View", "Arrows", "Move the crosshair (Shift: fast)", () => undefined),
     command("View", "Space", "Click at the crosshair", () => stage.press(false)),
-    command("View", "X Shift+Space", "Click “not this” there", () => stage.press(true)),
+    command("View", "X Shift+Space", "Background click at the crosshair", () => stage.press(true)),
     command("View", "+ =", "Zoom in", () => stage.zoom(1.25)),
     command("View", "-", "Zoom out", () => stage.zoom(0.8)),
-    command("View", "0", "Whole photo", () => {
+    command("View", "0", "Fit the image", () => {
       session.view.fit();
       stage.draw(true);
     }),
@@ -185,19 +185,19 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
       session.looksAnew({ guides: !session.look.guides });
     }),
     command("View", "Ctrl+U", "Scale bar", () => turnBar(session)),
-    command("View", "Y", "How it looks: opacity, brightness", () => pages.adjust()),
+    command("View", "Y", "Display settings: opacity, brightness", () => pages.adjust()),
 
-    command("Page", "Ctrl+O", "Open photos", () => pages.openFiles()),
+    command("Page", "Ctrl+O", "Open images", () => pages.openFiles()),
     command("Page", "Ctrl+S", "Export", () => pages.export()),
-    command("Page", "Ctrl+Shift+O", "Open a video or a scan", () => pages.video()),
-    command("Page", "T", "Dark or light", () => pages.theme()),
+    command("Page", "Ctrl+Shift+O", "Open a video or scan", () => pages.video()),
+    command("Page", "T", "Dark or light theme", () => pages.theme()),
     command("Page", "?", "Help", () => pages.help()),
   ];
 }
 
 function turnBar(session: Session): void {
   if (!session.calibration.pixel) {
-    session.say("Nobody knows how large a pixel is: Y has a field for it.");
+    session.say("The pixel size is unknown. Press Y and enter it.");
     return session.changed();
   }
   session.looksAnew({ bar: !session.look.bar });
@@ -227,7 +227,8 @@ export async function done(session: Session): Promise<void> {
 
 async function finish(session: Session, editor: Editor): Promise<void> {
   await editor.settled(); // a mask that is being kept
-  if (!isEmpty(editor.draft)) return session.say("Keep the mask in the making first, or drop it.");
+  if (!isEmpty(editor.draft))
+    return session.say("Keep the current mask (Enter) or discard it (Esc) first.");
   editor.diary.note("done");
   editor.diary.send();
   try {
@@ -236,7 +237,7 @@ async function finish(session: Session, editor: Editor): Promise<void> {
     const here = session.editor === editor && !session.opening; // nobody has gone on meanwhile
     if (here) await session.go(1);
   } catch (error) {
-    session.say(`The photo was not marked as done: ${(error as Error).message}`);
+    session.say(`The image was not marked as done. ${(error as Error).message}`);
   }
 }
 
@@ -251,7 +252,7 @@ export async function reopen(session: Session): Promise<void> {
     await session.store.reopen(id);
     session.know(id, { status: records ? "proposed" : "new" });
   } catch (error) {
-    session.say(`The photo is still marked as done: ${(error as Error).message}`);
+    session.say(`The image is still marked as done. ${(error as Error).message}`);
   }
 }
 

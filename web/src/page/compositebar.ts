@@ -49,9 +49,12 @@ export function compositeBar(session: Session, stage: Stage): HTMLElement {
     const bands = shown.map(({ channel }) => Number(channel.value));
     const found = shown.map((row, place) => rangeOf(row, known.of(bands[place])));
     const wrong = found.indexOf("wrong");
-    if (!bands.some((band) => band)) return session.say("One of the colours needs a channel.");
+    if (!bands.some((band) => band))
+      return session.say("Select a channel for at least one colour.");
     if (wrong >= 0)
-      return session.say(`${shown[wrong].name.textContent}: the second value must be larger.`);
+      return session.say(
+        `${shown[wrong].name.textContent}: the second value must be larger than the first.`,
+      );
     if (found.includes("open")) return; // its other end is still to come
     const ranges = found as (Range | null)[];
     bands.forEach((band, place) => {
@@ -84,7 +87,7 @@ export function compositeBar(session: Session, stage: Stage): HTMLElement {
 
 function rowOf(colour: string): Row {
   const name = h("span", {}, colour);
-  const channel = h("select", { class: "modes", "aria-label": `${colour} shows` });
+  const channel = h("select", { class: "modes", "aria-label": `${colour} channel` });
   const [low, high] = ["from", "to"].map((what) =>
     h("input", { type: "number", step: "any", "aria-label": `${colour} ${what}` }),
   );

@@ -30,6 +30,6 @@ export async function reportDialog(session: Session): Promise<void> {
     const report = await session.store.report();
     dialog("Report", figures(report));
   } catch (error) {
-    session.say(`The report could not be made: ${(error as Error).message}`);
+    session.say(`The report could not be created. ${(error as Error).message}`);
   }
 }

@@ -8,16 +8,16 @@ import { h } from "./dom";
 
 /** The formats of `anymask convert`, those that are trained on first. */
 export const FORMATS: [name: string, title: string, about: string][] = [
-  ["yolo", "YOLO", "labels/, images/ and data.yaml, as Ultralytics trains on them"],
-  ["coco", "COCO", "one JSON with run lengths, boxes and names"],
-  ["coco-polygon", "COCO, polygons", "the same with polygons"],
-  ["coco-panoptic", "COCO panoptic", "JSON and PNGs"],
-  ["cvat", "CVAT", "CVAT for images 1.1, XML with masks"],
-  ["label-studio", "Label Studio", "JSON with brushes"],
-  ["label-studio-polygon", "Label Studio, polygons", "JSON with polygons"],
-  ["labelme", "labelme", "one JSON a photo, with masks"],
-  ["labelme-polygon", "labelme, polygons", "one JSON a photo, with polygons"],
-  ["sa1b", "SA-1B", "one JSON a photo, as the paper's data set has it"],
+  ["yolo", "YOLO", "labels/, images/ and data.yaml for Ultralytics"],
+  ["coco", "COCO", "one JSON file with RLE masks, boxes and classes"],
+  ["coco-polygon", "COCO (polygons)", "one JSON file with polygons, boxes and classes"],
+  ["coco-panoptic", "COCO panoptic", "one JSON file and one PNG per image"],
+  ["cvat", "CVAT", "CVAT for images 1.1: XML with masks"],
+  ["label-studio", "Label Studio", "JSON with brush masks"],
+  ["label-studio-polygon", "Label Studio (polygons)", "JSON with polygons"],
+  ["labelme", "labelme", "one JSON file per image, with masks"],
+  ["labelme-polygon", "labelme (polygons)", "one JSON file per image, with polygons"],
+  ["sa1b", "SA-1B", "one JSON file per image, in the layout of the SA-1B dataset"],
   ["label-png", "Label images (PNG)", "one 16-bit PNG per image: 0 is background, n is mask n"],
   [
     "label-tif",
@@ -27,16 +27,16 @@ export const FORMATS: [name: string, title: string, about: string][] = [
   ["imagej", "ImageJ and Fiji", "one ROI set (.zip) per image"],
   ["cellpose", "Cellpose", "one _seg.npy per image"],
   ["qupath", "QuPath", "one GeoJSON per image, with classes and their colors"],
-  ["csv", "Table (CSV)", "a row a mask: name, area, centre, perimeter, axes, ..."],
-  ["geojson", "GeoJSON", "one file a photo, in pixels"],
-  ["svg", "SVG", "one file a photo, with paths"],
+  ["csv", "Table (CSV)", "one row per mask: class, area, centre, perimeter, axes, ..."],
+  ["geojson", "GeoJSON", "one file per image, in pixel coordinates"],
+  ["svg", "SVG", "one file per image, with paths"],
   ["v7", "V7 Darwin", "JSON 2.0 with polygons"],
-  ["encord", "Encord", "one JSON with bitmasks"],
+  ["encord", "Encord", "one JSON file with bitmasks"],
   ["supervisely", "Supervisely", "a project with bitmaps"],
-  ["set", "A set of anymask", "for anymask train and eval"],
-  ["voc", "PASCAL VOC", "PNGs of classes and of objects, and the names"],
-  ["davis", "DAVIS", "frames of a clip: PNG with a palette"],
-  ["sav", "SA-V", "frames of a clip: one JSON"],
+  ["set", "anymask dataset", "for training and evaluation with anymask"],
+  ["voc", "PASCAL VOC", "class PNGs, instance PNGs and a class list"],
+  ["davis", "DAVIS", "video frames: palette PNGs"],
+  ["sav", "SA-V", "video frames: one JSON file"],
 ];
 
 export function exportDialog(session: Session): void {
@@ -52,10 +52,10 @@ export function exportDialog(session: Session): void {
   format.addEventListener("change", tell);
   tell();
   const photos = photoChoice(session);
-  const images = box("With the photos, so that the set can be trained on as it is");
+  const images = box("Include the images (required for training)");
   const split = splitChoice();
-  const proposals = box("Proposals that nobody has accepted, too");
-  const tolerance = number("Pixels that outlines may move (0: exact)", "0.5", "0.5");
+  const proposals = box("Include proposals that are not accepted");
+  const tolerance = number("Outline tolerance in pixels (0: exact)", "0.5", "0.5");
   const said = h("p", { class: "said", role: "status" });
   const wish = (force: boolean): ExportWish => ({
     format: format.value,
@@ -71,9 +71,9 @@ export function exportDialog(session: Session): void {
     { class: "export" },
     h("label", { for: "format" }, "Format"),
     h("div", {}, format, about),
-    h("span", {}, "Photos"),
+    h("span", {}, "Images"),
     photos.element,
-    h("span", {}, "Set"),
+    h("span", {}, "Dataset"),
     h("div", {}, images.element, split.element, tolerance.element),
     h("span", {}),
     h("div", {}, store.kind === "server" && proposals.element),
@@ -99,7 +99,7 @@ async function run(
     await session.outbox.flush();
     const { name, blob, told } = await session.store.export(wish(force));
     download(name, blob);
-    said.textContent = `${name} is with your downloads. ${told.replaceAll("\n", ". ")}`;
+    said.textContent = `Downloaded ${name}. ${told.replaceAll("\n", ". ")}`;
   } catch (error) {
     said.replaceChildren((error as Error).message);
     const gated = error instanceof StoreError && wish(force).proposals && !force;
@@ -120,9 +120,13 @@ function photoChoice(session: Session) {
   };
   const element = h(
     "div",
-    { role: "radiogroup", "aria-label": "Photos" },
-    one("done", `Finished ones (${done} of ${session.images.length}; D finishes a photo)`, true),
-    one("labelled", `All that are finished or have masks (${labelled.length})`, false),
+    { role: "radiogroup", "aria-label": "Images" },
+    one(
+      "done",
+      `Images marked as done (${done} of ${session.images.length}; press D to mark one)`,
+      true,
+    ),
+    one("labelled", `All images with masks, or marked as done (${labelled.length})`, false),
   );
   const value = () =>
     element.querySelector<HTMLInputElement>("input:checked")!.value as ExportWish["only"];

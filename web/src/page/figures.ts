@@ -26,7 +26,7 @@ export function figures(report: Group): HTMLElement {
 
 function section(group: Group): HTMLElement {
   const values = Object.values(group);
-  if (!values.length) return h("p", { class: "dim small" }, "None yet.");
+  if (!values.length) return h("p", { class: "dim small" }, "No data yet.");
   if (!values.every(isGroup)) return pairs(Object.entries(group));
   const names = Array.isArray(group) ? null : Object.keys(group);
   return columns(values, names);

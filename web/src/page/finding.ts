@@ -14,7 +14,7 @@ import type { SearchBody } from "../store/schema";
 import { dialog } from "./dialogs";
 import { fill, h } from "./dom";
 
-const LIKE = "Left empty: all that is like the picked mask, called as it is.";
+const LIKE = "Leave the field empty to find objects similar to the selected mask.";
 
 export function findDialog(session: Session): void {
   if (!session.store.find) return session.say(ALONE);
@@ -22,8 +22,8 @@ export function findDialog(session: Session): void {
     class: "label",
     type: "search",
     list: "known-words",
-    placeholder: "Words: cat, red cup",
-    "aria-label": "Words to find",
+    placeholder: "cat, red cup",
+    "aria-label": "Text prompt",
     autocomplete: "off",
     autofocus: true,
   });
@@ -32,7 +32,7 @@ export function findDialog(session: Session): void {
   const said = h("p", { class: "said", role: "status" });
   const state = h("div", { class: "name-add" });
   const ask = async (work: (question: SearchBody) => Promise<void>) => {
-    said.textContent = "Finding …";
+    said.textContent = "Searching …";
     try {
       const words = field.value.trim();
       await work(words ? { words } : await likePicked(session));
@@ -52,8 +52,8 @@ export function findDialog(session: Session): void {
     "form",
     { class: "name-add" },
     field,
-    button("In this photo", "primary", () => undefined),
-    button("In all photos", "", () => void ask(all)),
+    button("In this image", "primary", () => undefined),
+    button("In all images", "", () => void ask(all)),
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -67,12 +67,12 @@ export function findDialog(session: Session): void {
       const go = search.state === "running" ? null : (question ?? null);
       const over = search.state === "done";
       return [
-        h("progress", { max: total || 1, value: done, "aria-label": "Photos searched" }),
+        h("progress", { max: total || 1, value: done, "aria-label": "Images searched" }),
         h("span", { class: "dim" }, searchText(session)),
-        !over && button(go ? "Go on" : "Stop", "", () => void all(go)),
+        !over && button(go ? "Resume" : "Stop", "", () => void all(go)),
       ];
     });
-  const element = dialog("Find by word, or like the picked mask", form, known, about, said, state);
+  const element = dialog("Find by text or by example", form, known, about, said, state);
   session.watchers.push(draw);
   element.addEventListener("close", () =>
     session.watchers.splice(session.watchers.indexOf(draw), 1),
@@ -81,7 +81,9 @@ export function findDialog(session: Session): void {
   void followSearch(session);
   void session.store.words?.().then(({ names, detector }) => {
     known.replaceChildren(...names.map((name) => h("option", { value: name })));
-    const words = detector ? `${detector} reads any words` : `${names.length} words are known`;
+    const words = detector
+      ? `Detector: ${detector}. Any words are supported`
+      : `${names.length} known words`;
     about.textContent = `${words}. ${LIKE}`;
   });
 }

@@ -7,15 +7,16 @@ import { done, isFinished, reopen } from "./commands";
 import type { Pages } from "./commands";
 import { fill, h, icon, iconButton } from "./dom";
 
-const DONE = "This photo is done and leaves with exports; press if it is not (Ctrl+Shift+D)";
-const TO_FINISH = "This photo is done; go on to the next (D)";
+const DONE =
+  "This image is marked as done and is exported. Press to mark it as not done (Ctrl+Shift+D)";
+const TO_FINISH = "Mark this image as done and open the next one (D)";
 
 const MODES: [Mode | "control", string][] = [
   ["assisted", "Assisted"],
   ["semi", "Semi-automatic"],
   ["auto", "Automatic"],
   ["review", "Review"],
-  ["control", "By hand"],
+  ["control", "Manual"],
 ];
 
 export function header(
@@ -26,12 +27,12 @@ export function header(
   const title = h("button", {
     class: "photo-name",
     type: "button",
-    title: "List of photos (I)",
+    title: "List of images (I)",
     onclick: () => pages.photos(),
   });
   const modes = h(
     "select",
-    { "aria-label": "Way of working", class: "modes" },
+    { "aria-label": "Mode", class: "modes" },
     ...MODES.map(([value, text]) => h("option", { value }, text)),
   );
   modes.addEventListener("change", () => {
@@ -40,11 +41,11 @@ export function header(
     else mode(value, "model");
   });
   const saved = h("span", { class: "saved", role: "status" });
-  const previous = iconButton("previous", "Previous photo", "Page Up", () => void session.go(-1));
-  const next = iconButton("next", "Next photo", "Page Down", () => void session.go(1));
-  const open = iconButton("open", "Open photos", "Ctrl+O", () => pages.openFiles());
-  const video = iconButton("video", "Open a video or a scan", "Ctrl+Shift+O", () => pages.video());
-  const finish = iconButton("check", "This photo is done", "D", () => {
+  const previous = iconButton("previous", "Previous image", "Page Up", () => void session.go(-1));
+  const next = iconButton("next", "Next image", "Page Down", () => void session.go(1));
+  const open = iconButton("open", "Open images", "Ctrl+O", () => pages.openFiles());
+  const video = iconButton("video", "Open a video or scan", "Ctrl+Shift+O", () => pages.video());
+  const finish = iconButton("check", "Mark image as done", "D", () => {
     void (isFinished(session) ? reopen(session) : done(session));
   });
   session.watchers.push(() => {
@@ -53,8 +54,8 @@ export function header(
     finish.setAttribute("aria-pressed", String(finished));
     finish.title = finished ? DONE : TO_FINISH;
     finish.disabled = !session.editor;
-    const place = index >= 0 ? `${index + 1} / ${images.length}` : `${images.length} photos`;
-    const name = images[index]?.name ?? "No photo";
+    const place = index >= 0 ? `${index + 1} / ${images.length}` : `${images.length} images`;
+    const name = images[index]?.name ?? "No image";
     fill(title, `${name} ${place}`, () => [
       h("strong", {}, name),
       h("span", { class: "dim" }, place),
@@ -64,17 +65,17 @@ export function header(
     open.hidden = session.store.kind === "server";
     modes.value = project.arm === "control" ? "control" : project.stage;
     const text = standing.lost
-      ? `${standing.lost === SILENT ? "Not connected" : "Not saved"}: ${standing.waiting} to send`
+      ? `${standing.lost === SILENT ? "Not connected" : "Not saved"}: ${standing.waiting} changes waiting`
       : standing.waiting
         ? "Saving …"
         : standing.asked
-          ? `${standing.asked} not saved: answer the question`
+          ? `${standing.asked} not saved: conflict to resolve`
           : session.store.kind === "server"
             ? "All saved"
-            : "All kept in this browser";
+            : "Saved in this browser";
     const unsaved = standing.waiting + standing.asked > 0;
     saved.dataset.state = standing.lost ? "lost" : unsaved ? "busy" : "saved";
-    saved.title = standing.lost ?? "Every step is saved at once";
+    saved.title = standing.lost ?? "Every change is saved automatically";
     if (saved.textContent !== text) saved.textContent = text;
   });
   const fold = h(
@@ -82,8 +83,8 @@ export function header(
     { class: "fold" },
     modes,
     iconButton("report", "Report", "", () => pages.report()),
-    iconButton("sliders", "How it looks", "Y", () => pages.adjust()),
-    iconButton("theme", "Dark or light", "T", () => pages.theme()),
+    iconButton("sliders", "Display settings", "Y", () => pages.adjust()),
+    iconButton("theme", "Dark or light theme", "T", () => pages.theme()),
     iconButton("help", "Help", "?", () => pages.help()),
   );
   const more = iconButton("more", "More", "", () => {

@@ -10,12 +10,12 @@ interface Helped {
 
 const MOUSE: [string, string][] = [
   ["Hover", "Preview the mask"],
-  ["Click", "This is the object"],
-  ["Shift + click, right click", "This is not"],
-  ["Drag", "Box, lasso, brush: as the tool says"],
-  ["Wheel", "Zoom where the pointer is"],
-  ["Alt + wheel", "Another page of a stack"],
-  ["Space + drag, middle button", "Move the photo"],
+  ["Click", "Foreground click"],
+  ["Shift + click, right click", "Background click"],
+  ["Drag", "Draw with the selected tool: box, lasso, brush"],
+  ["Wheel", "Zoom at the pointer"],
+  ["Alt + wheel", "Change the page of a stack"],
+  ["Space + drag, middle button", "Move the image"],
 ];
 
 const WORDS: Record<string, string> = {
@@ -33,7 +33,7 @@ const WORDS: Record<string, string> = {
 export function helpDialog(
   commands: Helped[],
   gestures: [string, string][] = MOUSE,
-  groups: readonly string[] = ["Tools", "Object", "Photo", "View", "Page"],
+  groups: readonly string[] = ["Tools", "Object", "Image", "View", "Page"],
 ): HTMLDialogElement {
   const key = (name: string) => h("kbd", {}, WORDS[name] ?? name.replaceAll("+", " + "));
   const lists = groups.map((group) =>
@@ -60,14 +60,14 @@ export function helpDialog(
     class: "label",
     type: "search",
     placeholder: "Search",
-    "aria-label": "Search in the help",
+    "aria-label": "Search the help",
   });
-  const none = h("p", { class: "dim", role: "status", hidden: true }, "Nothing is called so.");
+  const none = h("p", { class: "dim", role: "status", hidden: true }, "No results.");
   const close = h("button", { class: "button", type: "button", autofocus: true }, "Close");
   const dialog = h(
     "dialog",
     { class: "dialog help", "aria-label": "Help" },
-    h("header", {}, h("h2", {}, "Keys and gestures"), search, close),
+    h("header", {}, h("h2", {}, "Keyboard shortcuts and gestures"), search, close),
     h(
       "div",
       { class: "help-lists" },

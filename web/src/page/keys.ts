@@ -41,7 +41,9 @@ function nameByDigit(session: Session, stage: Stage, digit: number): void {
   };
   if (label) return session.there(name);
   const count = session.labels.all.length;
-  session.say(`There are ${count} names here, none has the key ${digit}: L types a new one.`);
+  session.say(
+    `There is no class with key ${count}. This project has ${digit}; press L to add one.`,
+  );
 }
 
 export function listenToKeys(session: Session, stage: Stage, commands: Command[]): void {

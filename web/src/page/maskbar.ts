@@ -17,7 +17,7 @@ import type { Session } from "../state/session";
 import { fill, h } from "./dom";
 
 export function maskBar(session: Session): HTMLElement {
-  const element = h("div", { class: "mask-bar", role: "group", "aria-label": "Picked masks" });
+  const element = h("div", { class: "mask-bar", role: "group", "aria-label": "Selected masks" });
   session.watchers.push(() => {
     const { editor, review } = session;
     const chosen = editor && isEmpty(editor.draft) && !review ? editor.selection : [];
@@ -27,16 +27,15 @@ export function maskBar(session: Session): HTMLElement {
     const button = (text: string, key: string, run: () => void) =>
       h("button", { class: "link", type: "button", title: `${text} (${key})`, onclick: run }, text);
     fill(element, JSON.stringify([about, stack]), () => [
-      chosen.length > 1 && h("span", { class: "dim" }, `${chosen.length} picked`),
+      chosen.length > 1 && h("span", { class: "dim" }, `${chosen.length} selected`),
       chosen.length > 1 && button("Merge", "Ctrl+M", () => merge(session)),
       chosen.length > 1 && button("Subtract", "Ctrl+B", () => subtract(session)),
       chosen.length === 1 && button("Split", "Ctrl+K", () => split(session)),
-      !!session.store.find &&
-        button("Find all like this", "Ctrl+F", () => void findAllLike(session)),
+      !!session.store.find && button("Find similar", "Ctrl+F", () => void findAllLike(session)),
       button("Simplify", "Ctrl+I", () => session.simplifying.start()),
-      button("Take pixels", "Ctrl+X", () => takePixels(session)),
+      button("Remove overlap", "Ctrl+X", () => takePixels(session)),
       button("Duplicate", "Ctrl+D", () => duplicate(session)),
-      button(`To next ${stack ? "page" : "photo"}`, "Ctrl+E", () => void copyToNext(session)),
+      button(`Copy to next ${stack ? "page" : "image"}`, "Ctrl+E", () => void copyToNext(session)),
       button(chosen[0]?.notes?.locked ? "Unlock" : "Lock", "Z", () => turn(session, "locked")),
       button(chosen[0]?.notes?.hidden ? "Show" : "Hide", "Ctrl+H", () => turn(session, "hidden")),
       button("Front", "Ctrl+]", () => raise(session, 1)),
@@ -55,7 +54,7 @@ export function notesCard(session: Session): HTMLElement {
   };
   const tags = field("Tags", "Tags: cut off, blurred");
   const attributes = field("Attributes", "Attributes: colour=red, side=left");
-  const comment = field("Comment", "Comment for the next person");
+  const comment = field("Comment", "Comment");
   const words = (text: string) =>
     text
       .split(",")

@@ -11,8 +11,8 @@ import { fill, h, icon } from "./dom";
 
 const ROW = 30; // CSS pixels of a line of the list
 const SCORE =
-  "Score: how likely a proposal is an object, 0 to 1; of a mask that you asked for, how well the " +
-  "model thinks that it fits";
+  "Confidence score, 0 to 1. For a proposal, the probability that it is an object; for other " +
+  "masks, the predicted IoU.";
 
 /** The least score of the proposals that are shown; all that were found are at hand. */
 export function leastSlider(session: Session): HTMLElement {
@@ -21,7 +21,7 @@ export function leastSlider(session: Session): HTMLElement {
     min: 0,
     max: 1,
     step: 0.01,
-    "aria-label": "Least score of proposals",
+    "aria-label": "Minimum score of proposals",
   });
   const value = h("output", { class: "dim" });
   input.addEventListener("input", () => {
@@ -33,7 +33,7 @@ export function leastSlider(session: Session): HTMLElement {
   const element = h(
     "label",
     { class: "least", title: SCORE },
-    h("span", {}, "Score from"),
+    h("span", {}, "Min. score"),
     input,
     value,
   );
@@ -95,7 +95,7 @@ export function drawLayers(session: Session, element: HTMLElement): void {
       {
         class: "layer-toggle",
         type: "button",
-        title: "New masks take their pixels from those beneath (Ctrl+Shift+X)",
+        title: "Cut new masks out of the masks below them (Ctrl+Shift+X)",
         "aria-pressed": String(session.taking),
         onclick: () => turnTaking(session),
       },
@@ -109,13 +109,13 @@ export function drawLayers(session: Session, element: HTMLElement): void {
         proposals.length > 0 &&
           link(label ? `Accept all as ${label}` : "Accept all", "", all("accepted")),
         proposals.length > 0 && link("Reject all", "", all("rejected")),
-        naming.busy && h("span", { class: "dim" }, "Naming …"),
-        !naming.busy && open > 0 && link("Suggest names", GUESSES, () => void naming.nameAll()),
+        naming.busy && h("span", { class: "dim" }, "Predicting classes …"),
+        !naming.busy && open > 0 && link("Suggest classes", GUESSES, () => void naming.nameAll()),
       ),
   ]);
 }
 
-const GUESSES = "Give every mask without a name its likeliest one, as a guess (Ctrl+Shift+L)";
+const GUESSES = "Predict a class for every mask without one (Ctrl+Shift+L)";
 
 const link = (text: string, title: string, run: () => void) =>
   h("button", { class: "link", type: "button", title: title || null, onclick: run }, text);
@@ -184,7 +184,7 @@ function line(session: Session, mask: Mask, place: number, top: number): HTMLEle
   const dot = h("i", { class: mask.state === "proposed" ? "dot hollow" : "dot" });
   dot.style.setProperty("--colour", css(maskColour(mask, place, session.labels.colour)));
   const selected = session.editor?.selection.includes(mask) ?? false;
-  const score = mask.score === null ? "by hand" : scoreOf(mask).toFixed(2);
+  const score = mask.score === null ? "manual" : scoreOf(mask).toFixed(2);
   const element = h(
     "button",
     {
@@ -203,7 +203,8 @@ function line(session: Session, mask: Mask, place: number, top: number): HTMLEle
     dot,
     h("span", { class: "name" }, mask.label ?? `Mask ${place + 1}`),
     mask.state === "proposed" && h("span", { class: "badge" }, "proposed"),
-    isGuess(mask) && h("span", { class: "badge", title: "A name that nobody said" }, "guess"),
+    isGuess(mask) &&
+      h("span", { class: "badge", title: "Predicted class, not confirmed" }, "suggested"),
     !!mask.notes?.comment && h("span", { class: "badge", title: mask.notes.comment }, "note"),
     !!mask.notes?.locked && h("span", { class: "badge" }, "locked"),
     !!mask.notes?.hidden && h("span", { class: "badge" }, "hidden"),

@@ -14,8 +14,8 @@ export const digitKeeps = () => localStorage.getItem(KEEPS) === "yes";
 export function namesDialog(session: Session): void {
   const list = h("div", { class: "names", role: "list" });
   const said = h("p", { class: "said", role: "status" });
-  const field = h("input", { class: "label", type: "text", placeholder: "A new name" });
-  field.setAttribute("aria-label", "A new name");
+  const field = h("input", { class: "label", type: "text", placeholder: "New class" });
+  field.setAttribute("aria-label", "New class");
   const draw = () => {
     if (typing(list)) return list.addEventListener("focusout", draw, { once: true });
     const all = session.labels.all;
@@ -40,8 +40,13 @@ export function namesDialog(session: Session): void {
   });
   const keeps = h("input", { type: "checkbox", checked: digitKeeps() });
   keeps.addEventListener("change", () => localStorage.setItem(KEEPS, keeps.checked ? "yes" : "no"));
-  const option = h("label", { class: "check" }, keeps, "A digit names the mask and keeps it");
-  dialog("Names", list, add, option, said);
+  const option = h(
+    "label",
+    { class: "check" },
+    keeps,
+    "A digit key sets the class and keeps the mask",
+  );
+  dialog("Classes", list, add, option, said);
   draw();
   void work(session.labels.refresh());
 }
@@ -70,7 +75,7 @@ function row(
     void work(session.labels.change(name, { colour: picker.value }));
   });
   const field = h("input", { class: "label", type: "text", value: name });
-  field.setAttribute("aria-label", `Name ${place + 1}`);
+  field.setAttribute("aria-label", `Class ${place + 1}`);
   field.addEventListener("change", () => rename(session, one, field, work, said));
   const move = (to: number) => () => void work(session.labels.change(name, { place: to }));
   const up = iconButton("up", `Move ${name} up`, "", move(place - 1));
@@ -107,21 +112,21 @@ function rename(
   field.defaultValue = field.value; // it is no longer being typed
   const go = () => void work(renameLabel(session, name, to));
   if (!session.labels.all.some((other) => other.name === to)) return go();
-  const text = `${to} is there already: the ${masks} masks of ${name} would join it.`;
+  const text = `Class ${to} already exists. Merge the ${masks} masks of ${name} into it?`;
   const back = () => (field.value = field.defaultValue = name);
   ask(said, text, [
     ["Merge", go],
-    ["Leave it", back],
+    ["Cancel", back],
   ]);
 }
 
 function remove(session: Session, { name, masks }: LabelEntry, work: Work, said: HTMLElement) {
   const go = (fate: "unname" | "delete") => () => void work(deleteLabel(session, name, fate));
   if (!masks) return go("unname")();
-  ask(said, `${masks} masks are called ${name}.`, [
-    ["Leave them nameless", go("unname")],
-    ["Delete them too", go("delete")],
-    ["Keep the name", () => undefined],
+  ask(said, `${masks} masks have the class ${name}.`, [
+    ["Remove the class from the masks", go("unname")],
+    ["Delete the masks", go("delete")],
+    ["Cancel", () => undefined],
   ]);
 }
 

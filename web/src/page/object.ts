@@ -15,14 +15,14 @@ export function objectCard(session: Session, kept: () => void, names: () => void
     class: "label",
     type: "text",
     list: "labels",
-    placeholder: "Name of the object",
-    "aria-label": "Label",
+    placeholder: "Class of the object",
+    "aria-label": "Class",
     autocomplete: "off",
     spellcheck: "false",
   });
   const known = h("datalist", { id: "labels" });
-  const chips = h("div", { class: "chips", role: "group", "aria-label": "Labels" });
-  const edit = h("button", { class: "link", type: "button", onclick: names }, "Names …");
+  const chips = h("div", { class: "chips", role: "group", "aria-label": "Classes" });
+  const edit = h("button", { class: "link", type: "button", onclick: names }, "Edit classes …");
   label.addEventListener("focus", () => label.select());
   const name = (text: string) => session.there(() => session.editor?.name(text));
   label.addEventListener("change", () => name(label.value));
@@ -58,7 +58,7 @@ export function objectCard(session: Session, kept: () => void, names: () => void
 /** What the model would call the object; its line is there before they come, so nothing moves. */
 function suggestions(session: Session): HTMLElement {
   const element = h("div", { class: "suggestions", role: "group" });
-  element.setAttribute("aria-label", "Suggested names");
+  element.setAttribute("aria-label", "Suggested classes");
   session.watchers.push(() => {
     const { naming } = session;
     naming.follow();
@@ -82,13 +82,13 @@ function suggestion(
   chosen: boolean,
   kept: boolean,
 ): HTMLElement {
-  const key = kept ? " (Enter keeps it with the mask)" : place ? "" : " (Ctrl+Enter)";
+  const key = kept ? " (Enter keeps the mask with this class)" : place ? "" : " (Ctrl+Enter)";
   return h(
     "button",
     {
       class: "chip suggestion",
       type: "button",
-      title: `The model's suggestion: ${label}${key}`,
+      title: `Suggested class: ${label}${key}`,
       "aria-pressed": String(chosen),
       onclick: () => session.naming.take(place),
     },

@@ -34,7 +34,7 @@ export function toasts(session: Speaker): HTMLElement {
               title,
             ),
           ),
-          iconButton("cross", "Close this message", "", () => session.dismiss(message)),
+          iconButton("cross", "Dismiss message", "", () => session.dismiss(message)),
         ),
       ),
     ),
@@ -62,20 +62,20 @@ export function reviewBar(session: Session): HTMLElement {
           text,
           h("kbd", {}, key),
         );
-      const kept = fixing ? "Keep the fix" : "Keep the new mask";
+      const kept = fixing ? "Keep the correction" : "Keep the new mask";
       if (!review)
         return [button("Next mask to review", "N", () => void nextReview(session), "primary")];
       return [
         h(
           "span",
           { class: "why" },
-          mask?.label ?? h("strong", { class: "nameless" }, `no name${nameless ? ": 1–9" : ""}`),
+          mask?.label ?? h("strong", { class: "nameless" }, `no class${nameless ? ": 1–9" : ""}`),
           ` · ${review.item.why}`,
         ),
         making
           ? button(kept, "Enter", () => void keep(session), "primary")
           : button("Accept", "A", () => void judge(session, "accept"), "good"),
-        !making && button("Fix", "F", () => void judge(session, "fix")),
+        !making && button("Edit", "F", () => void judge(session, "fix")),
         button("Reject", "R", () => void judge(session, "reject"), "bad"),
       ];
     });
@@ -100,12 +100,8 @@ export function emptyPage(
       return store.kind === "local"
         ? invitation(store.sends, openFiles, openSample, openVideo)
         : [
-            h("h2", {}, "This project has no photos"),
-            h(
-              "p",
-              {},
-              "Put photos into the project's folder, start anymask annotate again, and reload.",
-            ),
+            h("h2", {}, "This project has no images"),
+            h("p", {}, "Copy images into the project's folder, then reload this page."),
           ];
     });
   });
@@ -119,20 +115,20 @@ function invitation(
   openVideo: () => void,
 ): HTMLElement[] {
   const where = sends
-    ? "The server behind this page sees them and keeps none; your work is kept in this browser."
-    : "They stay on this computer: the model runs in this page, which keeps your work.";
+    ? "Images are sent to the server for encoding and are not stored there. Your annotations are saved in this browser."
+    : "Images stay on this computer: the model runs in this page. Your annotations are saved in this browser.";
   return [
-    h("h2", {}, "Open photos to label"),
+    h("h2", {}, "Open images to annotate"),
     h("p", {}, where),
     h(
       "button",
       { class: "button primary large", type: "button", onclick: openFiles },
       icon("open"),
-      "Open photos",
+      "Open images",
     ),
     h("p", { class: "dim" }, "or drop them here"),
-    h("button", { class: "link", type: "button", onclick: openSample }, "Try a sample photo"),
-    h("button", { class: "link", type: "button", onclick: openVideo }, "Open a video or a scan …"),
+    h("button", { class: "link", type: "button", onclick: openSample }, "Try a sample image"),
+    h("button", { class: "link", type: "button", onclick: openVideo }, "Open a video or scan …"),
   ];
 }
 
@@ -152,7 +148,7 @@ function unopened(session: Session, { name, why }: { name: string; why: string }
       "div",
       { class: "choices" },
       button("Try again", "", () => void session.retry(), last ? "primary" : ""),
-      ...(last ? [] : [button("Next photo", "Page ↓", () => void session.go(1), "primary")]),
+      ...(last ? [] : [button("Next image", "Page ↓", () => void session.go(1), "primary")]),
     ),
   ];
 }

@@ -12,22 +12,22 @@ const LISTED = 500; // photos in the list at once
 type Holds = (image: ImageEntry, gone: ReadonlySet<string>) => boolean;
 
 const STATES: [title: string, holds: Holds][] = [
-  ["All photos", () => true],
+  ["All images", () => true],
   ["Without masks", (image) => !hasMasks(image)],
-  ["With masks, not finished", (image) => image.status !== "done" && image.records > 0],
-  ["Finished", (image) => image.status === "done"],
-  ["Not in the folder", (image, gone) => gone.has(image.id)],
+  ["With masks, not done", (image) => image.status !== "done" && image.records > 0],
+  ["Done", (image) => image.status === "done"],
+  ["Missing from the folder", (image, gone) => gone.has(image.id)],
 ];
 
 export function photosDialog(session: Session): void {
   const find = h("input", {
     class: "label",
     type: "search",
-    placeholder: "Find a photo",
+    placeholder: "Search images",
     autofocus: true,
   });
-  find.setAttribute("aria-label", "Find a photo");
-  const state = h("select", { class: "modes", "aria-label": "Which photos" });
+  find.setAttribute("aria-label", "Search images");
+  const state = h("select", { class: "modes", "aria-label": "Filter images" });
   const count = () => {
     const { value } = state;
     const counts = STATES.map(
@@ -41,7 +41,7 @@ export function photosDialog(session: Session): void {
     if (state.selectedIndex < 0) state.value = "0";
   };
   const list = h("div", { class: "photo-list" });
-  const element = dialog("Photos", h("div", { class: "photo-find" }, find, state), list);
+  const element = dialog("Images", h("div", { class: "photo-find" }, find, state), list);
   const small = thumbnails(session, list);
   element.addEventListener("close", () => small.disconnect());
   const open = (image: ImageEntry) => {
@@ -61,14 +61,16 @@ export function photosDialog(session: Session): void {
     const first = Math.max(0, Math.min(here - LISTED / 2, all.length - LISTED));
     const shown = all.slice(first, first + LISTED);
     const more = (count: number, where: string) =>
-      count > 0 ? h("p", { class: "dim small" }, `${count} more ${where}: type to find them`) : "";
+      count > 0
+        ? h("p", { class: "dim small" }, `${count} more ${where}: search to list them`)
+        : "";
     list.replaceChildren(
       more(first, "before"),
       ...shown.map((image) =>
         photoLine(image, image === all[here], session.gone.has(image.id), () => open(image)),
       ),
       more(all.length - first - shown.length, "after"),
-      all.length ? "" : h("p", { class: "dim small" }, "No photo is like that."),
+      all.length ? "" : h("p", { class: "dim small" }, "No matching images."),
     );
     for (const line of list.querySelectorAll("[data-image]")) small.observe(line);
     list.querySelector("[aria-current]")?.scrollIntoView({ block: "center" });
@@ -137,7 +139,7 @@ function photoLine(
     h("img", { class: "thumb", alt: "", width: 56, height: 42 }),
     image.status === "done" ? icon("check") : h("span", { class: "icon" }),
     h("span", { class: "name" }, image.name),
-    h("span", { class: "dim" }, gone ? "not in the folder" : size),
+    h("span", { class: "dim" }, gone ? "missing" : size),
     h("span", { class: "dim" }, image.records ? masks : ""),
   );
 }

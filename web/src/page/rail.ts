@@ -18,25 +18,25 @@ export function rail(session: Session, stage: Stage): HTMLElement {
     button.dataset.tool = name;
     return button;
   });
-  const minus = iconButton("minus", 'Clicks say "not this" of this object', "", () => {
+  const minus = iconButton("minus", "Background clicks", "", () => {
     session.subtracting = !session.takesAway;
     session.changed();
   });
   minus.classList.add("for-fingers");
-  const find = iconButton("everything", "Find everything", "M", () => {
+  const find = iconButton("everything", "Segment everything", "M", () => {
     void everything(session);
   });
-  const byWord = iconButton("search", "Find by word, or in all photos", "Ctrl+Shift+F", () => {
+  const byWord = iconButton("search", "Find by text, also in all images", "Ctrl+Shift+F", () => {
     findDialog(session);
   });
   const undo = iconButton("undo", "Undo", "Ctrl+Z", () => void stepBack(session));
   const redo = iconButton("redo", "Redo", "Ctrl+Shift+Z", () => session.editor?.redo());
-  minus.append(word("Not this"));
+  minus.append(word("Background"));
   find.append(word("Everything"));
-  byWord.append(word("By word"));
+  byWord.append(word("By text"));
   undo.append(word("Undo"));
   redo.append(word("Redo"));
-  const words = iconButton("widen", "Words beside the tools", "", () => {
+  const words = iconButton("widen", "Show tool names", "", () => {
     localStorage.setItem(KEY, element.dataset.words === "true" ? "no" : "yes");
     show();
   });
@@ -80,7 +80,7 @@ export function rail(session: Session, stage: Stage): HTMLElement {
     const verdict = session.project.stage === "review" && session.judged.length > 0;
     undo.disabled = !work?.undoable && !verdict;
     redo.disabled = !work?.redoable;
-    const back = work?.undoable ?? (verdict ? "the last verdict" : null);
+    const back = work?.undoable ?? (verdict ? "the last review decision" : null);
     undo.title = back ? `Undo: ${back} (Ctrl+Z)` : "Undo (Ctrl+Z)";
     redo.title = work?.redoable ? `Redo: ${work.redoable} (Ctrl+Shift+Z)` : "Redo (Ctrl+Shift+Z)";
   });

@@ -32,11 +32,11 @@ export function pixelFields(session: Session): HTMLElement {
     type: "number",
     min: "0",
     step: "any",
-    "aria-label": "Side of a pixel",
+    "aria-label": "Pixel size",
   });
   const unit = h(
     "select",
-    { class: "modes", "aria-label": "Unit of a pixel's side" },
+    { class: "modes", "aria-label": "Unit of the pixel size" },
     ...UNITS.map((name) => h("option", { value: name }, name)),
   );
   unit.value = "µm";
@@ -50,7 +50,9 @@ export function pixelFields(session: Session): HTMLElement {
   session.watchers.push(() => {
     const { ofFile, pixel } = session.calibration;
     size.disabled = unit.disabled = ofFile !== null;
-    size.title = ofFile ? "As the photo's file says" : "For every photo whose file says nothing";
+    size.title = ofFile
+      ? "Read from the image file"
+      : "Used for images whose file has no pixel size";
     if (document.activeElement === size || document.activeElement === unit) return;
     const known = pixel ? String(Number(pixel.size.toPrecision(6))) : "";
     if (size.value !== known) size.value = known;

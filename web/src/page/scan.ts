@@ -14,19 +14,19 @@ import type { Extras } from "./video";
 import { of } from "./videokeys";
 
 const FORMATS: [ending: VolumeWish["ending"], title: string, about: string][] = [
-  [".nii.gz", "NIfTI", "labels on the scan; the value of a voxel is its object's number"],
+  [".nii.gz", "NIfTI", "label map in the geometry of the scan; voxel values are object numbers"],
   [".seg.nrrd", "Slicer (.seg.nrrd)", "labels with names and colours"],
-  [".dcm", "DICOM SEG", "labels that refer to the series' slices"],
-  [".rtstruct.dcm", "RTSTRUCT", "outlines that refer to the series' slices"],
-  [".csv", "Table (CSV)", "millilitres, millimetres, largest slice of each object"],
+  [".dcm", "DICOM SEG", "segmentation that references the slices of the series"],
+  [".rtstruct.dcm", "RTSTRUCT", "contours that reference the slices of the series"],
+  [".csv", "Table (CSV)", "volume, diameter and largest slice of each object"],
 ];
 const MOUSE: [string, string][] = [
-  ["Click", "This is the object"],
-  ["Shift + click, right click", "This is not"],
-  ["Drag", "A box, level and width, or the slice: as the tool says"],
-  ["Wheel", "Another slice"],
-  ["Ctrl + wheel", "Zoom where the pointer is"],
-  ["Click on a small plane", "Go there"],
+  ["Click", "Foreground click"],
+  ["Shift + click, right click", "Background click"],
+  ["Drag", "Draw with the selected tool: box, window, or move the slice"],
+  ["Wheel", "Change the slice"],
+  ["Ctrl + wheel", "Zoom at the pointer"],
+  ["Click on a small plane", "Go to this position"],
 ];
 
 export const scanExtras =
@@ -54,10 +54,10 @@ export const scanExtras =
       export: () => exportDialog(work),
       commands: [
         ...([0, 1, 2] as const).map((axis) =>
-          of("View", `Slices across ${AXES[axis]}`, turn(axis), AXES[axis].toUpperCase()),
+          of("View", `Slices along ${AXES[axis]}`, turn(axis), AXES[axis].toUpperCase()),
         ),
-        of("View", "Level and width by dragging", drag, "W"),
-        of("Page", "Measures", measures, "M"),
+        of("View", "Drag to change level and width", drag, "W"),
+        of("Page", "Measurements", measures, "M"),
       ],
       mouse: MOUSE,
     };
@@ -143,7 +143,7 @@ class Beside {
     const name = `${work.label(plane.frame)} · ${left}–${right}, ${top}–${bottom}`;
     if (this.name.textContent === name) return;
     this.name.textContent = name;
-    const does = "a click goes there, Enter shows it large";
+    const does = "click to go to this position, Enter to enlarge";
     this.element.setAttribute("aria-label", `${work.spoken(plane.frame)}: ${does}`);
   }
 }
@@ -156,7 +156,7 @@ function windowCard(work: VolumeWork, measures: () => void, back: () => void): H
       const wanted = [...work.window] as [number, number];
       wanted[place] = Number(input.value);
       if (wanted[1] > 0) void work.show(wanted);
-      else work.say("The width of the window is a number above 0.");
+      else work.say("The width of the window must be greater than 0.");
       work.changed();
     });
     input.addEventListener("keydown", (event) => {
@@ -165,10 +165,10 @@ function windowCard(work: VolumeWork, measures: () => void, back: () => void): H
     return h("label", {}, name, input);
   };
   const fields = [field("Level", 0), field("Width", 1)];
-  const model = h("button", { class: "link", type: "button" }, "As the model sees it");
+  const model = h("button", { class: "link", type: "button" }, "Use the model's window");
   model.addEventListener("click", () => void work.show([...work.scan.seen]));
   const told = h("p", { class: "dim small" });
-  const table = h("button", { class: "link", type: "button" }, "Measures (M)");
+  const table = h("button", { class: "link", type: "button" }, "Measurements (M)");
   table.addEventListener("click", measures);
   work.watchers.push(() => {
     fields.forEach((label, i) => {
@@ -178,8 +178,8 @@ function windowCard(work: VolumeWork, measures: () => void, back: () => void): H
     const { seen } = work.scan;
     const [level, width] = seen.map((one) => Number(one.toPrecision(6)));
     const text = work.tracks.objects.length
-      ? `The model sees level ${level}, width ${width}.`
-      : "The model sees what is shown at the first click.";
+      ? `Model input: level ${level}, width ${width}.`
+      : "The model uses the window that is shown at the first click.";
     if (told.textContent !== text) told.textContent = text;
     model.hidden = seen.join() === work.window.join();
     table.hidden = !work.tracks.objects.length;
@@ -196,12 +196,12 @@ function windowCard(work: VolumeWork, measures: () => void, back: () => void): H
 }
 
 async function measuresDialog(work: VolumeWork): Promise<void> {
-  if (!work.tracks.objects.length) return work.say("There is nothing to measure: click an object.");
+  if (!work.tracks.objects.length) return work.say("No objects to measure. Click an object first.");
   try {
     const rows = await work.scan.measures();
-    const heads = ["Object", "ml", "Largest area, mm²", "Diameter there, mm", "Slice of z"];
+    const heads = ["Object", "ml", "Largest area, mm²", "Diameter, mm", "Slice (z)"];
     dialog(
-      "Measures",
+      "Measurements",
       h(
         "table",
         { class: "figures" },
@@ -222,7 +222,7 @@ async function measuresDialog(work: VolumeWork): Promise<void> {
           ),
         ),
       ),
-      h("p", { class: "dim small" }, "anymask is no medical device: check what it found."),
+      h("p", { class: "dim small" }, "anymask is not a medical device. Check all results."),
     );
   } catch (error) {
     work.say((error as Error).message);
@@ -251,7 +251,7 @@ function exportDialog(work: VolumeWork): void {
       format,
       about,
       work.left > 0 &&
-        h("p", { class: "dim small" }, "Not everything is followed yet: slices are missing."),
+        h("p", { class: "dim small" }, "Tracking is not complete: some slices have no masks yet."),
     ),
     h("span", {}),
     h("button", { class: "button primary large", type: "submit" }, "Export"),
@@ -276,7 +276,7 @@ async function write(
     const title = `${work.title.replace(/\.(nii|gz|nrrd|mg[hz]|tiff?|zip|dcm)\b/gi, "")}-labels`;
     const { name, blob } = await work.scan.write({ ending, title, objects });
     download(name, blob);
-    said.textContent = `${name} is with your downloads.`;
+    said.textContent = `Downloaded ${name}.`;
   } catch (error) {
     said.textContent = (error as Error).message;
   }

@@ -32,7 +32,7 @@ export function side(session: Session, kept: () => void, names: () => void): Sid
     drawLayers(session, layers);
     if (session.simplifying.open && element.dataset.open === "true") fold(true); // show the photo
   });
-  const unfold = iconButton("up", "More about the object and the masks", "", () => {
+  const unfold = iconButton("up", "Show object and mask details", "", () => {
     fold(element.dataset.open === "true");
   });
   const fold = (folded: boolean) => {
@@ -63,9 +63,9 @@ export function side(session: Session, kept: () => void, names: () => void): Sid
 
 function granularityChoice(session: Session): HTMLElement {
   const choices: [string, "all" | number, string][] = [
-    ["Part", 0, "The smallest good candidate first"],
-    ["Best", "all", "The candidate that the model puts first"],
-    ["Whole", 1, "The largest good candidate first"],
+    ["Part", 0, "Prefer the smallest good candidate"],
+    ["Best", "all", "Prefer the candidate with the best score"],
+    ["Whole", 1, "Prefer the largest good candidate"],
   ];
   const buttons = choices.map(([text, value, title]) =>
     h(
@@ -119,9 +119,11 @@ function drawCandidates(session: Session, element: HTMLElement): void {
 }
 
 function hint(session: Session): string {
-  if (session.project.arm === "control") return "By hand: brush (P) and polygon (G), no model.";
-  if (session.modelState === "failed") return "No model: brush (P) and polygon (G) work.";
-  return "Click an object. Shift\u00a0+\u00a0click takes away.";
+  if (session.project.arm === "control")
+    return "Manual mode: use the brush (P) or the polygon (G).";
+  if (session.modelState === "failed")
+    return "No model loaded: use the brush (P) or the polygon (G).";
+  return "Click an object. Shift\u00a0+\u00a0click marks background.";
 }
 
 /** The mask alone, small. */
@@ -164,19 +166,19 @@ function drawActions(session: Session, element: HTMLElement): void {
     if (making) {
       return [
         button(keep, "Enter", () => void editor.accept(), "primary"),
-        button("Drop", "Esc", () => editor.drop()),
+        button("Discard", "Esc", () => editor.drop()),
       ];
     }
     if (selected?.state === "proposed") {
       return [
         button(`Accept${several || ""}`, "Enter", () => judgePicked(editor, "accepted"), "primary"),
-        ...(several ? [] : [button("Fix", "Q", () => editor.edit(false))]),
+        ...(several ? [] : [button("Edit", "Q", () => editor.edit(false))]),
         button(`Reject${several || ""}`, "Del", () => judgePicked(editor, "rejected")),
       ];
     }
     if (!selected) return [];
     return [
-      button("Fix", "Q", () => editor.edit(false)),
+      button("Edit", "Q", () => editor.edit(false)),
       button("Outline", "G", () => editor.edit(true)),
       button("Delete", "Del", () => editor.remove()),
     ];

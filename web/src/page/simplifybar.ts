@@ -51,7 +51,7 @@ export function simplifyBar({ simplifying, watchers }: Opened, stage: HTMLElemen
     tolerance.value = String(simplifying.tolerance);
     shown.textContent = `${simplifying.tolerance} px`;
     tolerance.setAttribute("aria-valuetext", `${simplifying.tolerance} pixels`);
-    cost.textContent = `${percent(changed)} of pixels change, ${corners} of ${before} corners`;
+    cost.textContent = `${percent(changed)} of pixels change, ${corners} of ${before} vertices`;
     if (opens) tolerance.focus();
   });
   return element;
@@ -60,6 +60,6 @@ export function simplifyBar({ simplifying, watchers }: Opened, stage: HTMLElemen
 /** Small shares with a decimal; what is not nothing is not called nothing. */
 function percent(share: number): string {
   const value = 100 * share;
-  if (value > 0 && value < 0.1) return "under 0.1%";
+  if (value > 0 && value < 0.1) return "< 0.1%";
   return `${value < 10 ? Number(value.toFixed(1)) : Math.round(value)}%`;
 }

@@ -37,7 +37,7 @@ export function status(session: Session, stage: Stage): HTMLElement {
     const late = seconds >= HINT_S && session.project.stage === "assisted";
     clock.dataset.late = String(late);
     const text = late
-      ? `${HINT_S} s on this one: keep it as it is (Enter) and go on to the next object.`
+      ? `${HINT_S} s on this mask. Keep it (Enter) and continue with the next object.`
       : say(session);
     if (advice.textContent !== text) advice.textContent = text;
   };
@@ -45,7 +45,7 @@ export function status(session: Session, stage: Stage): HTMLElement {
   session.watchers.push(() => {
     tick();
     move();
-    const state = session.project.arm === "control" ? "no model (by hand)" : modelText(session);
+    const state = session.project.arm === "control" ? "no model (manual)" : modelText(session);
     if (model.textContent !== state) model.textContent = state;
     model.dataset.state = session.modelState;
   });
@@ -56,37 +56,37 @@ function modelText(session: Session): string {
   const name = session.model()?.manifest.name;
   if (session.modelState === "loading") return "loading the model …";
   if (session.modelState === "failed" || !name) return "no model";
-  return session.editor && !session.editor.seen ? `${name} looks at the photo …` : `${name} ready`;
+  return session.editor && !session.editor.seen ? `${name}: encoding the image …` : `${name} ready`;
 }
 
 const ADVICE: Record<string, string> = {
-  point: "Click the object; Shift + click takes away.",
+  point: "Click the object. Shift + click marks background.",
   box: "Drag a box around the object.",
-  lasso: "Draw around the object, or a line along it.",
-  brush: "Paint the mask; [ and ] change the size.",
-  eraser: "Erase from the mask; [ and ] change the size.",
-  polygon: "Click the corners; Enter closes. Drag corners to move them.",
-  pick: "Click a mask; click again for the one below.",
-  pan: "Drag to move, wheel to zoom.",
+  lasso: "Draw around the object, or scribble on it.",
+  brush: "Paint the mask. [ and ] change the brush size.",
+  eraser: "Erase from the mask. [ and ] change the brush size.",
+  polygon: "Click to add vertices, Enter closes the polygon. Drag a vertex to move it.",
+  pick: "Click a mask to select it. Click again for the mask below.",
+  pan: "Drag to move, scroll to zoom.",
 };
 
 function say(session: Session): string {
   const { editor } = session;
   if (session.opening) return `Opening ${session.opening} …`;
-  if (session.failed) return "This photo could not be opened; Page Down goes on.";
-  if (!editor) return "Open photos to begin.";
+  if (session.failed) return "This image could not be opened. Page Down opens the next one.";
+  if (!editor) return "Open images to start.";
   if (editor.finding) {
     const [done, all] = editor.finding;
-    return all > 1 ? `Finding everything: ${Math.round((100 * done) / all)} %` : "Finding …";
+    return all > 1 ? `Segmenting everything: ${Math.round((100 * done) / all)} %` : "Searching …";
   }
   const broken = editor.looks.violated.length;
   if (broken && !isEmpty(editor.draft)) {
-    return `The mask does not obey ${broken} of the clicks: click again, or use the brush.`;
+    return `The mask contradicts ${broken} of your clicks. Click again, or use the brush.`;
   }
   if (!isEmpty(editor.draft))
-    return "Enter keeps the mask, C shows the next candidate, Esc drops it.";
+    return "Enter keeps the mask, C shows the next candidate, Esc discards it.";
   if (session.review)
-    return "Is this mask right? A accepts, F fixes, R rejects, N asks for another.";
+    return "Is this mask correct? A accepts, F edits, R rejects, N opens another one.";
   if (searchOf(session)?.state === "running") return `Searching: ${searchText(session)}`;
   return ADVICE[session.toolName];
 }

@@ -11,9 +11,9 @@ import type { Icon } from "./dom";
 const ROW = 18; // CSS pixels of an object's row
 const HEAD = 12; // of the row of marks above them
 const DIRECTIONS: [Direction, string][] = [
-  ["forward", "Forwards"],
-  ["backward", "Backwards"],
-  ["both", "Both ways"],
+  ["forward", "Forward"],
+  ["backward", "Backward"],
+  ["both", "Both directions"],
 ];
 
 export function timeline(videoWork: VideoWork, back: () => void): HTMLElement {
@@ -50,7 +50,7 @@ export function timeline(videoWork: VideoWork, back: () => void): HTMLElement {
 /** What a screen reader says of the frame. */
 export function told(videoWork: VideoWork): string {
   const states = videoWork.tracks.at(videoWork.frame).map(([object, { state, doubts }]) => {
-    const doubt = doubts.length ? `, to look at: ${doubts.join(", ")}` : "";
+    const doubt = doubts.length ? `, to review: ${doubts.join(", ")}` : "";
     return `${videoWork.nameOf(object)} ${state}${doubt}`;
   });
   return [videoWork.spoken(videoWork.frame), ...states].join("; ");
@@ -84,7 +84,11 @@ function transport(videoWork: VideoWork): HTMLElement {
     place.textContent = videoWork.where(videoWork.frame);
     const { left } = videoWork;
     const again = videoWork.doubts.length || videoWork.said.length > videoWork.objects.length;
-    const text = videoWork.following ? "Pause" : left ? `Follow${videoWork.leftText}` : "Followed";
+    const text = videoWork.following
+      ? "Pause"
+      : left
+        ? `Track${videoWork.leftText}`
+        : "Tracking complete";
     fill(follow, `${text} ${again}`, () => [
       icon(videoWork.following ? "pause" : "follow"),
       text,
@@ -97,14 +101,14 @@ function transport(videoWork: VideoWork): HTMLElement {
     "div",
     { class: "transport" },
     button("first", `First ${part}`, "Home", () => void videoWork.seek(videoWork.first)),
-    button("previous", `A ${part} back`, "←", () => void videoWork.step(-1)),
+    button("previous", `Previous ${part}`, "←", () => void videoWork.step(-1)),
     play,
-    button("next", `A ${part} on`, "→", () => void videoWork.step(1)),
+    button("next", `Next ${part}`, "→", () => void videoWork.step(1)),
     button("last", `Last ${part}`, "End", () => void videoWork.seek(videoWork.last)),
     place,
     h("span", { class: "stretch" }),
-    button("flagBack", `${Part} to look at before`, "K", () => void videoWork.seekDoubtful(-1)),
-    button("flag", `Next ${part} to look at`, "J", () => void videoWork.seekDoubtful(1)),
+    button("flagBack", `Previous ${Part} to review`, "K", () => void videoWork.seekDoubtful(-1)),
+    button("flag", `Next ${part} to review`, "J", () => void videoWork.seekDoubtful(1)),
     direction,
     follow,
   );

@@ -74,8 +74,8 @@ export async function showVideo(
     tabindex: "0",
     role: "application",
     "aria-label":
-      `${Whole}. Arrow keys go through the ${part}s, Space plays, Alt and arrow keys move a ` +
-      "crosshair, Enter clicks there, F follows, ? is help.",
+      `${Whole}. Arrow keys change the ${part}, Space plays, Alt and arrow keys move the ` +
+      "crosshair, Enter clicks, F tracks, ? opens the help.",
   });
   const stage = new VideoStage(element, videoWork);
   videoWork.redraw = () => stage.draw();
@@ -147,7 +147,7 @@ export async function showVideo(
   else if (videoWork.clip) await videoWork.clip.show(videoWork.chosen);
   else await videoWork.begin();
   if (videoWork.length < 2) {
-    videoWork.say(`This ${whole} has one ${part}: there is nothing to follow.`);
+    videoWork.say(`This ${whole} has only one ${part}. Tracking requires at least two.`);
   }
   return videoWork;
 }
@@ -162,7 +162,7 @@ async function keepWhole(videoWork: VideoWork, place: VideoPlace): Promise<void>
     const clip = await keepVideo(videoWork, place.project);
     if (clip) place.openClip(clip, null);
   } catch (error) {
-    videoWork.say(`Not kept: ${(error as Error).message}`);
+    videoWork.say(`Not saved. ${(error as Error).message}`);
   } finally {
     keeping.delete(videoWork);
   }
@@ -206,13 +206,13 @@ function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
     const storing = !!videoWork.clip?.saving;
     const busy = !!videoWork.following || storing || videoWork.asking > 0;
     const text = videoWork.following
-      ? "Following …"
+      ? "Tracking …"
       : storing
-        ? "Storing …"
+        ? "Saving …"
         : busy
-          ? "Asking …"
+          ? "Predicting …"
           : stateOf(videoWork);
-    saved.dataset.state = busy || text.endsWith("not stored") ? "busy" : "saved";
+    saved.dataset.state = busy || text.endsWith("not saved") ? "busy" : "saved";
     if (saved.textContent !== text) saved.textContent = text;
   });
   return h(
@@ -224,7 +224,7 @@ function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
     h("span", { class: "photo-name" }, h("h1", { class: "video-title" }, videoWork.title), place),
     h("span", { class: "stretch" }),
     saved,
-    iconButton("theme", "Dark or light", "T", pages.theme),
+    iconButton("theme", "Dark or light theme", "T", pages.theme),
     iconButton("help", "Help", "?", pages.help),
     h(
       "button",
@@ -238,7 +238,7 @@ function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
 function stateOf(videoWork: VideoWork): string {
   if (!videoWork.clip) return "Ready";
   const { length } = unstored(videoWork);
-  return length ? `${length} not stored` : "All stored";
+  return length ? `${length} not saved` : "All saved";
 }
 
 function tools(videoWork: VideoWork): HTMLElement {
@@ -246,7 +246,7 @@ function tools(videoWork: VideoWork): HTMLElement {
   const kinds = [
     ["point", "Click", "V"],
     ["box", "Box", "B"],
-    ...(part === "slice" ? ([["window", "Level and width by dragging", "W"]] as const) : []),
+    ...(part === "slice" ? ([["window", "Drag to change level and width", "W"]] as const) : []),
     ["pan", `Move the ${part}`, "H"],
   ] as const;
   const icons = { point: "point", box: "box", window: "sliders", pan: "pan" } as const;
@@ -257,13 +257,13 @@ function tools(videoWork: VideoWork): HTMLElement {
       videoWork.redraw();
     }),
   );
-  const minus = iconButton("minus", 'Clicks say "not this" of this object', "", () => {
+  const minus = iconButton("minus", "Background clicks", "", () => {
     videoWork.subtracting = takesAway(videoWork) ? null : videoWork.chosen;
     videoWork.toolName = "point";
     videoWork.changed();
   });
   minus.classList.add("for-fingers");
-  const back = iconButton("undo", "Take back the last click", "Ctrl+Z", () => void undo(videoWork));
+  const back = iconButton("undo", "Undo the last click", "Ctrl+Z", () => void undo(videoWork));
   videoWork.watchers.push(() => {
     kinds.forEach(([name], i) =>
       buttons[i].setAttribute("aria-pressed", String(videoWork.toolName === name)),
@@ -297,18 +297,17 @@ function advise(videoWork: VideoWork): string {
   const { part } = videoWork.words;
   const name = videoWork.nameOf(videoWork.chosen);
   const entry = clip?.of(videoWork.chosen);
-  if (videoWork.following)
-    return `Masks arrive as they are found; F pauses. Click on any ${part} to correct.`;
+  if (videoWork.following) return `Tracking. F pauses. Click on any ${part} to correct.`;
   if (entry && entry.state !== "proposed" && !isCorrected(videoWork, entry.object))
-    return `${name} is ${entry.state}: U takes that back, Page ↓ goes to the next track.`;
+    return `${name} is ${entry.state}. U undoes this, Page ↓ opens the next track.`;
   if (entry && !isCorrected(videoWork, entry.object))
-    return `Is ${name} right on every ${part}? A accepts, R rejects, a click corrects from here.`;
-  if (entry && !videoWork.left) return "C stores the correction, Esc drops it.";
+    return `Is ${name} correct on every ${part}? A accepts, R rejects, a click corrects from here.`;
+  if (entry && !videoWork.left) return "C saves the correction, Esc discards it.";
   if (!videoWork.said.length)
-    return "Click the object; Shift + click takes away. N is another object.";
-  if (videoWork.left) return `Follow it with F, or click more on ${name}.`;
+    return "Click the object. Shift + click marks background, N adds an object.";
+  if (videoWork.left) return `F tracks the object. Click again to refine ${name}.`;
   const doubtful = videoWork.doubts.length;
   return doubtful
-    ? `J goes to the next ${part} to look at.`
-    : `Every ${part} is followed. Ctrl+S exports.`;
+    ? `J goes to the next ${part} to review.`
+    : `Every ${part} is tracked. Ctrl+S exports.`;
 }

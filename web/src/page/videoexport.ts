@@ -7,21 +7,21 @@ import type { VideoWish } from "../store/videos";
 import { download } from "./export";
 
 const FORMATS: [name: string, title: string, about: string][] = [
-  ["film", "Video", "upright, with the original's times and sound"],
-  ["sav", "SA-V", "one JSON: the run lengths of every object in every frame"],
-  ["davis", "DAVIS", "a ZIP of palette PNGs, whose values are the objects' numbers"],
-  ["coco", "COCO", "one JSON with run lengths and names; an image is a frame"],
-  ["jsonl", "Lines of JSON", "a line a frame: run lengths, scores, states, doubts"],
+  ["film", "Video", "upright, with the timing and sound of the original"],
+  ["sav", "SA-V", "one JSON file with the RLE mask of every object in every frame"],
+  ["davis", "DAVIS", "ZIP with palette PNGs; values are object numbers"],
+  ["coco", "COCO", "one JSON file with RLE masks and classes; each frame is an image"],
+  ["jsonl", "JSON Lines", "one line per frame: RLE masks, scores, states, warnings"],
 ];
 
 const LOOKS: [name: string, title: string][] = [
   ["overlay", "Masks over the frames (MP4)"],
-  ["masks", "Masks alone, on black (MP4)"],
-  ["blur", "Objects out of focus (MP4)"],
+  ["masks", "Masks on black (MP4)"],
+  ["blur", "Objects blurred (MP4)"],
   ["colour", "Objects in one colour (MP4)"],
-  ["background-blur", "Background out of focus (MP4)"],
+  ["background-blur", "Background blurred (MP4)"],
   ["background-colour", "Background in one colour (MP4)"],
-  ["cutout", "Objects cut out, with alpha (WebM)"],
+  ["cutout", "Objects on a transparent background (WebM)"],
 ];
 const LOOK_MS = 500; // between two looks at how far the file is
 
@@ -36,7 +36,7 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
   const look = choice("video-look", LOOKS);
   const colour = h("input", { type: "color", value: "#000000", id: "video-colour" });
   const about = h("p", { class: "dim small" });
-  const [lookRow, colourRow] = [row(look.id, "Look"), row(colour.id, "Colour")];
+  const [lookRow, colourRow] = [row(look.id, "Style"), row(colour.id, "Colour")];
   const tell = () => {
     about.textContent = FORMATS.find(([name]) => name === format.value)![2];
     lookRow.hidden = look.hidden = format.value !== "film";
@@ -51,7 +51,7 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
     h(
       "p",
       { class: "dim small" },
-      `${left} frames are not followed yet: they leave without masks.`,
+      `${left} frames are not tracked yet and are exported without masks.`,
     );
   const said = h("p", { class: "said", role: "status" });
   const form = h(
@@ -80,14 +80,14 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
   const button = h(
     "button",
     { class: "button", type: "button" },
-    "Keep in the project",
+    "Save to project",
     h("kbd", {}, "C"),
   );
   button.addEventListener("click", () => {
     element.close();
     keep();
   });
-  const why = "Or store the video in the project's folder, and its objects as tracks to look at.";
+  const why = "Or save the video in the project's folder, and its objects as tracks to review.";
   element.append(h("p", { class: "dim small" }, why), button);
 }
 
@@ -121,7 +121,7 @@ async function run(
     const full = { ...wish, title, objects };
     const { name, blob } = await videos.export(facts.name, full, leaving.signal);
     download(name, blob);
-    said.textContent = `${name} is with your downloads.`;
+    said.textContent = `Downloaded ${name}.`;
   } catch (error) {
     said.textContent = leaving.signal.aborted ? "Stopped." : (error as Error).message;
   } finally {

@@ -30,11 +30,11 @@ const FAST = 10; // frames with Shift
 const STEP = 8; // screen pixels of the crosshair
 
 export const VIDEO_MOUSE: [string, string][] = [
-  ["Click", "This is the object"],
-  ["Shift + click, right click", "This is not"],
-  ["Drag", "A box, or the frame: as the tool says"],
-  ["Wheel", "Zoom where the pointer is"],
-  ["Drag on the timeline", "Go anywhere in the video"],
+  ["Click", "Foreground click"],
+  ["Shift + click, right click", "Background click"],
+  ["Drag", "Draw with the selected tool: box, or move the frame"],
+  ["Wheel", "Zoom at the pointer"],
+  ["Drag on the timeline", "Go to any frame"],
 ];
 
 /** Shift is for fast, and for the way back. */
@@ -55,24 +55,24 @@ export function videoCommands(
     stage.draw();
   };
   return [
-    of("Video", "Play, stop", () => void videoWork.play(), "Space"),
-    of("Video", `A ${part} back`, go(-1), "ArrowLeft"),
-    of("Video", `A ${part} on`, go(1), "ArrowRight"),
+    of("Video", "Play or stop", () => void videoWork.play(), "Space"),
+    of("Video", `Previous ${part}`, go(-1), "ArrowLeft"),
+    of("Video", `Next ${part}`, go(1), "ArrowRight"),
     of("Video", `Ten ${part}s back`, go(-FAST), "Shift+ArrowLeft"),
-    of("Video", `Ten ${part}s on`, go(FAST), "Shift+ArrowRight"),
+    of("Video", `Ten ${part}s forward`, go(FAST), "Shift+ArrowRight"),
     of("Video", `First ${part}`, () => void videoWork.seek(videoWork.first), "Home"),
     of("Video", `Last ${part}`, () => void videoWork.seek(videoWork.last), "End"),
-    of("Video", "Follow, pause", () => void followOrPause(videoWork), "F"),
-    of("Video", `Next ${part} to look at`, () => void videoWork.seekDoubtful(1), "J"),
-    of("Video", `The ${part} to look at before`, () => void videoWork.seekDoubtful(-1), "K"),
-    of("Object", "Click with the pointer", tool("point"), "V"),
+    of("Video", "Track or pause", () => void followOrPause(videoWork), "F"),
+    of("Video", `Next ${part} to review`, () => void videoWork.seekDoubtful(1), "J"),
+    of("Video", `Previous ${part} to review`, () => void videoWork.seekDoubtful(-1), "K"),
+    of("Object", "Click tool", tool("point"), "V"),
     of("Object", "Box", tool("box"), "B"),
-    of("Object", "Crosshair: “this”", () => stage.press(false), "Enter"),
-    of("Object", "Crosshair: “not this”", () => stage.press(true), "Shift+Enter"),
+    of("Object", "Foreground click at the crosshair", () => stage.press(false), "Enter"),
+    of("Object", "Background click at the crosshair", () => stage.press(true), "Shift+Enter"),
     of("Object", "Simplify outline", () => videoWork.simplifying.start(), "Ctrl+I"),
-    of("Object", "Take back the last click or verdict", () => void undo(videoWork), "Ctrl+Z"),
-    of("Object", "Another object", () => videoWork.addObject(), "N"),
-    of("Object", "Name of the object", pages.name, "L"),
+    of("Object", "Undo the last click or review decision", () => void undo(videoWork), "Ctrl+Z"),
+    of("Object", "Add an object", () => videoWork.addObject(), "N"),
+    of("Object", "Class of the object", pages.name, "L"),
     of(
       "Object",
       "Remove the object",
@@ -81,11 +81,11 @@ export function videoCommands(
     ),
     ...projectCommands(videoWork, pages),
     ...pages.more,
-    of("View", `Whole ${part}`, fit, "0"),
+    of("View", `Fit the ${part}`, fit, "0"),
     of("View", "Larger", () => stage.zoom(1.25), "+", "="),
     of("View", "Smaller", () => stage.zoom(0.8), "-"),
     of("View", `Move the ${part}`, tool("pan"), "H"),
-    of("View", "Dark or light", pages.theme, "T"),
+    of("View", "Dark or light theme", pages.theme, "T"),
     of("Page", "Export", pages.export, "Ctrl+S"),
     of("Page", `Open another ${whole}`, pages.open, "Ctrl+O"),
     of("Page", `Close the ${whole}`, pages.leave, "Q"),
@@ -98,7 +98,7 @@ function projectCommands(videoWork: VideoWork, { keep, project }: VideoPages): V
   const clip = (run: (clip: ClipWork) => void) => () => videoWork.clip && run(videoWork.clip);
   if (!project) return [];
   return [
-    of("Project", "Store the correction, keep the object", keep, "C"),
+    of("Project", "Save the correction or the object", keep, "C"),
     of(
       "Project",
       "Accept the track",
@@ -107,25 +107,25 @@ function projectCommands(videoWork: VideoWork, { keep, project }: VideoPages): V
     ),
     of(
       "Project",
-      "Reject it",
+      "Reject the track",
       clip((one) => void one.judge("reject")),
       "R",
     ),
     of(
       "Project",
-      "Next track to look at",
+      "Next track to review",
       clip((one) => void one.next()),
       "PageDown",
     ),
     of(
       "Project",
-      "Drop the correction",
+      "Discard the correction",
       clip((one) => void one.dropCorrection()),
       "Escape",
     ),
     of(
       "Project",
-      "Take the verdict back",
+      "Undo the review decision",
       clip((one) => void one.takeBack()),
       "U",
     ),
@@ -145,7 +145,7 @@ export const of = (
 /** What only help shows: keys that have no command of their own. */
 export const VIDEO_KEYS: VideoCommand[] = [
   of("Object", "Move the crosshair", () => undefined, "Alt+Arrows"),
-  of("Object", "The nth object", () => undefined, "1–9"),
+  of("Object", "Select the nth object", () => undefined, "1–9"),
 ];
 
 export const followOrPause = (videoWork: VideoWork) =>

@@ -17,8 +17,8 @@ import type { VideoPlace } from "./video";
 import { scanExtras } from "./scan";
 
 const NO_SERVER =
-  "Objects are followed through a video or a scan by a server, and there is none behind this " +
-  "page. Install anymask[studio,video,volumes], run “anymask serve”, and open the page that it " +
+  "Tracking in videos and scans requires a server, and this page runs without one. See the " +
+  "guide “Serve the page” in the documentation of anymask." +
   "names.";
 
 type Kind = "video" | "scan";
@@ -52,17 +52,17 @@ async function entryOf(clips: Clips, source: ClipEntry | number | string): Promi
   if (typeof source === "string") return clips.take(source);
   if (typeof source !== "number") return source;
   const found = (await clips.list()).clips.find(({ id }) => id === source);
-  if (!found) throw new Error("it is not in the project any more");
+  if (!found) throw new Error("The video is no longer in the project.");
   return found;
 }
 
 function farOf({ proposals, accepted, rejected }: ClipEntry): string {
   const counts = [
-    proposals && `${proposals} to look at`,
+    proposals && `${proposals} to review`,
     accepted && `${accepted} accepted`,
     rejected && `${rejected} rejected`,
   ];
-  return counts.filter(Boolean).join(", ") || "no track yet";
+  return counts.filter(Boolean).join(", ") || "no tracks";
 }
 
 export class VideoOpener {
@@ -85,7 +85,7 @@ export class VideoOpener {
       return;
     }
     const said = h("p", { class: "said", role: "status" });
-    const inside = h("div", { class: "video-offers" }, "Asking the server …");
+    const inside = h("div", { class: "video-offers" }, "Loading …");
     const element = dialog("Video or scan", inside, said);
     try {
       const asked = [this.videos.offers(), this.volumes!.offers(), this.clips?.list()] as const;
@@ -118,11 +118,15 @@ export class VideoOpener {
         return button;
       });
     const listed = [...own(offers.clips, "video"), ...own(scans.scans, "scan")];
-    const most = `up to ${Math.round(offers.upload_bytes / 1e6)} MB, or drop one on the page`;
-    const video = `MP4, WebM, AVI, GIF and more, ${most}.`;
-    const scan = `NIfTI, MGH, NRRD, a stack of TIFF, DICOM as a zip, ${most}.`;
+    const most = `up to ${Math.round(offers.upload_bytes / 1e6)} MB. You can also drop a file on the page`;
+    const video = `MP4, WebM, AVI, GIF and others, ${most}.`;
+    const scan = `NIfTI, MGH, NRRD, TIFF stack, zipped DICOM, ${most}.`;
     const none = (what: string, extra: string) =>
-      h("p", {}, `This server reads no ${what}: pip install 'anymask[studio,${extra}]' there.`);
+      h(
+        "p",
+        {},
+        `This server does not support ${what}. Ask its administrator to install the '${extra}' extra of anymask.`,
+      );
     const about = (text: string) => h("p", { class: "dim small" }, text);
     return [
       ...(offers.files
@@ -155,7 +159,7 @@ export class VideoOpener {
       );
     const lines = [
       ...clips.map((clip) => line(clip.name, farOf(clip), open(clip))),
-      ...found.map((name) => line(name, "not begun", open(name))),
+      ...found.map((name) => line(name, "not started", open(name))),
     ];
     return lines.length
       ? [h("h3", {}, "In this project"), h("div", { class: "clip-list" }, ...lines)]
@@ -185,7 +189,7 @@ export class VideoOpener {
       );
       return null;
     } catch (error) {
-      return `${name} could not be opened: ${(error as Error).message}`;
+      return `${name} could not be opened. ${(error as Error).message}`;
     } finally {
       this.opening = false;
     }
@@ -224,7 +228,7 @@ export class VideoOpener {
       this.videoWork = await this.shownWork(made, { title, object: null });
       return null;
     } catch (error) {
-      return `${title} could not be opened: ${(error as Error).message}`;
+      return `${title} could not be opened. ${(error as Error).message}`;
     } finally {
       this.opening = false;
     }
@@ -245,8 +249,8 @@ export class VideoOpener {
     if (source.size <= most) return;
     const [wanted, got] = [most, source.size].map((bytes) => Math.ceil(bytes / 1e6));
     throw new Error(
-      `it has ${got} MB, and this server takes ${wanted}; start it with --video or ` +
-        `--volume FILE, or with a larger --upload-megabytes`,
+      `The file has ${got} MB and this server accepts up to ${wanted} MB. Use a smaller file, or ` +
+        `ask the administrator of the server to raise the limit.`,
     );
   }
 
@@ -288,7 +292,7 @@ export class VideoOpener {
     } catch {
       forgetVideo();
       if (kept.clip !== null && (await this.openClip(kept.clip, kept.chosen)) === null) return;
-      this.session.say(`${kept.title}: the server has closed its session.`);
+      this.session.say(`The server has closed the session of ${kept.title}. Open it again.`);
     }
   }
 
@@ -307,7 +311,7 @@ export class VideoOpener {
       if (message) speaker.dismiss(message);
       if (why) speaker.say(why);
     } else if (this.videoWork && files.length)
-      this.videoWork.say(`${files[0].name} is no video and no scan.`);
+      this.videoWork.say(`${files[0].name} is not a supported video or scan.`);
     return files.filter((_, i) => !videos[i]);
   }
 }

@@ -15,12 +15,12 @@ const STATES: Record<ObjectState, string> = {
   back: "back",
 };
 export const DOUBTS: Record<string, string> = {
-  score: "unsure",
-  area: "another size at once",
-  jump: "another place at once",
+  score: "low score",
+  area: "sudden change of size",
+  jump: "sudden change of position",
   gone: "gone",
   back: "back",
-  cut: "another shot",
+  cut: "scene cut",
 };
 
 export interface VideoSide {
@@ -43,7 +43,7 @@ export function videoSide(
   );
   const doubtful = h("div", { class: "video-doubts" });
   const count = h("h2", {});
-  const add = h("button", { class: "link", type: "button" }, "Another object (N)");
+  const add = h("button", { class: "link", type: "button" }, "Add object (N)");
   add.addEventListener("click", () => videoWork.addObject());
   const about = { class: "link simplify-link", type: "button" };
   const simplify = h("button", about, "Simplify outline (Ctrl+I)");
@@ -64,7 +64,7 @@ export function videoSide(
     simplify.hidden = !videoWork.tracks.of(videoWork.chosen, videoWork.frame)?.area;
     drawDoubts(videoWork, doubtful, count);
   });
-  const unfold = iconButton("up", "More about the objects", "", () => {
+  const unfold = iconButton("up", "Show object details", "", () => {
     const open = element.dataset.open !== "true";
     element.dataset.open = String(open);
     unfold.setAttribute("aria-expanded", String(open));
@@ -75,10 +75,10 @@ export function videoSide(
   const far = h("p", { class: "dim small" });
   videoWork.watchers.push(() => tellCounts(videoWork, title, far));
   const head = h("div", { class: "card-head" }, title, add);
-  const model = h("p", { class: "dim small" }, `Followed by ${videoWork.facts.model}`);
+  const model = h("p", { class: "dim small" }, `Tracker: ${videoWork.facts.model}`);
   const element = h(
     "aside",
-    { class: "side", "aria-label": "Objects and frames to look at" },
+    { class: "side", "aria-label": "Objects and frames to review" },
     unfold,
     h("section", { class: "card object" }, head, model, far, list, simplify, names),
     h("section", { class: "card masks doubts-card" }, count, doubtful),
@@ -93,7 +93,7 @@ function tellCounts({ clip }: VideoWork, title: HTMLElement, far: HTMLElement): 
   if (!clip?.entries.length) return;
   const { proposed: proposal, accepted, rejected } = clip.counts;
   title.textContent = `Tracks: ${clip.entries.length}`;
-  const text = `${proposal} to look at, ${accepted} accepted, ${rejected} rejected`;
+  const text = `${proposal} to review, ${accepted} accepted, ${rejected} rejected`;
   if (far.textContent !== text) far.textContent = text;
 }
 
@@ -103,7 +103,7 @@ function progressOf(videoWork: VideoWork, number: number): string | null {
   if (!clip) return null;
   if (isCorrected(videoWork, number)) return "changed";
   const state = clip.of(number)?.state;
-  return state === "proposed" ? "to look at" : (state ?? "new");
+  return state === "proposed" ? "to review" : (state ?? "new");
 }
 
 function objectRow(videoWork: VideoWork, number: number, back: () => void): HTMLElement {
@@ -114,7 +114,7 @@ function objectRow(videoWork: VideoWork, number: number, back: () => void): HTML
     type: "text",
     list: "video-names",
     placeholder: `Object ${number}`,
-    "aria-label": `Name of object ${number}`,
+    "aria-label": `Class of object ${number}`,
     maxlength: "200",
     autocomplete: "off",
     spellcheck: "false",
@@ -161,7 +161,7 @@ function showRow(
   if (far.textContent !== progress) far.textContent = progress;
   const chosen = String(videoWork.chosen === number);
   pick.setAttribute("aria-pressed", chosen);
-  pick.setAttribute("aria-label", `Clicks are about ${videoWork.nameOf(number)}`);
+  pick.setAttribute("aria-label", `Select ${videoWork.nameOf(number)}`);
   row.dataset.chosen = chosen;
   (pick.firstElementChild as HTMLElement).style.setProperty("--colour", colour);
   if (document.activeElement !== field) field.value = name;
@@ -177,7 +177,7 @@ function drawDoubts(videoWork: VideoWork, element: HTMLElement, count: HTMLEleme
   const all = videoWork.doubts;
   const said = videoWork.said.length > 0 || videoWork.clip !== null;
   const parts = videoWork.words.part === "frame" ? "Frames" : "Slices";
-  count.textContent = `${parts} to look at: ${new Set(all.map(({ frame }) => frame)).size}`;
+  count.textContent = `${parts} to review: ${new Set(all.map(({ frame }) => frame)).size}`;
   const shown = all.slice(0, LISTED);
   const looks = JSON.stringify([shown, videoWork.frame, videoWork.objects, said, all.length]);
   fill(element, looks, () => [
@@ -200,6 +200,6 @@ function drawDoubts(videoWork: VideoWork, element: HTMLElement, count: HTMLEleme
     }),
     all.length > LISTED && h("p", { class: "dim small" }, `and ${all.length - LISTED} more (J)`),
     !all.length &&
-      h("p", { class: "dim small" }, said ? "None so far." : "Click an object, then follow it."),
+      h("p", { class: "dim small" }, said ? "None." : "Click an object, then track it."),
   ]);
 }

@@ -34,7 +34,7 @@ export class Asking {
     const theirs = answer((one) => this.take(one));
     const actions = [
       { title: "Keep mine", run: mine },
-      { title: "Take theirs", run: theirs },
+      { title: "Use theirs", run: theirs },
     ];
     session.say(this.text(), actions, true);
     this.message = session.messages.at(-1) ?? null;
@@ -44,11 +44,11 @@ export class Asking {
     const [{ note, theirs }, ...more] = this.open;
     const count = this.open.length;
     if (more.length)
-      return `Somebody else changed or deleted ${count} masks. Yours are still here.`;
+      return `Another user changed or deleted ${count} masks. Your versions are shown.`;
     const { images, editor } = this.session;
-    const name = images.find(({ id }) => id === note.image)?.name ?? "another photo";
+    const name = images.find(({ id }) => id === note.image)?.name ?? "another image";
     const which = editor?.entry.id === note.image ? "this mask" : `a mask of ${name}`;
-    return `Somebody else ${theirs ? "changed" : "deleted"} ${which}. Yours is still here.`;
+    return `Another user ${theirs ? "changed" : "deleted"} ${which}. Your version is shown.`;
   }
 
   private take(conflict: Conflict): void {

@@ -77,12 +77,12 @@ export class ClipWork {
     const { work } = this;
     const entry = this.of(work.chosen);
     if (this.saving) return;
-    if (!entry) return work.say("The project has no track of this object yet: C keeps it.");
+    if (!entry) return work.say("The project has no track of this object yet. Press C to save it.");
     if (isCorrected(work, entry.object)) {
-      return work.say("Store the correction first (C), or drop it (Esc).");
+      return work.say("Save the correction (C) or discard it (Esc) first.");
     }
     if (entry.state !== "proposed") {
-      return work.say(`${work.nameOf(entry.object)} is ${entry.state} already; U takes it back.`);
+      return work.say(`${work.nameOf(entry.object)} is already ${entry.state}. Press U to undo.`);
     }
     const done = await this.storing(async () => {
       this.learn(await this.clips.judge(entry, verdict, this.seconds()));
@@ -98,7 +98,7 @@ export class ClipWork {
     const entry = this.of(object);
     if (this.saving) return;
     if (entry ? !isCorrected(work, object) : !work.tracks.all(object).length) {
-      return work.say(entry ? "Nothing of this track was changed." : "Click the object first.");
+      return work.say(entry ? "This track has no changes." : "Click the object first.");
     }
     await this.storing(async () => {
       if (await followed(work)) await (entry ? this.correct(entry) : this.add(object));
@@ -108,18 +108,18 @@ export class ClipWork {
   private async correct(entry: TrackEntry): Promise<void> {
     const { work, clips } = this;
     const masks = framed(work.tracks.corrected(entry.object));
-    if (!masks.length) return work.say("The masks are those that are stored.");
+    if (!masks.length) return work.say("The masks are the same as the saved ones.");
     this.learn(await clips.judge(entry, "correct", this.seconds(), masks));
     this.done.push({ track: entry });
     await this.settle(entry.object);
-    work.say(`${work.nameOf(entry.object)} is stored from frame ${masks[0].frame + 1} on.`);
+    work.say(`${work.nameOf(entry.object)} is saved from frame ${masks[0].frame + 1} on.`);
   }
 
   private async add(object: number): Promise<void> {
     const { work, clips, entry } = this;
     this.learn(await clips.keep(entry.id, draftOf(work, object, object, this.seconds())));
     await this.settle(object);
-    this.work.say(`${this.work.nameOf(object)} is a track of the project.`);
+    this.work.say(`${this.work.nameOf(object)} is saved as a track of the project.`);
   }
 
   /** What is known of an object is what is stored, and nobody has to be asked about it. */
@@ -141,7 +141,7 @@ export class ClipWork {
   async takeBack(track = this.of(this.work.chosen)?.id ?? null): Promise<void> {
     const { work } = this;
     if (this.saving) return;
-    if (track === null) return work.say("There is no verdict to take back.");
+    if (track === null) return work.say("There is no review decision to undo.");
     await this.storing(async () => {
       const kept = await this.clips.takeBack(track);
       const step = this.done.findLastIndex(({ track: { id }, named }) => id === track && !named);
@@ -200,15 +200,15 @@ export class ClipWork {
     const here = this.of(work.chosen)?.id ?? null;
     try {
       const asked = await this.clips.next(entry.id, here);
-      if (!asked) return work.say("Every track has been looked at.");
+      if (!asked) return work.say("All tracks are reviewed.");
       if (asked.clip_id !== entry.id) {
         return this.away(() => this.elsewhere(asked.clip_id, asked.object));
       }
-      if (asked.id === here) work.say("This is the last track to look at.");
+      if (asked.id === here) work.say("This is the last track to review.");
       if (!this.of(asked.object)) await this.learnAnew(asked);
       await this.show(asked.object);
     } catch (error) {
-      work.say(`The next track did not come: ${(error as Error).message}`);
+      work.say(`The next track could not be loaded. ${(error as Error).message}`);
     }
   }
 
@@ -216,10 +216,10 @@ export class ClipWork {
   away(go: () => void, stored = !this.saving): void {
     const { work } = this;
     const names = unstored(work).map((object) => work.nameOf(object));
-    if (!stored) return work.say("Something is being stored still.");
+    if (!stored) return work.say("Saving is still in progress.");
     if (!names.length) return go();
-    const text = `${names.join(", ")}: not stored in the project. C stores the chosen one.`;
-    work.say(text, [{ title: "Leave without it", run: go }]);
+    const text = `${names.join(", ")}: not saved in the project. Press C to save the selected one.`;
+    work.say(text, [{ title: "Leave without saving", run: go }]);
   }
 
   // ------------------------------------------------------------------------------------- storing
@@ -244,18 +244,18 @@ export class ClipWork {
   private async explain(error: unknown): Promise<void> {
     const text = (error as Error).message;
     if (!(error instanceof StoreError) || error.kind !== "conflict") {
-      return this.work.say(`Not stored: ${text}`);
+      return this.work.say(`Not saved. ${text}`);
     }
     const theirs = error.current as unknown as TrackEntry | null;
-    if (!theirs || !this.of(theirs.object)) return this.work.say(`Not stored: ${text}`);
-    const who = `Not stored: ${theirs.author} has changed this track meanwhile.`;
+    if (!theirs || !this.of(theirs.object)) return this.work.say(`Not saved. ${text}`);
+    const who = `Not saved. ${theirs.author} changed this track in the meantime.`;
     if (!isCorrected(this.work, theirs.object)) {
       await this.learnAnew(theirs);
-      return this.work.say(`${who} Look at it as it is now.`);
+      return this.work.say(`${who} The current version is shown.`);
     }
     this.learn(theirs); // the next correction is one of theirs
     const take = () => void this.storing(() => this.learnAnew(theirs));
-    this.work.say(`${who} C stores yours over it.`, [{ title: "Take theirs", run: take }]);
+    this.work.say(`${who} Press C to overwrite it.`, [{ title: "Use theirs", run: take }]);
   }
 
   /** A track as the server has it now. */
@@ -283,7 +283,7 @@ export class ClipWork {
 /** Follow what is left; whether nothing is. */
 async function followed(work: VideoWork): Promise<boolean> {
   if (work.left) await work.follow();
-  if (work.left) work.say("Following has not come to its end: F goes on, then C stores.");
+  if (work.left) work.say("Tracking is not complete. Press F to continue, then C to save.");
   return !work.left;
 }
 

@@ -14,7 +14,7 @@ import { shaped, withoutOverlap } from "./shaping";
 function several(session: Session, what: string): Mask[] | null {
   const chosen = session.editor?.selection ?? [];
   if (chosen.length > 1) return session.editor!.free(chosen) ? chosen : null;
-  session.say(`To ${what}, pick two masks or more (O): Shift + click adds one.`);
+  session.say(`To ${what} masks, select at least two (O). Shift + click adds one.`);
   return null;
 }
 
@@ -36,7 +36,7 @@ export function subtract(session: Session): void {
   if (!chosen) return;
   const [first, ...rest] = chosen;
   const rle = rest.reduce((left, mask) => rleCombine(left, mask.rle, "minus"), first.rle);
-  if (!rleArea(rle)) return session.say("Nothing of the mask would be left, so it stays.");
+  if (!rleArea(rle)) return session.say("The mask would be empty, so it was not changed.");
   replace(session.editor!, "subtract", [first], [shaped(first, rle)]);
 }
 
@@ -44,13 +44,13 @@ export function subtract(session: Session): void {
 export function takePixels(session: Session): void {
   const { editor } = session;
   const chosen = editor?.selection ?? [];
-  if (!editor || !chosen.length) return session.say("Pick the mask that is to take pixels (O).");
+  if (!editor || !chosen.length) return session.say("Select a mask first (O).");
   const keys = new Set(chosen.map(({ key }) => key));
   const masks = withSpare(editor.state.masks, editor.spare, keys);
   const made = withoutOverlap(masks, chosen);
   const cut = made.filter((mask, i) => mask !== masks[i]).length;
-  if (!cut) return session.say("No mask beneath gives it pixels.");
-  editor.act("take pixels", { masks: made });
+  if (!cut) return session.say("The mask does not overlap any mask below.");
+  editor.act("remove overlap", { masks: made });
 }
 
 /** Every part of the selected mask becomes a mask of its own. */
@@ -58,7 +58,7 @@ export function split(session: Session): void {
   const mask = session.editor?.selected;
   if (!mask || !session.editor!.free([mask])) return;
   const found = parts(rleToPatch(mask.rle));
-  if (found.length < 2) return session.say("This mask has one part only.");
+  if (found.length < 2) return session.say("This mask has only one connected part.");
   const made = found.map((part, i) =>
     shaped(mask, patchToRle(part), i ? crypto.randomUUID() : mask.key),
   );
@@ -84,7 +84,7 @@ function replace(editor: Editor, what: string, gone: Mask[], made: Mask[]): void
 export async function copyToNext(session: Session): Promise<void> {
   const chosen = session.editor?.selection ?? [];
   if (session.opening) return; // the copies are on their way
-  if (!chosen.length) return session.say("Pick the masks that are to be copied (O).");
+  if (!chosen.length) return session.say("Select the masks to copy first (O).");
   const before = session.editor;
   const page = before && pageBeside(before.sight, 1);
   if (before && page !== null) await session.open(before.entry.id, page);
@@ -92,7 +92,8 @@ export async function copyToNext(session: Session): Promise<void> {
   const { editor } = session;
   if (!editor || editor === before) return;
   const fitting = chosen.filter(({ rle }) => rle.size.join() === editor.hw.join());
-  if (!fitting.length) return session.say("The next photo has another size: nothing was copied.");
+  if (!fitting.length)
+    return session.say("The next image has a different size. No mask was copied.");
   const made = fitting.map((mask) => ({
     ...shaped(mask, mask.rle, crypto.randomUUID()),
     notes: { ...mask.notes, hidden: false, locked: false }, // it is to be seen and fitted there
@@ -112,7 +113,7 @@ export function turn(session: Session, what: "locked" | "hidden"): void {
 /** Above all other masks (1), or below them (-1). */
 export function raise(session: Session, way: 1 | -1): void {
   const levels = session.editor?.state.masks.map((mask) => way * (mask.notes?.level ?? 0)) ?? [];
-  note(session, way > 0 ? "to the front" : "to the back", {
+  note(session, way > 0 ? "bring to front" : "send to back", {
     level: way * (Math.max(0, ...levels) + 1),
   });
 }

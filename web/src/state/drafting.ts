@@ -94,7 +94,7 @@ export class Drafting {
 
   private ask(draft: Draft): Promise<Omit<Looks, "patch">> {
     const model = this.model();
-    if (!model) return Promise.reject(new Error("the model is not there; draw with the brush"));
+    if (!model) return Promise.reject(new Error("No model is loaded. Draw with the brush."));
     const prompt = this.promptOf(draft);
     const refused = refusal(prompt, model.manifest.spec);
     if (refused) return Promise.reject(new Error(refused));
@@ -153,7 +153,7 @@ export class Drafting {
       return fine;
     } catch (error) {
       this.refining = null; // the next look tries again
-      this.say(`The mask has the model's own edge: ${(error as Error).message}`);
+      this.say(`The edge of the mask was not refined. ${(error as Error).message}`);
       return null;
     }
   }

@@ -187,7 +187,7 @@ export class Editor {
 
   click(x: number, y: number, label: 0 | 1): void {
     const click: Click = { x, y, label };
-    if (!this.host.model()) return this.host.say("there is no model here: draw with the brush");
+    if (!this.host.model()) return this.host.say("No model is loaded. Draw with the brush.");
     this.say(label ? "click" : "negative click", ({ clicks, candidate }) => ({
       clicks: [...clicks, click],
       candidate: clicks.length ? candidate : 0,
@@ -239,7 +239,7 @@ export class Editor {
 
   drop(): void {
     this.turns.take(() => {
-      if (!isEmpty(this.draft)) this.act("drop", { draft: NO_DRAFT });
+      if (!isEmpty(this.draft)) this.act("discard", { draft: NO_DRAFT });
       else if (this.state.selected) this.select(null);
     });
   }
@@ -261,7 +261,7 @@ export class Editor {
     });
     if (!looks) return null;
     if (looksEmpty(looks)) {
-      this.host.say("The mask is empty, so it was not kept: click on the object, or paint it.");
+      this.host.say("The mask is empty and was not kept. Click the object, or paint it.");
       return null;
     }
     const mask = madeMask(looks, said, old, this.host.model(), this.sight.page);
@@ -297,7 +297,7 @@ export class Editor {
   /** Whether a mask may be changed; where not, the user is told. */
   free(masks: readonly Mask[]): boolean {
     const locked = masks.some((mask) => mask.notes?.locked);
-    if (locked) this.host.say("This mask is locked: unlock it first (Z).");
+    if (locked) this.host.say("This mask is locked. Unlock it first (Z).");
     return !locked;
   }
 

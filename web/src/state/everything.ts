@@ -26,7 +26,7 @@ export async function everything(session: Session): Promise<void> {
     if (sent) {
       editor.spare = sent.others.map((one) => toMask(one, crypto.randomUUID()));
       propose(session.db, editor, "everything", learned(session, editor, sent.records), true);
-    } else if (!model || !editor.seen) session.say("The model has not seen the photo yet.");
+    } else if (!model || !editor.seen) session.say("The image is not encoded yet.");
     else {
       const { shown, others } = await proposed(editor, model, tell);
       const there = editor.state.masks.filter((mask) => mask.state !== "rejected");
@@ -34,7 +34,7 @@ export async function everything(session: Session): Promise<void> {
       propose(session.db, editor, "everything", withoutDoubles(shown, there), false);
     }
   } catch (error) {
-    session.say(`Everything was not found: ${(error as Error).message}`);
+    session.say(`Automatic mask generation failed. ${(error as Error).message}`);
   } finally {
     editor.finding = null;
     session.changed();

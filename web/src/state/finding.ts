@@ -7,16 +7,16 @@ import { selectMany } from "./selecting";
 import { isEmpty, toMask } from "./work";
 
 const LOOK_MS = 1000; // between two looks at how far the search of all photos is
-export const ALONE = "That needs a project's server: run anymask annotate FOLDER.";
+export const ALONE = "This requires a project on a server. See the guide “First project”.";
 
 /** What is like the picked masks. Throws where none is picked, or not on the server. */
 export async function likePicked({ editor, outbox }: Session): Promise<SearchBody> {
   const masks = editor && isEmpty(editor.draft) ? editor.selection : [];
-  if (!masks.length) throw new Error("Pick a mask first (O): what is like it will be found.");
+  if (!masks.length) throw new Error("Select a mask first (O) to find similar objects.");
   await editor!.settled();
   await outbox.flush();
   const like = masks.map((mask) => ({ record: Number(outbox.idOf(mask.key)) }));
-  if (like.some(({ record }) => !record)) throw new Error("This mask is not kept yet: try again.");
+  if (like.some(({ record }) => !record)) throw new Error("This mask is not saved yet. Try again.");
   return { like };
 }
 
@@ -35,11 +35,11 @@ export async function findHere(session: Session, question: SearchBody): Promise<
     const found = records.map((record, i) => toMask(record, keys[i]));
     if (found.length) propose(session.db, editor, "find", found, true);
     if (found.length) selectMany(editor, keys);
-    const more = there ? ` ${there} more ${there === 1 ? "is" : "are"} there already.` : "";
+    const more = there ? ` ${there} more already ${there === 1 ? "exists" : "exist"}.` : "";
     session.say(
       found.length
-        ? `${found.length} found and picked: Enter accepts them, Delete rejects them.${more}`
-        : `Nothing new was found in this photo.${more}`,
+        ? `${found.length} found and selected. Enter accepts them, Delete rejects them.${more}`
+        : `No new objects found in this image.${more}`,
     );
   } finally {
     editor.finding = null;
@@ -86,12 +86,12 @@ export async function followSearch(session: Session): Promise<void> {
   followed.delete(session);
   if (!began) return;
   await session.list();
-  session.say(`All photos: ${searchText(session)}`);
+  session.say(`All images: ${searchText(session)}`);
 }
 
 export function searchText(session: Session): string {
   const { state = "none", done = 0, total = 0, found = 0, why = "" } = searchOf(session) ?? {};
   if (state === "none") return "";
-  const far = `${done} of ${total} photos, ${found} ${found === 1 ? "proposal" : "proposals"}`;
+  const far = `${done} of ${total} images, ${found} ${found === 1 ? "proposal" : "proposals"}`;
   return [state === "running" ? far : `${far}: ${state}.`, why].filter(Boolean).join(" ");
 }

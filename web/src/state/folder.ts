@@ -23,8 +23,8 @@ export async function lookIntoFolder(session: Session): Promise<void> {
   const fresh = (name: string) => !known.has(name) && Boolean(known.add(name));
   if (news.added) {
     await session.list();
-    const [photos, are] = news.added === 1 ? ["photo", "is"] : ["photos", "are"];
-    session.say(`${news.added} new ${photos} ${are} in the folder, last in the list (I).`);
+    const images = news.added === 1 ? "image" : "images";
+    session.say(`${news.added} new ${images} in the folder, at the end of the list (I).`);
     const [first] = session.images;
     if (session.index < 0 && !session.opening && first) void session.open(first.id);
   }
@@ -33,10 +33,10 @@ export async function lookIntoFolder(session: Session): Promise<void> {
   for (const { id, name } of session.images) if (!session.gone.has(id)) known.delete(`-${name}`);
   if (away.length) {
     const names = listed(away.map(({ name }) => name));
-    session.say(`Not in the folder any more: ${names}. Masks that were made on it are kept.`);
+    session.say(`Missing from the folder: ${names}. Their masks are kept.`);
   }
   for (const [name, why] of Object.entries(news.unreadable)) {
-    if (fresh(`!${name}`)) session.say(`${name} cannot be read: ${why}`);
+    if (fresh(`!${name}`)) session.say(`${name} cannot be read. ${why}`);
   }
   session.changed();
 }

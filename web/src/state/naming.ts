@@ -121,8 +121,7 @@ export class Naming {
   take(place: number): void {
     const one = this.shown[place];
     if (one) this.session.editor?.name(one.label, true);
-    else if (this.able)
-      this.session.say("No name is suggested now: it is for an object without one.");
+    else if (this.able) this.session.say("No class is suggested for this object.");
   }
 
   /** Give every nameless mask its likeliest name, as a guess; one step. */
@@ -130,16 +129,16 @@ export class Naming {
     const { session } = this;
     const { editor } = session;
     if (!editor || this.busy) return;
-    if (!this.able) return session.say("No names can be suggested: that needs a model with names.");
+    if (!this.able) return session.say("This model does not suggest classes.");
     const masks = this.nameless;
-    if (!masks.length) return session.say("Every mask here has a name.");
+    if (!masks.length) return session.say("All masks have a class.");
     this.busy = true;
     session.changed();
     try {
       const guesses = await this.guesses(editor, masks);
       if (editor === session.editor) this.give(editor, masks.length, guesses);
     } catch (error) {
-      session.say(`No names were suggested: ${(error as Error).message}`);
+      session.say(`Classes could not be suggested. ${(error as Error).message}`);
     } finally {
       this.busy = false;
       session.changed();
@@ -170,10 +169,10 @@ export class Naming {
     const masks = all.map(named);
     const count = masks.filter((mask, i) => mask !== all[i]).length;
     const { session } = this;
-    if (!count) return session.say("The model is sure of no name: these masks stay nameless.");
+    if (!count) return session.say("No class was predicted with enough confidence.");
     for (const { label } of guesses.values()) session.learn(label);
-    editor.act("suggested names", { masks });
-    session.say(`${count} of ${asked} masks have a name that is a guess. Ctrl+Z takes them back.`);
+    editor.act("suggested classes", { masks });
+    session.say(`${count} of ${asked} masks got a suggested class. Ctrl+Z undoes this.`);
   }
 }
 

@@ -79,8 +79,8 @@ function tellFile(session: Session, editor: Editor, file: string | null): void {
   const { entry, sight } = editor;
   if (!file || !sight.planes.file || file === sight.planes.file || told.has(editor)) return;
   told.add(editor);
-  const show = { title: "Show the new one", run: () => void session.open(entry.id) };
-  session.say("The file of this photo was replaced while it was open.", [show]);
+  const show = { title: "Show the new file", run: () => void session.open(entry.id) };
+  session.say("The file of this image was replaced while it was open.", [show]);
 }
 
 /** Whether something is on its way: then the store's masks are not those of the page yet. */

@@ -20,7 +20,10 @@ export async function deleteLabel(session: Session, name: string, masks: LabelFa
 async function sent(session: Session): Promise<void> {
   await session.editor?.settled();
   await session.outbox.flush();
-  if (session.standing.lost) throw new Error("names can be changed when the server answers again");
+  if (session.standing.lost)
+    throw new Error(
+      "Classes cannot be changed while the server does not respond. Try again later.",
+    );
 }
 
 async function relabelled(session: Session, old: string, to: string | null, gone: boolean) {

@@ -19,14 +19,14 @@ export async function nextReview(session: Session): Promise<void> {
     const item = await session.store.nextReview();
     if (!item) {
       session.review = null;
-      session.say("The review queue is empty: every sampled mask has been looked at.");
+      session.say("The review queue is empty: all sampled masks are reviewed.");
       return session.changed();
     }
     const { editor } = session;
     const here = editor?.entry.id === item.image && editor.sight.page === (item.page ?? 0);
     await show(session, item, !here);
   } catch (error) {
-    session.say(`No mask to review came: ${(error as Error).message}`, [
+    session.say(`The next mask to review could not be loaded. ${(error as Error).message}`, [
       { title: "Try again", run: () => void nextReview(session) },
     ]);
   }
@@ -42,7 +42,7 @@ async function show(session: Session, item: ReviewItem, anew: boolean): Promise<
   const key = editor?.state.masks.find((m) => session.outbox.idOf(m.key) === item.record)?.key;
   const mask = editor?.find(key ?? item.record);
   if (!editor || !mask)
-    return session.say("This mask was deleted meanwhile; ask for the next one.");
+    return session.say("This mask was deleted in the meantime. Press N for the next one.");
   editor.select(mask.key);
   editor.refresh();
   session.view.show(mask.box, BAR);
@@ -54,7 +54,8 @@ export async function judge(session: Session, verdict: Verdict): Promise<void> {
   const mask = asked(session);
   if (!editor || !review || !mask || session.opening || review.given) return;
   if (verdict === "fix" && editor.draft.fixes !== mask.key) {
-    if (!isEmpty(editor.draft)) return session.say("Keep the new mask first (Enter), or drop it.");
+    if (!isEmpty(editor.draft))
+      return session.say("Keep the new mask (Enter) or discard it (Esc) first.");
     editor.select(mask.key);
     editor.edit(false);
     session.toolName = "brush";
@@ -104,7 +105,7 @@ async function fixed(session: Session, editor: Editor, mask: Mask): Promise<Coco
   try {
     const looks = await editor.drafting.finish(editor.draft, mask);
     if (!looksEmpty(looks)) return rleToCoco(patchToRle(looks.patch));
-    session.say("Nothing of the mask is left: R rejects it, Ctrl+Z takes the last stroke back.");
+    session.say("The mask is empty. Press R to reject it, or Ctrl+Z to undo the last stroke.");
   } catch (error) {
     session.say((error as Error).message);
   }
@@ -116,7 +117,7 @@ function wantsName(session: Session, mask: Mask): boolean {
   const { review, labels } = session;
   if (!review || mask.label !== null || !labels.all.length || review.asked) return false;
   review.asked = true;
-  session.say("This mask has no name: 1 to 9 give it one, A again accepts it without.");
+  session.say("This mask has no class. Press 1 to 9 to set one, or A again to accept it without.");
   return true;
 }
 
@@ -134,9 +135,9 @@ export async function undo(session: Session): Promise<void> {
     session.judged.pop();
     session.outbox.learn(last.key, saved);
     const { image, page } = last;
-    await show(session, { image, page, record: saved.id, why: "taken back" }, true);
+    await show(session, { image, page, record: saved.id, why: "decision undone" }, true);
   } catch (error) {
-    session.say(`The verdict was not taken back: ${(error as Error).message}`);
+    session.say(`The review decision was not undone. ${(error as Error).message}`);
   }
   session.changed();
 }

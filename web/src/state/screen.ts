@@ -141,7 +141,7 @@ export abstract class Screen {
       if (this.closed || wanted !== this.frame) return;
       const { part } = this.words;
       const name = part[0].toUpperCase() + part.slice(1);
-      this.fail(error, `${name} ${this.numberOf(wanted)} cannot be shown: `);
+      this.fail(error, `${name} ${this.numberOf(wanted)} cannot be shown. `);
     }
   }
 

@@ -12,8 +12,8 @@ import { isEmpty } from "./work";
 
 const LOOK = "anymask channel";
 const REPLACED =
-  "The file of this photo was replaced after masks were drawn on it. They stay: see whether they " +
-  "fit, and finish the photo (D).";
+  "The file of this image was replaced after masks were drawn on it. Check whether the masks still " +
+  "fit, and mark the image as done (D).";
 
 /** What an editor looks at: a page of the photo's file, in a channel or as it comes. */
 export interface Sight {
@@ -79,11 +79,11 @@ export function pageBeside({ planes, page }: Sight, step: number): number | null
 export async function turnPage(session: Session, step: number): Promise<void> {
   const { editor } = session;
   if (!editor) return;
-  if (editor.sight.planes.pages.length < 2) return session.say("This photo has one page.");
+  if (editor.sight.planes.pages.length < 2) return session.say("This image has only one page.");
   const from = session.turningTo ?? editor.sight.page; // keys may come faster than pages
   const page = pageBeside({ ...editor.sight, page: from }, step);
   if (page !== null) await session.open(editor.entry.id, page);
-  else session.say(step > 0 ? "This was the last page." : "This is the first page.");
+  else session.say(step > 0 ? "This is the last page." : "This is the first page.");
 }
 
 /** Show the next channel; after the last one the photo as it comes, where it has such a look. */
@@ -92,7 +92,7 @@ export async function turnChannel(session: Session, step: number): Promise<void>
   if (!editor) return;
   const { planes, channel } = editor.sight;
   const looks = looksAt(editor.sight);
-  if (looks.length < 2) return session.say("This photo has one channel.");
+  if (looks.length < 2) return session.say("This image has only one channel.");
   const place = looks.indexOf(planes.colours ? channel : (channel ?? 0));
   await session.showChannel(looks[(place + step + looks.length) % looks.length]);
 }
@@ -123,7 +123,7 @@ export async function see(session: Session, editor: Editor): Promise<void> {
   } catch (error) {
     if (editor !== session.editor) return;
     const again = { title: "Try again", run: () => void see(session, editor) };
-    session.say(`The model could not see the photo: ${(error as Error).message}`, [again]);
+    session.say(`The image could not be encoded. ${(error as Error).message}`, [again]);
   }
 }
 

@@ -66,7 +66,7 @@ export const hasMasks = (image: ImageEntry) => image.records > 0 || image.status
 
 export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon" | "pick" | "pan";
 
-const NOT_SAVED = "Not saved yet: ";
+const NOT_SAVED = "Not saved yet. ";
 
 const PAGE = 1000; // photos listed at once: the most that the server gives
 
@@ -133,7 +133,7 @@ export class Session implements EditorHost {
       db,
       told,
       (conflict) => this.asking.ask(conflict),
-      (message) => this.say(`Not kept on the server: ${message}`, [], true),
+      (message) => this.say(`Not saved on the server. ${message}`, [], true),
     );
   }
 
@@ -241,14 +241,14 @@ export class Session implements EditorHost {
 
   private async loadModel(): Promise<void> {
     try {
-      if (!this.modelFrom) throw new Error("no model was named");
+      if (!this.modelFrom) throw new Error("No model is configured.");
       this.engine = await this.modelFrom();
       this.modelState = "ready";
     } catch (error) {
       this.modelState = "failed";
       const why = (error as Error).message;
       const again = { title: "Try again", run: () => void this.wantModel() };
-      const text = `The model could not be loaded (${why}). Brush and polygon still work.`;
+      const text = `The model could not be loaded. ${why} You can still use the brush and the polygon.`;
       this.say(text, [again], true);
       this.loading = null;
     }
@@ -265,7 +265,7 @@ export class Session implements EditorHost {
       (image) => !hasMasks(image) && !this.gone.has(image.id),
     );
     if (next) await this.open(next.id);
-    else this.say("Every other photo has masks or is finished.");
+    else this.say("All other images have masks or are done.");
   }
 
   /** How many masks a photo has by now. */
@@ -278,20 +278,22 @@ export class Session implements EditorHost {
   async go(step: number): Promise<void> {
     const next = this.images[this.index + step];
     if (next) await this.open(next.id);
-    else this.say(step > 0 ? "This was the last photo." : "This is the first photo.");
+    else this.say(step > 0 ? "This is the last image." : "This is the first image.");
   }
 
   /** Tell what is left behind: the mask in the making waits where it is. */
   private tellLeft({ draft, entry }: Editor): void {
     if (isEmpty(draft)) return;
     const back = { title: "Go back", run: () => void this.open(entry.id) };
-    this.say(`A mask in the making was left on ${entry.name}: Enter there keeps it.`, [back]);
+    this.say(`An unfinished mask was left on ${entry.name}. Go back and press Enter to keep it.`, [
+      back,
+    ]);
   }
 
   /** Open a photo; `page`: of its file, else the one that was open last, or its first. */
   async open(id: string, page = this.pages.get(id) ?? null): Promise<void> {
     const entry = this.images.find((image) => image.id === id);
-    if (!entry) return this.say(`the photo ${id} is not in this project`);
+    if (!entry) return this.say(`Image ${id} is not in this project.`);
     const turn = ++this.opened;
     const before = this.editor?.entry.id;
     this.turningTo = before === id ? page : null;
@@ -360,7 +362,7 @@ export class Session implements EditorHost {
       void see(this, this.editor);
       if (!isEmpty(work.state.draft)) void this.editor.look();
     } catch (error) {
-      this.say(`This channel cannot be shown: ${(error as Error).message}`);
+      this.say(`This channel cannot be shown. ${(error as Error).message}`);
     }
     this.changed();
   }

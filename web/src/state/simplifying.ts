@@ -102,7 +102,7 @@ export class Simplifying<T = unknown> {
     this.tried = [];
     const { place } = this;
     if (made.size) place.take(made);
-    else place.say("No pixel changes with this tolerance, so the mask stays.");
+    else place.say("No pixels change with this tolerance.");
     place.changed();
   }
 
@@ -146,9 +146,9 @@ export function picked(session: Session): Place<Mask> {
       const { editor } = session;
       const chosen = editor?.selection ?? [];
       const no = (text: string) => (session.say(text), []);
-      if (!editor || !chosen.length) return no("Pick the mask to simplify first (O).");
-      if (session.review) return no("Judge the mask under review first.");
-      if (!isEmpty(editor.draft)) return no("Keep the mask in the making first.");
+      if (!editor || !chosen.length) return no("Select the mask to simplify first (O).");
+      if (session.review) return no("Accept or reject the mask under review first.");
+      if (!isEmpty(editor.draft)) return no("Keep the current mask first (Enter).");
       return editor.free(chosen) ? chosen : [];
     },
     still: () => {
@@ -182,8 +182,8 @@ export function onFrame(work: VideoWork): Place<Found> {
       work.along = false; // the frame stays while it is followed
       const found = here();
       const name = work.nameOf(work.chosen);
-      if (work.asking) work.say("The mask is not here yet.");
-      else if (!found.length) work.say(`${name} has no mask on this frame to simplify.`);
+      if (work.asking) work.say("The mask is still loading.");
+      else if (!found.length) work.say(`${name} has no mask on this frame.`);
       return found;
     },
     still: here,

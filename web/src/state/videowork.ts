@@ -69,8 +69,8 @@ export class VideoWork extends Screen {
         ? frames.find((frame) => frame > this.frame)
         : frames.findLast((frame) => frame < this.frame);
     if (next !== undefined) return this.seek(next);
-    const where = step > 0 ? "behind" : "before";
-    this.say(`There is no ${this.words.part} to look at ${where} this one.`);
+    const where = step > 0 ? "after" : "before";
+    this.say(`There is no ${this.words.part} to review ${where} this one.`);
   }
 
   // -------------------------------------------------------------------------------- the objects
@@ -98,7 +98,7 @@ export class VideoWork extends Screen {
 
   removeObject(number: number): Promise<void> {
     if (this.tracks.isStored(number)) {
-      this.say("The project keeps this track: R rejects it.");
+      this.say("This track is saved in the project. Press R to reject it.");
       return Promise.resolve();
     }
     return this.doing(async () => {
@@ -118,7 +118,7 @@ export class VideoWork extends Screen {
     const frame = this.shown?.frame ?? this.frame;
     const one: Said = { object: this.chosen, frame, point, box, mask };
     if (point && !point[2] && !isBegun(this, one.object)) {
-      this.say("First click the object; then take away with Shift + click.");
+      this.say("Click the object first, then use Shift + click for background.");
       return Promise.resolve();
     }
     this.stop();
@@ -138,7 +138,7 @@ export class VideoWork extends Screen {
   /** Take back what was said last, wherever that was. */
   async undo(): Promise<void> {
     const last = this.said.at(-1);
-    if (!last) return this.say("There is no click to take back.");
+    if (!last) return this.say("There is no click to undo.");
     this.said = this.said.slice(0, -1);
     this.chosen = last.object;
     void this.seek(last.frame);
@@ -201,7 +201,10 @@ export class VideoWork extends Screen {
       this.ended = true;
       const actions = this.reopen ? [{ title: "Open it again", run: this.reopen }] : [];
       const { whole } = this.words;
-      this.say(`The server has closed this ${whole}'s session. Open the ${whole} again.`, actions);
+      this.say(
+        `The server has closed the session of this ${whole}. Open the ${whole} again.`,
+        actions,
+      );
     } else this.say(before + text);
   }
 
@@ -217,14 +220,14 @@ export class VideoWork extends Screen {
     await this.work;
     if (this.following || this.ended) return this.stream;
     if (!this.tracks.objects.length) {
-      return this.say("Nothing says what to follow: click an object first.");
+      return this.say("Click an object first, then track it.");
     }
     if (!this.left) {
       return this.say(
         this.length < 2
-          ? `This ${this.words.whole} has one ${this.words.part}: there is nothing to follow.`
-          : `Every ${this.words.part} is followed. Click on any ${this.words.part} to correct ` +
-              "what comes after it.",
+          ? `This ${this.words.whole} has only one ${this.words.part}. Tracking requires at least two.`
+          : `Every ${this.words.part} is tracked. Click on any ${this.words.part} to correct ` +
+              "the following ones.",
       );
     }
     this.stop();
@@ -306,7 +309,7 @@ export class VideoWork extends Screen {
       const { seconds_left: left } = await this.videos.look(this.facts.name);
       if (left < LATE) {
         const minutes = Math.max(1, Math.round(left / 60));
-        this.say(`The server closes this session in ${minutes} minutes: export what you need.`);
+        this.say(`The server closes this session in ${minutes} minutes. Export your results.`);
       }
     } catch (error) {
       this.fail(error);

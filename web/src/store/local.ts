@@ -101,8 +101,8 @@ export class LocalStore implements Store {
       added.push(image);
     }
     if (unread.length) {
-      const text = `a photo must be one that this browser shows; got ${unread.join(", ")}`;
-      throw new StoreError("refused", `${text}; save it as JPEG or PNG first`);
+      const text = `This browser cannot read ${unread.join(", ")}`;
+      throw new StoreError("refused", `${text}. Save it as JPEG or PNG first.`);
     }
     return added;
   }
@@ -119,7 +119,7 @@ export class LocalStore implements Store {
   async pixels(image: string): Promise<Blob> {
     const row = await this.db.get<{ blob: Blob }>("photos", image);
     if (!row)
-      throw new StoreError("refused", "this photo is no longer in the browser; open it again");
+      throw new StoreError("refused", "This image is no longer in the browser. Open it again.");
     return row.blob;
   }
 
@@ -143,9 +143,9 @@ export class LocalStore implements Store {
 
   async update(record: SavedRecord): Promise<SavedRecord> {
     const kept = await this.db.change<Kept>("records", record.id, (row) => {
-      if (!row) throw new StoreError("conflict", "this mask was deleted in another tab");
+      if (!row) throw new StoreError("conflict", "This mask was deleted in another tab.");
       if (row.version !== record.version) {
-        throw new StoreError("conflict", "this mask was changed in another tab", 1, row);
+        throw new StoreError("conflict", "This mask was changed in another tab.", 1, row);
       }
       const { before: _, ...rest } = row;
       return { ...rest, ...record, version: row.version + 1 };
@@ -158,7 +158,7 @@ export class LocalStore implements Store {
     let image = "";
     await this.db.change<Kept>("records", id, (row) => {
       if (row && row.version !== version) {
-        throw new StoreError("conflict", "this mask was changed in another tab", 1, row);
+        throw new StoreError("conflict", "This mask was changed in another tab.", 1, row);
       }
       image = row?.image ?? "";
       return null;
@@ -200,13 +200,13 @@ export class LocalStore implements Store {
     open.sort((a, b) => (a.score ?? 1) - (b.score ?? 1));
     const first = open[0];
     if (!first) return null;
-    const why = first.score === null ? "drawn by hand" : `score ${first.score.toFixed(2)}`;
+    const why = first.score === null ? "drawn manually" : `score ${first.score.toFixed(2)}`;
     return { image: first.image, record: first.id, why };
   }
 
   async verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle) {
     const kept = await this.db.change<Kept>("records", record, (row) => {
-      if (!row) throw new StoreError("refused", "this mask was deleted meanwhile");
+      if (!row) throw new StoreError("refused", "This mask was deleted in the meantime.");
       const state = verdict === "reject" ? "rejected" : "accepted";
       const fixed = rle ? cocoToRle(rle) : null;
       const shape = fixed ? { rle: rle!, box: rleBox(fixed), area: rleArea(fixed) } : {};
@@ -221,7 +221,7 @@ export class LocalStore implements Store {
 
   async takeBack(record: string): Promise<SavedRecord> {
     const kept = await this.db.change<Kept>("records", record, (row) => {
-      if (!row?.before) throw new StoreError("refused", "this mask has no verdict");
+      if (!row?.before) throw new StoreError("refused", "This mask has no review decision.");
       return { ...row.before, version: row.version + 1 };
     });
     await this.events(kept!.image, [{ kind: "verdict taken back", tool: "review", seconds: 0 }]);
@@ -248,7 +248,7 @@ export class LocalStore implements Store {
     const classes: Record<string, number> = {};
     for (const record of records) {
       if (record.state !== "accepted") continue;
-      const label = record.label ?? "no label";
+      const label = record.label ?? "no class";
       classes[label] = (classes[label] ?? 0) + 1;
     }
     const reviewed = records.filter((record) => record.reviewed);
@@ -259,7 +259,7 @@ export class LocalStore implements Store {
       "seconds per mask": made.length ? seconds / made.length : null,
       "masks per hour": seconds ? (3600 * made.length) / seconds : null,
       reviewed: reviewed.length,
-      "accepted as they were": reviewed.length ? good.length / reviewed.length : null,
+      "accepted unchanged": reviewed.length ? good.length / reviewed.length : null,
       classes,
     };
   }
@@ -301,7 +301,7 @@ export class LocalStore implements Store {
   async changeLabel(name: string, { to, colour, place }: LabelChange): Promise<LabelEntry[]> {
     let known = await this.labels();
     const one = known.find((other) => other.name === name);
-    if (!one) throw new StoreError("refused", `the project has no name ${name}`);
+    if (!one) throw new StoreError("refused", `The project has no class ${name}.`);
     if (colour !== undefined) one.colour = colour;
     if (place !== undefined) {
       known = known.filter((other) => other !== one);

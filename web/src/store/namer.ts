@@ -48,7 +48,7 @@ export class PageNamer implements Namer {
 
   async ask({ key, masks, names, top }: NameWish, signal: AbortSignal): Promise<Named> {
     const model = this.model();
-    if (!model) throw new Error("the model is not here");
+    if (!model) throw new Error("No model is loaded.");
     const table = await model.nameTable();
     const known = names.filter((name) => table.knows(name));
     const chosen = table.chosen(known.length ? known : null);

@@ -109,7 +109,7 @@ function troubleOf(
   const sentence = wanted === "a request that can be answered" && got;
   const parts = [wanted && `wanted ${wanted}`, got && `got ${got}`, remedy];
   const said = sentence || parts.filter(Boolean).join("; ");
-  const text = said || `the server answered ${status}`;
+  const text = said || `The server returned status ${status}.`;
   if (status === 409) return new StoreError("conflict", text, wait, current);
   if (status === 429) return new StoreError("busy", text, wait);
   if (status >= 500) return new StoreError("lost", text, wait);
@@ -145,7 +145,10 @@ export class ServerStore implements Store {
   }
 
   async addPhotos(): Promise<ImageEntry[]> {
-    throw new StoreError("refused", "this project's photos lie on the server; add them there");
+    throw new StoreError(
+      "refused",
+      "This project reads its images from a folder on the server. Add images there.",
+    );
   }
 
   lookIntoFolder(): Promise<FolderNews> {

@@ -147,7 +147,7 @@ export interface Store {
 export type Finds = Omit<FindsBody, "records"> & { records: SavedRecord[] };
 
 /** What is told where nobody answers. */
-export const SILENT = "the server does not answer";
+export const SILENT = "The server does not respond.";
 
 /** A mask on its way; `name`: what the store calls the one that it replaces. */
 export interface Saving {

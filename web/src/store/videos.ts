@@ -140,7 +140,7 @@ export class Videos {
     try {
       for (;;) {
         const { done, value } = await reader.read().catch(() => {
-          throw new StoreError("lost", "the server does not answer");
+          throw new StoreError("lost", "The server does not respond.");
         });
         const parts = (rest + (value ?? "")).split("\n");
         rest = parts.pop()!;

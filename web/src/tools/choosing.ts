@@ -13,7 +13,7 @@ export class PickTool implements Tool {
 
   press({ at, negative }: Pointed, { editor, session }: Bench): void {
     if (!isEmpty(editor.draft)) {
-      return session.say("Keep the mask in the making first (Enter), or drop it (Esc).");
+      return session.say("Keep the current mask (Enter) or discard it (Esc) first.");
     }
     const under = editor.map.at(Math.floor(at[0]), Math.floor(at[1]));
     if (negative) return under[0] && editor.select(under[0].key, true); // Shift: beside the others

@@ -38,7 +38,7 @@ export class BrushTool implements Tool {
     const value = (this.turned ? 1 - this.value : this.value) as 0 | 1;
     const stroke = { value, radius: session.brush, points: this.line };
     this.line = [];
-    if (!value && isEmpty(editor.draft)) return session.say("There is nothing to erase yet.");
+    if (!value && isEmpty(editor.draft)) return session.say("There is no mask to erase from.");
     editor.say(value ? "brush stroke" : "eraser stroke", ({ strokes }) => ({
       strokes: [...strokes, stroke],
     }));
@@ -156,7 +156,7 @@ export class PolygonTool implements Tool {
     if (key === "Delete" && active && editor.draft.rings) {
       const rings = changed(editor.draft.rings, active, (ring) => ring.splice(active.place, 1));
       this.active = null;
-      editor.say("corner deleted", () => ({ rings: rings.filter((ring) => ring.length > 2) }));
+      editor.say("vertex deleted", () => ({ rings: rings.filter((ring) => ring.length > 2) }));
       return true;
     }
     return false;

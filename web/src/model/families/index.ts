@@ -20,7 +20,7 @@ export function openFamily(spec: Spec, tables: Tables): Family {
   const make = MAKERS[spec.family];
   if (make) return make(spec, tables);
   throw new Error(
-    `${spec.name} is of the family "${spec.family}"; this page knows ` +
-      `${Object.keys(MAKERS).join(", ")}; update anymask`,
+    `${spec.name} has the model family "${spec.family}". The supported families are ` +
+      `${Object.keys(MAKERS).join(", ")}. Update anymask.`,
   );
 }

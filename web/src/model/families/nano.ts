@@ -36,7 +36,8 @@ export interface ScoreLine {
 
 export function nano(spec: Spec, tables: Tables): Family {
   const weights = tables.ranking as RankingWeights | undefined;
-  if (!weights) throw new Error(`${spec.name}'s tables.json lacks "ranking"; export it again`);
+  if (!weights)
+    throw new Error(`The tables.json of ${spec.name} lacks "ranking". Export the model again.`);
   const scores = tables.scores as ScoreLine | undefined;
   return {
     candidates: bestThree,
