@@ -108,8 +108,8 @@ def in_thread(work: Callable[[], Any]) -> Future[Any]:
 
 
 def error_of(reply: Any, status: int = 422) -> str:
-    """What was wanted."""
+    """The message of an error."""
     assert reply.status_code == status, reply.text
     told = reply.json()["error"]
-    assert set(told) == {"wanted", "got", "remedy", "status"}
-    return str(told["wanted"])
+    assert set(told) == {"message", "status"}
+    return str(told["message"])

@@ -7,6 +7,7 @@ import { Model } from "./model/client";
 import { readEmbedding } from "./model/embedding";
 import type { Embedding } from "./model/embedding";
 import { showApp } from "./page/app";
+import { showSignIn } from "./page/signin";
 import { VideoOpener } from "./page/videoopener";
 import { startTheme } from "./page/theme";
 import { Session } from "./state/session";
@@ -34,7 +35,7 @@ async function behind(server: Server, local: boolean): Promise<"project" | "mode
   } catch (error) {
     const spoke = error instanceof StoreError && error.kind !== "lost";
     if (!spoke) return "files";
-    if (/token|401|403|authori/i.test(error.message)) throw error;
+    if (error.kind === "token") throw error;
     return (await isServer(server)) ? "model" : "files";
   }
 }
@@ -99,6 +100,7 @@ async function start(): Promise<void> {
     lookWhenBack(session);
     watchOthers(session);
   } catch (error) {
+    if (error instanceof StoreError && error.kind === "token") return showSignIn(root);
     const text = document.createElement("p");
     text.className = "waiting";
     text.setAttribute("role", "alert");

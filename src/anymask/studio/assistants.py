@@ -45,15 +45,14 @@ KEPT = 4  # photos with their features and masks
 SIDE = 512  # pixels of the longer side of the pictures that are answered
 LISTED = 200  # photos that are told at once
 MOST_BYTES = 200_000_000  # of a photo's file
-OUTSIDE = (
-    "there is no such photo in the folders that may be seen; list_photos tells which there are"
-)
+OUTSIDE = "This image is not in the shared folders. Call list_photos to get the available names."
 
 INSTRUCTIONS = """\
-Masks of things in the user's photos. Name a photo as list_photos does. Points are (x, y) and boxes
-(x0, y0, x1, y1), in pixels of the photo from its upper left corner; the pictures that you get are
-smaller, each answer says how much: multiply what you read off a picture by pixels_per_shown_pixel.
-Masks have numbers, which refine and cut_out take. Run-lengths are COCO's."""
+Segment objects in the user's images. Use the image names that list_photos returns. Points are
+(x, y) and boxes (x0, y0, x1, y1), in pixels of the original image from its upper left corner.
+Returned images may be smaller: multiply coordinates that you read from them by
+pixels_per_shown_pixel. Each mask has a number, which refine and cut_out accept. Run lengths use
+the COCO encoding."""
 
 
 def assistant_server(
@@ -149,9 +148,9 @@ def read_folder(folder: str | Path) -> Path:
     try:
         place = Path(folder).expanduser().resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"wanted a folder, got {str(folder)!r}, which cannot be opened") from error
+        raise InputError(f"{str(folder)!r} cannot be opened. Pass a readable folder.") from error
     if not place.is_dir():
-        raise InputError(f"wanted a folder, got {str(folder)!r}, which is a file")
+        raise InputError(f"{str(folder)!r} is a file. Pass a folder.")
     return place
 
 
@@ -160,7 +159,9 @@ class Folders:
 
     def __init__(self, folders: Sequence[str | Path]) -> None:
         if not folders:
-            raise InputError("name a folder with photos that an assistant may see, got none")
+            raise InputError(
+                "No folder was given. Pass a folder with images that the assistant may read."
+            )
         self.roots = tuple(dict.fromkeys(map(read_folder, folders)))
 
     def photos(self) -> list[str]:
@@ -192,7 +193,7 @@ class Folders:
             except (OSError, ValueError, RuntimeError):
                 continue
             if len(data) > MOST_BYTES:
-                raise InputError(f"{name} has more than {MOST_BYTES // 10**6} MB")
+                raise InputError(f"{name} is larger than {MOST_BYTES // 10**6} MB.")
             if same:
                 return path, data
         raise InputError(OUTSIDE)
@@ -232,7 +233,7 @@ class OpenPhoto:
         """Raises InputError for a number that was never given."""
         if number not in self.masks:
             known = f"1 to {len(self.masks)}" if self.masks else "none yet"
-            raise InputError(f"there is no mask {number} of this photo, there are {known}")
+            raise InputError(f"Unknown mask {number}. This image has the masks {known}.")
         return self.masks[number]
 
     def answer(self, numbers: Sequence[int], **more: Any) -> Answer:
@@ -369,11 +370,13 @@ class Desk:
     def _save(self, picture: UintImage, name: str) -> str:
         """Write a cut-out; its name. Raises InputError for a name that is none, or is taken."""
         if self.out is None:
-            raise InputError("the user named no folder for cut-outs, so none can be written")
+            raise InputError("No output folder is configured, so cut-outs cannot be saved.")
         if Path(name).name != name or Path(name).suffix.lower() != ".png" or "\0" in name:
-            raise InputError(f"save_as is a name that ends in .png, without a folder, got {name!r}")
+            raise InputError(
+                f"The name save_as must end in .png and have no folder. Given: {name!r}."
+            )
         target = self.out / name
         if os.path.lexists(target):
-            raise InputError(f"there is a {name} already; choose another name")
+            raise InputError(f"{name} already exists. Choose another name.")
         write_whole(target, png_bytes(picture))
         return name

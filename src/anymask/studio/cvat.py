@@ -142,7 +142,7 @@ def shape_to_mask(kind: str, points: Sequence[float], image_hw: tuple[int, int])
         (x0, y0), (x1, y1) = corners
         corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
     elif kind != "polygon":
-        raise InputError(f"shapes are {', '.join(sorted(SHAPES))}, got {kind!r}; draw one of these")
+        raise InputError(f"Unknown shape {kind!r}. Use one of {', '.join(sorted(SHAPES))}.")
     return polygons_to_mask([Polygon(corners)], image_hw)
 
 

@@ -67,12 +67,16 @@ def _checked_url(address: str) -> Any:
     try:
         url = make_url(address)
     except (ArgumentError, ValueError) as error:
-        raise InputError(f"{address!r} is no database address ({error})") from error
+        raise InputError(
+            f"{address!r} is not a valid database address. Use sqlite:///FILE or "
+            "postgresql://USER@HOST/NAME."
+        ) from error
     kind = url.drivername.partition("+")[0]
     kind = "postgresql" if kind == "postgres" else kind
     if kind not in DRIVERS:
         raise InputError(
-            f"a project's database is sqlite:///FILE or postgresql://USER@HOST/NAME; got {kind!r}"
+            f"Databases of type {kind!r} are not supported. Use sqlite:///FILE or "
+            "postgresql://USER@HOST/NAME."
         )
     return url.set(drivername=DRIVERS[kind])
 
@@ -146,19 +150,22 @@ def _is_prepared(session: Session) -> bool:
     where = connection.engine.url.render_as_string(hide_password=True)
     if SchemaRow.__tablename__ not in names:
         raise StoreError(
-            f"{where}: wanted a project's database or an empty one, got the tables "
-            f"{', '.join(sorted(names))[:80]}; name another database"
+            f"{where}: the database belongs to another application (tables "
+            f"{', '.join(sorted(names))[:80]}). Use an empty database."
         )
     found = session.scalars(select(SchemaRow.version)).first()
     if found == SCHEMA:
         return True
     newer = found is not None and found > SCHEMA
     raise StoreError(
-        f"{where}: wanted tables of version {SCHEMA}, got version {found}, written by "
+        (
+            f"{where}: the database has schema version {found}, and this version of anymask "
+            f"requires {SCHEMA}. It was written by "
+        )
         + (
-            "a newer anymask; run: pip install --upgrade anymask"
+            "a newer version. Upgrade with: pip install --upgrade anymask"
             if newer
-            else "an older anymask; export its masks with that one, and import them here"
+            else "an older version. Export its masks with that version, and import them here."
         )
     )
 
@@ -172,17 +179,22 @@ def _explained(database: Database) -> Iterator[None]:
     except AnymaskError:
         raise
     except StaleDataError as error:
-        raise Conflict("it was changed by somebody else in the meantime; read it again") from error
+        raise Conflict("The entry was changed in the meantime. Read it again.") from error
     except IntegrityError as error:
-        raise Conflict(f"{where}: it is there already, or has gone ({error.orig})") from error
+        raise Conflict(
+            f"{where}: the entry already exists, or was deleted. Read it again."
+        ) from error
     except DBAPIError as error:
         raise _told(error, where) from error
     except NoSuchModuleError as error:
-        raise InputError(f"{where}: no driver for this database ({error})") from error
+        raise InputError(
+            f"{where}: the driver of this database is not installed. Install it with: pip "
+            "install 'anymask[postgres]'"
+        ) from error
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        told = f"{type(error).__name__}: {str(error)[:200]}"
         raise StoreError(
-            f"{where}: is damaged, it holds a value of another kind ({told}); copy it again"
+            f"{where}: the database is corrupted: a value has an invalid type. Restore it "
+            "from a copy."
         ) from error
 
 
@@ -190,14 +202,18 @@ def _told(error: DBAPIError, where: str) -> StoreError:
     name = getattr(error.orig, "sqlite_errorname", "")
     if name in _FULL or getattr(error.orig, "sqlstate", None) in _FULL:
         return DiskFull(
-            f"{where}: wanted room to write, got a full disk ({error.orig}); nothing was written: "
-            "make room and do it again"
+            f"{where}: the disk is full, nothing was written. Free some space and try again."
         )
     if name.startswith(_SHUT):
         return StoreError(
-            f"{where}: wanted a database that can be written, got {str(error.orig)!r}; is its "
-            "folder there, and may you write in it?"
+            f"{where}: the database cannot be written. Check that its folder exists and "
+            "is writable."
         )
     if isinstance(error, Unreachable):
-        return StoreError(f"{where}: the database does not answer ({error.orig})")
-    return StoreError(f"{where}: the database refuses ({error.orig})")
+        return StoreError(
+            f"{where}: the database does not respond. Check that its server is running."
+        )
+    return StoreError(
+        f"{where}: the database rejected the request ({type(error).__name__}). Its log "
+        "has the details."
+    )

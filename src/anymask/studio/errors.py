@@ -1,4 +1,4 @@
-"""HTTP errors: a failure becomes JSON of what was wanted, what came, and what helps."""
+"""HTTP errors: every failure becomes JSON with a message and the status."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import errno
 import logging
 import math
-import re
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -43,24 +43,19 @@ _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
 )
 LEFT = 499  # to a client that has gone; nginx's number, there is no standard one
 _LONGEST = 3000  # characters of a message
-_PARTS = re.compile(
-    r"(?:wanted )?(?P<wanted>.+?)[,;:] got (?P<got>.+?)(?:; (?P<remedy>.+))?", re.DOTALL
-)
 
 
 class Failure(BaseModel):
-    """What was wanted, what came, and what helps."""
+    """What is wrong, what was expected, and how to fix it."""
 
     model_config = ConfigDict(extra="forbid")
 
-    wanted: str
-    got: str
-    remedy: str
+    message: str
     status: int = Field(ge=400, le=599)
 
 
 class FailureBody(BaseModel):
-    """Every answer that is not the wanted one.
+    """The body of every error.
 
     current  with 409, the mask or track as it is now; null where it was deleted
     """
@@ -71,35 +66,30 @@ class FailureBody(BaseModel):
 
 _WAIT = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}}}
 FAILURES: dict[int | str, dict[str, Any]] = {  # OpenAPI: of every address
-    "4XX": {"model": FailureBody, "description": "What came cannot be answered", "headers": _WAIT},
-    "5XX": {"model": FailureBody, "description": "The server cannot answer", "headers": _WAIT},
+    "4XX": {
+        "model": FailureBody,
+        "description": "The request is invalid or cannot be completed",
+        "headers": _WAIT,
+    },
+    "5XX": {"model": FailureBody, "description": "The server failed or is busy", "headers": _WAIT},
 }
 
 
 class Refusal(HTTPException):
     """A request that is not answered, and why.
 
-    message      "wanted A, got B; C", as all our errors say it, or its three parts
-    retry_after  seconds after which the same request may succeed
+    Args:
+        status: HTTP status.
+        message: What is wrong, what was expected, and how to fix it.
+        retry_after: Seconds after which the same request may succeed.
     """
 
-    def __init__(
-        self, status: int, message: str | tuple[str, str, str], retry_after: float | None = None
-    ) -> None:
-        if isinstance(message, str):
-            found = _PARTS.fullmatch(message[:_LONGEST])
-            if found is None:
-                message = ("a request that can be answered", message, "see what came")
-            else:
-                wish, came, help_ = found.groups()
-                message = (wish, came, help_ or f"send what is wanted: {wish}")
-        # They may quote a client: nothing that UTF-8 cannot hold, and nothing endless.
-        wanted, got, remedy = (
-            part[:1000].encode("utf-8", "backslashreplace").decode() for part in message
-        )
-        self.error = {"wanted": wanted, "got": got, "remedy": remedy, "status": status}
+    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
+        # It may quote a client: nothing that UTF-8 cannot hold, and nothing endless.
+        text = message[:_LONGEST].encode("utf-8", "backslashreplace").decode()
+        self.error = {"message": text, "status": status}
         wait = None if retry_after is None else {"Retry-After": str(max(1, math.ceil(retry_after)))}
-        super().__init__(status, f"wanted {wanted}, got {got}; {remedy}", wait)
+        super().__init__(status, text, wait)
 
     def response(self) -> JSONResponse:
         """The answer."""
@@ -107,8 +97,8 @@ class Refusal(HTTPException):
 
 
 def going_down() -> Refusal:
-    """What is told to those whose work has not been done when the server is stopped."""
-    return Refusal(503, "wanted a running server, got one that goes down; ask again", 5)
+    """The error for requests that are not finished when the server is stopped."""
+    return Refusal(503, "The server is shutting down. Try again later.", 5)
 
 
 def refusal_of(error: AnymaskError) -> Refusal:
@@ -141,31 +131,42 @@ async def _answer(request: Request, error: Exception) -> Response:
         case RequestValidationError():
             refusal = _invalid(request, error)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            refusal = Refusal(
-                507, f"wanted room on the server's disk, got {error.strerror!r}; make room there"
-            )
+            refusal = Refusal(507, "The disk of the server is full. Free some space there.")
         case _:
             raise error
     LOG.info("refused %s %s: %s", request.method, request.url.path, refusal.detail)
     return refusal.response()
 
 
+def unknown_settings(strange: Iterable[str], known: Iterable[str]) -> Refusal:
+    """The error for settings that an address does not support."""
+    names = ", ".join(strange)[:200]
+    return Refusal(422, f"Unknown settings: {names}. Supported: {', '.join(known)}.")
+
+
+def unknown_hash(image: str) -> str:
+    """The message for the hash of an image that the server does not have."""
+    return f"The server has no image with the hash {image!r}. Send the image itself."
+
+
+_LISTED = "GET /openapi.json lists all addresses, and /docs shows them."
+_DESCRIBED = "GET /openapi.json describes the body."
+
+
 def _plain(request: Request, error: HTTPException) -> Refusal:
-    """What Starlette refuses: an address, a method, a body that cannot be read."""
+    """The errors of Starlette: an address, a method, a body that cannot be read."""
     asked = f"{request.method} {request.url.path}"
-    remedy = "GET /openapi.json lists every address and what it takes, /docs shows them"
     if error.status_code not in (404, 405):
-        got = f"{asked}: {error.detail}"
-        return Refusal(error.status_code, ("a request that can be read", got, remedy))
+        return Refusal(error.status_code, f"{asked} cannot be read: {error.detail}. {_LISTED}")
     routes = request.app.state.routes
     known = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     methods = {method for route in known for method in route.methods or ()}
     if not methods:
-        return Refusal(404, ("an address of this server", asked, remedy))
+        return Refusal(404, f"Unknown address: {asked}. {_LISTED}")
     if "GET" in methods and not COSTLY.fullmatch(request.url.path):
         methods.add("HEAD")
-    wanted = f"the method {' or '.join(sorted(methods))} at this address"
-    refusal = Refusal(405, (wanted, asked, remedy))
+    allowed = " or ".join(sorted(methods))
+    refusal = Refusal(405, f"{asked} is not supported. Use the method {allowed}. {_LISTED}")
     refusal.headers = {"Allow": ", ".join(sorted(methods))}
     return refusal
 
@@ -180,28 +181,32 @@ _LISTS = {
 
 
 def _invalid(request: Request, error: RequestValidationError) -> Refusal:
-    """What pydantic refuses: the first complaint, with what helps against it."""
+    """The errors of pydantic: the first one, with how to fix it."""
     first: dict[str, Any] = dict(error.errors()[0])
-    where, place = first["loc"], ".".join(map(str, first["loc"][1:])) or "the body"
+    where, place = first["loc"], ".".join(map(str, first["loc"][1:])) or "The body"
     kind = request.headers.get("content-type", "")
-    if place == "the body" and "json" not in kind.lower():
-        wanted = "JSON with the header Content-Type: application/json, or a form with a file"
-        got = f"a body of the type {kind[:80]!r}" if kind else "a body without a Content-Type"
-        add = "add: -H 'Content-Type: application/json' (curl), or send the photo as -F file=@NAME"
-        return Refusal(415, (wanted, got, add))
-    remedy = "send the JSON that GET /openapi.json describes"
+    if place == "The body" and "json" not in kind.lower():
+        given = f"{kind[:80]!r} is not supported" if kind else "is missing"
+        message = (
+            f"The Content-Type {given}. Send JSON with -H 'Content-Type: application/json' (curl), "
+            "or a form with the image as -F file=@NAME."
+        )
+        return Refusal(415, message)
     if first["type"] == "json_invalid":
         body, at = str(error.body), int(where[-1])
-        got = f"{body[at : at + 20]!r} at character {at} ({first['ctx']['error']})"
-        return Refusal(422, ("JSON", got, remedy))
+        message = f"The JSON is invalid at character {at}: {body[at : at + 20]!r}. {_DESCRIBED}"
+        return Refusal(422, message)
+    given = f"{place}: {first['msg']}. Given: {repr(first.get('input'))[:120]}."
     named = next((word for word in where[::-1] if word in _LISTS), None)
+    remedy = _DESCRIBED
     if first["type"] in ("list_type", "tuple_type") and named is not None:
-        remedy = f"write for example {named}={_LISTS[str(named)]}; {remedy}"
+        remedy = f"Use the form {named}={_LISTS[str(named)]}. {remedy}"
     if first["type"] == "missing" and place == "image" and "form-data" in kind:
-        remedy = "add the photo: -F file=@photo.jpg"
+        return Refusal(422, "The form has no image. Add it with -F file=@photo.jpg.")
     if first["type"] == "extra_forbidden":
-        remedy = f"{_other_key(request, str(where[-1]))}; {remedy}"
-    return Refusal(422, (f"{place}: {first['msg']}", repr(first.get("input"))[:120], remedy))
+        given = f"Unknown key {place!r}."
+        remedy = f"{_other_key(request, str(where[-1]))} {remedy}"
+    return Refusal(422, f"{given} {remedy}")
 
 
 def _other_key(request: Request, name: str) -> str:
@@ -211,4 +216,4 @@ def _other_key(request: Request, name: str) -> str:
     names = list(getattr(model, "model_fields", ()))
     near = difflib.get_close_matches(name, names, 1)
     near = [our_word(name)] if our_word(name) in names else near
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'others'}"
+    return f"Did you mean {near[0]!r}?" if near else f"Supported: {', '.join(names) or 'others'}."

@@ -106,7 +106,9 @@ def take_masks(
         masks = list(image.objects)
         note_traits(report, image, frozenset({"labels", "scores", "stability", "crowds"}))
         if crowds := len(image.masks) - len(masks):
-            report.add("crowds", image.file_name, None, f"masks of {crowds} crowds are no objects")
+            report.add(
+                "crowds", image.file_name, None, f"{crowds} crowd masks are not imported as objects"
+            )
         there = _on_page(project.store.records(photo.id), at)
         fresh = _without_known(masks, there, proposals)
         same += len(masks) - len(fresh)
@@ -139,7 +141,7 @@ def _page_of(photo: Path, page: int | str | None) -> tuple[int, bool]:
     number = resolve_place(photo, page)[0] if isinstance(page, str) else page
     if not 0 <= number < planes.pages.count:
         raise InputError(
-            f"wanted page {number}, {photo.name} has {planes.pages.count}, counted from 0"
+            f"Page {number} is out of range: {photo.name} has pages 0 to {planes.pages.count - 1}."
         )
     return planes.place_of(number), False
 
@@ -306,14 +308,17 @@ def take_clip(
     if session is None:
         return
     if not session.is_file():
-        raise InputError(f"{str(session)!r} is no file; run anymask track VIDEO --session")
+        raise InputError(
+            f"{str(session)!r} is not a file. Create it with: anymask track VIDEO "
+            f"--session {session}"
+        )
     store = SessionStore(session)
     looked_at = store.about("frames")
     if looked_at not in (None, frame_numbering(FrameSampling())):
         store.close()
         raise InputError(
-            f"{str(session)!r} looked at some frames only ({looked_at}), and a clip has all of "
-            "them; track it without --every, --fps and --start"
+            f"{str(session)!r} covers only some frames ({looked_at}), and a clip requires "
+            "all of them. Track it without --every, --fps and --start."
         )
     found: dict[int, list[TrackMask]] = {number: [] for number in store.objects()}
     for frame in store.frames():

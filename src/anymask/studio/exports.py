@@ -75,13 +75,13 @@ OF_COMMAND = Advice(
     "(--only labelled)",
     "(--proposals)",
     "(`anymask annotate --stage review`)",
-    "force it (--force)",
+    "use --force",
 )
 OF_PAGE = Advice(
-    "tick 'With the photos' to have them there",
-    "(choose 'All that are finished or have masks')",
-    "(tick 'Proposals that nobody has accepted, too')",
-    "(choose 'Review' in the list at the top)",
+    "select 'Include the images' to export them",
+    "(select 'All images with masks, or marked as done')",
+    "(select 'Include proposals that are not accepted')",
+    "(select the mode 'Review')",
     "export anyway",
 )
 
@@ -93,12 +93,13 @@ def check_rule(project: Project, advice: Advice = OF_COMMAND) -> None:
     if bad:
         first = bad[0]
         good = "none" if first.good is None else f"{100 * first.good:.0f} %"
-        doubtful = f" ({first.doubtful} more were picked as doubtful: they do not count)"
+        doubtful = f" ({first.doubtful} more were sampled as uncertain and do not count)"
         raise NotAllowedError(
-            f"wanted {first.needed} proposals of batch {first.batch} drawn by chance and looked "
-            f"at, {100 * settings.good_share:.0f} % of them good, got {first.sampled} looked at, "
-            f"{good} good{doubtful if first.doubtful else ''}; review more {advice.review}, "
-            f"leave the proposals out, or {advice.force}"
+            f"The proposals of batch {first.batch} do not meet the acceptance rule. It "
+            f"requires {first.needed} reviewed proposals with "
+            f"{100 * settings.good_share:.0f} % good ones; {first.sampled} are reviewed, "
+            f"{good} good{doubtful if first.doubtful else ''}. Review more "
+            f"{advice.review}, leave the proposals out, or {advice.force}."
         )
 
 
@@ -141,8 +142,8 @@ def export_masks(
     find_format(name)
     if target.suffix and not target.is_dir() and (settings.images or settings.shares):
         raise InputError(
-            f"with photos or a split the output is a folder, got {target.name!r}; leave its "
-            "ending out"
+            f"With images or a split, the output must be a folder, not {target.name!r}. "
+            "Remove the file ending."
         )
     if settings.proposals and not settings.force:
         check_rule(project, advice)
@@ -150,28 +151,28 @@ def export_masks(
     splits = [part for part, share in zip(SPLITS, settings.shares, strict=False) if share > 0]
     if len(images) < len(splits):
         raise InputError(
-            f"wanted a photo for each of {', '.join(splits)}, got {len(images)} to export; label "
-            "more, or leave the split out"
+            f"There are too few images for a split: {len(images)} to export for "
+            f"{', '.join(splits)}. Label more images, or export without a split."
         )
     report = LossReport()
     write_files(_files(project, images, target, name, settings, report), target)
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
     masks = sum(len(image.masks) for image in images)
-    LOG.info("%s: %d masks of %d photos left as %s", project.folder, masks, len(images), name)
+    LOG.info("%s: exported %d masks of %d images as %s", project.folder, masks, len(images), name)
     lines = [f"{len(images)} photos, {masks} masks"]
     if left:
-        why = "are not finished (D in the page finishes one)"
+        why = "not marked as done"
         if settings.only == "labelled":
-            why = f"have no {'' if settings.proposals else 'accepted '}masks and are not finished"
-        lines.append(f"left out: {counted(left, 'photo')} that {why}")
+            why = f"without {'' if settings.proposals else 'accepted '}masks and not marked as done"
+        lines.append(f"left out: {counted(left, 'image')} {why}")
     if name == "yolo" and not settings.images:
-        lines.append(f"data.yaml expects the photos in images/; {advice.images}")
+        lines.append(f"data.yaml expects the images in images/; {advice.images}")
     lines += report.lines()
     nameless = sum(mask.label is None for image in images for mask in image.masks)
     if nameless and project.labels.all():
         lines.append(
-            f"{counted(nameless, 'mask')} without a name: of the class {UNLABELLED!r} where the "
-            "format has classes; name them in the page and export again"
+            f"{counted(nameless, 'mask')} without a class: exported as {UNLABELLED!r} "
+            "where the format has classes"
         )
     return lines
 
@@ -190,12 +191,12 @@ def _leaving(
     ]
     if not leaving:
         labelled = sum(bool(image.masks) for image in every)
-        wanted, remedy = "that are finished", f"take all that have masks {advice.labelled}"
+        wanted, remedy = "marked as done", f"export all images with masks {advice.labelled}"
         if settings.only == "labelled":
-            wanted, remedy = "with accepted masks", f"take proposals, too {advice.proposals}"
+            wanted, remedy = "annotated", f"include proposals {advice.proposals}"
         raise InputError(
-            f"wanted photos {wanted}, got none of {len(every)} ({labelled} have masks that may "
-            f"leave); finish photos in the page (D), or {remedy}"
+            f"No image to export: none of {len(every)} images is {wanted} ({labelled} "
+            f"have masks). Mark images as done in the page (D), or {remedy}."
         )
     return leaving, len(every) - len(leaving)
 
@@ -345,7 +346,8 @@ def export_tracks(
     images = [image for clip in tracks.clips() for image in clip_images(tracks, clip, states)]
     if not images:
         raise InputError(
-            f"no track is {' or '.join(states)}; look at them first, or export proposals too"
+            f"No track is {' or '.join(states)}. Review the tracks first, or export "
+            "proposals as well."
         )
     report = write_annotations(images, target, name)
     masks = sum(len(image.masks) for image in images)

@@ -231,7 +231,7 @@ def _shares(masks: Sequence[_CountedMask], *namings: Sequence[str]) -> list[list
     try:
         areas = union_areas(texts, pixels, pages, *(one.numbers for one in groupings))
     except DataError as error:
-        raise StoreError(f"the database is damaged: {error}; copy it again") from error
+        raise StoreError(f"The database is corrupted: {error}. Restore it from a copy.") from error
     return [
         one.shares(image, pixels, covered) for one, covered in zip(groupings, areas, strict=True)
     ]
@@ -321,7 +321,8 @@ def to_report(figures: Figures, rounds: Sequence[Row] = ()) -> Report:
     tables: list[tuple[str, list[Row]]] = [
         ("Pace", [
             {"stage": p.stage, "masks": p.masks, "images": p.images,
-             "seconds a mask": _number(p.seconds_a_mask), "masks an hour": _number(p.masks_an_hour)}
+             "seconds per mask": _number(p.seconds_a_mask),
+             "masks per hour": _number(p.masks_an_hour)}
             for p in figures.paces
         ]),
         ("Batches", [
@@ -331,7 +332,7 @@ def to_report(figures: Figures, rounds: Sequence[Row] = ()) -> Report:
         ]),
         ("Agreement", [
             {"annotators": f"{a.first}, {a.second}", "images": a.images, "masks of both": a.pairs,
-             "of one alone": a.alone, "IoU": _number(a.iou, 3)}
+             "masks of one only": a.alone, "IoU": _number(a.iou, 3)}
             for a in figures.agreements
         ]),
         *((title, [
@@ -342,10 +343,10 @@ def to_report(figures: Figures, rounds: Sequence[Row] = ()) -> Report:
         ("Clips", [
             {"clip": c.name, "frames": "-" if c.frames is None else c.frames,
              "accepted": c.accepted, "proposed": c.proposals, "rejected": c.rejected,
-             "frames to look at": c.doubtful, "seconds a track": _number(c.seconds_a_track)}
+             "frames to review": c.doubtful, "seconds a track": _number(c.seconds_a_track)}
             for c in figures.clips
         ]),
-        ("Rounds of training", [
+        ("Training rounds", [
             {"round": row["round"], "masks": row["train_masks"], "before": f"{row['before']:.3f}",
              "after": f"{row['after']:.3f}", "gain": f"{row['gain']:+.3f}",
              "95 %": f"{row['low']:+.3f} to {row['high']:+.3f}",
@@ -371,7 +372,7 @@ def _plots(figures: Figures, rounds: Sequence[Row]) -> list[tuple[str, str]]:
         names = [f"{stage} {seconds:.1f} s" for stage, seconds in measured.items()]
         values = np.array(list(measured.values())) / slowest
         series = [Series("seconds a mask", values)]
-        plots.append(("Time", bar_plot(names, series, "seconds a mask, of the slowest way")))
+        plots.append(("Time", bar_plot(names, series, "seconds per mask, slowest mode")))
     if rounds:
         x = np.array([float(row["round"]) for row in rounds])
         curves = [
@@ -379,7 +380,7 @@ def _plots(figures: Figures, rounds: Sequence[Row]) -> list[tuple[str, str]]:
             for name, key in (("leading model", "before"), ("new model", "after"))
         ]
         plot = curve_plot(curves, "round") + legend([curve.name for curve in curves])
-        plots.append(("mIoU on held-out photos", plot))
+        plots.append(("mIoU on held-out images", plot))
     for what, shares in (("labels", figures.labels), ("groups", figures.groups)):
         if len(shares) > 1:
             masks = np.array([float(share.masks) for share in shares])
@@ -426,8 +427,8 @@ def plan(
     """
     if images < 1 or rate < 0 or (masks_an_image or 1) <= 0:
         raise InputError(
-            "wanted at least 1 image, a rate of at least 0 and more than 0 masks an image, got "
-            f"{images}, {rate:g}, {masks_an_image}"
+            "The number of images must be at least 1, the rate at least 0 and the masks "
+            f"per image above 0. Given: {images}, {rate:g}, {masks_an_image}."
         )
     rows = []
     for pace in figures.paces:
@@ -441,7 +442,7 @@ def plan(
         )
     if not rows:
         raise InputError(
-            "nothing was measured yet: no accepted mask has seconds; label or review a few photos "
-            "with `anymask annotate`, then plan again"
+            "This project has no timings yet: no accepted mask has a duration. Label or "
+            "review a few images with `anymask annotate`, then plan again."
         )
     return sorted(rows, key=lambda cost: cost.hours)

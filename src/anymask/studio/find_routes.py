@@ -15,7 +15,7 @@ from anymask.find import one_question
 from anymask.masks import SMOOTH, rle_to_mask
 from anymask.runtime import MaskNaming
 from anymask.segment import EncodedPhoto, Model
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import Refusal, unknown_hash
 from anymask.studio.inference import Inference, QueueClosed, RequestAbandoned
 from anymask.studio.limits import Limits
 from anymask.studio.model_routes import (
@@ -106,8 +106,9 @@ def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:
     if not isinstance(seen, EncodedPhoto):
         return seen
     if seen.photo is None or seen.photo.shape[:2] != seen.embedding.image_hw:
-        got = "the hash of one of which a smaller one is kept"
-        raise Refusal(404, ("a photo whose pixels are kept whole", got, "send the photo itself"))
+        raise Refusal(
+            404, "The server keeps only a smaller copy of this image. Send the image itself."
+        )
     return np.asarray(seen.photo)
 
 
@@ -126,8 +127,8 @@ class Examples:
         for one in several:
             one.prompted()
             if self.look is None and (one.record or one.photo):
-                wanted = "examples on images: this server has no project"
-                raise Refusal(422, (wanted, "a number of a project", "send image and point"))
+                message = "This server has no project. Send examples with image and point."
+                raise Refusal(422, message)
 
     def search(
         self, model: Model, body: QuestionBody, here: Callable[[], UintImage] | None
@@ -157,15 +158,13 @@ class Examples:
             return self._photo(one.photo, one.page), prompted
         if one.image is None:
             if here is None:
-                wanted = "examples that say which photo they are on"
-                raise Refusal(422, (wanted, "one without", "send record, photo or image"))
+                raise Refusal(422, "The example has no image. Send record, photo or image.")
             return here(), prompted
         if not HASH.fullmatch(one.image):
             return read_photo(from_base64(one.image), self.limits), prompted
         seen = self.inference.recall(one.image)
         if seen is None:
-            wanted = "the hash of an image that this server has seen"
-            raise Refusal(404, (wanted, one.image, "send the image"))
+            raise Refusal(404, unknown_hash(one.image))
         return whole_photo(seen), prompted
 
     def _photo(self, image_id: int, page: int | None) -> UintImage:
@@ -232,7 +231,13 @@ class ProjectSearch:
         Examples(self.inference, self.look.limits, self.look).check(body)
         with self._changing:
             if self.running:
-                raise Conflict("a search of all photos is under way; stop it first, or wait", None)
+                raise Conflict(
+                    (
+                        "A search of all images is already running. Stop it first, or wait "
+                        "until it ends."
+                    ),
+                    None,
+                )
             self._left.clear()
             self._key = self._key if body == self._body else ""  # known once it is learned
             self._body, self._failed, self._passed = body, None, []

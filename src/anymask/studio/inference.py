@@ -322,7 +322,7 @@ class Inference:
         self.clicks.close()
         self.heavy.close()
         if not self.model.done():
-            self.model.set_exception(ModelError("the server is going down"))
+            self.model.set_exception(ModelError("The server is shutting down. Try again later."))
         self._photos.shutdown(cancel_futures=True)
         self._long.shutdown(cancel_futures=True)
 
@@ -346,7 +346,7 @@ class Inference:
         try:
             return self.model.result()
         except AnymaskError as error:
-            parts = ("a model", str(error), "start the server with another --model")
+            parts = f"The model cannot be loaded. {error}"
             raise Refusal(503, parts) from error
 
     def recall(self, pixels: str) -> EncodedPhoto | None:
@@ -420,8 +420,10 @@ class Inference:
         if self._long_now >= self._most_long:
             raise Refusal(
                 429,
-                f"wanted fewer than {self._most_long} long requests at a time, got "
-                f"{self._long_now} under way; ask again after the seconds of Retry-After",
+                (
+                    f"The server is busy: {self._long_now} of {self._most_long} long requests "
+                    "are running. Try again after the seconds in Retry-After."
+                ),
                 max(5.0, self.seconds_ahead),
             )
 

@@ -62,13 +62,16 @@ class TaskPictures:
                     return file.read(limits.upload_bytes + 1)
             wanted, full = urlsplit(self.host), urlsplit(urljoin(self.host, address))
         except (OSError, ValueError) as error:  # too long, with a NUL, no base64, no host
-            got = f"{address[:80]!r} ({type(error).__name__})"
-            parts = ("the address of a picture", got, "send it as Label Studio does")
-            raise Refusal(422, parts) from error
+            message = (
+                f"The image address {address[:80]!r} is invalid. Send it as Label Studio does."
+            )
+            raise Refusal(422, message) from error
         if not self.host or (full.scheme, full.netloc) != (wanted.scheme, wanted.netloc):
-            wish = "a picture in --photos DIR or of --label-studio URL"
-            remedy = "start the server with the one that holds it"
-            raise Refusal(422, (wish, address[:120], remedy))
+            message = (
+                f"The image {address[:120]} is not available. Start the server with the folder "
+                "(--photos DIR) or the Label Studio (--label-studio URL) that holds it."
+            )
+            raise Refusal(422, message)
         headers = {"Authorization": f"Token {self.key}"} if self.key else {}
         deadline, read = transfers.Deadline(_PATIENCE), bytearray()
         try:
@@ -80,9 +83,13 @@ class TaskPictures:
                         break
             return bytes(read)
         except (OSError, ValueError, http.client.HTTPException) as error:
-            remedy = "check its address and key"
-            parts = ("the picture from Label Studio", str(error)[:120], remedy)
-            raise Refusal(502, parts) from error
+            status = getattr(error, "code", None)
+            why = f"HTTP status {status}" if status else "no response"
+            message = (
+                f"The image cannot be downloaded from Label Studio: {why}. Check its address and "
+                "API key."
+            )
+            raise Refusal(502, message) from error
 
     def _local(self, address: str) -> Path | None:
         if self.folder is None:
@@ -119,7 +126,7 @@ def read_config(xml: str) -> Tag:
     """Find the brush. Raises Refusal for a configuration without one."""
     try:
         if "<!" in xml.replace("<!--", ""):
-            raise ET.ParseError("declarations are not read")
+            raise ET.ParseError("XML declarations are not supported.")
         root = ET.fromstring(xml)
         brush = next(root.iter("BrushLabels"))
         name, to_name = brush.attrib["name"], brush.attrib["toName"]
@@ -127,9 +134,11 @@ def read_config(xml: str) -> Tag:
         labels = tuple(label.attrib["value"] for label in brush.iter("Label"))
         return Tag(name, to_name, picture.attrib["value"].lstrip("$"), labels)
     except (ET.ParseError, StopIteration, KeyError, UnicodeEncodeError) as error:
-        wanted = "a labelling configuration with <Image> and <BrushLabels toName=...>"
-        got, remedy = f"{type(error).__name__} in {xml[:80]!r}", "add a BrushLabels tag"
-        raise Refusal(422, (wanted, got, f"{remedy} in the project's settings")) from error
+        message = (
+            f"The labelling configuration is not supported: {xml[:80]!r}. It must hold <Image> and "
+            "<BrushLabels toName=...>. Add a BrushLabels tag in the settings of the project."
+        )
+        raise Refusal(422, message) from error
 
 
 _CONFIG = (
@@ -259,9 +268,11 @@ def prompt_of(regions: list[dict[str, Any]], image_hw: tuple[int, int]) -> Promp
                 x1 = x + float(value["width"]) / 100 * width
                 box = (x, y, x1, y + float(value["height"]) / 100 * height)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        wanted = "regions with type and value.x, value.y in percent"
-        got = f"{type(error).__name__}: {error}"
-        raise Refusal(422, (wanted, got, "send them as Label Studio does")) from error
+        message = (
+            "A region is invalid. It must have a type, and value.x and value.y in percent, as "
+            "Label Studio sends them."
+        )
+        raise Refusal(422, message) from error
     return Prompt.of(points=points or None, labels=labels or None, box=box)
 
 

@@ -166,18 +166,23 @@ def _row(session: Session, name: str) -> LabelRow:
     checked_text("a name", name)
     row = session.get(LabelRow, name)
     if row is None:
-        raise NotFoundError(f"the project has no name {name[:60]!r}; GET /api/labels lists them")
+        raise NotFoundError(
+            f"The project has no class {name[:60]!r}. GET /api/labels lists the classes."
+        )
     return row
 
 
 def _check_name(name: str) -> str:
     checked_text("a name", name)
     if not name.strip():
-        raise InputError("a name has at least one letter, got an empty one; type a word")
+        raise InputError("The class name is empty. Type at least one letter.")
     return name.strip()
 
 
 def _check_colour(colour: str | None) -> str | None:
     if colour is not None and not _COLOUR.fullmatch(colour):
-        raise InputError(f"a colour is #rrggbb in small letters, got {colour[:20]!r}; say #3d8bff")
+        raise InputError(
+            "The colour must have the form #rrggbb in lower case, such as #3d8bff. "
+            f"Given: {colour[:20]!r}."
+        )
     return colour

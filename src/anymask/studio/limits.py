@@ -22,7 +22,7 @@ def parse_mega(text: str) -> int:
     try:
         return int(float(text) * MEGA)
     except (ValueError, OverflowError):
-        raise InputError(f"wanted a number, got {text!r}") from None
+        raise InputError(f"The limit must be a number. Given: {text!r}.") from None
 
 
 @describe_settings
@@ -36,72 +36,82 @@ class Limits:
     upload_bytes: Annotated[
         int,
         Setting(
-            "the largest body of a request, in megabytes",
+            "maximum size of a request, in megabytes",
             least=1, option="--upload-megabytes", form="N", parse=parse_mega, default="64",
         ),
     ] = 64 * MEGA  # fmt: skip
     values: Annotated[
-        int, Setting("of one JSON body: numbers, texts, lists and objects, about", least=1)
+        int, Setting("approximate maximum number of values in a JSON body", least=1)
     ] = 2 * MEGA
     pixels: Annotated[
         int,
         Setting(
-            "the largest photo, in megapixels, read from its header before it is decoded; also all "
-            "masks of one request together",
+            ("maximum size of an image in megapixels, read from its header before it is "
+"decoded; also of all masks of a request"),
             least=1, option="--megapixels", form="N", parse=parse_mega, default="100",
         ),
     ] = 100 * MEGA  # fmt: skip
-    prompts: Annotated[int, Setting("in one request", least=1)] = 256
-    points: Annotated[int, Setting("in one prompt", least=1)] = 1000
-    points_together: Annotated[int, Setting("in all prompts of one request", least=1)] = 4000
+    prompts: Annotated[int, Setting("maximum number of prompts per request", least=1)] = 256
+    points: Annotated[int, Setting("maximum number of points per prompt", least=1)] = 1000
+    points_together: Annotated[
+        int, Setting("maximum number of points in all prompts of a request", least=1)
+    ] = 4000
     grid: Annotated[int, Setting("of the grid of everything", least=1)] = 64
     crop_layers: Annotated[int, Setting("of the grid of everything", least=1)] = 2
     clicks: Annotated[
         int,
         Setting(
-            "of one request for everything, tiles and crops included, each look counted as 256 "
-            "more (`cost_of`)",
+            (
+                "maximum number of clicks of one request for everything, with tiles and "
+                "crops; each crop counts as 256 more (`cost_of`)"
+            ),
             least=1,
         ),
     ] = 250_000
     requests: Annotated[
         int,
-        Setting("under way that need the model; further ones are told when to come again", least=1),
+        Setting(
+            "maximum number of waiting requests that need the model; others get Retry-After",
+            least=1,
+        ),
     ] = 64
-    body_bytes: Annotated[int, Setting("of all bodies under way together", least=1)] = 512 * MEGA
-    header_seconds: Annotated[float, Setting("until a request's header must be there", above=0)] = (
+    body_bytes: Annotated[int, Setting("maximum size of all request bodies together", least=1)] = (
+        512 * MEGA
+    )
+    header_seconds: Annotated[float, Setting("time limit for the header of a request", above=0)] = (
         20.0
     )
     body_seconds: Annotated[
         float,
         Setting(
-            "until its body must be there, and a second more for each SLOWEST bytes of it", above=0
+            "time limit for the body of a request, plus one second for each SLOWEST bytes of it",
+            above=0,
         ),
     ] = 60.0
     headers_waiting: Annotated[
         int,
-        Setting("connections whose header is not there yet; the oldest of more is closed", least=1),
+        Setting(
+            "maximum number of connections without a header; the oldest one is closed", least=1
+        ),
     ] = 256
-    videos: Annotated[
-        int, Setting("sessions about videos and scans that are open together", least=1)
-    ] = 8
+    videos: Annotated[int, Setting("maximum number of open video and scan sessions", least=1)] = 8
     video_frames: Annotated[int, Setting("of one session", least=1)] = 20_000
     video_objects: Annotated[int, Setting("of one session", least=1)] = 32
     volume_bytes: Annotated[
         int,
         Setting(
-            "the voxels of the largest scan, unpacked, in megabytes",
+            "maximum size of a scan's voxels, decompressed, in megabytes",
             least=1, option="--volume-megabytes", form="N", parse=parse_mega, default="1024",
         ),
     ] = 1024 * MEGA  # fmt: skip
     volume_seconds: Annotated[
         float,
-        Setting("until reading a scan is given up", above=0, option="--volume-seconds", form="N"),
+        Setting("time limit for reading a scan", above=0, option="--volume-seconds", form="N"),
     ] = 300.0
     video_idle_seconds: Annotated[
-        float, Setting("until a session that nobody asks is closed", above=0)
+        float, Setting("idle time after which a session is closed", above=0)
     ] = 600.0
-    video_seconds: Annotated[float, Setting("until any session is closed", above=0)] = 7200.0
+    video_seconds: Annotated[float, Setting("maximum lifetime of a session", above=0)] = 7200.0
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -74,23 +74,26 @@ class Access:
         for option, one in given + [("--allow-frame", one) for one in self.frames]:
             if one == "*" and not self.token:
                 raise InputError(
-                    f"wanted the web pages for {option} one by one, since without a token any page "
-                    "in the user's browser could ask, got '*'; name them, or give --token SECRET"
+                    f"{option} does not accept '*' without a token, because any web page "
+                    "in a user's browser could send requests. List the web pages one by "
+                    "one, or set --token SECRET."
                 )
             if one != "*" and not _ORIGIN.fullmatch(one):
                 raise InputError(
-                    f"wanted an origin for {option}, such as https://tool.example or "
-                    f"http://localhost:3000, got {one!r}; leave out path and slash at the end"
+                    f"{one!r} is not a valid origin for {option}. Use the form "
+                    "https://tool.example or http://localhost:3000, without a path and "
+                    "without a slash at the end."
                 )
         if not self.token and not is_loopback(self.host):
             raise InputError(
-                f"wanted a token, since other machines can reach {self.host}, got none; give "
-                "--token SECRET, set ANYMASK_TOKEN, or use --host 127.0.0.1"
+                f"A token is required because other machines can reach {self.host}. Set "
+                "--token SECRET or ANYMASK_TOKEN, or use --host 127.0.0.1."
             )
         if self.token and len(self.token) < 8:
             raise InputError(
-                f"wanted a token of at least 8 characters, got {len(self.token)}; make one with: "
-                'python -c "import secrets; print(secrets.token_urlsafe())"'
+                f"The token has {len(self.token)} characters and requires at least 8. "
+                'Create one with: python -c "import secrets; '
+                'print(secrets.token_urlsafe())"'
             )
 
     def headers(self) -> dict[str, str]:
@@ -104,7 +107,10 @@ class Access:
         """Raises Refusal for a request that may not be answered."""
         host = headers.get("host", "")
         if not _is_authority(host):
-            raise Refusal(400, f"wanted a Host such as localhost:8765, got {host[:80]!r}; mend it")
+            raise Refusal(
+                400,
+                f"The Host header is invalid: {host[:80]!r}. Use a host such as localhost:8765.",
+            )
         if self.token:
             given = _token_of(headers, scope["query_string"])
             if not _OPEN.fullmatch(scope["path"]) and not hmac.compare_digest(
@@ -112,16 +118,21 @@ class Access:
             ):
                 raise Refusal(
                     401,
-                    f"wanted the server's token, got {'another one' if given else 'none'}; send "
-                    "'Authorization: Bearer TOKEN', or open the page with ?token=TOKEN",
+                    (
+                        f"{'The access token is invalid' if given else 'Access token required'}. "
+                        "Send the header 'Authorization: Bearer TOKEN', or open the page "
+                        "with ?token=TOKEN."
+                    ),
                 )
             return
         name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
         if name not in _LOCAL and name != self.host:
             raise Refusal(
                 421,
-                f"wanted a Host of this machine, got {host[:80]!r}; ask http://127.0.0.1 or "
-                "localhost",
+                (
+                    f"The Host header {host[:80]!r} does not name this machine. Use "
+                    "http://127.0.0.1 or http://localhost."
+                ),
             )
         self._check_page(scope["path"], host, headers)
 
@@ -131,7 +142,7 @@ class Access:
         if origin is None:  # an image, a frame or a link: nothing else is said of where it stands
             if site in ("none", "same-origin") or _OPEN.fullmatch(path):
                 return
-            sender, remedy = f"a page elsewhere (Sec-Fetch-Site: {site[:80]})", "--allow-origin URL"
+            sender, remedy = f"another web page (Sec-Fetch-Site: {site[:80]})", "--allow-origin URL"
         elif origin in (*self.origins, f"http://{host}", f"https://{host}"):
             return
         else:
@@ -139,8 +150,10 @@ class Access:
             remedy = f"--allow-origin {origin if _ORIGIN.fullmatch(origin) else 'URL'}"
         raise Refusal(
             403,
-            f"wanted a request of this server's own page, got one of {sender}; to allow another "
-            f"page, start the server with {remedy}",
+            (
+                f"Requests from {sender} are not allowed. To allow another web page, start "
+                f"the server with {remedy}."
+            ),
         )
 
 
@@ -220,8 +233,8 @@ class Guard:
         except Exception as error:
             LOG.exception("a defect in %s %s", method, path)
             kind = type(error).__name__
-            defect = Refusal(500, f"wanted an answer, got a defect of the server ({kind}); ask "
-                             "again, its log shows the details")  # fmt: skip
+            message = f"The server failed ({kind}). Try again; its log has the details."
+            defect = Refusal(500, message)
             if not status:
                 await defect.response()(scope, receive, sending)
         finally:
@@ -239,9 +252,9 @@ class Guard:
         most = int(most * _JSON_ROOM) + _JSON_MORE if is_json else most
         size = _declared(headers, scope["method"], most)
         if costly and self._requests >= self.limits.requests:
-            raise self._busy(f"{self._requests} requests under way")
+            raise self._busy(f"{self._requests} requests are running")
         if self._bytes + size > max(self.limits.body_bytes, most):
-            raise self._busy(f"{self._bytes} bytes under way")
+            raise self._busy(f"{self._bytes} bytes are being received")
         self._requests += costly
         self._bytes += size
         try:
@@ -254,7 +267,10 @@ class Guard:
 
     def _busy(self, got: str) -> Refusal:
         most = f"{self.limits.requests} requests and {self.limits.body_bytes} bytes"
-        message = f"wanted at most {most} at a time, got {got}; ask again after Retry-After seconds"
+        message = (
+            f"The server is busy: {got}, the maximum is {most}. Try again after the seconds "
+            "in Retry-After."
+        )
         return Refusal(429, message, self._seconds_ahead())
 
 
@@ -273,8 +289,10 @@ def _declared(headers: Headers, method: str, most: int) -> int:
 def _too_long(most: int, got: str) -> Refusal:
     return Refusal(
         413,
-        f"wanted a body of at most {most} bytes, got {got} bytes; send less, or start the server "
-        "with a larger --upload-megabytes",
+        (
+            f"The request has {got} bytes, and the server accepts up to {most} bytes. Send a "
+            "smaller file, or raise the limit upload_megabytes of the server."
+        ),
     )
 
 
@@ -302,8 +320,11 @@ class BoundedBody:
         except TimeoutError:
             raise Refusal(
                 408,
-                f"wanted the body within {self._seconds:g} s, or {SLOWEST} bytes a second, got "
-                f"{self._got} bytes so far; send it again",
+                (
+                    f"The request was not received in time: {self._got} bytes within "
+                    f"{self._seconds:g} s, at least {SLOWEST} bytes per second are required. "
+                    "Send it again."
+                ),
             ) from None
         part = message.get("body", b"")
         self._got += len(part)
@@ -314,8 +335,10 @@ class BoundedBody:
             if self._marks > self._values:
                 raise Refusal(
                     413,
-                    f"wanted JSON of at most {self._values} values, got more; send less at a time, "
-                    "masks as compressed run lengths",
+                    (
+                        f"The JSON body has more than {self._values} values. Split the "
+                        "request, and send masks as compressed run lengths."
+                    ),
                 )
         self._whole = not message.get("more_body", False)
         return message

@@ -71,7 +71,7 @@ from anymask.masks import (
     save_picture,
 )
 from anymask.segment import EncodedPhoto, Prediction, count_looks
-from anymask.studio.errors import LEFT, Refusal, going_down
+from anymask.studio.errors import LEFT, Refusal, going_down, unknown_hash, unknown_settings
 from anymask.studio.inference import Health, Inference, QueueClosed, RequestAbandoned
 from anymask.studio.limits import Limits
 from anymask.studio.schemas import (
@@ -126,7 +126,7 @@ PICTURE_BODY = {
 }
 MASKS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The masks, in the format that was asked for",
+        "description": "The masks, in the requested format",
         "content": {
             "image/png": BINARY,
             "image/webp": BINARY,
@@ -137,11 +137,11 @@ MASKS: dict[int | str, dict[str, Any]] = {
 }
 EMBEDDING: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The features: uint32, a JSON header of that length, the header's maps",
+        "description": "The image embedding: uint32 length, JSON header, feature maps",
         "content": {"application/octet-stream": BINARY},
         "headers": {
             "X-Image-Hash": {
-                "description": "names the photo from now on",
+                "description": "identifies the image in later requests",
                 "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
                 "required": True,
             }
@@ -203,8 +203,11 @@ class BodyRoute(APIRoute):
                     near = difflib.get_close_matches(name, known, 1)
                     raise Refusal(
                         422,
-                        f"wanted queries of {', '.join(known) or 'no name'} at this address, got "
-                        f"{name!r}; {f'did you mean {near[0]!r}?' if near else 'leave it out'}",
+                        (
+                            f"Unknown query parameter {name!r}. "
+                            f"{f'Did you mean {near[0]!r}?' if near else 'Remove it.'} "
+                            f"Supported: {', '.join(known) or 'none'}."
+                        ),
                     )
             if self.body_field is not None:
                 request = await _form_as_json(request) if is_form(request) else request
@@ -212,8 +215,10 @@ class BodyRoute(APIRoute):
                 if depth > MAX_DEPTH:
                     raise Refusal(
                         422,
-                        f"wanted JSON of at most {MAX_DEPTH} lists and objects inside each other, "
-                        f"got {depth}; send the JSON that GET /openapi.json describes",
+                        (
+                            f"The JSON body has {depth} nested levels, and at most "
+                            f"{MAX_DEPTH} are supported. GET /openapi.json describes the body."
+                        ),
                     )
             return await handle(request)
 
@@ -268,7 +273,7 @@ async def _read_form(request: Request) -> tuple[bytes | None, dict[str, str]]:
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        parts = ("a multipart form with one file", error.message, "send it as curl -F does")
+        parts = f"The multipart form is invalid: {error.message}. Send one file, as curl -F does."
         raise Refusal(400, parts) from None
     try:
         photo, texts = None, dict[str, str]()
@@ -276,7 +281,10 @@ async def _read_form(request: Request) -> tuple[bytes | None, dict[str, str]]:
             if isinstance(value, UploadFile):
                 photo = await value.read()
             elif name in texts:
-                twice = ("each field of a form once", f"{name!r} twice", "write one list of all")
+                twice = (
+                    f"The form field {name!r} occurs twice. Send each field once, with all "
+                    "values in one list."
+                )
                 raise Refusal(400, twice)
             else:
                 texts[name] = value
@@ -292,16 +300,20 @@ async def picture_of(request: Request) -> bytes:
             return from_base64(parse_json((await request.body()).decode(), "the body")["image"])
         except (DataError, ValueError, TypeError, KeyError, AttributeError):
             raise Refusal(
-                422, "wanted JSON with an image as base64, got another body; send its bytes"
+                422,
+                (
+                    "The body must be JSON with the image as base64, or the bytes of the "
+                    "image. Check the Content-Type header."
+                ),
             ) from None
     if not is_form(request):
         return await request.body()
     photo, texts = await _read_form(request)
     if photo is None:
-        message = "wanted a form with a file, got fields alone; send it as -F file=@photo.jpg"
+        message = "The form has no file. Send it as -F file=@photo.jpg."
         raise Refusal(400, message)
     for name in texts:
-        raise Refusal(422, ("a form with a file alone at this address", repr(name), "leave it out"))
+        raise Refusal(422, f"Unknown form field {name!r}. This address accepts only a file.")
     return photo
 
 
@@ -438,9 +450,11 @@ def from_base64(text: str) -> bytes:
         given = tail if comma and text.startswith("data:") else text
         return base64.b64decode(given, validate=True)
     except (binascii.Error, ValueError):
-        wanted = "image: the hash that /api/encode answered (32 hexadecimal digits), or base64"
-        parts = (wanted, repr(text[:40]), "encode the file's bytes as base64")
-        raise Refusal(422, parts) from None
+        message = (
+            f"The field image is invalid: {text[:40]!r}. Pass the image as base64, or the hash "
+            "that POST /api/encode returned (32 hexadecimal digits)."
+        )
+        raise Refusal(422, message) from None
 
 
 def read_photo(body: bytes, limits: Limits) -> UintImage:  # -> (H, W, 3)
@@ -450,13 +464,16 @@ def read_photo(body: bytes, limits: Limits) -> UintImage:  # -> (H, W, 3)
     that a server takes; ImageError for a damaged one.
     """
     if not body:
-        message = "wanted the bytes of a picture, got an empty body; send the file's content"
+        message = "The body is empty. Send the bytes of an image."
         raise Refusal(400, message)
     if len(body) > limits.upload_bytes:
         raise Refusal(
             413,
-            f"wanted at most {limits.upload_bytes} bytes, got {len(body)}; send a smaller picture, "
-            "or start the server with a larger --upload-megabytes",
+            (
+                f"The image has {len(body)} bytes, and the server accepts up to "
+                f"{limits.upload_bytes}. Send a smaller image, or raise the limit "
+                "upload_megabytes of the server."
+            ),
         )
     try:
         with open_header(io.BytesIO(body)) as picture:
@@ -466,16 +483,22 @@ def read_photo(body: bytes, limits: Limits) -> UintImage:  # -> (H, W, 3)
     if size[0] * size[1] > limits.pixels:
         raise too_large(f"{size[0]} x {size[1]}", limits)
     if deep:
-        wanted = f"a picture of one of {', '.join(DECODERS)}, with one or three bands"
-        got = f"{len(body)} bytes that begin with {body[:8]!r}"
-        raise Refusal(415, (wanted, got, "convert it to PNG or JPEG"))
+        message = (
+            f"The image format is not supported ({len(body)} bytes that start with {body[:8]!r}). "
+            f"Supported are {', '.join(DECODERS)} with one or three bands. Convert the image to "
+            "PNG or JPEG."
+        )
+        raise Refusal(415, message)
     return load_image(body)
 
 
 def too_large(got: str, limits: Limits) -> Refusal:
-    """What is told of a picture of too many pixels."""
-    remedy = "send a smaller picture, or start the server with a larger --megapixels"
-    return Refusal(413, (f"a picture of at most {limits.pixels} pixels", got, remedy))
+    """The error for an image with too many pixels."""
+    message = (
+        f"The image has {got} pixels, and at most {limits.pixels} are allowed. Send a smaller "
+        "image, or raise the limit megapixels of the server."
+    )
+    return Refusal(413, message)
 
 
 async def embedded(inference: Inference, read: Callable[[], UintImage]) -> Response:
@@ -525,8 +548,7 @@ async def see(inference: Inference, image: str, limits: Limits) -> EncodedPhoto:
         return made
     found = inference.recall(image)
     if found is None:
-        wanted = "the hash of an image that this server has seen"
-        raise Refusal(404, (wanted, image, "send the image"))
+        raise Refusal(404, unknown_hash(image))
     return found
 
 
@@ -560,7 +582,7 @@ async def gives_up(
 
 
 def _gone() -> Refusal:
-    return Refusal(LEFT, "wanted a client that waits, got one that has gone; ask again")
+    return Refusal(LEFT, "The client closed the connection. Send the request again.")
 
 
 async def done(future: Any) -> Any:
@@ -583,14 +605,13 @@ def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]
     """Settings of everything that a client may choose. Raises Refusal."""
     known = sorted(setting.name for setting in EVERYTHING)
     if strange := sorted(set(settings) - set(known)):
-        wanted = f"settings of {', '.join(known)}"
-        raise Refusal(422, (wanted, ", ".join(strange)[:200], "leave it out"))
+        raise unknown_settings(strange, known)
     most = dict.fromkeys(known, _MOST_NUMBER)
     most |= {"grid": limits.grid, "crop_n_layers": limits.crop_layers}
     for name, value in settings.items():
         if isinstance(value, int | float) and value > most[name]:
             got = f"{value:g}" if value < sys.float_info.max else "a larger number"
-            raise Refusal(422, (f"{name} of at most {most[name]}", got, "send a smaller one"))
+            raise Refusal(422, f"{name} must be at most {most[name]}. Given: {got}.")
     return settings
 
 
@@ -601,9 +622,11 @@ def check_cost(photo: Look, settings: dict[str, Any], limits: Limits) -> None:
     if cost > limits.clicks:
         raise Refusal(
             422,
-            f"wanted everything of at most {limits.clicks} clicks, of which each look costs "
-            f"{A_LOOK}, got {cost} on a photo of {width} x {height}; send larger tiles, fewer "
-            "grid or fewer crop_n_layers",
+            (
+                f"The request needs {cost} clicks on an image of {width} x {height}, and at "
+                f"most {limits.clicks} are allowed (each crop counts as {A_LOOK}). Use larger "
+                "tiles, a smaller grid or fewer crop_n_layers."
+            ),
         )
 
 
@@ -623,7 +646,7 @@ def cost_of(image_hw: tuple[int, int], settings: Mapping[str, Any]) -> int:
     def whole(name: str, usual: int) -> int:
         value = settings.get(name, usual)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise InputError(f"{name} must be a whole number, 0 or more, got {value!r}")
+            raise InputError(f"{name} must be an integer of at least 0. Given: {value!r}.")
         return value
 
     side, layers = whole("grid", 32), whole("crop_n_layers", 0)
@@ -663,8 +686,10 @@ def _answers(
     if len(first) > 1:
         raise Refusal(
             422,
-            f"wanted one prompt for format=png, got {len(first)} prompts; ask once for each, or "
-            "for format=polygons",
+            (
+                f"format=png supports one prompt, and {len(first)} were given. Send one "
+                "request per prompt, or use format=polygons."
+            ),
         )
     pixels = rle_to_mask(first[0].rle).view(np.uint8) * np.uint8(255)
     file = io.BytesIO()
@@ -684,16 +709,15 @@ def _cutout(answers: list[Prediction], photo: UintImage | None, suffix: str) -> 
 
     Raises Refusal (422) for several prompts, an empty mask, a photo whose pixels are not kept.
     """
-    got = ""
     if len(answers) > 1:
-        got = f"{len(answers)} prompts"
-    elif photo is None:
-        got = "the hash of a photo whose pixels are not kept"
-    elif not answers[0].best.area:
-        got = "an empty mask"
-    if got or photo is None:
-        remedy = "ask once for each object, and send the photo itself"
-        raise Refusal(422, ("one object of a photo to cut out", got, remedy))
+        message = (
+            f"A cut-out supports one prompt, and {len(answers)} were given. Send one request each."
+        )
+        raise Refusal(422, message)
+    if photo is None:
+        raise Refusal(422, "The server has no pixels of this image. Send the image itself.")
+    if not answers[0].best.area:
+        raise Refusal(422, "The predicted mask is empty. Use another prompt.")
     file = io.BytesIO()
     save_picture(file, cut_out(photo, answers[0].mask), suffix)
     return Response(file.getvalue(), media_type=f"image/{suffix[1:]}")

@@ -129,8 +129,10 @@ def name_masks(
     if naming is None:
         raise Refusal(
             422,
-            f"wanted a model that names masks, got {runtime.spec.name}, which has no names; start "
-            f"the server with --model {DEFAULT_MODEL}",
+            (
+                f"Model {runtime.spec.name} does not suggest names. Use a server with the "
+                f"model {DEFAULT_MODEL}."
+            ),
         )
     names, table = asked.names, naming.name_table()
     if names is None or asked.unknown == "refuse":
@@ -156,7 +158,7 @@ def _photo_of(look: UintImage | EncodedPhoto, rles: list[Rle]) -> UintImage:
     if not isinstance(look, EncodedPhoto):
         photo, sizes = look, {look.shape[:2]}
     elif look.photo is None:
-        message = "wanted a photo that this server keeps, got its features alone; send the image"
+        message = "The server has only the embedding of this image, not its pixels. Send the image."
         raise Refusal(404, message)
     else:
         photo, sizes = look.photo, {look.photo.shape[:2], look.embedding.image_hw}
@@ -165,7 +167,9 @@ def _photo_of(look: UintImage | EncodedPhoto, rles: list[Rle]) -> UintImage:
             (height, width), (h, w) = max(sizes), rle.size
             raise Refusal(
                 422,
-                f"wanted masks of a photo of {width} x {height}, got one of {w} x {h}; send the "
-                "photo that they were made for",
+                (
+                    f"The masks have the size {w} x {h} and the image {width} x {height}. "
+                    "Send the image that belongs to the masks."
+                ),
             )
     return np.asarray(photo)

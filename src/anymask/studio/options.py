@@ -17,9 +17,9 @@ from anymask.masks import SMOOTH
 State = Literal["proposed", "accepted", "rejected"]
 Stage = Literal["assisted", "semi", "auto", "review"]
 STAGES: dict[Stage, str] = {
-    "assisted": "a person clicks, the model answers",
-    "semi": "confident masks are filled in, a person adds the rest",
-    "auto": "the model alone; people look at samples",
+    "assisted": "a person prompts, the model predicts",
+    "semi": "confident masks are added automatically, a person adds the rest",
+    "auto": "the model works without a person; people review samples",
 }
 GENTLE_RATE, GENTLE_SIDE, GENTLE_IMAGES = 2e-4, 384, 4
 Only = Literal["done", "labelled"]
@@ -31,8 +31,7 @@ def read_split(text: str | None) -> tuple[float, ...]:
         return tuple(float(part) for part in (text or "").split("/") if text)
     except ValueError as error:
         raise InputError(
-            f"wanted the shares of train, val and test such as 80/10/10, got {text!r}; "
-            "write numbers with / between"
+            f"The split {text!r} is invalid. Use shares of train, val and test such as 80/10/10."
         ) from error
 
 
@@ -42,8 +41,8 @@ def check_shares(shares: object) -> None:
     sound = all(math.isfinite(share) and share >= 0 for share in given)
     if given and not (len(given) in (2, 3) and sound and sum(given) > 0):
         raise InputError(
-            "wanted the shares of train, val and test such as 80/10/10, got "
-            f"{'/'.join(f'{share:g}' for share in given)}; give two or three numbers"
+            f"The split {'/'.join(f'{share:g}' for share in given)} is invalid. Use two "
+            "or three shares such as 80/10/10."
         )
 
 
@@ -53,35 +52,37 @@ class ExportSettings:
     """What leaves, and how. Raises InputError for values that make no sense."""
 
     only: Annotated[
-        Only, Setting('"done": photos that are finished; "labelled": also others that have masks')
+        Only, Setting('"done": images marked as done; "labelled": also other images with masks')
     ] = "done"
     shares: Annotated[
         tuple[float, ...],
         Setting(
-            "of train, val and test, such as 80/10/10, by the photo's name",
+            "shares of train, val and test, such as 80/10/10, by image name",
             check=check_shares, option="--split", form="TRAIN/VAL/TEST", parse=read_split,
             default="no split",
         ),
     ] = ()  # fmt: skip
-    images: Annotated[bool, Setting("copy the photos, so that the set trains as it is")] = False
+    images: Annotated[bool, Setting("copy the images, so that the dataset can be trained on")] = (
+        False
+    )
     tolerance: Annotated[
         float,
         Setting(
-            "by which outlines may move to follow the edge; 0: along the pixels, exact",
+            "distance by which outlines may be smoothed; 0 follows the pixels exactly",
             most=100,
             unit="pixels",
         ),
     ] = SMOOTH
-    proposals: Annotated[bool, Setting("masks that nobody has accepted, too")] = False
+    proposals: Annotated[bool, Setting("include proposals that are not accepted")] = False
     classes: Annotated[
         tuple[str, ...],
         Setting(
-            "a text file with a class name a line, in the order of their numbers; other names "
-            "follow in the project's order", default="the project's list", form="FILE",
+            "text file with one class per line, in the order of their numbers; other classes "
+            "follow in the order of the project", default="the project's list", form="FILE",
             parse=read_class_list, check=lambda value: value,
         ),
     ] = ()  # fmt: skip
-    force: Annotated[bool, Setting("proposals although the acceptance rule is not met")] = False
+    force: Annotated[bool, Setting("export although the acceptance rule is not met")] = False
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -90,7 +91,9 @@ class ExportSettings:
 def check_side(side: object) -> None:
     """Raises InputError for a side that the encoder's strides do not divide."""
     if side is not None and (not isinstance(side, int) or side < 32 or side % 32):
-        raise InputError(f"wanted a side that is a multiple of 32, got {side!r}; try 384")
+        raise InputError(
+            f"The side must be a multiple of 32. Given: {side!r}. Use 384, for example."
+        )
 
 
 @describe_settings
@@ -101,8 +104,10 @@ class Tuning:
     model: Annotated[
         str | None,
         Setting(
-            "what is tuned: a name of `anymask models list`, which goes on from the leading model "
-            "where that is of its kind, or the weights.safetensors of a training",
+            (
+                "model to fine-tune: a name of `anymask models list`, which continues from "
+                "the leading model of this kind, or weights.safetensors of a training run"
+            ),
             default="the leading model",
             check=lambda _value: None,
             form="NAME|FILE",
@@ -110,35 +115,37 @@ class Tuning:
     ] = None
     method: Annotated[
         Literal["full", "decoder", "lora", "hq", "adapter"],
-        Setting("what learns: all weights, all but the encoder, low-rank adapters, SAM-HQ's part, "
-                "Medical SAM Adapter's bottlenecks"),
+        Setting("what is trained: all weights, all but the encoder, low-rank adapters, SAM-HQ's "
+"decoder, Medical SAM Adapter"),
     ] = "full"  # fmt: skip
     steps: Annotated[int, Setting("optimiser steps", least=1)] = 60
     side: Annotated[
         int | None,
         Setting(
-            "pixels of the training pictures' side",
+            "side of the training images in pixels",
             check=check_side,
-            default=f"{GENTLE_SIDE}, or the only side that the model sees",
+            default=f"{GENTLE_SIDE}, or the only side that the model supports",
         ),
     ] = None
     images: Annotated[
         int | None,
-        Setting("pictures a step", least=1, default=f"{GENTLE_IMAGES}; 2 of models of one side"),
+        Setting(
+            "pictures a step", least=1, default=f"{GENTLE_IMAGES}; 2 for models with a fixed side"
+        ),
     ] = None
     masks: Annotated[int, Setting("objects a picture", least=1)] = 8
     rate: Annotated[
         float | None,
         Setting(
             "learning rate", above=0,
-            default=f"{GENTLE_RATE:g}; of models of one side and adapters as finetune",
+            default=f"{GENTLE_RATE:g}; for models with a fixed side and adapters as in finetune",
         ),
     ] = None  # fmt: skip
     init: Annotated[
         Path | None,
         Setting(
-            "weights for the first round; later ones start from the leading model",
-            default="the model's own",
+            "weights for the first round; later rounds start from the leading model",
+            default="the model's default",
         ),
     ] = None
     device: Annotated[str, Setting("cpu, cuda, cuda:1 or mps", check=lambda _value: None)] = "cpu"

@@ -40,10 +40,7 @@ WEB = Path(__file__).parents[1] / "assets" / "web"
 SWAGGER = WEB.parent / "swagger"  # of the npm package swagger-ui-dist, and two files of our own
 SAMPLE = "sample.jpg"  # that the page offers where there are no photos yet
 MARK = "build.json"  # of the page: a folder with it was written by us
-_NO_FILE = (
-    f"start the server with --model {DEFAULT_MODEL}, or for a checkpoint: anymask export NAME -o "
-    "DIR; anymask serve --model DIR"
-)
+_NO_FILE = "The server requires an exported model, such as small."
 _FRESH = {"Cache-Control": "no-cache"}  # kept, but asked for again
 
 
@@ -133,7 +130,7 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
                     "application/json": {"schema": {"type": "object"}},
                 },
             },
-            304: {"description": "The file of If-None-Match is the same still"},
+            304: {"description": "Not modified"},
         },
     )
     async def model_file(
@@ -141,7 +138,7 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
     ) -> Response:
         """A file of the exported model: manifest.json, encoder.onnx, decoder.onnx, tables.json."""
         if name not in files:
-            parts = ("a file of the exported model", f"/model/{name[:80]}", _NO_FILE)
+            parts = f"/model/{name[:80]} is not a file of the exported model. {_NO_FILE}"
             raise Refusal(404, parts)
         path, digest = files[name]
         headers = _FRESH | {"ETag": f'"{digest}"'}
@@ -164,7 +161,7 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
     async def page() -> Response:
         """The page of the browser."""
         if not (WEB / "index.html").is_file():
-            message = "wanted the built page, got none in this installation; run: make web"
+            message = "This installation has no built page. Build it with: make web"
             raise Refusal(404, message)
         return FileResponse(WEB / "index.html", headers=_FRESH)
 
@@ -181,24 +178,26 @@ def write_static(target: Path, bundle: Path | None) -> int:
     """
     if bundle is None:
         raise InputError(
-            "wanted an exported model for a page without a server, got a checkpoint; run: anymask "
-            "export NAME -o DIR, then anymask serve --model DIR --static OUT"
+            "A page without a server requires an exported model, not a checkpoint. Run: "
+            "anymask export NAME -o DIR, then anymask serve --model DIR --static OUT"
         )
     files = {f"model/{name}": path for name, path in model_files(bundle).items()}
     if not files:
         raise InputError(
-            f"wanted a model that a browser opens, got {bundle.name}, whose graphs' numbers lie "
-            f"apart; use --model {DEFAULT_MODEL}, or leave --static out"
+            f"Model {bundle.name} cannot run in a browser because its weights are stored "
+            f"in separate files. Use --model {DEFAULT_MODEL}, or run without --static."
         )
     if not (WEB / "index.html").is_file():
-        raise InputError("wanted the built page, got an installation without it; run: make web")
+        raise InputError("This installation has no built page. Build it with: make web")
     if target.exists() and not target.is_dir():
-        raise InputError(f"wanted a folder to write into, got the file {target}; name another")
+        raise InputError(
+            f"The output must be a folder, and {target} is a file. Choose another name."
+        )
     ours = (target / MARK).is_file()
     if target.is_dir() and any(target.iterdir()) and not ours:
         raise InputError(
-            f"wanted an empty folder, or one that --static wrote, got {target} with other files; "
-            "name another folder"
+            f"The folder {target} is not empty and was not written by --static. Choose "
+            "another folder."
         )
     files[SAMPLE] = sample()
     page = (path for path in sorted(WEB.rglob("*")) if path.is_file())

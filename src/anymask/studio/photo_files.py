@@ -57,7 +57,9 @@ def photo_file(project: Project, image_id: int) -> CurrentFile:
             with path.open("rb") as file:
                 mark = hashlib.sha256(file.read(MOST_READ)).hexdigest()
     except OSError as error:
-        raise DataError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise DataError(
+            f"{path.name} cannot be read. Check that the file exists and is readable."
+        ) from error
     if not same:
         detail = now | {"sha256": mark}
         row = event_row(Action(kind=SEEN, detail=detail), image_id, WRITER, project.store.clock())
@@ -130,7 +132,7 @@ def checked_picture(project: Project, image_id: int) -> Path:
     if hw != image.hw and not project.store.resize_image(image_id, hw):
         known, found = (f"{width} x {height} pixels" for height, width in (image.hw, hw))
         raise Conflict(
-            f"wanted {image.name} with {known}, on which its masks were drawn, got {found}: the "
-            "file was replaced; put the earlier one back, or give the new one another name"
+            f"The file of {image.name} was replaced: its masks were drawn on {known}, and "
+            f"it has {found} now. Restore the previous file, or rename the new one."
         )
     return path

@@ -93,10 +93,10 @@ async def asked_plane(
     """The plane that a query names. Raises InputError for a channel beside bands."""
     if bands is None:
         if ranges is not None:
-            raise InputError("ranges go with bands, got them alone; add bands=2,0,1")
+            raise InputError("The parameter ranges requires bands. Add bands=2,0,1, for example.")
         return AskedPlane(page, channel)
     if channel is not None:
-        raise InputError("give channel or bands, got both; bands are three channels in one")
+        raise InputError("The parameters channel and bands cannot be combined. Pass one of them.")
     return AskedPlane(page, None, parse_bands(bands), (ranges and parse_ranges(ranges)) or None)
 
 
@@ -142,8 +142,10 @@ class PictureLook:
             (height, width), (high, wide) = known, found
             raise Refusal(
                 422,
-                f"wanted a page of {width} x {height} pixels, as the first one, got {wide} x "
-                f"{high} on page {page}; cut the file into one for each size",
+                (
+                    f"Page {page} has {wide} x {high} pixels, and the first page {width} x "
+                    f"{height}. Split the file by page size."
+                ),
             )
         return photo
 

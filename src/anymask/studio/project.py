@@ -101,8 +101,9 @@ class Project:
         try:
             if not is_prepared(database) and not is_file_database(address):
                 raise StoreError(
-                    f"{folder}: the database {database.url.render_as_string()} holds no project; "
-                    f"remove {self.inside / ADDRESS}, and run: anymask project init {folder}"
+                    f"{folder}: the database {database.url.render_as_string()} holds no "
+                    f"project. Remove {self.inside / ADDRESS}, then run: anymask project "
+                    f"init {folder}"
                 )
             create_tables(database)
         except AnymaskError:
@@ -278,7 +279,8 @@ class Project:
             row = session.get(ProjectRow, 1)
         if row is None:
             raise NotFoundError(
-                f"{self.folder}: the database holds no project; run `anymask project init`"
+                f"{self.folder}: the database holds no project. Run: anymask project init "
+                f"{self.folder}"
             )
         return row
 
@@ -369,15 +371,12 @@ class Project:
         kinds = VIDEO_SUFFIXES | {".gif"}
         if target.name != name or name.startswith(".") or target.suffix.lower() not in kinds:
             raise InputError(
-                f"wanted the name of a video file such as clip.mp4, got {name[:80]!r}; rename it"
+                f"{name[:80]!r} is not a valid name for a video file. Use a name such as clip.mp4."
             )
         if target.is_symlink() or target.exists():
             if lies_in_folder(target, self.folder) and filecmp.cmp(source, target, shallow=False):
                 return name
-            raise InputError(
-                f"wanted a new name for the video, got {name!r}, which another file of the "
-                "project's folder has; rename the video"
-            )
+            raise InputError(f"The project already has a file named {name!r}. Rename the video.")
         with source.open("rb") as content, whole_file(target) as copy:
             shutil.copyfileobj(content, copy, 1 << 20)
         return name
@@ -387,8 +386,8 @@ class Project:
         path = self.folder / name
         if not lies_in_folder(path, self.folder):
             raise NotFoundError(
-                f"the file {name!r} is not in the project's folder any more, or a link that leads "
-                "out of it; put the photo itself there"
+                f"The file {name!r} is missing from the project's folder, or is a link to "
+                "another folder. Copy the image into the folder."
             )
         return path.resolve()
 
@@ -403,7 +402,7 @@ class Project:
             if name.isprintable() or name.encode("utf-8", "ignore").decode() == name:
                 yield path
             elif failed is not None:
-                failed(ascii(name)[1:-1], "its name is no text in UTF-8; rename it")
+                failed(ascii(name)[1:-1], "Its name is not valid UTF-8. Rename it.")
 
     def picture(self, image_id: int) -> Path:
         """The file of a photo. Raises NotFoundError, also where it leads out of the project."""
@@ -482,7 +481,7 @@ def create_project(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"wanted a folder of photos, {str(folder)!r} is none; check the path")
+        raise InputError(f"{str(folder)!r} is not a folder. Pass a folder with images.")
     row = ProjectRow(
         id=1, name=name or folder.resolve().name, stage="assisted", made=clock(),
         settings=ProjectSettings.from_json(settings or {}).to_json(),
@@ -530,12 +529,14 @@ def _address(folder: Path) -> str | Path:
     place = folder / FOLDER / ADDRESS
     if not place.is_file():
         if not (folder / FOLDER / DATABASE).is_file():
-            raise InputError(f"{folder} is no project yet; run: anymask project init {folder}")
+            raise InputError(
+                f"{folder} is not a project. Create one with: anymask project init {folder}"
+            )
         return folder / FOLDER / DATABASE
     document = read_json(place)
     address = document.get("database") if isinstance(document, dict) else None
     if not isinstance(address, str):
-        raise DataError(f"{place}: wanted {{'database': ADDRESS}}")
+        raise DataError(f"{place} is invalid. It must hold {{'database': ADDRESS}}.")
     check_address(address, folder)
     return address
 
@@ -555,8 +556,8 @@ def check_own_folder(inside: Path) -> None:
                 links += [Path(entry.path) for entry in entries if entry.is_symlink()]
     if links:
         raise InputError(
-            f"wanted a project whose files lie in its own folder, got the link {links[0]}; remove "
-            "it, or put the file itself there"
+            f"The project's files must lie in its folder, and {links[0]} is a link. "
+            "Replace the link with the file."
         )
 
 
@@ -565,8 +566,8 @@ def own_place(inside: Path, place: object) -> Path:
     path = inside / str(place)
     if not _lies_in(path, inside):
         raise StoreError(
-            f"wanted a place in {inside}, got {str(place)[:200]!r} from the project's database; "
-            "was it written by another program?"
+            f"The database names a path outside of {inside}: {str(place)[:200]!r}. Check "
+            "whether another program wrote it."
         )
     return path
 
@@ -595,8 +596,8 @@ def check_address(address: str, folder: Path) -> None:
     path, options = _file_of(address)
     if options or not path or not all(_lies_in(Path(path + more), folder) for more in _BESIDE):
         raise InputError(
-            f"wanted a server (postgresql://USER@HOST/NAME) or a SQLite file in {folder} for the "
-            f"database, got {address[:200]!r}; leave it out for a file beside the photos"
+            f"{address[:200]!r} cannot be used as database. Use "
+            f"postgresql://USER@HOST/NAME, a SQLite file in {folder}, or omit the address."
         )
 
 

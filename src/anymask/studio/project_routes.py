@@ -97,8 +97,9 @@ async def version_of(
     if number == "*":
         return None
     if not re.fullmatch("[0-9]{1,18}", number):
-        wanted = "If-Match: VERSION, a record's number"
-        raise Refusal(422, (wanted, repr(version[:40]), "send its version"))
+        raise Refusal(
+            422, f"If-Match must be the version number of a record. Given: {version[:40]!r}."
+        )
     return int(number)
 
 
@@ -338,7 +339,7 @@ def delete_label(body: LabelFateBody, project: OfProject, who: Who) -> dict[str,
 @router.get(
     "/review/next",
     response_model=ReviewBody,
-    responses={204: {"description": "All have been looked at"}},
+    responses={204: {"description": "All masks are reviewed"}},
 )
 def next_review(project: OfProject) -> Response:
     """The mask that should be looked at next, and why; 204 when all have been."""
@@ -360,7 +361,7 @@ def verdict(
     rle = None if body.rle is None else body.rle.rle()
     asked = asked_about(project.store, record_id)
     if version is not None and (now := asked.entry.version) != version:
-        raise Conflict(f"record {record_id} is at version {now}", asked.entry)
+        raise Conflict(f"Record {record_id} was changed: it has version {now}.", asked.entry)
     judged = give_verdict(
         project.store, asked, body.verdict, who,
         rle=rle, seconds=body.seconds, told=rle is not None,

@@ -210,7 +210,7 @@ class SearchState(Strict):
     done: int = 0
     total: int = 0
     found: int = 0
-    why: str = Field(default="", description="of what failed, or of photos that were passed over")
+    why: str = Field(default="", description="details of errors, or of skipped images")
 
 
 class SavedAnswer(Strict):
@@ -335,15 +335,17 @@ class PageBody(Strict):
 class PlanesBody(Strict):
     """What of a photo's file can be looked at."""
 
-    first: int = Field(description="the page that is shown without being asked for")
+    first: int = Field(description="the page that is shown by default")
     pages: list[PageBody]
-    channels: list[str] = Field(description="names of other looks at each page")
-    colours: bool = Field(description="there is a look without a channel, too")
-    pixel: PixelSize | None = Field(description="as the file says; null where it does not")
-    deep: bool = Field(description="more than 8 bits: ranges of them can be looked at")
-    file: str = Field(description="another text where the file's content is another one")
+    channels: list[str] = Field(description="names of the channels of each page")
+    colours: bool = Field(description="the image can also be shown without selecting a channel")
+    pixel: PixelSize | None = Field(description="as stored in the file; null if missing")
+    deep: bool = Field(description="more than 8 bits: value ranges can be selected")
+    file: str = Field(description="changes when the content of the file changes")
     replaced: bool = Field(
-        description="masks were drawn on a file of earlier, and nobody has finished the photo since"
+        description=(
+            "masks were drawn on an earlier file, and the image was not marked as done since"
+        )
     )
 
 
@@ -356,12 +358,12 @@ class ValuesBody(Strict):
 class ChangesBody(Strict):
     """How far a photo is."""
 
-    changes: int = Field(description="how often its masks were changed so far")
+    changes: int = Field(description="how often its masks were changed")
     status: str
     versions: dict[str, int] | None = Field(
-        description="of its masks by their ids; null where `changes` is what the page knows"
+        description="versions of its masks by id; null if `changes` has not changed"
     )
-    file: str | None = Field(description="as of its planes; null where it cannot be read")
+    file: str | None = Field(description="as in its planes; null if it cannot be read")
 
 
 class ProgressBody(Strict):

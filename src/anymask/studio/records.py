@@ -56,7 +56,7 @@ MOST_RATE = 1e6  # frames a second
 def one_of(name: str, value: object, known: tuple[object, ...]) -> None:
     """Raises InputError that lists the known words."""
     if value not in known:
-        raise InputError(f"{name} must be one of {', '.join(map(str, known))}; got {value!r}")
+        raise InputError(f"{name} must be one of {', '.join(map(str, known))}. Given: {value!r}.")
 
 
 def is_id(number: int) -> bool:
@@ -69,17 +69,17 @@ def checked_text(what: str, text: object) -> None:
     if text is None:
         return
     if not isinstance(text, str):
-        raise InputError(f"{what} must be text, got {_short(text)}")
+        raise InputError(f"{what} must be text. Given: {_short(text)}.")
     if len(text) > MOST_TEXT:
-        raise InputError(f"{what} has at most {MOST_TEXT} characters, got {len(text)}")
+        raise InputError(
+            f"{what} has {len(text)} characters, and at most {MOST_TEXT} are allowed. Shorten it."
+        )
     _check_encodable(what, text)
 
 
 def _check_encodable(what: str, text: str) -> None:
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InputError(
-            f"{what} must be text that UTF-8 can hold, without NUL, got {_short(text)}"
-        )
+        raise InputError(f"{what} must be valid UTF-8 without NUL. Given: {_short(text)}.")
 
 
 def checked_number(what: str, number: object, least: float, most: float) -> None:
@@ -87,7 +87,7 @@ def checked_number(what: str, number: object, least: float, most: float) -> None
     plain = isinstance(number, int | float) and not isinstance(number, bool)
     if not plain or not least <= number <= most:  # type: ignore[operator]  # a number, or not asked
         raise InputError(
-            f"{what} must be a number from {least:g} to {most:g}, got {_short(number)}"
+            f"{what} must be a number from {least:g} to {most:g}. Given: {_short(number)}."
         )
 
 
@@ -103,16 +103,19 @@ def checked_json(what: str, value: object) -> None:
                 below += one
             elif isinstance(one, str):
                 if len(one) > MOST_VALUES:
-                    raise InputError(f"{what} has texts of at most {MOST_VALUES} characters, got "
-                                     "a longer one")  # fmt: skip
+                    raise InputError(
+                        f"{what} has a text of more than {MOST_VALUES} characters. Shorten it."
+                    )
                 _check_encodable(what, one)
             elif one is not None and not (isinstance(one, int | float) and _is_finite(one)):
-                raise InputError(f"{what} must hold finite numbers, got {_short(one)}")
+                raise InputError(f"{what} must hold finite numbers. Given: {_short(one)}.")
         level, count = below, count + len(below)
         if count > MOST_VALUES:
-            raise InputError(f"{what} has at most {MOST_VALUES} values, got more; send less")
+            raise InputError(f"{what} has more than {MOST_VALUES} values. Send less.")
     if level:
-        raise InputError(f"{what} has at most {MOST_DEPTH} levels, got more; send it flatter")
+        raise InputError(
+            f"{what} has more than {MOST_DEPTH} nested levels. Send a flatter structure."
+        )
 
 
 def _is_finite(number: float) -> bool:
@@ -127,7 +130,7 @@ def _short(value: object) -> str:
     if isinstance(value, list | tuple | Mapping):
         return f"{type(value).__name__} of {len(value)}"
     if isinstance(value, int) and value.bit_length() > 64:
-        return f"a whole number of {value.bit_length()} bits"
+        return f"an integer of {value.bit_length()} bits"
     return ascii(value)[:60]
 
 
@@ -161,8 +164,8 @@ class Kept(BaseModel):
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise InputError(
-                f"wanted {place} as {type(self).__name__} has it, got {_short(first['input'])}; it "
-                f"must be changed: {first['msg']}"
+                f"{place} is not valid for {type(self).__name__}: {first['msg']}. Given: "
+                f"{_short(first['input'])}."
             ) from None
 
     def to_json(self) -> dict[str, Any]:
@@ -239,15 +242,18 @@ class MaskNotes(Kept):
         default_factory=dict
     )
     comment: Annotated[str, Field(max_length=MOST_COMMENT), AfterValidator(_encodable)] = ""
-    locked: bool = Field(default=False, description="tools leave it alone", strict=True)
-    hidden: bool = Field(default=False, description="it is not drawn", strict=True)
+    locked: bool = Field(default=False, description="the mask cannot be edited", strict=True)
+    hidden: bool = Field(default=False, description="the mask is not drawn", strict=True)
     level: int = Field(
-        default=0, description="the higher lies above the lower", strict=True,
+        default=0, description="drawing order: higher values are drawn on top", strict=True,
         ge=-MOST_LEVEL, le=MOST_LEVEL,
     )  # fmt: skip
-    label_probability: Share = Field(default=0.0, description="of a label that is a model's guess")
+    label_probability: Share = Field(
+        default=0.0, description="probability of a label that the model suggested"
+    )
     objectness: Share = Field(
-        default=0.0, description="how likely a proposal is an object, where its model judged that"
+        default=0.0,
+        description="probability that a proposal is an object, if the model predicts it",
     )
 
 
@@ -283,11 +289,13 @@ class Draft:
         checked_text("client_id", self.client_id)
         checked_number("seconds", self.seconds, 0, MOST_SECONDS)
         if type(self.page) is not int or not 0 <= self.page <= MOST_PAGE:
-            raise InputError(f"pages are whole numbers, counted from 0, got {str(self.page)[:40]}")
+            raise InputError(
+                f"The page must be an integer of at least 0. Given: {str(self.page)[:40]}."
+            )
         if not (math.isfinite(self.score or 0) and math.isfinite(self.stability or 0)):
             raise InputError(
-                "score and stability must be finite numbers, got "
-                f"{self.score!r} and {self.stability!r}"
+                f"The values score and stability must be finite numbers. Given: {self.score!r} and "
+                f"{self.stability!r}."
             )
 
     @property
@@ -375,11 +383,11 @@ class Action:
 
     def __post_init__(self) -> None:
         if not self.kind:
-            raise InputError("an event has a kind, a word or two; got none")
-        checked_text("an event's kind", self.kind)
-        checked_text("an event's tool", self.tool)
+            raise InputError("The event has no kind. Pass one or two words.")
+        checked_text("the kind of an event", self.kind)
+        checked_text("the tool of an event", self.tool)
         checked_number("seconds", self.seconds, 0, MOST_SECONDS)
-        checked_json("an event's detail", self.detail)
+        checked_json("the detail of an event", self.detail)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -425,11 +433,11 @@ class TrackMask:
 
     def __post_init__(self) -> None:
         if type(self.frame) is not int or not 0 <= self.frame <= MOST_ID:
-            raise InputError(f"frames are whole numbers, counted from 0, got {self.frame!r}")
+            raise InputError(f"The frame must be an integer of at least 0. Given: {self.frame!r}.")
         checked_number("score", self.score, 0, 1)
         for word in (self.state, *self.doubts):
             if not word.isidentifier() or len(word) > 20:
-                raise InputError(f"states and doubts are single words, got {word[:40]!r}")
+                raise InputError(f"States and doubts must be single words. Given: {word[:40]!r}.")
 
 
 @brief
@@ -449,7 +457,9 @@ class TrackDraft:
 
     def __post_init__(self) -> None:
         if type(self.object) is not int or not 0 <= self.object <= MOST_ID:
-            raise InputError(f"objects have whole numbers from 0 on, got {self.object!r}")
+            raise InputError(
+                f"The object must be an integer of at least 0. Given: {self.object!r}."
+            )
         checked_text("a label", self.label)
         checked_number("seconds", self.seconds, 0, MOST_SECONDS)
 

@@ -112,14 +112,17 @@ def give_verdict(
     one_of("verdict", verdict, get_args(Verdict))
     if (verdict == "fix") != (rle is not None):
         raise InputError(
-            f"the verdict 'fix' comes with the better mask (rle), the others without; got "
-            f"{verdict!r} {'with' if rle is not None else 'without'} one"
+            "The verdict 'fix' requires the corrected mask (rle), and other verdicts do "
+            f"not accept one. Given: {verdict!r} "
+            f"{'with' if rle is not None else 'without'} a mask."
         )
     entry, agreed = asked.entry, float(verdict == "accept")
     draft = entry.draft(state="rejected" if verdict == "reject" else "accepted", seconds=seconds)
     if rle is not None:
         if rle.size != entry.rle.size:
-            raise InputError(f"the mask must be of (H, W) = {entry.rle.size}, got {rle.size}")
+            raise InputError(
+                f"The mask must have the size (H, W) = {entry.rle.size}. Given: {rle.size}."
+            )
         agreed = float(rle_iou([rle], [entry.rle])[0, 0])
         origin = entry.provenance.model_copy(update={"kind": "human", "tool": "review"})
         draft = replace(draft, rle=rle, provenance=origin, score=None, stability=None)
@@ -147,10 +150,10 @@ def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
         query = select(VerdictRow).where(VerdictRow.record_id == record_id)
         verdict = session.scalars(query.order_by(VerdictRow.id.desc())).first()
         if verdict is None:
-            raise NotFoundError(f"nobody has judged record {record_id}")
+            raise NotFoundError(f"Record {record_id} has no review decision.")
         if row.version != verdict.version + 1:
             raise Conflict(
-                f"record {record_id} has changed since the verdict; judge it again",
+                f"Record {record_id} was changed after the review decision. Review it again.",
                 mask_of(row),
             )
         old = select(VersionRow).where(

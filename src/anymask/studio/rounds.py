@@ -120,7 +120,7 @@ def _retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> 
     taught, held = divide(project)
     number = len(project.rounds()) + 1
     folder = round_folder(project, number)
-    LOG.info("%s: round %d begins, %d photos to learn from", project.folder, number, len(taught))
+    LOG.info("%s: round %d started, %d training images", project.folder, number, len(taught))
     begin_round(project, taught, folder)
     trained = train(folder / "sets", last_weights(project), folder)
     lead = project.lead()
@@ -139,7 +139,7 @@ def _retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> 
         promoted=low > 0 and len(held) >= LEAST_HELD,
     )
     told = "promoted" if outcome.promoted else "not promoted"
-    LOG.info("%s: round %d ends, gain %+.3f, %s", project.folder, number, gain, told)
+    LOG.info("%s: round %d finished, gain %+.3f, %s", project.folder, number, gain, told)
     bundle = folder / "bundle"
     if trained.bundle != bundle:
         shutil.move(trained.bundle, bundle)
@@ -178,8 +178,8 @@ def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]
     masks = sum(len(image.masks) for image in taught)
     if masks < LEAST_MASKS or not held:
         raise InputError(
-            f"a round needs at least {LEAST_MASKS} accepted masks to learn from and a photo to "
-            f"measure on; there are {masks}, and {len(held)} photos held out; label more photos"
+            f"A training round requires at least {LEAST_MASKS} accepted masks and one "
+            f"held-out image. This project has {masks} and {len(held)}. Label more images."
         )
     return taught, held
 
@@ -243,8 +243,8 @@ def start_of(tuning: Tuning, lead: Path | None) -> RoundStart:
     variant, file = (DEFAULT_MODEL, "") if tuning.model is None else named(tuning.model, None)
     if file and tuning.init is not None:
         raise InputError(
-            f"--init says where a model that is named starts, and --model {tuning.model} is a "
-            "file, which starts from itself; leave one of them out"
+            f"--init applies to model names, and --model {tuning.model} is a file that "
+            "already has weights. Remove one of the two options."
         )
     if file:
         return RoundStart(variant, Path(file))
@@ -254,8 +254,8 @@ def start_of(tuning: Tuning, lead: Path | None) -> RoundStart:
     begin = tuning.init
     if begin is not None and not begin.is_file():
         raise InputError(
-            f"training starts from weights, {str(begin)!r} is not there; give --init a "
-            "run's last.pt or weights.safetensors, or leave it out for the model's own weights"
+            f"The weights {str(begin)!r} are missing. Pass last.pt or weights.safetensors "
+            "of a run with --init, or omit it to use the pretrained weights."
         )
     return RoundStart(variant, None if begin is None else begin.absolute())
 

@@ -50,7 +50,7 @@ def at_most(count: int, what: str) -> BeforeValidator:
 
     def check(value: object) -> object:
         if isinstance(value, list) and len(value) > count:
-            raise ValueError(f"at most {count} {what}, got {len(value)}")
+            raise ValueError(f"At most {count} {what} are allowed. Given: {len(value)}.")
         return value
 
     return BeforeValidator(check)
@@ -94,8 +94,10 @@ def _chosen(groups: Iterable[type]) -> tuple[DeclaredSetting, ...]:
 
 
 _TILE = Setting(
-    'search a large photo in tiles of so many pixels a side; "auto": where it is very large; null: '
-    "never",
+    (
+        'search a large image in tiles of this side, in pixels; "auto": for very large '
+        "images; null: never"
+    ),
     least=LEAST_SIDE,
 )
 EVERYTHING = (
@@ -208,9 +210,12 @@ class SegmentBody(PromptBody):
         }
         given = {name: way for name, way in ways.items() if way is not None}
         if len(given) != 1:
-            wanted = "one of points, labels, box and mask; or prompt; or a list of prompts or boxes"
-            remedy = 'send "points": [[x, y]], or "box": [x0, y0, x1, y1]'
-            raise Refusal(422, (wanted, ", ".join(given) or "none of them", remedy))
+            message = (
+                "The request requires exactly one kind of prompt: points, labels, box and mask, or "
+                f"prompt, or prompts, or boxes. Given: {', '.join(given) or 'none'}. Send "
+                '"points": [[x, y]] or "box": [x0, y0, x1, y1], for example.'
+            )
+            raise Refusal(422, message)
         (only,) = given.values()
         return only
 
@@ -219,9 +224,11 @@ class CandidatesBody(Strict):
     """What one prompt brought: its candidates, best first, as run-lengths."""
 
     masks: list[CocoRleBody]
-    score: list[float] = Field(description="0 to 1, of each candidate")
-    violated_points: list[int] = Field(description="indices of clicks that the first mask defies")
-    ambiguous: bool = Field(description="whether the second mask is as likely meant as the first")
+    score: list[float] = Field(description="0 to 1, for each candidate")
+    violated_points: list[int] = Field(
+        description="indices of the clicks that the first mask contradicts"
+    )
+    ambiguous: bool = Field(description="whether the first two masks are almost equally likely")
 
 
 class OutlineBody(Strict):
@@ -300,9 +307,12 @@ class ExampleBody(Strict):
         given = {name: way for name, way in ways.items() if way is not None}
         places = [name for name in ("photo", "image") if getattr(self, name) is not None]
         if len(given) != 1 or len(places) > ("record" not in given):
-            wanted = "an example: record alone, or point, box or mask, of a photo or an image"
-            got = ", ".join([*given, *places]) or "none of them"
-            raise Refusal(422, (wanted, got, 'send {"point": [x, y]}'))
+            message = (
+                "An example requires a record, or a point, box or mask on a photo or image. "
+                f"Given: {', '.join([*given, *places]) or 'none'}. "
+                'Send {"point": [x, y]}, for example.'
+            )
+            raise Refusal(422, message)
         return given
 
 
@@ -323,14 +333,20 @@ class QuestionBody(Strict):
         | Annotated[list[Word], Few, at_most(MOST_PHRASES, "phrases")]
         | dict[Word, Word]
         | None
-    ) = Field(default=None, description="to look for; a mapping labels with the right side")
+    ) = Field(
+        default=None,
+        description="names to search for; a mapping replaces them by the labels on the right",
+    )
     like: Annotated[list[ExampleBody], Few, _EXAMPLES] | None = None
     unlike: Annotated[list[ExampleBody], Few, _EXAMPLES] | None = None
     label: Annotated[str, Field(max_length=400)] | None = Field(
-        default=None, description="of what is like an example; left out, its mask's"
+        default=None,
+        description="label of objects that match an example; default: the label of the example",
     )
-    score: Chance | None = Field(default=None, description="the least of a find")
-    iou: Chance = Field(default=DUPLICATE, description="from which two finds are one thing")
+    score: Chance | None = Field(default=None, description="minimum score")
+    iou: Chance = Field(
+        default=DUPLICATE, description="overlap from which two finds are the same object"
+    )
     top_k: Annotated[int, Field(ge=1, le=MOST_ID)] | None = None
 
     def settings(self, detector: str | Path | Detector | None) -> FindSettings:
@@ -365,7 +381,9 @@ class KnownNamesBody(Strict):
     """The names that words can be; with a detector any words can be asked for."""
 
     names: list[str]
-    detector: str | None = Field(description="what reads words; null: the model's own names")
+    detector: str | None = Field(
+        description="detector for text prompts; null: known names of the model"
+    )
 
 
 class NamesBody(Strict):
@@ -422,7 +440,10 @@ def check_prompts(bodies: list[PromptBody], limits: Limits) -> None:
         (sum(points), limits.points_together, "request"),
     ):
         if count > most:
-            message = f"wanted at most {most} points in a {where}, got {count} points; send fewer"
+            message = (
+                f"The {where} has {count} points, and at most {most} are allowed. Send fewer "
+                "points."
+            )
             raise Refusal(422, message)
     check_pixels((body.mask.size for body in bodies if body.mask is not None), limits)
 
@@ -430,8 +451,8 @@ def check_prompts(bodies: list[PromptBody], limits: Limits) -> None:
 def check_count(count: int, what: str, limits: Limits) -> None:
     """Whether a request has some prompts or masks, and not too many. Raises Refusal (422)."""
     if not 0 < count <= limits.prompts:
-        remedy = "send the others in further requests" if count else "send at least one"
-        raise Refusal(422, (f"1 to {limits.prompts} {what}", f"{count} {what}", remedy))
+        message = f"A request requires 1 to {limits.prompts} {what}. Given: {count}."
+        raise Refusal(422, message)
 
 
 def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
@@ -441,13 +462,17 @@ def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
         if height < 1 or width < 1 or height * width > limits.pixels:
             raise Refusal(
                 413,
-                f"wanted a mask of 1 to {limits.pixels} pixels, got {width} x {height}; send the "
-                "mask in the photo's size, or smaller",
+                (
+                    f"The mask has {width} x {height} pixels; 1 to {limits.pixels} pixels are "
+                    "allowed. Send a mask in the size of the image, or smaller."
+                ),
             )
         pixels += height * width
     if pixels > limits.pixels:
         raise Refusal(
             413,
-            f"wanted masks of {limits.pixels} pixels together in a request, got {pixels} pixels; "
-            "send smaller masks, or some of the prompts in further requests",
+            (
+                f"The masks of this request have {pixels} pixels together, and at most "
+                f"{limits.pixels} are allowed. Send smaller masks, or several requests."
+            ),
         )

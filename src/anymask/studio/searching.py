@@ -89,7 +89,7 @@ def open_search(
         return Search(model, ExampleFinder(model, like, unlike, settings), label)
     if unlike is not None or label is not None:
         raise InputError(
-            "unlike and label are about examples, words name what they find; give like"
+            "The parameters unlike and label require an example, not words. Pass like."
         )
     assert words is not None  # `one_question` has seen to it
     return Search(model, WordFinder(model, read_phrases(words, settings.score), settings))

@@ -50,8 +50,8 @@ def open_socket(host: str, port: int) -> socket.socket:
         bound.close()
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
-            f"wanted to listen on {host}:{port}, got {reason!r}; name another --port, or 0 for a "
-            "free one"
+            f"The server cannot listen on {host}:{port}: {reason}. Choose another --port, "
+            "or 0 for a free one."
         ) from error
     return bound
 
@@ -228,8 +228,8 @@ def log_to_stderr(level: str = "warning", form: LogFormat = "text") -> None:
     """
     if level not in LEVELS or form not in get_args(LogFormat):
         raise InputError(
-            f"wanted a level of {', '.join(LEVELS)} and the format text or json, got "
-            f"{level!r} and {form!r}"
+            f"The log level must be one of {', '.join(LEVELS)}, and the format text or "
+            f"json. Given: {level!r} and {form!r}."
         )
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name("anymask")

@@ -49,39 +49,40 @@ class ProjectSettings:
     confident: Annotated[
         float | None,
         Setting(
-            "quality from which a mask is filled in (semi)",
+            "minimum quality of a mask that is added automatically (semi)",
             most=1,
-            default="what everything finds is filled in",
+            default="default of automatic mask generation",
         ),
     ] = None
     score: Annotated[
         float | None,
-        Setting("least quality of a mask (auto)", most=1, default="the model's own"),
+        Setting("minimum quality of a mask (auto)", most=1, default="the model's default"),
     ] = None
     stability: Annotated[
-        float | None, Setting("least stability (auto)", most=1, default="the model's own")
+        float | None,
+        Setting("minimum stability of a mask (auto)", most=1, default="the model's default"),
     ] = None
-    grid: Annotated[int, Setting("of the grid of clicks", least=1, most=1024)] = 32
-    crop_n_layers: Annotated[int, Setting("of the grid (auto)", most=6)] = 0
-    min_mask_area: Annotated[int, Setting("pixels below which a mask is dropped")] = 16
+    grid: Annotated[int, Setting("size of the grid of clicks", least=1, most=1024)] = 32
+    crop_n_layers: Annotated[int, Setting("size of the grid (auto)", most=6)] = 0
+    min_mask_area: Annotated[int, Setting("minimum area of a mask, in pixels")] = 16
     batch: Annotated[int, Setting("number of images per batch of the acceptance rule", least=1)] = (
         50
     )
     good_iou: Annotated[
         float,
-        Setting("overlap before and after review from which a mask counts as good", most=1),
+        Setting("minimum IoU before and after review of a good mask", most=1),
     ] = 0.9
     good_share: Annotated[
         float,
-        Setting("of the sampled masks that must be good before a batch is accepted", most=1),
+        Setting("share of good masks among the samples that a batch requires", most=1),
     ] = 0.9
     sample: Annotated[int, Setting("masks per batch that must be reviewed, chosen at random")] = 20
     double_every: Annotated[
-        int, Setting("every n-th photo is labelled by each annotator blindly; 0: none")
+        int, Setting("every n-th image is labelled by all annotators independently; 0: none")
     ] = 0
-    held_out: Annotated[float, Setting("part of the photos that training never sees", below=1)] = (
-        0.2
-    )
+    held_out: Annotated[
+        float, Setting("share of the images that are held out from training", below=1)
+    ] = 0.2
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -94,10 +95,8 @@ class ProjectSettings:
         for name, value in row.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
-                guess = f"did you mean {near[0]!r}? " if near else ""
-                raise InputError(
-                    f"there is no setting {name!r}; {guess}there are {', '.join(known)}"
-                )
+                guess = f"Did you mean {near[0]!r}? " if near else ""
+                raise InputError(f"Unknown setting {name!r}. {guess}Supported: {', '.join(known)}.")
             whole = isinstance(value, float) and value.is_integer()
             given[name] = int(value) if whole and known[name].number is int else value
         return cls(**given)
@@ -169,7 +168,7 @@ def run_stage(
     """
     one_of("stage", stage, tuple(STAGES))
     if stage == "assisted":
-        raise InputError("the stage assisted needs a person; run: anymask annotate")
+        raise InputError("The stage assisted requires a person. Run: anymask annotate")
     return _run(project, model, stage, failed)
 
 
@@ -196,12 +195,12 @@ def _run(
         try:
             store.add_records(image.id, drafts, who, status="proposed", only_new=True)
         except Conflict:
-            LOG.info("%s was done by another run in the meantime", image.name)
+            LOG.info("%s was processed by another run in the meantime", image.name)
             return
         LOG.info("%s: %d masks in %.1f s", image.name, len(drafts), time.monotonic() - begun)
         yield store.image(image.id)
 
-    LOG.info("%s: stage %s with %s begins", project.folder, stage, model.name)
+    LOG.info("%s: stage %s with %s started", project.folder, stage, model.name)
     begun_elsewhere = []
     for image in store.all_images():
         if image.status == "new":
@@ -212,4 +211,4 @@ def _run(
     for number in begun_elsewhere:
         if (image := store.image(number)).status == "new":
             yield from done(image)
-    LOG.info("%s: stage %s is done", project.folder, stage)
+    LOG.info("%s: stage %s finished", project.folder, stage)

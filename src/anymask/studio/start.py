@@ -90,7 +90,9 @@ class _Server:
 
     def __post_init__(self) -> None:
         if self.memory < 0:
-            raise InputError(f"wanted megabytes of 0 or more, got {self.memory:g}")
+            raise InputError(
+                f"The cache size must be at least 0 megabytes. Given: {self.memory:g}."
+            )
         self.access  # noqa: B018  # what does not go together is refused
         named_videos(self.videos)
         named_videos(self.volumes, "a scan")
@@ -134,7 +136,7 @@ def serve(
     """
     server = _Server(**settings)
     if photos is not None and not Path(photos).is_dir():
-        raise InputError(f"wanted a folder of photos, got {photos}; name another")
+        raise InputError(f"{photos} is not a folder of images. Pass a folder.")
     pictures = None
     if label_studio or photos is not None:
         folder = None if photos is None else Path(photos)
@@ -217,13 +219,11 @@ def named_videos(paths: Sequence[str | Path], what: str = "the video") -> dict[s
     clips: dict[str, Path] = {}
     for path in map(Path, paths):
         if not path.exists():
-            raise InputError(
-                f"wanted a file or a folder that is there, got {what} {path}; name another"
-            )
+            raise InputError(f"The {what} {path} does not exist. Check the path.")
         name = path.resolve().name
         if name in clips:
             raise InputError(
-                f"wanted files of different names, got {clips[name]} and {path}; rename one"
+                f"The files {clips[name]} and {path} have the same name. Rename one of them."
             )
         clips[name] = path.resolve()
     return clips
@@ -261,8 +261,9 @@ def check_model(choice: ModelChoice) -> None:
     channels = stated_channels(choice.model, choice.weights)
     if channels is not None:
         raise InputError(
-            f"wanted a model of photos for the page and the server, got {choice.model}, tuned on "
-            f"pictures of {channels.count} channels; anymask segment and everything take those"
+            f"Model {choice.model} was fine-tuned on images with {channels.count} "
+            "channels and cannot be used in the server or the page. Use `anymask "
+            "segment` or `anymask everything`."
         )
 
 

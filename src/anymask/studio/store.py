@@ -125,7 +125,9 @@ class Store:
         """One photo. Raises NotFoundError."""
         found = self.images(image_id - 1, 1) if is_id(image_id) else []
         if not found or found[0].id != image_id:
-            raise NotFoundError(f"the project has no image {image_id}; GET /api/images lists them")
+            raise NotFoundError(
+                f"The project has no image {image_id}. GET /api/images lists the images."
+            )
         return found[0]
 
     def group_images(self, groups: Mapping[str, str]) -> int:
@@ -144,7 +146,10 @@ class Store:
             row = image_row(session, image_id)
             if version is not None and row.version != version:
                 raise Conflict(
-                    f"image {image_id} is at version {row.version}, got {version}; read it again",
+                    (
+                        f"Image {image_id} was changed: it has version {row.version}, not "
+                        f"{version}. Read it again."
+                    ),
                     image_entry(row, 0),
                 )
             row.status = status
@@ -232,7 +237,9 @@ class Store:
         with writing(self.database) as session:
             image = image_row(session, image_id, lock=only_new)
             if only_new and image.status != "new":
-                raise Conflict(f"image {image_id} is {image.status} by now", image_entry(image, 0))
+                raise Conflict(
+                    f"Image {image_id} has the status {image.status} now.", image_entry(image, 0)
+                )
             entries = [self._add(session, image, draft, who, told) for draft in drafts]
             if status is not None:
                 image.status = status
@@ -243,8 +250,8 @@ class Store:
     ) -> StoredMask:
         if draft.rle.size != (image.height, image.width):
             raise InputError(
-                f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
-                f"{draft.rle.size}; draw it on the upright image"
+                "The mask must have the size of the upright image, (H, W) = "
+                f"{(image.height, image.width)}. Given: {draft.rle.size}."
             )
         row = RecordRow(image_id=image.id, client_id=draft.client_id, page=draft.page)
         if draft.client_id is not None:
@@ -335,7 +342,8 @@ class Store:
         row = self._at_version(session, *at)
         if draft.rle.size != row.rle.size:
             raise InputError(
-                f"the mask must have the image's (H, W) = {row.rle.size}, got {draft.rle.size}"
+                f"The mask must have the size of the image, (H, W) = {row.rle.size}. "
+                f"Given: {draft.rle.size}."
             )
         earlier = row.seconds
         draft = _named_now(session, draft, told)
@@ -379,8 +387,10 @@ class Store:
         row = record_row(session, record_id, lock=True)
         if version not in (None, row.version):
             raise Conflict(
-                f"record {record_id} is at version {row.version}, got version {version}: "
-                f"{row.author!r} has changed it; look at it and decide again",
+                (
+                    f"Record {record_id} was changed by {row.author!r}: it has version "
+                    f"{row.version}, not {version}. Read it again."
+                ),
                 mask_of(row),
             )
         return row
@@ -392,7 +402,7 @@ class Store:
             known = is_id(record_id)
             rows = session.scalars(query.order_by(VersionRow.version)).all() if known else ()
         if not rows:
-            raise NotFoundError(f"the project has no record {record_id}")
+            raise NotFoundError(f"The project has no record {record_id}.")
         return [mask_of(row) for row in rows]
 
     # Events.

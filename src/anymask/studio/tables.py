@@ -70,7 +70,9 @@ SCHEMA = 1  # grows with every change of a table
 
 
 def _damaged(what: object, value: object) -> StoreError:
-    return StoreError(f"the database is damaged: {what} holds {str(value)[:40]!r}; copy it again")
+    return StoreError(
+        f"The database is corrupted: {what} holds {str(value)[:40]!r}. Restore it from a copy."
+    )
 
 
 def mask_of_text(value: Any) -> Rle:
@@ -133,7 +135,7 @@ class Words(TypeDecorator[tuple[str, ...]]):
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...]:
         """Read. Raises StoreError for what is no text."""
         if not isinstance(value, str):
-            raise _damaged("a list of words", value)
+            raise _damaged("The value is not a list of words.", value)
         return tuple(value.split())
 
 
@@ -425,7 +427,9 @@ def image_row(session: Session, image_id: int, lock: bool = False) -> ImageRow:
     known = is_id(image_id)
     row = session.get(ImageRow, image_id, with_for_update=lock) if known else None
     if row is None:
-        raise NotFoundError(f"the project has no image {image_id}; GET /api/images lists them")
+        raise NotFoundError(
+            f"The project has no image {image_id}. GET /api/images lists the images."
+        )
     return row
 
 
@@ -448,7 +452,7 @@ def record_row(session: Session, record_id: int, lock: bool = False) -> RecordRo
     known = is_id(record_id)
     row = session.get(RecordRow, record_id, with_for_update=lock) if known else None
     if row is None or row.deleted:
-        raise NotFoundError(f"the project has no record {record_id}, or it was deleted")
+        raise NotFoundError(f"The project has no record {record_id}, or it was deleted.")
     return row
 
 
@@ -460,7 +464,8 @@ def mask_of(row: RecordRow | VersionRow) -> StoredMask:
         return StoredMask(**held | {"id": number})
     except InputError as error:
         raise StoreError(
-            f"the database is damaged: record {number} holds no mask ({error}); copy it again"
+            f"The database is corrupted: record {number} holds an invalid mask. Restore "
+            "it from a copy."
         ) from error
 
 

@@ -53,7 +53,7 @@ async def add_clip(body: ClipBody, project: OfProject, videos: OfVideos) -> Clip
     if body.video is not None:
         source = videos.find(body.video, OpenVideo).path
         if source is None or not source.is_file():
-            message = "wanted a session about a video file, got one about frames; put it there"
+            message = "This session has no video file. Open a session with a video file first."
             raise Refusal(409, message)
 
     def take() -> ClipEntry:
@@ -81,9 +81,11 @@ async def begin(clip: ClipId, project: OfProject, videos: OfVideos) -> Response:
         if (video.hw, video.frames) != (entry.hw, entry.frames or video.frames):
             raise Refusal(
                 409,
-                f"wanted the clip {entry.name!r} as it was taken up, {entry.frames} frames of "
-                f"{entry.hw}, got {video.frames} frames of {video.hw}; put the video back, or give "
-                "the changed one another name",
+                (
+                    f"The video of clip {entry.name!r} was replaced: it has {video.frames} "
+                    f"frames of {video.hw}, not {entry.frames} of {entry.hw}. Restore the "
+                    "previous file, or rename the new one."
+                ),
             )
     except BaseException:
         videos.end(video.name)
@@ -114,7 +116,7 @@ def keep_track(clip: ClipId, body: NewTrackBody, project: OfProject, who: Who) -
 @router.get(
     "/tracks/next",
     response_model=TrackEntry,
-    responses={204: {"description": "All have been looked at"}},
+    responses={204: {"description": "All tracks are reviewed"}},
 )
 def next_track(
     project: OfProject, clip: MaybeId = None, after: MaybeId = None

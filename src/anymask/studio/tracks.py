@@ -83,8 +83,8 @@ class Tracks:
             held = _clip_entry(session, row)
             if (held.hw, held.frames) != (hw, frames):
                 raise InputError(
-                    f"the clip {name!r} had {held.frames} frames of (H, W) = {held.hw}, now it has "
-                    f"{frames} of {hw}; give the changed video another name"
+                    f"The video of clip {name!r} was replaced: it has {frames} frames of "
+                    f"(H, W) = {hw}, not {held.frames} of {held.hw}. Rename the new video."
                 )
             return held
 
@@ -115,8 +115,10 @@ class Tracks:
             )
             if (known := session.scalar(query)) is not None:
                 raise Conflict(
-                    f"the clip {clip.name!r} has an object {draft.object} already, track "
-                    f"{known.id}; correct it, or take another number",
+                    (
+                        f"The clip {clip.name!r} already has the object {draft.object} (track "
+                        f"{known.id}). Correct that track, or use another number."
+                    ),
                     _entry(session, known),
                 )
             learn_label(session, draft.label)
@@ -186,8 +188,8 @@ class Tracks:
         checked_number("seconds", seconds, 0, MOST_SECONDS)
         if (verdict == "correct") != bool(masks):
             raise InputError(
-                "the verdict 'correct' comes with the better masks, the others without; got "
-                f"{verdict!r} with {len(masks)}"
+                "The verdict 'correct' requires the corrected masks, and other verdicts "
+                f"do not accept any. Given: {verdict!r} with {len(masks)}."
             )
         with writing(self.database) as session:
             row = _track_row(session, track_id, lock=True)
@@ -216,7 +218,7 @@ class Tracks:
             query = select(TrackVerdictRow).where(TrackVerdictRow.track_id == row.id)
             verdict = session.scalars(query.order_by(TrackVerdictRow.id.desc())).first()
             if verdict is None:
-                raise NotFoundError(f"nobody has judged track {track_id}, or it was taken back")
+                raise NotFoundError(f"Track {track_id} has no review decision.")
             _check_version(session, row, verdict.version + 1)
             row.version, row.state = row.version + 1, "proposed"
             row.author, row.created = who, self.clock()
@@ -236,8 +238,10 @@ class Tracks:
             row = _track_row(session, track_id, lock=True)
             if row.label != was:
                 raise Conflict(
-                    f"track {row.id} is named {row.label!r}, not {was!r}: "
-                    f"{row.author!r} has changed it; look at it and decide again",
+                    (
+                        f"Track {row.id} was changed by {row.author!r}: its name is "
+                        f"{row.label!r}, not {was!r}. Read it again."
+                    ),
                     _entry(session, row),
                 )
             learn_label(session, label)
@@ -293,12 +297,14 @@ def _checked_run(masks: Sequence[TrackMask], clip: ClipEntry) -> list[TrackMask]
             "object is hidden."
         )
     if clip.frames is not None and frames[-1] >= clip.frames:
-        raise InputError(f"the clip has frames 0 to {clip.frames - 1}, got frame {frames[-1]}")
+        raise InputError(
+            f"Frame {frames[-1]} is out of range: this clip has frames 0 to {clip.frames - 1}."
+        )
     for mask in masks:
         if mask.rle.size != clip.hw:
             raise InputError(
-                f"the masks must have the clip's (H, W) = {clip.hw}, got {mask.rle.size} on frame "
-                f"{mask.frame}"
+                f"The masks must have the size of the clip, (H, W) = {clip.hw}. Given: "
+                f"{mask.rle.size} on frame {mask.frame}."
             )
     there = {mask.frame: mask for mask in masks}
     return [
@@ -315,8 +321,8 @@ def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> flo
     held, (first, last) = _entry(session, row), (masks[0].frame, masks[-1].frame)
     if first > held.last + 1 or last < held.first - 1:
         raise InputError(
-            f"the track reaches from frame {held.first} to {held.last}, a correction of {first} to "
-            f"{last} leaves a gap; give the frames between"
+            f"The correction of frames {first} to {last} leaves a gap to the track from "
+            f"{held.first} to {held.last}. Send the frames between as well."
         )
     old = {one.frame: one for one in _current(session, row, first, last)}
     ious = []
@@ -368,22 +374,24 @@ def _current(
 def _clip_row(session: Session, clip_id: int) -> ClipRow:
     row = session.get(ClipRow, clip_id) if is_id(clip_id) else None
     if row is None:
-        raise NotFoundError(f"the project has no clip {clip_id}; GET /api/clips lists them")
+        raise NotFoundError(f"The project has no clip {clip_id}. GET /api/clips lists the clips.")
     return row
 
 
 def _track_row(session: Session, track_id: int, lock: bool = False) -> TrackRow:
     row = session.get(TrackRow, track_id, with_for_update=lock) if is_id(track_id) else None
     if row is None:
-        raise NotFoundError(f"the project has no track {track_id}")
+        raise NotFoundError(f"The project has no track {track_id}.")
     return row
 
 
 def _check_version(session: Session, row: TrackRow, version: int) -> None:
     if row.version != version:
         raise Conflict(
-            f"track {row.id} is at version {row.version}, got version {version}: {row.author!r} "
-            "has changed it; look at it and decide again",
+            (
+                f"Track {row.id} was changed by {row.author!r}: it has version {row.version}, "
+                f"not {version}. Read it again."
+            ),
             _entry(session, row),
         )
 

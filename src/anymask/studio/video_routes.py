@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse
 
 from anymask.base import AnymaskError, UintImage
 from anymask.masks import Colour
-from anymask.studio.errors import Refusal, refusal_of
+from anymask.studio.errors import Refusal, refusal_of, unknown_settings
 from anymask.studio.model_routes import (
     BINARY,
     PICTURE_BODY,
@@ -89,7 +89,9 @@ FILES: dict[str, tuple[str, str]] = {  # format -> the ending of its file, its m
 }
 LINES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "A line of JSON a frame; a last line with `error` where following failed",
+        "description": (
+            "One JSON object per line and frame; the last line holds `error` if tracking failed"
+        ),
         "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
     }
 }
@@ -158,8 +160,7 @@ async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
 async def begin(body: VideoBody, videos: OfVideos) -> Response:
     """Open a session; frames are handed over one by one, or a file is sent."""
     if strange := sorted(set(body.settings) - set(_SETTINGS)):
-        wanted = f"settings of {', '.join(_SETTINGS)}"
-        raise Refusal(422, (wanted, ", ".join(strange)[:200], "leave it out"))
+        raise unknown_settings(strange, _SETTINGS)
     return await _told(
         videos, await done(videos.work(lambda: videos.begin(body.settings, body.name)))
     )
@@ -204,10 +205,10 @@ async def step(video: Asked, videos: OfVideos, limits: OfLimits, request: Reques
     """Hand over the next frame; the objects on it that were followed to it come back."""
     content = await picture_of(request)
     if video.path is not None:
-        raise Refusal(409, "wanted a session without a file, got one about a file; GET its masks")
+        raise Refusal(409, "This session has a file. Read its masks with GET.")
     if video.frames >= limits.video_frames:
         most = limits.video_frames
-        raise Refusal(422, f"wanted at most {most} frames, got another; open another session")
+        raise Refusal(422, f"The session has the maximum of {most} frames. Open another session.")
 
     def follow() -> TrackedFrame:
         image = read_photo(content, limits)  # decoded in its turn: one frame at a time
@@ -360,7 +361,7 @@ async def results(
 async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Response:
     """A frame of the video as a JPEG, to look at; a damaged frame shows the one before it."""
     if video.path is None:
-        raise Refusal(409, "wanted a session about a file, got one about the frames you sent")
+        raise Refusal(409, "This session has no video file; frames are only available for files.")
 
     def jpeg() -> bytes | None:
         image, file = videos.shown_picture(video, frame), io.BytesIO()
@@ -371,8 +372,7 @@ async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Respons
 
     content = await done(videos.view(jpeg))
     if content is None:
-        got = f"frame {frame}: {video.fault or 'none is there'}"
-        raise Refusal(404, ("a frame that can be read", got, "ask for an earlier one"))
+        raise Refusal(404, f"Frame {frame} cannot be decoded. Request an earlier frame.")
     kept = {"Cache-Control": "private, max-age=3600, immutable"}
     return Response(content, media_type="image/jpeg", headers=kept)
 
@@ -420,16 +420,16 @@ async def write_export(
 ) -> Path:
     """Write all that is known; the file lies in the session's folder. Raises Refusal (409, 422)."""
     if video.folder is None or video.hw is None:
-        message = "wanted a session about a file, got one without; keep the lines of its masks"
+        message = "This session has no video file. Save the masks from the responses instead."
         raise Refusal(409, message)
     if video.exporting:
-        raise Refusal(409, "wanted one export at a time, got another; wait for the first one")
+        raise Refusal(409, "Another export of this session is running. Wait until it ends.")
     video.exporting, video.written = True, 0
     folder = Path(video.folder.name) / f"export-{secrets.token_hex(8)}"
     try:
         known = await done(videos.work(lambda: video.session.objects))
         if not known:
-            message = "wanted an object that was clicked on, got a video without one; click first"
+            message = "The video has no object. Click an object first."
             raise Refusal(422, message)
         folder.mkdir(parents=True)
         target, path = folder / title, folder / (title + _file_of(body)[0])
@@ -455,8 +455,10 @@ async def _write(videos: VideoSessions, video: OpenVideo, writer: MaskWriter) ->
         if image is None:
             raise Refusal(
                 422,
-                f"wanted a video whose frame {frame} can be read, got a damaged one; export the "
-                "masks alone, as SA-V or COCO",
+                (
+                    f"Frame {frame} of the video cannot be decoded. Export the masks only, as "
+                    "SA-V or COCO."
+                ),
             )
         return image
 

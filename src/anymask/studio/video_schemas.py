@@ -57,20 +57,24 @@ class KnownMasksBody(BaseModel):
         """By frame. Raises Refusal: 409 before a frame came, 413 for too many prompted ones, 422
         for masks of another size; InputError, DataError."""
         if hw is None:
-            raise Refusal(409, "wanted a session with frames, got none yet; send the video first")
+            raise Refusal(409, "The session has no frames. Send the video first.")
         found: dict[int, ObjectMask] = {}
         for mask in (body.mask() for body in self.masks):
             if mask.rle.size != hw:
                 raise Refusal(
                     422,
-                    f"wanted masks of the video's (H, W) = {hw}, got {mask.rle.size} on frame "
-                    f"{mask.frame}",
+                    (
+                        f"The masks must have the size of the video, (H, W) = {hw}. Given: "
+                        f"{mask.rle.size} on frame {mask.frame}."
+                    ),
                 )
             found[mask.frame] = ObjectMask(
                 mask.rle, mask.score, mask.score, mask.state, mask.doubts, mask.prompted  # type: ignore[arg-type]  # one word each, as it was told
             )  # fmt: skip
         if sum(one.prompted for one in found.values()) > limits.prompts:
-            raise Refusal(413, f"wanted at most {limits.prompts} prompted masks, got more")
+            raise Refusal(
+                413, f"At most {limits.prompts} mask prompts are allowed. Send fewer masks."
+            )
         return found
 
 
@@ -176,7 +180,7 @@ class VideoPromptBody(PromptBody):
 
     frame: Count = 0
     object: Count = 1
-    anew: bool = Field(default=False, description="forget what was said on this frame before")
+    anew: bool = Field(default=False, description="remove the earlier prompts of this frame")
 
 
 Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
@@ -186,16 +190,16 @@ class VideoStateBody(Strict):
     """An open session: its name, frames so far or in all, and how long it waits to be asked."""
 
     name: str
-    model: str = Field(description="what follows: the server's, or one with a memory")
+    model: str = Field(description="the tracker: that of the server, or one with a memory")
     frames: int
-    rate: float = Field(description="frames a second on average")
+    rate: float = Field(description="average frames per second")
     times: list[float] | None = Field(
-        description="seconds at which each frame is shown, of a varying rate; null: frame / rate"
+        description="display time of each frame in seconds, for variable rates; null: frame / rate"
     )
-    size: Pair | None = Field(description="height and width; null before a frame came")
+    size: Pair | None = Field(description="height and width; null before the first frame")
     objects: list[int]
     known: dict[str, list[Pair]] = Field(description="object: frames with its mask, first to last")
-    doubtful: list[list[int | list[str]]] = Field(description="frame, object, doubts")
+    doubtful: list[list[int | list[str]]] = Field(description="frame, object, warnings")
     fault: str | None = Field(description="why the frames end before the video does")
     seconds_left: float
 
@@ -203,8 +207,8 @@ class VideoStateBody(Strict):
 class OffersBody(Strict):
     """What a session may be about, and how much it may hold."""
 
-    clips: list[str] = Field(description="videos and folders of frames of the server's own")
-    files: bool = Field(description="whether video files can be read (PyAV is installed)")
+    clips: list[str] = Field(description="videos and folders of frames on the server")
+    files: bool = Field(description="whether video files are supported (PyAV is installed)")
     upload_bytes: int
     most_frames: int
     most_objects: int

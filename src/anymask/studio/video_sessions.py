@@ -153,12 +153,14 @@ class OpenSession:
         """Whether an object may be another one. Raises Refusal (422)."""
         if number not in self.objects and len(self.objects) >= limits.video_objects:
             most = limits.video_objects
-            raise Refusal(422, f"wanted at most {most} objects, got another; open another session")
+            raise Refusal(
+                422, f"The session has the maximum of {most} objects. Open another session."
+            )
 
     def check_new(self) -> None:
         """Raises Refusal (409) for a session that is about something already."""
         if self.objects or self.path is not None:
-            message = "wanted a session about nothing yet, got one that is begun; open another one"
+            message = "The session already has content. Open another session."
             raise Refusal(409, message)
 
     def close(self) -> None:
@@ -189,7 +191,7 @@ class OpenVideo(OpenSession):
         """See `OpenSession`; a frame that was handed over counts, too."""
         super().check_new()
         if self.frames:
-            message = "wanted a session about nothing yet, got one with frames; open another one"
+            message = "The session already has frames. Open another session."
             raise Refusal(409, message)
 
     def close(self) -> None:
@@ -345,9 +347,11 @@ class VideoSessions:
         if len(self._open) >= self.limits.videos:
             raise Refusal(
                 429,
-                f"wanted at most {self.limits.videos} sessions about videos and scans at a time, "
-                f"got {len(self._open)} open; close one with DELETE, or come again after the "
-                "seconds of Retry-After",
+                (
+                    f"The server is busy: {len(self._open)} of {self.limits.videos} video and "
+                    "scan sessions are open. Close one with DELETE, or try again after the "
+                    "seconds in Retry-After."
+                ),
                 self.limits.video_idle_seconds,
             )
         return None
@@ -361,7 +365,7 @@ class VideoSessions:
         """Take a session among those that are open."""
         with self._lock:
             self._open[session.name] = session
-        LOG.info("a session begins, %d open", len(self._open))
+        LOG.info("session opened, %d open", len(self._open))
         return session
 
     async def receive(
@@ -383,13 +387,13 @@ class VideoSessions:
         """
         session.check_new()
         if session.receiving:
-            message = "wanted one file at a time, got another one; wait for the first one"
+            message = "Another upload to this session is running. Wait until it ends."
             raise Refusal(409, message)
         session.receiving, folder = True, self.files.session_folder()
         path = Path(folder.name) / file
         try:
             if not await write_stream(self._asking(session, stream), path):
-                message = "wanted the bytes of a file, got an empty body; send the file's content"
+                message = "The body is empty. Send the bytes of a file."
                 raise Refusal(400, message)
             if before is not None:
                 await before(path, Path(folder.name))
@@ -500,7 +504,7 @@ class VideoSessions:
             session = self._open.pop(name, None)
         if session is None:
             return False
-        LOG.info("a session ends, %d open", len(self._open))
+        LOG.info("session closed, %d open", len(self._open))
         session.turn += 1
 
         def close() -> None:
@@ -529,20 +533,24 @@ def own_file(own: Mapping[str, Path], name: str) -> Path:
     """One of the server's own files. Raises Refusal (404)."""
     if name not in own:
         known = ", ".join(sorted(own)) or "none"
-        wanted = f"one of this server's own ({known})"
-        raise Refusal(404, (wanted, repr(name[:80]), "send the file"))
+        raise Refusal(404, f"The server has no file {name[:80]!r}. Available: {known}.")
     return own[name]
 
 
 def _closed(name: str) -> Refusal:
-    remedy = "open one with POST /api/videos or /api/volumes"
-    return Refusal(404, ("a session that is open", repr(name[:40]), remedy))
+    message = (
+        f"The session {name[:40]!r} does not exist or was closed. Open a session with POST "
+        "/api/videos or /api/volumes."
+    )
+    return Refusal(404, message)
 
 
 def _unreadable(what: str) -> Refusal:
-    got = what.partition(";")[0]
-    remedy = "save it as MP4 or WebM; a recording that was cut off may lack its index"
-    return Refusal(422, ("a video that can be read", got, remedy))
+    message = (
+        f"The video cannot be read: {what.rstrip('.')}. Save it as MP4 or WebM. An interrupted "
+        "recording may lack its index."
+    )
+    return Refusal(422, message)
 
 
 def _checked_hw(session: VideoSession, limits: Limits) -> tuple[int, int]:
@@ -551,13 +559,16 @@ def _checked_hw(session: VideoSession, limits: Limits) -> tuple[int, int]:
         frames, first = session.frames.length or 0, first_readable(session.frames)
         image = None if first is None else session.picture(first)
         if image is None:
-            raise _unreadable("one without a frame that can be decoded")
+            raise _unreadable("No frame can be decoded")
         hw = (image.shape[0], image.shape[1])
         if frames > limits.video_frames or hw[0] * hw[1] > limits.pixels:
             raise Refusal(
                 413,
-                f"wanted a video of at most {limits.video_frames} frames of {limits.pixels} pixels,"
-                f" got {frames} frames of {hw[0] * hw[1]}; send a part of it, or a smaller one",
+                (
+                    f"The video has {frames} frames of {hw[0] * hw[1]} pixels, and at most "
+                    f"{limits.video_frames} frames of {limits.pixels} pixels are allowed. "
+                    "Send a part of it, or a smaller video."
+                ),
             )
     except BaseException:
         session.close()

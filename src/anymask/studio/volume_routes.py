@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse
 
 from anymask.base import csv_text, write_whole
 from anymask.masks import mask_to_rle, rle_to_coco
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import unknown_settings
 from anymask.studio.model_routes import BINARY, BodyRoute, OfLimits, done, file_answer
 from anymask.studio.records import MOST_ID
 from anymask.studio.schemas import (
@@ -109,7 +109,7 @@ class SlicePromptBody(PromptBody):
     axis: Axis = "z"
     slice: Count = 0
     object: Annotated[int, Field(ge=1, lt=2**16)] = 1
-    anew: bool = Field(default=False, description="forget what was said on this slice before")
+    anew: bool = Field(default=False, description="remove the earlier prompts of this slice")
 
 
 class VolumeExportBody(BaseModel):
@@ -130,14 +130,14 @@ class VolumeStateBody(Strict):
     """An open session: its scan, what is known of it, and how long it waits to be asked."""
 
     name: str
-    model: str = Field(description="what follows: the server's, or one with a memory")
+    model: str = Field(description="the tracker: that of the server, or one with a memory")
     shape: Annotated[list[int], Field(min_length=3, max_length=3)] | None = Field(
-        description="voxels along z, y, x; null before a scan came, as what follows"
+        description="voxels along z, y, x; null before a scan is sent"
     )
     spacing: Three | None = Field(description="mm along z, y, x")
-    orientation: str | None = Field(description="where x, y, z lead, such as LPS")
-    window: list[float] | None = Field(description="level and width that the model sees")
-    endings: list[str] = Field(description="what the objects can be exported as")
+    orientation: str | None = Field(description="directions of x, y and z, such as LPS")
+    window: list[float] | None = Field(description="level and width of the model input")
+    endings: list[str] = Field(description="supported export formats")
     objects: list[int]
     known: dict[str, list[Known]] = Field(
         description="object: axis (0 is z), first and last slice of each stretch"
@@ -148,8 +148,8 @@ class VolumeStateBody(Strict):
 class VolumeOffersBody(Strict):
     """What a session may be about, and how much it may hold."""
 
-    scans: list[str] = Field(description="the server's own")
-    files: bool = Field(description="whether NIfTI can be read (nibabel is installed)")
+    scans: list[str] = Field(description="scans on the server")
+    files: bool = Field(description="whether NIfTI is supported (nibabel is installed)")
     upload_bytes: int
     volume_bytes: int
     most_objects: int
@@ -242,8 +242,7 @@ async def begin(body: VolumeBody, videos: OfVideos) -> Response:
     """Open a session about a scan, which is sent or chosen next."""
     known = sorted(setting.name for setting in VOLUME)
     if strange := sorted(set(body.settings) - set(known)):
-        wanted = f"settings of {', '.join(known)}"
-        raise Refusal(422, (wanted, ", ".join(strange)[:200], "leave it out"))
+        raise unknown_settings(strange, known)
     opened = await done(videos.work(lambda: begin_scan(videos, body.settings, body.name)))
     return await _told(videos, opened)
 

@@ -56,7 +56,7 @@ class OpenScan(OpenSession):
     def about(self) -> VolumeSession:
         """The session. Raises Refusal (409) before a scan was given."""
         if self.session is None:
-            raise Refusal(409, "wanted a session with a scan, got none yet; send the scan first")
+            raise Refusal(409, "The session has no scan. Send the scan first.")
         return self.session
 
     def changed(self) -> VolumeSession:
@@ -69,7 +69,7 @@ class OpenScan(OpenSession):
         have them; in the thread of the sessions. Raises InputError for one outside of the scan."""
         shape = self.about.volume.shape
         if any(index >= side for index, side in zip(at, shape, strict=True)):
-            raise InputError(f"wanted a voxel inside of the scan {shape}, got {tuple(at)}")
+            raise InputError(f"The voxel {tuple(at)} is outside of the scan {shape}.")
         found = []
         for axis, index in enumerate(at):
             here = np.take(self.labelled().array, index, axis=axis)
@@ -87,7 +87,7 @@ class OpenScan(OpenSession):
         """The labels with names and colours; in the thread of the sessions. Raises Refusal (422)
         where nobody spoke of an object."""
         if not self.about.objects:
-            message = "wanted an object that was clicked on, got a scan without one; click first"
+            message = "The scan has no object. Click an object first."
             raise Refusal(422, message)
         known = self.labelled()
         return Volume(known.array, known.affine, names, colours)
@@ -135,9 +135,9 @@ async def read_scan(
         except LimitError as error:
             raise _too_large(error, videos.limits) from error
         except DataError as error:
-            got = str(error).replace(repr(asked.path.name), "it")
-            wanted, remedy = "a scan that can be read", "save it as NIfTI or a zip of DICOM"
-            raise Refusal(422, (wanted, got, remedy)) from error
+            why = str(error).replace(repr(asked.path.name), "it").rstrip(".")
+            message = f"The scan cannot be read: {why}. Save it as NIfTI or zipped DICOM."
+            raise Refusal(422, message) from error
 
     reading = videos.read(read, open_scan)
     try:
@@ -148,17 +148,13 @@ async def read_scan(
 
 
 def _too_large(error: LimitError, limits: Limits) -> Refusal:
-    got = str(error) if not error.size else f"one of {error.size} bytes"
-    return Refusal(
-        413,
-        (
-            f"a scan of at most {limits.volume_bytes} bytes of voxels, read in "
-            f"{limits.volume_seconds:g} seconds",
-            got,
-            "start the server with a larger --volume-megabytes or --volume-seconds, or send a part "
-            "of it",
-        ),
+    size = f"{error.size} bytes" if error.size else str(error)
+    message = (
+        f"The scan is too large ({size}): at most {limits.volume_bytes} bytes of voxels, read in "
+        f"{limits.volume_seconds:g} seconds, are allowed. Send a part of it, or raise the limits "
+        "volume_megabytes and volume_seconds of the server."
     )
+    return Refusal(413, message)
 
 
 def take_scan(videos: VideoSessions, open_scan: OpenScan, asked: IsolatedScan) -> None:
@@ -207,8 +203,7 @@ def take_window(videos: VideoSessions, open_scan: OpenScan, window: tuple[float,
     if session.objects:
         raise Refusal(
             409,
-            "wanted a scan of which nothing was said yet, got one with objects; the model sees all "
-            "of them by one window: remove them first",
+            "The window cannot be changed because the scan has objects. Remove the objects first.",
         )
     settings = open_scan.settings | {"window": window}
     open_scan.session = open_volume_session(videos.model, session.volume, **settings)

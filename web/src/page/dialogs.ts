@@ -22,8 +22,15 @@ export function dialog(title: string, ...inside: (HTMLElement | string)[]): HTML
   });
   document.body.append(element);
   element.showModal();
+  (element.querySelector<HTMLElement>("[autofocus]") ?? firstField(element))?.focus();
   return element;
 }
+
+/** The first field that a person can type into or choose from; none: the focus stays on Close. */
+const firstField = (element: HTMLElement) =>
+  [...element.querySelectorAll<HTMLInputElement>("input, select, textarea")].find(
+    (field) => !field.disabled && field.type !== "color",
+  );
 
 export async function reportDialog(session: Session): Promise<void> {
   try {

@@ -61,9 +61,10 @@ export function helpDialog(
     type: "search",
     placeholder: "Search",
     "aria-label": "Search the help",
+    autofocus: true,
   });
   const none = h("p", { class: "dim", role: "status", hidden: true }, "No results.");
-  const close = h("button", { class: "button", type: "button", autofocus: true }, "Close");
+  const close = h("button", { class: "button", type: "button" }, "Close");
   const dialog = h(
     "dialog",
     { class: "dialog help", "aria-label": "Help" },

@@ -14,7 +14,12 @@ export const digitKeeps = () => localStorage.getItem(KEEPS) === "yes";
 export function namesDialog(session: Session): void {
   const list = h("div", { class: "names", role: "list" });
   const said = h("p", { class: "said", role: "status" });
-  const field = h("input", { class: "label", type: "text", placeholder: "New class" });
+  const field = h("input", {
+    class: "label",
+    type: "text",
+    placeholder: "New class",
+    autofocus: true,
+  });
   field.setAttribute("aria-label", "New class");
   const draw = () => {
     if (typing(list)) return list.addEventListener("focusout", draw, { once: true });

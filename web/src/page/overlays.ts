@@ -4,6 +4,7 @@ import { asked, judge, keep, nextReview } from "../state/review";
 import type { Message, Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { fill, h, icon, iconButton } from "./dom";
+import { Expiry } from "./expiry";
 
 interface Speaker {
   readonly messages: Message[];
@@ -13,6 +14,11 @@ interface Speaker {
 
 export function toasts(session: Speaker): HTMLElement {
   const element = h("div", { class: "toasts", role: "alert" });
+  const expiry = new Expiry(session, () => element.matches(":hover, :focus-within"));
+  for (const event of ["pointerenter", "pointerleave", "focusin", "focusout"]) {
+    element.addEventListener(event, () => setTimeout(() => expiry.follow()));
+  }
+  session.watchers.push(() => expiry.follow());
   session.watchers.push(() =>
     fill(element, session.messages.map((message) => message.text).join("\n"), () =>
       session.messages.map((message) =>

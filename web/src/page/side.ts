@@ -160,7 +160,12 @@ function drawActions(session: Session, element: HTMLElement): void {
     session.review,
   ]);
   const button = (text: string, key: string, run: () => void, kind = "") =>
-    h("button", { class: `button ${kind}`, type: "button", onclick: run }, text, h("kbd", {}, key));
+    h(
+      "button",
+      { class: `button ${kind}`, type: "button", title: text, onclick: run },
+      h("span", {}, text),
+      h("kbd", {}, key),
+    );
   fill(element, looks, () => {
     if (!editor || session.review) return [];
     if (making) {

@@ -1,7 +1,7 @@
 /** Keeping the mask in the making: one after the other, and what is said meanwhile comes behind. */
 
 import { patchToRle } from "../masks/patch";
-import { rleArea, rleBox } from "../masks/rle";
+import { rleArea, rleBox, rleIou } from "../masks/rle";
 import type { Model } from "../model/client";
 import { provenanceOf } from "./drafting";
 import type { Looks } from "./drafting";
@@ -55,6 +55,16 @@ export function madeMask(
     ...(old?.label === label ? { label, notes: old.notes } : labelled(old ?? {}, label)),
     page,
   };
+}
+
+const TWIN = 0.95; // IoU from which two masks are the same object
+
+/** The accepted mask that already covers the same object, if there is one. */
+export function twinOf(masks: readonly Mask[], mask: Mask): Mask | null {
+  const close = (one: Mask) =>
+    Math.min(one.area, mask.area) >= TWIN * Math.max(one.area, mask.area) &&
+    rleIou(one.rle, mask.rle) >= TWIN;
+  return masks.find((one) => one.state === "accepted" && close(one)) ?? null;
 }
 
 /** The masks with this one in its place, or behind them where it is new. */

@@ -14,8 +14,7 @@ import type { Mask } from "./work";
 
 const STILL_MS = 400; // an object that is meant so long is asked about
 const MOST = 3; // names of one object
-const LEAST = 0.05; // chance of a name that is shown
-const SURE = 0.4; // chance from which a mask gets a name as a guess
+const SURE = 0.4; // probability from which a class is suggested
 const AT_ONCE = 64; // masks of one question
 
 /** What a name is asked for: `of` stays while the shape of one object changes. */
@@ -77,7 +76,7 @@ export class Naming {
     const asked = (this.asked = new AbortController());
     const found = await this.likely(editor, [rle], asked.signal).catch(() => null);
     if (!found || asked.signal.aborted) return; // masks are made without names, too
-    this.shown = found[0].filter((one) => one.probability >= LEAST);
+    this.shown = found[0].filter((one) => one.probability >= SURE);
     this.session.changed();
   }
 

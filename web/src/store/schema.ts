@@ -30,17 +30,17 @@ export interface BatchState {
 /** What one prompt brought: its candidates, best first, as run-lengths. */
 export interface CandidatesBody {
   masks: CocoRleBody[];
-  score: number[]; // 0 to 1, of each candidate
-  violated_points: number[]; // indices of clicks that the first mask defies
-  ambiguous: boolean; // whether the second mask is as likely meant as the first
+  score: number[]; // 0 to 1, for each candidate
+  violated_points: number[]; // indices of the clicks that the first mask contradicts
+  ambiguous: boolean; // whether the first two masks are almost equally likely
 }
 
 /** How far a photo is. */
 export interface ChangesBody {
-  changes: number; // how often its masks were changed so far
+  changes: number; // how often its masks were changed
   status: string;
   versions: Record<string, number> | null;
-  file: string | null; // as of its planes; null where it cannot be read
+  file: string | null; // as in its planes; null if it cannot be read
 }
 
 /**
@@ -163,15 +163,13 @@ export interface ExportBody {
   tolerance?: number;
 }
 
-/** What was wanted, what came, and what helps. */
+/** What is wrong, what was expected, and how to fix it. */
 export interface Failure {
-  wanted: string;
-  got: string;
-  remedy: string;
+  message: string;
   status: number;
 }
 
-/** Every answer that is not the wanted one. */
+/** The body of every error. */
 export interface FailureBody {
   error: Failure;
   current?: Record<string, unknown> | null;
@@ -199,9 +197,9 @@ export interface FindBody {
   words?: string | string[] | Record<string, string> | null;
   like?: ExampleBody[] | null;
   unlike?: ExampleBody[] | null;
-  label?: string | null; // of what is like an example; left out, its mask's
-  score?: number | null; // the least of a find
-  iou?: number; // from which two finds are one thing
+  label?: string | null;
+  score?: number | null; // minimum score
+  iou?: number; // overlap from which two finds are the same object
   top_k?: number | null;
   image: string;
 }
@@ -333,7 +331,7 @@ export interface KnownMasksBody {
 /** The names that words can be; with a detector any words can be asked for. */
 export interface KnownNamesBody {
   names: string[];
-  detector: string | null; // what reads words; null: the model's own names
+  detector: string | null; // detector for text prompts; null: known names of the model
 }
 
 /** A name, its colour as #rrggbb, and how many masks have it. */
@@ -398,11 +396,11 @@ export interface MaskNotes {
   tags?: string[];
   attributes?: Record<string, string>;
   comment?: string;
-  locked?: boolean; // tools leave it alone
-  hidden?: boolean; // it is not drawn
-  level?: number; // the higher lies above the lower
-  label_probability?: number; // of a label that is a model's guess
-  objectness?: number; // how likely a proposal is an object, where its model judged that
+  locked?: boolean; // the mask cannot be edited
+  hidden?: boolean; // the mask is not drawn
+  level?: number; // drawing order: higher values are drawn on top
+  label_probability?: number; // probability of a label that the model suggested
+  objectness?: number; // probability that a proposal is an object, if the model predicts it
 }
 
 /** What each object measures, see `measure_labels`. */
@@ -460,8 +458,8 @@ export interface ObjectBody {
 
 /** What a session may be about, and how much it may hold. */
 export interface OffersBody {
-  clips: string[]; // videos and folders of frames of the server's own
-  files: boolean; // whether video files can be read (PyAV is installed)
+  clips: string[]; // videos and folders of frames on the server
+  files: boolean; // whether video files are supported (PyAV is installed)
   upload_bytes: number;
   most_frames: number;
   most_objects: number;
@@ -523,13 +521,13 @@ export interface PixelSize {
 
 /** What of a photo's file can be looked at. */
 export interface PlanesBody {
-  first: number; // the page that is shown without being asked for
+  first: number; // the page that is shown by default
   pages: PageBody[];
-  channels: string[]; // names of other looks at each page
-  colours: boolean; // there is a look without a channel, too
-  pixel: PixelSize | null; // as the file says; null where it does not
-  deep: boolean; // more than 8 bits: ranges of them can be looked at
-  file: string; // another text where the file's content is another one
+  channels: string[]; // names of the channels of each page
+  colours: boolean; // the image can also be shown without selecting a channel
+  pixel: PixelSize | null; // as stored in the file; null if missing
+  deep: boolean; // more than 8 bits: value ranges can be selected
+  file: string; // changes when the content of the file changes
   replaced: boolean;
 }
 
@@ -677,9 +675,9 @@ export interface SearchBody {
   words?: string | string[] | Record<string, string> | null;
   like?: ExampleBody[] | null;
   unlike?: ExampleBody[] | null;
-  label?: string | null; // of what is like an example; left out, its mask's
-  score?: number | null; // the least of a find
-  iou?: number; // from which two finds are one thing
+  label?: string | null;
+  score?: number | null; // minimum score
+  iou?: number; // overlap from which two finds are the same object
   top_k?: number | null;
 }
 
@@ -690,7 +688,7 @@ export interface SearchState {
   done?: number;
   total?: number;
   found?: number;
-  why?: string; // of what failed, or of photos that were passed over
+  why?: string; // details of errors, or of skipped images
 }
 
 /** One answer for each prompt, and the photo's hash for the next question. */
@@ -736,7 +734,7 @@ export interface SlicePromptBody {
   axis?: "z" | "y" | "x";
   slice?: number;
   object?: number;
-  anew?: boolean; // forget what was said on this slice before
+  anew?: boolean; // remove the earlier prompts of this slice
 }
 
 /** A name that a mask may have, and how likely it is. */
@@ -823,20 +821,20 @@ export interface VideoPromptBody {
   mask?: CocoRleBody | null;
   frame?: number;
   object?: number;
-  anew?: boolean; // forget what was said on this frame before
+  anew?: boolean; // remove the earlier prompts of this frame
 }
 
 /** An open session: its name, frames so far or in all, and how long it waits to be asked. */
 export interface VideoStateBody {
   name: string;
-  model: string; // what follows: the server's, or one with a memory
+  model: string; // the tracker: that of the server, or one with a memory
   frames: number;
-  rate: number; // frames a second on average
+  rate: number; // average frames per second
   times: number[] | null;
-  size: number[] | null; // height and width; null before a frame came
+  size: number[] | null; // height and width; null before the first frame
   objects: number[];
   known: Record<string, number[][]>; // object: frames with its mask, first to last
-  doubtful: (number | string[])[][]; // frame, object, doubts
+  doubtful: (number | string[])[][]; // frame, object, warnings
   fault: string | null; // why the frames end before the video does
   seconds_left: number;
 }
@@ -856,8 +854,8 @@ export interface VolumeExportBody {
 
 /** What a session may be about, and how much it may hold. */
 export interface VolumeOffersBody {
-  scans: string[]; // the server's own
-  files: boolean; // whether NIfTI can be read (nibabel is installed)
+  scans: string[]; // scans on the server
+  files: boolean; // whether NIfTI is supported (nibabel is installed)
   upload_bytes: number;
   volume_bytes: number;
   most_objects: number;
@@ -866,12 +864,12 @@ export interface VolumeOffersBody {
 /** An open session: its scan, what is known of it, and how long it waits to be asked. */
 export interface VolumeStateBody {
   name: string;
-  model: string; // what follows: the server's, or one with a memory
-  shape: number[] | null; // voxels along z, y, x; null before a scan came, as what follows
+  model: string; // the tracker: that of the server, or one with a memory
+  shape: number[] | null; // voxels along z, y, x; null before a scan is sent
   spacing: number[] | null; // mm along z, y, x
-  orientation: string | null; // where x, y, z lead, such as LPS
-  window: number[] | null; // level and width that the model sees
-  endings: string[]; // what the objects can be exported as
+  orientation: string | null; // directions of x, y and z, such as LPS
+  window: number[] | null; // level and width of the model input
+  endings: string[]; // supported export formats
   objects: number[];
   known: Record<string, number[][]>; // object: axis (0 is z), first and last slice of each stretch
   seconds_left: number;

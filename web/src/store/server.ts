@@ -44,6 +44,12 @@ export function takeToken(): string {
   return sessionStorage.getItem(TOKEN) ?? "";
 }
 
+/** Keep another token for this tab. */
+export const keepToken = (token: string) => sessionStorage.setItem(TOKEN, token);
+
+/** Whether this tab has a token. */
+export const hasToken = () => sessionStorage.getItem(TOKEN) !== null;
+
 export class Server {
   constructor(
     private readonly root: string,
@@ -85,10 +91,8 @@ export class Server {
   }
 }
 
-type Told = Partial<Failure>;
-
 interface Trouble {
-  error?: Told;
+  error?: Partial<Failure>;
   current?: SavedRecord;
 }
 
@@ -101,15 +105,12 @@ async function failure(response: Response): Promise<StoreError> {
 /** What an error of the server means to the page. */
 function troubleOf(
   status: number,
-  { wanted, got, remedy }: Told,
+  { message }: Partial<Failure>,
   wait: number,
   current: SavedRecord | null,
 ): StoreError {
-  // An error of one sentence comes as what was got (studio/errors.py).
-  const sentence = wanted === "a request that can be answered" && got;
-  const parts = [wanted && `wanted ${wanted}`, got && `got ${got}`, remedy];
-  const said = sentence || parts.filter(Boolean).join("; ");
-  const text = said || `The server returned status ${status}.`;
+  const text = message || `The server returned status ${status}.`;
+  if (status === 401) return new StoreError("token", text);
   if (status === 409) return new StoreError("conflict", text, wait, current);
   if (status === 429) return new StoreError("busy", text, wait);
   if (status >= 500) return new StoreError("lost", text, wait);
@@ -200,7 +201,7 @@ export class ServerStore implements Store {
       client_id: key,
       ...(name && { id: Number(name.id), version: name.version }),
     }));
-    type Kept = { record: SavedRecord | null; error: Told | null };
+    type Kept = { record: SavedRecord | null; error: Partial<Failure> | null };
     const path = `api/images/${image}/records`;
     const { results } = await this.server.json<{ results: Kept[] }>(path, "PUT", { records });
     return results.map(({ record, error }) =>

@@ -20,10 +20,14 @@ from anymask.studio.options import Stage
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("folder", metavar="DIR", type=Path, help="of photos; becomes a project")
+    parser.add_argument(
+        "folder", metavar="DIR", type=Path, help="folder with images; it becomes a project"
+    )
     parser.add_argument("--user", metavar="NAME", default=login(), help="(default: your login)")
     parser.add_argument(
-        "--stage", choices=get_args(Stage), help="what the page opens with (default: as last time)"
+        "--stage",
+        choices=get_args(Stage),
+        help=("mode in which the page opens (default: the last one)"),
     )
     add_init_options(parser)
     add_picture_options(parser)

@@ -9,8 +9,9 @@ from anymask.base import need_packages
 from anymask.cli import add_model_options, read_model
 
 NOTE = """\
-The assistant's program starts this command and speaks to it over standard input and output, as the
-Model Context Protocol says. It can read photos in these folders and below, and nothing else.
+An assistant starts this command and communicates with it over standard input and output (Model
+Context Protocol). The assistant can read images in these folders and their subfolders, and nothing
+else.
 """
 
 
@@ -18,23 +19,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = NOTE
     parser.add_argument(
-        "folders", metavar="FOLDER", nargs="+", type=Path, help="photos that it may see"
+        "folders",
+        metavar="FOLDER",
+        nargs="+",
+        type=Path,
+        help="folders with images that the assistant may read",
     )
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path,
-        help="a folder that is there, for cut-outs in full size (default: they are only shown)",
+        help="existing folder for cut-outs in full size (default: cut-outs are only shown)",
     )  # fmt: skip
     parser.add_argument(
         "--detector", metavar="NAME|FOLDER",
-        help="what reads any words, as for `anymask find` (default: none; words are names that the "
-        "model knows)",
+        help=("detector for text prompts, as in `anymask find` (default: known names of the "
+              "model)"),
     )  # fmt: skip
     add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Serve until the assistant leaves. Raises AnymaskError for what the user can mend."""
-    need_packages(("mcp",), "mcp", "a server for assistants")
+    need_packages(("mcp",), "mcp", "MCP server")
     from anymask.studio.assistants import assistant_server
 
     model = read_model(args).load()

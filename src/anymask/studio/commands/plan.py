@@ -11,15 +11,20 @@ from anymask.cli import need_engine
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("folder", metavar="DIR", type=Path, help="of a project with accepted masks")
-    parser.add_argument("--images", metavar="N", type=int, required=True, help="photos to label")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="project with accepted masks")
     parser.add_argument(
-        "--rate", metavar="MONEY", type=float, default=0.0, help="an hour of an annotator (0)"
+        "--images", metavar="N", type=int, required=True, help="number of images to label"
     )
     parser.add_argument(
-        "--masks-per-image", metavar="M", type=float, help="(default: as measured in each stage)"
+        "--rate", metavar="MONEY", type=float, default=0.0, help="cost of an annotator per hour (0)"
     )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the plan there")
+    parser.add_argument(
+        "--masks-per-image",
+        metavar="M",
+        type=float,
+        help=("masks per image (default: as measured in each stage)"),
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the plan to this file")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -29,9 +34,9 @@ def run(args: argparse.Namespace) -> None:
 
     figures = Project(args.folder).figures()
     costs = plan(figures, args.images, args.rate, args.masks_per_image)
-    print(f"{args.images} photos, by what {figures.name!r} has measured:")
+    print(f"{args.images} images, with the timings of {figures.name!r}:")
     for cost in costs:
-        money = f"  {cost.money:,.0f} at {args.rate:g} an hour" if args.rate else ""
+        money = f" {cost.money:,.0f} at {args.rate:g} per hour" if args.rate else ""
         print(
             f"  {cost.way:<26} {cost.masks:>9,} masks  {cost.seconds_a_mask:>6.1f} s each  "
             f"{cost.hours:>8,.1f} hours{money}"

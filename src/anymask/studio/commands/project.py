@@ -24,7 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, (text, options, _) in ACTIONS.items():
         action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
-        action.add_argument("folder", metavar="DIR", type=Path, help="of the project's photos")
+        action.add_argument(
+            "folder", metavar="DIR", type=Path, help="folder with the images of the project"
+        )
         options(action)
 
 
@@ -55,22 +57,23 @@ def login() -> str:
 def add_init_options(parser: argparse.ArgumentParser) -> None:
     """What a project is begun with."""
     group = parser.add_argument_group("the project")
-    group.add_argument("--name", help="(default: the folder's)")
+    group.add_argument("--name", help="name of the project (default: the name of the folder)")
     group.add_argument(
         "--label", dest="labels", metavar="NAME", action="append", default=[],
-        help="a class that the page offers; may be given several times",
+        help="class that the page offers; repeatable",
     )  # fmt: skip
     group.add_argument(
         "--database", metavar="URL",
-        help="postgresql://USER@HOST/NAME (default: a SQLite file beside the photos)",
+        help="postgresql://USER@HOST/NAME (default: an SQLite file in the folder)",
     )  # fmt: skip
     group.add_argument(
         "--set", dest="settings", metavar="NAME=VALUE", action="append", default=[],
-        help="a setting, such as good_iou=0.9, good_share=0.9, sample=20, batch=50, confident=0.7",
+        help=("project setting, such as good_iou=0.9, good_share=0.9, sample=20, batch=50, "
+              "confident=0.7"),
     )  # fmt: skip
     group.add_argument(
         "--groups", metavar="FILE.csv", type=Path,
-        help="groups of photos for the report: a table with the columns image and group",
+        help="image groups for the report: a table with the columns image and group",
     )  # fmt: skip
 
 
@@ -84,7 +87,7 @@ def read_settings(words: list[str]) -> dict[str, Any]:
         except ValueError:
             sign = ""
         if not sign:
-            raise InputError(f"--set takes NAME=NUMBER, got {word!r}; for example batch=50")
+            raise InputError(f"--set requires NAME=NUMBER, such as batch=50. Given: {word!r}.")
     return settings
 
 
@@ -119,15 +122,14 @@ def check_photos(folder: Path) -> None:
         if told := use_instead(folder, "image"):
             raise InputError(told)
         raise InputError(
-            f"wanted a folder of photos or videos, {folder} holds no picture and no video; put "
-            "some there, or name another"
+            f"{folder} has no images and no videos. Copy some there, or choose another folder."
         )
 
 
 def init(args: argparse.Namespace) -> None:
     """Make a folder a project."""
     project = make_project(args)
-    say(f"{args.folder} is the project {project.name!r} with {len(project.images)} photos")
+    say(f"{args.folder} is the project {project.name!r} with {len(project.images)} images")
 
 
 # import
@@ -140,13 +142,13 @@ def import_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--from", dest="origin", metavar="FORMAT", help="(default: recognised)")
     add_options(parser, ReadSettings)
-    parser.add_argument("--user", default=login(), help="in whose name (default: your login)")
+    parser.add_argument("--user", default=login(), help="author of the masks (default: your login)")
     parser.add_argument(
-        "--proposals", action="store_true", help="somebody has to look at them before they count"
+        "--proposals", action="store_true", help="import as proposals, which a person must review"
     )
     parser.add_argument(
         "--page", metavar="N|z1c0", type=parse_page,
-        help="of stacks, where a file's name says none, counted from 0 (default: 0)",
+        help="page of stacks whose file names have no page, counted from 0 (default: 0)",
     )  # fmt: skip
 
 
@@ -156,21 +158,21 @@ def take(args: argparse.Namespace) -> None:
 
     project = opened(args)
     if args.page == "all":
-        raise InputError("wanted one page for the masks, got all; name one, as 2 or z1c0")
+        raise InputError("--page all is not supported here. Choose one page, such as 2 or z1c0.")
     taken = project.take(
         args.source, args.origin, who=args.user, proposals=args.proposals, page=args.page,
         **read_options(args, ReadSettings),
     )  # fmt: skip
     say(counted(taken.new, "new mask"))
     if taken.same:
-        say(f"left out, as they are there already: {counted(taken.same, 'mask')}")
+        say(f"skipped, already in the project: {counted(taken.same, 'mask')}")
     if taken.doubled:
-        say(f"rejected, as a new mask shows the same: {counted(taken.doubled, 'proposal')}")
+        say(f"rejected, replaced by an imported mask: {counted(taken.doubled, 'proposal')}")
     if taken.stacks:
         stacks = counted(taken.stacks, "stack")
-        say(f"{stacks}: their masks lie on page 0; --page N, or z1c0, says another one")
+        say(f"{stacks}: masks were imported on page 0; choose another page with --page N or z1c0")
     if taken.strange:
-        say(f"not in the project: {counted(taken.strange, 'photo')} of {args.source}")
+        say(f"not in the project: {counted(taken.strange, 'image')} of {args.source}")
     for line in taken.unread:
         say(line)
 
@@ -182,8 +184,10 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     """Of `run`."""
     stages = tuple(stage for stage in STAGES if stage != "assisted")  # which needs a person
     parser.add_argument("--stage", choices=stages, default="auto", help="(default: auto)")
-    parser.add_argument("--limit", metavar="N", type=int, help="photos at most")
-    parser.add_argument("--model", metavar="NAME", help="(default: the project's leading one)")
+    parser.add_argument("--limit", metavar="N", type=int, help="maximum number of images")
+    parser.add_argument(
+        "--model", metavar="NAME", help="(default: the leading model of the project)"
+    )
 
 
 def run_photos(args: argparse.Namespace) -> None:
@@ -209,7 +213,7 @@ def run_photos(args: argparse.Namespace) -> None:
                 break
     for failure in failures:
         say(f"passed over {failure}")
-    say(f"{photos} photos, {masks} masks; {count_waiting()} photos are left")
+    say(f"{photos} images, {masks} masks; {count_waiting()} images left")
 
 
 # find
@@ -219,27 +223,31 @@ def find_options(parser: argparse.ArgumentParser) -> None:
     """Of `find`."""
     parser.add_argument(
         "words", metavar="WORDS", nargs="?",
-        help="as for anymask find: 'helmet, red cup', 'lorry = truck'; none with --like",
+        help=("text prompts as in anymask find: 'helmet, red cup', 'lorry = truck'; omit with "
+              "--like"),
     )  # fmt: skip
     for name, about in (
-        ("--like", "an example instead of words: the number of a mask of the project, or as for "
-         "anymask find PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1, PHOTO@mask:FILE; several times for "
-         "several"),
-        ("--unlike", "likewise, what is not meant"),
+        ("--like", "example instead of a text prompt: the number of a mask of the project, or "
+                   "PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or PHOTO@mask:FILE; repeatable"),
+        ("--unlike", "negative example; repeatable"),
     ):  # fmt: skip
         parser.add_argument(
             name, metavar="MASK|EXAMPLE", action="append", type=read_example, default=[], help=about
         )
     parser.add_argument(
-        "--label", metavar="NAME", help="of what is like an example (default: the mask's)"
+        "--label",
+        metavar="NAME",
+        help=("class of objects that match an example (default: that of the example)"),
     )
     parser.add_argument(
         "--detector", metavar="NAME|FOLDER",
-        help="what reads any words (default: none; words are names that the model knows)",
+        help="detector for text prompts (default: known names of the model)",
     )  # fmt: skip
-    parser.add_argument("--score", metavar="X", type=float, help="the least of a find, 0 to 1")
-    parser.add_argument("--limit", metavar="N", type=int, help="photos at most")
-    parser.add_argument("--model", metavar="NAME", help="(default: the project's leading one)")
+    parser.add_argument("--score", metavar="X", type=float, help="minimum score, 0 to 1")
+    parser.add_argument("--limit", metavar="N", type=int, help="maximum number of images")
+    parser.add_argument(
+        "--model", metavar="NAME", help="(default: the leading model of the project)"
+    )
 
 
 def find_things(args: argparse.Namespace) -> None:
@@ -267,7 +275,10 @@ def find_things(args: argparse.Namespace) -> None:
             progress.update(photos)
     for failure in failures:
         say(f"passed over {failure}")
-    say(f"{photos} photos, {masks} proposals; finished photos and those searched before stay")
+    say(
+        f"{photos} images, {masks} proposals; images that are done or were searched before "
+        "are skipped"
+    )
 
 
 # review
@@ -277,7 +288,7 @@ def review_options(parser: argparse.ArgumentParser) -> None:
     """Of `review`."""
     parser.add_argument(
         "--accept-rest", action="store_true",
-        help="accept the other proposals of the batches that the rule accepts",
+        help="accept the remaining proposals of batches that meet the acceptance rule",
     )  # fmt: skip
 
 
@@ -287,7 +298,9 @@ def review(args: argparse.Namespace) -> None:
     for state in project.batches():
         verdict = "may leave" if state.met else "must stay"
         good = "none" if state.good is None else f"{100 * state.good:.0f} %"
-        doubtful = f" ({state.doubtful} picked as doubtful do not count)" if state.doubtful else ""
+        doubtful = (
+            (f" ({state.doubtful} sampled as uncertain do not count)") if state.doubtful else ""
+        )
         print(
             f"batch {state.batch}: {state.masks} masks, {state.sampled} of {state.needed} "
             f"sampled, {good} good{doubtful}: {verdict}"
@@ -301,8 +314,10 @@ def review(args: argparse.Namespace) -> None:
 
 def report_options(parser: argparse.ArgumentParser) -> None:
     """Of `report`."""
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there")
-    parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with plots there")
+    parser.add_argument(
+        "--json", metavar="FILE", type=Path, help="write all figures to this JSON file"
+    )
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write an HTML page with plots")
 
 
 def report(args: argparse.Namespace) -> None:
@@ -322,7 +337,7 @@ def report(args: argparse.Namespace) -> None:
 
 def export_options(parser: argparse.ArgumentParser) -> None:
     """Of `export`."""
-    parser.add_argument("-o", "--output", type=Path, required=True, help="file or folder")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="output file or folder")
     parser.add_argument("--to", metavar="FORMAT", default="coco", help="(default: coco)")
     add_options(parser, ExportSettings)
 
@@ -341,14 +356,19 @@ def clip_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--take", metavar="VIDEO", help="a video, by its name in DIR")
     parser.add_argument(
         "--session", metavar="FILE", type=Path,
-        help="with --take: keep its objects as proposals (anymask track VIDEO --session FILE)",
+        help=("with --take: add the objects of this session as proposals (anymask track VIDEO "
+              "--session FILE)"),
     )  # fmt: skip
-    parser.add_argument("--label", metavar="NAME", help="of those objects")
-    parser.add_argument("--user", default=login(), help="in whose name (default: your login)")
-    parser.add_argument("-o", "--output", metavar="OUT", type=Path, help="write accepted tracks")
+    parser.add_argument("--label", metavar="NAME", help="class of these objects")
+    parser.add_argument(
+        "--user", default=login(), help="author of the tracks (default: your login)"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", type=Path, help="write the accepted tracks"
+    )
     parser.add_argument("--to", metavar="FORMAT", default="sav", help="(default: sav)")
     parser.add_argument(
-        "--proposals", action="store_true", help="write tracks that nobody has looked at, too"
+        "--proposals", action="store_true", help="include tracks that are not reviewed"
     )
 
 
@@ -361,7 +381,7 @@ def clips(args: argparse.Namespace) -> None:
     if args.take is not None:
         take_clip(project, args.take, args.session, label=args.label, who=args.user)
     elif args.session is not None or args.label is not None:
-        raise InputError("--session and --label say what --take VIDEO takes up; name the video")
+        raise InputError("--session and --label require --take. Add --take VIDEO.")
     if args.output is not None:
         statuses: tuple[State, ...] = ("accepted", *(("proposed",) if args.proposals else ()))
         say("\n".join(export_tracks(project.tracks, args.output, args.to, statuses)))
@@ -370,8 +390,9 @@ def clips(args: argparse.Namespace) -> None:
         print(f"{clip.name}: {clip.frames} frames, {clip.tracks} tracks")
         for track in project.tracks.tracks(clip.id):
             print(
-                f"  track {track.id}, object {track.object} ({track.label or 'no name'}): "
-                f"{track.state}, frames {track.first} to {track.last}, {track.doubtful} doubtful"
+                f"  track {track.id}, object {track.object} "
+                f"({track.label or 'no class'}): {track.state}, frames {track.first} to "
+                f"{track.last}, {track.doubtful} uncertain"
             )
 
 
@@ -381,7 +402,9 @@ def clips(args: argparse.Namespace) -> None:
 def retrain_options(parser: argparse.ArgumentParser) -> None:
     """Of `retrain`."""
     add_options(parser, Tuning)
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the outcome there")
+    parser.add_argument(
+        "--json", metavar="FILE", type=Path, help="write the result to this JSON file"
+    )
 
 
 def retrain_project(args: argparse.Namespace) -> None:
@@ -397,13 +420,15 @@ def retrain_project(args: argparse.Namespace) -> None:
     if args.json:
         write_json(args.json, outcome.to_json() | {"weights": weights})
     print(
-        f"round {outcome.round}: learned from {outcome.train_masks} masks on "
-        f"{outcome.train_images} photos; on {outcome.test_images} held out mIoU "
-        f"{outcome.before:.3f} -> {outcome.after:.3f}, gain {outcome.gain:+.3f} "
-        f"(95 %: {outcome.low:+.3f} to {outcome.high:+.3f})"
+        f"round {outcome.round}: trained on {outcome.train_masks} masks of "
+        f"{outcome.train_images} images; {outcome.test_images} held-out images: mIoU "
+        f"{outcome.before:.3f} -> {outcome.after:.3f}, gain {outcome.gain:+.3f} (95 %: "
+        f"{outcome.low:+.3f} to {outcome.high:+.3f})"
     )
     print(
-        "promoted: it leads from now on" if outcome.promoted else "not promoted: not surely better"
+        "promoted: this model leads now"
+        if outcome.promoted
+        else "not promoted: no significant improvement"
     )
     print(weights)
 
@@ -411,16 +436,28 @@ def retrain_project(args: argparse.Namespace) -> None:
 Options = Callable[[argparse.ArgumentParser], None]
 Act = Callable[[argparse.Namespace], None]
 ACTIONS: dict[str, tuple[str, Options, Act]] = {
-    "init": ("make a folder of photos a project", add_init_options, init),
-    "import": ("read masks of any format", import_options, take),
-    "run": ("work through the new photos in one stage; resumes by itself", run_options, run_photos),
-    "find": ("propose what words or examples mean, with names; resumes by itself", find_options,
-             find_things),
-    "review": ("say which batches of proposals may leave", review_options, review),
-    "report": ("masks an hour, seconds a mask, quality, coverage", report_options, report),
-    "export": ("write the accepted masks in any format", export_options, export),
-    "clips": ("list videos and tracks; take up a session's, write the accepted ones",
-              clip_options, clips),
-    "retrain": ("fine-tune on accepted masks; promote what is better", retrain_options,
-                retrain_project),
+    "init": ("create a project from a folder of images", add_init_options, init),
+    "import": ("import masks of any format", import_options, take),
+    "run": (
+        "process new images in one stage; resumes after an interruption",
+        run_options, run_photos,
+    ),
+    "find": (
+        "propose objects from text prompts or examples; resumes after an interruption",
+        find_options, find_things,
+    ),
+    "review": (
+        "list the batches of proposals that meet the acceptance rule",
+        review_options, review,
+    ),
+    "report": (
+        "report masks per hour, seconds per mask, quality and coverage",
+        report_options, report,
+    ),
+    "export": ("export the accepted masks in any format", export_options, export),
+    "clips": ("list, import and export videos and tracks", clip_options, clips),
+    "retrain": (
+        "fine-tune on accepted masks and promote better models",
+        retrain_options, retrain_project,
+    ),
 }  # fmt: skip

@@ -32,15 +32,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument(
         "--static", metavar="OUT", type=new_folder,
-        help="write page and model into a folder for any web server, and do not serve",
+        help="write page and model to a folder for any web server, and exit",
     )  # fmt: skip
-    group = parser.add_argument_group("as a backend of Label Studio")
+    group = parser.add_argument_group("run as a backend of Label Studio")
     group.add_argument(
         "--label-studio", metavar="URL", default="",
-        help="of the Label Studio whose pictures may be fetched; $LABEL_STUDIO_API_KEY is its key",
+        help=("address of the Label Studio whose images may be downloaded; "
+              "$LABEL_STUDIO_API_KEY is its key"),
     )  # fmt: skip
     group.add_argument(
-        "--photos", metavar="DIR", type=Path, help="or the folder in which its pictures lie"
+        "--photos", metavar="DIR", type=Path, help="folder with the images of Label Studio"
     )
     add_server_options(parser)
     add_model_options(parser)
@@ -49,48 +50,54 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_server_options(parser: argparse.ArgumentParser) -> None:
     """Where the server listens and what it allows; shared by the commands that start one."""
     group = parser.add_argument_group("the server")
-    group.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
     group.add_argument(
-        "--port", type=int, default=PORT, help=f"0 takes a free one (default: {PORT})"
+        "--host",
+        default="127.0.0.1",
+        help=("host to listen on (default: 127.0.0.1, this machine only)"),
+    )
+    group.add_argument(
+        "--port",
+        type=int,
+        default=PORT,
+        help=(f"port to listen on; 0 selects a free one (default: {PORT})"),
     )
     group.add_argument(
         "--token", metavar="SECRET", default=os.environ.get(TOKEN, ""),
-        help=f"that every request must bring (default: ${TOKEN}); needed for any other host",
+        help=f"access token for all requests (default: ${TOKEN}); required for any other host",
     )  # fmt: skip
     group.add_argument(
         "--allow-origin", metavar="URL", action="append", default=[],
-        help="a web page elsewhere that may ask, too (CORS), such as https://tool.example; may be "
-        "given several times; '*' for any, with a token",
+        help=("origin of another web page that may send requests (CORS), such as "
+              "https://tool.example; repeatable; '*' for any, with a token"),
     )  # fmt: skip
     group.add_argument(
         "--allow-frame", metavar="URL", action="append", default=[],
-        help="a web page elsewhere that may show the page in a frame; may be given several times",
+        help="origin of another web page that may embed the page in a frame; repeatable",
     )  # fmt: skip
     group.add_argument(
         "--video", metavar="PATH", type=Path, action="append", default=[],
-        help="a video file or a folder of frames that the page offers; may be given several times",
+        help="video file or folder of frames that the page offers; repeatable",
     )  # fmt: skip
     group.add_argument(
         "--volume", metavar="PATH", type=Path, action="append", default=[],
-        help="a scan that the page offers (NIfTI, NRRD, a folder of DICOM); may be given several "
-        "times",
+        help="scan that the page offers (NIfTI, NRRD, a folder of DICOM); repeatable",
     )  # fmt: skip
     group.add_argument(
         "--detector", metavar="NAME|FOLDER",
-        help="what finding reads words with, as for anymask find (default: names that the model "
-        "knows)",
+        help=("detector for text prompts, as in anymask find (default: known names of the "
+              "model)"),
     )  # fmt: skip
     group.add_argument(
         "--memory", metavar="N", type=float, default=512,
-        help="megabytes of encoded photos that are kept (512)",
+        help="size of the image embedding cache in megabytes (512)",
     )  # fmt: skip
     group.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="warning",
-        help="of what is logged to standard error; info: each request (default: warning)",
+        help="log level of standard error; info logs each request (default: warning)",
     )  # fmt: skip
     group.add_argument(
         "--log-format", choices=("text", "json"), default="text",
-        help="json: one JSON object a line (default: text)",
+        help="json: one JSON object per line (default: text)",
     )  # fmt: skip
     add_options(group, Limits, OF_LIMITS)
 
@@ -129,5 +136,7 @@ def read_server(args: argparse.Namespace) -> ServerSettings:
         "origins": args.allow_origin, "frames": args.allow_frame, "detector": args.detector,
         "memory": args.memory, "videos": args.video, "volumes": args.volume,
         "limits": Limits(**read_options(args, Limits, OF_LIMITS)),
-        "ready": lambda address: print(f"serving on {address}/{token}; Ctrl-C stops", flush=True),
+        "ready": lambda address: print(
+            f"serving on {address}/{token}; press Ctrl-C to stop", flush=True
+        ),
     }  # fmt: skip

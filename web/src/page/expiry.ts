@@ -1,0 +1,40 @@
+/** Messages disappear by themselves, unless they ask something or a person is reading them. */
+
+import type { Message } from "../state/session";
+
+export const SHOWN_MS = 6000;
+
+interface Speaker {
+  readonly messages: readonly Message[];
+  dismiss(message: Message): void;
+}
+
+export class Expiry {
+  private readonly timers = new Map<Message, ReturnType<typeof setTimeout>>();
+
+  /** held  whether the pointer or the focus is on a message: all of them stay */
+  constructor(
+    private readonly speaker: Speaker,
+    private readonly held: () => boolean,
+  ) {}
+
+  /** Start and stop timers, after messages, pointer or focus have changed. */
+  follow(): void {
+    const { messages } = this.speaker;
+    const held = this.held();
+    for (const [message, timer] of this.timers) {
+      if (!held && messages.includes(message)) continue;
+      clearTimeout(timer);
+      this.timers.delete(message);
+    }
+    if (held) return;
+    for (const message of messages) {
+      const expires = !message.stays && !message.actions.length;
+      if (!expires || this.timers.has(message)) continue;
+      this.timers.set(
+        message,
+        setTimeout(() => this.speaker.dismiss(message), SHOWN_MS),
+      );
+    }
+  }
+}

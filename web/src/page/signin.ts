@@ -1,0 +1,32 @@
+/** The form for the access token of a server, in place of the page. */
+
+import { hasToken, keepToken } from "../store/server";
+import { h } from "./dom";
+
+export function showSignIn(root: HTMLElement): void {
+  const field = h("input", {
+    class: "label",
+    id: "token",
+    type: "password",
+    autocomplete: "current-password",
+    required: true,
+  });
+  const wrong = hasToken() && "The token is not valid. Check it and try again.";
+  const form = h(
+    "form",
+    { class: "sign-in" },
+    h("h1", {}, "anymask"),
+    h("p", {}, "This server requires an access token. Its administrator can give you one."),
+    h("label", { for: "token" }, "Access token"),
+    field,
+    wrong && h("p", { class: "wrong", role: "alert" }, wrong),
+    h("button", { class: "button primary large", type: "submit" }, "Continue"),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    keepToken(field.value.trim());
+    location.reload();
+  });
+  root.replaceChildren(h("main", { class: "waiting" }, form));
+  field.focus();
+}
