@@ -33,9 +33,9 @@ def file(tmp_path: Path) -> Path:
     [
         (["--model", "nothing"], "Unknown model 'nothing'"),
         (["--photos", "absent"], "wanted a folder of photos, got absent"),
-        (["--host", "0.0.0.0"], "wanted a token, since other machines can reach 0.0.0.0"),
-        (["--port", "99999"], "wanted to listen on 127.0.0.1:99999"),
-        (["--memory", "-1"], "wanted megabytes of 0 or more, got -1"),
+        (["--host", "0.0.0.0"], "A token is required because other machines can reach 0.0.0.0"),
+        (["--port", "99999"], "cannot listen on 127.0.0.1:99999"),
+        (["--memory", "-1"], "at least 0 megabytes. Given: -1"),
     ],
 )
 def test_a_server_that_cannot_be_says_why(
@@ -45,7 +45,7 @@ def test_a_server_that_cannot_be_says_why(
 
 
 def test_a_site_that_is_a_file_is_refused(capsys: pytest.CaptureFixture[str], file: Path) -> None:
-    assert f"got the file {file}" in refused(capsys, "serve", "--static", file)
+    assert f"{file} is a file" in refused(capsys, "serve", "--static", file)
 
 
 def test_weights_that_are_broken_end_the_server(
@@ -66,8 +66,8 @@ def test_a_port_that_somebody_has_is_refused(capsys: pytest.CaptureFixture[str])
         other.listen()
         port = other.getsockname()[1]
         told = refused(capsys, "serve", "--port", port)
-    assert f"wanted to listen on 127.0.0.1:{port}, got 'Address already in use'" in told
-    assert "name another --port, or 0 for a free one" in told
+    assert f"cannot listen on 127.0.0.1:{port}, got 'Address already in use'" in told
+    assert "Choose another --port, or 0 for a free one" in told
 
 
 @pytest.mark.parametrize("words", [["annotate"], ["project", "init"]])
@@ -75,7 +75,7 @@ def test_a_folder_without_a_picture_becomes_no_project(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str]
 ) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
-    assert f"{tmp_path} holds no picture" in refused(capsys, *words, tmp_path)
+    assert f"{tmp_path} has no images" in refused(capsys, *words, tmp_path)
     assert not (tmp_path / ".anymask").exists()
 
 

@@ -42,7 +42,7 @@ def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[st
     truth, out = photos.parent / "truth.json", photos.parent / "out.json"
     assert said(capsys, "project", "import", photos, truth, "--proposals") == "6 new masks\n"
     assert said(capsys, "project", "import", photos, truth, "--proposals") == (
-        "0 new masks\nleft out, as they are there already: 6 masks\n"
+        "0 new masks\nskipped, already in the project: 6 masks\n"
     )
     refused = said(capsys, "project", "export", photos, "-o", out, code=2)
     assert "wanted photos that are finished, got none of 2" in refused
@@ -82,7 +82,7 @@ def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("project", "report", "."), "is no project yet; run: anymask project init ."),
+        (("project", "report", "."), "is not a project. Create one with: anymask project init ."),
         (("project", "init", "absent"), "wanted a folder of photos, 'absent' is none"),
         (("project", "init", ".", "--set", "sample"), "--set takes NAME=NUMBER, got 'sample'"),
         (("project", "init", ".", "--set", "speed=1"), "there is no setting 'speed'"),

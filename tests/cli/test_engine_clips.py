@@ -62,8 +62,8 @@ def test_what_cannot_be_taken_up_is_told(
     folder = str(project.folder)
     for words, complaint in (
         (["--session", "x"], "name the video"),
-        (["--take", "missing.mkv"], "is not in the project's folder"),
-        (["--take", "drive.mkv", "--session", "missing.session"], "is no file"),
+        (["--take", "missing.mkv"], "is missing from the project's folder"),
+        (["--take", "drive.mkv", "--session", "missing.session"], "is not a file"),
     ):
         assert main(["project", "clips", folder, *words]) == 2
         assert complaint in capsys.readouterr().err

@@ -115,8 +115,8 @@ def test_what_cannot_be_tuned_is_one_error(tiny: Path, tmp_path: Path) -> None:
     plain = tmp_path / "plain.safetensors"
     plain.write_bytes(tiny.read_bytes().replace(b'"anymask"', b'"another"', 1))
     for tuning, reason in (
-        (Tuning(init=tmp_path / "absent.pt"), "training starts from weights.*give --init"),
-        (Tuning(model=str(tiny), init=tiny), "starts from itself; leave one of them out"),
+        (Tuning(init=tmp_path / "absent.pt"), "are missing.*--init"),
+        (Tuning(model=str(tiny), init=tiny), "Remove one of the two options"),
         (Tuning(model="absent.safetensors"), "there is no file 'absent.safetensors' of weights"),
         (Tuning(model=str(plain)), "does not say of which network it is"),
         (Tuning(method="hq"), "--method hq: nano has no token of SAM-HQ"),
@@ -143,7 +143,7 @@ def test_another_family_is_tuned_leads_and_is_gone_on_from(
     told = tmp_path / "told.json"
     assert main([*command, "--model", str(tiny), "--method", "lora", "--json", str(told)]) == 0
     said = capsys.readouterr().out
-    assert "promoted: it leads from now on" in said
+    assert "promoted: this model leads now" in said
     weights = Path(json.loads(told.read_text("utf-8"))["weights"])
     assert said.endswith(f"{weights}\n")
     about = about_weights(weights)

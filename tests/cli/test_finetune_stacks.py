@@ -84,7 +84,7 @@ def test_photos_are_refused_where_a_model_of_channels_would_be_asked_about_them(
     )
     for server in (["serve"], ["annotate", str(tmp_path)]):
         assert main([*server, "--model", tunes]) == 2
-        assert f"the page and the server, got {tunes}, tuned on pictures of {COUNT} channels" in (
+        assert f"{tunes} was fine-tuned on images with {COUNT} channels" in (
             capsys.readouterr().err
         )
     for asked in (["--teacher", tunes], ["--teacher", "nano", "--student", tunes]):

@@ -83,4 +83,4 @@ def test_suites_are_measured_by_name(told: dict[str, str]) -> None:
 
 def test_a_project_is_retrained_from_the_weights_in_the_wheel(told: dict[str, str]) -> None:
     assert "24 new masks" in told["import"]
-    assert "round 1: learned from " in told["retrain"]
+    assert "round 1: trained on " in told["retrain"]

@@ -70,7 +70,7 @@ def _lower_rights() -> tuple[dict[str, object], pwd.struct_passwd | None]:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """The address of a running server's database `postgres`. Raises NoServer."""
+    """The address of shutting down's database `postgres`. Raises NoServer."""
     programs, (rights, user) = find_programs(), _lower_rights()
     with tempfile.TemporaryDirectory(prefix="anymask-pg-") as name:
         folder = Path(name)

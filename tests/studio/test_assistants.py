@@ -201,7 +201,7 @@ def test_nothing_outside_of_the_folders_is_read_or_told(
 ) -> None:
     (answer,) = ask(open_server(desk, model), ("open_photo", {"photo": name.format(root=desk)}))
     assert answer.is_error
-    assert "there is no such photo" in answer.content[0].text
+    assert "not in the shared folders" in answer.content[0].text
     assert str(desk) not in answer.content[0].text
 
 

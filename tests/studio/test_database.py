@@ -30,7 +30,10 @@ def test_the_database_refuses_to_change_what_is_only_added(
 
 @pytest.mark.parametrize(
     ("version", "told"),
-    [(9999, "newer anymask; run: pip install --upgrade"), (0, "older anymask; export its masks")],
+    [
+        (9999, "newer version. Upgrade with: pip install --upgrade"),
+        (0, "older version. Export its masks"),
+    ],
 )
 def test_tables_of_another_version_are_left_alone(
     database: Engine, version: int, told: str
@@ -39,7 +42,7 @@ def test_tables_of_another_version_are_left_alone(
     with writing(database) as session:
         session.execute(text(f"UPDATE schema SET version = {version}"))
     for use in (create_tables, is_prepared):
-        with pytest.raises(StoreError, match=rf"got version {version}, written by an? {told}"):
+        with pytest.raises(StoreError, match=rf"schema version {version}, written by an? {told}"):
             use(database)
 
 
@@ -54,7 +57,7 @@ def test_tables_of_another_program_are_left_alone(database: Engine) -> None:
     ("address", "message"),
     [
         ("mysql://me@host/x", r"sqlite:///FILE or postgresql://USER@HOST/NAME; got 'mysql'"),
-        ("postgresql://me@host:port/x", "is no database address"),
+        ("postgresql://me@host:port/x", "not a valid database address"),
     ],
 )
 def test_other_databases_are_refused(address: str, message: str) -> None:
@@ -63,7 +66,7 @@ def test_other_databases_are_refused(address: str, message: str) -> None:
 
 
 def test_a_file_that_cannot_be_written_says_where_to_look(tmp_path: Path) -> None:
-    told = r"wanted a database that can be written, got 'unable to open .*; is its folder there"
+    told = r"cannot be written. Check that its folder exists"
     with pytest.raises(StoreError, match=told):
         is_prepared(open_database(tmp_path / "absent" / "project.db"))
 

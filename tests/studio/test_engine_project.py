@@ -53,13 +53,13 @@ def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_pa
 
 
 def test_what_is_no_project_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no project yet; run: anymask project init"):
+    with pytest.raises(InputError, match="not a project. Create one with: anymask project init"):
         Project(tmp_path)
-    with pytest.raises(InputError, match="wanted a folder of photos"):
+    with pytest.raises(InputError, match="folder"):
         create_project(tmp_path / "absent")
     with pytest.raises(StoreError, match="does not answer"):
         create_project(tmp_path, database="postgresql://a@127.0.0.1:9/x?connect_timeout=2")
-    with pytest.raises(InputError, match="no project yet"):  # nothing half made stays behind
+    with pytest.raises(InputError, match="not a project"):  # nothing half made stays behind
         Project(tmp_path)
 
 
@@ -129,7 +129,7 @@ def test_one_bad_photo_stops_nobody(project: Project, model: Model, tmp_path: Pa
 
 
 def test_a_stage_that_needs_a_person_is_refused(project: Project, model: Model) -> None:
-    with pytest.raises(InputError, match="needs a person; run: anymask annotate"):
+    with pytest.raises(InputError, match="requires a person. Run: anymask annotate"):
         project.run(model, "assisted")
     with pytest.raises(InputError, match="stage must be one of"):
         project.run(model, "review")
@@ -169,7 +169,7 @@ def test_verdicts_are_carried_out(project: Project) -> None:
     add(project, 1, state="proposed")
     asked = next_asked(project.store)
     assert asked is not None
-    with pytest.raises(InputError, match="'fix' comes with the better mask"):
+    with pytest.raises(InputError, match="'fix' requires the corrected mask"):
         give_verdict(project.store, asked, "fix", "ann")
 
 
@@ -186,13 +186,13 @@ def test_a_verdict_is_taken_back(project: Project) -> None:
         assert now.provenance == before.provenance
     assert (now.version, now.seconds, now.author) == (7, 6, "bob")
     assert project.figures().verdicts == {}
-    with pytest.raises(NotFoundError, match="nobody has judged record 1"):
+    with pytest.raises(NotFoundError, match="Record 1 has no review decision"):
         take_back_verdict(project.store, before.id, "bob")
     asked = next_asked(project.store)
     assert asked is not None
     judged = give_verdict(project.store, asked, "accept", "ann")
     project.store.change_record(before.id, judged.version, judged.draft(label="x"), "cat")
-    with pytest.raises(Conflict, match="has changed since the verdict"):
+    with pytest.raises(Conflict, match="was changed after the review decision"):
         take_back_verdict(project.store, before.id, "bob")
 
 
@@ -262,7 +262,7 @@ def test_a_photo_whose_name_is_no_text_is_told_and_left_out(tmp_path: Path) -> N
     told: list[tuple[str, str]] = []
     project = create_project(tmp_path, failed=lambda name, why: told.append((name, why)))
     assert [image.name for image in project.store.all_images()] == ["b.png"]
-    assert told == [("\\udcff.png", "its name is no text in UTF-8; rename it")]
+    assert told == [("\\udcff.png", "Its name is not valid UTF-8. Rename it.")]
 
 
 def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> N
     with contextlib.closing(sqlite3.connect(tmp_path / ".anymask" / "project.db")) as database:
         for value, told in (
             ("[]", "the database is damaged: projects.settings holds"),
-            ("[" * 9000, "is damaged, .*a value: wanted JSON of at most 64 lists and objects"),
+            ("[" * 9000, "corrupted"),
         ):
             database.execute("update projects set settings = ?", [value])
             database.commit()

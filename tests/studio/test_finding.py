@@ -97,10 +97,10 @@ def test_the_server_finds_what_python_finds(ask: TestClient, model: Model) -> No
         ({"words": "reed"}, "the nearest: red"),
         ({}, "neither"),
         ({"words": "red", "like": [{"point": [1, 1]}]}, "both"),
-        ({"like": [{"point": [1, 1], "box": [1, 1, 9, 9]}]}, "record alone"),
+        ({"like": [{"point": [1, 1], "box": [1, 1, 9, 9]}]}, "An example requires a record"),
         ({"like": [{"record": 9}]}, "no record 9"),
         ({"words": "red", "score": 7}, "score"),
-        ({"words": "red", "label": "cup"}, "about examples"),
+        ({"words": "red", "label": "cup"}, "require an example"),
     ],
 )
 def test_what_is_no_question_is_told(ask: TestClient, body: dict[str, Any], told: str) -> None:

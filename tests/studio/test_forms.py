@@ -75,7 +75,7 @@ def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
     reply = http.post("/api/segment", files=fields)
     assert reply.json()["image"] == name
     digits = http.post("/api/segment", files=fields | {"image": (None, "1" * 32)})
-    assert error_of(digits, 404).startswith("the hash of an image")
+    assert "the hash of an image" in error_of(digits, 404)
 
 
 @pytest.mark.parametrize(
@@ -84,16 +84,16 @@ def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
         ({"points": (None, "[[35, 40]]")}, 422, "image: Field required"),
         (FILE | {"points": (None, "35, 40")}, 422, "points: "),
         (FILE | {"points": (None, "[" * 150_000)}, 422, "points: "),
-        (FILE | {"points": (None, "1" * 200_001)}, 400, "a multipart form with one file"),
+        (FILE | {"points": (None, "1" * 200_001)}, 400, "The multipart form is invalid"),
         (FILE | {"nothing": (None, "1")}, 422, "nothing: Extra inputs"),
-        ([*FILE.items(), *FILE.items()], 400, "a multipart form with one file"),
-        ([*FILE.items(), *[("points", (None, "1"))] * 17], 400, "a multipart form with one file"),
+        ([*FILE.items(), *FILE.items()], 400, "The multipart form is invalid"),
+        ([*FILE.items(), *[("points", (None, "1"))] * 17], 400, "The multipart form is invalid"),
     ],
 )
 def test_a_form_that_means_nothing_is_refused(
     http: TestClient, parts: Any, status: int, wanted: str
 ) -> None:
-    assert error_of(http.post("/api/segment", files=parts), status).startswith(wanted)
+    assert wanted in error_of(http.post("/api/segment", files=parts), status)
 
 
 def test_forms_that_are_none_are_refused(http: TestClient) -> None:
@@ -101,27 +101,27 @@ def test_forms_that_are_none_are_refused(http: TestClient) -> None:
         for path in ("encode", "segment"):
             reply = http.post(f"/api/{path}", content=b"--y\r\n", headers={"Content-Type": kind})
             assert reply.status_code in (400, 422), reply.text
-            assert reply.json()["error"]["remedy"]
+            assert reply.json()["error"]["message"]
     fields = {"points": (None, "1")}
-    assert error_of(http.post("/api/encode", files=fields), 400) == "a form with a file"
+    assert "The form has no file" in error_of(http.post("/api/encode", files=fields), 400)
 
 
 def test_a_field_that_comes_twice_is_refused(http: TestClient) -> None:
     twice = {"points": ["[[20, 20]]", "[[40, 30]]"]}  # the first one was passed over
     failed = http.post("/api/segment", files={"file": PHOTO}, data=twice)
     assert failed.status_code == 400
-    assert failed.json()["error"]["got"] == "'points' twice"
+    assert "'points' twice" in failed.json()["error"]["message"]
     paged = http.post("/api/encode", files={"file": PHOTO}, data={"page": "1"})
-    assert (paged.status_code, paged.json()["error"]["got"]) == (422, "'page'")
+    assert (paged.status_code, paged.json()["error"]["message"]) == (422, "'page'")
 
 
 @pytest.mark.parametrize(
     ("address", "got", "remedy"),
     [
         ("/api/segment?tolerence=0", "'tolerence'", "did you mean 'tolerance'?"),
-        ("/api/segment?format=svg&points=[[20,20]]", "'points'", "leave it out"),
+        ("/api/segment?format=svg&points=[[20,20]]", "'points'", "Remove it"),
         ("/api/everything?fromat=png", "'fromat'", "did you mean 'format'?"),
-        ("/api/encode?page=1", "'page'", "leave it out"),
+        ("/api/encode?page=1", "'page'", "Remove it"),
     ],
 )
 def test_a_query_that_would_be_passed_over_is_refused(
@@ -129,13 +129,13 @@ def test_a_query_that_would_be_passed_over_is_refused(
 ) -> None:
     failed = http.post(address, files={"file": PHOTO}, data={"points": "[[20, 20]]"})
     error = failed.json()["error"]
-    assert (failed.status_code, error["got"]) == (422, got)
-    assert error["remedy"].startswith(remedy)
+    assert (failed.status_code, error["message"]) == (422, got)
+    assert remedy in error["message"]
 
 
 def test_a_form_is_bounded_like_any_body() -> None:
     with client(limits=Limits(upload_bytes=100)) as http:
-        assert error_of(http.post("/api/encode", files=FILE), 413).startswith("a body of at most")
+        assert "accepts up to" in error_of(http.post("/api/encode", files=FILE), 413)
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
@@ -143,9 +143,9 @@ def test_json_without_its_header_is_told_the_header(http: TestClient, kind: str)
     body = json.dumps({"image": IMAGE} | CLICK)
     headers = {"Content-Type": kind} if kind else {}
     reply = http.post("/api/segment", content=body, headers=headers)
-    wanted = "JSON with the header Content-Type: application/json, or a form with a file"
-    assert error_of(reply, 415) == wanted
-    assert "-H 'Content-Type: application/json'" in reply.json()["error"]["remedy"]
+    wanted = "The Content-Type"
+    assert wanted in error_of(reply, 415)
+    assert "-H 'Content-Type: application/json'" in reply.json()["error"]["message"]
     assert http.post("/api/segment", content=body, headers=JSON).status_code == 200
 
 
@@ -168,8 +168,8 @@ def test_one_prompt_needs_no_list(http: TestClient) -> None:
 )
 def test_two_ways_at_once_are_refused(http: TestClient, body: Any, got: str) -> None:
     reply = http.post("/api/segment", json={"image": IMAGE} | body)
-    assert error_of(reply).startswith("one of points, labels, box and mask; or prompt")
-    assert reply.json()["error"]["got"] == got
+    assert "exactly one kind of prompt" in error_of(reply)
+    assert got in reply.json()["error"]["message"]
 
 
 # What comes back.
@@ -198,7 +198,7 @@ def test_a_mask_is_had_as_a_png(http: TestClient) -> None:
     np.testing.assert_array_equal(pixels > 0, first_mask(http))
     several = {"image": IMAGE, "prompts": [CLICK, CLICK]}
     refused = http.post("/api/segment?format=png", json=several)
-    assert error_of(refused) == "one prompt for format=png"
+    assert "format=png supports one prompt" in error_of(refused)
 
 
 @pytest.mark.parametrize(("kind", "media"), [("cutout", "image/png"), ("webp", "image/webp")])
@@ -217,7 +217,7 @@ def test_an_object_is_had_cut_out(http: TestClient, kind: str, media: str) -> No
     assert (alpha[mask] > 0).mean() > 0.9
     assert (alpha[~mask] == 0).mean() > 0.9
     several = {"image": IMAGE, "prompts": [CLICK, CLICK]}
-    assert "one object" in error_of(http.post(f"/api/segment?format={kind}", json=several))
+    assert "one prompt" in error_of(http.post(f"/api/segment?format={kind}", json=several))
     refused = http.post(f"/api/everything?format={kind}", json={"image": IMAGE})
     assert refused.status_code == 422
 
@@ -280,9 +280,9 @@ def test_outlines_are_smooth_unless_the_tolerance_is_nought(http: TestClient) ->
     assert 3 <= corners("polygons&tolerance=2") < corners("polygons")
     assert corners("polygons") < corners("polygons&tolerance=0") / 2
     refused = http.post("/api/segment?format=polygons&tolerance=-1", json={"image": IMAGE} | CLICK)
-    assert error_of(refused).startswith("tolerance: ")
+    assert "tolerance: " in error_of(refused)
     refused = http.post("/api/segment?format=jpeg", json={"image": IMAGE} | CLICK)
-    assert error_of(refused).startswith("format: Input should be 'rle', 'png'")
+    assert "format: Input should be 'rle', 'png'" in error_of(refused)
 
 
 def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
@@ -324,20 +324,20 @@ def test_a_key_that_there_is_not_names_the_one_that_is_meant(
 ) -> None:
     sent = http.post(f"/api/{address}", json={"image": IMAGE, key: [1, 2]})
     assert sent.status_code == 422
-    told = sent.json()["error"]["remedy"]
-    assert told.startswith(f"{remedy}; send the JSON that GET /openapi.json")
+    told = sent.json()["error"]["message"]
+    assert told.startswith(f"{remedy} GET /openapi.json")
 
 
 @pytest.mark.parametrize(
     ("path", "parts", "remedy"),
     [
         ("segment", FILE | {"points": (None, "[35, 40]")}, "write for example points=[[290, 120]]"),
-        ("segment", {"points": (None, "[[35, 40]]")}, "add the photo: -F file=@photo.jpg"),
-        ("names", FILE | {"masks": (None, "[]")}, "send at least one"),
+        ("segment", {"points": (None, "[[35, 40]]")}, "Add it with -F file=@photo.jpg"),
+        ("names", FILE | {"masks": (None, "[]")}, "requires 1 to"),
     ],
 )
 def test_slips_of_a_form_are_told_how_they_are_written(
     http: TestClient, path: str, parts: Any, remedy: str
 ) -> None:
     reply = http.post(f"/api/{path}", files=parts)
-    assert reply.json()["error"]["remedy"].startswith(remedy)
+    assert remedy in reply.json()["error"]["message"]

@@ -44,13 +44,13 @@ TOKEN = Access("0.0.0.0", token="open sesame")
 def test_a_host_that_others_reach_needs_a_token(host: str, local: bool) -> None:
     assert is_loopback(host) is local
     if not local:
-        with pytest.raises(InputError, match="wanted a token, .* got none; give --token SECRET"):
+        with pytest.raises(InputError, match="token is required .* --token SECRET"):
             Access(host)
     assert Access(host, "long enough").token
 
 
 def test_a_short_token_is_refused() -> None:
-    with pytest.raises(InputError, match="at least 8 characters, got 3; make one with"):
+    with pytest.raises(InputError, match="has 3 characters and requires at least 8"):
         Access("0.0.0.0", "abc")
 
 
@@ -92,7 +92,7 @@ def test_other_web_pages_cannot_ask() -> None:
         for origin in ("https://evil.example", "null", "http://127.0.0.1:9999"):
             reply = http.get("/health", headers={"Origin": origin})
             assert reply.status_code == 403
-            assert reply.json()["error"]["wanted"] == "a request of this server's own page"
+            assert "another web page" in reply.json()["error"]["message"]
             assert not any(name.startswith("access-control") for name in reply.headers)
         reply = http.options("/api/segment", headers={"Origin": "https://evil.example"})
         assert reply.status_code == 403
@@ -110,7 +110,7 @@ def test_a_malformed_origin_is_another_page(origin: str) -> None:
     with client() as http:
         reply = http.get("/health", headers={"Origin": origin.encode("latin-1")})
         assert reply.status_code == 403
-        assert reply.json()["error"]["remedy"].endswith("--allow-origin URL")  # it cannot be named
+        assert "--allow-origin URL" in reply.json()["error"]["message"]  # it cannot be named
     with client(access=TOKEN) as http:
         assert http.get("/health", headers={"Origin": origin.encode("latin-1")}).status_code == 200
 
@@ -124,7 +124,7 @@ def test_a_malformed_host_is_refused(access: Access, host: str) -> None:
         for path in ("/health", "/redoc", "/nothing/", "/api/segment"):
             reply = http.get(path, headers={"Host": host.encode("latin-1")})
             assert reply.status_code == 400
-            assert reply.json()["error"]["wanted"] == "a Host such as localhost:8765"
+            assert "Use a host such as localhost:8765" in reply.json()["error"]["message"]
 
 
 def test_other_web_pages_cannot_make_the_server_compute() -> None:
@@ -135,7 +135,7 @@ def test_other_web_pages_cannot_make_the_server_compute() -> None:
             for path in (image, "/api/report", "/api/images", "/openapi.json"):
                 reply = http.get(path, headers=told)
                 assert reply.status_code == 403
-                assert site in reply.json()["error"]["got"]
+                assert site in reply.json()["error"]["message"]
             assert http.get("/health", headers=told).status_code == 200
             page = told | {"Origin": "https://tool.example"}
             assert http.get(image, headers=page).status_code == 404
@@ -165,7 +165,7 @@ def test_an_origin_that_was_allowed_may_ask() -> None:
 
 
 def test_any_origin_may_ask_only_where_a_token_is_wanted() -> None:
-    with pytest.raises(InputError, match=r"--allow-origin one by one.* got '\*'; name them"):
+    with pytest.raises(InputError, match=r"--allow-origin does not accept .*one by one"):
         Access(origins=("*",))
     page = {"Origin": "https://any.example"}
     with client(access=Access("0.0.0.0", "open sesame", ("*",))) as http:
@@ -227,7 +227,7 @@ def test_a_body_that_is_too_long_is_refused_whether_it_says_so_or_not() -> None:
         for content in (bytes(1001), (bytes(100) for _ in range(11))):
             reply = http.post("/api/encode", content=content)
             assert reply.status_code == 413
-            assert reply.json()["error"]["wanted"] == "a body of at most 1000 bytes"
+            assert "accepts up to 1000 bytes" in reply.json()["error"]["message"]
         strange = {"Content-Length": "-5"}
         assert http.post("/api/encode", content=b"x", headers=strange).status_code == 413
 
@@ -260,21 +260,21 @@ def postscript() -> bytes:
 @pytest.mark.parametrize(
     ("body", "status", "wanted"),
     [
-        (b"", 400, "the bytes of a picture"),
-        (b"no picture", 415, "a picture of one of JPEG, PNG"),
+        (b"", 400, "The body is empty"),
+        (b"no picture", 415, "format is not supported JPEG, PNG"),
         (bomb(60000, 60000), 413, "at most 1000000 pixels"),
         (bomb(2000, 501), 413, "at most 1000000 pixels"),
         (bomb(10, 10), 422, ""),
         (png(PICTURE)[:400], 422, ""),
-        (postscript(), 415, "a picture of one of"),
-        (tiff_of_bands(12), 415, "a picture of one of"),
+        (postscript(), 415, "format is not supported"),
+        (tiff_of_bands(12), 415, "format is not supported"),
     ],
 )
 def test_bodies_that_unfold_or_lie_are_refused(body: bytes, status: int, wanted: str) -> None:
     with client(limits=Limits(pixels=1_000_000)) as http:
         reply = http.post("/api/encode", content=body)
     assert reply.status_code == status
-    assert wanted in reply.json()["error"]["wanted"]
+    assert wanted in reply.json()["error"]["message"]
 
 
 def test_formats_that_people_have_are_read() -> None:
@@ -293,7 +293,7 @@ def test_a_full_server_says_when_to_come_again() -> None:
         second = http.post("/api/segment", json=body)
         assert second.status_code == 429
         assert int(second.headers["retry-after"]) >= 1
-        assert second.json()["error"]["got"] == "1 requests under way"
+        assert "1 requests are running" in second.json()["error"]["message"]
         assert http.get("/health").status_code == 200
         runtime.go_on.release()
         assert first.result(PATIENCE_S).status_code == 200
@@ -313,6 +313,6 @@ def test_too_many_bytes_at_a_time_wait_outside() -> None:
         assert runtime.entered.acquire(timeout=PATIENCE_S)
         reply = http.post("/api/encode", content=bytes(2_000_000))
         assert reply.status_code == 429
-        assert "bytes under way" in reply.json()["error"]["got"]
+        assert "bytes are being received" in reply.json()["error"]["message"]
         runtime.go_on.release()
         assert first.result(PATIENCE_S).status_code == 200

@@ -111,7 +111,7 @@ def test_one_request_at_a_time_holds_the_pixels_of_its_masks(
 def test_points_are_counted_together(http: TestClient, seen: str) -> None:
     prompt = {"points": [[1, 1]] * 1000}
     reply = http.post("/api/segment", json={"image": seen, "prompts": [prompt] * 5})
-    assert error_of(reply) == "at most 4000 points in a request"
+    assert "at most 4000 points in a request" in error_of(reply)
 
 
 def test_long_lists_are_refused_before_their_items_are_looked_at(
@@ -129,7 +129,7 @@ def test_json_that_is_too_deep_is_refused(http: TestClient, seen: str, depth: in
     points = "[" * depth + "]" * depth
     body = f'{{"image": "{seen}", "prompts": [{{"points": {points}}}]}}'
     reply = http.post("/api/segment", content=body, headers=JSON)
-    assert "JSON of at most 64 lists and objects inside each other" in error_of(reply)
+    assert "at most 64 are supported" in error_of(reply)
     reply = http.post("/api/segment", data={"points": points}, files={"file": png(PICTURE)})
     assert "points" in error_of(reply)  # a field of a form that is no JSON is text
 
@@ -141,7 +141,7 @@ def test_json_of_too_many_values_is_refused_while_it_comes_in() -> None:
         assert "got" in reply.json()["error"]
         assert reply.status_code == 422
         reply = http.post("/api/segment", content=content + b"," * 2, headers=JSON)
-        assert error_of(reply, 413) == "JSON of at most 2000 values"
+        assert "JSON of at most 2000 values" in error_of(reply, 413)
         assert http.post("/api/encode", content=png(PICTURE) + b"," * 3000).status_code == 200
 
 
@@ -207,7 +207,7 @@ def test_settings_that_would_take_hours_are_refused_before_the_first_click(
     settings = {"tile": 64, "grid": 64, "crop_n_layers": 2, "mode": "exact"}
     text = base64.b64encode(png(photo)).decode()
     reply = http.post("/api/everything", json={"image": text, "settings": settings})
-    assert "everything of at most 250000 clicks" in error_of(reply)
+    assert "at most 250000 are allowed" in error_of(reply)
     check_cost(photo, {"tile": 512}, Limits())
 
 
@@ -256,7 +256,7 @@ def test_work_ends_when_its_client_has_gone() -> None:
     assert isinstance(first.exception(PATIENCE_S), RequestAbandoned)
     assert waits.cancelled()
     for asked in (first, waits):
-        with pytest.raises(Refusal, match="one that has gone"):
+        with pytest.raises(Refusal, match="closed the connection"):
             asyncio.run(done(asked))
     assert len(runtime.calls) == 1
     behind.close()
@@ -321,10 +321,10 @@ def test_a_server_that_is_stopped_tells_those_who_wait(
         status, told = reply.result(PATIENCE_S)
         runtime.go_on.release()
         end.result(PATIENCE_S)
-    assert (status, told["error"]["wanted"]) == (503, "a running server")
+    assert (status, told["error"]["message"]) == (503, "shutting down")
     assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_refusal_says_which_clicks_are_too_many() -> None:
-    with pytest.raises(Refusal, match="send larger tiles, fewer grid"):
+    with pytest.raises(Refusal, match="Use larger tiles, a smaller grid"):
         check_cost(np.zeros((100, 100, 3), np.uint8), {}, Limits(clicks=10))

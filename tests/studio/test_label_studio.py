@@ -101,7 +101,7 @@ def test_the_other_addresses_answer(http) -> None:
 def test_a_configuration_without_a_brush_is_refused(http, config: str) -> None:
     reply = http.post("/setup", json={"schema": config})
     assert reply.status_code == 422
-    assert "BrushLabels" in reply.json()["error"]["wanted"]
+    assert "BrushLabels" in reply.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -125,4 +125,4 @@ def test_pictures_elsewhere_are_not_read(tmp_path: Path, address: str) -> None:
 def test_regions_that_are_none_are_refused(http) -> None:
     reply = ask(http, [{"type": "keypointlabels", "value": {"x": "left", "y": 1}}])
     assert reply.status_code == 422
-    assert "percent" in reply.json()["error"]["wanted"]
+    assert "percent" in reply.json()["error"]["message"]

@@ -47,7 +47,7 @@ def test_photos_that_come_go_and_cannot_be_read_are_told(project: Project, tmp_p
     ]  # fmt: skip
     (tmp_path / "z.png").rename(tmp_path / "a.png")
     assert look_into_folder(project).gone == [4]
-    with pytest.raises(NotFoundError, match="not in the project's folder any more"):
+    with pytest.raises(NotFoundError, match="missing from the project's folder"):
         checked_picture(project, 4)
 
 
@@ -123,7 +123,7 @@ def test_a_copy_of_the_folder_is_no_other_photo(painted: Project, tmp_path: Path
     paint(tmp_path, "red", time=9)
     assert photo_file(painted, 1) == first
     (tmp_path / "a.bmp").unlink()
-    with pytest.raises(NotFoundError, match="not in the project's folder any more"):
+    with pytest.raises(NotFoundError, match="missing from the project's folder"):
         photo_file(painted, 1)
 
 
@@ -154,6 +154,6 @@ def test_a_video_is_copied_into_the_folder_once(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=f"got '{name}', which another file"):
             project.keep_video(source, name)
     for name in ("../out.mp4", "in/out.mp4", ".hidden.mp4", "photo.jpg", "x.mp4\0", ""):
-        with pytest.raises(InputError, match=r"the name of a video file such as clip\.mp4"):
+        with pytest.raises(InputError, match=r"not a valid name for a video file"):
             project.keep_video(source, name)
     assert sorted(path.name for path in folder.glob("*.mp4")) == ["drive.mp4", "link.mp4"]

@@ -74,7 +74,7 @@ def test_the_planes_of_a_stack_are_told_and_shown(ask: TestClient, project: Proj
     assert (plain["pages"], plain["channels"]) == ([{"page": 0, "name": ""}], [])
     assert (pixels(ask, "", PLAIN) == PICTURE).all()
     absent = ask.get(f"/api/images/{STACK}/pixels?page=1")
-    assert error_of(absent, 422) == "a page that masks lie on"
+    assert "a page that masks lie on" in error_of(absent, 422)
     assert ask.get(f"/api/images/{STACK}/pixels?channel=3").status_code == 422
 
 
@@ -122,8 +122,8 @@ def test_the_values_of_channels_are_told(ask: TestClient) -> None:
         ("bands=1,2", None),
         ("bands=0,0,0", "Bands are one or three"),
         ("bands=1,2,9", "band 9"),
-        ("ranges=1:2", "ranges go with bands"),
-        ("channel=1&bands=1,2,3", "give channel or bands"),
+        ("ranges=1:2", "ranges requires bands"),
+        ("channel=1&bands=1,2,3", "channel and bands cannot be combined"),
         ("bands=1,2,3&ranges=2:1", "Ranges are two values"),
         ("bands=1,2,3&ranges=a:b", None),
     ],
@@ -221,7 +221,7 @@ def test_a_page_of_another_size_is_refused_with_words(tmp_path: Path) -> None:
     site = ServedProject(create_project(tmp_path), "ann")
     with client(behind, project=site) as ask:
         reply = ask.get("/api/images/1/pixels?page=1")
-        assert error_of(reply, 422) == "a page of 120 x 80 pixels, as the first one"
+        assert "the first page 120 x 80" in error_of(reply, 422)
 
 
 def test_a_file_that_was_replaced_by_one_of_another_size_is_told_as_that(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_masks_that_do_not_say_a_page_go_where_they_are_told(
         project.store.delete_record(entry.id, entry.version, "ann")
     assert "stack" not in capsys.readouterr().err
     assert main(asked) == 0
-    assert "1 stack: their masks lie on page 0; --page N, or z1c0" in capsys.readouterr().err
+    assert "1 stack: masks were imported on page 0" in capsys.readouterr().err
     for page, told in (("6", "has 6, counted from 0"), ("z2", "Z 2 x C 3"), ("all", "one page")):
         assert main([*asked, "--page", page]) == 2
         assert told in capsys.readouterr().err

@@ -98,7 +98,7 @@ def test_a_track_gets_another_name(ask: TestClient, track: dict[str, Any]) -> No
     late = ask.put(place, json={"label": "van", "was": "disc"})
     assert late.status_code == 409
     assert late.json()["current"] == kept
-    assert "is named 'bus'" in late.json()["error"]["got"]
+    assert "is named 'bus'" in late.json()["error"]["message"]
     assert ask.put(place, json={"label": "", "was": "bus"}).json()["label"] is None
     assert ask.put(place, json={"label": "bus", "was": None}).json()["label"] == "bus"
     assert ask.put("/api/tracks/9/label", json={"label": "bus"}).status_code == 404
@@ -126,8 +126,8 @@ def test_a_track_is_corrected_from_a_frame_on_and_taken_back(
 @pytest.mark.parametrize(
     ("name", "status", "complaint"),
     [
-        ("../elsewhere.mkv", 404, "is not in the project's folder"),
-        ("missing.mkv", 404, "is not in the project's folder"),
+        ("../elsewhere.mkv", 404, "is missing from the project's folder"),
+        ("missing.mkv", 404, "is missing from the project's folder"),
         (".anymask/project.db", 422, "no video"),
     ],
 )
@@ -136,7 +136,7 @@ def test_what_is_no_video_of_the_folder_is_refused(
 ) -> None:
     reply = ask.post("/api/clips", json={"name": name})
     assert reply.status_code == status, reply.text
-    assert complaint in reply.json()["error"]["got"]
+    assert complaint in reply.json()["error"]["message"]
     assert ask.get("/api/clips").json() == {"clips": [], "found": ["drive.mkv"]}
 
 
@@ -176,16 +176,16 @@ def test_a_video_that_was_sent_becomes_a_clip_of_the_project(
     content = (project.folder / "drive.mkv").read_bytes()
     name = ask.post("/api/videos", json={}).json()["name"]
     early = ask.post("/api/clips", json={"name": "sent.mkv", "video": name})
-    assert "a session about a video file" in error_of(early, 409)
+    assert "has no video file" in error_of(early, 409)
     ask.put(f"/api/videos/{name}/file", content=content)
     for _ in range(2):
         told = ask.post("/api/clips", json={"name": "sent.mkv", "video": name}).json()
     assert (told["id"], told["name"], told["frames"]) == (1, "sent.mkv", FRAMES)
     assert (project.folder / "sent.mkv").read_bytes() == content
     bad = ask.post("/api/clips", json={"name": "../out.mkv", "video": name})
-    assert "name of a video file" in error_of(bad)
+    assert "valid name for a video file" in error_of(bad)
     gone = ask.post("/api/clips", json={"name": "sent.mkv", "video": "nobody"})
-    assert "a session that is open" in error_of(gone, 404)
+    assert "does not exist or was closed" in error_of(gone, 404)
 
 
 def test_a_clip_whose_file_has_changed_or_gone_is_not_opened(
@@ -203,7 +203,7 @@ def test_a_clip_whose_file_has_changed_or_gone_is_not_opened(
 @pytest.mark.parametrize(
     ("change", "complaint", "status"),
     [
-        ({"segmentation": {"size": [4, 4], "counts": [16]}}, "masks of the video's", 422),
+        ({"segmentation": {"size": [4, 4], "counts": [16]}}, "size of the video", 422),
         ({"frame": FRAMES}, f"frames 0 to {FRAMES - 1}", 422),
         ({"state": "no word"}, "single words", 422),
         ({"frame": -1}, "masks.0.frame", 422),

@@ -122,14 +122,14 @@ def read_body(parts: list[tuple[float, int]], seconds: float = 60) -> int:
 
 
 def test_the_seconds_of_a_body_are_counted_in_all() -> None:
-    with pytest.raises(Refusal, match="the body within 60 s, or 64000 bytes a second, got 4 bytes"):
+    with pytest.raises(Refusal, match="4 bytes within 60 s, at least 64000 bytes per second"):
         read_body([(15, 1)] * 100)
     assert read_body([(15, 1)] * 3) == 3
 
 
 def test_a_long_body_may_take_longer() -> None:
     assert read_body([(1, SLOWEST)] * 500) == 500 * SLOWEST
-    with pytest.raises(Refusal, match="got 0 bytes so far"):
+    with pytest.raises(Refusal, match="0 bytes within"):
         read_body([(61, SLOWEST)])
 
 

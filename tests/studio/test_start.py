@@ -44,10 +44,10 @@ def test_the_server_tells_its_address(folder: Path, project: bool) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"host": "0.0.0.0"}, "wanted a token"),
+        ({"host": "0.0.0.0"}, "token"),
         ({"memory": -1}, "megabytes of 0 or more"),
-        ({"videos": ["absent.mp4"]}, "a file or a folder that is there"),
-        ({"photos": "absent"}, "wanted a folder of photos"),
+        ({"videos": ["absent.mp4"]}, "does not exist"),
+        ({"photos": "absent"}, "folder"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, object], message: str) -> None:

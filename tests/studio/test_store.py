@@ -91,7 +91,7 @@ def test_a_change_needs_the_version_that_it_was_made_from(store: Store, one_reco
     before = store.record(one_record)
     after = store.change_record(one_record, 1, before.draft(rle=small_mask(5)), "bob")
     assert (after.version, after.author, after.rle) == (2, "bob", small_mask(5))
-    with pytest.raises(Conflict, match="at version 2, got version 1: 'bob' has changed") as caught:
+    with pytest.raises(Conflict, match="changed by 'bob': it has version 2, not 1") as caught:
         store.change_record(one_record, 1, before.draft(rle=small_mask(7)), "ann")
     assert caught.value.current == after
     with pytest.raises(Conflict):

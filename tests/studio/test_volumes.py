@@ -137,7 +137,7 @@ def test_the_model_sees_the_window_that_was_chosen_before_the_first_click(scan: 
         with open_volume_session(Model(ColourRuntime()), scan, window=(100, 200)) as session:
             assert coco_to_rle(mask) == session.add(5, points=FIRST).rle
         assert http.put(f"{volume}/window", json=chosen).status_code == 200  # the same one
-        assert "nothing was said yet" in error_of(
+        assert "window cannot be changed" in error_of(
             http.put(f"{volume}/window", json={"level": 1, "width": 2}), 409
         )
         assert http.delete(f"{volume}/objects/1/prompts/z/5").json()["objects"] == []
@@ -178,7 +178,7 @@ def test_what_cannot_be_done_is_refused(scan: Path, tmp_path: Path) -> None:
         bad = http.post("/api/volumes", json={"settings": {"stop": {"a": 1}}})  # told at once
         assert "stop must be True or False" in error_of(bad)
         volume = f"/api/volumes/{http.post('/api/volumes', json={}).json()['name']}"
-        assert "a session with a scan" in error_of(http.get(f"{volume}/labels"), 409)
+        assert "has no scan" in error_of(http.get(f"{volume}/labels"), 409)
         assert "bytes of a file" in error_of(http.put(f"{volume}/file", content=b""), 400)
         error_of(http.put(f"{volume}/file", content=b"no scan at all" * 50))
         broken = scan.read_bytes()[:-500]
@@ -186,9 +186,7 @@ def test_what_cannot_be_done_is_refused(scan: Path, tmp_path: Path) -> None:
         large = write_scan(tmp_path / "large.nii", np.zeros((12, 60, 64), np.int16))
         error_of(http.put(f"{volume}/file?ending=.nii", content=large.read_bytes()), 413)
         assert http.put(f"{volume}/file", content=scan.read_bytes()).status_code == 200
-        assert "about nothing yet" in error_of(
-            http.put(f"{volume}/file", content=scan.read_bytes()), 409
-        )
+        assert "already has" in error_of(http.put(f"{volume}/file", content=scan.read_bytes()), 409)
         error_of(http.get(f"{volume}/masks"))  # nothing says which object is meant
         error_of(http.post(f"{volume}/export", json={"ending": ".nii.gz"}))
         error_of(http.get(f"{volume}/labels", params={"z": SHAPE[0]}))
@@ -216,7 +214,7 @@ def test_an_uploaded_header_reads_no_file_of_the_server(tmp_path: Path) -> None:
             text.replace(str(tmp_path / "secret.raw"), "scan.nrrd"),
         ):
             reply = http.put(f"{volume}/file?ending=.nrrd", content=sent.encode())
-            assert "in another file" in reply.json()["error"]["got"], reply.text
+            assert "in another file" in reply.json()["error"]["message"], reply.text
         assert http.put(f"{volume}/scan", json={"scan": "own"}).status_code == 200  # the operator's
 
 
@@ -229,9 +227,9 @@ def test_a_scan_beyond_the_limits_is_refused_with_what_raises_them(tmp_path: Pat
             reply = http.put(f"{volume}/file?ending={ending}", content=data)
             assert "at most 1000000 bytes of voxels" in error_of(reply, 413)
             told = reply.json()["error"]
-            assert "--volume-megabytes" in told["remedy"]
+            assert "--volume-megabytes" in told["message"]
             size = 999 * 999 * 9 * (1 + (ending == ".nii"))
-            assert told["got"] == f"one of {size} bytes"
+            assert f"one of {size} bytes" in told["message"]
 
 
 @pytest.fixture
@@ -271,5 +269,5 @@ def test_the_server_answers_while_a_scan_is_read_and_ends_the_reader(pipe: Path)
         assert http.delete(volume).status_code == 204
         error_of(asked.result(PATIENCE_S), 404)
         volume, asked = begin()
-    assert error_of(asked.result(PATIENCE_S), 503) == "a running server"
+    assert "shutting down" in error_of(asked.result(PATIENCE_S), 503)
     assert not is_read(pipe)

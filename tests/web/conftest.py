@@ -143,7 +143,7 @@ class Annotator:
 
     def name(self, label: str) -> None:
         """Type a label, and Enter."""
-        field = self.page.get_by_label("Label", exact=True)
+        field = self.page.get_by_label("Class", exact=True)
         field.fill(label)
         field.press("Enter")
 

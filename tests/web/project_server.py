@@ -121,9 +121,8 @@ class Refused(Exception):
         self.status, self.body = status, body
 
 
-def refuse(status: int, wanted: str, got: str, remedy: str, **more: Any) -> Refused:
-    error = {"wanted": wanted, "got": got, "remedy": remedy, "status": status}
-    return Refused(status, error=error, **more)
+def refuse(status: int, message: str, **more: Any) -> Refused:
+    return Refused(status, error={"message": message, "status": status}, **more)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -174,13 +173,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _check(self, project: Project) -> None:
         if project.token and self.headers.get("Authorization") != f"Bearer {project.token}":
-            raise refuse(401, "a token", "none or another one", "open the address with ?token=")
+            raise refuse(401, "Access token required.")
         if project.busy and "/embedding" in self.url.path:
             project.busy -= 1
-            raise refuse(429, "a free place in the queue", "a full one", "ask again")
+            raise refuse(429, "The server is busy.")
         if project.forgets and self.url.path == "/api/names":
             project.forgets -= 1
-            raise refuse(404, "a hash that was seen", "?", "send the image")
+            raise refuse(404, "Unknown hash. Send the image.")
 
     def send(self, body: bytes, status: int = 200, kind: str = "application/json") -> None:
         self.send_response(status)
@@ -216,7 +215,7 @@ class Handler(BaseHTTPRequestHandler):
             found = re.fullmatch(pattern, f"{self.command} {self.url.path}")
             if found:
                 return handler(self, project, *found.groups())
-        raise refuse(404, "a known address", self.url.path, "see the contract")
+        raise refuse(404, f"Unknown address: {self.url.path}.")
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -266,9 +265,9 @@ class Handler(BaseHTTPRequestHandler):
     def changed(self, project: Project, name: str) -> dict[str, Any]:
         record = project.records.get(name)
         if record is None:
-            raise refuse(409, "a record", "none", "it was deleted", current=None)
+            raise refuse(409, "The record was deleted.", current=None)
         if str(record["version"]) != self.headers["If-Match"]:
-            raise refuse(409, "the version", "another", "merge", current=record)
+            raise refuse(409, "The record has another version.", current=record)
         return record
 
     def update(self, project: Project, name: str) -> Any:
@@ -318,7 +317,7 @@ class Handler(BaseHTTPRequestHandler):
         question = self.json()
         project.finds.append(question)
         if question.get("words") == "cupp":
-            raise refuse(422, "a known name", "'cupp' (the nearest: cup)", "take a known one")
+            raise refuse(422, "Unknown name 'cupp'. The closest names are: cup.")
         return question
 
     def search(self, project: Project) -> Any:
@@ -374,7 +373,7 @@ class Handler(BaseHTTPRequestHandler):
     def export(self, project: Project) -> Any:
         wish = self.json()
         if project.gated and wish["proposals"] and not wish["force"]:
-            raise refuse(403, "90 % of the sampled masks accepted", "70 %", "review more masks")
+            raise refuse(403, "The sample has 70 % good masks. Review more masks.")
         return json.dumps({"records": list(project.records.values())}).encode()
 
 

@@ -57,7 +57,7 @@ def shelf(photos: dict[str, np.ndarray], **about: Any) -> Project:
 def test_opening_photos(sit_down: SitDown, axe: str) -> None:
     ann = sit_down(None)
     ann.open("?local=1")
-    ann.page.get_by_role("heading", name="Open photos to label").wait_for()
+    ann.page.get_by_role("heading", name="Open images to annotate").wait_for()
     assert check(ann, axe, "open") == []
 
 
@@ -72,7 +72,7 @@ def test_labelling_with_a_mask_in_the_making(
     ann.until("s.naming.shown.length > 0")
     complaints = check(ann, axe, "labelling, with suggested names")
     ann.ask("s.editor.startedAt -= 30000")
-    ann.page.get_by_text("30 s on this one").wait_for()
+    ann.page.get_by_text("30 s on this mask").wait_for()
     complaints += check(ann, axe, "thirty seconds")
     ann.keys("Escape", "k")
     ann.page.get_by_role("button", name="Outline").wait_for()
@@ -81,11 +81,11 @@ def test_labelling_with_a_mask_in_the_making(
     ann.page.get_by_role("group", name="Simplify outline").wait_for()
     complaints += check(ann, axe, "simplifying an outline")
     ann.keys("Escape", "Control+Shift+l")
-    ann.page.get_by_text("guess", exact=True).first.wait_for()
+    ann.page.get_by_text("suggested", exact=True).first.wait_for()
     complaints += check(ann, axe, "guessed names")
     ann.page.get_by_text("Notes", exact=True).click()
     ann.keys("y")
-    ann.page.get_by_role("group", name="How it looks").wait_for()
+    ann.page.get_by_role("group", name="Display settings").wait_for()
     complaints += check(ann, axe, "notes and sliders")
     assert complaints == []
 
@@ -97,9 +97,9 @@ def test_dialogs(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> 
     complaints = []
     for name, key in (
         ("Help", "?"),
-        ("Photos", "i"),
+        ("Images", "i"),
         ("Export", "Control+s"),
-        ("Names", "Control+l"),
+        ("Classes", "Control+l"),
     ):
         ann.keys(key)
         ann.page.get_by_role("dialog", name=name).wait_for()
@@ -120,9 +120,9 @@ def test_escape_leaves_what_the_keyboard_has_opened_and_nothing_else(
     ann.keys("p")
     ann.drag((60, 60), (90, 60))
     ann.keys("y")
-    sliders = ann.page.get_by_role("group", name="How it looks")
+    sliders = ann.page.get_by_role("group", name="Display settings")
     sliders.wait_for()
-    ann.until("document.activeElement.ariaLabel", "Masks: opacity")
+    ann.until("document.activeElement.ariaLabel", "Mask opacity")
     ann.keys("Escape")
     ann.until("document.activeElement.className", "stage")
     assert not sliders.is_visible()
@@ -154,7 +154,7 @@ def test_a_stack_with_its_scale_and_guide_lines(
     ann.until("s.editor !== null")
     ann.page.get_by_role("group", name="Planes").wait_for()
     ann.keys("Control+g", "Control+Shift+X", "k", "y")
-    ann.page.get_by_role("group", name="How it looks").wait_for()
+    ann.page.get_by_role("group", name="Display settings").wait_for()
     complaints = check(ann, axe, "a stack")
     ann.page.get_by_label("Channel").select_option("Composite")
     ann.page.get_by_role("group", name="Composite").wait_for()
@@ -190,6 +190,6 @@ def test_trouble(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> 
     complaints += check(ann, axe, "a lost server")
     empty = sit_down(Project(arm="control"))
     empty.open()
-    empty.page.get_by_role("heading", name="This project has no photos").wait_for()
+    empty.page.get_by_role("heading", name="This project has no images").wait_for()
     complaints += check(empty, axe, "an empty project")
     assert complaints == []

@@ -103,7 +103,7 @@ def change_at_the_same_time(person: Callable[[], Annotator], ann: Annotator) -> 
     other.open()
     other.until("s.editor?.state.masks.length", 1)
     label_the_same(other, "mug", ann, "glass")
-    ann.page.get_by_role("button", name="Take theirs").click()
+    ann.page.get_by_role("button", name="Use theirs").click()
     ann.until("s.editor.state.masks[0].label", "mug")
     return other
 

@@ -75,7 +75,7 @@ def test_a_click_in_the_box_tool_corrects_the_mask_in_the_making(
     ann.until("s.editor.draft.clicks.map(c => c.label).join()", "1,0")
     assert ann.ask("s.editor.draft.box !== null")
     ann.drag((100, 90), (200, 200))
-    ann.message("took the place of the one before")
+    ann.message("replaced the previous one")
 
 
 def test_a_mask_that_is_left_behind_is_told_of(sit_down: SitDown, project: Project) -> None:
@@ -89,7 +89,7 @@ def test_a_mask_that_is_left_behind_is_told_of(sit_down: SitDown, project: Proje
 
 def test_semi_automatic_begins_on_the_open_photo(sit_down: SitDown, project: Project) -> None:
     ann = opened(sit_down, project)
-    ann.page.get_by_label("Way of working").select_option("Semi-automatic")
+    ann.page.get_by_label("Mode").select_option("Semi-automatic")
     ann.until("s.editor.state.masks.some(m => m.state === 'proposed')")
 
 
@@ -97,12 +97,12 @@ def test_the_help_is_searched(sit_down: SitDown, project: Project) -> None:
     ann = opened(sit_down, project)
     ann.keys("?")
     dialog = ann.page.get_by_role("dialog", name="Help")
-    dialog.get_by_label("Search in the help").fill("split parts")
+    dialog.get_by_label("Search the help").fill("split parts")
     rows = dialog.locator(".help-row:visible")
     ann.until_so(lambda: rows.count() == 1, "the one row")
     assert "Ctrl + K" in rows.inner_text()
-    dialog.get_by_label("Search in the help").fill("no such thing")
-    dialog.get_by_text("Nothing is called so").wait_for()
+    dialog.get_by_label("Search the help").fill("no such thing")
+    dialog.get_by_text("No results").wait_for()
 
 
 def test_a_digit_keeps_where_that_is_wished(sit_down: SitDown, project: Project) -> None:
@@ -110,8 +110,8 @@ def test_a_digit_keeps_where_that_is_wished(sit_down: SitDown, project: Project)
     ann.click(300, 180)
     ann.keys("1")
     assert ann.ask("s.editor.state.masks.length") == 0  # it names only
-    ann.page.get_by_role("button", name="Names …").click()
-    ann.page.get_by_role("checkbox", name="A digit names the mask and keeps it").check()
+    ann.page.get_by_role("button", name="Edit classes …").click()
+    ann.page.get_by_role("checkbox", name="A digit key sets the class and keeps the mask").check()
     ann.page.keyboard.press("Escape")
     ann.keys("2")
     ann.saved()
@@ -126,9 +126,9 @@ def test_words_stand_beside_the_tools_and_are_folded_away(
     lasso = ann.page.get_by_role("toolbar", name="Tools").get_by_text("Lasso", exact=True)
     assert lasso.is_visible()
     for shown in (False, True, False):
-        ann.page.get_by_role("button", name="Words beside the tools").click()
+        ann.page.get_by_role("button", name="Show tool names").click()
         assert lasso.is_visible() is shown
     ann.open()  # as it was left
     assert not lasso.is_visible()
     ann.page.set_viewport_size({"width": 800, "height": 600})
-    assert not ann.page.get_by_role("button", name="Words beside the tools").is_visible()
+    assert not ann.page.get_by_role("button", name="Show tool names").is_visible()

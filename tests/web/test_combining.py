@@ -153,14 +153,14 @@ def test_notes_are_kept(sit_down: SitDown, project: Project) -> None:
 def test_a_mask_takes_the_pixels_of_those_beneath(sit_down: SitDown, project: Project) -> None:
     ann = opened(sit_down, project)
     pick(ann, (110, 110))
-    ann.page.get_by_role("button", name="Take pixels").click()
+    ann.page.get_by_role("button", name="Remove overlap").click()
     ann.until_so(lambda: areas(project) == [30 * 60, 3600, 3600], "the one beneath, cut")
     ann.keys("Control+z")
     ann.until_so(lambda: areas(project) == [3600] * 3, "the three of before")
     ann.keys("Escape")
     pick(ann, (310, 210))
     ann.keys("Control+x")
-    ann.message("No mask beneath gives it pixels")
+    ann.message("does not overlap any mask below")
 
 
 def test_new_masks_take_their_pixels_where_that_is_wanted(

@@ -66,15 +66,15 @@ def test_channels_are_picked_as_red_green_and_blue(sit_down: SitDown, project: P
     assert not ann.page.get_by_role("group", name=BAR).is_visible()
     bar = composite(ann)
     drawn(ann, (51, 102, 0))  # each channel between its own values, the third one is not there
-    bar.get_by_label("Red shows").select_option("Dye 1")
-    bar.get_by_label("Blue shows").select_option("Dye 0")
+    bar.get_by_label("Red channel").select_option("Dye 1")
+    bar.get_by_label("Blue channel").select_option("Dye 0")
     drawn(ann, (102, 102, 51))
-    bar.get_by_label("Green shows").select_option("none")
+    bar.get_by_label("Green channel").select_option("none")
     drawn(ann, (102, 0, 51))
     ann.until_so(bar.get_by_label("Green from").is_disabled, "no values of no channel")
     for name in ("Red", "Blue"):
-        bar.get_by_label(f"{name} shows").select_option("none")
-    ann.message("One of the colours needs a channel")
+        bar.get_by_label(f"{name} channel").select_option("none")
+    ann.message("Select a channel")
     ann.page.get_by_label("Channel").select_option("Dye 1")
     drawn(ann, (102, 102, 102))
     ann.until_so(lambda: not bar.is_visible(), "the bar away")
@@ -131,7 +131,7 @@ def test_a_composite_goes_along_to_other_pages_and_photos(
 def test_a_reload_keeps_the_composite(sit_down: SitDown, project: Project) -> None:
     ann = opened(sit_down, project)
     bar = composite(ann)
-    bar.get_by_label("Red shows").select_option("Dye 1")
+    bar.get_by_label("Red channel").select_option("Dye 1")
     drawn(ann, (102, 102, 0))
     ann.open()
     ann.until("s.editor !== null")
@@ -149,7 +149,7 @@ def test_masks_stay_while_channels_change(sit_down: SitDown, project: Project) -
     ann.keys("p")
     ann.drag((20, 100), (60, 100))
     bar = composite(ann)
-    bar.get_by_label("Red shows").select_option("Dye 1")
+    bar.get_by_label("Red channel").select_option("Dye 1")
     drawn(ann, (102, 102, 0))
     assert ann.area() > 0
     ann.page.locator(".stage").focus()
@@ -181,7 +181,7 @@ def test_the_model_sees_what_is_shown(sit_down: SitDown) -> None:
     ann.page.on("request", lambda request: asked.append(request.url.partition("/api/")[2]))
     ann.seen()
     bar = composite(ann)
-    bar.get_by_label("Red shows").select_option("Dye 1")
+    bar.get_by_label("Red channel").select_option("Dye 1")
     drawn(ann, (102, 102, 0))
     ann.seen()
     query = "page=0&bands=2,2,0&ranges=:,:,:"

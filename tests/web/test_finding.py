@@ -1,4 +1,4 @@
-"""Find all like this, and by word: in the open photo, and in all photos behind the page."""
+"""Find similar, and by word: in the open photo, and in all photos behind the page."""
 
 from __future__ import annotations
 
@@ -46,8 +46,10 @@ def test_all_like_a_mask_are_found_and_accepted_or_rejected_at_once(
 ) -> None:
     ann = opened(sit_down, project)
     pick_the_cup(ann)
-    ann.page.get_by_role("button", name="Find all like this").click()
-    ann.message("2 found and picked: Enter accepts them, Delete rejects them. 1 more is there")
+    ann.page.get_by_role("button", name="Find similar").click()
+    ann.message(
+        "2 found and selected. Enter accepts them, Delete rejects them. 1 more already exists"
+    )
     assert project.finds == [{"like": [{"record": 7}]}]
     assert states(project) == [("cup", "accepted"), *[("cup", "proposed")] * 2]
     lines = ann.page.get_by_role("listbox", name="Masks").get_by_role("option")
@@ -67,17 +69,17 @@ def test_a_word_is_found_and_an_unknown_one_is_told_where_it_stands(
 ) -> None:
     ann = opened(sit_down, project)
     ann.keys("Control+Shift+F")
-    dialog = ann.page.get_by_role("dialog", name="Find by word")
-    dialog.get_by_text("2 words are known").wait_for()
-    field = dialog.get_by_role("combobox", name="Words to find")
-    dialog.get_by_role("button", name="In this photo").click()
-    dialog.get_by_text("Pick a mask first").wait_for()
+    dialog = ann.page.get_by_role("dialog", name="Find by text")
+    dialog.get_by_text("2 known words").wait_for()
+    field = dialog.get_by_role("combobox", name="Text prompt")
+    dialog.get_by_role("button", name="In this image").click()
+    dialog.get_by_text("Select a mask first").wait_for()
     field.fill("cupp")
     field.press("Enter")
-    dialog.get_by_text("the nearest: cup").wait_for()
+    dialog.get_by_text("names are: cup").wait_for()
     field.fill("cat")
     field.press("Enter")
-    ann.message("2 found and picked")
+    ann.message("2 found and selected")
     assert dialog.count() == 0
     assert project.finds[-1] == {"words": "cat"}
     assert states(project)[1:] == [("cat", "proposed")] * 2
@@ -90,25 +92,25 @@ def test_all_photos_are_searched_stopped_and_gone_on_with(
                       "question": {"words": "cat"}}  # fmt: skip
     ann = opened(sit_down, project)
     pick_the_cup(ann)
-    ann.page.get_by_role("button", name="Find by word, or in all photos").click()
-    dialog = ann.page.get_by_role("dialog", name="Find by word")
-    dialog.get_by_text("1 of 4 photos, 2 proposals: stopped").wait_for()
-    dialog.get_by_role("button", name="Go on").click()
-    assert dialog.get_by_role("progressbar", name="Photos searched").get_attribute("max") == "4"
+    ann.page.get_by_role("button", name="Find by text, also in all images").click()
+    dialog = ann.page.get_by_role("dialog", name="Find by text")
+    dialog.get_by_text("1 of 4 images, 2 proposals: stopped").wait_for()
+    dialog.get_by_role("button", name="Resume").click()
+    assert dialog.get_by_role("progressbar", name="Images searched").get_attribute("max") == "4"
     dialog.get_by_role("button", name="Stop").click()
     dialog.get_by_text(": stopped").wait_for()
     assert project.finds == [{"words": "cat"}]
-    dialog.get_by_role("button", name="In all photos").click()
-    dialog.get_by_text("4 of 4 photos, 8 proposals: done").wait_for()
+    dialog.get_by_role("button", name="In all images").click()
+    dialog.get_by_text("4 of 4 images, 8 proposals: done").wait_for()
     assert project.finds[-1] == {"like": [{"record": 7}]}
     dialog.get_by_role("button", name="Close").click()
-    ann.message("All photos: 4 of 4 photos, 8 proposals: done")
+    ann.message("All images: 4 of 4 images, 8 proposals: done")
 
 
 def test_without_a_server_it_says_what_it_needs(sit_down: SitDown) -> None:
     ann = opened(sit_down, None)
     ann.keys("Control+Shift+F")
-    ann.page.get_by_role("alert").get_by_text("anymask annotate").wait_for()
+    ann.page.get_by_role("alert").get_by_text("project on a server").wait_for()
 
 
 def test_finished_photos_and_rejected_masks_begin_with_no_proposals(
@@ -116,6 +118,6 @@ def test_finished_photos_and_rejected_masks_begin_with_no_proposals(
 ) -> None:
     project.records["7"]["state"] = "rejected"
     ann = opened(sit_down, project)
-    ann.page.get_by_label("Way of working").select_option("Semi-automatic")
-    ann.message("Somebody has worked on this photo")
+    ann.page.get_by_label("Mode").select_option("Semi-automatic")
+    ann.message("already has annotations")
     assert "POST /api/images/coffee/everything" not in project.asked

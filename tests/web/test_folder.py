@@ -72,8 +72,8 @@ def test_photos_that_are_put_there_or_taken_away_are_noticed(
     ann.message("e.png cannot be read: ")
     lines = ann.page.locator(".photo-line")
     ann.until_so(lambda: lines.count() == 4, "the new photos in the list")
-    assert "not in the folder" in lines.nth(1).inner_text()
-    ann.page.get_by_label("Which photos").select_option(label="Not in the folder (1)")
+    assert "missing" in lines.nth(1).inner_text()
+    ann.page.get_by_label("Filter images").select_option(label="Missing from the folder (1)")
     assert lines.count() == 1
     ann.keys("Escape")
 
@@ -97,9 +97,9 @@ def test_a_photo_that_is_replaced_by_one_of_its_size_is_told(
     ann.keep()
     ann.saved()
     Image.fromarray(PICTURE[:, ::-1]).save(project.folder / "a.png")  # the discs change sides
-    ann.message("The file of this photo was replaced while it was open.")
+    ann.message("The file of this image was replaced while it was open.")
     ann.page.get_by_role("button", name="Show the new one").click()
-    ann.message("The file of this photo was replaced after masks were drawn on it.")
+    ann.message("The file of this image was replaced after masks were drawn on it.")
     assert ann.ask("s.editor.state.masks.length") == 1
     ann.seen()
     assert ann.page.evaluate(seen_as) != first
@@ -112,12 +112,12 @@ def test_a_photo_that_is_replaced_by_one_of_its_size_is_told(
 
 
 def test_a_server_that_cannot_save_is_not_called_away(ann: Annotator) -> None:
-    full = {"wanted": "room to write", "got": "a full disk", "remedy": "make room", "status": 507}
+    full = {"message": "The disk is full. Make room.", "status": 507}
     ann.page.route("**/records", lambda route: route.fulfill(status=507, json={"error": full}))
     ann.keys("p")
     ann.drag((60, 60), (90, 60))
     ann.keep()
-    ann.message("Not saved yet: wanted room to write; got a full disk; make room")
+    ann.message("Not saved yet. The disk is full. Make room.")
     said = ann.page.locator(".saved")
     ann.until_so(lambda: said.inner_text().startswith("Not saved: "), "the line above")
     ann.page.unroute("**/records")

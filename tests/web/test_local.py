@@ -58,7 +58,7 @@ def test_photos_are_labelled_kept_and_exported(
 def test_an_empty_page_offers_a_sample_photo(sit_down: SitDown) -> None:
     ann = sit_down(None)
     ann.open("?local=1")
-    ann.page.get_by_role("button", name="Try a sample photo").click()
+    ann.page.get_by_role("button", name="Try a sample image").click()
     ann.seen()
     assert ann.ask("s.editor.entry.name") == "sample.jpg"
 
@@ -95,7 +95,7 @@ def export(ann: Any, name: str, folder: Path) -> Path:
     ann.keys("Control+s")
     with ann.page.expect_download() as download:
         ann.page.get_by_label("Format").select_option(name)
-        ann.page.get_by_label("All that are finished or have masks").check()
+        ann.page.get_by_label("All images with masks, or marked as done").check()
         ann.page.get_by_role("button", name="Export", exact=True).last.click()
     target = folder / download.value.suggested_filename
     download.value.save_as(target)
@@ -166,7 +166,7 @@ def test_fifty_megapixels_stay_crisp(sit_down: SitDown, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "field.png"), photo, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     ann = sit_down(None)
     ann.open("?local=1")
-    ann.page.get_by_label("Way of working").select_option("control")
+    ann.page.get_by_label("Mode").select_option("control")
     ann.until("s.project.arm", "control")
     ann.page.set_input_files("input[type=file]", [str(tmp_path / "field.png")])
     ann.until("s.editor?.hw.join()", f"{height},{width}")
@@ -203,5 +203,5 @@ def test_a_file_that_is_no_photo_is_refused_by_name(
     bad.write_bytes(b"\x89PNG not really")
     ann = sit_down(None)
     open_photos(ann, [bad, photo_files[0]])
-    ann.message("got broken.png; save it as JPEG or PNG first")
+    ann.message("broken.png. Save it as JPEG or PNG first.")
     assert ann.ask("s.images.map(i => i.name)") == ["coffee.png"]

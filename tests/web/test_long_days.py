@@ -28,12 +28,12 @@ def test_ten_thousand_photos_are_listed_once_and_found_by_name(sit_down: SitDown
     assert ann.ask("s.images[5000].status") == "done"
     assert project.asked.count("GET /api/images") == 10
     ann.keys("i")
-    dialog = ann.page.get_by_role("dialog", name="Photos")
+    dialog = ann.page.get_by_role("dialog", name="Images")
     here = dialog.locator("[aria-current]")
     assert here.inner_text().startswith("p05001.png")
     assert here.is_visible()
     assert dialog.get_by_role("button").count() < 520
-    dialog.get_by_label("Find a photo").fill("p09876")
+    dialog.get_by_label("Search images").fill("p09876")
     ann.keys("Enter")
     ann.until("s.editor?.entry.id", "p09876")
     ann.page.reload()

@@ -67,17 +67,17 @@ def test_sliders_change_what_is_drawn_and_are_kept(sit_down: SitDown, project: P
 
     shows(0.42)
     ann.keys("y")
-    panel = ann.page.get_by_role("group", name="How it looks")
-    panel.get_by_label("Masks: opacity").fill("0.9")
+    panel = ann.page.get_by_role("group", name="Display settings")
+    panel.get_by_label("Mask opacity").fill("0.9")
     shows(0.9)
-    panel.get_by_label("Photo: brightness").fill("1.5")
-    panel.get_by_label("Photo: gamma").fill("2")
+    panel.get_by_label("Brightness").fill("1.5")
+    panel.get_by_label("Gamma").fill("2")
     filters('brightness(1.5) url("#gamma")')
     ann.open()
     ann.until("s.editor !== null")
     filters('brightness(1.5) url("#gamma")')
     ann.keys("y")
-    panel.get_by_role("button", name="As it was").click()
+    panel.get_by_role("button", name="Reset").click()
     filters("")
     shows(0.42)
 
@@ -87,12 +87,12 @@ def test_photos_are_found_by_their_state_and_counts_are_right(
 ) -> None:
     ann = opened(sit_down, project)
     ann.keys("i")
-    dialog = ann.page.get_by_role("dialog", name="Photos")
+    dialog = ann.page.get_by_role("dialog", name="Images")
     lines = dialog.locator(".photo-line")
     pictures = "[...document.querySelectorAll('.thumb')].map(i => i.naturalWidth)"
     ann.until_so(lambda: ann.page.evaluate(pictures) == [75, 57], "the small pictures")
-    which = dialog.get_by_label("Which photos")
-    which.select_option("With masks, not finished (1)")
+    which = dialog.get_by_label("Filter images")
+    which.select_option("With masks, not done (1)")
     assert [line.split("\n")[0] for line in lines.all_inner_texts()] == ["coffee.png"]
     assert "1 mask" in lines.first.inner_text()
     which.select_option("Without masks (1)")
@@ -104,7 +104,7 @@ def test_photos_are_found_by_their_state_and_counts_are_right(
     ann.keys("Shift+PageDown")
     ann.until("s.editor?.entry.id", "cat")
     ann.keys("Shift+PageDown")
-    ann.message("Every other photo has masks or is finished")
+    ann.message("All other images have masks or are done")
 
 
 def test_a_phone_shows_the_photo_and_everything_can_be_reached(
@@ -120,7 +120,7 @@ def test_a_phone_shows_the_photo_and_everything_can_be_reached(
     rail = ann.page.get_by_role("toolbar", name="Tools")
     assert rail.evaluate("rail => rail.scrollWidth - rail.clientWidth") == 0  # undo is seen
     ann.drag((100, 200), (300, 200))
-    for name in ("Keep", "Drop", "Export", "Next photo", "More", "Undo", "Find everything"):
+    for name in ("Keep", "Discard", "Export", "Next image", "More", "Undo", "Segment everything"):
         button = ann.page.get_by_role("button", name=name).first
         button.scroll_into_view_if_needed()
         place = button.bounding_box()
@@ -131,7 +131,7 @@ def test_a_phone_shows_the_photo_and_everything_can_be_reached(
     ann.page.get_by_role("button", name="Help").click()
     ann.page.get_by_role("dialog", name="Help").wait_for()
     ann.keys("Escape")
-    ann.page.get_by_role("button", name="More about the object").click()
+    ann.page.get_by_role("button", name="Show object and mask details").click()
     ann.page.get_by_role("listbox", name="Masks").wait_for()
 
 
@@ -162,8 +162,8 @@ def test_the_scale_bar_is_as_long_as_it_says(sit_down: SitDown, project: Project
     ann.message("Nobody knows how large a pixel is")
     assert not bar.is_visible()
     ann.keys("y")
-    ann.page.get_by_label("Side of a pixel", exact=True).fill("0.5")
-    ann.page.get_by_label("Unit of a pixel's side").select_option("mm")
+    ann.page.get_by_label("Pixel size", exact=True).fill("0.5")
+    ann.page.get_by_label("Unit of the pixel size").select_option("mm")
     ann.keys("Tab", "Escape")
     for scale, text, width in ((1, "50 mm", 100), (4, "20 mm", 160), (0.8, "100 mm", 160)):
         zoomed(ann, scale, 300, 200)
@@ -183,7 +183,7 @@ def test_a_finger_says_not_this_by_a_button_until_the_mask_is_kept(
     ann = sit_down(Project(photos), size=PHONE, has_touch=True)
     ann.open()
     ann.seen()
-    minus = ann.page.get_by_role("button", name='Clicks say "not this" of this object')
+    minus = ann.page.get_by_role("button", name="Background clicks")
     assert minus.is_disabled()  # there is nothing yet to take away from
     ann.page.touchscreen.tap(*ann.at(300, 180))
     ann.until("s.editor.draft.clicks.length", 1)

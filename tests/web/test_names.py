@@ -53,7 +53,7 @@ def test_one_name_after_the_other_is_not_one_long_name(sit_down: SitDown, projec
     ann.saved()
     ann.keys("PageDown")
     ann.until("s.editor?.entry.id", "cat")
-    names = ann.page.get_by_role("group", name="Labels").get_by_role("button")
+    names = ann.page.get_by_role("group", name="Classes").get_by_role("button")
     assert names.all_inner_texts() == ["cat\n1", "cup\n2", "bag\n3", "car\n4"]
     assert project.labels == ["cat", "cup", "bag", "car"]
 
@@ -72,7 +72,7 @@ def test_digits_name_the_mask_before_and_after_it_is_made(
     ann.keys("k", "2")
     ann.until_so(lambda: labels(ann)[0] == "cup", "the renamed mask")
     ann.keys("9")
-    ann.message("There are 2 names here, none has the key 9")
+    ann.message("There is no class with key 9")
     ann.keys("Control+z")
     assert labels(ann)[0] == "cat"
 
@@ -86,9 +86,9 @@ def test_names_are_renamed_merged_moved_coloured_and_deleted(
     ann.keep()
     ann.saved()
     ann.keys("Control+l")
-    dialog = ann.page.get_by_role("dialog", name="Names")
+    dialog = ann.page.get_by_role("dialog", name="Classes")
     rows = dialog.get_by_role("listitem")
-    first = dialog.get_by_label("Name 1")
+    first = dialog.get_by_label("Class 1")
     first.fill("kitten")
     first.press("Enter")
     ann.until_so(lambda: labels(ann) == ["kitten", "kitten", "cup", "kitten"], "the new name")
@@ -96,14 +96,14 @@ def test_names_are_renamed_merged_moved_coloured_and_deleted(
     ann.until("s.labels.all[0].colour", "#00ff00")
     dialog.get_by_role("button", name="Move cup up").click()
     ann.until("s.labels.all.map(l => l.name).join()", "cup,kitten")
-    second = dialog.get_by_label("Name 2")
+    second = dialog.get_by_label("Class 2")
     second.fill("cup")
     second.press("Enter")
     dialog.get_by_role("button", name="Merge").click()
     ann.until_so(lambda: labels(ann) == ["cup"] * 4, "the merged names")
     assert rows.first.inner_text().split() == ["1", "4", "masks"]
     dialog.get_by_role("button", name="Delete cup").click()
-    dialog.get_by_role("button", name="Leave them nameless").click()
+    dialog.get_by_role("button", name="Remove the class from the masks").click()
     ann.until_so(lambda: labels(ann) == [None] * 4, "masks without a name")
     ann.keys("Control+l", "Escape")  # though the button that had the keys is gone
     dialog.wait_for(state="detached")
@@ -120,8 +120,8 @@ def test_names_that_come_late_leave_what_is_being_typed(
     held: list[Any] = []
     ann.page.route("**/api/labels", lambda route: held.append(route))
     ann.keys("Control+l")
-    dialog = ann.page.get_by_role("dialog", name="Names")
-    field = dialog.get_by_label("Name 1")
+    dialog = ann.page.get_by_role("dialog", name="Classes")
+    field = dialog.get_by_label("Class 1")
     field.press("End")
     ann.page.keyboard.type("fish")
     ann.until_so(lambda: len(held) == 1, "the question for the names")
@@ -132,13 +132,13 @@ def test_names_that_come_late_leave_what_is_being_typed(
     assert field.input_value() == "catfish"
     ann.keys("Enter")
     ann.until_so(lambda: labels(ann) == ["catfish", "catfish", "cup"], "the new name")
-    dialog.get_by_label("Name 3").wait_for()
+    dialog.get_by_label("Class 3").wait_for()
 
 
 def test_a_static_page_keeps_its_names_too(sit_down: SitDown, photo_files: list[Any]) -> None:
     ann = sit_down(None)
     open_photos(ann, photo_files)
-    ann.page.get_by_label("Way of working").select_option("control")
+    ann.page.get_by_label("Mode").select_option("control")
     ann.until("s.project.arm", "control")
     ann.until("s.toolName", "brush")
     ann.drag((100, 250), (200, 250))

@@ -115,6 +115,6 @@ def test_a_mask_that_both_change_is_asked_about_as_before(
     bob.page.locator(".stage").focus()
     bob.keys("Enter")
     bob.message("Somebody else changed this mask. Yours is still here.")
-    bob.page.get_by_role("button", name="Take theirs").click()
+    bob.page.get_by_role("button", name="Use theirs").click()
     bob.until("s.editor.find(s.editor.state.masks.find(m => m.label)?.key ?? null) !== null")
     assert sorted(entry.label or "" for entry in project.store.records(1)) == ["disc", "disc"]

@@ -241,15 +241,18 @@ def test_everything_is_what_python_would_show_of_it(page: Any) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("{}", "wanted points: [[x, y]] or box: [x0, y0, x1, y1], got"),
-        ("{ points: [[9999, 1]] }", "wanted points within"),
-        ("{ points: [[1, 1]], labels: [] }", "wanted a label for each point, got []"),
+        ("{}", "The prompt is empty"),
+        ("{ points: [[9999, 1]] }", "Points must lie within"),
+        (
+            "{ points: [[1, 1]], labels: [] }",
+            "labels must hold one label for each point. Given: []",
+        ),
         (
             "{ points: [[1, 1], [2, 2]], labels: [1, 2] }",
-            "wanted labels of 1 (on the object) or 0 (off it), got 2",
+            "labels must be 1 (foreground) or 0 (background). Given: 2",
         ),
-        ("{ points: [[1, 1]], labels: [null] }", "wanted labels of 1 (on the object)"),
-        ("{ box: [5, 5, 5, 9] }", "wanted a box with x0 < x1 and y0 < y1, got [5,5,5,9]"),
+        ("{ points: [[1, 1]], labels: [null] }", "labels must be 1 (foreground)"),
+        ("{ box: [5, 5, 5, 9] }", "The box must have x0 < x1 and y0 < y1. Given: [5,5,5,9]"),
     ],
 )
 def test_what_cannot_be_answered_is_said(page: Any, asked: str, said: str) -> None:
@@ -258,33 +261,33 @@ def test_what_cannot_be_answered_is_said(page: Any, asked: str, said: str) -> No
 
 
 def test_what_is_no_photo_and_no_model_is_said(page: Any) -> None:
-    assert "wanted the photo at" in ask(page, "return model.see('nothing.jpg')")
-    assert "wanted a photo" in ask(page, "return model.see(7)")
+    assert "The image at" in ask(page, "return model.see('nothing.jpg')")
+    assert "The image cannot be read" in ask(page, "return model.see(7)")
     asked = "seen.segment({ points: [[1, 1]] }, { refineEdges: 'on' })"
     told = ask(page, f"const seen = await model.see(image); return {asked};")
-    assert 'wanted refineEdges of "auto", true or false, got "on"' in told
+    assert 'refineEdges must be "auto", true or false. Given: "on"' in told
     told = ask(
         page, f"const seen = await model.see(image); return {asked.replace('refineEdges', 'zoom')};"
     )
-    assert 'wanted zoom of "auto" or false, got "on"' in told
+    assert 'zoom must be "auto" or false. Given: "on"' in told
     asked = "seen.segment({ points: [[1, 1]] }, { minIslandArea: '200%' })"
     told = ask(page, f"const seen = await model.see(image); return {asked};")
-    assert "wanted minIslandArea as pixels (1 or more), a share of the mask" in told
-    assert told.endswith('got "200%"')
+    assert "minIslandArea must be a number of pixels (1 or more), a share of the mask" in told
+    assert told.endswith('Given: "200%".')
     told = ask(
         page, "return (await model.see(image)).everything({ maxHoleArea: -1, minIslandArea: 5 });"
     )
-    assert "wanted maxHoleArea as pixels (1 or more), a share of the mask" in told
-    assert told.endswith("got -1")
+    assert "maxHoleArea must be a number of pixels (1 or more), a share of the mask" in told
+    assert told.endswith("Given: -1.")
     told = ask(page, "return (await model.see(image)).everything({ progress: 'bar' });")
-    assert 'wanted progress as a function, got "bar"' in told
+    assert 'progress must be a function. Given: "bar"' in told
     missing = page.evaluate(
         """async () => {
             const { load } = await import("./lib/index.js");
             return load({ model: "nowhere" }).catch((error) => String(error));
         }"""
     )
-    assert "/nowhere/manifest.json, got 404; serve an exported model there" in missing
+    assert "/nowhere/manifest.json could not be loaded: HTTP status 404" in missing
 
 
 def test_a_model_without_a_network_of_edges_has_its_own_and_says_so(page: Any) -> None:
@@ -311,7 +314,7 @@ def test_a_model_without_a_network_of_edges_has_its_own_and_says_so(page: Any) -
     )
     page.unroute("**/model/manifest.json")
     assert found[0] == found[1]
-    assert "wanted a model with a network of edges, got nano without refiner.onnx" in found[2]
+    assert "nano has no refiner.onnx" in found[2]
 
 
 def test_a_cutout_is_the_masks_pixels_with_an_edge_that_fades(page: Any) -> None:
@@ -356,9 +359,12 @@ def test_a_cutout_is_the_masks_pixels_with_an_edge_that_fades(page: Any) -> None
 @pytest.mark.parametrize(
     ("work", "wanted"),
     [
-        ('seen.toBlob(best, { type: "image/jpeg" })', "wanted a background"),
-        ("seen.cutout(best, { margin: 0.5 })", "wanted margin as a whole number"),
-        ("seen.cutout({ ...best, width: 3, toArray: () => [] })", "wanted a mask of this photo"),
+        ('seen.toBlob(best, { type: "image/jpeg" })', "background"),
+        ("seen.cutout(best, { margin: 0.5 })", "margin must be an integer"),
+        (
+            "seen.cutout({ ...best, width: 3, toArray: () => [] })",
+            "The mask does not belong to this image",
+        ),
     ],
 )
 def test_a_cutout_that_cannot_be_made_is_said(page: Any, work: str, wanted: str) -> None:

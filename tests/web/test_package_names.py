@@ -75,12 +75,12 @@ def test_names_are_those_that_python_suggests(page: Any) -> None:
 
 
 REFUSED = {
-    "masks[0], { names: ['kat'] }": 'known names, got "kat"; the nearest: cat, ',
-    "masks[0], { names: [] }": "names must be words, got none",
-    "masks[0], { names: 'cat' }": 'wanted names as a list of words, got "cat"',
-    "masks[0], { top: 0 }": "wanted top as a whole number from 1 on, got 0",
-    "new Uint8Array(9)": "wanted a mask of this photo, 600 x 400 pixels, got one of 9",
-    "7": "wanted a mask of this photo, 600 x 400 pixels, got 7",
+    "masks[0], { names: ['kat'] }": 'Unknown name "kat"',
+    "masks[0], { names: [] }": "list of names is empty",
+    "masks[0], { names: 'cat' }": 'names must be a list of words. Given: "cat"',
+    "masks[0], { top: 0 }": "top must be an integer of at least 1. Given: 0",
+    "new Uint8Array(9)": "this image of 600 x 400 pixels: an array of length 9",
+    "7": "this image of 600 x 400 pixels: 7",
 }
 
 
@@ -112,4 +112,4 @@ def test_a_model_without_names_says_so(page: Any) -> None:
     work = "const seen = await model.see(image); const one = new Uint8Array(600 * 400).fill(1);"
     told = ask(page, f"{work} return seen.suggestNames(one);")
     page.unroute("**/model/manifest.json")
-    assert "wanted a model with names, got nano without names.onnx" in told
+    assert "nano has no names.onnx" in told

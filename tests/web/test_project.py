@@ -77,7 +77,7 @@ def test_hover_click_correct_label_undo_and_reload(sit_down: SitDown, project: P
 def label_undo_redo(ann: Any, project: Project) -> None:
     """Label the kept mask, take label and mask back, and do both again."""
     ann.keys("k", "l")
-    ann.page.get_by_label("Label", exact=True).fill("jug")
+    ann.page.get_by_label("Class", exact=True).fill("jug")
     ann.keys("Enter")
     ann.until_so(lambda: [r["label"] for r in project.records.values()] == ["jug"], "the label")
     ann.keys("Control+z", "Control+z")
@@ -296,7 +296,7 @@ def test_somebody_elses_change_is_never_overwritten_unasked(
     ann.until("s.editor?.state.masks.length", 1)
     record |= {"label": "lion", "version": 5}
     ann.keys("k", "l")
-    ann.page.get_by_label("Label", exact=True).fill("dog")
+    ann.page.get_by_label("Class", exact=True).fill("dog")
     ann.keys("Enter")
     ann.message("Somebody else changed this mask")
     assert record["label"] == "lion"
@@ -328,7 +328,7 @@ def test_the_next_photo_is_prefetched_and_a_busy_server_is_waited_for(
     ann.keys("PageUp")
     ann.until("s.editor?.entry.id", "coffee")
     ann.page.get_by_role(
-        "button", name="This photo is done"
+        "button", name="Mark image as done"
     ).click()  # pressed already: it takes that back
     ann.until_so(lambda: project.done == [], "not done after all")
     ann.until("s.images[0].status", "new")
@@ -342,9 +342,15 @@ def test_a_token_is_sent_and_leaves_the_address(sit_down: SitDown, project: Proj
     assert "secret" not in ann.page.url
     stranger = sit_down(project)
     stranger.page.goto(stranger.url)
-    alert = stranger.page.get_by_role("alert")
-    alert.wait_for()
-    assert "open the address with ?token=" in alert.inner_text()
+    field = stranger.page.get_by_label("Access token")
+    field.wait_for()
+    assert field.evaluate("field => field === document.activeElement")
+    field.fill("another one")
+    stranger.page.keyboard.press("Enter")
+    stranger.page.get_by_role("alert").filter(has_text="not valid").wait_for()
+    field.fill("secret")
+    stranger.page.keyboard.press("Enter")
+    stranger.until("s.editor !== null")
 
 
 def test_a_gated_export_says_why(sit_down: SitDown, project: Project, tmp_path: Path) -> None:
@@ -356,9 +362,9 @@ def test_a_gated_export_says_why(sit_down: SitDown, project: Project, tmp_path: 
     ann.until("s.editor !== null")
     ann.keys("Control+s")
     ann.page.get_by_label("Format").select_option("COCO")
-    ann.page.get_by_label("Proposals that nobody has accepted, too").check()
+    ann.page.get_by_label("Include proposals that are not accepted").check()
     ann.page.get_by_role("button", name="Export", exact=True).last.click()
-    ann.page.get_by_text("got 70 %; review more masks").wait_for()
+    ann.page.get_by_text("70 % good masks").wait_for()
     with ann.page.expect_download() as download:
         ann.page.get_by_role("button", name="Export anyway").click()
     download.value.save_as(tmp_path / "out")
@@ -414,4 +420,4 @@ def test_thirty_seconds_are_enough_for_one_mask(sit_down: SitDown, project: Proj
     ann.seen()
     ann.click(300, 180)
     ann.ask("s.editor.startedAt -= 30000")
-    ann.page.get_by_text("30 s on this one").wait_for()
+    ann.page.get_by_text("30 s on this mask").wait_for()

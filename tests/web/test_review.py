@@ -36,7 +36,7 @@ def test_the_slider_shows_what_was_found_at_once(sit_down: SitDown, project: Pro
     assert kept == len(project.records)
     assert others > 0
     asked = of_proposals(project)
-    slider = ann.page.get_by_label("Least score of proposals")
+    slider = ann.page.get_by_label("Minimum score of proposals")
     slider.fill("0")
     assert ann.ask("s.editor.shown.length") == kept + others
     lowest = ann.ask("Math.min(...s.editor.spare.map(m => m.score))")
@@ -63,7 +63,7 @@ def test_what_the_slider_shows_can_be_named_locked_and_deleted(
     ann.keys("m")
     ann.until_so(lambda: ann.ask("s.editor.spare.length") > 1, "the proposals aside")
     kept, others = (ann.ask(f"s.editor.{what}.length") for what in ("state.masks", "spare"))
-    ann.page.get_by_label("Least score of proposals").fill("0")
+    ann.page.get_by_label("Minimum score of proposals").fill("0")
     ann.ask("s.editor.select(s.editor.spare[0].key)")
     ann.ask("s.editor.name('cup')")
     assert ann.ask("[s.editor.selected.label, s.editor.selected.state]") == ["cup", "proposed"]
@@ -149,7 +149,7 @@ def test_a_review_shows_what_is_around_and_asks_for_a_name(
     assert ann.ask("s.view.scale") <= 4  # smooth, and at least 150 pixels of the photo in sight
     assert ann.ask("s.view.height / s.view.scale") >= 150
     ann.keys("a")
-    ann.message("This mask has no name: 1 to 9 give it one")
+    ann.message("This mask has no class. Press 1 to 9")
     assert project.verdicts == []
     ann.keys("2", "a")
     ann.until_so(lambda: bool(project.verdicts), "the verdict")

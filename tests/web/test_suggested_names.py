@@ -32,7 +32,7 @@ def opened(sit_down: SitDown, project: Project) -> Any:
 
 
 def suggested(ann: Any) -> Any:
-    return ann.page.get_by_role("group", name="Suggested names").get_by_role("button")
+    return ann.page.get_by_role("group", name="Suggested classes").get_by_role("button")
 
 
 def labels(ann: Any) -> list[str | None]:
@@ -46,7 +46,7 @@ def test_a_new_object_gets_names_and_one_press_names_it_alone(
     ann = opened(sit_down, project)
     ann.click(300, 180)
     ann.until(SHOWN, "cup,bowl")
-    assert suggested(ann).all_inner_texts() == ["cup\n70%", "bowl\n20%"]
+    assert suggested(ann).all_inner_texts() == ["cup\n70%"]
     suggested(ann).first.click()
     ann.page.get_by_role("button", name="Keep as cup").wait_for()
     ann.keep()
@@ -140,10 +140,10 @@ def test_all_nameless_masks_get_guesses_in_one_step(sit_down: SitDown, project: 
         project.add("coffee", {**mask, "notes": {"locked": locked}})
     project.add("coffee", {**square(300, 100, 60, HW), "state": "proposed", "label": None})
     ann = opened(sit_down, project)
-    ann.page.get_by_role("button", name="Suggest names").click()
-    ann.message("2 of 2 masks have a name that is a guess")
+    ann.page.get_by_role("button", name="Suggest classes").click()
+    ann.message("2 of 2 masks got a suggested class")
     assert labels(ann) == ["cup", "cat", None, "cup"]
-    ann.page.get_by_text("guess", exact=True).first.wait_for()
+    ann.page.get_by_text("suggested", exact=True).first.wait_for()
     ann.saved()
     kept = [(one["label"], one["notes"].get("label_probability")) for one in project.of("coffee")]
     assert kept == [("cup", 0.7), ("cat", None), (None, None), ("cup", 0.7)]
@@ -160,7 +160,7 @@ def test_unsure_names_are_not_given(sit_down: SitDown, project: Project) -> None
     project.add("coffee", square(40, 100, 50, HW, label=None))
     ann = opened(sit_down, project)
     ann.keys("Control+Shift+l")
-    ann.message("The model is sure of no name")
+    ann.message("No class was predicted with enough confidence")
     assert labels(ann) == [None]
 
 
@@ -198,7 +198,7 @@ def test_a_page_without_a_server_suggests_what_python_suggests(
     mask = rle_to_mask(coco_to_rle({"size": [height, width], "counts": counts}))
     model = anymask.load()
     (wanted,) = model.suggest_labels(photos["coffee"], mask, top=3)
-    assert [label for label, _ in ours] == [one.label for one in wanted if one.probability >= 0.05]
+    assert [label for label, _ in ours] == [one.label for one in wanted if one.probability >= 0.4]
     for (_, chance), one in zip(ours, wanted, strict=False):
         assert chance == pytest.approx(one.probability, abs=0.02)
     ann.keys("Control+Shift+l")
@@ -219,7 +219,7 @@ def test_nothing_is_shown_of_a_model_without_names(
     ann.seen()
     ann.click(300, 180)
     ann.keep()
-    assert not ann.page.get_by_role("group", name="Suggested names").count()
-    assert not ann.page.get_by_role("button", name="Suggest names").count()
+    assert not ann.page.get_by_role("group", name="Suggested classes").count()
+    assert not ann.page.get_by_role("button", name="Suggest classes").count()
     ann.keys("Control+Shift+l")
-    ann.message("No names can be suggested")
+    ann.message("does not suggest classes")

@@ -12,7 +12,7 @@ __all__ = ["project", "reviewer"]  # fixtures
 
 
 def name_field(viewer: Viewer, number: int) -> Any:
-    return viewer.page.get_by_label(f"Name of object {number}")
+    return viewer.page.get_by_label(f"Class of object {number}")
 
 
 def test_a_stored_track_gets_another_name_and_it_is_undone(
@@ -47,7 +47,7 @@ def test_a_name_is_undone_from_another_clip(reviewer: Viewer, project: Project) 
     name_field(reviewer, 2).press("Enter")
     reviewer.until("f.clip.of(2).label === 'bus' && f.clip.saving === 0")
     reviewer.keys("q")
-    reviewer.page.get_by_role("heading", name="This project has no photos").wait_for()
+    reviewer.page.get_by_role("heading", name="This project has no images").wait_for()
     begin(reviewer, "walk.mkv")
     reviewer.keys("Control+z")
     reviewer.until("f?.title === 'drive.mkv' && f.chosen", 2)
@@ -61,7 +61,7 @@ def test_a_name_that_somebody_else_has_changed_is_shown_as_it_is_now(
     project.tracks.rename(1, "van", "disc", "bob")
     name_field(reviewer, 1).fill("bus")
     name_field(reviewer, 1).press("Enter")
-    reviewer.page.get_by_text("bob has changed this track meanwhile.").wait_for()
+    reviewer.page.get_by_text("bob changed this track in the meantime.").wait_for()
     reviewer.until("f.object(1).name === 'van' && f.clip.saving === 0")
     reviewer.until_so(lambda: name_field(reviewer, 1).input_value() == "van")
     assert track_of(project, 1).label == "van"

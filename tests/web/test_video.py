@@ -56,10 +56,10 @@ def test_nano_follows_what_was_clicked_on_and_our_reader_reads_the_export(
         ann = sit(address)
         ann.watch(path)
         assert ann.page.locator(".photo-name").inner_text().startswith("cat.mp4")
-        assert ann.page.get_by_text("Followed by nano").is_visible()
+        assert ann.page.get_by_text("Tracker: nano").is_visible()
         ann.say(50, 70)
-        ann.page.get_by_label("Name of object 1").fill("cat")
-        ann.page.get_by_label("Name of object 1").press("Enter")
+        ann.page.get_by_label("Class of object 1").fill("cat")
+        ann.page.get_by_label("Class of object 1").press("Enter")
         ann.follow()
         ious = ann.ious(1, truth)
         assert min(ious) > 0.5, ious
@@ -117,7 +117,7 @@ def test_two_objects_are_corrected_taken_back_and_removed(viewer: Viewer, clip: 
     viewer.say(38, 30)
     viewer.until("f.left", 3)  # what comes after the correction
     viewer.follow()
-    viewer.page.get_by_role("button", name="Take back the last click").click()
+    viewer.page.get_by_role("button", name="Undo the last click").click()
     viewer.until("f.said.length === 2 && !f.asking")
     viewer.until("f.left > 0")
     viewer.follow()
@@ -127,12 +127,12 @@ def test_two_objects_are_corrected_taken_back_and_removed(viewer: Viewer, clip: 
     viewer.keys("Control+z")
     viewer.until("f.said.length === 0 && !f.asking && f.tracks.objects.length === 0")
     viewer.keys("Control+z")
-    viewer.page.get_by_text("There is no click to take back").wait_for()
+    viewer.page.get_by_text("There is no click to undo").wait_for()
 
 
 def test_a_video_is_followed_both_ways_from_the_middle(viewer: Viewer, clip: Path) -> None:
     viewer.watch(clip)
-    viewer.page.get_by_label("Direction").select_option("Both ways")
+    viewer.page.get_by_label("Direction").select_option("Both directions")
     slider = viewer.page.get_by_role("slider", name="Frame")
     box = slider.bounding_box()
     viewer.page.mouse.click(box["x"] + box["width"] * 4.5 / FRAMES, box["y"] + 4)
@@ -171,9 +171,9 @@ def test_everything_by_the_keyboard_and_a_reload_loses_nothing(viewer: Viewer, c
     assert viewer.ious(1, [masks[0] for masks in TRUTH]) == known
     assert viewer.ask("[f.left, f.said.length, f.objects[0].name]") == [0, 1, "disc"]
     viewer.keys("q")
-    viewer.page.get_by_role("heading", name="Open photos to label").wait_for()
+    viewer.page.get_by_role("heading", name="Open images to annotate").wait_for()
     viewer.page.reload()
-    viewer.page.get_by_role("heading", name="Open photos to label").wait_for()
+    viewer.page.get_by_role("heading", name="Open images to annotate").wait_for()
     assert viewer.ask("f === undefined") is True
 
 
@@ -184,7 +184,7 @@ def test_frames_to_look_at_are_marked_listed_and_a_key_away(viewer: Viewer, tmp_
     viewer.follow()
     states = viewer.ask("[3, 4, 5, 6].map(i => f.tracks.of(1, i).state)")
     assert states == ["visible", "occluded", "occluded", "back"]
-    viewer.page.get_by_role("heading", name="Frames to look at: 2").wait_for()
+    viewer.page.get_by_role("heading", name="Frames to review: 2").wait_for()
     viewer.keys("Home", "j")
     viewer.on_screen(4)
     slider = viewer.page.get_by_role("slider", name="Frame")
@@ -214,7 +214,7 @@ def test_exports_of_every_format_and_folders_of_frames(
         sav = json.loads(viewer.export("SA-V", tmp_path).read_text("utf-8"))
         assert (sav["video_id"], sav["video_frame_count"]) == ("walk", FRAMES)
         assert viewer.export("DAVIS", tmp_path).name == "walk.zip"
-        lines = viewer.export("Lines of JSON", tmp_path).read_text("utf-8").splitlines()
+        lines = viewer.export("JSON Lines", tmp_path).read_text("utf-8").splitlines()
         assert [json.loads(line)["frame"] for line in lines] == list(range(FRAMES))
         film = viewer.export("Video", tmp_path)
         with anymask.load().track(film) as session:
@@ -233,7 +233,7 @@ def test_an_overlay_and_a_cut_out_leave_with_times_sound_and_alpha(
     for drawn, picture, mask in zip(decoded(film.read_bytes()), CLIP, known, strict=True):
         assert off(drawn, picture, mask) > 8
         assert off(drawn, picture, ~grown(mask, 9)) < 5
-    cut = viewer.export("Video", tmp_path, "Objects cut out, with alpha (WebM)")
+    cut = viewer.export("Video", tmp_path, "Objects on a transparent background (WebM)")
     assert cut.name == "turned.webm"
     for drawn, mask in zip(decoded(cut.read_bytes()), known, strict=True):
         assert iou(drawn[..., 3] > 127, mask) > 0.9
@@ -254,7 +254,7 @@ def test_an_export_shows_how_far_it_is_is_stopped_and_asked_for_again(
     viewer.say(30, 30)
     viewer.keys("Control+s")
     form = viewer.page.get_by_role("dialog", name="Export")
-    look = form.get_by_role("combobox", name="Look")
+    look = form.get_by_role("combobox", name="Style")
     look.select_option("Objects in one colour (MP4)")
     form.get_by_label("Colour").fill("#20a0ff")
     form.get_by_role("button", name="Export").click()
@@ -291,7 +291,7 @@ def test_a_simplified_outline_is_a_correction_of_its_frame(viewer: Viewer, clip:
     viewer.say(30, 30)
     viewer.follow()
     viewer.keys("Home", *["ArrowRight"] * 4, "n", "Control+i")
-    viewer.page.get_by_text("Object 2 has no mask on this frame to simplify.").wait_for()
+    viewer.page.get_by_text("Object 2 has no mask on this frame.").wait_for()
     viewer.keys("1")
     viewer.on_screen(4)
     known, before = segmentations(viewer), mask_on(viewer, 4)

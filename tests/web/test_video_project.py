@@ -111,14 +111,14 @@ def test_tracks_are_accepted_rejected_and_taken_back_by_keys(
 ) -> None:
     begin(reviewer)
     bar = reviewer.page.get_by_role("group", name="Track")
-    reviewer.until_so(lambda: "disc 1 · 3 frames to look at" in bar.inner_text())
+    reviewer.until_so(lambda: "disc 1 · 3 frames to review" in bar.inner_text())
     assert reviewer.ask("[f.chosen, f.clip.counts.proposed]") == [1, 2]
     reviewer.keys("a")
     reviewer.until("f.chosen === 2 && f.clip.saving === 0")
     accepted = track_of(project, 1)
     assert (accepted.state, accepted.author, accepted.version) == ("accepted", "ann", 2)
     assert accepted.seconds > 0
-    far = reviewer.page.get_by_text("1 to look at, 1 accepted, 0 rejected")
+    far = reviewer.page.get_by_text("1 to review, 1 accepted, 0 rejected")
     far.wait_for()
     reviewer.keys("r")
     reviewer.until("f?.title", "walk.mkv")  # the next one is in another clip
@@ -139,14 +139,14 @@ def test_a_track_is_corrected_from_a_frame_on_and_the_model_follows_anew(
     begin(reviewer)
     before = project.tracks.masks(1)
     correct(reviewer)
-    reviewer.page.get_by_text("1 not stored").wait_for()
+    reviewer.page.get_by_text("1 not saved").wait_for()
     assert project.tracks.masks(1) == before
     reviewer.keys("a")
-    reviewer.page.get_by_text("Store the correction first (C), or drop it (Esc).").wait_for()
+    reviewer.page.get_by_text("Save the correction (C), or drop it (Esc).").wait_for()
     reviewer.keys("c")  # follows what is left first
     reviewer.until("f.clip.of(1).version", 2)
     stored(reviewer)
-    reviewer.page.get_by_text("disc 1 is stored from frame 5 on.").wait_for()
+    reviewer.page.get_by_text("disc 1 is saved from frame 5 on.").wait_for()
     now = track_of(project, 1)
     assert (now.state, now.version, now.author) == ("proposed", 2, "ann")
     assert min(agreement(project, 1, 0)) > 0.7
@@ -222,9 +222,9 @@ def test_a_clip_is_left_when_all_is_stored_or_somebody_says_so(
     begin(reviewer)
     correct(reviewer)
     reviewer.keys("q")
-    reviewer.page.get_by_text("disc 1: not stored in the project.").wait_for()
-    reviewer.page.get_by_role("button", name="Leave without it").click()
-    reviewer.page.get_by_role("heading", name="This project has no photos").wait_for()
+    reviewer.page.get_by_text("disc 1: not saved in the project.").wait_for()
+    reviewer.page.get_by_role("button", name="Leave without saving").click()
+    reviewer.page.get_by_role("heading", name="This project has no images").wait_for()
     assert track_of(project, 1).version == 1
 
 
@@ -232,7 +232,7 @@ def test_who_comes_too_late_sees_the_track_as_it_is_now(reviewer: Viewer, projec
     begin(reviewer)
     project.tracks.give_verdict(1, "reject", 1, "bob")
     reviewer.keys("a")
-    reviewer.page.get_by_text("bob has changed this track meanwhile.").wait_for()
+    reviewer.page.get_by_text("bob changed this track in the meantime.").wait_for()
     reviewer.until("f.clip.of(1).state", "rejected")
     assert track_of(project, 1).version == 2
     reviewer.keys("u")
@@ -241,7 +241,7 @@ def test_who_comes_too_late_sees_the_track_as_it_is_now(reviewer: Viewer, projec
     correct(reviewer)
     project.tracks.give_verdict(1, "accept", 3, "bob")
     reviewer.keys("c")
-    reviewer.page.get_by_text("C stores yours over it.").wait_for()
+    reviewer.page.get_by_text("Press C to overwrite it.").wait_for()
     stored(reviewer)
     reviewer.keys("c")
     reviewer.until("f.clip.of(1).version", 5)
@@ -253,7 +253,7 @@ def test_what_the_server_refuses_stays_on_the_screen(reviewer: Viewer, project: 
     begin(reviewer)
     reviewer.page.route("**/verdict", lambda route: route.abort())
     reviewer.keys("a")
-    reviewer.page.get_by_text("Not stored: the server does not answer").wait_for()
+    reviewer.page.get_by_text("Not saved. The server does not respond").wait_for()
     stored(reviewer)
     assert reviewer.ask("[f.chosen, f.clip.of(1).state]") == [1, "proposed"]
     reviewer.page.unroute("**/verdict")
@@ -269,14 +269,14 @@ def test_tracks_are_left_for_later_and_the_last_one_is_told(
         project.tracks.give_verdict(track, "reject", 1, "bob")
     begin(reviewer)
     reviewer.keys("PageDown")
-    reviewer.page.get_by_text("This is the last track to look at.").wait_for()
+    reviewer.page.get_by_text("This is the last track to review.").wait_for()
     reviewer.keys("2")
     bar = reviewer.page.get_by_role("group", name="Track")
     reviewer.until_so(lambda: "rejected by bob" in bar.inner_text())
     reviewer.page.get_by_role("button", name="Next track").click()
     reviewer.until("f.chosen", 1)
     reviewer.keys("a")
-    reviewer.page.get_by_text("Every track has been looked at.").wait_for()
+    reviewer.page.get_by_text("All tracks are reviewed.").wait_for()
     assert track_of(project, 1).state == "accepted"
 
 
@@ -287,10 +287,10 @@ def test_a_new_object_of_a_video_of_the_folder_becomes_a_track(
     clip = project.tracks.clips()[-1]
     assert (clip.name, clip.tracks) == ("fresh.mkv", 0)
     reviewer.say(30, 30)
-    reviewer.page.get_by_label("Name of object 1").fill("cup")
-    reviewer.page.get_by_label("Name of object 1").press("Enter")
+    reviewer.page.get_by_label("Class of object 1").fill("cup")
+    reviewer.page.get_by_label("Class of object 1").press("Enter")
     reviewer.keys("c")
-    reviewer.page.get_by_text("cup is a track of the project.").wait_for()
+    reviewer.page.get_by_text("cup is saved as a track of the project.").wait_for()
     stored(reviewer)
     (kept,) = project.tracks.tracks(clip.id)
     assert (kept.label, kept.state, kept.object, kept.author) == ("cup", "proposed", 1, "ann")
@@ -300,7 +300,7 @@ def test_a_new_object_of_a_video_of_the_folder_becomes_a_track(
     reviewer.say(100, 70)
     reviewer.until("f.tracks.objects.join()", "1,2")
     reviewer.keys("c")
-    reviewer.page.get_by_text("Object 2 is a track of the project.").wait_for()
+    reviewer.page.get_by_text("Object 2 is saved as a track of the project.").wait_for()
     stored(reviewer)
     assert [one.object for one in project.tracks.tracks(clip.id)] == [1, 2]
 
@@ -313,7 +313,7 @@ def test_a_video_that_is_sent_is_kept_in_the_project_with_its_tracks(
     reviewer.keys("n")
     reviewer.say(100, 70)
     reviewer.keys("Control+s")
-    reviewer.page.get_by_role("button", name="Keep in the project").last.click()
+    reviewer.page.get_by_role("button", name="Save to project").last.click()
     reviewer.until("f?.clip?.counts.proposed", 2)
     reviewer.on_screen(0)
     entry = project.tracks.clips()[-1]
@@ -370,7 +370,7 @@ def test_a_track_with_a_simplified_outline_is_dropped_or_stored(
         bar.wait_for()
         reviewer.keys("End", "Enter")
         reviewer.until("f.said.length === 1 && !f.asking")
-        reviewer.page.get_by_text("1 not stored").wait_for()
+        reviewer.page.get_by_text("1 not saved").wait_for()
         found = reviewer.ask(f"f.tracks.of(1, {LOST})")
         simple = coco_to_rle(found["segmentation"])
         assert 0 < rle_area(simple) < rle_area(before[LOST].rle)

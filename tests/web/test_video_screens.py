@@ -34,12 +34,12 @@ def test_what_cannot_be_opened_is_told_once(
         large = tmp_path / "large.mp4"
         large.write_bytes(bytes(50_000))
         viewer.page.set_input_files(".video-offers input[type=file]", str(large))
-        viewer.until_so(lambda: "this server takes 1" in said.inner_text())
+        viewer.until_so(lambda: "this server accepts up to 1" in said.inner_text())
         viewer.keys("Escape")
         viewer.watch(one)
         viewer.page.get_by_text("This video has one frame").wait_for()
         viewer.say(30, 30)
-        assert viewer.page.get_by_role("button", name="Followed").is_disabled()
+        assert viewer.page.get_by_role("button", name="Tracking complete").is_disabled()
 
 
 def test_a_truncated_video_is_followed_up_to_its_fault(viewer: Viewer, tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_a_video_that_is_dropped_is_opened(viewer: Viewer, clip: Path) -> None:
 def test_a_page_without_a_server_says_why_it_has_no_video(sit_down: Any) -> None:
     ann = sit_down(None)
     ann.open("?local=1")
-    ann.page.get_by_role("button", name="Open a video or a scan …").click()
+    ann.page.get_by_role("button", name="Open a video or scan …").click()
     ann.page.get_by_role("dialog", name="Video or scan").wait_for()
-    assert "anymask serve" in ann.page.get_by_role("dialog", name="Video or scan").inner_text()
+    assert "server" in ann.page.get_by_role("dialog", name="Video or scan").inner_text()
     assert ann.page.get_by_role("button", name="Choose a video file").count() == 0
 
 
@@ -88,7 +88,7 @@ def test_a_finger_says_not_this_by_a_button_until_another_object_is_chosen(
     with served() as address:
         viewer = sit(address, NARROW, has_touch=True)
         viewer.watch(clip)
-        minus = viewer.page.get_by_role("button", name='Clicks say "not this" of this object')
+        minus = viewer.page.get_by_role("button", name="Background clicks")
         assert minus.is_disabled()  # there is nothing yet to take away from
         viewer.page.touchscreen.tap(*viewer.at(30, 30))
         viewer.until("f.said.length === 1 && !f.asking")
@@ -122,12 +122,12 @@ def test_every_screen_of_a_video_passes_axe_and_fits(
         viewer.say(30, 30)
         viewer.follow()
         viewer.keys("Control+z", "Control+z")
-        viewer.page.get_by_text("There is no click to take back").wait_for()
+        viewer.page.get_by_text("There is no click to undo").wait_for()
         viewer.say(30, 30)
         viewer.follow()
         complaints += check(viewer, axe, "a followed video")
         assert viewer.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-        follow = viewer.page.get_by_role("button", name="Followed")
+        follow = viewer.page.get_by_role("button", name="Tracking complete")
         assert follow.bounding_box()["x"] + follow.bounding_box()["width"] <= size["width"]
         for key, name in (("?", "Help"), ("Control+s", "Export")):
             viewer.keys(key)

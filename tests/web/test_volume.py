@@ -108,15 +108,15 @@ def test_nano_follows_what_was_clicked_on_and_the_export_is_the_library_s(
         ann.ready()
         ann.say(34, 40)
         ann.say(60, 70, negative=True)
-        ann.page.get_by_text("The model sees level 110, width 220.").wait_for()
+        ann.page.get_by_text("Model input: level 110, width 220.").wait_for()
         said = ann.ask("f.said.map(one => one.point)")
-        ann.page.get_by_role("button", name="Follow", exact=False).click()
+        ann.page.get_by_role("button", name="Track", exact=False).click()
         ann.until("f.left === 0 && !f.following")
         ann.ready()
         exported = ann.export("NIfTI", tmp_path)
         shown = {plane: (ann.shown(plane), ann.ask(f"f.at[{plane}]")) for plane in range(3)}
-        rows = ann.page.get_by_role("dialog", name="Measures").get_by_role("row")
-        ann.page.get_by_role("button", name="Measures").click()
+        rows = ann.page.get_by_role("dialog", name="Measurements").get_by_role("row")
+        ann.page.get_by_role("button", name="Measurements").click()
         told = rows.nth(1).inner_text().split("\t")
     assert exported.name == "scan-labels.nii.gz"
     with model.volume(path, window=(110, 220)) as session:
@@ -148,7 +148,7 @@ def test_clicks_on_two_axes_are_corrected_and_taken_back(
     reader.say(bx, by)
     reader.keys("n")
     # A click on the plane across y goes to the slice; then that plane is shown large.
-    reader.page.get_by_role("button", name="Slice 24 across y").press("Enter")
+    reader.page.get_by_role("button", name="Slice 24 along y").press("Enter")
     reader.ready()
     reader.keys("Home", *["ArrowRight"] * BALLS[1][0][1])
     reader.ready()
@@ -192,7 +192,7 @@ def test_wheel_drag_and_a_click_beside_show_other_slices_and_a_reload_keeps_them
     level, width = reader.ask("f.scan.seen")
     assert reader.ask("f.window") == pytest.approx([level - width / 10, width * 1.2], rel=1e-4)
     reader.until("f.window.join() === f.scan.shown.join()")
-    beside = reader.page.get_by_role("button", name=f"Slice {X // 2} across x")
+    beside = reader.page.get_by_role("button", name=f"Slice {X // 2} along x")
     place = beside.bounding_box()
     beside.click(position={"x": place["width"] / 2, "y": place["height"] / 2 + 10})
     reader.ready()
@@ -271,14 +271,14 @@ def test_every_screen_of_a_scan_passes_axe_and_fits(
         ann.ready()
         complaints += check(ann, axe, "a followed scan")
         assert ann.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-        for name in ("Followed", "Slice 24 across y"):
+        for name in ("Tracking complete", "Slice 24 along y"):
             place = ann.page.get_by_role("button", name=name).bounding_box()
             assert place["x"] >= 0
             assert place["x"] + place["width"] <= size["width"]
             assert min(place["width"], place["height"]) >= 24
         stage: Any = ann.page.locator(".stage").bounding_box()
         assert min(stage["width"], stage["height"]) > 180
-        for key, name in (("?", "Help"), ("m", "Measures"), ("Control+s", "Export")):
+        for key, name in (("?", "Help"), ("m", "Measurements"), ("Control+s", "Export")):
             ann.keys(key)
             ann.page.get_by_role("dialog", name=name).wait_for()
             complaints += check(ann, axe, name)

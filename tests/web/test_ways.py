@@ -36,7 +36,7 @@ def test_a_photo_that_cannot_be_opened_is_named_and_passed(
     project.broken = {"coffee"}
     ann.keys("PageUp")
     ann.page.get_by_role("heading", name="coffee.png could not be opened").wait_for()
-    ann.page.get_by_role("button", name="Next photo").last.click()
+    ann.page.get_by_role("button", name="Next image").last.click()
     ann.until("s.editor?.entry.id", "cat")
 
 
@@ -47,7 +47,7 @@ def test_the_way_of_working_is_changed_in_the_page(sit_down: SitDown, project: P
     ann = sit_down(project)
     ann.open()
     ann.until("s.editor !== null")
-    ways = ann.page.get_by_label("Way of working")
+    ways = ann.page.get_by_label("Mode")
     ways.select_option("assisted")  # the model comes only now
     ann.seen()
     ann.until("s.project.arm", "model")

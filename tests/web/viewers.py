@@ -80,7 +80,7 @@ class Viewer(Annotator):
         with self.page.expect_download() as download:
             self.page.get_by_label("Format").select_option(name)
             if look is not None:
-                self.page.get_by_role("combobox", name="Look").select_option(look)
+                self.page.get_by_role("combobox", name="Style").select_option(look)
             self.page.get_by_role("button", name="Export", exact=True).last.click()
         target = folder / download.value.suggested_filename
         download.value.save_as(target)

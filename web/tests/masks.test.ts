@@ -64,9 +64,9 @@ describe("run lengths are the package's, byte for byte", () => {
   });
 
   test.each([
-    ["cut off", "1P", "was the text cut"],
-    ["a wrong letter", "!", "holds the characters"],
-    ["a wrong size", "12", "sum to H * W = 2 * 3 = 6; got 3"],
+    ["cut off", "1P", "truncated"],
+    ["a wrong letter", "!", "characters"],
+    ["a wrong size", "12", "sum to 3. They must sum to H * W = 2 * 3 = 6"],
   ])("%s is refused", (_, text, message) => {
     expect(() => stringToRle(text, [2, 3])).toThrow(message);
   });

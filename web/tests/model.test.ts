@@ -105,8 +105,8 @@ test.each(answers)("$family answers a $kind", async (one) => {
 
 test("a family that this page does not know is named", () => {
   const open = () => openFamily({ ...spec, family: "later" }, {});
-  expect(open).toThrow('small is of the family "later"; this page knows sam, sam_hq');
-  expect(() => openFamily(spec, {})).toThrow('small\'s tables.json lacks "ranking"');
+  expect(open).toThrow(/"later".* sam, sam_hq/);
+  expect(() => openFamily(spec, {})).toThrow('lacks "ranking"');
 });
 
 test("policy comes from the bundle's manifest", () => {
@@ -117,14 +117,14 @@ test("policy comes from the bundle's manifest", () => {
     stability: stability_score_thresh,
   });
   expect(read.graphs.decoder.file).toBe("decoder.onnx");
-  expect(() => readManifest({ ...manifest, graphs: {} })).toThrow("export the model again");
+  expect(() => readManifest({ ...manifest, graphs: {} })).toThrow("Export the model again");
 });
 
 test("a model of other channels than a photo's is refused where the page would see the photo", () => {
   expect(() => checkSeesPhotos(readManifest(manifest))).not.toThrow();
   const channels = { lows: [0, 0, 0, 0] };
   const other = readManifest({ ...manifest, spec: { ...manifest.spec, channels } });
-  expect(() => checkSeesPhotos(other)).toThrow("nano was tuned on pictures of 4 channels");
+  expect(() => checkSeesPhotos(other)).toThrow(/nano .* 4 channels/);
 });
 
 test.each(rankings)("the masks of a lone click at $click come in the package's order", (one) => {
@@ -184,8 +184,8 @@ test.each(regionSizes)("the size $given means what it means in Python", ({ given
   if (least) return expect(parseRegionSize(given, "maxHoleArea")).toEqual(least);
   const got = typeof given === "number" ? String(given) : JSON.stringify(given);
   expect(() => parseRegionSize(given, "maxHoleArea")).toThrow(
-    'wanted maxHoleArea as pixels (1 or more), a share of the mask (0.05 or "5%", less than ' +
-      `"100%"), or 0 or false for none, got ${got}`,
+    `maxHoleArea must be a number of pixels (1 or more), a share of the mask (0.05 or "5%", less ` +
+      `than "100%"), or 0 or false for off. Given: ${got}.`,
   );
 });
 
@@ -193,7 +193,7 @@ test("sizes are off with false, and usual with auto; what is no number is no siz
   expect(parseRegionSize(false, "area")).toEqual({ pixels: 0, share: 0 });
   expect(parseRegionSize("auto", "area")).toEqual(USUAL.holes);
   for (const given of [NaN, Infinity, "0x10", {}]) {
-    expect(() => parseRegionSize(given, "area")).toThrow("wanted area as pixels");
+    expect(() => parseRegionSize(given, "area")).toThrow("area must be a number of pixels");
   }
 });
 
@@ -268,7 +268,7 @@ describe("prompts", () => {
   test("what a model cannot take is refused by name", () => {
     const said = { clicks: [{ ...click, label: 0 as const }], box: null, mask: null };
     const picky = { ...spec, accepts: ["point"] };
-    expect(refusal(said, picky)).toBe("small takes no negative clicks");
+    expect(refusal(said, picky)).toBe("small does not support background points.");
     expect(refusal(said, spec)).toBeNull();
   });
 });
@@ -309,8 +309,8 @@ describe("an embedding from the server", () => {
   });
 
   test("is refused when it is cut off", () => {
-    expect(() => readEmbedding(bytes().slice(0, -2))).toThrow("got no whole map features");
-    expect(() => readEmbedding(new ArrayBuffer(2))).toThrow("got 2 bytes");
+    expect(() => readEmbedding(bytes().slice(0, -2))).toThrow("map features is truncated");
+    expect(() => readEmbedding(new ArrayBuffer(2))).toThrow("2 bytes");
   });
 
   test("halves keep infinities", () => {

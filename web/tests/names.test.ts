@@ -116,9 +116,9 @@ describe("a table of names", () => {
   });
 
   test.each([
-    [["cat", "dgo"], 'wanted one of the 4 known names, got "dgo"; the nearest: dog'],
-    [["xyzzyx"], "none is near; or leave names out for all learned ones"],
-    [[" "], "names must be words, got none"],
+    [["cat", "dgo"], /Unknown name "dgo".* dog\./],
+    [["xyzzyx"], /No known name is close/],
+    [[" "], /names is empty/],
   ])("refuses %j", (names, says) => {
     expect(() => fourNames().chosen(names)).toThrow(says);
   });
@@ -171,11 +171,11 @@ describe("an archive of arrays", () => {
 
   test("that is cut off or something else is one error", async () => {
     const whole = await bundled();
-    const wanted = "wanted an archive of arrays (.npz), got";
+    const wanted = "not a valid array archive";
     await expect(readNpz(whole.slice(0, 1000))).rejects.toThrow(wanted);
     await expect(readNpz(whole.slice(1000))).rejects.toThrow(wanted);
     await expect(readNpz(new ArrayBuffer(3))).rejects.toThrow(wanted);
-    await expect(readTable(emptyZip())).rejects.toThrow("wanted the names' words as |u1, got none");
+    await expect(readTable(emptyZip())).rejects.toThrow(/words must be .* missing/);
   });
 });
 

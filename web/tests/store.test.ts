@@ -460,7 +460,7 @@ describe("a project in the browser", () => {
 
   test("an export without accepted masks says so", async () => {
     await expect(new LocalStore(db).export(wish)).rejects.toThrow(
-      "wanted photos that are finished, got none of 0",
+      "none of 0 images is marked as done",
     );
   });
 
@@ -500,6 +500,7 @@ const wish = {
   split: null as string | null,
   tolerance: 0,
   proposals: false,
+  unlabelled: "object" as const,
   force: false,
 };
 
@@ -582,9 +583,9 @@ describe("files", () => {
     const photo = async (id: string) => new Blob([id]);
     const work = { images, records, names: ["dog"], photo };
     const { name, blob, told } = await archive(work, { ...wish, split: "60/20/20" });
-    expect([name, told]).toEqual(["yolo.zip", "10 photos, 10 masks"]);
+    expect([name, told]).toEqual(["yolo.zip", "10 images, 10 masks"]);
     const bare = await archive(work, { ...wish, images: false });
-    expect(bare.told).toMatch(/^10 photos, 10 masks\ndata.yaml expects .* tick 'With the photos'/);
+    expect(bare.told).toMatch(/^10 images, 10 masks\ndata.yaml expects .* 'Include the images'/);
     const text = new TextDecoder("latin1").decode(await blob.arrayBuffer());
     const splits = splitNames(
       images.slice(0, 10).map((one) => one.name),
@@ -604,7 +605,7 @@ describe("files", () => {
     );
     expect(Math.abs(counts[0] - 1600)).toBeLessThan(80);
     expect(Math.abs(counts[1] - 200)).toBeLessThan(60);
-    expect(() => splitNames(["a"], "0/0/0")).toThrow("wanted the shares");
+    expect(() => splitNames(["a"], "0/0/0")).toThrow("shares");
   });
 
   test("a table is one file, or one for each split", async () => {
@@ -759,17 +760,14 @@ describe("the server", () => {
     vi.unstubAllGlobals();
   });
 
-  test("an error of one sentence is told as it is, others with their three parts", async () => {
-    const error = (wanted: string, got: string, remedy: string) => async () =>
-      new Response(JSON.stringify({ error: { wanted, got, remedy } }), { status: 404 });
+  test("the message of an error is shown as it is, and a missing token is told apart", async () => {
+    const error = (message: string, status: number) => async () =>
+      new Response(JSON.stringify({ error: { message, status } }), { status });
     const store = new ServerStore(new Server("http://127.0.0.1/", ""));
-    vi.stubGlobal(
-      "fetch",
-      error("a request that can be answered", "x.jpg is gone", "see what came"),
-    );
-    await expect(store.pixels("a")).rejects.toThrow(/^x.jpg is gone$/);
-    vi.stubGlobal("fetch", error("a photo", "none", "put it back"));
-    await expect(store.pixels("a")).rejects.toThrow(/^wanted a photo; got none; put it back$/);
+    vi.stubGlobal("fetch", error("x.jpg is missing.", 404));
+    await expect(store.pixels("a")).rejects.toThrow(/^x.jpg is missing.$/);
+    vi.stubGlobal("fetch", error("Access token required.", 401));
+    await expect(store.pixels("a")).rejects.toMatchObject({ kind: "token" });
     vi.unstubAllGlobals();
   });
 });

@@ -124,8 +124,8 @@ test("a mask takes the place of what was said before it, and clicks behind it co
 
 test("a line with an error is one", () => {
   expect(lineOf('{"frame": 3, "seconds": 0, "objects": []}').frame).toBe(3);
-  const bad = '{"error": {"wanted": "a", "got": "a broken model", "remedy": "mend it"}}';
-  expect(() => lineOf(bad)).toThrow("a broken model; mend it");
+  const bad = '{"error": {"message": "The model is broken."}}';
+  expect(() => lineOf(bad)).toThrow("The model is broken.");
 });
 
 test("videos are known by kind, by name, and GIFs by their frames", async () => {
@@ -226,7 +226,7 @@ describe("the open video", () => {
     expect(server.asked).toEqual(["prompt 1 0 1 1", "forward 1 7"]);
     expect([videoWork.left, videoWork.frame, videoWork.following]).toEqual([0, 7, null]);
     await videoWork.follow();
-    expect(videoWork.messages[0].text).toContain("Every frame is followed");
+    expect(videoWork.messages[0].text).toContain("Every frame is tracked");
   });
 
   test("a file that was cut off is told of once, also where it was known from the start", async () => {
@@ -264,7 +264,7 @@ describe("the open video", () => {
       1,
     ]);
     await videoWork.undo();
-    expect(videoWork.messages[0].text).toContain("no click to take back");
+    expect(videoWork.messages[0].text).toContain("no click to undo");
   });
 
   test("a click while it is followed pauses, corrects, and goes on", async () => {
@@ -291,8 +291,8 @@ describe("the open video", () => {
     await videoWork.speak([1, 1, 0]);
     await videoWork.follow();
     expect(videoWork.messages.map(({ text }) => text.slice(0, 18))).toEqual([
-      "First click the ob",
-      "Nothing says what ",
+      "Click the object f",
+      "Click an object fi",
     ]);
     expect(server.asked).toEqual([]);
   });
@@ -313,13 +313,13 @@ describe("the open video", () => {
     const { videoWork, server } = opened();
     await videoWork.speak([1, 1, 1]);
     server.look = server.prompt = async () => {
-      throw new Error("a session that is open; got 'n'; open one with POST /api/videos");
+      throw new Error("The session 'n' does not exist or was closed. Open a session.");
     };
     await videoWork.greet();
     await videoWork.speak([0, 0, 1]);
     await videoWork.follow();
     await videoWork.greet();
-    const told = "The server has closed this video's session. Open the video again.";
+    const told = "The server has closed the session of this video. Open the video again.";
     expect(videoWork.messages.map(({ text }) => text)).toEqual([told]);
     expect(server.asked).toEqual(["prompt 1 0 1 1"]);
   });

@@ -49,6 +49,7 @@ from anymask.studio.tracks import Tracks
 
 LOG = logging.getLogger("anymask.studio.exports")
 IN_ONE_ROOT = ("yolo", "voc")  # the formats whose splits are folders or lists of one set
+NO_CLASSES = ("label-png", "label-tif", "sa1b", "davis", "sav")  # formats without classes
 BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture beside them
 
 
@@ -154,6 +155,11 @@ def export_masks(
             f"There are too few images for a split: {len(images)} to export for "
             f"{', '.join(splits)}. Label more images, or export without a split."
         )
+    if settings.unlabelled == "skip":
+        images = [
+            replace(image, masks=Masks(mask for mask in image.masks if mask.label is not None))
+            for image in images
+        ]
     report = LossReport()
     write_files(_files(project, images, target, name, settings, report), target)
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
@@ -169,12 +175,25 @@ def export_masks(
         lines.append(f"data.yaml expects the images in images/; {advice.images}")
     lines += report.lines()
     nameless = sum(mask.label is None for image in images for mask in image.masks)
-    if nameless and project.labels.all():
+    if nameless and project.labels.all() and name not in NO_CLASSES:
         lines.append(
             f"{counted(nameless, 'mask')} without a class: exported as {UNLABELLED!r} "
             "where the format has classes"
         )
     return lines
+
+
+def count_unlabelled(
+    project: Project, name: str, settings: ExportSettings, advice: Advice = OF_COMMAND
+) -> int:
+    """The masks without a class in an export; 0 for formats that have no classes.
+
+    Raises InputError if no image would be exported.
+    """
+    if name in NO_CLASSES:
+        return 0
+    images, _ = _leaving(project, settings, advice)
+    return sum(mask.label is None for image in images for mask in image.masks)
 
 
 def _leaving(

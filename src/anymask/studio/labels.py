@@ -1,7 +1,7 @@
 """The label set of a project: names with colours and an order; list, add, rename, delete.
 
-A name that a mask gets is in the set at once, so the set always holds every name in use. A name's
-colour is chosen when it is added, the first of a fixed row of hues that no other name has.
+A class that a mask gets is in the set at once, so the set always holds every class in use. Its
+colour is chosen when it is added: the first of a fixed row of colours that no other class has.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ from anymask.studio.records import Action, checked_text
 from anymask.studio.tables import EventRow, LabelRow, RecordRow, event_row, remember
 
 RENAMED = "label renamed"  # the event that tells it
-GOLDEN = 137.508  # degrees: neighbouring numbers get distant hues
+# Each colour is as far as possible from those before it (CIE Lab).
+ROW = (
+    "#3d8bff", "#0afa0a", "#fa0a0a", "#0aebdc", "#facd0a", "#fa0aaf", "#468219", "#af6437",
+    "#a037fa", "#faaffa", "#28fa91", "#dc2855", "#afeb37", "#fa820a", "#ebdc82", "#a055cd",
+    "#a0eba0", "#be5582", "#0aaffa", "#82730a", "#0aaf0a", "#0a9164", "#fa0aeb", "#fa6446",
+)  # fmt: skip
+GOLDEN = 137.508  # degrees between the hues of further colours
 _COLOUR = re.compile("#[0-9a-f]{6}")
 Fate = Literal["unname", "delete"]
 
@@ -38,7 +44,9 @@ class Label:
 
 
 def nth_colour(number: int) -> str:
-    """The colour of the nth name, as the page chooses it too (canvas/colours.ts)."""
+    """The colour of the nth class, the same as in the page (canvas/colours.ts)."""
+    if number < len(ROW):
+        return ROW[number]
     channels = colorsys.hls_to_rgb((number * GOLDEN % 360) / 360, 0.6, 0.82)
     return "#" + "".join(f"{int(255 * channel + 0.5):02x}" for channel in channels)
 

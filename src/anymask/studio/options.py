@@ -23,6 +23,7 @@ STAGES: dict[Stage, str] = {
 }
 GENTLE_RATE, GENTLE_SIDE, GENTLE_IMAGES = 2e-4, 384, 4
 Only = Literal["done", "labelled"]
+Unlabelled = Literal["object", "skip"]
 
 
 def read_split(text: str | None) -> tuple[float, ...]:
@@ -73,6 +74,9 @@ class ExportSettings:
             unit="pixels",
         ),
     ] = SMOOTH
+    unlabelled: Annotated[
+        Unlabelled, Setting('masks without a class: "object": export them as this class; "skip"')
+    ] = "object"
     proposals: Annotated[bool, Setting("include proposals that are not accepted")] = False
     classes: Annotated[
         tuple[str, ...],

@@ -6,15 +6,21 @@ A model's file has an address only where the manifest names it and its bytes are
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 import shutil
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi import Path as InPath
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from anymask.base import InputError, import_offline, parse_json, staged
 from anymask.images import sample
@@ -42,6 +48,10 @@ SAMPLE = "sample.jpg"  # that the page offers where there are no photos yet
 MARK = "build.json"  # of the page: a folder with it was written by us
 _NO_FILE = "The server requires an exported model, such as small."
 _FRESH = {"Cache-Control": "no-cache"}  # kept, but asked for again
+_FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+_HASHED = re.compile(r"-[\w-]{8}\.\w+$")  # file names as Vite writes them
+_WORTH = 0.9  # compressed files that are larger than this part of the original are not used
+_KEPT = ("content-type", "etag", "last-modified", "cache-control")
 
 
 def model_files(bundle: Path | None) -> dict[str, Path]:
@@ -96,13 +106,35 @@ def page_bundle(bundle: Path, target: Path) -> Path:
 
 
 class FreshFiles(StaticFiles):
-    """A folder's files, which a browser keeps and asks for again by their ETag."""
+    """The files of a folder, compressed, with cache headers: hashed names never change."""
 
-    def file_response(self, *args: Any, **more: Any) -> Response:
+    async def get_response(self, path: str, scope: Scope) -> Response:
         """As Starlette's."""
-        response = super().file_response(*args, **more)
-        response.headers.update(_FRESH)
+        response = await super().get_response(path, scope)
+        response.headers.update(_FOREVER if _HASHED.search(path) else _FRESH)
+        return await compressed(response, Headers(scope=scope))
+
+
+@lru_cache(maxsize=32)
+def _gzipped(path: str, changed: float) -> bytes | None:
+    """The content of a file in gzip; None if that is hardly smaller."""
+    content = Path(path).read_bytes()
+    packed = gzip.compress(content, 6)
+    return packed if len(packed) < _WORTH * len(content) else None
+
+
+async def compressed(response: Response, asked: Headers) -> Response:
+    """A file in gzip if the client supports that; compressed once and kept in memory."""
+    plain = not isinstance(response, FileResponse) or response.status_code != 200
+    if plain or "range" in asked or "gzip" not in asked.get("accept-encoding", ""):
         return response
+    path = Path(response.path)
+    packed = await run_in_threadpool(_gzipped, str(path), path.stat().st_mtime)
+    if packed is None:
+        return response
+    headers = {name: response.headers[name] for name in _KEPT if name in response.headers}
+    headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    return Response(packed, headers=headers)
 
 
 async def sample_photo() -> Response:
@@ -145,7 +177,9 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         kind = "application/json" if path.suffix == ".json" else "application/octet-stream"
-        return FileResponse(path, media_type=kind, headers=headers)
+        return await compressed(
+            FileResponse(path, media_type=kind, headers=headers), request.headers
+        )
 
     @api.get("/docs", include_in_schema=False)
     async def docs() -> Response:

@@ -23,8 +23,9 @@ from starlette.responses import FileResponse, JSONResponse
 
 from anymask.base import AnymaskError, Conflict, DataError, NotFoundError
 from anymask.jobs import PictureChoice
+from anymask.masks import counted
 from anymask.studio.errors import Refusal, refusal_of
-from anymask.studio.exports import OF_PAGE, export_archive
+from anymask.studio.exports import OF_PAGE, check_rule, count_unlabelled, export_archive
 from anymask.studio.figures import Figures
 from anymask.studio.model_routes import BodyRoute, file_answer
 from anymask.studio.photo_files import FolderNews, look_into_folder, photo_file
@@ -377,7 +378,12 @@ def take_back(record_id: RecordId, project: OfProject, who: Who) -> dict[str, An
     return kept_mask(take_back_verdict(project.store, record_id, who))
 
 
-# What leaves.
+# Export and report.
+
+
+def unlabelled_text(count: int) -> str:
+    """The question before an export with masks that have no class."""
+    return f"{counted(count, 'mask')} {'has' if count == 1 else 'have'} no class."
 
 
 @router.get("/report", response_model=Figures)
@@ -388,7 +394,17 @@ def report(project: OfProject) -> Figures:
 
 @router.post("/export", response_class=FileResponse, responses=file_answer("application/zip"))
 def export(body: ExportBody, project: OfProject) -> Response:
-    """The masks as a ZIP; 403 for proposals while the acceptance rule is not met."""
+    """The masks as a ZIP; 403 for proposals while the acceptance rule is not met.
+
+    With `unlabelled` = "ask", 428 with the number of masks without a class, if there are any.
+    """
+    if body.unlabelled == "ask":
+        settings = body.settings()
+        if settings.proposals and not settings.force:
+            check_rule(project, OF_PAGE)
+        count = count_unlabelled(project, body.format, settings, OF_PAGE)
+        if count:
+            raise Refusal(428, unlabelled_text(count))
     place = Path(tempfile.mkdtemp(prefix="anymask-export-"))
     try:
         file = place / "masks.zip"

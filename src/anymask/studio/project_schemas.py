@@ -416,8 +416,13 @@ class ExportBody(BaseModel):
     split: str | None = Field(default=None, max_length=40)
     images: bool = False
     tolerance: float = Field(default=SMOOTH, allow_inf_nan=False)
+    unlabelled: Literal["object", "skip", "ask"] = Field(
+        default="object", description="masks without a class; ask: 428 with their number"
+    )
 
     def settings(self) -> ExportSettings:
         """Raises InputError."""
         given = self.model_dump(exclude={"format", "split"})
+        if self.unlabelled == "ask":
+            given["unlabelled"] = "object"
         return ExportSettings(**given, shares=read_split(self.split))

@@ -5,14 +5,21 @@ import type { Mask } from "../state/work";
 export type Rgb = [red: number, green: number, blue: number];
 export type Palette = (label: string) => Rgb;
 
-const GOLDEN = 137.508; // degrees: neighbouring numbers get distant hues
+// Each colour is as far as possible from those before it (CIE Lab); the same as in studio/labels.py.
+const ROW = (
+  "#3d8bff #0afa0a #fa0a0a #0aebdc #facd0a #fa0aaf #468219 #af6437 " +
+  "#a037fa #faaffa #28fa91 #dc2855 #afeb37 #fa820a #ebdc82 #a055cd " +
+  "#a0eba0 #be5582 #0aaffa #82730a #0aaf0a #0a9164 #fa0aeb #fa6446"
+).split(" ");
+const GOLDEN = 137.508; // degrees between the hues of further colours
 
 export function maskColour(mask: Mask, place: number, palette: Palette): Rgb {
   return mask.label === null ? nthColour(place) : palette(mask.label);
 }
 
-/** The row of colours; the server's names take theirs from it too (studio/labels.py). */
+/** The nth colour; the server gives its classes the same ones (studio/labels.py). */
 export function nthColour(number: number): Rgb {
+  if (number < ROW.length) return fromHex(ROW[number]);
   const hue = (number * GOLDEN) % 360;
   const [saturation, lightness] = [0.82, 0.6];
   const reach = saturation * Math.min(lightness, 1 - lightness);

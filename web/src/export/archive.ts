@@ -9,6 +9,7 @@ import { zipOf } from "./zip";
 import type { Entry } from "./zip";
 
 export const OWN_FORMATS = ["yolo", "coco", "labelme-polygon", "sa1b", "label-png", "csv"];
+const NO_CLASSES = ["label-png", "sa1b"]; // formats without classes
 const SPLITS = ["train", "val", "test"];
 const BARE =
   "\ndata.yaml expects the images in images/. Select 'Include the images' to export them";
@@ -24,7 +25,13 @@ export interface Work {
 export async function archive(work: Work, wish: ExportWish) {
   const images = leaving(work, wish);
   const ids = new Set(images.map((image) => image.id));
-  const records = work.records.filter((one) => one.state === "accepted" && ids.has(one.image));
+  const every = work.records.filter((one) => one.state === "accepted" && ids.has(one.image));
+  const unlabelled = every.filter((one) => one.label === null).length;
+  if (wish.unlabelled === "ask" && unlabelled && !NO_CLASSES.includes(wish.format)) {
+    const text = unlabelled === 1 ? "1 mask has no class." : `${unlabelled} masks have no class.`;
+    throw new StoreError("unlabelled", text);
+  }
+  const records = every.filter((one) => wish.unlabelled !== "skip" || one.label !== null);
   const used = new Set(records.map((record) => record.label ?? NAMELESS));
   const classes = [...new Set([...work.names, ...[...used].sort()])];
   const splits = splitNames(

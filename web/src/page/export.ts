@@ -2,6 +2,7 @@
 
 import { StoreError } from "../store/store";
 import type { ExportWish } from "../store/store";
+import { NAMELESS } from "../export/files";
 import type { Session } from "../state/session";
 import { dialog } from "./dialogs";
 import { h } from "./dom";
@@ -57,14 +58,15 @@ export function exportDialog(session: Session): void {
   const proposals = box("Include proposals that are not accepted");
   const tolerance = number("Outline tolerance in pixels (0: exact)", "0.5", "0.5");
   const said = h("p", { class: "said", role: "status" });
-  const wish = (force: boolean): ExportWish => ({
+  let answers: Answers = { force: false, unlabelled: "ask" };
+  const wish = (): ExportWish => ({
+    ...answers,
     format: format.value,
     only: photos.value(),
     images: images.input.checked,
     split: split.value(),
     tolerance: Number(tolerance.input.value) || 0,
     proposals: proposals.input.checked,
-    force,
   });
   const form = h(
     "form",
@@ -82,32 +84,58 @@ export function exportDialog(session: Session): void {
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    void run(session, wish, said, false);
+    answers = { force: false, unlabelled: "ask" };
+    void run();
   });
-  dialog("Export", form, said);
+  const run = async (): Promise<void> => {
+    said.textContent = "Writing …";
+    try {
+      await session.editor?.settled();
+      await session.outbox.flush();
+      const { name, blob, told } = await session.store.export(wish());
+      download(name, blob);
+      said.textContent = `Downloaded ${name}. ${told.replaceAll("\n", ". ")}`;
+    } catch (error) {
+      said.replaceChildren((error as Error).message);
+      for (const [title, given] of questions(error, wish())) {
+        const button = h("button", { class: "link", type: "button" }, title);
+        button.addEventListener("click", () => {
+          if (given === null) return setClasses(session, element);
+          answers = { ...answers, ...given };
+          void run();
+        });
+        said.append(" ", button);
+      }
+      said.querySelector("button")?.focus();
+    }
+  };
+  const element = dialog("Export", form, said);
 }
 
-async function run(
-  session: Session,
-  wish: (force: boolean) => ExportWish,
-  said: HTMLElement,
-  force: boolean,
-): Promise<void> {
-  said.textContent = "Writing …";
-  try {
-    await session.editor?.settled();
-    await session.outbox.flush();
-    const { name, blob, told } = await session.store.export(wish(force));
-    download(name, blob);
-    said.textContent = `Downloaded ${name}. ${told.replaceAll("\n", ". ")}`;
-  } catch (error) {
-    said.replaceChildren((error as Error).message);
-    const gated = error instanceof StoreError && wish(force).proposals && !force;
-    if (!gated || error.kind !== "refused") return;
-    const anyway = h("button", { class: "link", type: "button" }, "Export anyway");
-    anyway.addEventListener("click", () => void run(session, wish, said, true));
-    said.append(" ", anyway);
+type Answers = Pick<ExportWish, "force" | "unlabelled">;
+
+/** What a person can answer to an export that stopped; null: set the classes first. */
+function questions(error: unknown, wish: ExportWish): [string, Partial<Answers> | null][] {
+  if (!(error instanceof StoreError)) return [];
+  if (error.kind === "unlabelled") {
+    return [
+      ["Set classes", null],
+      ["Leave them out", { unlabelled: "skip" }],
+      [`Export as “${NAMELESS}”`, { unlabelled: "object" }],
+    ];
   }
+  const gated = error.kind === "refused" && wish.proposals && !wish.force;
+  return gated ? [["Export anyway", { force: true }]] : [];
+}
+
+/** Back to the image: its first mask without a class is selected. */
+function setClasses(session: Session, element: HTMLDialogElement): void {
+  const { editor } = session;
+  element.close();
+  const mask = editor?.shown.find(({ label, state }) => label === null && state === "accepted");
+  if (!mask) return session.say("All masks of this image have a class. Check the other images.");
+  editor!.select(mask.key);
+  document.querySelector<HTMLInputElement>(".object .label")?.focus();
 }
 
 /** Finished photos, or all that have masks; with how many there are. */

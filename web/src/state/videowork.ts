@@ -197,7 +197,7 @@ export class VideoWork extends Screen {
 
   protected fail(error: unknown, before = ""): void {
     const text = (error as Error).message;
-    if (/a session that is open/.test(text)) {
+    if (/session .* does not exist or was closed/.test(text)) {
       this.ended = true;
       const actions = this.reopen ? [{ title: "Open it again", run: this.reopen }] : [];
       const { whole } = this.words;

@@ -161,6 +161,7 @@ export interface ExportBody {
   split?: string | null;
   images?: boolean;
   tolerance?: number;
+  unlabelled?: "object" | "skip" | "ask"; // masks without a class; ask: 428 with their number
 }
 
 /** What is wrong, what was expected, and how to fix it. */

@@ -161,8 +161,8 @@ export function fileOf(response: Response, otherwise: string): string {
 
 /** One line of the server's. Throws where it tells of a failure. */
 export function lineOf(text: string): Line {
-  const line = JSON.parse(text) as Line & { error?: { got?: string; remedy?: string } };
-  if (line.error) throw new StoreError("refused", `${line.error.got}; ${line.error.remedy}`);
+  const line = JSON.parse(text) as Line & { error?: { message?: string } };
+  if (line.error) throw new StoreError("refused", line.error.message ?? "");
   return line;
 }
 
