@@ -179,48 +179,55 @@ def test_what_is_no_json_is_told_where() -> None:
         reply = http.post("/api/segment", content='{"image": oops}', headers=kind)
     assert reply.status_code == 422
     error = reply.json()["error"]
-    assert (error["message"], error["message"]) == (
-        "JSON",
-        "'oops}' at character 10 (Expecting value)",
-    )
+    assert "character 10: 'oops}'" in error["message"]
 
 
 @pytest.mark.parametrize(
     ("path", "body", "status", "wanted"),
     [
-        ("segment", {"image": "f" * 32, "prompts": [CLICK]}, 404, "hash of an image"),
+        ("segment", {"image": "f" * 32, "prompts": [CLICK]}, 404, "no image with the hash"),
         ("segment", {"image": "../etc/passwd", "prompts": [CLICK]}, 422, "32 hexadecimal digits"),
         ("segment", {"image": "PIC", "prompts": []}, 422, "1 to 256 prompts"),
-        ("segment", {"image": "PIC", "prompts": [{}]}, 422, "needs points"),
-        ("segment", {"image": "PIC", "prompts": [{"points": [[9e9, 0]]}]}, 422, "photo"),
+        ("segment", {"image": "PIC", "prompts": [{}]}, 422, "points"),
+        ("segment", {"image": "PIC", "prompts": [{"points": [[9e9, 0]]}]}, 422, "9e+09"),
         (
             "segment",
             {"image": "PIC", "prompts": [{"points": [[1, 2, 3]]}]},
             422,
             "prompts.0.points",
         ),
-        ("segment", {"image": "PIC", "prompts": [CLICK], "model": "x"}, 422, "model: Extra inputs"),
-        ("segment", {"image": "PIC", "prompts": [{"points": [[1, 1]] * 1001}]}, 422, "1000 points"),
+        ("segment", {"image": "PIC", "prompts": [CLICK], "model": "x"}, 422, "Unknown key 'model'"),
+        (
+            "segment",
+            {"image": "PIC", "prompts": [{"points": [[1, 1]] * 1001}]},
+            422,
+            "at most 1000",
+        ),
         (
             "segment",
             {"image": "PIC", "prompts": [{"mask": {"size": [99999, 99999], "counts": [0]}}]},
             413,
-            "a mask of",
+            "pixels are allowed",
         ),
         (
             "segment",
             {"image": "PIC", "box": "1,2"},
             422,
-            "for example box=[180, 20, 400, 230]; send",
+            "Use the form box=[180, 20, 400, 230]",
         ),
-        ("everything", {"image": "PIC", "settings": {"memory_limit": 9}}, 422, "settings of"),
+        (
+            "everything",
+            {"image": "PIC", "settings": {"memory_limit": 9}},
+            422,
+            "Unknown settings: memory_limit",
+        ),
         ("everything", {"image": "PIC", "settings": {"grid": 999}}, 422, "at most 64"),
-        ("everything", {"image": "PIC", "settings": {"grid": "x"}}, 422, "whole number"),
-        ("everything", {"image": "HASH", "settings": {"crop_n_layers": 1}}, 422, "pass the photo"),
-        ("nothing", {}, 404, "an address"),
+        ("everything", {"image": "PIC", "settings": {"grid": "x"}}, 422, "integer"),
+        ("everything", {"image": "HASH", "settings": {"crop_n_layers": 1}}, 422, "photo"),
+        ("nothing", {}, 404, "Unknown address"),
     ],
 )
-def test_what_is_wrong_is_said_in_three_parts(path, body, status, wanted) -> None:
+def test_what_is_wrong_is_said(path, body, status, wanted) -> None:
     picture = png(PICTURE)
     with client() as http:
         name = http.post("/api/encode", content=picture).headers["x-image-hash"]
@@ -229,7 +236,7 @@ def test_what_is_wrong_is_said_in_three_parts(path, body, status, wanted) -> Non
         reply = http.post(f"/api/{path}", json=body)
     assert reply.status_code in (status, 405 if status == 404 else status)
     error = reply.json()["error"]
-    assert set(error) == {"wanted", "got", "remedy", "status"}
+    assert set(error) == {"message", "status"}
     assert error["status"] == reply.status_code
     assert wanted in " ".join(str(part) for part in error.values()) or reply.status_code == 405
 
@@ -253,7 +260,7 @@ def test_a_defect_is_told_without_its_details() -> None:
         reply = http.post("/api/segment", json={"image": name, "prompts": [CLICK]})
         assert reply.status_code == 500
         assert "secret" not in reply.text
-        assert "a defect of the server (RuntimeError)" in reply.json()["error"]["message"]
+        assert "The server failed (RuntimeError)" in reply.json()["error"]["message"]
         assert reply.headers["x-content-type-options"] == "nosniff"
 
 

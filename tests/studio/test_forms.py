@@ -75,7 +75,7 @@ def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
     reply = http.post("/api/segment", files=fields)
     assert reply.json()["image"] == name
     digits = http.post("/api/segment", files=fields | {"image": (None, "1" * 32)})
-    assert "the hash of an image" in error_of(digits, 404)
+    assert "no image with the hash" in error_of(digits, 404)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
         (FILE | {"points": (None, "35, 40")}, 422, "points: "),
         (FILE | {"points": (None, "[" * 150_000)}, 422, "points: "),
         (FILE | {"points": (None, "1" * 200_001)}, 400, "The multipart form is invalid"),
-        (FILE | {"nothing": (None, "1")}, 422, "nothing: Extra inputs"),
+        (FILE | {"nothing": (None, "1")}, 422, "Unknown key 'nothing'"),
         ([*FILE.items(), *FILE.items()], 400, "The multipart form is invalid"),
         ([*FILE.items(), *[("points", (None, "1"))] * 17], 400, "The multipart form is invalid"),
     ],
@@ -110,17 +110,18 @@ def test_a_field_that_comes_twice_is_refused(http: TestClient) -> None:
     twice = {"points": ["[[20, 20]]", "[[40, 30]]"]}  # the first one was passed over
     failed = http.post("/api/segment", files={"file": PHOTO}, data=twice)
     assert failed.status_code == 400
-    assert "'points' twice" in failed.json()["error"]["message"]
+    assert "'points' occurs twice" in failed.json()["error"]["message"]
     paged = http.post("/api/encode", files={"file": PHOTO}, data={"page": "1"})
-    assert (paged.status_code, paged.json()["error"]["message"]) == (422, "'page'")
+    assert paged.status_code == 422
+    assert "'page'" in paged.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
     ("address", "got", "remedy"),
     [
-        ("/api/segment?tolerence=0", "'tolerence'", "did you mean 'tolerance'?"),
+        ("/api/segment?tolerence=0", "'tolerence'", "Did you mean 'tolerance'?"),
         ("/api/segment?format=svg&points=[[20,20]]", "'points'", "Remove it"),
-        ("/api/everything?fromat=png", "'fromat'", "did you mean 'format'?"),
+        ("/api/everything?fromat=png", "'fromat'", "Did you mean 'format'?"),
         ("/api/encode?page=1", "'page'", "Remove it"),
     ],
 )
@@ -129,7 +130,8 @@ def test_a_query_that_would_be_passed_over_is_refused(
 ) -> None:
     failed = http.post(address, files={"file": PHOTO}, data={"points": "[[20, 20]]"})
     error = failed.json()["error"]
-    assert (failed.status_code, error["message"]) == (422, got)
+    assert failed.status_code == 422
+    assert got in error["message"]
     assert remedy in error["message"]
 
 
@@ -161,7 +163,7 @@ def test_one_prompt_needs_no_list(http: TestClient) -> None:
 @pytest.mark.parametrize(
     ("body", "got"),
     [
-        ({}, "none of them"),
+        ({}, "none"),
         ({"prompt": CLICK} | CLICK, "prompt, points"),
         ({"prompt": CLICK, "prompts": [CLICK]}, "prompts, prompt"),
     ],
@@ -312,11 +314,11 @@ def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("address", "key", "remedy"),
     [
-        ("segment", "point", "did you mean 'points'?"),
-        ("segment", "point_coords", "did you mean 'points'?"),
-        ("segment", "bbox", "did you mean 'box'?"),
-        ("segment", "granularty", "did you mean 'granularity'?"),
-        ("everything", "grid", "there are image, settings"),
+        ("segment", "point", "Did you mean 'points'?"),
+        ("segment", "point_coords", "Did you mean 'points'?"),
+        ("segment", "bbox", "Did you mean 'box'?"),
+        ("segment", "granularty", "Did you mean 'granularity'?"),
+        ("everything", "grid", "Supported: image, settings."),
     ],
 )
 def test_a_key_that_there_is_not_names_the_one_that_is_meant(
@@ -325,13 +327,13 @@ def test_a_key_that_there_is_not_names_the_one_that_is_meant(
     sent = http.post(f"/api/{address}", json={"image": IMAGE, key: [1, 2]})
     assert sent.status_code == 422
     told = sent.json()["error"]["message"]
-    assert told.startswith(f"{remedy} GET /openapi.json")
+    assert f"{remedy} GET /openapi.json" in told
 
 
 @pytest.mark.parametrize(
     ("path", "parts", "remedy"),
     [
-        ("segment", FILE | {"points": (None, "[35, 40]")}, "write for example points=[[290, 120]]"),
+        ("segment", FILE | {"points": (None, "[35, 40]")}, "Use the form points=[[290, 120]]"),
         ("segment", {"points": (None, "[[35, 40]]")}, "Add it with -F file=@photo.jpg"),
         ("names", FILE | {"masks": (None, "[]")}, "requires 1 to"),
     ],

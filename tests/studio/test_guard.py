@@ -92,7 +92,7 @@ def test_other_web_pages_cannot_ask() -> None:
         for origin in ("https://evil.example", "null", "http://127.0.0.1:9999"):
             reply = http.get("/health", headers={"Origin": origin})
             assert reply.status_code == 403
-            assert "another web page" in reply.json()["error"]["message"]
+            assert "not allowed" in reply.json()["error"]["message"]
             assert not any(name.startswith("access-control") for name in reply.headers)
         reply = http.options("/api/segment", headers={"Origin": "https://evil.example"})
         assert reply.status_code == 403
@@ -179,7 +179,7 @@ def test_any_origin_may_ask_only_where_a_token_is_wanted() -> None:
 @pytest.mark.parametrize("given", ["https://tool.example/", "tool.example", "https://a b", "", "x"])
 def test_an_origin_is_a_scheme_and_a_host(given: str) -> None:
     for option in ("origins", "frames"):
-        with pytest.raises(InputError, match="wanted an origin for --allow-.* got .*; leave out"):
+        with pytest.raises(InputError, match="not a valid origin for --allow-"):
             Access(**{option: (given,)})
     assert Access(origins=("http://[::1]:80", "http://localhost:3000"))
 
@@ -261,9 +261,9 @@ def postscript() -> bytes:
     ("body", "status", "wanted"),
     [
         (b"", 400, "The body is empty"),
-        (b"no picture", 415, "format is not supported JPEG, PNG"),
-        (bomb(60000, 60000), 413, "at most 1000000 pixels"),
-        (bomb(2000, 501), 413, "at most 1000000 pixels"),
+        (b"no picture", 415, "format is not supported"),
+        (bomb(60000, 60000), 413, "at most 1000000 are allowed"),
+        (bomb(2000, 501), 413, "at most 1000000 are allowed"),
         (bomb(10, 10), 422, ""),
         (png(PICTURE)[:400], 422, ""),
         (postscript(), 415, "format is not supported"),

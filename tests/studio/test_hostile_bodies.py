@@ -73,7 +73,7 @@ def test_masks_are_counted_together_before_one_is_unpacked_or_the_photo_seen(
 ) -> None:
     mask = {"mask": {"size": [10000, 10000], "counts": [10**8]}}
     reply = http.post("/api/segment", json={"image": "f" * 32, "prompts": [mask] * 2})
-    assert "masks of 100000000 pixels together" in error_of(reply, 413)
+    assert "at most 100000000 are allowed" in error_of(reply, 413)
 
 
 def test_one_request_at_a_time_holds_the_pixels_of_its_masks(
@@ -111,17 +111,17 @@ def test_one_request_at_a_time_holds_the_pixels_of_its_masks(
 def test_points_are_counted_together(http: TestClient, seen: str) -> None:
     prompt = {"points": [[1, 1]] * 1000}
     reply = http.post("/api/segment", json={"image": seen, "prompts": [prompt] * 5})
-    assert "at most 4000 points in a request" in error_of(reply)
+    assert "at most 4000 are allowed" in error_of(reply)
 
 
 def test_long_lists_are_refused_before_their_items_are_looked_at(
     http: TestClient, seen: str
 ) -> None:
     wanted = error_of(http.post("/api/segment", json={"image": seen, "prompts": [{}] * 10_001}))
-    assert "at most 10000 prompts, got 10001" in wanted
+    assert "At most 10000 prompts are allowed. Given: 10001" in wanted
     labels = {"points": [[1, 1]], "labels": [1] * 10_001}
     wanted = error_of(http.post("/api/segment", json={"image": seen, "prompts": [labels]}))
-    assert "at most 10000 points and labels" in wanted
+    assert "At most 10000 points and labels" in wanted
 
 
 @pytest.mark.parametrize("depth", [62, 100_000])
@@ -138,10 +138,10 @@ def test_json_of_too_many_values_is_refused_while_it_comes_in() -> None:
     content = b'{"prompts": [' + b"[]," * 998 + b"[]]}"
     with client(limits=Limits(values=2000)) as http:
         reply = http.post("/api/segment", content=content, headers=JSON)
-        assert "got" in reply.json()["error"]
+        assert reply.json()["error"]["message"]
         assert reply.status_code == 422
         reply = http.post("/api/segment", content=content + b"," * 2, headers=JSON)
-        assert "JSON of at most 2000 values" in error_of(reply, 413)
+        assert "more than 2000 values" in error_of(reply, 413)
         assert http.post("/api/encode", content=png(PICTURE) + b"," * 3000).status_code == 200
 
 
@@ -165,7 +165,7 @@ def test_damaged_pictures_are_415_whatever_pillow_raises(
 def test_names_that_no_answer_can_hold_are_quoted_safely(http: TestClient, name: str) -> None:
     for content in ({name: 1}, {"image": "f" * 32, "prompts": [{name: 1}]}):
         reply = http.post("/api/segment", content=json.dumps(content), headers=JSON)
-        assert len(error_of(reply)) <= 1000
+        assert len(error_of(reply)) <= 3000
     settings = {"image": "f" * 32, "settings": {name: 1}}
     error_of(http.post("/api/everything", content=json.dumps(settings), headers=JSON))
 
@@ -321,7 +321,7 @@ def test_a_server_that_is_stopped_tells_those_who_wait(
         status, told = reply.result(PATIENCE_S)
         runtime.go_on.release()
         end.result(PATIENCE_S)
-    assert (status, told["error"]["message"]) == (503, "shutting down")
+    assert (status, told["error"]["message"][:31]) == (503, "The server is shutting down. Try")
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -62,7 +62,7 @@ def test_a_photo_is_named_by_its_hash_and_by_a_form_as_well(http: TestClient) ->
     files = {"file": ("photo.png", png(RED), "image/png")}
     fields = {"masks": str(SQUARES).replace("'", '"')}
     assert http.post("/api/names", files=files, data=fields).json() == wanted
-    assert "the hash of an image" in error_of(asked(http, image="0" * 32), 404)
+    assert "no image with the hash" in error_of(asked(http, image="0" * 32), 404)
 
 
 def test_names_are_restricted_and_unknown_ones_refused_or_left_out(http: TestClient) -> None:
@@ -126,10 +126,10 @@ def test_a_request_looks_at_some_examples_and_the_next_at_the_rest() -> None:
 
 
 def test_what_makes_no_sense_is_one_error(http: TestClient) -> None:
-    assert "1 to 256 masks" in error_of(asked(http, masks=[]))
-    assert "1 to 256 masks" in error_of(asked(http, masks=[NOTHING] * 257))
+    assert "requires 1 to 256 masks" in error_of(asked(http, masks=[]))
+    assert "requires 1 to 256 masks" in error_of(asked(http, masks=[NOTHING] * 257))
     other = rle_to_coco(mask_to_rle(LEFT))
-    assert "the image 60 x 40" in error_of(asked(http, masks=[other]))
+    assert "60 x 40" in error_of(asked(http, masks=[other]))
     assert error_of(asked(http, masks=[{"size": [40, 60], "counts": [1]}]))
     assert "top" in error_of(asked(http, top=0))
     assert "names must be words" in asked(http, names=[" "]).text
@@ -138,15 +138,14 @@ def test_what_makes_no_sense_is_one_error(http: TestClient) -> None:
 
 def test_masks_of_too_many_pixels_are_refused_before_they_are_read() -> None:
     with client(inference(lambda: Model(NamingRuntime())), limits=Limits(pixels=2000)) as http:
-        assert "a mask of 1 to 2000 pixels" in error_of(asked(http), 413)
+        assert "1 to 2000 pixels are allowed" in error_of(asked(http), 413)
 
 
 def test_a_model_without_names_says_so() -> None:
     with client(inference(lambda: Model(ColourRuntime()))) as http:
         reply = asked(http)
     assert "does not suggest names" in error_of(reply)
-    assert "fake, which has no names" in reply.text
-    assert "--model" in reply.text
+    assert "--" not in reply.text
 
 
 def test_many_masks_are_looked_at_in_pieces() -> None:

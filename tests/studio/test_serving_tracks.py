@@ -98,7 +98,7 @@ def test_a_track_gets_another_name(ask: TestClient, track: dict[str, Any]) -> No
     late = ask.put(place, json={"label": "van", "was": "disc"})
     assert late.status_code == 409
     assert late.json()["current"] == kept
-    assert "is named 'bus'" in late.json()["error"]["message"]
+    assert "its name is 'bus'" in late.json()["error"]["message"]
     assert ask.put(place, json={"label": "", "was": "bus"}).json()["label"] is None
     assert ask.put(place, json={"label": "bus", "was": None}).json()["label"] == "bus"
     assert ask.put("/api/tracks/9/label", json={"label": "bus"}).status_code == 404
@@ -128,7 +128,7 @@ def test_a_track_is_corrected_from_a_frame_on_and_taken_back(
     [
         ("../elsewhere.mkv", 404, "is missing from the project's folder"),
         ("missing.mkv", 404, "is missing from the project's folder"),
-        (".anymask/project.db", 422, "no video"),
+        (".anymask/project.db", 422, "video"),
     ],
 )
 def test_what_is_no_video_of_the_folder_is_refused(

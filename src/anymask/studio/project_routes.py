@@ -19,6 +19,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.encoders import jsonable_encoder
 from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
 from anymask.base import AnymaskError, Conflict, DataError, NotFoundError
@@ -37,6 +38,7 @@ from anymask.studio.project_schemas import (
     EventsBody,
     ExportBody,
     ImagesBody,
+    ImportedBody,
     KeptMaskBody,
     KeptMasksBody,
     LabelBody,
@@ -59,6 +61,7 @@ from anymask.studio.review import (
     next_asked,
     take_back_verdict,
 )
+from anymask.studio.video_sessions import write_stream
 
 
 @dataclass(frozen=True)
@@ -390,6 +393,23 @@ def unlabelled_text(count: int) -> str:
 def report(project: OfProject) -> Figures:
     """The figures of `anymask project report`."""
     return project.figures()
+
+
+@router.post("/import", response_model=ImportedBody)
+async def import_file(
+    request: Request,
+    project: OfProject,
+    who: Who,
+    name: Annotated[str, Query(max_length=200)] = "annotations.zip",
+) -> dict[str, Any]:
+    """Add the masks of a file, in any format of `anymask convert`, or of a ZIP with such files."""
+    with tempfile.TemporaryDirectory(prefix="anymask-import-") as folder:
+        path = Path(folder) / (Path(name).name or "annotations")
+        if not await write_stream(request.stream(), path):
+            raise Refusal(400, "The body is empty. Send the bytes of a file.")
+        taken = await run_in_threadpool(project.take, path, who=who)
+    unread = list(taken.unread[:20])
+    return {"new": taken.new, "same": taken.same, "strange": taken.strange, "unread": unread}
 
 
 @router.post("/export", response_class=FileResponse, responses=file_answer("application/zip"))

@@ -404,6 +404,22 @@ class LabelFateBody(BaseModel):
     masks: Fate = "unname"
 
 
+class ImportedBody(Strict):
+    """What an import did.
+
+    Attributes:
+        new: Masks that were added.
+        same: Masks that their image already had.
+        strange: Images of the file that are not in the project.
+        unread: What could not be read, one line each.
+    """
+
+    new: int
+    same: int
+    strange: int
+    unread: list[str]
+
+
 class ExportBody(BaseModel):
     """A format of `anymask convert`, and what is to leave (see `ExportSettings`)."""
 

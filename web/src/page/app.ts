@@ -6,6 +6,7 @@ import { patchToRle } from "../masks/patch";
 import type { Patch } from "../masks/patch";
 import { rleToCoco } from "../masks/rle";
 import { everything } from "../state/everything";
+import { ANNOTATIONS, importFile } from "../state/importing";
 import { nextReview } from "../state/review";
 import { wantsProposals } from "../state/seeing";
 import type { Session } from "../state/session";
@@ -46,6 +47,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
   session.redraw = () => stage.draw(true);
   const adjust = adjustPanel(session, element);
   const files = fileInput(session);
+  const annotations = importInput(session);
   const names = () => namesDialog(session);
   const panel = side(session, () => element.focus(), names);
   const pages = {
@@ -55,6 +57,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
       if (session.store.kind === "local") files.click();
     },
     export: () => exportDialog(session),
+    import: () => annotations.click(),
     focusLabel: () => panel.label.focus(),
     photos: () => photosDialog(session),
     video: () => void door.ask(),
@@ -85,6 +88,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
     panel.element,
     status(session, stage),
     files,
+    annotations,
     help,
   );
   listenToKeys(session, stage, commands);
@@ -163,6 +167,16 @@ function fileInput(session: Session): HTMLInputElement {
   return input;
 }
 
+function importInput(session: Session): HTMLInputElement {
+  const input = h("input", { type: "file", hidden: true, "aria-label": "Annotation file" });
+  input.addEventListener("change", () => {
+    const [file] = input.files ?? [];
+    if (file) void importFile(session, file);
+    input.value = "";
+  });
+  return input;
+}
+
 async function openSample(session: Session): Promise<void> {
   const response = await fetch(SAMPLE).catch(() => null);
   if (!response?.ok)
@@ -197,7 +211,9 @@ function takeDrops(element: HTMLElement, session: Session, door: VideoOpener): v
   element.addEventListener("dragover", (event) => event.preventDefault());
   element.addEventListener("drop", (event) => {
     event.preventDefault();
-    void door.take([...(event.dataTransfer?.files ?? [])]).then((photos) => {
+    void door.take([...(event.dataTransfer?.files ?? [])]).then(async (others) => {
+      for (const file of others) if (ANNOTATIONS.test(file.name)) await importFile(session, file);
+      const photos = others.filter(({ name }) => !ANNOTATIONS.test(name));
       if (!photos.length) return;
       if (session.store.kind === "local") void addPhotos(session, photos);
       else

@@ -35,6 +35,7 @@ export interface Pages {
   theme(): void;
   openFiles(): void;
   export(): void;
+  import(): void;
   focusLabel(): void;
   photos(): void;
   video(): void;
@@ -189,6 +190,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
 
     command("Page", "Ctrl+O", "Open images", () => pages.openFiles()),
     command("Page", "Ctrl+S", "Export", () => pages.export()),
+    command("Page", "Ctrl+Shift+S", "Import annotations", () => pages.import()),
     command("Page", "Ctrl+Shift+O", "Open a video or scan", () => pages.video()),
     command("Page", "T", "Dark or light theme", () => pages.theme()),
     command("Page", "?", "Help", () => pages.help()),

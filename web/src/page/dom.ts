@@ -57,6 +57,7 @@ const PATHS = {
   next: "M9 5l7 7-7 7",
   open: "M4 7h6l2 2h8v10H4z",
   export: "M12 4v11M8 11l4 4 4-4M5 20h14",
+  import: "M12 15V4M8 8l4-4 4 4M5 20h14",
   help: "M9 9a3 3 0 1 1 4 3c-1 .5-1 1-1 2M12 18h.01",
   theme: "M12 4a8 8 0 1 0 0 16zM12 4v16",
   report: "M5 20V10M12 20V4M19 20v-7",

@@ -82,6 +82,7 @@ export function header(
     "div",
     { class: "fold" },
     modes,
+    iconButton("import", "Import annotations", "Ctrl+Shift+S", () => pages.import()),
     iconButton("report", "Report", "", () => pages.report()),
     iconButton("sliders", "Display settings", "Y", () => pages.adjust()),
     iconButton("theme", "Dark or light theme", "T", () => pages.theme()),

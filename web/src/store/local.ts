@@ -2,8 +2,9 @@
 
 import { freeColour } from "../canvas/colours";
 import { OWN_FORMATS, archive } from "../export/archive";
-import type { CocoRle } from "../masks/rle";
-import { cocoToRle, rleArea, rleBox } from "../masks/rle";
+import { base, readAnnotations } from "../export/reading";
+import type { CocoRle, Rle } from "../masks/rle";
+import { cocoToRle, rleArea, rleBox, rleIou, rleToCoco } from "../masks/rle";
 import type { Embedding } from "../model/embedding";
 import { Database } from "./database";
 import { ONE_PLANE, StoreError } from "./store";
@@ -13,6 +14,7 @@ import type {
   ExportWish,
   Happening,
   ImageEntry,
+  Imported,
   LabelChange,
   LabelEntry,
   LabelFate,
@@ -31,6 +33,21 @@ export interface Kept extends SavedRecord {
 }
 
 const THUMBNAIL = 160; // pixels
+const ALIKE = 0.97; // IoU from which an imported mask is one that the image has
+
+const stem = (name: string) => name.replace(/\.[^.]*$/, "");
+const sameClass = (one: string | null, imported: string | null) =>
+  imported === null || one === imported;
+
+const importedDraft = (rle: Rle, label: string | null, source: string): Draft => ({
+  rle: rleToCoco(rle),
+  box: rleBox(rle),
+  area: rleArea(rle),
+  score: null,
+  label,
+  state: "accepted",
+  provenance: { by: "import", source },
+});
 
 const START: Project = {
   name: "This browser",
@@ -262,6 +279,49 @@ export class LocalStore implements Store {
       "accepted unchanged": reviewed.length ? good.length / reviewed.length : null,
       classes,
     };
+  }
+
+  /** Masks of COCO and YOLO files; the images of a ZIP are added where they are missing. */
+  async import(file: File): Promise<Imported> {
+    const { masks, photos } = await readAnnotations(file);
+    const names = new Set((await this.db.all<ImageEntry>("images")).map(({ name }) => name));
+    await this.addPhotos(photos.filter(({ name }) => !names.has(name)));
+    const { images } = await this.images(null, Infinity);
+    const known = new Map(
+      images.flatMap((one) => [[one.name, one] as const, [stem(one.name), one]]),
+    );
+    const done: Imported = { new: 0, same: 0, strange: 0, unread: [] };
+    const strange = new Set<string>();
+    const here = new Map<string, { rle: Rle; label: string | null }[]>();
+    for (const { image: name, label, shape } of masks) {
+      const image = known.get(base(name)) ?? known.get(stem(base(name)));
+      if (!image) {
+        strange.add(name);
+        continue;
+      }
+      if (!here.has(image.id)) {
+        const records = await this.records(image.id);
+        const kept = records.filter(({ state }) => state === "accepted");
+        const read = kept.map((one) => ({ rle: cocoToRle(one.rle), label: one.label }));
+        here.set(image.id, read);
+      }
+      const rle = shape([image.height, image.width]);
+      if (rle.size.join() !== `${image.height},${image.width}` || !rleArea(rle)) {
+        done.unread.push(`${name}: a mask is empty or has another size than the image`);
+        continue;
+      }
+      const there = here.get(image.id)!;
+      const alike = there.some(
+        (one) => rleIou(one.rle, rle) >= ALIKE && sameClass(one.label, label),
+      );
+      if (alike) done.same++;
+      else {
+        there.push({ rle, label });
+        await this.create(image.id, importedDraft(rle, label, file.name), crypto.randomUUID());
+        done.new++;
+      }
+    }
+    return { ...done, strange: strange.size };
   }
 
   async export(wish: ExportWish) {

@@ -299,6 +299,14 @@ export interface ImagesBody {
   next: string | null;
 }
 
+/** What an import did. */
+export interface ImportedBody {
+  new: number;
+  same: number;
+  strange: number;
+  unread: string[];
+}
+
 /** A mask of the project, at a version. */
 export interface KeptMaskBody {
   rle: CocoRleBody;

@@ -13,6 +13,7 @@ import type {
   Finds,
   FolderNews,
   Happening,
+  Imported,
   ImageEntry,
   LabelChange,
   LabelEntry,
@@ -144,6 +145,12 @@ export class ServerStore implements Store {
   images(after: string | null, limit: number) {
     const query = `limit=${limit}${after === null ? "" : `&after=${encodeURIComponent(after)}`}`;
     return this.server.json<ImagesBody>(`api/images?${query}`);
+  }
+
+  async import(file: File): Promise<Imported> {
+    const path = `api/import?name=${encodeURIComponent(file.name)}`;
+    const response = await this.server.ask(path, { method: "POST", body: file }, true);
+    return (await response.json()) as Imported;
   }
 
   async addPhotos(): Promise<ImageEntry[]> {

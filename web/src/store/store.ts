@@ -9,6 +9,7 @@ import type {
   FolderNews,
   FindsBody,
   FoundMaskBody,
+  ImportedBody,
   ImageEntry as ImageRow,
   KnownNamesBody,
   Label as LabelEntry,
@@ -138,11 +139,16 @@ export interface Store {
   thumbnail(image: string): Promise<Blob>;
   report(): Promise<Record<string, unknown>>;
   export(wish: ExportWish): Promise<{ name: string; blob: Blob; told: string }>;
+  /** Add the masks of a file. */
+  import(file: File): Promise<Imported>;
   labels(): Promise<LabelEntry[]>;
   addLabel(name: string, colour: string): Promise<LabelEntry[]>;
   changeLabel(name: string, change: LabelChange): Promise<LabelEntry[]>;
   deleteLabel(name: string, masks: LabelFate): Promise<LabelEntry[]>;
 }
+
+/** What an import did: masks that are new, already there, or of images that are not here. */
+export type Imported = Pick<ImportedBody, "new" | "same" | "strange" | "unread">;
 
 export type Finds = Omit<FindsBody, "records"> & { records: SavedRecord[] };
 
