@@ -222,8 +222,8 @@ def test_photos_inside_are_read_by_any_of_their_names(desk: Path, model: anymask
         ("click", {"points": [[9000, 10]]}, "9000"),
         ("click", {"points": "here"}, "points"),
         ("box", {"box": [1, 2]}, "box"),
-        ("refine", {"mask": 7}, "no mask 7"),
-        ("cut_out", {"mask": 0}, "no mask 0"),
+        ("refine", {"mask": 7}, "Unknown mask 7"),
+        ("cut_out", {"mask": 0}, "Unknown mask 0"),
         ("cut_out", {"mask": 1, "save_as": "../cup.png"}, "save_as"),
         ("cut_out", {"mask": 1, "save_as": "cup.exe"}, "save_as"),
         ("cut_out", {"mask": 1, "save_as": "taken.png"}, "already"),
@@ -256,7 +256,7 @@ def test_nothing_is_written_unless_a_folder_was_named(desk: Path, model: anymask
     )
     assert picture(shown).mode == "RGBA"
     assert refused.is_error
-    assert "no folder" in refused.content[0].text
+    assert "No output folder" in refused.content[0].text
 
 
 def test_a_photo_that_changed_is_looked_at_anew(desk: Path, model: anymask.Model) -> None:

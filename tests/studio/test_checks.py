@@ -36,7 +36,7 @@ BAD_PROMPTS: list[Any] = [
 
 @pytest.mark.parametrize("prompt", BAD_PROMPTS, ids=lambda prompt: repr(prompt)[:30])
 def test_a_prompt_that_makes_no_sense_is_refused(prompt: Any) -> None:
-    with pytest.raises(InputError, match="wanted prompts"):
+    with pytest.raises(InputError, match="prompts"):
         Provenance(prompts=[prompt])
 
 
@@ -49,7 +49,7 @@ def test_what_the_page_sends_passes() -> None:
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", "x" * 401, 7, ["a"]])
 @pytest.mark.parametrize("name", ["model", "model_hash", "tool", "source"])
 def test_text_that_cannot_be_stored_is_refused(name: str, text: Any) -> None:
-    with pytest.raises(InputError, match=f"wanted {name}"):
+    with pytest.raises(InputError, match=name):
         Provenance(**{name: text})
 
 
@@ -72,12 +72,12 @@ def nested(depth: int) -> Any:
 @pytest.mark.parametrize(
     ("detail", "message"),
     [
-        ({"a": nested(900)}, "at most 8 levels"),
-        ({"a": [0] * 10_001}, "at most 10000 values"),
-        ({"a": "x" * 10_001}, "at most 10000 characters"),
+        ({"a": nested(900)}, "more than 8 nested levels"),
+        ({"a": [0] * 10_001}, "more than 10000 values"),
+        ({"a": "x" * 10_001}, "more than 10000 characters"),
         ({"a": NAN}, "finite numbers"),
-        ({"a": HUGE}, "finite numbers, got a whole number of 1329 bits"),
-        ({"\ud800": 1}, "UTF-8 can hold"),
+        ({"a": HUGE}, "finite numbers.*1329 bits"),
+        ({"\ud800": 1}, "valid UTF-8"),
     ],
 )
 def test_details_of_events_are_plain_and_small(detail: dict[str, Any], message: str) -> None:
@@ -99,7 +99,7 @@ def test_numbers_that_no_photo_or_mask_can_have_are_absent(store: Store, number:
 
 
 def test_a_user_whose_name_cannot_be_stored_is_refused(store: Store) -> None:
-    with pytest.raises(InputError, match="a user's name must be text"):
+    with pytest.raises(InputError, match="a user's name must be"):
         store.add_records(1, [Draft(rle=small_mask(2))], "\udcff")
     assert store.records() == []
 
@@ -130,7 +130,7 @@ def test_a_stored_mask_that_can_be_none_is_told_as_damage(
     store.add_records(1, [Draft(rle=small_mask(2))], "ann")
     with writing(store.database) as session:
         session.execute(update(RECORDS).values(**values))
-    with pytest.raises(StoreError, match="damaged"):
+    with pytest.raises(StoreError, match="corrupted"):
         store.records()
 
 

@@ -69,5 +69,7 @@ def test_a_mask_there_and_back_is_the_same_and_a_polygon_follows_the_edge() -> N
 
 
 def test_a_shape_without_an_area_is_refused() -> None:
-    with pytest.raises(InputError, match="shapes are mask, polygon, rectangle, got 'points'"):
+    with pytest.raises(
+        InputError, match="Unknown shape 'points'. Use one of mask, polygon, rectangle"
+    ):
         shape_to_mask("points", [1, 2], HW)

@@ -46,7 +46,7 @@ def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_pa
     assert (told["stage"], told["labels"], told["user"]) == ("assisted", DISC, "ann")
     again.change(stage="semi", settings={"batch": 7})
     assert (again.stage, again.settings.batch, again.settings.sample) == ("semi", 7, 3)
-    with pytest.raises(InputError, match="no setting 'speed'"):
+    with pytest.raises(InputError, match="Unknown setting 'speed'"):
         again.change(settings={"speed": 1})
     with pytest.raises(InputError, match="sample must be a whole number of at least 0, got -1"):
         again.change(settings={"sample": -1})
@@ -57,13 +57,13 @@ def test_what_is_no_project_says_how_to_make_one(tmp_path: Path) -> None:
         Project(tmp_path)
     with pytest.raises(InputError, match="folder"):
         create_project(tmp_path / "absent")
-    with pytest.raises(StoreError, match="does not answer"):
+    with pytest.raises(StoreError, match="does not respond"):
         create_project(tmp_path, database="postgresql://a@127.0.0.1:9/x?connect_timeout=2")
     with pytest.raises(InputError, match="not a project"):  # nothing half made stays behind
         Project(tmp_path)
 
 
-DISC = [{"name": "disc 0", "colour": "#ed4545", "masks": 0}]
+DISC = [{"name": "disc 0", "colour": "#3d8bff", "masks": 0}]
 
 
 # Stages.
@@ -95,7 +95,7 @@ def test_masks_without_seconds_divide_nothing(project: Project) -> None:
     add(project, 2, provenance=Provenance(stage="assisted"))
     (pace,) = project.figures().paces
     assert (pace.masks, pace.seconds_a_mask, pace.masks_an_hour) == (2, 0, None)
-    with pytest.raises(InputError, match="nothing was measured"):
+    with pytest.raises(InputError, match="no timings yet"):
         plan(project.figures(), 1000, 10)
 
 
@@ -202,7 +202,8 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     add(project, 8, state="proposed")
     wanted = ExportSettings(proposals=True, only="labelled")
     with pytest.raises(
-        NotAllowedError, match=r"wanted 3 proposals of batch 1 .*, got 0 looked at, none.*--force"
+        NotAllowedError,
+        match=r"batch 1 do not meet .* 3 reviewed proposals .* 0 are reviewed, none.*--force",
     ):
         export_masks(project, tmp_path / "out.json", "coco", wanted)
     answers = iter(["accept", "accept", "accept", "reject", "accept"])  # chance, doubt, chance, ...
@@ -228,7 +229,7 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     images, _ = read_annotations(tmp_path / "out.json")
     assert sum(len(image.masks) for image in images) == 7
     add(project, 5, image=3, state="proposed")  # the second batch has not been looked at
-    with pytest.raises(NotAllowedError, match="wanted 3 proposals of batch 2"):
+    with pytest.raises(NotAllowedError, match="batch 2 do not meet"):
         check_rule(project)
     export_masks(project, tmp_path / "accepted.json", "coco")  # what was accepted may leave
     forced = ExportSettings(proposals=True, only="labelled", force=True)
@@ -270,7 +271,7 @@ def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> N
     create_project(tmp_path).store.database.dispose()
     with contextlib.closing(sqlite3.connect(tmp_path / ".anymask" / "project.db")) as database:
         for value, told in (
-            ("[]", "the database is damaged: projects.settings holds"),
+            ("[]", "corrupted: projects.settings holds"),
             ("[" * 9000, "corrupted"),
         ):
             database.execute("update projects set settings = ?", [value])

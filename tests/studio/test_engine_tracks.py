@@ -217,7 +217,7 @@ def test_a_track_gets_another_name_and_its_verdict_can_still_be_taken_back(
     assert kinds == ["track added", "track accepted", "track renamed"]
     assert tracks.take_back_verdict(one, "bob").label == "bus"
     assert tracks.rename(one, None, "bus", "ann").label is None
-    with pytest.raises(InputError, match="a label has at most"):
+    with pytest.raises(InputError, match="a label has"):
         tracks.rename(one, "x" * 100_000, None, "ann")
 
 
@@ -244,7 +244,7 @@ def test_a_clip_is_taken_up_once(tracks: Tracks) -> None:
         ([TrackMask(frame=n, rle=strip(1)) for n in (1, 1)], "at most one per frame, in order"),
         ([TrackMask(frame=n, rle=strip(1)) for n in (0, 5000)], "frames in a row may have none"),
         ([TrackMask(frame=5, rle=strip(1))], "Frame 5 is out of range"),
-        ([TrackMask(frame=0, rle=empty_rle((3, 3)))], r"\(H, W\) = \(6, 8\), got \(3, 3\)"),
+        ([TrackMask(frame=0, rle=empty_rle((3, 3)))], r"\(H, W\) = \(6, 8\)\. Given: \(3, 3\)"),
     ],
 )
 def test_masks_that_do_not_fit_the_clip_are_refused(
@@ -269,7 +269,7 @@ def test_frames_that_are_damaged_get_empty_masks(tracks: Tracks) -> None:
 def test_a_verdict_that_makes_no_sense_changes_nothing(tracks: Tracks, one: int) -> None:
     with pytest.raises(InputError, match="requires the corrected masks"):
         tracks.give_verdict(one, "correct", 1, "bob")
-    with pytest.raises(InputError, match="the others without; got 'accept' with 5"):
+    with pytest.raises(InputError, match="Given: 'accept' with 5"):
         tracks.give_verdict(one, "accept", 1, "bob", run_of(1))
     with pytest.raises(InputError, match="verdict must be one of accept, correct, reject"):
         tracks.give_verdict(one, "fix", 1, "ann")  # type: ignore[arg-type]
@@ -277,7 +277,7 @@ def test_a_verdict_that_makes_no_sense_changes_nothing(tracks: Tracks, one: int)
     with pytest.raises(InputError, match="correction of frames 3 to 4 leaves a gap"):
         tracks.give_verdict(short.id, "correct", 1, "bob", run_of(1, 3, 4))
     assert (tracks.track(short.id), tracks.track(one).version) == (short, 1)
-    with pytest.raises(Conflict, match="has an object 3 already"):
+    with pytest.raises(Conflict, match="already has the object 3"):
         tracks.add_track(1, TrackDraft(object=3, masks=run_of(1)), "ann")
 
 

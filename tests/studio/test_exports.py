@@ -62,7 +62,7 @@ def test_every_format_leaves_the_project(
 def test_only_finished_photos_leave_unless_others_are_asked_for(
     project: Project, tmp_path: Path
 ) -> None:
-    wanted = r"wanted photos that are finished, got none of 4 \(1 have masks.*--only labelled"
+    wanted = r"none of 4 images is marked as done \(1 have masks.*--only labelled"
     project.store.add_records(1, [block()], "ann")
     with pytest.raises(InputError, match=wanted):
         export_masks(project, tmp_path / "a", "yolo")
@@ -161,15 +161,16 @@ def test_a_yolo_set_has_the_layout_that_ultralytics_documents(
 
 def test_a_yolo_set_without_its_photos_says_so(trained_on: Project, tmp_path: Path) -> None:
     told = export_masks(trained_on, tmp_path / "set", "yolo", ExportSettings())
-    assert "data.yaml expects the photos in images/; --images copies them there" in told
+    assert "data.yaml expects the images in images/; --images copies them there" in told
     told = export_masks(trained_on, tmp_path / "whole", "yolo", ExportSettings(images=True))
     assert not any("--images" in line for line in told)
 
 
 def test_the_page_is_told_what_to_press(trained_on: Project, tmp_path: Path) -> None:
     told = export_archive(trained_on, "yolo", tmp_path / "set.zip", advice=OF_PAGE)
-    assert "data.yaml expects the photos in images/; tick 'With the photos' to have them there" in (
-        told
+    assert (
+        "data.yaml expects the images in images/; select 'Include the images' to export them"
+        in (told)
     )
     trained_on.store.add_records(1, [replace(block(), state="proposed")], "model")
     proposed = ExportSettings(proposals=True)
@@ -219,7 +220,7 @@ def test_supervision_loads_what_leaves(trained_on: Project, tmp_path: Path, name
 
 
 def test_a_file_for_a_set_of_many_is_refused(trained_on: Project, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"the output is a folder, got 'masks\.json'"):
+    with pytest.raises(InputError, match=r"must be a folder, not 'masks\.json'"):
         export_masks(trained_on, tmp_path / "masks.json", "coco", SPLIT)
 
 
@@ -258,7 +259,7 @@ def test_a_split_of_fewer_photos_than_it_has_parts_is_refused(
     project: Project, tmp_path: Path
 ) -> None:
     finished(project, 1)
-    with pytest.raises(InputError, match="a photo for each of train, val, test, got 1 to export"):
+    with pytest.raises(InputError, match="too few images for a split: 1"):
         export_masks(project, tmp_path / "yolo", "yolo", SPLIT)
     assert not (tmp_path / "yolo").exists()
 

@@ -174,7 +174,7 @@ def test_few_photos_at_a_time_are_converted(
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(DiskFull("wanted room, got a full disk"), 507), (StoreError("does not answer"), 503),
+    [(DiskFull("wanted room, got a full disk"), 507), (StoreError("does not respond"), 503),
      (OSError(28, "No space left on device"), 507)],
 )  # fmt: skip
 def test_what_the_server_lacks_is_no_fault_of_the_client(

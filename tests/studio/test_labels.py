@@ -80,7 +80,7 @@ def test_what_makes_no_sense_is_refused(labels: LabelSet) -> None:
         labels.add("  ")
     with pytest.raises(InputError, match=r"form #rrggbb.*Given: 'red'"):
         labels.recolour("cat", "red")
-    with pytest.raises(NotFoundError, match="no name 'cow'; GET /api/labels"):
+    with pytest.raises(NotFoundError, match="no class 'cow'. GET /api/labels"):
         labels.rename("cow", "cat", "ann")
 
 

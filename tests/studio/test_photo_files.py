@@ -58,7 +58,7 @@ def test_another_size_is_taken_over_until_there_is_a_mask(project: Project, tmp_
     (mask,) = project.store.add_records(1, [Draft(rle=mask_to_rle(np.ones((9, 10), bool)))], "ann")
     project.store.delete_record(mask.id, 1, "ann")  # it can be there again
     photo(tmp_path / "a.png", 8, 6)
-    told = "wanted a.png with 10 x 9 pixels, on which its masks were drawn, got 8 x 6 pixels"
+    told = "a.png was replaced: its masks were drawn on 10 x 9 pixels, and it has 8 x 6 pixels"
     with pytest.raises(Conflict, match=told):
         checked_picture(project, 1)
     assert project.store.image(1).hw == (9, 10)
@@ -151,7 +151,7 @@ def test_a_video_is_copied_into_the_folder_once(tmp_path: Path) -> None:
     (folder / "link.mp4").symlink_to(source)
     source.write_bytes(b"others")
     for name in ("drive.mp4", "link.mp4"):
-        with pytest.raises(InputError, match=f"got '{name}', which another file"):
+        with pytest.raises(InputError, match=f"already has a file named '{name}'"):
             project.keep_video(source, name)
     for name in ("../out.mp4", "in/out.mp4", ".hidden.mp4", "photo.jpg", "x.mp4\0", ""):
         with pytest.raises(InputError, match=r"not a valid name for a video file"):

@@ -20,7 +20,7 @@ export interface ReadFiles {
   photos: File[];
 }
 
-const PHOTO = /\.(?:jpe?g|png|webp|bmp|gif|avif)$/i;
+export const PHOTO = /\.(?:jpe?g|png|webp|bmp|gif|avif)$/i;
 
 /** Read a ZIP or a JSON file. Throws an Error for a file without annotations. */
 export async function readAnnotations(file: File): Promise<ReadFiles> {

@@ -2,7 +2,7 @@
 
 import { freeColour } from "../canvas/colours";
 import { OWN_FORMATS, archive } from "../export/archive";
-import { base, readAnnotations } from "../export/reading";
+import { PHOTO, base, readAnnotations } from "../export/reading";
 import type { CocoRle, Rle } from "../masks/rle";
 import { cocoToRle, rleArea, rleBox, rleIou, rleToCoco } from "../masks/rle";
 import type { Embedding } from "../model/embedding";
@@ -35,7 +35,12 @@ export interface Kept extends SavedRecord {
 const THUMBNAIL = 160; // pixels
 const ALIKE = 0.97; // IoU from which an imported mask is one that the image has
 
-const stem = (name: string) => name.replace(/\.[^.]*$/, "");
+/** What a file may call an image: with and without its folders and its ending. */
+function namesOf(name: string): string[] {
+  const file = base(name);
+  return [name, file, file.replace(PHOTO, "")];
+}
+
 const sameClass = (one: string | null, imported: string | null) =>
   imported === null || one === imported;
 
@@ -287,14 +292,14 @@ export class LocalStore implements Store {
     const names = new Set((await this.db.all<ImageEntry>("images")).map(({ name }) => name));
     await this.addPhotos(photos.filter(({ name }) => !names.has(name)));
     const { images } = await this.images(null, Infinity);
-    const known = new Map(
-      images.flatMap((one) => [[one.name, one] as const, [stem(one.name), one]]),
-    );
+    const known = new Map(images.flatMap((one) => namesOf(one.name).map((name) => [name, one])));
     const done: Imported = { new: 0, same: 0, strange: 0, unread: [] };
     const strange = new Set<string>();
     const here = new Map<string, { rle: Rle; label: string | null }[]>();
     for (const { image: name, label, shape } of masks) {
-      const image = known.get(base(name)) ?? known.get(stem(base(name)));
+      const image = namesOf(name)
+        .map((one) => known.get(one))
+        .find(Boolean);
       if (!image) {
         strange.add(name);
         continue;
