@@ -125,8 +125,9 @@ def _gzipped(path: str, changed: float) -> bytes | None:
 
 async def compressed(response: Response, asked: Headers) -> Response:
     """A file in gzip if the client supports that; compressed once and kept in memory."""
-    plain = not isinstance(response, FileResponse) or response.status_code != 200
-    if plain or "range" in asked or "gzip" not in asked.get("accept-encoding", ""):
+    if not isinstance(response, FileResponse) or response.status_code != 200:
+        return response
+    if "range" in asked or "gzip" not in asked.get("accept-encoding", ""):
         return response
     path = Path(response.path)
     packed = await run_in_threadpool(_gzipped, str(path), path.stat().st_mtime)
