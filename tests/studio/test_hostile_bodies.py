@@ -321,7 +321,7 @@ def test_a_server_that_is_stopped_tells_those_who_wait(
         status, told = reply.result(PATIENCE_S)
         runtime.go_on.release()
         end.result(PATIENCE_S)
-    assert (status, told["error"]["message"][:31]) == (503, "The server is shutting down. Try")
+    assert (status, told["error"]["message"][:28]) == (503, "The server is shutting down.")
     assert "Traceback" not in capsys.readouterr().err
 
 

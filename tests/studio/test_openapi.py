@@ -98,6 +98,12 @@ ORDER = [  # a clip, sessions of their own; then what makes the things that the 
 ]  # fmt: skip
 
 
+COCO = (
+    b'{"images": [{"id": 1, "file_name": "other.png", "width": 8, "height": 8}], "categories": [],'
+    b' "annotations": [{"id": 1, "image_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4]]}]}'
+)
+
+
 def test_what_docs_fills_in_is_answered(
     http: httpx2.Client, document: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -118,6 +124,8 @@ def test_what_docs_fills_in_is_answered(
         if path.endswith("/file") and method == "PUT":  # which somebody has to choose
             chosen = scan if "volumes" in path else http.get("/api/clips/1/file").content
             reply = http.put(path, content=chosen, params=query)
+        elif path == "/api/import":
+            reply = http.post(path, content=COCO, params={"name": "masks.json"})
         else:
             body = example_of(document, one)
             reply = http.request(method, path, json=body, headers=headers, params=query)

@@ -256,6 +256,23 @@ def test_how_far_everything_is_can_be_asked_while_it_is_searched(project: Projec
         assert far() == (0, 0)
 
 
+def test_an_export_is_imported_again(ask: TestClient) -> None:
+    ask.post("/api/images/1/records", json=body(LEFT, label="disc"))
+    ask.post("/api/images/1/records", json=body(RIGHT, "k2", label=None))
+    wish = {"format": "coco", "only": "labelled", "images": True}
+    asked = ask.post("/api/export", json=wish | {"unlabelled": "ask"})
+    assert (asked.status_code, asked.json()["error"]["message"]) == (428, "1 mask has no class.")
+    archive = ask.post("/api/export", json=wish | {"unlabelled": "skip"}).content
+    (one,) = [row for row in ask.get("/api/images/1/records").json()["records"] if row["label"]]
+    ask.delete(f"/api/records/{one['id']}", headers={"If-Match": "*"})
+    told = ask.post("/api/import?name=coco.zip", content=archive).json()
+    assert (told["new"], told["same"], told["strange"]) == (1, 0, 0)
+    told = ask.post("/api/import?name=coco.zip", content=archive).json()
+    assert (told["new"], told["same"]) == (0, 1)
+    assert ask.post("/api/import", content=b"").status_code == 400
+    assert ask.post("/api/import?name=a.zip", content=b"no archive").status_code == 422
+
+
 def test_review_opens_the_gate(ask: TestClient) -> None:
     record = body(LEFT, state="proposed", provenance={"by": "model", "tool": "everything"})
     ask.post("/api/images/1/records", json=record)
