@@ -96,3 +96,19 @@ def test_wrong_labels_are_sentences(
     monkeypatch.chdir(labels / "away" if words == ["other.yaml"] else labels)
     assert main(["evaluate", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_invalid_records_of_sets_are_skipped_and_told(
+    labels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = labels / "own" / "masks.jsonl"
+    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    rows[0]["masks"].append({"rle": "!!", "label": "cup"})
+    rows[2]["hw"] = [24, 32]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    assert measured(labels, str(labels / "own"))["area"] == [18 * 27, 20 * 35, 64 * 48]
+    told = capsys.readouterr().err
+    assert "masks.jsonl, line 1: mask 2" in told
+    assert "2.png. The image is scaled by 2." in told
+    assert main(["evaluate", str(labels / "own"), "--on-bad", "error"]) == 2
+    assert "2 invalid records" in capsys.readouterr().err

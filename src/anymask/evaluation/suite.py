@@ -35,6 +35,7 @@ from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, 
 from anymask.formats import (
     LAYOUTS,
     Dataset,
+    LossReport,
     ReadSettings,
     SetInfo,
     fitting_layout,
@@ -143,8 +144,15 @@ def labelled_suite(stream: Dataset) -> tuple[Suite, list[EvalSet]]:
     return Suite(name=stream.name, sets=(plan,)), [EvalSet(plan, info, samples)]
 
 
-def open_sets(suite: Suite, data: str | Path, names: Sequence[str] = ()) -> list[EvalSet]:
+def open_sets(
+    suite: Suite,
+    data: str | Path,
+    names: Sequence[str] = (),
+    reading: ReadSettings | None = None,
+) -> list[EvalSet]:
     """Read a suite's sets (or only `names` of them) from the folder that holds them.
+
+    reading  how invalid records are read, which are reported; None: the first one is an error
 
     Raises ConfigError for a name that the suite does not have, DataError for a set that is absent
     or broken.
@@ -156,10 +164,22 @@ def open_sets(suite: Suite, data: str | Path, names: Sequence[str] = ()) -> list
             f"suite {suite.name!r} has no set {unknown[0]!r}; it has {', '.join(plans)}"
         )
     chosen = [plans[name] for name in names] if names else list(suite.sets)
-    return [
-        EvalSet(plan, *load_dataset(Path(data) / plan.place, plan.layout, plan.split))
-        for plan in chosen
-    ]
+    return [_opened(plan, Path(data) / plan.place, reading) for plan in chosen]
+
+
+def _opened(plan: SetPlan, place: Path, reading: ReadSettings | None) -> EvalSet:
+    """A set with its masks; invalid records are skipped and reported, as `reading` says."""
+    report = LossReport(settings=reading)
+    info, found = load_dataset(place, plan.layout, plan.split, report)
+    samples = []
+    for image in found:
+        with report.record(image.file_name):
+            image.check_file()
+            samples.append(image)
+    for line in report.lines("not read", place):
+        print(line, file=sys.stderr)
+    report.check_records(place, sum(len(one.masks) for one in samples))
+    return EvalSet(plan, info, samples)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +237,7 @@ class SetQuery:
             )
         if path.is_dir():
             suite, parent = folder_suite(path)
-            return suite, open_sets(suite, parent, self.sets)
+            return suite, open_sets(suite, parent, self.sets, self.reading)
         file = find_suite(self.data)
         suite = read_suite(file)
         folder = suite.data if self.root is None else self.root.expanduser()
@@ -227,7 +247,7 @@ class SetQuery:
             raise ConfigError(
                 f"suite {suite.name!r} names sets; say where they lie: --data DIR{lost}"
             )
-        return suite, open_sets(suite, folder, self.sets)
+        return suite, open_sets(suite, folder, self.sets, self.reading)
 
 
 def _has_sets(path: Path) -> bool:

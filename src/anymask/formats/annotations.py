@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from numpy.typing import NDArray
 
-from anymask.base import DataError, UintImage, brief
+from anymask.base import DataError, ImageError, UintImage, brief
 from anymask.formats.fields import held
 from anymask.formats.losses import LossReport as LossReport
-from anymask.formats.sizes import other_size
-from anymask.images import load_image
+from anymask.formats.sizes import other_size, record_of_other_size
+from anymask.images import image_hw, load_image
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_merge
 
 if TYPE_CHECKING:
@@ -155,6 +155,17 @@ class AnnotatedImage:
         found = load_for_mix(self.source, mix)
         self._check_size(found)
         return found
+
+    def check_file(self) -> None:
+        """Raises DataError where the picture's file has another size than the masks."""
+        if not isinstance(self.source, Path):
+            return
+        try:
+            hw = image_hw(self.source)
+        except ImageError:  # which says more when the picture is opened
+            return
+        if hw != self.hw:
+            raise record_of_other_size(self.source, self.hw, hw)
 
     def _check_size(self, image: NDArray[Any]) -> None:
         """Raises DataError where a picture has another size than the masks."""

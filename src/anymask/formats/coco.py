@@ -284,7 +284,7 @@ def image_extra(row: Mapping[str, Any], licences: Mapping[int, int]) -> dict[str
     return extra
 
 
-def record_extra(row: dict[str, Any]) -> dict[str, Any]:
+def record_extra(row: Mapping[str, Any]) -> dict[str, Any]:
     """A record's other keys. What CVAT writes among the attributes is beside them."""
     if not row.keys() - OF_RECORD.own:
         return {}

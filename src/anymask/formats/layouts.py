@@ -176,13 +176,17 @@ def fitting_layout(root: Path) -> str | None:
 
 
 def load_dataset(
-    path: str | Path, layout: str = "auto", split: str | None = None
+    path: str | Path,
+    layout: str = "auto",
+    split: str | None = None,
+    report: LossReport | None = None,
 ) -> tuple[SetInfo, list[AnnotatedImage]]:
     """Read every mask of a data set, without opening a picture.
 
     path    the folder that the data set's archives were unpacked into
     layout  a name of LAYOUTS, "set" for a set of our own, or "auto"
     split   which part; the layout's own choice when left out
+    report  is told of invalid records; None: the first one is an error
 
     Raises DataError that names file, record and reason, or says what was looked for; InputError
     for an unknown layout, MissingExtra where a format needs a package.
@@ -191,8 +195,8 @@ def load_dataset(
     name = recognise_layout(root) if layout == "auto" else layout
     if name == "set":
         _refuse_split(split)
-        return load_set(root)
-    samples = list(iter_dataset(root, name, split))
+        return load_set(root, report=report)
+    samples = list(iter_dataset(root, name, split, report))
     return SetInfo(name=root.resolve().name, folder=root, source=name), samples
 
 

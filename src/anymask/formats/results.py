@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import DataError
-from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.coco import segmentation_to_rle
+from anymask.formats.annotations import AnnotatedImage, LossReport, with_extras
+from anymask.formats.coco import record_extra, segmentation_to_rle
 from anymask.formats.documents import (
     Fit,
     Sniffed,
@@ -149,4 +149,4 @@ def _mask(row: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
     held = {"size": rle.size, "counts": rle.counts}
     mask = Mask.from_sa1b({"segmentation": held, "predicted_iou": score} | told)
     label = None if row.get("category_id") is None else str(row["category_id"])
-    return replace(mask, label=label, score=score)
+    return with_extras(replace(mask, label=label, score=score), record_extra(row))

@@ -106,18 +106,19 @@ def read_classes(source: Path, report: LossReport) -> None:
 
 
 def load_set(
-    folder: str | Path, *, absent_photos: bool = False
+    folder: str | Path, *, absent_photos: bool = False, report: LossReport | None = None
 ) -> tuple[SetInfo, list[AnnotatedImage]]:
     """Read a set's description and all of its run-lengths, without opening a picture.
 
     absent_photos  whether photos may be missing: masks can be converted without them
+    report         is told of invalid records; None: they are errors
 
     Raises DataError that names file, line and reason.
     """
     folder = Path(folder)
     path = _masks_file(folder)
     info = read_info(folder)
-    samples = list(iter_samples(folder, absent_photos=absent_photos))
+    samples = list(iter_samples(folder, absent_photos=absent_photos, report=report))
     if not samples:
         raise DataError(f"{path}: wanted a line an image, the file is empty")
     return info, samples
