@@ -30,9 +30,7 @@ from anymask.formats.documents import read_rows as read_rows
 from anymask.formats.documents import read_table as read_table
 from anymask.formats.documents import to_json as to_json
 from anymask.formats.documents import write_files as write_files
-from anymask.formats.facts import CLASSES as CLASSES
 from anymask.formats.facts import licence_text as licence_text
-from anymask.formats.facts import note_facts as note_facts
 from anymask.formats.label_pictures import encode_palette as encode_palette
 from anymask.formats.label_pictures import voc_palette as voc_palette
 from anymask.formats.label_studio import brush_to_rle as brush_to_rle
@@ -105,6 +103,8 @@ from anymask.formats.sets import load_set as load_set
 from anymask.formats.sets import picture_name as picture_name
 from anymask.formats.sets import read_info as read_info
 from anymask.formats.sizes import other_size as other_size
+from anymask.formats.stated import CLASSES as CLASSES
+from anymask.formats.stated import note_facts as note_facts
 from anymask.formats.video_sets import Clip as Clip
 from anymask.formats.voc import VOC_CLASSES as VOC_CLASSES
 from anymask.formats.voc import read_voc as read_voc

@@ -27,12 +27,12 @@ from anymask.formats.documents import (
     output_paths,
     read_bytes,
 )
-from anymask.formats.facts import note_facts
 from anymask.formats.fields import as_record, shown
 from anymask.formats.label_pictures import MOST_IN_TIFF, object_numbers, paint_numbers
 from anymask.formats.mask_numbers import value_rles
 from anymask.formats.outlines import Policy
 from anymask.formats.pickled import is_pickled, read_pickled
+from anymask.formats.stated import note_facts
 from anymask.images import SUFFIXES
 from anymask.masks import Mask, Masks
 

@@ -37,17 +37,7 @@ from anymask.formats.documents import (
     seen_below,
     to_json,
 )
-from anymask.formats.facts import (
-    CLASSES,
-    INFO,
-    LICENCES,
-    as_colour,
-    colour_numbers,
-    note_facts,
-    take_class,
-    take_info,
-    take_licences,
-)
+from anymask.formats.facts import as_colour, colour_numbers
 from anymask.formats.fields import (
     AllBut,
     as_list,
@@ -60,6 +50,15 @@ from anymask.formats.fields import (
 )
 from anymask.formats.origins import origin_in, with_origins
 from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, note_changed, plain_rings
+from anymask.formats.stated import (
+    CLASSES,
+    INFO,
+    LICENCES,
+    note_facts,
+    take_class,
+    take_info,
+    take_licences,
+)
 from anymask.masks import (
     UNLABELLED,
     Box,

@@ -35,9 +35,10 @@ from anymask.formats.documents import (
     seen_below,
     xml_text,
 )
-from anymask.formats.facts import CLASSES, as_colour, note_facts, take_class, take_info
+from anymask.formats.facts import as_colour
 from anymask.formats.fields import as_corners, as_number, as_whole, held, rest_of
 from anymask.formats.outlines import Policy, filled
+from anymask.formats.stated import CLASSES, note_facts, take_class, take_info
 from anymask.masks import (
     UNLABELLED,
     Mask,

@@ -35,7 +35,7 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.facts import CLASSES, as_colour, note_facts, take_class
+from anymask.formats.facts import as_colour
 from anymask.formats.fields import (
     as_corners,
     as_list,
@@ -49,6 +49,7 @@ from anymask.formats.fields import (
 )
 from anymask.formats.names import name_uuid
 from anymask.formats.outlines import Policy, filled
+from anymask.formats.stated import CLASSES, note_facts, take_class
 from anymask.masks import (
     UNLABELLED,
     Mask,

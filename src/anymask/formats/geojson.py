@@ -37,7 +37,6 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.facts import note_facts
 from anymask.formats.fields import (
     AllBut,
     as_corners,
@@ -51,6 +50,7 @@ from anymask.formats.fields import (
     shown,
 )
 from anymask.formats.outlines import Policy, filled, outline
+from anymask.formats.stated import note_facts
 from anymask.masks import (
     IN_PIXELS,
     Affine,

@@ -31,9 +31,9 @@ from anymask.formats.documents import (
     picture_hw,
     read_bytes,
 )
-from anymask.formats.facts import note_facts
 from anymask.formats.fields import as_corners, as_number, as_whole
 from anymask.formats.outlines import Policy, outline
+from anymask.formats.stated import note_facts
 from anymask.formats.svg import rings_to_rle
 from anymask.images import SUFFIXES, Pages, read_pages
 from anymask.masks import Mask, Masks, Polygon, Ring, Rle, ellipse_ring, rle_area

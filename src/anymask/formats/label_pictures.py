@@ -31,7 +31,6 @@ from anymask.formats.documents import (
     find_picture,
     output_paths,
 )
-from anymask.formats.facts import note_facts
 from anymask.formats.label_folders import has_both, label_files, photo_name, places_of
 from anymask.formats.mask_numbers import (
     EVERY_KIND,
@@ -41,6 +40,7 @@ from anymask.formats.mask_numbers import (
     value_rles,
 )
 from anymask.formats.outlines import Policy
+from anymask.formats.stated import note_facts
 from anymask.images import read_mask_image, strips
 from anymask.masks import Mask, Masks, rle_area, rle_to_mask
 

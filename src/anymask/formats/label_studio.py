@@ -47,7 +47,7 @@ from anymask.formats.documents import (
     to_json,
     xml_text,
 )
-from anymask.formats.facts import CLASSES, as_colour, note_facts, take_class
+from anymask.formats.facts import as_colour
 from anymask.formats.fields import (
     as_corners,
     as_list,
@@ -61,6 +61,7 @@ from anymask.formats.fields import (
 from anymask.formats.label_studio_min import is_row, is_table, read_table, task_of
 from anymask.formats.names import address_name
 from anymask.formats.outlines import Policy, filled, single_rings
+from anymask.formats.stated import CLASSES, note_facts, take_class
 from anymask.masks import (
     UNLABELLED,
     Mask,

@@ -41,7 +41,6 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.facts import note_facts
 from anymask.formats.fields import (
     AllBut,
     as_corners,
@@ -55,6 +54,7 @@ from anymask.formats.fields import (
     shown,
 )
 from anymask.formats.outlines import Policy, filled, plain_rings
+from anymask.formats.stated import note_facts
 from anymask.images import open_picture
 from anymask.masks import (
     UNLABELLED,

@@ -13,11 +13,11 @@ from typing import Any
 from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import Fit, OutFile, Sniffed, output_paths, read_json, to_json
-from anymask.formats.facts import note_facts
 from anymask.formats.geojson import COLOUR, QUPATH_KEYS, picture_member
 from anymask.formats.geojson import read as read  # of both
 from anymask.formats.names import name_uuid
 from anymask.formats.outlines import Policy, outline
+from anymask.formats.stated import note_facts
 from anymask.masks import Mask, colours, polygons_to_geometry
 
 _KEYS = frozenset(["objectType", "classification", "isLocked", "measurements"])

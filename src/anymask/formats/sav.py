@@ -29,11 +29,11 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.facts import note_facts
 from anymask.formats.fields import held
 from anymask.formats.mask_numbers import binary_mask
 from anymask.formats.names import output_stems
 from anymask.formats.outlines import Policy
+from anymask.formats.stated import note_facts
 from anymask.masks import (
     Mask,
     Masks,

@@ -29,20 +29,19 @@ from anymask.formats.annotations import (
     with_extras,
 )
 from anymask.formats.documents import Fit, OutFile, Sniffed, to_json
-from anymask.formats.facts import (
+from anymask.formats.facts import as_licences, licence_text
+from anymask.formats.fields import AllBut, as_list, as_record, as_text, held, rest_of, shown
+from anymask.formats.names import output_stem, output_stems
+from anymask.formats.outlines import Policy
+from anymask.formats.stated import (
     CLASSES,
     INFO,
     LICENCES,
-    as_licences,
     implied,
-    licence_text,
     note_facts,
     take_info,
     take_licences,
 )
-from anymask.formats.fields import AllBut, as_list, as_record, as_text, held, rest_of, shown
-from anymask.formats.names import output_stem, output_stems
-from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_string, string_to_rle
 
 PICTURES = "images"

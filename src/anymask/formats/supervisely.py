@@ -39,7 +39,7 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.facts import CLASSES, as_colour, note_facts, take_class, take_info
+from anymask.formats.facts import as_colour
 from anymask.formats.fields import (
     AllBut,
     as_corners,
@@ -53,6 +53,7 @@ from anymask.formats.fields import (
 )
 from anymask.formats.names import output_stems
 from anymask.formats.outlines import Policy, filled
+from anymask.formats.stated import CLASSES, note_facts, take_class, take_info
 from anymask.images import open_picture
 from anymask.masks import (
     MAX_PIXELS,

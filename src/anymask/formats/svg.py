@@ -26,9 +26,9 @@ from anymask.formats.documents import (
     read_xml,
     xml_text,
 )
-from anymask.formats.facts import note_facts
 from anymask.formats.fields import as_number, as_whole, rest_of
 from anymask.formats.outlines import Policy, outline
+from anymask.formats.stated import note_facts
 from anymask.masks import (
     Mask,
     Masks,

@@ -36,7 +36,7 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.facts import CLASSES, as_colour, colour_numbers, note_facts, take_class
+from anymask.formats.facts import as_colour, colour_numbers
 from anymask.formats.fields import (
     as_corners,
     as_list,
@@ -49,6 +49,7 @@ from anymask.formats.fields import (
 )
 from anymask.formats.names import name_uuid
 from anymask.formats.outlines import Policy, box_to_mask, filled, outline
+from anymask.formats.stated import CLASSES, note_facts, take_class
 from anymask.masks import (
     UNLABELLED,
     Mask,

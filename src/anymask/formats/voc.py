@@ -51,8 +51,7 @@ from anymask.formats.documents import (
     read_xml,
     xml_text,
 )
-from anymask.formats.facts import CLASSES as LISTED
-from anymask.formats.facts import as_colour, note_facts, take_class
+from anymask.formats.facts import as_colour
 from anymask.formats.label_pictures import (
     VOID,
     encode_palette,
@@ -70,6 +69,8 @@ from anymask.formats.mask_numbers import (
     value_rles,
 )
 from anymask.formats.outlines import Policy
+from anymask.formats.stated import CLASSES as LISTED
+from anymask.formats.stated import note_facts, take_class
 from anymask.masks import UNLABELLED, Mask, Masks
 
 CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"

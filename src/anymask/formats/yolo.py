@@ -49,21 +49,20 @@ from anymask.formats.documents import (
     read_text,
     refuse_boxes,
 )
-from anymask.formats.facts import (
-    CLASSES,
-    INFO,
-    LICENCES,
-    as_licences,
-    implied,
-    licence_text,
-    note_facts,
-    take_info,
-    take_licences,
-)
+from anymask.formats.facts import as_licences, licence_text
 from anymask.formats.fields import AllBut, as_number, as_record, as_whole, held, rest_of
 from anymask.formats.label_folders import has_both
 from anymask.formats.names import name_key, output_stems
 from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, filled, single_rings
+from anymask.formats.stated import (
+    CLASSES,
+    INFO,
+    LICENCES,
+    implied,
+    note_facts,
+    take_info,
+    take_licences,
+)
 from anymask.formats.yolo_lines import BOX, Line, LineReader, line_reader
 from anymask.images import VIDEO_SUFFIXES
 from anymask.masks import (

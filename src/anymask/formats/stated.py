@@ -1,0 +1,96 @@
+"""Facts of a data set, as readers keep them and writers report what they do not hold of them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
+from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.facts import WHOLE_SET, as_colour, licence_text
+from anymask.formats.fields import as_record, as_whole
+from anymask.formats.outlines import Policy
+
+CLASSES, INFO, LICENCES = "classes", "info", "licences"
+_SHOWN = 3  # unused classes that a report names
+
+
+def take_info(report: LossReport, info: Mapping[str, Any]) -> None:
+    """Keep what a file states of its set; of files that differ the first one counts."""
+    for key, value in info.items():
+        if value in (None, "", [], {}):
+            continue
+        if report.facts.info.setdefault(key, value) != value:
+            reason = f"`{key}` of several files differs; that of the first file is kept"
+            report.add("info", WHOLE_SET, None, reason)
+
+
+def take_class(report: LossReport, name: str, about: Mapping[str, Any]) -> None:
+    """Keep what a file states of a class; of files that differ the first one counts."""
+    told = {key: value for key, value in about.items() if value not in (None, "", [], {})}
+    if (colour := as_colour(told.get("color"))) is not None:
+        told["color"] = colour
+    known = report.facts.classes.setdefault(name, {})
+    for key, value in told.items():
+        if known.setdefault(key, value) != value:
+            reason = f"`{key}` of the class {name!r} differs between files; the first is kept"
+            report.add("classes", WHOLE_SET, None, reason)
+
+
+def take_licences(report: LossReport, rows: Iterable[Any]) -> dict[int, int]:
+    """Keep COCO's licences; the number of each by its number in this file."""
+    numbers, known = dict[int, int](), report.facts.licences
+    for place, row in enumerate(rows):
+        with report.record(f"licence {place}"):
+            told = dict(as_record(row, "licence"))
+            number = as_whole(told.pop("id", place + 1), "id")
+            same = (one for one in known if told == {k: v for k, v in one.items() if k != "id"})
+            found = next(same, None)
+            if found is None:
+                taken = {one["id"] for one in known}
+                free = number if number not in taken else max(taken) + 1
+                found = {"id": free, **told}
+                known.append(found)
+            numbers[number] = found["id"]
+    return numbers
+
+
+def implied(policy: Policy) -> tuple[str, ...]:
+    """The keys of an image that say nothing new: the only licence of a set."""
+    return ("license",) if len(policy.facts.licences) == 1 else ()
+
+
+def note_facts(
+    report: LossReport,
+    images: Iterable[AnnotatedImage],
+    policy: Policy,
+    kept: Container[str] = (),
+    of_classes: Container[str] = (),
+    of_info: Container[str] = (),
+) -> None:
+    """Note what a format does not keep of the set.
+
+    kept        of "classes" (a class list), "info" and "licences"
+    of_classes  the keys of a class that the format has a place for
+    of_info     the same of `SetFacts.info`, where the format does not keep all
+    """
+    facts = policy.facts
+    if CLASSES not in kept and policy.classes:
+        used = {mask.label for image in images for mask in image.masks}
+        unused = [name for name in policy.classes if name not in used]
+        if unused:
+            more = ", ..." if len(unused) > _SHOWN else ""
+            names = ", ".join(unused[:_SHOWN])
+            reason = f"The format has no class list. Classes without a mask: {names}{more}"
+            report.add("classes", WHOLE_SET, None, reason, "unused classes")
+    if INFO not in kept:
+        for key in (key for key in facts.info if key not in of_info):
+            report.add("info", WHOLE_SET, None, f"`{key}` has no place", key)
+    if LICENCES not in kept and facts.licences:
+        told = licence_text(facts.licences) or f"{len(facts.licences)} records"
+        report.add("licences", WHOLE_SET, None, f"has no place: {told}", LICENCES)
+    keys = dict.fromkeys(key for about in facts.classes.values() for key in about)
+    for key in keys:
+        if key not in of_classes:
+            count = sum(key in about for about in facts.classes.values())
+            reason = f"`{key}` of {count} classes has no place"
+            report.add("classes", WHOLE_SET, None, reason, f"{key} of classes")
