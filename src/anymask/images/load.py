@@ -19,11 +19,8 @@ it is ever made, and none beside the one that Pillow decodes into.
 from __future__ import annotations
 
 import glob
-import http.client
 import io
 import os
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.base import ImageError, InputError, UintImage, transfers
+from anymask.base import ImageError, InputError, UintImage
 from anymask.images.decoding import (
     AnyRanges,
     PictureView,
@@ -513,6 +510,11 @@ def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
     """
     if address.partition("://")[0].lower() not in ("http", "https"):
         raise ImageError(f"Expected an http or https URL, not {address[:200]!r}.")
+    import http.client
+    import urllib.request
+
+    from anymask.base import transfers
+
     deadline, data = transfers.Deadline(transfers.ANSWER_S), bytearray()
     try:
         request = urllib.request.Request(address, headers={"User-Agent": _AGENT})
