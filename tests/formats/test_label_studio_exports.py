@@ -161,3 +161,13 @@ def test_verbose_names_the_short_export(tmp_path: Path, capsys: pytest.CaptureFi
         "a.json: label-studio (JSON that is a list of tasks, or rows of JSON-MIN, CSV or TSV)"
         in (capsys.readouterr().err)
     )
+
+
+def test_boxes_that_are_corners_get_one_line(tmp_path: Path) -> None:
+    """Two corners in percent, as scripts write them that mistake the keys."""
+    corners = {"x": 50, "y": 40, "width": 90, "height": 95, "rectanglelabels": ["cat"]}
+    (tmp_path / "a.json").write_text(task(region("rectanglelabels", corners, "a", "label")))
+    _, report = read_annotations(tmp_path / "a.json")
+    assert report.notes == [
+        "1 box leaves its image; are they x0 y0 x1 y1? Expected x y width height in percent."
+    ]

@@ -244,3 +244,16 @@ def test_pictures_may_lie_elsewhere_or_be_missing(tmp_path: Path) -> None:
     Image.new("RGB", (20, 10)).save(tmp_path / "other/cam1/0001.jpg")
     (image,), _ = read_annotations(tmp_path / "via.json", pictures=tmp_path / "other")
     assert (image.file_name, len(image.masks)) == ("cam1/0001.jpg", 1)
+
+
+def test_boxes_that_are_corners_get_one_line(tmp_path: Path) -> None:
+    boxes = [(8, 4, 19, 9), (2, 1, 6, 4)]
+    rects = [
+        dict(zip(("x", "y", "width", "height"), box, strict=True)) | {"name": "rect"}
+        for box in boxes
+    ]
+    (tmp_path / "via.json").write_text(json.dumps(project(picture(*rects))))
+    _, report = read_annotations(tmp_path / "via.json")
+    assert report.notes == [
+        "1 box leaves its image; are they x0 y0 x1 y1? Expected x y width height."
+    ]

@@ -60,7 +60,7 @@ from anymask.formats.fields import (
 )
 from anymask.formats.label_studio_min import is_row, is_table, read_table, task_of
 from anymask.formats.names import address_name
-from anymask.formats.outlines import Policy, filled, single_rings
+from anymask.formats.outlines import CornerCheck, Policy, filled, single_rings
 from anymask.formats.stated import CLASSES, note_facts, take_class
 from anymask.masks import (
     UNLABELLED,
@@ -183,7 +183,8 @@ _SHAPES = ("brush", "polygon", "rectangle", "ellipse")
 _KINDS = (*(f"{shape}labels" for shape in _SHAPES), *_SHAPES, "labels")
 _MARKS = {"rle": "brush", "points": "polygon", "radiusX": "ellipse", "width": "rectangle"}
 _UNSIZED = "no region tells the picture's size"
-_PLACE = ("x", "y", "width", "height", "rotation", "points", "radiusX", "radiusY", "rle")
+_SIDES = ("x", "y", "width", "height")
+_PLACE = (*_SIDES, "rotation", "points", "radiusX", "radiusY", "rle")
 _IMAGE_KEYS = ("image", "img", "photo", "url")
 
 
@@ -200,16 +201,18 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     Raises DataError that names file, task, region and reason.
     """
     images, unsized = list[AnnotatedImage](), list[str]()
+    corners = CornerCheck("x y width height in percent")
     for path in find_files(source, ".json"):
         _take_config(path.with_suffix(CONFIG), report)
         with report.record(path):
             for number, task in enumerate(_tasks(path)):
                 with report.record(f"task {number}"):
-                    image = _image(task, report, pictures)
+                    image = _image(task, report, corners, pictures)
                     if image is None:
                         unsized.append(f"{path}: task {number}")
                     else:
                         images.append(image)
+    corners.tell(report)
     if unsized and not images and not report.skipped:
         raise DataError(f"{unsized[0]}: {_UNSIZED}; name the folder of the pictures, too")
     return images
@@ -238,7 +241,9 @@ def _tasks(path: Path) -> list[Any]:
     return [task_of(one) if isinstance(one, dict) and is_row(one) else one for one in tasks]
 
 
-def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage | None:
+def _image(
+    task: Any, report: LossReport, corners: CornerCheck, pictures: Path | None
+) -> AnnotatedImage | None:
     """A task's picture; None where nothing tells its size, which the report is told."""
     if not isinstance(task, dict) or "data" not in task:
         raise DataError(f"wanted tasks of Label Studio with `data`. Given: {shown(task)}.")
@@ -268,6 +273,8 @@ def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedIma
                 continue  # <Rectangle> with <Labels>: the shape is in both regions
             labels = region["value"].get(kind) or [None]
             label = None if kind == shape or labels[0] is None else as_text(labels[0], str(kind))
+            if shape == "rectangle" and not region["value"].get("rotation"):
+                _check_corners(region["value"], corners, hw)
             quality = as_number(region.get("score") or 0.0, "score")
             extra = _extra(region, str(kind))
             masks.append(Mask(_rle(region, shape, hw), label, score=quality, extra=extra))
@@ -275,6 +282,15 @@ def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedIma
     if address != name:
         extra["image"] = address
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
+
+
+def _check_corners(value: Mapping[str, Any], corners: CornerCheck, hw: tuple[int, int]) -> None:
+    """Look whether a rectangle in percent is given by two corners. Raises DataError."""
+    numbers = [
+        as_number(value[key], key) * hw[1 - place % 2] / 100 for place, key in enumerate(_SIDES)
+    ]
+    x, y, width, height = numbers
+    corners.add((x, y, x + width, y + height), numbers, hw)
 
 
 def _type_of(region: Any) -> object:

@@ -24,7 +24,8 @@ from anymask.formats.documents import (
     picture_hw,
     read_json,
 )
-from anymask.formats.fields import as_list, as_number, as_record, as_whole, shown
+from anymask.formats.fields import as_list, as_number, as_numbers, as_record, as_whole, shown
+from anymask.formats.outlines import CornerCheck
 from anymask.images import SUFFIXES
 from anymask.masks import Mask, Masks, rle_area
 
@@ -42,7 +43,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     Raises DataError that names file, record and reason.
     """
-    images, photos = [], _Photos()
+    images, photos, corners = [], _Photos(), CornerCheck("x y width height")
     for path in find_files(source, ".json"):
         with report.record(path):
             rows = as_list(read_json(path), "the document")
@@ -52,7 +53,8 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                     folders = [pictures] if pictures else [path.parent, path.parent / "images"]
                     photo = photo_beside(path, f"{name}.jpg", pictures)
                     photo = photo or photos.numbered(name, folders)
-                    images.append(_image(name, few, photo, report))
+                    images.append(_image(name, few, photo, report, corners))
+    corners.tell(report)
     if any(mask.label for image in images for mask in image.masks):
         report.note("Results name no classes. They are called by their category ids.")
     return images
@@ -73,7 +75,11 @@ def _by_image(rows: list[Any], path: Path, report: LossReport) -> dict[str, list
 
 
 def _image(
-    name: str, rows: list[tuple[int, Any]], photo: Path | None, report: LossReport
+    name: str,
+    rows: list[tuple[int, Any]],
+    photo: Path | None,
+    report: LossReport,
+    corners: CornerCheck,
 ) -> AnnotatedImage:
     sizes = [hw for _, row in rows if (hw := _size_of(row)) is not None]
     if photo is None and not sizes:
@@ -86,6 +92,9 @@ def _image(
     for number, row in rows:
         with report.record(f"record {number}"):
             if row.get("segmentation") in (None, []):
+                numbers = as_numbers(row.get("bbox"), 4, "bbox")
+                x, y, width, height = numbers
+                corners.add((x, y, x + width, y + height), numbers, hw)
                 report.skip(name, "a box alone")
                 continue
             masks.append(_mask(row, hw))

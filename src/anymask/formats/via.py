@@ -35,7 +35,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.fields import as_corners, as_list, as_number, as_record, as_text, shown
 from anymask.formats.names import address_name
-from anymask.formats.outlines import filled
+from anymask.formats.outlines import CornerCheck, filled
 from anymask.masks import Mask, Masks, Polygon, Ring, ellipse_ring
 
 _NAMES = ("label", "class", "category", "name", "type", "object", "classes", "labels")
@@ -84,20 +84,22 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     Raises DataError that names file, picture, region and reason.
     """
-    images = []
+    images, corners = [], CornerCheck("x y width height")
     for path in find_files(source, ".json", ".csv"):
         with report.record(path):
             for name, regions in _pictures(path, report).items():
                 with report.record(name):
-                    images.append((path, _image(path, name, regions, report, pictures)))
+                    images.append((path, _image(path, name, regions, report, corners, pictures)))
+    corners.tell(report)
     return seen_below(source, images)
 
 
 def _image(
     path: Path,
     name: str,
-    regions: list[Callable[[], _Region]],
+    regions: _Regions,
     report: LossReport,
+    corners: CornerCheck,
     pictures: Path | None,
 ) -> AnnotatedImage:
     photo = photo_beside(path, name, pictures)
@@ -114,6 +116,9 @@ def _image(
                 kind = "of a video" if region.frames else f"of the shape {region.kind!r}"
                 report.skip(name, f"a region {kind} has no mask")
                 continue
+            if region.kind == "rect" and len(region.numbers) == 4:
+                x, y, width, height = region.numbers
+                corners.add((x, y, x + width, y + height), region.numbers, hw)
             label, extra = _label_of(region.attributes)
             ring = _ring(region.kind, region.numbers)
             masks.append(Mask(filled([Polygon(ring)], hw), label, extra=extra))
