@@ -14,7 +14,7 @@ from anymask.base import InputError
 from anymask.cli.main import main
 from anymask.masks import mask_to_rle
 from anymask.track import CutoutLook, ObjectMask, TrackedFrame, VideoFacts, check_paths
-from anymask.track.outputs import open_writers
+from anymask.track.writers import open_writers
 from tests.track.clips import damage_packet, moving_discs, write_video
 
 PICTURES, TRUTH = moving_discs(8)

@@ -24,7 +24,6 @@ from anymask.track.outputs import PaletteWriter as PaletteWriter
 from anymask.track.outputs import SavWriter as SavWriter
 from anymask.track.outputs import VideoFacts as VideoFacts
 from anymask.track.outputs import check_film as check_film
-from anymask.track.outputs import check_paths as check_paths
 from anymask.track.outputs import cut_objects as cut_objects
 from anymask.track.outputs import draw_masks as draw_masks
 from anymask.track.outputs import draw_objects as draw_objects
@@ -70,3 +69,4 @@ from anymask.track.words import VideoFindKeywords as VideoFindKeywords
 from anymask.track.words import cut_words as cut_words
 from anymask.track.words import find_in_video as find_in_video
 from anymask.track.words import write_finds as write_finds
+from anymask.track.writers import check_paths as check_paths

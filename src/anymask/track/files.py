@@ -35,8 +35,6 @@ from anymask.track.outputs import (
     CutoutLook,
     MaskWriter,
     VideoFacts,
-    check_paths,
-    open_writers,
 )
 from anymask.track.records import Direction, TrackedFrame
 from anymask.track.session import VideoSession, open_session
@@ -44,6 +42,7 @@ from anymask.track.settings import GROUPS
 from anymask.track.sources import SampledFrames, first_readable
 from anymask.track.store import SessionStore
 from anymask.track.tables import sequence_files
+from anymask.track.writers import check_paths, open_writers
 
 
 @dataclass
@@ -77,7 +76,7 @@ class TrackFiles:
 
     video      a video file, a folder of pictures, or a camera's number
     prompts    (frame of the source, object) -> what is said of it
-    outputs    as `outputs.open_writers` takes them; paths that end in a slash are folders
+    outputs    as `writers.open_writers` takes them; paths that end in a slash are folders
     cutout     films show the objects cut out, in this look
     subject    without a prompt the first frame's main subject is followed
     direction  which way to follow them from their prompts

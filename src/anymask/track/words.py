@@ -38,10 +38,11 @@ from anymask.masks import Features, HeldPicture, Mask, Masks, Rle, rle_iou, rle_
 from anymask.segment import Model
 from anymask.track.files import read_picture, video_facts
 from anymask.track.matching import maps_to_keys, soft_to_labels
-from anymask.track.outputs import CocoWriter, CutoutLook, MaskWriter, check_paths, open_writers
+from anymask.track.outputs import CocoWriter, CutoutLook, MaskWriter
 from anymask.track.records import TrackedFrame
 from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import TrackOptions
+from anymask.track.writers import check_paths, open_writers
 
 if TYPE_CHECKING:
     from anymask.find import Phrase, Phrases

@@ -1,0 +1,94 @@
+"""Opens a writer for each output of a video, by the end of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from anymask.base import InputError, file_suffix
+from anymask.masks import colours
+from anymask.track.outputs import (
+    FILMS,
+    CutoutLook,
+    CutoutWriter,
+    FilmWriter,
+    LineWriter,
+    MaskWriter,
+    PaletteWriter,
+    SavWriter,
+    VideoFacts,
+    check_film,
+    cut_objects,
+    draw_matte,
+    draw_objects,
+)
+from anymask.track.tables import SequenceWriter, TableWriter, is_sequence
+
+
+def open_writers(
+    paths: Sequence[Path],
+    facts: VideoFacts,
+    cutout: CutoutLook | None = None,
+    names: Mapping[int, str] | None = None,
+) -> list[MaskWriter]:
+    """A writer for each path, by its ending; see `check_paths`.
+
+    cutout  films and sequences show the objects cut out, in this look
+    names   object -> its label, of tables
+    """
+    writers: list[MaskWriter] = []
+    for path in paths:
+        match file_suffix(path):
+            case ".json":
+                writers.append(SavWriter(path, facts))
+            case ".jsonl":
+                writers.append(LineWriter(path))
+            case ".csv":
+                writers.append(TableWriter(path, names))
+            case ".png":
+                look = None if cutout is None else cutout.settings
+                writers.append(SequenceWriter(path, facts, look))
+            case "" if cutout is not None and cutout.folders:
+                writers.append(CutoutWriter(path, cutout.settings))
+            case "":
+                writers.append(PaletteWriter(path, facts))
+            case _ if is_matte(path):
+                writers.append(FilmWriter(path, facts, draw_matte))
+            case _ if cutout is not None:
+                cut = partial(cut_objects, look=cutout.settings)
+                writers.append(FilmWriter(path, facts, cut, cutout.film))
+            case _:
+                palette = dict(zip(facts.objects, colours(len(facts.objects)), strict=True))
+                draw = partial(draw_objects, palette=palette)
+                writers.append(FilmWriter(path, facts, draw))
+    return writers
+
+
+def is_matte(path: Path) -> bool:
+    """Whether a film shows the masks white on black: NAME.mask.mp4."""
+    return Path(path.stem).suffix.lower() == ".mask"
+
+
+def check_paths(paths: Sequence[Path], cutout: CutoutLook | None = None) -> None:
+    """Raises InputError for an ending that is not known, before anything is opened; and where
+    nothing would show cut-outs."""
+    plain = cutout is not None and not cutout.folders
+    if plain and not any(file_suffix(path) in {*FILMS, ".png"} for path in paths):
+        raise InputError(
+            f"--cutout is for films, got {paths[0].name!r}; add one, such as -o objects.webm"
+        )
+    for path in paths:
+        ending = file_suffix(path)
+        if path.name == "-" or path.name.startswith("-."):
+            raise InputError(
+                f"Videos are not written to standard output, got {path.name!r}. Name a file, such "
+                "as masks.jsonl."
+            )
+        if ending in FILMS:
+            check_film(path, "picture" if cutout is None or is_matte(path) else cutout.film)
+        elif not is_sequence(path) and ending not in ("", ".json", ".jsonl", ".csv"):
+            raise InputError(
+                f"{str(path)!r}: outputs are .json (SA-V), .jsonl, .csv, NAME_{{n}}.png, "
+                f"{', '.join(sorted(FILMS))} or a folder"
+            )
