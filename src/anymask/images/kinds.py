@@ -41,7 +41,7 @@ COMMANDS: dict[Kind, str] = {
     ),
     "map": (
         "Segment it with: anymask segment FILE --point X,Y -o objects.gpkg, or anymask everything "
-        "FILE -o objects.gpkg"
+        "FILE -o objects.gpkg. In Python, anymask.maps.open_map(path) reads windows of it"
     ),
     "layer": "Use it as prompts: anymask segment MAP --prompts FILE -o objects.gpkg",
 }
