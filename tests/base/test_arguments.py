@@ -70,7 +70,6 @@ def test_values_of_wrong_types_are_one_clear_error() -> None:
     scan: Any = Volume(np.zeros((2, 3, 4)), np.eye(4))
     for call in (
         lambda: masks.filter(min_area="large"),
-        lambda: masks.filter("large"),
         lambda: masks.nms("0.5"),
         lambda: masks.draw("photo.jpg"),
         lambda: masks.draw(np.zeros((9, 9, 3), np.uint8), alpha=2),

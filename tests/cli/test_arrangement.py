@@ -9,7 +9,8 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.masks import Mask, read_sa1b
+from anymask.formats import read_sa1b
+from anymask.masks import Mask
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.base import InputError
+from anymask.formats import read_sa1b
 from anymask.masks import (
     Mask,
     Masks,
@@ -15,7 +16,6 @@ from anymask.masks import (
     divide,
     mask_to_rle,
     part_tree,
-    read_sa1b,
     rle_to_mask,
 )
 from tests.masks.strategies import Pixels, mask_lists, quickly, thoroughly

@@ -1,6 +1,4 @@
 from anymask.base import transfers as transfers
-from anymask.base.arguments import check_number as check_number
-from anymask.base.arguments import explain_keywords as explain_keywords
 from anymask.base.arrays import BoolArray as BoolArray
 from anymask.base.arrays import FloatArray as FloatArray
 from anymask.base.arrays import Floats as Floats
@@ -59,8 +57,10 @@ from anymask.base.settings import OTHER_WORDS as OTHER_WORDS
 from anymask.base.settings import DeclaredSetting as DeclaredSetting
 from anymask.base.settings import Setting as Setting
 from anymask.base.settings import check_keywords as check_keywords
+from anymask.base.settings import check_number as check_number
 from anymask.base.settings import check_settings as check_settings
 from anymask.base.settings import describe_settings as describe_settings
+from anymask.base.settings import explain_keywords as explain_keywords
 from anymask.base.settings import list_settings as list_settings
 from anymask.base.settings import our_word as our_word
 from anymask.base.staging import staged as staged

@@ -127,8 +127,9 @@ def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list
 
 def read_records(item: PhotoItem) -> Masks:
     """The records that were written of a photo, with the photo."""
+    from anymask.formats import read_sa1b
     from anymask.images import PictureFile
-    from anymask.masks import Masks, read_sa1b
+    from anymask.masks import Masks
 
     path = item.output(".json")
     document = parse_json(path.read_bytes(), path)

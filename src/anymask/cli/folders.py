@@ -16,8 +16,9 @@ from types import FrameType
 
 from anymask.base import InputError, ProgressBar, clock_text, file_suffix, write_json
 from anymask.cli.outputs import NAME, check_suffix
+from anymask.cli.sources import check_own_names
 from anymask.cli.streams import say
-from anymask.jobs import FIRST_FAILURES, FolderJob, PhotoTask, Summary, own_names, run_job
+from anymask.jobs import FIRST_FAILURES, FolderJob, PhotoTask, Summary, run_job
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:
@@ -93,15 +94,6 @@ def read_job(
     if named and not job.one:
         raise InputError(f"-o {outputs[0]} is a file, and there are several photos; name a folder")
     return job
-
-
-def check_own_names(sources: Sequence[Path]) -> None:
-    """Raises InputError where results in the working folder could not be told apart."""
-    if not own_names(sources):
-        raise InputError(
-            "Several folders, or images with the same name, require an output folder. Add "
-            "-o FOLDER: the results are written to subfolders of it."
-        )
 
 
 def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None) -> None:

@@ -152,3 +152,14 @@ def _read_stdin(path: Path) -> Path:
     with path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
     return path
+
+
+def check_own_names(sources: Sequence[Path]) -> None:
+    """Raises InputError where results in the working folder could not be told apart."""
+    from anymask.jobs import own_names
+
+    if not own_names(sources):
+        raise InputError(
+            "Several folders, or images with the same name, require an output folder. Add "
+            "-o FOLDER: the results are written to subfolders of it."
+        )

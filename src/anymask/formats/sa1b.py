@@ -6,7 +6,7 @@ know and that we add where they are needed: `label`, `group_id`, `iscrowd`, `par
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,3 +103,9 @@ def _annotation(mask: Mask, annotation_id: int) -> dict[str, Any]:
     if not mask.score:  # nobody gave it one
         written.pop("predicted_iou")
     return extras_of(mask, OF_RECORD) | written
+
+
+def read_sa1b(records: Sequence[Any]) -> list[Mask]:
+    """The masks of a list of SA-1B records. Raises DataError as `Mask.from_sa1b`."""
+    masks = [Mask.from_sa1b(record) for record in records]
+    return parents_to_places(masks, [record.get("id") for record in records])

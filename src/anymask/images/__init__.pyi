@@ -51,5 +51,6 @@ from anymask.images.stacks import read_planes as read_planes
 from anymask.images.stacks import read_values as read_values
 from anymask.images.stacks import shown_picture as shown_picture
 from anymask.images.tiff import check_segments as check_segments
+from anymask.images.tiff import is_geotiff as is_geotiff
 from anymask.images.tiff import needs_tifffile as needs_tifffile
 from anymask.images.tiff import open_tiff as open_tiff

@@ -14,16 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from anymask.base import ImageError
-from anymask.images.decoding import open_header
-
 Kind = Literal["image", "scan", "other scan", "video", "map", "layer"]
 Wanted = Literal["image", "scan", "video", "map", "labels"]
 
 HEAD = 512  # bytes that are looked at
 _LOOKED_AT = 50  # files of a folder
 _NIFTI = 348  # bytes of its header, whose last four are its magic
-_GEO_KEYS = 34735  # the tag of TIFF that holds GeoTIFF's keys
 _DEPTH = 3  # folders below a folder
 
 # What to do with each instead; FILE is the path.
@@ -157,21 +153,11 @@ def use_instead(path: Path, wanted: Wanted) -> str | None:
     return f"{str(path)!r} is {found.what}{said}. {remedy}."
 
 
-def one_image_instead(path: Path, wanted: Wanted) -> str:
+def one_image_instead(path: Path, wanted: Wanted, *, is_map: bool) -> str:
     """As `use_instead`, for a file with one image where several were wanted."""
-    found = OtherInput("one image", "image")
-    if _is_geotiff(path):
-        found = OtherInput("a map (GeoTIFF)", "map")
+    found = OtherInput("a map (GeoTIFF)", "map") if is_map else OtherInput("one image", "image")
     remedy = found.remedy.replace("FILE", shlex.quote(str(path)))
     return f"{str(path)!r} is {found.what}{_NOT_THIS[wanted]}. {remedy}."
-
-
-def _is_geotiff(path: Path) -> bool:
-    try:
-        with path.open("rb") as file, open_header(file) as picture:
-            return _GEO_KEYS in getattr(picture, "tag_v2", {})
-    except (OSError, ImageError):
-        return False
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

@@ -33,6 +33,7 @@ _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_BYTES = 12 * MAX_PIXELS  # of a page with all its bands
 _COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow cuts down to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
+_GEO_KEYS = 34735  # the tag of TIFF that holds GeoTIFF's keys
 _X_RESOLUTION, _PHOTOMETRIC = 282, 262
 _PROFILE = 34675
 _GEOREFERENCE = (33550, 34264, 34735)  # GeoTIFF: scale, transformation, keys
@@ -69,6 +70,15 @@ def is_tiff(file: BinaryIO) -> bool:
     """Whether a file begins like a TIFF or a BigTIFF."""
     file.seek(0)
     return file.read(4) in _TIFF_HEADS
+
+
+def is_geotiff(path: Path) -> bool:
+    """Whether an image says where on earth it lies."""
+    try:
+        with path.open("rb") as file, open_header(file) as picture:
+            return _GEO_KEYS in getattr(picture, "tag_v2", {})
+    except (OSError, ImageError):
+        return False
 
 
 def needs_tifffile(picture: Image.Image, view: PictureView) -> bool:

@@ -112,7 +112,7 @@ def read_made(
     path: Path, photo: PhotoFile, about: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Mask]] | None:
     """What `write_made` wrote of the same pixels, made with the same; None otherwise."""
-    from anymask.masks import read_sa1b
+    from anymask.formats import read_sa1b
 
     try:
         document = parse_json(path.read_bytes(), path)

@@ -31,9 +31,6 @@ from anymask.masks.mask import Mask as Mask
 from anymask.masks.mask import Masks as Masks
 from anymask.masks.mask import Origin as Origin
 from anymask.masks.mask import OutputMode as OutputMode
-from anymask.masks.mask import parents_to_ids as parents_to_ids
-from anymask.masks.mask import parents_to_places as parents_to_places
-from anymask.masks.mask import read_sa1b as read_sa1b
 from anymask.masks.measure import BRIGHTNESS as BRIGHTNESS
 from anymask.masks.measure import HEADER as HEADER
 from anymask.masks.measure import TABLE_TYPES as TABLE_TYPES
@@ -89,6 +86,8 @@ from anymask.masks.prompts import violated_points as violated_points
 from anymask.masks.prompts import warn_of_cut_boxes as warn_of_cut_boxes
 from anymask.masks.relations import Nesting as Nesting
 from anymask.masks.relations import divide as divide
+from anymask.masks.relations import parents_to_ids as parents_to_ids
+from anymask.masks.relations import parents_to_places as parents_to_places
 from anymask.masks.relations import part_tree as part_tree
 from anymask.masks.resize import SINGLE_THREAD as SINGLE_THREAD
 from anymask.masks.resize import Canvas as Canvas

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +46,7 @@ from anymask.masks.preview import (
     spare_photo,
     without_held,
 )
+from anymask.masks.relations import parents_to_ids, part_tree
 from anymask.masks.rle import (
     Rle,
     coco_to_rle,
@@ -233,8 +234,7 @@ class Mask:
         Boxes become x, y, width, height as segment-anything writes them (last minus first pixel).
         `id`, `stability_score`, `label`, `label_probability`, `runner_up`, `objectness`, `parent`,
         `depth`, `group_id` (this mask's `id`) and `iscrowd` are left out where there is none;
-        `parent` is a place in the list of masks, from 0 on; in `Masks.to_sa1b` and in files it is
-        the id of that record. Raises InputError for another output_mode.
+        `parent` is a place in the list; in files, the id of that record. Raises InputError.
         """
         match output_mode:
             case "coco_rle":
@@ -333,31 +333,6 @@ class Mask:
             depth=told("depth", int),
             crowd=told("iscrowd", bool, False),
         )
-
-
-def parents_to_ids(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The records of a list, with the id of its record in place of each `parent`."""
-    for record in records:
-        place = record.pop("parent", None)
-        if place is not None and place < len(records):
-            record["parent"] = records[place]["id"]
-    return records
-
-
-def read_sa1b(records: Sequence[Any]) -> list[Mask]:
-    """The masks of a list of SA-1B records. Raises DataError as `Mask.from_sa1b`."""
-    return parents_to_places(
-        [Mask.from_sa1b(record) for record in records], [record.get("id") for record in records]
-    )
-
-
-def parents_to_places(masks: Sequence[Mask], ids: Sequence[object]) -> list[Mask]:
-    """Masks that were read, with places in the list instead of the ids of their parents."""
-    places = {id_: place for place, id_ in enumerate(ids) if isinstance(id_, int)}
-    return [
-        mask if mask.parent is None else replace(mask, parent=places.get(mask.parent))
-        for mask in masks
-    ]
 
 
 _ABSENT = object()
@@ -568,14 +543,9 @@ class Masks(list[Mask]):
 
         Raises InputError for a limit that is not a number.
         """
-        check_number("min_quality", min_quality)
-        check_number("min_stability", min_stability)
-        check_number("min_area", min_area)
-        if keep is not None and not callable(keep):
-            raise InputError(
-                "keep must be a function that takes a Mask and returns a bool. Given: "
-                f"{type(keep).__name__}."
-            )
+        limits = {"min_quality": min_quality, "min_stability": min_stability, "min_area": min_area}
+        for name, limit in limits.items():
+            check_number(name, limit)
         return self._with(
             mask
             for mask in self
@@ -606,8 +576,6 @@ class Masks(list[Mask]):
 
     def tree(self) -> Masks:
         """The same masks, each with its `parent` (an index in the list) and its `depth`."""
-        from anymask.masks.relations import part_tree
-
         places = part_tree([mask.rle for mask in self])
         return self._with(
             replace(mask, parent=place.parent, depth=place.depth)
@@ -698,8 +666,7 @@ class Masks(list[Mask]):
 
     def to_sa1b(self, output_mode: OutputMode = "coco_rle") -> list[dict[str, Any]]:
         """The SA-1B annotation records, numbered from 1."""
-        records = [mask.to_sa1b(number, output_mode) for number, mask in enumerate(self, start=1)]
-        return parents_to_ids(records)
+        return parents_to_ids([one.to_sa1b(n, output_mode) for n, one in enumerate(self, start=1)])
 
     def to_coco(self, polygons: bool = False, tolerance: float = SMOOTH) -> dict[str, Any]:
         """A COCO document of this photo, with run-lengths or with polygons.

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -131,3 +132,24 @@ def parts_first(rles: Sequence[Rle], scores: Sequence[float]) -> list[int]:
             if not waiting[parent]:
                 heapq.heappush(ready, (-scores[parent], areas[parent], parent))
     return order
+
+
+# Trees in files, by the ids of records.
+
+
+def parents_to_ids(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records of a list, with the id of its record in place of each `parent`."""
+    for record in records:
+        place = record.pop("parent", None)
+        if place is not None and place < len(records):
+            record["parent"] = records[place]["id"]
+    return records
+
+
+def parents_to_places(masks: Sequence[Any], ids: Sequence[object]) -> list[Any]:
+    """Masks that were read, with places in the list instead of the ids of their parents."""
+    places = {id_: place for place, id_ in enumerate(ids) if isinstance(id_, int)}
+    return [
+        mask if mask.parent is None else replace(mask, parent=places.get(mask.parent))
+        for mask in masks
+    ]

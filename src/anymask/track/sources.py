@@ -32,6 +32,7 @@ from anymask.images import (
     ImageSource,
     check_size,
     find_images,
+    is_geotiff,
     load_image,
     one_image_instead,
     read_pages,
@@ -547,7 +548,7 @@ def _open_path(path: Path) -> FrameSource:
         return VideoFile(path)
     pages = read_pages(path).count
     if pages == 1:
-        raise DataError(one_image_instead(path, "video"))
+        raise DataError(one_image_instead(path, "video", is_map=is_geotiff(path)))
     if path.suffix.lower() == ".gif" and pages > 1:
         film = VideoFile(path)  # decodes each frame once, and knows the times
         if film.length == pages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +72,8 @@ def train(
     from anymask.training.recipe import find_recipe, read_recipe
     from anymask.training.run_folder import (
         LAST,
-        LOG,
         TrainingTeller,
         is_done,
-        write_bundle,
     )
     from anymask.training.workers import TorchrunPlace
 
@@ -102,13 +101,20 @@ def train(
         return folder
     is_new = _time_of(folder / LAST) != before
     tell(f"{'wrote' if is_new else 'there already:'} {folder / LAST}")
+    _write_results(folder, options, tell)
+    return folder
+
+
+def _write_results(folder: Path, options: TrainOptions, tell: Callable[[str], None]) -> None:
+    """The bundle and the last row of the log, where they are asked for."""
+    from anymask.training.run_folder import LOG, write_bundle
+
     if options.bundle is not None:
         write_bundle(folder, options.bundle)
         tell(f"wrote {options.bundle}")
     if options.json is not None:
         row = (folder / LOG).read_text(encoding="utf-8").splitlines()[-1]
         write_whole(options.json, f"{row}\n")
-    return folder
 
 
 def write_recipe_shards(
