@@ -5,7 +5,7 @@ import type { Mask } from "../state/work";
 export type Rgb = [red: number, green: number, blue: number];
 export type Palette = (label: string) => Rgb;
 
-// Each colour is as far as possible from those before it (CIE Lab); the same as in studio/labels.py.
+// Each colour is as far as possible from those before it (CIE Lab), as in studio/labels.py.
 const ROW = (
   "#3d8bff #0afa0a #fa0a0a #0aebdc #facd0a #fa0aaf #468219 #af6437 " +
   "#a037fa #faaffa #28fa91 #dc2855 #afeb37 #fa820a #ebdc82 #a055cd " +

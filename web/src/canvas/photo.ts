@@ -29,7 +29,8 @@ export class Photo {
     const options: ImageBitmapOptions = { imageOrientation: "from-image" };
     let bitmap: ImageBitmap = await createImageBitmap(blob, options).catch(() => {
       throw new Error(
-        `The image cannot be shown. It is corrupted, its format is not supported, or it has more than ` +
+        `The image cannot be shown. It is corrupted, its format is not supported, or ` +
+          `it has more than ` +
           `${MOST_PIXELS / 1e6} megapixels. Save it as JPEG or PNG, or split it into parts.`,
       );
     });

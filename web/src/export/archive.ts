@@ -68,7 +68,8 @@ function leaving({ images, records }: Work, { only }: ExportWish): ImageEntry[] 
   const wanted = only === "done" ? "marked as done" : "annotated";
   throw new StoreError(
     "refused",
-    `No image to export: none of ${images.length} images is ${wanted} (${labelled.size} have masks). ` +
+    `No image to export: none of ${images.length} images is ${wanted} ` +
+      `(${labelled.size} have masks). ` +
       "Mark images as done (D), or select 'All images with masks'.",
   );
 }

@@ -34,7 +34,8 @@ export async function readAnnotations(file: File): Promise<ReadFiles> {
   }
   if (!masks.length) {
     throw new Error(
-      `${file.name} holds no COCO or YOLO annotations. Import a ZIP or JSON file in one of these formats.`,
+      `${file.name} holds no COCO or YOLO annotations. Import a ZIP or JSON file in ` +
+        `one of these formats.`,
     );
   }
   const photos = [...files]

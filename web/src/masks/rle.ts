@@ -165,8 +165,10 @@ export function stringToRle(text: string, size: Size): Rle {
 
 const damaged = (text: string) =>
   new Error(
-    "The run-length string is invalid. It must hold the characters '0' to 'o' and end with a complete " +
-      `number. It starts with ${text.slice(0, 20)}. Check that it was not truncated or escaped twice.`,
+    "The run-length string is invalid. It must hold the characters '0' to 'o' and " +
+      "end with a complete " +
+      `number. It starts with ${text.slice(0, 20)}. Check that it was not truncated ` +
+      `or escaped twice.`,
   );
 
 function checked(counts: number[], size: Size): Rle {
@@ -174,7 +176,8 @@ function checked(counts: number[], size: Size): Rle {
   const sum = counts.reduce((a, b) => a + b, 0);
   if (sum !== total || counts.some((count) => count < 0)) {
     throw new Error(
-      `The run lengths sum to ${sum}. They must sum to H * W = ${size[0]} * ${size[1]} = ${total}. ` +
+      `The run lengths sum to ${sum}. They must sum to H * W = ${size[0]} * ` +
+        `${size[1]} = ${total}. ` +
         "Check the order of the size (H, W).",
     );
   }

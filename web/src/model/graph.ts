@@ -42,7 +42,10 @@ export async function openGraph(
 export function explained(told: string, file: string): string {
   if (told.startsWith("no available backend")) {
     const place = env.wasm.wasmPaths;
-    return `ONNX Runtime could not start. Its .wasm and .mjs files must be in ${place}. ${SERVE_IT} (${told})`;
+    return (
+      `ONNX Runtime could not start. Its .wasm and .mjs files must be in ` +
+      `${place}. ${SERVE_IT} (${told})`
+    );
   }
   return `${file} cannot be opened (${told}). Copy the file again.`;
 }

@@ -72,7 +72,8 @@ export async function readJson(reply: Response): Promise<unknown> {
   } catch {
     const got = JSON.stringify(text.trimStart().slice(0, 20));
     throw new Error(
-      `The file at ${reply.url} must be the JSON manifest of an exported model, but starts with ${got}. ` +
+      `The file at ${reply.url} must be the JSON manifest of an exported model, but ` +
+        `starts with ${got}. ` +
         "Check that the file exists: some servers return a page for missing files.",
     );
   }
@@ -85,7 +86,8 @@ export function readManifest(given: unknown): Manifest {
   const whole = manifest?.graphs?.encoder && manifest.graphs.decoder && manifest.grid;
   if (!spec?.family || !whole || !(spec.image_side > 0) || !(spec.mask_side > 0)) {
     throw new Error(
-      "manifest.json is invalid. It must hold spec, graphs and grid as `anymask export` writes them. " +
+      "manifest.json is invalid. It must hold spec, graphs and grid as `anymask " +
+        "export` writes them. " +
         "Export the model again.",
     );
   }
@@ -93,7 +95,8 @@ export function readManifest(given: unknown): Manifest {
   const missing = PROMPT_INPUTS.filter((name) => !names.includes(name));
   if (missing.length) {
     throw new Error(
-      `The decoder of this model lacks the inputs ${missing.join(", ")}. It must accept ${PROMPT_INPUTS.join(", ")}. ` +
+      `The decoder of this model lacks the inputs ${missing.join(", ")}. It must ` +
+        `accept ${PROMPT_INPUTS.join(", ")}. ` +
         "Export the model again.",
     );
   }
@@ -105,7 +108,8 @@ export function checkSeesPhotos({ name, spec }: Manifest): void {
   const count = spec.channels?.lows.length;
   if (count === undefined) return;
   throw new Error(
-    `${name} was fine-tuned on images with ${count} channel${count > 1 ? "s" : ""}; a browser only reads ` +
+    `${name} was fine-tuned on images with ${count} channel${count > 1 ? "s" : ""}; ` +
+      `a browser only reads ` +
       "red, green and blue. Use this model in Python or on the command line.",
   );
 }

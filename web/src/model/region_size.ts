@@ -47,7 +47,8 @@ export function parseRegionSize(given: unknown, name: string): LeastArea {
   const number = typeof given === "number" ? given : told;
   if (!(number >= 0 && number < (isShare ? 100 : Infinity))) {
     throw new Error(
-      `${name} must be a number of pixels (1 or more), a share of the mask (0.05 or "5%", less than ` +
+      `${name} must be a number of pixels (1 or more), a share of the mask (0.05 or ` +
+        `"5%", less than ` +
         `"100%"), or 0 or false for off. Given: ${saidAs(given)}.`,
     );
   }

@@ -65,7 +65,8 @@ export function header(
     open.hidden = session.store.kind === "server";
     modes.value = project.arm === "control" ? "control" : project.stage;
     const text = standing.lost
-      ? `${standing.lost === SILENT ? "Not connected" : "Not saved"}: ${standing.waiting} changes waiting`
+      ? `${standing.lost === SILENT ? "Not connected" : "Not saved"}: ` +
+        `${standing.waiting} changes waiting`
       : standing.waiting
         ? "Saving …"
         : standing.asked

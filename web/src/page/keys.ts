@@ -15,7 +15,7 @@ export const ARROWS: Record<string, [number, number]> = {
 };
 /** Where a key belongs to what is typed into. */
 const FIELDS = "input:not([type=range]), select, textarea";
-const PAGE_KEYS = ["Ctrl+S", "Ctrl+O", "Ctrl+Shift+O", "Ctrl+Shift+S", "Ctrl+L"]; // also while somebody types
+const PAGE_KEYS = ["Ctrl+S", "Ctrl+O", "Ctrl+Shift+O", "Ctrl+Shift+S", "Ctrl+L"]; // also in fields
 export const SLIDING = /^(Arrow|Page|Home|End)/; // a slider's own
 const STEP = 8; // screen pixels
 

@@ -121,8 +121,10 @@ function invitation(
   openVideo: () => void,
 ): HTMLElement[] {
   const where = sends
-    ? "Images are sent to the server for encoding and are not stored there. Your annotations are saved in this browser."
-    : "Images stay on this computer: the model runs in this page. Your annotations are saved in this browser.";
+    ? "Images are sent to the server for encoding and are not stored there. Your " +
+      "annotations are saved in this browser."
+    : "Images stay on this computer: the model runs in this page. Your annotations " +
+      "are saved in this browser.";
   return [
     h("h2", {}, "Open images to annotate"),
     h("p", {}, where),

@@ -118,14 +118,17 @@ export class VideoOpener {
         return button;
       });
     const listed = [...own(offers.clips, "video"), ...own(scans.scans, "scan")];
-    const most = `up to ${Math.round(offers.upload_bytes / 1e6)} MB. You can also drop a file on the page`;
+    const most =
+      `up to ${Math.round(offers.upload_bytes / 1e6)} MB. You can also ` +
+      `drop a file on the page`;
     const video = `MP4, WebM, AVI, GIF and others, ${most}.`;
     const scan = `NIfTI, MGH, NRRD, TIFF stack, zipped DICOM, ${most}.`;
     const none = (what: string, extra: string) =>
       h(
         "p",
         {},
-        `This server does not support ${what}. Ask its administrator to install the '${extra}' extra of anymask.`,
+        `This server does not support ${what}. Ask its administrator to install the ` +
+          `'${extra}' extra of anymask.`,
       );
     const about = (text: string) => h("p", { class: "dim small" }, text);
     return [

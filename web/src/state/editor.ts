@@ -14,7 +14,7 @@ import { Diary } from "./diary";
 import { Drafting, NOTHING, looksEmpty } from "./drafting";
 import type { Looks } from "./drafting";
 import { shownMasks, withSpare } from "./everything";
-import { Turns, madeMask, twinOf, withMask } from "./keeping";
+import { Turns, forTwin, madeMask, twinOf, withMask } from "./keeping";
 import type { Sight } from "./seeing";
 import { withoutOverlap } from "./shaping";
 import { NO_DRAFT, Work, asksModel, difference, forNext, isEmpty, isGuess } from "./work";
@@ -266,7 +266,12 @@ export class Editor {
     }
     const mask = madeMask(looks, said, old, this.host.model(), this.sight.page);
     const twin = old ? null : twinOf(this.state.masks, mask);
-    if (twin) return this.keepTwin(twin, said);
+    if (twin) {
+      this.act("mask", { ...forTwin(twin, said), ...forNext(said) });
+      const place = this.state.masks.findIndex(({ key }) => key === twin.key);
+      this.host.say(`This object is already mask ${place + 1}.`);
+      return twin;
+    }
     const all = withMask(this.state.masks, mask);
     const masks = this.host.takes() ? withoutOverlap(all, [mask]) : all;
     const seconds = Math.round(performance.now() - this.startedAt) / 1000;
@@ -274,19 +279,6 @@ export class Editor {
     this.act("mask", { masks, draft: NO_DRAFT, selected: null, also: [], ...forNext(said) });
     this.cost = null;
     this.diary.kept(mask.key, seconds);
-    return mask;
-  }
-
-  /** The object has a mask already: it is selected, and gets the class that was chosen. */
-  private keepTwin(twin: Mask, said: State): Mask {
-    const label = said.label.trim();
-    const renamed = label !== "" && label !== twin.label && !twin.notes?.locked;
-    const mask = renamed ? { ...twin, ...labelled(twin, label) } : twin;
-    const masks = renamed ? withMask(this.state.masks, mask) : this.state.masks;
-    const place = this.shown.indexOf(twin) + 1;
-    const about = { draft: NO_DRAFT, selected: mask.key, also: [] };
-    this.act("mask", { masks, ...about, ...forNext(said) });
-    this.host.say(`This object is already mask ${place}.`);
     return mask;
   }
 

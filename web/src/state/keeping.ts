@@ -5,7 +5,7 @@ import { rleArea, rleBox, rleIou } from "../masks/rle";
 import type { Model } from "../model/client";
 import { provenanceOf } from "./drafting";
 import type { Looks } from "./drafting";
-import { labelled } from "./work";
+import { NO_DRAFT, labelled } from "./work";
 import type { Mask, State } from "./work";
 
 /** Steps in the order in which they were asked for, though a mask takes its time to be kept. */
@@ -71,4 +71,13 @@ export function twinOf(masks: readonly Mask[], mask: Mask): Mask | null {
 export function withMask(masks: readonly Mask[], mask: Mask): Mask[] {
   const place = masks.findIndex(({ key }) => key === mask.key);
   return place < 0 ? [...masks, mask] : masks.with(place, mask);
+}
+
+/** The object has a mask already: it is selected, and gets the class that was chosen. */
+export function forTwin(twin: Mask, said: State): Partial<State> {
+  const label = said.label.trim();
+  const renamed = label !== "" && label !== twin.label && !twin.notes?.locked;
+  const mask = renamed ? { ...twin, ...labelled(twin, label) } : twin;
+  const masks = renamed ? withMask(said.masks, mask) : said.masks;
+  return { masks, draft: NO_DRAFT, selected: mask.key, also: [] };
 }

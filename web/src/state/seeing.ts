@@ -12,7 +12,8 @@ import { isEmpty } from "./work";
 
 const LOOK = "anymask channel";
 const REPLACED =
-  "The file of this image was replaced after masks were drawn on it. Check whether the masks still " +
+  "The file of this image was replaced after masks were drawn on it. Check whether " +
+  "the masks still " +
   "fit, and mark the image as done (D).";
 
 /** What an editor looks at: a page of the photo's file, in a channel or as it comes. */

@@ -248,7 +248,8 @@ export class Session implements EditorHost {
       this.modelState = "failed";
       const why = (error as Error).message;
       const again = { title: "Try again", run: () => void this.wantModel() };
-      const text = `The model could not be loaded. ${why} You can still use the brush and the polygon.`;
+      const text =
+        `The model could not be loaded. ${why} You can still use the ` + `brush and the polygon.`;
       this.say(text, [again], true);
       this.loading = null;
     }

@@ -225,7 +225,8 @@ export class VideoWork extends Screen {
     if (!this.left) {
       return this.say(
         this.length < 2
-          ? `This ${this.words.whole} has only one ${this.words.part}. Tracking requires at least two.`
+          ? `This ${this.words.whole} has only one ${this.words.part}. Tracking ` +
+              `requires at least two.`
           : `Every ${this.words.part} is tracked. Click on any ${this.words.part} to correct ` +
               "the following ones.",
       );
