@@ -181,7 +181,7 @@ def test_colours_may_be_those_of_opencv() -> None:
     wrong.set_image(np.ascontiguousarray(DISCS[..., ::-1]), image_format="BGR")
     for one, two in zip(*(p.predict(box=[75, 20, 115, 60]) for p in (right, wrong)), strict=True):
         np.testing.assert_array_equal(one, two)
-    with pytest.raises(InputError, match="must be 'RGB' or 'BGR', got 'GBR'"):
+    with pytest.raises(InputError, match="Invalid image_format 'GBR'"):
         right.set_image(DISCS, "GBR")
 
 
@@ -199,7 +199,7 @@ def test_a_photo_may_be_resized_already() -> None:
     masks, _, _ = predictor.predict_torch(None, None, boxes, multimask_output=False)
     assert iou(masks[0, 0].numpy(), wanted[0]) > 0.95  # by other means, so other last bits
     for wrong in (resized[0], resized[..., :-1], resized.expand(2, -1, -1, -1)):
-        with pytest.raises(InputError, match=r"\(1, 3, h, w\) with a longer side of 512, got the"):
+        with pytest.raises(InputError, match=r"\(1, 3, h, w\) with a longer side of 512"):
             predictor.set_torch_image(wrong, image.shape[:2])
 
 
@@ -216,7 +216,7 @@ def test_tensors_of_points_and_masks_are_prompts_too() -> None:
         assert iou(found.numpy(), truth) > 0.85
     again, _, _ = predictor.predict_torch(None, None, None, low[:, 1:2], False)
     assert again.shape == (2, 1, 80, 120)
-    with pytest.raises(InputError, match="a batch needs points, boxes or masks"):
+    with pytest.raises(InputError, match="prompt batch is empty"):
         predictor.predict_torch(None, None)
 
 
@@ -232,12 +232,12 @@ def test_tensors_of_differing_numbers_of_objects_are_refused() -> None:
         (coords[:, 0], labels[:, 0]),  # no axis of points
         (coords, labels, None, masks[:1, :1]),
     ):
-        with pytest.raises(InputError, match=r"of the same B objects; got \("):
+        with pytest.raises(InputError, match=r"Invalid prompt batch: \("):
             predictor.predict_torch(*given)
     assert predictor.predict_torch(None, None, boxes[0])[0].shape == (1, 3, 80, 120)
-    with pytest.raises(PromptError, match=r"wanted one mask, .* got the shape \(3, "):
+    with pytest.raises(PromptError, match=r"mask prompt of shape \(3, "):
         predictor.predict_torch(coords, labels, mask_input=masks)
-    with pytest.raises(PromptError, match=r"choose one of an answer's: logits\[i : i \+ 1\]"):
+    with pytest.raises(PromptError, match=r"logits\[i : i \+ 1\]"):
         predictor.predict(mask_input=masks[0].numpy())
 
 
@@ -248,7 +248,7 @@ def test_a_prompt_before_the_photo_says_so() -> None:
         predictor.predict(np.array([[1, 1]]), np.array([1]))
     predictor.set_image(DISCS)
     assert predictor.is_image_set
-    with pytest.raises(PromptError, match="points must lie on the photo"):
+    with pytest.raises(PromptError, match="outside the image"):
         predictor.predict(np.array([[1000, 1]]), np.array([1]))
     predictor.reset_image()
     assert not predictor.is_image_set
@@ -268,13 +268,13 @@ def test_the_three_output_modes_hold_the_same_masks(mode: str) -> None:
 
 def test_what_is_not_taken_is_said() -> None:
     model = Model(ColourRuntime())
-    with pytest.raises(InputError, match="grids of your own are not taken"):
+    with pytest.raises(InputError, match="point grids are not supported"):
         SamAutomaticMaskGenerator(model, points_per_side=None, point_grids=[np.zeros((1, 2))])
-    with pytest.raises(InputError, match="output_mode must be"):
+    with pytest.raises(InputError, match="Invalid output_mode"):
         SamAutomaticMaskGenerator(model, output_mode="rle")
-    with pytest.raises(InputError, match=r"wanted a model: anymask.load\(...\)"):
+    with pytest.raises(InputError, match=r"Pass anymask.load\(...\)"):
         SamPredictor(SPEC)
-    with pytest.raises(InputError, match="the only task is 'mask-generation'"):
+    with pytest.raises(InputError, match="Unknown task"):
         pipeline("depth-estimation")
 
 

@@ -134,7 +134,7 @@ def test_a_model_is_asked_for_every_large_mask(boxes: EvalSet) -> None:
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        (FromFunction("box", BOX, filled_box), "takes no clicks"),
+        (FromFunction("box", BOX, filled_box), "does not support point prompts"),
         (FromFunction("one", CLICKS, same_colour), "says no quality"),
     ],
 )
@@ -146,5 +146,5 @@ def test_what_cannot_be_ranked_is_not_measured(
 
 
 def test_a_set_of_specks_is_not_measured(boxes: EvalSet) -> None:
-    with pytest.raises(NotMeasured, match="boxes has no mask of 9999 pixels or more"):
+    with pytest.raises(NotMeasured, match="boxes has no mask of at least 9999 pixels"):
         measure_calibration(perfect(), boxes, EvalSettings(min_area=9999))

@@ -108,13 +108,16 @@ def batch_prompts(given: tuple[Any, ...], scale_xy: tuple[float, float]) -> list
     scale = np.array(scale_xy)
     rows = next((part for part in (coords, boxes, masks) if part is not None), ())
     if not len(rows):
-        raise InputError("a batch needs points, boxes or masks of at least one object")
+        raise InputError(
+            "The prompt batch is empty. Pass points, boxes or masks of at least one object."
+        )
     for part, axes in ((coords, (3,)), (labels, (2,)), (boxes, (2,)), (masks, (3, 4))):
         if part is not None and (part.ndim not in axes or len(part) != len(rows)):
             shapes = ", ".join(str(one if one is None else tuple(one.shape)) for one in given)
             raise InputError(
-                "wanted points (B, P, 2), labels (B, P), boxes (B, 4), masks (B, 1, m, m) or None, "
-                f"of the same B objects; got {shapes}; add the first axis with [None]"
+                f"Invalid prompt batch: {shapes}. Expected points (B, P, 2), labels (B, P), boxes "
+                "(B, 4) and masks (B, 1, m, m) or None, for the same B objects. Add the batch "
+                "axis with [None]."
             )
     prompts = []
     for row in range(len(rows)):
@@ -135,8 +138,8 @@ def single_mask(given: Any) -> NDArray[Any]:
     mask = to_array(given)
     if mask.ndim < 2 or mask.size != mask.shape[-2] * mask.shape[-1]:
         raise PromptError(
-            f"wanted one mask, (1, m, m), got the shape {mask.shape}; choose one of an answer's: "
-            "logits[i : i + 1]"
+            f"Invalid mask prompt of shape {mask.shape}. Expected (1, m, m). Pass one mask of the "
+            "previous logits: logits[i : i + 1]"
         )
     return mask.reshape(mask.shape[-2:])
 
@@ -170,7 +173,7 @@ def to_tensor(array: NDArray[Any]) -> torch.Tensor:
     try:
         import torch
     except ImportError as error:
-        raise MissingExtra("torch", "torch", "a tensor as answer") from error
+        raise MissingExtra("torch", "torch", "Returning a tensor") from error
     return torch.as_tensor(array)
 
 
@@ -299,8 +302,8 @@ def _open(model: SamModel | Model | str | None) -> Model:
     if model is None or isinstance(model, str):
         return load(model)
     raise InputError(
-        f"wanted a model: anymask.load(...), sam_model_registry[...](...) or a name, got "
-        f"{type(model).__name__}"
+        f"Expected a model, but got {type(model).__name__}. Pass anymask.load(...), "
+        "sam_model_registry[...](...) or a model name."
     )
 
 
@@ -314,7 +317,7 @@ class SamPredictor:
 
     def __repr__(self) -> str:
         seen = self._embedding
-        photo = "no photo" if seen is None else f"a photo of {seen.image_hw[1]}x{seen.image_hw[0]}"
+        photo = "no image" if seen is None else f"an image of {seen.image_hw[1]}x{seen.image_hw[0]}"
         return f"<SamPredictor: {self.model.name!r}, {photo}>"
 
     def set_image(self, image: ImageSource, image_format: Literal["RGB", "BGR"] = "RGB") -> None:
@@ -323,7 +326,7 @@ class SamPredictor:
         Raises ImageError; InputError for another format.
         """
         if image_format not in ("RGB", "BGR"):
-            raise InputError(f"image_format must be 'RGB' or 'BGR', got {image_format!r}")
+            raise InputError(f"Invalid image_format {image_format!r}. Use 'RGB' or 'BGR'.")
         self._embedding = self.model.encode(image, bgr=image_format == "BGR")
 
     def set_torch_image(
@@ -339,8 +342,9 @@ class SamPredictor:
         shape, side = tuple(transformed_image.shape), self.model.spec.image_side
         if len(shape) != 4 or shape[:2] != (1, 3) or max(shape[2:]) != side:
             raise InputError(
-                f"wanted one resized photo, (1, 3, h, w) with a longer side of {side}, got the "
-                f"shape {shape}; resize it by .transform, or give the photo to .set_image(...)"
+                f"Invalid image of shape {shape}. Expected one resized image (1, 3, h, w) with a "
+                f"longer side of {side}. Resize it with .transform, or pass the image to "
+                ".set_image(...)."
             )
         height, width = original_image_size
         self._embedding = _see_resized(self.model, transformed_image[0], (height, width))
@@ -372,7 +376,7 @@ class SamPredictor:
     @property
     def _seen(self) -> Features:
         if self._embedding is None:
-            raise InputError("an image must be set with .set_image(...) before mask prediction")
+            raise InputError("An image must be set with .set_image(...) before mask prediction.")
         return self._embedding
 
     def predict(
@@ -468,11 +472,11 @@ class SamAutomaticMaskGenerator:
 
     def __post_init__(self) -> None:
         if self.point_grids is not None or self.points_per_side is None:
-            raise InputError("grids of your own are not taken; give points_per_side")
+            raise InputError("Custom point grids are not supported. Use points_per_side.")
         if self.output_mode not in ("binary_mask", "uncompressed_rle", "coco_rle"):
             raise InputError(
-                "output_mode must be 'binary_mask', 'uncompressed_rle' or 'coco_rle', got "
-                f"{self.output_mode!r}"
+                f"Invalid output_mode {self.output_mode!r}. Use 'binary_mask', 'uncompressed_rle' "
+                "or 'coco_rle'."
             )
         self.opened = _open(default_model() if self.model is None else self.model)
 
@@ -524,5 +528,5 @@ def pipeline(
 ) -> MaskGeneration:
     """transformers' way to call it. Raises InputError for another task."""
     if task != "mask-generation":
-        raise InputError(f"the only task is 'mask-generation', got {task!r}")
+        raise InputError(f"Unknown task {task!r}. Use 'mask-generation'.")
     return MaskGeneration(_open(model))

@@ -128,7 +128,7 @@ def test_a_lone_negative_click_is_refused(desk: Path, capsys: pytest.CaptureFixt
         (["--points", "290,120"], "there is no option --points; did you mean '--point'?"),
         (["--bbox", "1,2,3,4"], "there is no option --bbox; did you mean '--box'?"),
         (["--neg", "1,2"], "there is no option --neg; did you mean '--negative'?"),
-        (["--point", "1,2", "--granularity", "prat"], 'granularity must be "part", "whole", "all"'),
+        (["--point", "1,2", "--granularity", "prat"], "Invalid granularity"),
         (["--point", "1,2", "3,4"], "there is no use for '3,4'; write the option again"),
     ],
 )

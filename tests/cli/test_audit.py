@@ -48,11 +48,11 @@ def test_grades_pictures_and_a_page_are_written(
     assert main(words(data, out)) == 0
     text = capsys.readouterr().out
     assert text.startswith("discs: 2 images, 6 masks, mean grade ")
-    assert "| disc | 0.00 | remove | it has no pixel |" in text
-    assert "it says the same as mask 0" in text
+    assert "| disc | 0.00 | remove | empty mask |" in text
+    assert "duplicate of mask 0" in text
     raw = json.loads((out / "audit.json").read_text("utf-8"))
     assert len(raw["grades"]) == 6
-    assert raw["suspects"][0]["reasons"] == ["it has no pixel"]
+    assert raw["suspects"][0]["reasons"] == ["empty mask"]
     assert (raw["model"], raw["weights"]) == ("fake", "colour")
     page = (out / "audit.html").read_text("utf-8")
     assert page.count("<img ") == len(list((out / "suspects").glob("*.jpg"))) > 0
@@ -116,7 +116,7 @@ def test_only_what_is_accepted_is_changed(
     (image, other), _ = read_annotations(better / "annotations.json")
     assert (len(image.masks), len(other.masks)) == (3, 2)
     assert main(words(data, out, *more, "1,90-91")) == 2
-    assert "there is no proposal for suspect 90" in capsys.readouterr().err
+    assert "No proposal for suspect 90" in capsys.readouterr().err
 
 
 def test_one_broken_picture_does_not_stop_the_rest(
@@ -127,7 +127,7 @@ def test_one_broken_picture_does_not_stop_the_rest(
     assert main(words(data, tmp_path / "out")) == 2
     captured = capsys.readouterr()
     assert "anymask: 0.png: " in captured.err
-    assert "1 picture could not be audited, see above" in captured.err
+    assert "1 image could not be audited" in captured.err
     assert captured.out.startswith("discs: 1 image, 3 masks")
 
 
@@ -151,7 +151,7 @@ def test_results_never_lie_among_the_annotations(
     before = sorted((tmp_path / "set").rglob("*"))
     more = ["--images", str(data / "images"), option, str(tmp_path / place)]
     assert main([*words(tmp_path / "set", tmp_path / "out"), *more]) == 2
-    assert "where every .json is taken for annotations; choose a" in capsys.readouterr().err
+    assert "Choose a folder outside of the dataset" in capsys.readouterr().err
     assert sorted((tmp_path / "set").rglob("*")) == before
 
 
@@ -159,14 +159,14 @@ def test_results_never_lie_among_the_annotations(
     ("more", "message"),
     [
         (["none", "-o", "out"], "there is no file or folder"),
-        (["discs"], "an audit needs a folder for what it finds; give -o DIR"),
+        (["discs"], "The output folder is missing"),
         (["discs", "discs", "-o", "out"], "there is no use for 'discs'"),
-        (["discs", "-o", "out", "--to", "coco"], "give --proposals DIR"),
-        (["discs", "-o", "out", "--below", "2"], "below must be from 0 to 1, got 2"),
-        (["discs", "-o", "out", "--accept", "x"], "wanted numbers like 1,4-9, got 'x'"),
-        (["discs", "-o", "out", "--grades", "none.json"], "none.json: wanted a file of grades"),
+        (["discs", "-o", "out", "--to", "coco"], "require proposals"),
+        (["discs", "-o", "out", "--below", "2"], "Invalid below=2"),
+        (["discs", "-o", "out", "--accept", "x"], "Invalid numbers 'x'"),
+        (["discs", "-o", "out", "--grades", "none.json"], "none.json is not a grader file"),
         (["discs", "-o", "out", "--images", "none"], "wanted the folder of the pictures"),
-        (["bare", "-o", "out"], "1 pictures and not one mask"),
+        (["bare", "-o", "out"], "1 images and no masks"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(

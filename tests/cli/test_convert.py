@@ -132,7 +132,7 @@ def test_runs_whose_sum_leaves_64_bits_are_named_not_decoded(
     (tmp_path / "x.json").write_text(json.dumps(document))
     words = ["convert", str(tmp_path / "x.json"), str(tmp_path / "out"), "--to", target]
     assert main(words) == 2
-    assert "a run is at most H * W = 4096 pixels long" in capsys.readouterr().err
+    assert "longer than the image (H * W = 4096)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

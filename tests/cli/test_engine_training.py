@@ -117,9 +117,9 @@ def test_what_cannot_be_tuned_is_one_error(tiny: Path, tmp_path: Path) -> None:
     for tuning, reason in (
         (Tuning(init=tmp_path / "absent.pt"), "are missing.*--init"),
         (Tuning(model=str(tiny), init=tiny), "Remove one of the two options"),
-        (Tuning(model="absent.safetensors"), "there is no file 'absent.safetensors' of weights"),
-        (Tuning(model=str(plain)), "does not say of which network it is"),
-        (Tuning(method="hq"), "--method hq: nano has no token of SAM-HQ"),
+        (Tuning(model="absent.safetensors"), "'absent.safetensors' does not exist"),
+        (Tuning(model=str(plain)), "does not state its model"),
+        (Tuning(method="hq"), "Method hq is not supported: nano has no HQ token"),
     ):
         with pytest.raises(InputError, match=reason):
             trainer(tuning)(tmp_path, None, tmp_path)

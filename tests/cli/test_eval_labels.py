@@ -70,14 +70,14 @@ def test_what_was_not_read_of_labels_is_told(
     [
         (["labels.json"], "'0.png' is not in "),
         (["labels.json", "--images", "nowhere"], "nowhere: wanted the folder of the pictures"),
-        (["labels.json", "--images", "own/images", "--sets", "a"], "--sets names sets of a suite"),
+        (["labels.json", "--images", "own/images", "--sets", "a"], "only to suites"),
         (["labels.json", "--from", "coc"], "'coc'"),
         (["own", "--split", "val"], "set has no splits, got 'val'"),
-        (["hard", "--from", "coco"], "form is for one file or folder of labels, got 'hard'"),
-        (["zero-shot", "--images", "own"], "images is for one file or folder of labels, got"),
+        (["hard", "--from", "coco"], "form applies only to a single file"),
+        (["zero-shot", "--images", "own"], "images applies only to a single file"),
         (["videos", ".", "--from", "coco"], "there is no option --from"),
         (["plain.json"], "plain.json: the format is not recognised; name it"),
-        (["empty.json", "--from", "coco"], "empty.json: wanted labelled pictures, the coco has no"),
+        (["empty.json", "--from", "coco"], "contains no labelled images (read as coco)"),
         (["other.yaml"], "other.yaml: wanted labels/ (or train/labels/) beside it, there is none"),
     ],
 )

@@ -65,7 +65,7 @@ def test_every_set_is_scored_once(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (Toy(refuses=True), Exception, "there is no such thing"),
         (Toy(breaks_at=1), ZeroDivisionError, ""),
-        (Toy(dies_at=1), Exception, r"measured 'b' was killed \(SIGKILL\); if memory was short"),
+        (Toy(dies_at=1), Exception, r"evaluated 'b' was killed \(SIGKILL\)"),
     ],
 )
 def test_a_worker_that_cannot_go_on_is_told(toy: Toy, kind: type[Exception], message: str) -> None:

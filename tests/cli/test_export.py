@@ -59,7 +59,7 @@ def test_a_failed_verification_exits_with_2_and_says_what_is_wrong(
     assert main(["export", *words, "--verify", "--json", str(report)]) == 2
     out, err = capsys.readouterr()
     assert out.endswith("NOT verified\n")
-    assert "do not agree with the checkpoint: feature_error is" in err
+    assert "does not match the checkpoint: feature_error is" in err
     assert json.loads(report.read_text("utf-8"))["verification"]["passed"] is False
 
 
@@ -103,7 +103,7 @@ def test_absent_weights_tell_how_to_get_them(
 
 def test_nano_is_not_offered_in_8_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "nano", "-o", str(tmp_path / "x"), "--int8"]) == 2
-    assert "nano is not offered in 8 bits" in capsys.readouterr().err
+    assert "nano does not support 8-bit export" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
@@ -146,7 +146,7 @@ def test_a_folder_of_other_things_is_left_alone(
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     assert main(["export", "nano", "-o", str(tmp_path)]) == 2
-    assert "holds files that are no exported model" in capsys.readouterr().err
+    assert "not part of an exported model" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 

@@ -130,9 +130,9 @@ def test_the_names_that_are_known_are_listed(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--names", "dgo"], "wanted one of the 3 known names, got 'dgo'; the nearest: dog"),
+        (["--names", "dgo"], "Unknown name 'dgo'. Closest names: dog"),
         (["--names", ","], "Expected all, names such as cat,dog,lamp, or a .json file"),
-        (["--names", "no.json"], "wanted a file of your own names, there is none"),
+        (["--names", "no.json"], "does not exist. Create it with `anymask names`"),
     ],
 )
 def test_names_that_cannot_be_used_are_one_line(

@@ -40,7 +40,7 @@ REFUSALS = [
     (["segment", "p.png", "--point", "1,1", "-o", "x.pgn"], ["did you mean x.png?"]),
     (["encode", "p.png", "-o", "x.npy"], ["ends in .npz, got 'x.npy'; did you mean x.npz?"]),
     (["encode", "p.png", "-o", "x.json"], ["ends in .npz, got 'x.json'"]),
-    (["track", "p.png", "--point", "1,1", "-o", "x.xml"], ["'x.xml': outputs are .json (SA-V)"]),
+    (["track", "p.png", "--point", "1,1", "-o", "x.xml"], ["Unsupported output 'x.xml'"]),
     (["convert", "in.json", "x.json", "--to", "yolo"], ["yolo is written as a folder, got"]),
     (["convert", "in.json", "x.tar.gz", "--to", "yolo"], ["'x.tar.gz'; leave .gz out"]),
     (["convert", "in.json", "x.xyz", "--to", "coco"], ["coco is written as a file that ends in"]),

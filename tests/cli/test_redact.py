@@ -75,7 +75,7 @@ def test_tracks_hide_objects_in_a_folder_of_frames(
         (["photos", "--labels", "labels.json", "--like", "x@click:1,1"], "example"),
         (["photos", "--labels", "labels.json", "--colour", "bluish"], "colour"),
         (["photos", "--labels", "labels.json", "--list", "x.txt"], ".csv or .json"),
-        (["photos", "--words", "face, number plate"], "'face' (the nearest"),
+        (["photos", "--words", "face, number plate"], "'face' (closest"),
         (["clip.mp4"], "--words"),
     ],
     ids=lambda given: given if isinstance(given, str) else "",

@@ -98,5 +98,5 @@ def test_several_processes_of_torchrun_do_not_write_one_folder(
     monkeypatch.setenv("WORLD_SIZE", "2")
     run = tmp_path / "run"
     assert main([*command, "--data", str(tmp_path), "-o", str(run)]) == 2
-    assert "torchrun started 2; start it without torchrun" in capsys.readouterr().err
+    assert "torchrun started 2. Start it without torchrun" in capsys.readouterr().err
     assert not run.exists()

@@ -67,7 +67,7 @@ def test_the_folder_of_one_video_is_told_from_that_of_all(
 ) -> None:
     words = ["evaluate", "score", "video", str(videos / "truth" / "bear"), str(videos / "found")]
     assert main(words) == 2
-    assert "holds the frames of one video; name the folder" in capsys.readouterr().err
+    assert "contains the frames of a single video" in capsys.readouterr().err
 
 
 def test_videos_are_scored_globally_by_video_and_by_object(
@@ -253,17 +253,17 @@ def test_panoptic_files_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "| all | 77.5 | 77.5 | 100.0 | 2 |" in text
     assert "| cat | 75.0 | 75.0 | 100.0 |" in text
     assert main(["evaluate", "score", "panoptic", str(tmp_path), str(found)]) == 2
-    assert "wanted a panoptic JSON file" in capsys.readouterr().err
+    assert "Pass the panoptic JSON file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["video", "nothing", "."], "there is no file or folder 'nothing'; check the path"),
-        (["panoptic", ".", ".", "--rules", "all-frames"], "split and rules are for videos"),
+        (["panoptic", ".", ".", "--rules", "all-frames"], "apply only to videos"),
         (
             ["video", ".", ".", "--rules", "loose"],
-            "rules must be one of davis, all-frames,",
+            "Use one of: davis, all-frames,",
         ),
         (["sound", ".", "."], "'sound' is not among the choices; choose one of video, panoptic"),
     ],
@@ -294,4 +294,4 @@ def test_objects_of_sa_v_are_compared_one_by_one(
     assert [(one["object"], one["J"]) for one in document["objects"]] == [(0, [1, 1]), (1, [1, 0])]
     (tmp_path / "found" / "sav_000001" / "001" / "00004.png").unlink()
     assert main(["evaluate", "score", *map(str, words)]) == 2
-    assert "there is no result of this object" in capsys.readouterr().err
+    assert "No result for this object" in capsys.readouterr().err

@@ -77,12 +77,12 @@ def test_groups_come_from_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[st
     [
         (["none"], "there is no file or folder"),
         (["first", "--limit", "0"], "wanted a whole number from 1, got '0'"),
-        (["first", "--group-by", "land"], "no mask has a group by 'land'"),
-        (["first", "--group-by", "a", "--groups", "b"], "give --group-by or --groups, not both"),
+        (["first", "--group-by", "land"], "No mask has a group by 'land'"),
+        (["first", "--group-by", "a", "--groups", "b"], "cannot be combined"),
         (["first", "--groups", "none.csv"], "none.csv: cannot be read (No such"),
         (["first", "--groups", "bad.csv"], "bad.csv: the column"),
         (["first", "--from", "photoshop"], "unknown format 'photoshop'; there are sa1b"),
-        (["bare"], "2 pictures and not one mask; is the format 'set' right?"),
+        (["bare"], "2 images and no masks (read as set)"),
         (["broken"], "not valid JSON (line 2, column 1)): masks.jsonl, line 1"),
     ],
 )

@@ -166,7 +166,7 @@ def test_two_runs_with_one_session_are_told_of_each_other(
     monkeypatch.setattr(sqlite3, "connect", lambda name, **how: patient(name, timeout=0, **how))
     other = SessionStore(Path("my.session"))
     assert track(clip, "--box", BOX, "--session", "my.session", "-o", "a.jsonl") == 2
-    assert "see whether another process uses it" in capsys.readouterr().err
+    assert "no other process uses it" in capsys.readouterr().err
     other.close()
     assert track(clip, "--box", BOX, "--session", "my.session", "-o", "a.jsonl") == 0
 
@@ -176,12 +176,15 @@ def test_two_runs_with_one_session_are_told_of_each_other(
     [
         (["clip.mkv", "-o", "a.json"], "nothing says which object is meant"),
         (["clip.mkv", "--point", "5", "-o", "a.json"], "wanted --point [PLACE]X,Y as 2 numbers"),
-        (["clip.mkv", "--box", "90:1:1,1,5,5", "-o", "a.json"], "there is no frame 90"),
-        (["clip.mkv", "--point", "5,5", "-o", "a.xml"], "outputs are .json (SA-V), .jsonl"),
-        (["clip.mkv", "--point", "5,5", "--cutout", "-o", "a.mp4"], "a video of cut-outs is"),
+        (["clip.mkv", "--box", "90:1:1,1,5,5", "-o", "a.json"], "Frame 90 is out of range"),
+        (["clip.mkv", "--point", "5,5", "-o", "a.xml"], "Use .json (SA-V), .jsonl"),
+        (
+            ["clip.mkv", "--point", "5,5", "--cutout", "-o", "a.mp4"],
+            "Unsupported format for cut-outs",
+        ),
         (
             ["clip.mkv", "--point", "5,5", "--cutout", "-o", "a.json"],
-            "--cutout is for films, got",
+            "requires a video output",
         ),
         (["clip.mkv", "--negative", "5,5", "-o", "a.json"], "--negative takes something away from"),
         (["clip.mkv", "--point", "5,5", "--negative", "0:2:9,9", "-o", "a.json"], "from object 2"),
@@ -195,7 +198,7 @@ def test_two_runs_with_one_session_are_told_of_each_other(
         ),
         (["https://a.b/c.mp4", "--point", "5,5", "-o", "a.json"], "not fetched, got 'https://a.b"),
         (["none.mkv", "--point", "5,5", "-o", "a.json"], "no file 'none.mkv'"),
-        (["clip.mkv", "--point", "5,5", "-o", "a.json", "--every", "0"], "every must be"),
+        (["clip.mkv", "--point", "5,5", "-o", "a.json", "--every", "0"], "Invalid every"),
         (["clip.mkv", "--point", "5,5", "-o", "a.json", "--least-score", "7"], "from 0 to 1"),
     ],
 )

@@ -43,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         (["clip.mkv", "-o", "a.json", "-o", "frames/../clip.mkv"], "is the video itself"),
         (["frames", "-o", "frames"], "'frames' is the video itself"),
         (["frames/", "-o", "./frames/"], "'./frames/' is the video itself"),
-        (["clip.mkv", "-o", "a.json", "-o", "./a.json"], "different names, got './a.json' twice"),
+        (["clip.mkv", "-o", "a.json", "-o", "./a.json"], "Duplicate output './a.json'"),
         (["clip.mkv", "-o", "a.json", "--session", "a.json"], "'a.json' is the session's file"),
     ],
 )  # fmt: skip
@@ -86,10 +86,10 @@ def test_pictures_of_an_earlier_run_are_told(
 ) -> None:
     words = ["clip.mkv", "--box", BOX, "--tracker", "match", "-o", "davis"]
     assert track(*words) == 0
-    assert "not of this run" not in capsys.readouterr().out
+    assert "from another run" not in capsys.readouterr().out
     assert track(*words, "--every", 2) == 0
     told = capsys.readouterr().out
-    assert "davis: 2 pictures in it are not of this run, such as 00001.png" in told
+    assert "davis also contains 2 images from another run, such as 00001.png" in told
     assert len(list(Path("davis").iterdir())) == 4
 
 
@@ -107,7 +107,7 @@ def test_frames_and_their_masks_are_not_one_video(
     shutil.copytree("frames", "set/masks")
     assert track("set", "--box", BOX, "-o", "b.jsonl") == 2
     told = capsys.readouterr().err
-    assert "the pictures in set lie in 2 folders" in told
+    assert "The images in set are in 2 folders" in told
     shutil.copytree("frames", "frames/masks")  # beside the frames: they are the frames
     assert track("frames", "--box", BOX, "-o", "c.jsonl") == 0
     assert Path("c.jsonl").read_text("utf-8") == Path("a.jsonl").read_text("utf-8")
@@ -129,13 +129,13 @@ def test_a_prompt_counts_where_it_was_given_or_says_where(
     assert track("clip.mkv", "--box", BOX, "--start", 2, "-o", "a.jsonl") == 0  # no frame is named
     assert objects_by_frame("a.jsonl") == {2: [1], 3: [1]}
     assert track("clip.mkv", "--box", f"0:1:{BOX}", "--start", 2, "-o", "b.jsonl") == 2
-    assert "no frame 0 among those looked at, which are 2 to 3" in capsys.readouterr().err
+    assert "Frame 0 is out of range: frames 2 to 3" in capsys.readouterr().err
     assert track("clip.mkv", "--box", f"3:1:{BOX}", "--every", 2, "-o", "c.jsonl") == 2
-    assert "no frame 3 among those looked at, which are 0 to 2" in capsys.readouterr().err
+    assert "Frame 3 is out of range: frames 0 to 2" in capsys.readouterr().err
     assert track("clip.mkv", "--box", f"1:1:{BOX}", "--every", 2, "-o", "d.jsonl") == 0
-    assert "counts on frame 0" in capsys.readouterr().err
+    assert "used on frame 0" in capsys.readouterr().err
     assert track("clip.mkv", "--box", BOX, "--fps", 5, "--start", 90, "-o", "e.jsonl") == 2
-    assert "--start 90 is behind the video's end" in capsys.readouterr().err
+    assert "start 90 is after the end of the video" in capsys.readouterr().err
     assert not list(here.glob(".*"))  # a command that was wrong leaves no session
 
 
@@ -146,7 +146,7 @@ def test_a_session_with_a_name_is_never_thrown_away(
     assert track(*words, "--box", BOX, "--end", 2) == 0
     kept = Path("my.session").read_bytes()
     assert track(*words, "--box", "1,1,9,9") == 2
-    assert "keeps what another command said of its objects" in capsys.readouterr().err
+    assert "was created with different prompts" in capsys.readouterr().err
     assert Path("my.session").read_bytes() == kept
     assert track(*words, "--box", BOX) == 0  # the same objects, more frames
     assert list(objects_by_frame("a.jsonl")) == [0, 1, 2, 3]
@@ -197,11 +197,11 @@ def test_known_tracks_are_taken_up_corrected_and_written_in_another_form(here: P
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{}", "JSON of another kind"),
+        ("{}", "Unsupported JSON"),
         ('{"masklet_id": [1], "masklet": [[{"size": [2, 2], "counts": [0, 4]}]]}', "of the video"),
-        ('{"masklet_id": [1, 2], "masklet": [[7]]}', "record is {"),
+        ('{"masklet_id": [1, 2], "masklet": [[7]]}', "Invalid COCO run-length record"),
         ('{"videos": [{}, {}], "annotations": []}', "one video, got 2"),
-        ('{"masklet_id": [], "masklet": []}', "mask that has pixels"),
+        ('{"masklet_id": [], "masklet": []}', "non-empty mask"),
     ],
 )
 def test_files_that_are_no_tracks_of_the_video_are_refused(

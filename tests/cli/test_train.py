@@ -93,13 +93,13 @@ def test_shards_are_written_and_learned_from_and_tensorboard_is_told(
     words = ["train", str(recipe), "--data"]
     assert main([*words, str(data), "--shards", str(shards), "--shard-mb", "0.001"]) == 0
     count = len(list(shards.glob("*.tar")))
-    assert capsys.readouterr().out == f"{shards}: 6 pictures in {count} shards\n"
+    assert capsys.readouterr().out == f"{shards}: 6 images in {count} shards\n"
     assert count > 1
     assert main([*words, str(shards), "-o", str(run), "--tensorboard"]) == 0
     (events,) = (run / "events").iterdir()
     assert b"images_a_second" in events.read_bytes()
     assert main([*words, str(data), "--shards", str(shards)]) == 2
-    assert "holds shards already; give a new folder" in capsys.readouterr().err
+    assert "already contains shards" in capsys.readouterr().err
 
 
 def test_on_a_terminal_a_bar_shows_the_steps_and_rows_stand_above_it(
@@ -130,15 +130,15 @@ def test_a_row_says_how_many_steps_were_skipped(capsys: pytest.CaptureFixture[st
     ("data", "text", "says"),
     [
         ("nowhere", RECIPE, "nowhere'; check the path"),
-        ("empty", RECIPE, "no set with a masks.jsonl; give --data FOLDER of sets"),
-        ("empty/set", RECIPE, "is a set itself, and a folder of sets is wanted"),
+        ("empty", RECIPE, "contains no training set"),
+        ("empty/set", RECIPE, "is a training set"),
         ("empty", "model = 3", "no [[stage]]"),
         (
             "empty",
             RECIPE.replace("nano_tiny", "sam_vit_b"),
-            "sam_vit_b sees pictures of 1024 pixels",
+            "sam_vit_b supports only images of 1024 pixels",
         ),
-        ("empty", RECIPE.replace("nano_tiny", "sam_vit_x"), "wanted the name of a model"),
+        ("empty", RECIPE.replace("nano_tiny", "sam_vit_x"), "Unknown model"),
     ],
 )
 def test_what_cannot_be_trained_is_one_clear_line_and_exit_code_2(
@@ -239,7 +239,7 @@ def test_a_signal_to_all_processes_of_a_run_ends_it_after_a_checkpoint_and_it_go
     os.killpg(process.pid, name)
     _, err = process.communicate()
     assert process.returncode == 0, err
-    assert f"stopped; the checkpoint is in {run}" in err
+    assert f"The checkpoint is in {run}" in err
     assert "Warning" not in err  # of torch, about how its processes share gradients
     assert "Traceback" not in err
     goes_on(words, run)
@@ -256,7 +256,7 @@ def test_a_signal_to_the_command_ends_a_run_and_nohup_is_heeded(
     os.kill(process.pid, signal.SIGTERM)
     _, err = process.communicate()
     assert process.returncode == 0, err
-    assert f"stopped; the checkpoint is in {run}" in err
+    assert f"The checkpoint is in {run}" in err
     assert "Traceback" not in err
     goes_on(words, run)
 
@@ -274,10 +274,10 @@ def test_a_process_that_the_system_kills_ends_a_run_that_goes_on_and_is_named(
     assert process.returncode == 2, err
     said = {
         "worker": f"worker 0 (process {lost}) was killed (SIGKILL): ",
-        "beside": f"a process that prepares pictures was ended (DataLoader worker (pid(s) {lost})",
+        "beside": "A data loading process was terminated",
     }[which]
     assert said in err
-    assert "the same command goes on from the run's checkpoint" in err
+    assert "Run the same command to resume" in err
     assert err.count("anymask: error: ") == 1
     goes_on(words, run)
 
@@ -286,9 +286,9 @@ def test_a_process_that_the_system_kills_ends_a_run_that_goes_on_and_is_named(
     ("words", "says"),
     [
         (["--max-minutes", "0"], "max_minutes must be a number above 0"),
-        (["--from", "nowhere"], "holds no checkpoint; give --from the folder of a run"),
+        (["--from", "nowhere"], "contains no checkpoint"),
         (["--device", "tpu"], "device"),
-        ([], "-o FOLDER is needed"),
+        ([], "The run folder is missing"),
     ],
 )
 def test_options_that_cannot_be_meant_are_one_clear_line(
@@ -312,9 +312,9 @@ def test_a_recipe_is_named_without_a_file_and_the_names_are_told(
     (tmp_path / "empty").mkdir()
     words = ["--data", str(tmp_path / "empty"), "-o", str(tmp_path / "run")]
     assert main(["train", "nano", *words]) == 2
-    assert "no set with a masks.jsonl" in capsys.readouterr().err
+    assert "contains no training set" in capsys.readouterr().err
     assert main(["train", "nanno", *words]) == 2
-    assert "those in the package: nano, sam" in capsys.readouterr().err
+    assert "built-in recipes: nano, sam" in capsys.readouterr().err
 
 
 def test_a_folder_that_another_run_writes_is_refused(

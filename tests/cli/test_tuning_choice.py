@@ -87,7 +87,7 @@ def test_the_start_stays_where_nothing_gained_but_not_where_classes_were_learned
     assert outcome.started
     assert outcome.kept.means() == [1.0] * 3
     assert outcome.trained.means() == [0.7] * 3  # 3 of 10 away
-    assert "the starting weights were kept; label more photos" in outcome.verdict()
+    assert "The starting weights were kept" in outcome.verdict()
     kinds = replace(RECIPE, classes=("a",))
     module, outcome, found = choose_end(tmp_path, kinds, STATE, [], scored(1.0))
     assert (module.weight.item(), outcome.started, found.share) == (LAST, False, 1.0)
@@ -109,11 +109,7 @@ def test_few_photos_cannot_tell_that_nothing_was_gained() -> None:
     assert not is_kept(of_photos([0.6, 0.7, 0.8, 0.6]), of_photos([0.5, 0.6, 0.82, 0.6]))
     assert is_kept(of_photos([0.6, 0.7, 0.8, 0.6]), of_photos([0.6, 0.7, 0.8, 0.61]))
     outcome = TuningOutcome(before, lower, lower, started=False)
-    assert outcome.verdict() == (
-        "no better than before: mean IoU over the clicks 0.700 before, 0.640 after, on too few "
-        "held-out photos to tell; the trained weights were kept; try them on other photos, or "
-        "label more"
-    )
+    assert "0.640 after training, 0.700 before. There are too few held-out" in outcome.verdict()
 
 
 def test_an_end_that_is_better_by_chance_does_not_replace_the_first(
@@ -140,7 +136,7 @@ def test_adapters_have_no_way_back_and_one_end_is_not_tried_twice() -> None:
 
 
 def test_it_says_which_weights_they_are() -> None:
-    assert TuningEnd().in_words() == "weights: those of the last step"
+    assert TuningEnd().in_words() == "Saved weights: last step"
     assert TuningEnd(judged=True, share=0.75).in_words() == (
         "weights: those of the best judgement, 25% of the way back to the start"
     )

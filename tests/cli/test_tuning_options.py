@@ -44,18 +44,18 @@ from anymask.training import finetuning as finetune
         (["--model", "samm"], "samm"),
         (["--pictures", "0"], "pictures must be a whole number of at least 1"),
         (["--keep", "0"], "keep must be"),
-        (["--accumulate", "0"], "accumulate must be"),
-        (["--accumulate", "3"], "--accumulate must be one of 1, 2, 4, got 3: a step of nano has 4"),
-        (["--accumulate", "4", "--model", "mobile_sam"], "--accumulate must be one of 1, 2, got 4"),
-        (["--lora-rank", "4"], "lora_rank is of adapters"),
-        (["--lora-alpha", "4", "--method", "hq"], "lora_alpha is of adapters"),
+        (["--accumulate", "0"], "Unsupported accumulate="),
+        (["--accumulate", "3"], "Unsupported accumulate=3: each step of nano has 4 images"),
+        (["--accumulate", "4", "--model", "mobile_sam"], "Unsupported accumulate=4"),
+        (["--lora-rank", "4"], "lora_rank requires method lora"),
+        (["--lora-alpha", "4", "--method", "hq"], "lora_alpha requires method lora"),
         (["--lora-rank", "0", "--method", "lora"], "lora_rank must be"),
         (["--lora-alpha", "0", "--method", "lora"], "lora_alpha must be"),
         (["--val", "nowhere"], "there is no file or folder 'nowhere'"),
-        (["--bundle", "/"], "/ holds files that are no exported model"),
+        (["--bundle", "/"], "/ contains files that are not"),
         (["--json", f"{__file__}/told.json"], "Cannot create a folder for 'told.json': part of"),
         (["--device", "cuda:99"], "device 'cuda:99' was asked for"),
-        (["--model", "nowhere.safetensors"], "there is no file 'nowhere.safetensors' of weights"),
+        (["--model", "nowhere.safetensors"], "'nowhere.safetensors' does not exist"),
         (["--weights", __file__], "test_tuning_options.py"),
     ],
 )
@@ -138,9 +138,8 @@ def test_a_run_goes_on_with_the_same_data_and_options_only(
     with pytest.raises(InputError) as raised:
         refuse_other_options(run, asked(other))
     assert str(raised.value) == (
-        f"{run} was begun with other options: --method was full, now lora; --classes was not "
-        "given, now all; --rgb was 3,2,1, now not given; repeat those it was begun with, or "
-        "give another folder: -o FOLDER"
+        f"{run} was created with different options: --method was full, now lora; --classes was "
+        "not given, now all; --rgb was 3,2,1, now not given."
     )
     command = ["finetune", "--data", str(coco), "-o", str(run), "--method", "lora"]
     assert main(command) == 2

@@ -134,7 +134,7 @@ def test_a_large_object_is_solved_smaller_and_comes_out_at_its_size() -> None:
 
 
 def test_sizes_must_agree() -> None:
-    with pytest.raises(InputError, match="as large"):
+    with pytest.raises(InputError, match="same size"):
         soft_alpha(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), bool))
 
 

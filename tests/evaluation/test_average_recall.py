@@ -108,9 +108,9 @@ def test_masks_are_ranked_by_quality_and_stability() -> None:
 
 def test_what_cannot_find_by_itself_is_not_measured(tmp_path: Path) -> None:
     one = small_set(tmp_path / "set")
-    with pytest.raises(NotMeasured, match="only answers prompts"):
+    with pytest.raises(NotMeasured, match="does not support automatic mask"):
         measured(perfect(), one)
     boxes = Finder([LARGE])
     boxes.spec = ModelSpec(name="boxes", accepts=frozenset({"box"}))
-    with pytest.raises(NotMeasured, match="takes no clicks"):
+    with pytest.raises(NotMeasured, match="does not support point prompts"):
         measured(boxes, one)

@@ -112,8 +112,8 @@ def test_empty_masks_twins_and_crowds_are_told_without_a_model(model: Model) -> 
     verdicts = grade_masks(load_grader(), [found])
     assert [verdict.found.mask for verdict in verdicts] == [0, 1, 2, 3, 4]
     empty, twin = verdicts[3:]
-    assert (empty.grade, empty.reasons, empty.action) == (0.0, ("it has no pixel",), "remove")
-    assert (twin.reasons, twin.action) == (("it says the same as mask 0",), "remove")
+    assert (empty.grade, empty.reasons, empty.action) == (0.0, ("empty mask",), "remove")
+    assert (twin.reasons, twin.action) == (("duplicate of mask 0",), "remove")
     assert verdicts[0].found.twin is None
     assert found.missing == ()
 
@@ -178,10 +178,10 @@ def test_a_torn_line_is_written_anew(model: Model, tmp_path: Path) -> None:
 def test_another_audits_file_is_refused(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "photos.jsonl"
     AuditFile(path, HEADER).add(examined(model))
-    with pytest.raises(DataError, match="an audit with another weights: 'colour', now it is 'x'"):
+    with pytest.raises(DataError, match="weights: 'colour' instead of 'x'"):
         AuditFile(path, replace(HEADER, weights="x"))
     path.write_bytes(path.read_bytes() + b"{}\n")
-    with pytest.raises(DataError, match="line 3: no photo of an audit"):
+    with pytest.raises(DataError, match="line 3 is not an entry of an audit"):
         AuditFile(path, HEADER)
 
 

@@ -42,10 +42,10 @@ def test_a_grader_comes_back_from_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{", "DataError: .*Not valid JSON"),
-        ('{"format": 1}', "KeyError: 'evidence'"),
-        ('{"format": 2}', "its format is another one"),
-        ("[]", "TypeError"),
+        ("{", "grader file"),
+        ('{"format": 1}', "grader file"),
+        ('{"format": 2}', "grader file"),
+        ("[]", "grader file"),
     ],
 )
 def test_a_file_that_is_no_grader_is_told(tmp_path: Path, text: str, reason: str) -> None:
@@ -53,7 +53,7 @@ def test_a_file_that_is_no_grader_is_told(tmp_path: Path, text: str, reason: str
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=reason) as caught:
         load_grader(path)
-    assert "grades.json: wanted a file of grades" in str(caught.value)
+    assert "grades.json is not a grader file" in str(caught.value)
 
 
 def test_the_shipped_grader_knows_every_kind_and_prefers_careful_masks() -> None:
@@ -73,5 +73,5 @@ def test_reasons_say_what_was_found() -> None:
     values[FEATURES.index("best")] = 0.12
     values[FEATURES.index("parts")] = np.log(30)
     words = explain_error("halved", values, "cup", 50)
-    assert words[:2] == ("it looks cut off", "it falls into 30 parts")
-    assert "the model finds nothing like it there (best IoU 0.12)" in words
+    assert words[:2] == ("probably cut off", "30 separate parts")
+    assert "no similar prediction at this location (best IoU 0.12)" in words

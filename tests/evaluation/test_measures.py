@@ -99,7 +99,7 @@ def test_every_measure_of_masks_has_a_name() -> None:
 
 def test_names_stand_once_and_in_the_order_of_the_table() -> None:
     assert check_measures(["noc", "clicks", "noc"], "x") == ("clicks", "noc")
-    with pytest.raises(ConfigError, match="x: there is no measure 'bix'; there are clicks, box"):
+    with pytest.raises(ConfigError, match="Unknown measure 'bix' in x"):
         check_measures(["bix"], "x")
 
 

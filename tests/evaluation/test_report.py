@@ -81,7 +81,7 @@ def test_the_table_has_a_row_a_set_and_the_groups_means(report: Evaluation) -> N
     assert "| cats | 3 | 4.50 |" in lines
     assert "| cats | 1 | 0.100 | 0.200 | 0.100 |  |" in lines
     assert any("weights abc" in line for line in lines)
-    assert any("at most 9 masks a set" in line for line in lines)
+    assert any("at most 9 masks per set" in line for line in lines)
     assert any("skipped: superpixel: scikit-image is not installed" in line for line in lines)
     assert any(line.startswith("- machine: ") for line in lines)
 

@@ -107,7 +107,7 @@ def test_clicks_needed_are_counted_with_the_ignored_rim(tmp_path: Path) -> None:
 
 def test_a_set_without_masks_is_refused(tmp_path: Path) -> None:
     empty = EvalSet(SetPlan(name="empty"), *load_set(write_set(tmp_path / "empty", [[]])))
-    with pytest.raises(DataError, match="no mask"):
+    with pytest.raises(DataError, match="without masks"):
         scored(perfect(), empty)
 
 

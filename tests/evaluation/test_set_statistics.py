@@ -126,7 +126,7 @@ def test_the_three_reports_hold_the_same_numbers(found: SetStatistics) -> None:
     report = report_statistics([found])
     text = str(report)
     assert "| masks | 4 |" in text
-    assert "| pairs with an IoU over .95 | 1 in 1 images |" in text
+    assert "| mask pairs with an IoU above 0.95 | 1 in 1 images |" in text
     assert "| kitchen | 1 | 50.0 % | 2 | 50.0 % | 2.0 | 0.500 |" in text
     (raw,) = report.data["sets"]
     assert (raw["masks"], raw["coco_sizes"]["small"]) == (4, 1)

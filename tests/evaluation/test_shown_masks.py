@@ -44,7 +44,7 @@ def test_a_photo_counts_with_all_its_objects_even_under_a_limit(tmp_path: Path) 
 def test_what_only_divides_a_photo_shows_nothing(tmp_path: Path) -> None:
     divider = Finder([LARGE])
     divider.spec = ModelSpec(name="divider", accepts=frozenset())
-    with pytest.raises(NotMeasured, match="it shows nothing by itself"):
+    with pytest.raises(NotMeasured, match="does not support automatic mask"):
         measure_shown(divider, small_set(tmp_path / "set"), EvalSettings(), lambda *n: None)
 
 

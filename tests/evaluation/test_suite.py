@@ -57,20 +57,20 @@ def test_a_suite_file_says_how_each_set_is_measured(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("name = ", "Not valid TOML"),
-        ("", r"at least one \[\[set\]\] with a name"),
-        ("set = [1]", r"at least one \[\[set\]\] with a name"),
-        ("sets = 1", "unknown key 'sets'; known are name, clicks, min_area, data, set"),
-        ('clicks = "3"', "clicks must be int, got '3'"),
-        ("clicks = true", "clicks must be int, got True"),
-        ('clicks = 0\n[[set]]\nname = "a"', "clicks must be at least 1, got 0"),
-        ('[[set]]\nannotators = "all"', "set 1: wanted a name"),
-        ('[[set]]\nname = "a"\nclick = 3', "set 1: unknown key 'click'"),
+        ("", r"has no \[\[set\]\] with a name"),
+        ("set = [1]", r"has no \[\[set\]\] with a name"),
+        ("sets = 1", "Unknown key 'sets'.*name, clicks, min_area, data, set"),
+        ('clicks = "3"', "clicks must be a whole number, but '3'"),
+        ("clicks = true", "clicks must be a whole number, but True"),
+        ('clicks = 0\n[[set]]\nname = "a"', "clicks must be at least 1, but 0"),
+        ('[[set]]\nannotators = "all"', "Missing name in .*set 1"),
+        ('[[set]]\nname = "a"\nclick = 3', "Unknown key 'click' in .*set 1"),
         (
             '[[set]]\nname = "a"\nmeasures = ["click"]',
-            "set 1: there is no measure 'click'; there are",
+            "Unknown measure 'click' in .*set 1",
         ),
-        ('[[set]]\nname = "a"\ngroups = [1]', "groups must be a list of names"),
-        ('[[set]]\nname = "a"\nannotators = "last"', 'must be "first" or "all", got \'last\''),
+        ('[[set]]\nname = "a"\ngroups = [1]', "Invalid groups"),
+        ('[[set]]\nname = "a"\nannotators = "last"', "Invalid annotators 'last'"),
     ],
 )
 def test_a_suite_that_cannot_be_followed_is_refused(
@@ -81,7 +81,7 @@ def test_a_suite_that_cannot_be_followed_is_refused(
 
 
 def test_an_absent_suite_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.toml: wanted a suite file"):
+    with pytest.raises(ConfigError, match=r"none\.toml does not exist"):
         read_suite(tmp_path / "none.toml")
 
 
@@ -95,7 +95,7 @@ def test_a_set_folder_and_a_folder_of_sets_are_suites(data: Path) -> None:
 
 
 def test_a_folder_without_sets_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="a published data set; got none of them"):
+    with pytest.raises(ConfigError, match="or a published dataset"):
         folder_suite(tmp_path)
 
 
@@ -113,7 +113,7 @@ def test_a_published_data_set_is_measured_where_it_lies(tmp_path: Path) -> None:
 
 def test_an_unknown_layout_is_named(tmp_path: Path) -> None:
     text = '[[set]]\nname = "a"\nlayout = "vco"\n'
-    with pytest.raises(ConfigError, match="layout must be auto, set, lvis, .*, got 'vco'"):
+    with pytest.raises(ConfigError, match="Unknown layout 'vco'.*auto, set, lvis"):
         read_suite(write_suite(tmp_path, text))
 
 

@@ -100,9 +100,9 @@ def test_objects_count_alike() -> None:
 
 def test_frames_that_do_not_fit_are_refused() -> None:
     mask = rectangle(HW, (5, 5, 25, 25))
-    with pytest.raises(InputError, match="a mask for each of the 4 frames, got 3"):
+    with pytest.raises(InputError, match="each of the 4 frames, but 3"):
         score_track([mask] * 3, [mask] * 4)
-    with pytest.raises(InputError, match="got 4, and 2 of void pixels"):
+    with pytest.raises(InputError, match="but 4 masks and 2 void masks"):
         score_track([mask] * 4, [mask] * 4, [mask] * 2)
-    with pytest.raises(InputError, match="more than two frames.*got 2"):
+    with pytest.raises(InputError, match="has 2 frames, but at least 3"):
         score_track([mask] * 2, [mask] * 2)

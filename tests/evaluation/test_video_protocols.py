@@ -200,7 +200,7 @@ def test_videos_are_evaluated_from_the_command_line(
     ("words", "message"),
     [
         (["videos"], "DIR is missing"),
-        (["videos", ".", "--rounds", "0"], "rounds must be at least 1, got 0"),
+        (["videos", ".", "--rounds", "0"], "Invalid rounds=0"),
         (["videos", ".", "--clicks", "3"], "there is no option --clicks"),
         (["videos", ".", "--least-quality", "2"], "least_quality must be"),
         (["photos", ".", "--rounds", "2"], "there is no option --rounds"),

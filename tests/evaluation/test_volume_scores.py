@@ -127,17 +127,17 @@ def test_files_and_folders_are_compared(tmp_path: Path, capsys: pytest.CaptureFi
     assert "liver" in capsys.readouterr().out
     (tmp_path / "found" / "a.nii.gz").unlink()
     assert main(words) == 2
-    assert "no result for a.nii.gz" in capsys.readouterr().err
+    assert "such as a.nii.gz" in capsys.readouterr().err
 
 
 def test_what_does_not_lie_on_each_other_is_refused(tmp_path: Path) -> None:
     found, truth = volumes()
     moved = Volume(found.array, scaled_affine((1, 1, 1)))
-    with pytest.raises(DataError, match="lies elsewhere"):
+    with pytest.raises(DataError, match="affines of the result"):
         score_volume(moved, truth)
     with pytest.raises(DataError, match="shape"):
         score_volume(Volume(found.array[1:], found.affine), truth)
     write_labels(tmp_path / "a.nii", found)
-    for settings, match in (({"tolerance": -1}, "0 mm or more"), ({"split": "val"}, "videos")):
+    for settings, match in (({"tolerance": -1}, "at least 0 mm"), ({"split": "val"}, "videos")):
         with pytest.raises(InputError, match=match):
             anymask.evaluate(tmp_path / "a.nii", tmp_path / "a.nii", protocol="volume", **settings)  # type: ignore[arg-type]

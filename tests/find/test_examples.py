@@ -114,15 +114,15 @@ def test_examples_are_pairs_or_texts(given: Any, told: tuple[Any, ...]) -> None:
     [
         ({}, "neither"),
         ({"words": "cat", "like": "a.jpg@click:1,2"}, "both"),
-        ({"like": "a.jpg"}, "click"),
+        ({"like": "a.jpg"}, "@point"),
         ({"like": "a.jpg@click:one,2"}, "numbers"),
-        ({"like": []}, "none"),
+        ({"like": []}, "empty"),
         ({"like": ("a.jpg", {"line": 3})}, "line"),
         ({"like": (np.zeros((4, 4, 3), np.uint8), {"mask": np.zeros((4, 4))})}, "empty"),
-        ({"like": (np.zeros((4, 4, 3), np.uint8), {"mask": np.ones((5, 4))})}, "photo"),
+        ({"like": (np.zeros((4, 4, 3), np.uint8), {"mask": np.ones((5, 4))})}, "size"),
         ({"like": "a.jpg@click:1,2", "method": "magic"}, "method"),
         ({"like": "a.jpg@click:1,2", "score": {"cat": 0.5}}, "score"),
-        ({"words": "cat", "method": "persam"}, "examples"),
+        ({"words": "cat", "method": "persam"}, "exemplars"),
     ],
 )
 def test_what_is_no_example_is_told(

@@ -108,10 +108,10 @@ def test_the_command_writes_labels_and_says_what_is_not_there(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["red cup"], "nearest"),
+        (["red cup"], "closest"),
         (["cup", "--detector", "llmdet-tiny"], "llmdet_tiny"),
         (["cup", "--score", "7"], "0 to 1"),
-        ([", ,"], "none"),
+        ([", ,"], "empty"),
     ],
 )
 def test_a_wrong_word_is_told_before_any_work(

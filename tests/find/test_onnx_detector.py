@@ -116,10 +116,10 @@ def test_other_graphs_are_refused(folder: Path, tmp_path: Path) -> None:
     graph = folder / "onnx" / "model_quantized.onnx"
     encoder = Path(__file__).resolve().parents[2] / "src/anymask/assets/nano/encoder.onnx"
     shutil.copy(encoder, graph)
-    with pytest.raises(WeightsError, match="lacks"):
+    with pytest.raises(WeightsError, match="has no"):
         open_detector(folder)
     graph.write_bytes(b"not a graph")
-    with pytest.raises(WeightsError, match="cannot be opened"):
+    with pytest.raises(WeightsError, match="Cannot load"):
         open_detector(folder)
 
 

@@ -61,12 +61,12 @@ def test_words_are_read_from_a_file(tmp_path: Path, name: str, text: str) -> Non
 @pytest.mark.parametrize(
     ("words", "score", "error", "word"),
     [
-        ("", None, InputError, "none"),
-        (" , ;", None, InputError, "none"),
-        ([], None, InputError, "none"),
+        ("", None, InputError, "empty"),
+        (" , ;", None, InputError, "empty"),
+        ([], None, InputError, "empty"),
         (["cup", ""], None, InputError, "word"),
-        ([3], None, InputError, "word"),
-        (7, None, InputError, "int"),
+        ([3], None, InputError, "label 3"),
+        (7, None, InputError, "type int"),
         ("x" * 300, None, InputError, "characters"),
         ([f"thing {n}" for n in range(3000)], None, InputError, "most"),
         ("cup", 1.5, InputError, "0 to 1"),

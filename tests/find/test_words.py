@@ -120,7 +120,7 @@ def test_every_kind_of_image_is_taken_and_records_are_written(
 @pytest.mark.parametrize(
     ("words", "settings", "error", "word"),
     [
-        ([], {}, InputError, "none"),
+        ([], {}, InputError, "empty"),
         ("cup", {"score": 2}, InputError, "0 to 1"),
         ("cup", {"top_k": 0}, InputError, "top_k"),
         ("cup", {"iou": -1}, InputError, "iou"),
@@ -139,7 +139,7 @@ def test_what_makes_no_sense_is_refused(
 
 
 def test_features_are_not_the_photo(model: anymask.Model) -> None:
-    with pytest.raises(InputError, match="photo"):
+    with pytest.raises(InputError, match="Pass the image"):
         model.find(model.encode(COFFEE), "cup")  # type: ignore[arg-type]
 
 
@@ -158,7 +158,7 @@ def test_a_name_that_is_not_in_the_photo_finds_nothing(model: anymask.Model) -> 
 
 
 def test_an_unknown_word_is_an_error_that_tells_what_is_known_nearby(model: anymask.Model) -> None:
-    with pytest.raises(InputError, match=r"'red cup' \(the nearest: cup.*llmdet_tiny"):
+    with pytest.raises(InputError, match=r"'red cup' \(closest: cup.*llmdet_tiny"):
         model.find(COFFEE, ["red cup"])
     with pytest.raises(InputError, match="tiger"):
         model.find(COFFEE, ["tigre"])

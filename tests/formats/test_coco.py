@@ -129,10 +129,10 @@ def test_official_files_need_no_keys_of_ours(tmp_path: Path) -> None:
         ({"image_id": 9}, "there is no image with the id 9"),
         ({"category_id": 9}, "there is no category with the id 9"),
         ({"segmentation": 7}, "`segmentation` is neither run-lengths nor poly"),
-        ({"segmentation": [[1, 2, 3, 4]]}, "Too few points. .* polygon 0 has 2"),
-        ({"segmentation": [[1, 2, 3, "x", 5, 6]]}, "A polygon is not a flat list of numbers"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "Polygon 0 has 2"),
+        ({"segmentation": [[1, 2, 3, "x", 5, 6]]}, "Expected a flat list of numbers"),
         ({"segmentation": {"size": [4, 4], "counts": "zzz"}}, "compressed run-length string"),
-        ({"predicted_iou": "good"}, "has a value of a wrong type"),
+        ({"predicted_iou": "good"}, "Invalid value"),
     ],
 )
 def test_a_broken_record_is_named(annotation: dict[str, Any], reason: str, tmp_path: Path) -> None:

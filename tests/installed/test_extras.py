@@ -185,7 +185,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
          "Install it with: pip install 'anymask[evaluate]'"),
         ((), ["evaluate", "set", "--measure", "shown", "--only"], "The measure 'shown' requires"),
         (("evaluate",), ["evaluate", "set", "--measure", "instance-ap"],
-         "The measure 'instance-ap' requires the file detections.json, and "),
+         "requires the file detections.json, which is missing"),
         ((), ["evaluate", "score", "volume", "set", "set"],
          "(package 'scipy'). "
          "Install it with: pip install 'anymask[volumes]'"),

@@ -198,7 +198,7 @@ def test_bands_and_stretch_travel_with_the_job(
         ({"points_per_sides": 4}, "'points_per_sides'. Did you mean 'poi"),
         ({"grid": 0}, "grid must be a whole number of at"),
         ({"layout": "heap"}, 'layout must be "flat", "partition" or "tree", got'),
-        ({"tile": 3}, 'tile must be "auto", None or a side of at least'),
+        ({"tile": 3}, "Invalid tile"),
         ({"workers": -1}, "workers must be 0 or more, got -1"),
         ({"workers": "two"}, "workers must be 0 or more, got 'two'"),
         ({"engine": "slurm"}, "Invalid engine 'slurm'"),

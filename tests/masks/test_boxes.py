@@ -87,5 +87,5 @@ def test_empty_lists_are_fine() -> None:
 
 
 def test_one_flat_box_is_refused_with_the_remedy() -> None:
-    with pytest.raises(InputError, match=r"\(N, 4\); got \(4,\); write one box as \[\[x0"):
+    with pytest.raises(InputError, match=r"shape \(4,\). Expected \(N, 4\)"):
         B.box_area([0, 0, 1, 1])

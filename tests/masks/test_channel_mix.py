@@ -77,12 +77,12 @@ def test_ranges_are_percentiles_and_leave_out_what_is_no_number() -> None:
 @pytest.mark.parametrize(
     ("array", "kind", "reason"),
     [
-        (np.zeros((4, 4, 3), np.uint16), InputError, r"wanted 2 channels.*it has 3; give a pic"),
-        (np.zeros((4, 4), np.uint16), InputError, r"wanted 2 channels.*it has 1"),
-        (np.zeros((4, 4, 2), np.uint8), InputError, r"wanted numbers of uint16.*it has 8 bits"),
-        (np.zeros((4, 4, 2), np.complex64), ImageError, r"of real numbers, it is complex64"),
-        (np.zeros((2, 4, 4, 2), np.uint16), ImageError, r"wanted a picture \(H, W, 2\)"),
-        (np.zeros((0, 4, 2), np.uint16), ImageError, r"wanted a picture \(H, W, 2\)"),
+        (np.zeros((4, 4, 3), np.uint16), InputError, r"it has 3 channels, but .* with 2"),
+        (np.zeros((4, 4), np.uint16), InputError, r"it has 1 channels, but .* with 2"),
+        (np.zeros((4, 4, 2), np.uint8), InputError, r"it has 8 bits, but .* type uint16"),
+        (np.zeros((4, 4, 2), np.complex64), ImageError, "Invalid image it of type complex64"),
+        (np.zeros((2, 4, 4, 2), np.uint16), ImageError, r"Expected real numbers \(H, W, 2\)"),
+        (np.zeros((0, 4, 2), np.uint16), ImageError, r"Expected real numbers \(H, W, 2\)"),
     ],
 )
 def test_another_picture_is_one_error(array: np.ndarray, kind: type, reason: str) -> None:
@@ -95,7 +95,7 @@ def test_a_grey_picture_may_come_as_three_equal_channels() -> None:
     plane = np.random.default_rng(0).integers(0, 256, (4, 5, 1), np.uint8)
     np.testing.assert_array_equal(grey.check(np.repeat(plane, 3, 2), "it"), plane)
     np.testing.assert_array_equal(grey.check(plane[..., 0], "it"), plane)
-    with pytest.raises(InputError, match="wanted 1 channel, "):
+    with pytest.raises(InputError, match=r"tuned on images with 1\."):
         grey.check(np.dstack([plane, plane, 255 - plane]), "it")
 
 

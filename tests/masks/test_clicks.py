@@ -23,7 +23,7 @@ def test_a_grid_has_its_points_at_the_cells_centres(n: int) -> None:
 
 
 def test_a_grid_needs_a_point() -> None:
-    with pytest.raises(InputError, match="at least 1 point a side; got 0"):
+    with pytest.raises(InputError, match="Invalid grid size 0"):
         C.point_grid(0)
 
 
@@ -36,7 +36,7 @@ def distances(mask: Pixels) -> np.ndarray:
 @given(masks())
 def test_the_centre_is_as_far_from_the_border_as_can_be(mask: Pixels) -> None:
     if not mask.any():
-        with pytest.raises(InputError, match="got an empty mask"):
+        with pytest.raises(InputError, match="mask is empty"):
             C.centre_click(mask)
         return
     x, y = C.centre_click(mask)
@@ -85,7 +85,7 @@ def test_nothing_wrong_asks_for_no_click() -> None:
 
 
 def test_shapes_must_agree() -> None:
-    with pytest.raises(InputError, match="must have one shape"):
+    with pytest.raises(InputError, match="masks of the same size"):
         C.next_click(np.zeros((2, 2)), np.zeros((2, 3)))
 
 

@@ -38,7 +38,7 @@ def test_overlap_of_big_masks_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_masks_of_different_sizes_do_not_overlap() -> None:
-    with pytest.raises(InputError, match="of one size; got"):
+    with pytest.raises(InputError, match="of the same size"):
         M.mask_iou(np.zeros((1, 2, 2), np.bool_), np.zeros((1, 2, 3), np.bool_))
 
 

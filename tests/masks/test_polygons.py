@@ -143,10 +143,10 @@ def test_masks_without_pixels_have_no_polygons() -> None:
     "ring", [np.zeros((2, 2)), np.zeros(6), np.array([[0, 0], [1, 0], [np.nan, 1]])]
 )
 def test_a_bad_ring_is_refused(ring: np.ndarray) -> None:
-    with pytest.raises(InputError, match=r"shape \(n, 2\) with at least 3 finite corners"):
+    with pytest.raises(InputError, match=r"\(n, 2\) with at least 3 finite corners"):
         P.polygons_to_mask([P.Polygon(ring)], (4, 4))
 
 
 def test_a_stack_of_masks_is_refused() -> None:
-    with pytest.raises(InputError, match="convert masks one by one"):
+    with pytest.raises(InputError, match="Convert masks one by one"):
         P.mask_to_polygons(np.zeros((1, 4, 4), np.bool_))

@@ -26,7 +26,7 @@ def test_a_size_is_pixels_from_1_on_and_a_share_of_the_mask_below(
      True, None, [5], "auto"],
 )  # fmt: skip
 def test_what_is_no_size_is_refused_with_the_settings_name(given: object) -> None:
-    told = r"area must be a number of pixels \(1 or more\), a share .* or 0 for none; got "
+    told = r"Invalid area .*number of pixels \(1 or more\), a share .* or 0 for none"
     with pytest.raises(InputError, match=told):
         parse_region_size(given, "area")
 

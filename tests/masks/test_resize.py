@@ -182,7 +182,7 @@ def test_area_enlarges_bilinearly() -> None:
      np.zeros((0, 4, 3), np.uint8)],
 )  # fmt: skip
 def test_a_picture_of_another_kind_is_refused(image: NDArray) -> None:
-    with pytest.raises(ImageError, match=r"uint8 \(H, W, 3\), at least 1 x 1; got"):
+    with pytest.raises(ImageError, match=r"uint8 \(H, W, 3\), at least 1 x 1"):
         R.image_to_model(image, tiny())
 
 
@@ -207,9 +207,9 @@ def test_logits_of_the_same_model_pass_unchanged() -> None:
 
 
 def test_logits_of_another_size_are_refused_with_the_remedy() -> None:
-    with pytest.raises(PromptError, match=r"\(16, 16\); got \(8, 8\); give a bool mask"):
+    with pytest.raises(PromptError, match=r"shape \(8, 8\).*\(16, 16\)"):
         R.mask_to_model(np.zeros((8, 8), np.float32), R.geometry((30, 40), tiny()), 16)
-    with pytest.raises(PromptError, match=r"shape \(H, W\); got \(1, 4, 4\)"):
+    with pytest.raises(PromptError, match=r"shape \(1, 4, 4\)"):
         R.mask_to_model(np.zeros((1, 4, 4), np.bool_), R.geometry((30, 40), tiny()), 16)
 
 

@@ -44,7 +44,7 @@ def test_every_layer_covers_the_photo(size: tuple[int, int], layers: int, overla
 @given(sizes(200), st.integers(1, 64), st.integers(0, 63))
 def test_tiles_cover_the_photo_and_overlap(size: tuple[int, int], side: int, overlap: int) -> None:
     if overlap >= side:
-        with pytest.raises(InputError, match="0 <= overlap < side"):
+        with pytest.raises(InputError, match="Expected 0 <= overlap < side"):
             T.tile_boxes(size, side, overlap)
         return
     if max(size) > 12 * (side - overlap):
@@ -78,5 +78,5 @@ def test_photos_are_tiled_from_a_size_on_or_when_asked() -> None:
 
 @pytest.mark.parametrize("tile", ["always", 63, 0, True, 512.0, -1])
 def test_no_way_to_tile_is_refused(tile: object) -> None:
-    with pytest.raises(InputError, match='tile must be "auto", None or a side of at least 64 pix'):
+    with pytest.raises(InputError, match="size of at least 64 pix"):
         T.tile_side(tile, (100, 100))

@@ -230,7 +230,7 @@ def test_an_answer_s_order_is_a_permutation_and_its_parts_are_of_one_length(
 
 def test_an_unknown_family_is_told_with_those_that_are_known() -> None:
     with pytest.raises(
-        ModelError, match="x is of the family 'sam9'; this version knows sam, .*nano"
+        ModelError, match="x has the unsupported family 'sam9'.* supports: sam, .*nano"
     ):
         family("sam9")
 
@@ -253,7 +253,7 @@ def test_tuned_weights_go_without_tables_of_others_and_the_log_says_so(
     tuned = open_family(spec, weights_hash="0123456789abcdef")
     assert {"ranking", "adaptive"} <= set(tuned.tables)
     assert "objectness" not in tuned.tables
-    assert "tuned (weights 0123456789ab) goes without the tables objectness" in caplog.text
+    assert "tuned (weights 0123456789ab) does not use the tables objectness" in caplog.text
     caplog.clear()
     shipped = shipped_tables("nano")
     assert open_family(spec, weights_hash=shipped["objectness"]["weights"]).tables == shipped

@@ -29,13 +29,13 @@ def batches(spec: ModelSpec, *prompts: Prompt, most: int = 9) -> list:
 @pytest.mark.parametrize(
     ("prompt", "told"),
     [
-        (Prompt.of(points=[(1, 1)], labels=[0]), "six takes positive clicks and boxes, got negat"),
-        (Prompt.of(points=[(1, 1)], mask=MASK), "six takes positive clicks and boxes, got mask pr"),
+        (Prompt.of(points=[(1, 1)], labels=[0]), "six does not support negative points"),
+        (Prompt.of(points=[(1, 1)], mask=MASK), "six does not support mask prompts"),
         (
             Prompt.of(points=[(1, 1)] * 7),
-            r"six takes at most 6 points \(a box counts as two\), got 7",
+            r"six supports at most 6 points \(a box counts as two\), but 7",
         ),
-        (Prompt.of(points=[(1, 1)] * 5, box=BOX), "six takes at most 6 points .* got 7"),
+        (Prompt.of(points=[(1, 1)] * 5, box=BOX), "six supports at most 6 points .* but 7"),
     ],
 )
 def test_what_a_model_was_not_made_for_is_refused(prompt: Prompt, told: str) -> None:
@@ -45,9 +45,7 @@ def test_what_a_model_was_not_made_for_is_refused(prompt: Prompt, told: str) -> 
 
 @pytest.mark.parametrize("point", [(-0.5, 3), (96, 3), (3, 48), (3, -1), (1e9, 1e9)])
 def test_a_click_off_the_photo_is_refused(point: tuple[float, float]) -> None:
-    with pytest.raises(
-        PromptError, match="points must lie on the photo, 0 <= x < 96 and 0 <= y < 48"
-    ):
+    with pytest.raises(PromptError, match="with 0 <= x < 96 and 0 <= y < 48"):
         check_prompt(Prompt.of(points=[(5, 5), point]), PHOTO_HW, SAM)
 
 
@@ -63,7 +61,7 @@ def test_a_box_is_cut_at_the_border() -> None:
 
 @pytest.mark.parametrize("box", [(-9, 0, -1, 5), (96, 0, 99, 5), (0, 48, 5, 60), (0, -9, 5, 0)])
 def test_a_box_off_the_photo_is_refused(box: tuple[float, ...]) -> None:
-    with pytest.raises(PromptError, match="a box must overlap the photo of 96 x 48 pixels; got"):
+    with pytest.raises(PromptError, match="outside the image of 96 x 48 pixels"):
         check_prompt(Prompt.of(box=box), PHOTO_HW, SAM)
 
 

@@ -85,13 +85,13 @@ def test_an_unknown_name_is_told_what_was_wanted_what_came_and_the_nearest(call:
     assert callable(call)
     with pytest.raises(
         ModelError,
-        match=r"wanted the name of a model, got 'sam_vit_bb'; did you mean 'sam_vit_b'\? the names",
+        match=r"Unknown model 'sam_vit_bb'. Did you mean 'sam_vit_b'\? Available",
     ):
         call("sam_vit_bb")
 
 
 def test_a_name_like_no_other_gets_the_list() -> None:
-    with pytest.raises(ModelError, match="got 'yolo'; the names are .*mobile_sam"):
+    with pytest.raises(ModelError, match="Unknown model 'yolo'.*mobile_sam"):
         models.build("yolo")
 
 

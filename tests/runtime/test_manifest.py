@@ -135,7 +135,7 @@ def test_channels_are_said_only_of_models_that_have_them() -> None:
     assert "an image has 4 channels" in text
     record = json.loads(text)
     record["spec"]["channels"]["lows"] = [0.0]
-    with pytest.raises(WeightsError, match="x is corrupted .*1 to 16 channels, in all of its rows"):
+    with pytest.raises(WeightsError, match="x is corrupted .*must have 1 to 16 channels"):
         manifest_from_json(json.dumps(record), "x")
 
 

@@ -115,7 +115,7 @@ def test_what_it_does_not_do_is_said(bundle: Path, tmp_path: Path) -> None:
         open_runtime("nano", runtime="openvino", precision="fp16")
     with pytest.raises(InputError, match="device auto or cpu, not 'cuda'"):
         open_runtime("nano", runtime="openvino", device="cuda")
-    with pytest.raises(InputError, match="'onnx' or 'openvino', got 'coreml'"):
+    with pytest.raises(InputError, match="format 'coreml'. Use 'onnx' or 'openvino'"):
         export("nano", tmp_path / "x", "coreml")  # type: ignore[arg-type]
     broken = Path(shutil.copytree(bundle, tmp_path / "broken"))
     path = broken / "decoder.onnx"

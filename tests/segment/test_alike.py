@@ -79,5 +79,5 @@ def test_it_is_off_by_default_and_a_setting_of_everything() -> None:
 def test_features_alone_are_refused() -> None:
     picture, _ = drawn(200, 20)
     model = Model(ColourRuntime())
-    with pytest.raises(InputError, match="photo"):
+    with pytest.raises(InputError, match="Pass the image"):
         model.everything(model.encode(picture), alike=True)

@@ -147,9 +147,9 @@ def test_no_records_stay_none() -> None:
         ({"min_mask_area": "x"}, "min_mask_area must be a number of pixels, 0 or more, got 'x'"),
         (
             {"max_hole_area": float("nan")},
-            "max_hole_area must be a number of pixels .*; got nan",
+            "Invalid max_hole_area nan",
         ),
-        ({"granularity": "car"}, 'granularity must be "part", "whole" or "all", got \'car\''),
+        ({"granularity": "car"}, "Invalid granularity 'car'"),
         ({"layout": "list"}, 'layout must be "flat", "partition" or "tree", got \'list\''),
     ],
 )
@@ -177,5 +177,5 @@ def test_a_level_of_the_tree_is_kept(level: str, kept: list[int]) -> None:
 
 def test_levels_that_make_no_sense_are_refused() -> None:
     for value in ("Part", 1, None):
-        with pytest.raises(InputError, match='granularity must be "part", "whole" or "all", got'):
+        with pytest.raises(InputError, match="Invalid granularity"):
             check_level(value)

@@ -195,9 +195,9 @@ def test_a_picture_is_shown_where_the_photo_is_known(monkeypatch: pytest.MonkeyP
     assert "data:image/png" in given._repr_html_()
     assert answer()._repr_png_() is None
     assert "&lt;Prediction" in answer()._repr_html_()
-    with pytest.raises(InputError, match="photo of these masks is not known"):
+    with pytest.raises(InputError, match="image of these masks is unknown"):
         answer().show()
-    with pytest.raises(InputError, match=r"masks are \(30, 40\) .* the photo is \(4, 4\)"):
+    with pytest.raises(InputError, match=r"size \(30, 40\) .* image has \(4, 4\)"):
         answer().draw(np.zeros((4, 4, 3), np.uint8))
 
 

@@ -129,7 +129,7 @@ def test_the_grid_thins_out_in_the_crops() -> None:
 
 def test_crops_need_the_photo() -> None:
     model = Model(ColourRuntime())
-    with pytest.raises(InputError, match=r"crops look at the photo again \(crop_n_layers=1\)"):
+    with pytest.raises(InputError, match=r"Crops require the image \(crop_n_layers=1\)"):
         model.everything(model.encode(PICTURE), crop_n_layers=1)
 
 
@@ -172,7 +172,7 @@ def test_settings_that_make_no_sense_are_refused(grid: dict, told: str) -> None:
 
 def test_a_model_without_clicks_is_refused() -> None:
     runtime = with_spec(ColourRuntime(), accepts=frozenset({"box"}))
-    with pytest.raises(PromptError, match="everything needs a model that takes clicks, fake does"):
+    with pytest.raises(PromptError, match="requires point prompts, which fake does not support"):
         Model(runtime).everything(PICTURE)
 
 

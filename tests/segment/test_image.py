@@ -254,15 +254,15 @@ class Idle(ColourRuntime):
 @pytest.mark.parametrize(
     ("prompt", "told"),
     [
-        ({}, "a prompt needs points, a box or a mask; got none of them"),
-        ({"points": [(120, 5)]}, "points must lie on the photo"),
-        ({"box": (200, 0, 300, 9)}, "a box must overlap the photo"),
+        ({}, "prompt is empty"),
+        ({"points": [(120, 5)]}, "outside the image"),
+        ({"box": (200, 0, 300, 9)}, "outside the image"),
         (
             {"prompts": [CLICK], "box": (1, 1, 9, 9)},
-            "give points, .* or prompts for several; got bo",
+            "cannot be combined",
         ),
-        ({"prompts": [CLICK, (3, 4)]}, "prompts must be anymask.Prompt objects, .* got tuple"),
-        ({"prompts": [CLICK, Prompt.of(points=[(0, 99)])]}, "points must lie on the photo"),
+        ({"prompts": [CLICK, (3, 4)]}, "Invalid prompt of type tuple"),
+        ({"prompts": [CLICK, Prompt.of(points=[(0, 99)])]}, "outside the image"),
     ],
 )
 def test_a_prompt_that_makes_no_sense_is_refused_before_any_work(prompt: dict, told: str) -> None:
@@ -279,7 +279,9 @@ def test_a_prompt_that_makes_no_sense_is_refused_before_any_work(prompt: dict, t
 )
 def test_what_the_model_was_not_made_for_is_refused_before_any_work(prompt: dict) -> None:
     runtime = with_spec(Idle(), accepts=frozenset({"point", "box"}), fixed_points=6)
-    with pytest.raises(PromptError, match="fake takes positive clicks and boxes, got"):
+    with pytest.raises(
+        PromptError, match="fake does not support .* It supports positive points and boxes"
+    ):
         Model(runtime).segment(PICTURE, **prompt)
 
 
@@ -288,8 +290,8 @@ def test_what_the_model_was_not_made_for_is_refused_before_any_work(prompt: dict
     [
         ({"multimask": "yes"}, "multimask must be True, False or \"auto\", got 'yes'"),
         ({"zoom": 3}, 'zoom must be True, False or "auto", got 3'),
-        ({"max_hole_area": -1}, "max_hole_area must be a number of pixels .*; got -1"),
-        ({"min_island_area": "9x"}, "min_island_area must be a number of pixels .*; got '9x'"),
+        ({"max_hole_area": -1}, "Invalid max_hole_area -1"),
+        ({"min_island_area": "9x"}, "Invalid min_island_area '9x'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict, told: str) -> None:
@@ -299,22 +301,22 @@ def test_settings_that_make_no_sense_are_refused(settings: dict, told: str) -> N
 
 def test_the_embedding_of_another_model_is_refused() -> None:
     embedding = Model(ColourRuntime()).encode(PICTURE)
-    told = "features can only be read by the model that made them; this is fake .weights other"
+    told = "this model is fake .weights other"
     with pytest.raises(InputError, match=told):
         Model(Idle(weights_hash="other")).segment(embedding, points=[(1, 1)])
     for use in (Model(Idle()).everything, lambda e: Model(Idle()).refine(e, LEFT)):
-        with pytest.raises(InputError, match="the features were made by older"):
+        with pytest.raises(InputError, match="The embedding was made by older"):
             use(replace(embedding, model="older"))
 
 
 def test_zoom_needs_the_photo() -> None:
     model = Model(Idle())
-    with pytest.raises(InputError, match="zoom looks at the photo again, got only its features"):
+    with pytest.raises(InputError, match="zoom requires the image"):
         model.segment(model.encode(PICTURE), points=[(1, 1)], zoom=True)
 
 
 def test_an_unknown_way_with_errors_is_refused() -> None:
-    with pytest.raises(InputError, match='on_error must be "raise" or "return", got'):
+    with pytest.raises(InputError, match="Invalid on_error"):
         segment_each(Model(Idle()), [], on_error="ignore")
 
 

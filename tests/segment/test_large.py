@@ -260,12 +260,12 @@ def test_the_model_tiles_and_lays_out() -> None:
 
 def test_an_embedding_cannot_be_tiled() -> None:
     model = Model(FlatRuntime())
-    with pytest.raises(InputError, match=r"look at the photo again \(tile=64\), got only"):
+    with pytest.raises(InputError, match=r"Tiles require the image \(tile=64\)"):
         model.everything(model.encode(PHOTO), tile=SIDE)
 
 
 def test_a_bad_tile_is_refused_before_anything_is_seen() -> None:
     runtime = FlatRuntime()
-    with pytest.raises(InputError, match="tile must be"):
+    with pytest.raises(InputError, match="Invalid tile"):
         Model(runtime).everything(PHOTO, tile="big")
     assert runtime.looks == 0

@@ -94,7 +94,7 @@ def test_the_server_finds_what_python_finds(ask: TestClient, model: Model) -> No
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"words": "reed"}, "the nearest: red"),
+        ({"words": "reed"}, "Closest names: red"),
         ({}, "neither"),
         ({"words": "red", "like": [{"point": [1, 1]}]}, "both"),
         ({"like": [{"point": [1, 1], "box": [1, 1, 9, 9]}]}, "An example requires a record"),
@@ -189,7 +189,7 @@ def test_words_that_are_not_known_end_the_search_with_the_nearest(ask: TestClien
     ask.post("/api/search", json={"words": "gren"})
     told = finished(ask)
     assert told["state"] == "failed"
-    assert "the nearest: green" in told["why"]
+    assert "Closest names: green" in told["why"]
 
 
 def test_a_stopped_search_goes_on_and_one_goes_at_a_time(project: Project) -> None:

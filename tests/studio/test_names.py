@@ -132,7 +132,7 @@ def test_what_makes_no_sense_is_one_error(http: TestClient) -> None:
     assert "60 x 40" in error_of(asked(http, masks=[other]))
     assert error_of(asked(http, masks=[{"size": [40, 60], "counts": [1]}]))
     assert "top" in error_of(asked(http, top=0))
-    assert "names must be words" in asked(http, names=[" "]).text
+    assert "names is empty" in asked(http, names=[" "]).text
     assert "unknown" in error_of(asked(http, unknown="maybe"))
 
 

@@ -134,7 +134,7 @@ def test_an_empty_mask_has_the_picture_s_size(
         (json.dumps({"image": "bm9uZQ==", "pos_points": [[35, 40]]}), "not a supported image"),
         (
             json.dumps({"image": IMAGE, "pos_points": [], "neg_points": []}),
-            "a prompt needs points, a box or a mask",
+            "The prompt is empty",
         ),
         (json.dumps({"pos_points": [[35, 40]]}), "wanted JSON as CVAT sends it"),
         (json.dumps({"image": None}), "wanted JSON as CVAT sends it"),

@@ -63,7 +63,7 @@ def test_what_pyav_decodes_is_read_with_its_time(tmp_path: Path, kind: str, numb
     times = decodable(path)
     shown = {round((frames.seconds(frame) + times[0]) * 25) for frame in read}
     assert shown >= {round(time * 25) for time in times}  # several threads may save one more
-    assert len(read) == 30 or f"{len(read)} of 30 frames can be" in (frames.damage or "")
+    assert len(read) == 30 or f"{len(read)} of 30 frames" in (frames.damage or "")
 
 
 def test_frames_behind_the_damage_are_those_that_were_written(tmp_path: Path) -> None:
@@ -130,12 +130,12 @@ def test_several_gaps_are_told_as_ranges(tmp_path: Path) -> None:
     read, frames = readable(tmp_path)
     assert read == [n for n in range(30) if n not in (0, 3, 4, 5, 9, 12)]
     assert frames.damage == (
-        "Frames 0, 3 to 5, 9, 12 are damaged and left out: 24 of 30 frames can be decoded"
+        "Frames 0, 3 to 5, 9, 12 are damaged and skipped: 24 of 30 frames can be decoded"
     )
 
 
 def test_a_frame_that_is_no_file_is_still_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="there is no file"):
+    with pytest.raises(ImageError, match="no file|does not exist"):
         open_source([tmp_path / "absent.jpg"]).read(0)
 
 
@@ -255,9 +255,7 @@ def test_a_redacted_copy_leaves_the_frame_out_and_tells_it(tmp_path: Path) -> No
     path = broken_clip(tmp_path / "clip.mp4")
     told = tracks(str(tmp_path / "t.jsonl"), [frame for frame in range(6) if frame != 5])
     gaps = redact_video(path, told, tmp_path / "out.mp4")
-    assert [gap.reason for gap in gaps if gap.frame == 5] == [
-        "the frame is damaged and left out of the copy"
-    ]
+    assert [gap.reason for gap in gaps if gap.frame == 5] == ["damaged frame, not in the copy"]
     assert len(decodable(tmp_path / "out.mp4")) == 29
 
 
@@ -276,7 +274,7 @@ def test_an_evaluation_leaves_damaged_frames_out(
     (scores,) = follow_given(clip, lambda one: open_session(model, list(one.frames)))
     assert len(scores.j) == 5  # of 8: without the first, the last and the damaged one
     assert scores.j.min() > 0.7
-    assert "Frame 4 is damaged and left out: 7 of 8 frames" in caplog.text
+    assert "Frame 4 is damaged and skipped: 7 of 8 frames" in caplog.text
 
 
 def test_the_server_tells_the_gap_and_goes_on(tmp_path: Path) -> None:

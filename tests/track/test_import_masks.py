@@ -109,11 +109,11 @@ def test_a_stream_goes_on_from_what_is_taken_up(known: dict[int, ObjectMask]) ->
 @pytest.mark.parametrize(
     ("masks", "complaint"),
     [
-        ({}, "got 0 masks of 0 sizes"),
-        ({0: (4, 4), 1: (5, 4)}, "got 2 masks of 2 sizes"),
-        ({0: None}, "pixels on one frame at least"),
-        ({8: HW}, "frames 0 to 7, got 8 to 8"),
-        ({-1: HW}, "got -1 to -1"),
+        ({}, "Invalid masks: 0 masks of 0 sizes"),
+        ({0: (4, 4), 1: (5, 4)}, "Invalid masks: 2 masks of 2 sizes"),
+        ({0: None}, "at least one non-empty mask"),
+        ({8: HW}, "frames 8 to 8, but the video has frames 0 to 7"),
+        ({-1: HW}, "frames -1 to -1"),
     ],
 )
 def test_masks_that_do_not_fit_are_refused_and_the_object_stays(
@@ -133,5 +133,5 @@ def test_masks_that_do_not_fit_are_refused_and_the_object_stays(
 
 
 def test_a_number_that_is_none_is_refused(known: dict[int, ObjectMask]) -> None:
-    with begin() as session, pytest.raises(PromptError, match="id must be a whole number"):
+    with begin() as session, pytest.raises(PromptError, match="Invalid id"):
         session.import_masks(-1, known)

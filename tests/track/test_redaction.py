@@ -59,7 +59,7 @@ def test_a_short_gap_is_bridged_and_told_with_frames_that_show_all(clip: Path) -
     told = {gap.frame: gap.reason for gap in gaps}
     assert told == {
         0: "nothing is hidden",
-        2: "object 1 is not seen; hidden where it was",
+        2: "object 1 is lost; hidden at its previous and next position",
         5: "nothing is hidden",
     }
     between = pictures("out.mkv")[2]

@@ -136,7 +136,7 @@ def test_a_correction_is_carried_back_to_the_prompt_before_it() -> None:
         assert session.known(1) == [(0, 0), (8, 15)]
         seen = [frame.index for frame in session.propagate("backward")]
         frames = list(session.results())
-        with pytest.raises(InputError, match=r"no prompt on frame 3, it has on \[0, 8\]"):
+        with pytest.raises(InputError, match=r"no prompt on frame 3. Its prompts are on \[0, 8\]"):
             session.forget_before(1, 3)
     assert set(range(1, 8)) <= set(seen)
     assert_followed(frames[:1], {1: 0})
@@ -179,7 +179,7 @@ def test_a_prompt_that_is_taken_back_is_forgotten() -> None:
         list(session)
         session.take_back(1, 5)
         assert rles(list(session)) == before
-        with pytest.raises(InputError, match=r"object 1 has no prompt on frame 5, .*\[0\]"):
+        with pytest.raises(InputError, match=r"Object 1 has no prompt on frame 5.*\[0\]"):
             session.take_back(1, 5)
 
 
@@ -232,7 +232,7 @@ def test_a_killed_session_goes_on_from_its_last_checkpoint(
 def test_another_model_does_not_go_on_with_a_session(tmp_path: Path) -> None:
     path = tmp_path / "clip.session"
     begin(session=path).close()
-    with pytest.raises(InputError, match="load the same model"):
+    with pytest.raises(InputError, match="Load the same model"):
         anymask.load().track(PICTURES, session=path, tracker="match")
 
 
@@ -286,10 +286,10 @@ def test_a_long_stream_keeps_nothing_that_grows() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"frame": 99, "points": [START]}, "there is no frame 99; there are 16"),
-        ({"frame": -1, "points": [START]}, "frame must be a whole number"),
-        ({"frame": 0}, "a prompt needs points, a box or a mask"),
-        ({"id": 1.5, "points": [START]}, "id must be a whole number"),
+        ({"frame": 99, "points": [START]}, "Frame 99 is not available: frames 0 to 15"),
+        ({"frame": -1, "points": [START]}, "Invalid frame"),
+        ({"frame": 0}, "prompt is empty"),
+        ({"id": 1.5, "points": [START]}, "Invalid id"),
     ],
 )
 def test_a_wrong_prompt_is_refused(wrong: dict[str, object], message: str) -> None:
@@ -298,11 +298,11 @@ def test_a_wrong_prompt_is_refused(wrong: dict[str, object], message: str) -> No
 
 
 def test_following_nothing_is_refused() -> None:
-    with begin() as session, pytest.raises(InputError, match="nothing says which object"):
+    with begin() as session, pytest.raises(InputError, match="No object to track"):
         list(session)
-    with begin() as session, pytest.raises(InputError, match="direction is"):
+    with begin() as session, pytest.raises(InputError, match="Invalid direction"):
         list(session.propagate("sideways"))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"settings are area_jump, .*; got 'evry'"):
+    with pytest.raises(InputError, match=r"Unknown setting 'evry'.*area_jump"):
         begin(evry=2)
 
 

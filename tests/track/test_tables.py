@@ -111,7 +111,7 @@ def test_the_command_writes_all_of_them_and_counts_the_gap(
     outputs = ["t.csv", "t.jsonl", "m.mask.mov", "m/shot_{n}.png"]
     words = [word for name in outputs for word in ("-o", name)]
     assert main(["track", "clip.mp4", "--box", "0:1:16,16,44,44", *words]) == 0
-    assert "Frame 5 is damaged and left out: 7 of 8 frames" in capsys.readouterr().out
+    assert "Frame 5 is damaged and skipped: 7 of 8 frames" in capsys.readouterr().out
     lines = [json.loads(line) for line in Path("t.jsonl").read_text("utf-8").splitlines()]
     areas = {line["frame"]: int(peer.area(line["objects"][0]["segmentation"])) for line in lines}
     with Path("t.csv").open(newline="") as file:

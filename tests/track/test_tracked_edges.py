@@ -68,5 +68,5 @@ def test_a_prompt_is_answered_as_on_a_photo(nano: Model) -> None:
 
 
 def test_a_video_models_masks_are_its_own() -> None:
-    with pytest.raises(InputError, match="refine_edges is for image models, tiny_video follows"):
+    with pytest.raises(InputError, match="refine_edges requires an image model, but tiny_video"):
         open_session(tiny(), PICTURES, refine_edges=True)

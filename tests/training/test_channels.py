@@ -78,7 +78,9 @@ def test_ranges_and_colours_are_read_off_the_pictures(data: Path) -> None:
     assert all(200 <= low < 300 for low in mix.lows)
     assert mix.weights[0] == pytest.approx([0.2] * COUNT)  # nothing says which are colours
     assert starting_mix(paths(data), COUNT, (3, 2, 1)).weights[0] == (0, 0, 1, 0, 0)
-    with pytest.raises(InputError, match="wanted 4 channels in every picture, got 1 of uint16"):
+    with pytest.raises(
+        InputError, match="has 1 channels of uint16. Every image must have 4 channels"
+    ):
         starting_mix(paths(data), 4, None)
 
 
@@ -164,9 +166,12 @@ def test_photos_pass_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"synthetic": 0.5}, "write synthetic = 0"),
+        ({"synthetic": 0.5}, "Set synthetic = 0"),
         ({"task": "distil", "synthetic": 0.0}, "task = 'masks'"),
-        ({"channels": {"lows": [1]}, "synthetic": 0.0}, "channels needs lows, highs, weights"),
+        (
+            {"channels": {"lows": [1]}, "synthetic": 0.0},
+            "channels table requires lows, highs, weights",
+        ),
     ],
 )
 def test_a_recipe_that_cannot_be_meant_is_refused(

@@ -47,7 +47,7 @@ def test_a_changed_file_of_the_same_size_is_noticed(data: Path, run: Path, name:
     content = path.read_bytes()
     changed = content.replace(b'"cat"', b'"dog"', 1)
     path.write_bytes(changed if changed != content else content[:-3] + b"\0" + content[-2:])
-    with pytest.raises(InputError, match="was begun with other data: --data was round"):
+    with pytest.raises(InputError, match="was created with other data: --data was round"):
         prepare(read(data), None, run)
 
 

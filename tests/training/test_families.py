@@ -79,7 +79,7 @@ def test_photos_leave_alone_what_only_videos_ask_for(name: str, data: Path, tmp_
 
 def test_a_model_of_one_side_refuses_pictures_of_another(data: Path, tmp_path: Path) -> None:
     recipe = replace(one_step("tiny"), stages=(RecipeStage(steps=1, side=96, images=2, masks=2),))
-    with pytest.raises(ConfigError, match="tiny sees pictures of 64 pixels.*write side = 64"):
+    with pytest.raises(ConfigError, match="tiny supports only images of 64 pixels.*Set side = 64"):
         train(recipe, TrainingRun(data, tmp_path))
 
 

@@ -197,7 +197,7 @@ def stirred_model() -> torch.nn.Module:
 
 def test_adapters_of_another_model_are_refused(tmp_path: Path) -> None:
     save_adapters(stirred_model(), tmp_path, "tiny", 8.0)
-    with pytest.raises(WeightsError, match="not adapters of this model"):
+    with pytest.raises(WeightsError, match="does not match this model"):
         load_adapters(models.build("nano_tiny"), tmp_path)
     tensors = load_file(tmp_path / TENSORS)
     name = next(iter(tensors))
@@ -206,7 +206,7 @@ def test_adapters_of_another_model_are_refused(tmp_path: Path) -> None:
         load_adapters(models.build("tiny"), tmp_path)
     narrow = {name.replace(".lora_A", f".lora_{letter}"): one for letter, one in NARROW.items()}
     save_file({**tensors, **narrow}, tmp_path / TENSORS)
-    with pytest.raises(WeightsError, match="rank or width"):
+    with pytest.raises(WeightsError, match="has shape .* expected"):
         load_adapters(models.build("tiny"), tmp_path)
     with pytest.raises(WeightsError, match="it has no layer .* of 1 x 1"):
         merge_files(models.build("tiny"), read_adapters(tmp_path))

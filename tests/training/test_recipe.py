@@ -33,7 +33,7 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
     mine = tmp_path / "mine.toml"
     mine.write_text("")
     assert find_recipe(str(mine)) == mine
-    with pytest.raises(ConfigError, match="nanno: no such recipe; .*: nano, sam"):
+    with pytest.raises(ConfigError, match="Unknown recipe 'nanno'.*: nano, sam"):
         find_recipe("nanno")
 
 
@@ -41,13 +41,13 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
     ("raw", "says"),
     [
         ({}, "no \\[\\[stage\\]\\]"),
-        ({"stage": [STAGE], "ratte": 1}, "unknown field 'ratte'; known: .*rate"),
-        ({"stage": [{**STAGE, "side": 50}]}, "side must be a positive multiple of 32, got 50"),
+        ({"stage": [STAGE], "ratte": 1}, "Unknown field 'ratte'.*Known fields: .*rate"),
+        ({"stage": [{**STAGE, "side": 50}]}, "Invalid side 50"),
         (
             {"stage": [{**STAGE, "images": 3}]},
-            "images a step \\(3\\) must be a multiple of workers",
+            r"images \(3\) must be a multiple of workers",
         ),
-        ({"stage": [{"steps": 1}]}, "a stage needs steps, side, images and masks"),
+        ({"stage": [{"steps": 1}]}, "stage requires steps, side, images and masks"),
         ({"stage": [{**STAGE, "steps": 0}]}, "steps, images and masks must be at least 1"),
         (
             {"stage": [STAGE], "learn": "some"},
@@ -57,11 +57,11 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({"stage": [STAGE], "boxes": -1}, "boxes must be a part of 1, got -1"),
         ({"stage": [STAGE], "task": "some"}, "task must be one of masks, distil"),
         ({"stage": [STAGE], "accumulate": 2}, "workers \\(2\\) times accumulate \\(2\\)"),
-        ({"stage": [STAGE], "keep": -1}, "keep must be at least 0, got -1"),
-        ({"stage": [STAGE | {"sides": [100]}]}, "side must be a positive multiple of 32, got 1"),
+        ({"stage": [STAGE], "keep": -1}, "keep must be at least 0, but -1"),
+        ({"stage": [STAGE | {"sides": [100]}]}, "Invalid side 100"),
         ({"stage": [STAGE], "layer_decay": 0.0}, "layer_decay must be above 0 and at most 1"),
-        ({"stage": [STAGE], "falls": [0.5]}, "falls must be whole numbers"),
-        ({"stage": [{**STAGE, "cool": True}, STAGE]}, "stages that cool must come last"),
+        ({"stage": [STAGE], "falls": [0.5]}, "falls must be a list of whole numbers"),
+        ({"stage": [{**STAGE, "cool": True}, STAGE]}, "cool = true last"),
     ],
 )
 def test_a_wrong_recipe_is_refused(raw: dict[str, object], says: str) -> None:
@@ -70,7 +70,7 @@ def test_a_wrong_recipe_is_refused(raw: dict[str, object], says: str) -> None:
 
 
 def test_an_absent_or_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no\.toml: no recipe to read there"):
+    with pytest.raises(ConfigError, match=r"Cannot read the recipe .*no\.toml"):
         read_recipe(tmp_path / "no.toml")
     (tmp_path / "bad.toml").write_text("a = [")
     with pytest.raises(ConfigError, match=r"bad\.toml: Not valid TOML"):
@@ -81,19 +81,19 @@ def test_stages_follow_each_other() -> None:
     recipe = recipe_of({"stage": [STAGE, {**STAGE, "side": 96}]}, "r")
     assert recipe.steps == 4
     assert [recipe.stage_at(step)[0].side for step in range(4)] == [64, 64, 96, 96]
-    with pytest.raises(ConfigError, match="step 4 is past it"):
+    with pytest.raises(ConfigError, match="Step 4 is out of range"):
         recipe.stage_at(4)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("workers = 1", "workers = 0", "workers must be at least 1, got 0"),
+        ("workers = 1", "workers = 0", "workers must be at least 1, but 0"),
         ("workers = 1", 'workers = "1"', "workers must be int, got '1'"),
         ("workers = 1", "synthetic = [1]", "synthetic must be float"),
         ("steps = 3", 'steps = "3"', "steps must be int, got '3'"),
-        ("workers = 1", "stages = 1", "stages must be tables"),
-        ("workers = 1", "[weights]\na = []", "weights must be numbers by name"),
+        ("workers = 1", "stages = 1", r"as a \[\[stage\]\] table"),
+        ("workers = 1", "[weights]\na = []", "weights must be a table of numbers"),
         ("workers = 1", "seed = 99999999999999999999999", "seed is out of range"),
     ],
 )
@@ -116,7 +116,7 @@ def test_sides_are_taken_in_turn_and_the_pictures_left_are_counted() -> None:
     recipe = recipe_of({"stage": rows}, "r")
     assert [recipe.stages[0].side_at(step) for step in range(5)] == [64, 96, 64, 64, 96]
     assert [recipe.images_after(step) for step in range(6)] == [16, 14, 12, 8, 4, 0]
-    with pytest.raises(ConfigError, match="side must be a positive multiple of 32, got 33"):
+    with pytest.raises(ConfigError, match="Invalid side 33"):
         recipe_of({"stage": [{**STAGE, "sides": [64, 33]}]}, "r")
-    with pytest.raises(ConfigError, match="sides must be whole numbers"):
+    with pytest.raises(ConfigError, match="sides must be a list of whole numbers"):
         recipe_of({"stage": [{**STAGE, "sides": ["64"]}]}, "r")

@@ -161,10 +161,10 @@ def test_a_copy_that_has_begun_goes_on_by_itself(data: Path, tmp_path: Path) -> 
 def test_a_copy_of_nothing_or_of_another_model_is_refused(
     data: Path, trained: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(WeightsError, match="holds no checkpoint; give --from the folder of a run"):
+    with pytest.raises(WeightsError, match="contains no checkpoint"):
         train(small_recipe(), TrainingRun(data, tmp_path / "a", source=tmp_path / "nowhere"))
     other = small_recipe(learn="decoder")
-    with pytest.raises(ConfigError, match="with learn = 'all', the recipe says 'decoder'"):
+    with pytest.raises(ConfigError, match="with learn = 'all', but the recipe sets 'decoder'"):
         train(other, TrainingRun(data, tmp_path / "b", source=trained))
     assert newest_state(tmp_path / "b") is None
 

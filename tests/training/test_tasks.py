@@ -138,7 +138,7 @@ def test_prompts_reach_the_teacher_at_its_own_size(data: Path, tmp_path: Path) -
 
 
 def test_a_teacher_that_is_not_there_or_does_not_fit_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="needs teacher = NAME"):
+    with pytest.raises(ConfigError, match="requires a teacher"):
         build_trainee(small_recipe(task="distil"), data)
     wrong = distilling("tiny", tmp_path, teacher_weights=str(weights_of("nano_tiny", tmp_path)))
     with pytest.raises(WeightsError, match="The weights do not fit tiny"):

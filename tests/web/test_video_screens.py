@@ -52,7 +52,7 @@ def test_a_truncated_video_is_followed_up_to_its_fault(viewer: Viewer, tmp_path:
     length = viewer.ask("f.length")
     assert 4 < length < 3 * FRAMES
     fault = viewer.ask("f.facts.fault")
-    assert fault.endswith(f"{length} of about {3 * FRAMES} frames are there")
+    assert fault.endswith(f"{length} of about {3 * FRAMES} frames are readable")
     assert viewer.ask("f.messages.map(m => m.text)").count(f"{fault}.") == 1
 
 

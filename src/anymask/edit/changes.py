@@ -46,7 +46,10 @@ def remove(image: UintImage, what: Where, fill: Filler | None = None) -> UintIma
     """
     mask = _pixels(image, what)
     if mask.all():
-        raise InputError("wanted a mask of a part of the photo, got the whole; nothing is left")
+        raise InputError(
+            "The mask covers the whole image, so nothing remains to fill it from. Pass a smaller "
+            "mask."
+        )
     hole = _grown(mask)
     if hole.all():
         hole = mask.astype(np.uint8)
@@ -66,7 +69,7 @@ def blur(image: UintImage, what: Where, width: float | None = None) -> UintImage
     mask = _pixels(image, what)
     sigma = BLUR * max(mask.shape) if width is None else width
     if sigma <= 0:
-        raise InputError(f"width must be above 0 pixels, got {width!r}")
+        raise InputError(f"Invalid width {width!r}. Use a number of pixels above 0.")
     blurred = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
     return _mixed(blurred, image, mask)
 
@@ -133,8 +136,7 @@ class RedactedCopy:
             return None
         if not self._mark.is_file() or self.path.samefile(self.original):
             raise InputError(
-                f"{self.path} is there, and no copy that anymask redact wrote; choose another "
-                "output"
+                f"{self.path} exists and was not written by anymask redact. Choose another output."
             )
         stamp, _, notes = self._mark.read_text("utf-8").partition("\n")
         if stamp != self._stamp(facts):
@@ -156,11 +158,13 @@ class RedactedCopy:
 def check_hiding(how: str, colour: str) -> None:
     """Raises InputError for words that `redact` does not know."""
     if how not in get_args(Hiding):
-        raise InputError(f'wanted "solid", "pixels" or "blur", got {how!r}')
+        raise InputError(f'Unknown method {how!r}. Use "solid", "pixels" or "blur".')
     try:
         ImageColor.getrgb(colour)
     except ValueError:
-        raise InputError(f"wanted a colour (black, #20a0ff), got {colour!r}") from None
+        raise InputError(
+            f"Invalid colour {colour!r}. Use a name or a hex code, such as black or #20a0ff."
+        ) from None
 
 
 def _in_cells(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
@@ -187,7 +191,7 @@ def collage(
     Raises InputError for no masks, an empty one, or another size.
     """
     if not masks:
-        raise InputError("wanted masks of things for a collage, got none; find some first")
+        raise InputError("A collage requires at least one mask. Segment the image first.")
     for mask in masks:
         _check(image, mask)
     things = [cut_out(image, mask, background=background, crop=True) for mask in masks]
@@ -241,8 +245,8 @@ def _check(image: UintImage, mask: BoolArray, *, empty: bool = False) -> None:
     """Raises InputError for a mask that does not fit."""
     if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != mask.shape:
         raise InputError(
-            f"wanted a photo (H, W, 3) and its mask (H, W), got {image.shape} and {mask.shape}; "
-            "make the mask as large as the photo"
+            f"The mask has the size {mask.shape}, but the image has {image.shape}. Pass an image "
+            "(H, W, 3) and a mask (H, W) of the same size."
         )
     if not empty and not mask.any():
-        raise InputError("wanted a mask of an object, got an empty mask; click or box one first")
+        raise InputError("The mask is empty. Pass the mask of an object.")

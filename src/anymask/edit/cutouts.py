@@ -49,18 +49,24 @@ def parse_background(text: str) -> Background:
 
 def check_background(background: object) -> None:
     """Raises InputError for what cannot lie behind an object."""
-    told = "wanted a colour (white, #20a0ff), `blur` or a picture behind the object, got"
+    told = "Use a colour (white, #20a0ff), blur, or an image file."
     if isinstance(background, Path):
         if not background.is_file():
-            raise InputError(f"{told} {str(background)!r}, and there is no such file")
+            raise InputError(f"The background file {str(background)!r} does not exist. {told}")
     elif isinstance(background, np.ndarray):
         if background.ndim != 3 or background.shape[2] < 3 or background.dtype != np.uint8:
-            raise InputError(f"{told} an array {background.shape}; give (H, W, 3) uint8")
+            raise InputError(
+                f"Invalid background of shape {background.shape}. Pass an array (H, W, 3) of type "
+                "uint8."
+            )
     elif background not in (None, "blur"):
         try:
             ImageColor.getrgb(str(background))
         except ValueError:
-            raise InputError(f"{told} {str(background)[:60]!r}; a picture is a Path") from None
+            raise InputError(
+                f"Invalid background {str(background)[:60]!r}. {told} In Python, pass an image "
+                "file as a Path."
+            ) from None
 
 
 class CutoutDict(TypedDict, total=False):
@@ -89,32 +95,27 @@ class CutoutSettings:
 
     soft: Annotated[
         bool,
-        Setting(
-            "solve the rim's alpha from the photo, and free its colours of the old background; no: "
-            "the mask's pixels"
-        ),
+        Setting("soft edges: estimate alpha at the object boundary and remove background colour"),
     ] = True
     background: Annotated[
         Background,
         Setting(
-            "what lies behind: a colour (white, #20a0ff), a picture, scaled to cover the photo, or "
-            "blur: the photo's own out of focus",
+            "background: a colour (white, #20a0ff), an image file (scaled to cover), or blur "
+            "(blur the original background)",
             check=check_background,
             form="COLOUR|FILE|blur",
             parse=parse_background,
-            default="nothing, the picture is transparent",
+            default="transparent",
         ),
     ] = None
-    shadow: Annotated[bool, Setting("a soft shadow below the object")] = False
-    crop: Annotated[bool, Setting("keep the object's box only")] = False
-    margin: Annotated[
-        int, Setting("kept round that box, up to the photo's border", unit="pixels")
-    ] = 0
+    shadow: Annotated[bool, Setting("add a soft shadow below the object")] = False
+    crop: Annotated[bool, Setting("crop to the object's box")] = False
+    margin: Annotated[int, Setting("margin around the cropped box", unit="pixels")] = 0
 
     def __post_init__(self) -> None:
         check_settings(self)
         if self.margin and not self.crop:
-            raise InputError("margin is kept round a crop; give crop (--crop), too")
+            raise InputError("Option margin requires crop. Set crop, or omit margin.")
 
     @property
     def about(self) -> dict[str, object]:
@@ -159,7 +160,8 @@ def object_pixels(
     found = any(part is not None for part in sought.values())
     if prompted and found:
         raise PromptError(
-            "give words or an example, or clicks, box and mask of one object; got both"
+            "Prompts for one object cannot be combined with a text prompt or an exemplar. Pass "
+            "only one kind of prompt."
         )
     if prompted:
         pixels: BoolArray = model.segment(photo, **asked).mask
@@ -168,7 +170,9 @@ def object_pixels(
         return objects_sought(model, photo, sought).union().mask
     subject = main_subject(model, photo)
     if subject is None:
-        raise PromptError("the photo has no clear subject; give points, a box or words")
+        raise PromptError(
+            "No main subject found in this image. Pass points, a box or a text prompt."
+        )
     return subject.mask
 
 
@@ -180,8 +184,8 @@ def objects_sought(model: Model, photo: UintImage, sought: Mapping[str, Any]) ->
     given = {name: value for name, value in sought.items() if value is not None}
     found: Masks = model.find(photo, **given)
     if not found:
-        told = repr(given["words"]) if "words" in given else "like the example"
-        raise PromptError(f"nothing in the photo is {told}; give a box, or other words")
+        told = repr(given["words"]) if "words" in given else "similar to the exemplar"
+        raise PromptError(f"No object in this image is {told}. Pass a box, or another prompt.")
     return found
 
 
@@ -199,13 +203,11 @@ def cut_out(
     how = CutoutSettings(**settings)
     if image.shape[:2] != mask.shape:
         raise InputError(
-            f"wanted a photo (H, W, 3) and its mask (H, W), got {image.shape} and {mask.shape}; "
-            "make the mask as large as the photo"
+            f"The mask has the size {mask.shape}, but the image has {image.shape}. Pass an image "
+            "(H, W, 3) and a mask (H, W) of the same size."
         )
     if not empty and not mask.any():
-        raise InputError(
-            "wanted a mask of an object, got an empty mask; click or box the object first"
-        )
+        raise InputError("The mask is empty. Pass a point, a box or a non-empty mask.")
     alpha = soft_alpha(image, mask) if how.soft else mask.astype(np.float32)
     colours = foreground_colours(image, alpha) if how.soft else image
     shade = _shadow(alpha) if how.shadow else np.zeros_like(alpha)

@@ -48,7 +48,7 @@ def open_lama(file: str | Path | None = None) -> Filler:
     """
     path = _own_file() if file is None else Path(file).expanduser()
     if not path.is_file():
-        raise WeightsError(f"wanted the weights of LaMa, there is no file {str(path)!r}")
+        raise WeightsError(f"The LaMa weights {str(path)!r} do not exist. Check the path.")
     network = _open_graph(path) if path.suffix.lower() == ".onnx" else _open_checkpoint(path)
     return lambda image, hole: fill_holes(image, hole, network)
 
@@ -60,9 +60,9 @@ def _own_file() -> Path:
     if found:
         return found[0]
     raise WeightsError(
-        "LaMa is not on this machine (Apache-2.0, by advimman/lama); run: "
-        f"{download_command('Carve/LaMa-ONNX', 'lama_fp32.onnx', folder)}; or name a file of "
-        "weights that you have (big-lama's best.ckpt, or an .onnx)"
+        "LaMa is not downloaded (Apache-2.0, by advimman/lama). Download it with: "
+        f"{download_command('Carve/LaMa-ONNX', 'lama_fp32.onnx', folder)}. Or pass a weights file "
+        "(best.ckpt of big-lama, or an .onnx file)."
     )
 
 
@@ -75,7 +75,8 @@ def _open_checkpoint(path: Path) -> Network:
     start = next((name.removesuffix(FIRST) for name in weights if name.endswith(FIRST)), None)
     if start is None:
         raise WeightsError(
-            f"{path} is no LaMa: wanted a parameter generator.{FIRST}, got {len(weights)} others"
+            f"{path} is not a LaMa checkpoint: the parameter generator.{FIRST} is missing. Use "
+            "best.ckpt of big-lama."
         )
     generator = {  # a training's checkpoint also holds losses and a discriminator
         f"generator.{name.removeprefix(start)}": value
@@ -86,7 +87,9 @@ def _open_checkpoint(path: Path) -> Network:
     try:
         model.load_state_dict(generator, strict=True)
     except RuntimeError as error:
-        raise WeightsError(f"{path} is another LaMa than big-lama: {str(error)[:300]}") from error
+        raise WeightsError(
+            f"{path} is not a checkpoint of big-lama. Other LaMa versions are not supported."
+        ) from error
 
     def fill(photo: FloatArray, hole: FloatArray) -> FloatArray:
         with torch.inference_mode():
@@ -107,13 +110,14 @@ def _open_graph(path: Path) -> Network:
         )
     except Exception as error:  # onnxruntime's own classes have no common name
         raise WeightsError(
-            f"{path} cannot be opened: {str(error).splitlines()[0][:200]}"
+            f"Cannot load {path}: the file is corrupted or incomplete. Download it again."
         ) from error
     inputs = {one.name: one for one in session.get_inputs()}
     masks = [name for name in inputs if "mask" in name.lower()]
     if len(inputs) != 2 or len(masks) != 1:
         raise WeightsError(
-            f"{path} is no LaMa: wanted two inputs, a photo and a mask, got {', '.join(inputs)}"
+            f"{path} is not a LaMa model: expected the inputs image and mask, found "
+            f"{', '.join(inputs)}. Use lama_fp32.onnx."
         )
     (mask,) = masks
     (picture,) = inputs.keys() - {mask}
@@ -139,7 +143,10 @@ def fill_holes(image: UintImage, hole: BoolArray, network: Network) -> UintImage
     Raises InputError for a photo without any pixel outside of the hole.
     """
     if hole.all():
-        raise InputError("wanted a hole in a part of the photo, got the whole; nothing is left")
+        raise InputError(
+            "The mask covers the whole image, so nothing remains to fill it from. Pass a smaller "
+            "mask."
+        )
     out = image.copy()
     joined = cv2.dilate(hole.astype(np.uint8), np.ones((NEAR + 1,) * 2, np.uint8))
     count, labels = cv2.connectedComponents(joined)

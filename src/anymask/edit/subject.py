@@ -61,9 +61,7 @@ def shipped_probe() -> SubjectProbe:
             table["weights_hash"], weights, float(table["offset"]), float(table["least"])
         )
     except (OSError, LookupError, TypeError, ValueError) as error:
-        raise WeightsError(
-            f"{SUBJECT_TABLE}: no table of the main subject; reinstall anymask"
-        ) from error
+        raise WeightsError(f"The file {SUBJECT_TABLE} is missing. Reinstall anymask.") from error
 
 
 def cell_numbers(features: Features) -> FloatArray:  # -> (h, w, D)
@@ -103,8 +101,8 @@ def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
     seer = model if model.name == SUBJECT_MODEL else _open_seer(type(model))
     if seer.runtime.weights_hash != probe.weights_hash:
         raise WeightsError(
-            f"the main subject is found by {SUBJECT_MODEL} as it ships, got other weights of it; "
-            f"give a prompt, or load({SUBJECT_MODEL!r})"
+            f"Detection of the main subject requires the bundled weights of {SUBJECT_MODEL}. Pass "
+            f"a prompt, or use the model {SUBJECT_MODEL!r}."
         )
     with without_advice():  # another model would not find it
         features = seer.encode(photo)

@@ -99,18 +99,23 @@ class Peer:
     ) -> list[PlainAnswer]:
         """One call a prompt. Raises InputError for an answer of another shape."""
         (height, width), image = embedding
-        wanted = f"peer {self.name!r} must return (masks, scores), masks (K, {height}, {width})"
+        wanted = (
+            f"Peer {self.name!r} must return (masks, scores) with masks of shape (K, {height}, "
+            f"{width})"
+        )
         answers = []
         for prompt in prompts:
             said = self.function(image, prompt.points, prompt.labels, prompt.box)
             if not isinstance(said, tuple) or len(said) != 2:
-                raise InputError(f"{wanted}; got {type(said).__name__}")
+                raise InputError(f"{wanted}, but it returned {type(said).__name__}.")
             masks = np.asarray(said[0])
             if masks.ndim != 3 or masks.shape[1:] != (height, width) or not len(masks):
-                raise InputError(f"{wanted}; got masks of shape {masks.shape}")
+                raise InputError(f"{wanted}, but it returned masks of shape {masks.shape}.")
             scores = None if said[1] is None else np.asarray(said[1], np.float64).reshape(-1)
             if scores is not None and len(scores) != len(masks):
-                raise InputError(f"{wanted}; got {len(masks)} masks and {len(scores)} scores")
+                raise InputError(
+                    f"{wanted}, but it returned {len(masks)} masks and {len(scores)} scores."
+                )
             answers.append(PlainAnswer(masks > 0, scores))
         return answers
 
@@ -179,24 +184,28 @@ def open_peer(name: str) -> Segmenter:
     """
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
-        raise ConfigError(f"a peer is named module:callable, got {name!r}")
+        raise ConfigError(f"Invalid peer {name!r}. Use the form module:callable.")
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
         found = getattr(import_module(module), attribute)
     except ImportError as error:
         raise ConfigError(
-            f"{module}: wanted a module that can be imported from here ({error}); run where it "
-            "lies, or put its folder on PYTHONPATH"
+            f"Cannot import the peer module {module}. Run the command in its folder, or add that "
+            "folder to PYTHONPATH."
         ) from error
     except AttributeError as error:
-        raise ConfigError(f"{module}: it has no {attribute!r}") from error
+        raise ConfigError(
+            f"The peer module {module} has no {attribute!r}. Check the name after the colon."
+        ) from error
     finally:
         sys.path.remove(here)
     if all(hasattr(found, part) for part in ("spec", "encode", "segment")):
         return RenamedSegmenter(cast(Segmenter, found), name)
     if not callable(found):
-        raise ConfigError(f"{name}: wanted something to call, got {type(found).__name__}")
+        raise ConfigError(
+            f"Invalid peer {name!r}: expected a callable, but it is of type {type(found).__name__}."
+        )
     with suppress(ValueError):  # of a function in C, whose arguments nobody knows
         try:
             inspect.signature(found).bind("image", "points", "labels", "box")
@@ -209,7 +218,8 @@ def open_peer(name: str) -> Segmenter:
     unknown = sorted(str(kind) for kind in accepts - set(get_args(PromptKind)))
     if unknown:
         raise ConfigError(
-            f"{name}: `accepts` may hold {', '.join(sorted(PEER_PROMPTS))}; got {unknown[0]!r}"
+            f"Invalid peer {name!r}: its `accepts` contains {unknown[0]!r}. Supported values: "
+            f"{', '.join(sorted(PEER_PROMPTS))}."
         )
     return Peer(name, found, accepts, getattr(found, "encode", None))
 
@@ -226,12 +236,12 @@ def open_methods(
     WeightsError.
     """
     if mirror and not refine_edges:
-        raise InputError("--mirror goes with --refine-edges: add that, or leave it out")
+        raise InputError("Option mirror requires refine_edges. Set both, or omit mirror.")
     found: list[Segmenter] = []
     for place, one in enumerate(chosen):
         if one in chosen[:place]:
             told = one.model if isinstance(one, ModelChoice) else getattr(one, "name", one)
-            raise InputError(f"a model is given twice: {told}; name each once")
+            raise InputError(f"Duplicate model {told}. Pass each model once.")
         if isinstance(one, str) and ":" in one and not Path(one).exists():
             found.append(open_peer(one))
             continue

@@ -171,7 +171,7 @@ def load_grader(path: str | Path | None = None) -> Grader:
         ):
             got = tuple(raw[key]) if isinstance(raw[key], list) else raw[key]
             if got != wanted:
-                raise ValueError(f"its {key} is another one")
+                raise ValueError(f"{key} does not match")
         return Grader(
             usual=FeatureScale(_array(raw["middle"], FEATURES), _array(raw["spread"], FEATURES)),
             errors=tuple(raw["odds"]),
@@ -182,15 +182,15 @@ def load_grader(path: str | Path | None = None) -> Grader:
         )
     except (OSError, DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path}: wanted a file of grades (format {GRADER_FORMAT}) "
-            f"({type(error).__name__}: {error}); leave --grades out, or fit them again"
+            f"{path} is not a grader file of format {GRADER_FORMAT}. Omit grades to use the "
+            "built-in grader, or fit the file again."
         ) from error
 
 
 def _array(raw: Any, names: Sequence[str]) -> Floats:
     values = np.array(raw, np.float64)
     if values.shape != (len(names),) or not np.isfinite(values).all():
-        raise ValueError(f"wanted {len(names)} numbers")
+        raise ValueError(f"Expected {len(names)} numbers")
     return values
 
 

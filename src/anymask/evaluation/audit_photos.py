@@ -333,8 +333,7 @@ class AuditFile:
                 photo = photo_from_json(row)
             except (KeyError, TypeError, ValueError, DataError) as error:
                 raise DataError(
-                    f"{where}: no photo of an audit ({type(error).__name__}: {error}); remove the "
-                    "file and audit again"
+                    f"{where} is not an entry of an audit. Remove the file and run the audit again."
                 ) from error
             self.photos[photo.file_name] = photo
 
@@ -355,10 +354,10 @@ class AuditFile:
         for key, value in self._header.items():
             got = row.get(key) if isinstance(row, dict) else None
             if got != value:
-                shown = "another list" if key == "names" else f"{got!r}, now it is {value!r}"
+                shown = "a different list" if key == "names" else f"{got!r} instead of {value!r}"
                 raise DataError(
-                    f"{self.path}: an audit with another {key}: {shown}; write to another folder, "
-                    "or remove the file to start anew"
+                    f"{self.path} was created with other settings ({key}: {shown}). Choose "
+                    "another output folder, or remove the file to restart."
                 )
 
 

@@ -87,8 +87,8 @@ def report_audit(
             pictures=[_card(result, s, p) for s, p in pictures if s.mask is None],
         ),
     ]
-    more = [f"{hidden} more suspects in audit.json; --top N shows N"] if hidden else []
-    sides = ["pictures: left the mask as it stands, right the proposed one"] if pictures else []
+    more = [f"{hidden} more suspects in audit.json. Use --top N to show N."] if hidden else []
+    sides = ["images: current mask on the left, proposed mask on the right"] if pictures else []
     graded = [
         {
             "image": result.image_of(one), "mask": one.found.mask, "label": one.found.label,
@@ -122,9 +122,8 @@ def _summary(result: AuditResult, grades: np.ndarray[Any, Any]) -> list[str]:
     return [
         f"{result.name}: {counted(len(result.photos), 'image')}, "
         f"{counted(len(grades), 'mask')}{mean}",
-        f"{counted(low, 'mask')} with a grade below {result.below:g}: for "
-        f"{actions.count('replace')} another mask is proposed, {actions.count('remove')} are to be "
-        f"removed, {actions.count('keep')} to be looked at",
+        f"{counted(low, 'mask')} with a grade below {result.below:g}: {actions.count('replace')} "
+        f"to replace, {actions.count('remove')} to remove, {actions.count('keep')} to review",
         f"{counted(actions.count('add'), 'object')} without a mask",
     ]
 
@@ -154,7 +153,7 @@ def _card(result: AuditResult, suspect: Suspect, picture: UintImage) -> Shot:
     if suspect.grade is not None:
         title += f" · grade {suspect.grade:.2f}"
     about = image if suspect.mask is None else f"{image}, mask {suspect.mask}"
-    action = _proposal(suspect) or "look at it"
+    action = _proposal(suspect) or "review"
     return Shot(jpeg_bytes(picture), [title, f"{about} · proposal: {action}", *suspect.reasons])
 
 

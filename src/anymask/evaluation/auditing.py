@@ -142,11 +142,11 @@ def audit(
     reading = {name: given.pop(name) for name in ReadKeywords.__annotations__ if name in given}
     options, folder = _Options(**given), Path(out)
     if (options.to or options.accept) and options.proposals is None:
-        raise InputError("--to and --accept are about proposals; give --proposals DIR")
+        raise InputError("Options to and accept require proposals. Set the proposals folder.")
     if options.to:
         find_format(options.to)
     if not 0 <= options.below <= 1:
-        raise InputError(f"below must be from 0 to 1, got {options.below:g}")
+        raise InputError(f"Invalid below={options.below:g}. Use a number from 0 to 1.")
     stream = read(Path(data), form, None if images is None else Path(images), split, **reading)
     stream = stream.with_sizes_checked()
     _check_places(stream, folder, options.proposals)
@@ -175,8 +175,8 @@ def _audit(
     report.save(folder / REPORT)
     if failed:
         raise NotAudited(
-            f"{counted(failed, 'picture')} could not be audited, see above; mend or remove what is "
-            "named there and run the same command again, what is done is kept",
+            f"{counted(failed, 'image')} could not be audited (see the messages above). Fix or "
+            "remove these images and run the same command again. Finished images are kept.",
             report,
         )
     return report
@@ -189,8 +189,8 @@ def _check_places(stream: Dataset, output: Path, proposals: Path | None) -> None
     for option, folder in (("-o", output), ("--proposals", proposals)):
         if folder is not None and folder.resolve().is_relative_to(stream.source.resolve()):
             raise InputError(
-                f"{option} {folder} lies in {stream.source}, where every .json is taken for "
-                "annotations; choose a folder beside it"
+                f"The {option} folder {folder} is inside {stream.source}, where every .json file "
+                "is read as annotations. Choose a folder outside of the dataset."
             )
 
 
@@ -200,8 +200,11 @@ def _examine(
     """Examine what is not examined yet, and grade all; how many pictures failed."""
     sizes = count_sizes(islice(stream, options.limit))
     if not sizes.masks:
-        pictures = f"{sizes.images} pictures and not one mask"
-        raise DataError(f"{stream.source}: wanted masks, the {stream.form} there has {pictures}")
+        pictures = f"{sizes.images} images and no masks"
+        raise DataError(
+            f"{stream.source} contains no masks: the {stream.form} data has {pictures}. Pass a "
+            "dataset with instance masks."
+        )
     model = opened()
     header = AuditHeader(
         model=model.name,
@@ -217,7 +220,9 @@ def _examine(
         name = image.file_name
         try:
             if name in done:
-                raise DataError("another picture of the set is called so, too; rename one of them")
+                raise DataError(
+                    "Another image of the dataset has the same name. Rename one of them."
+                )
             if name not in file.photos or file.photos[name].key != hash_masks(image):
                 pixels = _open_picture(stream, image)
                 file.add(examine_photo(model, grader, image, pixels, sizes, options.grid))
@@ -301,7 +306,7 @@ def _write_proposals(
         unknown = sorted(options.accept - {suspect.number for suspect in changing})
         if unknown:
             raise InputError(
-                f"there is no proposal for suspect {unknown[0]}; {REPORT} lists the suspects"
+                f"No proposal for suspect {unknown[0]}. {REPORT} lists the suspects with proposals."
             )
         changing = [suspect for suspect in changing if suspect.number in options.accept]
     by_image = _by_image(result, changing)
@@ -315,5 +320,5 @@ def _write_proposals(
     rows = [suspect_to_json(result, suspect) for suspect in changing]
     about = {"data": str(stream.source), "form": form, **asdict(result.header), "proposals": rows}
     write_json(folder / PROVENANCE, about)
-    told = f"wrote {target}: {len(rows)} proposals in their place, {PROVENANCE} says where from"
+    told = f"wrote {target} with {len(rows)} proposals applied ({PROVENANCE} lists their origin)"
     return [*lost.lines(), told]

@@ -81,7 +81,7 @@ def match_all(photos: Sequence[ComparedPhoto], labels: Sequence[str], most: int)
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
-        raise MissingExtra("pycocotools", "evaluate", "counting as COCO does") from error
+        raise MissingExtra("pycocotools", "evaluate", "COCO-style counting") from error
     numbers = {label: number for number, label in enumerate(labels, start=1)}
     images = [
         {"id": n, "height": photo.hw[0], "width": photo.hw[1]}
@@ -203,11 +203,11 @@ def measure_instance_ap(
     DataError for a broken file, MissingExtra without pycocotools.
     """
     if "box" not in method.spec.accepts:
-        raise NotMeasured("it takes no boxes")
+        raise NotMeasured("This model does not support box prompts.")
     path = one.info.folder / DETECTIONS_FILE
     if not path.is_file():
         raise NotMeasured(
-            f"instance AP needs a detector's boxes in {DETECTIONS_FILE} beside the set"
+            f"Instance AP requires detection boxes in {DETECTIONS_FILE} in the folder of the set."
         )
     found = read_detections(path, one.samples)
     images = np.unique(choose_masks(one.plan, one.samples, settings.limit).image)
@@ -308,8 +308,8 @@ def read_detections(path: Path, samples: Sequence[AnnotatedImage]) -> Detections
         rows = list(raw["annotations"])
     except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path}: wanted COCO's JSON with `categories` and `annotations`, got something else "
-            f"({type(error).__name__}: {error})"
+            f"{path} is not a COCO detection file. Expected JSON with `categories` and "
+            "`annotations`."
         ) from error
     places: dict[str | int, int] = {one.name: n for n, one in enumerate(samples)}
     ids = [one.benchmark.image_id for one in samples]
@@ -321,13 +321,13 @@ def read_detections(path: Path, samples: Sequence[AnnotatedImage]) -> Detections
             place = places.get(Path(str(row["image"])).name if named else int(row["image_id"]))
             x, y, width, height = (float(value) for value in row["bbox"])
             if not (width > 0 and height > 0 and np.isfinite([x, y, width, height]).all()):
-                raise ValueError(f"a box needs a width and a height above 0, got {row['bbox']}")
+                raise ValueError(f"Invalid box {row['bbox']}")
             label = names[int(row["category_id"])]
             detection = Detection((x, y, x + width, y + height), label, float(row["score"]))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{path}, annotation {number}: wanted image (or image_id), category_id, bbox "
-                f"[x, y, w, h] and score; {type(error).__name__}: {error}"
+                f"Invalid detection in {path}, annotation {number}. Expected image (or image_id), "
+                "category_id, bbox [x, y, width, height] with a positive size, and score."
             ) from error
         if place is not None:
             photos[place].append(detection)

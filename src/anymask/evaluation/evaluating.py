@@ -141,7 +141,10 @@ def evaluate(
     if names and names[0] in FILE_PROTOCOLS:
         return score_files(cast(str, model), cast(str, data), names[0], **given)
     if unknown := sorted(set(given) - set(taken)):
-        raise TypeError(f"{unknown[0]} is no setting of {names or 'photos'}; there are {[*taken]}")
+        raise TypeError(
+            f"Unknown argument {unknown[0]!r} for {names or 'photos'}. Supported arguments: "
+            f"{', '.join(taken)}."
+        )
     if videos:
         return evaluate_videos(cast(Method, model), cast(str, data), names[0], **given)
     return evaluate_photos(model, data, protocol=names, **given)
@@ -158,7 +161,7 @@ def evaluate_photos(
     given: dict[str, Any] = dict(settings)
     out, resume = given.pop("out", None), given.pop("resume", False)
     if resume and not out:
-        raise InputError("--resume continues a file; give it with --json FILE")
+        raise InputError("Resuming requires an output file. Set --json FILE, or out= in Python.")
     query = None if isinstance(data, tuple) else _set_query(data, protocol, given)
     suite, sets = data if isinstance(data, tuple) else cast(SetQuery, query).open()
     check_requirements(sets, {*protocol, *given.get("also", ())})
@@ -260,8 +263,8 @@ def _measure(
         counts.append(len(choose_masks(one.plan, one.samples, *limits).mask))
         if not counts[-1]:
             raise DataError(
-                f"{one.info.folder}: {len(one.samples)} photos and no mask with a pixel; is it "
-                "the right folder?"
+                f"{one.info.folder} has {len(one.samples)} images without masks. Check that this "
+                "is the right folder."
             )
     places = [place for place, name in enumerate(names) if name not in known]
     if workers is None:
@@ -322,9 +325,9 @@ def score_in_workers(
         for event in events:
             if isinstance(event, ItemLost):
                 raise AnymaskError(
-                    f"the worker that measured {names[event.item]!r} {event.how}; if memory was "
-                    "short, take --workers 1; with --json FILE --resume the sets that are finished "
-                    "are kept"
+                    f"The worker that evaluated {names[event.item]!r} {event.how}. If the system "
+                    "is out of memory, use workers=1. Finished sets are kept if you write and "
+                    "resume an output file."
                 )
             if isinstance(event, ItemStep):
                 steps[event.item] = event
@@ -348,13 +351,16 @@ def finished_sets(path: Path, run: Evaluation, scorer: SetScorer) -> dict[str, S
         raw: dict[str, Any] = parse_json(path.read_bytes(), path)
         sets = {scores.name: scores for scores in sets_from_json(raw)}
     except (ValueError, AttributeError, TypeError, DataError) as error:
-        raise DataError(f"{path}: not a report to resume ({error}); leave out --resume") from error
+        raise DataError(
+            f"{path} is not an evaluation report and cannot be resumed. Omit resume, or choose "
+            "another file."
+        ) from error
     now = evaluation_to_json(run)
     for key in ("subject", "weights_hash", "peers", "settings"):
         if raw.get(key) != now[key]:
             raise ConfigError(
-                f"{path}: cannot resume, its {key} is {raw.get(key)!r}, now it is {now[key]!r}; "
-                "repeat the options of that run, or write to another file"
+                f"Cannot resume {path}: its {key} is {raw.get(key)!r}, but this run has "
+                f"{now[key]!r}. Use the options of that run, or choose another output file."
             )
     kept = {}
     for one in scorer.sets:

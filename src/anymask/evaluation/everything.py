@@ -65,10 +65,10 @@ def measure_everything(
     Raises NotMeasured for one that has no `everything` or takes no clicks for it.
     """
     if not isinstance(method, FindsEverything):
-        raise NotMeasured("it finds nothing by itself, it only answers prompts")
+        raise NotMeasured("This model does not support automatic mask generation.")
     accepts = method.spec.accepts  # what only divides a photo accepts nothing
     if accepts and "point" not in accepts:
-        raise NotMeasured("it takes no clicks")
+        raise NotMeasured("This model does not support point prompts.")
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     images = np.unique(chosen.image)
     photos, counts = [], []
@@ -89,9 +89,9 @@ def measure_everything(
         counts.append(len(records))
         told(done, len(images))
     sides = [2**layer for layer in range(1, settings.crop_n_layers + 1)]
-    crops = "".join(f", also in each of {n} x {n} crops" for n in sides)
+    crops = "".join(f", and in each of {n} x {n} crops" for n in sides)
     clicks = f"{settings.grid} x {settings.grid} clicks{crops}, " if accepts else ""
-    return recall_result(photos, f"{clicks}{np.mean(counts):.0f} masks a photo")
+    return recall_result(photos, f"{clicks}{np.mean(counts):.0f} masks per image")
 
 
 def rank_scores(records: Sequence[Mask]) -> Floats:
@@ -114,7 +114,7 @@ def recall_result(photos: Sequence[dict[str, Matches]], note: str = "") -> SetRe
     found = np.sum([one.found(most) for one in by_size["all"]], axis=0) / objects
     curve = Curve(
         title="everything", x=IOU_THRESHOLDS, y=found, x_label="IoU",
-        y_label=f"recall of {most} masks",
+        y_label=f"recall with {most} masks",
     )  # fmt: skip
     header = ("size", "objects", *(f"AR@{limit}" for limit in RECALL_LIMITS))
     return SetResult(
@@ -150,7 +150,7 @@ def measure_shown(
     Raises NotMeasured for one that has no `everything` of its own.
     """
     if not isinstance(method, FindsEverything) or not method.spec.accepts:
-        raise NotMeasured("it shows nothing by itself")
+        raise NotMeasured("This model does not support automatic mask generation.")
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     images = np.unique(chosen.image)  # each with all of its objects: precision needs them
     rows, photos = [], []

@@ -243,14 +243,17 @@ def evaluate_finding(
     there = read(data, **reading).with_sizes_checked()
     asked = [*ask_photos(finding_by(way, model, settings), there, other, limit)]
     if not asked:
-        raise DataError(f"{data}: no label stands on two photos; an example needs another photo")
+        raise DataError(
+            f"{data} has no label that occurs in two images. Exemplar prompts require another "
+            "image with the same label."
+        )
     told = {k: None if math.isnan(v) else v for k, v in measure_finding(asked).items()}
     cells = [way, *("-" if one is None else f"{one:.3f}" for one in told.values())]
     return Report(
-        title=f"Finding on {data}",
+        title=f"Text and exemplar prompts on {data}",
         sections=[Section(tables=[TextTable(["", *told], [cells])])],
         notes=[
-            f"{model.name}, {len(asked)} questions, an example is its label's largest mask",
+            f"{model.name}, {len(asked)} prompts; each exemplar is the largest mask of its label",
             *there.unread_lines(),
         ],
         rows=[{"way": way, **told}],

@@ -32,21 +32,21 @@ from anymask.masks import Mask, Masks, Rle, rle_area
 MOST_REASONS = 3  # features in the reasons of one mask
 TINY_AREA = 64  # pixels
 ERROR_PHRASES = {
-    "shifted": "it looks moved",
-    "dilated": "it looks too large all around",
-    "eroded": "it looks too small all around",
-    "halved": "it looks cut off",
-    "merged": "it looks like several objects in one",
-    "swapped": "it fits nothing in this place",
-    "coarse": "its outline looks rough",
+    "shifted": "probably shifted",
+    "dilated": "probably too large on all sides",
+    "eroded": "probably too small on all sides",
+    "halved": "probably cut off",
+    "merged": "probably several objects in one mask",
+    "swapped": "no matching object at this location",
+    "coarse": "probably a coarse outline",
 }
 Correction = Literal["keep", "replace", "remove"]
 SUSPECT_BELOW = 0.5  # grades below it are suspects
 DUPLICATE_GRADE = 0.02  # at most, of the later one
-EMPTY_REASON = "it has no pixel"
+EMPTY_REASON = "empty mask"
 UNREPLACED_ERRORS = ("merged", "swapped")  # after these one answer of the model is no better mask
 LEAST_GAIN = 0.1  # in guessed IoU, that a proposal must promise
-MISSING_REASON = "missing: the model is sure of an object that no mask covers"
+MISSING_REASON = "missing: the model predicts an object without a mask"
 # What of a mask stays when another outline takes its place.
 ANNOTATED = ("label", "id", "crowd", "annotator", "drawn_box", "extra")
 
@@ -63,27 +63,28 @@ def explain_error(error: str, values: Floats, label: str | None, area: int) -> t
     kind = f"for {label!r}" if label else "here"
     weighed = [  # how badly it is so, about 0..1 (not so: 0 or less); how to say it
         (0.55 - at["best"],
-         f"the model finds nothing like it there (best IoU {at['best']:.2f})"),
+         f"no similar prediction at this location (best IoU {at['best']:.2f})"),
         (0.7 * (inside - of - 0.2),
-         f"the object goes on where the mask ends: the mask is {100 * of:.0f} % of what clicks "
-         "inside it find"),
+         f"the object extends beyond the mask: the mask covers {100 * of:.0f} % of the prediction "
+         "from clicks inside it"),
         (0.7 * (of - inside - 0.2),
-         f"it takes in more than its object: clicks inside it find {100 * inside:.0f} % of it"),
-        (0.4 * (0.3 - at["one_object"]), "clicks at two places inside it find two things"),
+         "the mask extends beyond the object: the prediction from clicks inside it covers "
+         f"{100 * inside:.0f} % of it"),
+        (0.4 * (0.3 - at["one_object"]), "two clicks inside the mask give different objects"),
         (0.5 * (0.6 - at["outline"]),
-         f"the model draws another outline (agreement {at['outline']:.2f})"),
-        (-0.7 * at["edge_beside"], "the photo's edges lie beside its outline"),
+         f"the predicted outline differs (agreement {at['outline']:.2f})"),
+        (-0.7 * at["edge_beside"], "image edges run next to the outline"),
         (0.6 * (at["bare_stretch"] - 0.25),
-         f"a stretch of {100 * at['bare_stretch']:.0f} % of its outline has no edge"),
-        (0.4 * (0.3 - at["contrast"]), "both sides of its outline look alike"),
-        (at["swallows"] - 0.6, f"it covers {100 * at['swallows']:.0f} % of another mask"),
-        (0.2 * math.sqrt(max(parts - 4, 0)), f"it falls into {parts} parts"),
-        (0.2 * math.sqrt(max(holes - 3, 0)), f"it has {holes} holes"),
-        (0.15 * (at["odd_size"] - 2.5), f"its size is unusual {kind}"),
-        (0.1 * (area < TINY_AREA), f"it has {area} pixels"),
+         f"{100 * at['bare_stretch']:.0f} % of the outline has no image edge"),
+        (0.4 * (0.3 - at["contrast"]), "low contrast along the outline"),
+        (at["swallows"] - 0.6, f"covers {100 * at['swallows']:.0f} % of another mask"),
+        (0.2 * math.sqrt(max(parts - 4, 0)), f"{parts} separate parts"),
+        (0.2 * math.sqrt(max(holes - 3, 0)), f"{holes} holes"),
+        (0.15 * (at["odd_size"] - 2.5), f"unusual size {kind}"),
+        (0.1 * (area < TINY_AREA), f"only {area} pixels"),
     ]  # fmt: skip
     holding = sorted((pair for pair in weighed if pair[0] > 0), key=lambda pair: -pair[0])
-    looks = ERROR_PHRASES.get(error, f"it looks {error}")
+    looks = ERROR_PHRASES.get(error, f"probably {error}")
     return (looks, *(words for _, words in holding[:MOST_REASONS]))
 
 
@@ -134,7 +135,7 @@ def grade_masks(
             continue
         grade, given, odds = next(rows)
         if found.twin is not None:
-            same, least = f"it says the same as mask {found.twin}", min(grade, DUPLICATE_GRADE)
+            same, least = f"duplicate of mask {found.twin}", min(grade, DUPLICATE_GRADE)
             one = replace(one, grade=least, reasons=(same,), action="remove")
         elif grade < below:
             error = grader.errors[int(odds.argmax())]

@@ -177,22 +177,27 @@ class Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    "clicks": Measure(about="mean IoU after one click and after several, and the oracle of three"),
-    "box": Measure(about="mean IoU from the truth's tight box"),
-    "noc": Measure(about="clicks needed to an IoU of .85 and of .90, at most 20"),
-    "boundary": Measure(about="mean boundary IoU: how well the outline fits, whatever the size"),
+    "clicks": Measure(
+        about="mean IoU after one click and after several clicks, and the best of three candidates"
+    ),
+    "box": Measure(about="mean IoU with tight ground truth boxes"),
+    "noc": Measure(about="number of clicks to reach an IoU of 0.85 and 0.90 (at most 20)"),
+    "boundary": Measure(about="mean boundary IoU (outline quality)"),
     "everything": Measure(
-        about="what a grid of clicks finds by itself: average recall of 10, 100 and 1000 masks",
+        about="automatic masks from a grid of clicks: average recall at 10, 100 and 1000 masks",
         function=measure_everything,
         packages=COCO_PACKAGES,
     ),
     "shown": Measure(
-        about="what everything shows by default: recall and precision at IoU .5, AP, AR, by class",
+        about=(
+            "automatic masks with default settings: recall and precision at IoU 0.5, AP, AR, by "
+            "class"
+        ),
         function=measure_shown,
         packages=COCO_PACKAGES,
     ),
     "instance-ap": Measure(
-        about="instance AP of a detector's boxes (detections.json), by COCO's or LVIS's rules",
+        about="instance AP with detector boxes (detections.json), by the COCO or LVIS rules",
         function=measure_instance_ap,
         packages=COCO_PACKAGES,
         file=DETECTIONS_FILE,
@@ -205,7 +210,7 @@ def check_measures(names: Sequence[object], where: str) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str) or name not in MEASURES:
             raise ConfigError(
-                f"{where}: there is no measure {name!r}; there are {', '.join(MEASURES)}"
+                f"Unknown measure {name!r} in {where}. Use one of: {', '.join(MEASURES)}."
             )
     return tuple(name for name in MEASURES if name in names)
 
@@ -223,13 +228,13 @@ def check_requirements(sets: Sequence[EvalSet], asked: Collection[str]) -> None:
     """
     for name in dict.fromkeys(name for one in sets for name in one.plan.measures):
         measure = MEASURES[name]
-        need_packages(measure.packages, "evaluate", f"the measure {name!r}")
+        need_packages(measure.packages, "evaluate", f"The measure {name!r}")
         folders = [one.info.folder for one in sets if name in one.plan.measures]
         there = [folder for folder in folders if (folder / measure.file).is_file()]
         if name in asked and measure.file and not there:
             raise DataError(
-                f"The measure {name!r} requires the file {measure.file}, and {folders[0]} has "
-                "none. Put it there, or leave out the measure."
+                f"The measure {name!r} requires the file {measure.file}, which is missing in "
+                f"{folders[0]}. Add the file, or omit the measure."
             )
 
 

@@ -84,7 +84,9 @@ def score_panoptic(
     scores = PanopticScores(categories)
     for done, (number, picture) in enumerate(truth.items(), start=1):
         if number not in results:
-            raise DataError(f"there is no result for the image {number} ({picture.path.name})")
+            raise DataError(
+                f"No result for the image {number} ({picture.path.name}). Add it to the results."
+            )
         with located(f"image {number}"):
             _add(scores, picture, results[number])
         if told:
@@ -98,10 +100,16 @@ def _shared_areas(
     """Pixels of every pair of a truth's and a result's segment that meet. Raises DataError."""
     for side in (truth, result):
         if unknown := [s.category for s in side.segments if s.category not in scores.categories]:
-            raise DataError(f"{side.path.name}: the truth has no category with the id {unknown[0]}")
+            raise DataError(
+                f"The category {unknown[0]} in {side.path.name} does not exist in the ground "
+                "truth. Use the category ids of the ground truth."
+            )
     drawn, found = truth.values(), result.values()
     if drawn.shape != found.shape:
-        raise DataError(f"the result has (H, W) = {found.shape}, the truth {drawn.shape}")
+        raise DataError(
+            f"The result has the size (H, W) = {found.shape}, but the ground truth has "
+            f"{drawn.shape}. Resize it to the size of the ground truth."
+        )
     pairs, counts = np.unique(drawn.astype(np.int64) << 24 | found, return_counts=True)
     rows = zip(pairs.tolist(), counts.tolist(), strict=True)
     return {(pair >> 24, pair & 0xFFFFFF): count for pair, count in rows}
@@ -152,13 +160,13 @@ def report_panoptic(results: Path, truth: Path) -> Report:
     for path in (truth, results):
         if path.is_dir():
             raise InputError(
-                f"wanted a panoptic JSON file, {str(path)!r} is a folder; name the file, its PNGs "
-                "lie in the folder of the same name"
+                f"{str(path)!r} is a folder. Pass the panoptic JSON file next to the folder of "
+                "PNG files."
             )
     categories, drawn = read_panoptic(truth)
     _, found = read_panoptic(results)
     if not drawn:
-        raise DataError(f"{truth}: it has no annotations")
+        raise DataError(f"{truth} has no annotations. Choose another file.")
     with ProgressBar("pictures", len(drawn)) as progress:
         scores = score_panoptic(categories, drawn, found, progress.update)
     kinds = {"all": None, "things": True, "stuff": False}
@@ -180,7 +188,7 @@ def report_panoptic(results: Path, truth: Path) -> Report:
     ]
     return Report(
         title=f"{results.name} against {truth.name}",
-        about=f"panoptic quality of {len(drawn)} pictures",
+        about=f"Panoptic quality of {len(drawn)} images",
         sections=[Section(tables=tables)],
         rows=[{"class": name} | shares(one) for name, one in (means | classes).items()],
         data={

@@ -47,7 +47,7 @@ def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
             sections.append(Section(title=title, tables=tables, plots=list(_curves(run, name))))
     sections += [
         Section(title="Clicks", plots=_click_plots(run)),
-        Section(title="How the masks are spread over IoU", plots=_distribution_plots(run)),
+        Section(title="Distribution of IoU", plots=_distribution_plots(run)),
         *(
             Section(title=f"Worst cases of {name}", pictures=pictures)
             for name, pictures in (cases or {}).items()
@@ -86,19 +86,22 @@ def _notes(run: Evaluation, pictured: bool) -> list[str]:
     """How it was measured, a line each; what measures of whole sets say, or why they did not."""
     settings = run.settings
     limits = "".join(
-        f", at most {count} masks a {what}"
+        f", at most {count} masks per {what}"
         for count, what in ((settings.limit, "set"), (settings.per_image, "photo"))
         if count is not None
     )
     lines = [
         f"model: {run.subject}, weights {run.weights_hash or 'without a hash'}",
-        *(f"beside it: {name}, weights {w or 'without a hash'}" for name, w in run.peers),
-        f"mean IoU of masks of at least {settings.min_area} pixels{limits}; intervals: bootstrap "
-        "over photos, 95 %",
+        *(f"compared with: {name}, weights {w or 'without a hash'}" for name, w in run.peers),
+        f"mean IoU of masks of at least {settings.min_area} pixels{limits}; intervals: 95 % "
+        "bootstrap over images",
         f"machine: {run.machine.line()}",
         *([f"command: `{run.command}`"] if run.command else []),
         *(f"skipped: {name}: {reason}" for name, reason in run.skipped),
-        *(["worst cases: green is the truth, pink the answer, the red dot the click"] * pictured),
+        *(
+            ["worst cases: ground truth in green, prediction in pink, clicks as a red dot"]
+            * pictured
+        ),
     ]
     for scores in run.sets:
         for one in scores.found:

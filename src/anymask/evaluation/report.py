@@ -102,14 +102,19 @@ class Report:
         elif form in writers:
             write_whole(target, writers[form]())
         else:
-            raise InputError(f"{path}: a report ends in .html, .json, .csv or .md; name it so")
+            raise InputError(
+                f"Unsupported report format: {path}. Use a file name with .html, .json, .csv or "
+                ".md."
+            )
 
     def to_dataframe(self) -> Any:
         """The figures as a `pandas.DataFrame`. Raises InputError where pandas is absent."""
         try:
             import pandas as pd  # type: ignore[import-untyped]
         except ImportError as error:
-            raise InputError("a data frame needs pandas; install it: pip install pandas") from error
+            raise InputError(
+                "Data frames require pandas. Install it with: pip install pandas"
+            ) from error
         return pd.DataFrame(list(self.rows))
 
     def to_csv(self) -> str:
@@ -139,7 +144,7 @@ class Report:
         parts = [_section_to_html(one) for one in self.sections]
         if self.notes:
             lines = "".join(f"<li>{escape(line)}</li>" for line in self.notes)
-            parts.append(section("How it was measured", f"<ul>{lines}</ul>"))
+            parts.append(section("Method", f"<ul>{lines}</ul>"))
         return html_page(self.title, self.about, parts)
 
 

@@ -300,7 +300,7 @@ def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
         return tuple(_set_from_json(row) for row in raw["sets"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"not a report of `anymask evaluate` ({error!r}); write a new one"
+            "This is not a report of `anymask evaluate`. Create a new report."
         ) from error
 
 

@@ -71,20 +71,20 @@ def score_files(
     results, truth = Path(results), Path(truth)
     for path in (truth, results):
         if not path.exists():
-            raise InputError(f"there is no file or folder {str(path)!r}; check the path")
+            raise InputError(f"{str(path)!r} does not exist. Check the path.")
     if protocol != "volume" and tolerance is not None:
-        raise InputError("tolerance is for volumes; leave it out")
+        raise InputError("Option tolerance applies only to volumes. Omit it.")
     if protocol != "tracks" and (split is not None or rules != "davis"):
-        raise InputError("split and rules are for videos; leave them out")
+        raise InputError("Options split and rules apply only to videos. Omit them.")
     if protocol == "panoptic":
         return report_panoptic(results, truth)
     if protocol == "volume":
-        need_packages(("scipy",), "volumes", "the distance between surfaces")
+        need_packages(("scipy",), "volumes", "Surface distance")
         return report_volumes(results, truth, TOLERANCE if tolerance is None else tolerance)
     if rules not in get_args(Rules):
-        raise InputError(f"rules must be one of {', '.join(get_args(Rules))}, got {rules!r}")
+        raise InputError(f"Unknown rules {rules!r}. Use one of: {', '.join(get_args(Rules))}.")
     if rules == "unsupervised":
-        need_packages(("scipy",), "evaluate", "matching proposals with objects")
+        need_packages(("scipy",), "evaluate", "Matching of proposals and objects")
     return _track_report(results, truth, cast(Rules, rules), split)
 
 
@@ -98,11 +98,14 @@ def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -
         for done, clip in enumerate(clips, start=1):
             with located(f"video {clip.name}"):
                 places = [clip.name, f"*/{clip.name}", f"*/*/{clip.name}"]
-                what = f"results of the video {clip.name!r}"
+                what = f"results for the video {clip.name!r}"
                 found += score_video(clip, find_place(results, places, what), rules)
             progress.update(done)
     if not found:
-        raise DataError(f"{truth}: no object in the first frame of any of {len(clips)} videos")
+        raise DataError(
+            f"{truth} has no object in the first frame of any of its {len(clips)} videos. Check "
+            "that this is the ground truth folder."
+        )
     total, videos = mean_over_objects(found), mean_by_video(found)
     matched = rules == "unsupervised"
     objects = [
@@ -121,7 +124,7 @@ def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -
     frames = [{"J": one.j.tolist(), "F": one.f.tolist()} for one in found]
     return Report(
         title=f"{results.name} against {truth.name}",
-        about=f"J and F, {rules}: {len(found)} objects in {len(videos)} videos",
+        about=f"J and F, {rules} rules: {len(found)} objects in {len(videos)} videos",
         sections=[
             Section(
                 tables=[
@@ -157,7 +160,7 @@ def read_truth(path: Path, split: str | None = None) -> list[Clip]:
     """
     plain = sorted({picture.parent for picture in path.glob("*/*.png")})
     if not plain and split is None and next(path.glob("*.png"), None) is not None:
-        raise DataError(f"{path} holds the frames of one video; name the folder that it lies in")
+        raise DataError(f"{path} contains the frames of a single video. Pass its parent folder.")
     if not plain or split is not None:
         return load_clips(path, split=split)
     clips = []
@@ -173,8 +176,8 @@ def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[Objec
     if rules == "davis":  # the first and the last do not count
         if len(frames) < 3:
             raise DataError(
-                f"it has {len(frames)} annotated frames, and the first and the last do not count; "
-                "the rules 'all-frames' count them"
+                f"The video has {len(frames)} annotated frames, and the first and the last are "
+                "not scored. Use the rules 'all-frames' to score them."
             )
         counted = frames[1:-1]
     else:
@@ -197,7 +200,10 @@ def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[Objec
 def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) -> list[ObjectScores]:
     """J and F where every object has pictures of its own, OBJECT/FRAME.png, as SA-V's do."""
     if rules == "unsupervised":
-        raise DataError("its objects overlap, and proposals in one picture cannot; leave it out")
+        raise DataError(
+            "This video has overlapping objects, which the rules 'unsupervised' do not support. "
+            "Omit it."
+        )
     truths = {frame: clip.frame(frame) for frame in frames}
     found = []
     for number, folder in clip.layers.items():
@@ -206,10 +212,16 @@ def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) ->
             path = results / folder.name / clip.annotations[frame].name
             with located(path):
                 if not path.is_file():
-                    raise DataError("there is no result of this object; one not seen is all 0")
+                    raise DataError(
+                        "No result for this object. Add an empty (all 0) mask if the object is "
+                        "not visible."
+                    )
                 mask, rle = binary_mask(path), truth.by_id().get(number)
                 if mask.shape != truth.hw:
-                    raise DataError(f"the result has (H, W) = {mask.shape}, the truth {truth.hw}")
+                    raise DataError(
+                        f"The result has the size (H, W) = {mask.shape}, but the ground truth has "
+                        f"{truth.hw}. Resize it to the size of the ground truth."
+                    )
             true = np.zeros(truth.hw, np.bool_) if rle is None else rle_to_mask(rle)
             rows.append((iou(mask, true), outline_f(mask, true)))
         label = clip.labels.get(number)
@@ -254,24 +266,26 @@ def _frame_pair(
     path = results / clip.annotations[frame].name
     with located(path):
         if not path.is_file():
-            raise DataError("there is no result for this frame; a frame without objects is all 0")
+            raise DataError(
+                "No result for this frame. Add an empty (all 0) mask if the frame has no objects."
+            )
         truth, values = clip.frame(frame), label_values(path).astype(np.int64)
         largest = 0 if clip.single else int(values.max(initial=0))
         if proposals and largest > PROPOSALS:
             raise DataError(
-                f"it has a proposal {largest}, a video has at most {PROPOSALS}; number the best "
-                "ones from 1 on, and a result has no void (255)"
+                f"The result has the proposal {largest}, but at most {PROPOSALS} proposals are "
+                "allowed. Number the best ones from 1 and do not use void (255)."
             )
         if not proposals and largest > objects:
             raise DataError(
-                f"it has an object {largest}, the first frame of the truth has {objects}; objects "
-                "keep the numbers that they have there, and a result has no void (255); the rules "
-                "'unsupervised' match them"
+                f"The result has the object {largest}, but the first frame of the ground truth "
+                f"has {objects} objects. Use the same object numbers and no void (255), or the "
+                "rules 'unsupervised', which match them."
             )
         if values.shape != truth.hw:
             raise DataError(
-                f"the result has (H, W) = {values.shape}, the truth {truth.hw}; scale it "
-                "by nearest neighbours"
+                f"The result has the size (H, W) = {values.shape}, but the ground truth has "
+                f"{truth.hw}. Resize it with nearest-neighbour interpolation."
             )
     empty = np.zeros(truth.hw, np.bool_)
     objects_here = truth.by_id()

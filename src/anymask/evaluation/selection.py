@@ -40,7 +40,7 @@ def _parse_limit(text: str) -> int | None:
         return None
     if text.isdecimal() and int(text):
         return int(text)
-    raise InputError(f"wanted a whole number from 1, or all; got {text!r}")
+    raise InputError(f"Invalid number {text!r}. Use a whole number of at least 1, or all.")
 
 
 @describe_settings
@@ -48,31 +48,34 @@ def _parse_limit(text: str) -> int | None:
 class EvalSettings:
     """What holds for a whole run. Raises InputError for values out of range."""
 
-    clicks: Annotated[int, Setting("clicks on each mask", least=1, form="K")] = 3
-    min_area: Annotated[int, Setting("pixels; smaller masks are reported apart")] = 64
+    clicks: Annotated[int, Setting("clicks per mask", least=1, form="K")] = 3
+    min_area: Annotated[int, Setting("smaller masks are reported separately")] = 64
     limit: Annotated[
-        int | None, Setting("masks of a set at most", least=1, default="all", form="N")
+        int | None, Setting("maximum number of masks per set", least=1, default="all", form="N")
     ] = None
     per_image: Annotated[
-        int | None, Setting("masks of a photo at most", least=1, default="all", form="N")
+        int | None, Setting("maximum number of masks per image", least=1, default="all", form="N")
     ] = None
     slow: Annotated[
         int | None,
         Setting(
-            "masks of a set at most for methods that say they are slow, all for all",
+            "maximum number of masks per set for slow methods, or all",
             least=1, option="--slow-limit", form="N", parse=_parse_limit,
         ),
     ] = 100  # fmt: skip
     grid: Annotated[
         int,
         Setting(
-            "clicks along each side for `everything` (Segment Anything: 64)", least=1, form="N"
+            "points per side for automatic mask generation (Segment Anything: 64)",
+            least=1,
+            form="N",
         ),
     ] = 16
     crop_n_layers: Annotated[
         int,
         Setting(
-            "`everything` also looks at 2 x 2, ... 2^n x 2^n crops, with as many clicks in each",
+            "crop layers of automatic mask generation: 2 x 2, ... 2^n x 2^n crops, with the same "
+            "grid in each",
             most=6, form="N",
         ),
     ] = 0  # fmt: skip
@@ -220,7 +223,7 @@ def iterate_photos(
     keep = (chosen.area >= settings.min_area) & (chosen.rank < mask_limit(method, settings))
     places = np.unique(chosen.image[keep])
     if not len(places):
-        raise NotMeasured(f"{one.plan.name} has no mask of {settings.min_area} pixels or more")
+        raise NotMeasured(f"{one.plan.name} has no mask of at least {settings.min_area} pixels.")
     for done, place in enumerate(places, start=1):
         masks = chosen.mask[keep & (chosen.image == place)]
         yield EvalPhoto(int(place), one.samples[int(place)], masks)

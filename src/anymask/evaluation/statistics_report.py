@@ -27,7 +27,7 @@ STATISTICS_FORMAT = 1
 ORIGIN_HEADER = ("set", "masks", "model", "weights", "licence", "data")
 MOST_LABELS = 20  # rows of the tables of labels and groups; JSON has all
 MASK_BINS = ("none", "1-10", "11-50", "51-100", "101-200", "more")
-GROUP_HEADER = ("group", "images", "of all", "masks", "of all", "masks an image", "median size")
+GROUP_HEADER = ("group", "images", "share", "masks", "share", "masks per image", "median size")
 NOT_COUNTED = "–"
 
 
@@ -68,8 +68,8 @@ def stats(
     found = [_count(stream, limit, group_of) for stream in streams]
     if group_of is not None and not any(one.groups for one in found):
         raise InputError(
-            f"no mask has a group by {str(groups)!r}; name another key or check the table's names "
-            "of images"
+            f"No mask has a group by {str(groups)!r}. Use another key, or check the image names "
+            "in the table."
         )
     names = [one.name for one in found]
     for place, one in enumerate(found):
@@ -88,12 +88,13 @@ def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetS
     found.form, found.unread, found.notes = stream.form, stream.unread, stream.unread_lines()
     if not found.images:
         raise DataError(
-            f"{stream.source}: wanted a data set with pictures, the {stream.form} there has none"
+            f"{stream.source} contains no images (read as {stream.form}). Pass a dataset with "
+            "images."
         )
     if not found.masks + found.crowds:
         raise DataError(
-            f"{stream.source}: {found.images} pictures and not one mask; is the format "
-            f"{stream.form!r} right? --from FORMAT says another"
+            f"{stream.source} has {found.images} images and no masks (read as {stream.form}). If "
+            "the format is wrong, set it with --from FORMAT."
         )
     return found
 
@@ -133,14 +134,17 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     order = sorted(total, key=lambda label: (-total[label], label))
     labels = [(label, *(f"{found.labels[label]:,}" for found in sets)) for label in order]
     centres = [
-        (f"{s.name}: centres over width and height", heat_map(s.centres, f"centres of {s.name}"))
+        (
+            f"{s.name}: mask centres over width and height",
+            heat_map(s.centres, f"mask centres of {s.name}"),
+        )
         for s in sets
     ]
     sections = [
         _section("Overview", ("", *names), _overview(sets)),
-        _section("Masks an image", ("share of images with", *names), shares),
+        _section("Masks per image", ("share of images with", *names), shares),
         _section("Labels", ("masks with the label", *names), labels, MOST_LABELS),
-        _section("Made by", ORIGIN_HEADER, _origin_rows(sets), MOST_LABELS),
+        _section("Annotation source", ORIGIN_HEADER, _origin_rows(sets), MOST_LABELS),
         *(
             _section(f"Groups of {found.name}", GROUP_HEADER, _group_rows(found), MOST_LABELS)
             for found in sets
@@ -148,7 +152,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
         ),
         Section(title="Images and masks", plots=_image_plots(sets)),
         Section(title="Shapes", plots=_shape_plots(sets)),
-        Section(title="Where masks lie", plots=centres),
+        Section(title="Mask positions", plots=centres),
     ]
     unread = [f"{found.name}: {line}" for found in sets for line in found.notes]
     rows = []
@@ -161,7 +165,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
                 row |= {f"{name}_{key}": value[key] for key in ("mean", "p10", "p50", "p90")}
         rows.append(row)
     return Report(
-        title="Data set: " + names[0] if len(names) == 1 else f"{len(names)} data sets",
+        title="Data set: " + names[0] if len(names) == 1 else f"{len(names)} datasets",
         about=about,
         sections=[one for one in sections if one.plots or any(t.rows for t in one.tables)],
         notes=unread,
@@ -175,7 +179,11 @@ def _section(
 ) -> Section:
     """A table of figures; rows after the first `most` are in the JSON alone."""
     hidden = len(rows) - len(rows[:most])
-    more = f"{hidden} more {title.split()[0].lower()}; --json FILE has all" if hidden else ""
+    more = (
+        f"{hidden} more {title.split()[0].lower()}. Use --json FILE to write all of them."
+        if hidden
+        else ""
+    )
     align = "l" + "r" * (len(header) - 1)
     return Section(title=title, tables=[TextTable(header, rows[:most], align=align, more=more)])
 
@@ -186,26 +194,25 @@ def _section(
 Cell = Callable[[SetStatistics], str]
 _ROWS: tuple[tuple[str, Cell], ...] = (
     ("images", lambda s: f"{s.images:,}"),
-    ("images without a mask", lambda s: f"{s.bare:,}"),
-    ("image size, median", lambda s: f"{_number(s.width.quantile(0.5), 0)} × "
-     f"{_number(s.height.quantile(0.5), 0)}"),
+    ("images without masks", lambda s: f"{s.bare:,}"),
+    ("image size, median", lambda s: "megapixels, min / median / max"),
     ("megapixels, least / median / most", lambda s: _format_range(s.megapixels, 3)),
     ("masks", lambda s: f"{s.masks:,}"),
-    ("masks an image, mean", lambda s: _number(s.per_image.mean, 1)),
-    ("masks an image, least / median / most", lambda s: _format_range(s.per_image, 0)),
+    ("masks per image, mean", lambda s: _number(s.per_image.mean, 1)),
+    ("masks per image, min / median / max", lambda s: _format_range(s.per_image, 0)),
     ("empty masks", lambda s: f"{s.empty:,}"),
-    ("crowds, not measured", lambda s: f"{s.crowds:,}"),
+    ("crowds (not measured)", lambda s: f"{s.crowds:,}"),
     ("relative mask size, mean", lambda s: _number(s.size.mean, 3)),
     ("relative mask size, 10 / 50 / 90 %", lambda s: _quantiles(s.size)),
     ("small / medium / large", lambda s: _shares(s.coco_sizes)),
-    ("coverage of an image, mean", lambda s: _number(s.coverage.mean, 3)),
-    ("covered twice, mean", lambda s: _number(s.overlap.mean, 3)),
+    ("image coverage, mean", lambda s: _number(s.coverage.mean, 3)),
+    ("overlap, mean", lambda s: _number(s.overlap.mean, 3)),
     ("concavity, mean", lambda s: _number(s.concavity.mean, 3)),
     ("concavity, 10 / 50 / 90 %", lambda s: _quantiles(s.concavity)),
-    ("boxes at least as wide as high", lambda s: _percent(s.aspect.shares[50:].sum(), s.aspect.n)),
-    ("several parts", lambda s: _percent(s.parts.shares[2:].sum(), s.parts.n)),
+    ("boxes at least as wide as tall", lambda s: _percent(s.aspect.shares[50:].sum(), s.aspect.n)),
+    ("masks with several parts", lambda s: _percent(s.parts.shares[2:].sum(), s.parts.n)),
     ("holes", lambda s: _percent(s.holes.shares[1:].sum(), s.holes.n)),
-    ("pairs with an IoU over .95", lambda s: f"{s.pairs:,} in {s.paired_images:,} images"),
+    ("mask pairs with an IoU above 0.95", lambda s: f"{s.pairs:,} in {s.paired_images:,} images"),
     ("labels", lambda s: f"{len(s.labels):,}"),
 )  # fmt: skip
 
@@ -348,12 +355,12 @@ def _image_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
     pixels = _lines(sets, lambda s: s.megapixels.shares[start : start + len(edges) - 1])
     keys = legend([found.name for found in sets])
     plots = [
-        ("Masks an image", bar_plot(MASK_BINS, per_image, "masks in one image")),
-        ("Sizes by COCO's limits",
+        ("Masks per image", bar_plot(MASK_BINS, per_image, "masks per image")),
+        ("COCO size classes",
          bar_plot(("under 32²", "under 96²", "larger"), sizes, "area in pixels")),
-        ("Sizes of images", line_plot(edges, pixels, "megapixels", lambda x: f"{x:.2g}", log=True)),
+        ("Image sizes", line_plot(edges, pixels, "megapixels", lambda x: f"{x:.2g}", log=True)),
         ("Coverage", line_plot(np.linspace(0, 1, 26), coverage,
-                               "share of the image under masks", _two)),
+                               "image coverage", _two)),
     ]  # fmt: skip
     return [(title, plot + keys) for title, plot in plots]
 
@@ -375,8 +382,8 @@ def _shape_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
         ("Relative mask size", line_plot(unit[::2], size, "√(mask area / image area)", _two)),
         ("Concavity" + equal, line_plot(unit[::4], concave, "1 − area / convex hull", _two)),
         ("Boxes", line_plot(np.linspace(-5, 5, 51), aspect, "width / height of the box", _ratio)),
-        ("Parts", bar_plot(few, parts, "regions of one mask")),
-        ("Holes", bar_plot(("0", "1", "2", "3", "4", "more"), holes, "holes in one mask")),
+        ("Parts", bar_plot(few, parts, "parts per mask")),
+        ("Holes", bar_plot(("0", "1", "2", "3", "4", "more"), holes, "holes per mask")),
     ]
     return [(title, plot + keys) for title, plot in plots]
 

@@ -76,10 +76,10 @@ def find_suite(word: str) -> Path:
     if word in shipped_suites():
         return SHIPPED / f"{word}.toml"
     near = difflib.get_close_matches(word, shipped_suites(), 1)
-    guess = f"did you mean {near[0]!r}? " if near else ""
+    guess = f"Did you mean {near[0]!r}? " if near else ""
     raise ConfigError(
-        f"{word}: wanted a suite file (.toml), a set folder, a folder of sets, or a suite of the "
-        f"package; there is none; {guess}the package has {' and '.join(shipped_suites())}"
+        f"{word!r} does not exist. Expected a suite file (.toml), a set folder, a folder of sets "
+        f"or a built-in suite. {guess}Built-in suites: {', '.join(shipped_suites())}."
     )
 
 
@@ -90,13 +90,14 @@ def read_suite(path: str | Path) -> Suite:
         raw = parse_toml(path.read_bytes(), path)
     except FileNotFoundError as error:
         raise ConfigError(
-            f"{path}: wanted a suite file (.toml), a set folder or a folder of sets; there is none"
+            f"{path} does not exist. Expected a suite file (.toml), a set folder or a folder of "
+            "sets."
         ) from error
     known = {"name": str, "clicks": int, "min_area": int, "data": str, "set": list}
     _check(raw, known, str(path))
     rows = raw.get("set", [])
     if not rows or not all(isinstance(row, dict) for row in rows):
-        raise ConfigError(f"{path}: a suite needs at least one [[set]] with a name")
+        raise ConfigError(f"{path} has no [[set]] with a name. Add at least one.")
     suite = Suite(
         name=raw.get("name", path.stem),
         sets=tuple(_plan(row, f"{path}, set {n + 1}") for n, row in enumerate(rows)),
@@ -107,9 +108,15 @@ def read_suite(path: str | Path) -> Suite:
     for name, least in (("clicks", 1), ("min_area", 0)):
         value = getattr(suite, name)
         if value < least:
-            raise ConfigError(f"{path}: {name} must be at least {least}, got {str(value)[:30]}")
+            raise ConfigError(
+                f"Invalid value in {path}: {name} must be at least {least}, but {str(value)[:30]} "
+                "was given."
+            )
         if value > _LARGEST:
-            raise ConfigError(f"{path}: {name} must be at most {_LARGEST}, got {str(value)[:30]}")
+            raise ConfigError(
+                f"Invalid value in {path}: {name} must be at most {_LARGEST}, but "
+                f"{str(value)[:30]} was given."
+            )
     return suite
 
 
@@ -126,8 +133,8 @@ def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
         plan = SetPlan(name=folder.name, layout=layout)
         return Suite(name=folder.name, sets=(plan,)), folder.parent
     raise ConfigError(
-        f"{folder}: wanted a suite file (.toml), a set folder (with masks.jsonl), a folder of "
-        "sets or a published data set; got none of them (docs/reference/formats.md)"
+        f"{folder} is not a dataset. Expected a suite file (.toml), a set folder (with "
+        "masks.jsonl), a folder of sets or a published dataset (see docs/reference/formats.md)."
     )
 
 
@@ -138,7 +145,10 @@ def labelled_suite(stream: Dataset) -> tuple[Suite, list[EvalSet]]:
     """
     samples = [replace(one, source=stream.picture(one)) for one in stream]
     if not samples:
-        raise DataError(f"{stream.source}: wanted labelled pictures, the {stream.form} has none")
+        raise DataError(
+            f"{stream.source} contains no labelled images (read as {stream.form}). Pass a "
+            "labelled dataset."
+        )
     info = SetInfo(name=stream.name, folder=stream.source, source=stream.form)
     plan = SetPlan(name=stream.name, layout=stream.form, folder=str(stream.source))
     return Suite(name=stream.name, sets=(plan,)), [EvalSet(plan, info, samples)]
@@ -161,7 +171,8 @@ def open_sets(
     unknown = [name for name in names if name not in plans]
     if unknown:
         raise ConfigError(
-            f"suite {suite.name!r} has no set {unknown[0]!r}; it has {', '.join(plans)}"
+            f"Unknown set {unknown[0]!r} in the suite {suite.name!r}. Available sets: "
+            f"{', '.join(plans)}."
         )
     chosen = [plans[name] for name in names] if names else list(suite.sets)
     return [_opened(plan, Path(data) / plan.place, reading) for plan in chosen]
@@ -229,11 +240,14 @@ class SetQuery:
             for line in stream.unread_lines():
                 print(line, file=sys.stderr)
             if self.sets and list(self.sets) != [suite.name]:
-                raise ConfigError(f"--sets names sets of a suite, {path} is one set; leave it out")
+                raise ConfigError(
+                    f"Option sets applies only to suites, but {path} is a single set. Omit it."
+                )
             return suite, sets
         if said:
             raise InputError(
-                f"{said[0]} is for one file or folder of labels, got {self.data!r}; leave it out"
+                f"{said[0]} applies only to a single file or folder of labels, but {self.data!r} "
+                f"was given. Omit {said[0]}."
             )
         if path.is_dir():
             suite, parent = folder_suite(path)
@@ -243,9 +257,10 @@ class SetQuery:
         folder = suite.data if self.root is None else self.root.expanduser()
         if folder is None or not folder.is_dir():
             unsaid = folder is None or (self.root is None and file.parent == SHIPPED)
-            lost = "" if unsaid else f" ({folder} is no folder)"
+            lost = "" if unsaid else f" ({folder} is not a folder)"
             raise ConfigError(
-                f"suite {suite.name!r} names sets; say where they lie: --data DIR{lost}"
+                f"The data folder of the suite {suite.name!r} is missing{lost}. Set it with "
+                "--data DIR."
             )
         return suite, open_sets(suite, folder, self.sets, self.reading)
 
@@ -261,17 +276,17 @@ def _plan(row: dict[str, Any], where: str) -> SetPlan:
     texts = ("name", "annotators", "layout", "folder", "split")
     _check(row, {"groups": list, "measures": list} | dict.fromkeys(texts, str), where)
     if not row.get("name"):
-        raise ConfigError(f"{where}: wanted a name (the set's folder), got none")
+        raise ConfigError(f"Missing name in {where}. Set name to the folder name of the set.")
     groups = row.get("groups", [])
     if not all(isinstance(group, str) for group in groups):
-        raise ConfigError(f"{where}: groups must be a list of names, got {groups!r}")
+        raise ConfigError(f"Invalid groups {groups!r} in {where}. Use a list of names.")
     annotators = row.get("annotators", "first")
     if annotators not in ("first", "all"):
-        raise ConfigError(f'{where}: annotators must be "first" or "all", got {annotators!r}')
+        raise ConfigError(f'Invalid annotators {annotators!r} in {where}. Use "first" or "all".')
     layout = row.get("layout", "set")
     if layout not in ("auto", "set", *LAYOUTS):
         names = ", ".join(LAYOUTS)
-        raise ConfigError(f"{where}: layout must be auto, set, {names}, got {layout!r}")
+        raise ConfigError(f"Unknown layout {layout!r} in {where}. Use one of: auto, set, {names}.")
     return SetPlan(
         name=row["name"],
         groups=tuple(groups),
@@ -283,11 +298,17 @@ def _plan(row: dict[str, Any], where: str) -> SetPlan:
     )
 
 
+_KIND_NAMES: dict[type, str] = {
+    int: "a whole number", float: "a number", str: "a string", list: "a list", dict: "a table",
+}  # fmt: skip
+
+
 def _check(raw: dict[str, Any], known: dict[str, type], where: str) -> None:
     for key, value in raw.items():
         if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}; known are {', '.join(known)}")
+            raise ConfigError(f"Unknown key {key!r} in {where}. Known keys: {', '.join(known)}.")
         if type(value) is not known[key]:
             raise ConfigError(
-                f"{where}: {key} must be {known[key].__name__}, got {repr(value)[:60]}"
+                f"Invalid value in {where}: {key} must be {_KIND_NAMES[known[key]]}, but "
+                f"{repr(value)[:60]} was given."
             )

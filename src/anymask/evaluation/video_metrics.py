@@ -89,13 +89,16 @@ def score_track(
     frames = len(truth)
     if len(found) != frames or (void is not None and len(void) != frames):
         raise InputError(
-            f"wanted a mask for each of the {frames} frames, got {len(found)}"
-            + ("" if void is None else f", and {len(void)} of void pixels")
-            + "; an object that is not seen has an empty mask"
+            f"Expected a mask for each of the {frames} frames, but {len(found)} masks"
+            + ("" if void is None else f" and {len(void)} void masks")
+            + " were given. Pass an empty mask for frames where the object is not visible."
         )
     counted = range(1, frames - 1) if skip_ends else range(frames)
     if not len(counted):
-        raise InputError(f"wanted more than two frames, as the ends do not count; got {frames}")
+        raise InputError(
+            f"The video has {frames} frames, but at least 3 are required, because the first and "
+            "the last are not scored."
+        )
     masks = [(found[t], truth[t], None if void is None else void[t]) for t in counted]
     return TrackScores(
         j=summarise_track(np.array([iou(*frame) for frame in masks])),

@@ -89,10 +89,10 @@ def evaluate_videos(
     """
     rounds, split = settings.get("rounds", 3), settings.get("split")
     if rounds < 1:
-        raise InputError(f"rounds must be at least 1, got {rounds}")
+        raise InputError(f"Invalid rounds={rounds}. Use a whole number of at least 1.")
     if isinstance(model, (list, tuple)):
         if len(model) != 1:
-            raise InputError("videos are followed by one model at a time; name one")
+            raise InputError("Videos support only one model at a time. Pass a single model.")
         (model,) = model
     memory, edges = settings.get("memory", {}), settings.get("refine_edges", False)
     MemorySettings(**memory)
@@ -123,7 +123,9 @@ def evaluate_videos(
             progress.update(done)
     after = [[one for found in some for one in found] for some in zip(*by_clip, strict=True)]
     if not after or not after[-1]:
-        raise DataError(f"{data}: no object in any of its videos")
+        raise DataError(
+            f"{data} contains no objects in any video. Check that this is an annotated dataset."
+        )
     about: dict[str, Any] = {"tracker": tracker, "memory": memory, "refine_edges": edges}
     about |= {"model": model.name, "weights_hash": model.runtime.weights_hash}
     return _video_report(way, after, about)
@@ -139,7 +141,7 @@ def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, A
     total, rows, plain = [], [], []
     for n, scores in enumerate(rounds, start=1):
         mean, objects = mean_over_objects(scores), []
-        said = "first masks given" if way == "semi" else f"{n} frames with clicks"
+        said = "first masks" if way == "semi" else f"{n} frames with clicks"
         total.append([said, *cells(mean)])
         for one in scores:
             of, whole = {"video": one.video, "object": one.number}, one.scores
@@ -171,8 +173,8 @@ def masked_clips(folder: Path) -> list[Clip]:
         )
         if len(pictures) != len(masks) or len(masks) < 3:
             raise DataError(
-                f"{place.parent}: wanted a mask for each of three frames or more, got "
-                f"{len(pictures)} images and {len(masks)} masks"
+                f"{place.parent} has {len(pictures)} images and {len(masks)} masks. Expected a "
+                "mask for each image and at least three frames."
             )
         clip = Clip(
             name=place.parent.name,
@@ -182,7 +184,9 @@ def masked_clips(folder: Path) -> list[Clip]:
         )
         found.append(clip)
     if not found:
-        raise DataError(f"{folder} holds no videos; wanted VIDEO/images and VIDEO/masks in it")
+        raise DataError(
+            f"{folder} contains no videos. Expected folders VIDEO/images and VIDEO/masks."
+        )
     return found
 
 
@@ -327,7 +331,7 @@ def readable_truth(session: VideoSession, track: TrackTruth) -> TrackTruth:
     missing = [index for index in track.masks if session.is_missing(index)]
     if not missing:
         return track
-    LOG.warning("%s; they do not count", session.frames.damage)
+    LOG.warning("%s (not scored)", session.frames.damage)
     kept = {index: rle for index, rle in track.masks.items() if index not in missing}
     return TrackTruth(track.number, kept, track.void)
 

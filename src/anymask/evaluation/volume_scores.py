@@ -68,7 +68,7 @@ def surface_distances(
     try:
         from scipy.ndimage import binary_erosion, distance_transform_edt
     except ImportError as error:
-        raise MissingExtra("scipy", "volumes", "the distance between surfaces") from error
+        raise MissingExtra("scipy", "volumes", "Surface distance") from error
     edges = [mask & ~binary_erosion(mask) for mask in (found, truth)]
     ways = []
     for here, there in (edges, edges[::-1]):
@@ -108,11 +108,14 @@ def score_volume(
     Raises DataError for volumes that do not lie on each other.
     """
     if found.shape != truth.shape:
-        raise DataError(f"the result has the shape {found.shape}, the truth {truth.shape}")
+        raise DataError(
+            f"The result has the shape {found.shape}, but the ground truth has {truth.shape}. "
+            "Resample the result to the grid of its scan."
+        )
     if not np.allclose(found.affine, truth.affine, rtol=0, atol=0.01):
         raise DataError(
-            "the result lies elsewhere than the truth: their affines differ; write it with the "
-            "affine of its scan"
+            "The affines of the result and the ground truth differ. Save the result with the "
+            "affine of its scan."
         )
     voxel = float(np.prod(truth.spacing)) / 1000
     scores = []
@@ -148,7 +151,7 @@ def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE) -> 
     Raises InputError for a tolerance that is none, DataError that names the file and the reason.
     """
     if not tolerance >= 0:
-        raise InputError(f"the tolerance must be 0 mm or more, got {tolerance}")
+        raise InputError(f"Invalid tolerance={tolerance}. Use a distance of at least 0 mm.")
     pairs = _pairs(results, truth)
     scores: list[VolumeScores] = []
     with ProgressBar("scans", len(pairs)) as progress:
@@ -160,14 +163,16 @@ def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE) -> 
                 raise DataError(f"{ours}: {error}") from error
             progress.update(done)
     if not scores:
-        raise DataError(f"{truth}: no label in {len(pairs)} scans")
+        raise DataError(
+            f"{truth} has no labels in {len(pairs)} scans. Check that this is the ground truth."
+        )
     labels = sorted({one.label for one in scores})
     groups = {"all": scores} | {
         str(label): [one for one in scores if one.label == label] for label in labels
     }
     means = {name: _mean(group) for name, group in groups.items()}
     named = {str(one.label): one.name for one in scores if one.name}
-    header = ("label", "Dice", "NSD", "HD95 mm", "missed or made up", "of")
+    header = ("label", "Dice", "NSD", "HD95 mm", "false or missed", "of")
     each = ("scan", "label", "Dice", "NSD", "HD95 mm", "ml", "true ml")
     rows = [[f"{name} {named.get(name, '')}".strip(), *_cells(m)] for name, m in means.items()]
     single = [
@@ -182,7 +187,9 @@ def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE) -> 
         about=f"Dice, NSD at {tolerance:g} mm and HD95 of {len(scores)} labels in {len(pairs)} "
         "scans",
         sections=[Section(tables=[TextTable(header, rows), TextTable(each, single)])],
-        notes=("HD95 is the mean over labels that truth and result have.",),
+        notes=(
+            "HD95 is averaged over the labels that both the ground truth and the result contain.",
+        ),
         rows=[asdict(one) for one in scores],
         data={"tolerance": tolerance, "means": means, "labels": [asdict(one) for one in scores]},
     )
@@ -215,11 +222,16 @@ def _pairs(results: Path, truth: Path) -> list[tuple[Path, Path]]:
     if truth.is_file() and results.is_file():
         return [(results, truth)]
     if not (truth.is_dir() and results.is_dir()):
-        raise InputError("wanted two files of labels or two folders of them, got one of each")
+        raise InputError("A file and a folder were given. Pass two label files or two folders.")
     drawn = sorted(one for one in truth.iterdir() if one.name.lower().endswith(SCAN_ENDINGS))
     if not drawn:
-        raise InputError(f"{str(truth)!r} holds no labels: {', '.join(SCAN_ENDINGS)}")
+        raise InputError(
+            f"{str(truth)!r} contains no label volumes. Supported formats: "
+            f"{', '.join(SCAN_ENDINGS)}."
+        )
     absent = [one.name for one in drawn if not (results / one.name).is_file()]
     if absent:
-        raise DataError(f"{results}: there is no result for {absent[0]} (of {len(absent)})")
+        raise DataError(
+            f"{len(absent)} results are missing in {results}, such as {absent[0]}. Add them."
+        )
     return [(results / one.name, one) for one in drawn]

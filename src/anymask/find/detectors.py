@@ -103,7 +103,8 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
     if not isinstance(detector, str | Path):
         if not callable(getattr(detector, "detect", None)):
             raise InputError(
-                f"detector must be a name, a folder or an open one, got {type(detector).__name__}"
+                f"Invalid detector of type {type(detector).__name__}. Pass a name, a folder or an "
+                "opened detector."
             )
         return detector
     facts = known_detectors().get(str(detector))
@@ -112,8 +113,8 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
         _need_transformers()
     if facts and not folder.is_dir():
         raise WeightsError(
-            f"the detector {facts.name} is not on this machine ({facts.licence}); run: "
-            f"{facts.command}; or name a folder that holds it"
+            f"The detector {facts.name} is not downloaded ({facts.licence}). Download it with: "
+            f"{facts.command}. Or pass the folder of a local copy."
         )
     if not facts and not folder.is_dir():
         raise ModelError(_unknown(str(detector)))
@@ -122,7 +123,7 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
 
 
 def _need_transformers() -> None:
-    need_packages(("torch", "transformers"), "words", "this detector")
+    need_packages(("torch", "transformers"), "words", "This detector")
 
 
 _OPENING = threading.Lock()  # two threads must not load 700 MB twice
@@ -131,10 +132,10 @@ _OPEN: dict[tuple[Path, str, str], Detector] = {}  # the last one
 
 def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name.lower().replace("-", "_"), known_detectors(), 2)
-    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    guess = f"Did you mean {' or '.join(near)}? " if near else ""
     return (
-        f"there is no detector {name!r}; {guess}there are {', '.join(known_detectors())}, or name "
-        "a folder that holds one"
+        f"Unknown detector {name!r}. {guess}Available detectors: {', '.join(known_detectors())}. "
+        "Or pass the folder of a detector."
     )
 
 
@@ -149,7 +150,7 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
     if key in _OPEN:
         return _OPEN[key]
     threshold = facts.threshold if facts else THRESHOLD
-    log.info("opening the detector %s (%s)", name, weights)
+    log.info("Loading the detector %s (%s)", name, weights)
     opened: Detector
     if weights.suffix == ".onnx":
         from anymask.find.onnx_detector import OnnxDetector
@@ -185,10 +186,10 @@ def _weights_of(folder: Path) -> Path:
     known = [path for name in GRAPHS for path in graphs if path.name == name]
     for path in [*known, *graphs]:
         return path
-    there = "model.bin or another pickle, which is never opened" if [*folder.glob("*.bin")] else ""
+    there = "a pickle such as model.bin, which is never loaded" if [*folder.glob("*.bin")] else ""
     raise WeightsError(
-        f"{folder} holds no detector: wanted {WEIGHTS[0]} with config.json, or a graph .onnx, got "
-        f"{there or 'neither'}"
+        f"{folder} does not contain a detector. Expected {WEIGHTS[0]} with config.json, or an "
+        f".onnx graph, but found {there or 'neither'}."
     )
 
 
@@ -202,9 +203,10 @@ def _checked_hash(weights: Path, facts: DetectorFacts | None) -> str:
     known = recorded.get("sha256") if isinstance(recorded, dict) else None
     published = facts.sha256 if _is_published(weights, facts) else None
     if digest != (published or known or digest):
-        what = "the published file" if published else "the file that was first loaded"
+        what = "the published file" if published else "the file that was loaded first"
         raise WeightsError(
-            f"{weights} is not {what} (its sha256 is {digest}); get it anew: {facts.command}"
+            f"{weights} differs from {what} (its sha256 is {digest}). Download it again: "
+            f"{facts.command}"
         )
     if known is None:
         write_json(path, {"name": facts.name, "file": weights.name, "sha256": digest}, indent=1)

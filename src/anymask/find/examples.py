@@ -92,7 +92,7 @@ STEEPNESS = 0.7  # of how a score falls with a mask's chance against that of the
 
 Prompted = tuple[ImageSource, Mapping[str, Any]]
 Examples = str | Prompted | Sequence[str | Prompted]
-SHAPE = '(photo, {"point": (x, y)}), with "mask" or "box" instead of "point"'
+SHAPE = '(image, {"point": (x, y)}), with "mask" or "box" instead of "point"'
 KINDS = {"click": "point", "point": "point", "box": "box", "mask": "mask"}
 _TEXT = re.compile(r"(.+)@(click|point|box|mask):(.+)", re.DOTALL)
 
@@ -108,7 +108,10 @@ def one_question(words: object, like: object) -> None:
     """Raises InputError unless there are words or an example, not both."""
     if (words is None) == (like is None):
         got = "neither" if words is None else "both"
-        raise InputError(f"find needs words or like=, an example such as {SHAPE}; got {got}")
+        raise InputError(
+            f"Pass either a text prompt or an exemplar (like=), but {got} was given. An exemplar "
+            f"is {SHAPE}."
+        )
 
 
 def read_examples(model: Model, given: Examples) -> list[Example]:
@@ -124,7 +127,7 @@ def read_examples(model: Model, given: Examples) -> list[Example]:
         raise InputError(f"an example must be {SHAPE}; got {str(given)[:80]}")
     several = [given] if isinstance(given, str | tuple) else list(given)
     if not several:
-        raise InputError(f"wanted an example or more, {SHAPE}; got none")
+        raise InputError(f"The list of exemplars is empty. Pass at least one {SHAPE}.")
     photos: dict[str, UintImage] = {}  # several examples of one photo share its features
     found = []
     for one in several:
@@ -135,7 +138,7 @@ def read_examples(model: Model, given: Examples) -> list[Example]:
             photo = load_image(source)
         mask = _example_mask(model, photo, kind, value)
         if not mask.any():
-            raise InputError("an example's mask is empty; click or box the thing, or give its mask")
+            raise InputError("The exemplar mask is empty. Pass a point, a box or a non-empty mask.")
         found.append(Example(photo, mask))
     return found
 
@@ -146,7 +149,8 @@ def parse_example(one: object) -> tuple[ImageSource, str, Any]:
         found = _TEXT.fullmatch(one)
         if found is None:
             raise InputError(
-                f"wanted PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or PHOTO@mask:FILE, got {one!r}"
+                f"Invalid exemplar {one!r}. Use IMAGE@point:X,Y, IMAGE@box:X0,Y0,X1,Y1 or "
+                "IMAGE@mask:FILE."
             )
         source, kind, text = found.groups()
         if kind == "mask":
@@ -154,13 +158,17 @@ def parse_example(one: object) -> tuple[ImageSource, str, Any]:
         try:
             numbers = tuple(map(float, text.split(",")))
         except ValueError:
-            raise InputError(f"wanted numbers with commas behind @{kind}:, got {text!r}") from None
+            raise InputError(
+                f"Invalid coordinates {text!r} after @{kind}:. Use numbers separated by commas."
+            ) from None
         return source, KINDS[kind], numbers
     if not isinstance(one, tuple) or len(one) != 2 or not isinstance(one[1], Mapping):
-        raise InputError(f"an example must be {SHAPE}; got {str(one)[:80]}")
+        raise InputError(f"Invalid exemplar {str(one)[:80]}. Use {SHAPE}.")
     photo, told = one
     if len(told) != 1 or not {"mask", "box", "point"} & told.keys():
-        raise InputError(f"an example must be {SHAPE}; got the keys {', '.join(map(str, told))}")
+        raise InputError(
+            f"Invalid exemplar with the keys {', '.join(map(str, told))}. Use {SHAPE}."
+        )
     ((kind, value),) = told.items()
     return photo, kind, value
 
@@ -175,7 +183,10 @@ def _example_mask(model: Model, photo: UintImage, kind: str, value: Any) -> Bool
         value = load_mask(value, "binary") > 0
     mask: BoolArray = np.asarray(value.mask if isinstance(value, Mask) else value) != 0
     if mask.shape != photo.shape[:2]:
-        raise InputError(f"the example's mask is of {mask.shape}, its photo of {photo.shape[:2]}")
+        raise InputError(
+            f"The exemplar mask has the size {mask.shape}, but its image has {photo.shape[:2]}. "
+            "Pass a mask of the size of the image."
+        )
     return mask
 
 
@@ -234,7 +245,9 @@ class ExampleFinder:
         settings: FindSettings = FindSettings(),  # noqa: B008 - it is frozen
     ) -> None:
         if isinstance(settings.score, Mapping):
-            raise InputError("with an example there is one score, got a mapping; give a number")
+            raise InputError(
+                "A score per phrase requires a text prompt. Pass a single score with an exemplar."
+            )
         self.model, self.settings = model, settings
         self.examples = read_examples(model, like)
         self.others = [] if unlike is None else read_examples(model, unlike)
@@ -265,7 +278,10 @@ class ExampleFinder:
         self.about["method"] = method
         if method != "likeness":
             if self.others:
-                raise InputError(f"{method} knows no unlike; leave it out, or take a bundled model")
+                raise InputError(
+                    f"Method {method} does not support negative exemplars (unlike). Omit them, or "
+                    "use a bundled model."
+                )
             target = learn_target(model, self.examples, method == "persam_f")
             return lambda photo: [
                 one
@@ -274,8 +290,8 @@ class ExampleFinder:
             ]
         if not bundled:
             raise ModelError(
-                f"the features of {model.name} are not compared with examples; take "
-                'method="persam", or a bundled model'
+                f"{model.name} does not support this method for exemplar prompts. Use "
+                'method="persam", or a bundled model.'
             )
         wanted = learn_kinds(model, self.examples, self.others)
         return lambda photo: find_alike(model, photo, wanted, cast("float | None", least))
@@ -284,11 +300,12 @@ class ExampleFinder:
         """By a detector that takes examples. Raises ModelError for one that does not."""
         assert self.settings.detector is not None
         if self.settings.method is not None:
-            raise InputError("method is about finding without a detector; give one of the two")
+            raise InputError("Options method and detector cannot be combined. Use one of them.")
         opened = open_detector(self.settings.detector, self.settings.device)
         if not isinstance(opened, ExampleDetector):
             raise ModelError(
-                f"{opened.name} reads words, not examples; take an OWL detector such as owlv2_base"
+                f"{opened.name} supports text prompts only. For exemplars, use an OWL detector "
+                "such as owlv2_base."
             )
         detector = opened
         self.about["detector"] = detector.about

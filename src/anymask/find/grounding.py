@@ -121,8 +121,8 @@ def write_captions(tokenizer: WordPiece, phrases: Sequence[str], most: int) -> l
         numbers = tokenizer.encode(phrase.replace(".", " ").replace("?", " "))
         if not 0 < len(numbers) <= most - 3:
             raise InputError(
-                f"a phrase needs 1 to {most - 3} pieces of words, {phrase[:40]!r} has "
-                f"{len(numbers)}"
+                f"Phrase {phrase[:40]!r} has {len(numbers)} tokens, but 1 to {most - 3} are "
+                "supported. Use a shorter phrase."
             )
         if len(captions[-1].tokens) + len(numbers) + 2 > most:
             captions.append(Caption([first], []))
@@ -177,7 +177,9 @@ class PhotoRule:
         """From a folder. Raises WeightsError for a file that says nothing."""
         path = folder / "preprocessor_config.json"
         if not path.is_file():
-            raise WeightsError(f"{folder} has no preprocessor_config.json; copy the detector's own")
+            raise WeightsError(
+                f"{folder} has no preprocessor_config.json. Copy it from the detector."
+            )
         told = parse_json(path.read_bytes(), path)
         try:
             size = told.get("size", {})
@@ -194,7 +196,10 @@ class PhotoRule:
                 resample=int(told.get("resample", Image.Resampling.BILINEAR)),
             )
         except (TypeError, ValueError, AttributeError, KeyError) as error:
-            raise WeightsError(f"{path} does not say how photos are read: {error}") from error
+            raise WeightsError(
+                f"{path} is not a valid image preprocessor configuration. Copy the file of the "
+                "detector again."
+            ) from error
 
     def size(
         self, hw: tuple[int, int], side: int | None, most: int | None = None
@@ -207,7 +212,9 @@ class PhotoRule:
         Raises InputError for a side out of range.
         """
         if side is not None and (type(side) is not int or not SIDES[0] <= side <= SIDES[1]):
-            raise InputError(f"side must be {SIDES[0]} to {SIDES[1]} pixels, got {side!r}")
+            raise InputError(
+                f"Invalid side {side!r}. Use a size from {SIDES[0]} to {SIDES[1]} pixels."
+            )
         if self.exact is not None:
             return (side, side) if side else self.exact
         short, long = min(hw), max(hw)

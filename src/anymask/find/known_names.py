@@ -93,18 +93,19 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
     found = [next((w for w in spellings(p.prompt) if table.knows(w)), None) for p in phrases]
     unknown = [p.prompt for p, name in zip(phrases, found, strict=True) if name is None]
     if unknown:
-        told = "; ".join(f"{word!r} (the nearest: {_offer(table, word)})" for word in unknown[:5])
+        told = "; ".join(f"{word!r} (closest: {_offer(table, word)})" for word in unknown[:5])
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise InputError(
-            f"{len(table.words)} names are known without a detector, and not {told}{more}; take "
-            'known ones, a detector that reads any words (detector="llmdet_tiny"), or examples '
-            "of your own (anymask names)"
+            f"Unknown names without a detector: {told}{more}. Use some of the {len(table.words)} "
+            'known names, an open-vocabulary detector (detector="llmdet_tiny"), or your own '
+            "examples (`anymask names`)."
         )
     names = [name for name in found if name is not None]
     rough = [one for one in names if not table.learned[table.also[" ".join(one.lower().split())]]]
     if rough:
         log.warning(
-            "no training photo showed %s: the model has only the words to go by and is rough",
+            "Name %s has no training images. Its scores come from the text only and are less "
+            "accurate.",
             ", ".join(rough),
         )
     return names

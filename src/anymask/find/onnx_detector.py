@@ -60,7 +60,8 @@ class OnnxDetector:
         missing = {*NEEDED} - {*self._inputs} | {"logits", "pred_boxes"} - outputs
         if missing:
             raise WeightsError(
-                f"{graph} is no Grounding DINO: it lacks {', '.join(sorted(missing))}"
+                f"{graph} is not a Grounding DINO graph: it has no {', '.join(sorted(missing))}. "
+                "Export the detector again."
             )
         self._tokenizer = WordPiece.read(folder)
         self._rule = PhotoRule.read(folder)
@@ -79,8 +80,8 @@ class OnnxDetector:
         exact = self._rule.exact
         if side is not None and exact is not None and (side, side) != exact:
             raise InputError(
-                f"{self.name} takes photos of {exact[1]} x {exact[0]} only, got side={side!r}; "
-                "leave it out"
+                f"{self.name} supports only images of {exact[1]} x {exact[0]} pixels, but "
+                f"side={side!r} was given. Omit side."
             )
         size = self._rule.size(photo.shape[:2], side, CPU_SIDE)
         pixels = self._rule.apply(photo, size)
@@ -133,5 +134,5 @@ def _open_graph(graph: Path) -> Any:
         except Exception as failure:  # onnxruntime's own classes have no common name
             error = failure
     raise WeightsError(
-        f"{graph} cannot be opened: {str(error).splitlines()[0][:200]}; copy it again"
+        f"Cannot load {graph}: the file is corrupted or incomplete. Copy it again."
     ) from error

@@ -87,8 +87,8 @@ def learn_target(
     """
     if model.runtime.capability(GuidedDecoding) is None:
         raise ModelError(
-            f"{model.name} cannot be guided by an example; take a SAM-type model on torch, "
-            'such as anymask.load("mobile_sam", runtime="torch"), or a bundled one'
+            f"{model.name} does not support exemplar prompts. Use a SAM model with PyTorch, such "
+            'as anymask.load("mobile_sam", runtime="torch"), or a bundled model.'
         )
     seen = [model.encode(photo) for photo, _ in examples]
     cells = np.concatenate(
@@ -98,7 +98,9 @@ def learn_target(
         ]
     )
     if not len(cells):
-        raise InputError("the example's mask covers no cell of the features; take a larger thing")
+        raise InputError(
+            "The exemplar object is too small for the image embedding. Pass a larger object."
+        )
     mean = cells.mean(0)
     like = (mean + cells.max(0)) / 2 if tuned else mean
     target = PersonalTarget(like / np.linalg.norm(like), mean)

@@ -61,16 +61,21 @@ def read_phrases(
         found = [Phrase(_plain(word), _plain(word)) for word in words]
     else:
         raise InputError(
-            "words must be a text, a list of phrases or a mapping from phrase to label, got "
-            f'{type(words).__name__}; for example ["helmet", "red cup"]'
+            f"Invalid text prompt of type {type(words).__name__}. Pass a string, a list of "
+            'phrases or a dict from phrase to label, for example ["helmet", "red cup"].'
         )
     by_prompt: dict[str, Phrase] = {}
     for phrase in found:
         by_prompt.setdefault(phrase.prompt.lower(), phrase)
     if not by_prompt:
-        raise InputError('wanted words to find, got none; for example "helmet, red cup"')
+        raise InputError(
+            'The text prompt is empty. Pass at least one phrase, for example "helmet, red cup".'
+        )
     if len(by_prompt) > MOST_PHRASES:
-        raise InputError(f"at most {MOST_PHRASES} phrases at once, got {len(by_prompt)}")
+        raise InputError(
+            f"At most {MOST_PHRASES} phrases are supported, but {len(by_prompt)} were given. "
+            "Split them into several calls."
+        )
     return _with_thresholds(tuple(by_prompt.values()), score)
 
 
@@ -81,18 +86,21 @@ def _parse_phrase(text: str) -> Phrase:
     try:
         least = float(threshold) if at else None
     except ValueError:
-        raise InputError(f"wanted a number from 0 to 1 behind @, got {threshold!r}") from None
+        raise InputError(
+            f"Invalid threshold {threshold!r} after @. Use a number from 0 to 1."
+        ) from None
     return Phrase(_plain(prompt), _plain(label) if label.strip() else _plain(prompt), least)
 
 
 def _plain(word: object) -> str:
     """A phrase without needless spaces. Raises InputError for what is none."""
     if not isinstance(word, str) or not word.strip():
-        raise InputError(f"a phrase or label must be a word or more, got {word!r}")
+        raise InputError(f"Invalid phrase or label {word!r}. Use at least one word.")
     plain = " ".join(word.split())
     if len(plain) > MOST_CHARACTERS:
         raise InputError(
-            f"a phrase has at most {MOST_CHARACTERS} characters, got {len(plain)}: {plain[:40]!r}"
+            f"A phrase has at most {MOST_CHARACTERS} characters, but {len(plain)} were given: "
+            f"{plain[:40]!r}. Use a shorter phrase."
         )
     return plain
 
@@ -103,14 +111,14 @@ def _read_file(path: Path) -> Any:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"cannot read the words of {str(path)!r}: {error.strerror or error}; check the path"
+            f"Cannot read the phrases file {str(path)!r}. Check the path and its permissions."
         ) from error
     if path.suffix.lower() == ".json":
         return parse_json(data, path)
     try:
         return _COMMENT.sub("", data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8; save it as such") from error
+        raise DataError(f"{path} is not valid UTF-8. Re-save it as UTF-8.") from error
 
 
 def _with_thresholds(
@@ -121,8 +129,8 @@ def _with_thresholds(
     for name in given:
         if not any(name in (phrase.prompt, phrase.label) for phrase in phrases):
             raise InputError(
-                f"score is of {name!r}, which is not asked for; there are "
-                f"{', '.join(phrase.prompt for phrase in phrases[:10])}"
+                f"Score given for {name!r}, which is not in the text prompt. Phrases: "
+                f"{', '.join(phrase.prompt for phrase in phrases[:10])}."
             )
     same = None if isinstance(score, Mapping) else score
     chosen = []
@@ -130,6 +138,8 @@ def _with_thresholds(
         own = given.get(phrase.prompt, given.get(phrase.label, same))
         least = phrase.threshold if own is None else own
         if least is not None and not 0 <= least <= 1:
-            raise InputError(f"the score of {phrase.prompt!r} must be from 0 to 1, got {least!r}")
+            raise InputError(
+                f"Invalid score {least!r} for {phrase.prompt!r}. Use a number from 0 to 1."
+            )
         chosen.append(Phrase(phrase.prompt, phrase.label, least))
     return tuple(chosen)

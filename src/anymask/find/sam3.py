@@ -47,10 +47,11 @@ EXAMPLES_ONLY = "visual"  # the phrase of example boxes without one
 EPS = 1e-5
 PADDED = -10  # the label of a box that is none
 LICENCE = (
-    "SAM 3 is under the SAM License of Meta (19 November 2025), not an open-source licence: code "
-    "and weights may be used, changed and passed on, also commercially, under the same agreement "
-    "and with a copy of it; no military, weapons, nuclear or espionage use, no reverse "
-    "engineering; it ends with a patent suit. The text: https://huggingface.co/facebook/sam3"
+    "SAM 3 uses the SAM License of Meta (19 November 2025), which is not an open-source licence. "
+    "Use, modification and redistribution of code and weights are allowed, also commercially, "
+    "under the same agreement with a copy of it. Military, weapons, nuclear or espionage use and "
+    "reverse engineering are not allowed. The licence ends if you file a patent suit. Full text: "
+    "https://huggingface.co/facebook/sam3"
 )
 
 
@@ -79,8 +80,8 @@ class Sam3:
             )
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise WeightsError(
-                f"{folder} is not whole ({str(error).splitlines()[0]}); it wants config.json, "
-                "model.safetensors and tokenizer.json of facebook/sam3"
+                f"{folder} is incomplete. Expected config.json, model.safetensors and "
+                "tokenizer.json of facebook/sam3."
             ) from error
         set_eps(self._config)
         self._model: Any = self._load(network)
@@ -101,7 +102,7 @@ class Sam3:
     ) -> SegmentedBoxes:
         """See `Detector`; the side is fixed."""
         if side is not None:
-            raise InputError(f"SAM 3 sees photos at its own side, got side={side}; leave it out")
+            raise InputError(f"SAM 3 has a fixed image size, but side={side} was given. Omit side.")
         return join_answers([self._ask(photo, phrase, (), ()) for phrase in phrases])
 
     def detect_like(
@@ -120,7 +121,7 @@ class Sam3:
         Raises InputError for no boxes, or boxes that are none.
         """
         if not len(boxes) and not len(unlike):
-            raise InputError("wanted a box around an example, got none; give boxes=")
+            raise InputError("No exemplar box was given. Pass boxes=.")
         return join_answers([self._ask(photo, phrase or EXAMPLES_ONLY, boxes, unlike)])
 
     def segment(
@@ -132,7 +133,7 @@ class Sam3:
         Raises InputError for a prompt with a mask.
         """
         if prompt.mask is not None:
-            raise InputError("SAM 3 takes clicks and boxes here, got a mask; leave it out")
+            raise InputError("SAM 3 does not support mask prompts here. Pass points or boxes.")
         torch, side = self._torch, self._side
         scale = side / np.array([photo.shape[1], photo.shape[0]], np.float64)
         given: dict[str, Any] = {}
@@ -178,12 +179,13 @@ class Sam3:
                 )  # fmt: skip
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise WeightsError(
-                f"SAM 3 in {self._folder} cannot be opened: {str(error).splitlines()[0]}"
+                f"Cannot load SAM 3 from {self._folder}. Check that the files are complete and "
+                "that transformers is up to date."
             ) from error
         if missing := sorted(loaded["missing_keys"]):
             raise WeightsError(
-                f"the weights in {self._folder} lack {len(missing)} tensors of SAM 3, first "
-                f"{missing[0]}; copy them again"
+                f"The weights in {self._folder} are incomplete: {len(missing)} tensors are "
+                f"missing, such as {missing[0]}. Copy them again."
             )
         return model.eval().requires_grad_(False).to(self._device)
 
@@ -289,7 +291,9 @@ def example_boxes(
     does not count, so that the class token is there. Raises InputError."""
     rows: FloatArray = np.array([*boxes, *unlike], np.float32).reshape(-1, 4)
     if not np.isfinite(rows).all() or (rows[:, 2:] <= rows[:, :2]).any():
-        raise InputError("an example's box is x0, y0, x1, y1 with x0 < x1 and y0 < y1, in pixels")
+        raise InputError(
+            "Invalid exemplar box. Use x0, y0, x1, y1 in pixels, with x0 < x1 and y0 < y1."
+        )
     if not len(rows):
         return np.full((1, 4), 0.5, np.float32), np.array([PADDED])
     rows = np.asarray(rows / np.array([hw[1], hw[0]] * 2, np.float32), np.float32)

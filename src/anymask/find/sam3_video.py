@@ -61,7 +61,7 @@ class Sam3Video:
 
         video = import_offline("transformers.models.sam3_tracker_video.modeling_sam3_tracker_video")
         if not len(frames):
-            raise InputError("wanted the frames of a video, got none; give one or more")
+            raise InputError("The video has no frames. Pass at least one frame.")
         self._torch, self._network, self._lock = torch, network, lock
         self._hw = frames[0].shape[:2]
         device = network.no_memory_embedding.device
@@ -118,7 +118,7 @@ class Sam3Video:
         """
         self._check(frame)
         if not self._session.obj_ids:
-            raise InputError("no object was prompted; call prompt() first")
+            raise InputError("No object was prompted. Call prompt() first.")
         with self._lock, self._torch.inference_mode():
             for one in sorted(self._unsettled):
                 self._settle(one)
@@ -148,12 +148,14 @@ class Sam3Video:
 
     def _check(self, frame: int) -> None:
         if not 0 <= frame < len(self):
-            raise InputError(f"the video has frames 0 to {len(self) - 1}, got {frame}")
+            raise InputError(
+                f"Frame {frame} is out of range: this video has frames 0 to {len(self) - 1}."
+            )
 
     def _points(self, prompt: Prompt) -> tuple[Any, Any]:  # -> (1, 1, P, 2), (1, 1, P)
         """Clicks and corners in the network's pixels. Raises InputError."""
         if prompt.mask is not None:
-            raise InputError("SAM 3 takes clicks and boxes here, got a mask; leave it out")
+            raise InputError("SAM 3 does not support mask prompts here. Pass points or a box.")
         coords = np.zeros((0, 2), np.float32)
         labels: list[int] = []
         if prompt.box is not None:
@@ -162,7 +164,7 @@ class Sam3Video:
             coords = np.concatenate([coords, prompt.points])
             labels += prompt.labels.tolist()
         if not labels:
-            raise InputError("wanted clicks or a box, got neither; give points= or box=")
+            raise InputError("The prompt is empty. Pass points= or box=.")
         scale = self._network.image_size / np.array([self._hw[1], self._hw[0]], np.float32)
         scaled = np.asarray(coords * scale, np.float32)
         device, torch = self._session.inference_device, self._torch

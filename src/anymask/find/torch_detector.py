@@ -68,7 +68,7 @@ class TorchDetector:
 
             kind = import_offline("transformers").AutoModelForZeroShotObjectDetection
         except ImportError as error:
-            raise MissingExtra(error.name or "transformers", "words", "this detector") from None
+            raise MissingExtra(error.name or "transformers", "words", "This detector") from None
         self.name, self.threshold = name, threshold
         self._torch, self._device = torch, pick_device(device)
         try:
@@ -78,18 +78,19 @@ class TorchDetector:
                 )
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise WeightsError(
-                f"the detector in {folder} cannot be opened: {str(error).splitlines()[0]}; it "
-                "wants config.json, model.safetensors and the files of its tokenizer"
+                f"Cannot load the detector from {folder}. Expected config.json, model.safetensors "
+                "and its tokenizer files."
             ) from error
         if missing := sorted(loaded["missing_keys"]):
             raise WeightsError(
-                f"the weights in {folder} lack {len(missing)} tensors of its network, first "
-                f"{missing[0]}; copy them again"
+                f"The weights in {folder} are incomplete: {len(missing)} tensors are missing, "
+                f"such as {missing[0]}. Copy them again."
             )
         self.kind = str(model.config.model_type)
         if self.kind not in GROUNDING + OWL:
             raise ModelError(
-                f"{folder} holds a {self.kind}; wanted one of {', '.join(GROUNDING + OWL)}"
+                f"{folder} contains an unsupported detector of type {self.kind}. Supported types: "
+                f"{', '.join(GROUNDING + OWL)}."
             )
         self._model = model.eval().requires_grad_(False).to(self._device)
         self._rule = PhotoRule.read(folder, square=self.kind == "owlv2")
@@ -162,7 +163,8 @@ class TorchDetector:
         """
         if self.kind not in OWL:
             raise ModelError(
-                f"{self.name} reads words, not examples; take an OWL detector such as owlv2_base"
+                f"{self.name} supports text prompts only. For exemplars, use an OWL detector such "
+                "as owlv2_base."
             )
         found = []
         for photo, box in examples:
@@ -206,8 +208,8 @@ def _owl_tokenizer(folder: Path) -> Any:
         return tokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         raise WeightsError(
-            f"{folder} lacks its tokenizer ({str(error).splitlines()[0]}); copy tokenizer.json, or "
-            "vocab.json and merges.txt, there"
+            f"{folder} has no valid tokenizer. Copy tokenizer.json, or vocab.json and merges.txt, "
+            "into it."
         ) from error
 
 

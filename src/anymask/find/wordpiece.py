@@ -34,7 +34,10 @@ class WordPiece:
         self.vocabulary = dict(vocabulary)
         missing = [one for one in ("[CLS]", "[SEP]", "[UNK]", ".") if one not in self.vocabulary]
         if missing:
-            raise WeightsError(f"the vocabulary lacks {', '.join(missing)}; it is no BERT's")
+            raise WeightsError(
+                f"This is not a BERT vocabulary: it has no {', '.join(missing)}. Use the "
+                "vocabulary of the detector."
+            )
 
     @classmethod
     def read(cls, folder: Path) -> WordPiece:
@@ -45,12 +48,14 @@ class WordPiece:
             return cls({token: number for number, token in enumerate(lines)})
         if not whole.is_file():
             raise WeightsError(
-                f"{folder} has neither vocab.txt nor tokenizer.json; copy one of them there"
+                f"{folder} has no vocab.txt or tokenizer.json. Copy one of them into it."
             )
         told = parse_json(whole.read_bytes(), whole)
         model = told.get("model") if isinstance(told, dict) else None
         if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
-            raise WeightsError(f"{whole} has no vocabulary of words; take the detector's own file")
+            raise WeightsError(
+                f"{whole} has no WordPiece vocabulary. Use the file of the detector."
+            )
         return cls(model["vocab"])
 
     def encode(self, text: str) -> list[int]:

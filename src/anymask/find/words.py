@@ -34,7 +34,7 @@ DUPLICATE = 0.7  # IoU of two masks from which on they are one thing
 SAME_BOX = 0.9  # IoU of two boxes from which on only one is segmented
 MOST_BOXES = 300  # of a photo
 AT_ONCE = 64  # boxes that are segmented together
-NOTHING = "nothing of the kind is there; --score 0.1 finds what is less sure"
+NOTHING = "no matching objects; lower --score, for example --score 0.1"
 
 
 Method = Literal["likeness", "persam", "persam_f"]
@@ -83,13 +83,18 @@ class FindSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.iou <= 1:
-            raise InputError(f"iou must be from 0 to 1, got {self.iou!r}")
+            raise InputError(f"Invalid iou {self.iou!r}. Use a number from 0 to 1.")
         if self.top_k is not None and (type(self.top_k) is not int or self.top_k < 1):
-            raise InputError(f"top_k must be a whole number from 1 on, or None, got {self.top_k!r}")
+            raise InputError(
+                f"Invalid top_k {self.top_k!r}. Use a whole number of at least 1, or None."
+            )
         if self.method is not None and self.method not in get_args(Method):
-            raise InputError(f"method must be one of {get_args(Method)}, got {self.method!r}")
+            raise InputError(
+                f"Unknown method {self.method!r}. Use one of: "
+                f"{', '.join(map(str, get_args(Method)))}."
+            )
         if self.side is not None and self.detector is None:
-            raise InputError("side is about what a detector sees; name a detector, or leave it out")
+            raise InputError("Option side requires a detector. Pass detector, or omit side.")
 
 
 class WordFinder:
@@ -110,7 +115,7 @@ class WordFinder:
         settings: FindSettings = FindSettings(),
     ) -> None:
         if settings.method is not None:
-            raise InputError("method is about examples, words need none; leave it out")
+            raise InputError("Option method applies only to exemplars. Omit it with a text prompt.")
         self.model, self.phrases, self.settings = model, phrases, settings
         name = settings.detector
         self.detector = None if name is None else open_detector(name, settings.device)
@@ -148,7 +153,9 @@ def split_settings(image: object, given: Mapping[str, Any]) -> tuple[FindSetting
     """The settings of a call, and how its photo is read. Raises InputError."""
     check_keywords(given, sorted(FindKeywords.__optional_keys__))
     if isinstance(image, Features):
-        raise InputError("find looks at the photo itself, got only its features; give the photo")
+        raise InputError(
+            "Finding objects requires the image, but only its embedding was given. Pass the image."
+        )
     source = {name: given[name] for name in ("bgr", "allow_url") if name in given}
     return FindSettings(**{name: one for name, one in given.items() if name not in source}), source
 
@@ -234,7 +241,7 @@ def mask_boxes(model: Model, photo: UintImage, named: Sequence[NamedBox]) -> lis
     Raises InputError for a model that takes no boxes.
     """
     if "box" not in model.spec.accepts:
-        raise InputError(f"{model.name} takes no boxes; find things with another model")
+        raise InputError(f"{model.name} does not support box prompts. Use another model.")
     if not named:
         return []
     features = model.encode(photo)

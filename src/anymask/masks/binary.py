@@ -60,8 +60,8 @@ def _number(text: object, given: object, name: str, below: float = math.inf) -> 
             number = float(text)
     if not 0 <= number < below:
         raise InputError(
-            f"{name} must be a number of pixels (1 or more), a share of the mask (0.05 or "
-            f'"5%", less than "100%") or 0 for none; got {given!r}'
+            f"Invalid {name} {given!r}. Use a number of pixels (1 or more), a share of the mask "
+            '(0.05 or "5%", less than "100%") or 0 for none.'
         )
     return number
 
@@ -95,8 +95,8 @@ def mask_iou(
     """
     if first.ndim != 3 or second.ndim != 3 or first.shape[1:] != second.shape[1:]:
         raise InputError(
-            f"masks must be (N, H, W) and (M, H, W) of one size; got {first.shape} and "
-            f"{second.shape}; resize them first"
+            f"The masks have the shapes {first.shape} and {second.shape}. Pass masks (N, H, W) "
+            "and (M, H, W) of the same size."
         )
     areas = (np.count_nonzero(masks, axis=(1, 2)) for masks in (first, second))
     common = common_pixels(first, second)

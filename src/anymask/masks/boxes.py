@@ -30,8 +30,8 @@ def _boxes(boxes: ArrayLike) -> Floats:
         return array.reshape(0, 4)
     if array.ndim != 2 or array.shape[1] != 4:
         raise InputError(
-            f"boxes must have the shape (N, 4); got {array.shape}; "
-            "write one box as [[x0, y0, x1, y1]]"
+            f"Invalid boxes of shape {array.shape}. Expected (N, 4). Pass a single box as [[x0, "
+            "y0, x1, y1]]."
         )
     return array
 

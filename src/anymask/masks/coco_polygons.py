@@ -30,7 +30,7 @@ def coco_polygons_to_rle(rings: Sequence[Any], image_hw: tuple[int, int]) -> Rle
     Raises DataError that names the ring.
     """
     if not len(rings):
-        raise DataError("wanted at least one polygon, got an empty list")
+        raise DataError("The list of polygons is empty. Expected at least one polygon.")
     found = [_ring_to_rle(_corners(ring, number), image_hw) for number, ring in enumerate(rings)]
     return found[0] if len(found) == 1 else rle_merge(found)
 
@@ -43,21 +43,19 @@ def _corners(ring: Any, number: int) -> NDArray[np.float64]:  # -> (n, 2)
         nested = True
     if nested:
         raise DataError(
-            f"A polygon is not a flat list of numbers. Expected [x, y, x, y, x, y, ...], polygon "
-            f"{number} is {str(ring)[:60]}."
+            f"Invalid polygon {number}: {str(ring)[:60]}. Expected a flat list of numbers [x, y, "
+            "x, y, ...]."
         )
     if flat.size % 2:
         raise DataError(
-            f"Odd count of numbers. Expected [x, y, x, y, x, y, ...], polygon {number} has "
-            f"{flat.size} numbers."
+            f"Polygon {number} has an odd count of numbers ({flat.size}). Expected [x, y, x, y, "
+            "...]."
         )
     if flat.size < 6:
-        raise DataError(
-            f"Too few points. Expected at least 3, polygon {number} has {flat.size // 2}."
-        )
+        raise DataError(f"Polygon {number} has {flat.size // 2} points. Expected at least 3.")
     if not (np.abs(flat) < _FURTHEST).all():
         raise DataError(
-            f"Invalid number. Polygon {number} has corners that are not finite or lie beyond "
+            f"Polygon {number} has invalid corners. Expected finite numbers of at most "
             f"{_FURTHEST:g} pixels."
         )
     return flat.reshape(-1, 2)
@@ -74,8 +72,8 @@ def _ring_to_rle(corners: NDArray[np.float64], image_hw: tuple[int, int]) -> Rle
     ends = np.cumsum(cost)
     if ends[-1] > _LONGEST:
         raise DataError(
-            f"a polygon of {len(corners)} corners goes to and fro over the picture for "
-            f"{int(ends[-1])} steps; at most {_LONGEST} are walked; simplify it"
+            f"A polygon of {len(corners)} corners crosses the image in {int(ends[-1])} steps, but "
+            f"at most {_LONGEST} are supported. Simplify it."
         )
     level = across >= down
     found = []

@@ -47,8 +47,8 @@ def colours(n: int) -> list[Colour]:
 def _check_picture(image: UintImage) -> UintImage:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise InputError(
-            f"drawing needs a uint8 picture (H, W, 3); got {image.dtype} {image.shape}; "
-            "read it with anymask.load_image"
+            f"Invalid image of type {image.dtype} and shape {image.shape}. Expected uint8 (H, W, "
+            "3). Read it with anymask.load_image."
         )
     return image
 
@@ -61,8 +61,8 @@ def _stack(masks: ArrayLike, image: UintImage) -> BoolArray:
     stack = stack[None] if stack.ndim == 2 else stack
     if stack.ndim != 3 or stack.shape[1:] != image.shape[:2]:
         raise InputError(
-            f"masks must be (K, H, W) of the picture's size {image.shape[:2]}; got {stack.shape}; "
-            "resize the picture or the masks first"
+            f"The masks have the shape {stack.shape}, but the image has the size "
+            f"{image.shape[:2]}. Resize one of them."
         )
     return stack
 
@@ -116,8 +116,8 @@ def _palette(palette: Sequence[Colour] | None, n: int) -> list[Colour]:
         return colours(n)
     if len(palette) < n:
         raise InputError(
-            f"a palette needs a colour for each of the {n} masks; got {len(palette)}; "
-            "leave it out for the standard colours"
+            f"The palette has {len(palette)} colours for {n} masks. Pass one colour per mask, or "
+            "omit the palette."
         )
     return list(palette)
 
@@ -205,7 +205,7 @@ def contact_sheet(
     Raises InputError on an empty list.
     """
     if not pictures:
-        raise InputError("a contact sheet needs at least one picture; got none")
+        raise InputError("A contact sheet requires at least one image.")
     n = len(pictures)
     across = min(n, columns or int(np.ceil(np.sqrt(n))))
     small = [(_fit(_check_picture(image), cell), title) for image, title in pictures]

@@ -38,7 +38,9 @@ class LabelMap:
     def mask(self, name: str) -> BoolArray:  # (H, W)
         """The pixels of a class. Raises InputError for one that is not there."""
         if name not in self.classes:
-            raise InputError(f"there is no class {name!r}; there are {', '.join(self.classes)}")
+            raise InputError(
+                f"Unknown class {name!r}. Available classes: {', '.join(self.classes)}."
+            )
         found: BoolArray = self.numbers == 1 + self.classes.index(name)
         return found
 

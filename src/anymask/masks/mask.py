@@ -245,8 +245,8 @@ class Mask:
                 segmentation = self.mask
             case _:
                 raise InputError(
-                    f"output_mode must be one of {', '.join(get_args(OutputMode))}, "
-                    f"got {output_mode!r}"
+                    f"Unknown output_mode {output_mode!r}. Use one of: "
+                    f"{', '.join(get_args(OutputMode))}."
                 )
         (x0, y0, x1, y1), (left, top, right, bottom) = self.box, self.crop_box
         record: dict[str, Any] = {
@@ -300,8 +300,8 @@ class Mask:
         """
         if not isinstance(record, Mapping) or "segmentation" not in record:
             raise DataError(
-                'an SA-1B record needs the key "segmentation" with run lengths; got '
-                f"{str(record)[:80]}"
+                f'Invalid SA-1B record {str(record)[:80]}. Expected the key "segmentation" with '
+                "run lengths."
             )
         rle = coco_to_rle(record["segmentation"])
 
@@ -313,8 +313,8 @@ class Mask:
                 return kind(value)
             except (TypeError, ValueError, OverflowError):
                 raise DataError(
-                    f"`{key}` has a value of a wrong type. Expected finite numbers (boxes are "
-                    f"[x, y, w, h], points [[x, y], ...]), given: {str(value)[:60]!r}."
+                    f"Invalid value {str(value)[:60]!r} of `{key}`. Expected finite numbers "
+                    "(boxes are [x, y, w, h], points [[x, y], ...])."
                 ) from None
 
         x, y, width, height = told("crop_box", _box_xywh, (0.0, 0.0, *map(float, rle.size[::-1])))
@@ -389,8 +389,8 @@ class Masks(list[Mask]):
             return "<Masks: none>"
         height, width = self[0].rle.size
         return (
-            f"<Masks: {counted(len(self), 'mask')} of {width}x{height}, "
-            f"best quality {self.best.score:.2f}, {100 * self.coverage:.0f} % of the photo>"
+            f"<Masks: {counted(len(self), 'mask')} of {width}x{height}, best score "
+            f"{self.best.score:.2f}, {100 * self.coverage:.0f} % of the image>"
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -409,8 +409,9 @@ class Masks(list[Mask]):
         if isinstance(index, list | np.ndarray):
             if len(index) != len(self) or np.asarray(index).dtype != np.bool_:
                 raise InputError(
-                    f"wanted a boolean for each of the {len(self)} masks, got {len(index)} of "
-                    f"{np.asarray(index).dtype}; give a condition such as masks.scores > 0.5"
+                    f"Invalid index with {len(index)} values of type {np.asarray(index).dtype} "
+                    f"for {len(self)} masks. Pass one boolean per mask, such as masks.scores > "
+                    "0.5."
                 )
             return self._with(mask for mask, kept in zip(self, index, strict=True) if kept)
         return super().__getitem__(index)
@@ -437,14 +438,14 @@ class Masks(list[Mask]):
     def _joined(self, other: list[Any], masks: list[Mask]) -> Masks:
         strange = [one for one in other if not isinstance(one, Mask)]
         if strange:
-            raise InputError(f"wanted masks to join, got {strange[0]!r}; give `Mask`s")
+            raise InputError(f"Cannot join {strange[0]!r}. Pass Mask objects.")
         lists = [self, other if isinstance(other, Masks) else Masks(other)]
         sizes = {mask.rle.size for mask in masks}
         sizes |= {one._image_hw for one in lists if one._image_hw is not None}
         if len(sizes) > 1:
             raise InputError(
-                "wanted masks of one photo to join, got masks of "
-                f"{' and '.join(map(str, sorted(sizes)))} (height, width); keep a list for each"
+                f"Cannot join masks of different images: {' and '.join(map(str, sorted(sizes)))} "
+                "(height, width). Keep one list per image."
             )
         known: list[Picture] = []
         for picture in [one.picture for one in lists]:
@@ -466,7 +467,7 @@ class Masks(list[Mask]):
         if self._image_hw is not None:
             return self._image_hw
         if not self:
-            raise InputError("an empty list of masks has no size; give image_hw=(H, W) with it")
+            raise InputError("An empty list of masks has no size. Pass image_hw=(H, W).")
         return self[0].rle.size
 
     @property
@@ -521,7 +522,7 @@ class Masks(list[Mask]):
     def best(self) -> Mask:
         """The mask of the highest score. Raises InputError for an empty list."""
         if not self:
-            raise InputError("an empty list of masks has no best one; look at len() first")
+            raise InputError("An empty list of masks has no best mask. Check len() first.")
         return max(self, key=lambda mask: mask.score)
 
     # Other masks of the same photo.
@@ -738,7 +739,7 @@ class Masks(list[Mask]):
         sizes = {mask.rle.size for mask in self} | {self.image_hw}
         if len(sizes) != 1:
             raise InputError(
-                f"wanted masks of one size, got {sorted(sizes)}; give the masks of one picture"
+                f"The masks have different sizes: {sorted(sizes)}. Pass masks of one image."
             )
         names = [mask.label or UNLABELLED for mask in self]
         classes = sorted(set(names))
@@ -794,5 +795,5 @@ def _import_peer(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise InputError(
-            f"this needs the package {name!r}, which is not installed; run: pip install {name}"
+            f"This method requires the package {name!r}. Install it with: pip install {name}"
         ) from error

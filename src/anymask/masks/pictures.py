@@ -57,6 +57,6 @@ def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
             file.seek(start)
             file.truncate()
     raise InputError(
-        f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be written as "
-        f"{suffix} ({first}); choose .png"
+        f"An image of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be saved as {suffix}. "
+        "Use .png instead."
     ) from first

@@ -54,7 +54,7 @@ def spare_photo(target: Path, picture: Picture | None) -> None:
     """Raises InputError for an output that is the photo itself."""
     photo = getattr(picture, "path", None)  # of a picture that is read from its file
     if photo is not None and target.exists() and photo.exists() and target.samefile(photo):
-        raise InputError(f"the output {str(target)!r} is the photo itself; choose another name")
+        raise InputError(f"The output {str(target)!r} is the input image. Choose another name.")
 
 
 def counted(number: int, thing: str) -> str:
@@ -92,8 +92,8 @@ def photo_of(
     """
     if given is None and picture is None:
         raise InputError(
-            "the photo of these masks is not known (they were made of an embedding); "
-            "give image=anymask.load_image(PHOTO)"
+            "The image of these masks is unknown, because they were predicted from an embedding. "
+            "Pass image=anymask.load_image(PATH)."
         )
     image = given if given is not None else picture() if picture is not None else None
     assert image is not None
@@ -105,8 +105,8 @@ def photo_of(
         )
     if image.shape[:2] != image_hw:
         raise InputError(
-            f"the masks are {image_hw} (height, width), the photo is {image.shape[:2]}; "
-            "give image=PHOTO, the photo that they were made of"
+            f"The masks have the size {image_hw} (height, width), but the image has "
+            f"{image.shape[:2]}. Pass the image that the masks were made for with image=."
         )
     return image
 

@@ -38,7 +38,7 @@ def point_grid(n: int) -> FloatArray:  # -> (n * n, 2)
     Raises InputError when n is less than 1.
     """
     if n < 1:
-        raise InputError(f"a grid needs at least 1 point a side; got {n}")
+        raise InputError(f"Invalid grid size {n}. Use at least 1 point per side.")
     axis = (np.arange(n, dtype=np.float64) + 0.5) / n
     x, y = np.meshgrid(axis, axis)
     return np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32)
@@ -71,7 +71,7 @@ def centre_click(mask: NDArray[Any]) -> tuple[float, float]:  # (H, W) -> (x, y)
     """The object's deepest pixel. Raises InputError on an empty mask."""
     depth, point = deepest_pixel(mask)
     if not depth:
-        raise InputError("a click needs an object to land on; got an empty mask; skip this mask")
+        raise InputError("The mask is empty, so no point can be placed on it. Skip this mask.")
     return point
 
 
@@ -89,7 +89,8 @@ def next_click(
     predicted, wanted = np.asarray(prediction, np.bool_), np.asarray(truth, np.bool_)
     if predicted.shape != wanted.shape:
         raise InputError(
-            f"prediction and truth must have one shape; got {predicted.shape} and {wanted.shape}"
+            f"The prediction has the shape {predicted.shape}, but the ground truth has "
+            f"{wanted.shape}. Pass masks of the same size."
         )
     wrong = wanted ^ predicted
     if ignore is not None:
@@ -179,8 +180,8 @@ class Prompt:
         labels = _check_labels(self.labels, given["points"])
         if all(value is None for value in given.values()):
             raise PromptError(
-                "a prompt needs points, a box or a mask; got none of them; "
-                "give for example points=[(x, y)] or box=(x0, y0, x1, y1)"
+                "The prompt is empty. Pass points, a box or a mask, for example points=[(x, y)] "
+                "or box=(x0, y0, x1, y1)."
             )
         for name in ("object_id", "frame"):
             _check_number(getattr(self, name), name)
@@ -248,9 +249,9 @@ def warn_of_cut_boxes(prompts: Iterable[Prompt], image_hw: tuple[int, int]) -> N
     ]
     if beyond:
         box = ",".join(np.format_float_positional(side, trim="-") for side in beyond[0])
-        first = f"The box {box} reaches"
+        first = f"Box {box} extends"
         if len(beyond) > 1:
-            first = f"{len(beyond)} boxes reach, the first {box},"
+            first = f"{len(beyond)} boxes extend, the first {box},"
         log.warning(
             "%s beyond the image of %d x %d pixels. Only the part inside is used.",
             first, width, height,
@@ -273,11 +274,11 @@ def _numbers(value: Any, name: str, example: str) -> NDArray[np.float64]:
         array = np.array(np.asarray(value), np.float64)  # twice: torch warns of copies at once
     except (TypeError, ValueError, OverflowError) as error:
         raise PromptError(
-            f"{name} must be plain numbers; got {str(value)[:80]}; write {example}"
+            f"Invalid {name}: {str(value)[:80]}. Expected numbers, such as {example}."
         ) from error
     if not (np.abs(array) <= np.finfo(np.float32).max).all():
         raise PromptError(
-            f"{name} must be finite; got {array.reshape(-1).tolist()[:8]}; remove NaN and infinity"
+            f"Invalid {name}: {array.reshape(-1).tolist()[:8]}. Remove NaN and infinite values."
         )
     return array
 
@@ -290,13 +291,13 @@ def _check_points(points: Any) -> FloatArray | None:
         return None
     if array.ndim != 2 or array.shape[1] != 2:
         raise PromptError(
-            f"points must have the shape (P, 2), one x, y a click; got {array.shape}; "
-            "write one click as points=[(x, y)]; for several objects give one Prompt each"
+            f"Invalid points of shape {array.shape}. Expected (P, 2), one (x, y) per point. Pass "
+            "a single point as points=[(x, y)], and one Prompt per object."
         )
     if len(array) > MOST_POINTS:
         raise PromptError(
-            f"a prompt takes at most {MOST_POINTS} points, got {len(array)}; give the clicks that "
-            "matter, or a mask"
+            f"A prompt supports at most {MOST_POINTS} points, but {len(array)} were given. Pass "
+            "fewer points, or a mask."
         )
     return array.astype(np.float32)
 
@@ -305,8 +306,8 @@ def _check_labels(labels: Any, points: Any) -> IntArray | None:
     if points is None:
         if labels is not None and np.size(labels):
             raise PromptError(
-                f"labels belong to points; got {np.size(labels)} labels and no points; "
-                "give points as well or leave labels out"
+                f"{np.size(labels)} point labels were given without points. Pass points, or omit "
+                "the labels."
             )
         return None
     if labels is None:
@@ -314,14 +315,14 @@ def _check_labels(labels: Any, points: Any) -> IntArray | None:
     array = _numbers(labels, "labels", "labels=[1, 0, ...]")
     if array.shape != (len(points),):
         raise PromptError(
-            f"labels must be one number a point; got the shape {array.shape} for "
-            f"{len(points)} points; write labels={[1] * min(len(points), 3)}"
+            f"Invalid point labels of shape {array.shape} for {len(points)} points. Pass one "
+            f"label per point, such as {[1] * min(len(points), 3)}."
         )
     if not np.isin(array, (0, 1)).all():
         strange = sorted(set(array[~np.isin(array, (0, 1))].tolist()))[:5]
         raise PromptError(
-            f"labels must be 1 (on the object) or 0 (off it); got {strange}; "
-            "give a box as box=(x0, y0, x1, y1), not as labelled points"
+            f"Invalid point labels {strange}. Use 1 (foreground) or 0 (background). Pass a box as "
+            "box=(x0, y0, x1, y1)."
         )
     return array.astype(np.int64)
 
@@ -329,27 +330,26 @@ def _check_labels(labels: Any, points: Any) -> IntArray | None:
 def _check_box(box: Any, name: str = "box") -> FloatArray:
     array = _numbers(box, name, f"{name}=(x0, y0, x1, y1)")
     if array.shape != (4,):
-        several = "give segment boxes=[(x0, y0, x1, y1), ...], or one Prompt each"
+        several = "pass boxes=[(x0, y0, x1, y1), ...], or one Prompt each"
         raise PromptError(
-            f"{name} must be four numbers x0, y0, x1, y1; got the shape {array.shape}; "
-            f"for several objects {several if name == 'box' else 'give one Prompt each'}"
+            f"Invalid {name} of shape {array.shape}. Expected four numbers x0, y0, x1, y1. For "
+            f"several objects, {several if name == 'box' else 'pass one Prompt each'}."
         )
     x0, y0, x1, y1 = array.astype(np.float32).tolist()
     if x1 <= x0 or y1 <= y0:
         raise PromptError(
-            f"{name} must have an area, with x0 < x1 and y0 < y1; got "
-            f"({x0:g}, {y0:g}, {x1:g}, {y1:g}); "
-            "write the top left corner first, then the bottom right one (not width and height)"
+            f"Invalid {name} ({x0:g}, {y0:g}, {x1:g}, {y1:g}). Expected x0 < x1 and y0 < y1: the "
+            "top left and the bottom right corner, not width and height."
         )
     return array.astype(np.float32)
 
 
 def _check_vectors(embedding: Any) -> FloatArray:  # -> (V, D)
-    rows = _numbers(embedding, "embedding", "embedding=vector, (D,) or (V, D) numbers")
+    rows = _numbers(embedding, "embedding", "embedding=vector of shape (D,) or (V, D)")
     if rows.ndim not in (1, 2) or not rows.size or len(np.atleast_2d(rows)) > MOST_POINTS:
         raise PromptError(
-            f"embedding must be (D,) or (V, D) numbers, at most {MOST_POINTS} vectors; got the "
-            f"shape {rows.shape}"
+            f"Invalid embedding of shape {rows.shape}. Expected (D,) or (V, D) with at most "
+            f"{MOST_POINTS} vectors."
         )
     return np.atleast_2d(rows).astype(np.float32)
 
@@ -359,42 +359,43 @@ def _check_mask(mask: Any) -> NDArray[Any]:
         array = np.asarray(mask)
     except ValueError as error:
         raise PromptError(
-            "mask must be one array of the shape (H, W); got rows of different lengths"
+            "Invalid mask: its rows have different lengths. Pass one array (H, W)."
         ) from error
     if array.ndim != 2 or not array.size:
         raise PromptError(
-            f"mask must have the shape (H, W), at least 1 x 1; got {array.shape}; "
-            "give one mask, for example answer.masks[0] or answer.logits[0]"
+            f"Invalid mask of shape {array.shape}. Expected (H, W), at least 1 x 1. Pass one "
+            "mask, such as prediction.masks[0] or prediction.logits[0]."
         )
     if array.size > MAX_PIXELS:  # before it is copied: an array may repeat one value for nothing
         raise PromptError(
-            f"mask has at most {MAX_PIXELS // 1_000_000} million pixels, as photos have; got "
-            f"{array.shape}; give it in the photo's size"
+            f"Invalid mask of shape {array.shape}. At most {MAX_PIXELS // 1000000} million pixels "
+            "are supported. Pass a mask of the size of the image."
         )
     if array.dtype.kind in "bui":
         boolean: BoolArray = array != 0
         return boolean
     if array.dtype.kind != "f":
         raise PromptError(
-            f"mask must be bool, integers (not 0 = object) or float logits; got {array.dtype}"
+            f"Invalid mask of type {array.dtype}. Expected bool, integers (not 0 is foreground) "
+            "or float logits."
         )
     logits = array.astype(np.float32)
     if not np.isfinite(logits).all():
-        raise PromptError("mask logits must be finite; got NaN or infinity; replace them first")
+        raise PromptError("The mask logits contain NaN or infinite values. Replace them.")
     return logits
 
 
 def _check_words(words: Any) -> str:
     if not isinstance(words, str) or not 0 < len(words.strip()) <= MOST_WORDS:
         raise PromptError(
-            f"words must be text of 1 to {MOST_WORDS} characters; got {str(words)[:40]!r}"
+            f"Invalid text prompt {str(words)[:40]!r}. Expected 1 to {MOST_WORDS} characters."
         )
     return words.strip()
 
 
 def _check_number(value: Any, name: str) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise PromptError(f"{name} must be a whole number, 0 or more; got {value!r}")
+        raise PromptError(f"Invalid {name} {value!r}. Expected a whole number of at least 0.")
 
 
 def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
@@ -407,8 +408,8 @@ def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
         if rows.size == 0 and isinstance(boxes, list | tuple | np.ndarray) and not len(boxes):
             return []
         raise PromptError(
-            "boxes must be (N, 4) numbers, one x0, y0, x1, y1 an object, got "
-            f"{str(boxes)[:80]}; for one object give box=(x0, y0, x1, y1)"
+            f"Invalid boxes {str(boxes)[:80]}. Expected (N, 4) numbers, one x0, y0, x1, y1 per "
+            "object. Pass a single box as box=(x0, y0, x1, y1)."
         )
     return [Prompt.of(box=row) for row in rows]
 
@@ -421,9 +422,8 @@ def prompt_list(prompts: Any) -> list[Prompt]:
     for prompt in several:
         if not isinstance(prompt, Prompt):
             raise PromptError(
-                f"prompts must be anymask.Prompt objects, one an object; got "
-                f"{type(prompt).__name__}; write Prompt.of(points=[(x, y)]) or "
-                "Prompt.of(box=(x0, y0, x1, y1))"
+                f"Invalid prompt of type {type(prompt).__name__}. Pass anymask.Prompt objects, "
+                "such as Prompt.of(points=[(x, y)]) or Prompt.of(box=(x0, y0, x1, y1))."
             )
     return several
 

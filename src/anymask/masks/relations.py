@@ -54,7 +54,7 @@ def part_tree(rles: Sequence[Rle], share: float = PART_SHARE) -> list[Nesting]:
     Raises InputError for another share or masks of different sizes.
     """
     if not 0 < share <= 1:
-        raise InputError(f"a part's share must be more than 0 and at most 1, got {share!r}")
+        raise InputError(f"Invalid share {share!r}. Use a number above 0 and at most 1.")
     areas = np.array([rle_area(rle) for rle in rles], np.int64)
     boxes = np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4)
     parents: list[int | None] = []

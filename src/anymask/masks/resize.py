@@ -135,8 +135,8 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ImageError(
-            f"an image must be uint8 (H, W, 3), at least 1 x 1; got {image.dtype} {image.shape}; "
-            "read it with anymask.load_image"
+            f"Invalid image of type {image.dtype} and shape {image.shape}. Expected uint8 (H, W, "
+            "3), at least 1 x 1. Read it with anymask.load_image."
         )
     input_hw = geometry((image.shape[0], image.shape[1]), spec).input_hw
     if spec.resample == "pillow_bilinear":
@@ -259,12 +259,12 @@ def mask_to_model(
     Raises PromptError on float logits of another size, or a mask that is not two-dimensional.
     """
     if mask.ndim != 2 or not mask.size:
-        raise PromptError(f"a start mask must have the shape (H, W); got {mask.shape}")
+        raise PromptError(f"Invalid mask prompt of shape {mask.shape}. Expected (H, W).")
     if mask.dtype.kind == "f":
         if mask.shape != (mask_side, mask_side):
             raise PromptError(
-                f"mask logits must come from this model, ({mask_side}, {mask_side}); got "
-                f"{mask.shape}; give a bool mask of any size instead, for example logits > 0"
+                f"Invalid mask logits of shape {mask.shape}. Expected logits of this model, "
+                f"({mask_side}, {mask_side}). Pass a bool mask instead, for example logits > 0."
             )
         return np.ascontiguousarray(mask, np.float32)[None]
     shares = _area((mask != 0).view(np.uint8) * np.uint8(255), geometry.input_hw)

@@ -54,7 +54,7 @@ def mask_to_rle(mask: NDArray[Any]) -> Rle:  # (H, W)
     """
     if mask.ndim != 2:
         raise InputError(
-            f"a mask must have the shape (H, W); got {mask.shape}; encode masks one by one"
+            f"Invalid mask of shape {mask.shape}. Expected (H, W). Encode masks one by one."
         )
     height, width = mask.shape
     if not mask.size:
@@ -131,8 +131,8 @@ def crop_to_rle(
     crop_h, crop_w = mask_crop.shape
     if x0 < 0 or y0 < 0 or x0 + crop_w > width or y0 + crop_h > height:
         raise InputError(
-            f"a crop must lie inside the photo of (H, W) = {image_hw}; got {crop_w} x {crop_h} "
-            f"pixels at x={x0}, y={y0}; clip the crop first"
+            f"The crop of {crop_w} x {crop_h} pixels at x={x0}, y={y0} is outside the image of "
+            f"(H, W) = {image_hw}. Clip the crop first."
         )
     if not mask_crop.size:
         return empty_rle(image_hw)
@@ -181,16 +181,17 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
     symbols = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
     if len(symbols) and (symbols.min() < 0 or symbols.max() > 63 or symbols[-1] & 0x20):
         raise DataError(
-            "a compressed run-length string holds the characters '0' to 'o' and ends with a "
-            f"finished number; got {raw[:20]!r}...; was the text cut or escaped twice?"
+            f"Invalid compressed run-length string {raw[:20]!r}... Expected the characters '0' to "
+            "'o', ending with a complete number. Check that the text is neither truncated nor "
+            "escaped twice."
         )
     ends = np.flatnonzero((symbols & 0x20) == 0)
     starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
     place = np.arange(len(symbols)) - np.repeat(starts, ends - starts + 1)
     if len(place) and place.max() >= MAX_DIGITS - 1:
         raise DataError(
-            f"a compressed run-length string has numbers of at most {MAX_DIGITS - 1} digits; "
-            f"got one of {int(place.max()) + 1}; was the text altered?"
+            f"Invalid compressed run-length string: a number has {int(place.max()) + 1} digits, "
+            f"but at most {MAX_DIGITS - 1} are allowed. Check that the text was not modified."
         )
     parts = (symbols & 0x1F) << (5 * place)
     values = np.add.reduceat(parts, starts) if len(starts) else parts
@@ -208,12 +209,12 @@ def _check_runs(counts: IntArray, size: tuple[int, int]) -> Rle:
     height, width = size
     pixels = _check_pixels(size)
     if len(counts) and counts.min() < 0:
-        raise DataError(f"run lengths must not be negative; got {int(counts.min())}")
+        raise DataError(f"Run lengths must not be negative, but {int(counts.min())} was given.")
     _check_within(counts, pixels)
     if int(counts.sum()) != pixels:
         raise DataError(
-            f"run lengths must sum to H * W = {height} * {width} = {pixels}; "
-            f"got {int(counts.sum())}; is the size (H, W) in the right order?"
+            f"Run lengths must sum to H * W = {height} * {width} = {pixels}, but they sum to "
+            f"{int(counts.sum())}. Check the order of the size (H, W)."
         )
     return Rle(counts if len(counts) else np.zeros(1, np.int64), (height, width))
 
@@ -222,11 +223,11 @@ def _check_pixels(size: tuple[int, int]) -> int:
     """H * W. Raises DataError for a negative side, and for more than MOST_PIXELS."""
     height, width = size
     if height < 0 or width < 0:
-        raise DataError(f"a mask's size must not be negative; got H={height}, W={width}")
+        raise DataError(f"A mask size must not be negative, but H={height}, W={width} was given.")
     if height * width > MOST_PIXELS:
         raise DataError(
-            f"a mask has at most {MOST_PIXELS} pixels; got H={height}, W={width}; "
-            "cut the picture into tiles"
+            f"A mask of H={height}, W={width} is too large. At most {MOST_PIXELS} pixels are "
+            "supported. Split the image into tiles."
         )
     return height * width
 
@@ -236,8 +237,8 @@ def _check_within(numbers: IntArray, pixels: int) -> None:
     if len(numbers) and (numbers.max() > pixels or numbers.min() < -pixels):
         largest = int(numbers.max()) if numbers.max() > pixels else int(numbers.min())
         raise DataError(
-            f"a run is at most H * W = {pixels} pixels long; got {largest}; "
-            "was the text altered, or is the size another mask's?"
+            f"A run of {largest} pixels is longer than the image (H * W = {pixels}). Check the "
+            "run lengths and the size."
         )
 
 
@@ -259,8 +260,8 @@ def coco_to_rle(record: Mapping[str, Any]) -> Rle:
             counts = np.asarray(counts, np.int64).reshape(-1)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
-            'a COCO run-length record is {"size": [H, W], "counts": str or list of int}; '
-            f"got {str(record)[:80]}"
+            f'Invalid COCO run-length record {str(record)[:80]}. Expected {{"size": [H, W], '
+            '"counts": str or list of int}.'
         ) from error
     if isinstance(counts, str | bytes):
         return string_to_rle(counts, (height, width))
@@ -335,7 +336,7 @@ def rle_merge(rles: Sequence[Rle], *, intersect: bool = False) -> Rle:
     Raises InputError on an empty list or different sizes.
     """
     if not rles:
-        raise InputError("merging needs at least one mask; got an empty list")
+        raise InputError("The list of masks to merge is empty. Pass at least one mask.")
     _check_same_size(rles)
     runs = [rle_runs(rle) for rle in rles]
     starts = np.concatenate([starts for starts, _ in runs])
@@ -350,6 +351,4 @@ def rle_merge(rles: Sequence[Rle], *, intersect: bool = False) -> Rle:
 def _check_same_size(rles: Sequence[Rle]) -> None:
     sizes = {rle.size for rle in rles}
     if len(sizes) > 1:
-        raise InputError(
-            f"masks must have one size to be compared; got {sorted(sizes)}; resize them first"
-        )
+        raise InputError(f"The masks have different sizes: {sorted(sizes)}. Resize them first.")

@@ -121,4 +121,4 @@ def _numbers(texts: Sequence[str]) -> tuple[IntArray, IntArray]:  # -> (R,), (N,
 
 
 def _damaged() -> DataError:
-    return DataError("a mask's run-lengths are damaged: they do not fill its picture")
+    return DataError("Invalid run lengths: they do not match the size of the image.")

@@ -93,11 +93,13 @@ class ChannelMix:
         )
         sizes = {len(mix.highs), *(len(row) for row in mix.weights)}
         if not 1 <= mix.count <= MOST_CHANNELS or sizes != {mix.count}:
-            raise ValueError(f"a mix is of 1 to {MOST_CHANNELS} channels, in all of its rows")
+            raise ValueError(f"All rows of a channel mix must have 1 to {MOST_CHANNELS} channels.")
         if len(mix.weights) != 3 or len(mix.bias) != 3:
-            raise ValueError("a mix makes red, green and blue: 3 rows and 3 numbers")
+            raise ValueError(
+                "A channel mix requires 3 rows and 3 numbers, for red, green and blue."
+            )
         if any(low >= high for low, high in zip(mix.lows, mix.highs, strict=True)):
-            raise ValueError("a channel's low must be less than its high")
+            raise ValueError("The low of a channel must be less than its high.")
         return mix
 
     def check(self, array: NDArray[Any], name: str) -> NDArray[Any]:  # -> (H, W, C)
@@ -108,22 +110,21 @@ class ChannelMix:
         array = array[..., None] if array.ndim == 2 else array
         if array.ndim != 3 or not array.size or array.dtype.kind not in "buif":
             raise ImageError(
-                f"wanted a picture (H, W, {self.count}) of real numbers, {name} is {array.dtype} "
-                f"{array.shape}; put the channels last"
+                f"Invalid image {name} of type {array.dtype} and shape {array.shape}. Expected "
+                f"real numbers (H, W, {self.count}), channels last."
             )
         grey = self.count == 1 and array.shape[2] == 3
         if grey and (array == array[..., :1]).all():
             array = array[..., :1]
         if array.shape[2] != self.count:
             raise InputError(
-                f"wanted {self.count} channel{'s' if self.count > 1 else ''}, as the pictures that "
-                f"this model was tuned on; {name} has {array.shape[2]}; give a picture of the same "
-                "channels, or take another model"
+                f"{name} has {array.shape[2]} channels, but this model was tuned on images with "
+                f"{self.count}. Pass an image with the same channels, or use another model."
             )
         if array.dtype == np.uint8 and self.dtype != "uint8":
             raise InputError(
-                f"wanted numbers of {self.dtype}, as the pictures that this model was tuned on; "
-                f"{name} has 8 bits; give the picture as it was recorded, not a converted one"
+                f"{name} has 8 bits, but this model was tuned on images of type {self.dtype}. "
+                "Pass the original image, not a converted copy."
             )
         return array
 
@@ -177,7 +178,9 @@ def measure_ranges(
 def _numbers(values: Sequence[Any]) -> tuple[float, ...]:
     numbers = tuple(float(value) for value in values)
     if not all(abs(number) < _LARGEST for number in numbers):
-        raise ValueError(f"numbers of a mix are finite, got {str(values)[:60]}")
+        raise ValueError(
+            f"Invalid numbers in a channel mix: {str(values)[:60]}. Expected finite numbers."
+        )
     return numbers
 
 
@@ -256,14 +259,14 @@ def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
     step = spec.pad_multiple
     if not step:
         raise InputError(
-            f"{spec.name} sees pictures of {spec.image_side} pixels a side alone, got @{side}; "
-            f"leave @{side} out"
+            f"{spec.name} supports only images of {spec.image_side} pixels, but @{side} was "
+            f"given. Omit @{side}."
         )
     if side % step or not LEAST_SIDE <= side <= MOST_SIDE:
         nearest = min(max(round(side / step) * step, LEAST_SIDE), MOST_SIDE)
         raise InputError(
-            f"after {spec.name}@ wanted the side of its pictures, a multiple of {step} from "
-            f"{LEAST_SIDE} to {MOST_SIDE}, got {side}; write {spec.name}@{nearest}"
+            f"Invalid image size {side} for {spec.name}. Use a multiple of {step} from "
+            f"{LEAST_SIDE} to {MOST_SIDE}, such as {spec.name}@{nearest}."
         )
     cells = spec.mask_side * side // spec.image_side
     return replace(spec, name=f"{spec.name}@{side}", image_side=side, mask_side=cells)
@@ -475,8 +478,8 @@ class Features:
         if precision == "fp16":
             if any(np.abs(array).max(initial=0) > _MOST_HALF for array in maps.values()):
                 raise InputError(
-                    f"fp16 holds numbers up to {_MOST_HALF:g}; this embedding has larger ones; "
-                    'save it with precision="fp32"'
+                    f"This embedding has values above {_MOST_HALF:g}, which fp16 cannot store. "
+                    'Save it with precision="fp32".'
                 )
             stored = {name: array.astype(np.float16) for name, array in maps.items()}
         else:
@@ -507,15 +510,15 @@ class Features:
         """
         if not isinstance(path, str | os.PathLike):
             raise InputError(
-                f"wanted the path of an embedding's file, got {type(path).__name__}; to see a "
-                "photo use model.encode"
+                f"Expected the path of an embedding file, but got {type(path).__name__}. To "
+                "encode an image, use model.encode."
             )
         about, maps = _read_archive(Path(path))
         try:
             if about["format"] != EMBEDDING_FORMAT:
                 raise DataError(
-                    f"{path} has the embedding format {about['format']!r}; this version reads "
-                    f"{EMBEDDING_FORMAT}; update anymask or embed the photo again"
+                    f"{path} has the embedding format {about['format']!r}, but this version reads "
+                    f"{EMBEDDING_FORMAT}. Update anymask, or encode the image again."
                 )
             image_hw, input_hw = _pair(about["image_hw"]), _pair(about["input_hw"])
             geometry = _check_geometry(Geometry(image_hw, input_hw, int(about["side"])))
@@ -526,40 +529,38 @@ class Features:
             )
             texts = all(isinstance(text, str) for text in (model, model_hash, image_hash))
             if not texts or not found:
-                raise ValueError("a name or a hash has a wrong type, or there is no map")
+                raise ValueError("Invalid name, hash or feature maps")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
-                f"{path} is not a whole embedding ({type(error).__name__}: {error}); "
-                "embed the photo again and save it with Features.save"
+                f"{path} is an incomplete or corrupted embedding. Encode the image again and save "
+                "it with Features.save."
             ) from error
         return cls(StoredMaps(found), geometry, model, model_hash, image_hash)
 
 
 def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The JSON `about` and the arrays of a file that nobody has to trust."""
-    remedy = "make the file with Features.save or `anymask encode`"
+    remedy = "Create one with Features.save or `anymask encode`."
     if path.exists() and not path.is_file():
-        raise DataError(f"{path} is not a file; name an embedding file; {remedy}")
+        raise DataError(f"{path} is not a file. Pass an embedding file. {remedy}")
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
-            raise DataError(f"{path} is not an embedding file (a numpy archive); {remedy}")
+            raise DataError(f"{path} is not an embedding file. {remedy}")
         file.seek(0)
         try:
             arrays = read_arrays(file)
             about = parse_json(arrays.pop("about").tobytes(), "about")
         except (DataError, KeyError) as error:
-            raise DataError(
-                f"{path} is damaged or not an embedding file ({error}); {remedy}"
-            ) from error
+            raise DataError(f"{path} is corrupted or not an embedding file. {remedy}") from error
     if not isinstance(about, dict):
-        raise DataError(f"{path} is not an embedding file (its description is no record); {remedy}")
+        raise DataError(f"{path} is not an embedding file. {remedy}")
     return about, arrays
 
 
 def _pair(sides: Any) -> tuple[int, int]:
     height, width = (int(side) for side in sides)
     if height < 1 or width < 1:
-        raise ValueError(f"a size must be positive, got {sides}")
+        raise ValueError(f"Sizes must be positive, but {sides} was given")
     return (height, width)
 
 
@@ -567,13 +568,15 @@ def _check_geometry(geometry: Geometry) -> Geometry:
     height, width = geometry.image_hw
     if height * width > MAX_PIXELS or max(geometry.input_hw) > geometry.side:
         raise ValueError(
-            f"a photo of {width} x {height} pixels, fitted as {geometry.input_hw}, is none that "
-            f"was seen in a square of {geometry.side}"
+            f"An image of {width} x {height} pixels, resized to {geometry.input_hw}, does not "
+            f"match an input of {geometry.side} pixels"
         )
     return geometry
 
 
 def _feature_map(array: NDArray[Any]) -> FloatArray:
     if array.ndim != 3 or array.dtype not in (np.float32, np.float16):
-        raise ValueError(f"a map must be (C, h, w) float, got {array.shape} {array.dtype}")
+        raise ValueError(
+            f"Feature maps must be float (C, h, w), but {array.shape} {array.dtype} was given"
+        )
     return array.astype(np.float32, copy=False)

@@ -31,8 +31,8 @@ def crop_boxes(
     """
     if n_layers < 0 or not 0 <= overlap_ratio < 1:
         raise InputError(
-            "crops need n_layers >= 0 and 0 <= overlap_ratio < 1; "
-            f"got {n_layers} and {overlap_ratio}"
+            f"Invalid crops: n_layers={n_layers}, overlap_ratio={overlap_ratio}. Expected "
+            "n_layers >= 0 and 0 <= overlap_ratio < 1."
         )
     height, width = image_hw
     boxes: list[Window] = [(0, 0, width, height)]
@@ -61,7 +61,7 @@ def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
     given: object = tile
     if isinstance(given, bool) or not isinstance(given, Integral) or int(given) < LEAST_SIDE:
         raise InputError(
-            f'tile must be "auto", None or a side of at least {LEAST_SIDE} pixels, got {tile!r}'
+            f'Invalid tile {tile!r}. Use "auto", None or a size of at least {LEAST_SIDE} pixels.'
         )
     return int(given) if max(image_hw) > int(given) else None
 
@@ -75,7 +75,9 @@ def tile_boxes(image_hw: tuple[int, int], side: int, overlap: int = 0) -> list[W
     0 <= overlap < side.
     """
     if not 0 <= overlap < side:
-        raise InputError(f"tiles need 0 <= overlap < side; got overlap={overlap}, side={side}")
+        raise InputError(
+            f"Invalid tiles: overlap={overlap}, side={side}. Expected 0 <= overlap < side."
+        )
     height, width = image_hw
     return [
         (x0, y0, min(x0 + side, width), min(y0 + side, height))

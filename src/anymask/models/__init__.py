@@ -48,17 +48,15 @@ def _entry(name: str) -> Entry:
     entry = published.get(name) or for_tests.get(name)
     if entry is None:
         close = difflib.get_close_matches(name, published, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ModelError(
-            f"wanted the name of a model, got {name!r}; {hint}the names are {', '.join(published)}"
-        )
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise ModelError(f"Unknown model {name!r}. {hint}Available models: {', '.join(published)}.")
     return entry
 
 
 def _registries() -> tuple[dict[str, Entry], dict[str, Entry]]:
     """The published variants, and tiny ones for tests. Raises MissingExtra without torch."""
     if importlib.util.find_spec("torch") is None:
-        raise MissingExtra("torch", "torch", "a model that runs in torch")
+        raise MissingExtra("torch", "torch", "Running this model")
     from anymask.models.variants import FOR_TESTS, REGISTRY
 
     return REGISTRY, FOR_TESTS

@@ -117,8 +117,8 @@ def find_masks(
         check_features(runtime, features)
         if looks.tile not in ("auto", None):
             raise InputError(
-                f"tiles look at the photo again (tile={looks.tile!r}), got only its features; "
-                "pass the photo instead"
+                f"Tiles require the image (tile={looks.tile!r}), but only its embedding was "
+                "given. Pass the image."
             )
     whole = photo if photo is not None and tile_side(looks.tile, photo.shape[:2]) is None else None
     once = not grid.crop_n_layers and "point" in runtime.spec.accepts
@@ -153,7 +153,9 @@ def _alike(photo: UintImage | None, refine: Refine | None, masks: list[Mask]) ->
     from anymask.segment.alike import only_alike  # few calls need it
 
     if photo is None:
-        raise InputError("alike looks at the photo, got only its features; pass the photo instead")
+        raise InputError(
+            "Option alike requires the image, but only its embedding was given. Pass the image."
+        )
     return only_alike(photo, masks if refine is None else refine(masks))
 
 

@@ -66,7 +66,7 @@ def write_own_names(
         sums[label] = sums.get(label, np.zeros(vectors.shape[1], np.float32)) + vectors.sum(axis=0)
         counts[label] = counts.get(label, 0) + len(vectors)
     if not counts:
-        raise InputError("wanted masks with labels to learn names from, found none")
+        raise InputError("No masks with labels found. Pass labelled masks to learn names from.")
     means = {
         label: total / max(float(np.linalg.norm(total)), 1e-6) for label, total in sums.items()
     }
@@ -82,21 +82,24 @@ def read_own_names(path: Path, table: NameTable) -> ChosenNames:
     """The names of such a file. Raises InputError, DataError for a file of other things."""
     if not path.is_file():
         raise InputError(
-            f"{path}: wanted a file of your own names, there is none; make one with `anymask "
-            "names`, or give names as a list"
+            f"The names file {path} does not exist. Create it with `anymask names`, or pass a "
+            "list of names."
         )
     told = parse_json(path.read_bytes(), path)
     try:
         if told["format"] != FORMAT:
-            raise DataError(f"{path} has format {told['format']!r}, this anymask reads {FORMAT}")
+            raise DataError(
+                f"{path} has format {told['format']!r}, but this version reads format {FORMAT}. "
+                "Create it again with `anymask names`."
+            )
         vectors = np.array([one["vector"] for one in told["names"].values()], np.float32)
         labels, network = tuple(map(str, told["names"])), told["network"]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} is no file of own names; make one with `anymask names`") from error
+        raise DataError(f"{path} is not a names file. Create one with `anymask names`.") from error
     if vectors.ndim != 2 or vectors.shape[1] != table.vectors.shape[1] or network != table.network:
         raise InputError(
-            f"{path}: its names were learned with another network of names; make it again with "
-            "`anymask names`"
+            f"{path} was created with another version of the name model. Create it again with "
+            "`anymask names`."
         )
     return ChosenNames(labels, vectors, table.scale)
 
@@ -129,7 +132,7 @@ def suggest_labels(
 ) -> list[list[LabelSuggestion]]:
     """What `Model.suggest_labels` answers."""
     if type(top) is not int or top < 1:
-        raise InputError(f"top must be a whole number from 1 on, got {top!r}")
+        raise InputError(f"Invalid top {top!r}. Use a whole number of at least 1.")
     chosen, rles = choose_names(runtime, names), _rles_of(masks, photo.shape[:2])
     if not rles:
         return []
@@ -166,15 +169,15 @@ def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
         planes = planes[None] if planes.ndim == 2 else planes
         if planes.ndim != 3 or planes.dtype.kind not in "bui":
             raise PromptError(
-                "masks must be an answer, a mask or several, or an array (H, W) or (n, H, W) of "
-                f"bool or whole numbers, got {planes.dtype} of the shape {planes.shape}"
+                f"Invalid masks of type {planes.dtype} and shape {planes.shape}. Pass a "
+                "prediction, one or several masks, or a bool or integer array (H, W) or (n, H, W)."
             )
         rles = [mask_to_rle(plane != 0) for plane in planes]
     for rle in rles:
         if rle.size != tuple(image_hw):
             raise PromptError(
-                f"the masks are of a photo of (H, W) = {rle.size}, this one is {tuple(image_hw)}; "
-                "give the photo that they were made for"
+                f"The masks have the size (H, W) = {rle.size}, but the image has "
+                f"{tuple(image_hw)}. Pass the image that the masks were made for."
             )
     return rles
 
@@ -246,7 +249,7 @@ def _cell_logits(runtime: ImageRuntime, embedding: Features) -> FloatArray:  # (
     labelling = runtime.capability(ClassLabelling)
     if labelling is None:
         raise ModelError(
-            f"{runtime.spec.name} knows no classes; tune it on your own: anymask finetune "
+            f"{runtime.spec.name} has no classes. Train them on your data: anymask finetune "
             "--classes all"
         )
     return labelling.label_cells(embedding.seen)

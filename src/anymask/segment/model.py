@@ -82,22 +82,28 @@ PROMPT_WORDS = ("points", "point_labels", "box", "boxes", "names", "mask", "prom
 SEVERAL_WORDS = ("on_error", "progress")
 AS_USUAL = SegmentSettings()
 
-_PREDICTOR = "segment(photo, points=...); segment-anything's own: anymask.sam.SamPredictor(model)"
+_PREDICTOR = (
+    "segment(image, points=...), or anymask.sam.SamPredictor(model) for the segment-anything API"
+)
 _LOAD = 'anymask.load(name, device="cuda")'
 OTHER_METHODS = {
-    "set_image": "encode(photo), then segment(features, ...); segment-anything's own: "
-    "anymask.sam.SamPredictor(model)",
+    "set_image": (
+        "encode(image) and segment(features, ...), or anymask.sam.SamPredictor(model) for the "
+        "segment-anything API"
+    ),
     "predict": _PREDICTOR,
     "predict_torch": _PREDICTOR,
-    "generate": "everything(photo); segment-anything's own: "
-    "anymask.sam.SamAutomaticMaskGenerator(model)",
+    "generate": (
+        "everything(image), or anymask.sam.SamAutomaticMaskGenerator(model) for the "
+        "segment-anything API"
+    ),
     "to": _LOAD,
     "cpu": _LOAD,
     "cuda": _LOAD,
     "half": 'anymask.load(name, precision="fp16")',
-    "eval": "nothing: a model is always ready to answer",
-    "add_new_points_or_box": "track(video), then its session's prompts",
-    "propagate_in_video": "track(video), then its session's masks",
+    "eval": "no call, because models are always in inference mode",
+    "add_new_points_or_box": "track(video) and the prompts of its session",
+    "propagate_in_video": "track(video) and the masks of its session",
 }
 
 
@@ -132,8 +138,8 @@ class Model:
         self._begin, self._follow, self._scan = state["sessions"]
         if self.runtime.weights_hash != state["weights_hash"]:
             raise WeightsError(
-                f"{self.name} was pickled with the weights {state['weights_hash'][:12]}, here they "
-                f"are {self.runtime.weights_hash[:12]}; put the same weights in place"
+                f"{self.name} was pickled with the weights {state['weights_hash'][:12]}, but the "
+                f"local weights are {self.runtime.weights_hash[:12]}. Install the same weights."
             )
 
     def __repr__(self) -> str:
@@ -145,15 +151,15 @@ class Model:
 
         def __getattr__(self, name: str) -> Any:
             """Raises AttributeError, which names our word for another tool's method."""
-            here = f"; here it is {OTHER_METHODS[name]}" if name in OTHER_METHODS else ""
-            raise AttributeError(f"a Model has no {name!r}{here}", name=name, obj=self)
+            here = f". Use {OTHER_METHODS[name]}" if name in OTHER_METHODS else ""
+            raise AttributeError(f"Model has no attribute {name!r}{here}.", name=name, obj=self)
 
         def __call__(self, *given: Any, **settings: Any) -> NoReturn:
             """Raises InputError, which names the two methods that answer."""
             raise InputError(
-                "a Model is not called itself, for there are two questions to ask: "
-                "model.segment(photo, points=[(x, y)]) or box=(x0, y0, x1, y1) for one object, "
-                "model.everything(photo) for all masks; segment-anything's own: anymask.sam"
+                "A Model is not callable. Use model.segment(image, points=[(x, y)]) or box=(x0, "
+                "y0, x1, y1) for one object, model.everything(image) for all masks, or "
+                "anymask.sam for the segment-anything API."
             )
 
     @property
@@ -349,16 +355,17 @@ class Model:
         ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
         if sum(ways) > 1:
             raise PromptError(
-                "give points, point_labels, box and mask for one object, or boxes or prompts for "
-                "several; got both; put them into one of the prompts"
+                "Prompts for one object (points, point_labels, box, mask) cannot be combined with "
+                "boxes or prompts. Put them into prompts."
             )
         if is_several(image):
             if prompts is None:
                 raise PromptError(
-                    "several photos need prompts=, a Prompt or a list of them for each photo"
+                    "Several images require prompts=. Pass a Prompt or a list of prompts for each "
+                    "image."
                 )
             if on_error not in ("raise", "return"):
-                raise InputError(f'on_error must be "raise" or "return", got {on_error!r}')
+                raise InputError(f'Invalid on_error {on_error!r}. Use "raise" or "return".')
             return self._segment_each(_each(image, progress), prompts, on_error, source, chosen)
         if boxes is not None:
             return self._segment_boxes(image, boxes, names, source, chosen)
@@ -389,7 +396,10 @@ class Model:
         asked = box_prompts(boxes)
         labels = [None] * len(asked) if names is None else list(names)
         if len(labels) != len(asked):
-            raise InputError(f"wanted a name for each of {len(asked)} boxes, got {len(labels)}")
+            raise InputError(
+                f"Each box requires a label, but {len(asked)} boxes and {len(labels)} labels were "
+                "given. Pass a label for each box."
+            )
         view = self._view(image, source, settings)
         answers = self._answers(asked, settings, view)
         found = [
@@ -584,9 +594,9 @@ class Model:
         one_question(words, like)
         if every is not None:
             if self._follow is None:
-                raise ModelError("this Model was not made by anymask.load, which brings videos")
+                raise ModelError("This model does not support videos. Open it with anymask.load.")
             if words is None:
-                raise InputError("a video is searched by words; an example is looked for in photos")
+                raise InputError("Exemplars are not supported for videos. Pass a text prompt.")
             return self._follow(self, image, words, every=every, **settings)
         if like is None:
             if is_several(image):
@@ -645,7 +655,7 @@ class Model:
             InputError, DataError, MissingExtra: As `track.open_session`.
         """
         if self._begin is None:
-            raise ModelError("this Model was not made by anymask.load, which also brings sessions")
+            raise ModelError("This model does not support sessions. Open it with anymask.load.")
         return self._begin(self, source, model, **settings)
 
     def volume(
@@ -659,7 +669,7 @@ class Model:
             settings: `volumes.VolumeSettings`. Errors are those of `open_volume_session`.
         """
         if self._scan is None:
-            raise ModelError("this Model was not made by anymask.load, which also brings sessions")
+            raise ModelError("This model does not support sessions. Open it with anymask.load.")
         return self._scan(self, scan, model, **settings)
 
     def _view(
@@ -675,14 +685,16 @@ class Model:
             return EncodedPhoto(encode_image(self.runtime, photo), photo, picture)
         if source:
             raise InputError(
-                f"{' and '.join(source)} is about a photo, got its features; give it to encode"
+                f"{' and '.join(source)} applies only to images, but an embedding was given. Pass "
+                "it to encode."
             )
         if isinstance(image, EncodedPhoto):
             return image
         if settings.zoom is True or settings.mirror:
             word = "mirror" if settings.mirror else "zoom"
             raise InputError(
-                f"{word} looks at the photo again, got only its features; pass the photo instead"
+                f"Option {word} requires the image, but only its embedding was given. Pass the "
+                "image."
             )
         return EncodedPhoto(image)
 
@@ -692,14 +704,17 @@ class Model:
         Raises ImageError, InputError for several photos or another number of channels.
         """
         if several := _several(image):
-            raise InputError(f"wanted one photo, got {several}; give a list of photos")
+            listed = f": anymask.list_photos({str(image)!r})" if several != "a list" else "."
+            raise InputError(
+                f"Expected one image, but {several} was given. Pass a list of images{listed}"
+            )
         channels = self.spec.channels
         if channels is None:
             return load_image(image, **source)
         if source:
             raise InputError(
-                f"{' and '.join(source)} is about photos, this model takes pictures of "
-                f"{channels.count} channels as they were recorded; leave it out"
+                f"{' and '.join(source)} applies only to RGB images, but this model uses "
+                f"{channels.count} raw channels. Omit it."
             )
         from anymask.images import load_mixed  # few models need its modules
 
@@ -753,7 +768,7 @@ def _each(images: Iterable[T], progress: Progress) -> Iterator[T]:
 def _several(image: object) -> str:
     """What a path is that means more than one photo; "" for one photo."""
     if is_several(image):
-        return "several"
+        return "a list"
     if not isinstance(image, str | Path) or is_address(image):
         return ""
     path = Path(image)
@@ -761,11 +776,10 @@ def _several(image: object) -> str:
         is_file, is_folder = path.is_file(), path.is_dir()
     except (OSError, ValueError):  # no name that a disk can have
         return ""
-    listed = f"; anymask.list_photos({str(path)!r}) lists its photos"
     if is_folder:
-        return f"the folder {str(path)!r}{listed}"
+        return f"the folder {str(path)!r}"
     is_pattern = not is_file and set(str(path)) & set("*?[")  # a file may be called [1].jpg
-    return f"the pattern {str(path)!r}{listed}" if is_pattern else ""
+    return f"the pattern {str(path)!r}" if is_pattern else ""
 
 
 # Refinement of a given mask.
@@ -781,7 +795,7 @@ def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W
     Raises PromptError on an empty mask.
     """
     if not mask.any():
-        raise PromptError("a mask to refine needs an object, got an empty mask; click or box one")
+        raise PromptError("The mask to refine is empty. Pass a point, a box or a non-empty mask.")
     box = open_box(mask)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         np.ascontiguousarray(mask).view(np.uint8), connectivity=8

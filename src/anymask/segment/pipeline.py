@@ -95,14 +95,14 @@ def check_features(runtime: ImageRuntime, features: Features) -> None:
     wanted = (runtime.spec.name, runtime.weights_hash)
     if made_by != wanted:
         raise InputError(
-            "features can only be read by the model that made them; this is "
-            f"{wanted[0]} (weights {wanted[1][:12]}), the features were made by "
-            f"{made_by[0]} (weights {made_by[1][:12]}); encode the photo again with this model"
+            f"The embedding was made by {made_by[0]} (weights {made_by[1][:12]}), but this model "
+            f"is {wanted[0]} (weights {wanted[1][:12]}). Encode the image again with this model."
         )
     if features.geometry.side != runtime.spec.image_side:
         raise InputError(
-            f"{wanted[0]} sees photos in a square of {runtime.spec.image_side} pixels, the "
-            f"features are of {features.geometry.side}; encode the photo again"
+            f"{wanted[0]} uses images of {runtime.spec.image_side} x {runtime.spec.image_side} "
+            f"pixels, but the embedding was made at {features.geometry.side}. Encode the image "
+            "again."
         )
 
 
@@ -172,7 +172,9 @@ def answer_prompts(
         if vectors is not None and prompt.embedding is not None:
             wide, wanted = prompt.embedding.shape[-1], vectors.vector_length()
             if wide != wanted:
-                raise PromptError(f"{spec.name} takes vectors of {wanted} numbers, got {wide}")
+                raise PromptError(
+                    f"{spec.name} requires prompt vectors of length {wanted}, but {wide} was given."
+                )
     firsts = decode_prompts(runtime, features, checked, settings)
     answers = []
     for answer, prompt in zip(firsts, checked, strict=True):

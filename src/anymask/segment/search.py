@@ -93,13 +93,13 @@ def find_everything(
     spec, family = runtime.spec, runtime.family
     if "point" not in spec.accepts:
         raise PromptError(
-            f"everything needs a model that takes clicks, {spec.name} does not; take another one, "
-            f'for example "{DEFAULT_MODEL}"'
+            f"Automatic mask generation requires point prompts, which {spec.name} does not "
+            f'support. Use another model, for example "{DEFAULT_MODEL}".'
         )
     if settings.crop_n_layers and isinstance(seen, Features):
         raise InputError(
-            f"crops look at the photo again (crop_n_layers={settings.crop_n_layers}), got only its "
-            "features; pass the photo instead"
+            f"Crops require the image (crop_n_layers={settings.crop_n_layers}), but only its "
+            "embedding was given. Pass the image."
         )
     image_hw = seen.image_hw if isinstance(seen, Features) else (seen.shape[0], seen.shape[1])
     windows, layers = crop_boxes(image_hw, settings.crop_n_layers, settings.crop_overlap_ratio)

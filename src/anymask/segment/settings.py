@@ -54,8 +54,8 @@ def check_granularity(granularity: object) -> None:
         known = isinstance(granularity, str) and granularity in LEVELS
     if not known:
         raise InputError(
-            'granularity must be "part", "whole", "all" or a number from 0 (part) to 1 (whole), '
-            f"got {granularity!r}"
+            f'Invalid granularity {granularity!r}. Use "part", "whole", "all" or a number from 0 '
+            "(part) to 1 (whole)."
         )
 
 
@@ -199,85 +199,87 @@ class Grid:
     mode: Annotated[
         Mode,
         Setting(
-            '"exact": every click of the grid, as in the paper; "adaptive": a coarse grid first, '
-            "then clicks that are likely to find what is missing, at most a third of all"
+            '"exact": every point of the grid, as in the SAM paper; "adaptive": a coarse grid '
+            "first, then points that are likely to find missing objects, at most a third of the "
+            "grid"
         ),
     ] = "adaptive"
     decoder_precision: Annotated[
         GridPrecision,
         Setting(
-            '"model": as the model was loaded; "mixed": the large products of torch models in 16 '
-            'bits, where the machine is faster with them; "auto": mixed in adaptive mode'
+            '"model": as loaded; "mixed": large matrix products of PyTorch models in 16 bits, if '
+            'faster; "auto": mixed in adaptive mode'
         ),
     ] = "auto"
     memory_limit: Annotated[
         float,
         Setting(
-            "megabytes that a batch of clicks may need beside model and photo",
+            "memory limit of a batch of points in megabytes, in addition to the model and the "
+            "image",
             above=0,
             unit="megabytes",
         ),
     ] = 500.0
     grid: Annotated[
         int,
-        Setting("clicks along each side of the grid; their square in all", least=1, most=1024),
+        Setting("points per side of the grid", least=1, most=1024),
     ] = 32
     points_per_batch: Annotated[
         int | None,
         Setting(
-            "clicks decoded at once; changes nothing but memory and speed",
+            "points per batch; affects only memory and speed",
             least=1,
-            default=f"as many as memory_limit allows, at most {MOST_AT_ONCE}",
+            default=f"limited by memory_limit, at most {MOST_AT_ONCE}",
         ),
     ] = None
     score: Annotated[
         float,
-        Setting("keep masks of more than this score; lower finds more, 0 keeps all", below=2),
+        Setting("minimum confidence score; 0 keeps all masks", below=2),
     ] = 0.88
     stability: Annotated[
         float,
         Setting(
-            "keep masks with at least this IoU between their stricter and looser cut; lower finds "
-            "more, 0 keeps all",
+            "minimum stability: IoU of the masks at a stricter and a looser threshold; 0 keeps all",
             most=1,
         ),
     ] = 0.95
     stability_score_offset: Annotated[
         float,
-        Setting("logits by which the cuts differ from the mask's own threshold", unit="logits"),
+        Setting("offset of the two thresholds for the stability, in logits", unit="logits"),
     ] = 1.0
     box_nms_thresh: Annotated[
         float,
-        Setting("of two masks whose boxes overlap with a larger IoU, keep the better", most=1),
+        Setting("remove the worse of two masks if the IoU of their boxes is above this", most=1),
     ] = 0.7
     crop_n_layers: Annotated[
         int,
         Setting(
-            "0: search the photo alone; n: also 2 x 2, then 4 x 4, ... 2^n x 2^n overlapping crops "
-            "of it, which needs the photo: an embedding is not enough",
+            "crop layers: 0: the whole image only; n: also 2 x 2, 4 x 4, ... 2^n x 2^n "
+            "overlapping crops; requires the image",
             most=6,
         ),
     ] = 0
     crop_nms_thresh: Annotated[
         float,
-        Setting("the same as box_nms_thresh between crops; the smaller crop's mask stays", most=1),
+        Setting("like box_nms_thresh, between crops; the mask of the smaller crop stays", most=1),
     ] = 0.7
     crop_overlap_ratio: Annotated[
         float,
         Setting(
-            "of neighbouring crops, as a part of the photo's short side, halved in each layer",
+            "overlap of neighbouring crops as a share of the shorter image side, halved in each "
+            "layer",
             below=1,
         ),
     ] = 512 / 1500
     crop_n_points_downscale_factor: Annotated[
         int,
-        Setting("in layer n the grid has grid / factor^n clicks along each side", least=1),
+        Setting("divide the points per side by this factor in each crop layer", least=1),
     ] = 1
     min_mask_region_area: Annotated[
         int,
         Setting(
-            "remove holes and islands of fewer pixels as segment-anything does, and what becomes a "
-            "duplicate by that; drops no small mask",
+            "remove holes and islands smaller than this, in pixels, and duplicates that result "
+            "from it, as in segment-anything; removes no small masks",
             unit="pixels",
         ),
     ] = 0
@@ -344,7 +346,7 @@ NESTED = frozenset({"granularity", "layout"})  # who chooses these wants parts b
 def check_level(level: object) -> None:
     """Raises InputError for what is no level of a tree."""
     if level not in LEVELS:
-        raise InputError(f'granularity must be "part", "whole" or "all", got {level!r}')
+        raise InputError(f'Invalid granularity {level!r}. Use "part", "whole" or "all".')
 
 
 class ArrangementDict(TypedDict, total=False):
@@ -373,15 +375,15 @@ class Arrangement:
     min_objectness: Annotated[
         float,
         Setting(
-            "drop masks that are less likely to be an object; 0 keeps all",
+            "minimum probability of being an object; 0 keeps all masks",
             most=1,
-            default="the model's own in adaptive mode, 0 in exact mode",
+            default="value of the model in adaptive mode, 0 in exact mode",
         ),
     ] = 0.0
     iou: Annotated[
         float,
         Setting(
-            "of two masks that overlap with a larger IoU, keep the better; 1 keeps all",
+            "remove the worse of two masks if their IoU is above this; 1 keeps all",
             most=1,
             default=f"1 in exact mode, {ADAPTIVE_NMS} in adaptive mode",
         ),
@@ -389,20 +391,19 @@ class Arrangement:
     contained: Annotated[
         float,
         Setting(
-            "of two masks of which the smaller lies in the other by more than this share, keep the "
-            f"better; those of more than {SURROUNDING:.0%} of the photo are left alone; 1 keeps "
-            "all: parts beside their wholes",
+            "remove the worse of two masks if more than this share of the smaller one is inside "
+            f"the other; masks of more than {SURROUNDING:.0%} of the image are not compared; 1 "
+            "keeps parts and wholes",
             most=1,
-            default=f"{CONTAINED} in adaptive mode, 1 in exact mode, and where granularity or "
-            "layout are chosen",
+            default=f"{CONTAINED} in adaptive mode, 1 in exact mode and with granularity or layout",
         ),
     ] = 1.0
-    min_mask_area: Annotated[float, Setting("drop masks of fewer pixels", unit="pixels")] = 0
+    min_mask_area: Annotated[float, Setting("minimum mask area", unit="pixels")] = 0
     min_island_area: Annotated[
         RegionSize,
         Setting(
-            'remove parts of a mask of less: pixels (50) or a share of the mask (0.05, "5%"), 0 '
-            "for none; the largest stays",
+            "remove parts of a mask smaller than this: pixels (50) or a share of the mask (0.05, "
+            '"5%"), 0 for none; the largest part stays',
             check=partial(parse_region_size, name="min_island_area"),
             form="PIXELS|SHARE",
             default=f"0 in exact mode, {CLEAN} in adaptive mode",
@@ -411,7 +412,7 @@ class Arrangement:
     max_hole_area: Annotated[
         RegionSize,
         Setting(
-            "fill enclosed holes of less, in the same units",
+            "fill holes smaller than this, in the same units",
             check=partial(parse_region_size, name="max_hole_area"),
             form="PIXELS|SHARE",
             default=f"0 in exact mode, {CLEAN} in adaptive mode",
@@ -420,32 +421,31 @@ class Arrangement:
     refine_edges: Annotated[
         RefineEdges,
         Setting(
-            "put the edges of the masks that stay where the photo has them, as `segment` does; "
-            "masks of tiles and of an embedding, and of a model without a network for that, keep "
-            'their own; "auto": in adaptive mode'
+            "align the edges of the final masks with image edges, as in `segment`; not for tiles, "
+            'embeddings and models without an edge network; "auto": in adaptive mode'
         ),
     ] = "auto"
     alike: Annotated[
         bool,
         Setting(
-            "keep one kind of thing, the most frequent, and each of it once: the ground and stray "
-            "sizes go, touching ones are divided, missed ones added; needs the photo"
+            "keep only objects of the most frequent kind, once each: removes the background and "
+            "outliers, splits touching objects and adds missing ones; requires the image"
         ),
     ] = False
     granularity: Annotated[
         Level,
         Setting(
-            '"whole": keep masks that are part of no other; "part": keep masks that have no parts; '
-            '"all": keep all',
+            '"whole": masks that are not part of another mask; "part": masks without parts; '
+            '"all": all masks',
             check=check_level,
         ),
     ] = "all"
     layout: Annotated[
         Layout,
         Setting(
-            '"flat": a list; "tree": each record says which mask it is part of; "partition": each '
-            "pixel belongs to at most one mask, to a part before its whole, else to the better one "
-            "(what is left of a mask is dropped below min_mask_area)"
+            '"flat": a list; "tree": each record names the mask it is part of; "partition": each '
+            "pixel belongs to at most one mask (parts before wholes, then the better mask; "
+            "remainders below min_mask_area are removed)"
         ),
     ] = "flat"
 

@@ -99,19 +99,21 @@ class TrackFiles:
         for group in GROUPS:
             known = group.__dataclass_fields__
             group(**{name: one for name, one in self.settings.items() if name in known})
-        read = {os.path.realpath(path): "the mask of a prompt" for path in self.mask_files}
+        read = {os.path.realpath(path): "the mask file of a prompt" for path in self.mask_files}
         if self.settings.get("session") is not None:
-            read[os.path.realpath(self.settings["session"])] = "the session's file"
-        read[os.path.realpath(self.video)] = "the video itself"
+            read[os.path.realpath(self.settings["session"])] = "the session file"
+        read[os.path.realpath(self.video)] = "the input video"
         if self.known is not None:
-            read[os.path.realpath(self.known)] = "the file of the known tracks"
+            read[os.path.realpath(self.known)] = "the tracks file"
         written: set[str] = set()
         for text in self.outputs:
             place = os.path.realpath(text)
             if place in read:
-                raise InputError(f"the output {text!r} is {read[place]}; choose another name")
+                raise InputError(f"The output {text!r} is {read[place]}. Choose another name.")
             if place in written:
-                raise InputError(f"wanted outputs with different names, got {text!r} twice")
+                raise InputError(
+                    f"Duplicate output {text!r}. Use a different name for each output."
+                )
             written.add(place)
         for text in self.outputs:
             if text.endswith(("/", os.sep)):
@@ -177,7 +179,7 @@ def _track_files(
 ) -> TrackReport:
     stamp, journal = asked.stamp(model), _journal(asked.paths)
     if journal.is_file() and journal.read_text("utf-8") == stamp + _state_of(asked.paths):
-        return TrackReport([f"there already: {path}" for path in asked.paths], [])
+        return TrackReport([f"Exists already: {path}" for path in asked.paths], [])
     video = Path(asked.video)
     source: Any = int(asked.video) if asked.video.isdecimal() and not video.exists() else video
     kept, words = asked.settings.get("session"), asked.words(model)
@@ -238,8 +240,8 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
     same = said == words or (kept and said is None)
     if not same and kept:
         raise InputError(
-            f"{path} keeps what another command said of its objects; say the same of them, name "
-            "another file for the session, or delete it to begin anew"
+            f"{path} was created with different prompts. Use the same prompts, choose another "
+            "session file, or delete this file."
         )
     if not same:
         path.unlink()
@@ -259,10 +261,7 @@ def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -
         place = find_place(session.frames, frame)
         taken = session.frames.source_frame(place)
         if taken != frame:
-            moved.append(
-                f"frame {frame} is not among those looked at; what is said of it counts on frame "
-                f"{taken}"
-            )
+            moved.append(f"Frame {frame} is not sampled, so its prompts are used on frame {taken}.")
         session.add(
             place, number, points=one.points or None, labels=one.labels or None, box=one.box,
             mask=one.read_mask(),
@@ -279,8 +278,8 @@ def _subject(model: Model, session: VideoSession, first: int) -> BoolArray:  # -
     found = main_subject(model, read_picture(session, first))
     if found is None:
         raise PromptError(
-            "the first frame has no clear subject; say what is meant with a box, a click or words, "
-            "or begin at a later frame"
+            "No main subject found in the first frame. Add a point, a box or a text prompt, or "
+            "start at a later frame."
         )
     return found.mask
 
@@ -298,8 +297,8 @@ def _take_up(session: VideoSession, path: Path) -> None:
         sizes = {one.rle.size for one in masks.values()}
         if picture is not None and sizes != {picture.shape[:2]}:
             raise InputError(
-                f"{path}: wanted masks of the video's (H, W) = {picture.shape[:2]}, object "
-                f"{number} has {sorted(sizes)}; give the video that was followed"
+                f"{path} has masks of the size {sorted(sizes)} for object {number}, but the video "
+                f"has (H, W) = {picture.shape[:2]}. Use the video that was tracked."
             )
         if any(one.area for one in placed.values()):
             session.import_masks(number, placed)
@@ -310,13 +309,15 @@ def find_place(frames: SampledFrames, frame: int) -> int:
     InputError for one before the first or behind the last."""
     length, first = frames.length, frames.sampling.start
     if length == 0:
-        raise InputError(f"no frame is left to look at: --start {first} is behind the video's end")
+        raise InputError(
+            f"No frames left: start {first} is after the end of the video. Use a smaller start."
+        )
     first = frames.source_frame(0)
     last = None if length is None else frames.source_frame(length - 1)
     if frame < first or (last is not None and frame > last):
         raise InputError(
-            f"there is no frame {frame} among those looked at, which are {first} to "
-            f"{'...' if last is None else last}"
+            f"Frame {frame} is out of range: frames {first} to {'...' if last is None else last} "
+            "are sampled."
         )
     return frames.nearest(frame)
 
@@ -350,8 +351,8 @@ def _write(
         others = [one for one in folder.glob("*.png") if one.stem not in written]
         if others:
             notes.append(
-                f"{folder}: {len(others)} pictures in it are not of this run, such as "
-                f"{min(others).name}; they were left as they are"
+                f"{folder} also contains {len(others)} images from another run, such as "
+                f"{min(others).name}. They were not changed."
             )
     notes += [f"wrote {path}" for path in asked.paths]
     doubtful = session.doubtful()
@@ -360,10 +361,10 @@ def _write(
             f"{session.frames.source_frame(frame)} (object {number}: {', '.join(doubts)})"
             for frame, number, doubts in doubtful[:8]
         ]
-        more = f" and more, {count} frames in all" if count > 8 else ""
-        notes.append(f"look at frames {'; '.join(listed)}{more}")
+        more = f" and others ({count} frames in total)" if count > 8 else ""
+        notes.append(f"Low confidence, check frames {'; '.join(listed)}{more}")
     if (told := session.frames.damage) is not None:
-        end = "; there can be masks up to there" if session.frames.fault else ""
+        end = "; masks end there" if session.frames.fault else ""
         notes.append(told + end)
     return notes
 
@@ -401,7 +402,9 @@ def read_picture(session: VideoSession, frame: int) -> UintImage:
     """A frame that was followed, once more. Raises DataError where it cannot be read again."""
     image = session.picture(frame)
     if image is None:
-        raise DataError(f"frame {frame} cannot be read any more; was the video changed meanwhile?")
+        raise DataError(
+            f"Frame {frame} can no longer be read. Check that the video was not changed."
+        )
     return image
 
 

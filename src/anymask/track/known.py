@@ -16,7 +16,7 @@ from anymask.formats import located, read_json, segmentation_to_rle
 from anymask.masks import Rle, coco_to_rle, rle_area
 from anymask.track.records import Doubt, ObjectMask, ObjectState
 
-KINDS = "a .jsonl of `anymask track`, a .json of SA-V or of YouTube-VIS"
+KINDS = "a .jsonl file of `anymask track`, or a .json file of SA-V or YouTube-VIS"
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,18 @@ def read_tracks(path: Path) -> KnownTracks:
     file, place and reason.
     """
     if not path.is_file():
-        raise InputError(f"wanted {KINDS}, there is no file {str(path)!r}")
+        raise InputError(f"The tracks file {str(path)!r} does not exist. Expected {KINDS}.")
     masks: dict[int, dict[int, ObjectMask]] = {}
     lines = file_suffix(path) == ".jsonl"
     with located(path):
         for number, frame, one in _lines(path) if lines else _document(path):
             if frame in masks.setdefault(number, {}):
-                raise DataError(f"object {number} has two masks on frame {frame}")
+                raise DataError(
+                    f"Object {number} has two masks on frame {frame}. Remove one of them."
+                )
             masks[number][frame] = one
     if not any(rle_area(one.rle) for known in masks.values() for one in known.values()):
-        raise InputError(f"{path}: wanted {KINDS} with a mask that has pixels, got none")
+        raise InputError(f"{path} has no masks. Expected {KINDS} with at least one non-empty mask.")
     return KnownTracks(masks, lines)
 
 
@@ -83,14 +85,14 @@ def _document(path: Path) -> Iterator[tuple[int, int, ObjectMask]]:
     elif isinstance(document, dict) and "videos" in document and "annotations" in document:
         yield from _youtube_vis(document)
     else:
-        raise InputError(f"wanted {KINDS}, got JSON of another kind")
+        raise InputError(f"Unsupported JSON. Expected {KINDS}.")
 
 
 def _youtube_vis(document: dict[str, Any]) -> Iterator[tuple[int, int, ObjectMask]]:
     if len(document["videos"]) != 1:
         raise InputError(
-            f"wanted the tracks of one video, got {len(document['videos'])} videos; "
-            "`anymask convert` takes such a set apart"
+            f"The file has {len(document['videos'])} videos, but a file with one video is "
+            "required. Split it with `anymask convert`."
         )
     (video,) = document["videos"]
     hw = int(video["height"]), int(video["width"])

@@ -51,9 +51,9 @@ class MemoryTracker:
     ) -> None:
         if steps is None:
             raise ModelError(
-                f"{model.name} is no video model, and tracker='memory' needs one (SAM 2, EdgeTAM, "
-                "EfficientTAM on torch), or a bundle with a network of memory (anymask train "
-                "memory); load one, or use tracker='match'"
+                f"{model.name} does not support tracker='memory'. Use a video model (SAM 2, "
+                "EdgeTAM, EfficientTAM with PyTorch), a bundle with a memory network (anymask "
+                "train memory), or tracker='match'."
             )
         self.memory = memory or MemorySettings()
         self.model, self._steps = model, steps.choosing(self.memory.choice())

@@ -114,8 +114,8 @@ class PaletteWriter(MaskWriter):
     def __init__(self, folder: Path, facts: VideoFacts) -> None:
         if max(facts.objects, default=0) > MOST_NUMBERS or min(facts.objects, default=1) < 1:
             raise InputError(
-                f"palette pictures hold objects 1 to {MOST_NUMBERS}, got {list(facts.objects)}; "
-                "number them so, or write .jsonl"
+                f"Palette images support objects 1 to {MOST_NUMBERS}, but {list(facts.objects)} "
+                "were given. Change the object numbers, or write .jsonl."
             )
         self.folder, self._palette = folder, voc_palette().tobytes()
         folder.mkdir(parents=True, exist_ok=True)
@@ -523,8 +523,8 @@ def check_encoder(path: Path, codec: str) -> None:
         import_av().Codec(codec, "w")
     except ValueError:
         raise InputError(
-            f"wanted a PyAV with the encoder {codec} for a video as {path.suffix}, got one "
-            "without it; install PyPI's: pip install --force-reinstall --only-binary av av"
+            f"The installed PyAV has no {codec} encoder, which {path.suffix} files require. "
+            "Install the version from PyPI: pip install --force-reinstall --only-binary av av"
         ) from None
 
 
@@ -535,8 +535,8 @@ def check_film(path: Path, look: Look) -> None:
     allowed = {".webm", ".mov"} if look == "cutout" else FILMS
     if ending not in allowed:
         raise InputError(
-            f"a video of {'cut-outs' if look == 'cutout' else 'overlays'} is written as "
-            f"{', '.join(sorted(allowed))}; got {str(path)!r}"
+            f"Unsupported format for {'cut-outs' if look == 'cutout' else 'overlays'}: "
+            f"{str(path)!r}. Use one of: {', '.join(sorted(allowed))}."
         )
     check_encoder(path, encoder_of(path, look))
 
@@ -559,7 +559,9 @@ class CutoutLook:
 
         CutoutSettings(**self.settings)
         if self.settings.get("crop"):
-            raise InputError("the pictures of a video are of one size; leave crop out")
+            raise InputError(
+                "Videos do not support crop, because all frames must have the same size. Omit crop."
+            )
 
     @property
     def film(self) -> Look:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 BRIDGED = 1.0  # seconds for which an object may be lost and is hidden all the same
 NOTHING = "nothing is hidden"
 _LONGEST_LINE = 50_000_000  # characters of a line that is looked at
-DAMAGED = "the frame is damaged and left out of the copy"
+DAMAGED = "damaged frame, not in the copy"
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _write(
             progress(frame.index + 1, frames.length)
             last = frame
         if writer is None:
-            raise InputError(f"{video} has no frame to look at; check the file")
+            raise InputError(f"{video} has no frames. Check the file.")
         if frames.fault:
             gaps.append(Gap(last.index + 1, last.seconds, f"the copy ends here: {frames.fault}"))
     except BaseException:
@@ -177,8 +177,8 @@ def _frames(
         for number, one in objects.items():
             if one.rle.size != image.shape[:2]:
                 raise DataError(
-                    f"wanted masks of the video's (H, W) = {image.shape[:2]}, object {number} has "
-                    f"{one.rle.size}; give the tracks of this video"
+                    f"The masks of object {number} have the size {one.rle.size}, but the video "
+                    f"has (H, W) = {image.shape[:2]}. Use the tracks of this video."
                 )
         yield TrackedFrame(index, index, seconds, objects), image
 
@@ -239,8 +239,8 @@ class HiddenObjects:
         last = max(seen[-1] for seen in self._seen.values() if seen)
         if frames.length is not None and last >= frames.length:
             raise InputError(
-                f"{tracks} has masks up to frame {last}, the video has {frames.length} frames; "
-                "give the tracks of this video"
+                f"{tracks} has masks up to frame {last}, but the video has {frames.length} "
+                "frames. Use the tracks of this video."
             )
 
     def on(self, frame: int, rate: float) -> dict[int, ObjectMask]:
@@ -257,9 +257,9 @@ class HiddenObjects:
                 continue
             before, after = seen[place - 1], seen[place]
             if after - before - 1 > BRIDGED * rate:
-                lost.append(f"object {number} is not seen, but before and after")
+                lost.append(f"object {number} is lost between two detections and not hidden")
                 continue
-            lost.append(f"object {number} is not seen; hidden where it was")
+            lost.append(f"object {number} is lost; hidden at its previous and next position")
             found[number] = _joined(masks[before], masks[after])
         self._told[frame] = "; ".join([*lost, *([] if found else [NOTHING])])
         return found

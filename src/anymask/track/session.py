@@ -279,11 +279,11 @@ class VideoSession:
         if look is None:
             length = self.frames.length
             known = (
-                "the source has not come so far"
+                "the stream has not reached it yet"
                 if length is None
-                else f"there are {length}, from 0 on"
+                else f"frames 0 to {length - 1} are available"
             )
-            raise InputError(f"there is no frame {frame}; {known}")
+            raise InputError(f"Frame {frame} is not available: {known}.")
         return look
 
     def take_back(self, id: int, frame: int) -> None:  # noqa: A002
@@ -322,13 +322,13 @@ class VideoSession:
         seen = [frame for frame in sorted(masks) if masks[frame].area]
         if len(sizes) != 1 or not seen:
             raise InputError(
-                "the masks of an object have one (H, W), that of the video, and pixels on one "
-                f"frame at least; got {len(masks)} masks of {len(sizes)} sizes"
+                f"Invalid masks: {len(masks)} masks of {len(sizes)} sizes. Pass masks of the size "
+                "of the video, with at least one non-empty mask."
             )
         if min(masks) < 0 or (length is not None and max(masks) >= length):
             raise InputError(
-                f"the masks must lie on frames 0 to {'...' if length is None else length - 1}, got "
-                f"{min(masks)} to {max(masks)}"
+                f"The masks are on frames {min(masks)} to {max(masks)}, but the video has frames "
+                f"0 to {'...' if length is None else length - 1}."
             )
         self.remove(id)
         prompted = [frame for frame in seen if masks[frame].prompted] or seen[:1]
@@ -357,7 +357,9 @@ class VideoSession:
     def _prompted(self, number: int, frame: int) -> list[int]:
         if frame in (prompted := self._store.prompted_frames(number)):
             return prompted
-        raise InputError(f"object {number} has no prompt on frame {frame}, it has on {prompted}")
+        raise InputError(
+            f"Object {number} has no prompt on frame {frame}. Its prompts are on {prompted}."
+        )
 
     def _forget_around(self, number: int, frame: int) -> None:
         """Forget what was found from a prompt's frame on, up to the next prompt; and before the
@@ -388,13 +390,15 @@ class VideoSession:
         nobody has spoken of an object, PromptError for frames that are no number from 0 on.
         """
         if direction not in ("forward", "backward", "both"):
-            raise InputError(f'direction is "forward", "backward" or "both", got {direction!r}')
+            raise InputError(
+                f'Invalid direction {direction!r}. Use "forward", "backward" or "both".'
+            )
         start = None if start is None else read_whole(start=start)[0]
         stop = None if stop is None else read_whole(stop=stop)[0]
         prompted = self._store.prompted_frames()
         if not prompted:
             raise InputError(
-                "nothing says which object is meant; session.add(frame=0, points=[(x, y)]) first"
+                "No object to track. Call session.add(frame=0, points=[(x, y)]) first."
             )
         try:
             if direction in ("forward", "both"):
@@ -439,8 +443,8 @@ class VideoSession:
             push = getattr(self.frames.source, "push", None)
             if push is None:
                 raise InputError(
-                    "this session reads its own source: call step() without an image, or begin "
-                    "the session with track(None)"
+                    "This session reads its own source. Call step() without an image, or create "
+                    "the session with track(None)."
                 )
             push(image)
         following = self._stepped + 1
@@ -641,7 +645,7 @@ def read_whole(**numbers: object) -> list[int]:
     """The numbers as Python's. Raises PromptError for what is no whole number from 0 on."""
     for name, value in numbers.items():
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 0:
-            raise PromptError(f"{name} must be a whole number from 0 on, got {value!r}")
+            raise PromptError(f"Invalid {name} {value!r}. Use a whole number of at least 0.")
     return [int(value) for value in numbers.values()]  # type: ignore[call-overload]  # checked
 
 
@@ -671,7 +675,9 @@ def open_session(
     """
     known = {name: group for group in GROUPS for name in group.__dataclass_fields__}
     if strange := sorted(set(settings) - set(known)):
-        raise InputError(f"settings are {', '.join(sorted(known))}; got {strange[0]!r}")
+        raise InputError(
+            f"Unknown setting {strange[0]!r}. Available settings: {', '.join(sorted(known))}."
+        )
     given: dict[type, dict[str, Any]] = {group: {} for group in GROUPS}
     for name, value in settings.items():
         given[known[name]][name] = value
@@ -716,7 +722,9 @@ def model_for_videos(model: Model, named: Model | str | None = None) -> Model:
             return model
         if runtime.weights_hash != read_manifest(ASSETS / family).weights_hash:
             return model  # tuned ones know things that the default one does not
-        LOG.info("%s follows, as %s has no memory of videos", DEFAULT_MODEL, model.name)
+        LOG.info(
+            "Tracking with %s, because %s does not support video memory.", DEFAULT_MODEL, model.name
+        )
     opened = open_runtime(named or DEFAULT_MODEL)
     if isinstance(opened, ThreadSharing) and isinstance(runtime, ThreadSharing):
         opened = opened.with_threads(runtime.threads)
@@ -733,21 +741,21 @@ def open_tracker(
     InputError for settings of another way, and for a model of pictures that are no photos."""
     if model.spec.channels is not None:
         raise InputError(
-            f"frames of a video have 3 channels, this model was tuned on pictures of "
-            f"{model.spec.channels.count}; take a model of photos"
+            f"This model was tuned on images with {model.spec.channels.count} channels, but video "
+            "frames have 3. Use a model for RGB images."
         )
     memory, steps = memory or MemorySettings(), model.runtime.capability(VideoSteps)
     reader = None if steps is not None else model.runtime.capability(Remembering)
     if name == "auto":
         name = "match" if steps is None and reader is None else "memory"
     if name == "match" or reader is not None:
-        memory.check_unset("match" if name == "match" else "a network of memory")
+        memory.check_unset("match" if name == "match" else "a memory network")
         reader = reader if name == "memory" else None
         return ImageTracker(model, name, reader=reader, refine_edges=refine_edges)
     if refine_edges:
         raise InputError(
-            f"refine_edges is for image models, {model.name} follows objects with a video "
-            "model's own masks; leave it out"
+            f"Option refine_edges requires an image model, but {model.name} is a video model. "
+            "Omit it."
         )
     return MemoryTracker(model, steps, memory)
 
@@ -761,8 +769,8 @@ def check_same_video(store: SessionStore, frames: SampledFrames) -> None:
     held = store.about("frames")
     if held is not None and held != numbering:
         raise InputError(
-            f"{store.path} was begun with {held}, and its masks would lie on other frames with "
-            f"{numbering}; choose the frames as before, or name another file for the session"
+            f"{store.path} was created with {held}, but this run uses {numbering}. Use the same "
+            "frames, or choose another session file."
         )
     store.tell("frames", numbering)
     place = first_readable(frames) if frames.length is not None else None
@@ -772,8 +780,8 @@ def check_same_video(store: SessionStore, frames: SampledFrames) -> None:
     look, seen = store.about("look"), small_look(first)
     if look is not None and _are_apart(parse_json(look, "a look"), seen):
         raise InputError(
-            f"{store.path} was begun with another video, whose first frame is another one; give "
-            "that video, or name another file for the session"
+            f"{store.path} was created for a video with another first frame. Use that video, or "
+            "choose another session file."
         )
     store.tell("look", look or json.dumps(seen))
 

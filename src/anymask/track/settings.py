@@ -38,8 +38,7 @@ class TrackSettings:
     refine_edges: Annotated[
         bool,
         Setting(
-            "the edge of each mask where the frame has it, about 25 ms a mask; for image models "
-            "(a video model's masks are as they were published)"
+            "refine the mask edges of every frame, about 25 ms per mask; for image models only"
         ),
     ] = False
     session: SessionFile = None
@@ -53,25 +52,27 @@ class TrackSettings:
 class FrameSampling:
     """The frames of a source that count. Raises InputError for values out of range."""
 
-    every: Annotated[int, Setting("look at every n-th frame", least=1)] = 1
+    every: Annotated[int, Setting("use every n-th frame", least=1)] = 1
     fps: Annotated[
         float | None,
-        Setting("look at so many frames a second of the video, by their times", above=0),
+        Setting("use this many frames per second", above=0),
     ] = None
-    start: Annotated[
-        int, Setting("the first frame of the source, counted from 0", least=0, unit="frame")
-    ] = 0
+    start: Annotated[int, Setting("first frame to use, counted from 0", least=0, unit="frame")] = 0
     end: Annotated[
         int | None,
-        Setting("the frame of the source to stop before; None: to its end", least=1, unit="frame"),
+        Setting("frame to stop before", least=1, unit="frame"),
     ] = None
 
     def __post_init__(self) -> None:
         check_settings(self)
         if self.fps is not None and self.every != 1:
-            raise InputError(f"give every ({self.every}) or fps ({self.fps:g}), not both")
+            raise InputError(
+                f"Options every ({self.every}) and fps ({self.fps:g}) cannot be combined."
+            )
         if self.end is not None and self.end <= self.start:
-            raise InputError(f"end ({self.end}) must be behind start ({self.start})")
+            raise InputError(
+                f"Invalid range: end ({self.end}) must be greater than start ({self.start})."
+            )
 
 
 @describe_settings
@@ -80,25 +81,29 @@ class MonitorSettings:
     """When a mask is doubted. Raises InputError for values out of range."""
 
     least_score: Annotated[
-        float, Setting("a prediction below this score, 0 to 1, is doubted", least=0, most=1)
+        float, Setting("predictions with a score below this have low confidence", least=0, most=1)
     ] = 0.5
     least_agreement: Annotated[
         float,
         Setting(
-            "a mask is unclear whose IoU with what remembered looks and motion say is lower, 0 to "
-            "1; 0: none is",
+            "predictions have low confidence if their IoU with the mask expected from appearance "
+            "and motion is below this; 0: never",
             least=0,
             most=1,
         ),
     ] = 0.7
     area_jump: Annotated[
-        float, Setting("so many times larger or smaller than lately is doubted", least=1)
+        float,
+        Setting(
+            "predictions have low confidence if their area changes by more than this factor",
+            least=1,
+        ),
     ] = 2.5
     lost_after: Annotated[
         int, Setting("frames without the object until it is lost", least=1, unit="frames")
     ] = 15
     write_unsure: Annotated[
-        bool, Setting("learn from doubted frames, too, as the models were published")
+        bool, Setting("add low-confidence frames to the memory, as in the published models")
     ] = False
 
     def __post_init__(self) -> None:
@@ -116,44 +121,44 @@ class MemorySettings:
     least_quality: Annotated[
         float,
         Setting(
-            '"memory": a mask of a lower predicted IoU is not remembered (SAM2Long: 0.3, SAMURAI: '
-            "0.5)", least=0, most=1,
+            '"memory": masks with a predicted IoU below this are not added to the memory '
+            "(SAM2Long: 0.3, SAMURAI: 0.5)", least=0, most=1,
         ),
     ] = 0.0  # fmt: skip
     fill_gaps: Annotated[
         bool,
         Setting(
-            '"memory": where frames were not remembered, older ones are read in their place '
-            "(SAM2Long, SAMURAI)"
+            '"memory": read older frames in place of frames that are not in the memory (SAM2Long, '
+            "SAMURAI)"
         ),
     ] = False
     memory_stride: Annotated[
         int | None,
         Setting(
-            '"memory": of the frames before the last one, every n-th is read (DAM4SAM: 5); None: '
-            "as the model was published", least=1,
+            '"memory": read every n-th of the frames before the last one (DAM4SAM: 5); None: as '
+            "published", least=1,
         ),
     ] = None  # fmt: skip
     pool_memory: Annotated[
         int,
         Setting(
-            '"memory" of SAM 2 and EfficientTAM on torch: memories are read in squares of so many '
-            "cells a side, which is faster and not quite the same (EfficientTAM)", least=1, most=4,
+            '"memory" of SAM 2 and EfficientTAM with PyTorch: pool the memory in squares of this '
+            "many cells, which is faster and slightly less accurate (EfficientTAM)",
+            least=1, most=4,
         ),
     ] = 1  # fmt: skip
 
     def __post_init__(self) -> None:
         check_settings(self)
         if self.pool_memory == 3:
-            raise InputError("pool_memory must be 1, 2 or 4, got 3; take 2")
+            raise InputError("Invalid pool_memory 3. Use 1, 2 or 4.")
 
     def check_unset(self, tracker: str) -> None:
         """Raises InputError where anything is set, for a tracker without a video model's memory."""
         for one in fields(self):
             if getattr(self, one.name) != one.default:
                 raise InputError(
-                    f"{one.name} is a setting of a video model's memory, this tracker is "
-                    f"{tracker!r}; leave it out"
+                    f"{one.name} requires a video model, but this tracker is {tracker!r}. Omit it."
                 )
 
     def choice(self) -> MemoryChoice:

@@ -182,8 +182,8 @@ class FrameStream:
             return self._last
         if frame < self._frame:
             raise InputError(
-                f"frame {frame} is gone: this source is read once and forwards, and stands at "
-                f"frame {self._frame}; give a file, a folder or a list to go back"
+                f"Frame {frame} is no longer available: this source can be read only once, and is "
+                f"at frame {self._frame}. Use a file, a folder or a list to go back."
             )
         while self._frame < frame:
             picture = next(self._coming, None)
@@ -244,7 +244,7 @@ class VideoFile:
         except (self._av.error.FFmpegError, IndexError, OSError) as error:
             raise _no_video(path, _reason_of(error)) from error
         except AttributeError as error:  # PyAV, where FFmpeg knows the kind and has no decoder
-            raise _no_video(path, "there is no decoder for it") from error
+            raise _no_video(path, "no decoder for its codec") from error
         if max(hw):
             check_size(hw, str(path))
         self._most = max(1, min(KEPT, KEPT_BYTES // max(3 * hw[0] * hw[1], 1)))
@@ -255,7 +255,10 @@ class VideoFile:
         )
         self._times = self._scan()
         if not self._times:
-            raise DataError(f"{path} holds no frame; it was cut off before the first one")
+            raise DataError(
+                f"{path} contains no frames: it was cut off before the first one. Choose another "
+                "video."
+            )
         self._coming: Iterator[tuple[int, UintImage]] = iter(())
         self._next = -1  # the frame that comes next
         self._reached = -1  # the last frame that was decoded since the last seek
@@ -321,12 +324,12 @@ class VideoFile:
                     times.add(shown)
                     is_corrupt |= packet.is_corrupt
                     end = max(end, shown + (packet.duration or 0))
-        except self._av.error.FFmpegError as error:
-            self.fault = f"{self.path} is damaged ({_reason_of(error)})"
+        except self._av.error.FFmpegError:
+            self.fault = f"{self.path} is damaged"
         promised = self._promised(packets, float(end * self._stream.time_base)) if times else None
         if promised is not None and self.fault is None:
             self.fault = (
-                f"{self.path} is cut off: {len(times)} of about {promised} frames are there"
+                f"{self.path} is cut off: {len(times)} of about {promised} frames are readable"
             )
         return self._with_gaps(sorted(times)) if is_corrupt else sorted(times)
 
@@ -443,8 +446,8 @@ class VideoFile:
             for packet in self._container.demux(self._stream):
                 self._landed = packet.pts if self._landed is None else self._landed
                 yield packet
-        except (self._av.error.FFmpegError, EOFError) as error:
-            self.fault = f"{self.path} is damaged ({_reason_of(error)})"
+        except (self._av.error.FFmpegError, EOFError):
+            self.fault = f"{self.path} is damaged"
 
     def _note_missing(self, frame: int) -> None:
         """Remember that a frame was passed over, or that no frame comes from it on."""
@@ -455,7 +458,7 @@ class VideoFile:
             return
         last = frame - 1 if self._reached < 0 else self._reached
         reason = self.fault or f"{self.path} is cut off or damaged"
-        self.fault = f"{reason}: {last + 1} of {len(self._times)} frames can be read"
+        self.fault = f"{reason}: {last + 1} of {len(self._times)} frames are readable"
         del self._times[max(last + 1, 1) :]
 
 
@@ -491,8 +494,8 @@ def _no_video(path: Path, reason: str) -> DataError:
     if told := use_instead(path, "video"):
         return DataError(told)
     return DataError(
-        f"{path} holds no video that can be read ({reason}); name a video or a folder of "
-        "pictures; a file whose recording was cut off may lack its index"
+        f"{path} is not a readable video ({reason}). Choose a video or a folder of images. A "
+        "recording that was cut off may lack its index."
     )
 
 
@@ -505,7 +508,7 @@ def import_av() -> Any:
     try:
         import av
     except ImportError:
-        raise MissingExtra("av", "video", "reading and writing video files") from None
+        raise MissingExtra("av", "video", "Reading and writing videos") from None
     return av
 
 
@@ -534,8 +537,8 @@ def open_source(source: Any) -> FrameSource:
     if isinstance(source, Iterable) and not isinstance(source, _NO_FRAMES):
         return FrameStream(source)
     raise InputError(
-        "wanted a video file, a folder, a list, a generator or a camera's number, got "
-        f"{type(source).__name__}"
+        f"Invalid video source of type {type(source).__name__}. Expected a video file, a folder, "
+        "a list, a generator or a camera number."
     )
 
 
@@ -543,7 +546,7 @@ def _open_path(path: Path) -> FrameSource:
     if path.is_dir():
         return ListedFrames(frame_files(path))
     if not path.exists():
-        raise DataError(f"no file {str(path)!r}; name a video file or a folder of pictures")
+        raise DataError(f"{str(path)!r} does not exist. Pass a video file or a folder of images.")
     if path.suffix.lower() not in PICTURES:
         return VideoFile(path)
     pages = read_pages(path).count
@@ -565,12 +568,12 @@ def frame_files(folder: Path) -> list[Path]:
     if not found:
         if told := use_instead(folder, "image"):
             raise DataError(told)
-        raise DataError(f"{folder} holds no pictures; name a folder of frames or a video file")
+        raise DataError(f"{folder} contains no images. Pass a folder of frames or a video file.")
     if folder not in found and len(found) > 1:
         some = ", ".join(map(str, sorted(found)[:3])) + ", ..." * (len(found) > 3)
         raise DataError(
-            f"the pictures in {folder} lie in {len(found)} folders ({some}); "
-            "name the one that holds the frames of one video"
+            f"The images in {folder} are in {len(found)} folders ({some}). Pass the folder with "
+            "the frames of one video."
         )
     return sorted(found.get(folder) or next(iter(found.values())), key=natural_order)
 
@@ -587,13 +590,13 @@ class ClipFacts:
 def read_facts(path: Path) -> ClipFacts:
     """Of a video file, by its first frame. Raises DataError for what is none, MissingExtra."""
     if not path.is_file():
-        raise DataError(f"{str(path)!r} is no file; name a video")
+        raise DataError(f"{str(path)!r} is not a file. Pass a video.")
     source = SampledFrames(open_source(path), FrameSampling())
     try:
         first = first_readable(source)
         image = None if first is None else source.read(first)
         if image is None:
-            raise DataError(f"{str(path)!r} holds no frame; name another video")
+            raise DataError(f"{str(path)!r} contains no frames. Choose another video.")
         return ClipFacts((image.shape[0], image.shape[1]), source.length, source.rate)
     finally:
         source.close()
@@ -610,7 +613,9 @@ def _camera(number: int) -> Iterator[UintImage]:
 
     camera = cv2.VideoCapture(number)
     if not camera.isOpened():
-        raise ImageError(f"camera {number} cannot be opened; check its number and who else uses it")
+        raise ImageError(
+            f"Cannot open camera {number}. Check its number, and that no other program uses it."
+        )
     try:
         while True:
             arrived, picture = camera.read()
@@ -672,7 +677,7 @@ class SampledFrames:
         some = f"Frame {listed} is" if len(missing) == 1 else f"Frames {listed} are"
         length = self.source.length or 0
         count = f"{length - len(missing)} of {length} frames can be decoded"
-        told = f"{some} damaged and left out: {count}"
+        told = f"{some} damaged and skipped: {count}"
         return told if self.fault is None else f"{self.fault}. {told}"
 
     def source_frame(self, frame: int) -> int:
@@ -696,7 +701,7 @@ class SampledFrames:
     def read(self, frame: int) -> UintImage | None:
         """See `FrameSource`. Raises InputError once it is closed."""
         if self._closed:
-            raise InputError("this video is closed; use its session inside its `with`")
+            raise InputError("This video is closed. Use its session inside the `with` block.")
         if frame < 0 or (self._chosen is not None and frame >= len(self._chosen)):
             return None
         wanted = self.source_frame(frame)
@@ -746,7 +751,7 @@ def _in_ranges(numbers: Sequence[int]) -> str:
 def _by_time(source: FrameSource, sampling: FrameSampling, fps: float) -> list[int]:
     """The frame that is shown at each time, no frame twice."""
     if source.length is None:
-        raise InputError("fps needs a source whose frames have times; use every for a stream")
+        raise InputError("Option fps requires a source with timestamps. Use every for a stream.")
     stop = source.length if sampling.end is None else min(source.length, sampling.end)
     chosen, begin, step = [], source.seconds(sampling.start), 1 / fps
     wanted = begin

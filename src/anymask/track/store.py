@@ -73,15 +73,18 @@ class SessionStore:
             held = self.about("format")
         except sqlite3.OperationalError as error:  # before a byte of it was read
             raise DataError(
-                f"the session {str(path)!r} cannot be opened ({error}); check the folder and its "
-                "permissions, or name another file for the session"
+                f"Cannot open the session {str(path)!r}. Check the folder and its permissions, or "
+                "choose another session file."
             ) from error
         except sqlite3.DatabaseError as error:
             raise DataError(
-                f"{path} is no session of anymask ({error}); name another file for the session"
+                f"{path} is not a session file of anymask. Choose another session file."
             ) from error
         if held not in (None, FORMAT):
-            raise DataError(f"{path} is {held!r}, this version reads {FORMAT!r}; name another file")
+            raise DataError(
+                f"{path} has the format {held!r}, but this version reads {FORMAT!r}. Choose "
+                "another session file."
+            )
         self.tell("format", FORMAT)
 
     def _execute(self, words: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
@@ -89,8 +92,8 @@ class SessionStore:
         takes numpy's numbers for bytes."""
         if self._closed:
             raise InputError(
-                "this session is closed; use it inside its `with`, or give it a file "
-                "(model.track(source, session=FILE)) and open that again"
+                "This session is closed. Use it inside its `with` block, or store it in a file "
+                "(model.track(source, session=FILE)) and open it again."
             )
         plain = [one.item() if isinstance(one, np.generic) else one for one in values]
         try:
@@ -100,8 +103,8 @@ class SessionStore:
 
     def _failed(self, error: sqlite3.Error) -> DataError:
         return DataError(
-            f"the session {str(self.path or 'in a temporary file')!r} cannot be read or written "
-            f"({error}); see whether another process uses it, and whether the disk is full"
+            f"Cannot read or write the session {str(self.path or 'in a temporary file')!r}. Check "
+            "that no other process uses it and that the disk is not full."
         )
 
     def about(self, name: str) -> str | None:
@@ -118,8 +121,8 @@ class SessionStore:
         held = self.about("tracker")
         if held is not None and held != name:
             raise InputError(
-                f"{self.path} was begun by {held}, and {name} cannot go on with it; load the same "
-                "model, or name another file for the session"
+                f"{self.path} was created by {held}, which is not compatible with {name}. Load "
+                "the same model, or choose another session file."
             )
         self.tell("tracker", name)
 

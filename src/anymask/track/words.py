@@ -105,9 +105,9 @@ def find_in_video(
     check_keywords(given, sorted(VideoFindKeywords.__optional_keys__))
     every, tracking = given.pop("every", EVERY), given.pop("tracking", {})
     if type(every) is not int or every < 1:
-        raise InputError(f"every must be a whole number of frames from 1 on, got {every!r}")
+        raise InputError(f"Invalid every {every!r}. Use a whole number of frames, at least 1.")
     if strange := sorted({"bgr", "allow_url"} & set(given)):
-        raise InputError(f"{strange[0]} is about photos, this is a video; leave it out")
+        raise InputError(f"Option {strange[0]} applies only to images, not to videos. Omit it.")
     settings = FindSettings(**cast(dict[str, Any], given))
     phrases = read_phrases(words, settings.score)
     detector = (
@@ -287,7 +287,7 @@ def write_finds(
         first, last = (frame.index if first < 0 else first), frame.index
         progress(last + 1, session.frames.length)
     if last < 0:
-        raise InputError(f"{video} has no frame to look at; check the file")
+        raise InputError(f"{video} has no frames. Check the file.")
     facts = video_facts(session, video, session.result(first))
     names = {number: thing.label for number, thing in finds.things.items()}
     writers: list[MaskWriter] = []

@@ -33,11 +33,15 @@ class TrainOptions(RunOptions):
 
     source: Annotated[
         Path | None,
-        Setting("begin with weights and optimiser of another run's folder, which is only read",
+        Setting("start from the weights and optimiser state of another run's folder (read only)",
                 option="--from", default="none"),
     ] = None  # fmt: skip
     parallel: Annotated[
-        Parallel, Setting("of several processes: each has all weights (ddp), or a part (fsdp)")
+        Parallel,
+        Setting(
+            "how several processes share the model: ddp (each holds all weights) or fsdp (sharded "
+            "weights)"
+        ),
     ] = "ddp"
     scenes: Scenes | None = None
 
@@ -97,7 +101,7 @@ def train(
         tell(f"training {recipe.model} on {sitting.device}: {recipe.steps} steps{resumed}")
         loop.train(recipe, sitting)
     if not is_done(folder, recipe.steps):
-        tell(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
+        tell(f"Stopped. The checkpoint is in {folder}. Run the same command to resume.")
         return folder
     is_new = _time_of(folder / LAST) != before
     tell(f"{'wrote' if is_new else 'there already:'} {folder / LAST}")
@@ -132,12 +136,12 @@ def write_recipe_shards(
 
     check_end(data, RunOptions())
     if not 0 < shard_mb < math.inf:
-        raise InputError(f"--shard-mb must be more than 0, got {shard_mb:g}")
+        raise InputError(f"--shard-mb must be greater than 0, but {shard_mb:g} was given.")
     recipe = read_recipe(find_recipe(str(config)))
     _check_sets(data)
     pictures = (one for _, samples in training_sets(recipe, data) for one in samples)
     count = write_shards(pictures, target, int(shard_mb * MB))
-    print(f"{target}: {count} pictures in {len(list(target.glob('*.tar')))} shards")
+    print(f"{target}: {count} images in {len(list(target.glob('*.tar')))} shards")
 
 
 def _say_nothing(_: str) -> None:
@@ -151,4 +155,4 @@ def _time_of(path: Path) -> int:
 
 def _check_sets(data: Path) -> None:
     if not data.is_dir():
-        raise InputError(f"--data {data}: wanted a folder of training sets, got a file")
+        raise InputError(f"--data {data} is a file. Expected a folder of training sets.")

@@ -41,14 +41,14 @@ def class_names(
     for name in wanted or ():
         if name not in known:
             raise InputError(
-                f"--classes {name}: no mask to learn from has this label; there are "
-                f"{', '.join(known[:20])}"
+                f"Unknown class {name!r}: no training mask has this label. Available labels: "
+                f"{', '.join(known[:20])}."
             )
     names = tuple(wanted or known)
     if not 1 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names):
         raise InputError(
-            f"--classes must be 1 to {MOST_CLASSES} different labels, got {len(names)}; name those "
-            "that matter, with commas between them"
+            f"Invalid number of classes: {len(names)}. Set classes to 1 to {MOST_CLASSES} "
+            "different labels, separated by commas."
         )
     return names
 

@@ -98,7 +98,10 @@ def distil(
         DistilOptions, settings, teacher=teacher, student=student, data=Path(data), output=Path(out)
     )
     if not options.data.is_dir():
-        raise InputError(f"--data {options.data}: wanted a folder of sets, shards or pictures")
+        raise InputError(
+            f"The data {options.data} is not a folder. Pass a folder of training sets, shards or "
+            "images."
+        )
     check_end(options.data, options)
     check_one_process("anymask distil")
     recipe = recipe_of_options(options)
@@ -117,11 +120,11 @@ def _teach(options: DistilOptions, recipe: Recipe) -> None:
     if held is not None:
         print(f"before: {in_words(held, held.before)}", flush=True)
     elif options.held_out == 0:
-        print("no report: no picture is held out")
+        print("No report: no images are held out.")
     else:
         print(
-            "no report: nothing can be held out of fewer than two pictures, or of a run that has "
-            "learned from all of them"
+            "No report: there are fewer than two images, or this run has already trained on all "
+            "of them."
         )
     sitting = TrainingRun(
         options.data, folder, device=device, max_minutes=options.max_minutes, report=teller.row,
@@ -131,7 +134,7 @@ def _teach(options: DistilOptions, recipe: Recipe) -> None:
     if is_done(folder, recipe.steps):
         finish(options, recipe, held)
     else:
-        print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
+        print(f"Stopped. The checkpoint is in {folder}. Run the same command to resume.")
 
 
 def recipe_of_options(options: DistilOptions) -> Recipe:
@@ -139,12 +142,12 @@ def recipe_of_options(options: DistilOptions) -> Recipe:
     student, start = named(options.student, options.weights)
     teacher, weights = named(options.teacher, options.teacher_weights)
     models.spec(teacher)
-    for option, file in (("--student", start), ("--teacher", weights)):
+    for role, file in (("student", start), ("teacher", weights)):
         channels = channels_of_weights(Path(file)) if Path(file).is_file() else None
         if channels is not None:
             raise InputError(
-                f"{option} {file} was tuned on pictures of {channels.count} channels, and is asked "
-                "about photos here; give weights of photos"
+                f"The {role} weights {file} were tuned on images with {channels.count} channels. "
+                "Distillation requires weights for RGB images."
             )
     spec = models.spec(student)
     side = options.side or (384 if spec.pad_multiple else spec.image_side)
@@ -214,7 +217,7 @@ class HeldPart:
     @property
     def masks(self) -> str:
         """What is measured, in words."""
-        whose = "with the teacher's masks" if self.against == "teacher" else "of held-out masks"
+        whose = "against the teacher's masks" if self.against == "teacher" else "of held-out masks"
         return f"mean IoU {whose}"
 
 
@@ -270,9 +273,8 @@ def held_part(
     photos = held_pictures(recipe, data, folder, frozenset(keys))
     if len(photos) < len(keys):
         raise InputError(
-            f"{folder} was begun with other data: {len(keys) - len(photos)} of {len(keys)} held-out"
-            " pictures are not there any more; repeat the --data it was begun with, or give "
-            "another folder: -o FOLDER"
+            f"{folder} was created with other data: {len(keys) - len(photos)} of {len(keys)} "
+            "held-out images are missing. Use the same data, or choose another run folder."
         )
     labelled = [photo for photo in photos if photo.rles]
     told: list[list[str]] = kept["teacher"] if kept else []
@@ -329,7 +331,7 @@ def score(model: Model, photos: Sequence[AnnotatedImage]) -> tuple[Figures, Meas
 def in_words(part: HeldPart, figures: Figures) -> str:
     """One line."""
     shown = ", ".join(f"{word.replace('_', ' ')} {value:.3f}" for word, value in figures.items())
-    return f"{part.masks} on {len(part.photos)} held-out pictures: {shown}"
+    return f"{part.masks} on {len(part.photos)} held-out images: {shown}"
 
 
 def finish(options: DistilOptions, recipe: Recipe, held: HeldPart | None) -> None:
@@ -361,12 +363,12 @@ def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldPart) -> 
     }  # fmt: skip
     columns = [word.replace("_", " ") for word in part.before]
     table = gain_table(part.masks, columns, list(part.before.values()), list(after.values()))
-    told = f"{len(measured.ious)} masks of {len(part.photos)} pictures that were not learned from"
+    told = f"{len(measured.ious)} masks on {len(part.photos)} held-out images"
     teacher = Path(recipe.teacher_weights or recipe.teacher).name
     about = f"{recipe.model} from {teacher}, {recipe.steps} steps at {recipe.stages[0].side} pixels"
     sections = [
         section("Before and after", table, note(told)),
-        curve(folder, "last_iou", "overlap with what is learned, last prompt"),
+        curve(folder, "last_iou", "IoU with the training target after the last prompt"),
         worst_answers(model, part.photos, measured, [one.name for one in part.photos]),
     ]
     write_whole(folder / PAGE, html_page("Distillation", about, sections))

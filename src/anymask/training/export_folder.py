@@ -85,14 +85,14 @@ def export(
         MissingExtra: PyTorch is missing; the bundled models do not need it.
     """
     if format not in get_args(ExportFormat):
-        raise InputError(f"format must be 'onnx' or 'openvino', got {format!r}")
+        raise InputError(f"Unknown format {format!r}. Use 'onnx' or 'openvino'.")
     if format == "openvino":
         return _export_openvino(model, Path(out), weights, int8=int8, video=video, verify=verify)
     (name, side), folder = split_side(str(model)), Path(out)
     if int8 and name == DEFAULT_MODEL:
         raise ModelError(
-            f"{DEFAULT_MODEL} is not offered in 8 bits: its work is convolutions, which --int8 "
-            "leaves in float32, so nothing would be gained; export it without --int8"
+            f"{DEFAULT_MODEL} does not support 8-bit export: it consists of convolutions, which "
+            "int8 keeps in float32. Export it without int8."
         )
     if name in BUNDLED and weights is None and not int8 and not video:
         from anymask.runtime import bundled
@@ -150,8 +150,9 @@ def _export_checkpoint(
 
     if video and not isinstance(module, VideoModel):
         raise ModelError(
-            f"{model} is no video model, and --video needs one (SAM 2, EdgeTAM, EfficientTAM); "
-            "leave it out: `anymask track` follows objects with image models, too"
+            f"{model} is not a video model. Video export requires one, such as SAM 2, EdgeTAM or "
+            "EfficientTAM. Image models need no video graphs: `anymask track` supports them "
+            "directly."
         )
     name, file = named_weights(split_side(model)[0], weights)
     licence = licence_of_weights(name, None if file is None else Path(file), weights_hash)
@@ -202,11 +203,10 @@ def refuse_to_replace(target: Path) -> None:
     if not target.exists():
         return
     if not target.is_dir():
-        raise InputError(f"{target} is a file; give the name of a folder for the exported model")
+        raise InputError(f"{target} is a file. Choose a folder for the exported model.")
     if any(target.iterdir()) and not (target / MANIFEST).is_file():
         raise InputError(
-            f"{target} holds files that are no exported model and would be mixed with one; "
-            "give the name of a new folder"
+            f"{target} contains files that are not part of an exported model. Choose a new folder."
         )
 
 

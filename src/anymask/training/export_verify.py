@@ -86,20 +86,22 @@ class Verification:
             worst = float(np.max([getattr(check, name) for check in self.checks]))
             bound = bounds.get(self.precision, np.inf)
             if not worst <= bound:
-                said.append(f"{name} is {worst:.2e}, wanted at most {bound:.0e}")
+                said.append(f"{name} is {worst:.2e} (at most {bound:.0e} is allowed)")
         # One odd mask of an 8-bit model is no defect; the mean over a check's masks is what counts.
         lowest = float(np.min([check.mask_iou for check in self.checks]))
         if not lowest >= MASK_IOU[self.precision]:
-            said.append(f"mask_iou is {lowest:.4f}, wanted at least {MASK_IOU[self.precision]}")
+            said.append(
+                f"mask_iou is {lowest:.4f} (at least {MASK_IOU[self.precision]} is required)"
+            )
         return said
 
     def check(self, folder: Path) -> None:
         """Raises ModelError where the graphs in the folder do not agree with the checkpoint."""
         if not self.passed:
             raise ModelError(
-                f"the graphs in {folder} do not agree with the checkpoint: "
-                f"{'; '.join(self.complaints())}; do not use them"
-                + (", export without --int8" if self.precision == "int8" else "")
+                f"The exported model in {folder} does not match the checkpoint: "
+                f"{'; '.join(self.complaints())}. Do not use it."
+                + (" Export the model again without int8." if self.precision == "int8" else "")
             )
 
     def to_dict(self) -> dict[str, Any]:

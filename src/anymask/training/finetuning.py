@@ -155,7 +155,7 @@ def _tune(options: TuningOptions, variant: str, start: str) -> None:
     )  # fmt: skip
     train(recipe, sitting)
     if not is_done(folder, recipe.steps):
-        print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
+        print(f"Stopped. The checkpoint is in {folder}. Run the same command to resume.")
         return
     finish(folder, recipe, report, held, before, options.bundle)
     if options.json is not None:
@@ -248,8 +248,8 @@ def _kept_recipe(
     mix = None if start == "shipped" else channels_of_weights(Path(start))
     if mix is not None and options.channels not in (None, mix.count):
         raise InputError(
-            f"{start} was tuned on pictures of {mix.count} channels, got --channels "
-            f"{options.channels}; leave it out, or start from other weights"
+            f"{start} was tuned on images with {mix.count} channels, but "
+            f"channels={options.channels} was given. Omit channels, or start from other weights."
         )
     if mix is None and options.channels is not None:
         paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
@@ -285,10 +285,10 @@ class _Judge:
         if self.by_classes:
             ious = class_ious(model_of(module), self.photos).values()
             score = float(np.mean([iou for iou in ious if iou is not None] or [0.0]))
-            print(f"held out: mean IoU over the classes {score:.3f}", flush=True)
+            print(f"held-out images: mean IoU over the classes {score:.3f}", flush=True)
             return score
         score = float(measure(model_of(module), self.photos).ious.mean())
-        print(f"held out: mean IoU over {CLICKS} clicks {score:.3f}", flush=True)
+        print(f"held-out images: mean IoU over {CLICKS} clicks {score:.3f}", flush=True)
         return score
 
 
@@ -318,8 +318,8 @@ def finish(
     apart = difference(measure(again, held), outcome.kept)
     if apart:
         raise AnymaskError(
-            f"{folder / WEIGHTS}: the reloaded model answers otherwise (IoU differs by "
-            f"{apart:.2g}); please report this, with {folder / RECIPE}"
+            f"{folder / WEIGHTS} predicts different masks after it is loaded again (IoU differs "
+            f"by {apart:.2g}). Report this as a bug and attach {folder / RECIPE}."
         )
     kinds = class_ious(again, held) if recipe.classes else {}
     if adapters_are_all(recipe) and not outcome.started:
@@ -373,7 +373,7 @@ def write_page(
     before, after = outcome.before, outcome.trained
     counts = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, after.ious.shape[1] + 1)]
     table = gain_table("mean IoU of held-out masks", counts, before.means(), after.means())
-    told = [outcome.verdict(), f"{len(after.places)} masks of {len(held)} photos"]
+    told = [outcome.verdict(), f"{len(after.places)} masks on {len(held)} held-out images"]
     rows = [[name, "-" if iou is None else f"{iou:.3f}"] for name, iou in kinds.items()]
     names = own_names(folder / DATA)
     shown = [names.get(photo.name, photo.name) for photo in held]
@@ -382,7 +382,7 @@ def write_page(
         section("Classes", html_table(["class", "IoU of held-out pixels"], rows, [1]))
         if rows
         else "",
-        curve(folder, "held_out", "held out, mean over the clicks"),
+        curve(folder, "held_out", "mean IoU over the clicks on held-out masks"),
         worst_answers(model, held, outcome.kept, shown),
         section("Data", *(note(line) for line in report.lines())),
     ]
@@ -394,4 +394,4 @@ def write_page(
 def _in_words(measured: Measured) -> str:
     shown = ", ".join(f"{value:.3f}" for value in measured.means())
     counts = " / ".join(map(str, range(1, CLICKS + 1)))
-    return f"mean IoU of held-out masks after {counts} clicks {shown}"
+    return f"mean IoU of held-out masks after {counts} clicks: {shown}"

@@ -80,21 +80,21 @@ class TuningOutcome:
     def verdict(self) -> str:
         """One sentence where nothing was gained, else ""."""
         if np.array_equal(self.before.ious, self.trained.ious):
-            return "clicks are answered as before"
+            return "No change: all held-out masks are the same as before training."
         if gained(self.before, self.trained):
             return ""
         before, after = (float(one.ious.mean()) for one in (self.before, self.trained))
-        said = "no better than before: mean IoU over the clicks "
-        said += f"{before:.3f} before, {after:.3f} after"
+        said = "No improvement: mean IoU over the clicks is "
+        said += f"{after:.3f} after training, {before:.3f} before"
         if not self.started and self.before.is_of_few:
             return (
-                f"{said}, on too few held-out photos to tell; the trained weights were kept; try "
-                "them on other photos, or label more"
+                f"{said}. There are too few held-out images for a reliable comparison, so the "
+                "trained weights were kept. Evaluate them on other images, or label more images."
             )
         kept = "starting" if self.started else "trained"
         return (
-            f"{said}; the {kept} weights were kept; label more photos, look at data.jpg for wrong "
-            "masks, or learn less: --method decoder, --method lora"
+            f"{said}. The {kept} weights were kept. Label more images, check data.jpg for wrong "
+            "masks, or train fewer parameters with method decoder or lora."
         )
 
 
@@ -208,9 +208,13 @@ class TuningEnd:
 
     def in_words(self) -> str:
         """Which weights were written."""
-        when = "best judgement" if self.judged else "last step"
-        back = f", {1 - self.share:.0%} of the way back to the start" if self.share < 1 else ""
-        return f"weights: those of the {when}{back}"
+        when = "best validation step" if self.judged else "last step"
+        back = (
+            f", interpolated {1 - self.share:.0%} towards the starting weights"
+            if self.share < 1
+            else ""
+        )
+        return f"Saved weights: {when}{back}"
 
 
 def choose_end(

@@ -130,8 +130,9 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
     check_sides(recipe)
     if recipe.synthetic and run.scenes is None:
         raise ConfigError(
-            f"the recipe has synthetic = {recipe.synthetic:g}, and nothing composes scenes; write "
-            "synthetic = 0, or hand over what does (as research/ in a checkout does)"
+            f"The recipe sets synthetic = {recipe.synthetic:g}, but this command has no scene "
+            "generator. Set synthetic = 0, or pass a scene generator (see research/ in the "
+            "repository)."
         )
     place = TorchrunPlace.of_environment()
     if place is not None:
@@ -164,13 +165,15 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
                     kind, message = parse_json(path.read_bytes(), path)
                     raise getattr(errors, kind, AnymaskError)(message) from None
                 if isinstance(error, ProcessRaisedException) and "gloo" in str(error):
-                    raise AnymaskError(f"the workers have lost each other: {GOES_ON}") from error
+                    raise AnymaskError(
+                        f"The connection between the training processes was lost. {GOES_ON}"
+                    ) from error
                 if isinstance(error, ProcessRaisedException) or error.exit_code > 0:
                     raise
                 raise AnymaskError(
-                    f"worker {error.error_index} (process {error.error_pid}) "
-                    f"{exit_text(error.exit_code)}: the system does so when memory runs out; "
-                    f"{GOES_ON}"
+                    f"Training process {error.error_index} (pid {error.error_pid}) "
+                    f"{exit_text(error.exit_code)}, which usually means that the system is out of "
+                    f"memory. {GOES_ON}"
                 ) from None
 
 
@@ -179,10 +182,10 @@ def check_processes(recipe: Recipe) -> None:
     cores = usable_cores()
     if recipe.workers > max(cores, Recipe().workers):
         raise ConfigError(
-            f"the recipe has workers = {recipe.workers}, a process each, and here are {cores} "
-            "cores; start it with torchrun on machines that have as many cores or GPUs (torchrun "
-            "--nnodes M --nproc-per-node N -m anymask train ..., whose M x N processes take the "
-            "place of workers), or write fewer workers"
+            f"The recipe sets workers = {recipe.workers}, but this machine has {cores} CPU cores "
+            "and each worker is a process. Set fewer workers, or start the training with torchrun "
+            "(torchrun --nnodes M --nproc-per-node N -m anymask train ...), where M x N processes "
+            "replace the workers."
         )
 
 
@@ -195,8 +198,8 @@ def check_sides(recipe: Recipe) -> None:
         for side in (stage.side, *stage.sides):
             if side != spec.image_side:
                 raise ConfigError(
-                    f"{recipe.model} sees pictures of {spec.image_side} pixels a side only, the "
-                    f"recipe has side = {side}; write side = {spec.image_side}"
+                    f"{recipe.model} supports only images of {spec.image_side} pixels, but the "
+                    f"recipe sets side = {side}. Set side = {spec.image_side}."
                 )
 
 
@@ -206,7 +209,7 @@ def get_ready(recipe: Recipe, run: TrainingRun) -> None:
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise ConfigError(f"{run.folder}: wanted a folder for the run, a file is there") from error
+        raise ConfigError(f"{run.folder} is a file. Choose a folder for the run.") from error
     remove_drafts(run.folder)
     if run.source is not None and newest_state(run.folder) is None:
         copy_run(run.source, run.folder, dataclasses.asdict(recipe))
@@ -304,8 +307,8 @@ class TrainingWorker:
             self.best = state.get("best")
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise WeightsError(
-                f"{path}: not a checkpoint of this recipe ({str(error)[:200]}); train into another "
-                "folder, or with the recipe that it was made by"
+                f"{path} is not a checkpoint of this recipe. Choose another run folder, or use "
+                "the recipe that created the checkpoint."
             ) from error
         for group, (scale, decay) in zip(self.optimiser.param_groups, own, strict=True):
             group["scale"], group["weight_decay"] = scale, decay  # of the recipe as it is now
@@ -450,10 +453,10 @@ class TrainingWorker:
             return
         if self.went_back:
             raise ConfigError(
-                f"no finite gradient in {BAD_STEPS} steps in a row up to step {self.progress.step}"
-                ", and once more after the run had gone back to its last checkpoint; write a lower "
-                f"rate than {self.recipe.rate:g} into the recipe (recipe.json in the folder of a "
-                "fine-tuning), or look at the data"
+                f"The gradients were not finite in {BAD_STEPS} consecutive steps up to step "
+                f"{self.progress.step}, and again after a restart from the last checkpoint. Set a "
+                f"rate lower than {self.recipe.rate:g} in the recipe (recipe.json in the folder "
+                "of a fine-tuning), or check the data."
             )
         progress = dataclasses.replace(self.progress)
         self.go_back()

@@ -49,24 +49,23 @@ OPTIONS = "options.json"  # of a run's folder
 class RunOptions:
     """What every training is asked for."""
 
-    device: Annotated[str, Setting("cpu, cuda, cuda:1 or mps")] = "cpu"
+    device: Annotated[str, Setting("device: cpu, cuda, cuda:1 or mps")] = "cpu"
     max_minutes: Annotated[
         float | None,
-        Setting("end with a checkpoint after so many minutes; the same command goes on, anywhere",
-                above=0, default="at the end"),
+        Setting("stop after this many minutes and save a checkpoint; the same command resumes",
+                above=0, default="no limit"),
     ] = None  # fmt: skip
     bundle: Annotated[
         Path | None,
-        Setting("when done, write an ONNX bundle into this new folder", default="none", form="DIR",
-                parse=new_folder),
+        Setting("also export the trained model as an ONNX bundle to this new folder",
+                default="none", form="DIR", parse=new_folder),
     ] = None  # fmt: skip
     json: Annotated[
-        Path | None, Setting("when done, write the figures there, too", default="none")
+        Path | None, Setting("also write the metrics to this JSON file", default="none")
     ] = None
     tensorboard: Annotated[
         bool,
-        Setting("write the log's rows as TensorBoard's files, too, into events/ of the run's "
-                "folder", default="no"),
+        Setting("also write TensorBoard logs to events/ in the run folder", default="no"),
     ] = False  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -96,69 +95,80 @@ class TuningOptions(RunOptions):
     model: str = DEFAULT_MODEL
     weights: Annotated[
         Path | None,
-        Setting("start from this file or folder of adapters", default="the model's own weights"),
+        Setting(
+            "start from this weights file or adapter folder",
+            default="the model's published weights",
+        ),
     ] = None
     method: Annotated[
         Method,
-        Setting("what learns: full, decoder (the encoder stays), lora (small adapters), hq (what "
-                "SAM-HQ adds to SAM), adapter (those of Medical SAM Adapter), no-prompt (a small "
-                "head that prompts SAM for each class)"),
+        Setting(
+            "what is trained: full, decoder (encoder frozen), lora (small adapters), hq (the HQ "
+            "token of SAM-HQ), adapter (Medical SAM Adapter), no-prompt (a small head that "
+            "prompts SAM for each class)"
+        ),
     ] = "full"  # fmt: skip
     val: Annotated[
-        Path | None, Setting("held-out pictures with masks", default="a fifth of the data")
+        Path | None,
+        Setting("validation (held-out) images with masks", default="a fifth of the data"),
     ] = None
     form: Annotated[
         str | None,
-        Setting("the format of data and held-out pictures", option="--format",
+        Setting("format of the training and validation data", option="--format",
                 default="recognised"),
     ] = None  # fmt: skip
     images: Annotated[
-        Path | None, Setting("the folder of their pictures", default="as the data say")
+        Path | None,
+        Setting("image folder of the annotations", default="the folder named in the data"),
     ] = None
     on_bad: Annotated[OnBad, ON_BAD] = "skip"
     crowd: Annotated[Crowd, CROWD] = "auto"
     mask_values: Annotated[MaskValues, MASK_VALUES] = "auto"
     pictures: Annotated[
         int | None,
-        Setting("to see, each photo many times", least=1, default="by the number of photos"),
+        Setting(
+            "number of training images drawn in total; each image is used many times",
+            least=1,
+            default="depends on the number of images",
+        ),
     ] = None
     kind: Annotated[
         Kind,
-        Setting("of pictures: microscopy or satellite (no side is up), medical (turned never, "
-                "prompted by boxes first)"),
+        Setting(
+            "kind of images: photos, microscopy or satellite (rotated freely), medical (never "
+            "rotated, box prompts first)"
+        ),
     ] = "photos"  # fmt: skip
     classes: Annotated[
         str | None,
-        Setting("learn to tell labels apart, too: a class for each mask, and label maps without "
-                "prompts; a .txt file has a name a line", form="all|NAME,NAME|FILE",
+        Setting("also train a classifier: a class for each mask, and label maps without prompts; "
+                "a .txt file has one name per line", form="all|NAME,NAME|FILE",
                 default="none; all with no-prompt"),
     ] = None  # fmt: skip
     channels: Annotated[
         int | None,
-        Setting("the pictures are no photos: learn from all of their channels, of any type of "
-                "numbers", least=1, most=MOST_CHANNELS, default="photos"),
+        Setting("number of channels of multi-channel images (any data type)", least=1,
+                most=MOST_CHANNELS, default="RGB images"),
     ] = None  # fmt: skip
     rgb: Annotated[
         tuple[int, ...] | None,
-        Setting("which of the channels are red, green and blue, counted from 1", form="N,N,N",
+        Setting("red, green and blue channels, counted from 1", form="N,N,N",
                 parse=parse_bands,
-                default="those that the pictures call so; else the mean of all is seen as grey"),
+                default="those marked in the image file, else the mean of all channels"),
     ] = None  # fmt: skip
     keep: Annotated[
         int | None,
-        Setting("keep the last checkpoints, so many beside last.pt", least=1, default="none"),
+        Setting("number of recent checkpoints to keep besides last.pt", least=1, default="none"),
     ] = None
     accumulate: Annotated[
         int | None,
-        Setting("learn each step in so many parts one after the other, which takes less memory",
+        Setting("number of parts of each step (gradient accumulation), to save memory",
                 least=1, default="1"),
     ] = None  # fmt: skip
-    lora_rank: Annotated[
-        int | None, Setting("rank r of the adapters of lora", least=1, default="8")
-    ] = None
+    lora_rank: Annotated[int | None, Setting("LoRA rank r", least=1, default="8")] = None
     lora_alpha: Annotated[
         float | None,
-        Setting("of the adapters of lora, whose scale is alpha / r", above=0, default="16"),
+        Setting("LoRA alpha; the adapters are scaled by alpha / r", above=0, default="16"),
     ] = None
 
     def __post_init__(self) -> None:
@@ -167,14 +177,14 @@ class TuningOptions(RunOptions):
         lora = [one for one in ("lora_rank", "lora_alpha") if getattr(self, one) is not None]
         if lora and self.method != "lora":
             raise InputError(
-                f"{lora[0]} is of adapters, and method {self.method} has none; give method "
-                "lora, or leave it out"
+                f"{lora[0]} requires method lora, but method is {self.method}. Set method to "
+                f"lora, or omit {lora[0]}."
             )
         count, rgb = self.channels or 0, self.rgb
         if rgb is not None and (len(rgb) != 3 or not all(1 <= band <= count for band in rgb)):
             raise InputError(
-                f"rgb must be three of the channels, counted from 1, such as 3,2,1; got "
-                f"{','.join(map(str, rgb))} of {count or 'no'} channels"
+                f"Invalid rgb {','.join(map(str, rgb))}: channels is {count or 'not set'}. "
+                "Expected three of the channels, counted from 1, such as 3,2,1."
             )
 
 
@@ -210,19 +220,21 @@ class DistilOptions(RunOptions):
     data: Path
     output: Path
     teacher_weights: Annotated[
-        Path | None, Setting("the teacher's weights", default="the store's")
+        Path | None, Setting("teacher weights file", default="the downloaded weights")
     ] = None
-    weights: Annotated[Path | None, Setting("the student's weights", default="its own")] = None
-    pictures: Annotated[int, Setting("to see", least=1)] = 40_000
+    weights: Annotated[
+        Path | None, Setting("student weights file to start from", default="the published weights")
+    ] = None
+    pictures: Annotated[int, Setting("number of training images drawn in total", least=1)] = 40_000
     side: Annotated[
         int | None,
-        Setting("of the pictures, where the student takes any", least=32, unit="pixels",
+        Setting("image size, if the student supports several", least=32, unit="pixels",
                 default="384"),
     ] = None  # fmt: skip
     held_out: Annotated[
         int | None,
-        Setting("pictures that the report is measured on, and that are not learned from; 0: learn "
-                "from all, without a report", default="a fifth, 50 at most"),
+        Setting("number of images held out for the report; 0 trains on all, without a report",
+                default="a fifth, at most 50"),
     ] = None  # fmt: skip
 
 
@@ -261,7 +273,7 @@ def check_end(data: Path, options: RunOptions) -> None:
     from anymask.training.export_folder import refuse_to_replace  # loads ONNX Runtime
 
     if not data.exists():
-        raise InputError(f"--data: there is no file or folder {str(data)!r}; check the path")
+        raise InputError(f"The data {str(data)!r} does not exist. Check the path.")
     if options.bundle is not None:
         refuse_to_replace(options.bundle)
     if options.json is not None:
@@ -282,8 +294,8 @@ def refuse_other_options(folder: Path, now: Mapping[str, Any]) -> None:
     ]
     if differs:
         raise InputError(
-            f"{folder} was begun with other options: {'; '.join(differs)}; repeat those it was "
-            "begun with, or give another folder: -o FOLDER"
+            f"{folder} was created with different options: {'; '.join(differs)}. Use the same "
+            "options, or choose another run folder."
         )
 
 

@@ -33,13 +33,13 @@ def named(word: str, weights: Path | None) -> tuple[str, str]:
     if adapters is not None:
         return entry(base_of(adapters)).variant, str(adapters.absolute())
     if weights is None and Path(word).suffix == ".safetensors" and not Path(word).is_file():
-        raise InputError(f"there is no file {word!r} of weights; check the path")
+        raise InputError(f"The weights file {word!r} does not exist. Check the path.")
     if weights is None and Path(word).is_file():
         about = about_weights(Path(word))
         if about is None:
             raise InputError(
-                f"{word} does not say of which network it is; give the network's name, and the "
-                "file as its weights"
+                f"{word} does not state its model. Pass the model name, and this file as its "
+                "weights."
             )
         return str(about["variant"]), str(Path(word).absolute())
     return entry(word).variant, "" if weights is None else str(weights.absolute())
@@ -79,8 +79,8 @@ def check_parts(variant: str, parts: int | None) -> None:
     if parts is not None and images % parts:
         whole = [str(n) for n in range(1, images + 1) if images % n == 0]
         raise InputError(
-            f"--accumulate must be one of {', '.join(whole)}, got {parts}: a step of {variant} has "
-            f"{images} pictures, which are learned in as many parts"
+            f"Unsupported accumulate={parts}: each step of {variant} has {images} images, which "
+            f"are split evenly. Use one of: {', '.join(whole)}."
         )
 
 
@@ -104,11 +104,11 @@ def check_method(variant: str, method: str) -> None:
     from anymask.training.trainee import what_lacks
 
     if method not in LEARN:
-        raise InputError(f"--method must be one of {', '.join(LEARN)}, got {method!r}")
+        raise InputError(f"Unknown method {method!r}. Use one of: {', '.join(LEARN)}.")
     with torch.device("meta"):
         lacks = what_lacks(models.build(variant), LEARN[method])
     if lacks:
-        raise InputError(f"--method {method}: {variant} {lacks}")
+        raise InputError(f"Method {method} is not supported: {variant} {lacks}")
 
 
 RATES: dict[Method, float] = {"full": 8e-4, "decoder": 8e-4, **dict.fromkeys(ADDED, 1e-3)}
@@ -208,9 +208,9 @@ def tuning_recipe(
     kind      of pictures, see `KINDS`
     """
     if method not in get_args(Method):
-        raise InputError(f"--method must be one of {', '.join(get_args(Method))}, got {method!r}")
+        raise InputError(f"Unknown method {method!r}. Use one of: {', '.join(get_args(Method))}.")
     if kind not in KINDS:
-        raise InputError(f"--kind must be one of {', '.join(KINDS)}, got {kind!r}")
+        raise InputError(f"Unknown kind {kind!r}. Use one of: {', '.join(KINDS)}.")
     lying = KINDS[kind]
     stage, size = tuning_stage(model, photos, pictures), tuning_size(photos)
     steps, brief = stage.steps, stage.steps * stage.images <= BRIEF

@@ -185,7 +185,9 @@ class Recipe:
             if step < stage.steps:
                 return stage, step
             step -= stage.steps
-        raise ConfigError(f"the recipe has {self.steps} steps; step {self.steps + step} is past it")
+        raise ConfigError(
+            f"Step {self.steps + step} is out of range: the recipe has {self.steps} steps."
+        )
 
 
 def shipped_recipes() -> tuple[str, ...]:
@@ -200,8 +202,8 @@ def find_recipe(word: str) -> Path:
     if word in shipped_recipes():
         return SHIPPED / f"{word}.toml"
     raise ConfigError(
-        f"{word}: no such recipe; give a .toml file, or one of those in the package: "
-        f"{', '.join(shipped_recipes())}"
+        f"Unknown recipe {word!r}. Pass a .toml file or one of the built-in recipes: "
+        f"{', '.join(shipped_recipes())}."
     )
 
 
@@ -211,7 +213,9 @@ def read_recipe(path: str | Path) -> Recipe:
     try:
         raw = parse_toml(path.read_bytes(), path)
     except OSError as error:
-        raise ConfigError(f"{path}: no recipe to read there ({error.strerror})") from error
+        raise ConfigError(
+            f"Cannot read the recipe {path}: {error.strerror}. Check the path and its permissions."
+        ) from error
     return recipe_of(raw, str(path))
 
 
@@ -222,11 +226,15 @@ def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
     """
     stages = raw.pop("stages", raw.pop("stage", []))
     if not isinstance(stages, list | tuple) or not all(isinstance(row, dict) for row in stages):
-        raise ConfigError(f"{where}: stages must be tables, [[stage]], got {str(stages)[:60]}")
+        raise ConfigError(
+            f"Invalid stages in {where}: {str(stages)[:60]}. Write each stage as a [[stage]] table."
+        )
     known = {field.name for field in dataclasses.fields(Recipe)}
     for name in raw:
         if name not in known:
-            raise ConfigError(f"{where}: unknown field {name!r}; known: {', '.join(sorted(known))}")
+            raise ConfigError(
+                f"Unknown field {name!r} in {where}. Known fields: {', '.join(sorted(known))}."
+            )
     try:
         recipe = Recipe(
             stages=tuple(RecipeStage(**_with_tuples(stage)) for stage in stages),
@@ -234,7 +242,7 @@ def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
         )
     except TypeError as error:
         raise ConfigError(
-            f"{where}: a stage needs steps, side, images and masks ({error})"
+            f"Invalid stage in {where}. Each stage requires steps, side, images and masks."
         ) from error
     _check(recipe, where)
     return recipe
@@ -258,7 +266,7 @@ RANGES: dict[
     "several": ("be at least 0", lambda n: n >= 0),
     "layer_decay": ("be above 0 and at most 1", lambda n: 0 < n <= 1),
     **dict.fromkeys(
-        ("synthetic", "boxes", "turns", "at_scale"), ("be a part of 1", lambda n: 0 <= n <= 1)
+        ("synthetic", "boxes", "turns", "at_scale"), ("be from 0 to 1", lambda n: 0 <= n <= 1)
     ),
 }
 
@@ -266,24 +274,26 @@ RANGES: dict[
 def _check(recipe: Recipe, where: str) -> None:
     """Raises ConfigError for values of another kind or out of range, and for what clashes."""
     if not recipe.stages:
-        raise ConfigError(f"{where}: no [[stage]]; give at least one with steps and side")
+        raise ConfigError(f"{where} has no [[stage]]. Add at least one with steps and side.")
     _check_kinds(recipe, Recipe(), where)
     for name, (wanted, is_right) in RANGES.items():
         if not is_right(value := getattr(recipe, name)):
-            raise ConfigError(f"{where}: {name} must {wanted}, got {value}")
+            raise ConfigError(
+                f"Invalid value in {where}: {name} must {wanted}, but {value} was given."
+            )
     kinds = (("learn", Learn), ("task", Task), ("mask_loss", MaskLoss), ("truth", Truth))
     for name, kind in kinds:
         if (value := getattr(recipe, name)) not in get_args(kind):
             words = ", ".join(get_args(kind))
-            raise ConfigError(f"{where}: {name} must be one of {words}, got {value!r}")
+            raise ConfigError(f"Unknown {name} {value!r} in {where}. Use one of: {words}.")
     _check_stages(recipe, where)
     if recipe.learn == "no-prompt" and not recipe.classes:
-        raise ConfigError(f"{where}: learn = 'no-prompt' learns classes; name them: classes = [..]")
+        raise ConfigError(f"No classes in {where}: learn = 'no-prompt' requires classes = [...].")
     for name in ("channels", "classes"):
         if getattr(recipe, name) and (recipe.synthetic or recipe.task != "masks"):
             raise ConfigError(
-                f"{where}: composed scenes and other tasks have no {name}; write synthetic = 0 and "
-                "task = 'masks'"
+                f"{name} in {where} is not supported with synthetic scenes or other tasks. Set "
+                "synthetic = 0 and task = 'masks'."
             )
 
 
@@ -293,13 +303,19 @@ def _check_stages(recipe: Recipe, where: str) -> None:
         _check_kinds(stage, RecipeStage(steps=1, side=32, images=1, masks=1), where)
         for side in (stage.side, *stage.sides):
             if side % 32 or side <= 0:
-                raise ConfigError(f"{where}: side must be a positive multiple of 32, got {side!r}")
+                raise ConfigError(
+                    f"Invalid side {side!r} in {where}. Use a positive multiple of 32."
+                )
         if min(stage.steps, stage.images, stage.masks) < 1:
-            raise ConfigError(f"{where}: steps, images and masks must be at least 1")
+            raise ConfigError(
+                f"Invalid stage in {where}: steps, images and masks must be at least 1."
+            )
     check_shares(recipe, where)
     cool = [stage.cool for stage in recipe.stages]
     if cool != sorted(cool):
-        raise ConfigError(f"{where}: stages that cool must come last")
+        raise ConfigError(
+            f"Invalid order of stages in {where}. Put the stages with cool = true last."
+        )
 
 
 def check_shares(recipe: Recipe, where: str) -> None:
@@ -307,9 +323,15 @@ def check_shares(recipe: Recipe, where: str) -> None:
     for stage in recipe.stages:
         if stage.images % (recipe.workers * recipe.accumulate):
             raise ConfigError(
-                f"{where}: images a step ({stage.images}) must be a multiple of workers "
-                f"({recipe.workers}) times accumulate ({recipe.accumulate})"
+                f"Invalid stage in {where}: images ({stage.images}) must be a multiple of workers "
+                f"({recipe.workers}) times accumulate ({recipe.accumulate})."
             )
+
+
+_KIND_NAMES: dict[type, str] = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "a string",
+    tuple: "a list", dict: "a table",
+}  # fmt: skip
 
 
 def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where: str) -> None:
@@ -317,16 +339,22 @@ def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where
     for field in dataclasses.fields(given):
         name, value = field.name, getattr(given, field.name)
         wanted = type(getattr(usual, name))
-        said = f"got {str(value)[:60]!r}"
+        said = f"but {str(value)[:60]!r} was given."
         if type(value) is not wanted and not (wanted is float and type(value) is int):
-            raise ConfigError(f"{where}: {name} must be {wanted.__name__}, {said}")
+            raise ConfigError(
+                f"Invalid value in {where}: {name} must be {_KIND_NAMES[wanted]}, {said}"
+            )
         if wanted in (int, float) and not abs(value) < _LARGEST:
-            raise ConfigError(f"{where}: {name} is out of range, {said}")
+            raise ConfigError(f"Value out of range in {where}: {name}, {said}")
         if name in ("sides", "falls") and not all(type(one) is int for one in value):
-            raise ConfigError(f"{where}: {name} must be whole numbers, {said}")
+            raise ConfigError(
+                f"Invalid value in {where}: {name} must be a list of whole numbers, {said}"
+            )
         if name in ("sets", "classes") and not all(isinstance(one, str) for one in value):
-            raise ConfigError(f"{where}: {name} must be names, {said}")
+            raise ConfigError(f"Invalid value in {where}: {name} must be a list of names, {said}")
         if name == "weights" and not all(
             type(part) in (int, float) and 0 <= part < _LARGEST for part in value.values()
         ):
-            raise ConfigError(f"{where}: weights must be numbers by name, {said}")
+            raise ConfigError(
+                f"Invalid value in {where}: weights must be a table of numbers by name, {said}"
+            )

@@ -57,10 +57,10 @@ def curve(folder: Path, key: str, name: str) -> str:
     rows = [row for row in (parse_json(line, path) for line in lines) if key in row]
     by_step = {int(row["step"]): float(row[key]) for row in rows}
     if len(by_step) < 2:
-        return section("While it learned", note("too short a run for a curve"))
+        return section("Training progress", note("The run is too short for a curve."))
     steps = np.array(sorted(by_step), float)
     points = Points(name, steps, np.array([by_step[int(step)] for step in steps]))
-    return section("While it learned", curve_plot([points], "steps"))
+    return section("Training progress", curve_plot([points], "steps"))
 
 
 def worst_answers(
@@ -89,4 +89,4 @@ def worst_answers(
         name = f"{names[photo]}, mask {mask}: IoU {after.ious[place, 0]:.2f}"
         tag = picture_tag(jpeg_bytes(window), name)
         made.append(f"<figure>{tag}<figcaption class='note'>{escape(name)}</figcaption></figure>")
-    return section("Worst answers to one click", f'<div class="shots">{"".join(made)}</div>')
+    return section("Lowest IoU after one click", f'<div class="shots">{"".join(made)}</div>')

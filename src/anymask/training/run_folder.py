@@ -118,14 +118,14 @@ def copy_run(source: Path, folder: Path, recipe: dict[str, Any]) -> None:
     """
     found = newest_state(source)
     if found is None:
-        raise WeightsError(f"{source}: holds no checkpoint; give --from the folder of a run")
+        raise WeightsError(f"{source} contains no checkpoint. Pass the folder of a training run.")
     state = found[1]
     for name in ("model", "learn"):
         theirs = state["recipe"].get(name)
         if theirs != recipe[name]:
             raise ConfigError(
-                f"{found[0]} was trained with {name} = {theirs!r}, the recipe says "
-                f"{recipe[name]!r}; a copy goes on with the same"
+                f"{found[0]} was trained with {name} = {theirs!r}, but the recipe sets "
+                f"{recipe[name]!r}. Use the same value to continue from a copy."
             )
     theirs = TrainingProgress(**state["progress"])
     state["progress"] = dataclasses.asdict(
@@ -148,11 +148,14 @@ def read_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
-            f"{path}: not a checkpoint of `anymask train` ({error}); "
-            f"give {LAST} or {BEFORE} of a run's folder"
+            f"{path} is not a checkpoint of `anymask train`. Pass {LAST} or {BEFORE} of a run "
+            "folder."
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT or "average" not in state:
-        raise WeightsError(f"{path}: not a checkpoint of `anymask train`, format {FORMAT}")
+        raise WeightsError(
+            f"{path} is not a checkpoint of `anymask train` in format {FORMAT}. Pass a checkpoint "
+            "of this version."
+        )
     return state
 
 
@@ -171,8 +174,8 @@ def newest_state(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             errors.append(str(error))
     if errors:
         raise WeightsError(
-            f"{folder}: none of its checkpoints can be read, so the run cannot go on: "
-            f"{'; '.join(errors)}; move them away to begin anew, or put whole ones in place"
+            f"The run in {folder} cannot be resumed, because none of its checkpoints is readable: "
+            f"{'; '.join(errors)}. Replace them with intact copies, or remove them to restart."
         )
     return None
 
@@ -201,8 +204,8 @@ def check_one_process(command: str) -> None:
     count = os.environ.get("WORLD_SIZE", "1")
     if "TORCHELASTIC_RUN_ID" in os.environ and count != "1":
         raise InputError(
-            f"`{command}` is one process, and torchrun started {count}; start it without torchrun "
-            "(several processes train by a recipe: `anymask train RECIPE`)"
+            f"`{command}` runs in one process, but torchrun started {count}. Start it without "
+            "torchrun. To train with several processes, use `anymask train RECIPE`."
         )
 
 
@@ -285,8 +288,8 @@ def tidy(folder: Path) -> str:
     sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     state = sum(size for path, size in sizes.items() if path.suffix == ".pt")
     return (
-        f"{folder} has {sum(sizes.values()) / 1e6:.1f} MB, {state / 1e6:.1f} MB of them "
-        "checkpoints (.pt), which only a further training needs"
+        f"Size of {folder}: {sum(sizes.values()) / 1000000.0:.1f} MB. {state / 1000000.0:.1f} MB "
+        "of it are checkpoints (.pt), needed only to continue training."
     )
 
 
@@ -294,7 +297,7 @@ def write_bundle(folder: Path, target: Path) -> None:
     """The run's averaged weights as an ONNX bundle, 16 bits a weight."""
     found = newest_state(folder)
     if found is None:
-        raise InputError(f"{folder}: holds no checkpoint; train first, or give the run's folder")
+        raise InputError(f"{folder} contains no checkpoint. Train first, or pass the run folder.")
     state = found[1]
     recipe = recipe_of(dict(state["recipe"]), str(found[0]))
     write_module(trained_module(state), target, licence_of_run(recipe))

@@ -114,7 +114,10 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         self.source: SetPictures | ShardPictures
         if is_sharded(data):
             if recipe.channels:
-                raise ConfigError(f"{data}: shards hold photos; give channels a folder of sets")
+                raise ConfigError(
+                    f"{data} contains shards, which hold RGB images only. Training with channels "
+                    "requires a folder of sets."
+                )
             check_for_shards(recipe.synthetic, recipe.sets)
             assert index is not None  # `loop.get_ready` made it
             self.source = ShardPictures.open(data, index, recipe.seed, without)
@@ -159,9 +162,9 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
                 break
         else:
             raise DataError(
-                f"none of {TRIES} training pictures of {side} pixels a side shows a mask of "
-                f"{SMALLEST} pixels to {LARGEST:.0%} of the picture; cut photos with tiny objects "
-                "into tiles, and leave out masks that cover whole photos"
+                f"None of {TRIES} training images of {side} x {side} pixels contains a mask "
+                f"between {SMALLEST} pixels and {LARGEST:.0%} of the image. Split images with "
+                "tiny objects into tiles, and remove masks that cover whole images."
             )
         chosen = np.resize(rng.permutation(len(masks))[:objects], objects)
         masks = np.ascontiguousarray(masks[chosen])
@@ -250,13 +253,16 @@ class SetPictures:
         sets = [(info, samples) for info, samples in left if samples]
         if not sets:
             raise DataError(
-                f"{data}: no mask has {SMALLEST} pixels in training pictures of "
-                f"{recipe.largest_side} pixels a side, which show a third of a photo's shorter "
-                "side at least; cut the photos into tiles around their objects"
+                f"No mask in {data} has {SMALLEST} pixels in training images of "
+                f"{recipe.largest_side} x {recipe.largest_side} pixels, which show at least a "
+                "third of an image's shorter side. Split the images into tiles around their "
+                "objects."
             )
         weights = np.array([recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in sets])
         if not weights.sum() > 0:
-            raise ConfigError("the recipe's weights leave no set to draw from; one must be above 0")
+            raise ConfigError(
+                "The recipe's weights exclude all sets. Set the weight of at least one set above 0."
+            )
         return cls(sets, weights / weights.sum())
 
     def sample(self, rng: Generator, place: int) -> AnnotatedImage:
@@ -275,9 +281,13 @@ def _without_sets(data: Path) -> str:
     if (data / "masks.jsonl").is_file():
         above = data.resolve().parent
         return (
-            f"is a set itself, and a folder of sets is wanted; give the one above: --data {above}"
+            f"{data} is a training set. Expected a folder of training sets. Use its parent folder "
+            f"{above}."
         )
-    return "no set with a masks.jsonl; give --data FOLDER of sets"
+    return (
+        f"{data} contains no training set (a folder with masks.jsonl). Pass a folder of training "
+        "sets."
+    )
 
 
 def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
@@ -288,11 +298,12 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Annota
     if not names and not recipe.needs_masks:
         if recipe.synthetic:
             raise ConfigError(
-                f"{data}: pictures without masks cannot be composed to scenes; write synthetic = 0"
+                f"{data} contains images without masks, which synthetic scenes do not support. "
+                "Set synthetic = 0."
             )
         return [unlabelled_set(data)]
     if not names:
-        raise ConfigError(f"{data}: {_without_sets(data)}")
+        raise ConfigError(f"{_without_sets(data)}")
     sets = []
     for name in names:
         info, samples = load_set(data / name)
@@ -300,13 +311,13 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Annota
             continue
         usable = [sample for sample in samples if sample.rles]
         if not usable:
-            raise DataError(f"{data / name}: no photo with a mask; leave the set out")
+            raise DataError(f"{data / name} contains no image with a mask. Remove this set.")
         sets.append((info, usable))
     if not sets:
         raise DataError(
-            f"{data}: wanted a set to learn from; weights that are trained on these may not be "
-            f"published (`ships` is false in set.json): {', '.join(names)}; name them as `sets` of "
-            "a recipe, or write true there"
+            f"{data} contains only sets whose trained weights may not be published (`ships` is "
+            f"false in set.json): {', '.join(names)}. List them in `sets` of the recipe, or set "
+            "`ships` to true."
         )
     return sets
 
@@ -318,7 +329,7 @@ def unlabelled_set(folder: Path) -> tuple[SetInfo, list[AnnotatedImage]]:
         for path in find_images(folder)
     ]
     if not images:
-        raise DataError(f"{folder}: wanted pictures to learn from, found none; name another folder")
+        raise DataError(f"{folder} contains no images. Choose another folder.")
     return SetInfo(name=folder.name, folder=folder), images
 
 

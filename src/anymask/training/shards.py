@@ -80,7 +80,7 @@ class ShardPictures:
         """A picture by its key. Raises DataError, ImageError."""
         name, _, number = key.rpartition("/")
         if name not in self.names or int(number) >= self.counts[self.names.index(name)]:
-            raise DataError(f"{self.folder}: the picture {key} is not there any more")
+            raise DataError(f"The image {key} is missing from {self.folder}. Restore the shards.")
         return self.at(self.names.index(name), int(number))
 
     def at(self, shard: int, number: int) -> AnnotatedImage:
@@ -145,7 +145,10 @@ def index_shards(folder: Path, index: Path) -> None:
         counts.append(len(found))
         rows += found
     if not rows:
-        raise DataError(f"{folder}: no shard holds a picture; wanted NAME.jpg beside NAME.json")
+        raise DataError(
+            f"The shards in {folder} contain no images. Each image requires two files: NAME.jpg "
+            "and NAME.json."
+        )
     with whole_file(index / PLACES) as file:
         np.save(file, np.array(rows, np.int64))
     write_json(index / INDEX, {"format": FORMAT, "shards": shards, "counts": counts})
@@ -164,13 +167,13 @@ def _pairs(path: Path) -> list[tuple[int, int, int, int]]:
                     where[str(name.with_suffix(""))] = (member.offset_data, member.size)
     except (tarfile.TarError, OSError) as error:
         raise DataError(
-            f"{path}: cannot be read as a plain tar ({error}); unpack .gz first"
+            f"{path} is not a readable tar file. Decompress .gz files first."
         ) from error
     if set(pictures) != set(texts):
         odd = sorted(set(pictures) ^ set(texts))
         raise DataError(
-            f"{path}: {len(odd)} pictures stand without NAME.json or the other way round, the "
-            f"first is {odd[0]}"
+            f"{path} has {len(odd)} images without NAME.json, or JSON files without an image. The "
+            f"first is {odd[0]}. Add the missing files."
         )
     return [(*pictures[name], *texts[name]) for name in sorted(pictures)]
 
@@ -179,7 +182,8 @@ def check_for_shards(synthetic: float, sets: tuple[str, ...]) -> None:
     """Raises ConfigError for what a recipe cannot want of shards."""
     if synthetic or sets:
         raise ConfigError(
-            "shards are read picture by picture: the recipe must have synthetic = 0 and no sets"
+            "Shards do not support synthetic scenes or `sets`. Set synthetic = 0 and remove "
+            "`sets` from the recipe."
         )
 
 
@@ -189,7 +193,7 @@ def write_shards(images: Iterable[AnnotatedImage], folder: Path, shard_bytes: in
     Raises DataError for a folder that holds shards already, ImageError for what is no picture.
     """
     if is_sharded(folder):
-        raise DataError(f"{folder}: holds shards already; give a new folder")
+        raise DataError(f"{folder} already contains shards. Choose a new folder.")
     count = 0
     first = 1
     with staged(folder) as shards:
@@ -220,7 +224,10 @@ def _grouped(
     size = 0
     for image in images:
         if not isinstance(image.source, Path):
-            raise DataError(f"{image.file_name}: wanted the picture's file, it is nowhere")
+            raise DataError(
+                f"The image file {image.file_name} is missing. Restore it, or remove it from the "
+                "set."
+            )
         photo = image.source.read_bytes()
         group.append((image, photo, image.source.suffix.lower()))
         size += len(photo)

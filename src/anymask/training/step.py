@@ -351,4 +351,4 @@ def feature_loss(made: Tensor, wanted: Tensor) -> Tensor:
 def check_task(recipe: Recipe) -> None:
     """Raises ConfigError for a task that lacks its teacher."""
     if recipe.task == "distil" and not recipe.teacher:
-        raise ConfigError("task = 'distil' needs teacher = NAME, a model to learn from")
+        raise ConfigError("The task 'distil' requires a teacher. Set teacher = NAME.")

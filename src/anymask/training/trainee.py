@@ -65,18 +65,18 @@ def what_lacks(model: nn.Module, learn: Learn) -> str:
     parts = getattr(model, "parts", None)
     if learn == "hq" and not getattr(parts, "hq", ()):
         return (
-            "has no token of SAM-HQ to learn; give a model such as sam_hq_vit_b (its weights may "
-            "be those of SAM)"
+            "has no HQ token to train. Use a model such as sam_hq_vit_b (it can start from SAM "
+            "weights)."
         )
     if learn == "adapter" and (parts is None or not adapted_blocks(model)):
         return (
-            "has no blocks of attention that adapters could change; give a model such as "
-            "sam_vit_b, medsam or mobile_sam, or let the decoder or lora learn"
+            "has no attention blocks for adapters. Use a model such as sam_vit_b, medsam or "
+            "mobile_sam, or train with method decoder or lora."
         )
     if learn == "no-prompt" and not takes_prompts(model):
         return (
-            "has not the decoder of SAM, which the head would prompt; give a model such as "
-            "sam_vit_b, medsam or mobile_sam, or learn classes in another way"
+            "does not have the SAM decoder that the head prompts. Use a model such as sam_vit_b, "
+            "medsam or mobile_sam, or train classes with another method."
         )
     return ""
 
@@ -114,7 +114,9 @@ def trained_module(state: dict[str, Any]) -> nn.Module:
         set_learning(model, recipe)
         model.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
-        raise WeightsError(f"the checkpoint does not fit {recipe.model} ({error})") from error
+        raise WeightsError(
+            f"The checkpoint does not match {recipe.model}. Use a checkpoint of this model."
+        ) from error
     merge_adapters(model)
     remove_head(model)
     take_channels(model)
@@ -163,8 +165,8 @@ def load_backbone(model: nn.Module, path: Path) -> None:
     take = getattr(model, "load_backbone", None)
     if take is None:
         raise ConfigError(
-            f"{cast(Trainee, model).spec.name} has no backbone of its own to load; leave "
-            "`backbone` out, and give `init`"
+            f"{cast(Trainee, model).spec.name} has no separate backbone. Remove `backbone` and "
+            "set `init`."
         )
     try:
         with path.open("rb") as file:
@@ -177,7 +179,9 @@ def load_backbone(model: nn.Module, path: Path) -> None:
             }
         )
     except (OSError, ValueError, DataError, KeyError, RuntimeError) as error:
-        raise ConfigError(f"{path}: cannot read the backbone ({str(error)[:200]})") from error
+        raise ConfigError(
+            f"Cannot read the backbone {path}. Check that it is a complete .npz file."
+        ) from error
 
 
 def multiplies_halves(device: torch.device) -> bool:

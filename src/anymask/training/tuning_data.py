@@ -100,23 +100,23 @@ class DataReport:
     def lines(self) -> list[str]:
         """For people: what there is, then whatever was left out."""
         found = [
-            f"{self.photos} photos with {self.masks} masks to learn from, "
-            f"{self.held_photos} with {self.held_masks} held out"
+            f"{self.photos} training images with {self.masks} masks, {self.held_photos} held-out "
+            f"images with {self.held_masks} masks"
         ]
         return found + self.left_out() + self.held_left + self.unread
 
     def left_out(self) -> list[str]:
         """A line for each kind of what was left out."""
         counts = (
-            (self.unlabelled_photos, "photos without a mask"),
-            (self.empty, "masks without a pixel"),
-            (self.tiny, f"masks of fewer than {TINY} pixels"),
-            (len(self.duplicates), "photos that are there twice"),
-            (len(self.alike), "photos that are there twice, encoded otherwise"),
-            (len(self.leaks), "photos to learn from that are held out, too"),
-            (len(self.alike_leaks), "photos to learn from that are held out, encoded otherwise"),
+            (self.unlabelled_photos, "images without a mask"),
+            (self.empty, "empty masks"),
+            (self.tiny, f"masks smaller than {TINY} pixels"),
+            (len(self.duplicates), "duplicate images"),
+            (len(self.alike), "duplicate images with another encoding"),
+            (len(self.leaks), "training images that are also held out"),
+            (len(self.alike_leaks), "training images that are also held out with another encoding"),
         )
-        return [f"left out: {count} {what}" for count, what in counts if count]
+        return [f"Skipped: {count} {what}" for count, what in counts if count]
 
     def stated(self) -> dict[str, Any]:
         """What the tuned weights say of the data."""
@@ -175,7 +175,7 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
         held = _usable(held_out, of_held := DataReport())
         sources.append(_source_of(held_out, "--val", held))
         photos = _not_held_out(photos, prints, held, report)
-        report.held_left = [f"{line} (of --val)" for line in of_held.left_out()]
+        report.held_left = [f"{line} (validation data)" for line in of_held.left_out()]
     if not photos or not held:
         raise InputError(_too_few(source, held_out, report, len(photos), len(held)))
     report.labels = dict(Counter(m.label or "" for p in photos for m in p.image.objects))
@@ -208,19 +208,24 @@ def _too_few(
 ) -> str:
     """Why nothing is left to learn from, or to hold out, and what to do."""
     wanted = (
-        f"{source.source}: wanted at least two photos with masks, one to learn from and one to "
+        f"{source.source} has too few images with masks. Expected at least one for training and "
+        "one for "
     )
     leaks = len(report.leaks) + len(report.alike_leaks)
     if held_out is None:
-        return f"{wanted}hold out; got {learned + held}; label more, or give --val"
+        return (
+            f"{wanted}validation, but {learned + held} in total remain. Label more images, or "
+            "pass validation data (val)."
+        )
     if leaks and held:
         return (
-            f"{wanted}hold out; {leaks} of its photos are in --val, too, which nothing is learned "
-            "from; give other photos as --val, or leave it out: a fifth of --data is held out then"
+            f"{wanted}validation, but {leaks} images are also in the validation data and are not "
+            "used for training. Use other validation data (val), or omit it to hold out a fifth "
+            "of the data."
         )
     return (
-        f"{wanted}hold out; got {learned}, and {held} of --val {held_out.source}; label more, or "
-        "leave --val out"
+        f"{wanted}validation, but {learned} training images and {held} validation images of "
+        f"{held_out.source} remain. Label more images, or omit the validation data (val)."
     )
 
 
@@ -266,15 +271,15 @@ def _check_same(kept: DataReport, source: Dataset, held_out: Dataset | None, fol
             differs.append(f"{option} was {_in_words(then)}, now {_in_words(now)}")
     if differs:
         raise InputError(
-            f"{folder.parent} was begun with other data: {'; '.join(differs)}; repeat the command "
-            "that began it, on the same photos and masks, or give another folder: -o FOLDER"
+            f"{folder.parent} was created with other data: {'; '.join(differs)}. Use the same "
+            "images and masks, or choose another run folder."
         )
 
 
 def _in_words(source: dict[str, Any] | None) -> str:
     if source is None:
         return "not given"
-    return f"{source['name']} ({source['photos']} photos, {source['masks']} masks)"
+    return f"{source['name']} ({source['photos']} images, {source['masks']} masks)"
 
 
 def nested_part(photos: Sequence[Sequence[Rle]]) -> float:
@@ -393,7 +398,10 @@ def _link(source: Path, target: Path) -> None:
         try:
             shutil.copyfile(source, target)
         except OSError as error:
-            raise DataError(f"{source}: cannot be copied to {target.parent} ({error})") from error
+            raise DataError(
+                f"Cannot copy {source} to {target.parent}: {error.strerror}. Check the free space "
+                "and the permissions."
+            ) from error
 
 
 PHOTOS = 50  # that are looked at for masks of many parts
@@ -414,9 +422,9 @@ def doubts(
     if stacks:
         name, pages = stacks[0]
         yield (
-            f"{len(stacks)} pictures are stacks, as {names.get(name, name)}"
-            f"{pages.axes_in_words()}: only the first page of each is learned from; where pages "
-            f"are channels, --channels {pages.count} learns from all"
+            f"{len(stacks)} images are stacks, as {names.get(name, name)}{pages.axes_in_words()}. "
+            "Only the first page of each is used. If the pages are channels, set channels to "
+            f"{pages.count}."
         )
 
     # One mask a photo, of many parts: objects without numbers, as in black and white masks.
@@ -427,9 +435,9 @@ def doubts(
     parts = [cv2.connectedComponents(mask)[0] - 1 for mask in masks]
     if parts and np.median(parts) >= MANY:
         yield (
-            f"every photo has one mask, of {np.median(parts):.0f} parts as a rule: all of them are "
-            "learned as one object; if each is an object, give each a number of its own "
-            "(skimage.measure.label numbers the parts of a black and white mask)"
+            f"Every image has a single mask, typically with {np.median(parts):.0f} parts, which "
+            "is trained as one object. If each part is an object, assign each a different number, "
+            "for example with skimage.measure.label."
         )
 
 

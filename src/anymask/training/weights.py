@@ -107,8 +107,9 @@ def check_result(path: Path, module: nn.Module) -> None:
     ]
     if wrong:
         raise AnymaskError(
-            f"{path}: {len(wrong)} of {len(wanted)} tensors are not as they were learned, such as "
-            f"{wrong[0]}; run the same command again, and report it where it stays so"
+            f"{path} does not match the trained weights: {len(wanted)} tensors were written and "
+            f"{len(wrong)} of them differ, such as {wrong[0]}. Run the command again. If the "
+            "problem persists, report it as a bug."
         )
 
 

@@ -72,7 +72,7 @@ def _heeded() -> list[signal.Signals]:
     return [name for name in STOPPING if name != signal.SIGHUP or not ignored]
 
 
-GOES_ON = "the same command goes on from the run's checkpoint"
+GOES_ON = "Run the same command to resume from the last checkpoint."
 
 
 def _kill(processes: Sequence[BaseProcess]) -> None:
@@ -113,8 +113,8 @@ def prepared(loader: DataLoader[Any]) -> Iterator[Any]:
             if "exited unexpectedly" not in str(error):
                 raise
             raise AnymaskError(
-                f"a process that prepares pictures was ended ({error}): the system does so when "
-                f"memory runs out; {GOES_ON}"
+                "A data loading process was terminated, which usually means that the system is "
+                f"out of memory. {GOES_ON}"
             ) from error
         yield batch
 
@@ -137,7 +137,8 @@ class TorchrunPlace:
             rank, size, local = (int(os.environ[name]) for name in names)
         except (KeyError, ValueError) as error:
             raise ConfigError(
-                f"torchrun sets {', '.join(names)}; one is missing or no number ({error})"
+                f"Invalid environment: torchrun must set {', '.join(names)} to whole "
+                "numbers, but at least one is missing or invalid. Start the training with torchrun."
             ) from error
         return cls(rank=rank, size=size, local_rank=local)
 

@@ -15,10 +15,20 @@ FORMS = {"json": "json", "csv": "csv", "markdown": "md", "html": "html"}  # opti
 def add_report_options(parser: argparse.ArgumentParser) -> None:
     """Where a report is saved."""
     add = parser.add_argument_group("the report").add_argument
-    add("--json", metavar="FILE", type=Path, help="write everything there")
-    add("--csv", metavar="FILE", type=Path, help="write the figures there, a row each")
-    add("--markdown", metavar="FILE", type=Path, help="write the tables there, too")
-    add("--html", metavar="FILE", type=Path, help="write a page of tables, plots and pictures")
+    add(
+        "--json",
+        metavar="FILE",
+        type=Path,
+        help="write the full report to this file (.html, .json, .csv or .md)",
+    )
+    add("--csv", metavar="FILE", type=Path, help="write the metrics to this CSV file")
+    add("--markdown", metavar="FILE", type=Path, help="also write the tables to this Markdown file")
+    add(
+        "--html",
+        metavar="FILE",
+        type=Path,
+        help="write an HTML report with tables, plots and images",
+    )
 
 
 def write_report(report: Report, args: argparse.Namespace) -> None:

@@ -25,31 +25,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
     add("data", metavar="DATASET", type=Path,
-        help="a file or folder of annotations in any format or layout of `anymask convert`")
+        help="annotation file or folder in any format that `anymask convert` reads")
     add("-o", "--output", metavar="DIR", type=new_folder,
-        help="where grades, pictures and a page go; the same command goes on where it stopped")
-    add("--json", metavar="FILE", type=Path, help="also write audit.json there")
-    add("--csv", metavar="FILE", type=Path, help="write the grades there, a row a mask")
-    add("--from", dest="form", metavar="FORMAT", help="the format; recognised when left out")
-    add("--split", metavar="NAME", help="of a published data set, such as val")
-    add("--images", metavar="DIR", type=Path, help="where the pictures lie")
-    add("--limit", metavar="N", type=read_count, help="pictures at most (default: all)")
+        help="output folder for the report; run the same command to resume")
+    add("--json", metavar="FILE", type=Path, help="also write audit.json to this file")
+    add("--csv", metavar="FILE", type=Path, help="write one row per mask to this CSV file")
+    add("--from", dest="form", metavar="FORMAT", help="annotation format (default: detected)")
+    add("--split", metavar="NAME", help="split of a published dataset, such as val")
+    add("--images", metavar="DIR", type=Path, help="image folder")
+    add("--limit", metavar="N", type=read_count, help="maximum number of images (default: all)")
     add("--below", metavar="GRADE", type=float, default=0.5,
-        help="masks with a lower grade are suspects (default: 0.5)")
+        help="report masks with a grade below this as suspects (default: 0.5)")
     add("--top", metavar="N", type=read_count, default=20,
-        help="suspects in the table and as pictures, masks and missing objects each (default: 20)")
+        help="number of suspects in the report, for masks and for missing objects (default: 20)")
     add("--grid", metavar="N", type=partial(read_count, least=0), default=12,
-        help="clicks along each side of the grid that looks for objects without a mask; 0: do not "
-        "look (default: 12)")
-    add = parser.add_argument_group("better masks").add_argument
+        help=(
+            "points per side of the grid that detects objects without a mask; 0 disables it "
+            "(default: 12)"
+        ))
+    add = parser.add_argument_group("corrections").add_argument
     add("--proposals", metavar="DIR", type=new_folder,
-        help="write the data set with the proposals in their place there, and where each is from")
-    add("--to", metavar="FORMAT", help="of --proposals (default: as it was read, or coco)")
+        help="write a corrected copy of the dataset and the origin of each proposal to this folder")
+    add("--to", metavar="FORMAT", help="format of --proposals (default: the input format, or coco)")
     add("--accept", metavar="NUMBERS", type=_numbers,
-        help="only these suspects' proposals, for example 1,4-9 (default: all)")
-    add = parser.add_argument_group("the grade").add_argument
+        help="apply only the proposals of these suspects, for example 1,4-9 (default: all)")
+    add = parser.add_argument_group("grading").add_argument
     add("--grades", metavar="FILE", type=Path,
-        help=f"a file of grades (default: what was fitted for {DEFAULT_MODEL})")
+        help=f"grader file (default: the built-in grader for {DEFAULT_MODEL})")
     # fmt: on
     add_options(parser, ReadSettings)
     add_model_options(parser)
@@ -58,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Audit one data set and print. Raises as `anymask.audit`."""
     if args.output is None:
-        raise InputError("an audit needs a folder for what it finds; give -o DIR")
+        raise InputError("The output folder is missing. Set it with -o DIR.")
     from anymask.evaluation.auditing import AuditSettings, NotAudited, audit
 
     named = AuditSettings.__annotations__.keys() - ReadKeywords.__annotations__.keys()
@@ -77,6 +79,6 @@ def _numbers(text: str) -> frozenset[int]:
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
         if not low.isdigit() or (dash and not high.isdigit()):
-            raise argparse.ArgumentTypeError(f"wanted numbers like 1,4-9, got {text!r}")
+            raise argparse.ArgumentTypeError(f"Invalid numbers {text!r}; use a list such as 1,4-9")
         found.update(range(int(low), int(high or low) + 1))
     return frozenset(found)

@@ -27,7 +27,7 @@ from anymask.evaluation.report import Report, Section, TextTable
 PROMPT_COUNTS = (1, 16, 64, 256)
 PHOTO_HW = (683, 1024)
 RUNTIMES = ("onnx", "openvino", "torch")
-RATIO = "openvino: times as fast as onnx"
+RATIO = "openvino: speed relative to onnx"
 MODES: dict[str, dict[str, Any]] = {
     "exact": {"mode": "exact", "decoder_precision": "model"},
     "mixed": {"mode": "exact", "decoder_precision": "mixed"},
@@ -60,27 +60,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
     # fmt: off
-    add("name", metavar="MODEL", nargs="?", help="the model (default: --model)")
+    add("name", metavar="MODEL", nargs="?", help="model name (default: --model)")
     add_model_options(parser)
-    add("--everything", action="store_true", help="only automatic masks, in every mode")
-    add("--photo", metavar="FILE", help="a photo of yours, else noise of 1024 x 683 pixels")
-    add("--threads", metavar="N", type=int, help="threads of the model (default: all)")
-    add("--rounds", metavar="N", type=read_count, default=5, help="turns of each step (default: 5)")
+    add("--everything", action="store_true", help="measure only automatic mask generation")
+    add("--photo", metavar="FILE", help="image file (default: a generated image)")
+    add("--threads", metavar="N", type=int, help="number of threads (default: all)")
+    add("--rounds", metavar="N", type=read_count, default=5, help="number of rounds (default: 5)")
     add("--grid", metavar="N", type=int, default=32,
-        help="clicks along each side for everything (default: 32)")
-    add("--json", metavar="FILE", type=Path, help="write the figures there too")
+        help="points per side for automatic mask generation (default: 32)")
+    add("--json", metavar="FILE", type=Path, help="also write the results to this JSON file")
     # fmt: on
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure and print one table. Raises InputError where nothing can be measured."""
-    notes = ["medians of turns in which all steps alternate"]
+    notes = ["medians over rounds that alternate all steps"]
     args.model = args.name or args.model
     machine = this_machine()
     with tempfile.TemporaryDirectory() as folder, thread_setting(args.threads):
         photo = Path(args.photo) if args.photo else _draw_photo(Path(folder) / "photo.jpg")
         if not photo.is_file():
-            raise InputError(f"--photo {args.photo}: wanted a picture file, there is none")
+            raise InputError(
+                f"The image {args.photo} does not exist. Check the path after --photo."
+            )
         print(announcement(args), file=sys.stderr, flush=True)
         figures = [] if args.everything else _measure_processes(args, photo, Path(folder), notes)
         figures += _measure_steps(args, photo, notes)
@@ -153,7 +155,7 @@ def _measure_processes(
     ]
     peaks = [peak for turn in turns if (peak := turn["segment"][1]) is not None]
     if peaks:
-        figures.append(Measurement("peak memory of that", "process", max(peaks), "bytes"))
+        figures.append(Measurement("peak memory of a cold start", "process", max(peaks), "bytes"))
     return figures
 
 
@@ -192,7 +194,7 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
     from anymask.images import load_image
 
     image = load_image(photo)
-    notes.append(f"photo: {image.shape[1]} x {image.shape[0]} pixels, in memory")
+    notes.append(f"image: {image.shape[1]} x {image.shape[0]} pixels, in memory")
     figures: list[Measurement] = []
     opened = {}
     usual = RUNTIMES[::2] if args.everything else RUNTIMES
@@ -210,7 +212,7 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
             once.append(("first encode", time.perf_counter() - start))
         figures += [Measurement(what, runtime, spent, turns=(spent,)) for what, spent in once]
     if not opened:
-        raise InputError("nothing could be measured; " + "; ".join(notes[2:]))
+        raise InputError("Nothing could be measured: " + "; ".join(notes[2:]))
     if not args.everything:
         figures += _measure_turns({name: one for name, (one, _) in opened.items()}, image, args)
     for runtime, (model, features) in opened.items():
@@ -220,7 +222,7 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
             found = model.everything(features, **{"grid": args.grid, **settings})
             spent = time.perf_counter() - start
             figures.append(Measurement("everything", column, spent, turns=(spent,)))
-            figures.append(Measurement("masks of everything", column, len(found), ""))
+            figures.append(Measurement("number of automatic masks", column, len(found), ""))
     return figures
 
 
@@ -290,10 +292,10 @@ def _steps(model: Any, image: Any) -> dict[str, Callable[[], object]]:
     steps: dict[str, Callable[[], object]] = {
         "encode (with preprocessing)": partial(model.encode, image),
         **{f"{n} prompt{'s' * (n > 1)}": partial(click, n) for n in PROMPT_COUNTS},
-        "a further click, with its mask": partial(masks, features, **further),
+        "further click, with mask": partial(masks, features, **further),
     }
     if "box" in accepts:
         box = (*points[68], *points[187])
-        steps["a box, with its mask"] = partial(masks, features, box=box)
+        steps["box, with mask"] = partial(masks, features, box=box)
     steps["encode + click + masks"] = partial(masks, image, points=points[[100]], multimask=True)
     return steps

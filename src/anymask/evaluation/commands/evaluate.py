@@ -31,11 +31,13 @@ from anymask.track import MemorySettings
 
 WHERE = ("device", "precision", "runtime", "weights")
 ACTIONS = {
-    "photos": "photos with masks: clicks, boxes, everything (the action when none is named)",
-    "videos": "objects followed through annotated videos: J and F",
-    "find": "things found by an example or by words: cgF1, AP, mIoU, counting",
-    "score": "files that any program wrote, against the truth: J and F, panoptic quality, labels "
-    "of scans",
+    "photos": "evaluate prompts and automatic masks on labelled images (default)",
+    "videos": "evaluate tracking on annotated videos (J and F)",
+    "find": "evaluate text and exemplar prompts (cgF1, AP, mIoU, counting)",
+    "score": (
+        "score result files of any program against the ground truth (J and F, panoptic quality, "
+        "volumes)"
+    ),
 }
 KINDS = {"video": "tracks", "panoptic": "panoptic", "volume": "volume"}
 
@@ -56,30 +58,32 @@ def configure_photos(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     suites = ", ".join(shipped_suites())
     # fmt: off
-    add("data", metavar="LABELS|SUITE", help="a file or folder of labels in any format or layout "
-        f"of `anymask convert`, a folder of sets, or a suite ({suites}, or a .toml file)")
-    add("--data", dest="root", metavar="DIR", help="the folder that holds the suite's sets")
-    add("--sets", metavar="A,B", default="", help="only these sets of the suite")
-    add("--model", action="append", default=[], metavar="NAME[=WEIGHTS]", help="of `anymask "
-        f"models list` (default: {default_model()}); repeated: all in one run")
-    add("--peer", action="append", default=[], metavar="MODULE:NAME", help="another project's "
-        "code: a callable(image, points, labels, box) -> masks, scores")
+    add("data", metavar="LABELS|SUITE", help=(
+        "labelled dataset in any format that `anymask convert` reads, a folder of sets, or a "
+        f"suite ({suites}, or a .toml file)"
+    ))
+    add("--data", dest="root", metavar="DIR", help="folder with the sets of the suite")
+    add("--sets", metavar="A,B", default="", help="evaluate only these sets of the suite")
+    add("--model", action="append", default=[], metavar="NAME[=WEIGHTS]", help=(
+        f"model name (see `anymask models list`; default: {default_model()}); repeat for several "
+        "models"
+    ))
+    add("--peer", action="append", default=[], metavar="MODULE:NAME", help=
+        "peer implementation: a callable(image, points, labels, box) -> masks, scores")
     add("--measure", action="append", default=[], metavar="NAME",
-        help=f"measure this too, may be repeated: {', '.join(MEASURES)}")
-    add("--only", action="store_true", help="nothing but what --measure names")
-    add("--refine-edges", action="store_true", help="measure each model a second time with the "
-        "photo at hand, as `segment` is asked: looking closer, edges refined")
-    add("--mirror", action="store_true", help="that second time about the mirror image, too")
-    add("--workers", type=read_count, metavar="N", help="processes, one set each at a time "
-        "(default: two on a CPU with enough to do)")
-    add("--resume", action="store_true", help="keep the sets that --json FILE has already")
+        help=f"additional measure (repeatable): {', '.join(MEASURES)}")
+    add("--only", action="store_true", help="run only the measures of --measure")
+    add("--refine-edges", action="store_true", help="also evaluate with refined edges")
+    add("--mirror", action="store_true", help="also use the mirrored image for --refine-edges")
+    add("--workers", type=read_count, metavar="N", help="worker processes (default: 1 or 2)")
+    add("--resume", action="store_true", help="skip sets that are already in the --json file")
     add_model_options(parser, WHERE)
     add_options(parser, EvalSettings, ("clicks", "limit", "per_image", "grid", "crop_n_layers"),
-                {"clicks": "the suite's, 3"})
+                {"clicks": "the value in the suite, or 3"})
     add = parser.add_argument_group("labels").add_argument
-    add("--from", dest="form", metavar="FORMAT", help="the format; recognised when left out")
-    add("--images", metavar="DIR", type=Path, help="where the pictures lie")
-    add("--split", metavar="NAME", help="of a published data set, such as val")
+    add("--from", dest="form", metavar="FORMAT", help="annotation format (default: detected)")
+    add("--images", metavar="DIR", type=Path, help="image folder")
+    add("--split", metavar="NAME", help="split of a published dataset, such as val")
     # fmt: on
     add_options(parser, ReadSettings)
 
@@ -87,34 +91,45 @@ def configure_photos(parser: argparse.ArgumentParser) -> None:
 def _configure_videos(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
-    add("data", metavar="DIR", help="DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, or VIDEO/images with "
-        "VIDEO/masks")
+    add("data", metavar="DIR", help=(
+        "DAVIS, YouTube-VOS, MOSE, LVOS or SA-V dataset, or a folder with VIDEO/images and "
+        "VIDEO/masks"
+    ))
     add("--protocol", choices=("semi", "offline", "online"), default="semi",
-        help="semi: the first masks are given (default); clicks instead, offline: on the first "
-        "frame, then on the worst of all; online: in one pass, where a mask is bad")
+        help=(
+            "semi (default): start from the masks of the first frame; offline: click on the first "
+            "frame, then on the worst frame of the video; online: one pass, click on frames with "
+            "a low IoU"
+        ))
     add("--rounds", type=int, metavar="R", default=3, help="frames with clicks (default: 3)")
-    add("--tracker", default="auto", help="auto (default), memory or match")
-    add("--split", metavar="NAME", help="the part of the data set, such as val")
-    add("--limit", type=read_count, metavar="N", help="videos at most (default: all)")
-    add("--refine-edges", action="store_true", help="masks with refined edges")
+    add("--tracker", default="auto", help="tracker: auto (default), memory or match")
+    add("--split", metavar="NAME", help="dataset split, such as val")
+    add("--limit", type=read_count, metavar="N", help="maximum number of videos (default: all)")
+    add("--refine-edges", action="store_true", help="refine the mask edges")
     add_model_options(parser)
-    add_options(parser.add_argument_group("the memory"), MemorySettings)
+    add_options(parser.add_argument_group("memory"), MemorySettings)
     # fmt: on
 
 
 def _configure_find(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
-    add("data", metavar="LABELS", help="photos with labelled masks, in any format or layout of "
-        "`anymask convert`; a label counts where two photos have it")
-    add("--by", choices=get_args(Way), default="example", help="an example from another photo "
-        "(default), the label as words, or a baseline: what has the example's colours, or its name")
-    add("--absent", metavar="LABELS", help="photos of another set, without any of these things "
-        "(default: those of this one without the label)")
-    add("--detector", metavar="NAME|FOLDER", help="as for `anymask find`")
-    add("--method", choices=get_args(Method), help="as for `anymask find`")
-    add("--score", metavar="X", type=float, help="the least score of a thing")
-    add("--limit", type=read_count, metavar="N", help="pairs of photos at most (default: all)")
+    add("data", metavar="LABELS", help=(
+        "labelled images in any format that `anymask convert` reads; uses labels that occur in at "
+        "least two images"
+    ))
+    add("--by", choices=get_args(Way), default="example", help=(
+        "prompt: an exemplar from another image (default), the label as text, or a baseline by "
+        "colour or name"
+    ))
+    add("--absent", metavar="LABELS", help=(
+        "images of another set without these objects (default: images of this set without the "
+        "label)"
+    ))
+    add("--detector", metavar="NAME|FOLDER", help="see `anymask find`")
+    add("--method", choices=get_args(Method), help="see `anymask find`")
+    add("--score", metavar="X", type=float, help="minimum confidence score")
+    add("--limit", type=read_count, metavar="N", help="maximum number of pairs (default: all)")
     add_model_options(parser)
     # fmt: on
     add_options(parser, ReadSettings)
@@ -123,16 +138,18 @@ def _configure_find(parser: argparse.ArgumentParser) -> None:
 def _configure_score(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
-    add("kind", metavar="KIND", choices=tuple(KINDS), help="video, panoptic or volume")
-    add("truth", metavar="TRUTH", type=Path, help="what people drew: DAVIS, or a folder with "
-        "VIDEO/00000.png; a panoptic JSON file with the folder of its PNGs beside it; labels of a "
-        "scan, or a folder of them")
-    add("results", metavar="RESULTS", type=Path, help="what the program found, laid out alike")
-    add("--split", metavar="NAME", help="video: the part of the data set, such as val or 2016/val")
-    add("--rules", default="davis", help="video: davis (default), all-frames (the first and the "
-        "last count, too), unsupervised (up to 20 proposals in any order)")
-    add("--tolerance", type=float, metavar="MM", help="volume: that a surface may lie away and "
-        "still be right (default: 1)")
+    add("kind", metavar="KIND", choices=tuple(KINDS), help="file type: video, panoptic or volume")
+    add("truth", metavar="TRUTH", type=Path, help=(
+        "ground truth: a DAVIS folder or a folder with VIDEO/00000.png; a panoptic JSON file next "
+        "to its PNG folder; a label volume, or a folder of volumes"
+    ))
+    add("results", metavar="RESULTS", type=Path, help="results, in the same layout")
+    add("--split", metavar="NAME", help="video: dataset split, such as val or 2016/val")
+    add("--rules", default="davis", help=(
+        "video: davis (default), all-frames (include the first and the last frame), unsupervised "
+        "(up to 20 proposals in any order)"
+    ))
+    add("--tolerance", type=float, metavar="MM", help="volume: surface tolerance (default: 1)")
     # fmt: on
 
 
@@ -166,10 +183,12 @@ def read_methods(args: argparse.Namespace) -> list[ModelChoice | str]:
     """What --model, --weights and --peer name. Raises InputError."""
     words = args.model or [default_model()]
     if args.weights and len(words) > 1:
-        raise InputError("--weights is for one model; with several, write --model NAME=WEIGHTS")
+        raise InputError(
+            "--weights applies to a single model. For several models, use --model NAME=WEIGHTS."
+        )
     for peer in args.peer:
         if ":" not in peer:
-            raise InputError(f"a peer is named module:callable, got {peer!r}")
+            raise InputError(f"Invalid peer {peer!r}. Use the form module:callable.")
     pairs = [word.partition("=")[::2] for word in words]
     models = [read_model(args, model=name, weights=file or args.weights) for name, file in pairs]
     return [*models, *args.peer]
@@ -178,7 +197,7 @@ def read_methods(args: argparse.Namespace) -> list[ModelChoice | str]:
 def read_photos(args: argparse.Namespace) -> dict[str, Any]:
     """The other options of `photos`, as `evaluate` takes them. Raises InputError."""
     if args.only and not args.measure:
-        raise InputError("--only leaves what --measure names; give at least one --measure NAME")
+        raise InputError("--only requires at least one --measure NAME.")
     names = {"protocol" if args.only else "also": args.measure}
     typed = ["anymask", *sys.argv[1:]] if sys.argv[1:2] == ["evaluate"] else []
     return names | read_options(args, EvalSettings) | read_options(args, ReadSettings) | {

@@ -16,20 +16,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
     add("sources", metavar="DATASET", nargs="+", type=Path,
-        help="a file or folder of annotations in any format or layout of `anymask convert`; "
-        "several are compared")
+        help=(
+            "annotation file or folder in any format that `anymask convert` reads; several "
+            "datasets are compared"
+        ))
     add("--from", dest="form", metavar="FORMAT",
-        help="the data sets' format; recognised when left out")
-    add("--split", metavar="NAME", help="of a published data set, such as val")
+        help="format of the datasets (default: detected)")
+    add("--split", metavar="NAME", help="split of a published dataset, such as val")
     add("--images", metavar="DIR", type=Path,
-        help="where the pictures lie, for formats that do not say their sizes")
+        help="image folder, for formats that do not store image sizes")
     add("--limit", metavar="N", type=read_count,
-        help="pictures of a data set at most (default: all)")
+        help="maximum number of images per dataset (default: all)")
     add("--group-by", metavar="KEY",
-        help="count groups: label, annotator, group, or any key that the format keeps with a mask "
-        "or a picture")
+        help=(
+            "group masks by label, annotator, group, or any key that the format stores for a mask "
+            "or an image"
+        ))
     add("--groups", metavar="FILE.csv", type=Path,
-        help="count groups of pictures: a table with the columns image and group")
+        help="group images by a table with the columns image and group")
     # fmt: on
     add_options(parser, ReadSettings)
     add_report_options(parser)
@@ -40,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.evaluation.statistics_report import stats
 
     if args.group_by and args.groups:
-        raise InputError("groups come from one place; give --group-by or --groups, not both")
+        raise InputError("--group-by and --groups cannot be combined. Use one of them.")
     report = stats(
         args.sources, form=args.form, split=args.split, images=args.images, limit=args.limit,
         groups=args.groups or args.group_by, **read_options(args, ReadSettings),

@@ -187,8 +187,8 @@ def small_regions(
 # not depend on its neighbours.
 
 KIND_NAMES: dict[PromptKind, str] = {
-    "point": "positive clicks",
-    "negative_point": "negative clicks",
+    "point": "positive points",
+    "negative_point": "negative points",
     "box": "boxes",
     "mask": "mask prompts",
     "words": "words",
@@ -205,32 +205,33 @@ def check_prompt(prompt: Prompt, image_hw: tuple[int, int], spec: ModelSpec) -> 
     refused = prompt.kinds - spec.accepts
     if refused:
         raise PromptError(
-            f"{spec.name} takes {_listed(spec.accepts)}, got {_listed(refused)}; "
-            "leave them out or take another model of `anymask models list`"
+            f"{spec.name} does not support {_listed(refused)}. It supports "
+            f"{_listed(spec.accepts)}. Omit the unsupported prompts, or use another model (see "
+            "`anymask models list`)."
         )
     height, width = image_hw
     points, box = prompt.points, prompt.box
     count = (0 if points is None else len(points)) + 2 * (box is not None)
     if spec.fixed_points and count > spec.fixed_points:
         raise PromptError(
-            f"{spec.name} takes at most {spec.fixed_points} points (a box counts as two), got "
-            f"{count}; leave some out"
+            f"{spec.name} supports at most {spec.fixed_points} points (a box counts as two), but "
+            f"{count} were given. Pass fewer points."
         )
     if points is not None:
         outside = ((points < 0) | (points >= (width, height))).any(axis=1)
         if outside.any():
             x, y = points[outside][0].tolist()
             raise PromptError(
-                f"points must lie on the photo, 0 <= x < {width} and 0 <= y < {height}; "
-                f"got ({x:g}, {y:g}); points are (x, y) in pixels of the photo, upright"
+                f"Point ({x:g}, {y:g}) is outside the image. Points are (x, y) pixels of the "
+                f"upright image, with 0 <= x < {width} and 0 <= y < {height}."
             )
     if box is None:
         return prompt
     cut: FloatArray = np.clip(box, 0, np.array([width, height] * 2, np.float32))
     if cut[0] >= cut[2] or cut[1] >= cut[3]:
         raise PromptError(
-            f"a box must overlap the photo of {width} x {height} pixels; got "
-            f"({', '.join(f'{value:g}' for value in box.tolist())}); boxes are x0, y0, x1, y1"
+            f"Box ({', '.join(f'{value:g}' for value in box.tolist())}) is outside the image of "
+            f"{width} x {height} pixels. Boxes are x0, y0, x1, y1 in pixels."
         )
     return replace(prompt, box=cut)
 

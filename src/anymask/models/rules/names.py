@@ -64,7 +64,10 @@ class NameTable:
             )
         labels = list(dict.fromkeys(name.strip() for name in names if name.strip()))
         if not labels:
-            raise InputError("names must be words, got none; leave it out for all learned names")
+            raise InputError(
+                "The list of names is empty. Pass at least one name, or omit names to use all "
+                "known names."
+            )
         own = own or {}
         known = {label: self._place(label) for label in labels if label not in own}
         vectors = [own[label] if label in own else self.vectors[known[label]] for label in labels]
@@ -97,10 +100,10 @@ class NameTable:
         if self.knows(label):
             return self.also[plain_word(label)]
         near = self.near(label)
-        offered = f"the nearest: {', '.join(near)}" if near else "none is near"
+        offered = f"Closest names: {', '.join(near)}" if near else "No similar name is known"
         raise InputError(
-            f"wanted one of the {len(self.words)} known names, got {label!r}; {offered}; or give "
-            "examples of it: anymask names"
+            f"Unknown name {label!r}. {offered}. Use one of the {len(self.words)} known names, or "
+            "add your own from examples with `anymask names`."
         )
 
 

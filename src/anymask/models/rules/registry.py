@@ -71,17 +71,18 @@ def open_family(
     maker = _MAKERS.get(spec.family)
     if maker is None:
         raise ModelError(
-            f"{spec.name} is of the family {spec.family!r}; this version knows "
-            f"{', '.join(_MAKERS)}; update anymask"
+            f"{spec.name} has the unsupported family {spec.family!r}. This version supports: "
+            f"{', '.join(_MAKERS)}. Update anymask."
         )
     learned = shipped_tables(spec.family) if tables is None else tables
     others = {name for name, table in learned.items()
               if "weights" in table and table["weights"] != weights_hash}  # fmt: skip
     if others and weights_hash:
         _tell_once(
-            f"{spec.name} (weights {weights_hash[:12]}) goes without the tables "
-            f"{', '.join(sorted(others))}, which were learned with other weights: everything finds "
-            "masks by score and stability alone; give score= or min_objectness= of your own"
+            f"{spec.name} (weights {weights_hash[:12]}) does not use the tables "
+            f"{', '.join(sorted(others))}, because they were trained for other weights. Automatic "
+            "masks are filtered by score and stability only. Set score= or min_objectness= to "
+            "adjust the result."
         )
     return maker(spec, {name: table for name, table in learned.items() if name not in others})
 
@@ -121,8 +122,8 @@ def adaptive_table(family: Family) -> Mapping[str, Any]:
     if own is not None:
         return own
     LOG.info(
-        "%s has no table of its own for adaptive mode, that of %s chooses its clicks; exact mode "
-        "asks them all", family.spec.name, DEFAULT_MODEL,
+        "%s has no table for adaptive mode, so the table of %s selects the points. Exact mode "
+        "uses all points of the grid.", family.spec.name, DEFAULT_MODEL,
     )  # fmt: skip
     table: Mapping[str, Any] = shipped_tables(DEFAULT_MODEL)["adaptive"]
     return table

@@ -13,12 +13,16 @@ from anymask.training.options import DistilOptions
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add = parser.add_argument
-    add("--teacher", required=True, metavar="NAME", help="a name of `anymask "
-        "models list`, or a weights.safetensors of `anymask train`")  # fmt: skip
+    add(
+        "--teacher",
+        required=True,
+        metavar="NAME",
+        help="model name, or the weights.safetensors of a run",
+    )
     add("--student", default=DEFAULT_MODEL, metavar="NAME", help=f"default: {DEFAULT_MODEL}")
     add("--data", type=Path, required=True,
-        help="a folder of training sets, of tar shards, or of pictures without masks")  # fmt: skip
-    add("-o", "--output", type=new_folder, required=True, help="folder of the run")
+        help="folder of training sets, tar shards or unlabelled images")  # fmt: skip
+    add("-o", "--output", type=new_folder, required=True, help="run folder")
     add_options(parser, DistilOptions)
 
 

@@ -17,25 +17,32 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
-    add("name", metavar="NAME", help="a model of `anymask models list`")
-    add("-o", "--output", metavar="DIR", type=new_folder, required=True, help="the folder to write")
-    add("--weights", metavar="FILE", type=Path, help="a checkpoint instead of the one in the store")
+    add("name", metavar="NAME", help="model name (see `anymask models list`)")
+    add("-o", "--output", metavar="DIR", type=new_folder, required=True, help="output folder")
+    add(
+        "--weights",
+        metavar="FILE",
+        type=Path,
+        help="checkpoint file (default: the downloaded weights)",
+    )
     add(
         "--format", choices=("onnx", "openvino"), default="onnx",
-        help="openvino: OpenVINO's own files, for --runtime openvino (default: onnx)",
+        help="format of the exported model (default: onnx); openvino is for --runtime openvino",
     )  # fmt: skip
-    add("--int8", action="store_true", help="the encoder's matrix products in 8 bits")
+    add("--int8", action="store_true", help="quantize the encoder's matrix products to 8 bits")
     add(
         "--video", action="store_true",
-        help="the graphs of a video's steps too, for `anymask track --model DIR` without torch",
+        help="also export the video graphs, for `anymask track --model DIR` without PyTorch",
     )  # fmt: skip
     add(
         "--verify",
         action="store_true",
-        help="compare with the checkpoint on several images and prompts (requires torch); exit "
-        "code 2 if it fails",
+        help=(
+            "compare the exported model with the checkpoint on several images and prompts "
+            "(requires PyTorch); exit code 2 if they differ"
+        ),
     )
-    add("--json", metavar="FILE", type=Path, help="write the figures here too")
+    add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.runtime import read_manifest
     from anymask.training.export_folder import export
 
-    print(f"writing {args.name} to {args.output} ...", file=sys.stderr)
+    print(f"Exporting {args.name} to {args.output} ...", file=sys.stderr)
     options = {name: getattr(args, name) for name in ("format", "weights", "int8", "video")}
     export(args.name, args.output, **options)
     report = describe(read_manifest(args.output), args.output)
@@ -79,5 +86,5 @@ def report_to_text(report: dict[str, Any]) -> str:
     """What `run` prints after writing."""
     lines = [f"{report['name']} ({report['precision']}) -> {report['folder']}"]
     lines += [f"  {name:<14} {size / 1e6:8.1f} MB" for name, size in report["bytes"].items()]
-    lines += [f"  {'licence':<14} {report['licence']}", "  how to run it:  README.md"]
+    lines += [f"  {'licence':<14} {report['licence']}", "  usage:  README.md"]
     return "\n".join(lines)

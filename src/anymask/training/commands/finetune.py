@@ -14,8 +14,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
     add("--data", type=Path, required=True,
-        help="annotated photos: any file or folder that `anymask convert` reads")  # fmt: skip
-    add("-o", "--output", type=new_folder, required=True, help="folder of the run")
+        help="annotated images: any dataset that `anymask convert` reads")  # fmt: skip
+    add("-o", "--output", type=new_folder, required=True, help="run folder")
     add("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"default: {DEFAULT_MODEL}")
     add_options(parser, TuningOptions)
 

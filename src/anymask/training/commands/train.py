@@ -14,13 +14,13 @@ from anymask.training.options import Scenes
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add = parser.add_argument
-    add("recipe", metavar="RECIPE", help="a TOML file, or the name of a recipe in the package")
+    add("recipe", metavar="RECIPE", help="TOML config file, or the name of a built-in recipe")
     add("--data", type=Path, required=True,
-        help="folder of training sets (each with masks.jsonl)")  # fmt: skip
-    add("-o", "--output", type=new_folder, help="folder of the run: checkpoints, log")
+        help="folder of training sets (each with a masks.jsonl file)")  # fmt: skip
+    add("-o", "--output", type=new_folder, help="run folder for checkpoints and the log")
     add("--shards", type=new_folder, metavar="DIR",
-        help="instead of training, write the recipe's sets there as tar shards")  # fmt: skip
-    add("--shard-mb", type=float, default=256.0, help="of --shards: size of each (default: 256)")
+        help="write the training sets as tar shards to this folder, without training")  # fmt: skip
+    add("--shard-mb", type=float, default=256.0, help="shard size with --shards (default: 256)")
     add_options(parser, TrainOptions)
 
 
@@ -31,6 +31,6 @@ def run(args: argparse.Namespace, scenes: Scenes | None = None) -> None:
         write_recipe_shards(args.recipe, args.data, args.shards, args.shard_mb)
         return
     if args.output is None:
-        raise InputError("-o FOLDER is needed: where checkpoints and the log of the run go")
+        raise InputError("The run folder is missing. Set it with -o FOLDER.")
     options = read_options(args, TrainOptions)
     train(args.recipe, args.data, args.output, scenes=scenes, **options)
