@@ -171,7 +171,7 @@ def test_a_film_that_the_servers_pyav_cannot_write_is_refused(
     codec = av.Codec
     monkeypatch.setattr(av, "Codec", lambda name, mode: codec(f"no-{name}", mode))
     reply = http.post(f"{video}/export", json={"format": "film", "look": "cutout"})
-    assert "a PyAV with the encoder libvpx-vp9 for a video as .webm" in error_of(reply)
+    assert "no libvpx-vp9 encoder, which .webm files require" in error_of(reply)
 
 
 def test_looks_and_colours_that_nobody_knows_are_refused(

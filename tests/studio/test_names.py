@@ -69,7 +69,7 @@ def test_names_are_restricted_and_unknown_ones_refused_or_left_out(http: TestCli
     reply = asked(http, names=["Green", "blue", "gren"])
     assert "one of the 3 known names" in error_of(reply)
     assert "'gren'" in reply.json()["error"]["message"]
-    assert "the nearest: green" in reply.json()["error"]["message"]
+    assert "Closest names: green" in reply.json()["error"]["message"]
     some = asked(http, names=["gren", "Blue"], unknown="leave out")
     assert labels(some) == [["Blue"], ["Blue"]]
     assert some.json()["among"] is True

@@ -124,7 +124,7 @@ def read_examples(model: Model, given: Examples) -> list[Example]:
     Raises InputError for anything else, PromptError for a prompt that makes no sense, ImageError.
     """
     if not isinstance(given, Iterable):
-        raise InputError(f"an example must be {SHAPE}; got {str(given)[:80]}")
+        raise InputError(f"Invalid exemplar. Use {SHAPE}. Given: {str(given)[:80]}")
     several = [given] if isinstance(given, str | tuple) else list(given)
     if not several:
         raise InputError(f"The list of exemplars is empty. Pass at least one {SHAPE}.")

@@ -100,7 +100,7 @@ def photo_of(
     told: object = image
     if not isinstance(told, np.ndarray) or told.ndim != 3 or told.dtype != np.uint8:
         raise InputError(
-            "image must be an array (H, W, 3) of uint8, as anymask.load_image(PATH) returns it. "
+            "Invalid image. Pass an array (H, W, 3) of uint8, as from anymask.load_image(PATH). "
             f"Given: {type(image).__name__}."
         )
     if image.shape[:2] != image_hw:

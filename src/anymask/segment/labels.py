@@ -118,7 +118,7 @@ def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
     told: object = names
     words = isinstance(told, Iterable) and all(isinstance(name, str) for name in told)
     if names is not None and not words:
-        raise InputError(f"names must be a list of words. Given: {str(names)[:60]!r}.")
+        raise InputError(f"Option names must be a list of words. Given: {str(names)[:60]!r}.")
     return table.chosen(names)
 
 

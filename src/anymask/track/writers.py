@@ -76,19 +76,20 @@ def check_paths(paths: Sequence[Path], cutout: CutoutLook | None = None) -> None
     plain = cutout is not None and not cutout.folders
     if plain and not any(file_suffix(path) in {*FILMS, ".png"} for path in paths):
         raise InputError(
-            f"--cutout is for films, got {paths[0].name!r}; add one, such as -o objects.webm"
+            f"Option cutout requires a video output, but {paths[0].name!r} was given. Add one, "
+            "such as -o objects.webm."
         )
     for path in paths:
         ending = file_suffix(path)
         if path.name == "-" or path.name.startswith("-."):
             raise InputError(
-                f"Videos are not written to standard output, got {path.name!r}. Name a file, such "
-                "as masks.jsonl."
+                f"Videos cannot be written to standard output ({path.name!r}). Pass a file name, "
+                "such as masks.jsonl."
             )
         if ending in FILMS:
             check_film(path, "picture" if cutout is None or is_matte(path) else cutout.film)
         elif not is_sequence(path) and ending not in ("", ".json", ".jsonl", ".csv"):
             raise InputError(
-                f"{str(path)!r}: outputs are .json (SA-V), .jsonl, .csv, NAME_{{n}}.png, "
-                f"{', '.join(sorted(FILMS))} or a folder"
+                f"Unsupported output {str(path)!r}. Use .json (SA-V), .jsonl, .csv, "
+                f"NAME_{{n}}.png, {', '.join(sorted(FILMS))} or a folder."
             )
