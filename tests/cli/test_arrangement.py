@@ -99,7 +99,7 @@ def test_tiles_of_a_side_are_looked_at(runtime: ColourRuntime) -> None:
             ["--min-mask-area", "-1"],
             "min_mask_area must be a number of pixels, 0 or more, got",
         ),
-        (["--layout", "heap"], "--layout: 'heap' is not among the choices; choose one of flat"),
+        (["--layout", "heap"], "--layout: Invalid choice 'heap'. Choose from: flat"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

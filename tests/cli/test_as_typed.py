@@ -118,8 +118,8 @@ def test_a_lone_negative_click_is_refused(desk: Path, capsys: pytest.CaptureFixt
     told = refusal(capsys, "segment", "p.png", "--negative", "100,100")
     assert "add --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE" in told
     words = ["--point", "90,100", "--next", "--negative", "5,5"]
-    assert "nothing says from which" in refusal(capsys, "segment", "p.png", *words)
-    assert "--next stands between" in refusal(capsys, "segment", "p.png", *BOXES, "--next")
+    assert "requires an object to subtract from" in refusal(capsys, "segment", "p.png", *words)
+    assert "--next separates two objects" in refusal(capsys, "segment", "p.png", *BOXES, "--next")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_spaces_are_as_good_as_commas(desk: Path, words: list[str]) -> None:
 
 def test_parts_of_the_sides_get_a_hint(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = out_of(capsys, "segment", "p.png", "--point", "0.5,0.5", "-o", "m.npy")
-    assert "if parts of the photo's sides were meant, write 150,100" in told
+    assert "fractions of the image size, pass 150,100" in told
     told = out_of(capsys, "segment", "p.png", "--box", "0.1,0.1,0.5,0.9", "-o", "m.npy")
     assert "write 30,20,150,180" in told
     told = out_of(capsys, "segment", "p.png", "--point", "1,1", "-o", "m.npy")
@@ -177,7 +177,7 @@ def test_zoom_says_when_it_had_no_use(desk: Path, capsys: pytest.CaptureFixture[
     big = np.asarray(Image.fromarray(PICTURE).resize((1500, 1000), Image.Resampling.NEAREST))
     Image.fromarray(big).save("big.png")
     words = ["segment", "big.png", "-o", "m.npy", "--zoom", "--point"]
-    assert "no use here: the object fills too much" in out_of(capsys, *words, "450,500")
+    assert "no effect: the object is too large" in out_of(capsys, *words, "450,500")
     assert "no use" not in out_of(capsys, *words, "1200,500")
 
 
@@ -194,8 +194,8 @@ def test_several_photos_are_all_done(desk: Path, capsys: pytest.CaptureFixture[s
     assert main(["segment", "?.png", "--point", "9,9", "-o", "m/{name}.mask.png"]) == 0
     assert sorted(path.name for path in Path("m").iterdir()) == ["p.mask.png", "q.mask.png"]
     told = refusal(capsys, "segment", "p.png", "q.png", "--point", "9,9", "-o", "one.png")
-    assert "-o one.png is one file, and there are several photos" in told
-    assert "no file fits '*.jpg'" in refusal(capsys, "segment", "*.jpg", "--point", "9,9")
+    assert "-o one.png is one file, but there are several images" in told
+    assert "No file matches '*.jpg'" in refusal(capsys, "segment", "*.jpg", "--point", "9,9")
 
 
 def test_everything_takes_several_photos(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,7 +267,7 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
     ]
     assert Path("b.svg").is_file()
     assert len(Path("b.txt").read_text().splitlines()) == len(rows)
-    assert "anymask encode does not write to standard output. Name a file" in refusal(
+    assert "anymask encode does not write to standard output. Pass a file" in refusal(
         capsys, "encode", "p.png", "-o", "-"
     )
     assert main(["encode", "p.png", "-o", "deep/e.npz"]) == 0
@@ -307,10 +307,10 @@ def test_masks_by_standard_output(desk: Path, capfdbinary: pytest.CaptureFixture
     [
         (
             "https://example.com/a.jpg",
-            "addresses are not fetched unasked, got 'https://example.com/a.jpg'; add --allow",
+            "URLs are not downloaded by default: 'https://example.com/a.jpg'. Add --allow",
         ),
-        ("clip.mp4", "videos are not photos, got 'clip.mp4'; follow objects in it with any"),
-        ("doc.pdf", "documents are not read, got 'doc.pdf'; make pictures of its pages"),
+        ("clip.mp4", "'clip.mp4' is a video, not an image. Track objects in it with any"),
+        ("doc.pdf", "'doc.pdf' is a document, not an image. Convert its pages"),
     ],
 )
 def test_what_is_no_picture_is_told_by_its_name(
@@ -345,7 +345,7 @@ def test_there_is_a_photo_to_begin_with(desk: Path, capsys: pytest.CaptureFixtur
 def test_the_page_that_is_taken_is_told(stack: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["segment", "--point", "90,100"], ["everything", *GRID], ["encode"]):
         told = out_of(capsys, words[0], "stack.tif", *words[1:])
-        assert "stack.tif has 9 pages, took page 0; --page N takes another one" in told
+        assert "stack.tif has 9 pages; using page 0. --page N selects another one" in told
         assert "pages" not in out_of(capsys, words[0], "p.png", *words[1:])
 
 
@@ -353,7 +353,7 @@ def test_channels_are_named(desk: Path, capsys: pytest.CaptureFixture[str]) -> N
     planes = np.stack([PICTURE[..., 0]] * 6).reshape(3, 2, 200, 300)
     tifffile.imwrite("hyper.tif", planes, imagej=True, metadata={"axes": "ZCYX"})
     told = out_of(capsys, "segment", "hyper.tif", "--point", "90,100")
-    assert "hyper.tif has 6 pages (Z 3 x C 2), took page 0 (Z 0, C 0)" in told
+    assert "hyper.tif has 6 pages (Z 3 x C 2); using page 0 (Z 0, C 0)" in told
 
 
 def test_all_pages_have_results_of_their_own(
@@ -392,7 +392,7 @@ def test_an_embedding_stands_for_its_photo(desk: Path, capsys: pytest.CaptureFix
     assert "wrote p.mask.png" in told
     assert iou(load_mask("p.mask.png"), RIGHT) > 0.7
     told = refusal(capsys, "segment", "emb/p.npz", "--point", "240,100", "-o", "cut.png")
-    assert "is an embedding, without the photo's pixels; write a .mask.png, .json" in told
+    assert "is an embedding, without the pixels of the image. Write a .mask.png, .json" in told
 
 
 def test_an_embedding_names_its_model(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def test_nothing_found_is_a_result(
     runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["everything", "photos/one.png", "-o", "out", "--score", "1"]) == 0
-    assert "no mask passed; lower --score or" in capsys.readouterr().err
+    assert "No mask passed the filters. Lower --score or" in capsys.readouterr().err
     assert json.loads(Path("out/one.json").read_text())["annotations"] == []
 
 

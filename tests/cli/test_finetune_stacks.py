@@ -256,7 +256,7 @@ def test_the_command_writes_label_maps(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--semantic", "--point", "3,3"], "--semantic asks about no object"),
+        (["--semantic", "--point", "3,3"], "--semantic takes no prompts"),
         (["--semantic", "-o", "a.svg"], "a label map is written as .png"),
         (["--semantic", "--model", "nano"], "nano has no classes"),
     ],

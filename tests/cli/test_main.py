@@ -73,12 +73,12 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
     [
         (
             ["segmnt", "a.jpg"],
-            "unknown command 'segmnt'; did you mean 'segment'? 'anymask --help' lists the commands",
+            "Unknown command 'segmnt'. Did you mean 'segment'? 'anymask --help' lists the commands",
         ),
-        (["zzz"], "unknown command 'zzz'; 'anymask --help' lists the commands"),
+        (["zzz"], "Unknown command 'zzz'. 'anymask --help' lists the commands"),
         (
             ["--point", "1,2"],
-            "the command comes first, then its options; got the option '--point'",
+            "The command comes before its options, but '--point' came first",
         ),
     ],
 )
@@ -109,7 +109,7 @@ def test_a_wrong_option_is_2_and_one_line(
     command: types.SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["probe", "--nummer", "3"]) == 2
-    told = "there is no option --nummer; did you mean '--number'?"
+    told = "Unknown option --nummer. Did you mean '--number'?"
     assert capsys.readouterr().err == f"anymask: error: {told}\n"
 
 
@@ -141,11 +141,14 @@ def test_help_is_a_command_too(
     ("words", "hint"),
     [
         (["p.jpg", "--point", "1,2"], "anymask segment p.jpg --point 1,2; for all of them: anym"),
-        (["p.jpg"], "anymask segment p.jpg --point X,Y; for all of them: anymask everything p.jpg"),
+        (
+            ["p.jpg"],
+            "anymask segment p.jpg --point X,Y. To segment all objects: anymask everything p.jpg",
+        ),
         (["https://a.b/c.jpg"], "the command comes first"),
-        (["predict", "p.jpg"], "did you mean 'segment'?"),
-        (["Segment", "p.jpg"], "did you mean 'segment'?"),
-        (["generate", "p.jpg"], "did you mean 'everything'?"),
+        (["predict", "p.jpg"], "Did you mean 'segment'?"),
+        (["Segment", "p.jpg"], "Did you mean 'segment'?"),
+        (["generate", "p.jpg"], "Did you mean 'everything'?"),
     ],
 )
 def test_what_is_no_command_gets_a_hint(
@@ -182,7 +185,7 @@ def test_a_full_disk_is_a_sentence_too(
         assert main(["probe"]) == 2
         assert capsys.readouterr().err == (
             "anymask: error: Permission denied: 'a/out.png'; check the path and its permissions, "
-            "or name another place\n"
+            "or choose another location.\n"
         )
 
 
@@ -238,7 +241,7 @@ def test_python_m_anymask_is_the_same_command() -> None:
 def test_a_file_that_may_not_grow_is_told_of_the_limit() -> None:
     told = disk_message(OSError(errno.EFBIG, "File too large"))
     assert told == (
-        "the system says: File too large; name a place that takes larger files, or raise the "
+        "System error: File too large. Choose a location that supports larger files, or raise the "
         "limit: ulimit -f"
     )
     draft = str(Path("out", ".a.json.0123abcd.part"))

@@ -157,9 +157,9 @@ def test_names_that_cannot_be_used_are_one_line(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["-o", "mine.json"], "labelled masks and -o FILE.json belong together"),
-        (["some"], "labelled masks and -o FILE.json belong together"),
-        (["some", "-o", "mine.txt"], "wanted the name of a .json file"),
+        (["-o", "mine.json"], "Labelled masks and -o FILE.json must be passed together"),
+        (["some"], "Labelled masks and -o FILE.json must be passed together"),
+        (["some", "-o", "mine.txt"], "Expected a .json file name"),
     ],
 )
 def test_names_that_cannot_be_learned_are_one_line(

@@ -34,11 +34,11 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 EVERYTHING = "wanted a folder, or a file that ends in .json, .csv, .svg, "
 REFUSALS = [
     (["everything", "p.png", "-o", "x.jsonl"], [EVERYTHING, "convert makes .jsonl of .json"]),
-    (["everything", "p.png", "-o", "x.jsn"], [EVERYTHING, "'x.jsn'; did you mean x.json?"]),
-    (["everything", "p.png", "-o", "x.foo"], [EVERYTHING, "x.foo/ would be a folder"]),
+    (["everything", "p.png", "-o", "x.jsn"], [EVERYTHING, "'x.jsn'; Did you mean x.json?"]),
+    (["everything", "p.png", "-o", "x.foo"], [EVERYTHING, "x.foo/ is a folder"]),
     (["everything", "p.png", "p.png", "-o", "x.foo"], [EVERYTHING]),
-    (["segment", "p.png", "--point", "1,1", "-o", "x.pgn"], ["did you mean x.png?"]),
-    (["encode", "p.png", "-o", "x.npy"], ["ends in .npz, got 'x.npy'; did you mean x.npz?"]),
+    (["segment", "p.png", "--point", "1,1", "-o", "x.pgn"], ["Did you mean x.png?"]),
+    (["encode", "p.png", "-o", "x.npy"], ["ends in .npz, got 'x.npy'; Did you mean x.npz?"]),
     (["encode", "p.png", "-o", "x.json"], ["ends in .npz, got 'x.json'"]),
     (["track", "p.png", "--point", "1,1", "-o", "x.xml"], ["Unsupported output 'x.xml'"]),
     (["convert", "in.json", "x.json", "--to", "yolo"], ["yolo is written as a folder, got"]),
@@ -47,18 +47,21 @@ REFUSALS = [
     (["convert", "in.json", "x.xml", "--to", "labelme"], ["one picture, or a folder, got 'x.xml'"]),
     (
         ["convert", "in.json", "x.jsno"],
-        ["did you mean x.json? or name one (--to, in Python form=): sa1b"],
+        ["Did you mean x.json? or name one (--to, in Python form=): sa1b"],
     ),
     (["export", "nano", "-o", "x.onnx"], ["wanted a folder to write, got 'x.onnx'", "x.onnx/"]),
     (["audit", "in.json", "-o", "x.html"], ["wanted a folder to write, got 'x.html'"]),
     (["train", "nano", "--data", ".", "-o", "x.pt"], ["wanted a folder to write, got 'x.pt'"]),
     (["serve", "--static", "x.html"], ["--static: wanted a folder to write, got 'x.html'"]),
     (["evaluate", "zero-shot", "--json", "x.html"], ["--json writes a file that ends in .json"]),
-    (["evaluate", "zero-shot", "--markdown", "x.html"], ["'x.html'; did you mean x.md?"]),
-    (["stats", "in.json", "--html", "x.json"], ["--html writes a file", "did you mean x.html?"]),
-    (["stats", "in.json", "--json", "."], ["--json names a file, '.' is a folder; add a name"]),
-    (["bench", "model", "--json", "-"], ["--json is written to a file, got '-'; name one"]),
-    (["project", "report", ".", "--json", "x.txt"], ["did you mean x.json?"]),
+    (["evaluate", "zero-shot", "--markdown", "x.html"], ["'x.html'; Did you mean x.md?"]),
+    (["stats", "in.json", "--html", "x.json"], ["--html writes a file", "Did you mean x.html?"]),
+    (
+        ["stats", "in.json", "--json", "."],
+        ["--json writes a file, but '.' is a folder. Add a name"],
+    ),
+    (["bench", "model", "--json", "-"], ["--json writes a file, not standard output"]),
+    (["project", "report", ".", "--json", "x.txt"], ["Did you mean x.json?"]),
 ]
 
 
@@ -89,7 +92,7 @@ def test_a_report_is_never_written_over_an_input(
 ) -> None:
     Path("link.json").symlink_to("in.json")
     told = refused(capsys, *[word.format(here=desk.name) for word in words])
-    assert "is a file that this command reads or writes already" in told
+    assert "is also an input or another output of this command" in told
     assert Path("in.json").read_text() == JSON
 
 

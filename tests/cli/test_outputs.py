@@ -13,6 +13,6 @@ def test_the_photo_is_never_overwritten(tmp_path: Path) -> None:
     photo.touch()
     with pytest.raises(InputError, match="is the photo itself; choose another name"):
         check_outputs([tmp_path / "other.png", tmp_path / "." / "dog.png"], photo)
-    with pytest.raises(InputError, match="is a folder; add a file name"):
+    with pytest.raises(InputError, match="is a folder. Add a file name"):
         check_outputs([tmp_path], photo)
     check_outputs([tmp_path / "new.png"], photo)

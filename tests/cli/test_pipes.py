@@ -100,7 +100,7 @@ def test_everything_is_piped_as_any_format(capfdbinary: PIPE) -> None:
         (["cutout", "p.png", "mask.png", "-o", "-"], "several photos"),
         (["redact", "p.png", "--words", "cup", "-o", "-"], "--force"),
         (["redact", "p.png", "mask.png", "--labels", "mask.png", "-o", "-"], "of one photo"),
-        (["cutout", "p.png", "-o", "-.json"], "a cut-out is a picture"),
+        (["cutout", "p.png", "-o", "-.json"], "is not an image file"),
         (["boxes", "labels.json", "-o", "-"], "anymask boxes does not write to standard output"),
         (["volume", "s.nii", "--point", "3,3", "-o", "/dev/stdout"], "does not write to standard"),
         (["convert", "a.json", "-"], "anymask convert does not write to standard output"),

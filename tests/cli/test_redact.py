@@ -18,7 +18,7 @@ from tests.jobs.test_redaction import FACE, finds, labels, photos  # noqa: F401 
 def test_the_first_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["redact", "photos", "--words", "face", "-o", "out"]) == 0
     told = capsys.readouterr().err
-    assert "found 2 things in 3 photos; nothing is written before somebody has looked" in told
+    assert "found 2 objects in 3 images; nothing is written before a review" in told
     assert "without a finding: 1 of 3 photos, listed in out-without.csv" in told
     assert "anymask redact photos --labels out-review -o out" in told
     assert "anymask project export photos -o reviewed.json" in told

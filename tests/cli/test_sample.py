@@ -29,7 +29,10 @@ def test_a_sample_becomes_a_photo_that_the_first_command_reads(
     [
         (["sample", "dog"], "Unknown sample 'dog'. Choose from: cat, coffee, rocket"),
         (["sample", "-o", "there.jpg"], "there is a file 'there.jpg' already"),
-        (["sample", "-o", "a.png"], "the samples are JPEG, got 'a.png'; end its name in .jpg"),
+        (
+            ["sample", "-o", "a.png"],
+            "Sample images are JPEG. Use a name ending in .jpg, not 'a.png'",
+        ),
     ],
 )
 def test_what_cannot_be_written_is_one_line(

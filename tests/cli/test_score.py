@@ -265,7 +265,7 @@ def test_panoptic_files_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture
             ["video", ".", ".", "--rules", "loose"],
             "Use one of: davis, all-frames,",
         ),
-        (["sound", ".", "."], "'sound' is not among the choices; choose one of video, panoptic"),
+        (["sound", ".", "."], "Invalid choice 'sound'. Choose from: video, panoptic"),
     ],
 )
 def test_wrong_words_are_sentences(

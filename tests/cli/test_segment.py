@@ -138,7 +138,7 @@ def test_a_negative_click_is_obeyed_whatever_the_model_does(
 def test_an_empty_mask_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(np.zeros_like(LEFT)).save("nothing.png")
     assert not npy("--mask", "nothing.png", "--negative", "90,100").any()
-    assert "the mask is empty; try another click" in capsys.readouterr().out
+    assert "The mask is empty. Try another click" in capsys.readouterr().out
 
 
 def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
@@ -152,9 +152,9 @@ def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "nothing says which object is meant; give --point X,Y, --box X0,Y0,X1,Y1 or --mask"),
-        (["--point", "5"], "wanted --point X,Y as 2 numbers with commas between them, got '5'"),
-        (["--negative", "5,6"], "--negative takes something away from an object, and nothing says"),
+        ([], "No prompt was passed. Add --point X,Y, --box X0,Y0,X1,Y1 or --mask"),
+        (["--point", "5"], "Expected --point X,Y as 2 numbers separated by commas, not '5'"),
+        (["--negative", "5,6"], "--negative requires an object to subtract from"),
         (["--point", "9,9", "--negative", "5;6"], "wanted --negative X,Y as 2 numbers with commas"),
         (["--box", "1,2,3"], "wanted --box X0,Y0,X1,Y1 as 4 numbers with commas between them"),
         (["--box", "9,9,5,5"], "Expected x0 < x1 and y0 < y1"),
@@ -202,9 +202,9 @@ def test_a_bad_photo_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["photo.png", "-o", ""], "-o needs a name, got an empty text; write one, or leave it out"),
-        ([""], "a photo needs a name, got an empty text; write one, or leave it out"),
-        (["photo.png", "--json"], "there is no option --json; -o FILE.json writes JSON"),
+        (["photo.png", "-o", ""], "The value of -o is empty. Pass a name, or remove it"),
+        ([""], "is empty. Pass a name, or remove it"),
+        (["photo.png", "--json"], "There is no option --json. -o FILE.json writes JSON"),
     ],
 )
 def test_an_empty_name_and_json_are_told_the_right_option(
@@ -230,9 +230,9 @@ def test_a_photo_that_fails_is_named_and_the_others_are_done(
     first, second, third, wrote, last = told.err.splitlines()
     assert first.startswith("anymask: one.png: points must lie on the photo")
     assert second.startswith("anymask: none.png: ")
-    assert third.startswith("anymask: the picture on standard input: points must lie on")
+    assert third.startswith("anymask: the image on standard input: points must lie on")
     assert wrote == f"wrote {Path('o/photo.cut.png')}"
-    assert last.startswith("anymask: error: 3 of 4 photos failed; mend them or leave them out")
+    assert last.startswith("anymask: error: 3 of 4 images failed. Fix or remove them")
     assert "Traceback" not in told.err
     assert [path.name for path in Path("o").iterdir()] == ["photo.cut.png"]
 
@@ -243,14 +243,14 @@ def test_a_coin_toss_is_said_in_one_line() -> None:
     assert report_lines(found, asked) == ["quality 0.50, 1200 pixels (100 %), box 0,0,39,29"]
     lines = report_lines(found, asked, ambiguous=True)
     assert len(lines) == 2
-    assert lines[1].startswith("ambiguous: another mask is as likely meant; click once more")
+    assert lines[1].startswith("ambiguous: another mask is equally likely; add a click")
 
 
 def test_what_came_by_standard_input_is_called_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for data, told in (
-        (b"", "the picture on standard input is empty (0 bytes)"),
+        (b"", "the image on standard input is empty (0 bytes)"),
         (b"hello", "is not a supported image, or its first bytes are corrupted"),
     ):
         for command in (["segment", "-", "--point", "1,1"], ["everything", "-", "-o", "m.json"]):

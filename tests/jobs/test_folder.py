@@ -130,7 +130,7 @@ def test_many_failures_are_not_all_printed(desk: Path, capsys: pytest.CaptureFix
         run_toy(ToyTask(Path("marks")))
     err = capsys.readouterr().err
     assert err.count("is no picture") == FIRST_FAILURES
-    assert err.count("further failures are in") == 1
+    assert err.count("further failures are listed in") == 1
     assert len(Path("out/errors.jsonl").read_text().splitlines()) == 30
 
 
@@ -310,7 +310,7 @@ def test_a_signal_ends_the_workers_and_leaves_no_half_file(
     put("a.jpg", f"{name}.jpg", "waits.jpg", "z.jpg")
     code, _, err = toy("--workers 2", repository, group=True)
     assert code == 130, err
-    assert "anymask: interrupted; what was written so far is kept, run the same" in err
+    assert "anymask: interrupted; finished results are kept, run the same" in err
     assert "Traceback" not in err
     assert made() == ["a.txt"]
 
@@ -347,7 +347,7 @@ def test_machines_share_a_folder_and_each_has_its_own_log(desk: Path) -> None:
     [
         (["--workers", "-1"], "workers must be 0 or more, got -1"),
         (["--output-shards", "-1"], "output_shards must be 0 or more, got -1"),
-        (["--shard", "3/2"], "--shard: wanted this machine's number"),
+        (["--shard", "3/2"], "--shard: Expected the number of this machine"),
         (["-o", "photos"], "images are in the output folder 'photos'"),
         (["-o", "file"], "Cannot create the output folder 'file'"),
         (["-o", "file/out"], "is a file. Choose another output"),

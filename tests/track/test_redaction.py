@@ -107,7 +107,7 @@ def test_the_command_is_done_once_and_lists_frames(
     assert main(words) == 0
     assert Path("out.mkv").stat().st_mtime_ns == before
     assert main([*words, "--how", "blur"]) == 0
-    assert "can be undone" in capsys.readouterr().err
+    assert "can be partly reversed" in capsys.readouterr().err
     assert Path("out.mkv").stat().st_mtime_ns > before
 
 

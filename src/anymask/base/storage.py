@@ -160,15 +160,15 @@ def disk_message(error: OSError, place: Path | None = None) -> str:
     """
     reason = error.strerror or str(error) or type(error).__name__
     remedy = {
-        errno.ENOSPC: "make room, and run the same command again",
-        errno.EDQUOT: "make room, and run the same command again",
-        errno.EFBIG: "name a place that takes larger files, or raise the limit: ulimit -f",
-    }.get(error.errno or 0, "check the path and its permissions, or name another place")
+        errno.ENOSPC: "Free some space and run the same command again.",
+        errno.EDQUOT: "Free some space and run the same command again.",
+        errno.EFBIG: "Choose a location that supports larger files, or raise the limit: ulimit -f",
+    }.get(error.errno or 0, "Check the path and its permissions, or choose another location.")
     if error.filename is None and place is None:
-        return f"the system says: {reason}; {remedy}"
+        return f"System error: {reason}. {remedy}"
     path = place if error.filename is None else Path(os.fsdecode(error.filename))
     assert path is not None
     for part in (path, path.parent):
         draft = re.fullmatch(r"\.(.+?)(?:(\.[0-9a-f]{8})?\.part|\.parts)", part.name)
         path = part.with_name(draft[1]) if draft else path
-    return f"{reason}: {str(path)!r}; {remedy}"
+    return f"{reason}: {str(path)!r}. {remedy}"

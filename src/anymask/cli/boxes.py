@@ -19,14 +19,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
     add("source", metavar="LABELS", type=Path,
-        help="a file or folder of labels with boxes: COCO, YOLO, PASCAL VOC, or rectangles of "
-        "CVAT, labelme, Label Studio; masks that are no rectangles stay as they are")
+        help="file or folder of labels with boxes: COCO, YOLO, PASCAL VOC, or rectangles "
+            "of CVAT, labelme or Label Studio. Masks that are not rectangles stay "
+            "unchanged")
     add("-o", "--output", metavar="DIR", type=new_folder,
-        help="where a .json (SA-1B records with the labels) and a .png (the photo with its masks) "
-        "go for each photo; the same command goes on where it stopped; `anymask convert DIR` makes "
-        "any other format of them (default: NAME-masks in the working folder)")
-    add("--from", dest="origin", metavar="FORMAT", help="the format; recognised when left out")
-    add("--images", metavar="DIR", type=Path, help="where the pictures lie")
+        help="folder for one .json (SA-1B records with the labels) and one .png (the image "
+            "with its masks) per image. The same command resumes an interrupted run; "
+            "`anymask convert DIR` converts the results to other formats (default: "
+            "NAME-masks in the current folder)")
+    add("--from", dest="origin", metavar="FORMAT", help="format of the labels (default: detected)")
+    add("--images", metavar="DIR", type=Path, help="folder of the images")
     add("--overlay", action=argparse.BooleanOptionalAction, default=True,
         help="draw the .png (default), or write the records only")
     # fmt: on
@@ -52,6 +54,6 @@ def run(args: argparse.Namespace) -> None:
     job = replace(read_job(args, [], [str(output)], ("", "")), source=labels.placed)
     say(f"boxes: {labels.boxes}, photos: {len(labels.photos)}")
     run_folder(job, BoxesTask(model, labels, args.overlay), args.json)
-    say(f"masks are in {output}; other formats: anymask convert {output} OUT --to FORMAT")
+    say(f"masks are in {output}; to convert them: anymask convert {output} OUT --to FORMAT")
     if labels.lost:
-        raise DataError(f"{counted(len(labels.lost), 'photo')} not found, first: {labels.lost[0]}")
+        raise DataError(f"{counted(len(labels.lost), 'image')} not found, first: {labels.lost[0]}")

@@ -21,19 +21,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     from anymask.segment import Grid
 
-    parser.add_argument(
-        "before", metavar="BEFORE", help="the older map: a file or a folder of tiles"
-    )
-    parser.add_argument("after", metavar="AFTER", help="the newer one, of any grid and CRS")
+    parser.add_argument("before", metavar="BEFORE", help="older map: a file or a folder of tiles")
+    parser.add_argument("after", metavar="AFTER", help="newer map, on any grid and CRS")
     parser.add_argument(
         "-o", "--output", metavar="FILE", action="append", dest="outputs", required=True,
-        help="a .gpkg, .fgb, .shp, .geojson or .kml (WGS 84) or .tif (labels) of the things, with "
-        "label (appeared, vanished, changed), score (the share of its pixels that changed) and "
-        "area_m2; may be given several times",
+        help="output layer: .gpkg, .fgb, .shp, .geojson or .kml (WGS 84), or .tif "
+            "(labels). Objects have the attributes label (appeared, vanished, changed), "
+            "score (share of changed pixels) and area_m2; repeatable",
     )  # fmt: skip
     parser.add_argument(
         "--share", metavar="X", type=float,
-        help="the share of a thing's pixels that must have changed, 0 to 1 (default: 0.5)",
+        help="minimum share of changed pixels of an object, 0 to 1 (default: 0.5)",
     )  # fmt: skip
     add_options(parser.add_argument_group("the grid"), Grid, ("grid", "score", "stability"))
     add_map_options(parser)
@@ -57,8 +55,9 @@ def run(args: argparse.Namespace) -> None:
     ):
         if first.view.bands != second.view.bands:
             raise InputError(
-                f"wanted the same bands of both maps, got {first.view.bands} of {first.name} and "
-                f"{second.view.bands} of {second.name}; name them with --bands or --colours"
+                f"Both maps must have the same bands, but {first.name} has "
+                f"{first.view.bands} and {second.name} has {second.view.bands}. Select "
+                "them with --bands or --colours."
             )
         work = task.open()
         tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile

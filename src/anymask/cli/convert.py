@@ -25,43 +25,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
     width = max(map(len, [*WRITTEN, *READ, *LAYOUTS]))
     formats = [f"  {name:<{width}}  {one.about}" for name, one in (WRITTEN | READ).items()]
     layouts = [f"  {name:<{width}}  {one.about}" for name, one in LAYOUTS.items()]
-    rows = ["formats:", *formats, "", "published data sets, of IN only:", *layouts]
+    rows = ["formats:", *formats, "", "published datasets, for IN only:", *layouts]
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "\n".join(rows)
     parser.add_argument(
         "source", metavar="IN", type=Path,
-        help="a file, a folder, or an archive of them (.zip, .tar, .tar.gz, .json.gz)",
+        help="file, folder, or archive of them (.zip, .tar, .tar.gz, .json.gz)",
     )  # fmt: skip
-    parser.add_argument("target", metavar="OUT", type=Path, help="a file or a folder")
+    parser.add_argument("target", metavar="OUT", type=Path, help="file or folder")
     parser.add_argument(
         "--to", metavar="FORMAT", choices=WRITTEN, type=format_name,
-        help="of OUT (default: by its suffix, .json COCO, .xml CVAT, .png, .svg, .geojson, .csv; "
-        "or by the folder's name, such as yolo/)",
+        help="format of OUT (default: by its suffix: .json COCO, .xml CVAT, .png, .svg, "
+            ".geojson, .csv; or by the folder name, such as yolo/)",
     )  # fmt: skip
     parser.add_argument(
         "--from", dest="origin", metavar="FORMAT", choices=[*READ, *LAYOUTS], type=format_name,
-        help="of IN; recognised when left out",
+        help="format of IN (default: detected)",
     )  # fmt: skip
-    parser.add_argument("--split", metavar="NAME", help="of a published data set, such as val")
+    parser.add_argument("--split", metavar="NAME", help="split of a published dataset, such as val")
     parser.add_argument(
         "--images", metavar="DIR", type=Path,
-        help="where the pictures lie, for formats that do not say their sizes or names",
+        help="folder of the images, for formats without image sizes or names",
     )  # fmt: skip
     add_options(parser, ReadSettings)
     add_options(parser, Policy)
     parser.add_argument(
         "--copy-images", action="store_true",
-        help="with --to set or yolo: put the pictures into its images/, so that it can be measured "
-        "or trained on",
+        help="with --to set or yolo: copy the images into images/, so that the dataset can "
+            "be used for training and evaluation",
     )  # fmt: skip
     parser.add_argument(
         "--strict", action="store_true", help="write nothing if anything is lost or skipped"
     )
     parser.add_argument(
         "-v", "--verbose", action="store_true",
-        help="print which format was recognised, and by what",
+        help="print the detected format and the reason",
     )  # fmt: skip
-    parser.add_argument("--json", metavar="FILE", type=Path, help="every loss, for a program")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write every loss as JSON")
 
 
 def run(args: argparse.Namespace) -> None:

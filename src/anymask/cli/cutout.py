@@ -37,39 +37,40 @@ from anymask.cli.streams import say, tell, write_stdout
 from anymask.formats import output_kind
 from anymask.jobs import CutoutTask, FolderJob
 
-NO_SUBJECT = "no clear subject; name it with --box, --point or --words"
+NO_SUBJECT = "No main subject found in this image. Pass --box, --point or --words."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     from anymask.edit import CutoutSettings
 
-    more = "; or folders with their subfolders, or one video, through which it is followed"
+    more = "; or folders with their subfolders, or one video, in which the subject is tracked"
     add_sources(parser, "PHOTO|FOLDER|VIDEO", more)
     add = parser.add_argument
     # fmt: off
     add("-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
-        help="a picture with alpha (.png, .webp, ...; .jpg on white), or a folder, where a .json "
-        "of each mask lies beside and what is there is not made again; OUT/{name}.webp says the "
-        "suffix; - is standard output (-.webp: of that kind); of a video .webm or .mov "
-        "with alpha and sound, NAME_{n}.png (numbered NAME_00000.png), or a folder of PNG frames "
-        "(default: PHOTO.cut.png or VIDEO.cut.webm "
-        "in the working folder, FOLDER-cutouts/ for a folder; for a photo from a pipe standard "
-        "output)")
-    add("--words", metavar="WORDS", help="what is cut out, as for `anymask find`: 'cup, spoon'")
+        help="image with alpha (.png, .webp, ...; .jpg on white), or a folder, with a "
+            ".json of each mask next to it; existing results are skipped. OUT/{name}.webp "
+            "sets the suffix; - is standard output (-.webp: in that format). For a video: "
+            ".webm or .mov with alpha and sound, NAME_{n}.png (numbered NAME_00000.png), "
+            "or a folder of PNG frames (default: PHOTO.cut.png or VIDEO.cut.webm in the "
+            "current folder, FOLDER-cutouts/ for a folder; standard output for an image "
+            "from standard input)")
+    add("--words", metavar="WORDS", help="objects to cut out, as in `anymask find`: 'cup, spoon'")
     add("--like", metavar="EXAMPLE", action="append", type=read_example,
-        help="an example instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
-        "PHOTO@mask:FILE; several times for several")
+        help="exemplar instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
+            "PHOTO@mask:FILE; repeatable")
     add("--unlike", metavar="EXAMPLE", action="append", type=read_example,
-        help="likewise, what is not meant")
-    add("--detector", metavar="NAME|FOLDER", help="what reads any words, as for `anymask find`")
+        help="negative exemplar: objects like this are excluded")
+    add("--detector", metavar="NAME|FOLDER", help="detector for any words, as in `anymask find`")
     add("--score", metavar="X", type=float,
-        help="the least score of what words or examples mean, 0 to 1 (default: the detector's own)")
+        help="minimum confidence score of words or exemplars, 0 to 1 (default: set by the "
+            "detector)")
     add("--top-k", metavar="N", type=read_count,
-        help="the best N things of words or examples; 1 is one thing (default: all of them)")
+        help="number of objects to cut out, best first (default: all)")
     # fmt: on
     add_prompt_options(parser)
-    add_options(parser.add_argument_group("the picture that is made"), CutoutSettings)
+    add_options(parser.add_argument_group("output image"), CutoutSettings)
     add_folder_options(parser)
     add_picture_options(parser)
     add_model_options(parser)
@@ -105,7 +106,7 @@ def cut_film(args: argparse.Namespace) -> None:
     from anymask.track import CutoutLook, FilePrompt, TrackFiles, cut_words, track_files
 
     if args.like:
-        raise InputError("in a video words or a prompt say what is cut out; --like is for photos")
+        raise InputError("For a video, pass words or a prompt. --like applies to images.")
     check_not_address(args.sources[0])
     video, prompt, model = Path(args.sources[0]), read_prompt(args), read_default_model(args)
     look = CutoutLook(read_options(args, CutoutSettings), folders=True)
@@ -113,7 +114,7 @@ def cut_film(args: argparse.Namespace) -> None:
     with ProgressBar("frames", None) as bar:
         if args.words is not None:
             if prompt:
-                raise InputError("give --words, or clicks and a box of one object; got both")
+                raise InputError("Pass --words, or clicks and a box of one object, not both.")
             given: Any = {
                 name: value
                 for name in ("detector", "score", "top_k")
@@ -151,11 +152,11 @@ def read_task(args: argparse.Namespace) -> CutoutTask:
         "pictures": pictures,
     }
     if args.detector and not args.words:
-        raise InputError("--detector finds words; add --words")
+        raise InputError("--detector requires --words.")
     if (args.score, args.top_k) != (None, None) and not (args.words or args.like):
-        raise InputError("--score and --top-k are about what is found; add --words or --like")
+        raise InputError("--score and --top-k require --words or --like.")
     if args.unlike and not args.like:
-        raise InputError("--unlike is about examples; give one: --like")
+        raise InputError("--unlike requires an exemplar: --like")
     return CutoutTask.plan("", settings)[1]
 
 
@@ -166,8 +167,8 @@ def read_prompt(args: argparse.Namespace) -> dict[str, Any]:
     prompts = read_prompts(args.parts)
     if len(prompts) > 1 or prompts[0].mask is not None:
         raise InputError(
-            "cutout takes clicks and a box of one object, got several or a mask; "
-            "anymask segment takes these"
+            "Prompts of a cut-out are clicks and a box of one object, not several objects or a "
+            "mask. Use anymask segment for these."
         )
     (one,) = prompts
     given = {"points": one.points, "point_labels": one.labels, "box": one.box}
@@ -193,8 +194,8 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
             if not one:
                 suffix = "" if is_stdout(outputs[0]) else file_suffix(outputs[0])
                 raise InputError(
-                    f"-o {outputs[0]} is one file, and there are several photos; name a folder, "
-                    f"or -o '{NAME}{suffix or '.png'}'"
+                    f"-o {outputs[0]} is one file, but there are several images. Pass "
+                    f"a folder, or -o '{NAME}{suffix or '.png'}'"
                 )
             job = read_job(args, sources, [aside], ("", ""))
             if is_stdout(outputs[0]):
@@ -214,6 +215,6 @@ def _check_picture(output: str) -> None:
     name = f"stdout{stdout_suffix(output)}" if is_stdout(output) else output
     if output_kind(Path(name)) != "cutout":
         raise InputError(
-            f"a cut-out is a picture such as .png, .webp or .jpg, got -o {output}; masks as other "
-            "files: anymask segment"
+            f"-o {output} is not an image file. Use a suffix such as .png, .webp or "
+            ".jpg. For masks in other formats, use anymask segment."
         )

@@ -22,9 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_sources(parser, "PHOTO|FOLDER", "; or folders with their subfolders")
     parser.add_argument(
         "-o", "--output", metavar="DIR|FILE", dest="outputs", default=[], action="append",
-        help="where the .npz files go, or for one photo a file .npz; those of the same pixels and "
-        "model are not made again (default: PHOTO.npz in the working folder, FOLDER-embeddings/ "
-        "for a folder)",
+        help="folder for the .npz files, or one .npz file for one image; existing "
+            "embeddings of the same pixels and model are skipped (default: PHOTO.npz in "
+            "the current folder, FOLDER-embeddings/ for a folder)",
     )  # fmt: skip
     add_folder_options(parser)
     add_picture_options(parser)

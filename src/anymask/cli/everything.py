@@ -19,7 +19,7 @@ from anymask.cli.options import (
 from anymask.cli.sources import add_sources
 from anymask.jobs import EverythingTask, LookChoice, NamesChoice
 
-NOTHING = "no mask passed; lower --score or --stability"
+NOTHING = "No mask passed the filters. Lower --score or --stability."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,13 +30,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_sources(parser, "PHOTO|FOLDER", "; or folders with their subfolders")
     parser.add_argument(
         "-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
-        help="where a .json (SA-1B records) and a .png (the photo with its masks) go for each "
-        "photo; those of the same pixels, model and settings are not made again; for one photo "
-        "also files: .json, a picture (with {n} or {label} in its name a cut-out of each), .csv "
-        "measurements, .svg, .geojson, .xml, .txt, .npy, or - for the records on standard output; "
-        "of a map a layer: .gpkg, .fgb, .shp, .kml, .geojson, .tif; "
-        "may be given several times (default: PHOTO.everything.json and .png in the working "
-        "folder, FOLDER-everything/ for a folder)",
+        help="folder for one .json (SA-1B records) and one .png (the image with its masks) "
+            "per image; existing results of the same pixels, model and settings are "
+            "skipped. For one image also files: .json, an image (a cut-out of each mask "
+            "with {n} or {label} in its name), .csv measurements, .svg, .geojson, .xml, "
+            ".txt, .npy, or - for the records on standard output. For a map a layer: "
+            ".gpkg, .fgb, .shp, .kml, .geojson, .tif; repeatable (default: "
+            "PHOTO.everything.json and .png in the current folder, FOLDER-everything/ for "
+            "a folder)",
     )  # fmt: skip
     parser.add_argument(
         "--overlay", action=argparse.BooleanOptionalAction, default=True,
@@ -49,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if (value := getattr(own, setting.name, setting.default)) != setting.default
     }
     add_options(parser.add_argument_group("the grid"), Grid, defaults=others)
-    add_options(parser.add_argument_group("what becomes of the masks"), Arrangement)
+    add_options(parser.add_argument_group("filtering and arrangement of masks"), Arrangement)
     add_options(parser.add_argument_group("names"), NamesChoice)
     add_options(parser.add_argument_group("large photos"), LookChoice)
     add_map_options(parser, tile=False)

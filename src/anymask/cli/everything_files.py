@@ -70,12 +70,12 @@ def open_job(
             yield job, None
             return
         if len(files) < len(args.outputs):
-            raise InputError("-o is either one folder or files of one photo, got both")
+            raise InputError("-o must be one folder or file names for one image, not both.")
         job = read_job(args, sources, [aside], endings)
         if not job.one:
             raise InputError(
-                f"-o {files[0]} is a file, and there are several photos or pages; name a folder, "
-                "such as out/"
+                f"-o {files[0]} is a file, but there are several images or pages. Pass "
+                "a folder, such as out/"
             )
         named = read_files(files, job.item().photo, Path(aside))
         own = ((".json", named.records), (".png", named.picture))
@@ -99,13 +99,14 @@ def read_files(outputs: Sequence[str], photo: Path, aside: Path) -> Files:
     )
     if len(records) > 1 or len(pictures) > 1:
         raise InputError(
-            "wanted a folder, one .json, one picture such as .png, .csv, .svg, .geojson, .xml, "
-            f".txt or .npy, got {', '.join(outputs)}; anymask convert makes other formats of .json"
+            "Expected a folder, one .json, one image such as .png, .csv, .svg, "
+            f".geojson, .xml, .txt or .npy, not {', '.join(outputs)}. anymask convert "
+            "writes other formats from .json."
         )
     for one in others:
         if one.kind == "cutout" and one.path and not has_place(one.path):
             raise InputError(
-                f"-o {one.path} is a cut-out of one thing; put {{n}} or {{label}} into the name"
+                f"-o {one.path} is a cut-out of one object. Add {{n}} or {{label}} to the name."
             )
     return Files(
         records[0] if records else None,
@@ -179,6 +180,6 @@ def report(item: PhotoItem, found: int | None, name: object, nothing: str) -> No
     elif found:
         path = item.output(".json")
         share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
-        say(f"wrote {name}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the photo")
+        say(f"wrote {name}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the image")
     else:
         say(f"wrote {name}: {nothing}")

@@ -35,41 +35,44 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.usage = "%(prog)s PHOTO|FOLDER|VIDEO [PHOTO ...] WORDS|--like EXAMPLE [options]"
     more = (
-        "; or folders with their subfolders, or one video. Then what to find, with , ; | . or "
-        "line ends between: 'helmet, red cup'; 'lorry = truck' looks for the left and labels with "
-        "the right, 'helmet @ 0.4' has a score of its own; or a file of such words; none with "
-        "--like"
+        "; or folders with their subfolders, or one video. Then the text prompts, "
+        "separated by , ; | . or line breaks: 'helmet, red cup'. 'lorry = truck' "
+        "finds the left name and labels it with the right one, 'helmet @ 0.4' sets "
+        "its own score threshold; or a text file of prompts; no text with --like"
     )
     add_sources(parser, "PHOTO|FOLDER|VIDEO|WORDS", more)
     add = parser.add_argument
     # fmt: off
     add("--like", metavar="EXAMPLE", action="append", type=read_example, default=[],
-        help="an example instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
-        "PHOTO@mask:FILE (white is the thing); several times for several examples")
+        help="exemplar instead of text: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
+            "PHOTO@mask:FILE (white is the object); repeatable")
     add("--unlike", metavar="EXAMPLE", action="append", type=read_example, default=[],
-        help="likewise, what is not meant")
+        help="negative exemplar: objects like this are excluded")
     add("--method", choices=get_args(Method),
-        help="with an example: likeness of a bundled model's features, or PerSAM with a SAM-type "
-        "model on torch (default: what the model has)")
+        help="with an exemplar: similarity of the features of a bundled model, or PerSAM "
+            "with a SAM-type model on PyTorch (default: what the model supports)")
     add("-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
-        help="as for `anymask everything`: a folder for a .json (SA-1B records with labels) and a "
-        ".png of each photo, or files of one photo (default: PHOTO.found.json and .png in the "
-        "working folder, FOLDER-found/ for a folder)")
+        help="as for `anymask everything`: folder for a .json (SA-1B records with labels) "
+            "and a .png per image, or files for one image (default: PHOTO.found.json and "
+            ".png in the current folder, FOLDER-found/ for a folder)")
     add("--detector", metavar="NAME|FOLDER",
-        help=f"what reads any words: {', '.join(known_detectors())}, or a folder that holds one; "
-        f"{DEFAULT_DETECTOR} is a good one (default: none; words are names that the model knows)")
+        help=f"detector for any words: {', '.join(known_detectors())}, or a folder with "
+            f"one; {DEFAULT_DETECTOR} is a good choice (default: none; only the built-in "
+            "names are found)")
     add("--score", metavar="X", type=float,
-        help="the least score of a thing, 0 to 1 (default: the detector's own)")
-    add("--top-k", metavar="N", type=read_count, help="the best N of each label (default: all)")
+        help="minimum confidence score, 0 to 1 (default: set by the detector)")
+    add("--top-k", metavar="N", type=read_count,
+        help="maximum number of objects per label, best first (default: all)")
     add("--iou", metavar="X", type=float,
-        help="masks that overlap more are one thing (default: 0.7)")
+        help="merge masks with a larger overlap (IoU) (default: 0.7)")
     add("--side", metavar="PIXELS", type=int,
-        help="the longer side of what the detector sees (default: its own; on a processor 640)")
+        help="longer side of the detector input, in pixels (default: set by the detector; "
+            "on a CPU 640)")
     add("--every", metavar="N", type=read_count,
-        help="of a video, or of a folder that holds the frames of one: look for the words on every "
-        "N-th frame and follow what was found in between; -o is then .json (COCO; group_id is a "
-        "thing's number), .jsonl, .csv, .mp4 .mov .mkv .webm, NAME_{n}.png (white on black), or a "
-        "folder (palette PNGs and things.json) (default: 10 for a video file)")
+        help="for a video or a folder of its frames: search every N-th frame and track the "
+            "objects in between. -o is then .json (COCO; group_id is the object number), "
+            ".jsonl, .csv, .mp4 .mov .mkv .webm, NAME_{n}.png (white on black), or a "
+            "folder (palette PNGs and things.json) (default: 10 for a video file)")
     add("--overlay", action=argparse.BooleanOptionalAction, default=True,
         help="draw the .png (default), or write the records only")
     # fmt: on
@@ -96,11 +99,11 @@ def run(args: argparse.Namespace) -> None:
     phrases: tuple[Phrase, ...] = ()
     if not args.like:
         if args.unlike or args.method:
-            raise InputError("--unlike and --method are about examples; give one: --like")
+            raise InputError("--unlike and --method require an exemplar: --like")
         if len(args.sources) < 2:
             raise InputError(
-                "wanted a photo or a folder, and then what to find: words, or --like "
-                f"example.jpg@click:320,200; got {args.sources[0]!r} alone"
+                "Pass an image or a folder, and then what to find: text, or --like "
+                f"example.jpg@click:320,200. Only {args.sources[0]!r} was passed."
             )
         words = args.sources.pop()
         file = Path(words)
@@ -110,7 +113,7 @@ def run(args: argparse.Namespace) -> None:
             follow(args, file if is_file else words, given)
             return
     elif args.every is not None or is_video(args.sources):
-        raise InputError("a video is searched by words; an example is looked for in photos")
+        raise InputError("Videos are searched by text. Exemplars are supported for images only.")
     like, unlike = (given or None for given in (args.like, args.unlike))
     task = FindTask(phrases, settings, model, read_pictures(args), args.overlay, like, unlike)
     if wants_map(args):
@@ -130,7 +133,9 @@ def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -
     from anymask.track import check_paths, find_in_video, write_finds
 
     if len(args.sources) != 1:
-        raise InputError(f"--every is about one video, got {len(args.sources)} sources; name one")
+        raise InputError(
+            f"--every applies to one video, but {len(args.sources)} sources were passed."
+        )
     check_not_address(args.sources[0])
     video = Path(args.sources[0])
     paths = [Path(text) for text in args.outputs] or [Path(f"{video.stem}{ENDINGS[1]}")]

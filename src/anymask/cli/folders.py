@@ -26,20 +26,20 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("many photos").add_argument
     # fmt: off
     add("--workers", metavar="N", type=int, default=0,
-        help="work in N processes, each with its part of the cores; one that dies costs no more "
-        "than its photo (default: 0, work in this process)")
+        help="number of worker processes; a crash affects only its image (default: 0, no "
+            "extra process)")
     add("--engine", choices=["processes", "ray"], default="processes",
-        help="what runs the workers: processes of this machine, or a Ray cluster (the one of "
-        "RAY_ADDRESS, else a local one; needs the extra [ray]) (default: processes)")
+        help="worker engine: processes of this machine, or a Ray cluster (RAY_ADDRESS, or "
+            "a local one; requires the [ray] extra) (default: processes)")
     add("--shard", metavar="I/N", type=read_shard, default=(1, 1),
-        help="do the I-th of N parts of the photos; each machine takes another I, 1 to N "
-        "(default: all)")
+        help="process part I of N of the images; each machine uses another I from 1 to N "
+            "(default: all)")
     add("--output-shards", metavar="K", type=int, default=0,
-        help="spread the results over K folders sa_000000, sa_000001, ...; "
-        "photos / 1000 is a good K (default: 0, one folder)")
+        help="distribute the results over K folders sa_000000, sa_000001, ...; about "
+            "images / 1000 (default: 0, one folder)")
     add("--json", metavar="FILE", type=Path,
-        help="write what was done, how fast and with what there; failures are listed in "
-        "DIR/errors.jsonl in any case")
+        help="write a summary with counts, speed and settings; failures are listed in "
+            "DIR/errors.jsonl in any case")
     # fmt: on
 
 
@@ -49,7 +49,8 @@ def read_shard(text: str) -> tuple[int, int]:
     if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
         return int(first), int(last)
     raise argparse.ArgumentTypeError(
-        f"wanted this machine's number and how many there are, such as 1/4 to 4/4; got {text!r}"
+        "Expected the number of this machine and the number of machines, such as 1/4 "
+        f"to 4/4, not {text!r}."
     )
 
 
@@ -68,7 +69,7 @@ def read_job(
     own_suffix  one output may be a file of this suffix
     """
     if len(outputs) > 1:
-        raise InputError(f"wanted one -o, got {', '.join(outputs)}; name one folder")
+        raise InputError(f"Pass one output folder, not {', '.join(outputs)}.")
     is_folder = len(sources) == 1 and sources[0].is_dir()
     named: tuple[tuple[str, Path], ...] = ()
     if len(sources) > 1 and not outputs:
@@ -92,7 +93,7 @@ def read_job(
         beginning=beginning, ending=ending, named=named,
     )  # fmt: skip
     if named and not job.one:
-        raise InputError(f"-o {outputs[0]} is a file, and there are several photos; name a folder")
+        raise InputError(f"-o {outputs[0]} is a file, but there are several images. Pass a folder.")
     return job
 
 
@@ -100,7 +101,7 @@ def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None) -> No
     """Do a folder's photos and say what was done. Raises DataError when photos failed."""
     with contextlib.ExitStack() as stack, ending_well():
         summary = run_job(job, task, JobReporter(job, stack).show)
-    counts = f"{summary.done} done, {summary.there} there already, {summary.failed} failed"
+    counts = f"{summary.done} done, {summary.there} skipped (existing), {summary.failed} failed"
     pace = f"; {clock_text(summary.seconds)}, {summary.rate:.2g} photos a second"
     say(counts + (pace if summary.done else ""))
     if summary_file:
@@ -137,7 +138,7 @@ class JobReporter:
             self.bar = self.stack.enter_context(ProgressBar("photos", now.photos))
         if now.failure is not None and now.failed <= FIRST_FAILURES + 1:
             with self.bar.silent():
-                further = f"further failures are in {self.job.log} only"
+                further = f"further failures are listed in {self.job.log}"
                 told = f"{now.failure.photo}: {now.failure.reason}"
                 print(
                     f"anymask: {told if now.failed <= FIRST_FAILURES else further}", file=sys.stderr

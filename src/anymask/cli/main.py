@@ -139,8 +139,7 @@ def run_told(words: list[str]) -> int:
 def tell_interrupted() -> int:
     """Say what Ctrl-C has left; the exit code of an interruption."""
     print(
-        "\nanymask: interrupted; what was written so far is kept, "
-        "run the same command again to resume",
+        ("\nanymask: interrupted; finished results are kept, run the same command again to resume"),
         file=sys.stderr,
     )
     return INTERRUPTED
@@ -201,9 +200,12 @@ def help_text() -> str:
             *lines,
             "",
             "options:",
-            "  -h, --help     show this text; 'anymask COMMAND --help' shows a command's options,",
-            "                 and so does 'anymask help COMMAND'",
-            "  -V, --version  show the version, as 'anymask version' does",
+            (
+                "  -h, --help     show this text; 'anymask COMMAND --help' shows the "
+                "options of a command,"
+            ),
+            "                 as does 'anymask help COMMAND'",
+            "  -V, --version  show the version, same as 'anymask version'",
             "",
             EXAMPLES,
         ]
@@ -213,19 +215,20 @@ def help_text() -> str:
 def unknown(name: str, rest: Sequence[str] = ()) -> str:
     """Say that a command does not exist, and name the one that was probably meant."""
     if name.startswith("-") and name != "-":
-        return f"the command comes first, then its options; got the option {name!r}"
-    listed = "'anymask --help' lists the commands"
+        return f"The command comes before its options, but {name!r} came first."
+    listed = "'anymask --help' lists the commands."
     known = commands()
     if name.lower() not in known and FILE.fullmatch(name):
         prompted = any(word.startswith(("--point", "--box", "--mask")) for word in rest)
         given = " ".join(rest) if prompted else "--point X,Y"
         return (
-            f"{name!r} is no command, the command comes first; for one object: "
-            f"anymask segment {name} {given}; for all of them: anymask everything {name}"
+            f"{name!r} is not a command; the command comes first. To segment one "
+            f"object: anymask segment {name} {given}. To segment all objects: anymask "
+            f"everything {name}"
         )
     near = SYNONYMS.get(name.lower()) or nearest(name, known)
-    guess = f"did you mean {near!r}? " if near else ""
-    return f"unknown command {name!r}; {guess}{listed}"
+    guess = f"Did you mean {near!r}? " if near else ""
+    return f"Unknown command {name!r}. {guess}{listed}"
 
 
 def complain(message: str) -> int:

@@ -115,7 +115,7 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
     with open_scene(args, args.sources, settings) as scene:
         work = task.open()
         phrases = getattr(task, "phrases", None)
-        words = "everything" if phrases is None else "like an example"
+        words = "everything" if phrases is None else "similar to an exemplar"
         prompt = ", ".join(one.prompt for one in phrases or ()) or words
         nested = bool({"granularity", "layout"} & set(getattr(task, "arrangement", ())))
         tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
@@ -155,7 +155,7 @@ def read_map_prompts(
     if args.parts or settings.prompts is None:
         words = read_words(args.parts)
         if any(one.mask is not None for one in words):
-            raise InputError("on a map, give points and boxes; a --mask is of a photo")
+            raise InputError("Maps support point and box prompts. --mask applies to images.")
         typed = [
             placed_prompt(scene, settings.crs, one.points, one.labels, one.box) for one in words
         ]
@@ -181,8 +181,8 @@ def write_survey(
         say(f"wrote {output}: {found} from {windows}")
     if report.left_out:
         say(
-            f"left out {report.left_out} that no window saw whole; a larger --tile or a coarser "
-            "--gsd shows them whole"
+            f"{report.left_out} objects larger than a tile were left out. Use a larger "
+            "--tile or a coarser --gsd to include them."
         )
     if report.without:
         say(f"Prompts without a mask: {len(report.without)}")

@@ -84,8 +84,8 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
     for name in names:
         if own_facts(name) is not None:
             raise InputError(
-                f"{name} was made here, and no author published what it should be; see what it "
-                f"says of itself: anymask models info {name}"
+                f"{name} was trained here, so there is no published hash to compare "
+                f"with. See its own data: anymask models info {name}"
             )
     chosen = names or [name for name in catalogue.names() if state_of(name).status != "absent"]
     states = [store.verify(name) for name in chosen]
@@ -111,7 +111,7 @@ def show_info(name: str) -> None:
         print_facts(facts)
         return
     what, state = catalogue.entry(name), state_of(name)
-    unknown = "no public source states it"
+    unknown = "no published hash"
     use = "allowed" if what.licence.commercial else "NOT allowed"
     lines = [
         ("name", name),
@@ -143,7 +143,7 @@ def bundle_facts(folder: Path) -> list[tuple[str, str]]:
     """What an exported folder says of itself, its files read anew. Raises WeightsError."""
     manifest = read_manifest(folder)
     files = [check_file(folder, manifest, name) for name in manifest.sha256]
-    sides = f"photos in {manifest.spec.image_side} x {manifest.spec.image_side} pixels"
+    sides = f"images of {manifest.spec.image_side} x {manifest.spec.image_side} pixels"
     prompts = ", ".join(sorted(manifest.spec.accepts))
     return [
         ("name", str(folder)),
@@ -174,7 +174,7 @@ def own_facts(name: str) -> list[tuple[str, str]] | None:
     data, figures = about.get("data") or {}, about.get("figures") or {}
     found = [("name", name), ("network", about["variant"]), ("licence", about.get("licence", ""))]
     if data.get("photos"):
-        found.append(("learned", f"{data['photos']} photos with {data['masks']} masks"))
+        found.append(("learned", f"{data['photos']} images with {data['masks']} masks"))
     for one in data.get("sets", ()):
         said = ", ".join(filter(None, (one.get("licence"), one.get("source"))))
         found.append(("set", f"{one['name']} ({one['format']}){': ' if said else ''}{said}"))

@@ -8,18 +8,14 @@ from pathlib import Path
 from anymask.cli.model_facts import get, show_info, show_list, show_verify, warn_of_licence
 from anymask.runtime import SAYS, catalogue, split_side, store
 
-EXAMPLES = """\
-examples:
-  anymask models list
-  anymask models info mobile_sam
-  anymask models info runs/mine/weights.safetensors
-  anymask models get mobile_sam
-  anymask models add sam_vit_b sam_vit_b_01ec64.pth
-  anymask models verify
-
-Weights lie in ANYMASK_HOME, or in the platform's cache folder. ANYMASK_MIRROR, an address or a
-folder with the published files, is asked first. Nothing is ever downloaded by another command.
-"""
+EXAMPLES = (
+    "examples:\n  anymask models list\n  anymask models info mobile_sam\n  anymask models "
+    "info runs/mine/weights.safetensors\n  anymask models get mobile_sam\n  anymask models "
+    "add sam_vit_b sam_vit_b_01ec64.pth\n  anymask models verify\n\nWeights are stored in "
+    "ANYMASK_HOME, by default the cache folder of the platform. ANYMASK_MIRROR, a\nURL or "
+    "folder with the published files, is tried first. No other command downloads "
+    "anything.\n"
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,25 +23,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    listing = commands.add_parser("list", help="every known model and its state here")
+    listing = commands.add_parser("list", help="list all models and whether they are installed")
     listing.add_argument("--json", type=Path, metavar="FILE", help="also write the list as JSON")
 
-    get = commands.add_parser("get", help="download published weights; resumes where it stopped")
+    get = commands.add_parser(
+        "get", help="download published weights; resumes interrupted downloads"
+    )
     get.add_argument("names", nargs="+", metavar="NAME")
-    get.add_argument("--again", action="store_true", help="download even if the file is here")
+    get.add_argument("--again", action="store_true", help="download again even if the file exists")
 
-    add = commands.add_parser("add", help="put a downloaded file into the store, after a check")
+    add = commands.add_parser("add", help="verify a downloaded file and add it to the store")
     add.add_argument("name", metavar="NAME")
     add.add_argument("file", type=Path, metavar="FILE")
-    add.add_argument("--link", action="store_true", help="point to the file instead of copying it")
+    add.add_argument("--link", action="store_true", help="link the file instead of copying it")
 
-    verify = commands.add_parser("verify", help="read files anew and compare their hashes")
-    verify.add_argument("names", nargs="*", metavar="NAME", help="default: all that are here")
+    verify = commands.add_parser(
+        "verify", help="compute the hashes of stored files again and compare them"
+    )
+    verify.add_argument("names", nargs="*", metavar="NAME", help="default: all installed models")
     verify.add_argument("--json", type=Path, metavar="FILE", help="also write the result as JSON")
 
-    info = commands.add_parser("info", help="where a model is from, its licence, its hashes")
+    info = commands.add_parser("info", help="show the source, licence and hashes of a model")
     info.add_argument(
-        "name", metavar="NAME|FILE|DIR", help="of the list, or what a training or an export wrote"
+        "name",
+        metavar="NAME|FILE|DIR",
+        help="a listed model, or a folder written by a training or an export",
     )
 
 

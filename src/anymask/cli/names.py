@@ -23,16 +23,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
     add("sources", metavar="DATASET", nargs="*", type=Path,
-        help="files or folders of labelled masks in any format of `anymask convert`; none: print "
-        "the names that were learned")  # fmt: skip
+        help="files or folders of labelled masks in any format of `anymask convert`; "
+            "without them, print the known names")  # fmt: skip
     add("-o", "--output", metavar="FILE.json", type=Path,
-        help="where your names go, for --names of segment and everything")  # fmt: skip
+        help="output file of your names, for --names of segment and everything")  # fmt: skip
     add("--from", dest="origin", metavar="FORMAT",
-        help="the data sets' format; recognised when left out")  # fmt: skip
+        help="format of the datasets (default: detected)")  # fmt: skip
     add("--images", metavar="DIR", type=Path,
-        help="where the pictures lie, for formats that do not say it")  # fmt: skip
+        help="folder of the images, for formats without image paths")  # fmt: skip
     add("--most", metavar="N", type=read_count, default=MOST,
-        help=f"masks of a label at most (default: {MOST})")  # fmt: skip
+        help=f"maximum number of masks per label (default: {MOST})")  # fmt: skip
     add_options(parser, ReadSettings)
     add_model_options(parser)
 
@@ -44,12 +44,12 @@ def run(args: argparse.Namespace) -> None:
     from anymask.runtime import MaskNaming, require
 
     if bool(args.sources) != (args.output is not None):
-        raise InputError("labelled masks and -o FILE.json belong together; give both, or none")
+        raise InputError("Labelled masks and -o FILE.json must be passed together, or neither.")
     model = read_model(args).load()
     if not args.sources:
         table = require(model.runtime, MaskNaming).name_table()
         words = sorted(table.chosen(None).labels)
-        print(f"{len(words)} names were learned, {len(table.words)} are known by their words:")
+        print(f"{len(words)} built-in names, {len(table.words)} of them from text:")
         print(", ".join(words))
         return
     settings = read_options(args, ReadSettings)

@@ -48,9 +48,9 @@ def report_pages(photo: Path, say: Callable[[str], None], model: ModelChoice) ->
         return
     place = pages.place(0)
     say(
-        f"{photo.name} has {pages.count} pages{pages.axes_in_words()}, took page 0"
-        f"{f' ({place})' if place else ''}; --page N{_spoken(place)} takes another one, "
-        "--page all each"
+        f"{photo.name} has {pages.count} pages{pages.axes_in_words()}; using page 0"
+        f"{f' ({place})' if place else ''}. --page N{_spoken(place)} selects another one, "
+        "--page all processes each."
     )
 
 
@@ -129,9 +129,11 @@ def _truth(words: Collection[str]) -> Callable[[str], bool | str]:
     def read(text: str) -> bool | str:
         if text not in words:
             meant = _TRUTHS.get(text.lower()) or nearest(text, words)
-            remedy = f"did you mean {meant!r}?" if meant else "the option alone means yes"
+            remedy = (
+                f"Did you mean {meant!r}?" if meant else "The option without a value means yes."
+            )
             raise argparse.ArgumentTypeError(
-                f"wanted {', '.join(words)} or nothing behind it, got {text!r}; {remedy}"
+                f"Expected {', '.join(words)} or no value, not {text!r}. {remedy}"
             )
         return text == "yes" if text in ("yes", "no") else text
 
@@ -162,7 +164,7 @@ def read_count(text: str, least: int = 1) -> int:
     """A whole number of at least `least`, as argparse reads an option's value."""
     if text.isdigit() and int(text) >= least:
         return int(text)
-    raise argparse.ArgumentTypeError(f"wanted a whole number from {least}, got {text!r}")
+    raise argparse.ArgumentTypeError(f"Expected a whole number from {least}, not {text!r}.")
 
 
 def add_model_options(parser: argparse.ArgumentParser, only: Collection[str] = ()) -> None:

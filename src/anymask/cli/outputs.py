@@ -103,7 +103,7 @@ def is_file_name(output: str) -> bool:
     suffix = file_suffix(output)
     if suffix and (suffix in DOCUMENTS or picture_format(suffix) is not None):
         return True
-    converted = f"anymask convert makes {suffix} of .json; " if suffix in CONVERTED else ""
+    converted = f"anymask convert writes {suffix} from .json. " if suffix in CONVERTED else ""
     check_suffix(output, OUTPUT_SUFFIXES, converted)
     return False
 
@@ -137,17 +137,14 @@ def plan_targets(
 def _target(output: str, photo: str, plain: PictureKind, several: bool, many: bool) -> Target:
     if is_stdout(output):
         if several:
-            raise InputError(
-                "Standard output holds the masks of one photo, not of several. Name a folder: "
-                "-o out/"
-            )
+            raise InputError("Standard output takes the masks of one image. Pass a folder: -o out/")
         return _of_name(None, Path("stdout" + stdout_suffix(output)), plain, many)
     if is_folder(output):
         return Target(Path(output, photo + ENDINGS[plain]), plain, ".png")
     if several and NAME not in output:
         raise InputError(
-            f"-o {output} is one file, and there are several photos; name a folder, such as out/, "
-            f"or put {NAME} into the name: -o '{NAME}{Path(output).suffix}'"
+            f"-o {output} is one file, but there are several images. Pass a folder, "
+            f"such as out/, or put {NAME} into the name: -o '{NAME}{Path(output).suffix}'"
         )
     path = Path(output.replace(NAME, photo))
     return _of_name(path, path, plain, many)
@@ -161,9 +158,11 @@ def check_outputs(paths: Sequence[Path], photo: Path) -> None:
     """Refuse what cannot or must not be written, before any work. Raises InputError."""
     for path in paths:
         if path.is_dir():
-            raise InputError(f"wanted a file to write, {str(path)!r} is a folder; add a file name")
+            raise InputError(
+                f"Expected an output file, but {str(path)!r} is a folder. Add a file name."
+            )
         if path.exists() and photo.exists() and path.samefile(photo):
-            raise InputError(f"the output {str(path)!r} is the photo itself; choose another name")
+            raise InputError(f"The output {str(path)!r} is the input image. Choose another name.")
 
 
 def write_objects(
@@ -203,8 +202,8 @@ def new_folder(output: str) -> Path:
     suffix = file_suffix(output)
     if _is_of_files(suffix):
         raise argparse.ArgumentTypeError(
-            f"wanted a folder to write, got {output!r}, the name of a file; leave out {suffix}, "
-            f"or write {output}/"
+            f"Expected an output folder, but {output!r} is a file name. Remove "
+            f"{suffix}, or pass {output}/"
         )
     return Path(output)
 
@@ -220,11 +219,11 @@ def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> Non
         return
     of_masks = written == OUTPUT_SUFFIXES
     near = suffix_instead(suffix) if of_masks else near_suffix(suffix, written)
-    maps = f" (of a map also {' or '.join(LAYERS)})" if of_masks else ""
-    guess = f"did you mean {Path(output).with_suffix(near)}? " if near else ""
+    maps = f" (for a map also {' or '.join(LAYERS)})" if of_masks else ""
+    guess = f"Did you mean {Path(output).with_suffix(near)}? " if near else ""
     raise InputError(
-        f"wanted a folder, or a file that ends in {_one_of(written)}{maps}, got {output!r}; "
-        f"{remedy}{guess}{output}/ would be a folder"
+        f"Expected a folder, or a file ending in {_one_of(written)}{maps}, not "
+        f"{output!r}. {remedy}{guess}{output}/ is a folder."
     )
 
 
@@ -242,11 +241,11 @@ def check_stdout(args: argparse.Namespace, command: str) -> None:
         named = [STDOUT if text in _DEVICES else text for text in texts]
         here = [text for text in named if is_stdout(text)]
         if here and not getattr(args, "stdout", False):
-            raise InputError(f"{command} does not write to standard output. Name a file or folder.")
+            raise InputError(f"{command} does not write to standard output. Pass a file or folder.")
         if len(here) > 1:
             raise InputError(
-                f"Standard output holds one result, not {len(here)} ({', '.join(here)}). Name "
-                "files for the others."
+                f"Standard output takes one result, not {len(here)} ({', '.join(here)}). "
+                "Pass file names for the others."
             )
         if named != texts:
             one = named[0] if isinstance(given, str) else Path(named[0])
@@ -260,25 +259,26 @@ def check_file_options(args: argparse.Namespace) -> None:
         given = getattr(args, name, None)
         if given == "" or (isinstance(given, list) and "" in given):
             what = "a photo" if name == "sources" else "-o"
-            raise InputError(f"{what} needs a name, got an empty text; write one, or leave it out")
+            raise InputError(f"The value of {what} is empty. Pass a name, or remove it.")
     for name, suffixes in _OF_OPTION.items():
         given = getattr(args, name, None)
         if not isinstance(given, str | Path):
             continue
         if str(given) == "-":
             raise InputError(
-                f"--{name} is written to a file, got '-'; name one, such as report{suffixes[0]}"
+                f"--{name} writes a file, not standard output. Pass a name such as "
+                f"report{suffixes[0]}"
             )
         if is_folder(str(given)):
             raise InputError(
-                f"--{name} names a file, {str(given)!r} is a folder; add a name, such as "
-                f"{Path(given, 'report' + suffixes[0])}"
+                f"--{name} writes a file, but {str(given)!r} is a folder. Add a name, "
+                f"such as {Path(given, 'report' + suffixes[0])}"
             )
         suffix = file_suffix(str(given))
         if suffix not in suffixes and _is_of_files(suffix):
             raise InputError(
-                f"--{name} writes a file that ends in {suffixes[0]}, got {str(given)!r}; did you "
-                f"mean {Path(given).with_suffix(suffixes[0])}?"
+                f"--{name} writes a file ending in {suffixes[0]}, not {str(given)!r}. "
+                f"Did you mean {Path(given).with_suffix(suffixes[0])}?"
             )
 
 
@@ -300,8 +300,8 @@ def check_inputs_stay(args: argparse.Namespace) -> None:
             if name in _WRITTEN or Path(other).is_file():
                 what = f"--{option}" if option in _OF_OPTION else "the output"
                 raise InputError(
-                    f"{what} {str(value)!r} is a file that this command reads or writes already; "
-                    "choose another name"
+                    f"{what} {str(value)!r} is also an input or another output of this "
+                    "command. Choose another name."
                 )
 
 

@@ -66,15 +66,15 @@ LONG_HELP = 45  # lines of a help text from which on it is shortened
 _KINDS = {"int": "a whole number", "float": "a number"}
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
 _MESSAGES = (
-    (r"argument (.+): invalid (int|float) value: (.+)", "wanted {1} for {0}, got {2}"),
-    (r"argument (.+): expected (?:one|\d+) arguments?", "{0} needs a value, and none follows"),
-    (r"argument (.+): expected at least one argument", "{0} needs a value, and none follows"),
-    (r"argument (.+): ignored explicit argument (.+)", "{0} takes no value, got {1}"),
-    (r"argument (.+): not allowed with argument (.+)", "{0} and {1} exclude each other; take one"),
+    (r"argument (.+): invalid (int|float) value: (.+)", "Expected {1} for {0}, not {2}"),
+    (r"argument (.+): expected (?:one|\d+) arguments?", "{0} requires a value"),
+    (r"argument (.+): expected at least one argument", "{0} requires a value"),
+    (r"argument (.+): ignored explicit argument (.+)", "{0} takes no value, but got {1}"),
+    (r"argument (.+): not allowed with argument (.+)", "{0} and {1} cannot be used together"),
     (r"argument (.+?): (.+)", "{0}: {1}"),
-    (r"the following arguments are required: (.+, .+)", "{0} are missing"),
-    (r"the following arguments are required: (.+)", "{0} is missing"),
-    (r"unrecognized arguments: (.+)", "there is no use for {0!r}"),
+    (r"the following arguments are required: (.+, .+)", "Missing: {0}"),
+    (r"the following arguments are required: (.+)", "Missing: {0}"),
+    (r"unrecognized arguments: (.+)", "Unexpected argument {0!r}"),
 )
 
 
@@ -103,7 +103,7 @@ class CommandParser(argparse.ArgumentParser):
             self.usage, self.epilog = usage, epilog
             for action in self._actions:
                 action.help = kept[id(action)]
-        return f"{short}\n{self.prog} --help-all shows every option, and what each means in full\n"
+        return f"{short}\n{self.prog} --help-all shows every option with its full description\n"
 
     def format_whole_help(self) -> str:
         """What `--help-all` prints."""
@@ -138,11 +138,11 @@ class CommandParser(argparse.ArgumentParser):
                 told = text.format(*(_KINDS.get(part, part) for part in found.groups()))
                 break
         if message.startswith("the following") and (actions := _sub_parsers(self)):
-            told += f"; give one of {', '.join(actions)}"
+            told += f". Choose from: {', '.join(actions)}"
         if message.startswith("unrecognized") and _NUMBERS.fullmatch(message.split()[-1]):
-            told += "; write the option again before each further value"
-        if "; " not in told:
-            told += f"; '{self.prog} --help' shows what is taken"
+            told += ". Repeat the option before each further value."
+        if ". " not in told:
+            told += f". '{self.prog} --help' lists the options."
         raise InputError(told)
 
     def _check_truths(self, left: Sequence[str]) -> None:
@@ -162,8 +162,8 @@ class CommandParser(argparse.ArgumentParser):
             return
         known = [str(choice) for choice in action.choices]
         guess = did_you_mean(str(value), known)
-        remedy = guess or f"choose one of {', '.join(known)}"
-        raise argparse.ArgumentError(action, f"{str(value)!r} is not among the choices; {remedy}")
+        remedy = guess or f"Choose from: {', '.join(known)}"
+        raise argparse.ArgumentError(action, f"Invalid choice {str(value)!r}. {remedy}")
 
 
 class _HelpAll(argparse.Action):
@@ -197,7 +197,7 @@ def _first_clause(text: str | None) -> str | None:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`did you mean 'segment'?`, or nothing where no name is near."""
     near = nearest(word, known)
-    return "" if near is None else f"did you mean {near!r}?"
+    return "" if near is None else f"Did you mean {near!r}?"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -232,14 +232,14 @@ def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
         if name in options:
             continue
         if word.startswith("-") and word != "-" and os.path.isfile(word):  # noqa: PTH113 - any name
-            raise InputError(f"{word!r} looks like an option; if the file is meant, write ./{word}")
+            raise InputError(f"{word!r} looks like an option. If it is a file, write ./{word}")
         if not re.fullmatch(r"--[\w-]+|-[A-Za-z]", name):
             continue
         if name == "--json" and "--output" in options:
-            raise InputError("there is no option --json; -o FILE.json writes JSON")
+            raise InputError("There is no option --json. -o FILE.json writes JSON.")
         guess = did_you_mean(name, [one for one in options if one.startswith("--")])
-        remedy = guess or f"'{parser.prog} --help' lists the options"
-        raise InputError(f"there is no option {name}; {remedy}")
+        remedy = guess or f"'{parser.prog} --help' lists the options."
+        raise InputError(f"Unknown option {name}. {remedy}")
 
 
 def _all_options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:

@@ -29,15 +29,16 @@ FORMS: dict[Kind, tuple[str, int]] = {
 
 
 ABOUT_VALUES = (
-    "what the values of --mask mean: labels (each is an object), binary (at least half of white is "
-    "the object; labels are joined) or colours; auto raises an error for a mask that fits several"
+    "meaning of the values of --mask: labels (each is an object), binary (at least "
+    "half of white is the object; labels are merged) or colours; auto reports an "
+    "error if several apply"
 )
 
 
 def add_prompt_options(parser: argparse.ArgumentParser) -> None:
     """Clicks, boxes and masks, kept in the order in which they are typed."""
     group = parser.add_argument_group(
-        "the objects (pixels of the upright photo, with commas or spaces between the numbers)"
+        "prompts (pixels of the upright image, numbers separated by commas or spaces)"
     )
 
     def add(option: str, kind: Kind, text: str, **how: Any) -> None:
@@ -48,16 +49,16 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
             how["type"] = lambda text: (kind, text)
         group.add_argument(option, help=text, **how)
 
-    add("--point", "point", "a click on it; may be given several times", metavar="X,Y")
-    add("--negative", "negative", "a click beside it; may be given several times", metavar="X,Y")
-    add("--box", "box", "a box around it; a second one is another object", metavar="X0,Y0,X1,Y1")
+    add("--point", "point", "foreground point; repeatable", metavar="X,Y")
+    add("--negative", "negative", "background point; repeatable", metavar="X,Y")
+    add("--box", "box", "box; a second box starts another object", metavar="X0,Y0,X1,Y1")
     add(
         "--mask", "mask",
-        "a mask to start from: a picture, a cut-out or a .npy file; alone, it is refined; a second "
-        "one is another object",
+        ("mask prompt: an image, a cut-out or a .npy file; without other prompts, the "
+            "mask is refined; a second mask starts another object"),
         metavar="FILE",
     )  # fmt: skip
-    add("--next", "next", "what follows is another object")
+    add("--next", "next", "the following prompts belong to another object")
     add("--mask-values", "values", ABOUT_VALUES, metavar="{auto,labels,binary,colours}")
 
 
@@ -75,10 +76,10 @@ def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
             objects[-1].append((kind, text))
     if objects == [[]]:
         raise PromptError(
-            "nothing says which object is meant; give --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
+            "No prompt was passed. Add --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE."
         )
     if [] in objects:
-        raise PromptError("--next stands between two objects; give clicks or boxes on both sides")
+        raise PromptError("--next separates two objects. Pass clicks or boxes before and after it.")
     return [_prompt(one, values) for one in objects]
 
 
@@ -104,8 +105,8 @@ def _prompt(parts: Sequence[Part], values: MaskValues) -> Prompt:
     named = {kind: text for kind, text in parts if kind in ("box", "mask")}
     if not named and all(kind == "negative" for kind, _ in clicks):
         raise PromptError(
-            "--negative takes something away from an object, and nothing says from which; add "
-            "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
+            "--negative requires an object to subtract from. Add --point X,Y, --box "
+            "X0,Y0,X1,Y1 or --mask FILE."
         )
     mask = None
     if "mask" in named:
@@ -127,9 +128,7 @@ def numbers(text: str, option: str, count: int) -> list[float]:
     except ValueError:
         values = []
     if len(values) != count:
-        raise PromptError(
-            f"wanted {option} as {count} numbers with commas between them, got {text!r}"
-        )
+        raise PromptError(f"Expected {option} as {count} numbers separated by commas, not {text!r}")
     return values
 
 
@@ -148,18 +147,18 @@ def scaled_prompt_hint(prompt: Prompt, image_hw: tuple[int, int]) -> str | None:
         for part in ([corners] if len(corners) else clicks)
     )
     return (
-        "points and boxes are in pixels, and these lie within the first one; if parts of the "
-        f"photo's sides were meant, write {meant}"
+        "Points and boxes are in pixels, but all of these are within the first pixel. "
+        f"If they are fractions of the image size, pass {meant}"
     )
 
 
 # In videos.
 
 TRACKED = {
-    "point": ("X,Y", "a click on an object"),
-    "negative": ("X,Y", "a click beside it"),
-    "box": ("X0,Y0,X1,Y1", "a box around it"),
-    "mask": ("FILE", "its mask: a picture, white on black, or a .npy file"),
+    "point": ("X,Y", "foreground point"),
+    "negative": ("X,Y", "background point"),
+    "box": ("X0,Y0,X1,Y1", "box of an object"),
+    "mask": ("FILE", "mask of an object: an image, white on black, or a .npy file"),
 }
 
 
@@ -191,8 +190,9 @@ def read_tracked_prompts(
                 one.labels.append(int(name == "point"))
             elif getattr(one, name) is not None:
                 raise PromptError(
-                    f"wanted one --{name} for object {number} on {unit} {frame}, got two; give the "
-                    f"second object a number: --{name} {frame}:{number + 1}:..."
+                    f"Only one --{name} per object is allowed: object {number} on "
+                    f"{unit} {frame} has two. Give the second object a number: --{name} "
+                    f"{frame}:{number + 1}:..."
                 )
             elif name == "box":
                 one.box = numbers(rest, f"--box [PLACE]{shape}", 4)
@@ -202,13 +202,13 @@ def read_tracked_prompts(
     if args.known is not None:  # prompts correct what is in the file
         return found
     if not found:
-        raise PromptError(f"nothing says which object is meant; give {ways}, or {known}")
+        raise PromptError(f"No prompt was passed. Add {ways}, or {known}.")
     begun = {number for (_, number), one in found.items() if 1 in one.labels or one.box or one.mask}
     for _, number in found:
         if number not in begun:
             raise PromptError(
-                f"--negative takes something away from object {number}, and nothing says what it "
-                f"is; add {ways}"
+                f"--negative requires an object to subtract from, but object {number} "
+                f"has no prompt. Add {ways}."
             )
     return found
 
@@ -229,8 +229,9 @@ def split_place(
     number, colon, place = rest.partition(":")
     if not (colon and number.isdecimal()):
         raise PromptError(
-            f"{option}: wanted {shape} or {unit.upper()}:OBJECT:{shape}, got {text!r}, whose "
-            f"{head} may be either; write {head}:1:{rest} for object 1 on {unit} {head}, or "
-            f"{first}:{head}:{rest} for object {head} on {unit} {first}"
+            f"{option}: Expected {shape} or {unit.upper()}:OBJECT:{shape}, not "
+            f"{text!r}, in which {head} may be either. Write {head}:1:{rest} for "
+            f"object 1 on {unit} {head}, or {first}:{head}:{rest} for object {head} on "
+            f"{unit} {first}"
         )
     return (int(head), int(number)), place

@@ -27,50 +27,56 @@ from anymask.jobs import (
 )
 from anymask.masks import counted, picture_format
 
-UNDONE = "a blur can be undone in part; what must stay hidden is better solid"
-ROUGH = "names without a detector are rough, and miss much; --detector llmdet_tiny finds more"
-NOTE = """\
-Two steps: with --words things are only found, and lie in OUT-review/ to be looked at; once you have
-looked at them, --labels (or --force, without a look) writes the copies. Copies have no EXIF, GPS or
-other metadata, and no original is changed. Photos and frames without a finding are listed in
-OUT-without.csv: look at those, too.
-"""
+UNDONE = "a blur can be partly reversed; use solid for sensitive content"
+ROUGH = "built-in names are rough and miss many objects; --detector llmdet_tiny finds more"
+NOTE = (
+    "Redaction has two steps. With --words, objects are found and written to OUT-review/ "
+    "for review. After\nthe review, --labels (or --force, without a review) writes the "
+    "copies. Copies have no EXIF, GPS or\nother metadata, and originals are never changed. "
+    "Images and frames without a detection are listed in\nOUT-without.csv: check them as "
+    "well.\n"
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = NOTE
-    add_sources(parser, "PHOTO|FOLDER|VIDEO", "; or one folder with its sub-folders, or one video")
+    add_sources(parser, "PHOTO|FOLDER|VIDEO", "; or one folder with its subfolders, or one video")
     add = parser.add_argument
     # fmt: off
     add("--words", metavar="WORDS",
-        help="what is hidden, as for `anymask find`: 'face, number plate'; with --labels: the "
-        "names of the masks that are hidden (default: all of them)")
+        help="objects to redact, as in `anymask find`: 'face, number plate'; with "
+            "--labels: names of the masks to redact (default: all of them)")
     add("--like", metavar="EXAMPLE", action="append", type=read_example,
-        help="examples instead of words, in photos: PHOTO@click:X,Y or PHOTO@box:X0,Y0,X1,Y1")
+        help="exemplars instead of words, for images: PHOTO@click:X,Y or "
+            "PHOTO@box:X0,Y0,X1,Y1")
     add("--detector", metavar="NAME|FOLDER",
-        help="what reads any words, as for `anymask find` (default: names that the model knows, "
-        "among which there is no face)")
+        help="detector for any words, as in `anymask find` (default: built-in names, which "
+            "do not include faces)")
     add("--score", metavar="X", type=float,
-        help="the least score of a thing, 0 to 1; low is safer (default: the detector's own)")
+        help="minimum confidence score, 0 to 1; lower is safer (default: set by the "
+            "detector)")
     add("--labels", metavar="FILE|DIR", type=Path,
-        help="masks that somebody has looked at, in any format of `anymask convert`; a mask's "
-        "picture of one photo; of a video a .jsonl of `anymask track` or `find`")
-    add("--mask-values", choices=get_args(MaskValues), default="auto", help="what the values of "
-        "mask images among the labels mean: a label each, one object, or a colour each; auto "
-        "raises an error where an image fits several (default: auto)")
+        help="reviewed masks in any format of `anymask convert`; for one image also a mask "
+            "image; for a video a .jsonl of `anymask track` or `find`")
+    add("--mask-values", choices=get_args(MaskValues), default="auto",
+        help="meaning of the values of mask images among the labels: labels (each is an "
+            "object), binary (one object) or colours; auto reports an error if several apply "
+            "(default: auto)")
     add("--force", action="store_true",
-        help="write what was found at once, without a review, and photos that the labels do not "
-        "know as they are")
+        help="write detections at once, without a review, and images without labels "
+            "unchanged")
     add("--how", choices=("solid", "pixels", "blur"), default="solid",
-        help=f"one colour, few large cells, or a blur: {UNDONE} (default: solid)")
-    add("--colour", metavar="COLOUR", default="black", help="of solid (default: black)")
+        help=f"one color, few large cells, or a blur: {UNDONE} (default: solid)")
+    add("--colour", metavar="COLOUR", default="black", help="color of solid (default: black)")
     add("-o", "--output", metavar="DIR|FILE", type=Path,
-        help="a folder; of one photo also a picture, or - for standard output (-.jpg: of that "
-        "kind), of a video a film (default: FOLDER-redacted/, PHOTO.redacted.jpg; with --labels or "
-        "--force, for a photo from a pipe, standard output)")
+        help="output folder; for one image also a file, or - for standard output (-.jpg: "
+            "in that format); for a video a video file (default: FOLDER-redacted/, "
+            "PHOTO.redacted.jpg; with --labels or --force and an image from standard "
+            "input, standard output)")
     add("--list", metavar="FILE", type=Path, dest="list_to",
-        help=".csv or .json of photos or frames without a finding (default: OUT-without.csv)")
+        help=".csv or .json list of images or frames without a detection (default: "
+            "OUT-without.csv)")
     # fmt: on
     add_folder_options(parser)
     add_model_options(parser)
@@ -103,11 +109,11 @@ def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: 
     """
     if not writes:
         raise InputError(
-            "Standard output takes a finished copy. Add --labels FILE, or --force to hide what is "
-            "found without a review."
+            "Standard output takes a finished copy. Add --labels FILE, or --force to "
+            "redact without a review."
         )
     if len(sources) > 1 or sources[0].is_dir():
-        raise InputError("Standard output takes the copy of one photo. Name a folder: -o out/")
+        raise InputError("Standard output takes the copy of one image. Pass a folder: -o out/")
     with tempfile.TemporaryDirectory() as aside:
         args.output = Path(aside, f"stdout{stdout_suffix(str(args.output))}")
         args.list_to = args.list_to or Path(aside, "without.csv")
@@ -115,11 +121,11 @@ def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: 
         report = redact_photos(asked, lambda job, task: _do(job, task, args.json))
         if not asked.out.is_file():
             raise InputError(
-                f"{args.labels} has no labels of this photo. Give its labels or a picture of its "
-                "mask, or --force to write it unchanged."
+                f"{args.labels} has no labels of this image. Pass its labels or a mask "
+                "image, or --force to write it unchanged."
             )
         write_stdout(asked.out.read_bytes())
-    say(f"wrote standard output: {counted(report.things, 'thing')} hidden")
+    say(f"wrote standard output: {counted(report.things, 'object')} redacted")
 
 
 def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redaction:
@@ -160,8 +166,8 @@ def told(asked: Redaction, report: RedactReport, typed: Sequence[str]) -> list[s
     lines = []
     if report.without:
         listed = f"{len(report.without)} of {counted(report.photos, 'photo')}"
-        lines.append(f"without a finding: {listed}, listed in {asked.list}; look at them")
-    things = counted(report.things, "thing")
+        lines.append(f"without a detection: {listed}, listed in {asked.list}; check them")
+    things = counted(report.things, "object")
     if report.written:
         return [
             f"{asked.out}: {things} hidden in {counted(report.written, 'copied photo')}",
@@ -171,19 +177,23 @@ def told(asked: Redaction, report: RedactReport, typed: Sequence[str]) -> list[s
     again = f"anymask redact {source} --labels"
     rough = [ROUGH] if asked.words is not None and "detector" not in asked.finding else []
     look = [
-        f"found {things} in {counted(report.photos, 'photo')}; nothing is written before somebody "
-        "has looked",
+        (
+            f"found {things} in {counted(report.photos, 'image')}; nothing is written "
+            "before a review"
+        ),
         *lines,
         *rough,
-        f"1. look at the pictures in {review}",
-        f"2. where all is right: {again} {review} -o {asked.out}",
+        f"1. check the images in {review}",
+        f"2. if all are correct: {again} {review} -o {asked.out}",
     ]
     if isinstance(asked.photos, Path) and asked.photos.is_dir():
         look += [
-            "   where something is wrong or missing, correct it in the page first:",
-            f"   anymask project init {source} && anymask project import {source} {review} "
-            "--proposals",
-            f"   anymask annotate {source} (accept or correct, then finish each photo: D)",
+            "   if something is wrong or missing, correct it in the page first:",
+            (
+                f"   anymask project init {source} && anymask project import {source} "
+                f"{review} --proposals"
+            ),
+            (f"   anymask annotate {source} (accept or correct, then finish each image: D)"),
             f"   anymask project export {source} -o reviewed.json && {again} reviewed.json -o "
             f"{asked.out}",
         ]
@@ -204,7 +214,7 @@ def redact_film(args: argparse.Namespace) -> None:
     review, tracks = beside(out, "-review"), args.labels
     if tracks is None:
         if args.words is None or args.like:
-            raise InputError("in a video words or tracks say what is hidden; give --words")
+            raise InputError("For a video, pass --words or --labels with tracks.")
         model = read_default_model(args)
         given: dict[str, Any] = {
             name: value for name in ("detector", "score")
@@ -217,12 +227,11 @@ def redact_film(args: argparse.Namespace) -> None:
         if not args.force:
             again = f"anymask redact {video} -o {out} --labels"
             say(
-                f"nothing is written before somebody has looked\n"
-                f"1. look at {review / video.stem}.mp4\n"
-                f"2. where all is right: {again} {tracks}\n"
-                f"   where something is wrong or missing, say so:\n"
-                f"   anymask track {video} --from {tracks} --box FRAME:OBJECT:X0,Y0,X1,Y1 "
-                f"-o tracks.jsonl && {again} tracks.jsonl"
+                f"nothing is written before a review\n1. check {review / video.stem}.mp4\n"
+                f"2. if all is correct: {again} {tracks}\n   if something is wrong or "
+                f"missing, correct the tracks:\n   anymask track {video} --from "
+                f"{tracks} --box FRAME:OBJECT:X0,Y0,X1,Y1 -o tracks.jsonl && {again} "
+                "tracks.jsonl"
             )
             return
     with ProgressBar("frames", None) as bar:
@@ -232,4 +241,7 @@ def redact_film(args: argparse.Namespace) -> None:
     write_list(place, ("frame", "seconds", "reason"), rows)
     say(f"wrote {out}")
     if gaps:
-        say(f"not all is hidden on {counted(len(gaps), 'frame')}, listed in {place}; look at them")
+        say(
+            f"objects are not fully redacted on {counted(len(gaps), 'frame')}, listed in "
+            f"{place}; check them"
+        )

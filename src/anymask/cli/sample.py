@@ -19,8 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, default=Path("photo.jpg"),
-        help="the file to write, .jpg, or - for standard output (default: photo.jpg in the working "
-        "folder)",
+        help="output file, .jpg, or - for standard output (default: photo.jpg in the "
+            "current folder)",
     )  # fmt: skip
     parser.set_defaults(stdout=True)
 
@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> None:
         say(f"there already: {target}")
         return
     if target.exists():
-        raise InputError(f"there is a file {str(target)!r} already; name another one with -o FILE")
+        raise InputError(f"{str(target)!r} already exists. Choose another name with -o FILE.")
     if target.suffix.lower() not in (".jpg", ".jpeg"):
-        raise InputError(f"the samples are JPEG, got {str(target)!r}; end its name in .jpg")
+        raise InputError(f"Sample images are JPEG. Use a name ending in .jpg, not {str(target)!r}.")
     write_whole(target, data)
     say(f"wrote {target}")

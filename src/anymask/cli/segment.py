@@ -16,26 +16,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     from anymask.segment import SegmentSettings
 
-    add_sources(parser, "PHOTO", "; or the .npz file of `anymask encode`")
+    add_sources(parser, "PHOTO", "; or an .npz file of `anymask encode`")
     add_prompt_options(parser)
     parser.add_argument(
         "--semantic", action="store_true",
-        help="no object is meant: the class of every pixel, by a model that was tuned on classes, "
-        "as .png (class numbers), .overlay.png or .npy (default: PHOTO.classes.png)",
+        help="no prompts: the class of every pixel, by a semantic segmentation model, as "
+            ".png (class numbers), .overlay.png or .npy (default: PHOTO.classes.png)",
     )  # fmt: skip
     answer = parser.add_argument_group("the answer")
     answer.add_argument(
         "-o", "--output", metavar="FILE", action="append", dest="outputs", default=[],
-        help=".png cut-out (.overlay.png, .mask.png: see below; .jpg on white, .webp, .tif, ...), "
-        ".json SA-1B record, .csv measurements, .svg or .geojson outline, .txt YOLO, .npy array, a "
-        "folder, or - for standard output (-.json: of that kind); {name} is the photo's name, {n} "
-        "the object's number; may be given several times (default: PHOTO.cut.png, here; for a "
-        "photo from a pipe standard output)",
+        help=".png cut-out (.overlay.png, .mask.png: see below; .jpg on white, .webp, "
+            ".tif, ...), .json SA-1B record, .csv measurements, .svg or .geojson outline, "
+            ".txt YOLO, .npy array, a folder, or - for standard output (-.json: in that "
+            "format); {name} is the image name, {n} the object number; repeatable "
+            "(default: PHOTO.cut.png in the current folder; standard output for an image "
+            "from standard input)",
     )  # fmt: skip
     png = answer.add_mutually_exclusive_group()
     png.add_argument(
         "--overlay", action="store_const", const="overlay", dest="png", default="cutout",
-        help="a .png shows the photo with the mask drawn on it",
+        help="a .png shows the image with the mask drawn on it",
     )  # fmt: skip
     png.add_argument(
         "--mask-png", action="store_const", const="mask", dest="png",
@@ -44,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(answer, SegmentSettings)
     answer.add_argument(
         "--single", action="store_const", const=False, dest="multimask",
-        help="ask for one mask, not for the best of three: --multimask no",
+        help="predict one mask instead of the best of three: --multimask no",
     )  # fmt: skip
     add_options(answer, NamesChoice)
     add_map_options(parser, prompts=True)

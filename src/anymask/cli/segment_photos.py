@@ -109,8 +109,9 @@ class Job:
         )
         if seen and any(target.shows_photo for target in targets):
             raise InputError(
-                f"{str(item.photo)!r} is an embedding, without the photo's pixels; write a "
-                ".mask.png, .json, .csv, .svg, .geojson or .npy, or name the photo itself"
+                f"{str(item.photo)!r} is an embedding, without the pixels of the "
+                "image. Write a .mask.png, .json, .csv, .svg, .geojson or .npy, or "
+                "pass the image itself."
             )
         check_outputs([target.path for target in targets if target.path], item.photo)
         return targets
@@ -139,8 +140,8 @@ def do_each(
             print(line, file=sys.stderr, flush=True)
     if failed:
         raise DataError(
-            f"{failed} of {len(tasks)} photos failed; mend them or leave them out, what is written "
-            "is kept"
+            f"{failed} of {len(tasks)} images failed. Fix or remove them; finished "
+            "results are kept."
         )
 
 
@@ -153,7 +154,7 @@ def _items(paths: Sequence[Path], pictures: PictureChoice) -> list[PhotoItem]:
             if told := use_instead(path, "image"):
                 raise InputError(told)
             raise InputError(
-                f"wanted photos, {str(path)!r} is a folder; name what is in it: '{path}/*.jpg'"
+                f"Expected images, but {str(path)!r} is a folder. Pass its images: '{path}/*.jpg'"
             )
     seen = [PhotoItem(path, Path(path.stem)) for path in paths if is_embedding(path)]
     photos = tuple(path for path in paths if not is_embedding(path))
@@ -170,8 +171,8 @@ def _refuse_overwriting(planned: Sequence[tuple[PhotoItem, list[Target]]]) -> No
         for path in (target.path for target in targets if target.path is not None):
             if owners.setdefault(path, item.photo) is not item.photo:
                 raise InputError(
-                    f"{str(owners[path])!r} and {str(item.photo)!r} would both be written to "
-                    f"{str(path)!r}; segment them in runs of their own"
+                    f"{str(owners[path])!r} and {str(item.photo)!r} would both be "
+                    f"written to {str(path)!r}. Segment them in separate runs."
                 )
 
 
@@ -247,7 +248,7 @@ def named_answers(model: Model, job: Job, seen: NDArray[Any] | Features) -> list
         return answers
     if isinstance(seen, Features):
         raise InputError(
-            "--names looks at the photo, got only its embedding; name the photo itself"
+            "--names requires the image, not only its embedding. Pass the image itself."
         )
     return [model.with_labels(seen, answer, names=job.names) for answer in answers]
 
@@ -282,8 +283,8 @@ def zoom_report(
         return None
     box = object_box(prompt, mask)
     if box is None or closer_window(box, first.geometry.image_hw, IN_DOUBT) is None:
-        return "--zoom had no use here: the object fills too much of the photo for a closer look"
-    return "--zoom had no use here: by the model's own estimate the closer look was no better"
+        return "--zoom had no effect: the object is too large for a crop"
+    return "--zoom had no effect: the crop has a lower predicted IoU"
 
 
 def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str]:
@@ -295,7 +296,7 @@ def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str
 
     lines = []
     if not mask.area:
-        lines.append("the mask is empty; try another click, or a box")
+        lines.append("The mask is empty. Try another click, or a box.")
     else:
         box = ",".join(f"{value:g}" for value in mask.box)
         lines.append(
@@ -306,8 +307,8 @@ def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str
             lines[-1] += f", {mask.label} ({percent(mask.label_probability)})"
     if ambiguous:
         lines.append(
-            "ambiguous: another mask is as likely meant; click once more, give --box, or choose "
-            "with --granularity"
+            "ambiguous: another mask is equally likely; add a click, pass --box, or "
+            "select with --granularity"
         )
     if asked.points is None or asked.labels is None:
         return lines
@@ -329,11 +330,11 @@ def label_photos(
 ) -> None:
     """Write the label map of each photo. Raises InputError where objects are meant, too."""
     if args.parts:
-        raise InputError("--semantic asks about no object; leave clicks, boxes and masks out")
+        raise InputError("--semantic takes no prompts. Remove clicks, boxes and masks.")
     outputs = or_stdout(args.outputs, args.sources)
     planned = [plan_maps(outputs, item) for item in items]
     if len(items) > 1 and any(map(is_stdout, outputs)):
-        raise InputError("Standard output holds one label map, not several. Name files.")
+        raise InputError("Standard output takes one label map. Pass file names.")
     for item, paths in zip(items, planned, strict=True):
         check_outputs([path for path in paths if not is_stdout(str(path))], item.photo)
     model = read_model(args).load()
@@ -353,8 +354,8 @@ def plan_maps(outputs: Sequence[str], item: PhotoItem) -> list[Path]:
         name = path.name.lower()
         if not (stdout_suffix(name) if is_stdout(name) else name).endswith(LABEL_MAPS):
             raise InputError(
-                f"a label map is written as .png (class numbers), .overlay.png or .npy, got "
-                f"{str(path)!r}; name one of these"
+                "A label map is written as .png (class numbers), .overlay.png or "
+                f".npy, not {str(path)!r}."
             )
     return paths
 
@@ -377,7 +378,7 @@ def label_file(
         if not is_stdout(str(path)):
             say(f"wrote {path}")
     for name, share in found.shares().items():
-        line = f"{1 + found.classes.index(name)} {name}: {100 * share:.1f} % of the photo"
+        line = f"{1 + found.classes.index(name)} {name}: {100 * share:.1f} % of the image"
         print(line, file=report)
 
 

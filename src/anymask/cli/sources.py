@@ -26,12 +26,12 @@ def add_sources(parser: argparse.ArgumentParser, metavar: str, more: str = "") -
     """The photos of a command, one or several."""
     parser.add_argument(
         "sources", metavar=metavar, nargs="+",
-        help="photos, a quoted glob such as 'photos/*.jpg', - for standard input, or "
-        "sample:coffee, a photo of the package" + more,
+        help="images, a quoted glob such as 'photos/*.jpg', - for standard input, or "
+"sample:coffee, an image of the package" + more,
     )  # fmt: skip
     parser.add_argument(
         "--allow-url", action="store_true",
-        help="fetch photos that are named by http or https addresses (never without this)",
+        help="download images given as http or https URLs (off by default)",
     )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[S
         for number, word in enumerate(words):
             if word == STDIN:
                 paths.append(_read_stdin(aside / "stdin"))
-                paths.names[paths[-1]] = "the picture on standard input"
+                paths.names[paths[-1]] = "the image on standard input"
             elif word.startswith(SAMPLE):
                 paths.append(sample(word.removeprefix(SAMPLE)))
             elif allow_url and _ADDRESS.fullmatch(word):
@@ -104,7 +104,7 @@ def _paths_of(word: str) -> list[Path]:
         return [path]
     found = sorted(Path(name) for name in glob.glob(word, recursive=True))  # noqa: PTH207 - of any root
     if not found:
-        raise InputError(f"no file fits {word!r}; check the folder and the suffix")
+        raise InputError(f"No file matches {word!r}. Check the folder and the suffix.")
     return [one for one in found if not one.is_dir()] or found
 
 
@@ -113,26 +113,26 @@ def check_kind(word: str) -> None:
     suffix = Path(word).suffix.lower()
     if _ADDRESS.fullmatch(word):
         raise InputError(
-            f"addresses are not fetched unasked, got {word!r}; add --allow-url, or download the "
-            "picture first"
+            f"URLs are not downloaded by default: {word!r}. Add --allow-url, or "
+            "download the image first."
         )
     if suffix in VIDEO_SUFFIXES:
         raise InputError(
-            f"videos are not photos, got {word!r}; follow objects in it with anymask track {word}, "
-            f"find things in it with anymask find {word} WORDS, or make pictures of its frames: "
-            f"ffmpeg -i {word} frames/%05d.png"
+            f"{word!r} is a video, not an image. Track objects in it with anymask "
+            f"track {word}, find objects in it with anymask find {word} TEXT, or "
+            f"extract its frames: ffmpeg -i {word} frames/%05d.png"
         )
     if suffix in _DOCUMENTS:
         raise InputError(
-            f"documents are not read, got {word!r}; make pictures of its pages, for example "
-            f"pdftoppm -png {word} page, and name one of them"
+            f"{word!r} is a document, not an image. Convert its pages to images, for "
+            f"example with pdftoppm -png {word} page, and pass one of them."
         )
 
 
 def check_not_address(word: str) -> None:
     """Raises InputError for the web address of a video, which no option fetches."""
     if _ADDRESS.fullmatch(word):
-        raise InputError(f"videos are not fetched, got {word!r}; download it and name the file")
+        raise InputError(f"Videos are not downloaded: {word!r}. Download it and pass the file.")
 
 
 def _fetch(address: str, folder: Path) -> Path:
@@ -148,7 +148,9 @@ def _fetch(address: str, folder: Path) -> Path:
 
 def _read_stdin(path: Path) -> Path:
     if sys.stdin is None or sys.stdin.isatty():
-        raise InputError("- reads a picture from standard input, and none comes; < photo.jpg")
+        raise InputError(
+            "- reads an image from standard input, but received nothing. Add < photo.jpg"
+        )
     with path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
     return path

@@ -72,7 +72,7 @@ def write_stdout(data: bytes) -> None:
     """Write a file to standard output. Raises InputError for binary data on a terminal."""
     if sys.stdout.isatty() and b"\0" in data:
         raise InputError(
-            "A picture cannot be shown on a terminal. Redirect it: anymask ... -o - > FILE"
+            "An image cannot be shown on a terminal. Redirect it: anymask ... -o - > FILE"
         )
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
