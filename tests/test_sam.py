@@ -300,7 +300,7 @@ def test_the_registry_names_the_catalogue() -> None:
 
 def test_segment_anything_s_builders_open_its_own_models() -> None:
     """Its `build_sam` is ViT-H and takes the checkpoint alone."""
-    with pytest.raises(WeightsError, match=r"no file a\.pth with weights for sam_vit_h"):
+    with pytest.raises(WeightsError, match=r"not found: a\.pth, for sam_vit_h"):
         build_sam(checkpoint="a.pth")
-    with pytest.raises(WeightsError, match=r"no file a\.pth with weights for sam_vit_b"):
+    with pytest.raises(WeightsError, match=r"not found: a\.pth, for sam_vit_b"):
         build_sam_vit_b("a.pth")

@@ -179,12 +179,12 @@ def test_a_full_disk_is_a_sentence_too(
 ) -> None:
     command.action = fails_with(OSError(28, "No space left on device", "out.png"))
     assert main(["probe"]) == 2
-    assert "No space left on device: 'out.png'; make room" in capsys.readouterr().err
+    assert "No space left on device: 'out.png'. Free some space" in capsys.readouterr().err
     for name in (".out.png.part", ".out.png.0123abcd.part"):
         command.action = fails_with(PermissionError(13, "Permission denied", f"a/{name}"))
         assert main(["probe"]) == 2
         assert capsys.readouterr().err == (
-            "anymask: error: Permission denied: 'a/out.png'; check the path and its permissions, "
+            "anymask: error: Permission denied: 'a/out.png'. Check the path and its permissions, "
             "or choose another location.\n"
         )
 

@@ -137,7 +137,7 @@ def test_many_failures_are_not_all_printed(desk: Path, capsys: pytest.CaptureFix
 def test_a_full_disk_ends_the_run_at_once(desk: Path) -> None:
     put("a.jpg", "full.jpg", "z.jpg")
     with pytest.raises(
-        AnymaskError, match="No space left on device: '.*out.*'; make room, and run the same"
+        AnymaskError, match="No space left on device: '.*out.*'. Free some space and run the same"
     ):
         run_toy(ToyTask(Path("marks")))
     assert begun() == Counter({"a.jpg": 1, "full.jpg": 1})

@@ -117,9 +117,8 @@ def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -
             state = check(what, target)  # it lies in its place without a record
             if state.status == "altered":
                 raise WeightsError(
-                    f"{target} is not the published file "
-                    f"({mismatch(what, target, state.sha256)}); delete it and run: anymask models "
-                    f"get {name}"
+                    f"{target} is not the published file ({mismatch(what, target, state.sha256)}). "
+                    f"Delete it and run: anymask models get {name}"
                 )
             return record(what, state, source=str(target))
         failures = []
@@ -130,13 +129,16 @@ def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -
             except Refused as error:
                 failures.append(f"  {source}: {error}")
     if not failures:
-        failures.append("  it is published where no program can fetch it")
+        failures.append("  it requires a download with a browser")
     kept = Part.of(target).size
-    failures += [f"{kept} bytes are kept: the next download resumes there"] if kept else []
+    failures += [f"{kept} bytes are kept. The next download resumes there."] if kept else []
     raise WeightsError(
-        f"no source could give {what.file} for {name}:\n" + "\n".join(failures) + "\n"
-        f"try again later, set {MIRROR} to a copy, or download it with a browser from {what.home} "
-        f"and run: anymask models add {name} FILE"
+        f"Could not download {what.file} for {name}:\n"
+        + "\n".join(failures)
+        + (
+            f"\nTry again later, set {MIRROR} to a copy, or download it with a browser from "
+            f"{what.home} and run: anymask models add {name} FILE"
+        )
     )
 
 
@@ -154,12 +156,12 @@ def check_protected(what: Checkpoint, source: str) -> None:
     """Raises Refused for a source that could send anything, as nothing protects the file."""
     scheme = urllib.parse.urlsplit(source).scheme.lower()
     if scheme not in ("http", "https", "file"):
-        raise Refused(f"wanted an address of http, https or file, got {scheme!r}")
+        raise Refused(f"Expected an http, https or file URL, not {scheme!r}.")
     loopback = urllib.parse.urlsplit(source).hostname in ("127.0.0.1", "::1", "localhost")
     if scheme == "http" and not what.sha256 and not loopback:
         raise Refused(
-            f"no sha256 of {what.file} is public, and plain http does not protect it either; use "
-            "an https address or a folder as the mirror"
+            f"No sha256 of {what.file} is published, and http does not protect the "
+            "download. Use an https URL or a folder as the mirror."
         )
 
 
@@ -178,7 +180,7 @@ def download(what: Checkpoint, source: str, target: Path, progress: Progress) ->
             # What was resumed may have been another edition; the part is gone, so ask once more.
             if not before or part.size or attempt == TRIES - 1:
                 raise
-    raise AssertionError("the loop above returns or raises")
+    raise AssertionError("Unreachable: the loop above returns or raises.")
 
 
 def settle(what: Checkpoint, part: Part, target: Path, source: str) -> Installed:
@@ -209,7 +211,7 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> N
                 if start and told.strip() == f"bytes */{start}":
                     return
                 part.discard()
-            raise Refused(f"the server answered {error.code} {error.reason}") from error
+            raise Refused(f"The server responded {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise Refused(_network(error)) from error
     with contextlib.closing(response):
@@ -221,25 +223,28 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> N
             part.discard()
             raise
         if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
-            raise Refused("the address answered with a web page, not with the file")
+            raise Refused("The server returned a web page instead of the file")
         if what.bytes is not None and total not in (None, what.bytes):
-            raise Refused(f"the server's file has {total} bytes, the published one {what.bytes}")
+            raise Refused(
+                f"The file on the server has {total} bytes, the published one {what.bytes}"
+            )
         folder = part.path.parent
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         if total is not None and free < total - start:
             raise WeightsError(
-                f"the download needs {total - start} more bytes in {folder}, where {free} are "
-                "free; make room, or set ANYMASK_HOME to a folder on another disk"
+                f"The download requires {total - start} more bytes in {folder}, where "
+                f"{free} are free. Free some space, or set ANYMASK_HOME to a folder on "
+                "another disk."
             )
         part.note(source, response.headers, total)
         most = what.bytes or total or LARGEST
         blocks = transfers.read_blocks(response, deadline)
         if pour(blocks, part, start, total, most, progress):
             part.discard()
-            raise Refused(f"the server sent more than the {most} bytes that the file has")
+            raise Refused(f"The server sent more than the {most} bytes of the file")
     if total is not None and part.size < total:
-        raise CutShort(f"the connection ended at {part.size} of {total} bytes")
+        raise CutShort(f"The connection ended at {part.size} of {total} bytes")
 
 
 def resume_point(what: Checkpoint, source: str, part: Part) -> int:
@@ -278,7 +283,7 @@ def total_of(headers: Message, start: int) -> int | None:
         r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18}|\*)", (headers.get("Content-Range") or "").strip()
     )
     if match is None or int(match[1]) != start:
-        raise Refused(f"the server sent another part than the one from byte {start} on")
+        raise Refused(f"The server sent another part than the one from byte {start} on")
     return None if match[2] == "*" else int(match[2])
 
 
@@ -303,12 +308,14 @@ def pour(
             except TimeoutError as error:
                 file.flush()
                 raise CutShort(
-                    f"the download stalled at byte {done}: fewer than {transfers.LEAST} bytes came "
-                    f"in {transfers.STALL_S:.0f} s"
+                    f"The download stalled at byte {done}: fewer than "
+                    f"{transfers.LEAST} bytes arrived in {transfers.STALL_S:.0f} s"
                 ) from error
             except (OSError, http.client.HTTPException) as error:
                 file.flush()
-                raise CutShort(f"the connection broke at byte {done}: {_network(error)}") from error
+                raise CutShort(
+                    f"The connection failed at byte {done}: {_network(error)}"
+                ) from error
             if not block:
                 break
             file.write(block)
@@ -322,7 +329,7 @@ def _network(error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
     text = str(reason) or type(error).__name__
     if isinstance(reason, TimeoutError):
-        return f"the server did not answer within {transfers.ANSWER_S:.0f} s"
+        return f"the server did not respond within {transfers.ANSWER_S:.0f} s"
     if "CERTIFICATE" in text.upper():
-        return f"{text}; behind a company proxy, set SSL_CERT_FILE to its certificate"
+        return f"{text}. Behind a company proxy, set SSL_CERT_FILE to its certificate"
     return text

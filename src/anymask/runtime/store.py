@@ -58,11 +58,11 @@ def download_command(repository: str, files: str, folder: Path) -> str:
 
 _NOT_WRITABLE = {
     errno.EEXIST: "it is a file",
-    errno.ENOTDIR: "it or a part of it is a file",
+    errno.ENOTDIR: "it, or part of its path, is a file",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EROFS: "it is read-only",
-    errno.ENOENT: "its parent folder cannot be made",
+    errno.ENOENT: "its parent folder cannot be created",
 }
 
 
@@ -81,8 +81,8 @@ def writing() -> Iterator[None]:
         if not inside or error.errno not in _NOT_WRITABLE:
             raise
         raise WeightsError(
-            f"The folder of weights {str(store)!r} cannot be written to: "
-            f"{_NOT_WRITABLE[error.errno]}. Set {HOME} to a folder that you can write to."
+            f"The model folder {str(store)!r} is not writable: "
+            f"{_NOT_WRITABLE[error.errno]}. Set {HOME} to a writable folder."
         ) from error
 
 
@@ -114,8 +114,8 @@ def file_hash(path: str | Path, *, fresh: bool = False) -> str:
         remember(path, digest)
     except OSError as error:
         raise WeightsError(
-            f"cannot read the weights {path}: {error.strerror or error}; check the path and "
-            "its permissions"
+            f"Cannot read the weights {path}: {error.strerror or error}. Check the "
+            "path and its permissions."
         ) from error
     return digest
 
@@ -151,12 +151,14 @@ def read_json(path: Path) -> dict[str, Any]:
 Status = Literal["bundled", "absent", "verified", "verified_md5", "unverified", "altered"]
 
 SAYS: dict[Status, str] = {
-    "bundled": "ships inside the package",
-    "absent": "not on this machine",
+    "bundled": "included in the package",
+    "absent": "not installed",
     "verified": "the published sha256",
-    "verified_md5": "the published md5 (no sha256 is public): safe from accidents, not from attack",
-    "unverified": "unchanged since it arrived, but no public source states a hash to check against",
-    "altered": "not the file that was published or put here",
+    "verified_md5": (
+        "the published md5 (no sha256 is published): protects from accidents, not from attacks"
+    ),
+    "unverified": "unchanged since its download, but no hash is published",
+    "altered": "not the published or added file",
 }
 
 
@@ -188,18 +190,18 @@ def find(name: str, path: str | Path | None = None) -> Path:
     if path is not None:
         given = Path(path).expanduser()
         if not given.exists():
-            raise WeightsError(f"there is no file {given} with weights for {name}; check the path")
+            raise WeightsError(f"Weights file not found: {given}, for {name}. Check the path.")
         return given
     state = current(name)
     if state.path is None or state.status == "absent":
         raise WeightsError(
-            f"the weights of {name} are not on this machine; run: anymask models get {name}; "
-            f"or, with a file that you have: anymask models add {name} FILE"
+            f"The weights of {name} are not installed. Run: anymask models get {name}, "
+            f"or add a file: anymask models add {name} FILE"
         )
     if state.status == "altered":
         raise WeightsError(
-            f"{state.path} changed after it was put there; run: anymask models verify {name}; "
-            f"anymask models get {name} downloads it again"
+            f"{state.path} has changed since it was added. Run: anymask models verify "
+            f"{name}. To download it again: anymask models get {name}"
         )
     return state.path
 
@@ -215,9 +217,9 @@ def add(name: str, file: str | Path, *, link: bool = False) -> Installed:
     state = check(what, file)
     if state.status == "altered":
         raise WeightsError(
-            f"{file} is not the published {what.file} ({mismatch(what, file, state.sha256)}); "
-            "download it again; weights of your own do not go into the store: load them with the "
-            f"name of their network and weights={file.name!r}"
+            f"{file} is not the published {what.file} ({mismatch(what, file, state.sha256)}). "
+            "Download it again. To use your own weights, load them with the model "
+            f"name and weights={file.name!r}."
         )
     target = path_of(what)
     with locked(what):
@@ -279,7 +281,7 @@ def bundled(name: str) -> Installed:
     folder = ASSETS / name
     if not (folder / MANIFEST).is_file():
         raise WeightsError(
-            f"the package lacks its own model: {folder} has no manifest.json; install anymask again"
+            f"The package is incomplete: {folder} has no manifest.json. Reinstall anymask."
         )
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     return Installed(name=name, status="bundled", path=folder, bytes=size, source="anymask")
@@ -298,8 +300,8 @@ def trainable_weights(name: str) -> Path:
         if (path / file).is_file():
             return path / file
     raise WeightsError(
-        f"the package lacks the weights of its own model: {path} has no {WEIGHTS} and no "
-        f"{GRAPH_WEIGHTS}; install anymask again, or give weights=FILE"
+        f"The package is incomplete: {path} has no {WEIGHTS} and no {GRAPH_WEIGHTS}. "
+        "Reinstall anymask, or pass weights=FILE."
     )
 
 
@@ -357,7 +359,9 @@ def downloadable(name: str) -> Checkpoint:
     """The catalogue's entry of a model that has a file of its own."""
     what = entry(name)
     if what.bundled:
-        raise WeightsError(f"{name} ships inside the package; there is nothing to get or to add")
+        raise WeightsError(
+            f"{name} is included in the package. There is nothing to download or add."
+        )
     return what
 
 
