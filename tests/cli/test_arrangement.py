@@ -79,9 +79,9 @@ def test_other_settings_make_the_photo_anew_and_the_same_do_not(
 ) -> None:
     main([*EVERYTHING, "--layout", "tree"])
     main([*EVERYTHING, "--layout", "tree"])
-    assert "there already" in capsys.readouterr().err
+    assert "exist" in capsys.readouterr().err
     main([*EVERYTHING, "--tile", "none"])
-    assert "there already" not in capsys.readouterr().err
+    assert "exist" not in capsys.readouterr().err
 
 
 def test_tiles_of_a_side_are_looked_at(runtime: ColourRuntime) -> None:

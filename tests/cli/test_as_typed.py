@@ -116,7 +116,7 @@ def test_every_output_holds_all_objects_or_one_each(desk: Path, name: str) -> No
 
 def test_a_lone_negative_click_is_refused(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = refusal(capsys, "segment", "p.png", "--negative", "100,100")
-    assert "add --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE" in told
+    assert "Add --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE" in told
     words = ["--point", "90,100", "--next", "--negative", "5,5"]
     assert "requires an object to subtract from" in refusal(capsys, "segment", "p.png", *words)
     assert "--next separates two objects" in refusal(capsys, "segment", "p.png", *BOXES, "--next")
@@ -156,7 +156,7 @@ def test_parts_of_the_sides_get_a_hint(desk: Path, capsys: pytest.CaptureFixture
     told = out_of(capsys, "segment", "p.png", "--point", "0.5,0.5", "-o", "m.npy")
     assert "fractions of the image size, pass 150,100" in told
     told = out_of(capsys, "segment", "p.png", "--box", "0.1,0.1,0.5,0.9", "-o", "m.npy")
-    assert "write 30,20,150,180" in told
+    assert "pass 30,20,150,180" in told
     told = out_of(capsys, "segment", "p.png", "--point", "1,1", "-o", "m.npy")
     assert "parts of the photo" not in told
 
@@ -167,7 +167,7 @@ def test_a_photo_is_no_mask(desk: Path, capsys: pytest.CaptureFixture[str]) -> N
     Image.fromarray(noise[..., 0]).save("grey.png")
     for name in ("dog.jpg", "grey.png"):
         told = refusal(capsys, "segment", "p.png", "--mask", name)
-        assert f"'{name}' looks like a photo" in told
+        assert f"'{name}' appears to be a photo" in told
     Image.fromarray(RIGHT.astype(np.uint8) * 255).save("mask.jpg")
     assert main(["segment", "p.png", "--mask", "mask.jpg", "-o", "m.npy"]) == 0
     assert iou(np.load("m.npy"), RIGHT) > 0.7
@@ -203,7 +203,7 @@ def test_everything_takes_several_photos(desk: Path, capsys: pytest.CaptureFixtu
     assert "2 done" in told
     assert sorted(path.name for path in Path("out").iterdir()) == ["p.json", "q.json"]
     told = out_of(capsys, "everything", "*.png", "-o", "out", *GRID, "--no-overlay")
-    assert "2 there already" in told
+    assert "2 skipped (existing)" in told
     Path("sub").mkdir()
     Image.fromarray(PICTURE).save("sub/p.png")
     Image.fromarray(PICTURE).save("sub/r.png")
@@ -251,12 +251,12 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
     assert main([*words, "o.json"]) == 0
     assert Path("o.json").is_file()
     assert not Path("o.png").exists()
-    assert "there already: o.json" in out_of(capsys, *words, "o.json")
+    assert "exists: o.json" in out_of(capsys, *words, "o.json")
     assert main([*words, "a.json", "-o", "a.jpg"]) == 0
     assert Path("a.json").is_file()
     with Image.open("a.jpg") as picture:
         assert picture.format == "JPEG"
-    assert "several photos" in refusal(capsys, "everything", "p.png", "q.png", "-o", "o.json")
+    assert "several images" in refusal(capsys, "everything", "p.png", "q.png", "-o", "o.json")
     more = ["b.geojson", "-o", "b.svg", "-o", "b.npy", "-o", "b.webp", "-o", "b.txt", "-o", "b.csv"]
     assert main([*words, *more]) == 0
     rows = json.loads(Path("a.json").read_text())["annotations"]
@@ -364,8 +364,8 @@ def test_all_pages_have_results_of_their_own(
     assert sorted(path.name for path in Path("out").iterdir()) == [
         f"stack.page{page}.json" for page in range(9)
     ]
-    assert "9 there already" in out_of(capsys, *words, "all")
-    assert "there already: out/stack.page4.json" in out_of(capsys, *words, "4")
+    assert "9 skipped (existing)" in out_of(capsys, *words, "all")
+    assert "exists: out/stack.page4.json" in out_of(capsys, *words, "4")
     segment = ["segment", "stack.tif", "--point", "90,100", "--page"]
     assert main([*segment, "all", "-o", "m/{name}.npy"]) == 0
     first, last = np.load("m/stack.page0.npy"), np.load("m/stack.page8.npy")

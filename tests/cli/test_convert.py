@@ -208,7 +208,7 @@ def test_a_gray_photo_is_no_picture_of_object_numbers(
     Image.open(anymask.sample("coffee")).convert("L").save(photo)
     assert main(["convert", str(photo), str(out)]) == 2
     told = capsys.readouterr().err
-    assert "looks like a photo" in told
+    assert "appears to be a photo" in told
     assert "Add --from label-png to read it as a mask image" in told
     assert told.count("\n") == 1
     assert not out.exists()

@@ -80,9 +80,9 @@ def test_a_folder_is_done_once_and_what_has_no_subject_gets_no_picture(
         assert main(["cutout", "photos", "-o", "out", *more]) == 0
         told.append(capsys.readouterr().err.splitlines()[-1].partition(";")[0])
     assert told == [
-        "3 done, 0 there already, 0 failed",
-        "0 done, 3 there already, 0 failed",
-        "3 done, 0 there already, 0 failed",
+        "3 done, 0 skipped (existing), 0 failed",
+        "0 done, 3 skipped (existing), 0 failed",
+        "3 done, 0 skipped (existing), 0 failed",
     ]
     assert names("out") == ["one.json", "one.png", "two.json", "two.png", "wall.json"]
     (record,) = json.loads(Path("out/one.json").read_text())["annotations"]

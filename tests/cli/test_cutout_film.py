@@ -66,7 +66,7 @@ def test_a_finished_film_is_not_done_again_and_another_look_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ["cutout", "clip.mkv", "--box", BOX, "-o", "disc.mp4", "--background", "white"]
-    for told in ("wrote disc.mp4", "there already: disc.mp4"):
+    for told in ("wrote disc.mp4", "exists: disc.mp4"):
         assert main(words) == 0
         assert told in capsys.readouterr().err
     with av.open("disc.mp4") as film:

@@ -50,7 +50,11 @@ def test_every_photo_of_a_folder_gets_its_embedding(
     assert made() == [
         "out/a.npz", "out/b.npz", "out/sub/c.npz", "out/twin.jpg.npz", "out/twin.png.npz",
     ]  # fmt: skip
-    assert capsys.readouterr().err.splitlines()[-1].startswith("5 done, 0 there already, 0 failed")
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith("5 done, 0 skipped (existing), 0 failed")
+    )
     model = Model(ColourRuntime())
     truth, found = model.encode("photos/a.png"), Features.load("out/a.npz")
     np.testing.assert_array_equal(truth.features, found.features)
@@ -63,7 +67,7 @@ def test_what_is_there_already_is_not_made_again(
     for _ in range(2):
         main(["encode", "photos", "-o", "out"])
     assert runtime.seen == 5
-    assert capsys.readouterr().err.endswith("0 done, 5 there already, 0 failed\n")
+    assert capsys.readouterr().err.endswith("0 done, 5 skipped (existing), 0 failed\n")
 
 
 def test_changed_photos_damaged_files_and_other_weights_are_done_again(
@@ -86,7 +90,7 @@ def test_a_broken_photo_is_told_and_the_rest_is_done(
     Path("photos/b.jpg").write_bytes(b"broken")
     assert main(["encode", "photos", "-o", "out"]) == 2
     captured = capsys.readouterr()
-    assert "4 done, 0 there already, 1 failed; " in captured.err
+    assert "4 done, 0 skipped (existing), 1 failed; " in captured.err
     assert f"anymask: {Path('photos/b.jpg')}: " in captured.err
     log = Path("out/errors.jsonl")
     assert f"anymask: error: 1 of 5 images failed, see {log}. Fix or remove them" in captured.err
@@ -95,7 +99,7 @@ def test_a_broken_photo_is_told_and_the_rest_is_done(
 
 
 def test_one_photo_will_do(runtime: type[Counting], capsys: pytest.CaptureFixture[str]) -> None:
-    for told in ("wrote", "there already:"):
+    for told in ("wrote", "exists:"):
         assert main(["encode", "photos/sub/c.png", "-o", "out"]) == 0
         assert capsys.readouterr().err == f"{told} {Path('out/c.npz')}\n"
     assert made() == ["out/c.npz"]

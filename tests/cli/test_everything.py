@@ -73,10 +73,10 @@ def test_a_folder_is_done_once_and_again_when_something_changed(
     main(["everything", "photos", "-o", "photos/out", *GRID, "--box-nms-thresh", "0.5"])
     told.append(capsys.readouterr().err.splitlines()[-1].partition(";")[0])
     assert told == [
-        "2 done, 0 there already, 0 failed",
-        "0 done, 2 there already, 0 failed",
-        "2 done, 0 there already, 0 failed",
-        "1 done, 1 there already, 0 failed",
+        "2 done, 0 skipped (existing), 0 failed",
+        "0 done, 2 skipped (existing), 0 failed",
+        "2 done, 0 skipped (existing), 0 failed",
+        "1 done, 1 skipped (existing), 0 failed",
     ]
 
 
@@ -152,7 +152,7 @@ def test_where_nothing_passes_the_best_are_shown_as_in_python(
     Path("out/one.json").write_text(json.dumps(told))
     capsys.readouterr()
     assert main([*run, *own]) == 0
-    assert capsys.readouterr().err.splitlines()[-1].startswith("there already")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("exists")
     assert main(run) == 0
     assert found() > 0
 
@@ -175,7 +175,7 @@ def test_the_options_are_those_of_the_python_surface(capsys: pytest.CaptureFixtu
 
 
 def test_one_photo_is_done_once(runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]) -> None:
-    for told in ("wrote", "there already:"):
+    for told in ("wrote", "exists:"):
         main(["everything", "photos/one.png", "-o", "out", *GRID])
         assert capsys.readouterr().err.splitlines()[-1].startswith(told)
 
@@ -214,7 +214,11 @@ def test_the_same_pixels_in_another_file_are_done_already(
     Image.fromarray(PICTURE[::-1].copy()).save("photos/two.png")
     capsys.readouterr()
     main(["everything", "photos", "-o", "out", *GRID])
-    assert capsys.readouterr().err.splitlines()[-1].startswith("1 done, 1 there already, 0 failed")
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith("1 done, 1 skipped (existing), 0 failed")
+    )
 
 
 def test_a_picture_never_lies_beside_records_of_other_settings(

@@ -121,7 +121,7 @@ def test_commands_take_the_stack_as_it_is(
     assert anymask.load_image("a.overlay.png").shape == (48, 64, 3)
     model = ["--model", str(tuned / "run" / EXPORTED)]
     assert main(["segment", str(stack(tuned)), *model, *place, "-o", "b.mask.png"]) == 0
-    for told in ("wrote e.npz", "there already: e.npz"):
+    for told in ("wrote e.npz", "exists: e.npz"):
         assert main(["encode", str(stack(tuned)), *model, "-o", "e.npz"]) == 0
         assert told in (said := "".join(capsys.readouterr()))
         assert "pages" not in said  # all of them are one picture

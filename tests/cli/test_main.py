@@ -78,7 +78,7 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
         (["zzz"], "Unknown command 'zzz'. 'anymask --help' lists the commands"),
         (
             ["--point", "1,2"],
-            "The command comes before its options, but '--point' came first",
+            "The command comes before its options, but '--point' came first.",
         ),
     ],
 )
@@ -86,7 +86,7 @@ def test_a_wrong_command_gets_the_nearest_one(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 2
-    assert capsys.readouterr().err == f"anymask: error: {message}\n"
+    assert capsys.readouterr().err == f"anymask: error: {message.rstrip('.')}.\n"
 
 
 def test_only_the_chosen_command_is_imported() -> None:
@@ -140,7 +140,10 @@ def test_help_is_a_command_too(
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["p.jpg", "--point", "1,2"], "anymask segment p.jpg --point 1,2; for all of them: anym"),
+        (
+            ["p.jpg", "--point", "1,2"],
+            "anymask segment p.jpg --point 1,2. To segment all objects: anym",
+        ),
         (
             ["p.jpg"],
             "anymask segment p.jpg --point X,Y. To segment all objects: anymask everything p.jpg",
@@ -246,6 +249,6 @@ def test_a_file_that_may_not_grow_is_told_of_the_limit() -> None:
     )
     draft = str(Path("out", ".a.json.0123abcd.part"))
     told = disk_message(PermissionError(errno.EACCES, "Permission denied", draft), Path("photos"))
-    assert told.startswith(f"Permission denied: {str(Path('out', 'a.json'))!r}; check the path")
+    assert told.startswith(f"Permission denied: {str(Path('out', 'a.json'))!r}. Check the path")
     told = disk_message(OSError(errno.EIO, "Input/output error"), Path("out"))
-    assert told.startswith("Input/output error: 'out'; check")
+    assert told.startswith("Input/output error: 'out'. Check")

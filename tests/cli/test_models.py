@@ -107,7 +107,7 @@ def test_verify_reads_anew_writes_json_and_fails_on_an_altered_file(mirror, caps
 
 def test_verify_of_an_absent_model_fails_with_the_command_that_helps(mirror, capsys):
     assert main(["models", "verify", "hashed"]) == 2
-    assert "hashed are not installed. Run: anymask models get hashed" in capsys.readouterr().err
+    assert "hashed is not installed; run: anymask models get hashed" in capsys.readouterr().err
 
 
 def test_verify_with_nothing_here_has_nothing_to_say(mirror, capsys):
@@ -133,9 +133,9 @@ def test_info_tells_source_licence_and_what_is_unknown(capsys):
     assert (
         "https://huggingface.co/spaces/chongzhou/EdgeSAM/resolve/main/weights/edge_sam.pth" in out
     )
-    assert "sha256:    no public source states it" in out
+    assert "sha256:    no published hash" in out
     assert "download:  unverified: no hash of this file is public." in out
-    assert "absent: not on this machine" in out
+    assert "absent: not installed" in out
 
 
 def test_info_of_tuned_weights_is_what_they_say_of_themselves(tmp_path, capsys):
@@ -157,7 +157,7 @@ def test_info_of_tuned_weights_is_what_they_say_of_themselves(tmp_path, capsys):
     told = capsys.readouterr().out
     for line in (
         "network:   nano",
-        "learned:   10 photos with 346 masks",
+        "learned:   10 images with 346 masks",
         "set:       nuclei (set): CC0",
         "after:     mean IoU of held-out masks after 1, 2, ... clicks 0.677, 0.822",
         "classes:   nucleus",
@@ -210,7 +210,7 @@ def test_info_of_the_bundled_model_has_no_source(capsys):
         (["info", "begun"], "training folder without weights.safetensors"),
         (["info", "photo.jpg"], "'photo.jpg' is a file, not a model"),
         (["info", "run/last.pt"], "'run/last.pt' is a weights file, but the model name"),
-        (["get", "nano"], "ships inside the package"),
+        (["get", "nano"], "is included in the package"),
         (["add", "sam_vit_b", "none.pth"], "Cannot read the weights none.pth"),
     ],
 )

@@ -30,13 +30,13 @@ def parser() -> CommandParser:
         (["--points", "1,2"], "Unknown option --points. Did you mean '--point'?"),
         (["--bbox", "1,2"], "Unknown option --bbox. Did you mean '--box'?"),
         (["--bboxes", "1,2"], "Unknown option --bboxes. Did you mean '--box'?"),
-        (["--zzz"], "there is no option --zzz; 'anymask probe --help' lists the options"),
-        (["-x"], "there is no option -x; 'anymask probe --help' lists the options"),
+        (["--zzz"], "Unknown option --zzz. 'anymask probe --help' lists the options"),
+        (["-x"], "Unknown option -x. 'anymask probe --help' lists the options"),
         (["--layout", "Tree"], "--layout: Invalid choice 'Tree'. Did you mean 'tree'?"),
         (["--layout", "q"], "--layout: Invalid choice 'q'. Choose from: flat, tree"),
         (
             ["--count", "all"],
-            "wanted a whole number for --count, got 'all'; 'anymask probe --help'",
+            "Expected a whole number for --count, not 'all'. 'anymask probe --help'",
         ),
         (["--count"], "--count requires a value. 'anymask probe --help' lists"),
         (["--quiet=1"], "--quiet takes no value, but got '1'. 'anymask probe --help' lists"),
@@ -52,7 +52,7 @@ def parser() -> CommandParser:
             "--mirror: Expected yes, no or .* not 'off'. Did you mean 'no'?",
         ),
         (["--mirror=on", "a"], "--mirror: Expected yes, no or .* not 'on'. Did you mean 'yes'?"),
-        (["a", "--zoom", "--mirror", "b"], "--mirror: wanted yes, no or nothing .* got 'b'"),
+        (["a", "--zoom", "--mirror", "b"], "--mirror: Expected yes, no or no value, not 'b'"),
         (["a", "--zoom", "no", "b"], "Unexpected argument 'b'"),
         (["a", "--point", "1,2", "3,4"], "Unexpected argument '3,4'. Repeat the option"),
     ],
@@ -92,7 +92,7 @@ def test_a_sub_command_s_options_are_its_own() -> None:
     actions = top.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list").add_argument("--json")
     actions.add_parser("get").add_argument("--again")
-    with pytest.raises(InputError, match="ACTION is missing; give one of list, get"):
+    with pytest.raises(InputError, match="Missing: ACTION. Choose from: list, get"):
         top.parse_args([])
     with pytest.raises(InputError, match="ACTION: Invalid choice 'lst'. Did you mean"):
         top.parse_args(["lst"])
@@ -122,7 +122,7 @@ def test_every_command_s_error_is_one_line(capsys: pytest.CaptureFixture[str]) -
     for name in COMMANDS:
         assert main([name, "--no-such-option"]) == 2
         error = capsys.readouterr().err
-        assert error.startswith("anymask: error: there is no option --no-such-option; ")
+        assert error.startswith("anymask: error: Unknown option --no-such-option. ")
         assert error.count("\n") == 1
 
 
@@ -130,9 +130,9 @@ def test_all_that_is_missing_is_named() -> None:
     given = CommandParser(prog="anymask probe")
     given.add_argument("video", metavar="VIDEO")
     given.add_argument("-o", required=True)
-    with pytest.raises(InputError, match="VIDEO, -o are missing"):
+    with pytest.raises(InputError, match="Missing: VIDEO, -o"):
         given.parse_args([])
-    with pytest.raises(InputError, match="-o is missing"):
+    with pytest.raises(InputError, match="Missing: -o"):
         given.parse_args(["a.mp4"])
 
 

@@ -80,7 +80,7 @@ def test_other_bands_are_another_picture(
     said = []
     for bands in ("1", "1", "5,4,3"):
         assert main([*words, bands, "--page", "1"]) == 0
-        said.append(capsys.readouterr().err.splitlines()[-1].startswith("there already"))
+        said.append(capsys.readouterr().err.splitlines()[-1].startswith("exists"))
     assert said == [False, True, False]
     assert "anymask" in json.loads((tmp_path / "out" / "scene.page1.json").read_text())
 

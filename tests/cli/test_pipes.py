@@ -143,4 +143,4 @@ def test_standard_output_is_binary() -> None:
 def test_no_command_prints_what_it_wrote_on_standard_output(repository: Path) -> None:
     for path in sorted((repository / "src/anymask").rglob("*.py")):
         text = path.read_text("utf-8")
-        assert not re.search(r"print\(\s*f?\"(wrote|there already)\b", text), path
+        assert not re.search(r"print\(\s*f?\"(wrote|exists)\b", text), path

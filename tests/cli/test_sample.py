@@ -21,7 +21,7 @@ def test_a_sample_becomes_a_photo_that_the_first_command_reads(
     assert Path("new/cat.jpg").is_file()
     capsys.readouterr()
     assert main(["sample"]) == 0  # documents begin with it, and are read one after the other
-    assert capsys.readouterr().err == "there already: photo.jpg\n"
+    assert capsys.readouterr().err == "exists: photo.jpg\n"
 
 
 @pytest.mark.parametrize(

@@ -202,9 +202,9 @@ def test_a_bad_photo_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["photo.png", "-o", ""], "The value of -o is empty. Pass a name, or remove it"),
-        ([""], "is empty. Pass a name, or remove it"),
-        (["photo.png", "--json"], "There is no option --json. -o FILE.json writes JSON"),
+        (["photo.png", "-o", ""], "The value of -o is empty. Pass a name, or remove it."),
+        ([""], "The value of a photo is empty. Pass a name, or remove it."),
+        (["photo.png", "--json"], "There is no option --json. -o FILE.json writes JSON."),
     ],
 )
 def test_an_empty_name_and_json_are_told_the_right_option(

@@ -221,7 +221,7 @@ def test_a_finished_run_is_not_done_anew(
     assert track(*words) == 0
     before = Path("a.jsonl").stat().st_mtime_ns
     assert track(*words) == 0
-    assert "there already: a.jsonl" in capsys.readouterr().err
+    assert "exists: a.jsonl" in capsys.readouterr().err
     assert Path("a.jsonl").stat().st_mtime_ns == before
     assert track(*words, "--point", "30,30") == 0  # other prompts
     assert Path("a.jsonl").stat().st_mtime_ns != before

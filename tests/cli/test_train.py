@@ -70,7 +70,7 @@ def test_it_trains_reports_and_writes_a_bundle(
     assert main(["train", *words]) == 0
     assert capsys.readouterr().err.splitlines()[:2] == [
         "training nano_tiny on cpu: 20 steps, resuming from its checkpoint",
-        f"there already: {run / 'last.pt'}",
+        f"exists: {run / 'last.pt'}",
     ]
 
 

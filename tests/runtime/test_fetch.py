@@ -331,7 +331,7 @@ def test_a_wrong_file_without_a_record_is_not_taken(server, model, content):
 
 
 def test_the_bundled_model_needs_no_download():
-    with pytest.raises(WeightsError, match="ships inside the package"):
+    with pytest.raises(WeightsError, match="is included in the package"):
         fetch("nano")
 
 

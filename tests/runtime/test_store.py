@@ -29,7 +29,7 @@ def file(tmp_path, content):
 def test_absent_weights_are_an_error_with_both_commands_and_no_download(model):
     with pytest.raises(WeightsError) as error:
         weights.find("m")
-    assert "anymask models get m;" in str(error.value)
+    assert "anymask models get m," in str(error.value)
     assert "anymask models add m FILE" in str(error.value)
 
 
@@ -121,7 +121,7 @@ def test_the_bundled_model_is_a_folder_of_the_package(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "ASSETS", tmp_path)
     assert weights.find("nano") == tmp_path / "nano"
     assert weights.verify("nano").status == "bundled"
-    with pytest.raises(WeightsError, match="ships inside the package"):
+    with pytest.raises(WeightsError, match="is included in the package"):
         weights.add("nano", "anything.pt")
 
 
@@ -158,7 +158,7 @@ def test_a_broken_hash_cache_is_replaced(tmp_path):
 
 
 def test_a_missing_file_has_no_hash(tmp_path):
-    with pytest.raises(WeightsError, match=r"cannot read the weights .*nothing: No such file"):
+    with pytest.raises(WeightsError, match=r"Cannot read the weights .*nothing: No such file"):
         weights.file_hash(tmp_path / "nothing")
 
 
@@ -207,11 +207,11 @@ def test_a_file_where_the_store_should_be_is_named(tmp_path, monkeypatch, shelf,
     shelf.put("m", content, file.as_uri())
     (tmp_path / "file").write_text("")
     for place, told in (
-        ("file", "it is a file|a part of it"),
-        ("file/in", "a part of it is a file"),
+        ("file", "it is a file|part of its path"),
+        ("file/in", "a part of its path is a file"),
     ):
         monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / place))
-        wanted = f"{place}' cannot be written to: .*({told}).* Set ANYMASK_HOME"
+        wanted = f"{place}' is not writable: .*({told}).* Set ANYMASK_HOME"
         assert store.installed("m").status == "absent"
         with pytest.raises(WeightsError, match=wanted):
             fetch("m")
@@ -226,7 +226,7 @@ def test_a_store_that_cannot_be_written_to_is_named(code, monkeypatch, shelf, co
 
     shelf.put("m", content, file.as_uri())
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(WeightsError, match="home' cannot be written to: .* Set ANYMASK_HOME"):
+    with pytest.raises(WeightsError, match="home' is not writable: .* Set ANYMASK_HOME"):
         fetch("m")
 
 

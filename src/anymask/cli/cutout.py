@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
         if any(map(is_stdout, args.outputs)):
             write_stdout(item.output(suffix).read_bytes())
         else:
-            say(f"{'there already:' if found is None else 'wrote'} {item.output(suffix)}")
+            say(f"{'exists:' if found is None else 'wrote'} {item.output(suffix)}")
 
 
 def cut_film(args: argparse.Namespace) -> None:

@@ -43,4 +43,4 @@ def run(args: argparse.Namespace) -> None:
         if item.page is None:
             report_pages(item.photo, say, task.model)
         made = run_photo(job, task, args.json)
-        say(f"{'wrote' if made else 'there already:'} {item.output('.npz')}")
+        say(f"{'wrote' if made else 'exists:'} {item.output('.npz')}")

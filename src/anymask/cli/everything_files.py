@@ -176,7 +176,7 @@ def work_through(
 def report(item: PhotoItem, found: int | None, name: object, nothing: str) -> None:
     """Print how many masks were written to an output of this name, or what to do about none."""
     if found is None:
-        say(f"there already: {name}")
+        say(f"exists: {name}")
     elif found:
         path = item.output(".json")
         share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]

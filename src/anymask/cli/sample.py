@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
         write_stdout(data)
         return
     if target.is_file() and target.read_bytes() == data:
-        say(f"there already: {target}")
+        say(f"exists: {target}")
         return
     if target.exists():
         raise InputError(f"{str(target)!r} already exists. Choose another name with -o FILE.")

@@ -20,7 +20,7 @@ from anymask.base import InputError
 _SHOWN = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"
 }
-_STATUS = ("wrote ", "there already: ")  # how status messages begin
+_STATUS = ("wrote ", "exists: ")  # how status messages begin
 _OWN = "\r\x1b[K"  # what our progress bar writes itself: back to the start, clear the line
 _PLACE = "\ue000\ue001"  # stands for it meanwhile; private characters, which no label needs
 

@@ -73,7 +73,7 @@ class Summary:
 
     def __repr__(self) -> str:
         return (
-            f"<Summary: {self.photos} photos, {self.done} done, {self.there} there already, "
+            f"<Summary: {self.photos} photos, {self.done} done, {self.there} skipped (existing), "
             f"{self.failed} failed, {self.made} made in {self.seconds:.1f} s>"
         )
 

@@ -58,7 +58,7 @@ def download_command(repository: str, files: str, folder: Path) -> str:
 
 _NOT_WRITABLE = {
     errno.EEXIST: "it is a file",
-    errno.ENOTDIR: "it, or part of its path, is a file",
+    errno.ENOTDIR: "it or a part of its path is a file",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EROFS: "it is read-only",

@@ -104,7 +104,7 @@ def train(
         tell(f"Stopped. The checkpoint is in {folder}. Run the same command to resume.")
         return folder
     is_new = _time_of(folder / LAST) != before
-    tell(f"{'wrote' if is_new else 'there already:'} {folder / LAST}")
+    tell(f"{'wrote' if is_new else 'exists:'} {folder / LAST}")
     _write_results(folder, options, tell)
     return folder
 
