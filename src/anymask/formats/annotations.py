@@ -104,8 +104,9 @@ class AnnotatedImage:
         for number, mask in enumerate(self.masks):
             if mask.rle.size != self.hw:
                 raise DataError(
-                    f"{self.file_name}, mask {number}: wanted the picture's (H, W) = {self.hw}, "
-                    f"the mask has {mask.rle.size}; it belongs to another version of the picture"
+                    f"{self.file_name}, mask {number}: The mask has {mask.rle.size} "
+                    f"(height, width), the image {self.hw}. It belongs to another "
+                    "version of the image."
                 )
 
     @classmethod
@@ -141,7 +142,9 @@ class AnnotatedImage:
     def image(self) -> UintImage:  # (H, W, 3)
         """Open the picture; DataError when its size is not the one that the masks have."""
         if self.source is None:
-            raise DataError(f"{self.file_name}: where the picture lies is not known; name its file")
+            raise DataError(
+                f"{self.file_name}: The location of the image is unknown. Pass its file."
+            )
         found = load_image(self.source) if isinstance(self.source, Path) else self.source
         self._check_size(found)
         return found
@@ -191,7 +194,7 @@ def annotated_photo(
 ) -> AnnotatedImage:
     """A photo of a data set on disk. Raises DataError where the file is absent."""
     if not photo.is_file():
-        raise DataError(f"the photo {str(photo)!r} is absent; is the data set complete?")
+        raise DataError(f"Image not found: {str(photo)!r}. Check that the dataset is complete.")
     return AnnotatedImage(
         file_name=photo.as_posix(),
         hw=hw,
@@ -227,16 +230,16 @@ def note_traits(
     traits = Counter(trait for mask in image.masks for trait in _traits(mask))
     for trait, count in traits.items():
         if trait not in kept:
-            report.add(trait, image.file_name, None, f"{trait} of {count} masks have no place")
+            report.add(trait, image.file_name, None, f"{trait} of {count} masks is not supported")
     rare = Counter(one for mask in image.masks for one in RARE if getattr(mask, one) is not None)
     extras = Counter(key for mask in image.masks for key in mask.extra if key not in keys)
     lost = {one: count for one, count in rare.items() if one not in kept}
     for key, count in [*lost.items(), *extras.items()]:
         masks = "1 mask" if count == 1 else f"{count} masks"
-        report.add("extras", image.file_name, None, f"`{key}` of {masks} has no place", key)
+        report.add("extras", image.file_name, None, f"`{key}` of {masks} is not supported", key)
     for key in image.extra:
         if key not in image_keys:
-            report.add("extras", image.file_name, None, f"`{key}` has no place", key)
+            report.add("extras", image.file_name, None, f"`{key}` is not supported", key)
 
 
 def _traits(mask: Mask) -> list[CommonTrait]:
@@ -273,4 +276,4 @@ def note_unlabelled(report: LossReport, image: AnnotatedImage) -> None:
     """Note that masks without a label get the class UNLABELLED."""
     for number, mask in enumerate(image.masks):
         if mask.label is None:
-            report.add("labels", image.file_name, number, f"has no label; became {UNLABELLED!r}")
+            report.add("labels", image.file_name, number, f"has no label; set to {UNLABELLED!r}")

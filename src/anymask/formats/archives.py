@@ -119,8 +119,8 @@ def unpack(archive: Path) -> Unpacked:
     except _BROKEN as error:
         unpacked.close()
         raise DataError(
-            f"{archive}: The archive is broken or not supported. Pack it again, or unpack it and "
-            "name the folder."
+            f"{archive}: The archive is corrupted or not supported. Pack it again, or "
+            "unpack it and pass the folder."
         ) from error
     unpacked.place = _inner(root)
     return unpacked
@@ -144,9 +144,9 @@ class _Bound:
         self.left -= count
         if self.left < 0:
             raise DataError(
-                f"{self.archive}: The archive unpacks to more than {self.most >> 20} MB, "
-                f"{MAX_RATIO} times its size. Unpack it yourself if you trust it, and name the "
-                "folder."
+                f"{self.archive}: The archive unpacks to more than {self.most >> 20} "
+                f"MB, {MAX_RATIO} times its size. Unpack it yourself if you trust it, "
+                "and pass the folder."
             )
 
 
@@ -169,7 +169,7 @@ def _unzip(archive: Path, root: Path) -> None:
             inside = _inside(archive, member.filename, plain)
             if member.flag_bits & 1:
                 raise DataError(
-                    f"{archive}: The archive is encrypted. Unpack it yourself, and name the folder."
+                    f"{archive}: The archive is encrypted. Unpack it yourself, and pass the folder."
                 )
             if inside is None or member.is_dir():
                 continue
@@ -202,8 +202,8 @@ def _inside(archive: Path, name: str, plain: bool) -> PurePosixPath | None:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts[:1] and path.parts[0][1:2] == ":"):
         raise DataError(
-            f"{archive}: The member {name[:100]!r} leads out of the archive. Nothing was read. "
-            "Pack it again with relative names."
+            f"{archive}: The member {name[:100]!r} points outside the archive. Nothing "
+            "was read. Pack it again with relative names."
         )
     if not plain:
         raise DataError(

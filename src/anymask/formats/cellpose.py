@@ -64,7 +64,7 @@ def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) 
     values = about["masks"]
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "bui" or values.ndim != 2:
         raise DataError(
-            "`masks` is not a label image of one plane. Expected (H, W) whole numbers, given: "
+            ("`masks` is not a label image of one plane. Expected (H, W) whole numbers, given: ")
             + (
                 f"{values.dtype} {values.shape}"
                 if isinstance(values, np.ndarray)
@@ -74,10 +74,12 @@ def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) 
     hw, name = checked_hw(*values.shape), _photo_name(path, source, pictures, about.get("filename"))
     rles = value_rles(values)
     if min(rles) < 0:
-        raise DataError("`masks` has negative numbers.")
+        raise DataError("`masks` contains negative numbers.")
     by_hand = np.atleast_1d(about.get("ismanual", False)) if "ismanual" in about else np.zeros(0)
     if count := int(np.count_nonzero(by_hand)):
-        report.add("extras", name, None, f"that {count} masks were drawn by hand has no place")
+        report.add(
+            "extras", name, None, f"the origin of {count} masks (drawn by hand) is not supported"
+        )
     masks = [Mask(rle, id=value) for value, rle in rles.items() if value]
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
@@ -107,7 +109,7 @@ def encode(
         filled = [mask for mask in image.masks if mask.area]
         for number, mask in enumerate(image.masks):
             if not mask.area:
-                report.add("empty", image.file_name, number, "an empty mask has no pixel to number")
+                report.add("empty", image.file_name, number, "empty masks have no pixel to label")
         kept = replace(image, masks=Masks(filled, image_hw=image.hw))
         numbers = object_numbers(kept, report, MOST_IN_TIFF)
         values = paint_numbers(kept, numbers, report)

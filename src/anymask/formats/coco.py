@@ -91,9 +91,9 @@ def sniff(found: Sniffed) -> Fit:
     """JSON of images and annotations. Raises DataError for JSON of videos."""
     if "videos" in found.keys and "images" not in found.keys:
         raise DataError(
-            f"{found.path}: JSON of videos, as YouTube-VIS has it, is read with its frames; call "
-            "it annotations_train.json, beside train/VIDEO/00000.jpg, and give the folder with "
-            "--split train"
+            f"{found.path}: This is a JSON of videos (YouTube-VIS), which is read with "
+            "its frames. Name it annotations_train.json, next to "
+            "train/VIDEO/00000.jpg, and pass the folder with --split train."
         )
     return Fit.sure({"images", "annotations"} <= found.keys and not has_segments(found))
 
@@ -168,8 +168,8 @@ def crowds_count(flags: Sequence[bool], report: LossReport) -> bool:
         return False
     if report.settings.crowd == "auto" and all(flags):
         report.note(
-            f"All {len(flags)} masks are crowds (iscrowd: 1), as CVAT writes brush masks. They "
-            "count as objects; with --crowd ignore they do not."
+            f"All {len(flags)} masks are crowds (iscrowd: 1), as CVAT writes brush "
+            "masks. They count as objects; use --crowd ignore to ignore them."
         )
         return True
     return report.settings.crowd == "keep"
@@ -187,7 +187,7 @@ def _by_image(
         with report.record(where):
             image_id = as_whole(as_record(row, "annotation")["image_id"], "image_id")
             if image_id not in images:
-                raise DataError(f"there is no image with the id {row['image_id']}")
+                raise DataError(f"There is no image with the id {row['image_id']}.")
             found[image_id].append((where, row))
     return found
 
@@ -223,7 +223,7 @@ class _Records:
             return None
         found = box_to_mask(box, image.hw, _label_of(row, self.names))
         if found is None:
-            self.report.skip(image.file_name, "a box off the picture")
+            self.report.skip(image.file_name, "box outside the image")
             return None
         return with_extras(found, record_extra(row))
 
@@ -242,8 +242,8 @@ def rows_by_id(rows: Any, kind: str, report: LossReport) -> dict[int, dict[str, 
             if found.setdefault(place, row) != row:
                 doubtful.add(place)
                 raise DataError(
-                    f"has the id {row['id']} of another {kind}; number those of one file anew, and "
-                    "their annotations with them"
+                    f"The id {row['id']} is also that of another {kind}. Renumber the "
+                    "annotations of one file."
                 )
     return {place: row for place, row in found.items() if place not in doubtful}
 
@@ -308,7 +308,7 @@ def _label_of(row: dict[str, Any], names: dict[int, str]) -> str | None:
     if not names and row.get("category_id") is None:
         return None
     if (category := as_whole(row["category_id"], "category_id")) not in names:
-        raise DataError(f"there is no category with the id {category}")
+        raise DataError(f"There is no category with the id {category}.")
     return names[category]
 
 
@@ -324,7 +324,7 @@ def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Ma
     label = _label_of(row, names)
     rle = segmentation_to_rle(row.get("segmentation"), hw)
     if rle.size != hw:
-        raise DataError(f"the mask is {rle.size} (height, width), the picture {hw}")
+        raise DataError(f"The mask has {rle.size} (height, width), the image {hw}.")
     told = {key: row[key] for key in KEPT if key in row}
     quality = row.get("predicted_iou", row.get("score", 0.0))
     about = {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": quality}
@@ -427,7 +427,7 @@ def image_row(image_id: int, image: AnnotatedImage) -> dict[str, Any]:
 def json_target(target: Path) -> Path:
     """The file itself. Raises DataError when it does not end in .json."""
     if target.suffix.lower() != ".json":
-        raise DataError(f"{target}: this format is one file; end its name in .json")
+        raise DataError(f"{target}: This format is one file. Use a name ending in .json.")
     return target
 
 

@@ -58,9 +58,9 @@ class LossError(DataError):
 
     def __init__(self, report: Conversion) -> None:
         super().__init__(
-            f"{sum(report.counts().values())} things would be lost, such as "
-            f"{report.losses[0].kind}; nothing was written; choose another format, or leave "
-            "--strict (strict=) out"
+            f"{sum(report.counts().values())} items would be lost, such as "
+            f"{report.losses[0].kind}. Nothing was written. Choose another format, or "
+            "remove --strict (strict=)."
         )
         self.report = report
 
@@ -101,10 +101,10 @@ def convert(
     """
     source, target = Path(source), Path(target)
     if target.exists() and source.exists() and target.samefile(source):
-        raise InputError(f"the output {str(target)!r} is the input; choose another name")
+        raise InputError(f"The output {str(target)!r} is the input. Choose another name.")
     to = format_of_target(target) if to is None else format_name(to)
     if copy_images and to not in WITH_PHOTOS:
-        raise InputError(f"--copy-images goes with --to set or yolo, got {to}; leave it out")
+        raise InputError(f"--copy-images requires --to set or yolo, not {to}. Remove it.")
     policy = policy or Policy(classes=tuple(classes))
     with closing(read(source, form, images, split, **settings)) as dataset:
         return _written(dataset, target, to, policy, copy_images=copy_images, strict=strict)
@@ -162,5 +162,5 @@ def _beside(files: Iterable[OutFile], source: Path) -> Iterator[OutFile]:
     """The files to write. Raises InputError for one that would be written over the source."""
     for path, data in files:
         if source.is_file() and path.exists() and path.samefile(source):
-            raise InputError(f"{str(path)!r} would be written over the input; name another folder")
+            raise InputError(f"{str(path)!r} would overwrite the input. Choose another folder.")
         yield path, data

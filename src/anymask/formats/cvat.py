@@ -73,7 +73,7 @@ def mask_to_cvat(rle: Rle) -> list[int]:
     Raises DataError on an empty mask, which has no box.
     """
     if not rle_area(rle):
-        raise DataError("CVAT has no empty masks; leave it out")
+        raise DataError("CVAT does not support empty masks. Remove the mask.")
     x0, y0, x1, y1 = rle_box_xyxy(rle)
     rows = mask_to_rle(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1].T)  # of the turned: by rows
     return [*rows.counts.tolist(), x0, y0, x1, y1]
@@ -82,16 +82,18 @@ def mask_to_cvat(rle: Rle) -> list[int]:
 def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:
     """Read such a list. Raises DataError when the runs do not fill the box."""
     if len(points) < 5:
-        raise DataError(f"a CVAT mask has runs and a box of 4 numbers; got {len(points)} numbers")
+        raise DataError(f"A CVAT mask has runs and a box of 4 numbers, not {len(points)} numbers.")
     *runs, x0, y0, x1, y1 = (int(number) for number in points)
     high, wide = y1 - y0 + 1, x1 - x0 + 1
     if min(x0, y0) < 0 or x1 >= image_hw[1] or y1 >= image_hw[0]:
         raise DataError(
-            f"a crop must lie inside the photo of (H, W) = {image_hw}; the mask has a box from "
-            f"({x0}, {y0}) to ({x1}, {y1})"
+            f"The box of the mask, ({x0}, {y0}) to ({x1}, {y1}), is outside the image "
+            f"of (H, W) = {image_hw}."
         )
     if min([high, wide, *runs]) < 0 or sum(runs) != high * wide:
-        raise DataError(f"the runs sum to {sum(runs)}, the box has {wide} x {high} pixels")
+        raise DataError(
+            f"The runs sum to {sum(runs)} pixels, but the box has {wide} x {high} pixels."
+        )
     turned = Rle(np.array(runs, np.int64), (wide, high))
     return crop_to_rle(rle_to_mask(turned).T, (x0, y0), image_hw)
 
@@ -111,7 +113,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
         with report.record(path):
             root = read_xml(path)
             if root.tag != "annotations":
-                raise DataError("wanted an export of the kind 'CVAT for images 1.1'")
+                raise DataError("Not an export of the type 'CVAT for images 1.1'.")
             _take_meta(root, report)
             for number, element in enumerate(root.iter("image")):
                 with report.record(f"image {number}"):
@@ -156,7 +158,7 @@ def _mask(
     """The mask of a shape; None for one without area, which the report is told."""
     rle = _rle(shape, hw)
     if rle is None:
-        report.skip(name, f"a shape of the kind {shape.tag!r} has no mask")
+        report.skip(name, f"shapes of type {shape.tag!r} have no mask")
         return None
     group = shape.get("group_id")
     group_id = None if group is None else as_whole(group, "group_id")
@@ -220,7 +222,7 @@ def encode(
 ) -> Iterator[OutFile]:
     """One file with masks."""
     if target.suffix.lower() != ".xml":
-        raise DataError(f"{target}: this format is one file; end its name in .xml")
+        raise DataError(f"{target}: This format is one file. Use a name ending in .xml.")
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
     task = ET.SubElement(ET.SubElement(root, "meta"), "task")
@@ -246,7 +248,7 @@ def encode(
 def _write_mask(element: ET.Element, image: AnnotatedImage, place: int, report: LossReport) -> None:
     mask = image.masks[place]
     if not rle_area(mask.rle):
-        report.add("empty", image.file_name, place, "an empty mask has no box; left out")
+        report.add("empty", image.file_name, place, "empty masks have no box; left out")
         return
     *runs, x0, y0, x1, y1 = mask_to_cvat(mask.rle)
     about: dict[str, object] = {

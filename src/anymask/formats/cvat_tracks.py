@@ -28,8 +28,8 @@ _MOVED = {
 }
 _MOST_FRAMES = 10_000_000  # of a task; more is a broken number
 _CHANGED = (
-    "Polygons of different numbers of points are not interpolated. Frames between them have the "
-    "earlier one."
+    "Polygons with different numbers of points are not interpolated. Frames between "
+    "them repeat the earlier one."
 )
 
 
@@ -56,8 +56,8 @@ def read_tracks(
             task = tasks.get(track.get("task_id", "")) or next(iter(tasks.values()))
             if task.hw is None:
                 raise DataError(
-                    "The size of the frames is missing (`original_size`), and so are the frames. "
-                    "Name the folder of the frames with --images DIR."
+                    "The size of the frames is missing (`original_size`), and so are "
+                    "the frames. Pass the folder of the frames with --images DIR."
                 )
             for frame, element in _frames(track, task.frames, report):
                 with report.record(f"frame {frame}"):

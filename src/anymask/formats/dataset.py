@@ -181,9 +181,9 @@ class Dataset:
         path, page = self._found(image)
         if page is not None:
             raise DataError(
-                f"{self.told_source}: wanted a picture file, {image.file_name!r} is page {page} of "
-                f"{path}; write its pages as pictures first: anymask convert {self.source} SET "
-                "--to set --copy-images"
+                f"{self.told_source}: {image.file_name!r} is page {page} of {path}, "
+                "but an image file is required. Write its pages as images first: "
+                f"anymask convert {self.source} SET --to set --copy-images"
             )
         return path
 
@@ -248,8 +248,8 @@ class Dataset:
         """The file of a name. Raises DataError that lists where it was looked for."""
         if self._is_label(file_name):
             raise DataError(
-                f"{self.told_source}: wanted the photo of the label picture {file_name!r}, there "
-                "is none beside it; say where the photos lie: --images DIR"
+                f"{self.told_source}: The image of the label image {file_name!r} is "
+                "missing. Pass the folder of the images: --images DIR"
             )
         here = self.source if self.source.is_dir() else self.source.parent
         places = [top / inside for top in (here, here.parent) for inside in (*PHOTOS, ".")]
@@ -270,13 +270,13 @@ class Dataset:
             return below
         if links:
             raise DataError(
-                f"{self.told_source}: wanted the picture {file_name!r} inside its folder, "
-                f"the link {links[0]} leads out of it; copy the picture there"
+                f"{self.told_source}: The image {file_name!r} is a link ({links[0]}) "
+                "that points outside its folder. Copy the image there."
             )
         looked = ", ".join(str(folder) for folder in folders if folder.name != PHOTOS[1])
         raise DataError(
-            f"{self.told_source}: the picture {file_name!r} is not in {looked}; "
-            "say where the pictures lie: --images DIR"
+            f"{self.told_source}: The image {file_name!r} is not in {looked}. Pass the "
+            "folder of the images: --images DIR"
         )
 
     def _names(self, file_name: str) -> list[str]:
@@ -330,8 +330,8 @@ class Dataset:
         if len(found) > 1:
             first, second, *_ = found.values()
             raise DataError(
-                f"{self.told_source}: the picture {names[0]!r} is in {first.parent} and in "
-                f"{second.parent}; say where the pictures lie: --images DIR"
+                f"{self.told_source}: The image {names[0]!r} is in {first.parent} and "
+                f"in {second.parent}. Pass the folder of the images: --images DIR"
             )
         return next(iter(found.values()), None)
 
@@ -383,12 +383,14 @@ def read(
     name, why = (format_name(form), "named") if form else recognised(place, split)
     check_readable(name)
     if split is not None and name not in LAYOUTS:
-        raise InputError(f"{name} has no splits, got {split!r}; name the file or folder itself")
+        raise InputError(
+            f"{name} has no splits, but split={split!r} was passed. Pass the file or folder itself."
+        )
     folder = None if images is None else Path(images)
     if name == FORM and folder is None:
         folder = places_of(place).photos
     if folder is not None and not folder.is_dir():
-        raise DataError(f"{folder}: wanted the folder of the pictures, there is none")
+        raise DataError(f"{folder}: The image folder does not exist.")
     shown = place.resolve()
     title = shown.name if place.is_dir() else shown.stem
     return Dataset(title, place, name, folder, split, boxes, chosen, why=why)

@@ -42,7 +42,7 @@ def find_files(source: Path, suffix: str, *others: str) -> list[Path]:
     if source.is_file():
         return [source]
     if not source.exists():
-        raise DataError(f"there is no file or folder {str(source)!r}; check the path")
+        raise DataError(f"File or folder not found: {str(source)!r}. Check the path.")
     files = [
         path
         for path in sorted(source.rglob("*.*"))
@@ -51,7 +51,7 @@ def find_files(source: Path, suffix: str, *others: str) -> list[Path]:
         and not any(p.startswith(".") for p in path.relative_to(source).parts)
     ]
     if not files:
-        raise DataError(f"{source}: wanted a folder with *{suffix} files, found none")
+        raise DataError(f"{source}: Expected a folder with *{suffix} files, but found none.")
     return files
 
 
@@ -75,10 +75,12 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     names, *rows = read_rows(path) or [[]]
     absent = [column for column in columns if column not in names]
     if absent:
-        raise DataError(f"{path}: the column {absent[0]!r} is missing")
+        raise DataError(f"{path}: The column {absent[0]!r} is missing.")
     for line, row in enumerate(rows, start=2):
         if len(row) < len(names):
-            raise DataError(f"{path}, line {line}: has too few columns; is the file complete?")
+            raise DataError(
+                f"{path}, line {line}: Too few columns. Check that the file is complete."
+            )
     return [dict(zip(names, row, strict=False)) for row in rows]
 
 
@@ -89,7 +91,9 @@ def read_groups(path: Path) -> dict[str, str]:
     """
     groups = {row["image"]: row["group"] for row in read_table(path, ("image", "group"))}
     if not groups:
-        raise DataError(f"{path}: wanted a table with the columns image and group, it has no row")
+        raise DataError(
+            f"{path}: Expected a table with the columns image and group, but it has no row."
+        )
     return groups
 
 
@@ -103,7 +107,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except (OSError, ValueError) as error:  # the last: a name with NUL
-        raise DataError(f"{path}: cannot be read ({_reason_of(error)})") from error
+        raise DataError(f"{path}: Cannot be read ({_reason_of(error)}).") from error
 
 
 def _reason_of(error: Exception) -> str:
@@ -119,17 +123,18 @@ def read_xml(path: Path) -> ET.Element:
     """The root of an XML file. Raises DataError; entities are refused, they can be bombs."""
     data = read_bytes(path)
     if b"<!ENTITY" in data:
-        raise DataError(f"{path}: declares entities, which are not read")
+        raise DataError(f"{path}: Declares XML entities, which are not read.")
     try:
         return ET.fromstring(data)
     except ET.ParseError as error:
         line, column = error.position
         raise DataError(
-            f"{path}: not XML (line {line}, column {column}); is the file complete?"
+            f"{path}: Not valid XML (line {line}, column {column}). Check that the "
+            "file is complete."
         ) from error
     except (ValueError, LookupError) as error:
         raise DataError(
-            f"{path}: declares a text encoding that is not supported; save it as UTF-8"
+            f"{path}: Declares an unsupported text encoding. Save it as UTF-8."
         ) from error
 
 
@@ -154,8 +159,8 @@ def find_place(root: Path, patterns: Sequence[str], what: str) -> Path:
         if found:
             return found[0]
     if not root.exists():
-        raise DataError(f"there is no file or folder {str(root)!r}; check the path")
-    raise DataError(f"{root}: found no {what}; looked for {', '.join(patterns)}")
+        raise DataError(f"File or folder not found: {str(root)!r}. Check the path.")
+    raise DataError(f"{root}: No {what} found. Searched for {', '.join(patterns)}.")
 
 
 def find_photo(name: str, folders: Sequence[Path]) -> Path:
@@ -165,12 +170,12 @@ def find_photo(name: str, folders: Sequence[Path]) -> Path:
     """
     inside = PurePosixPath(name.replace("\\", "/"))
     if inside.is_absolute() or ".." in inside.parts or not inside.name:
-        raise DataError(f"wanted a file inside of the data set, got {name!r}")
+        raise DataError(f"The path {name!r} is outside the dataset.")
     for folder in folders:
         if (folder / inside).is_file():
             return folder / inside
     looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
-    raise DataError(f"{name!r} is not in {looked}; is the data set complete?")
+    raise DataError(f"{name!r} is not in {looked}. Check that the dataset is complete.")
 
 
 # Pictures beside the annotations.
@@ -198,7 +203,7 @@ def picture_hw(path: Path) -> tuple[int, int]:
     try:
         return image_hw(path)
     except AnymaskError as error:
-        raise DataError(f"{path}: no readable picture ({error})") from error
+        raise DataError(f"{path}: Not a readable image.") from error
 
 
 def hw_of_photo(name: str, pictures: Path | None, absent: str) -> tuple[int, int]:
@@ -208,7 +213,7 @@ def hw_of_photo(name: str, pictures: Path | None, absent: str) -> tuple[int, int
     """
     found = find_named(pictures, name)
     if found is None:
-        raise DataError(f"{absent}; name the folder of the pictures, too")
+        raise DataError(f"{absent}. Pass the folder of the images.")
     return picture_hw(found)
 
 
@@ -261,7 +266,7 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
     if target.name.lower().endswith(suffix):
         if len(images) != 1:
             raise DataError(
-                f"{target}: one file holds one picture, got {len(images)}; name a folder instead"
+                f"{target}: One file holds one image, not {len(images)}. Pass a folder instead."
             )
         return [target]
     names = output_stems([image.file_name for image in images])
@@ -273,7 +278,8 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
     places = Counter(map(name_key, kept))
     if twice := [name for name in kept if places[name_key(name)] > 1]:
         raise DataError(
-            f"two pictures are called {str(twice[0])!r}; their files would overwrite each other"
+            f"Two images have the name {str(twice[0])!r}, so their files would "
+            "overwrite each other."
         )
     return [target.joinpath(name.parent, name.name + suffix) for name in kept]
 
@@ -284,8 +290,8 @@ def note_renamed(report: LossReport, images: Iterable[AnnotatedImage]) -> None:
     for name, stem in zip(names, output_stems(names), strict=True):
         if stem.name != output_stem(name).name:
             report.note(
-                f"{name} differs from another image in upper and lower case alone. Its files are "
-                f"called {stem}."
+                f"{name} differs from another image only in upper and lower case. Its "
+                f"files are named {stem}."
             )
 
 
@@ -295,8 +301,8 @@ def refuse_boxes(
     """Raises DataError for a set whose objects are all boxes, which the report has as shapes."""
     if "shapes" in report.counts() and not any(image.masks for image in images):
         raise DataError(
-            f"{source}: holds boxes alone and no {wanted}; it is a set for detection: `anymask "
-            f"boxes {source}` draws masks in them"
+            f"{source}: Contains only boxes and no {wanted}: a detection dataset. "
+            f"`anymask boxes {source}` converts the boxes to masks."
         )
 
 

@@ -137,7 +137,7 @@ def _image(unit: Any, row: Any, report: LossReport) -> AnnotatedImage:
             rle = _rle(as_record(one, "object"), hw)
             label = as_text(one["name"], "name")
             if rle is None:
-                report.skip(name, f"an object of the shape {one['shape']!r} has no mask")
+                report.skip(name, f"objects of shape {one['shape']!r} have no mask")
                 continue
             by_hand = one.get("manualAnnotation", True)
             score = 0.0 if by_hand else as_number(one.get("confidence", 0), "confidence")
@@ -223,7 +223,7 @@ def encode(
             if rle_area(mask.rle):
                 objects.append(_object(image, number))
             else:
-                report.add("empty", image.file_name, number, "an empty mask is left out")
+                report.add("empty", image.file_name, number, "empty masks are left out")
         rows.append(_row(image, objects))
     note_facts(report, images, policy, (CLASSES,), ("color",))
     path = json_target(target)

@@ -13,7 +13,7 @@ from typing import Any
 from anymask.base import DataError
 from anymask.formats.fields import as_text, as_whole
 
-WHOLE_SET = "the data set"  # the place of a loss that concerns no image
+WHOLE_SET = "the dataset"  # the place of a loss that concerns no image
 
 
 @dataclass

@@ -95,7 +95,7 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
         places = [pictures] if pictures else [path.parent, path.parent / "images"]
         found = next(filter(None, (find_picture(place, path.stem) for place in places)), None)
         if found is None:
-            raise DataError("does not tell the picture's size; name the folder of the pictures")
+            raise DataError("The image size is missing. Pass the folder of the images.")
         name, hw = found.name, picture_hw(found)
     else:
         name, hw = (
@@ -103,18 +103,20 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
             checked_hw(about["height"], about["width"]),
         )
         if about.get("transform", list(IN_PIXELS)) != list(IN_PIXELS):
-            raise DataError("has coordinates of a map; write it without a transform to read it")
+            raise DataError(
+                "The coordinates are those of a map. Write it without a transform to read it."
+            )
     masks = []
     for number, feature in enumerate(as_list(document["features"], "features")):
         with report.record(f"feature {number}"):
             mask = _mask(as_record(feature, "feature"), hw)
             if mask is None:
                 kind = feature["geometry"]["type"]
-                report.skip(name, f"a geometry of the type {kind!r} has no area")
+                report.skip(name, f"geometries of type {kind!r} have no area")
             else:
                 masks.append(mask)
                 if "nucleusGeometry" in feature:
-                    report.add("shapes", name, len(masks) - 1, "the nucleus of a cell is not read")
+                    report.add("shapes", name, len(masks) - 1, "nuclei of cells are not read")
     extra = rest_of(held(document, OF_DOCUMENT), ())
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
@@ -133,8 +135,8 @@ def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
         first, *holes = _rings(rings)
         if ((first < 0) | (first > [hw[1], hw[0]])).any(axis=1).all():
             raise DataError(
-                f"all corners lie outside of the picture of {hw[1]} x {hw[0]} pixels, the first at "
-                f"{first[0].tolist()}; wanted pixels, not coordinates of a map"
+                f"All corners are outside the image of {hw[1]} x {hw[0]} pixels, the "
+                f"first at {first[0].tolist()}. Expected pixels, not map coordinates."
             )
         polygons.append(Polygon(first, tuple(holes)))
     about = as_record(feature.get("properties") or {}, "properties")
@@ -219,7 +221,7 @@ def to_geojson(
     affine = transform or IN_PIXELS
     a, b, _, d, e, _ = affine
     if not np.isfinite(affine).all() or a * e == b * d:
-        raise InputError(f"a transform has 6 numbers and an area; got {affine}")
+        raise InputError(f"A transform has 6 numbers and an area, not {affine}.")
     report = LossReport() if report is None else report
     kept = frozenset[Trait]({"labels", "scores", "ids", "crowds", "annotator"})
     note_traits(report, image, kept, OF_PROPERTIES, OF_DOCUMENT)

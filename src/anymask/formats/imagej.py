@@ -84,7 +84,7 @@ def _images(path: Path, report: LossReport, pictures: Path | None) -> list[Annot
             page = _page_of(roi, whole)
             rle = _rle(roi, hw)
             if rle is None:
-                report.skip(name, f"a ROI of the type {roi.roitype.name.lower()!r} has no area")
+                report.skip(name, f"ROIs of type {roi.roitype.name.lower()!r} have no area")
                 continue
             pages.setdefault(page, []).append(_mask(roi, rle, named, report))
     if set(pages) <= {0}:
@@ -111,8 +111,9 @@ def _photo_of(path: Path, pictures: Path | None) -> tuple[Path, str]:
         if len(only) == 1:
             return only[0], only[0].name
     raise DataError(
-        f"No image for this ROI file. Expected an image called {path.stem!r}, with its suffix, "
-        "because ROI files do not store the size. Rename one of them, or pass --images DIR."
+        f"No image for this ROI file. Expected an image named {path.stem!r} (plus "
+        "suffix), because ROI files do not store the size. Rename one of them, or "
+        "pass --images DIR."
     )
 
 
@@ -149,7 +150,7 @@ def _roifile() -> Iterator[Any]:
     try:
         import roifile
     except ImportError:
-        raise MissingExtra("roifile", "science", "a ROI set of ImageJ") from None
+        raise MissingExtra("roifile", "science", "an ImageJ ROI set") from None
     yield roifile
 
 
@@ -161,7 +162,7 @@ def _broken() -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:
-        raise DataError("Not a ROI of ImageJ, or a damaged one.") from error
+        raise DataError("Not an ImageJ ROI, or a corrupted one.") from error
 
 
 def _page_of(roi: Any, pages: Pages) -> int:
@@ -257,13 +258,15 @@ def _archive(roifile: Any, image: AnnotatedImage, report: LossReport, policy: Po
         for number, mask in enumerate(image.masks):
             polygons = outline(image, number, report, policy)
             if not polygons:
-                report.add("empty", image.file_name, number, "an empty mask has no ROI; left out")
+                report.add("empty", image.file_name, number, "empty masks have no ROI; left out")
                 continue
             label = re.sub(r"[^\w .()+-]+", "_", mask.label or "object")[:80]
             member = zipfile.ZipInfo(f"{number + 1:04}-{label}{ROI}")
             name = _NOT_IN_NAMES.sub("\N{REPLACEMENT CHARACTER}", mask.label or "")
             if name != (mask.label or ""):
-                report.add("labels", image.file_name, number, "characters beyond 16 bits replaced")
+                report.add(
+                    "labels", image.file_name, number, "characters beyond 16 bits are replaced"
+                )
             roi = _roi(roifile, replace(mask, label=name or None), polygons, number)
             archive.writestr(member, roi.tobytes())
     return file.getvalue()

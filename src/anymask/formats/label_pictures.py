@@ -84,8 +84,9 @@ def _joined(first: AnnotatedImage, second: AnnotatedImage) -> AnnotatedImage:
     """The masks of two files of one photo. Raises DataError for files of two sizes."""
     if first.hw != second.hw:
         raise DataError(
-            f"The mask has {second.hw[1]} x {second.hw[0]} pixels, another one of "
-            f"{first.file_name!r} has {first.hw[1]} x {first.hw[0]}. Scale them to one size."
+            f"The mask has {second.hw[1]} x {second.hw[0]} pixels, but another one of "
+            f"{first.file_name!r} has {first.hw[1]} x {first.hw[0]}. Scale them to one "
+            "size."
         )
     masks = [replace(mask, id=n) for n, mask in enumerate([*first.masks, *second.masks], start=1)]
     return replace(first, masks=Masks(masks))
@@ -143,8 +144,7 @@ def refuse_photo(path: Path) -> None:
         return
     except ImageError as error:
         raise DataError(
-            f"{error} Add --from label-png to read it as a mask image, or name a file of "
-            "annotations."
+            f"{error} Add --from label-png to read it as a mask image, or pass an annotation file."
         ) from error
 
 
@@ -202,13 +202,13 @@ def object_numbers(
     objects = [mask for mask, hidden in zip(image.masks, voids, strict=True) if not hidden]
     if len(objects) > most:
         raise DataError(
-            f"{image.file_name}: the format numbers at most {most} objects, this picture has "
-            f"{len(objects)}; choose another format"
+            f"{image.file_name}: This format supports at most {most} objects, but the "
+            f"image has {len(objects)}. Choose another format."
         )
     groups = [mask.id for mask in objects if mask.id is not None]
     fit = len(set(groups)) == len(objects) and all(1 <= group <= most for group in groups)
     if groups and not fit:
-        reason = f"groups must be different numbers from 1 to {most}; masks are numbered anew"
+        reason = f"groups must be distinct numbers from 1 to {most}; masks are renumbered"
         report.add("ids", image.file_name, None, reason)
     numbers = iter(groups if fit else range(1, len(objects) + 1))
     return [VOID if hidden else next(numbers) for hidden in voids]
@@ -242,9 +242,9 @@ def _note_hidden(image: AnnotatedImage, left: NDArray[np.int64], report: LossRep
     for place, mask in enumerate(image.masks):
         area = rle_area(mask.rle)
         if not area:
-            report.add("empty", image.file_name, place, "an empty mask has no pixel to number")
+            report.add("empty", image.file_name, place, "empty masks have no pixel to label")
         elif left[place] < area:
-            hidden = f"{area - left[place]} of {area} pixels lie under other masks"
+            hidden = f"{area - left[place]} of {area} pixels are below other masks"
             report.add("overlaps", image.file_name, place, hidden)
 
 

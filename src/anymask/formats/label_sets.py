@@ -41,7 +41,7 @@ from anymask.masks import Mask, Rle
 def read_ade20k(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The whole ADE20K, objects only. Raises DataError that names the file."""
     places = [f"{top}{split}" for top in ("images/ADE/", "*/images/ADE/", "images/")]
-    folder = find_place(root, places, f"photos of ADE20K's {split}")
+    folder = find_place(root, places, f"images of ADE20K's {split}")
     for path in sorted(folder.rglob("*_seg.png")):
         stem = path.name.removesuffix("_seg.png")
         with located(path):
@@ -127,7 +127,7 @@ def read_cityscapes(root: Path, split: str) -> Iterator[AnnotatedImage]:
             labels: dict[int, str | None] = {}
             for value in found:
                 if value // 1000 not in CITYSCAPES_OBJECTS:
-                    raise DataError(f"there is no class of objects with the number {value // 1000}")
+                    raise DataError(f"There is no object class with the number {value // 1000}.")
                 labels[value] = CITYSCAPES_OBJECTS[value // 1000]
             void = np.isin(values, [*_IGNORED, *CITYSCAPES_OBJECTS])
             yield _sample(photo, values, found, labels, void)
@@ -154,7 +154,7 @@ def _paint_polygons(path: Path) -> NDArray[np.int32]:  # (H, W)
             name = str(row["label"])
             group = name not in _NAMES and name.endswith("group")
             if (whole := name.removesuffix("group") if group else name) not in _NAMES:
-                raise DataError(f"unknown label {name!r}")
+                raise DataError(f"Unknown label {name!r}.")
             number = _NAMES[whole]
             if row.get("deleted") or number < 0:
                 continue

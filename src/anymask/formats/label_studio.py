@@ -89,7 +89,7 @@ def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
     """
     if mask.ndim != 2 or not mask.size:
         raise InputError(
-            f"a mask must have the shape (H, W); got {mask.shape}; encode masks one by one"
+            f"A mask must have shape (H, W), not {mask.shape}. Encode masks one by one."
         )
     flat = mask.ravel() != 0
     edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
@@ -126,15 +126,18 @@ def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
     """
     data = np.asarray(packed)
     if data.ndim != 1 or data.dtype.kind not in "iu" or (data.size and data.max() > 255):
-        raise DataError("brush run-lengths are a list of bytes, 0 to 255")
+        raise DataError("Brush run-lengths are a list of bytes, 0 to 255.")
     if data.size < 8 or data.min() < 0:
-        raise DataError(f"brush run-lengths have a header of 7 bytes and runs; got {data.size}")
+        raise DataError(
+            f"Brush run-lengths have a header of 7 bytes and runs, not {data.size} bytes."
+        )
     text = (np.unpackbits(data.astype(np.uint8)) + ord("0")).tobytes().decode("ascii")
     height, width = image_hw
     count = height * width * _CHANNELS
     if (found := int(text[:32], 2)) != count:
         raise DataError(
-            f"brush run-lengths hold {found} values, a picture of {width} x {height} has {count}"
+            f"The brush run-lengths have {found} values, but an image of {width} x "
+            f"{height} has {count}."
         )
     values = _values(text, count)
     return mask_to_rle(values.reshape(height, width, _CHANNELS)[..., 3] > _HALF)
@@ -144,7 +147,7 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
     word = int(text[32:37], 2) + 1
     sizes = [int(text[place : place + 4], 2) + 1 for place in range(37, 53, 4)]
     if word != 8:
-        raise DataError(f"brush run-lengths have values of 8 bits, these have {word}")
+        raise DataError(f"Brush run-lengths have values of 8 bits, not {word}.")
     values = np.zeros(count, np.uint8)
     here, at = 0, 53
     try:
@@ -155,12 +158,16 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
             at += 3 + size
             end = at + (8 if repeats else 8 * length)
             if here + length > count or end > len(text):
-                raise DataError("brush run-lengths do not end with the picture; are they cut?")
+                raise DataError(
+                    "The brush run-lengths are longer than the image. They may be truncated."
+                )
             found = [int(text[place : place + 8], 2) for place in range(at, end, 8)]
             values[here : here + length] = found
             here, at = here + length, end
     except (ValueError, IndexError):
-        raise DataError("brush run-lengths end before the picture does; are they cut?") from None
+        raise DataError(
+            "The brush run-lengths end before the image. They may be truncated."
+        ) from None
     return values
 
 
@@ -182,7 +189,7 @@ _HELD = ("all_labels", "meta", "parentID", "origin", "hidden")
 _SHAPES = ("brush", "polygon", "rectangle", "ellipse")
 _KINDS = (*(f"{shape}labels" for shape in _SHAPES), *_SHAPES, "labels")
 _MARKS = {"rle": "brush", "points": "polygon", "radiusX": "ellipse", "width": "rectangle"}
-_UNSIZED = "no region tells the picture's size"
+_UNSIZED = "No region has the image size"
 _SIDES = ("x", "y", "width", "height")
 _PLACE = (*_SIDES, "rotation", "points", "radiusX", "radiusY", "rle")
 _IMAGE_KEYS = ("image", "img", "photo", "url")
@@ -214,7 +221,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                         images.append(image)
     corners.tell(report)
     if unsized and not images and not report.skipped:
-        raise DataError(f"{unsized[0]}: {_UNSIZED}; name the folder of the pictures, too")
+        raise DataError(f"{unsized[0]}: {_UNSIZED}. Pass the folder of the images.")
     return images
 
 
@@ -235,8 +242,8 @@ def _tasks(path: Path) -> list[Any]:
     tasks = read_table(path) if path.suffix.lower() in (".csv", ".tsv") else read_json(path)
     if not isinstance(tasks, list):
         raise DataError(
-            "wanted Label Studio's list of tasks, got one object. Name the format if it is another "
-            "one."
+            "Expected Label Studio's list of tasks, not one object. Pass the format "
+            "if it is another one."
         )
     return [task_of(one) if isinstance(one, dict) and is_row(one) else one for one in tasks]
 
@@ -246,17 +253,17 @@ def _image(
 ) -> AnnotatedImage | None:
     """A task's picture; None where nothing tells its size, which the report is told."""
     if not isinstance(task, dict) or "data" not in task:
-        raise DataError(f"wanted tasks of Label Studio with `data`. Given: {shown(task)}.")
+        raise DataError(f"Expected Label Studio tasks with `data`. Given: {shown(task)}.")
     data = as_record(task["data"], "data")
     key = next((key for key in _IMAGE_KEYS if key in data), None)
     if key is None:
-        raise DataError(f"`data` names no picture; it has {sorted(data)}, not `image`")
+        raise DataError(f"`data` has no `image`, only {sorted(data)}.")
     address = as_text(data[key], key)
     name = address_name(address)
     regions = _regions(task, name, report)
     hw = _hw(regions, data, name, pictures)
     if hw is None and any(_type_of(region) in _KINDS for region in regions):
-        raise DataError(f"{_UNSIZED}; name the folder of the pictures, too")
+        raise DataError(f"{_UNSIZED}. Pass the folder of the images.")
     if hw is None:
         report.add("images", name, None, f"{_UNSIZED}; left out")
         return None
@@ -267,7 +274,7 @@ def _image(
             kind = as_record(region, "region").get("type")
             shape = _shape(kind, as_record(region["value"], "value"))
             if shape is None:
-                report.skip(name, f"a region of the type {shown(kind)} has no mask")
+                report.skip(name, f"regions of type {shown(kind)} have no mask")
                 continue
             if kind == shape and _place(region) in named:
                 continue  # <Rectangle> with <Labels>: the shape is in both regions
@@ -369,11 +376,13 @@ def _hw(
 def _rle(region: Any, shape: str, hw: tuple[int, int]) -> Rle:
     value = as_record(region["value"], "value")
     if region.get("image_rotation"):
-        raise DataError("turned pictures cannot be read; set image_rotation to 0 in Label Studio")
+        raise DataError(
+            "Rotated images are not supported. Set image_rotation to 0 in Label Studio."
+        )
     if shape != "brush":
         return filled([Polygon(_corners(value, shape, hw))], hw)
     if "rle" not in value:
-        raise DataError(f"a brush without `rle` cannot be read, it has {sorted(value)}")
+        raise DataError(f"The brush has no `rle`, only {sorted(value)}.")
     return brush_to_rle(value["rle"], hw)
 
 

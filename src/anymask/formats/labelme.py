@@ -122,7 +122,7 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
         with report.record(f"shape {number}"):
             rle, label = _rle(as_record(shape, "shape"), hw), as_text(shape["label"], "label")
             if rle is None:
-                report.skip(name, f"a shape of the type {shape['shape_type']!r} has no mask")
+                report.skip(name, f"shapes of type {shape['shape_type']!r} have no mask")
                 continue
             group = shape.get("group_id")
             group = None if group is None else as_whole(group, "group_id")
@@ -171,12 +171,12 @@ def _stamp_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
         with open_picture(base64.b64decode(text, validate=True), "`mask`") as picture:
             stamp = np.asarray(picture.convert("L")) != 0
     except (TypeError, ValueError, OSError):
-        raise DataError(f"`mask` is no PNG in base64. Given: {shown(text)}.") from None
+        raise DataError(f"`mask` is not a PNG in base64. Given: {shown(text)}.") from None
     (x0, y0), (x1, y1) = np.rint(points).astype(int).tolist()
     if stamp.shape != (y1 - y0 + 1, x1 - x0 + 1):
         raise DataError(
-            f"the mask has {stamp.shape[1]} x {stamp.shape[0]} pixels, its box from ({x0}, {y0}) "
-            f"to ({x1}, {y1}) has {x1 - x0 + 1} x {y1 - y0 + 1}"
+            f"The mask has {stamp.shape[1]} x {stamp.shape[0]} pixels, but its box "
+            f"from ({x0}, {y0}) to ({x1}, {y1}) has {x1 - x0 + 1} x {y1 - y0 + 1}."
         )
     rle = crop_to_rle(stamp, (x0, y0), hw)
     if not rle_area(rle):
@@ -233,7 +233,7 @@ def _groups(image: AnnotatedImage, report: LossReport) -> list[int | None]:
     for number, mask in enumerate(image.masks):
         group = mask.id
         if group is not None and (mask.label or UNLABELLED, group) in seen:
-            reason = f"label and group {group} are those of another mask, they would become one"
+            reason = f"label and group {group} also belong to another mask; they would be merged"
             report.add("ids", image.file_name, number, reason)
             group = None
         if group is not None:
@@ -245,7 +245,7 @@ def _groups(image: AnnotatedImage, report: LossReport) -> list[int | None]:
 def _stamp(image: AnnotatedImage, number: int, report: LossReport) -> list[dict[str, Any]]:
     mask = image.masks[number]
     if not rle_area(mask.rle):
-        report.add("empty", image.file_name, number, "an empty mask has no box; left out")
+        report.add("empty", image.file_name, number, "empty masks have no box; left out")
         return []
     x0, y0, x1, y1 = rle_box_xyxy(mask.rle)
     crop = rle_to_mask(mask.rle)[y0 : y1 + 1, x0 : x1 + 1]

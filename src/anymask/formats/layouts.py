@@ -71,12 +71,12 @@ LAYOUTS: dict[str, Layout] = {
     "lvis": Layout(
         module="coco_sets", read="read_lvis", split="val", report=True,
         marks=(("lvis_v1_*.json",), ("annotations/lvis_v1_*.json",)),
-        about="LVIS v1: JSON with polygons, photos of COCO 2017",
+        about="LVIS v1: JSON with polygons, images of COCO 2017",
     ),
     "ade20k": Layout(
         module="label_sets", read="read_ade20k", split="validation",
         marks=(("images/ADE",), ("*/images/ADE",)),
-        about="ADE20K, whole: _seg.png and JSON beside each photo",
+        about="ADE20K, full: _seg.png and JSON next to each image",
     ),
     "ade20k-instances": Layout(
         module="label_sets", read="read_ade20k_instances", split="validation",
@@ -134,7 +134,7 @@ LAYOUTS: dict[str, Layout] = {
             ("annotations/instances_*.json",), ("instances_*.json",), ("*/labels.json", "*/data"),
             ("annotations/*.json",),
         ),
-        about="COCO, and any set of one COCO JSON a split with its photos beside it",
+        about="COCO, and any dataset with one COCO JSON per split next to its images",
     ),
 }  # fmt: skip
 
@@ -142,7 +142,7 @@ LAYOUTS: dict[str, Layout] = {
 def find_layout(name: str) -> Layout:
     """The layout of this name. Raises InputError that lists all."""
     if name not in LAYOUTS:
-        raise InputError(f"unknown layout {name!r}; there are auto, set, {', '.join(LAYOUTS)}")
+        raise InputError(f"Unknown layout {name!r}. Choose from: auto, set, {', '.join(LAYOUTS)}")
     return LAYOUTS[name]
 
 
@@ -153,7 +153,7 @@ def recognise_layout(path: str | Path) -> str:
     """
     root = Path(path)
     if not root.exists():
-        raise DataError(f"there is no file or folder {str(root)!r}; check the path")
+        raise DataError(f"File or folder not found: {str(root)!r}. Check the path.")
     if is_set(root):
         return "set"
     if (known := fitting_layout(root)) is not None:
@@ -163,8 +163,8 @@ def recognise_layout(path: str | Path) -> str:
         for name, layout in LAYOUTS.items()
     )
     raise DataError(
-        f"{root}: the layout is not recognised. Looked for set: masks.jsonl; {looked}. "
-        "Name the layout if some names differ, or turn the annotations into a set first: "
+        f"{root}: Unknown layout. Searched for set: masks.jsonl; {looked}. Pass the "
+        "layout if some names differ, or convert the annotations to a set first: "
         "anymask convert IN OUT --to set"
     )
 
@@ -230,7 +230,7 @@ def iter_dataset(
         name = source.relative_to(next(inside, source.parent)).as_posix()
         yield replace(image, file_name=name.removeprefix(f"{PICTURES}/"))
     if empty:
-        raise DataError(f"{root}: no photo of the split {part!r} was found ({name})")
+        raise DataError(f"{root}: No image of the split {part!r} was found ({name}).")
 
 
 def load_clips(path: str | Path, layout: str = "auto", split: str | None = None) -> list[Clip]:
@@ -243,7 +243,7 @@ def load_clips(path: str | Path, layout: str = "auto", split: str | None = None)
     chosen = LAYOUTS.get(name)
     if chosen is None or not chosen.clips:
         videos = ", ".join(name for name, layout in LAYOUTS.items() if layout.clips)
-        raise InputError(f"the layout {name!r} holds no videos; those with videos are {videos}")
+        raise InputError(f"The layout {name!r} has no videos. Layouts with videos: {videos}")
     clips: list[Clip] = chosen.load(chosen.clips)(root, _part(chosen, split))
     return clips
 
@@ -252,10 +252,13 @@ def _part(layout: Layout, split: str | None) -> str:
     """The split that is read. Raises InputError for one that leads out of the data set."""
     part = layout.split if split is None else split
     if part.startswith(("/", "\\")) or ".." in part or any(sign in part for sign in "*?[:"):
-        raise InputError(f"a split is the name of a part, such as val; got {part!r}")
+        raise InputError(f"A split is a name such as val, not {part!r}.")
     return part
 
 
 def _refuse_split(split: str | None) -> None:
     if split:
-        raise InputError(f"a set of our own has no splits, got {split!r}; name the set's folder")
+        raise InputError(
+            f"A set of anymask has no splits, but split={split!r} was passed. Pass the "
+            "folder of the set."
+        )

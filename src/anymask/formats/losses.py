@@ -56,8 +56,9 @@ CROWD = Setting(
     "auto ignores them unless all masks of a file are crowds"
 )
 MASK_VALUES = Setting(
-    "what the values of mask images mean: a label each, one object (at least half of white), or a "
-    "colour each; auto raises an error where an image fits several"
+    "meaning of the values of mask images: labels (each is an object), binary (at "
+    "least half of white is the object) or colours; auto reports an error if several "
+    "apply"
 )
 
 

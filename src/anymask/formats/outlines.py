@@ -64,24 +64,31 @@ class Policy:
 
     holes: Annotated[
         Literal["bridge", "drop", "error"],
-        Setting("in formats of single rings: cut the ring open to the hole, fill it, or refuse"),
+        Setting(
+            "handling of holes in formats of single rings: cut the ring open to the hole, "
+            "fill it, or refuse"
+        ),
     ] = "bridge"
     parts: Annotated[
         Literal["merge", "split"],
-        Setting("in formats of single rings: join parts by bridges, or make an object of each"),
+        Setting(
+            "handling of parts in formats of single rings: join them by bridges, or write "
+            "one object per part"
+        ),
     ] = "merge"
     tolerance: Annotated[
         float,
         Setting(
-            "by which outlines may move to follow the edge; 0: along the pixels, exact",
+            ("maximum distance that simplified outlines may move; 0: exact, along the "
+"pixels"),
             most=100_000, unit="pixels",
         ),
     ] = SMOOTH  # fmt: skip
     classes: Annotated[
         tuple[str, ...],
         Setting(
-            "a text file with a class name a line, in the order of their numbers; other names "
-            "follow by the alphabet", default="the source's list", form="FILE",
+            ("text file with one class name per line, in the order of their numbers; "
+"other names follow alphabetically"), default="list of the source", form="FILE",
             parse=read_class_list, check=lambda value: value,
         ),
     ] = ()  # fmt: skip
@@ -89,7 +96,7 @@ class Policy:
     facts: SetFacts = field(default_factory=SetFacts, compare=False)
     out_type: Annotated[
         Literal["predictions", "annotations"],
-        Setting("of Label Studio: masks to be looked at, or finished ones"),
+        Setting("for Label Studio: masks to review, or finished ones"),
     ] = "predictions"
 
     def __post_init__(self) -> None:
@@ -115,14 +122,14 @@ def plain_rings(
     """
     polygons = rle_to_polygons(image.masks[number].rle, policy.tolerance)
     if not polygons:
-        report.add("empty", image.file_name, number, "an empty mask has no outline; left out")
+        report.add("empty", image.file_name, number, "empty masks have no outline; left out")
         return []
     if count := sum(len(polygon.holes) for polygon in polygons):
         holes = "1 hole" if count == 1 else f"{count} holes"
         if policy.holes == "error":
             raise DataError(
-                f"{image.file_name}, mask {number}: has {holes}, which the format cannot hold; "
-                "choose to bridge or to drop them"
+                f"{image.file_name}, mask {number}: {holes} are not supported by the "
+                "format. Choose to bridge or drop them."
             )
         done = "bridged" if policy.holes == "bridge" else "filled"
         report.add("holes", image.file_name, number, f"{holes} {done}")
@@ -142,7 +149,7 @@ def single_rings(
     if len(rings) < 2:
         return rings
     if policy.parts == "split":
-        reason = f"{len(rings)} parts became objects of their own"
+        reason = f"{len(rings)} parts became separate objects"
         report.add("parts", image.file_name, number, reason)
         return rings
     report.add("parts", image.file_name, number, f"{len(rings)} parts joined by bridges")

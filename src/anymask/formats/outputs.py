@@ -66,9 +66,12 @@ def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False
     if picture_format(suffix) is None:
         near = suffix_instead(suffix)
         raise InputError(
-            "wanted an output that ends in .png, .jpg, .webp, .tif or another picture's suffix, or "
-            f"in {', '.join(DOCUMENTS)} (of a map {', '.join(LAYERS)}), got {str(path)!r}; "
-            + (f"did you mean {path.with_suffix(near)}?" if near else "rename it")
+            (
+                "Expected an output ending in .png, .jpg, .webp, .tif or another image "
+                f"suffix, or in {', '.join(DOCUMENTS)} (for a map {', '.join(LAYERS)}), "
+                f"not {str(path)!r}. "
+            )
+            + (f"Did you mean {path.with_suffix(near)}?" if near else "rename it")
         )
     inner = Path(path.stem).suffix.lower()
     if inner == ".mask":
@@ -114,9 +117,7 @@ def each_output(path: Path, masks: Masks) -> list[tuple[Path, slice]]:
         label = _NO_NAME.sub("_", mask.label or "object")
         name = path.name.replace(NUMBER, str(number + 1)).replace(LABEL, label)
         if name in files:
-            raise InputError(
-                f"two masks would be written as {name!r}; put {NUMBER} into the name, too"
-            )
+            raise InputError(f"Two masks would be written as {name!r}. Add {NUMBER} to the name.")
         files[name] = slice(number, number + 1)
     return [(path.with_name(name), place) for name, place in files.items()]
 
@@ -150,8 +151,9 @@ def save_masks(
     kind = output_kind(path, plain or ("cutout" if one else "overlay"), many=not one)
     if kind == "cutout" and not one and not has_place(path):
         raise InputError(
-            f"{path.name!r} is a cut-out of one thing, got {len(masks)} masks; put {NUMBER} or "
-            f"{LABEL} into its name, as in {path.stem.removesuffix('.cut')}{NUMBER}{path.suffix}"
+            f"{path.name!r} is a cut-out of one object, but there are {len(masks)} "
+            f"masks. Add {NUMBER} or {LABEL} to its name, as in "
+            f"{path.stem.removesuffix('.cut')}{NUMBER}{path.suffix}"
         )
     one = one or has_place(path)
     for target, few in each_output(path, masks):

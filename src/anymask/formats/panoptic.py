@@ -82,7 +82,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             for number, picture in segmented.items():
                 with report.record(f"annotation {number}"):
                     if picture.image_id not in rows:
-                        raise DataError(f"there is no image with the id {picture.image_id}")
+                        raise DataError(f"There is no image with the id {picture.image_id}.")
                     row = rows[picture.image_id]
                     image = _image(row, picture, categories, licences, report)
                     images.append(_without_crowds(image) if objects else image)
@@ -100,7 +100,7 @@ def _image(
     for place, segment in enumerate(picture.segments):
         with report.record(f"segment {place} (id {segment.number})"):
             if segment.category not in categories:
-                raise DataError(f"there is no category with the id {segment.category}")
+                raise DataError(f"There is no category with the id {segment.category}.")
             known.append(segment)
     found = value_rles(picture.values(hw))
     masks = Masks(
@@ -123,7 +123,7 @@ def _values(path: Path) -> NDArray[np.int32]:  # (H, W)
         with open_picture(path) as picture:
             rgb = np.asarray(picture.convert("RGB"))
     except (OSError, ImageError) as error:
-        raise DataError(f"{path.name} is no readable picture ({error})") from error
+        raise DataError(f"{path.name} is not a readable image.") from error
     return colours_to_numbers(rgb[..., ::-1])
 
 
@@ -163,12 +163,12 @@ class PanopticPicture:
         with located(self.path):
             values = _values(self.path)
             if hw is not None and values.shape != hw:
-                raise DataError(f"it has (H, W) = {values.shape}, the picture has {hw}")
+                raise DataError(f"Its (H, W) is {values.shape}, but the image has {hw}.")
             there, listed = set(np.unique(values).tolist()) - {0}, {s.number for s in self.segments}
             if lost := sorted(listed - there):
-                raise DataError(f"the segments {lost[:3]} have no pixel in it")
+                raise DataError(f"The segments {lost[:3]} have no pixel in it.")
             if bare := sorted(there - listed):
-                raise DataError(f"it has pixels of {bare[:3]}, which have no record")
+                raise DataError(f"It has pixels of {bare[:3]}, which have no record.")
         return values
 
 
@@ -204,7 +204,7 @@ def _records(
         with report.record(f"annotation {number}"):
             image_id = as_whole(as_record(row, "annotation")["image_id"], "image_id")
             if image_id in seen:
-                raise DataError(f"the image {image_id} has two records")
+                raise DataError(f"Image {image_id} has two records.")
             seen.add(image_id)
             pictures[number] = PanopticPicture(
                 image_id=image_id,

@@ -54,7 +54,7 @@ def read_pickled(data: bytes) -> Any:
     except DataError:
         raise
     except Exception as error:  # a pickle's machine raises almost anything on altered bytes
-        raise DataError("The pickled object is damaged. Save the file again.") from error
+        raise DataError("The pickled object is corrupted. Save the file again.") from error
     return found.item() if isinstance(found, np.ndarray) and found.shape == () else found
 
 
@@ -104,7 +104,7 @@ class _Array:
             items[:] = [plain(item) for item in data]
             return items[0] if shape == () else items.reshape(shape, order="F" if fortran else "C")
         if math.prod(shape) * dtype.itemsize != len(data):
-            raise DataError("An array of the pickled object has another length than it states.")
+            raise DataError("An array of the pickled object has another length than it declares.")
         flat = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
         return flat.astype(dtype.newbyteorder("="))
 
@@ -133,19 +133,19 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _refuse(*_: Any) -> Any:
-    raise DataError("The pickled object makes an array in a way that is not read.")
+    raise DataError("The pickled object creates an array in an unsupported way.")
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise DataError("The pickled object has a name that is no text.")
+        raise DataError("The pickled object has a name that is not text.")
     return value
 
 
 def _scalar(kind: _Type, data: bytes = b"") -> Any:
     dtype = kind.checked()
     if dtype.kind == "O" or len(data) != dtype.itemsize:
-        raise DataError("A number of the pickled object has another length than it states.")
+        raise DataError("A number of the pickled object has another length than it declares.")
     return np.frombuffer(data, dtype)[0].item()
 
 
@@ -165,7 +165,7 @@ class _Plain:
             self._made[id(value)] = self  # until it is made
             self._made[id(value)] = self._of(value)
         if self._made[id(value)] is self:
-            raise DataError("The pickled object holds itself.")
+            raise DataError("The pickled object contains itself.")
         return self._made[id(value)]
 
     def _of(self, value: Any) -> Any:
@@ -175,4 +175,6 @@ class _Plain:
             return {key: self(one) for key, one in value.items()}
         if isinstance(value, (list, tuple)):
             return type(value)(self(one) for one in value)
-        raise DataError(f"The pickled object holds {type(value).__name__.strip('_')}, not a value.")
+        raise DataError(
+            f"The pickled object contains {type(value).__name__.strip('_')}, not a value."
+        )

@@ -47,7 +47,7 @@ def encode(
         for number, mask in enumerate(image.masks):
             geometry = polygons_to_geometry(outline(image, number, report, policy))
             if geometry is None:
-                report.add("empty", image.file_name, number, "an empty mask is left out")
+                report.add("empty", image.file_name, number, "empty masks are left out")
                 continue
             about = _properties(mask, palette)
             name = name_uuid(f"{image.file_name}#{number}")

@@ -114,7 +114,7 @@ class Format:
 # Of two formats that fit alike the first is taken.
 WRITTEN: dict[str, Format] = {
     "sa1b": Format(
-        module="sa1b", about="SA-1B JSON, a file a picture; keeps everything", also=("sam",),
+        module="sa1b", about="SA-1B JSON, one file per image; lossless", also=("sam",),
         streamed=True,
     ),
     "coco": Format(
@@ -146,7 +146,7 @@ WRITTEN: dict[str, Format] = {
     ),
     "sav": Format(module="sav", about="SA-V JSON, a file a video"),
     "labelme": Format(
-        module="labelme", about="labelme JSON with masks, a file a picture", streamed=True
+        module="labelme", about="labelme JSON with masks, one file per image", streamed=True
     ),
     "labelme-polygon": Format(
         module="labelme", about="labelme JSON with polygons", streamed=True, polygons=True
@@ -171,19 +171,19 @@ WRITTEN: dict[str, Format] = {
         suffixes=(".geojson", ".json"), streamed=True,
     ),
     "geojson": Format(
-        module="geojson", about="GeoJSON in pixels, a file a picture",
+        module="geojson", about="GeoJSON in pixels, one file per image",
         suffixes=(".geojson", ".json"), named=True, streamed=True,
     ),
     "set": Format(
-        module="sets", about="a set of ours, for train and eval", kind="folder",
+        module="sets", about="anymask set, for train and evaluate", kind="folder",
         suffixes=(".jsonl",), named=True,
     ),
     "svg": Format(
-        module="svg", about="SVG paths, a file a picture", suffixes=(".svg",), named=True,
+        module="svg", about="SVG paths, one file per image", suffixes=(".svg",), named=True,
         streamed=True,
     ),
     "v7": Format(
-        module="v7", about="V7 Darwin JSON 2.0, a file a picture", also=("darwin", "v7-darwin"),
+        module="v7", about="V7 Darwin JSON 2.0, one file per image", also=("darwin", "v7-darwin"),
         streamed=True,
     ),
     "encord": Format(
@@ -194,14 +194,14 @@ WRITTEN: dict[str, Format] = {
         also=("sly",),
     ),
     "imagej": Format(
-        module="imagej", about="ROI sets of ImageJ and Fiji, a .zip a picture",
+        module="imagej", about="ImageJ and Fiji ROI sets, one .zip per image",
         suffixes=(".zip", ".roi"), also=("fiji", "roi", "rois", "roiset", "imagej-roi"),
     ),
     "cellpose": Format(
-        module="cellpose", about="Cellpose _seg.npy, a file a picture", suffixes=(".npy",),
+        module="cellpose", about="Cellpose _seg.npy, one file per image", suffixes=(".npy",),
     ),
     "csv": Format(
-        module="csv_table", about="CSV: a row of measurements a mask; OUT only", kind="file",
+        module="csv_table", about="CSV: one row of measurements per mask; OUT only", kind="file",
         suffixes=(".csv",), named=True, readable=False,
     ),
 }  # fmt: skip
@@ -223,14 +223,14 @@ def find_format(name: str) -> Format:
     """The format of this name. Raises InputError that lists all."""
     known = WRITTEN | READ_ONLY
     if name not in known:
-        raise InputError(f"unknown format {name!r}; there are {', '.join(known)}")
+        raise InputError(f"Unknown format {name!r}. Choose from: {', '.join(known)}")
     return known[name]
 
 
 def check_readable(name: str) -> None:
     """Raises InputError where there is neither a format nor a layout of this name."""
     if name not in READ and name not in LAYOUTS:
-        raise InputError(f"unknown format {name!r}; there are {', '.join(READ | LAYOUTS)}")
+        raise InputError(f"Unknown format {name!r}. Choose from: {', '.join(READ | LAYOUTS)}")
 
 
 def encode_annotations(
@@ -257,19 +257,19 @@ def check_target(target: Path, name: str) -> None:
     """Raises InputError for the name of a file that a format is not written as."""
     suffix, chosen = file_suffix(target), find_format(name)
     if name in READ_ONLY:
-        raise InputError(f"{name} is read only. Choose one of: {', '.join(WRITTEN)}.")
+        raise InputError(f"{name} can only be read. Choose from: {', '.join(WRITTEN)}")
     own = chosen.suffixes[0]
     if not suffix or (suffix == own and chosen.kind != "folder"):
         return
     if chosen.kind == "folder":
         kinds, remedy = "a folder", f"leave {suffix} out"
     else:
-        more = "" if chosen.kind == "file" else ", for one picture, or a folder"
+        more = "" if chosen.kind == "file" else ", for one image, or a folder"
         kinds, remedy = (
-            f"a file that ends in {own}{more}",
-            f"did you mean {target.with_suffix(own)}?",
+            f"a file ending in {own}{more}",
+            f"Did you mean {target.with_suffix(own)}?",
         )
-    raise InputError(f"{name} is written as {kinds}, got {str(target)!r}; {remedy}")
+    raise InputError(f"{name} is written as {kinds}, not {str(target)!r}. {remedy}")
 
 
 def write_annotations(
@@ -308,9 +308,9 @@ def format_of_target(target: Path) -> str:
     near = near_suffix(
         file_suffix(target), [one.suffixes[0] for one in WRITTEN.values() if one.named]
     )
-    guess = f"did you mean {target.with_suffix(near)}? or " if near else ""
+    guess = f"Did you mean {target.with_suffix(near)}? Or " if near else ""
     raise InputError(
-        f"{str(target)!r} does not say which format is meant; {guess}name one (--to, in Python "
+        f"The format of {str(target)!r} is unknown. {guess}Pass one (--to, in Python "
         f"form=): {', '.join(WRITTEN)}"
     )
 
@@ -338,7 +338,7 @@ def recognise(source: Path, split: str | None = None) -> str:
 def recognised(source: Path, split: str | None = None) -> tuple[str, str]:
     """As `recognise`, with the reason in words."""
     if not source.exists():
-        raise DataError(f"there is no file or folder {str(source)!r}; check the path")
+        raise DataError(f"File or folder not found: {str(source)!r}. Check the path.")
     if split is not None:
         name = recognise_layout(source)
         return name, _reason(name, source)
@@ -377,12 +377,12 @@ def _refuse_unknown(source: Path) -> NoReturn:
     refuse_pictures(source)
     if told := use_instead(source, "labels"):
         raise DataError(told)
-    video = "; masks of a video: anymask track VIDEO --from FILE -o FILE" * source.is_file()
+    video = (
+        ". For masks of a video, run: anymask track VIDEO --from FILE -o FILE" * source.is_file()
+    )
     known = ", ".join(READ | LAYOUTS)
     near = nearest(Sniffed(source)) if source.is_file() else ""
-    raise DataError(
-        f"{source}: the format is not recognised; name it, there are {known}{video}{near}"
-    )
+    raise DataError(f"{source}: Unknown format. Pass one of: {known}{video}{near}")
 
 
 def split_folders(source: Path, form: str) -> list[Path]:
@@ -400,8 +400,8 @@ def _refuse_splits(source: Path) -> None:
     if splits:
         names = ", ".join(path.name for path in splits[:3])
         raise DataError(
-            f"{source}: wanted one folder of masks with its photos, got {len(splits)} ({names}); "
-            f"name one of them: {splits[0]}"
+            f"{source}: Expected one folder of masks with its images, not "
+            f"{len(splits)} ({names}). Pass one of them: {splits[0]}"
         )
 
 
@@ -425,8 +425,8 @@ def refuse_picture(source: Path) -> None:
 
     if source.is_file() and source.suffix.lower() in SUFFIXES:
         raise DataError(
-            f"{source}: wanted annotations, got a picture; name a file or folder of masks, such as "
-            f"`anymask everything {source} -o masks.json` makes"
+            f"{source}: Expected annotations, not an image. Pass a file or folder of "
+            f"masks, such as `anymask everything {source} -o masks.json` writes."
         )
 
 
@@ -444,9 +444,10 @@ def refuse_pictures(source: Path) -> None:
     photos = sum(end in SUFFIXES for end in ends)
     if photos:
         raise DataError(
-            f"{source}: wanted annotations, got {photos} pictures without any; label them (anymask "
-            f"annotate {source}), or name the file or folder that has their masks"
+            f"{source}: Expected annotations, but found {photos} images without any. "
+            f"Label them (anymask annotate {source}), or pass the file or folder of "
+            "their masks."
         )
     if told := use_instead(source, "labels"):
         raise DataError(told)
-    raise DataError(f"{source}: wanted annotations, got a folder without any; name another")
+    raise DataError(f"{source}: Expected annotations, but the folder has none. Pass another one.")

@@ -17,7 +17,7 @@ def record_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of one picture's file; a new dict each time."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "anymask records of one picture",
+        "title": "anymask records of one image",
         "type": "object",
         "required": ["image", "annotations"],
         "properties": {
@@ -50,14 +50,15 @@ def _record() -> dict[str, Any]:
         "segmentation": _run_lengths(),
         "area": _COUNT | {"description": "object pixels"},
         "bbox": box,
-        "predicted_iou": _NUMBER | {"description": "quality: the model's own number, raw"},
+        "predicted_iou": _NUMBER | {"description": "quality: the raw score of the model"},
         "stability_score": _NUMBER | {"minimum": 0, "maximum": 1},
         "point_coords": {"type": "array", "items": point, "description": "clicks, x and y"},
-        "crop_box": box | {"description": "x, y, width, height of what the model saw"},
+        "crop_box": box
+        | {"description": "x, y, width, height of the crop that the model processed"},
         "label": {"type": "string"},
-        "parent": _COUNT | {"description": "the id of the annotation that this one is part of"},
-        "depth": _COUNT | {"description": "how many annotations this one lies in"},
-        "group_id": {"type": "integer", "description": "one object of a picture or a video"},
+        "parent": _COUNT | {"description": "id of the annotation that contains this one"},
+        "depth": _COUNT | {"description": "number of annotations that contain this one"},
+        "group_id": {"type": "integer", "description": "one object of an image or a video"},
         "iscrowd": {"enum": [0, 1]},
     }
     return {"type": "object", "required": ["segmentation"], "properties": about}

@@ -41,9 +41,9 @@ def record_of_other_size(
 
 def size_differs(masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) -> str:
     """Both sizes in a sentence."""
-    found = "one of another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
+    found = "another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
     masks = f"{masks_hw[1]} x {masks_hw[0]}"
-    return f"its masks are of a picture of {masks} pixels, the file shows {found}."
+    return f"its masks belong to an image of {masks} pixels, but the file has {found}."
 
 
 def _remedy(name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) -> str:

@@ -84,13 +84,13 @@ def note_facts(
             report.add("classes", WHOLE_SET, None, reason, "unused classes")
     if INFO not in kept:
         for key in (key for key in facts.info if key not in of_info):
-            report.add("info", WHOLE_SET, None, f"`{key}` has no place", key)
+            report.add("info", WHOLE_SET, None, f"`{key}` is not supported", key)
     if LICENCES not in kept and facts.licences:
         told = licence_text(facts.licences) or f"{len(facts.licences)} records"
-        report.add("licences", WHOLE_SET, None, f"has no place: {told}", LICENCES)
+        report.add("licences", WHOLE_SET, None, f"not supported: {told}", LICENCES)
     keys = dict.fromkeys(key for about in facts.classes.values() for key in about)
     for key in keys:
         if key not in of_classes:
             count = sum(key in about for about in facts.classes.values())
-            reason = f"`{key}` of {count} classes has no place"
+            reason = f"`{key}` of {count} classes is not supported"
             report.add("classes", WHOLE_SET, None, reason, f"{key} of classes")

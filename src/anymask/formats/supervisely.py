@@ -137,7 +137,7 @@ def _image(document: Any, name: str, report: LossReport) -> AnnotatedImage:
             rle = _rle(as_record(one, "object"), hw)
             label = as_text(one["classTitle"], "classTitle")
             if rle is None:
-                report.skip(name, f"an object of the type {one['geometryType']!r} has no mask")
+                report.skip(name, f"objects of type {one['geometryType']!r} have no mask")
                 continue
             masks.append(with_extras(Mask(rle, label), _extra(one, _OF_OBJECT)))
     extra = _extra(document, _OF_DOCUMENT)
@@ -189,7 +189,7 @@ def _stamp_to_mask(text: Any, *, soft: bool) -> BoolArray:  # -> (h, w)
             mask: BoolArray = np.asarray(layer) >= (_HALF if soft else 1)
             return mask
     except (zlib.error, TypeError, ValueError, OSError):
-        raise DataError(f"`data` is no packed PNG. Given: {shown(text)}.") from None
+        raise DataError(f"`data` is not a compressed PNG. Given: {shown(text)}.") from None
 
 
 # Writing.
@@ -213,7 +213,7 @@ def encode(
     for image, name in zip(images, names, strict=True):
         path = _path(name, target)
         if path in written:
-            raise DataError(f"two pictures are called {image.file_name!r}; rename one of them")
+            raise DataError(f"Two images have the name {image.file_name!r}. Rename one of them.")
         written.add(path)
         note_traits(report, image, frozenset({"labels"}), _HELD, _HELD[:2])
         note_unlabelled(report, image)
@@ -222,7 +222,7 @@ def encode(
             if rle_area(mask.rle):
                 objects.append(_object(mask))
             else:
-                report.add("empty", image.file_name, number, "an empty mask has no box; left out")
+                report.add("empty", image.file_name, number, "empty masks have no box; left out")
         height, width = image.hw
         size = {"height": height, "width": width}
         about = {"description": "", "tags": _tags(image.extra)} | held(image.extra, _HELD[1:2])

@@ -71,7 +71,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
     if root.tag.rpartition("}")[2] != "svg":
-        raise DataError(f"wanted <svg>, got <{root.tag}>")
+        raise DataError(f"Expected <svg>, not <{root.tag}>.")
     title = root.findtext(f"{{{_NAMESPACE}}}title") or root.findtext("title")
     name, hw = title or stem, _hw(root)
     masks = []
@@ -80,9 +80,9 @@ def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
         kind = str(element.tag).rpartition("}")[2]
         with report.record(f"element {number} ({kind})"):
             if element in moved and (kind in _OUTLINES or not len(element)):
-                raise DataError("has a transform, which is not read; apply it to the shapes first")
+                raise DataError("Transforms are not supported. Apply them to the shapes first.")
             if kind in _SHAPES:
-                report.skip(name, f"an element {kind!r} is no outline")
+                report.skip(name, f"elements of type {kind!r} are not outlines")
             elif kind in _OUTLINES:
                 masks.append(_mask(element, kind, hw))
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
@@ -93,10 +93,10 @@ def _hw(root: ET.Element) -> tuple[int, int]:
     box = (root.get("viewBox") or "").replace(",", " ").split()
     if len(box) == 4:
         if [float(number) for number in box[:2]] != [0, 0]:
-            raise DataError("the viewBox does not start at 0 0")
+            raise DataError("The viewBox does not start at 0 0.")
         return checked_hw(float(box[3]), float(box[2]))
     if sides[0] is None or sides[1] is None:
-        raise DataError("wanted a width and a height in pixels, or a viewBox")
+        raise DataError("Expected a width and a height in pixels, or a viewBox.")
     return checked_hw(float(sides[0][1]), float(sides[1][1]))
 
 
@@ -151,11 +151,13 @@ def path_to_rings(text: str) -> list[Ring]:
                 continue
         kind = command.upper()
         if kind not in ("M", "L", "H", "V") or (kind != "M" and not rings):
-            raise DataError(f"the path command {command!r} is not read; straight lines are")
+            raise DataError(
+                f"The path command {command!r} is not supported, only straight lines are."
+            )
         count = 2 if kind in "ML" else 1
         numbers = tokens[place : place + count]
         if len(numbers) < count or any(isinstance(number, str) for number in numbers):
-            raise DataError(f"the path command {command!r} lacks a number")
+            raise DataError(f"The path command {command!r} is missing a number.")
         here = _move(here, command, [float(number) for number in numbers])
         place += count
         if kind == "M":
@@ -172,7 +174,7 @@ def _tokens(text: str) -> list[str | float]:
     while place < len(text):
         match = _TOKEN.match(text, place)
         if match is None:
-            raise DataError(f"the path breaks off at {text[place : place + 20]!r}")
+            raise DataError(f"The path is invalid at {text[place : place + 20]!r}.")
         tokens.append(match[1] or float(match[2]))
         place = match.end()
     return tokens

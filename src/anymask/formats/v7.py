@@ -145,7 +145,7 @@ def _reason(annotation: Mapping[str, Any]) -> str:
     if "mask" in annotation:
         return "a mask without pixels in the raster layer"
     kind = next((key for key in _WITHOUT_AREA if key in annotation), None)
-    return "a box off the picture" if kind is None else f"a {kind} has no mask"
+    return "box outside the image" if kind is None else f"shapes of type {kind} have no mask"
 
 
 def _hw(item: Any, name: str, pictures: Path | None) -> tuple[int, int]:
@@ -153,7 +153,7 @@ def _hw(item: Any, name: str, pictures: Path | None) -> tuple[int, int]:
     slot = item["slots"][0] if item.get("slots") else {}
     if slot.get("height") and slot.get("width"):
         return checked_hw(slot["height"], slot["width"])
-    return hw_of_photo(name, pictures, "the slot has no width and height")
+    return hw_of_photo(name, pictures, "The slot has no width and height")
 
 
 def _stamps(annotations: list[Any], hw: tuple[int, int], report: LossReport) -> dict[str, Rle]:
@@ -166,10 +166,11 @@ def _stamps(annotations: list[Any], hw: tuple[int, int], report: LossReport) -> 
         with report.record(f"annotation {number}"):
             values, lengths = np.asarray(layer["dense_rle"], np.int64).reshape(-1, 2).T
             if (lengths < 0).any() or (lengths > hw[0] * hw[1]).any():
-                raise DataError("`dense_rle` has a run that no picture of its size has")
+                raise DataError("`dense_rle` has a run that does not fit an image of its size.")
             if int(lengths.sum()) != hw[0] * hw[1]:
                 raise DataError(
-                    f"`dense_rle` has {int(lengths.sum())} pixels, the picture {hw[1]} x {hw[0]}"
+                    f"`dense_rle` has {int(lengths.sum())} pixels, but the image has "
+                    f"{hw[1]} x {hw[0]}."
                 )
             drawn = np.repeat(values.astype(np.int32), lengths).reshape(hw)
             for key, value in layer["mask_annotation_ids_mapping"].items():
@@ -230,7 +231,7 @@ def encode(
             if rle_area(mask.rle):
                 records.append(_annotation(image, number, report, policy))
             else:
-                report.add("empty", image.file_name, number, "an empty mask has no path; left out")
+                report.add("empty", image.file_name, number, "empty masks have no path; left out")
         yield path, to_json({"version": VERSION, "item": item, "annotations": records})
     is_folder = target.suffix.lower() != ".json"
     note_facts(report, images, policy, (CLASSES,) if is_folder else (), ("color",))

@@ -105,16 +105,16 @@ def _image(
     photo = photo_beside(path, name, pictures)
     if photo is None:
         raise DataError(
-            "The picture is missing, and its size is not in the file. Name the folder of the "
-            "pictures with --images DIR."
+            "The image is missing, and its size is not in the file. Pass the folder "
+            "of the images with --images DIR."
         )
     hw, masks = picture_hw(photo), Masks()
     for number, row in enumerate(regions):
         with report.record(f"region {number}"):
             region = row()
             if region.frames or region.kind in _WITHOUT_AREA:
-                kind = "of a video" if region.frames else f"of the shape {region.kind!r}"
-                report.skip(name, f"a region {kind} has no mask")
+                kind = "of a video" if region.frames else f"of shape {region.kind!r}"
+                report.skip(name, f"regions {kind} have no mask")
                 continue
             if region.kind == "rect" and len(region.numbers) == 4:
                 x, y, width, height = region.numbers

@@ -52,7 +52,7 @@ def read(
         with report.record(path):
             root = read_xml(path)
             if root.tag != ROOT:
-                raise DataError(f"wanted an XML of PASCAL VOC, got <{root.tag}>")
+                raise DataError(f"Expected a PASCAL VOC XML file, not <{root.tag}>.")
             name, photo = _photo(root, path, source, pictures)
             images.append(_image(root, name, photo, report, boxes=boxes))
     if not boxes:
@@ -71,7 +71,7 @@ def _image(
     elif photo is not None:
         hw = picture_hw(photo)
     else:
-        raise DataError("does not tell the picture's size; name the folder of the pictures")
+        raise DataError("The image size is missing. Pass the folder of the images.")
     masks = []
     for number, element in enumerate(root.iter("object")):
         with report.record(f"object {number}"):
@@ -86,7 +86,7 @@ def _image(
             if found is not None:
                 masks.append(found)
                 continue
-            report.skip(name, "a box off the picture" if boxes else "a box alone")
+            report.skip(name, "box outside the image" if boxes else "a box alone")
     extra = rest_of({key: _texts(root.find(key)) for key in ("source", "owner")}, ())
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
@@ -145,7 +145,7 @@ def _box(element: ET.Element) -> Box:
     """First and last pixel, which are counted from 1, as borders. Raises DataError."""
     texts = [element.findtext(f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")]
     if None in texts:
-        raise DataError("wanted a <bndbox> with xmin, ymin, xmax and ymax")
+        raise DataError("Expected a <bndbox> with xmin, ymin, xmax and ymax.")
     x0, y0, x1, y1 = (as_number(text, "bndbox") for text in texts)
     return x0 - 1, y0 - 1, x1, y1
 

@@ -105,7 +105,7 @@ def read(
     file without its picture: the sizes are known from there only.
     """
     if not source.is_dir():
-        raise DataError(f"{source}: wanted the folder with data.yaml and labels/")
+        raise DataError(f"{source}: Expected the folder with data.yaml and labels/.")
     names = _names_of(source, report)
     if names:
         report.list_classes(dict.fromkeys(names))
@@ -161,8 +161,8 @@ def folder_of_yaml(path: Path) -> Path:
     folder = path.parent
     if label_places(folder) == [(folder, folder / "images")]:
         raise DataError(
-            f"{path}: wanted labels/ (or train/labels/) beside it, there is none; name the folder "
-            "that has them, with this file in it"
+            f"{path}: There is no labels/ (or train/labels/) next to it. Pass the "
+            "folder that contains both."
         )
     return folder
 
@@ -203,7 +203,7 @@ def _names_of(source: Path, report: LossReport) -> list[str]:
     above = source.absolute().parent / "data.yaml"
     if above.is_file() and f"/{source.absolute().name}/" in above.read_text("utf-8-sig", "replace"):
         return read_names(above)
-    reason = "no data.yaml and no classes.txt names the classes; they are called by their numbers"
+    reason = "no data.yaml or classes.txt with class names; classes are named by their numbers"
     report.add("labels", source.name, None, reason)
     return []
 
@@ -228,7 +228,9 @@ class _Lines:
     def mask(self, line: str, picture: str, hw: tuple[int, int]) -> Mask | None:
         """The mask of a line; None for a box alone, which the report is told."""
         if "," in line and len(line.split()) <= BOX:
-            raise DataError("Values are separated by commas. Expected blanks, as in 0 .1 .2 .3 .4.")
+            raise DataError(
+                "Values are separated by commas. Expected spaces, as in 0 0.1 0.2 0.3 0.4."
+            )
         read, found = self.reader.read(line), None
         if read.box is None and read.label:
             return _mask(read, hw, self.names)
@@ -239,7 +241,7 @@ class _Lines:
                 found = box_to_mask(box, hw, _label_of(read.label, self.names))
         if found is None:
             off = self.boxes and read.box is not None
-            self.report.skip(picture, "a box off the picture" if off else read.kind)
+            self.report.skip(picture, "box outside the image" if off else read.kind)
         return found
 
 
@@ -248,8 +250,8 @@ def _image(path: Path, labels: Path, folders: list[Path], lines: _Lines) -> Anno
     about = _picture(stem, folders)
     if about is None:
         raise DataError(
-            f"there is no picture {stem!r} in {str(folders[0])!r}, and its size is needed; "
-            "name the folder of the pictures"
+            f"There is no image {stem!r} in {str(folders[0])!r}, but its size is "
+            "required. Pass the folder of the images."
         )
     masks = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -301,8 +303,8 @@ def _mask(line: Line, hw: tuple[int, int], names: list[str]) -> Mask:
     label, rest = _label_of(line.label, names), line.corners
     if len(rest) < 6:
         raise DataError(
-            f"Too few points. Expected a class and at least 3 points, given: {len(rest)} numbers "
-            "after the class. Is it a file of boxes?"
+            "Too few points. Expected a class and at least 3 points, given: "
+            f"{len(rest)} numbers after the class. This may be a file of boxes."
         )
     if len(rest) % 2:
         raise DataError(
@@ -324,7 +326,9 @@ def _shares(numbers: list[str]) -> Floats:
     """Numbers of a line, 0..1 of the picture's sides. Raises DataError."""
     found = np.array([as_number(number, "corner") for number in numbers])
     if not ((found > -0.5) & (found < 1.5)).all():
-        raise DataError("corners are 0..1 of the picture's sides; are these pixels?")
+        raise DataError(
+            "Corners must be 0 to 1, as fractions of the image sides. These may be pixels."
+        )
     return found
 
 
@@ -332,7 +336,7 @@ def _label_of(number: str, names: list[str]) -> str:
     """The name of a class, or its number where there are no names. Raises DataError."""
     place = as_whole(number, "class")
     if place < 0 or (names and place >= len(names)):
-        raise DataError(f"the class {place} is not one of the {len(names)} names of data.yaml")
+        raise DataError(f"Class {place} is not one of the {len(names)} names of data.yaml.")
     return names[place] if names else str(place)
 
 
@@ -341,18 +345,18 @@ def read_names(path: Path) -> list[str]:
     with located(path):
         document = _read_yaml(path)
         if not isinstance(document, dict) or "names" not in document:
-            raise DataError("wanted the key `names`, found none")
+            raise DataError("The key `names` is missing.")
         names = document["names"]
         if isinstance(names, list):
             names = dict(enumerate(names))
         if not isinstance(names, dict):
-            raise DataError("`names` is neither a list nor numbers with names")
+            raise DataError("`names` is neither a list nor a mapping of numbers to names.")
         by_number = {int(number): name for number, name in names.items()}
         if len(by_number) != len(names) or sorted(by_number) != list(range(len(names))):
-            raise DataError("`names` must give a name to each number from 0 on")
+            raise DataError("`names` must contain a name for each number from 0 on.")
         for name in by_number.values():
             if not isinstance(name, str):
-                raise DataError(f"wanted a word for each name, got a {type(name).__name__}")
+                raise DataError(f"Names must be text, not {type(name).__name__}.")
         return [by_number[number] for number in range(len(names))]
 
 
@@ -378,7 +382,7 @@ def _read_yaml(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark is not None else ""
         told = " ".join(filter(None, parts)) or "a character is not allowed"
-        raise DataError(f"not YAML: {told}{line}") from error
+        raise DataError(f"Not valid YAML: {told}{line}") from error
 
 
 # Writing.
@@ -420,8 +424,9 @@ def _check_stems(images: list[AnnotatedImage]) -> None:
         other = first.setdefault(stem, image.file_name)
         if other != image.file_name:
             raise DataError(
-                f"YOLO finds the labels of a picture by its name without the suffix, and {other!r} "
-                f"and {image.file_name!r} have the same; rename one of them"
+                "YOLO finds the labels of an image by its name without the suffix, "
+                f"but {other!r} and {image.file_name!r} have the same. Rename one of "
+                "them."
             )
 
 
@@ -434,8 +439,9 @@ def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:
     known = read_names(file)
     if known != names[: len(known)]:
         raise DataError(
-            f"{file} numbers other classes ({', '.join(known[:3])}, ...), and {other.name} and "
-            "others keep their numbers; name a new folder, or convert both sets at once"
+            f"{file} numbers other classes ({', '.join(known[:3])}, ...), and "
+            f"{other.name} and others refer to them. Choose a new folder, or convert "
+            "both sets together."
         )
 
 

@@ -32,7 +32,7 @@ class Line:
     box: list[str] | None = None
     confidence: str | None = None
     track: str | None = None
-    kind: str = "a box alone, without an outline"
+    kind: str = "boxes without an outline"
 
 
 @dataclass(frozen=True)
