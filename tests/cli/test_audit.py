@@ -160,7 +160,7 @@ def test_results_never_lie_among_the_annotations(
     [
         (["none", "-o", "out"], "there is no file or folder"),
         (["discs"], "The output folder is missing"),
-        (["discs", "discs", "-o", "out"], "there is no use for 'discs'"),
+        (["discs", "discs", "-o", "out"], "Unexpected argument 'discs'"),
         (["discs", "-o", "out", "--to", "coco"], "require proposals"),
         (["discs", "-o", "out", "--below", "2"], "Invalid below=2"),
         (["discs", "-o", "out", "--accept", "x"], "Invalid numbers 'x'"),
