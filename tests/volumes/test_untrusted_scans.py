@@ -163,6 +163,7 @@ def test_voxels_are_those_of_pynrrd(kind: str, encoding: str, tmp_path: Path) ->
         ("gzip", b"a line\n" + gzip.compress(b"..." + bytes(range(24)))),
         ("bz2", b"a line\n" + bz2.compress(b"..." + bytes(range(24)))),
     ],
+    ids=["raw", "gzip", "bz2"],
 )
 def test_skipped_lines_and_bytes_stand_before_the_voxels(
     encoding: str, data: bytes, tmp_path: Path
