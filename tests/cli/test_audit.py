@@ -158,7 +158,7 @@ def test_results_never_lie_among_the_annotations(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["none", "-o", "out"], "there is no file or folder"),
+        (["none", "-o", "out"], "File or folder not found"),
         (["discs"], "The output folder is missing"),
         (["discs", "discs", "-o", "out"], "Unexpected argument 'discs'"),
         (["discs", "-o", "out", "--to", "coco"], "require proposals"),

@@ -135,7 +135,7 @@ def test_a_photo_that_is_not_there_or_not_its_own_stops_no_other(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nothing"], "there is no file or folder 'nothing'"),
+        (["nothing"], "File or folder not found 'nothing'"),
         (["masks"], "Labels with boxes are required, but the yolo has none"),
         (["set/images"], "Labels with boxes are required"),
         (["set", "-o", "out.json"], "wanted a folder to write, got 'out.json'"),

@@ -54,7 +54,7 @@ def test_strict_writes_nothing_when_something_is_lost(
 ) -> None:
     target = source.parent / "yolo"
     assert main(["convert", str(source), str(target), "--to", "yolo", "--strict"]) == 2
-    assert "3 things would be lost, such as holes; nothing was written" in capsys.readouterr().err
+    assert "3 items would be lost, such as holes; nothing was written" in capsys.readouterr().err
     assert not target.exists()
 
 
@@ -80,7 +80,7 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
     ("words", "message"),
     [
         (["in", "in", "--to", "sa1b"], "the output 'in' is the input; choose another name"),
-        (["no", "out", "--to", "sa1b"], "there is no file or folder 'no'; check the path"),
+        (["no", "out", "--to", "sa1b"], "File or folder not found 'no'; Check the path"),
         (["in", "out", "--to", "yolo", "--tolerance", "-1"], "must be a number of pixels from 0"),
         (["x.txt", "out", "--to", "yolo"], "x.txt: the format is not recognised; name it, there"),
         (
@@ -89,7 +89,7 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
         ),
         (["photos", "out", "--to", "yolo"], "photos: wanted annotations, got 1 pictures without"),
         (["none", "out", "--to", "yolo"], "none: wanted annotations, got a folder without any"),
-        (["in/rings.json/x", "out", "--to", "yolo"], "there is no file or folder"),
+        (["in/rings.json/x", "out", "--to", "yolo"], "File or folder not found"),
         (["in", "x.txt/deep", "--to", "sa1b"], "Cannot create a folder for 'rings.json': part of"),
     ],
 )

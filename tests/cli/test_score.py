@@ -259,7 +259,7 @@ def test_panoptic_files_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["video", "nothing", "."], "there is no file or folder 'nothing'; check the path"),
+        (["video", "nothing", "."], "File or folder not found 'nothing'; Check the path"),
         (["panoptic", ".", ".", "--rules", "all-frames"], "apply only to videos"),
         (
             ["video", ".", ".", "--rules", "loose"],

@@ -160,7 +160,7 @@ def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
         (["--box", "9,9,5,5"], "Expected x0 < x1 and y0 < y1"),
         (["--point", "nan,3"], "Invalid points"),
         (["--point", "300,3"], "with 0 <= x < 300 and 0 <= y < 200"),
-        (["--mask", "none.png"], "there is no file 'none.png'; check the path"),
+        (["--mask", "none.png"], "there is no file 'none.png'; Check the path"),
         (["--point", "5,5", "-o", "a.doc"], "wanted an output that ends in .png, .jpg, .webp"),
         (["--point", "5,5", "-o", "photo.png"], "the output 'photo.png' is the photo itself"),
         (["--point", "5,5", "--max-hole-area", "-3"], "Invalid max_hole_area"),

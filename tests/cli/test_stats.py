@@ -75,7 +75,7 @@ def test_groups_come_from_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["none"], "there is no file or folder"),
+        (["none"], "File or folder not found"),
         (["first", "--limit", "0"], "Expected a whole number from 1, not '0'"),
         (["first", "--group-by", "land"], "No mask has a group by 'land'"),
         (["first", "--group-by", "a", "--groups", "b"], "cannot be combined"),

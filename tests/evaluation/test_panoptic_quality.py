@@ -155,7 +155,7 @@ def test_counts_are_those_of_the_definition(
             {1: CAT},
             r"image 1: The result .* = \(1, 3\), but the ground truth has \(1, 2\)",
         ),
-        ([1, 2], {1: CAT}, r"f.png: it has pixels of \[2\], which have no record"),
+        ([1, 2], {1: CAT}, r"f.png: It has pixels of \[2\], which have no record"),
         ([1, 1], {1: CAT, 3: CAT}, r"f.png: the segments \[3\] have no pixel in it"),
     ],
 )

@@ -177,7 +177,7 @@ def test_archives_that_unpack_to_far_more_are_refused(
 def test_broken_and_encrypted_archives_are_refused(tmp_path: Path) -> None:
     for name, data in (("a.zip", b"PK"), ("a.tar", b"x" * 600), ("a.json.gz", b"\x1f\x8b\x08")):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(DataError, match="is broken or not supported"):
+        with pytest.raises(DataError, match="is corrupted or not supported"):
             read(tmp_path / name)
     data = bytearray(zipped(tmp_path / "b.zip", "a.json").read_bytes())
     data[6] |= 1  # of the member

@@ -143,7 +143,7 @@ def test_boxes_of_every_format_are_the_same_rectangles(tmp_path: Path, write) ->
 @pytest.mark.parametrize("write", [coco, yolo, voc])
 def test_boxes_that_nobody_asked_for_are_told_and_no_set_of_masks(tmp_path: Path, write) -> None:
     source = write(tmp_path / "set")
-    with pytest.raises(DataError, match="it is a set for detection: `anymask boxes .*` draws mask"):
+    with pytest.raises(DataError, match="a detection dataset. `anymask boxes .*` converts"):
         list(read(source))
 
 
@@ -155,14 +155,14 @@ def test_a_box_off_the_picture_is_told(tmp_path: Path) -> None:
     (image,) = stream
     assert len(image.masks) == 2
     assert stream.unread_lines() == [
-        "Skipped 1 record (a box off the picture): labels/a.txt: line 3"
+        "Skipped 1 record (box outside the image): labels/a.txt: line 3"
     ]
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("0 15 10 5 5", "0..1 of the picture's sides; are these pixels"),
+        ("0 15 10 5 5", "fractions of the image sides. These may be pixels"),
         ("0 .5 .5 0 .1", "box needs a width and a height above 0"),
         ("9 .5 .5 .1 .1", "the class 9 is not one of the 2 names"),
     ],

@@ -101,7 +101,7 @@ def test_masks_without_a_label_are_called_object(tmp_path: Path) -> None:
     mask = Mask(mask_to_rle(np.eye(3, dtype=np.bool_)))
     image = AnnotatedImage(file_name="a.jpg", hw=(3, 3), masks=(mask,))
     report = written(tmp_path / "a.json", [image])
-    assert [str(loss) for loss in report.losses] == ["a.jpg, mask 0: has no label; became 'object'"]
+    assert [str(loss) for loss in report.losses] == ["a.jpg, mask 0: has no label; set to 'object'"]
     (found,) = coco.read(tmp_path / "a.json", LossReport())
     assert found.masks[0].label == "object"
 
@@ -152,15 +152,15 @@ def test_files_put_together_without_new_numbers_are_refused(tmp_path: Path) -> N
         return str(told.value)
 
     other = {"id": 1, "file_name": "b.jpg", "height": 4, "width": 4}
-    assert "image 1: has the id 1 of another image; number" in refused(images=[other])
+    assert "image 1: The id 1 is also that of another image" in refused(images=[other])
     said = refused(
         categories=[{"id": 1, "name": "cat", "supercategory": "x"}, {"id": 1, "name": "dog"}]
     )
-    assert "category 2: has the id 1 of another category; number" in said
+    assert "category 2: The id 1 is also that of another category" in said
 
 
 def test_one_file_is_wanted(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="out: this format is one file; end its name in .json"):
+    with pytest.raises(DataError, match="out: This format is one file. Use a name ending in .json"):
         written(tmp_path / "out", [rings()])
 
 
@@ -197,5 +197,5 @@ def test_boxes_among_masks_are_told_and_boxes_alone_refused(tmp_path: Path) -> N
     ]
     made["annotations"] = made["annotations"][1:]
     (tmp_path / "a.json").write_text(json.dumps(made))
-    with pytest.raises(DataError, match="a.json: holds boxes alone and no mask; it is a set for"):
+    with pytest.raises(DataError, match="a.json: Contains only boxes and no mask: a"):
         coco.read(tmp_path / "a.json", LossReport())

@@ -48,7 +48,7 @@ def test_a_conversion_tells_what_was_lost(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_strict_conversion_hands_its_report_over(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(LossError, match="3 things would be lost") as error:
+    with pytest.raises(LossError, match="3 items would be lost") as error:
         anymask.convert(source, tmp_path / "yolo", strict=True)
     assert sum(error.value.report.counts().values()) == 3
     assert not (tmp_path / "yolo").exists()

@@ -38,7 +38,7 @@ def slow(mask: Pixels) -> list[int]:
 @given(masks())
 def test_runs_are_those_of_the_slow_way_and_come_back(mask: Pixels) -> None:
     if not mask.any():
-        with pytest.raises(DataError, match="CVAT has no empty masks; leave it out"):
+        with pytest.raises(DataError, match="CVAT does not support empty masks"):
             cvat.mask_to_cvat(empty_rle(mask.shape))
         return
     points = cvat.mask_to_cvat(mask_to_rle(mask))
@@ -49,9 +49,9 @@ def test_runs_are_those_of_the_slow_way_and_come_back(mask: Pixels) -> None:
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ([1, 2, 3], "has runs and a box of 4 numbers; got 3 numbers"),
-        ([3, 4, 0, 0, 1, 1], "the runs sum to 7, the box has 2 x 2 pixels"),
-        ([5, -1, 0, 0, 1, 1], "the runs sum to 4, the box has 2 x 2"),
+        ([1, 2, 3], "has runs and a box of 4 numbers, not 3 numbers"),
+        ([3, 4, 0, 0, 1, 1], "The runs sum to 7 pixels, but the box has 2 x 2 pixels"),
+        ([5, -1, 0, 0, 1, 1], "The runs sum to 4 pixels, but the box has 2 x 2"),
     ],
 )
 def test_broken_runs_are_refused(points: list[float], message: str) -> None:
@@ -114,11 +114,11 @@ def test_polygons_and_boxes_are_filled_and_points_reported(tmp_path: Path) -> No
         ('<mask label="a"/>', "shape 0 \\(mask\\): the key 'left' is missing"),
         (
             '<mask label="a" rle="1, 2" left="0" top="0" width="2" height="2"/>',
-            "shape 0 \\(mask\\): the runs sum to 3, the box has 2 x 2 pixels",
+            "shape 0 \\(mask\\): The runs sum to 3 pixels, but the box has 2 x 2 pixels",
         ),
         (
             '<mask label="a" rle="0, 4" left="7" top="0" width="2" height="2"/>',
-            "a crop must lie inside the photo",
+            "is outside the image",
         ),
         ('<polygon label="a" points="1,1;2"/>', "shape 0 \\(polygon\\): `points` are not pairs"),
         ('<blob label="a"/>', "Unknown shape type. Given: 'blob'"),
@@ -132,17 +132,17 @@ def test_a_broken_shape_is_named(shapes: str, message: str, tmp_path: Path) -> N
 
 def test_other_xml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text("<annotation/>")
-    with pytest.raises(DataError, match="a.xml: wanted an export of the kind 'CVAT for images"):
+    with pytest.raises(DataError, match="a.xml: Not an export of the type 'CVAT for images"):
         cvat.read(tmp_path, LossReport())
     (tmp_path / "a.xml").write_text('<!DOCTYPE x [<!ENTITY a "b">]><annotations/>')
-    with pytest.raises(DataError, match="a.xml: declares entities, which are not read"):
+    with pytest.raises(DataError, match="a.xml: Declares XML entities, which are not read"):
         cvat.read(tmp_path, LossReport())
-    with pytest.raises(DataError, match="this format is one file; end its name in .xml"):
+    with pytest.raises(DataError, match="This format is one file. Use a name ending in .xml"):
         written(tmp_path / "out", [])
 
 
 def test_a_box_beyond_the_picture_is_refused_before_its_runs_are_decoded() -> None:
-    with pytest.raises(DataError, match="a crop must lie inside the photo"):
+    with pytest.raises(DataError, match="is outside the image"):
         cvat.cvat_to_rle([6_000_000_000, 0, 0, 99_999, 59_999], (4, 6))
 
 

@@ -99,13 +99,13 @@ def test_a_link_that_leads_out_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "pictures" / "a.png").symlink_to(tmp_path / "elsewhere.png")
     write_annotations(two(), tmp_path / "all.json", "coco")
     stream = read(tmp_path / "all.json", images=tmp_path / "pictures")
-    with pytest.raises(DataError, match=r"the link .*a\.png leads out of it; copy"):
+    with pytest.raises(DataError, match=r"a link .*a\.png.* points outside"):
         stream.picture(AnnotatedImage(file_name="a.png", hw=(3, 3)))
 
 
 def test_an_absent_folder_of_pictures_is_told(tmp_path: Path) -> None:
     write_annotations(two(), tmp_path / "all.json", "coco")
-    with pytest.raises(DataError, match="wanted the folder of the pictures, there is none"):
+    with pytest.raises(DataError, match="The image folder does not exist"):
         read(tmp_path / "all.json", images=tmp_path / "none")
 
 
@@ -121,7 +121,7 @@ def test_the_split_of_a_published_data_set_is_read_with_its_photos(tmp_path: Pat
 
 def test_a_format_has_no_splits(tmp_path: Path) -> None:
     write_annotations(two(), tmp_path / "all.json", "coco")
-    with pytest.raises(InputError, match="cvat has no splits, got 'val'"):
+    with pytest.raises(InputError, match="cvat has no splits"):
         read(tmp_path / "all.json", "cvat", split="val")
 
 
@@ -131,6 +131,6 @@ def test_of_folders_of_masks_one_is_named(tmp_path: Path) -> None:
             (tmp_path / split / folder).mkdir(parents=True)
             Image.new("L", (9, 8)).save(tmp_path / split / folder / "a.png")
     with pytest.raises(
-        DataError, match=r"wanted one folder of masks with its photos, got 2 \(train, val\)"
+        DataError, match=r"Expected one folder of masks with its images, not 2 \(train, val\)"
     ):
         list(read(tmp_path))

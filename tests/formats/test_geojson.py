@@ -56,9 +56,11 @@ def test_a_transform_places_the_corners(tmp_path: Path) -> None:
     shape = shapely.geometry.shape(document["features"][1]["geometry"])
     assert shape.bounds == (122, 32, 124, 34)  # the pixel (11, 8)
     (tmp_path / "a.geojson").write_text(json.dumps(document))
-    with pytest.raises(DataError, match="has coordinates of a map; write it without a transform"):
+    with pytest.raises(
+        DataError, match="The coordinates are those of a map. Write it without a transform"
+    ):
         geojson.read(tmp_path, LossReport())
-    with pytest.raises(InputError, match="a transform has 6 numbers and an area; got"):
+    with pytest.raises(InputError, match="A transform has 6 numbers and an area, not"):
         geojson.to_geojson(rings(), (1, 1, 0, 1, 1, 0))
 
 
@@ -76,7 +78,7 @@ ABOUT = {"file_name": "a.jpg", "height": 3, "width": 4}
 
 def test_files_of_others_get_their_size_from_the_picture(tmp_path: Path) -> None:
     (tmp_path / "a.geojson").write_text(json.dumps(collection(SQUARE)))
-    with pytest.raises(DataError, match="a.geojson: does not tell the picture's size; name the"):
+    with pytest.raises(DataError, match="a.geojson: The image size is missing. Pass the"):
         geojson.read(tmp_path, LossReport())
     Image.new("L", (4, 3)).save(tmp_path / "a.png")
     (image,) = geojson.read(tmp_path, LossReport(), tmp_path)
@@ -90,7 +92,7 @@ def test_points_are_reported(tmp_path: Path) -> None:
     (image,) = geojson.read(tmp_path, report)
     assert image.masks == []
     assert [str(loss) for loss in report.losses] == [
-        f"{tmp_path}/a.geojson: feature 0: a geometry of the type 'Point' has no area"
+        f"{tmp_path}/a.geojson: feature 0: geometries of type 'Point' have no area"
     ]
 
 
@@ -130,5 +132,5 @@ def test_coordinates_of_a_map_are_no_empty_masks(tmp_path: Path) -> None:
     corners = [[400_000 + x, 5_000_000 + y] for x, y in ((0, 0), (2, 0), (2, 2), (0, 0))]
     field = {"type": "Polygon", "coordinates": [corners]}
     (tmp_path / "a.geojson").write_text(json.dumps(collection(field, anymask=ABOUT)))
-    with pytest.raises(DataError, match="feature 0: all corners lie outside of the picture of 4 x"):
+    with pytest.raises(DataError, match="feature 0: All corners are outside the image of 4 x"):
         geojson.read(tmp_path, LossReport())

@@ -93,7 +93,7 @@ def test_shapes_of_every_kind_are_read(tmp_path: Path) -> None:
     assert (ellipse.mask ^ inside).sum() <= 4
     np.testing.assert_array_equal(holed.mask, square(10, 10, 30, 30) & ~square(15, 15, 20, 20))
     assert triangle.area == 6 + 4 + 1  # centres of three rows, counted by hand
-    assert [loss.reason for loss in lost.losses] == ["a ROI of the type 'line' has no area"]
+    assert [loss.reason for loss in lost.losses] == ["ROIs of type 'line' have no area"]
 
 
 def test_what_is_written_is_what_roifile_reads(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_several_images_and_none_of_the_name_is_an_error(
     source = archive(tmp_path / "RoiSet.zip", {"1.roi": roi(box(1, 1, 9, 9), "cell")})
     assert main(["convert", str(source), str(tmp_path / "o.json")]) == 2
     told = capsys.readouterr().err
-    assert "No image for this ROI file. Expected an image called 'RoiSet'" in told
+    assert "No image for this ROI file. Expected an image named 'RoiSet'" in told
     assert "--images DIR" in told
 
 
@@ -249,5 +249,5 @@ def test_the_words_for_it(tmp_path: Path) -> None:
             [image], tmp_path / name, anymask.formats.registry.format_name(name)
         )
         assert (tmp_path / name / "rings.zip").is_file()
-    with pytest.raises(InputError, match="a file that ends in .zip"):
+    with pytest.raises(InputError, match="a file ending in .zip"):
         write_annotations([image], tmp_path / "a.roi", "imagej")

@@ -95,9 +95,9 @@ def test_single_values_and_soft_edges_are_read() -> None:
     ("packed", "message"),
     [
         ([0, 0, 0, 8, 57, 27, 252, 96, 17], "are they cut\\?"),
-        ([0, 0, 0, 8, 57, 27, 252], "have a header of 7 bytes and runs; got 7"),
-        ([0, 0, 0, 9, 57, 27, 252, 96], "hold 9 values, a picture of 2 x 1 has 8"),
-        ([0, 0, 0, 8, 0, 27, 252, 96], "have values of 8 bits, these have 1"),
+        ([0, 0, 0, 8, 57, 27, 252], "have a header of 7 bytes and runs, not 7"),
+        ([0, 0, 0, 9, 57, 27, 252, 96], "have 9 values, but an image of 2 x 1 has 8"),
+        ([0, 0, 0, 8, 0, 27, 252, 96], "have values of 8 bits, not 1"),
         ([0, 0, 0, 8, 57, 27, 252, 300], "are a list of bytes, 0 to 255"),
         ([0, 0, 0, 8, 57, 27, 252, -1], "have a header of 7 bytes and runs"),
         ("abc", "are a list of bytes"),
@@ -256,20 +256,20 @@ def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
     truth = np.zeros((10, 20), np.bool_)
     truth[5:, 5:15] = True
     np.testing.assert_array_equal(image.masks[0].mask, truth)
-    assert "region 1: a region of the type 'keypointlabels' has no mask" in str(report.losses[0])
+    assert "region 1: regions of type 'keypointlabels' have no mask" in str(report.losses[0])
 
 
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (task(region(image_rotation=90)), "task 0: region 0: turned pictures cannot be read"),
+        (task(region(image_rotation=90)), "task 0: region 0: Rotated images are not supported"),
         (task(region(value={"points": [[0, 0]]})), "task 0: region 0: Too few points"),
-        (task(region(type="brushlabels")), "region 0: a brush without `rle` cannot be read"),
-        (task(region(original_width=0)), "task 0: a picture has at least 1 x 1 pixel"),
-        (task(data={"text": "x"}), "task 0: `data` names no picture; it has \\['text'\\]"),
-        (task(), "task 0: no region tells the picture's size; name the folder"),
-        ({"id": 3}, "task 0: wanted tasks of Label Studio with `data`\\. Given: "),
-        (7, "task 0: wanted tasks of Label Studio with `data`"),
+        (task(region(type="brushlabels")), "region 0: The brush has no `rle`"),
+        (task(region(original_width=0)), "task 0: An image has at least 1 x 1 pixel"),
+        (task(data={"text": "x"}), "task 0: `data` has no `image`, only \\['text'\\]"),
+        (task(), "task 0: No region has the image size. Pass the folder"),
+        ({"id": 3}, "task 0: Expected Label Studio tasks with `data`\\. Given: "),
+        (7, "task 0: Expected Label Studio tasks with `data`"),
     ],
 )
 def test_a_broken_task_is_named(broken: Any, message: str, tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_broken_task_is_named(broken: Any, message: str, tmp_path: Path) -> No
 def test_a_list_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(
-        DataError, match="a.json: wanted Label Studio's list of tasks, got one object"
+        DataError, match="a.json: Expected Label Studio's list of tasks, not one object"
     ):
         label_studio.read(tmp_path, LossReport())
 

@@ -99,7 +99,7 @@ def test_a_row_without_regions_keeps_its_picture(tmp_path: Path) -> None:
     empty = {"image": "b.jpg", "id": 4} | FACTS
     (tmp_path / "a.json").write_text(json.dumps([ROW, empty]))
     (image,), report = read_annotations(tmp_path / "a.json")
-    assert "b.jpg: no region tells the picture's size; left out" in map(str, report.losses)
+    assert "b.jpg: No region has the image size; left out" in map(str, report.losses)
 
 
 def region(kind: str, value: dict[str, Any], name: str, control: str) -> dict[str, Any]:
@@ -137,8 +137,8 @@ def test_shapes_take_their_name_from_labels(tmp_path: Path) -> None:
     y, x = np.mgrid[:10, :20] + 0.5  # the ellipse around (5, 5) with radii of 2.5 pixels
     assert np.array_equal(found["Seal"], (x - 5) ** 2 + (y - 5) ** 2 < 2.5**2)
     assert [loss.reason for loss in report.losses if loss.kind == "shapes"] == [
-        "a region of the type 'textarea' has no mask",
-        "a region of the type 'labels' has no mask",
+        "regions of type 'textarea' have no mask",
+        "regions of type 'labels' have no mask",
     ]
 
 

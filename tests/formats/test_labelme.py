@@ -181,8 +181,8 @@ MASK = {"label": "x", "shape_type": "mask", "points": [[0, 0], [2, 2]]}
         ({"shape_type": "polygon", "points": []}, "Too few points. Expected at least 3, given: 0"),
         ({"shape_type": "blob", "points": [[1, 1]]}, "Unknown shape type. Given: 'blob'"),
         ({"shape_type": "polygon"}, "the key 'points' is missing"),
-        (MASK | {"mask": "AAAA"}, "`mask` is no PNG"),
-        (MASK | {"mask": None}, "`mask` is no PNG in base64"),
+        (MASK | {"mask": "AAAA"}, "`mask` is not a PNG"),
+        (MASK | {"mask": None}, "`mask` is not a PNG in base64"),
     ],
 )
 def test_a_broken_shape_is_named(shape: dict[str, Any], reason: str, tmp_path: Path) -> None:
@@ -196,13 +196,15 @@ def test_a_stamp_of_another_size_is_refused(tmp_path: Path) -> None:
     data = json.loads(path.read_text())
     data["shapes"][0]["points"][1][0] += 1
     path.write_text(json.dumps(data))
-    with pytest.raises(DataError, match="the mask has 10 x 7 pixels, its box from .* has 11 x 7"):
+    with pytest.raises(
+        DataError, match="The mask has 10 x 7 pixels, but its box from .* has 11 x 7"
+    ):
         labelme.read(path, LossReport())
 
 
 def test_a_missing_size_is_read_from_the_picture(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(document(imageHeight=None)))
-    with pytest.raises(DataError, match="imageHeight and imageWidth are missing; name the folder"):
+    with pytest.raises(DataError, match="imageHeight and imageWidth are missing. Pass the folder"):
         labelme.read(tmp_path, LossReport())
     (tmp_path / "photos").mkdir()
     exif = Image.Exif()

@@ -63,7 +63,7 @@ def test_crowds_are_joined_to_what_does_not_count(tmp_path: Path) -> None:
     image = AnnotatedImage(file_name="a.png", hw=(9, 12), masks=masks)
     report = written(tmp_path, image)
     assert [str(loss) for loss in report.losses] == [
-        f"a.png, mask {number}: a crowd became pixels that do not count" for number in (0, 1)
+        f"a.png, mask {number}: a crowd became ignored pixels" for number in (0, 1)
     ]
     _, (sample,) = load_set(tmp_path)
     assert sample.ignore is not None
@@ -86,5 +86,7 @@ def test_masks_are_read_where_their_pictures_are_not(tmp_path: Path) -> None:
     write_annotations([image], tmp_path / "set", "set")
     (found,), _ = read_annotations(tmp_path / "set")
     assert pixels(found) == pixels(image)
-    with pytest.raises(DataError, match=r"is absent; is the set complete\? .* --copy-images"):
+    with pytest.raises(
+        DataError, match=r"is missing. Check that the set is complete .* --copy-images"
+    ):
         load_set(tmp_path / "set")

@@ -68,9 +68,9 @@ def test_records_tell_what_can_be_seen(
     ("change", "message"),
     [
         ({"image_id": 9}, "there is no image with the id 9"),
-        ({"file_name": "b.png"}, "b.png is no readable picture"),
-        ({"file_name": "../../etc/b.png"}, "b.png is no readable picture"),
-        ({"segments_info": []}, "rings.png: it has pixels of \\[1, 2, 4\\], which have no record"),
+        ({"file_name": "b.png"}, "b.png is not a readable image"),
+        ({"file_name": "../../etc/b.png"}, "b.png is not a readable image"),
+        ({"segments_info": []}, "rings.png: It has pixels of \\[1, 2, 4\\], which have no record"),
         (
             {"segments_info": [{"id": 77, "category_id": 1}]},
             "rings.png: the segments .77. have no pixel",

@@ -82,7 +82,7 @@ def test_the_nucleus_of_a_cell_is_reported(tmp_path: Path) -> None:
     }
     (image,), lost = read_annotations(of_qupath(tmp_path, cell))
     assert image.masks[0].extra == {"objectType": "cell"}
-    assert [loss.reason for loss in lost.losses] == ["the nucleus of a cell is not read"]
+    assert [loss.reason for loss in lost.losses] == ["nuclei of cells are not read"]
 
 
 def test_a_class_has_one_colour_in_all_files(tmp_path: Path) -> None:

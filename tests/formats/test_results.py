@@ -63,7 +63,9 @@ def test_coco_results_are_read(tmp_path: Path) -> None:
     drawn = coco_mask.merge(coco_mask.frPyObjects([POLYGON], 30, 40))["counts"].decode()
     assert compressed(rle_to_mask(first[1].rle))["counts"] == drawn
     assert [loss.reason for loss in report.losses] == ["a box alone"]
-    assert report.notes == ["Results name no classes. They are called by their category ids."]
+    assert report.notes == [
+        "The results have no class names. Classes are named by their category ids."
+    ]
 
 
 def test_run_lengths_tell_the_size_without_pictures(tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_run_lengths_tell_the_size_without_pictures(tmp_path: Path) -> None:
 
 def test_polygons_need_the_pictures(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps([result(1, segmentation=[POLYGON])]))
-    with pytest.raises(DataError, match=r"image 1: The picture is missing.*--images DIR"):
+    with pytest.raises(DataError, match=r"image 1: The image is missing.*--images DIR"):
         read_annotations(tmp_path / "results.json")
 
 
@@ -84,7 +86,7 @@ def test_a_number_that_two_pictures_have_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "a_7.jpg")
     save(tmp_path / "b_7.jpg")
     (tmp_path / "results.json").write_text(json.dumps([result(7)]))
-    with pytest.raises(DataError, match=r"Two pictures have this number: a_7.jpg and b_7.jpg"):
+    with pytest.raises(DataError, match=r"Two images have this number: a_7.jpg and b_7.jpg"):
         read_annotations(tmp_path / "results.json")
 
 

@@ -103,7 +103,7 @@ def test_one_video_has_one_size_and_one_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the frames of 'dogs' have different sizes: "):
         written(tmp_path, [*clip({}), other])
     away = AnnotatedImage(file_name="cats/0.jpg", hw=(3, 3))
-    with pytest.raises(DataError, match="one file holds one video, got 2; name a folder"):
+    with pytest.raises(DataError, match="One file holds one video, not 2. Pass a folder"):
         written(tmp_path / "a.json", [*clip({}), away])
 
 
@@ -118,14 +118,14 @@ def test_the_pictures_of_val_and_test_are_read_and_may_overlap(tmp_path: Path) -
     assert found == truth
     assert [one.place for one in found] == [SequencePlace("dogs", 0), SequencePlace("dogs", 4)]
     path.rename(tmp_path / "Annotations_6fps" / "00000.png")
-    with pytest.raises(DataError, match="00000.png: wanted <video>/<object number>/<frame>.png"):
+    with pytest.raises(DataError, match="00000.png: Expected <video>/<object number>/<frame>.png"):
         sav.read(tmp_path, LossReport())
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"masklet": [[]]}, "frame 0: wanted a mask for each of 1 objects, got 0"),
+        ({"masklet": [[]]}, "frame 0: Expected a mask for each of 1 objects, but got 0"),
         ({"masklet": [[{"size": [9, 12]}]]}, "frame 0: object 3: a COCO run-length record is"),
         ({"masklet": [[None]]}, "frame 0: object 3: a COCO run-length record"),
         ({"video_height": 2.5}, "a.json: `height` is not a whole number"),

@@ -77,21 +77,21 @@ def test_a_set_without_a_description_takes_its_folders_name(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"hw": [48]}, r"line 2: `hw` must be \[height, width\] in pixels, got \[48\]"),
+        ({"hw": [48]}, r"line 2: `hw` must be \[height, width\] in pixels, not \[48\]"),
         ({"hw": [0, 64]}, r"line 2: `hw` must be"),
         ({"hw": [48.0, 64]}, r"line 2: `hw` must be"),
         ({"hw": [47, 64]}, r"line 2: mask 0: .*H \* W = 3008"),
         ({"image": "../secret.png"}, r"line 2: `image` must be a path inside the set"),
         ({"image": "/etc/passwd"}, r"line 2: `image` must be a path inside the set"),
         ({"image": "C:/a.png"}, r"line 2: `image` must be a path inside the set"),
-        ({"image": 5}, r"line 2: `image` must be a path inside the set, got 5"),
+        ({"image": 5}, r"line 2: `image` must be a path inside the set, not 5"),
         ({"image": "images/none.png"}, r"line 2: the image 'images/none\.png' is absent"),
-        ({"masks": None}, r"line 2: `masks` must be a list of objects, got None"),
+        ({"masks": None}, r"line 2: `masks` must be a list of objects, not None"),
         ({"masks": [[1]]}, r"line 2: mask 0: `mask` is not an object"),
-        ({"masks": [{}]}, r"line 2: mask 0: wanted COCO compressed counts \(text\), got None"),
+        ({"masks": [{}]}, r"line 2: mask 0: Expected COCO compressed counts \(text\), not None"),
         ({"masks": [{"rle": "0"}]}, r"line 2: mask 0: run lengths must sum"),
         ({"masks": [{"rle": "~~"}]}, r"line 2: mask 0: a compressed run-length string"),
-        ({"ignore_rle": 7}, r"line 2: ignore_rle: wanted COCO compressed counts"),
+        ({"ignore_rle": 7}, r"line 2: ignore_rle: Expected COCO compressed counts"),
     ],
 )
 def test_a_broken_line_is_named_with_the_reason(
@@ -105,7 +105,7 @@ def test_a_broken_line_is_named_with_the_reason(
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("label", 3, "`label` must be text, got 3"),
+        ("label", 3, "`label` must be text, not 3"),
         ("annotator", "x", "`annotator` must be a whole"),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_mask_with_a_strange_label_is_named(
         ('{"image": "images/0.p', "line 1: Not valid JSON"),
         ("[1, 2]\n", "line 1: `line` is not an object"),
         ("\xff\n", "line 1: Not valid JSON"),
-        ("\n\n", "wanted a line an image, the file is empty"),
+        ("\n\n", "The file is empty"),
     ],
 )
 def test_lines_that_are_no_records_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -138,8 +138,8 @@ def test_lines_that_are_no_records_are_refused(tmp_path: Path, text: str, messag
     ("text", "message"),
     [
         ("{", "set.json: Not valid JSON"),
-        ("[]", "set.json: wanted an object, got list"),
-        ('{"ships": "yes"}', "`ships` must be true or false, got 'yes'"),
+        ("[]", "set.json: Expected a JSON object, not list"),
+        ('{"ships": "yes"}', "`ships` must be true or false, not 'yes'"),
     ],
 )
 def test_a_broken_description_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -151,7 +151,7 @@ def test_a_broken_description_is_refused(tmp_path: Path, text: str, message: str
 
 def test_a_folder_without_masks_is_no_set(tmp_path: Path) -> None:
     assert not is_set(tmp_path)
-    with pytest.raises(DataError, match=r"wanted a set folder with masks\.jsonl, found none"):
+    with pytest.raises(DataError, match=r"it has no masks\.jsonl"):
         load_set(tmp_path)
 
 

@@ -96,7 +96,7 @@ def test_points_and_lines_are_reported(tmp_path: Path) -> None:
     (image,), report = read_annotations(tmp_path / "via.json")
     assert len(image.masks) == 1
     assert [loss.reason for loss in report.losses] == [
-        "a region of the shape 'point' has no mask", "a region of the shape 'polyline' has no mask",
+        "regions of shape 'point' have no mask", "regions of shape 'polyline' have no mask",
     ]  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def test_times_and_regions_of_videos_are_reported(tmp_path: Path) -> None:
     (tmp_path / "via.json").write_text(json.dumps(project_3(**rows)))
     images, report = read_annotations(tmp_path / "via.json")
     assert [len(image.masks) for image in images] == [0, 1]
-    assert [loss.reason for loss in report.losses] == ["a region of a video has no mask"] * 2
+    assert [loss.reason for loss in report.losses] == ["regions of a video have no mask"] * 2
 
 
 def test_the_csv_of_via_3_is_read(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_broken_regions_are_skipped_alone(tmp_path: Path) -> None:
 def test_pictures_may_lie_elsewhere_or_be_missing(tmp_path: Path) -> None:
     record = picture(SHAPES["rect"][0]) | {"filename": "https://host/cam1/0001.jpg"}
     (tmp_path / "via.json").write_text(json.dumps({"k": record}))
-    with pytest.raises(DataError, match=r"cam1/0001.jpg: The picture is missing.*--images DIR"):
+    with pytest.raises(DataError, match=r"cam1/0001.jpg: The image is missing.*--images DIR"):
         read_annotations(tmp_path / "via.json")
     (tmp_path / "other/cam1").mkdir(parents=True)
     Image.new("RGB", (20, 10)).save(tmp_path / "other/cam1/0001.jpg")

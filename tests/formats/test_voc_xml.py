@@ -62,7 +62,7 @@ def test_polygons_are_read_where_tools_put_them(
 def test_a_size_of_nothing_is_the_picture_s(tmp_path: Path) -> None:
     """labelImg has written 0 for pictures that it could not measure."""
     written(tmp_path / "a.xml", PIXELS, size=(0, 0))
-    with pytest.raises(DataError, match="a.xml: does not tell the picture's size; name the folder"):
+    with pytest.raises(DataError, match="a.xml: The image size is missing. Pass the folder"):
         voc_xml.read(tmp_path, LossReport())
     photo(tmp_path / "a.jpg")
     (image,) = voc_xml.read(tmp_path, LossReport())
@@ -75,7 +75,7 @@ def test_boxes_are_told_and_boxes_alone_refused(tmp_path: Path) -> None:
     assert len(image.masks) == 1
     assert [str(loss) for loss in report.losses] == [f"{tmp_path}/a.xml: object 0: a box alone"]
     written(tmp_path / "a.xml", "")
-    with pytest.raises(DataError, match="a.xml: holds boxes alone and no polygon; it is a set for"):
+    with pytest.raises(DataError, match="a.xml: Contains only boxes and no polygon: a"):
         voc_xml.read(tmp_path / "a.xml", LossReport())
 
 

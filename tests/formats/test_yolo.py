@@ -44,7 +44,7 @@ def test_holes_and_parts_come_back_through_bridges(tmp_path: Path) -> None:
     assert [str(loss) for loss in report.losses] == [
         "rings.png, mask 0: 1 hole bridged",
         "rings.png, mask 0: 2 parts joined by bridges",
-        "rings.png, mask 2: an empty mask has no outline; left out",
+        "rings.png, mask 2: empty masks have no outline; left out",
     ]
 
 
@@ -71,7 +71,7 @@ def test_filled_holes_are_counted_in_pixels(tmp_path: Path) -> None:
 
 
 def test_holes_may_be_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="rings.png, mask 0: has 1 hole, which the format cannot"):
+    with pytest.raises(DataError, match="rings.png, mask 0: The mask has 1 hole, which the format"):
         written(tmp_path, rings(), holes="error")
 
 
@@ -151,7 +151,7 @@ def test_pictures_that_would_share_their_labels_are_refused() -> None:
         for name in ("a.b.jpg", "x/a.b.jpg", "x/a.b.png")
     ]
     assert len(list(yolo.encode(images[:2], Path("set"), LossReport(), Policy()))) == 3
-    with pytest.raises(DataError, match=r"'x/a.b.jpg' and 'x/a.b.png' have the same; rename one"):
+    with pytest.raises(DataError, match=r"'x/a.b.jpg' and 'x/a.b.png' have the same. Rename one"):
         list(yolo.encode(images, Path("set"), LossReport(), Policy()))
 
 
@@ -177,8 +177,8 @@ def test_labels_of_another_set_do_not_get_other_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nc: 3", "data.yaml: wanted the key `names`, found none"),
-        ("names: names.txt", "data.yaml: `names` is neither a list nor numbers with names"),
+        ("nc: 3", "data.yaml: The key `names` is missing"),
+        ("names: names.txt", "data.yaml: `names` is neither a list nor a mapping"),
         ('names: ["cat"x]', "data.yaml: not YAML: while parsing"),
         (
             "names:\n  " + "? " + 5000 * "9" + "\n  : dog",
@@ -186,10 +186,10 @@ def test_labels_of_another_set_do_not_get_other_names(tmp_path: Path) -> None:
         ),
         ("names: {²: dog}", "data.yaml: a value has a wrong type or shape"),
         ("names: &a [*a]", "data.yaml: not YAML: found unconstructable recursive"),
-        ("names: [[a]]", "data.yaml: wanted a word for each name, got a list"),
+        ("names: [[a]]", "data.yaml: Names must be text, not list"),
         ("names: " + 2000 * "[", "data.yaml: "),
-        ("names: {0: cat, 00: dog}", "data.yaml: `names` must give a name to each number"),
-        ("names:\n  1: dog", "data.yaml: `names` must give a name to each number from 0 on"),
+        ("names: {0: cat, 00: dog}", "data.yaml: `names` must contain a name for each number"),
+        ("names:\n  1: dog", "data.yaml: `names` must contain a name for each number from 0 on"),
     ],
 )
 def test_other_names_are_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_other_names_are_refused(text: str, message: str, tmp_path: Path) -> Non
         ("0 0.5 0.5 0.1 0.1 0.2", "at least 3 points, given: 5 numbers after the class"),
         ("9 0 0 1 0 1 1", "the class 9 is not one of the 4 names of data.yaml"),
         ("-1 0 0 1 0 1 1", "the class -1 is not one of the 4 names"),
-        ("0 0 0 12 0 12 9", "corners are 0..1 of the picture's sides; are these pixels\\?"),
+        ("0 0 0 12 0 12 9", "Corners must be 0 to 1, as fractions of the image sides"),
         ("0 0 0 nan 0 1 1", "`corner` is not a finite number"),
         ("cat 0 0 1 0 1 1", "`class` is not a whole number. Given: 'cat'"),
     ],
@@ -231,14 +231,14 @@ def test_files_that_begin_with_a_byte_order_mark_are_read(tmp_path: Path) -> Non
 def test_sizes_come_from_the_pictures(tmp_path: Path) -> None:
     written(tmp_path, rings())
     (tmp_path / "images" / "rings.png").rename(tmp_path / "rings.jpg")
-    with pytest.raises(DataError, match="there is no picture 'rings' in .* its size is needed"):
+    with pytest.raises(DataError, match="There is no image 'rings' in .* its size is required"):
         yolo.read(tmp_path, LossReport())
     (found,) = yolo.read(tmp_path, LossReport(), tmp_path)
     assert found.file_name == "rings.jpg"
 
 
 def test_a_folder_is_wanted(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="wanted the folder with data.yaml and labels/"):
+    with pytest.raises(DataError, match="Expected the folder with data.yaml and labels/"):
         yolo.read(tmp_path / "data.yaml", LossReport())
 
 
@@ -298,10 +298,8 @@ def test_boxes_among_outlines_are_told_and_boxes_alone_refused(tmp_path: Path) -
     (found,) = yolo.read(tmp_path, report := LossReport())
     assert [mask.area for mask in found.masks] == [16]
     assert [str(loss) for loss in report.losses] == [
-        f"{tmp_path}/labels/a.txt: line 1: a box alone, without an outline"
+        f"{tmp_path}/labels/a.txt: line 1: boxes without an outline"
     ]
     labelled(tmp_path, ".", "a", "0 0.5 0.5 0.1 0.1")
-    with pytest.raises(
-        DataError, match="holds boxes alone and no outline; it is a set for detection"
-    ):
+    with pytest.raises(DataError, match="Contains only boxes and no outline: a detection"):
         yolo.read(tmp_path, LossReport())

@@ -85,7 +85,7 @@ def test_boxes_are_told_or_become_rectangles(
     folder = predictions(tmp_path / "predict", a=f"0 {BOX}{end}\n0 {BOX}{end}\n")
     assert np.array_equal(rle_to_mask(first(folder, boxes=True).rle), MASK)
     assert main(["convert", str(folder), str(tmp_path / "o.json")]) == 2
-    assert "holds boxes alone and no outline; it is a set for detection" in capsys.readouterr().err
+    assert "Contains only boxes and no outline: a detection" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("end", ["", " 0.91", " 3", " 0.91 3"])

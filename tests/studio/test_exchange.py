@@ -65,7 +65,7 @@ def test_what_an_import_leaves_out_is_told(
     (tmp_path / "tasks.json").write_text(json.dumps(tasks))
     taken = take_masks(project, tmp_path / "tasks.json", None, "ann")
     assert (taken.new, taken.strange, len(taken.unread)) == (len(photo.masks), 0, 1)
-    assert "Skipped 1 record (a region of the type 'keypointlabels'" in taken.unread[0]
+    assert "Skipped 1 record (regions of type 'keypointlabels'" in taken.unread[0]
 
 
 def test_the_same_masks_in_another_format_are_noticed(

@@ -128,8 +128,8 @@ def plain_rings(
         holes = "1 hole" if count == 1 else f"{count} holes"
         if policy.holes == "error":
             raise DataError(
-                f"{image.file_name}, mask {number}: {holes} are not supported by the "
-                "format. Choose to bridge or drop them."
+                f"{image.file_name}, mask {number}: The mask has {holes}, which the format does "
+                "not support. Choose to bridge or drop them."
             )
         done = "bridged" if policy.holes == "bridge" else "filled"
         report.add("holes", image.file_name, number, f"{holes} {done}")
