@@ -46,7 +46,6 @@ from anymask.masks.preview import (
     spare_photo,
     without_held,
 )
-from anymask.masks.relations import parents_to_ids, part_tree
 from anymask.masks.rle import (
     Rle,
     coco_to_rle,
@@ -299,10 +298,7 @@ class Mask:
         type.
         """
         if not isinstance(record, Mapping) or "segmentation" not in record:
-            raise DataError(
-                f'Invalid SA-1B record {str(record)[:80]}. Expected the key "segmentation" with '
-                "run lengths."
-            )
+            raise DataError(f'Invalid SA-1B record {str(record)[:60]}: "segmentation" is missing.')
         rle = coco_to_rle(record["segmentation"])
 
         def told(key: str, kind: Callable[[Any], Any], absent: Any = None) -> Any:
@@ -577,6 +573,8 @@ class Masks(list[Mask]):
 
     def tree(self) -> Masks:
         """The same masks, each with its `parent` (an index in the list) and its `depth`."""
+        from anymask.masks.relations import part_tree
+
         places = part_tree([mask.rle for mask in self])
         return self._with(
             replace(mask, parent=place.parent, depth=place.depth)
@@ -667,6 +665,8 @@ class Masks(list[Mask]):
 
     def to_sa1b(self, output_mode: OutputMode = "coco_rle") -> list[dict[str, Any]]:
         """The SA-1B annotation records, numbered from 1."""
+        from anymask.masks.relations import parents_to_ids
+
         return parents_to_ids([one.to_sa1b(n, output_mode) for n, one in enumerate(self, start=1)])
 
     def to_coco(self, polygons: bool = False, tolerance: float = SMOOTH) -> dict[str, Any]:

@@ -354,16 +354,10 @@ class Model:
         one = (points, point_labels, box, mask)
         ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
         if sum(ways) > 1:
-            raise PromptError(
-                "Prompts for one object (points, point_labels, box, mask) cannot be combined with "
-                "boxes or prompts. Put them into prompts."
-            )
+            raise PromptError("Pass points, box and mask of one object, or boxes, or prompts.")
         if is_several(image):
             if prompts is None:
-                raise PromptError(
-                    "Several images require prompts=. Pass a Prompt or a list of prompts for each "
-                    "image."
-                )
+                raise PromptError("Several images require prompts=, one entry for each image.")
             if on_error not in ("raise", "return"):
                 raise InputError(f'Invalid on_error {on_error!r}. Use "raise" or "return".')
             return self._segment_each(_each(image, progress), prompts, on_error, source, chosen)
@@ -396,10 +390,7 @@ class Model:
         asked = box_prompts(boxes)
         labels = [None] * len(asked) if names is None else list(names)
         if len(labels) != len(asked):
-            raise InputError(
-                f"Each box requires a label, but {len(asked)} boxes and {len(labels)} labels were "
-                "given. Pass a label for each box."
-            )
+            raise InputError(f"{len(asked)} boxes have {len(labels)} labels. Pass one for each.")
         view = self._view(image, source, settings)
         answers = self._answers(asked, settings, view)
         found = [
@@ -684,18 +675,12 @@ class Model:
             picture = picture_of(photo if self.spec.channels else image, photo)
             return EncodedPhoto(encode_image(self.runtime, photo), photo, picture)
         if source:
-            raise InputError(
-                f"{' and '.join(source)} applies only to images, but an embedding was given. Pass "
-                "it to encode."
-            )
+            raise InputError(f"Pass {' and '.join(source)} to encode, not with an embedding.")
         if isinstance(image, EncodedPhoto):
             return image
         if settings.zoom is True or settings.mirror:
             word = "mirror" if settings.mirror else "zoom"
-            raise InputError(
-                f"Option {word} requires the image, but only its embedding was given. Pass the "
-                "image."
-            )
+            raise InputError(f"Option {word} requires the image, not only its embedding.")
         return EncodedPhoto(image)
 
     def _read(self, image: ImageSource, source: SourceDict) -> UintImage:

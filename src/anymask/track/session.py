@@ -357,9 +357,7 @@ class VideoSession:
     def _prompted(self, number: int, frame: int) -> list[int]:
         if frame in (prompted := self._store.prompted_frames(number)):
             return prompted
-        raise InputError(
-            f"Object {number} has no prompt on frame {frame}. Its prompts are on {prompted}."
-        )
+        raise InputError(f"Object {number} has no prompt on frame {frame}, only on {prompted}.")
 
     def _forget_around(self, number: int, frame: int) -> None:
         """Forget what was found from a prompt's frame on, up to the next prompt; and before the
@@ -397,9 +395,7 @@ class VideoSession:
         stop = None if stop is None else read_whole(stop=stop)[0]
         prompted = self._store.prompted_frames()
         if not prompted:
-            raise InputError(
-                "No object to track. Call session.add(frame=0, points=[(x, y)]) first."
-            )
+            raise InputError("No object to track. Use session.add(frame=0, points=[(x, y)]).")
         try:
             if direction in ("forward", "both"):
                 yield from self._pass(False, prompted[0] if start is None else start, stop)

@@ -1,7 +1,6 @@
 /** The work on the open photo: what tools and keys do to it, step by step. */
 
-import { LabelMap } from "../canvas/labelmap";
-import type { Layers } from "../canvas/labelmap";
+import { LabelMap, type Layers } from "../canvas/labelmap";
 import { simplified, tracePatch } from "../masks/outline";
 import type { Model } from "../model/client";
 import type { Size } from "../model/geometry";
@@ -11,15 +10,13 @@ import type { Candidates } from "../model/segment";
 import type { Outbox } from "../store/outbox";
 import type { ImageEntry } from "../store/store";
 import { Diary } from "./diary";
-import { Drafting, NOTHING, looksEmpty } from "./drafting";
-import type { Looks } from "./drafting";
+import { Drafting, NOTHING, looksEmpty, type Looks } from "./drafting";
 import { shownMasks, withSpare } from "./everything";
 import { Turns, forTwin, madeMask, twinOf, withMask } from "./keeping";
 import type { Sight } from "./seeing";
 import { withoutOverlap } from "./shaping";
 import { NO_DRAFT, Work, asksModel, difference, forNext, isEmpty, isGuess } from "./work";
-import { labelled, toSent } from "./work";
-import type { Draft, Mask, State } from "./work";
+import { labelled, toSent, type Draft, type Mask, type State } from "./work";
 
 /** What the editor needs of the host around it. */
 export interface EditorHost {
@@ -99,8 +96,6 @@ export class Editor {
   get selected(): Mask | null {
     return this.find(this.state.selected);
   }
-
-  // ------------------------------------------------------------------------------------- steps
 
   /** One step that undo takes back. */
   act(what: string, change: Partial<State>, detail?: Record<string, unknown>): void {
@@ -182,8 +177,6 @@ export class Editor {
     }
     this.host.changed();
   }
-
-  // ------------------------------------------------------------------------------------ prompts
 
   click(x: number, y: number, label: 0 | 1): void {
     const click: Click = { x, y, label };

@@ -7,23 +7,25 @@ import type { Model } from "../model/client";
 import type { Granularity } from "../model/granularity";
 import type { Database } from "../store/database";
 import type { Namer } from "../store/namer";
-import { Outbox } from "../store/outbox";
+import { Outbox, type Standing } from "../store/outbox";
 import { Asking } from "./asking";
 import { Calibration } from "./calibration";
 import { Labels } from "./labels";
-import type { Standing } from "../store/outbox";
-import { SILENT } from "../store/store";
-import type { Channel, ImageEntry, Project, ReviewItem, Store } from "../store/store";
-import { Editor } from "./editor";
-import type { EditorHost } from "./editor";
+import {
+  SILENT,
+  type Channel,
+  type ImageEntry,
+  type Project,
+  type ReviewItem,
+  type Store,
+} from "../store/store";
+import { Editor, type EditorHost } from "./editor";
 import { Naming } from "./naming";
 import { countElsewhere, storedMasks } from "./others";
 import { Simplifying, picked } from "./simplifying";
 import { resume, rowOf } from "./proposing";
-import { lastLook, meetFile, see, sightOf } from "./seeing";
-import type { Sight } from "./seeing";
-import { NO_DRAFT, forNext, isEmpty } from "./work";
-import type { State, Work } from "./work";
+import { lastLook, meetFile, see, sightOf, type Sight } from "./seeing";
+import { NO_DRAFT, forNext, isEmpty, type State, type Work } from "./work";
 
 /** A verdict that can be taken back. */
 export interface Judged {
