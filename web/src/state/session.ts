@@ -11,14 +11,8 @@ import { Outbox, type Standing } from "../store/outbox";
 import { Asking } from "./asking";
 import { Calibration } from "./calibration";
 import { Labels } from "./labels";
-import {
-  SILENT,
-  type Channel,
-  type ImageEntry,
-  type Project,
-  type ReviewItem,
-  type Store,
-} from "../store/store";
+import { SILENT } from "../store/store";
+import type { Channel, ImageEntry, Project, ReviewItem, Store } from "../store/store";
 import { Editor, type EditorHost } from "./editor";
 import { Naming } from "./naming";
 import { countElsewhere, storedMasks } from "./others";
