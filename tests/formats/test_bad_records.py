@@ -361,7 +361,7 @@ def test_a_source_without_a_mask_left_is_an_error(
 ) -> None:
     one = coco_file(tmp_path / "one.json", [[1, 1, 5, 5]])
     assert main(["convert", str(one), str(tmp_path / "out.json")]) == 2
-    assert "one.json: annotation 0 (id 1): Too few points. Exp" in capsys.readouterr().err
+    assert "one.json: annotation 0 (id 1): Too few points. Pol" in capsys.readouterr().err
     two = coco_file(tmp_path / "two.json", [[1, 1, 5, 5]], [[1, 1, 5]])
     with pytest.raises(BadRecordsError, match=r"two.json: No mask is left: 2 records are invalid"):
         list(anymask.read(two))

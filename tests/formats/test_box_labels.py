@@ -164,7 +164,7 @@ def test_a_box_off_the_picture_is_told(tmp_path: Path) -> None:
     [
         ("0 15 10 5 5", "fractions of the image sides. These may be pixels"),
         ("0 .5 .5 0 .1", "box needs a width and a height above 0"),
-        ("9 .5 .5 .1 .1", "the class 9 is not one of the 2 names"),
+        ("9 .5 .5 .1 .1", "Class 9 is not one of the 2 names"),
     ],
 )
 def test_a_line_that_is_no_box_is_named(tmp_path: Path, line: str, message: str) -> None:

@@ -145,7 +145,7 @@ def test_a_pickle_that_names_one_list_often_stays_small(tmp_path: Path) -> None:
     assert found["flows"][0] is found["flows"][9]
     own: list[Any] = []
     own.append(own)
-    with pytest.raises(DataError, match="holds itself"):
+    with pytest.raises(DataError, match="contains itself"):
         read_pickled(saved(tmp_path / "b_seg.npy", of_cellpose(flows=own)).read_bytes())
 
 
@@ -157,7 +157,7 @@ def test_a_pickle_that_names_one_list_often_stays_small(tmp_path: Path) -> None:
         ({"masks": [1, 2]}, "`masks` is not a label image of one plane"),
         ({"masks": np.zeros((2, 3, 4), int)}, "given: int64 (2, 3, 4)"),
         ({"masks": np.zeros((2, 3))}, "given: float64 (2, 3)"),
-        ({"masks": np.full((2, 3), -1)}, "`masks` has negative numbers"),
+        ({"masks": np.full((2, 3), -1)}, "`masks` contains negative numbers"),
     ],
 )
 def test_other_documents_are_named(document: Any, message: str, tmp_path: Path) -> None:
@@ -178,7 +178,9 @@ def test_one_broken_file_among_many_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "b_seg.npy").write_bytes(whole[: len(whole) // 2])
     dataset = anymask.read(tmp_path, "cellpose")
     assert len(list(dataset)) == 2
-    assert dataset.unread_lines() == ["Skipped 1 record (the pickled object is damaged): b_seg.npy"]
+    assert dataset.unread_lines() == [
+        "Skipped 1 record (the pickled object is corrupted): b_seg.npy"
+    ]
 
 
 def test_cp_masks_beside_their_images_are_read(tmp_path: Path) -> None:

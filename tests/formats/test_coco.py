@@ -126,8 +126,8 @@ def test_official_files_need_no_keys_of_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("annotation", "reason"),
     [
-        ({"image_id": 9}, "there is no image with the id 9"),
-        ({"category_id": 9}, "there is no category with the id 9"),
+        ({"image_id": 9}, "There is no image with the id 9"),
+        ({"category_id": 9}, "There is no category with the id 9"),
         ({"segmentation": 7}, "`segmentation` is neither run-lengths nor poly"),
         ({"segmentation": [[1, 2, 3, 4]]}, "Polygon 0 has 2"),
         ({"segmentation": [[1, 2, 3, "x", 5, 6]]}, "Expected a flat list of numbers"),

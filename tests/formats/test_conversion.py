@@ -24,7 +24,7 @@ def test_a_data_set_is_read_as_often_as_one_likes(source: Path) -> None:
     for _ in range(2):
         (image,) = found
         assert pixels(image) == pixels(rings())
-    with pytest.raises(InputError, match="unknown format 'sab'"):
+    with pytest.raises(InputError, match="Unknown format 'sab'"):
         anymask.read(source, "sab")
 
 

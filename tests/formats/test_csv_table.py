@@ -69,7 +69,7 @@ def test_a_table_is_known_by_its_suffix_and_never_read(
     assert main(["convert", str(tmp_path / "a.csv"), "x.json", "--from", "csv"]) == 2
     assert "Invalid choice 'csv'" in capsys.readouterr().err
     assert main(["stats", str(tmp_path / "a.csv"), "--from", "csv"]) == 2
-    assert "unknown format 'csv'; there are sa1b" in capsys.readouterr().err
+    assert "Unknown format 'csv'. Choose from: sa1b" in capsys.readouterr().err
 
 
 def test_an_empty_mask_is_a_row_of_zeros(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_polygons_and_boxes_are_filled_and_points_reported(tmp_path: Path) -> No
     for mask in image.masks:
         np.testing.assert_array_equal(mask.mask, truth)
     assert [str(loss) for loss in report.losses] == [
-        f"{tmp_path}/a.xml: image 0: shape 2 (points): a shape of the kind 'points' has no mask"
+        f"{tmp_path}/a.xml: image 0: shape 2 (points): shapes of type 'points' have no mask"
     ]
 
 
@@ -122,7 +122,7 @@ def test_polygons_and_boxes_are_filled_and_points_reported(tmp_path: Path) -> No
         ),
         ('<polygon label="a" points="1,1;2"/>', "shape 0 \\(polygon\\): `points` are not pairs"),
         ('<blob label="a"/>', "Unknown shape type. Given: 'blob'"),
-        ("<mask", "a.xml: not XML"),
+        ("<mask", "a.xml: Not valid XML"),
     ],
 )
 def test_a_broken_shape_is_named(shapes: str, message: str, tmp_path: Path) -> None:

@@ -57,7 +57,9 @@ def test_the_pictures_of_a_set_are_found_without_being_told(tmp_path: Path) -> N
 def test_a_picture_that_is_nowhere_is_told_with_the_places(tmp_path: Path) -> None:
     write_annotations(two(), tmp_path / "all.json", "coco")
     stream = read(tmp_path / "all.json")
-    with pytest.raises(DataError, match="'0/00000.jpg' is not in .*images.*say where .* --images"):
+    with pytest.raises(
+        DataError, match="'0/00000.jpg' is not in .*images.*Pass the folder .* --images"
+    ):
         stream.picture(next(iter(stream)))
 
 
@@ -80,7 +82,9 @@ def test_pictures_of_splits_are_found_beside_their_annotations(tmp_path: Path) -
     told = read(tmp_path / "other" / "lone.json", images=tmp_path / "coco")
     assert told.picture(masks) == tmp_path / "coco" / "train2017" / "a.png"
     Image.new("RGB", (9, 8)).save(tmp_path / "coco" / "val2017" / "a.png")
-    with pytest.raises(DataError, match=r"'a.png' is in .*train2017 and in .*val2017; say where"):
+    with pytest.raises(
+        DataError, match=r"'a.png' is in .*train2017 and in .*val2017. Pass the folder"
+    ):
         told.picture(masks)
 
 

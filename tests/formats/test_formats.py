@@ -129,7 +129,7 @@ def test_an_altered_file_is_read_or_refused_and_never_crashes(name: str, tmp_pat
 
 
 def test_unknown_formats_are_refused_with_the_list(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown format 'mot'; there are sa1b, coco"):
+    with pytest.raises(InputError, match="Unknown format 'mot'. Choose from: sa1b, coco"):
         write_annotations([], tmp_path, "mot")
 
 
@@ -248,9 +248,9 @@ def test_summaries_count_and_show_the_first_case(tmp_path: Path) -> None:
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(full, full))
     report = write_annotations([image], tmp_path, "label-png")
     assert report.lines() == [
-        "not kept: labels (1 time), first: a.jpg: labels of 2 masks have no place",
+        "not kept: labels (1 time), first: a.jpg: not supported: labels of 2 masks",
         "not kept: ids (1 time), first: a.jpg: groups must be distinct numbers from 1 to "
-        "65535; masks are numbered anew",
+        "65535; masks are renumbered",
         "not kept: overlaps (1 time), first: a.jpg, mask 0: 108 of 108 pixels are below other "
         "masks",
     ]

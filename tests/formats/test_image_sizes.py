@@ -127,7 +127,7 @@ def test_commands_skip_it_and_say_what_to_do(
     }
     assert main([*words, *more.get(command, [])]) == 0
     told = "".join(capsys.readouterr())
-    assert "Skipped 1 record (its masks are of a picture of 60 x 40 pixels" in told
+    assert "Skipped 1 record (its masks belong to an image of 60 x 40 pixels" in told
     assert f"a.jpg. {CAUSES[case][2]}" in told
     assert main([*words, *more.get(command, []), "--on-bad", "error"]) == 2
     assert "1 invalid record" in capsys.readouterr().err

@@ -68,7 +68,7 @@ def test_small_masks_lie_on_top(tmp_path: Path) -> None:
         values = np.asarray(picture)
     np.testing.assert_array_equal(values == 1, rings().masks[0].mask)
     assert [str(loss) for loss in report.losses if loss.kind == "overlaps"] == [
-        "rings.png, mask 3: 41 of 108 pixels lie under other masks"
+        "rings.png, mask 3: 41 of 108 pixels are below other masks"
     ]
     assert report.counts() == {"labels": 1, "empty": 1, "overlaps": 1}
 
@@ -108,7 +108,7 @@ def test_the_palette_is_pascal_voc_s() -> None:
 
 def test_davis_numbers_254_objects_and_no_more(tmp_path: Path) -> None:
     values = np.arange(256).reshape(16, 16)
-    with pytest.raises(DataError, match="a.png: the format numbers at most 254 objects, this"):
+    with pytest.raises(DataError, match="a.png: This format supports at most 254 objects"):
         written(tmp_path, [of_values(values)], davis=True)
     assert not written(tmp_path, [of_values(values)])
 

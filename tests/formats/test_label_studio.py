@@ -45,7 +45,7 @@ def test_a_brush_takes_a_mask_of_any_numbers(kind: type) -> None:
     packed = mask_to_brush(mask.astype(kind) * kind(255))
     assert packed == mask_to_brush(mask)
     assert brush_to_rle(packed, mask.shape) == mask_to_rle(mask)
-    with pytest.raises(InputError, match="must have the shape"):
+    with pytest.raises(InputError, match="must have shape"):
         mask_to_brush(mask[None])
 
 
@@ -94,14 +94,14 @@ def test_single_values_and_soft_edges_are_read() -> None:
 @pytest.mark.parametrize(
     ("packed", "message"),
     [
-        ([0, 0, 0, 8, 57, 27, 252, 96, 17], "are they cut\\?"),
+        ([0, 0, 0, 8, 57, 27, 252, 96, 17], "may be truncated"),
         ([0, 0, 0, 8, 57, 27, 252], "have a header of 7 bytes and runs, not 7"),
         ([0, 0, 0, 9, 57, 27, 252, 96], "have 9 values, but an image of 2 x 1 has 8"),
         ([0, 0, 0, 8, 0, 27, 252, 96], "have values of 8 bits, not 1"),
         ([0, 0, 0, 8, 57, 27, 252, 300], "are a list of bytes, 0 to 255"),
         ([0, 0, 0, 8, 57, 27, 252, -1], "have a header of 7 bytes and runs"),
         ("abc", "are a list of bytes"),
-        ([0, 0, 0, 8, 57, 27, 255, 255, 255, 255, 255], "are they cut\\?"),
+        ([0, 0, 0, 8, 57, 27, 255, 255, 255, 255, 255], "may be truncated"),
     ],
 )
 def test_broken_bytes_are_refused(packed: Any, message: str) -> None:

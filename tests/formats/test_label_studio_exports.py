@@ -91,7 +91,7 @@ def test_tables_are_read(tmp_path: Path, ending: str, sign: str) -> None:
 
 def test_a_short_row_of_a_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("image,id,label,annotator,annotation_id\na.jpg,1\n")
-    with pytest.raises(DataError, match="line 2: Too few columns. Expected 5, given: 2."):
+    with pytest.raises(DataError, match="Line 2: Too few columns. Expected 5, given: 2."):
         read_annotations(tmp_path / "a.csv")
 
 

@@ -141,7 +141,7 @@ def test_points_and_lines_have_no_area_and_are_reported(tmp_path: Path) -> None:
     image, report = read_file(tmp_path, line)
     assert image.masks == []
     assert [str(loss) for loss in report.losses] == [
-        f"{tmp_path}/a.json: shape 0: a shape of the type 'line' has no mask"
+        f"{tmp_path}/a.json: shape 0: shapes of type 'line' have no mask"
     ]
 
 
@@ -254,4 +254,4 @@ def test_the_shapes_of_x_anylabeling_are_read(tmp_path: Path) -> None:
         border = shapely.distance(polygon.exterior, shapely.points(x, y)) == 0
         inside = shapely.contains_xy(polygon, x, y)
         np.testing.assert_array_equal(mask.mask[~border], inside[~border])
-    assert [loss.reason for loss in report.losses] == ["a shape of the type 'cuboid' has no mask"]
+    assert [loss.reason for loss in report.losses] == ["shapes of type 'cuboid' have no mask"]

@@ -84,7 +84,7 @@ def test_a_side_file_of_other_masks_is_not_believed_and_a_broken_one_is_told(
     side.write_text("\n".join([*lines[:2], '{"image": "a.png", "masks": [0]}']))
     assert all(mask.origin is None for image in read(tmp_path / "yolo") for mask in image.masks)
     side.write_text('{"image": "a.png"}\n')
-    with pytest.raises(DataError, match=r"origins.jsonl: wanted origins"):
+    with pytest.raises(DataError, match=r"origins.jsonl: Expected origins"):
         list(read(tmp_path / "yolo"))
 
 
@@ -109,7 +109,7 @@ def test_a_model_s_masks_say_it_from_the_answer_to_the_statistics(
     capsys.readouterr()
     assert main(["stats", str(tmp_path / "two.json")]) == 0
     shown = capsys.readouterr().out
-    assert "Made by" in shown
+    assert "Origin" in shown
     assert model.origin.weights[:12] in shown
     assert "Apache-2.0" in shown
     assert "59 public sets of photos" in shown

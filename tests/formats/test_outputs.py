@@ -115,9 +115,9 @@ def test_each_thing_gets_a_file_where_the_name_has_a_place_for_it(tmp_path: Path
     both.save(tmp_path / "all.mask.png")
     with Image.open(tmp_path / "all.mask.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), np.where(MASK, 1, 2))
-    with pytest.raises(InputError, match="cut-out of one thing"):
+    with pytest.raises(InputError, match="cut-out of one object"):
         both.save(tmp_path / "all.cut.png")
-    with pytest.raises(InputError, match="two masks"):
+    with pytest.raises(InputError, match="Two masks"):
         Masks([other, other], picture=FOUND.picture).save(tmp_path / "{label}.png")
 
 

@@ -75,7 +75,7 @@ def test_keys_of_other_formats_come_through(tmp_path: Path) -> None:
     mask = Mask(rings().masks[0].rle, extra={"occluded": True})
     image = AnnotatedImage(file_name="a.png", hw=(9, 12), masks=(mask,), extra={"weather": "rain"})
     report = written(tmp_path, image)
-    assert [str(loss) for loss in report.losses] == ["a.png: `weather` has no place"]
+    assert [str(loss) for loss in report.losses] == ["a.png: `weather` is not supported"]
     (found,), _ = read_annotations(tmp_path)
     assert found.masks[0].extra == {"occluded": True}
 

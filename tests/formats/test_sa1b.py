@@ -83,21 +83,21 @@ def document() -> dict[str, object]:
         ({"image": 3}, "a.json: `image` is not an object"),
         (
             {"image": {"width": 0, "height": 3, "file_name": "a.jpg"}},
-            "a.json: a picture has at least 1 x 1 pixel; got height 3, width 0",
+            "a.json: An image has at least 1 x 1 pixel, not height 3, width 0",
         ),
         (
             {"image": {"width": 1e9, "height": 3e4, "file_name": "a.jpg"}},
-            "a.json: a picture has at most 200000000 pixels",
+            "a.json: An image has at most 200000000 pixels",
         ),
         (
             {"image": {"width": 3, "height": 3, "file_name": "a.jpg"}},
-            "a.json: a.jpg, mask 0: wanted the picture's \\(H, W\\) = \\(3, 3\\), the mask has",
+            "a.json: a.jpg, mask 0: The mask has .*, the image \\(3, 3\\)",
         ),
         (
             {"annotations": [{"segmentation": {"size": [3, 2], "counts": [5]}}]},
-            "a.json: annotation 0: run lengths must sum to H \\* W = 3 \\* 2 = 6; got 5",
+            "a.json: annotation 0: Run lengths must sum to H \\* W = 3 \\* 2 = 6, but",
         ),
-        ({"annotations": [7]}, "a.json: annotation 0: an SA-1B record needs the key"),
+        ({"annotations": [7]}, "a.json: annotation 0: Invalid SA-1B record"),
     ],
 )
 def test_a_broken_file_names_record_and_reason(

@@ -100,7 +100,7 @@ def test_what_has_no_place_is_reported(tmp_path: Path) -> None:
 
 def test_one_video_has_one_size_and_one_file(tmp_path: Path) -> None:
     other = AnnotatedImage(file_name="dogs/9.jpg", hw=(3, 3))
-    with pytest.raises(DataError, match="the frames of 'dogs' have different sizes: "):
+    with pytest.raises(DataError, match="The frames of 'dogs' have different sizes: "):
         written(tmp_path, [*clip({}), other])
     away = AnnotatedImage(file_name="cats/0.jpg", hw=(3, 3))
     with pytest.raises(DataError, match="One file holds one video, not 2. Pass a folder"):
@@ -126,8 +126,8 @@ def test_the_pictures_of_val_and_test_are_read_and_may_overlap(tmp_path: Path) -
     ("change", "message"),
     [
         ({"masklet": [[]]}, "frame 0: Expected a mask for each of 1 objects, but got 0"),
-        ({"masklet": [[{"size": [9, 12]}]]}, "frame 0: object 3: a COCO run-length record is"),
-        ({"masklet": [[None]]}, "frame 0: object 3: a COCO run-length record"),
+        ({"masklet": [[{"size": [9, 12]}]]}, "frame 0: object 3: Invalid COCO run-length record"),
+        ({"masklet": [[None]]}, "frame 0: object 3: Invalid COCO run-length record"),
         ({"video_height": 2.5}, "a.json: `height` is not a whole number"),
         ({"masklet_id": None}, "a.json: a value has a wrong type"),
     ],

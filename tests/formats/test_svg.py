@@ -80,7 +80,7 @@ def test_other_shapes_are_reported(tmp_path: Path) -> None:
     report = LossReport()
     svg.read(tmp_path, report)
     assert [str(loss) for loss in report.losses] == [
-        f"{tmp_path}/a.svg: element 1 (rect): an element 'rect' is no outline"
+        f"{tmp_path}/a.svg: element 1 (rect): elements of type 'rect' are not outlines"
     ]
 
 
@@ -97,7 +97,7 @@ def test_other_shapes_are_reported(tmp_path: Path) -> None:
         ('<path d="M1 1 L#"/>', "The path is invalid at '#'"),
         ('<path d="M0 0H4V4Z" data-group="x"/>', "`data-group` is not a whole number"),
         ('<g transform="scale(2)"/>', "element 1 \\(g\\): Transforms are not supported"),
-        ("<g>", "a.svg: not XML"),
+        ("<g>", "a.svg: Not valid XML"),
     ],
 )
 def test_what_cannot_be_read_is_named(inside: str, message: str, tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_names_of_photos_come_back(name: str, tmp_path: Path) -> None:
                     {"geometryType": "bitmap", "bitmap": {"data": "AAAA", "origin": [0, 0]}}
                 ],
             },
-            "no packed PNG",
+            "not a compressed PNG",
         ),
         ("encord", {"data_units": {"d": {"data_title": "a", "height": 4}}}, "'width' is missing"),
     ],

@@ -179,13 +179,13 @@ def test_labels_of_another_set_do_not_get_other_names(tmp_path: Path) -> None:
     [
         ("nc: 3", "data.yaml: The key `names` is missing"),
         ("names: names.txt", "data.yaml: `names` is neither a list nor a mapping"),
-        ('names: ["cat"x]', "data.yaml: not YAML: while parsing"),
+        ('names: ["cat"x]', "data.yaml: Not valid YAML: while parsing"),
         (
             "names:\n  " + "? " + 5000 * "9" + "\n  : dog",
             "data.yaml: a value has a wrong type or shape",
         ),
         ("names: {²: dog}", "data.yaml: a value has a wrong type or shape"),
-        ("names: &a [*a]", "data.yaml: not YAML: found unconstructable recursive"),
+        ("names: &a [*a]", "data.yaml: Not valid YAML: found unconstructable recursive"),
         ("names: [[a]]", "data.yaml: Names must be text, not list"),
         ("names: " + 2000 * "[", "data.yaml: "),
         ("names: {0: cat, 00: dog}", "data.yaml: `names` must contain a name for each number"),
@@ -203,8 +203,8 @@ def test_other_names_are_refused(text: str, message: str, tmp_path: Path) -> Non
     ("line", "reason"),
     [
         ("0 0.5 0.5 0.1 0.1 0.2", "at least 3 points, given: 5 numbers after the class"),
-        ("9 0 0 1 0 1 1", "the class 9 is not one of the 4 names of data.yaml"),
-        ("-1 0 0 1 0 1 1", "the class -1 is not one of the 4 names"),
+        ("9 0 0 1 0 1 1", "Class 9 is not one of the 4 names of data.yaml"),
+        ("-1 0 0 1 0 1 1", "Class -1 is not one of the 4 names"),
         ("0 0 0 12 0 12 9", "Corners must be 0 to 1, as fractions of the image sides"),
         ("0 0 0 nan 0 1 1", "`corner` is not a finite number"),
         ("cat 0 0 1 0 1 1", "`class` is not a whole number. Given: 'cat'"),

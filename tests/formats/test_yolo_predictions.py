@@ -104,7 +104,7 @@ def test_poses_are_boxes_and_no_outlines(tmp_path: Path, end: str) -> None:
     )
     (folder / "labels/b.txt").unlink()
     assert np.array_equal(rle_to_mask(first(folder, boxes=True).rle), MASK)
-    with pytest.raises(DataError, match="holds boxes alone"):
+    with pytest.raises(DataError, match="Contains only boxes"):
         read_annotations(folder)
 
 

@@ -230,7 +230,7 @@ def note_traits(
     traits = Counter(trait for mask in image.masks for trait in _traits(mask))
     for trait, count in traits.items():
         if trait not in kept:
-            report.add(trait, image.file_name, None, f"{trait} of {count} masks is not supported")
+            report.add(trait, image.file_name, None, f"not supported: {trait} of {count} masks")
     rare = Counter(one for mask in image.masks for one in RARE if getattr(mask, one) is not None)
     extras = Counter(key for mask in image.masks for key in mask.extra if key not in keys)
     lost = {one: count for one, count in rare.items() if one not in kept}

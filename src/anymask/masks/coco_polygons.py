@@ -48,14 +48,15 @@ def _corners(ring: Any, number: int) -> NDArray[np.float64]:  # -> (n, 2)
         )
     if flat.size % 2:
         raise DataError(
-            f"Polygon {number} has an odd count of numbers ({flat.size}). Expected [x, y, x, y, "
-            "...]."
+            f"Odd count of numbers. Polygon {number} has {flat.size}, expected [x, y, x, y, ...]."
         )
     if flat.size < 6:
-        raise DataError(f"Polygon {number} has {flat.size // 2} points. Expected at least 3.")
+        raise DataError(
+            f"Too few points. Polygon {number} has {flat.size // 2}, expected at least 3."
+        )
     if not (np.abs(flat) < _FURTHEST).all():
         raise DataError(
-            f"Polygon {number} has invalid corners. Expected finite numbers of at most "
+            f"Invalid number. Corners of polygon {number} must be finite numbers of at most "
             f"{_FURTHEST:g} pixels."
         )
     return flat.reshape(-1, 2)
