@@ -109,7 +109,7 @@ def test_a_model_s_masks_say_it_from_the_answer_to_the_statistics(
     capsys.readouterr()
     assert main(["stats", str(tmp_path / "two.json")]) == 0
     shown = capsys.readouterr().out
-    assert "Origin" in shown
+    assert "Annotation source" in shown
     assert model.origin.weights[:12] in shown
     assert "Apache-2.0" in shown
     assert "59 public sets of photos" in shown
