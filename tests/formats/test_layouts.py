@@ -120,7 +120,9 @@ def test_what_was_looked_for_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Unknown layout 'vco'. Choose from: auto, set, lvis, "):
         load_dataset(tmp_path, "vco")
     (tmp_path / "SegmentationObject").mkdir()
-    with pytest.raises(DataError, match=r"No list of val found. Searched for ImageSets/Segm.*val\.t"):
+    with pytest.raises(
+        DataError, match=r"No list of val found. Searched for ImageSets/Segm.*val\.t"
+    ):
         load_dataset(tmp_path, "voc")
 
 
