@@ -40,9 +40,9 @@ def test_the_predictor_example_runs_as_it_is_written() -> None:
     sam = sam_model_registry["nano"]()
     sam.to(device="cpu")
     predictor = SamPredictor(sam)
-    assert repr(predictor) == "<SamPredictor: 'nano', no photo>"
+    assert repr(predictor) == "<SamPredictor: 'nano', no image>"
     predictor.set_image(image)
-    assert repr(predictor) == "<SamPredictor: 'nano', a photo of 600x400>"
+    assert repr(predictor) == "<SamPredictor: 'nano', an image of 600x400>"
 
     input_point = np.array([[290, 120]])
     input_label = np.array([1])

@@ -75,7 +75,7 @@ def test_weights_are_never_fetched_and_the_remedy_is_told(
     assert main([*words, "--remove", "--with", "lama"]) == 2
     assert "hf download Carve/LaMa-ONNX" in capsys.readouterr().err
     assert main([*words, "--blur", "--with", "lama"]) == 2
-    assert "add --remove" in capsys.readouterr().err
+    assert "Add --remove" in capsys.readouterr().err
     with pytest.raises(WeightsError, match="do not exist"):
         open_lama("absent.ckpt")
     Path("a.onnx").write_bytes(b"no graph")

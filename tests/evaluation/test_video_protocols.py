@@ -199,11 +199,11 @@ def test_videos_are_evaluated_from_the_command_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["videos"], "DIR is missing"),
+        (["videos"], "Missing: DIR"),
         (["videos", ".", "--rounds", "0"], "Invalid rounds=0"),
-        (["videos", ".", "--clicks", "3"], "there is no option --clicks"),
+        (["videos", ".", "--clicks", "3"], "Unknown option --clicks"),
         (["videos", ".", "--least-quality", "2"], "least_quality must be"),
-        (["photos", ".", "--rounds", "2"], "there is no option --rounds"),
+        (["photos", ".", "--rounds", "2"], "Unknown option --rounds"),
     ],
 )
 def test_wrong_options_are_sentences(

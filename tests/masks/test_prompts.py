@@ -41,11 +41,11 @@ def test_kinds_are_those_of_the_parts(given: dict[str, object], kinds: set[str])
 
 def test_a_model_takes_nothing_that_it_does_not_list() -> None:
     words = Prompt(words="leaf")
-    with pytest.raises(PromptError, match="takes positive clicks.*got words"):
+    with pytest.raises(PromptError, match="does not support words. It supports positive points"):
         check_prompt(words, (10, 10), ModelSpec(name="sam", accepts=ALL_KINDS))
     reads = ModelSpec(name="reader", accepts=frozenset({"words"}))
     assert check_prompt(words, (10, 10), reads) is words
-    with pytest.raises(PromptError, match="reader takes words, got positive clicks"):
+    with pytest.raises(PromptError, match="reader does not support positive points. It supports words"):
         check_prompt(Prompt.of(points=[(1, 1)]), (10, 10), reads)
 
 

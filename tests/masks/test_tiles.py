@@ -60,7 +60,7 @@ def test_tiles_cover_the_photo_and_overlap(size: tuple[int, int], side: int, ove
 
 
 def test_bad_windows_say_so() -> None:
-    with pytest.raises(InputError, match="got -1 and 0.3"):
+    with pytest.raises(InputError, match="n_layers=-1, overlap_ratio=0.3"):
         T.crop_boxes((10, 10), -1, 0.3)
     with pytest.raises(InputError, match="0 <= overlap_ratio < 1"):
         T.crop_boxes((10, 10), 1, 1.0)

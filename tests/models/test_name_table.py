@@ -51,7 +51,7 @@ def test_a_name_of_ones_own_is_chosen_by_its_vector_and_other_learned_ones_are_r
     assert told[0].probability == pytest.approx(powers[0] / powers.sum(), abs=1e-4)
     every = some_table().chosen([*WORDS[:3], "mitosis"], own)  # no learned name is left as a rival
     assert every.suggest(vector, 1)[0][0].label == "dog"
-    with pytest.raises(InputError, match="got 'mitosis'"):
+    with pytest.raises(InputError, match="Unknown name 'mitosis'"):
         some_table().chosen(["mitosis"], {"debris": own["mitosis"]})
 
 

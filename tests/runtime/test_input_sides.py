@@ -83,7 +83,7 @@ def test_weights_are_opened_at_a_side_too() -> None:
     assert isinstance(runtime, OnnxRuntime)
     again = pickle.loads(pickle.dumps(runtime)).with_threads(3)
     assert (again.spec, again.threads) == (runtime.spec, 3)
-    with pytest.raises(InputError, match="features"):
+    with pytest.raises(InputError, match="Encode the image again"):
         anymask.load().segment(graphs.encode(photo), points=click)
 
 

@@ -129,7 +129,7 @@ def test_absent_weights_tell_how_to_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANYMASK_HOME", str(tmp_path))
-    with pytest.raises(WeightsError, match="run: anymask models get mobile_sam"):
+    with pytest.raises(WeightsError, match="Run: anymask models get mobile_sam"):
         open_runtime("mobile_sam")
 
 

@@ -208,7 +208,7 @@ def test_a_file_where_the_store_should_be_is_named(tmp_path, monkeypatch, shelf,
     (tmp_path / "file").write_text("")
     for place, told in (
         ("file", "it is a file|part of its path"),
-        ("file/in", "part of its paths path is a file"),
+        ("file/in", "part of its path is a file"),
     ):
         monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / place))
         wanted = f"{place}' is not writable: .*({told}).* Set ANYMASK_HOME"

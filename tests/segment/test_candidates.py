@@ -215,10 +215,10 @@ def test_an_answer_is_saved_as_the_command_line_saves_it(tmp_path: Path) -> None
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), given.best.mask)
     answer().save(tmp_path / "a.txt")
     assert (tmp_path / "a.txt").read_text() == Masks(given[:1]).to_yolo() != ""
-    with pytest.raises(InputError, match="not known"):
+    with pytest.raises(InputError, match="is unknown"):
         answer().save(tmp_path / "b.png")
     answer().save(tmp_path / "b.png", PHOTO)
-    with pytest.raises(InputError, match="wanted an output that ends in"):
+    with pytest.raises(InputError, match="Expected an output ending in"):
         given.save(tmp_path / "a.doc")
 
 
@@ -238,7 +238,7 @@ def test_each_mask_of_an_answer_is_saved_by_itself(
     assert shown == [(40, 30)]
     answer()[0].save(tmp_path / "m.mask.png")
     assert np.asarray(Image.open(tmp_path / "m.mask.png")).all()
-    with pytest.raises(InputError, match="not known"):
+    with pytest.raises(InputError, match="is unknown"):
         answer()[0].save(tmp_path / "m.png")
     assert "data:image/png" in given[0]._repr_html_()
 

@@ -28,12 +28,12 @@ def test_a_box_beyond_the_image_is_told(model: Model, caplog: pytest.LogCaptureF
         model.segment(PICTURE, **given)
         (record,) = caplog.records
         assert record.message == (
-            "The box 10,10,900,900 reaches beyond the image of 90 x 60 pixels. "
+            "Box 10,10,900,900 extends beyond the image of 90 x 60 pixels. "
             "Only the part inside is used."
         )
     caplog.clear()
     model.segment(PICTURE, boxes=[FAR, (0, 0, 90, 60), (-9.5, 0, 9, 9)])
-    assert caplog.messages[0].startswith("2 boxes reach, the first 10,10,900,900, beyond")
+    assert caplog.messages[0].startswith("2 boxes extend, the first 10,10,900,900, beyond")
 
 
 @pytest.mark.parametrize("box", [(0, 0, 90, 60), (-0.5, -1, 90.9, 61), (5, 5, 9, 9)])
@@ -58,7 +58,7 @@ def test_prompts_without_boxes_are_passed_over(caplog: pytest.LogCaptureFixture)
 def test_videos_and_scans_tell_it_too(model: Model, caplog: pytest.LogCaptureFixture) -> None:
     with open_session(model, [PICTURE, PICTURE]) as session:
         session.add(0, 1, box=FAR)
-    assert "The box 10,10,900,900 reaches beyond the image of 90 x 60" in caplog.text
+    assert "Box 10,10,900,900 extends beyond the image of 90 x 60" in caplog.text
 
 
 def test_the_command_line_tells_it(
@@ -71,4 +71,4 @@ def test_the_command_line_tells_it(
     monkeypatch.setattr(anymask, "load", lambda *_, **__: model)
     Image.fromarray(np.asarray(PICTURE)).save("p.png")
     assert main(["segment", "p.png", "--box", "10,10,900,900", "-o", "m.json"]) == 0
-    assert caplog.text.count("reaches beyond") == 1
+    assert caplog.text.count("extends beyond") == 1

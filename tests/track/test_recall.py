@@ -121,9 +121,9 @@ def test_auto_takes_a_network_where_there_is_one(nano: Model) -> None:
 
 def test_settings_of_other_memories_are_refused(nano: Model) -> None:
     model = Model(WithReader(nano.runtime, RuleReader()))
-    with pytest.raises(InputError, match="least_quality is a setting .* 'a network of memory'"):
+    with pytest.raises(InputError, match="least_quality requires .* 'a memory network'"):
         open_session(model, PICTURES, least_quality=0.5)
-    with pytest.raises(InputError, match="memory_stride is a setting .* 'match'"):
+    with pytest.raises(InputError, match="memory_stride requires .* 'match'"):
         open_session(model, PICTURES, tracker="match", memory_stride=2)
 
 

@@ -76,13 +76,20 @@ def test_a_long_gap_is_told_and_not_bridged(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("\n".join(rows))
     gaps = redact_video(tmp_path / "long.mkv", tmp_path / "t.jsonl", tmp_path / "out.mkv")
     assert [gap.frame for gap in gaps] == list(range(1, 31))
-    assert gaps[0].reason == "object 7 is not seen, but before and after; nothing is hidden"
+    assert (
+        gaps[0].reason
+        == "object 7 is lost between two detections and not hidden; nothing is hidden"
+    )
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_overwritten(clip: Path) -> None:
     known = tracks("t.jsonl")
     Path("mine.mp4").write_bytes(b"mine")
-    for out, error in ((clip, "no copy"), ("mine.mp4", "no copy"), ("out.txt", "written as")):
+    for out, error in (
+        (clip, "not written by anymask redact"),
+        ("mine.mp4", "not written by anymask redact"),
+        ("out.txt", "Unsupported format"),
+    ):
         with pytest.raises(InputError, match=error):
             redact_video(clip, known, out)
     assert Path("mine.mp4").read_bytes() == b"mine"
@@ -99,7 +106,10 @@ def test_the_command_is_done_once_and_lists_frames(
 ) -> None:
     words = ["redact", "clip.mkv", "-o", "out.mkv", "--labels", tracks("t.jsonl", (0, 1, 2))]
     assert main(words) == 0
-    assert "not all is hidden on 3 frames, listed in out-without.csv" in capsys.readouterr().err
+    assert (
+        "objects are not fully redacted on 3 frames, listed in out-without.csv"
+        in capsys.readouterr().err
+    )
     assert Path("out-without.csv").read_text().splitlines()[1] == "3,0.120,nothing is hidden"
     before = Path("out.mkv").stat().st_mtime_ns
     for same in (Path("clip.mkv"), Path("t.jsonl")):  # touched, or brought from elsewhere

@@ -99,7 +99,7 @@ def test_frames_to_follow_are_whole_numbers(wrong: object) -> None:
 
 
 def test_a_frame_that_did_not_come_is_told() -> None:
-    told = "no frame 0; the source has not come so far"
+    told = "Frame 0 is not available"
     for source in (None, iter(())):
         with open_session(MODEL, source) as session, pytest.raises(InputError, match=told):
             session.add(frame=0, points=[START])

@@ -115,7 +115,7 @@ def test_a_session_that_is_named_is_corrected_later(scan: Path) -> None:
         ),
         (["--frame", "3", "--box", "1,1,5,5", "-o", "x.nii"], "(--frame) accepts 0 to 0"),
         (["--box", "1,1,5,5", "--window", "40", "-o", "x.nii"], "LEVEL,WIDTH"),
-        (["--box", "1,1,5,5", "--axis", "w", "-o", "x.nii"], "choose one of z, y, x"),
+        (["--box", "1,1,5,5", "--axis", "w", "-o", "x.nii"], "Choose from: z, y, x"),
     ],
 )
 def test_what_is_wrong_is_one_error(

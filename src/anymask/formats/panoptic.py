@@ -135,6 +135,7 @@ class PanopticCategory:
     thing: bool
 
 
+@brief
 @dataclass(frozen=True, kw_only=True)
 class PanopticSegment:
     """A segment: the id of its pixels, of its class, whether it is a crowd, and other keys."""
