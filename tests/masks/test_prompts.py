@@ -45,7 +45,9 @@ def test_a_model_takes_nothing_that_it_does_not_list() -> None:
         check_prompt(words, (10, 10), ModelSpec(name="sam", accepts=ALL_KINDS))
     reads = ModelSpec(name="reader", accepts=frozenset({"words"}))
     assert check_prompt(words, (10, 10), reads) is words
-    with pytest.raises(PromptError, match="reader does not support positive points. It supports words"):
+    with pytest.raises(
+        PromptError, match="reader does not support positive points. It supports words"
+    ):
         check_prompt(Prompt.of(points=[(1, 1)]), (10, 10), reads)
 
 
