@@ -184,7 +184,7 @@ def test_the_command_follows_the_models_own_names(
     assert len([*Path("out").glob("*.png")]) == 3
     for words, word in (
         (["cat.mkv", "red cup"], "closest"),
-        (["cat.mkv", "cat", "-o", "cat.txt"], "outputs"),
+        (["cat.mkv", "cat", "-o", "cat.txt"], "cat.txt"),
         (["cat.mkv", "cat", "--every", "0"], "every"),
         (["cat.mkv", "cat.mkv", "cat", "--every", "2"], "one video"),
         (["nothing.mkv", "cat"], "nothing.mkv"),
