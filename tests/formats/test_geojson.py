@@ -132,5 +132,7 @@ def test_coordinates_of_a_map_are_no_empty_masks(tmp_path: Path) -> None:
     corners = [[400_000 + x, 5_000_000 + y] for x, y in ((0, 0), (2, 0), (2, 2), (0, 0))]
     field = {"type": "Polygon", "coordinates": [corners]}
     (tmp_path / "a.geojson").write_text(json.dumps(collection(field, anymask=ABOUT)))
-    with pytest.raises(DataError, match="feature 0: All corners are outside the image of 4 x"):
+    with pytest.raises(
+        DataError, match="feature 0: All polygon vertices are outside the image of 4 x"
+    ):
         geojson.read(tmp_path, LossReport())

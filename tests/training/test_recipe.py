@@ -93,7 +93,7 @@ def test_stages_follow_each_other() -> None:
         ("workers = 1", "synthetic = [1]", "synthetic must be float"),
         ("steps = 3", 'steps = "3"', "steps must be int, got '3'"),
         ("workers = 1", "stages = 1", r"as a \[\[stage\]\] table"),
-        ("workers = 1", "[weights]\na = []", "weights must be a table of numbers"),
+        ("workers = 1", "[weights]\na = []", "weights must map names to numbers"),
         ("workers = 1", "seed = 99999999999999999999999", "seed is out of range"),
     ],
 )

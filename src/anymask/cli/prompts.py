@@ -38,7 +38,7 @@ ABOUT_VALUES = (
 def add_prompt_options(parser: argparse.ArgumentParser) -> None:
     """Clicks, boxes and masks, kept in the order in which they are typed."""
     group = parser.add_argument_group(
-        "prompts (pixels of the upright image, numbers separated by commas or spaces)"
+        "prompts (pixels of the image as displayed, numbers separated by commas or spaces)"
     )
 
     def add(option: str, kind: Kind, text: str, **how: Any) -> None:

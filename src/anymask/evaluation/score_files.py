@@ -176,8 +176,8 @@ def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[Objec
     if rules == "davis":  # the first and the last do not count
         if len(frames) < 3:
             raise DataError(
-                f"The video has {len(frames)} annotated frames, and the first and the last are "
-                "not scored. Use the rules 'all-frames' to score them."
+                f"The video has only {len(frames)} annotated frames, and the first and the last "
+                "are not scored. Use --rules all-frames to score them."
             )
         counted = frames[1:-1]
     else:

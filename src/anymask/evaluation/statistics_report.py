@@ -135,7 +135,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     labels = [(label, *(f"{found.labels[label]:,}" for found in sets)) for label in order]
     centres = [
         (
-            f"{s.name}: mask centres over width and height",
+            f"{s.name}: mask center positions, relative to the image size",
             heat_map(s.centres, f"mask centres of {s.name}"),
         )
         for s in sets

@@ -300,7 +300,7 @@ class ExampleFinder:
         """By a detector that takes examples. Raises ModelError for one that does not."""
         assert self.settings.detector is not None
         if self.settings.method is not None:
-            raise InputError("Options method and detector cannot be combined. Use one of them.")
+            raise InputError("`method` and `detector` cannot be combined. Pass only one of them.")
         opened = open_detector(self.settings.detector, self.settings.device)
         if not isinstance(opened, ExampleDetector):
             raise ModelError(

@@ -135,8 +135,8 @@ def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
         first, *holes = _rings(rings)
         if ((first < 0) | (first > [hw[1], hw[0]])).any(axis=1).all():
             raise DataError(
-                f"All corners are outside the image of {hw[1]} x {hw[0]} pixels, the "
-                f"first at {first[0].tolist()}. Expected pixels, not map coordinates."
+                f"All polygon vertices are outside the image of {hw[1]} x {hw[0]} pixels, the "
+                f"first at {first[0].tolist()}. Expected pixel coordinates."
             )
         polygons.append(Polygon(first, tuple(holes)))
     about = as_record(feature.get("properties") or {}, "properties")

@@ -96,7 +96,7 @@ class Policy:
     facts: SetFacts = field(default_factory=SetFacts, compare=False)
     out_type: Annotated[
         Literal["predictions", "annotations"],
-        Setting("for Label Studio: masks to review, or finished ones"),
+        Setting("for Label Studio: write masks as predictions (to review) or annotations (final)"),
     ] = "predictions"
 
     def __post_init__(self) -> None:

@@ -82,7 +82,7 @@ def parse_bands(text: str) -> tuple[int, ...]:
     """Whole numbers with commas or spaces between them. Raises InputError."""
     numbers = parse_numbers(text)
     if any(not number.is_integer() for number in numbers):
-        raise InputError(f"Bands are whole numbers from 1 on, not {text!r}.")
+        raise InputError(f"Band numbers are whole numbers of at least 1, got {text!r}.")
     return tuple(int(number) for number in numbers)
 
 

@@ -90,7 +90,7 @@ def choose_bands(dataset: Any, colours: str, numbers: tuple[int, ...] | None) ->
     name, equals, typed = colours.partition("=")
     if name != "auto" and name not in PRESETS:
         raise InputError(
-            f"Invalid colours {colours!r}. Choose from: auto, {', '.join(PRESETS)}, or "
+            f"Invalid colors {colours!r}. Choose from: auto, {', '.join(PRESETS)}, or "
             "pass band numbers, such as nir-r-g=4,1,2"
         )
     if equals:

@@ -263,8 +263,8 @@ def mask_to_model(
     if mask.dtype.kind == "f":
         if mask.shape != (mask_side, mask_side):
             raise PromptError(
-                f"Invalid mask logits of shape {mask.shape}. Expected logits of this model, "
-                f"({mask_side}, {mask_side}). Pass a bool mask instead, for example logits > 0."
+                f"Invalid shape {mask.shape} of mask logits. This model requires ({mask_side}, "
+                f"{mask_side}). Pass its own logits, or a bool mask such as logits > 0."
             )
         return np.ascontiguousarray(mask, np.float32)[None]
     shares = _area((mask != 0).view(np.uint8) * np.uint8(255), geometry.input_hw)

@@ -331,5 +331,7 @@ def _network(error: Exception) -> str:
     if isinstance(reason, TimeoutError):
         return f"the server did not respond within {transfers.ANSWER_S:.0f} s"
     if "CERTIFICATE" in text.upper():
-        return f"{text}. Behind a company proxy, set SSL_CERT_FILE to its certificate"
+        return (
+            f"{text}. Behind a company proxy, set SSL_CERT_FILE to the path of its CA certificate"
+        )
     return text

@@ -249,7 +249,7 @@ class Grid:
     ] = 1.0
     box_nms_thresh: Annotated[
         float,
-        Setting("remove the worse of two masks if the IoU of their boxes is above this", most=1),
+        Setting("IoU of two boxes above which the mask with the lower score is removed", most=1),
     ] = 0.7
     crop_n_layers: Annotated[
         int,

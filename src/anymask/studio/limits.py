@@ -100,7 +100,7 @@ class Limits:
     volume_bytes: Annotated[
         int,
         Setting(
-            "maximum size of a scan's voxels, decompressed, in megabytes",
+            "maximum decompressed size of a scan, in megabytes",
             least=1, option="--volume-megabytes", form="N", parse=parse_mega, default="1024",
         ),
     ] = 1024 * MEGA  # fmt: skip

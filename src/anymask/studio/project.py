@@ -536,7 +536,7 @@ def _address(folder: Path) -> str | Path:
     document = read_json(place)
     address = document.get("database") if isinstance(document, dict) else None
     if not isinstance(address, str):
-        raise DataError(f"{place} is invalid. It must hold {{'database': ADDRESS}}.")
+        raise DataError(f'{place} is invalid. It must contain {{"database": URL}}.')
     check_address(address, folder)
     return address
 

@@ -76,7 +76,7 @@ class ProjectSettings:
         float,
         Setting("share of good masks among the samples that a batch requires", most=1),
     ] = 0.9
-    sample: Annotated[int, Setting("masks per batch that must be reviewed, chosen at random")] = 20
+    sample: Annotated[int, Setting("number of random masks per batch that must be reviewed")] = 20
     double_every: Annotated[
         int, Setting("every n-th image is labelled by all annotators independently; 0: none")
     ] = 0

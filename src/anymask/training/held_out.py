@@ -93,8 +93,8 @@ class TuningOutcome:
             )
         kept = "starting" if self.started else "trained"
         return (
-            f"{said}. The {kept} weights were kept. Label more images, check data.jpg for wrong "
-            "masks, or train fewer parameters with method decoder or lora."
+            f"{said}. The {kept} weights were kept. Label more images, check data.jpg for "
+            "incorrect masks, or train fewer parameters with method='decoder' or 'lora'."
         )
 
 

@@ -292,8 +292,8 @@ def _check(recipe: Recipe, where: str) -> None:
     for name in ("channels", "classes"):
         if getattr(recipe, name) and (recipe.synthetic or recipe.task != "masks"):
             raise ConfigError(
-                f"{name} in {where} is not supported with synthetic scenes or other tasks. Set "
-                "synthetic = 0 and task = 'masks'."
+                f"{name} in {where} requires synthetic = 0 and task = 'masks'. Set both, or remove "
+                f"{name}."
             )
 
 
@@ -356,5 +356,5 @@ def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where
             type(part) in (int, float) and 0 <= part < _LARGEST for part in value.values()
         ):
             raise ConfigError(
-                f"Invalid value in {where}: weights must be a table of numbers by name, {said}"
+                f"Invalid value in {where}: weights must map names to numbers, {said}"
             )

@@ -163,7 +163,8 @@ def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -
             flat = np.fromstring(file.read().decode("ascii"), native, sep=" ")
             if flat.size != math.prod(shape):
                 raise DataError(
-                    f"{path.name!r} contains {flat.size} numbers, but its sizes are {shape}."
+                    f"{path.name!r} contains {flat.size} numbers, but its header declares the "
+                    f"shape {shape}. Copy it again."
                 )
         elif encoding in _PACKED:
             if _PACKED[encoding] is gzip:

@@ -63,6 +63,6 @@ function tell(session: Session, place: HTMLElement, at: number): void {
   const pages = session.editor?.sight.planes.pages ?? [];
   const name = pages[at]?.name;
   const [number, last] = [pages[at]?.page ?? 0, pages.at(-1)?.page ?? 0]; // as `--page` counts
-  const text = `page ${number} of 0 to ${last}${name ? ` · ${name}` : ""}`;
+  const text = `page ${number} (0 to ${last})${name ? ` · ${name}` : ""}`;
   if (place.textContent !== text) place.textContent = text;
 }

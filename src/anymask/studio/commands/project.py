@@ -73,7 +73,7 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--groups", metavar="FILE.csv", type=Path,
-        help="image groups for the report: a table with the columns image and group",
+        help="CSV file with image groups for the report, with the columns image and group",
     )  # fmt: skip
 
 
