@@ -345,7 +345,7 @@ def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where
                 f"Invalid value in {where}: {name} must be {_KIND_NAMES[wanted]}, {said}"
             )
         if wanted in (int, float) and not abs(value) < _LARGEST:
-            raise ConfigError(f"Value out of range in {where}: {name}, {said}")
+            raise ConfigError(f"Invalid value in {where}: {name} is out of range, {said}")
         if name in ("sides", "falls") and not all(type(one) is int for one in value):
             raise ConfigError(
                 f"Invalid value in {where}: {name} must be a list of whole numbers, {said}"
