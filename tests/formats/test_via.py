@@ -104,10 +104,14 @@ def test_points_and_lines_are_reported(tmp_path: Path) -> None:
     ("attributes", "label", "extra"),
     [
         ({"class": "cat"}, "cat", {}),
-        ({"colour": "red", "class": "cat"}, "cat", {"colour": "red"}),
+        ({"colour": "red", "class": "cat"}, "cat", {"attributes": {"colour": "red"}}),
         ({"Type": "cat", "note": ""}, "cat", {}),
-        ({"colour": "red", "size": "big"}, "red", {"size": "big"}),
-        ({"class": {"cat": True, "dog": True}}, "cat", {"class": ["cat", "dog"]}),
+        ({"colour": "red", "size": "big"}, "red", {"attributes": {"size": "big"}}),
+        (
+            {"class": {"cat": True, "dog": True}},
+            "cat",
+            {"attributes": {"class": ["cat", "dog"]}},
+        ),
         ({"class": {"cat": False, "dog": True}}, "dog", {}),
         ({"class": "1"}, "car", {}),
         ({}, None, {}),
@@ -121,6 +125,31 @@ def test_an_attribute_names_the_class(
     (tmp_path / "via.json").write_text(json.dumps(document))
     (image,), _ = read_annotations(tmp_path / "via.json")
     assert (image.masks[0].label, image.masks[0].extra) == (label, extra)
+
+
+def test_attributes_of_files_and_the_class_list_are_kept(tmp_path: Path) -> None:
+    options = {"type": "dropdown", "options": {"cat": "", "dog": ""}}
+    record = picture(SHAPES["rect"][0], **{"class": "dog"}) | {
+        "file_attributes": {"light": "dusk", "note": ""}
+    }
+    (tmp_path / "via2.json").write_text(json.dumps(project(record, **{"class": options})))
+    row = {"vid": "1", "flg": 0, "z": [], "xy": [2, 2, 1, 4, 3], "av": {"1": "1"}}
+    whole = {"vid": "1", "flg": 0, "z": [], "xy": [], "av": {"2": "dusk"}}
+    document = project_3(**{"1_a": row, "1_b": whole})
+    light = {"aname": "light", "anchor_id": "FILE1_Z0_XY0", "type": 1, "options": {}}
+    document["attribute"]["2"] = light
+    (tmp_path / "via3.json").write_text(json.dumps(document))
+    for name in ("via2.json", "via3.json"):
+        images, report = read_annotations(tmp_path / name)
+        assert images[0].extra == {"file_attributes": {"light": "dusk"}}
+        assert [*report.classes] == ["cat", "dog"]
+        assert report.facts.info == {"name": "p"}
+        assert not report.losses
+    begin = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes"
+    cells = """a.jpg,830,"{""light"":""dusk""}",0,0,"{}","{}"\n"""
+    (tmp_path / "via.csv").write_text(f"{begin},region_attributes\n{cells}")
+    ((image,), _) = read_annotations(tmp_path / "via.csv")
+    assert image.extra == {"file_attributes": {"light": "dusk"}}
 
 
 def test_the_csv_of_via_2_is_read(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from anymask.formats import mask_to_brush
@@ -388,11 +389,138 @@ def write_sav(folder: Path) -> tuple[Path, Traits]:
     ), {"ids": "4711", "video_environment": "Harbour at dusk"}  # fmt: skip
 
 
+def write_qupath(folder: Path) -> tuple[Path, Traits]:
+    """An export of QuPath: a detection of a plane of a stack, with measurements."""
+    about = {
+        "objectType": "detection", "name": "Hull nine", "isLocked": True,
+        "classification": {"name": "boat", "color": [1, 171, 33]},
+        "measurements": {"score": 0.62517, "Hull area": 91.77}, "metadata": {"ANNO": "night watch"},
+        "hull": "clinker",
+    }  # fmt: skip
+    geometry = {"type": "Polygon", "coordinates": [[*SQUARE, SQUARE[0]]]}
+    geometry |= {"plane": {"c": -1, "z": 7713, "t": 0}}
+    nucleus = {"type": "Polygon", "coordinates": [[*SQUARE, SQUARE[0]]]}
+    feature = {"type": "Feature", "id": "u1", "geometry": geometry, "properties": about}
+    features = [feature | {"nucleusGeometry": nucleus}]
+    document = {"type": "FeatureCollection", "features": features}
+    return write_json(folder / "a.geojson", document), {
+        "labels": "boat", "scores": "0.62517", "name": "Hull nine", "objectType": "detection",
+        "isLocked": r'isLocked"?\W+(1|true)', "color": COLOUR, "measurements": "91.77",
+        "metadata": "night watch", "plane": "7713", "shapes": "nucleusGeometry", "hull": "clinker",
+    }  # fmt: skip
+
+
+def write_imagej(folder: Path) -> tuple[Path, Traits]:
+    """A ROI set of ImageJ with properties, a group and colours."""
+    roifile = pytest.importorskip("roifile")
+    roi = roifile.ImagejRoi.frompoints(np.array(SQUARE))
+    roi.name, roi.group, roi.props = "boat", 77, "hull: clinker\nscore: 0.62517\nid: 4711\n"
+    roi.stroke_color, roi.fill_color = bytes.fromhex("ff01ab21"), bytes.fromhex("80214365")
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.writestr("boat.roi", roi.tobytes())
+    return folder / "a.zip", {
+        "labels": "boat", "scores": "0.62517", "ids": "4711", "attributes": "clinker",
+        "roi_group": r"roi_group\W+77", "stroke_color": "ff01ab21", "fill_color": "80214365",
+    }  # fmt: skip
+
+
+def write_cellpose(folder: Path) -> tuple[Path, Traits]:
+    """What the page of Cellpose 3 saves."""
+    values = np.zeros(HW, np.uint16)
+    values[5:15, 5:15] = 41
+    document = {
+        "masks": values, "outlines": values, "filename": "a.jpg", "chan_choose": [7713, 1],
+        "ismanual": np.ones(1, bool), "flows": [np.ones((1, *HW), np.uint8), None],
+        "colors": np.full((1, 3), 9), "diameter": np.float32(31.25), "est_diam": None,
+        "model_path": "/m/quays-9177", "flow_threshold": 0.62517, "cellprob_threshold": -0.73519,
+        "normalize_params": {"lowhigh": None, "percentile": [1.0, 99.0]}, "restore": None,
+    }  # fmt: skip
+    np.save(folder / "a_seg.npy", np.array(document, dtype=object), allow_pickle=True)
+    return folder / "a_seg.npy", {
+        "ids": r"\b41\b", "chan_choose": "7713", "ismanual": "ismanual.*true",
+        "flows": "flows.*111",
+        "colors": r"colors\W+9", "diameter": "31.25", "model_path": "quays-9177",
+        "flow_threshold": "0.62517", "cellprob_threshold": "0.73519",
+        "normalize_params": "percentile",
+    }  # fmt: skip
+
+
+def write_via(folder: Path) -> tuple[Path, Traits]:
+    """A project of VIA 2 with attributes of the file and of a region, and a list of classes."""
+    across, down = zip(*SQUARE, strict=True)
+    shape = {"name": "polygon", "all_points_x": across, "all_points_y": down}
+    about = {"class": "boat", "hull": "clinker", "seen": {"bow": True, "stern": False}}
+    region = {"shape_attributes": shape, "region_attributes": about}
+    row = {"filename": "a.jpg", "size": 9, "regions": [region]}
+    row |= {"file_attributes": {"weather": "sleet"}}
+    listed = {"type": "dropdown", "options": {"boat": "", "gangway": ""}}
+    document = {
+        "_via_settings": {"project": {"name": "Quays of Bergen"}},
+        "_via_img_metadata": {"a.jpg9": row},
+        "_via_attributes": {"region": {"class": listed}, "file": {}},
+    }
+    return write_json(folder / "a.json", document), {
+        "labels": "boat", "name": "Quays of Bergen", "unused classes": "gangway",
+        "attributes": "clinker", "file_attributes": "sleet",
+    }  # fmt: skip
+
+
+def write_results(folder: Path) -> tuple[Path, Traits]:
+    """COCO results with keys of a detector's own."""
+    held = {"size": list(HW), "counts": _counts()}
+    row = {"image_id": "a", "category_id": 7713, "segmentation": held, "score": 0.62517}
+    return write_json(folder / "r.json", [row | {"hull": "clinker", "track_id": 7719}]), {
+        "labels": "7713", "scores": "0.62517", "hull": "clinker", "track_id": "7719",
+    }  # fmt: skip
+
+
+def write_amg(folder: Path) -> tuple[Path, Traits]:
+    """A list of records of segment-anything's generator."""
+    record = {
+        "segmentation": {"size": list(HW), "counts": _counts()}, "area": 100,
+        "bbox": [5, 5, 10, 10], "predicted_iou": 0.62517, "stability_score": 0.73519,
+        "point_coords": [[7.125, 8.5]], "crop_box": [3, 2, 51, 42], "hull": "clinker",
+    }  # fmt: skip
+    return write_json(folder / "a.json", [record]), {
+        "scores": "0.62517", "stability": "0.73519", "clicks": "7.125", "crops": "51",
+        "hull": "clinker",
+    }  # fmt: skip
+
+
+def write_cvat_video(folder: Path) -> tuple[Path, Traits]:
+    """CVAT for video 1.1: a track of two frames in a group, occluded in the second one."""
+    boxes = "".join(
+        f"""<box frame="{frame}" keyframe="1" outside="0" occluded="1" z_order="7713" xtl="40"
+     ytl="20" xbr="60" ybr="40" rotation="31.25"><attribute name="hull">clinker wood</attribute>
+    </box>"""
+        for frame in (0, 2)
+    )
+    (folder / "t.xml").write_text(
+        f"""<annotations><version>1.1</version><meta><task><name>Quays of Bergen</name>
+    <size>3</size><owner>ada</owner><original_size><width>100</width><height>60</height>
+    </original_size><labels><label><name>boat</name><color>#01ab21</color></label>
+    <label><name>gangway</name></label></labels></task></meta>
+    <track id="0" label="boat" source="semi-auto" group_id="4711">{boxes}</track></annotations>"""
+    )
+    return folder / "t.xml", {
+        "labels": "boat", "name": "Quays of Bergen", "owner": "ada", "color of classes": COLOUR,
+        "unused classes": "gangway", "source": "semi-auto", "occluded": OCCLUDED,
+        "z_order": "7713", "rotation": "31.25", "attributes": "clinker wood",
+        "track_group": "4711", "keyframe": r"keyframe\W+true",
+    }  # fmt: skip
+
+
 SOURCES: dict[str, Callable[[Path], tuple[Path, Traits]]] = {
     name.removeprefix("write_").replace("_", "-"): make
     for name, make in list(globals().items())
     if name.startswith("write_") and name != "write_json"
 }
+
+
+def _look(data: bytes) -> str:
+    """The group and the colours of a ROI."""
+    roi = pytest.importorskip("roifile").ImagejRoi.frombytes(data)
+    return f"roi_group {roi.group} {roi.stroke_color.hex()} {roi.fill_color.hex()}"
 
 
 def text_of(target: Path) -> str:
@@ -402,10 +530,13 @@ def text_of(target: Path) -> str:
     parts = []
     for path in filter(Path.is_file, paths):
         parts.append(path.read_bytes().decode("utf-8", "replace"))
+        if path.suffix == ".npy":
+            parts.append(repr(np.load(path, allow_pickle=True)))
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 parts += [
                     archive.read(name).decode("utf-8", "replace") for name in archive.namelist()
                 ]
+                parts += [_look(archive.read(n)) for n in archive.namelist() if n.endswith(".roi")]
     parts = [part.replace("\0", "") for part in parts]  # ImageJ writes two bytes a letter
     return re.sub(r"\\u([0-9a-f]{4})", lambda sign: chr(int(sign[1], 16)), "\n".join(parts))

@@ -5,6 +5,7 @@ Readers and writers of formats note in a `LossReport` what does not survive.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -262,6 +263,16 @@ def extras_of(mask: Mask, keys: Container[str]) -> dict[str, Any]:
     """What an open record holds of a mask beside its fields: these keys, and who drew it."""
     who = {} if mask.annotator is None else {"annotator": mask.annotator}
     return held(mask.extra, keys) | who
+
+
+def attributes_of(mask: Mask) -> dict[str, str]:
+    """Attributes as text: true and false of a checkbox, JSON of lists and objects."""
+    found = mask.extra.get("attributes") or {}
+    told = found if isinstance(found, Mapping) else {"attributes": found}
+    return {
+        str(name): value if isinstance(value, str) else json.dumps(value)
+        for name, value in told.items()
+    }
 
 
 def with_extras(mask: Mask, rest: dict[str, Any]) -> Mask:

@@ -27,7 +27,7 @@ from anymask.formats.documents import (
     output_paths,
     read_bytes,
 )
-from anymask.formats.fields import as_record, shown
+from anymask.formats.fields import as_record, held, shown
 from anymask.formats.label_pictures import MOST_IN_TIFF, object_numbers, paint_numbers
 from anymask.formats.mask_numbers import value_rles
 from anymask.formats.outlines import Policy
@@ -37,6 +37,11 @@ from anymask.images import SUFFIXES
 from anymask.masks import Mask, Masks
 
 ENDING = "_seg.npy"
+_OWN = ("masks", "outlines", "filename", "img")  # outlines follow from masks, img is the image
+_HELD = (
+    "diameter", "est_diam", "chan_choose", "model_path", "flow_threshold", "cellprob_threshold",
+    "normalize_params",
+)  # fmt: skip
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -75,13 +80,27 @@ def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) 
     rles = value_rles(values)
     if min(rles) < 0:
         raise DataError("`masks` contains negative numbers.")
-    by_hand = np.atleast_1d(about.get("ismanual", False)) if "ismanual" in about else np.zeros(0)
-    if count := int(np.count_nonzero(by_hand)):
-        report.add(
-            "extras", name, None, f"the origin of {count} masks (drawn by hand) is not supported"
-        )
     masks = [Mask(rle, id=value) for value, rle in rles.items() if value]
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+    told = {str(key): value for key, value in about.items() if key not in _OWN and _says(value)}
+    extra = {key: _plain(value) for key, value in held(told, _HELD).items()}
+    for key in told.keys() - extra.keys():
+        report.add("extras", name, None, f"`{key}` is not supported", key)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
+
+
+def _says(value: Any) -> bool:
+    """Whether a value, or one in it, is not 0, None, False or empty."""
+    if isinstance(value, np.ndarray):
+        return bool(np.count_nonzero(value))
+    inside = value.values() if isinstance(value, dict) else value
+    if isinstance(value, dict | list | tuple):
+        return any(map(_says, inside))
+    return bool(value)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _photo_name(path: Path, source: Path, pictures: Path | None, said: Any) -> str:
@@ -105,7 +124,7 @@ def encode(
     """A file a picture, called as Cellpose calls it."""
     ending = ".npy" if target.suffix.lower() == ".npy" else ENDING
     for image, path in zip(images, output_paths(images, target, ending), strict=True):
-        note_traits(report, image, frozenset({"ids"}))
+        note_traits(report, image, frozenset({"ids"}), (), _HELD)
         filled = [mask for mask in image.masks if mask.area]
         for number, mask in enumerate(image.masks):
             if not mask.area:
@@ -119,7 +138,7 @@ def encode(
             "filename": image.file_name,
             "ismanual": np.zeros(len(filled), np.bool_),
             "chan_choose": [0, 0],
-        }
+        } | held(image.extra, _HELD)
         file = io.BytesIO()
         np.save(file, np.array(document, dtype=object), allow_pickle=True)
         yield path, file.getvalue()

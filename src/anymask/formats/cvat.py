@@ -8,7 +8,6 @@ of "CVAT for video" (`cvat_tracks`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
+    attributes_of,
     class_names,
     note_traits,
     note_unlabelled,
@@ -57,7 +57,7 @@ from anymask.masks import (
 _OF_IMAGE = ("id", "name", "width", "height", "task_id")
 _OF_SHAPE = (
     "label", "group_id", "points", "rle", "left", "top", "width", "height", "xtl", "ytl", "xbr",
-    "ybr", "cx", "cy", "rx", "ry", "frame", "outside", "keyframe",
+    "ybr", "cx", "cy", "rx", "ry", "frame", "outside",
 )  # fmt: skip
 _UNKNOWN = "auto"  # the source that is written where none is known
 _COUNTED = ("id", "size", "mode", "overlap", "start_frame", "stop_frame", "created", "updated")
@@ -169,11 +169,10 @@ def _extra(shape: ET.Element) -> dict[str, Any]:
     """The attributes of a shape, and what it says beside its outline."""
     attributes = {one.get("name", ""): one.text or "" for one in shape.iterfind("attribute")}
     told: dict[str, Any] = rest_of(shape.attrib, _OF_SHAPE)
-    for key in ("occluded", "z_order"):
+    for key in ("occluded", "z_order", "keyframe"):
         if key in told:
             told[key] = as_whole(told[key], key)
-    if "occluded" in told:
-        told["occluded"] = bool(told["occluded"])
+    told |= {key: bool(told[key]) for key in ("occluded", "keyframe") if key in told}
     if "rotation" in told:
         told["rotation"] = as_number(told["rotation"], "rotation")
     if told.get("source") == _UNKNOWN:
@@ -265,18 +264,8 @@ def _write_mask(element: ET.Element, image: AnnotatedImage, place: int, report: 
     if mask.id is not None:
         about["group_id"] = mask.id
     written = ET.SubElement(element, "mask", _texts(about))
-    for name, value in _attributes(mask).items():
+    for name, value in attributes_of(mask).items():
         ET.SubElement(written, "attribute", {"name": xml_text(name)}).text = xml_text(value)
-
-
-def _attributes(mask: Mask) -> dict[str, str]:
-    """Attributes as CVAT writes them: true and false of a checkbox, JSON of lists and objects."""
-    found = mask.extra.get("attributes") or {}
-    told = found if isinstance(found, Mapping) else {"attributes": found}
-    return {
-        str(name): value if isinstance(value, str) else json.dumps(value)
-        for name, value in told.items()
-    }
 
 
 def _write_label(
@@ -291,7 +280,7 @@ def _write_label(
     rows = {str(one.get("name")): one for one in known or () if isinstance(one, Mapping)}
     for mask in (mask for image in images for mask in image.masks):
         if (mask.label or UNLABELLED) == name:
-            for key in _attributes(mask):
+            for key in attributes_of(mask):
                 rows.setdefault(key, {"name": key, "mutable": "False", "input_type": "text"})
     if rows:
         listed = ET.SubElement(label, "attributes")

@@ -63,8 +63,8 @@ def read_tracks(
                 with report.record(f"frame {frame}"):
                     element.set("label", track.attrib["label"])
                     element.set("group_id", str(number))
-                    if "source" in track.attrib:
-                        element.set("source", track.attrib["source"])
+                    told = {"source": track.get("source"), "track_group": track.get("group_id")}
+                    element.attrib.update({key: text for key, text in told.items() if text})
                     mask = read(element, task.hw, report)
                     if mask is not None:
                         task.masks[frame].append(mask)
@@ -145,7 +145,7 @@ def _between(
     before: ET.Element, after: ET.Element | None, share: float, report: LossReport
 ) -> ET.Element:
     """The element at a share of the way from one to the next."""
-    found = ET.Element(before.tag, dict(before.attrib))
+    found = ET.Element(before.tag, before.attrib | {"keyframe": "0"})
     found.extend(before.iterfind("attribute"))
     if after is None or after.tag != before.tag:
         return found

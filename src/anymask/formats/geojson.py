@@ -63,6 +63,7 @@ from anymask.masks import (
 )
 
 COLOUR = "color"  # in `Mask.extra`, of the class: red, green, blue
+PLANE = "plane"  # of QuPath's geometries: channel, slice and time of a stack
 QUPATH_KEYS = ("name", "objectType", "isLocked", "measurements", "metadata")
 # Beside these, properties and documents hold any key; a classification is the label and its colour.
 OF_PROPERTIES = AllBut("id", "area", "score", "label", "group", "crowd", "classification")
@@ -152,6 +153,9 @@ def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
         crowd=bool(about.get("crowd", False)),
     )
     known = () if "label" in about else QUPATH_KEYS
+    plane = as_record(geometry.get(PLANE) or {}, PLANE)
+    if any(plane.get(axis) for axis in "zt"):
+        told[PLANE] = dict(plane)
     return with_extras(mask, rest_of(held(about, OF_PROPERTIES), known) | told)
 
 

@@ -9,6 +9,7 @@ even-odd rule. A name that the ROI Manager makes (0005-0010) is no label.
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from anymask.base import DataError, Floats, MissingExtra, check_members
-from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
+from anymask.formats.annotations import AnnotatedImage, LossReport, attributes_of, note_traits
 from anymask.formats.documents import (
     Fit,
     OutFile,
@@ -31,7 +32,7 @@ from anymask.formats.documents import (
     picture_hw,
     read_bytes,
 )
-from anymask.formats.fields import as_corners, as_number, as_whole
+from anymask.formats.fields import as_corners, as_number, as_whole, rest_of
 from anymask.formats.outlines import Policy, outline
 from anymask.formats.stated import note_facts
 from anymask.formats.svg import rings_to_rle
@@ -45,6 +46,10 @@ _NUMBERED = re.compile(r"(?P<name>.+)-\d+")
 _NOT_IN_NAMES = re.compile("[\n\r\ud800-\udfff\U00010000-\U0010ffff]")  # as roifile counts them
 _SET_ENDING = re.compile(r"[ _.-]*(roi|rois|roi[ _-]?set)$", re.IGNORECASE)
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # of java.awt.geom.PathIterator
+_OF_PROPERTIES = frozenset(["", "score", "id", "crowd", "label"])  # which masks have fields for
+_COLOUR = re.compile("#[0-9a-f]{8}")
+_COLOURS = ("stroke_color", "fill_color")  # "#aarrggbb"
+_HELD = (*_COLOURS, "roi_group", "attributes")
 _LARGEST_WHOLE = 32767  # corner that a record of whole numbers has
 
 
@@ -182,12 +187,16 @@ def _page_of(roi: Any, pages: Pages) -> int:
 def _mask(roi: Any, rle: Rle, named: set[str], report: LossReport) -> Mask:
     told = dict(line.partition(":")[::2] for line in roi.props.splitlines())
     score, number = told.get("score"), told.get("id")
+    rest = {key: text.strip() for key, text in told.items() if key not in _OF_PROPERTIES}
+    colours = {key: f"#{value.hex()}" for key in _COLOURS if any(value := getattr(roi, key))}
+    extra = colours | {"roi_group": int(roi.group), "attributes": rest}
     return Mask(
         rle,
         _label(roi.name, named, report) if told.get("label") is None else told["label"].strip(),
         score=0.0 if score is None else as_number(score, "score"),
         id=None if number is None else as_whole(number, "id"),
         crowd=told.get("crowd", "").strip() == "true",
+        extra=rest_of(extra, ()),
     )
 
 
@@ -247,7 +256,7 @@ def encode(
     paths = output_paths(images, target, ROI_SET)
     with _roifile() as roifile:
         for image, path in zip(images, paths, strict=True):
-            note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}))
+            note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}), _HELD)
             yield path, _archive(roifile, image, report, policy)
     note_facts(report, images, policy)
 
@@ -267,6 +276,11 @@ def _archive(roifile: Any, image: AnnotatedImage, report: LossReport, policy: Po
                 report.add(
                     "labels", image.file_name, number, "characters beyond 16 bits are replaced"
                 )
+            if not _OF_PROPERTIES.isdisjoint(attributes_of(mask)):
+                reason = (
+                    f"attributes called {', '.join(sorted(_OF_PROPERTIES - {''}))} are left out"
+                )
+                report.add("extras", image.file_name, number, reason, "attributes")
             roi = _roi(roifile, replace(mask, label=name or None), polygons, number)
             archive.writestr(member, roi.tobytes())
     return file.getvalue()
@@ -282,9 +296,21 @@ def _roi(roifile: Any, mask: Mask, polygons: list[Polygon], number: int) -> Any:
     roi.name = mask.label or f"{number + 1:04}-0000-0000"
     kept: dict[str, Any] = {"score": mask.score or None, "id": mask.id}
     kept["crowd"] = "true" if mask.crowd else None
+    rest = {
+        name: json.dumps(value) if _NOT_IN_NAMES.search(name + value) else value
+        for name, value in attributes_of(mask).items()
+        if name not in _OF_PROPERTIES
+    }
     if any(pattern.fullmatch(mask.label or "") for pattern in (_AUTOMATIC, _NUMBERED)):
         kept["label"] = mask.label
-    roi.props = "".join(f"{key}: {value}\n" for key, value in kept.items() if value is not None)
+    roi.props = "".join(
+        f"{key}: {value}\n" for key, value in (rest | kept).items() if value is not None
+    )
+    for key in _COLOURS:
+        if _COLOUR.fullmatch(str(mask.extra.get(key))):
+            setattr(roi, key, bytes.fromhex(mask.extra[key][1:]))
+    group = mask.extra.get("roi_group")
+    roi.group = group if type(group) is int and 0 <= group < 256 else 0
     return roi
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import Fit, OutFile, Sniffed, output_paths, read_json, to_json
-from anymask.formats.geojson import COLOUR, QUPATH_KEYS, picture_member
+from anymask.formats.fields import held
+from anymask.formats.geojson import COLOUR, PLANE, QUPATH_KEYS, picture_member
 from anymask.formats.geojson import read as read  # of both
 from anymask.formats.names import name_uuid
 from anymask.formats.outlines import Policy, outline
@@ -42,13 +43,14 @@ def encode(
     palette = _palette([mask for image in images for mask in image.masks])
     paths = output_paths(images, target, ".geojson")
     for image, path in zip(images, paths, strict=True):
-        note_traits(report, image, frozenset({"labels", "scores"}), (*QUPATH_KEYS, COLOUR))
+        note_traits(report, image, frozenset({"labels", "scores"}), (*QUPATH_KEYS, COLOUR, PLANE))
         features = []
         for number, mask in enumerate(image.masks):
             geometry = polygons_to_geometry(outline(image, number, report, policy))
             if geometry is None:
                 report.add("empty", image.file_name, number, "empty masks are left out")
                 continue
+            geometry |= held(mask.extra, (PLANE,))
             about = _properties(mask, palette)
             name = name_uuid(f"{image.file_name}#{number}")
             features.append(

@@ -7,13 +7,15 @@ documentation of both versions (BSD-2; the layout, no code). None of them tells 
 picture, so the pictures have to lie beside the file, in images/, or in the folder that is named.
 
 A region's class is the attribute of that name (label, class, category, ...), or the first one that
-has a value; the others are kept beside the mask.
+has a value; the others are kept as `attributes` of the mask, those of a file as `file_attributes`.
+The options of the attribute that names the class are the class list.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,7 @@ from anymask.formats.documents import (
 from anymask.formats.fields import as_corners, as_list, as_number, as_record, as_text, shown
 from anymask.formats.names import address_name
 from anymask.formats.outlines import CornerCheck, filled
+from anymask.formats.stated import take_info
 from anymask.masks import Mask, Masks, Polygon, Ring, ellipse_ring
 
 _NAMES = ("label", "class", "category", "name", "type", "object", "classes", "labels")
@@ -62,9 +65,15 @@ class _Region:
     frames: bool = False
 
 
-# A picture's name -> its regions, each read when it is drawn: a broken one is skipped alone.
-_Regions = list[Callable[[], _Region]]
-_Pictures = dict[str, _Regions]
+@dataclass
+class _Picture:
+    """Its regions, each read when it is drawn (a broken one is skipped alone), and attributes."""
+
+    regions: list[Callable[[], _Region]] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+_Pictures = defaultdict[str, _Picture]  # by name
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -87,9 +96,9 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images, corners = [], CornerCheck("x y width height")
     for path in find_files(source, ".json", ".csv"):
         with report.record(path):
-            for name, regions in _pictures(path, report).items():
+            for name, found in _pictures(path, report).items():
                 with report.record(name):
-                    images.append((path, _image(path, name, regions, report, corners, pictures)))
+                    images.append((path, _image(path, name, found, report, corners, pictures)))
     corners.tell(report)
     return seen_below(source, images)
 
@@ -97,7 +106,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 def _image(
     path: Path,
     name: str,
-    regions: _Regions,
+    found: _Picture,
     report: LossReport,
     corners: CornerCheck,
     pictures: Path | None,
@@ -109,7 +118,7 @@ def _image(
             "of the images with --images DIR."
         )
     hw, masks = picture_hw(photo), Masks()
-    for number, row in enumerate(regions):
+    for number, row in enumerate(found.regions):
         with report.record(f"region {number}"):
             region = row()
             if region.frames or region.kind in _WITHOUT_AREA:
@@ -119,22 +128,37 @@ def _image(
             if region.kind == "rect" and len(region.numbers) == 4:
                 x, y, width, height = region.numbers
                 corners.add((x, y, x + width, y + height), region.numbers, hw)
-            label, extra = _label_of(region.attributes)
-            ring = _ring(region.kind, region.numbers)
-            masks.append(Mask(filled([Polygon(ring)], hw), label, extra=extra))
-    return AnnotatedImage(file_name=name, hw=hw, masks=masks)
+            label, rest = _label_of(region.attributes)
+            rle = filled([Polygon(_ring(region.kind, region.numbers))], hw)
+            masks.append(Mask(rle, label, extra={"attributes": rest} if rest else {}))
+    about = {key: value for key, value in found.attributes.items() if _first(value)}
+    extra = {"file_attributes": about} if about else {}
+    return AnnotatedImage(file_name=name, hw=hw, masks=masks, extra=extra)
 
 
 def _label_of(attributes: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """A region's class, and its other attributes."""
     held = {name: value for name, value in attributes.items() if _first(value)}
-    names = {name.strip().lower(): name for name in reversed([*held])}
-    chosen = next((names[name] for name in _NAMES if name in names), next(iter(held), None))
+    chosen = _class_attribute(held)
     if chosen is None:
         return None, {}
     several = isinstance(held[chosen], list) and len(held[chosen]) > 1
     extra = {name: value for name, value in held.items() if name != chosen or several}
     return _first(held[chosen]), extra
+
+
+def _class_attribute(names: Iterable[str]) -> str | None:
+    """The attribute that names the class: one that is called so, or the first one."""
+    known = {name.strip().lower(): name for name in reversed([*names])}
+    return next((known[name] for name in _NAMES if name in known), next(iter(names), None))
+
+
+def _take_classes(options: Mapping[str, Any], report: LossReport) -> None:
+    """Keep the options of the attribute that names the class, by the name of each attribute."""
+    about = options.get(_class_attribute(options) or "")
+    listed = about.get("options") if isinstance(about, Mapping) else None
+    if isinstance(listed, Mapping) and listed:
+        report.list_classes(dict.fromkeys(_first(_value(one, about)) for one in listed))
 
 
 def _first(value: Any) -> str:
@@ -186,21 +210,26 @@ def _pictures(path: Path, report: LossReport) -> _Pictures:
     """The regions of each picture of a file, by its name. Raises DataError."""
     if path.suffix.lower() == ".csv":
         text = read_text(path)
-        return (
-            _table_3(text, path) if text.startswith("#") and _is_3(text) else _table_2(text, path)
-        )
+        table = _table_3 if text.startswith("#") and _is_3(text) else _table_2
+        return table(text, path, report)
     document = as_record(read_json(path), "the document")
     if document.keys() >= _VIA3:
         return _project_3(document, report)
     rows = as_record(document.get("_via_img_metadata", document), "_via_img_metadata")
-    options = as_record(document.get("_via_attributes", {}), "_via_attributes").get("region", {})
-    found: _Pictures = {}
+    described = as_record(document.get("_via_attributes", {}), "_via_attributes")
+    options, of_files = (as_record(described.get(key) or {}, key) for key in ("region", "file"))
+    _take_classes(options, report)
+    settings = as_record(document.get("_via_settings") or {}, "_via_settings")
+    take_info(report, {"name": as_record(settings.get("project") or {}, "project").get("name")})
+    found = _Pictures(_Picture)
     for key, row in rows.items():
         with report.record(f"picture {key}"):
             regions = as_record(row, key)["regions"]
             listed = regions.values() if isinstance(regions, dict) else as_list(regions, "regions")
             name = address_name(as_text(row["filename"], "filename"))
-            found.setdefault(name, []).extend(partial(_region_2, one, options) for one in listed)
+            given = as_record(row.get("file_attributes") or {}, "file_attributes")
+            found[name].regions.extend(partial(_region_2, one, options) for one in listed)
+            found[name].attributes |= _values(given, of_files)
     return found
 
 
@@ -225,7 +254,11 @@ def _region_2(row: Any, options: Mapping[str, Any]) -> _Region:
     else:
         numbers = []
     given = as_record(row.get("region_attributes") or {}, "region_attributes")
-    return _Region(kind, numbers, {name: _value(given[name], options.get(name)) for name in given})
+    return _Region(kind, numbers, _values(given, options))
+
+
+def _values(given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _value(value, options.get(name)) for name, value in given.items()}
 
 
 def _value(value: Any, about: Any) -> Any:
@@ -237,19 +270,22 @@ def _value(value: Any, about: Any) -> Any:
     return told if told and str(value).isdecimal() else value
 
 
-def _table_2(text: str, path: Path) -> _Pictures:
+def _table_2(text: str, path: Path, report: LossReport) -> _Pictures:
     """A CSV export of VIA 1 and 2. Raises DataError."""
     names, *rows = read_csv(text, path)
     names = [name.lstrip("#") for name in names]
-    found: _Pictures = {}
+    found = _Pictures(_Picture)
     for line, row in enumerate(rows, start=2):
         about = dict(zip(names, row, strict=False))
         if not about.get("filename"):
             continue
-        regions = found.setdefault(address_name(about["filename"]), [])
+        picture = found[address_name(about["filename"])]
+        with report.record(f"line {line}"):
+            given = parse_json(about.get("file_attributes") or "{}", f"line {line}")
+            picture.attributes |= as_record(given, "file_attributes")
         cells = [about.get(f"region_{part}", "{}") or "{}" for part in _PARTS]
         if cells[0] != "{}":
-            regions.append(partial(_region_of_cells, cells, f"line {line}"))
+            picture.regions.append(partial(_region_of_cells, cells, f"line {line}"))
     return found
 
 
@@ -262,24 +298,32 @@ def _is_3(text: str) -> bool:
     return "spatial_coordinates" in text[:4096]
 
 
-def _table_3(text: str, path: Path) -> _Pictures:
+def _table_3(text: str, path: Path, report: LossReport) -> _Pictures:
     """A CSV export of VIA 3: lines of comments, then a row a region."""
     plain = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    found: _Pictures = {}
+    found = _Pictures(_Picture)
     for line, row in enumerate(read_csv(plain, path), start=1):
         about = dict(zip(_COLUMNS_3, row, strict=False))
         files = parse_json(about.get("file_list", "[]"), f"row {line}")
-        for name in as_list(files, "file_list"):
-            regions = found.setdefault(address_name(as_text(name, "file_list")), [])
-            regions.append(partial(_region_of_row_3, about, f"row {line}"))
+        pictures = [
+            found[address_name(as_text(name, "file_list"))] for name in as_list(files, "file_list")
+        ]
+        with report.record(f"row {line}"):
+            cells = (about[key] for key in ("temporal", "spatial", "metadata"))
+            parts = (parse_json(cell, f"row {line}") for cell in cells)
+            _take_3(dict(zip(("z", "xy", "av"), parts, strict=True)), {}, pictures)
     return found
 
 
-def _region_of_row_3(about: Mapping[str, str], where: str) -> _Region:
-    times, numbers, given = (
-        parse_json(about[key], where) for key in ("temporal", "spatial", "metadata")
-    )
-    return _region_3({"z": times, "xy": numbers, "av": given}, {})
+def _take_3(
+    row: Mapping[str, Any], attributes: Mapping[str, Any], pictures: Sequence[_Picture]
+) -> None:
+    """A row of VIA 3: a region, or attributes of the whole file."""
+    for picture in pictures:
+        if row["xy"] or row.get("z"):
+            picture.regions.append(partial(_region_3, row, attributes))
+        else:
+            picture.attributes |= _attributes_3(row, attributes)
 
 
 def _project_3(document: Mapping[str, Any], report: LossReport) -> _Pictures:
@@ -293,26 +337,37 @@ def _project_3(document: Mapping[str, Any], report: LossReport) -> _Pictures:
         ]
         for view, about in views.items()
     }
-    found: _Pictures = {name: [] for names in shown_in.values() for name in names}
+    take_info(report, {"name": as_record(document.get("project") or {}, "project").get("pname")})
+    of_regions = {
+        _title(number, attributes): about
+        for number, about in attributes.items()
+        if not str(as_record(about, "attribute").get("anchor_id", "")).endswith("XY0")
+    }
+    _take_classes(of_regions, report)
+    found = _Pictures(_Picture, {name: _Picture() for names in shown_in.values() for name in names})
     for key, row in as_record(document["metadata"], "metadata").items():
         with report.record(f"metadata {key}"):
-            for name in shown_in[str(as_record(row, key)["vid"])]:
-                found[name].append(partial(_region_3, row, attributes))
+            names = shown_in[str(as_record(row, key)["vid"])]
+            _take_3(row, attributes, [found[name] for name in names])
     return found
 
 
 def _region_3(row: Mapping[str, Any], attributes: Mapping[str, Any]) -> _Region:
     """A region of VIA 3."""
-    given = {
-        _title(number, attributes): _option(value, attributes.get(number))
-        for number, value in as_record(row.get("av") or {}, "av").items()
-    }
+    given = _attributes_3(row, attributes)
     numbers = [as_number(one, "xy") for one in as_list(row["xy"], "xy")]
     if not numbers:
         return _Region("time", [], given, frames=True)
     kind = _KINDS_3.get(int(numbers[0]), str(numbers[0]))
     more = [0.0] * (kind == "ellipse")
     return _Region(kind, [*numbers[1:], *more], given, frames=bool(row.get("z")))
+
+
+def _attributes_3(row: Mapping[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        _title(number, attributes): _option(value, attributes.get(number))
+        for number, value in as_record(row.get("av") or {}, "av").items()
+    }
 
 
 def _title(number: str, attributes: Mapping[str, Any]) -> str:
