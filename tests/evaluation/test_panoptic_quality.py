@@ -1,7 +1,9 @@
 """Panoptic quality: cases that are counted by hand, and a slow reading of the definition."""
 
 import itertools
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from anymask.base import DataError
+from anymask.cli.main import main
 from anymask.evaluation import PanopticQuality, score_panoptic
 from anymask.formats import PanopticCategory, PanopticPicture, PanopticSegment
 from tests.masks.strategies import quickly
@@ -170,3 +173,60 @@ def test_every_picture_needs_a_result(tmp_path: Path) -> None:
     truth = picture(tmp_path / "t.png", np.array([[1]]), {1: CAT})
     with pytest.raises(DataError, match=r"No result for the image 1 \(t.png\)"):
         score_panoptic(CLASSES, truth, {})
+
+
+def results_file(folder: Path, rows: list[Any]) -> Path:
+    """Truth and results of two images, a segment each; `rows` are added to the results."""
+    segment = {"id": 7, "category_id": 9, "iscrowd": 0}
+    values = np.zeros((4, 6, 3), np.uint8)
+    values[:2, :3, 0] = 7
+    for side in ("truth", "found"):
+        (folder / side).mkdir()
+        for name in ("a.png", "b.png"):
+            Image.fromarray(values).save(folder / side / name)
+    records = [
+        {"image_id": number, "file_name": name, "segments_info": [segment]}
+        for number, name in ((1, "a.png"), (2, "b.png"))
+    ]
+    classes = [{"id": 9, "name": "dog", "isthing": 1}]
+    truth = {"categories": classes, "annotations": records}
+    (folder / "truth.json").write_text(json.dumps(truth))
+    (folder / "found.json").write_text(json.dumps({"annotations": [records[0], *rows]}))
+    return folder / "found.json"
+
+
+SECOND = {"image_id": 2, "file_name": "b.png", "segments_info": [{"id": 7, "category_id": 9}]}
+BROKEN: dict[str, Any] = {
+    "no record": 7,
+    "no name": {"image_id": 2, "segments_info": []},
+    "bad segment": SECOND | {"segments_info": [{"id": 7}]},
+    "no image": SECOND | {"file_name": "missing.png"},
+    "unknown class": SECOND | {"segments_info": [{"id": 7, "category_id": 77}]},
+    "bad id": SECOND | {"image_id": "two"},
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_result_counts_as_missing(
+    broken: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = results_file(tmp_path, [BROKEN[broken]])
+    words = ["evaluate", "score", "panoptic", str(tmp_path / "truth.json"), str(found)]
+    assert main([*words, "--json", str(tmp_path / "r.json")]) == 0
+    assert "Skipped 1 record" in capsys.readouterr().out
+    report = json.loads((tmp_path / "r.json").read_text())
+    # One match of IoU 1 and one miss: PQ = 1 / (1 + 1 / 2), SQ = 1.
+    assert report["means"]["all"]["PQ"] == pytest.approx(2 / 3)
+    assert report["means"]["all"]["SQ"] == 1
+    assert report["skipped"] == 1
+    assert main([*words, "--on-bad", "error"]) == 2
+    assert "1 invalid record" in capsys.readouterr().err
+
+
+def test_results_without_a_valid_record_are_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = results_file(tmp_path, [])
+    found.write_text(json.dumps({"annotations": [*BROKEN.values()]}))
+    assert main(["evaluate", "score", "panoptic", str(tmp_path / "truth.json"), str(found)]) == 2
+    assert "invalid" in capsys.readouterr().err

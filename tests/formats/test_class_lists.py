@@ -57,6 +57,16 @@ def test_a_list_comes_through_and_back(form: str, split: str, tmp_path: Path) ->
     assert [mask.label for mask in image.masks] == SPLITS[split]
 
 
+@pytest.mark.parametrize("form", TARGETS)
+def test_ids_with_gaps_that_are_not_kept_are_named(form: str, tmp_path: Path) -> None:
+    source = write(tmp_path / "a.json", ["car"])
+    report = anymask.convert(source, tmp_path / TARGETS[form], form)
+    told = [line for line in report.notes if "class ids 1 to 18" in line]
+    assert len(told) == (not form.startswith("coco"))
+    source = write(tmp_path / "b.json", ["car"], {"person": 1, "car": 2})
+    assert not anymask.convert(source, tmp_path / f"b-{TARGETS[form]}", form).notes
+
+
 def test_yolo_numbers_of_all_splits_agree(tmp_path: Path) -> None:
     for split, used in SPLITS.items():
         anymask.convert(write(tmp_path / f"{split}.json", used), tmp_path / split, "yolo")

@@ -14,7 +14,15 @@ from hypothesis import given
 from PIL import Image, ImageDraw
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, labelme, read, write_files
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    labelme,
+    read,
+    read_annotations,
+    write_files,
+)
 from anymask.masks import Mask
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
@@ -222,6 +230,18 @@ def test_a_photo_beside_the_folder_of_its_notes_is_found(tmp_path: Path) -> None
     stream = read(tmp_path / "notes")
     (image,) = stream
     assert stream.picture(image) == tmp_path / "photos" / "a.jpg"
+
+
+def test_an_embedded_photo_is_named_where_its_file_is_missing(tmp_path: Path) -> None:
+    rows = {"label": "cat", "points": [[1, 1], [9, 1], [9, 9]], "shape_type": "polygon"}
+    about = {"imageData": "iVBORw0KGgo=", "imagePath": "a.png", "shapes": [rows]}
+    about |= {"imageHeight": 10, "imageWidth": 20}
+    (tmp_path / "a.json").write_text(json.dumps(about))
+    _, report = read_annotations(tmp_path / "a.json")
+    assert [loss.name for loss in report.losses] == ["imageData"]
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
+    _, report = read_annotations(tmp_path / "a.json")
+    assert not report.losses
 
 
 def test_the_shapes_of_x_anylabeling_are_read(tmp_path: Path) -> None:

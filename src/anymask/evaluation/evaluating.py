@@ -94,6 +94,7 @@ class EvaluateSettings(PhotoSettings, VideoSettings, total=False):
     """The settings of all protocols: those of photos, those of videos, and
 
     rules      of "tracks": "davis" (default), "all-frames" or "unsupervised"
+    on_bad     of "panoptic": images with an invalid result count as without a prediction
     tolerance  of "volume": mm that a surface may lie away (default: 1)
     """
 

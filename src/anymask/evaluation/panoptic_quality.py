@@ -17,12 +17,22 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anymask.base import DataError, InputError, ProgressBar
 from anymask.evaluation.report import Report, Section, TextTable
-from anymask.formats import PanopticCategory, PanopticPicture, located, read_panoptic
+from anymask.formats import (
+    LossReport,
+    OnBad,
+    PanopticCategory,
+    PanopticPicture,
+    ReadSettings,
+    located,
+    read_panoptic,
+)
 
 VOID_ID = 0
 MATCH_IOU = 0.5
@@ -75,36 +85,48 @@ def score_panoptic(
     truth: Mapping[int, PanopticPicture],
     results: Mapping[int, PanopticPicture],
     told: Callable[[int, int], None] | None = None,
+    report: LossReport | None = None,
 ) -> PanopticScores:
     """Compare all pictures of the truth with their results.
+
+    report  of the results: invalid ones are skipped, and all segments of their images are missed
 
     Raises DataError that names the picture: without a result, of another size, of a class that the
     truth does not know.
     """
-    scores = PanopticScores(categories)
+    scores, lost = PanopticScores(categories), LossReport() if report is None else report
     for done, (number, picture) in enumerate(truth.items(), start=1):
-        if number not in results:
+        if number not in results and not lost.skipped:
             raise DataError(
                 f"No result for the image {number} ({picture.path.name}). Add it to the results."
             )
+        shared = None
         with located(f"image {number}"):
-            _add(scores, picture, results[number])
+            drawn = _checked_values(scores, picture)
+        with lost.record(f"image {number}"):
+            if number in results:
+                shared = _shared_areas(drawn, _checked_values(scores, results[number]))
+        if shared is None:
+            scores.missed.update(one.category for one in picture.segments if not one.crowd)
+        else:
+            _add(scores, picture, results[number], shared)
         if told:
             told(done, len(truth))
     return scores
 
 
-def _shared_areas(
-    scores: PanopticScores, truth: PanopticPicture, result: PanopticPicture
-) -> dict[tuple[int, int], int]:
+def _checked_values(scores: PanopticScores, side: PanopticPicture) -> NDArray[Any]:
+    """The numbers of a picture's segments, (H, W). Raises DataError for unknown classes."""
+    if unknown := [s.category for s in side.segments if s.category not in scores.categories]:
+        raise DataError(
+            f"The category {unknown[0]} in {side.path.name} does not exist in the ground "
+            "truth. Use the category ids of the ground truth."
+        )
+    return side.values()
+
+
+def _shared_areas(drawn: NDArray[Any], found: NDArray[Any]) -> dict[tuple[int, int], int]:
     """Pixels of every pair of a truth's and a result's segment that meet. Raises DataError."""
-    for side in (truth, result):
-        if unknown := [s.category for s in side.segments if s.category not in scores.categories]:
-            raise DataError(
-                f"The category {unknown[0]} in {side.path.name} does not exist in the ground "
-                "truth. Use the category ids of the ground truth."
-            )
-    drawn, found = truth.values(), result.values()
     if drawn.shape != found.shape:
         raise DataError(
             f"The result has the size (H, W) = {found.shape}, but the ground truth has "
@@ -115,9 +137,13 @@ def _shared_areas(
     return {(pair >> 24, pair & 0xFFFFFF): count for pair, count in rows}
 
 
-def _add(scores: PanopticScores, truth: PanopticPicture, result: PanopticPicture) -> None:
+def _add(
+    scores: PanopticScores,
+    truth: PanopticPicture,
+    result: PanopticPicture,
+    shared: Mapping[tuple[int, int], int],
+) -> None:
     """Match one picture's segments, then count what was missed and what is wrong."""
-    shared = _shared_areas(scores, truth, result)
     theirs = {segment.number: segment for segment in truth.segments}
     ours = {segment.number: segment for segment in result.segments}
     their_size: Counter[int] = Counter()
@@ -152,8 +178,11 @@ def _add(scores: PanopticScores, truth: PanopticPicture, result: PanopticPicture
             scores.wrong[segment.category] += 1
 
 
-def report_panoptic(results: Path, truth: Path) -> Report:
+def report_panoptic(results: Path, truth: Path, on_bad: OnBad = "skip") -> Report:
     """Two panoptic JSON files, each with the folder of its PNGs beside it, compared.
+
+    on_bad  "skip": invalid results are skipped, and their images count as without a prediction;
+            "error": all of them are listed
 
     Raises InputError for a folder, DataError that names file, record and reason.
     """
@@ -164,11 +193,14 @@ def report_panoptic(results: Path, truth: Path) -> Report:
                 "PNG files."
             )
     categories, drawn = read_panoptic(truth)
-    _, found = read_panoptic(results)
+    lost = LossReport(settings=ReadSettings(on_bad=on_bad))
+    _, found = read_panoptic(results, lost)
     if not drawn:
         raise DataError(f"{truth} has no annotations. Choose another file.")
     with ProgressBar("pictures", len(drawn)) as progress:
-        scores = score_panoptic(categories, drawn, found, progress.update)
+        scores = score_panoptic(categories, drawn, found, progress.update, lost)
+    bad = {loss.place for loss in lost.losses if loss.place.startswith("image ")}
+    lost.check_records(results, len(found) - len(bad))
     kinds = {"all": None, "things": True, "stuff": False}
     means = {name: scores.mean(thing=thing) for name, thing in kinds.items()}
     classes = scores.classes()
@@ -190,9 +222,11 @@ def report_panoptic(results: Path, truth: Path) -> Report:
         title=f"{results.name} against {truth.name}",
         about=f"Panoptic quality of {len(drawn)} images",
         sections=[Section(tables=tables)],
+        notes=lost.lines(source=results),
         rows=[{"class": name} | shares(one) for name, one in (means | classes).items()],
         data={
             "pictures": len(drawn),
+            "skipped": lost.skipped,
             "means": {name: shares(one) | {"classes": one.classes} for name, one in means.items()},
             "classes": {name: shares(one) for name, one in classes.items()},
         },

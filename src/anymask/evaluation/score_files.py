@@ -38,6 +38,7 @@ from anymask.evaluation.video_metrics import (
 from anymask.evaluation.volume_scores import TOLERANCE, report_volumes
 from anymask.formats import (
     Clip,
+    OnBad,
     binary_mask,
     find_place,
     label_values,
@@ -60,10 +61,13 @@ def score_files(
     rules: str = "davis",
     split: str | None = None,
     tolerance: float | None = None,
+    on_bad: OnBad | None = None,
 ) -> Report:
     """Score what a program wrote: `evaluate(results, truth, protocol=...)`, one of FILE_PROTOCOLS.
 
     rules, split  of tracks
+    on_bad        of "panoptic": "skip" (default): images with an invalid result count as without
+                  a prediction; "error": invalid results are listed
     tolerance     of "volume": mm that a surface may lie away (default: TOLERANCE)
 
     Raises DataError that names file, record and reason, InputError for a path that is not there.
@@ -76,8 +80,10 @@ def score_files(
         raise InputError("Option tolerance applies only to volumes. Omit it.")
     if protocol != "tracks" and (split is not None or rules != "davis"):
         raise InputError("Options split and rules apply only to videos. Omit them.")
+    if protocol != "panoptic" and on_bad is not None:
+        raise InputError("Option on_bad applies only to panoptic results. Omit it.")
     if protocol == "panoptic":
-        return report_panoptic(results, truth)
+        return report_panoptic(results, truth, on_bad or "skip")
     if protocol == "volume":
         need_packages(("scipy",), "volumes", "Surface distance")
         return report_volumes(results, truth, TOLERANCE if tolerance is None else tolerance)

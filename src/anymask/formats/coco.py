@@ -51,6 +51,7 @@ from anymask.formats.fields import (
 from anymask.formats.origins import origin_in, with_origins
 from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, note_changed, plain_rings
 from anymask.formats.stated import (
+    CLASS_IDS,
     CLASSES,
     INFO,
     LICENCES,
@@ -381,7 +382,7 @@ def encode(
             rows.append(row)
             kept.append(mask)
     document = document_facts(images, ids, policy) | {"annotations": rows}
-    note_facts(report, images, policy, (CLASSES, INFO, LICENCES), OF_CATEGORY)
+    note_facts(report, images, policy, (CLASSES, CLASS_IDS, INFO, LICENCES), OF_CATEGORY)
     yield json_target(target), to_json(with_origins(document, kept))
 
 

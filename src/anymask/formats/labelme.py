@@ -4,7 +4,7 @@ Learned from files that labelme 5 writes (the program is GPL-3; the format, no c
 seen from the file's own folder; our names are seen from the folder that is read. Shapes with
 one label and one group_id are one object, as in labelme's own converters; that is how the parts of
 a polygon stay together. Keys that we do not know are kept and written back. The photo itself
-(`imageData`) is not.
+(`imageData`) is not; where its file is missing, too, the report names it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from anymask.formats.documents import (
     find_files,
     hw_of_photo,
     output_paths,
+    photo_beside,
     read_json,
     to_json,
 )
@@ -93,7 +94,11 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images = []
     for path in find_files(source, ".json"):
         with report.record(path):
-            image = _image(as_record(read_json(path), "the document"), report, pictures)
+            document = as_record(read_json(path), "the document")
+            image = _image(document, report, pictures)
+            if document.get("imageData") and not photo_beside(path, image.file_name, pictures):
+                reason = "`imageData` (the embedded image) is not extracted"
+                report.add("extras", image.file_name, None, reason, "imageData")
             images.append(seen_from(image, source, path))
     return images
 

@@ -56,7 +56,7 @@ from anymask.formats.fields import AllBut, as_list, as_record, as_text, as_whole
 from anymask.formats.label_pictures import paint_numbers
 from anymask.formats.mask_numbers import colours_to_numbers, value_rles
 from anymask.formats.outlines import Policy
-from anymask.formats.stated import CLASSES, INFO, LICENCES, note_facts
+from anymask.formats.stated import CLASS_IDS, CLASSES, INFO, LICENCES, note_facts
 from anymask.images import open_picture
 from anymask.masks import UNLABELLED, Mask, Masks, rle_area, rle_box_xywh
 
@@ -174,14 +174,19 @@ class PanopticPicture:
 
 
 def read_panoptic(
-    path: Path,
+    path: Path, report: LossReport | None = None
 ) -> tuple[dict[int, PanopticCategory], dict[int, PanopticPicture]]:
     """Classes by their ids, and pictures by theirs; the PNGs lie in the folder of the same name.
 
-    The classes may be missing, as in results. Raises DataError that names file, record and reason.
+    The classes may be missing, as in results.
+
+    report  where invalid records are skipped; None: the first one is an error
+
+    Raises DataError that names file, record and reason.
     """
+    report = LossReport() if report is None else report
     with located(path):
-        categories, pictures = _records(read_json(path), path, LossReport())
+        categories, pictures = _records(read_json(path), path, report)
     return categories, {picture.image_id: picture for picture in pictures.values()}
 
 
@@ -255,7 +260,7 @@ def encode(
     document["categories"] = [
         {"supercategory": one["name"], "isthing": 1} | one for one in document["categories"]
     ]
-    note_facts(report, images, policy, (CLASSES, INFO, LICENCES), OF_CATEGORY)
+    note_facts(report, images, policy, (CLASSES, CLASS_IDS, INFO, LICENCES), OF_CATEGORY)
     yield target, to_json(document)
 
 

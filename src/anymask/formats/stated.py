@@ -10,7 +10,7 @@ from anymask.formats.facts import WHOLE_SET, as_colour, licence_text
 from anymask.formats.fields import as_record, as_whole
 from anymask.formats.outlines import Policy
 
-CLASSES, INFO, LICENCES = "classes", "info", "licences"
+CLASSES, CLASS_IDS, INFO, LICENCES = "classes", "class ids", "info", "licences"
 _SHOWN = 3  # unused classes that a report names
 
 
@@ -69,7 +69,7 @@ def note_facts(
 ) -> None:
     """Note what a format does not keep of the set.
 
-    kept        of "classes" (a class list), "info" and "licences"
+    kept        of "classes" (a class list), "class ids", "info" and "licences"
     of_classes  the keys of a class that the format has a place for
     of_info     the same of `SetFacts.info`, where the format does not keep all
     """
@@ -82,6 +82,12 @@ def note_facts(
             names = ", ".join(unused[:_SHOWN])
             reason = f"The format has no class list. Classes without a mask: {names}{more}"
             report.add("classes", WHOLE_SET, None, reason, "unused classes")
+    ids = sorted(policy.class_ids)
+    if CLASS_IDS not in kept and ids and ids[-1] - ids[0] >= len(ids):
+        report.note(
+            f"The class ids {ids[0]} to {ids[-1]} have gaps and are not kept: the format numbers "
+            "classes without gaps, or stores names only."
+        )
     if INFO not in kept:
         for key in (key for key in facts.info if key not in of_info):
             report.add("info", WHOLE_SET, None, f"`{key}` is not supported", key)

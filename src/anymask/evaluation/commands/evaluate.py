@@ -151,6 +151,7 @@ def _configure_score(parser: argparse.ArgumentParser) -> None:
     ))
     add("--tolerance", type=float, metavar="MM", help="volume: surface tolerance (default: 1)")
     # fmt: on
+    add_options(parser.add_argument_group("panoptic"), ReadSettings, ("on_bad",))
 
 
 def run(args: argparse.Namespace) -> None:
@@ -174,7 +175,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         report = evaluate(
             args.results, args.truth, protocol=KINDS[args.kind], rules=args.rules,
-            split=args.split, tolerance=args.tolerance,
+            split=args.split, tolerance=args.tolerance, **read_options(args, ReadSettings),
         )  # fmt: skip
     write_report(report, args)
 
