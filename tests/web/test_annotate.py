@@ -94,7 +94,7 @@ def label_the_same(first: Annotator, label: str, second: Annotator, other: str) 
     first.name(label)
     first.saved()
     held[0].continue_()
-    second.message("Somebody else changed this mask")
+    second.message("Another user changed this mask")
 
 
 def change_at_the_same_time(person: Callable[[], Annotator], ann: Annotator) -> Annotator:

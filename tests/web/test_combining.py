@@ -68,7 +68,7 @@ def test_masks_are_merged_subtracted_and_split(sit_down: SitDown, project: Proje
     ann.keys("Escape")
     pick(ann, (310, 210))
     ann.keys("Control+k")
-    ann.message("This mask has one part only")
+    ann.message("only one connected part")
 
 
 def test_several_masks_are_named_and_deleted_at_once(sit_down: SitDown, project: Project) -> None:
@@ -119,7 +119,7 @@ def test_masks_are_locked_hidden_and_raised(sit_down: SitDown, project: Project)
     ann.keys("Control+h")
     ann.until("s.editor.map.at(110, 110).length", 0)
     ann.keys("Control+h", "z", "Delete")
-    ann.message("This mask is locked: unlock it first")
+    ann.message("This mask is locked")
     assert len(project.records) == 3
     ann.keys("z", "Delete")
     ann.until_so(lambda: len(project.records) == 2, "the unlocked one")

@@ -242,7 +242,7 @@ def test_a_network_that_cannot_be_loaded_is_said_and_the_mask_is_kept(
     at_work.page.route("**/model/refiner.onnx", lambda route: route.abort())
     ann = begin(at_work)
     ann.click(*CLICK)
-    ann.message("The mask has the model's own edge: the server does not answer")
+    ann.message("The edge of the mask was not refined")
     ann.keep()
     own = model().segment(model().encode(photos["coffee"]), points=[CLICK]).masks[0]
     assert overlap(mask_to_rle(kept(ann)), own) >= SAME

@@ -67,9 +67,9 @@ def test_photos_that_are_put_there_or_taken_away_are_noticed(
     ann.keys("i")
     ann.until("s.gone.size", 1)
     assert names(ann) == ["a.png", "b.png", "c.png", "d.png"]
-    ann.message("2 new photos are in the folder")
-    ann.message("Not in the folder any more: b.png. Masks that were made on it are kept.")
-    ann.message("e.png cannot be read: ")
+    ann.message("2 new images in the folder")
+    ann.message("Missing from the folder: b.png.")
+    ann.message("e.png cannot be read")
     lines = ann.page.locator(".photo-line")
     ann.until_so(lambda: lines.count() == 4, "the new photos in the list")
     assert "missing" in lines.nth(1).inner_text()
@@ -98,7 +98,7 @@ def test_a_photo_that_is_replaced_by_one_of_its_size_is_told(
     ann.saved()
     Image.fromarray(PICTURE[:, ::-1]).save(project.folder / "a.png")  # the discs change sides
     ann.message("The file of this image was replaced while it was open.")
-    ann.page.get_by_role("button", name="Show the new one").click()
+    ann.page.get_by_role("button", name="Show the new file").click()
     ann.message("The file of this image was replaced after masks were drawn on it.")
     assert ann.ask("s.editor.state.masks.length") == 1
     ann.seen()

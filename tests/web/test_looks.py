@@ -159,7 +159,7 @@ def test_the_scale_bar_is_as_long_as_it_says(sit_down: SitDown, project: Project
     ann = opened(sit_down, project)
     bar = ann.page.locator(".ruler")
     ann.keys("Control+u")
-    ann.message("Nobody knows how large a pixel is")
+    ann.message("The pixel size is unknown")
     assert not bar.is_visible()
     ann.keys("y")
     ann.page.get_by_label("Pixel size", exact=True).fill("0.5")

@@ -114,7 +114,7 @@ def test_a_mask_that_both_change_is_asked_about_as_before(
     assert bob.ask("s.editor.state.masks[0].label") is None
     bob.page.locator(".stage").focus()
     bob.keys("Enter")
-    bob.message("Somebody else changed this mask. Yours is still here.")
+    bob.message("Another user changed this mask")
     bob.page.get_by_role("button", name="Use theirs").click()
     bob.until("s.editor.find(s.editor.state.masks.find(m => m.label)?.key ?? null) !== null")
     assert sorted(entry.label or "" for entry in project.store.records(1)) == ["disc", "disc"]

@@ -298,7 +298,7 @@ def test_somebody_elses_change_is_never_overwritten_unasked(
     ann.keys("k", "l")
     ann.page.get_by_label("Class", exact=True).fill("dog")
     ann.keys("Enter")
-    ann.message("Somebody else changed this mask")
+    ann.message("Another user changed this mask")
     assert record["label"] == "lion"
     ann.page.get_by_role("button", name="Keep mine").click()
     ann.until_so(lambda: record["label"] == "dog", "my label")
@@ -319,7 +319,7 @@ def test_the_next_photo_is_prefetched_and_a_busy_server_is_waited_for(
     ann.seen()
     assert project.asked.count("GET /api/images/cat/embedding") == before == 1
     ann.keys("PageDown")
-    ann.message("This was the last photo")
+    ann.message("This is the last image")
     ann.keys("PageUp")
     ann.until("s.editor?.entry.id", "coffee")
     ann.keys("d")

@@ -189,7 +189,7 @@ def test_frames_to_look_at_are_marked_listed_and_a_key_away(viewer: Viewer, tmp_
     viewer.on_screen(4)
     slider = viewer.page.get_by_role("slider", name="Frame")
     viewer.until_so(
-        lambda: "Object 1 occluded, to look at: gone" in slider.get_attribute("aria-valuetext")
+        lambda: "Object 1 occluded, to review: gone" in slider.get_attribute("aria-valuetext")
     )
     viewer.page.get_by_role("button", name="7 Object 1: back").click()
     viewer.on_screen(6)

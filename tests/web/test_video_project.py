@@ -142,7 +142,7 @@ def test_a_track_is_corrected_from_a_frame_on_and_the_model_follows_anew(
     reviewer.page.get_by_text("1 not saved").wait_for()
     assert project.tracks.masks(1) == before
     reviewer.keys("a")
-    reviewer.page.get_by_text("Save the correction (C), or drop it (Esc).").wait_for()
+    reviewer.page.get_by_text("Save the correction (C)").wait_for()
     reviewer.keys("c")  # follows what is left first
     reviewer.until("f.clip.of(1).version", 2)
     stored(reviewer)

@@ -30,14 +30,14 @@ def test_what_cannot_be_opened_is_told_once(
         viewer.choose(bad)
         said = viewer.page.locator(".said")
         viewer.until_so(lambda: "notes.mp4 could not be opened" in said.inner_text())
-        assert "a file that holds no video that can be read" in said.inner_text()
+        assert "is not a readable video" in said.inner_text()
         large = tmp_path / "large.mp4"
         large.write_bytes(bytes(50_000))
         viewer.page.set_input_files(".video-offers input[type=file]", str(large))
         viewer.until_so(lambda: "this server accepts up to 1" in said.inner_text())
         viewer.keys("Escape")
         viewer.watch(one)
-        viewer.page.get_by_text("This video has one frame").wait_for()
+        viewer.page.get_by_text("This video has only one frame").wait_for()
         viewer.say(30, 30)
         assert viewer.page.get_by_role("button", name="Tracking complete").is_disabled()
 

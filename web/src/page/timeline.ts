@@ -60,7 +60,6 @@ function transport(videoWork: VideoWork): HTMLElement {
   const button = (name: Icon, title: string, key: string, run: () => void) =>
     iconButton(name, title, key, run);
   const { part } = videoWork.words;
-  const Part = part[0].toUpperCase() + part.slice(1);
   const play = h("button", { class: "icon-button", type: "button" });
   play.addEventListener("click", () => void videoWork.play());
   const place = h("span", { class: "where" });
@@ -107,7 +106,7 @@ function transport(videoWork: VideoWork): HTMLElement {
     button("last", `Last ${part}`, "End", () => void videoWork.seek(videoWork.last)),
     place,
     h("span", { class: "stretch" }),
-    button("flagBack", `Previous ${Part} to review`, "K", () => void videoWork.seekDoubtful(-1)),
+    button("flagBack", `Previous ${part} to review`, "K", () => void videoWork.seekDoubtful(-1)),
     button("flag", `Next ${part} to review`, "J", () => void videoWork.seekDoubtful(1)),
     direction,
     follow,
