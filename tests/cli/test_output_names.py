@@ -31,30 +31,30 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return told.err
 
 
-EVERYTHING = "wanted a folder, or a file that ends in .json, .csv, .svg, "
+EVERYTHING = "Expected a folder, or a file ending in .json, .csv, .svg, "
 REFUSALS = [
-    (["everything", "p.png", "-o", "x.jsonl"], [EVERYTHING, "convert makes .jsonl of .json"]),
-    (["everything", "p.png", "-o", "x.jsn"], [EVERYTHING, "'x.jsn'; Did you mean x.json?"]),
-    (["everything", "p.png", "-o", "x.foo"], [EVERYTHING, "x.foo/ is a folder"]),
+    (["everything", "p.png", "-o", "x.jsonl"], [EVERYTHING, "convert writes .jsonl from .json"]),
+    (["everything", "p.png", "-o", "x.jsn"], [EVERYTHING, "'x.jsn'. Did you mean x.json?"]),
+    (["everything", "p.png", "-o", "x.foo"], [EVERYTHING, "To write a folder, pass x.foo/"]),
     (["everything", "p.png", "p.png", "-o", "x.foo"], [EVERYTHING]),
     (["segment", "p.png", "--point", "1,1", "-o", "x.pgn"], ["Did you mean x.png?"]),
-    (["encode", "p.png", "-o", "x.npy"], ["ends in .npz, got 'x.npy'; Did you mean x.npz?"]),
-    (["encode", "p.png", "-o", "x.json"], ["ends in .npz, got 'x.json'"]),
+    (["encode", "p.png", "-o", "x.npy"], ["ending in .npz, not 'x.npy'. Did you mean x.npz?"]),
+    (["encode", "p.png", "-o", "x.json"], ["ending in .npz, not 'x.json'"]),
     (["track", "p.png", "--point", "1,1", "-o", "x.xml"], ["Unsupported output 'x.xml'"]),
-    (["convert", "in.json", "x.json", "--to", "yolo"], ["yolo is written as a folder, got"]),
-    (["convert", "in.json", "x.tar.gz", "--to", "yolo"], ["'x.tar.gz'; leave .gz out"]),
-    (["convert", "in.json", "x.xyz", "--to", "coco"], ["coco is written as a file that ends in"]),
-    (["convert", "in.json", "x.xml", "--to", "labelme"], ["one picture, or a folder, got 'x.xml'"]),
+    (["convert", "in.json", "x.json", "--to", "yolo"], ["yolo is written as a folder, not"]),
+    (["convert", "in.json", "x.tar.gz", "--to", "yolo"], ["'x.tar.gz'. Remove .gz"]),
+    (["convert", "in.json", "x.xyz", "--to", "coco"], ["coco is written as a file ending in"]),
+    (["convert", "in.json", "x.xml", "--to", "labelme"], ["one image, or a folder, not 'x.xml'"]),
     (
         ["convert", "in.json", "x.jsno"],
-        ["Did you mean x.json? or name one (--to, in Python form=): sa1b"],
+        ["Did you mean x.json? Or pass one (--to, in Python form=): sa1b"],
     ),
-    (["export", "nano", "-o", "x.onnx"], ["wanted a folder to write, got 'x.onnx'", "x.onnx/"]),
-    (["audit", "in.json", "-o", "x.html"], ["wanted a folder to write, got 'x.html'"]),
-    (["train", "nano", "--data", ".", "-o", "x.pt"], ["wanted a folder to write, got 'x.pt'"]),
-    (["serve", "--static", "x.html"], ["--static: wanted a folder to write, got 'x.html'"]),
-    (["evaluate", "zero-shot", "--json", "x.html"], ["--json writes a file that ends in .json"]),
-    (["evaluate", "zero-shot", "--markdown", "x.html"], ["'x.html'; Did you mean x.md?"]),
+    (["export", "nano", "-o", "x.onnx"], ["output folder, but 'x.onnx' is a file", "x.onnx/"]),
+    (["audit", "in.json", "-o", "x.html"], ["output folder, but 'x.html' is a file"]),
+    (["train", "nano", "--data", ".", "-o", "x.pt"], ["output folder, but 'x.pt' is a file"]),
+    (["serve", "--static", "x.html"], ["--static: Expected an output folder"]),
+    (["evaluate", "zero-shot", "--json", "x.html"], ["--json writes a file ending in .json"]),
+    (["evaluate", "zero-shot", "--markdown", "x.html"], ["'x.html'. Did you mean x.md?"]),
     (["stats", "in.json", "--html", "x.json"], ["--html writes a file", "Did you mean x.html?"]),
     (
         ["stats", "in.json", "--json", "."],

@@ -11,7 +11,7 @@ from anymask.cli import check_outputs
 def test_the_photo_is_never_overwritten(tmp_path: Path) -> None:
     photo = tmp_path / "dog.png"
     photo.touch()
-    with pytest.raises(InputError, match="is the photo itself; choose another name"):
+    with pytest.raises(InputError, match="is the input image. Choose another name"):
         check_outputs([tmp_path / "other.png", tmp_path / "." / "dog.png"], photo)
     with pytest.raises(InputError, match="is a folder. Add a file name"):
         check_outputs([tmp_path], photo)

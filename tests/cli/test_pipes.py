@@ -96,10 +96,10 @@ def test_everything_is_piped_as_any_format(capfdbinary: PIPE) -> None:
     ("words", "told"),
     [
         (["segment", "p.png", "--point", "3,3", "-o", "-", "-o", "-.json"], "holds one result"),
-        (["segment", "p.png", "mask.png", "--point", "3,3", "-o", "-"], "of one photo"),
-        (["cutout", "p.png", "mask.png", "-o", "-"], "several photos"),
+        (["segment", "p.png", "mask.png", "--point", "3,3", "-o", "-"], "image"),
+        (["cutout", "p.png", "mask.png", "-o", "-"], "several images"),
         (["redact", "p.png", "--words", "cup", "-o", "-"], "--force"),
-        (["redact", "p.png", "mask.png", "--labels", "mask.png", "-o", "-"], "of one photo"),
+        (["redact", "p.png", "mask.png", "--labels", "mask.png", "-o", "-"], "image"),
         (["cutout", "p.png", "-o", "-.json"], "is not an image file"),
         (["boxes", "labels.json", "-o", "-"], "anymask boxes does not write to standard output"),
         (["volume", "s.nii", "--point", "3,3", "-o", "/dev/stdout"], "does not write to standard"),

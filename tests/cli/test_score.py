@@ -208,18 +208,18 @@ def test_more_proposals_than_allowed_are_refused(
     words = ["evaluate", "score", "video", str(videos / "truth"), str(videos / "found")]
     words += ["--rules", "unsupervised"]
     assert main(words) == 2
-    assert "00001.png: it has a proposal 21, a video has at most 20" in capsys.readouterr().err
+    assert "has the proposal 21, but at most 20 proposals" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (break_nothing, "bear/00002.png: there is no result for this frame"),
-        (break_number, "bear/00001.png: it has an object 3, the first frame of the truth has 1"),
-        (break_size, "00001.png: the result has (H, W) = (5, 5), the truth (60, 80); scale it"),
+        (break_nothing, "bear/00002.png: No result for this frame"),
+        (break_number, "bear/00001.png: The result has the object 3"),
+        (break_size, "(H, W) = (5, 5), but the ground truth has (60, 80)"),
         (break_photo, "00001.png is a colour image, which has no label values"),
         (break_video, "video bear: "),
-        (break_frames, "video short: it has 2 annotated frames, and the first and the last"),
+        (break_frames, "video short: The video has 2 annotated frames, and the first and the last"),
     ],
 )
 def test_a_broken_result_is_one_sentence(
@@ -259,7 +259,7 @@ def test_panoptic_files_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["video", "nothing", "."], "File or folder not found 'nothing'; Check the path"),
+        (["video", "nothing", "."], "'nothing' does not exist. Check the path"),
         (["panoptic", ".", ".", "--rules", "all-frames"], "apply only to videos"),
         (
             ["video", ".", ".", "--rules", "loose"],

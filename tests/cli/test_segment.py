@@ -155,14 +155,17 @@ def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
         ([], "No prompt was passed. Add --point X,Y, --box X0,Y0,X1,Y1 or --mask"),
         (["--point", "5"], "Expected --point X,Y as 2 numbers separated by commas, not '5'"),
         (["--negative", "5,6"], "--negative requires an object to subtract from"),
-        (["--point", "9,9", "--negative", "5;6"], "wanted --negative X,Y as 2 numbers with commas"),
-        (["--box", "1,2,3"], "wanted --box X0,Y0,X1,Y1 as 4 numbers with commas between them"),
+        (
+            ["--point", "9,9", "--negative", "5;6"],
+            "Expected --negative X,Y as 2 numbers separated by commas",
+        ),
+        (["--box", "1,2,3"], "Expected --box X0,Y0,X1,Y1 as 4 numbers"),
         (["--box", "9,9,5,5"], "Expected x0 < x1 and y0 < y1"),
         (["--point", "nan,3"], "Invalid points"),
         (["--point", "300,3"], "with 0 <= x < 300 and 0 <= y < 200"),
-        (["--mask", "none.png"], "there is no file 'none.png'; Check the path"),
-        (["--point", "5,5", "-o", "a.doc"], "wanted an output that ends in .png, .jpg, .webp"),
-        (["--point", "5,5", "-o", "photo.png"], "the output 'photo.png' is the photo itself"),
+        (["--mask", "none.png"], "'none.png' does not exist"),
+        (["--point", "5,5", "-o", "a.doc"], "Expected an output ending in .png, .jpg, .webp"),
+        (["--point", "5,5", "-o", "photo.png"], "The output 'photo.png' is the input image"),
         (["--point", "5,5", "--max-hole-area", "-3"], "Invalid max_hole_area"),
         (
             ["--point", "5,5", "--granularity", "car"],
@@ -183,7 +186,7 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "there is no file 'bad.jpg'"),
+        (None, "'bad.jpg' does not exist"),
         (b"", "'bad.jpg' is empty (0 bytes)"),
         (b"hello", "'bad.jpg' is not a supported image"),
     ],
@@ -228,9 +231,9 @@ def test_a_photo_that_fails_is_named_and_the_others_are_done(
     )
     told = capsys.readouterr()
     first, second, third, wrote, last = told.err.splitlines()
-    assert first.startswith("anymask: one.png: points must lie on the photo")
+    assert first.startswith("anymask: one.png: Point (35, 40) is outside the image")
     assert second.startswith("anymask: none.png: ")
-    assert third.startswith("anymask: the image on standard input: points must lie on")
+    assert third.startswith("anymask: the image on standard input: Point (35, 40) is")
     assert wrote == f"wrote {Path('o/photo.cut.png')}"
     assert last.startswith("anymask: error: 3 of 4 images failed. Fix or remove them")
     assert "Traceback" not in told.err

@@ -25,7 +25,7 @@ def test_one_set_becomes_tables_a_file_and_a_page(
     assert main(["stats", str(data), "--json", str(out), "--html", str(page)]) == 0
     text = capsys.readouterr().out
     assert text.startswith("### Overview\n\n|  | first |\n|---|--:|\n| images | 3 |\n")
-    assert "| images without a mask | 1 |" in text
+    assert "| images without masks | 1 |" in text
     assert json.loads(out.read_text("utf-8"))["sets"][0]["masks"] == 3
     assert page.read_text("utf-8").startswith("<!doctype html>")
 
@@ -79,9 +79,9 @@ def test_groups_come_from_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["first", "--limit", "0"], "Expected a whole number from 1, not '0'"),
         (["first", "--group-by", "land"], "No mask has a group by 'land'"),
         (["first", "--group-by", "a", "--groups", "b"], "cannot be combined"),
-        (["first", "--groups", "none.csv"], "none.csv: cannot be read (No such"),
-        (["first", "--groups", "bad.csv"], "bad.csv: the column"),
-        (["first", "--from", "photoshop"], "unknown format 'photoshop'; there are sa1b"),
+        (["first", "--groups", "none.csv"], "none.csv: Cannot be read (No such"),
+        (["first", "--groups", "bad.csv"], "bad.csv: The column"),
+        (["first", "--from", "photoshop"], "Unknown format 'photoshop'. Choose from: sa1b"),
         (["bare"], "2 images and no masks (read as set)"),
         (["broken"], "not valid JSON (line 2, column 1)): masks.jsonl, line 1"),
     ],

@@ -175,7 +175,7 @@ def test_two_runs_with_one_session_are_told_of_each_other(
     ("words", "message"),
     [
         (["clip.mkv", "-o", "a.json"], "nothing says which object is meant"),
-        (["clip.mkv", "--point", "5", "-o", "a.json"], "wanted --point [PLACE]X,Y as 2 numbers"),
+        (["clip.mkv", "--point", "5", "-o", "a.json"], "Expected --point [PLACE]X,Y as 2 numbers"),
         (["clip.mkv", "--box", "90:1:1,1,5,5", "-o", "a.json"], "Frame 90 is out of range"),
         (["clip.mkv", "--point", "5,5", "-o", "a.xml"], "Use .json (SA-V), .jsonl"),
         (
@@ -190,9 +190,12 @@ def test_two_runs_with_one_session_are_told_of_each_other(
             ["clip.mkv", "--negative", "5,5", "-o", "a.json"],
             "--negative requires an object to subtract from",
         ),
-        (["clip.mkv", "--point", "5,5", "--negative", "0:2:9,9", "-o", "a.json"], "from object 2"),
+        (
+            ["clip.mkv", "--point", "5,5", "--negative", "0:2:9,9", "-o", "a.json"],
+            "object 2 has no prompt",
+        ),
         (["clip.mkv", "--box", "3:1,1,5,5", "-o", "a.json"], "Write 3:1:1,1,5,5 for object 1 on"),
-        (["clip.mkv", "--from", "none.jsonl", "-o", "a.json"], "there is no file 'none.jsonl'"),
+        (["clip.mkv", "--from", "none.jsonl", "-o", "a.json"], "'none.jsonl' does not exist"),
         (
             ["clip.mkv", "--box", "1,1,5,5", "--box", "7,7,9,9", "-o", "a.json"],
             "Give the second object a number",
@@ -203,8 +206,11 @@ def test_two_runs_with_one_session_are_told_of_each_other(
             "anymask track does not write to standard output",
         ),
         (["https://a.b/c.mp4", "--point", "5,5", "-o", "a.json"], "not downloaded: 'https://a.b"),
-        (["none.mkv", "--point", "5,5", "-o", "a.json"], "no file 'none.mkv'"),
-        (["clip.mkv", "--point", "5,5", "-o", "a.json", "--every", "0"], "Invalid every"),
+        (["none.mkv", "--point", "5,5", "-o", "a.json"], "'none.mkv' does not exist"),
+        (
+            ["clip.mkv", "--point", "5,5", "-o", "a.json", "--every", "0"],
+            "every must be a whole number",
+        ),
         (["clip.mkv", "--point", "5,5", "-o", "a.json", "--least-score", "7"], "from 0 to 1"),
     ],
 )

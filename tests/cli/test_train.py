@@ -166,7 +166,7 @@ def test_a_users_mistake_is_one_line_with_two_workers_as_well(
     words = [str(path), "--data", str(tmp_path / "empty"), "-o", str(tmp_path / "run")]
     assert main(["train", *words]) == 2
     said = capsys.readouterr().err
-    assert "wanted a set folder with masks.jsonl, found none" in said
+    assert "Not a set folder: it has no masks.jsonl" in said
     assert "Traceback" not in said
 
 
@@ -273,7 +273,7 @@ def test_a_process_that_the_system_kills_ends_a_run_that_goes_on_and_is_named(
     _, err = process.communicate()
     assert process.returncode == 2, err
     said = {
-        "worker": f"worker 0 (process {lost}) was killed (SIGKILL): ",
+        "worker": f"Training process 0 (pid {lost}) was killed (SIGKILL), ",
         "beside": "A data loading process was terminated",
     }[which]
     assert said in err

@@ -92,8 +92,8 @@ def test_the_start_stays_where_nothing_gained_but_not_where_classes_were_learned
     module, outcome, found = choose_end(tmp_path, kinds, STATE, [], scored(1.0))
     assert (module.weight.item(), outcome.started, found.share) == (LAST, False, 1.0)
     assert outcome.verdict().startswith(
-        "no better than before: mean IoU over the clicks 1.000 before, 0.600 after; the trained "
-        "weights were kept; label more photos"
+        "No improvement: mean IoU over the clicks is 0.600 after training, 1.000 before. The "
+        "trained weights were kept. Label more images"
     )
 
 
@@ -138,5 +138,5 @@ def test_adapters_have_no_way_back_and_one_end_is_not_tried_twice() -> None:
 def test_it_says_which_weights_they_are() -> None:
     assert TuningEnd().in_words() == "Saved weights: last step"
     assert TuningEnd(judged=True, share=0.75).in_words() == (
-        "weights: those of the best judgement, 25% of the way back to the start"
+        "Saved weights: best validation step, interpolated 25% towards the starting weights"
     )

@@ -38,13 +38,13 @@ from anymask.training import finetuning as finetune
         (["--method", "half"], "half"),
         (
             ["--method", "hq"],
-            "--method hq: nano has no token of SAM-HQ to learn; give a model such",
+            "nano has no HQ token to train. Use a model such",
         ),
-        (["--method", "hq", "--model", "sam2_hiera_t"], "sam2_hiera_t has no token of SAM-HQ"),
+        (["--method", "hq", "--model", "sam2_hiera_t"], "sam2_hiera_t has no HQ token"),
         (["--model", "samm"], "samm"),
         (["--pictures", "0"], "pictures must be a whole number of at least 1"),
         (["--keep", "0"], "keep must be"),
-        (["--accumulate", "0"], "Unsupported accumulate="),
+        (["--accumulate", "0"], "accumulate must be a whole number"),
         (["--accumulate", "3"], "Unsupported accumulate=3: each step of nano has 4 images"),
         (["--accumulate", "4", "--model", "mobile_sam"], "Unsupported accumulate=4"),
         (["--lora-rank", "4"], "lora_rank requires method lora"),
@@ -54,7 +54,7 @@ from anymask.training import finetuning as finetune
         (["--val", "nowhere"], "File or folder not found 'nowhere'"),
         (["--bundle", "/"], "/ contains files that are not"),
         (["--json", f"{__file__}/told.json"], "Cannot create a folder for 'told.json': part of"),
-        (["--device", "cuda:99"], "device 'cuda:99' was asked for"),
+        (["--device", "cuda:99"], "Device 'cuda:99' is not available"),
         (["--model", "nowhere.safetensors"], "'nowhere.safetensors' does not exist"),
         (["--weights", __file__], "test_tuning_options.py"),
     ],
@@ -139,7 +139,8 @@ def test_a_run_goes_on_with_the_same_data_and_options_only(
         refuse_other_options(run, asked(other))
     assert str(raised.value) == (
         f"{run} was created with different options: --method was full, now lora; --classes was "
-        "not given, now all; --rgb was 3,2,1, now not given."
+        "not given, now all; --rgb was 3,2,1, now not given. Use "
+        "the same options, or choose another run folder."
     )
     command = ["finetune", "--data", str(coco), "-o", str(run), "--method", "lora"]
     assert main(command) == 2

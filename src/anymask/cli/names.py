@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.sources:
         table = require(model.runtime, MaskNaming).name_table()
         words = sorted(table.chosen(None).labels)
-        print(f"{len(words)} built-in names, {len(table.words)} of them from text:")
+        print(f"{len(words)} built-in names from labelled masks and {len(table.words)} from text:")
         print(", ".join(words))
         return
     settings = read_options(args, ReadSettings)

@@ -223,7 +223,7 @@ def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> Non
     guess = f"Did you mean {Path(output).with_suffix(near)}? " if near else ""
     raise InputError(
         f"Expected a folder, or a file ending in {_one_of(written)}{maps}, not "
-        f"{output!r}. {remedy}{guess}{output}/ is a folder."
+        f"{output!r}. {remedy}{guess}To write a folder, pass {output}/"
     )
 
 

@@ -71,7 +71,7 @@ def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False
                 f"suffix, or in {', '.join(DOCUMENTS)} (for a map {', '.join(LAYERS)}), "
                 f"not {str(path)!r}. "
             )
-            + (f"Did you mean {path.with_suffix(near)}?" if near else "rename it")
+            + (f"Did you mean {path.with_suffix(near)}?" if near else "Rename it.")
         )
     inner = Path(path.stem).suffix.lower()
     if inner == ".mask":

@@ -262,7 +262,7 @@ def check_target(target: Path, name: str) -> None:
     if not suffix or (suffix == own and chosen.kind != "folder"):
         return
     if chosen.kind == "folder":
-        kinds, remedy = "a folder", f"leave {suffix} out"
+        kinds, remedy = "a folder", f"Remove {suffix}"
     else:
         more = "" if chosen.kind == "file" else ", for one image, or a folder"
         kinds, remedy = (
@@ -308,9 +308,9 @@ def format_of_target(target: Path) -> str:
     near = near_suffix(
         file_suffix(target), [one.suffixes[0] for one in WRITTEN.values() if one.named]
     )
-    guess = f"Did you mean {target.with_suffix(near)}? Or " if near else ""
+    remedy = f"Did you mean {target.with_suffix(near)}? Or pass" if near else "Pass"
     raise InputError(
-        f"The format of {str(target)!r} is unknown. {guess}Pass one (--to, in Python "
+        f"The format of {str(target)!r} is unknown. {remedy} one (--to, in Python "
         f"form=): {', '.join(WRITTEN)}"
     )
 
