@@ -28,7 +28,7 @@ def test_a_sample_becomes_a_photo_that_the_first_command_reads(
     ("words", "told"),
     [
         (["sample", "dog"], "Unknown sample 'dog'. Choose from: cat, coffee, rocket"),
-        (["sample", "-o", "there.jpg"], "there is a file 'there.jpg' already"),
+        (["sample", "-o", "there.jpg"], "'there.jpg' already exists"),
         (
             ["sample", "-o", "a.png"],
             "Sample images are JPEG. Use a name ending in .jpg, not 'a.png'",

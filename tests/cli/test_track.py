@@ -174,7 +174,7 @@ def test_two_runs_with_one_session_are_told_of_each_other(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["clip.mkv", "-o", "a.json"], "nothing says which object is meant"),
+        (["clip.mkv", "-o", "a.json"], "No prompt was passed"),
         (["clip.mkv", "--point", "5", "-o", "a.json"], "Expected --point [PLACE]X,Y as 2 numbers"),
         (["clip.mkv", "--box", "90:1:1,1,5,5", "-o", "a.json"], "Frame 90 is out of range"),
         (["clip.mkv", "--point", "5,5", "-o", "a.xml"], "Use .json (SA-V), .jsonl"),

@@ -39,12 +39,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["clip.mkv", "-o", "clip.mkv"], "'clip.mkv' is the video itself"),
-        (["clip.mkv", "-o", "a.json", "-o", "frames/../clip.mkv"], "is the video itself"),
-        (["frames", "-o", "frames"], "'frames' is the video itself"),
-        (["frames/", "-o", "./frames/"], "'./frames/' is the video itself"),
+        (["clip.mkv", "-o", "clip.mkv"], "'clip.mkv' is the input video"),
+        (["clip.mkv", "-o", "a.json", "-o", "frames/../clip.mkv"], "is the input video"),
+        (["frames", "-o", "frames"], "'frames' is the input video"),
+        (["frames/", "-o", "./frames/"], "'./frames/' is the input video"),
         (["clip.mkv", "-o", "a.json", "-o", "./a.json"], "Duplicate output './a.json'"),
-        (["clip.mkv", "-o", "a.json", "--session", "a.json"], "'a.json' is the session's file"),
+        (["clip.mkv", "-o", "a.json", "--session", "a.json"], "'a.json' is the session file"),
     ],
 )  # fmt: skip
 def test_nothing_is_written_over_what_is_read(

@@ -51,7 +51,7 @@ from anymask.training import finetuning as finetune
         (["--lora-alpha", "4", "--method", "hq"], "lora_alpha requires method lora"),
         (["--lora-rank", "0", "--method", "lora"], "lora_rank must be"),
         (["--lora-alpha", "0", "--method", "lora"], "lora_alpha must be"),
-        (["--val", "nowhere"], "File or folder not found 'nowhere'"),
+        (["--val", "nowhere"], "File or folder not found: 'nowhere'"),
         (["--bundle", "/"], "/ contains files that are not"),
         (["--json", f"{__file__}/told.json"], "Cannot create a folder for 'told.json': part of"),
         (["--device", "cuda:99"], "Device 'cuda:99' is not available"),
