@@ -27,7 +27,7 @@ def test_a_photo_that_cannot_be_opened_is_named_and_passed(
     ann = sit_down(project)
     ann.open()
     ann.page.get_by_role("heading", name="coffee.png could not be opened").wait_for()
-    assert "damaged" in ann.page.locator(".empty").inner_text()
+    assert "corrupted" in ann.page.locator(".empty").inner_text()
     project.broken = set()
     ann.page.get_by_role("button", name="Try again").click()
     ann.until("s.editor?.entry.id", "coffee")
