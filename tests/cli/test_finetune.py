@@ -273,8 +273,8 @@ def test_bad_records_are_listed_where_they_are_errors(
     words = ["finetune", "--data", str(coco), "-o", str(tmp_path / "run"), "--on-bad", "error"]
     assert main(words) == 2
     told = capsys.readouterr().err
-    assert "(id 101): Polygon 0 has" in told
-    assert "(id 102): Polygon 0 has an odd count of numbers" in told
+    assert "(id 101): Too few points" in told
+    assert "(id 102): Odd count of numbers" in told
     report = prepare(read(coco), None, tmp_path / "data")
     assert sum(line.startswith("Skipped 1 record") for line in report.unread) == 2
 

@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> None:
 
     if bool(args.sources) != (args.output is not None):
         raise InputError("Labelled masks and -o FILE.json must be passed together, or neither.")
+    if args.output is not None and Path(args.output).suffix.lower() != ".json":
+        raise InputError(f"-o {args.output}: Expected a .json file name.")
     model = read_model(args).load()
     if not args.sources:
         table = require(model.runtime, MaskNaming).name_table()

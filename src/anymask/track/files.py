@@ -179,7 +179,7 @@ def _track_files(
 ) -> TrackReport:
     stamp, journal = asked.stamp(model), _journal(asked.paths)
     if journal.is_file() and journal.read_text("utf-8") == stamp + _state_of(asked.paths):
-        return TrackReport([f"Exists already: {path}" for path in asked.paths], [])
+        return TrackReport([f"exists: {path}" for path in asked.paths], [])
     video = Path(asked.video)
     source: Any = int(asked.video) if asked.video.isdecimal() and not video.exists() else video
     kept, words = asked.settings.get("session"), asked.words(model)
