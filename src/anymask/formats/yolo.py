@@ -41,6 +41,7 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
+    find_named,
     find_picture,
     located,
     output_paths,
@@ -264,10 +265,12 @@ def _image(path: Path, labels: Path, folders: list[Path], lines: _Lines) -> Anno
 def _picture(stem: str, folders: list[Path]) -> AnnotatedImage | None:
     """The picture of a label, without masks: a file, or a frame of a video (clip_12 of clip.mp4,
     counted from 1); None where there is none."""
-    for folder in folders:
-        if (found := find_picture(folder, stem)) is not None:
-            name = found.relative_to(folder).as_posix()
-            return AnnotatedImage(file_name=name, hw=picture_hw(found))
+    every = [(folder, find_picture(folder, stem)) for folder in folders]
+    every += [(folder, find_named(folder, f"{stem}.txt")) for folder in folders]
+    for folder, photo in every:
+        if photo is not None:
+            name = photo.relative_to(folder).as_posix()
+            return AnnotatedImage(file_name=name, hw=picture_hw(photo))
     video, _, frame = stem.rpartition("_")
     for folder in folders if video and frame.isdecimal() and int(frame) else ():
         if (found := find_picture(folder, video, VIDEO_SUFFIXES)) is not None:
