@@ -46,7 +46,7 @@ def test_a_partition_and_what_it_covers(
     times = np.sum([record.mask for record in records()], axis=0)
     assert times.max() == 1
     assert told()["anymask"]["coverage"] == pytest.approx(times.mean())
-    assert f"{100 * times.mean():.0f} % of the photo" in capsys.readouterr().err
+    assert f"{100 * times.mean():.0f} % of the image" in capsys.readouterr().err
 
 
 def test_a_tree_is_written(runtime: ColourRuntime) -> None:

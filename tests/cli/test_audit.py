@@ -138,7 +138,9 @@ def test_a_second_picture_of_one_name_is_told(
     twice = [rows[0], rows[1] | {"image": rows[0]["image"]}]
     (data / "masks.jsonl").write_text("".join(json.dumps(r) + "\n" for r in twice), "utf-8")
     assert main(words(data, tmp_path / "out")) == 2
-    assert "0.png: another picture of the set is called so, too; rename" in capsys.readouterr().err
+    assert (
+        "0.png: Another image of the dataset has the same name. Rename" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,8 +167,8 @@ def test_results_never_lie_among_the_annotations(
         (["discs", "-o", "out", "--below", "2"], "Invalid below=2"),
         (["discs", "-o", "out", "--accept", "x"], "Invalid numbers 'x'"),
         (["discs", "-o", "out", "--grades", "none.json"], "none.json is not a grader file"),
-        (["discs", "-o", "out", "--images", "none"], "wanted the folder of the pictures"),
-        (["bare", "-o", "out"], "1 images and no masks"),
+        (["discs", "-o", "out", "--images", "none"], "none: The image folder does not exist"),
+        (["bare", "-o", "out"], "1 image and no masks"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(

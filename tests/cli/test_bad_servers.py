@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
     ("words", "told"),
     [
         (["--model", "nothing"], "Unknown model 'nothing'"),
-        (["--photos", "absent"], "wanted a folder of photos, got absent"),
+        (["--photos", "absent"], "absent is not a folder of images"),
         (["--host", "0.0.0.0"], "A token is required because other machines can reach 0.0.0.0"),
         (["--port", "99999"], "cannot listen on 127.0.0.1:99999"),
         (["--memory", "-1"], "at least 0 megabytes. Given: -1"),
@@ -66,7 +66,7 @@ def test_a_port_that_somebody_has_is_refused(capsys: pytest.CaptureFixture[str])
         other.listen()
         port = other.getsockname()[1]
         told = refused(capsys, "serve", "--port", port)
-    assert f"cannot listen on 127.0.0.1:{port}, got 'Address already in use'" in told
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in told
     assert "Choose another --port, or 0 for a free one" in told
 
 
@@ -87,7 +87,7 @@ def test_pictures_that_cannot_be_read_are_named_and_left_out(
     (tmp_path / "vast.png").write_bytes(vast())
     assert main(["project", "init", str(tmp_path)]) == 0
     err = capsys.readouterr().err
-    assert "with 1 photos" in err.splitlines()[-1]
+    assert "with 1 image" in err.splitlines()[-1]
     names = [line.split(":")[0] for line in err.splitlines()[:-1]]
     assert names == ["passed over text.jpg", "passed over vast.png"]
     assert "has 100000 x 100000 pixels" in err

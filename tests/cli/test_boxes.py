@@ -123,24 +123,24 @@ def test_a_photo_that_is_not_there_or_not_its_own_stops_no_other(
     Path("labels.json").write_text(json.dumps(document), encoding="utf-8")
     told = out_of(capsys, "labels.json", "--images", "set/images", "-o", "masks", code=2)
     assert "boxes: 1, photos: 1" in told
-    assert "picture of 201 x 160 pixels, the file shows 200 x 160): b.png. Use the image" in told
+    assert "image of 201 x 160 pixels, but the file has 200 x 160): b.png. Use the image" in told
     assert sorted(path.name for path in Path("masks").iterdir()) == ["a.json", "a.png"]
     rows[2]["width"] -= 1
     Path("labels.json").write_text(json.dumps(document), encoding="utf-8")
     told = out_of(capsys, "labels.json", "--images", "set/images", "-o", "masks", code=2)
     assert "1 done, 1 skipped (existing)" in told
-    assert "1 photo not found, first: labels.json: the picture 'gone.png' is not in" in told
+    assert "1 photo not found, first: labels.json: The image 'gone.png' is not in" in told
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nothing"], "File or folder not found 'nothing'"),
-        (["masks"], "Labels with boxes are required, but the yolo has none"),
+        (["nothing"], "File or folder not found: 'nothing'"),
+        (["masks"], "Labels with boxes are required, but the yolo data has none"),
         (["set/images"], "Labels with boxes are required"),
-        (["set", "-o", "out.json"], "wanted a folder to write, got 'out.json'"),
-        (["set", "--images", "away"], "away: wanted the folder of the pictures"),
-        (["set", "--from", "yol"], "unknown format 'yol'"),
+        (["set", "-o", "out.json"], "Expected an output folder, but 'out.json' is a file name"),
+        (["set", "--images", "away"], "away: The image folder does not exist"),
+        (["set", "--from", "yol"], "Unknown format 'yol'"),
     ],
 )
 def test_what_has_no_boxes_is_refused(
@@ -159,7 +159,7 @@ def test_boxes_off_their_photos_are_told(desk: Path, capsys: pytest.CaptureFixtu
     document = {"images": rows, "annotations": found, "categories": [{"id": 1, "name": "cup"}]}
     Path("labels.json").write_text(json.dumps(document), encoding="utf-8")
     told = out_of(capsys, "labels.json", "--images", "set/images", code=2)
-    wanted = "labels.json: annotation 0 (id 5): a box off the picture"
+    wanted = "labels.json: annotation 0 (id 5): box outside the image"
     assert wanted in told
 
 

@@ -64,14 +64,14 @@ def test_the_file_that_is_read_is_not_written_over(
     before = (source / "rings.json").read_bytes()
     words = [str(source / "rings.json"), str(source), "--to", "labelme"]
     assert main(["convert", *words]) == 2
-    assert "rings.json' would be written over the input" in capsys.readouterr().err
+    assert "rings.json' would overwrite the input" in capsys.readouterr().err
     assert (source / "rings.json").read_bytes() == before
 
 
 def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["convert", str(source), str(source.parent / "y"), "--to", "yolo", "--holes", "error"]
     assert main(words) == 2
-    assert "rings.png, mask 0: has 1 hole" in capsys.readouterr().err
+    assert "rings.png, mask 0: The mask has 1 hole" in capsys.readouterr().err
     assert main([*words[:-1], "drop", "--parts", "split", "--tolerance", "1"]) == 0
     assert "2 parts became objects of their own" in capsys.readouterr().err
 
@@ -79,16 +79,16 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["in", "in", "--to", "sa1b"], "the output 'in' is the input; choose another name"),
-        (["no", "out", "--to", "sa1b"], "File or folder not found 'no'; Check the path"),
+        (["in", "in", "--to", "sa1b"], "The output 'in' is the input. Choose another name"),
+        (["no", "out", "--to", "sa1b"], "File or folder not found: 'no'. Check the path"),
         (["in", "out", "--to", "yolo", "--tolerance", "-1"], "must be a number of pixels from 0"),
-        (["x.txt", "out", "--to", "yolo"], "x.txt: the format is not recognised; name it, there"),
+        (["x.txt", "out", "--to", "yolo"], "x.txt: Unknown format. Pass one of: sa1b"),
         (
             ["photo.jpg", "out", "--to", "yolo"],
-            "photo.jpg: wanted annotations, got a picture; name",
+            "photo.jpg: Expected annotations, not an image. Pass",
         ),
-        (["photos", "out", "--to", "yolo"], "photos: wanted annotations, got 1 pictures without"),
-        (["none", "out", "--to", "yolo"], "none: wanted annotations, got a folder without any"),
+        (["photos", "out", "--to", "yolo"], "photos: Expected annotations, but found 1 image"),
+        (["none", "out", "--to", "yolo"], "none: Expected annotations, but the folder has none"),
         (["in/rings.json/x", "out", "--to", "yolo"], "File or folder not found"),
         (["in", "x.txt/deep", "--to", "sa1b"], "Cannot create a folder for 'rings.json': part of"),
     ],
@@ -167,7 +167,7 @@ def test_a_target_that_says_nothing_is_told_with_the_formats(
     source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["convert", str(source), str(source.parent / "out")]) == 2
-    assert "does not say which format is meant; name one (--to," in capsys.readouterr().err
+    assert "is unknown. Pass one (--to," in capsys.readouterr().err
     assert main(["convert", str(source), "out", "--to", "yollo"]) == 2
     assert "--to: Invalid choice 'yollo'. Did you mean 'yolo'?" in capsys.readouterr().err
 
@@ -198,7 +198,7 @@ def test_a_yolo_set_is_written_with_its_photos(
     assert len(images) == 1
     words = ["convert", str(source), str(target / "a.json"), "--to", "coco", "--copy-images"]
     assert main(words) == 2
-    assert "--copy-images goes with --to set or yolo, got coco" in capsys.readouterr().err
+    assert "--copy-images requires --to set or yolo, not coco" in capsys.readouterr().err
 
 
 def test_a_gray_photo_is_no_picture_of_object_numbers(
@@ -238,7 +238,7 @@ def test_photos_of_another_size_are_not_put_beside_masks(
     words = ["convert", str(tmp_path / "a.json"), str(tmp_path / "set"), "--copy-images"]
     assert main([*words, "--to", "set"]) == 2
     error = capsys.readouterr().err
-    assert "Its masks are of a picture of 8 x 6 pixels, the file shows" in error
+    assert "Its masks belong to an image of 8 x 6 pixels, but the file has" in error
     assert not (tmp_path / "set").exists()  # nor half of it
     assert told in error
 

@@ -108,9 +108,9 @@ def test_a_pattern_names_the_suffix_of_a_folder_s_pictures() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["photos/wall.png"], "no clear subject"),
-        (["photos", "-o", "x.png"], "several photos"),
-        (["photos/one.png", "-o", "x.json"], "picture"),
+        (["photos/wall.png"], "No main subject found"),
+        (["photos", "-o", "x.png"], "there are several images"),
+        (["photos/one.png", "-o", "x.json"], "x.json is not an image file"),
         (["photos/one.png", "-o", "photos/one.png"], "photo"),
         (["photos/one.png", "--background", "bluish"], "colour"),
         (["photos/one.png", "--background", "absent.png"], "does not exist"),

@@ -84,7 +84,7 @@ def test_a_finished_film_is_not_done_again_and_another_look_is(
         (["--background", "bluish"], "colour"),
         (["--like", "x.jpg@click:1,1"], "--like"),
         (["--words", "cup", "--box", BOX], "both"),
-        (["-o", "clip.mkv", "--background", "red"], "itself"),
+        (["-o", "clip.mkv", "--background", "red"], "is the input video"),
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )
@@ -103,7 +103,7 @@ def test_no_clear_subject_is_an_answer(
     monkeypatch.setattr("anymask.edit.subject.main_subject", lambda *_: None)
     monkeypatch.setattr(edit, "main_subject", lambda *_: None, raising=False)
     assert main(["cutout", "clip.mkv", "-o", "x.webm"]) == 2
-    assert "no clear subject" in capsys.readouterr().err
+    assert "No main subject found" in capsys.readouterr().err
     assert not list(Path().glob("*.webm"))
 
 

@@ -38,7 +38,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> s
 
 
 def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "with 2 photos" in said(capsys, "project", "init", photos, "--set", "sample=2")
+    assert "with 2 images" in said(capsys, "project", "init", photos, "--set", "sample=2")
     truth, out = photos.parent / "truth.json", photos.parent / "out.json"
     assert said(capsys, "project", "import", photos, truth, "--proposals") == "6 new masks\n"
     assert said(capsys, "project", "import", photos, truth, "--proposals") == (
@@ -65,7 +65,7 @@ def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFix
     truth, page = photos.parent / "truth.json", photos.parent / "report.html"
     said(capsys, "project", "init", photos)
     nothing = said(capsys, "plan", photos, "--images", 100, code=2)
-    assert "nothing was measured yet" in nothing
+    assert "This project has no timings yet" in nothing
     first, second = read_annotations(truth)[0]
     label(Project(photos), {first.file_name: first})
     label(Project(photos), {second.file_name: second}, "semi")
@@ -83,10 +83,10 @@ def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFix
     ("words", "message"),
     [
         (("project", "report", "."), "is not a project. Create one with: anymask project init ."),
-        (("project", "init", "absent"), "wanted a folder of photos, 'absent' is none"),
-        (("project", "init", ".", "--set", "sample"), "--set takes NAME=NUMBER, got 'sample'"),
-        (("project", "init", ".", "--set", "speed=1"), "there is no setting 'speed'"),
-        (("project", "init", ".", "--set", "good_iuo=1"), "did you mean 'good_iou'?"),
+        (("project", "init", "absent"), "'absent' is not a folder"),
+        (("project", "init", ".", "--set", "sample"), "--set requires NAME=NUMBER"),
+        (("project", "init", ".", "--set", "speed=1"), "Unknown setting 'speed'"),
+        (("project", "init", ".", "--set", "good_iuo=1"), "Did you mean 'good_iou'?"),
         (("project", "init", ".", "--set", "good_iou=2"), "good_iou must be a number from 0 to 1"),
         (
             ("project", "init", ".", "--set", "good_share=9"),
@@ -113,7 +113,7 @@ def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFix
             ("project", "init", ".", "--set", "crop_n_layers=40"),
             "crop_n_layers must be a whole numbe",
         ),
-        (("project", "init", ".", "--groups", "x.csv"), "x.csv: cannot be read (No such file"),
+        (("project", "init", ".", "--groups", "x.csv"), "x.csv: Cannot be read (No such file"),
     ],
 )
 def test_mistakes_are_sentences(

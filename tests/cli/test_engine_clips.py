@@ -41,7 +41,7 @@ def test_a_session_is_taken_up_looked_at_and_written(
     assert told[0] == "drive.mkv: 6 frames, 2 tracks"
     assert told[1].startswith("  track 1, object 1 (disc): proposed, frames 0 to 5, ")
     assert main(["project", "clips", folder, "-o", str(out)]) == 2
-    assert "no track is accepted; look at them first" in capsys.readouterr().err
+    assert "No track is accepted. Review the tracks first" in capsys.readouterr().err
     project.tracks.give_verdict(2, "accept", 1, "ann")
     assert main(["project", "report", folder, "--json", str(out)]) == 0
     assert "clips: 1; tracks: 1 accepted, 1 proposed" in capsys.readouterr().out
@@ -61,7 +61,7 @@ def test_what_cannot_be_taken_up_is_told(
 ) -> None:
     folder = str(project.folder)
     for words, complaint in (
-        (["--session", "x"], "name the video"),
+        (["--session", "x"], "require --take. Add --take VIDEO"),
         (["--take", "missing.mkv"], "is missing from the project's folder"),
         (["--take", "drive.mkv", "--session", "missing.session"], "is not a file"),
     ):
@@ -79,7 +79,7 @@ def test_a_session_of_some_frames_is_not_taken_for_one_of_all(
         list(opened)
     take = ["--take", "drive.mkv", "--session", str(session)]
     assert main(["project", "clips", str(project.folder), *take]) == 2
-    assert "looked at some frames only (every=2, fps=None, start=0)" in capsys.readouterr().err
+    assert "covers only some frames (every=2, fps=None, start=0)" in capsys.readouterr().err
     assert project.tracks.clips()[0].tracks == 0
 
 

@@ -123,7 +123,7 @@ def test_what_cannot_be_tuned_is_one_error(tiny: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=reason):
             trainer(tuning)(tmp_path, None, tmp_path)
-    with pytest.raises(InputError, match="multiple of 32, got 100"):
+    with pytest.raises(InputError, match="multiple of 32. Given: 100"):
         Tuning(side=100)
 
 

@@ -201,11 +201,11 @@ def test_a_suite_may_say_where_its_sets_lie(
 def test_a_set_without_masks_is_an_error(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_set(data / "third", [[]])
     assert main(["evaluate", str(data / "third")]) == 2
-    assert "third has 1 images without masks" in capsys.readouterr().err
+    assert "third has 1 image without masks" in capsys.readouterr().err
 
 
 def test_a_photo_is_no_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(b"\xff\xd8\xff")
     assert main(["evaluate", str(photo)]) == 2
-    assert "photo.jpg: wanted annotations, got a picture; name a fi" in capsys.readouterr().err
+    assert "photo.jpg: Expected annotations, not an image" in capsys.readouterr().err

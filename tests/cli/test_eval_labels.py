@@ -60,7 +60,7 @@ def test_what_was_not_read_of_labels_is_told(
     text.write_text(text.read_text(encoding="utf-8") + "0 .5 .5 .2 .2\n", encoding="utf-8")
     assert main(["evaluate", str(labels / "yolo")]) == 0
     assert (
-        "Skipped 1 record (a box alone, without an outline): labels/0.txt: line 3"
+        "Skipped 1 record (boxes without an outline): labels/0.txt: line 3"
         in capsys.readouterr().err
     )
 
@@ -68,17 +68,17 @@ def test_what_was_not_read_of_labels_is_told(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["labels.json"], "'0.png' is not in "),
-        (["labels.json", "--images", "nowhere"], "nowhere: wanted the folder of the pictures"),
+        (["labels.json"], "The image '0.png' is in "),
+        (["labels.json", "--images", "nowhere"], "nowhere: The image folder does not exist"),
         (["labels.json", "--images", "own/images", "--sets", "a"], "only to suites"),
         (["labels.json", "--from", "coc"], "'coc'"),
-        (["own", "--split", "val"], "set has no splits, got 'val'"),
+        (["own", "--split", "val"], "set has no splits, but split='val'"),
         (["hard", "--from", "coco"], "form applies only to a single file"),
         (["zero-shot", "--images", "own"], "images applies only to a single file"),
-        (["videos", ".", "--from", "coco"], "there is no option --from"),
-        (["plain.json"], "plain.json: the format is not recognised; name it"),
+        (["videos", ".", "--from", "coco"], "Unknown option --from"),
+        (["plain.json"], "plain.json: Unknown format. Pass one of: sa1b"),
         (["empty.json", "--from", "coco"], "contains no labelled images (read as coco)"),
-        (["other.yaml"], "other.yaml: wanted labels/ (or train/labels/) beside it, there is none"),
+        (["other.yaml"], "other.yaml: There is no labels/ (or train/labels/) next to it"),
     ],
 )
 def test_wrong_labels_are_sentences(

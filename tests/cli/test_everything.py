@@ -87,7 +87,7 @@ def test_one_broken_photo_does_not_stop_the_folder(
     assert main(["everything", "photos", "-o", "out", *GRID]) == 2
     captured = capsys.readouterr()
     assert "is empty (0 bytes)" in captured.err
-    assert captured.err.endswith("what is done is kept\n")
+    assert captured.err.endswith("finished results are kept.\n")
     assert names("out") == ["errors.jsonl", "two.json", "two.png"]
 
 
@@ -105,7 +105,7 @@ def test_a_percentage_for_a_share_is_told(
     assert main(["everything", "photos/one.png", "-o", "out", "--score", "70"]) == 2
     assert capsys.readouterr().err == (
         "anymask: error: score must be a number, 0 or more and less than 2, got 70.0; "
-        "for 70 % write 0.7\n"
+        "for 70 % write 0.7.\n"
     )
 
 
@@ -240,7 +240,7 @@ def test_a_photo_is_not_drawn_over(
 ) -> None:
     before = Path("photos/one.png").read_bytes()
     assert main(["everything", "photos/one.png", "-o", "photos", *GRID]) == 2
-    assert "is the photo itself; choose another name" in capsys.readouterr().err
+    assert "is the input image. Choose another name" in capsys.readouterr().err
     assert Path("photos/one.png").read_bytes() == before
 
 

@@ -298,7 +298,7 @@ def check_inputs_stay(args: argparse.Namespace) -> None:
             if name == option or place != other:
                 continue
             if name in _WRITTEN or Path(other).is_file():
-                what = f"--{option}" if option in _OF_OPTION else "the output"
+                what = f"--{option}" if option in _OF_OPTION else "The output"
                 raise InputError(
                     f"{what} {str(value)!r} is also an input or another output of this "
                     "command. Choose another name."

@@ -200,7 +200,7 @@ def _examine(
     """Examine what is not examined yet, and grade all; how many pictures failed."""
     sizes = count_sizes(islice(stream, options.limit))
     if not sizes.masks:
-        pictures = f"{sizes.images} images and no masks"
+        pictures = f"{counted(sizes.images, 'image')} and no masks"
         raise DataError(
             f"{stream.source} contains no masks: the {stream.form} data has {pictures}. Pass a "
             "dataset with instance masks."

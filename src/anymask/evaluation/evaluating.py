@@ -38,6 +38,7 @@ from anymask.evaluation.suite import SetQuery, Suite
 from anymask.evaluation.video_protocols import VIDEO_PROTOCOLS, VideoSettings, evaluate_videos
 from anymask.formats import ReadKeywords, ReadSettings
 from anymask.jobs import ItemDone, ItemLost, ItemStep, PoolTask, ReportStep, run_in_pool
+from anymask.masks import counted
 
 Data = str | Path | tuple[Suite, Sequence[EvalSet]]
 MANY = 1000  # masks from which a second process is worth its start
@@ -264,8 +265,8 @@ def _measure(
         counts.append(len(choose_masks(one.plan, one.samples, *limits).mask))
         if not counts[-1]:
             raise DataError(
-                f"{one.info.folder} has {len(one.samples)} images without masks. Check that this "
-                "is the right folder."
+                f"{one.info.folder} has {counted(len(one.samples), 'image')} without masks. Check "
+                "that this is the right folder."
             )
     places = [place for place, name in enumerate(names) if name not in known]
     if workers is None:

@@ -21,7 +21,7 @@ from anymask.evaluation.statistics import (
     reweight_concavity,
 )
 from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, read, read_groups
-from anymask.masks import Mask
+from anymask.masks import Mask, counted
 
 STATISTICS_FORMAT = 1
 ORIGIN_HEADER = ("set", "masks", "model", "weights", "licence", "data")
@@ -93,8 +93,8 @@ def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetS
         )
     if not found.masks + found.crowds:
         raise DataError(
-            f"{stream.source} has {found.images} images and no masks (read as {stream.form}). If "
-            "the format is wrong, set it with --from FORMAT."
+            f"{stream.source} has {counted(found.images, 'image')} and no masks "
+            f"(read as {stream.form}). If the format is wrong, set it with --from FORMAT."
         )
     return found
 

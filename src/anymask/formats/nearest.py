@@ -29,7 +29,8 @@ def nearest(found: Sniffed) -> str:
     document = found.first if found.first is not None else found.document
     if found.suffix != ".json" or not isinstance(document, dict):
         return ""
-    keys = [*document]
+    if not (keys := [*document]):
+        return ". The JSON object is empty."
     ranked = sorted(KEYS, key=lambda name: -_share(name, keys))
     told = [_told(name, keys) for name in ranked if _share(name, keys)][:_SHOWN]
     shown = ", ".join(json.dumps(key) for key in keys[: 2 * _SHOWN])

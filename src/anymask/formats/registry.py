@@ -433,6 +433,7 @@ def refuse_picture(source: Path) -> None:
 def refuse_pictures(source: Path) -> None:
     """Raises DataError for a photo, a folder of photos without annotations or an empty folder."""
     from anymask.images.load import SUFFIXES  # loads Pillow
+    from anymask.masks import counted
 
     refuse_picture(source)
     if not source.is_dir():
@@ -444,7 +445,7 @@ def refuse_pictures(source: Path) -> None:
     photos = sum(end in SUFFIXES for end in ends)
     if photos:
         raise DataError(
-            f"{source}: Expected annotations, but found {photos} images without any. "
+            f"{source}: Expected annotations, but found {counted(photos, 'image')} without any. "
             f"Label them (anymask annotate {source}), or pass the file or folder of "
             "their masks."
         )

@@ -301,8 +301,8 @@ class BoxLabels:
             unread = "".join(f"; {line}" for line in stream.unread_lines())
             raise DataError(
                 f"{stream.source}: Labels with boxes are required, but the "
-                f"{stream.form} has none{unread}. Masks need no boxes, and images "
-                "without labels are for `anymask everything`."
+                f"{stream.form} data has none{unread}. Masks require no boxes. For images "
+                "without labels, use `anymask everything`."
             )
         images, photos, lost = dict[str, AnnotatedImage](), list[Path](), list[str]()
         for image in labelled:

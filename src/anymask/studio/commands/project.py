@@ -128,8 +128,11 @@ def check_photos(folder: Path) -> None:
 
 def init(args: argparse.Namespace) -> None:
     """Make a folder a project."""
+    from anymask.masks import counted
+
     project = make_project(args)
-    say(f"{args.folder} is the project {project.name!r} with {len(project.images)} images")
+    images = counted(len(project.images), "image")
+    say(f"{args.folder} is the project {project.name!r} with {images}")
 
 
 # import
