@@ -54,7 +54,7 @@ def test_strict_writes_nothing_when_something_is_lost(
 ) -> None:
     target = source.parent / "yolo"
     assert main(["convert", str(source), str(target), "--to", "yolo", "--strict"]) == 2
-    assert "3 items would be lost, such as holes; nothing was written" in capsys.readouterr().err
+    assert "3 items would be lost, such as holes. Nothing was written" in capsys.readouterr().err
     assert not target.exists()
 
 
@@ -73,7 +73,7 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
     assert main(words) == 2
     assert "rings.png, mask 0: The mask has 1 hole" in capsys.readouterr().err
     assert main([*words[:-1], "drop", "--parts", "split", "--tolerance", "1"]) == 0
-    assert "2 parts became objects of their own" in capsys.readouterr().err
+    assert "2 parts became separate objects" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def picture_hw(path: Path) -> tuple[int, int]:
     try:
         return image_hw(path)
     except AnymaskError as error:
-        raise DataError(f"{path}: Not a readable image.") from error
+        raise DataError(f"{path}: Not a readable image. {error}") from error
 
 
 def hw_of_photo(name: str, pictures: Path | None, absent: str) -> tuple[int, int]:
