@@ -223,7 +223,7 @@ def test_what_is_no_json_is_told_where() -> None:
         ),
         ("everything", {"image": "PIC", "settings": {"grid": 999}}, 422, "at most 64"),
         ("everything", {"image": "PIC", "settings": {"grid": "x"}}, 422, "integer"),
-        ("everything", {"image": "HASH", "settings": {"crop_n_layers": 1}}, 422, "photo"),
+        ("everything", {"image": "HASH", "settings": {"crop_n_layers": 1}}, 422, "Pass the image"),
         ("nothing", {}, 404, "Unknown address"),
     ],
 )

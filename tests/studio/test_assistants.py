@@ -184,7 +184,7 @@ def test_the_models_own_names_need_no_detector(desk: Path, model: anymask.Model)
     )
     assert facts(found)["masks"][0]["label"] == "cat"
     assert unknown.is_error
-    assert "nearest" in unknown.content[0].text
+    assert "(closest: cup" in unknown.content[0].text
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_photos_inside_are_read_by_any_of_their_names(desk: Path, model: anymask
         ("cut_out", {"mask": 1, "save_as": "../cup.png"}, "save_as"),
         ("cut_out", {"mask": 1, "save_as": "cup.exe"}, "save_as"),
         ("cut_out", {"mask": 1, "save_as": "taken.png"}, "already"),
-        ("find", {"words": []}, "none"),
+        ("find", {"words": []}, "The text prompt is empty"),
         ("find", {"words": ["cat"], "score": 7}, "0 to 1"),
     ],
 )

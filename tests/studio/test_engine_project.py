@@ -38,8 +38,8 @@ def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_pa
     assert [image.name for image in project.store.all_images()] == [f"{n}.png" for n in range(4)]
     write_photos(tmp_path / "photos", count=5)
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
-    again = create_project(tmp_path / "photos", name="ignored")
-    assert (again.name, len(list(again.store.all_images()))) == ("discs", 5)
+    again = create_project(tmp_path / "photos", name="renamed")
+    assert (again.name, len(list(again.store.all_images()))) == ("renamed", 5)
     assert Project(tmp_path / "photos").settings.batch == 2
     told = again.describe("ann")
     assert told["counts"] == {"images": 5, "done": 0, "records": 0}
@@ -219,13 +219,13 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     assert accept_rest(project, "rule") == 3
     assert project.store.image(1).status == "done"
     first, left, told, nameless = export_masks(project, tmp_path / "out.json", "coco")
-    assert first == "1 photos, 7 masks"
-    assert left.startswith("left out: 3 photos that are not finished")
+    assert first == "1 image, 7 masks"
+    assert left.startswith("left out: 3 images not marked as done")
     labelled = ExportSettings(only="labelled")
     _, left, *_ = export_masks(project, tmp_path / "labelled.json", "coco", labelled)
-    assert left == "left out: 3 photos that have no accepted masks and are not finished"
+    assert left == "left out: 3 images without accepted masks and not marked as done"
     assert "not kept: labels (7 times)" in told
-    assert nameless.startswith("7 masks without a name: of the class 'object'")
+    assert nameless.startswith("7 masks without a class: exported as 'object'")
     images, _ = read_annotations(tmp_path / "out.json")
     assert sum(len(image.masks) for image in images) == 7
     add(project, 5, image=3, state="proposed")  # the second batch has not been looked at
@@ -234,7 +234,7 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     export_masks(project, tmp_path / "accepted.json", "coco")  # what was accepted may leave
     forced = ExportSettings(proposals=True, only="labelled", force=True)
     first, *_ = export_masks(project, tmp_path / "forced.json", "coco", forced)
-    assert first == "2 photos, 12 masks"
+    assert first == "2 images, 12 masks"
 
 
 def test_annotators_agree_as_far_as_their_masks_overlap(project: Project) -> None:

@@ -94,7 +94,7 @@ def test_the_server_finds_what_python_finds(ask: TestClient, model: Model) -> No
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ({"words": "reed"}, "Closest names: red"),
+        ({"words": "reed"}, "(closest: red, green)"),
         ({}, "neither"),
         ({"words": "red", "like": [{"point": [1, 1]}]}, "both"),
         ({"like": [{"point": [1, 1], "box": [1, 1, 9, 9]}]}, "An example requires a record"),
@@ -189,7 +189,7 @@ def test_words_that_are_not_known_end_the_search_with_the_nearest(ask: TestClien
     ask.post("/api/search", json={"words": "gren"})
     told = finished(ask)
     assert told["state"] == "failed"
-    assert "Closest names: green" in told["why"]
+    assert "(closest: green, red)" in told["why"]
 
 
 def test_a_stopped_search_goes_on_and_one_goes_at_a_time(project: Project) -> None:
@@ -204,7 +204,7 @@ def test_a_stopped_search_goes_on_and_one_goes_at_a_time(project: Project) -> No
     with client(inference(lambda: Model(gated)), project=ServedProject(project, "ann")) as ask:
         ask.post("/api/search", json={"words": "red"})
         assert gated.entered.acquire(timeout=PATIENCE_S)  # it looks at the first photo
-        assert "under way" in ask.post("/api/search", json={"words": "green"}).text
+        assert "already running" in ask.post("/api/search", json={"words": "green"}).text
         ask.app.state.search._left.set()  # type: ignore[attr-defined]  # it stops at the next piece
         for _ in range(1000):
             gated.go_on.release()
@@ -242,7 +242,7 @@ def test_the_command_says_what_it_found(
 ) -> None:
     folder = str(project.folder)
     assert main(["project", "find", folder, "elephant", "--limit", "1"]) == 0
-    assert "1 photos, 0 proposals" in capsys.readouterr().err
+    assert "1 image, 0 proposals" in capsys.readouterr().err
     for words, told in ((["elefant"], "elephant"), (["--like", "9"], "record 9")):
         assert main(["project", "find", folder, *words]) == 2
         assert told in capsys.readouterr().err

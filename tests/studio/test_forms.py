@@ -81,7 +81,7 @@ def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
 @pytest.mark.parametrize(
     ("parts", "status", "wanted"),
     [
-        ({"points": (None, "[[35, 40]]")}, 422, "image: Field required"),
+        ({"points": (None, "[[35, 40]]")}, 422, "The form has no image"),
         (FILE | {"points": (None, "35, 40")}, 422, "points: "),
         (FILE | {"points": (None, "[" * 150_000)}, 422, "points: "),
         (FILE | {"points": (None, "1" * 200_001)}, 400, "The multipart form is invalid"),

@@ -290,7 +290,7 @@ def test_review_opens_the_gate(ask: TestClient) -> None:
     assert ask.get("/api/review/next").status_code == 204
     opened = ask.post("/api/export", json={"format": "sa1b", "only": "labelled", "images": True})
     assert opened.status_code == 200
-    assert "1 photos, 1 masks" in unquote(opened.headers["X-Summary"])
+    assert "1 image, 1 mask" in unquote(opened.headers["X-Summary"])
     with zipfile.ZipFile(io.BytesIO(opened.content)) as archive:
         assert archive.namelist() == ["a.json", "a.png"]
 

@@ -192,7 +192,7 @@ def test_a_clip_whose_file_has_changed_or_gone_is_not_opened(
     ask: TestClient, track: dict[str, Any], project: Project
 ) -> None:
     write_video(project.folder / "drive.mkv", PICTURES[:4])
-    assert f"{FRAMES} frames of" in error_of(ask.post("/api/clips/1/session"), 409)
+    assert f"not {FRAMES} of" in error_of(ask.post("/api/clips/1/session"), 409)
     (project.folder / "drive.mkv").unlink()
     error_of(ask.post("/api/clips/1/session"), 404)
     error_of(ask.post("/api/clips/2/session"), 404)

@@ -69,6 +69,6 @@ def test_a_project_is_worked_on_from_python(folder: Path) -> None:
     assert [one.label for one in project.masks(image.id, "accepted")] == ["disc"]
     assert project.batches()[0].met
     project.store.mark_image(image.id, "done", "bob")
-    assert project.export(folder / "out.json")[0] == "1 photos, 1 masks"
+    assert project.export(folder / "out.json")[0] == "1 image, 1 mask"
     again = project.take(folder / "out.json")
     assert (again.new, again.same) == (0, 1)

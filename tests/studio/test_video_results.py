@@ -215,7 +215,7 @@ def test_a_file_that_cannot_be_read_is_told_without_the_servers_paths(clip: Path
         video = opened(http)
         reply = http.put(f"{video}/file", content=b"no video at all" * 50)
         assert "cannot be read" in error_of(reply)
-        assert "no video" in reply.json()["error"]["message"]
+        assert "not a readable video" in reply.json()["error"]["message"]
         assert "/" not in reply.json()["error"]["message"].replace("/Output", "")
         assert http.put(f"{video}/file", content=clip.read_bytes()).json()["frames"] == 8
 

@@ -174,10 +174,9 @@ class Planes:
         the picture's colours, else the first channel.
         """
         if place not in self.places:
-            raise InputError(
-                f"Page {place} is out of range. There are {len(self.places)} pages, "
-                f"the last one is {self.places[-1]}."
-            )
+            some = ", ".join(str(page) for page in self.places[:8])
+            rest = f", ..., {self.places[-1]}" if len(self.places) > 8 else ""
+            raise InputError(f"Page {place} is not available. Use one of: {some}{rest}.")
         if channel is not None and not 0 <= channel < len(self.channels):
             count = len(self.channels)
             raise InputError(

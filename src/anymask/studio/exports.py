@@ -165,7 +165,7 @@ def export_masks(
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
     masks = sum(len(image.masks) for image in images)
     LOG.info("%s: exported %d masks of %d images as %s", project.folder, masks, len(images), name)
-    lines = [f"{len(images)} photos, {masks} masks"]
+    lines = [f"{counted(len(images), 'image')}, {counted(masks, 'mask')}"]
     if left:
         why = "not marked as done"
         if settings.only == "labelled":

@@ -171,7 +171,7 @@ class LabelSet:
 
 
 def _row(session: Session, name: str) -> LabelRow:
-    checked_text("a name", name)
+    checked_text("The class name", name)
     row = session.get(LabelRow, name)
     if row is None:
         raise NotFoundError(
@@ -181,7 +181,7 @@ def _row(session: Session, name: str) -> LabelRow:
 
 
 def _check_name(name: str) -> str:
-    checked_text("a name", name)
+    checked_text("The class name", name)
     if not name.strip():
         raise InputError("The class name is empty. Type at least one letter.")
     return name.strip()

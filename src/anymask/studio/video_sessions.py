@@ -449,7 +449,7 @@ class VideoSessions:
         try:
             session = open_session(self.model, path, **video.settings)
         except (DataError, ImageError) as error:
-            raise _unreadable(str(error).replace(str(path), "a file that")) from error
+            raise _unreadable(str(error).replace(str(path), "the file")) from error
         hw = _checked_hw(session, self.limits)
         video.session.close()
         video.session = session
@@ -546,10 +546,7 @@ def _closed(name: str) -> Refusal:
 
 
 def _unreadable(what: str) -> Refusal:
-    message = (
-        f"The video cannot be read: {what.rstrip('.')}. Save it as MP4 or WebM. An interrupted "
-        "recording may lack its index."
-    )
+    message = f"The video cannot be read: {what.rstrip('.')}. Save it as MP4 or WebM."
     return Refusal(422, message)
 
 

@@ -196,6 +196,7 @@ def run_options(parser: argparse.ArgumentParser) -> None:
 def run_photos(args: argparse.Namespace) -> None:
     """One stage on the photos that are new; killed at any moment, the same command goes on."""
     from anymask import load
+    from anymask.masks import counted
 
     project = opened(args)
     model = load(args.model or project.lead())
@@ -216,7 +217,10 @@ def run_photos(args: argparse.Namespace) -> None:
                 break
     for failure in failures:
         say(f"passed over {failure}")
-    say(f"{photos} images, {masks} masks; {count_waiting()} images left")
+    say(
+        f"{counted(photos, 'image')}, {counted(masks, 'mask')}; "
+        f"{counted(count_waiting(), 'image')} left"
+    )
 
 
 # find
@@ -256,6 +260,7 @@ def find_options(parser: argparse.ArgumentParser) -> None:
 def find_things(args: argparse.Namespace) -> None:
     """Propose what words or examples mean, with names; killed, the same command goes on."""
     from anymask import load
+    from anymask.masks import counted
 
     project = opened(args)
     like, unlike = (
@@ -279,8 +284,8 @@ def find_things(args: argparse.Namespace) -> None:
     for failure in failures:
         say(f"passed over {failure}")
     say(
-        f"{photos} images, {masks} proposals; images that are done or were searched before "
-        "are skipped"
+        f"{counted(photos, 'image')}, {counted(masks, 'proposal')}; images that are done or were "
+        "searched before are skipped"
     )
 
 
