@@ -134,7 +134,7 @@ def test_a_model_is_asked_for_every_large_mask(boxes: EvalSet) -> None:
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        (FromFunction("box", BOX, filled_box), "does not support point prompts"),
+        (FromFunction("box", BOX, filled_box), "it takes no clicks"),
         (FromFunction("one", CLICKS, same_colour), "says no quality"),
     ],
 )

@@ -109,7 +109,7 @@ def test_damaged_names_are_one_clear_error(bundle: Path, tmp_path: Path) -> None
     np.savez(path, words=np.zeros(3, np.uint8))
     with pytest.raises(WeightsError, match="Not a valid file of class names"):
         read_table(path)
-    with pytest.raises(WeightsError, match="was altered"):
+    with pytest.raises(WeightsError, match="was changed"):
         OnnxRuntime(tmp_path / "copy").capability(MaskNaming)
     assert file_sha256(path) != read_manifest(tmp_path / "copy").sha256[NAME_VECTORS]
 

@@ -116,7 +116,7 @@ def test_find_takes_its_own_masks(case: Any) -> None:
     ("ask", "word"),
     [
         (lambda one, photo: one.detect(photo, ["cup"], side=640), "side"),
-        (lambda one, photo: one.detect_like(photo, []), "example"),
+        (lambda one, photo: one.detect_like(photo, []), "exemplar"),
         (lambda one, photo: one.detect_like(photo, [(5, 5, 5, 9)]), "x0 < x1"),
         (lambda one, photo: one.segment(photo, anymask.Prompt.of(mask=photo[..., 0] > 9)), "mask"),
     ],
@@ -179,10 +179,10 @@ def test_two_objects_are_followed_and_one_corrected_as_in_the_reference(video: A
 @pytest.mark.parametrize(
     ("ask", "word"),
     [
-        (lambda one, frames: one.follow([]), "none"),
+        (lambda one, frames: one.follow([]), "no frames"),
         (lambda one, frames: one.follow(frames).step(0), "prompt"),
         (lambda one, frames: one.follow(frames).step(9), "frames 0 to 3"),
-        (lambda one, frames: one.follow(frames).prompt(0, 1, WORDS), "neither"),
+        (lambda one, frames: one.follow(frames).prompt(0, 1, WORDS), "prompt is empty"),
         (
             lambda one, frames: one.follow(frames).prompt(
                 0, 1, anymask.Prompt.of(mask=frames[0][..., 0] > 9)

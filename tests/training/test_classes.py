@@ -209,7 +209,7 @@ def test_a_label_map_says_its_parts() -> None:
     found = LabelMap(CLASSES, numbers)
     assert found.shares() == {"round": 0.25, "square": 0.5}
     assert found.mask("square").tolist() == [[False, False], [True, True]]
-    with pytest.raises(InputError, match="no class 'cat'; there are round, square"):
+    with pytest.raises(InputError, match="Unknown class 'cat'. Available classes: round, square"):
         found.mask("cat")
     overlaps = ClassOverlaps((*CLASSES, "none"))
     overlaps.add(numbers, np.array([[0, 1], [1, 2]], np.uint8))
@@ -219,8 +219,8 @@ def test_a_label_map_says_its_parts() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"synthetic": 0.5}, "Set synthetic = 0"),
-        ({"task": "distil"}, "have no classes"),
+        ({"synthetic": 0.5}, "requires synthetic = 0"),
+        ({"task": "distil"}, "requires synthetic = 0 and task"),
         ({"classes": [1]}, "classes must be a list of names"),
     ],
 )

@@ -57,6 +57,6 @@ def test_a_photo_that_comes_or_goes_is_noticed(data: Path, run: Path, more: bool
     shutil.copyfile(data.parent / "square" / "images" / "0.jpg", data / "images" / "9.jpg")
     new = rows[0].replace("0.jpg", "9.jpg")
     (data / "masks.jsonl").write_text("\n".join([*rows, new] if more else rows[1:]), "utf-8")
-    now = f"now round \\({4 if more else 2} photos"
+    now = f"now round \\({4 if more else 2} images"
     with pytest.raises(InputError, match=now):
         prepare(read(data), None, run)

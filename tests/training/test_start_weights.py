@@ -82,7 +82,7 @@ def test_weights_of_another_network_are_told_in_a_dozen_lines(tmp_path: Path) ->
     with pytest.raises(WeightsError, match=r"w.safetensors: The weights do not fit nano") as one:
         load_start(network("nano_tiny", 3), tmp_path / "w.safetensors")
     assert len(str(one.value).splitlines()) < 15
-    assert "check that the file belongs to nano" in str(one.value)
+    assert "Check that the file belongs to nano" in str(one.value)
 
 
 def test_where_sam_starts_sam_hq_the_run_and_what_it_is_compared_with_begin_alike(

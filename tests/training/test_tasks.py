@@ -170,5 +170,5 @@ def test_of_sam_hq_its_own_part_learns_and_sam_is_a_start(data: Path, tmp_path: 
             moved.add(name)
     for part in ("hf_token", "hf_mlp", "compress_vit_feat", "embedding_encoder", "maskfeature"):
         assert any(part in name for name in moved), part
-    with pytest.raises(ConfigError, match="tiny has no token of SAM-HQ"):
+    with pytest.raises(ConfigError, match="tiny has no HQ token"):
         build_trainee(one_step("tiny", learn="hq"), data)

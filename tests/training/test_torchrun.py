@@ -94,10 +94,10 @@ def test_pictures_that_cannot_be_shared_out_are_refused(
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "3"), ("LOCAL_RANK", "0")):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
-    with pytest.raises(ConfigError, match=r"torchrun with 3 processes: images a step \(4\)"):
+    with pytest.raises(ConfigError, match=r"torchrun with 3 processes: images \(4\)"):
         train(RECIPE, TrainingRun(data, tmp_path))
     monkeypatch.delenv("WORLD_SIZE")
-    with pytest.raises(ConfigError, match="torchrun sets RANK, WORLD_SIZE, LOCAL_RANK"):
+    with pytest.raises(ConfigError, match="torchrun must set RANK, WORLD_SIZE, LOCAL_RANK"):
         train(RECIPE, TrainingRun(data, tmp_path))
 
 

@@ -66,10 +66,10 @@ def test_a_bundle_of_other_weights_fails(bundle: Path, part: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"feature_error": 2e-4}, "feature_error is 2.00e-04, wanted at most 1e-04"),
-        ({"logit_error": float("nan")}, "logit_error is nan, wanted at most 1e-03"),
-        ({"quality_error": 0.5}, "quality_error is 5.00e-01, wanted at most 1e-03"),
-        ({"mask_iou": 0.9}, "mask_iou is 0.9000 (at least 0.999"),
+        ({"feature_error": 2e-4}, "feature_error is 2.00e-04 (at most 1e-04 is allowed)"),
+        ({"logit_error": float("nan")}, "logit_error is nan (at most 1e-03 is allowed)"),
+        ({"quality_error": 0.5}, "quality_error is 5.00e-01 (at most 1e-03 is allowed)"),
+        ({"mask_iou": 0.9}, "mask_iou is 0.9000 (at least 0.999 is required)"),
     ],
 )
 def test_what_is_out_of_bounds_is_said(change: dict[str, float], message: str) -> None:

@@ -222,7 +222,7 @@ def test_settings_with_a_stability_come_back(tmp_path: Path) -> None:
 def test_damaged_constants_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "video.npz"
     np.savez(path, settings=np.zeros(3, np.uint8))
-    with pytest.raises(WeightsError, match=r"video\.npz is damaged .* export the model again"):
+    with pytest.raises(WeightsError, match=r"video\.npz is corrupted. Export the model again"):
         read_constants(path)
 
 
