@@ -129,7 +129,7 @@ def test_a_photo_that_is_not_there_or_not_its_own_stops_no_other(
     Path("labels.json").write_text(json.dumps(document), encoding="utf-8")
     told = out_of(capsys, "labels.json", "--images", "set/images", "-o", "masks", code=2)
     assert "1 done, 1 skipped (existing)" in told
-    assert "1 photo not found, first: labels.json: The image 'gone.png' is not in" in told
+    assert "1 image not found, first: labels.json: The image 'gone.png' is not in" in told
 
 
 @pytest.mark.parametrize(

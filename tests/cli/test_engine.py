@@ -45,7 +45,7 @@ def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[st
         "0 new masks\nskipped, already in the project: 6 masks\n"
     )
     refused = said(capsys, "project", "export", photos, "-o", out, code=2)
-    assert "wanted photos that are finished, got none of 2" in refused
+    assert "none of 2 images is marked as done" in refused
     assert not out.exists()
     project = Project(photos)
     for _ in range(4):
@@ -53,7 +53,7 @@ def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[st
         assert asked is not None
         project.judge(asked, "accept", "ann")
     told = said(capsys, "project", "review", photos, "--accept-rest")
-    assert "batch 1: 6 masks, 2 of 2 sampled, 100 % good (2 picked" in told
+    assert "batch 1: 6 masks, 2 of 2 sampled, 100 % good (2 sampled" in told
     assert "do not count): may leave" in told
     assert "accepted 2 more masks" in told
     assert "wrote" in said(capsys, "project", "export", photos, "-o", out)
