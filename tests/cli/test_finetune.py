@@ -252,7 +252,7 @@ def test_a_photo_that_is_damaged_or_of_another_size_is_named_as_its_owner_knows_
     report = prepare(read(coco), None, tmp_path / "small")
     assert report.photos == 4
     (line,) = report.unread
-    assert line.startswith("Skipped 1 record (its masks are of a picture of 64 x 48 pixels")
+    assert line.startswith("Skipped 1 record (its masks belong to an image of 64 x 48 pixels")
     assert "round1.jpg. Use the image" in line
     with pytest.raises(DataError, match="1 invalid record"):
         prepare(read(coco, on_bad="error"), None, tmp_path / "data")
@@ -385,6 +385,7 @@ def test_a_run_notices_that_its_data_have_changed(coco: Path, tmp_path: Path) ->
     with pytest.raises(InputError) as raised:
         prepare(read(coco), None, folder)
     assert str(raised.value) == (
-        f"{folder.parent} was created with other data: --data was instances (6 photos, 6 masks), "
-        "now instances (6 photos, 7 masks)"
+        f"{folder.parent} was created with other data: --data was instances (6 images, 6 masks), "
+        "now instances (6 images, 7 masks). Use the same images and masks, or choose another "
+        "run folder."
     )

@@ -24,7 +24,7 @@ def test_the_first_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> 
     assert "anymask project export photos -o reviewed.json" in told
     assert not Path("out").exists()
     assert main(["redact", "photos", "--labels", "out-review", "-o", "out"]) == 0
-    assert "out: 2 things hidden in 3 copied photos" in capsys.readouterr().err
+    assert "out: 2 objects hidden in 3 copied photos" in capsys.readouterr().err
     assert sorted(path.name for path in Path("out").glob("*.*g")) == ["a.jpg", "wall.png"]
 
 

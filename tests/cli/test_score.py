@@ -219,7 +219,10 @@ def test_more_proposals_than_allowed_are_refused(
         (break_size, "(H, W) = (5, 5), but the ground truth has (60, 80)"),
         (break_photo, "00001.png is a colour image, which has no label values"),
         (break_video, "video bear: "),
-        (break_frames, "video short: The video has 2 annotated frames, and the first and the last"),
+        (
+            break_frames,
+            "video short: The video has only 2 annotated frames, and the first and the last",
+        ),
     ],
 )
 def test_a_broken_result_is_one_sentence(

@@ -163,7 +163,7 @@ def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
         (["--box", "9,9,5,5"], "Expected x0 < x1 and y0 < y1"),
         (["--point", "nan,3"], "Invalid points"),
         (["--point", "300,3"], "with 0 <= x < 300 and 0 <= y < 200"),
-        (["--mask", "none.png"], "'none.png' does not exist"),
+        (["--mask", "none.png"], "File not found: 'none.png'"),
         (["--point", "5,5", "-o", "a.doc"], "Expected an output ending in .png, .jpg, .webp"),
         (["--point", "5,5", "-o", "photo.png"], "The output 'photo.png' is the input image"),
         (["--point", "5,5", "--max-hole-area", "-3"], "Invalid max_hole_area"),
@@ -178,7 +178,8 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
 ) -> None:
     assert main(["segment", "photo.png", *words]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"anymask: error: {told}")
+    assert error.startswith("anymask: error: ")
+    assert told in error
     assert error.count("\n") == 1
     assert [path.name for path in folder.iterdir()] == ["photo.png"]
 
@@ -186,7 +187,7 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "'bad.jpg' does not exist"),
+        (None, "File not found: 'bad.jpg'"),
         (b"", "'bad.jpg' is empty (0 bytes)"),
         (b"hello", "'bad.jpg' is not a supported image"),
     ],
@@ -198,7 +199,8 @@ def test_a_bad_photo_is_one_line_and_exit_code_2(
         Path("bad.jpg").write_bytes(content)
     assert main(["segment", "bad.jpg", "--point", "1,1"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"anymask: error: {told}")
+    assert error.startswith("anymask: error: ")
+    assert told in error
     assert error.count("\n") == 1
 
 

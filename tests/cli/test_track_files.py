@@ -198,7 +198,7 @@ def test_known_tracks_are_taken_up_corrected_and_written_in_another_form(here: P
     ("text", "message"),
     [
         ("{}", "Unsupported JSON"),
-        ('{"masklet_id": [1], "masklet": [[{"size": [2, 2], "counts": [0, 4]}]]}', "of the video"),
+        ('{"masklet_id": [1], "masklet": [[{"size": [2, 2], "counts": [0, 4]}]]}', "the video has"),
         ('{"masklet_id": [1, 2], "masklet": [[7]]}', "Invalid COCO run-length record"),
         ('{"videos": [{}, {}], "annotations": []}', "a file with one video"),
         ('{"masklet_id": [], "masklet": []}', "non-empty mask"),

@@ -129,7 +129,7 @@ def test_a_row_says_how_many_steps_were_skipped(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("data", "text", "says"),
     [
-        ("nowhere", RECIPE, "nowhere'; Check the path"),
+        ("nowhere", RECIPE, "nowhere' does not exist. Check the path"),
         ("empty", RECIPE, "contains no training set"),
         ("empty/set", RECIPE, "is a training set"),
         ("empty", "model = 3", "no [[stage]]"),

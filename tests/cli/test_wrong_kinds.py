@@ -158,8 +158,6 @@ def test_nothing_is_said_of_what_may_be_right_or_is_unknown() -> None:
 @pytest.mark.parametrize(
     ("output", "told"),
     [
-        ("b.shp", "Did you mean b.gpkg?"),
-        ("house.kml", "Did you mean house.geojson?"),
         ("b.gkpg", "Did you mean b.gpkg?"),
         ("table.xlsx", "Did you mean table.csv?"),
         ("b.pngg", "Did you mean b.png?"),

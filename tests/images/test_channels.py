@@ -53,7 +53,7 @@ def test_a_place_of_a_stack_has_its_own_channels(tmp_path: Path) -> None:
     for depth, place in enumerate((0, 2, 4)):
         found = load_channels(tmp_path / "z.tif", place, count=2)
         np.testing.assert_array_equal(found, np.moveaxis(deep[depth], 0, -1))
-    with pytest.raises(InputError, match="Page 1 is out of range"):
+    with pytest.raises(InputError, match="Page 1 is not available"):
         load_channels(tmp_path / "z.tif", 1, count=2)
 
 

@@ -114,7 +114,7 @@ def test_a_bad_record_says_what_is_wrong(changes: dict, message: str) -> None:
 
 @pytest.mark.parametrize("record", [{}, None, []])
 def test_a_record_without_a_mask_is_refused(record: object) -> None:
-    with pytest.raises(DataError, match='the key "segmentation"'):
+    with pytest.raises(DataError, match='"segmentation" is missing'):
         Mask.from_sa1b(record)
 
 

@@ -30,7 +30,7 @@ def test_boxes_are_one_mask_each_with_the_names_that_were_given() -> None:
             model.segment(PICTURE, boxes=wrong)
     with pytest.raises(PromptError, match="Pass points, box and mask of one object"):
         model.segment(PICTURE, boxes=boxes, points=[(1, 2)])
-    with pytest.raises(InputError, match="2 boxes and .* labels"):
+    with pytest.raises(InputError, match="2 boxes have .* labels"):
         model.segment(PICTURE, boxes=boxes, names=["one"])
 
 

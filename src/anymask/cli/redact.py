@@ -165,7 +165,7 @@ def told(asked: Redaction, report: RedactReport, typed: Sequence[str]) -> list[s
     """What was found or written, and what comes next."""
     lines = []
     if report.without:
-        listed = f"{len(report.without)} of {counted(report.photos, 'photo')}"
+        listed = f"{len(report.without)} of {counted(report.photos, 'image')}"
         lines.append(f"without a detection: {listed}, listed in {asked.list}; check them")
     things = counted(report.things, "object")
     if report.written:
