@@ -91,7 +91,7 @@ def test_numbers_of_numpy_are_checked_as_python_s() -> None:
 def test_others_are_refused_with_what_is_wanted(bad: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError) as caught:
         Shape(**bad)
-    assert str(caught.value).rstrip(".") == told
+    assert str(caught.value) == told + ("" if told.startswith("even") else ".")
 
 
 def test_fields_without_a_declaration_are_no_settings() -> None:

@@ -1,6 +1,6 @@
 """Downloads that end: a server that stalls, or whose headers never end, raises TimeoutError.
 
-A socket's own timeout starts anew at each byte, so that a server can keep a reader for ever with a
+The timeout of a socket restarts at each byte, so that a server can block a reader forever with a
 byte now and then. Here a deadline holds for the headers (`ANSWER_S`), and another one for each
 `LEAST` bytes of the content (`STALL_S`).
 """

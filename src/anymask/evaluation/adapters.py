@@ -206,7 +206,7 @@ def open_peer(name: str) -> Segmenter:
         raise ConfigError(
             f"Invalid peer {name!r}: expected a callable, but it is of type {type(found).__name__}."
         )
-    with suppress(ValueError):  # of a function in C, whose arguments nobody knows
+    with suppress(ValueError):  # functions in C have no signature
         try:
             inspect.signature(found).bind("image", "points", "labels", "box")
         except TypeError:

@@ -59,7 +59,7 @@ _OF_SHAPE = (
     "label", "group_id", "points", "rle", "left", "top", "width", "height", "xtl", "ytl", "xbr",
     "ybr", "cx", "cy", "rx", "ry", "frame", "outside",
 )  # fmt: skip
-_UNKNOWN = "auto"  # the source that is written where none is known
+_UNKNOWN = "auto"  # written for masks of unknown origin
 _COUNTED = ("id", "size", "mode", "overlap", "start_frame", "stop_frame", "created", "updated")
 _OF_TASK = ("name", "owner", "assignee", "subset", "bugtracker")
 _OF_IMAGE_HELD = ("subset",)
@@ -155,7 +155,7 @@ def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
 def _mask(
     shape: ET.Element, hw: tuple[int, int], report: LossReport, name: str = ""
 ) -> Mask | None:
-    """The mask of a shape; None for one without area, which the report is told."""
+    """The mask of a shape; None, with a line in the report, for one without area."""
     rle = _rle(shape, hw)
     if rle is None:
         report.skip(name, f"shapes of type {shape.tag!r} have no mask")

@@ -72,7 +72,7 @@ def read_tracks(
 
 
 def _tasks(root: ET.Element, path: Path, pictures: Path | None) -> dict[str, _Task]:
-    """The tasks or jobs of a file by their ids; one without an id where none is described."""
+    """The tasks or jobs of a file by their ids; one without an id if the file describes none."""
     found = {}
     for about in [*root.iterfind("meta//task"), *root.iterfind("meta//job")]:
         name = about.findtext("source") or about.findtext("name") or path.stem

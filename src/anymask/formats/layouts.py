@@ -186,7 +186,7 @@ def load_dataset(
     path    the folder that the data set's archives were unpacked into
     layout  a name of LAYOUTS, "set" for a set of our own, or "auto"
     split   which part; the layout's own choice when left out
-    report  is told of invalid records; None: the first one is an error
+    report  receives invalid records; None: the first one is an error
 
     Raises DataError that names file, record and reason, or says what was looked for; InputError
     for an unknown layout, MissingExtra where a format needs a package.
@@ -208,7 +208,7 @@ def iter_dataset(
 ) -> Iterator[AnnotatedImage]:
     """As `load_dataset`, photo by photo, for data sets that do not fit into memory.
 
-    report  is told of invalid records; None: the first one is an error
+    report  receives invalid records; None: the first one is an error
 
     Names are relative to the data set, or to the nearest folder around it that holds the picture,
     without a first folder `images`.
