@@ -181,11 +181,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("extras", "words", "message"),
     [
         ((), ["evaluate", "set", "--measure", "everything"],
-         "(package 'pycocotools'). "
+         "The measure 'everything' requires the 'evaluate' extra (package 'pycocotools'). "
          "Install it with: pip install 'anymask[evaluate]'"),
         ((), ["evaluate", "set", "--measure", "shown", "--only"], "The measure 'shown' requires"),
         (("evaluate",), ["evaluate", "set", "--measure", "instance-ap"],
-         "requires the file detections.json, which is missing"),
+         "The measure 'instance-ap' requires the file detections.json, which is missing"),
         ((), ["evaluate", "score", "volume", "set", "set"],
          "(package 'scipy'). "
          "Install it with: pip install 'anymask[volumes]'"),
@@ -205,7 +205,8 @@ def test_what_cannot_run_is_refused_before_a_model_is_opened(
     before = sorted(data.parent.rglob("*"))
     done = run_with(extras, NO_MODEL, *words, cwd=data.parent)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith(f"anymask: error: {message}")
+    assert done.stderr.startswith("anymask: error: ")
+    assert message in done.stderr
     assert sorted(data.parent.rglob("*")) == before
 
 
@@ -220,7 +221,7 @@ except MissingExtra as error:
     print(error)
 """
     told = run_with((), program).stdout
-    assert told.startswith("This detector requires the 'torch' extra")
+    assert told.startswith("This detector requires the 'words' extra (package 'torch')")
     assert told.endswith("Install it with: pip install 'anymask[words]'\n")
 
 

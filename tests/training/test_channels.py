@@ -166,7 +166,7 @@ def test_photos_pass_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"synthetic": 0.5}, "Set synthetic = 0"),
+        ({"synthetic": 0.5}, "requires synthetic = 0"),
         ({"task": "distil", "synthetic": 0.0}, "task = 'masks'"),
         (
             {"channels": {"lows": [1]}, "synthetic": 0.0},

@@ -142,7 +142,7 @@ def test_the_example_refuses_what_it_would_answer_wrongly(bundle: Path, tmp_path
         ([given, "50.5", "3", "m.png"], "Invalid prompt ['50.5', '3']"),
         ([given, "nan", "3", "m.png"], "Invalid prompt"),
         ([given, "x", "3", "m.png"], "could not convert string to float: 'x'"),
-        ([given, "9", "9", "4", "20", "m.png"], "X0 < X1 and Y0 < Y1"),
+        ([given, "9", "9", "4", "20", "m.png"], "Use X Y or X0 Y0 X1 Y1 in (50, 30)"),
         ([given, "9", "9", given], "would overwrite"),
         ([str(deep), "9", "9", "m.png"], "Use 8 bits per channel"),
         ([str(cut), "9", "9", "m.png"], "truncated"),

@@ -156,7 +156,7 @@ def test_a_stack_with_its_scale_and_guide_lines(
     ann.keys("Control+g", "Control+Shift+X", "k", "y")
     ann.page.get_by_role("group", name="Display settings").wait_for()
     complaints = check(ann, axe, "a stack")
-    ann.page.get_by_label("Channel").select_option("Composite")
+    ann.page.get_by_label("Channel", exact=True).select_option("Composite")
     ann.page.get_by_role("group", name="Composite").wait_for()
     complaints += check(ann, axe, "a composite")
     assert complaints == []

@@ -56,7 +56,7 @@ def drawn(ann: Any, wanted: tuple[int, int, int]) -> None:
 def composite(ann: Any) -> Any:
     """The fields, behind the channels."""
     bar = ann.page.get_by_role("group", name=BAR)
-    ann.page.get_by_label("Channel").select_option("Composite")
+    ann.page.get_by_label("Channel", exact=True).select_option("Composite")
     ann.until_so(bar.is_visible, "the composite")
     return bar
 
@@ -75,7 +75,7 @@ def test_channels_are_picked_as_red_green_and_blue(sit_down: SitDown, project: P
     for name in ("Red", "Blue"):
         bar.get_by_label(f"{name} channel").select_option("none")
     ann.message("Select a channel")
-    ann.page.get_by_label("Channel").select_option("Dye 1")
+    ann.page.get_by_label("Channel", exact=True).select_option("Dye 1")
     drawn(ann, (102, 102, 102))
     ann.until_so(lambda: not bar.is_visible(), "the bar away")
 
@@ -137,7 +137,7 @@ def test_a_reload_keeps_the_composite(sit_down: SitDown, project: Project) -> No
     ann.until("s.editor !== null")
     drawn(ann, (102, 102, 0))
     ann.until_so(bar.is_visible, "the composite")
-    ann.page.get_by_label("Channel").select_option("Dye 0")
+    ann.page.get_by_label("Channel", exact=True).select_option("Dye 0")
     drawn(ann, (51, 51, 51))
     ann.open()
     ann.until("s.editor !== null")
@@ -161,7 +161,7 @@ def test_masks_stay_while_channels_change(sit_down: SitDown, project: Project) -
 def test_a_grey_picture_of_16_bits_has_values_too(sit_down: SitDown) -> None:
     ann = opened(sit_down, project_of(stack_of(np.array([[250]]), "u2")))
     drawn(ann, (64, 64, 64))
-    ann.page.get_by_label("Channel").select_option("Values from - to")
+    ann.page.get_by_label("Channel", exact=True).select_option("Values from - to")
     bar = ann.page.get_by_role("group", name=BAR)
     ann.until_so(bar.is_visible, "the fields")
     assert not bar.get_by_label("Green from").is_visible()

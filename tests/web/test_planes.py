@@ -65,7 +65,7 @@ def test_pages_and_channels_are_switched_by_keys_and_in_the_page(
     ann.until_so(lambda: level(ann) == 180, "the channel stays")
     ann.keys(">")
     ann.message("This is the last page")
-    bar.get_by_label("Channel").select_option("Dye 0")
+    bar.get_by_label("Channel", exact=True).select_option("Dye 0")
     ann.until_so(lambda: level(ann) == 80, "the first channel")
     bar.get_by_label("Page", exact=True).fill("0")
     ann.until(f"s.editor?.sight.page === 0 && {AREAS}", "400")

@@ -349,7 +349,8 @@ def test_a_token_is_sent_and_leaves_the_address(sit_down: SitDown, project: Proj
     stranger.page.keyboard.press("Enter")
     stranger.page.get_by_role("alert").filter(has_text="not valid").wait_for()
     field.fill("secret")
-    stranger.page.keyboard.press("Enter")
+    with stranger.page.expect_navigation():  # the page loads again, with the token
+        stranger.page.keyboard.press("Enter")
     stranger.until("s.editor !== null")
 
 

@@ -14,15 +14,10 @@ import json
 import re
 from typing import Any
 
-import numpy as np
-
 from anymask.base.errors import ConfigError, DataError
 
 MAX_DEPTH = 64  # lists and objects of JSON inside each other; the deepest format has about ten
 
-_QUOTE = ord('"')
-_STEPS = np.zeros(256, np.int8)
-_STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 _NO_SIGN = bytes(set(range(256)) - set(b'[]{}"'))
 
 
@@ -83,10 +78,14 @@ def json_depth(text: str) -> int:
     brackets = text.count("[") + text.count("{")
     if brackets <= MAX_DEPTH:
         return brackets
+    import numpy as np  # a deep text only: `anymask --help` does not load numpy
+
+    steps = np.zeros(256, np.int8)
+    steps[list(b"[{")], steps[list(b"]}")] = 1, -1
     data = text.encode("utf-8", "surrogatepass").replace(b"\\\\", b"").replace(b'\\"', b"")
     signs = np.frombuffer(data.translate(None, _NO_SIGN), np.uint8)
-    outside = np.cumsum(signs == _QUOTE, dtype=np.uint8) % 2 == 0
-    return int(np.cumsum(_STEPS[signs] * outside, dtype=np.int64).max())
+    outside = np.cumsum(signs == ord('"'), dtype=np.uint8) % 2 == 0
+    return int(np.cumsum(steps[signs] * outside, dtype=np.int64).max())
 
 
 def _decoded(data: bytes) -> str:
