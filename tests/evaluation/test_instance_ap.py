@@ -4,15 +4,18 @@ import contextlib
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from anymask.base import DataError
+from anymask.cli.main import main
 from anymask.evaluation import (
     DetectedPhoto,
     Detection,
@@ -21,11 +24,19 @@ from anymask.evaluation import (
     FromFunction,
     NotMeasured,
     SetPlan,
+    SetQuery,
     ap_result,
     measure_instance_ap,
     read_detections,
 )
-from anymask.formats import AnnotatedImage, BenchmarkTruth, Federated, load_set
+from anymask.formats import (
+    AnnotatedImage,
+    BenchmarkTruth,
+    Federated,
+    LossReport,
+    ReadSettings,
+    load_set,
+)
 from anymask.masks import Mask, Rle, mask_to_rle, rle_area, rle_to_coco
 from tests.evaluation.small_sets import Box, filled_box, rectangle, write_set
 
@@ -175,6 +186,8 @@ def test_three_hundred_masks_of_a_photo_count_in_lvis_and_a_hundred_of_a_class_i
 
 # The file and the measure.
 
+METHOD = FromFunction("filled", frozenset({"box"}), filled_box)
+
 
 def set_with_boxes(folder: Path, annotations: Any) -> EvalSet:
     write_set(folder, [[(5, 5, 30, 30), (35, 10, 60, 40)]])
@@ -218,25 +231,90 @@ def test_a_photo_may_be_named_by_its_number(tmp_path: Path) -> None:
     assert found == (Detection((5, 5, 30, 30), "ant", 1),)
 
 
-@pytest.mark.parametrize(
-    ("annotation", "reason"),
-    [
-        ({"image": "0.png"}, "annotation 0. Expected image"),
-        (box(9, [5, 5, 25, 25]), "annotation 0. Expected image"),
-        (box(1, [5, 5, 0, 25]), "annotation 0. .* positive size"),
-        (box(1, [5, 5, 9]), "annotation 0. Expected image"),
-        ("text", "annotation 0. Expected image"),
-    ],
-)
+NAN = float("nan")
+GOOD_BOX = [5, 5, 25, 25]
+BROKEN: list[tuple[Any, str]] = [
+    ({"image": "0.png"}, "the key 'bbox' is missing"),
+    ({"category_id": 1, "bbox": GOOD_BOX, "score": 0.5}, "the key 'image_id' is missing"),
+    ({"image": "0.png", "bbox": GOOD_BOX, "score": 0.5}, "the key 'category_id' is missing"),
+    ({"image": "0.png", "bbox": GOOD_BOX, "category_id": 1}, "the key 'score' is missing"),
+    (box(9, GOOD_BOX), "Unknown category id"),
+    (box(1, [5, 5, 0, 25]), "`bbox` has no area"),
+    (box(1, [5, 5, 25, -25]), "`bbox` has no area"),
+    (box(1, [5, 5, 9]), "`bbox` is not a list of 4 numbers"),
+    (box(1, [5, 5, 9, 9, 9]), "`bbox` is not a list of 4 numbers"),
+    (box(1, [5, 5, NAN, 9]), "`bbox` is not a finite number"),
+    (box(1, [5, float("inf"), 9, 9]), "`bbox` is not a finite number"),
+    (box(1, GOOD_BOX) | {"bbox": "5 5 25 25"}, "`bbox` is not a list of 4 numbers"),
+    (box(1, GOOD_BOX) | {"bbox": None}, "`bbox` is not a list of 4 numbers"),
+    (box(1, GOOD_BOX) | {"bbox": ["a", 5, 9, 9]}, "`bbox` is not a finite number"),
+    (box(1, GOOD_BOX) | {"category_id": "ant"}, "`category_id` is not a whole number"),
+    (box(1, GOOD_BOX) | {"category_id": 1.5}, "`category_id` is not a whole number"),
+    (box(1, GOOD_BOX) | {"score": "high"}, "`score` is not a finite number"),
+    (box(1, GOOD_BOX) | {"score": NAN}, "`score` is not a finite number"),
+    (box(1, GOOD_BOX) | {"image": None}, "`image` is not text"),
+    ("text", "`annotation` is not an object"),
+]
+
+
+@pytest.mark.parametrize(("annotation", "reason"), BROKEN)
 def test_a_broken_record_is_named(annotation: Any, reason: str, tmp_path: Path) -> None:
     one = set_with_boxes(tmp_path / "set", [annotation])
-    with pytest.raises(DataError, match=reason):
+    with pytest.raises(DataError, match=f"annotation 0: {reason}"):
         read_detections(tmp_path / "set" / "detections.json", one.samples)
+
+
+def test_broken_records_are_skipped_and_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows: list[Any] = [box(1, GOOD_BOX) for _ in range(200)]
+    rows[9::10] = [row for row, _ in BROKEN]
+    one = set_with_boxes(tmp_path / "set", rows)
+    file = tmp_path / "set" / "detections.json"
+    report = LossReport(settings=ReadSettings())
+    (found,) = read_detections(file, one.samples, report).photos
+    assert found == (Detection((5, 5, 30, 30), "ant", 0.5),) * 180
+    assert [loss.place for loss in report.losses] == [
+        f"{file}: annotation {number}" for number in range(9, 200, 10)
+    ]
+    one = replace(one, reading=ReadSettings())
+    result = measure_instance_ap(METHOD, one, EvalSettings(), lambda *n: None)
+    assert (
+        "Skipped 3 records (`bbox` is not a finite number): annotation 99, annotation 109, "
+        "annotation 139"
+    ) in result.notes
+    assert main(
+        ["evaluate", str(tmp_path / "set"), "--model", "nano", "--only", "--measure",
+         "instance-ap", "--on-bad", "error"]
+    ) == 2  # fmt: skip
+    error = capsys.readouterr().err
+    assert "20 invalid records" in error
+    assert error.count("annotation ") == 20
+    file.write_text(json.dumps({"categories": [], "annotations": rows[:2]}))
+    with pytest.raises(DataError, match="No valid record is left: 2 records"):
+        read_detections(file, one.samples, LossReport(settings=ReadSettings()))
+
+
+def test_detections_lie_beside_a_file_of_labels(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.json"
+    row = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[5, 5, 9, 5, 9, 9]]}
+    image = {"id": 1, "file_name": "0.png", "width": 64, "height": 48}
+    document = {"images": [image], "annotations": [row], "categories": [{"id": 1, "name": "ant"}]}
+    labels.write_text(json.dumps(document))
+    Image.new("RGB", (64, 48)).save(tmp_path / "0.png")
+    _, (one,) = SetQuery(data=str(labels)).open()
+    with pytest.raises(NotMeasured, match=r"Instance AP requires .* detections.json"):
+        measure_instance_ap(METHOD, one, EvalSettings(), lambda *n: None)
+    boxes = [box(1, [5, 5, 4, 4]), box(1, [1, 1, 2, 2], image="b.png")]
+    found = {"categories": document["categories"], "annotations": boxes}
+    (tmp_path / "detections.json").write_text(json.dumps(found))
+    result = measure_instance_ap(METHOD, one, EvalSettings(), lambda *n: None)
+    assert "1 detection of images outside of this set is left out" in result.notes
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "detections.json"
-    for text in ("[]", "{", '{"categories": []}'):
+    for text in ("[]", '{"categories": []}'):
         path.write_text(text)
         with pytest.raises(DataError, match="not a COCO detection file"):
             read_detections(path, [])

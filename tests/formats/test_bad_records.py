@@ -363,10 +363,10 @@ def test_a_source_without_a_mask_left_is_an_error(
     assert main(["convert", str(one), str(tmp_path / "out.json")]) == 2
     assert "one.json: annotation 0 (id 1): Too few points. Pol" in capsys.readouterr().err
     two = coco_file(tmp_path / "two.json", [[1, 1, 5, 5]], [[1, 1, 5]])
-    with pytest.raises(BadRecordsError, match=r"two.json: No mask is left: 2 records are invalid"):
+    with pytest.raises(BadRecordsError, match=r"two.json: No valid record is left: 2 "):
         list(anymask.read(two))
     wide = coco_file(tmp_path / "wide.json", [SQUARE], width=0)
-    with pytest.raises(BadRecordsError, match="No mask is left: 2 records are invalid"):
+    with pytest.raises(BadRecordsError, match="No valid record is left: 2 records are invalid"):
         list(anymask.read(wide))
 
 

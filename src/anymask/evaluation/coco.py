@@ -6,13 +6,6 @@ over all classes; a class counts in a photo only if it is drawn there or known t
 it is not drawn exhaustively, a mask without a truth is not wrong. AP of rare, common and frequent
 classes is given where the classes say which they are.
 
-The boxes lie beside the set in `detections.json`, as COCO writes results, with the classes' names:
-
-    {"categories": [{"id": 1, "name": "cat", "frequency": "r"}],
-     "annotations": [{"image": "a.jpg", "category_id": 1, "bbox": [x, y, w, h], "score": .9}]}
-
-`image` is the photo's file name; `image_id`, the number in the data set, does as well.
-
 The counting is that of pycocotools (the extra `evaluate`), to which LVIS's rules are added.
 Deviation: one decoding a box; the paper refines each mask once more.
 
@@ -24,18 +17,18 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from anymask.base import BoolArray, DataError, Floats, IntArray, MissingExtra, brief, parse_json
+from anymask.base import BoolArray, Floats, IntArray, MissingExtra, brief
+from anymask.evaluation.detections import DETECTIONS_FILE, Detection, read_detections
 from anymask.evaluation.metrics import NAN
 from anymask.evaluation.protocols import NotMeasured, Segmenter, ask_in_parts
 from anymask.evaluation.results import Curve, MetricValue, SetResult
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
-from anymask.formats import VOID_LABEL, AnnotatedImage
+from anymask.formats import VOID_LABEL, AnnotatedImage, LossReport
 from anymask.masks import Prompt, Rle, mask_to_rle, rle_area, rle_to_coco
 
 IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
@@ -45,7 +38,6 @@ AREA_RANGES: dict[str, tuple[float, float]] = {  # in pixels, both ends included
     "medium": (32**2, 96**2),
     "large": (96**2, 1e10),
 }
-DETECTIONS_FILE = "detections.json"
 MOST_A_CLASS = 100  # COCO
 MOST_A_PHOTO = 300  # LVIS
 FREQUENCIES = {"r": "APr", "c": "APc", "f": "APf"}
@@ -164,28 +156,6 @@ def match_photo(
 
 @brief
 @dataclass(frozen=True)
-class Detection:
-    """What a detector found: x0, y0, x1, y1 in pixels, the class, how sure it is."""
-
-    box: tuple[float, float, float, float]
-    label: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Detections:
-    """A detector's answers to a set.
-
-    photos     those of each photo, beside the samples
-    frequency  "r", "c" or "f" of the classes that say it
-    """
-
-    photos: tuple[tuple[Detection, ...], ...]
-    frequency: Mapping[str, str]
-
-
-@brief
-@dataclass(frozen=True)
 class DetectedPhoto:
     """One photo's truth, and the masks with the labels and scores of their boxes."""
 
@@ -200,7 +170,7 @@ def measure_instance_ap(
     """Measure the masks that a method makes of a detector's boxes.
 
     Raises NotMeasured for a set without `detections.json` or a method that takes no boxes,
-    DataError for a broken file, MissingExtra without pycocotools.
+    DataError as `read_detections`, MissingExtra without pycocotools.
     """
     if "box" not in method.spec.accepts:
         raise NotMeasured("This model does not support box prompts.")
@@ -209,7 +179,8 @@ def measure_instance_ap(
         raise NotMeasured(
             f"Instance AP requires detection boxes in {DETECTIONS_FILE} in the folder of the set."
         )
-    found = read_detections(path, one.samples)
+    report = LossReport(settings=one.reading)
+    found = read_detections(path, one.samples, report)
     images = np.unique(choose_masks(one.plan, one.samples, settings.limit).image)
     answered = []
     for done, number in enumerate(images, start=1):
@@ -220,7 +191,8 @@ def measure_instance_ap(
         masks = tuple(mask_to_rle(answer.masks[0]) for answer in answers)
         answered.append(DetectedPhoto(sample, masks, boxes))
         told(done, len(images))
-    return ap_result(answered, found.frequency)
+    result = ap_result(answered, found.frequency)
+    return replace(result, notes=(*result.notes, *report.lines(source=path)))
 
 
 def ap_result(
@@ -294,44 +266,3 @@ def _compare(photo: DetectedPhoto) -> ComparedPhoto:
     ]
     partial = frozenset(federated.partial if federated else ())
     return ComparedPhoto(sample.hw, truths, found, frozenset(labels), partial)
-
-
-def read_detections(path: Path, samples: Sequence[AnnotatedImage]) -> Detections:
-    """A detector's boxes for these photos; those of other photos are left out.
-
-    Raises DataError that names file, record and reason.
-    """
-    try:
-        raw: Any = parse_json(path.read_bytes(), path)
-        classes = {int(row["id"]): row for row in raw["categories"]}
-        names = {number: str(row["name"]) for number, row in classes.items()}
-        rows = list(raw["annotations"])
-    except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is not a COCO detection file. Expected JSON with `categories` and "
-            "`annotations`."
-        ) from error
-    places: dict[str | int, int] = {one.name: n for n, one in enumerate(samples)}
-    ids = [one.benchmark.image_id for one in samples]
-    places |= {image_id: n for n, image_id in enumerate(ids) if image_id is not None}
-    photos: list[list[Detection]] = [[] for _ in samples]
-    for number, row in enumerate(rows):
-        try:
-            named = "image" in row
-            place = places.get(Path(str(row["image"])).name if named else int(row["image_id"]))
-            x, y, width, height = (float(value) for value in row["bbox"])
-            if not (width > 0 and height > 0 and np.isfinite([x, y, width, height]).all()):
-                raise ValueError(f"Invalid box {row['bbox']}")
-            label = names[int(row["category_id"])]
-            detection = Detection((x, y, x + width, y + height), label, float(row["score"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"Invalid detection in {path}, annotation {number}. Expected image (or image_id), "
-                "category_id, bbox [x, y, width, height] with a positive size, and score."
-            ) from error
-        if place is not None:
-            photos[place].append(detection)
-    frequency = {
-        names[n]: str(row["frequency"]) for n, row in classes.items() if "frequency" in row
-    }
-    return Detections(tuple(tuple(photo) for photo in photos), frequency)

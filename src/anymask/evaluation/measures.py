@@ -20,7 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from anymask.base import ConfigError, DataError, Floats, brief, need_packages
-from anymask.evaluation.coco import DETECTIONS_FILE, measure_instance_ap
+from anymask.evaluation.coco import measure_instance_ap
+from anymask.evaluation.detections import DETECTIONS_FILE
 from anymask.evaluation.everything import measure_everything, measure_shown
 from anymask.evaluation.metrics import boundary_iou, clicks_needed
 from anymask.evaluation.protocols import (

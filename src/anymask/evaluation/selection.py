@@ -25,7 +25,7 @@ from anymask.base import (
     describe_settings,
 )
 from anymask.evaluation.protocols import NotMeasured, Segmenter, TruthMask
-from anymask.formats import AnnotatedImage, SetInfo
+from anymask.formats import AnnotatedImage, ReadSettings, SetInfo
 from anymask.masks import rle_area, rle_to_mask
 
 DEFAULT_MEASURES = ("clicks", "box")
@@ -114,11 +114,15 @@ class SetPlan:
 @brief
 @dataclass(frozen=True)
 class EvalSet:
-    """A plan and what was read for it."""
+    """A plan and what was read for it.
+
+    reading  how invalid records are read; None: the first one is an error
+    """
 
     plan: SetPlan
     info: SetInfo
     samples: list[AnnotatedImage]
+    reading: ReadSettings | None = None
 
 
 @dataclass(frozen=True)

@@ -149,9 +149,10 @@ def labelled_suite(stream: Dataset) -> tuple[Suite, list[EvalSet]]:
             f"{stream.source} contains no labelled images (read as {stream.form}). Pass a "
             "labelled dataset."
         )
-    info = SetInfo(name=stream.name, folder=stream.source, source=stream.form)
+    folder = stream.source if stream.source.is_dir() else stream.source.parent
+    info = SetInfo(name=stream.name, folder=folder, source=stream.form)
     plan = SetPlan(name=stream.name, layout=stream.form, folder=str(stream.source))
-    return Suite(name=stream.name, sets=(plan,)), [EvalSet(plan, info, samples)]
+    return Suite(name=stream.name, sets=(plan,)), [EvalSet(plan, info, samples, stream.settings)]
 
 
 def open_sets(
@@ -190,7 +191,7 @@ def _opened(plan: SetPlan, place: Path, reading: ReadSettings | None) -> EvalSet
     for line in report.lines("not read", place):
         print(line, file=sys.stderr)
     report.check_records(place, sum(len(one.masks) for one in samples))
-    return EvalSet(plan, info, samples)
+    return EvalSet(plan, info, samples, reading)
 
 
 @dataclass(frozen=True, kw_only=True)

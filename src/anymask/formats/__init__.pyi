@@ -6,6 +6,7 @@ from anymask.formats.annotations import SequencePlace as SequencePlace
 from anymask.formats.annotations import annotated_photo as annotated_photo
 from anymask.formats.annotations import class_names as class_names
 from anymask.formats.annotations import note_traits as note_traits
+from anymask.formats.coco import category_names as category_names
 from anymask.formats.coco import segmentation_to_rle as segmentation_to_rle
 from anymask.formats.conversion import LossError as LossError
 from anymask.formats.conversion import convert as convert
@@ -31,6 +32,12 @@ from anymask.formats.documents import read_table as read_table
 from anymask.formats.documents import to_json as to_json
 from anymask.formats.documents import write_files as write_files
 from anymask.formats.facts import licence_text as licence_text
+from anymask.formats.fields import as_list as as_list
+from anymask.formats.fields import as_number as as_number
+from anymask.formats.fields import as_numbers as as_numbers
+from anymask.formats.fields import as_record as as_record
+from anymask.formats.fields import as_text as as_text
+from anymask.formats.fields import as_whole as as_whole
 from anymask.formats.label_pictures import encode_palette as encode_palette
 from anymask.formats.label_pictures import voc_palette as voc_palette
 from anymask.formats.label_studio import brush_to_rle as brush_to_rle

@@ -259,7 +259,7 @@ class LossReport:
         if not masks:
             listed = "\n".join(f"  {line}" for line in self._record_lines(source))
             raise BadRecordsError(
-                f"{source}: No mask is left: {len(bad)} records are invalid.\n{listed}", bad
+                f"{source}: No valid record is left: {len(bad)} records are invalid.\n{listed}", bad
             )
 
     def refuse_records(self, source: object, remedy: str, *, shapes: bool = False) -> None:

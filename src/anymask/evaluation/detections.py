@@ -1,0 +1,120 @@
+"""Detections of other programs: a COCO result file with class names in, boxes by image out.
+
+The file lies beside the set:
+
+    {"categories": [{"id": 1, "name": "cat", "frequency": "r"}],
+     "annotations": [{"image": "a.jpg", "category_id": 1, "bbox": [x, y, w, h], "score": 0.9}]}
+
+`image` is the file name of the image; `image_id`, its number in the dataset, is also supported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from anymask.base import DataError, brief
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    as_list,
+    as_number,
+    as_numbers,
+    as_record,
+    as_text,
+    as_whole,
+    category_names,
+    read_json,
+)
+from anymask.masks import counted
+
+DETECTIONS_FILE = "detections.json"
+
+
+@brief
+@dataclass(frozen=True)
+class Detection:
+    """One detected box: x0, y0, x1, y1 in pixels, its class and its confidence score."""
+
+    box: tuple[float, float, float, float]
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The detections of a set.
+
+    photos     those of each image, in the order of the set
+    frequency  "r", "c" or "f" of the classes that have one
+    """
+
+    photos: tuple[tuple[Detection, ...], ...]
+    frequency: Mapping[str, str]
+
+
+def read_detections(
+    path: Path, samples: Sequence[AnnotatedImage], report: LossReport | None = None
+) -> Detections:
+    """Read the boxes of a detector for these images.
+
+    report  where invalid records are skipped; None: the first one is an error
+
+    Raises DataError that names file, record and reason.
+    """
+    report = LossReport() if report is None else report
+    document: Any = read_json(path)
+    if not isinstance(document, dict) or not {"categories", "annotations"} <= document.keys():
+        raise DataError(
+            f"{path} is not a COCO detection file. Expected JSON with `categories` and "
+            "`annotations`."
+        )
+    places: dict[str | int, int] = {one.name: n for n, one in enumerate(samples)}
+    ids = [one.benchmark.image_id for one in samples]
+    places |= {image_id: n for n, image_id in enumerate(ids) if image_id is not None}
+    photos: list[list[Detection]] = [[] for _ in samples]
+    read = other = 0
+    with report.record(path):
+        names = category_names(document["categories"], report)
+        for number, row in enumerate(as_list(document["annotations"], "annotations")):
+            with report.record(f"annotation {number}"):
+                image, detection = _detection(as_record(row, "annotation"), names)
+                read += 1
+                if image in places:
+                    photos[places[image]].append(detection)
+                else:
+                    other += 1
+    report.check_records(path, read)
+    if other:
+        is_or_are = "is" if other == 1 else "are"
+        report.note(
+            f"{counted(other, 'detection')} of images outside of this set {is_or_are} left out"
+        )
+    rows = [row for row in document["categories"] if isinstance(row, dict)]
+    frequency = {
+        row["name"]: str(row["frequency"])
+        for row in rows
+        if "frequency" in row and row.get("name") in names.values()
+    }
+    return Detections(tuple(tuple(photo) for photo in photos), frequency)
+
+
+def _detection(row: Mapping[str, Any], names: Mapping[int, str]) -> tuple[str | int, Detection]:
+    """The image of a record, by name or number, and its box. Raises DataError or KeyError."""
+    image: str | int
+    if "image" in row:
+        image = PurePosixPath(as_text(row["image"], "image").replace("\\", "/")).name
+    else:
+        image = as_whole(row["image_id"], "image_id")
+    x, y, width, height = as_numbers(row["bbox"], 4, "bbox")
+    if min(width, height) <= 0:
+        raise DataError(
+            f"`bbox` has no area. Expected [x, y, width, height], given: {row['bbox']}."
+        )
+    category = as_whole(row["category_id"], "category_id")
+    if category not in names:
+        raise DataError(f"Unknown category id. `categories` has no id {category}.")
+    score = as_number(row["score"], "score")
+    return image, Detection((x, y, x + width, y + height), names[category], score)
