@@ -93,7 +93,7 @@ def test_every_extra_that_the_code_names_exists(project: dict[str, Any]) -> None
 
 def test_the_error_of_a_missing_extra_is_a_command_that_works(project: dict[str, Any]) -> None:
     message = str(MissingExtra("torch", "torch", "loading checkpoints"))
-    assert message.endswith("run: pip install 'anymask[torch]'")
+    assert message.endswith("Install it with: pip install 'anymask[torch]'")
     assert "torch" in project["optional-dependencies"]
 
 
