@@ -1,4 +1,4 @@
-"""Learn the tables "ranking" and "scores" of `models/rules/nano.py` from training photos:
+"""Learn the tables "ranking" and "scores" of `masks/answer.py` from training photos:
 
     python research/fit_ranking.py ../shared/data/train
 
@@ -35,20 +35,22 @@ from scipy.special import expit, logit
 import anymask
 from anymask.base import BoolArray, UintImage
 from anymask.formats import AnnotatedImage, load_set
-from anymask.masks import Prompt, centre_click, logits_to_masks, mask_iou, rle_to_mask
-from anymask.models.rules import (
-    DEFAULT_MODEL,
+from anymask.masks import (
     FACTS,
-    SHIPPED,
+    OPENCV,
+    Prompt,
     RankingWeights,
+    centre_click,
     chances,
     clicked_cell,
     facts,
-    group_prompts,
+    logits_to_masks,
+    mask_iou,
     order_masks,
-    shipped_tables,
+    rle_to_mask,
     without_parts,
 )
+from anymask.models.rules import DEFAULT_MODEL, SHIPPED, group_prompts, shipped_tables
 from anymask.runtime import PromptDecoding, require, write_tables
 from anymask.segment import encode_image
 
@@ -139,10 +141,10 @@ def ask(
         decoded = require(runtime, PromptDecoding).decode(embedding.seen, batch)
         for n, coords, logits, quality in zip(places, batch.coords, *decoded, strict=True):
             counted = truths[n] & ~ignore
-            cells = [clicked_cell(coords[0], embedding.geometry, spec)]
-            logits = without_parts(logits, cells, np.inf, spec.mask_threshold)
+            cells = [clicked_cell(coords[0], embedding.geometry, spec, OPENCV)]
+            logits = without_parts(logits, cells, np.inf, spec.mask_threshold, OPENCV)
             masks = logits_to_masks(logits, embedding.geometry, spec.mask_threshold) & ~ignore
-            found = facts(quality, logits, coords[0], embedding.geometry, spec)
+            found = facts(quality, logits, coords[0], embedding.geometry, spec, OPENCV)
             yield *found, mask_iou(masks, counted[None])[:, 0]
 
 

@@ -1,4 +1,4 @@
-"""What each rule of the bundled models' answers is worth (`models/rules/nano.py`):
+"""What each rule of the bundled models' answers is worth (`masks/answer.py`):
 
     python -m research.measure_rules ../shared/data/eval --model small
 
@@ -31,8 +31,8 @@ from anymask.evaluation import (
     open_sets,
     read_suite,
 )
-from anymask.masks import Geometry, ModelPrompts
-from anymask.models.rules import Decode, Multimask, NanoFamily, Ranking
+from anymask.masks import Decode, Geometry, ModelPrompts, Multimask, Ranking
+from anymask.models.rules import NanoFamily
 
 WITHOUT = {
     "all rules": (),
@@ -71,7 +71,7 @@ class Plainer(NanoFamily):
             decode = lambda given: best_alone(*asked(given))  # noqa: E731
         if "parts" not in self.without:
             return super().answer(decode, prompts, place, multimask, ranking)
-        with patch("anymask.models.rules.nano.without_parts", lambda logits, *_: logits):
+        with patch("anymask.masks.answer.without_parts", lambda logits, *_: logits):
             return super().answer(decode, prompts, place, multimask, ranking)
 
 

@@ -8,19 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.base import FloatArray, ModelError
-from anymask.masks import Geometry, ModelPrompts, ModelSpec
+from anymask.masks import (
+    OPENCV,
+    Geometry,
+    ModelPrompts,
+    ModelSpec,
+    by_quality,
+    lone_clicks,
+    wants_many,
+    without_parts,
+)
 from anymask.models.rules import (
     DEFAULT_MODEL,
     Family,
     adaptive_table,
-    by_quality,
     default_grid,
     family_names,
-    lone_clicks,
     open_family,
     shipped_tables,
-    wants_many,
-    without_parts,
 )
 
 PLACE = Geometry((64, 64), (64, 64), 64)
@@ -187,7 +192,9 @@ def test_a_mask_keeps_parts_that_are_clicked_or_large(
     for name, part in parts.items():
         plane[part] = 1
         wanted[part] = 1 if name in stay else -2
-    np.testing.assert_array_equal(without_parts(plane[None], cells, least, 0.0), wanted[None])
+    np.testing.assert_array_equal(
+        without_parts(plane[None], cells, least, 0.0, OPENCV), wanted[None]
+    )
 
 
 def test_nano_s_own_order_is_that_of_the_network_s_numbers() -> None:
@@ -264,8 +271,8 @@ def test_tables_that_are_handed_in_go_before_those_of_the_package() -> None:
     spec = ModelSpec(name="x", family="nano")
     ranking = {k: (np.array(v) * 0).tolist() for k, v in shipped_tables("nano")["ranking"].items()}
     own = open_family(spec, {"ranking": ranking})
-    assert not own.weights.direct.any()  # type: ignore[attr-defined]
-    assert open_family(spec).weights.direct.any()  # type: ignore[attr-defined]
+    assert not own.rules.weights.direct.any()  # type: ignore[attr-defined]
+    assert open_family(spec).rules.weights.direct.any()  # type: ignore[attr-defined]
 
 
 def test_the_default_thresholds_are_those_of_the_default_model() -> None:

@@ -8,18 +8,20 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 from scipy.special import expit, logit, softmax
 
-from anymask.masks import Geometry, ModelSpec, pairwise_box_iou
-from anymask.models.rules import (
+from anymask.masks import (
     FACTS,
-    NanoFamily,
+    OPENCV,
+    Geometry,
+    ModelSpec,
     chances,
     expected_iou,
     facts,
-    open_family,
     order_masks,
+    pairwise_box_iou,
     without_parts,
     worth,
 )
+from anymask.models.rules import NanoFamily, open_family
 
 SPEC = ModelSpec(name="small", image_side=64, mask_side=16, family="nano")
 NANO = open_family(SPEC)
@@ -39,7 +41,9 @@ def squares(*boxes: tuple[int, int, int, int]) -> np.ndarray:
 
 def test_the_facts_of_squares_are_those_of_a_ruler() -> None:
     boxes = [(0, 0, 8, 8), (2, 2, 6, 6), (0, 0, 16, 16), (9, 9, 9, 9)]
-    found, shared = facts(QUALITY, squares(*boxes), np.array([16.5, 16.5], np.float32), WHOLE, SPEC)
+    found, shared = facts(
+        QUALITY, squares(*boxes), np.array([16.5, 16.5], np.float32), WHOLE, SPEC, OPENCV
+    )
     table = {name: found[:, n] for n, name in enumerate(FACTS)}
     assert table["quality"] == pytest.approx(QUALITY)
     assert table["depth"] == pytest.approx([1, 1, 5 / 8, 0], abs=0.02)
@@ -63,7 +67,7 @@ def test_the_facts_of_squares_are_those_of_a_ruler() -> None:
 def test_depth_and_middle_are_those_of_scipy(masks: np.ndarray, x: int, y: int) -> None:
     logits = np.where(masks, 3.0, -3.0).astype(np.float32)
     click = np.array([4 * x + 2, 4 * y + 2], np.float32)
-    found, _ = facts(QUALITY, logits, click, WHOLE, SPEC)
+    found, _ = facts(QUALITY, logits, click, WHOLE, SPEC, OPENCV)
     for mask, row in zip(masks, found, strict=True):
         depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
         assert row[1] == pytest.approx(depth[y, x] / max(depth.max(), 1), abs=0.06)
@@ -80,7 +84,8 @@ def test_what_lies_beyond_the_photo_does_not_count() -> None:
     beyond[:, 9:] = 7.0
     click = np.array([12, 30], np.float32)
     for one, other in zip(
-        *(facts(QUALITY, logits, click, WIDE, SPEC) for logits in (inside, beyond)), strict=True
+        *(facts(QUALITY, logits, click, WIDE, SPEC, OPENCV) for logits in (inside, beyond)),
+        strict=True,
     ):
         assert one == pytest.approx(other)
 
@@ -89,13 +94,13 @@ def test_a_cell_near_the_threshold_is_a_doubt() -> None:
     logits = squares(*[(4, 4, 8, 8)] * 4)
     logits[1, 4, 4:8] = 0.5
     logits[2, 3, 4:8] = -0.5
-    found, _ = facts(QUALITY, logits, np.array([24, 24], np.float32), WHOLE, SPEC)
+    found, _ = facts(QUALITY, logits, np.array([24, 24], np.float32), WHOLE, SPEC, OPENCV)
     assert found[:, 10] == pytest.approx([0, 4 / 16, 4 / 16, 0])
     assert found[:, 3] == pytest.approx([1, 12 / 16, 16 / 20, 1])
 
 
 def test_the_chances_are_a_softmax_of_a_network() -> None:
-    weights, found = NANO.weights, np.random.default_rng(0).normal(size=(4, len(FACTS)))
+    weights, found = NANO.rules.weights, np.random.default_rng(0).normal(size=(4, len(FACTS)))
     score = []
     for row in found:
         hidden = [
@@ -135,10 +140,10 @@ def test_the_first_has_the_most_worth(likely: np.ndarray, overlap: float) -> Non
 @given(arrays(np.float32, (4, 16, 16), elements=st.floats(-5, 5, width=32)))
 def test_a_mask_keeps_its_place_and_what_its_own_number_is_worth(logits: np.ndarray) -> None:
     click = np.array([9, 9], np.float32)
-    planes, quality, order = NANO.ranked(logits, QUALITY, click, WHOLE)
-    parts = without_parts(logits, [(2, 2)], np.inf, SPEC.mask_threshold)
-    found, shared = facts(QUALITY, parts, click, WHOLE, SPEC)
-    shown = order_masks(chances(found, NANO.weights), shared)[:3]
+    planes, quality, order = NANO.rules.ranked(logits, QUALITY, click, WHOLE)
+    parts = without_parts(logits, [(2, 2)], np.inf, SPEC.mask_threshold, OPENCV)
+    found, shared = facts(QUALITY, parts, click, WHOLE, SPEC, OPENCV)
+    shown = order_masks(chances(found, NANO.rules.weights), shared)[:3]
     np.testing.assert_array_equal(planes, parts[shown])
     np.testing.assert_array_equal(quality, expected_iou(QUALITY[shown], NANO.tables["scores"]))
     assert [sorted(shown)[place] for place in order] == shown

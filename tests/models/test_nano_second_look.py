@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 
 from anymask.base import FloatArray
-from anymask.masks import EncoderOutput, ModelPrompts, Prompt
-from anymask.models.rules import deepest_cell, open_family, with_middle_clicks
+from anymask.masks import (
+    OPENCV,
+    EncoderOutput,
+    ModelPrompts,
+    Prompt,
+    deepest_cell,
+    with_middle_clicks,
+)
+from anymask.models.rules import open_family
 from anymask.segment import Model
 from tests.segment.fakes import SPEC, ColourRuntime, seen_of
 
@@ -97,7 +104,7 @@ def test_a_box_among_clicks_keeps_its_place() -> None:
 def test_the_middle_is_the_thickest_place(low: int, high: int, wanted: tuple[float, float]) -> None:
     mask = np.zeros((64, 64), bool)
     mask[low:high, low:high] = True
-    assert deepest_cell(mask, SPEC) == wanted
+    assert deepest_cell(mask, SPEC, OPENCV) == wanted
 
 
 def test_an_empty_answer_gets_no_click() -> None:
@@ -108,5 +115,7 @@ def test_an_empty_answer_gets_no_click() -> None:
         np.zeros(1, np.float32),
     )
     nothing = (np.full((1, 4, 64, 64), -3, np.float32), np.ones((1, 4), np.float32))
-    assert with_middle_clicks(given, *nothing, FOUR).labels.tolist() == [[2, 3, -1]]
-    assert deepest_cell(np.zeros((64, 64), bool), FOUR) is None
+    assert with_middle_clicks(given, *nothing, open_family(FOUR).rules).labels.tolist() == [
+        [2, 3, -1]
+    ]
+    assert deepest_cell(np.zeros((64, 64), bool), FOUR, OPENCV) is None

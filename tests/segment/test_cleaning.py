@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.masks import Geometry
-from anymask.models.rules import clean_logits
+from anymask.masks import OPENCV, Geometry, clean_logits
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 
@@ -54,7 +53,7 @@ def test_of_clicks_in_a_small_hole_only_a_negative_one_keeps_it(label: int, fill
     logits = np.full((8, 8), 3.0, np.float32)
     logits[3:5, 3:5] = -3
     click = np.array([[3.5, 3.5]]), np.array([label])
-    cleaned = clean_logits(logits, Geometry((64, 64), (64, 64), 64), click, (0.2, 0.2), 0.0)
+    cleaned = clean_logits(logits, Geometry((64, 64), (64, 64), 64), click, (0.2, 0.2), 0.0, OPENCV)
     assert (cleaned[3:5, 3:5] > 0).all() == filled
 
 
@@ -82,7 +81,9 @@ def test_cells_beside_the_photo_are_no_part_of_the_mask() -> None:
     logits[5:, :] = 9  # beside the photo
     place = Geometry((30, 60), (32, 64), 64)
     none = np.zeros((0, 2)), np.zeros(0)
-    np.testing.assert_array_equal(clean_logits(logits, place, none, (0.2, 0.2), 0.0), logits)
+    np.testing.assert_array_equal(
+        clean_logits(logits, place, none, (0.2, 0.2), 0.0, OPENCV), logits
+    )
 
 
 def test_what_is_fed_back_is_what_the_model_said_and_only_what_is_shown_is_clean() -> None:

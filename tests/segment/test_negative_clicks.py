@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anymask.masks import ModelSpec, Prompt, geometry
-from anymask.segment import Model, obey_negatives
+from anymask.masks import OPENCV, ModelSpec, Prompt, geometry, obey_negatives
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, NoiseRuntime, PerverseRuntime, discs
 
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
@@ -60,7 +60,7 @@ def test_the_model_itself_is_heard_when_multimask_is_given() -> None:
 def cleared(mask: np.ndarray, *points: tuple[int, int], labels: list[int]) -> np.ndarray:
     logits = np.where(mask, 5, -5).astype(np.float32)[None]
     prompt = Prompt.of(points=points, labels=labels)
-    return obey_negatives(logits, prompt, PLACE, 0.0)[0] > 0
+    return obey_negatives(logits, (prompt.points, prompt.labels), PLACE, 0.0, OPENCV)[0] > 0
 
 
 def test_a_part_without_a_positive_click_goes_as_a_whole() -> None:

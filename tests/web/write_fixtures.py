@@ -16,35 +16,32 @@ import numpy as np
 
 from anymask.base import InputError
 from anymask.masks import (
+    OPENCV,
     Mask,
     ModelPrompts,
     ModelSpec,
     Prompt,
+    chances,
+    clean_logits,
+    facts,
     geometry,
     image_to_model,
     logits_to_masks,
     mask_to_model,
     mask_to_rle,
+    obey_negatives,
     parse_region_size,
     pixels_to_cells,
     point_pixels,
     rle_box_xywh,
     rle_to_coco,
-)
-from anymask.models.rules import (
-    NanoFamily,
-    chances,
-    clean_logits,
-    facts,
-    family_names,
-    open_family,
     with_middle_clicks,
 )
+from anymask.models.rules import NanoFamily, family_names, open_family
 from anymask.segment import (
     ADAPTIVE_NMS,
     Candidate,
     clean_kept,
-    obey_negatives,
     split_by_score,
     violated,
     without_duplicates,
@@ -170,7 +167,7 @@ def clicks() -> list[dict[str, Any]]:
         plane = smooth(rng, 16)
         points = np.round(rng.uniform(0, 1, (4, 2)) * (119, 89), 1).astype(np.float32)
         prompt = Prompt.of(points=points, labels=[1, 0, 0, 0])
-        out = obey_negatives(plane[None], prompt, place, 0.0)[0]
+        out = obey_negatives(plane[None], (prompt.points, prompt.labels), place, 0.0, OPENCV)[0]
         cases.append({
             "points": rounded(points), "labels": [1, 0, 0, 0], "logits": rounded(plane.ravel()),
             "out": rounded(out.ravel()),
@@ -191,7 +188,7 @@ def cleanings() -> list[dict[str, Any]]:
         points = ((spots[:2, ::-1] + 0.5) * (120 / 16)).astype(np.float32)
         prompt = Prompt.of(points=points, labels=[1, 0])
         cells = pixels_to_cells(point_pixels(points, place.image_hw), plane.shape, place)
-        out = clean_logits(plane, place, (cells, prompt.labels), (0.05, 0.05), 0.0)
+        out = clean_logits(plane, place, (cells, prompt.labels), (0.05, 0.05), 0.0, OPENCV)
         cases.append({
             "points": rounded(points), "labels": [1, 0], "logits": rounded(plane.ravel()),
             "out": rounded(out.ravel()),
@@ -211,7 +208,7 @@ def other_cleanings() -> list[dict[str, Any]]:
         points = np.array(case["points"], np.float32)
         cells = pixels_to_cells(point_pixels(points, place.image_hw), plane.shape, place)
         for shares in SHARES:
-            out = clean_logits(plane, place, (cells, np.array(case["labels"])), shares, 0.0)
+            out = clean_logits(plane, place, (cells, np.array(case["labels"])), shares, 0.0, OPENCV)
             kept = {"points": case["points"], "labels": case["labels"], "logits": case["logits"]}
             cases.append({**kept, "shares": shares, "out": rounded(out.ravel())})
     return cases
@@ -286,11 +283,12 @@ def rankings() -> list[dict[str, Any]]:
         planes = np.round(planes, NUMBERS).astype(np.float32)
         score = np.round(rng.random(4), NUMBERS).astype(np.float32)
         click = np.array([x, y], np.float32)
-        found, shared = facts(score, planes, click, place, spec)
-        _, numbers, order = nano.ranked(planes, score, click, place)
+        found, shared = facts(score, planes, click, place, spec, OPENCV)
+        _, numbers, order = nano.rules.ranked(planes, score, click, place)
         cases.append({"click": [x, y], "size": size, "planes": rounded(planes.reshape(4, 256)),
                       "score": rounded(score), "found": rounded(found),
-                      "shared": rounded(shared), "likely": rounded(chances(found, nano.weights)),
+                      "shared": rounded(shared),
+                      "likely": rounded(chances(found, nano.rules.weights)),
                       "numbers": rounded(numbers), "order": order.tolist()})  # fmt: skip
     return cases
 
@@ -308,7 +306,7 @@ def looks() -> list[dict[str, Any]]:
     for lower in (0, 0, 1, 9):
         planes = np.stack([smooth(rng, 16) for _ in range(4)]) - lower
         score = np.round(rng.random(4), NUMBERS).astype(np.float32)
-        out = with_middle_clicks(box, planes[None], score[None], spec)
+        out = with_middle_clicks(box, planes[None], score[None], open_family(spec).rules)
         cases.append({"planes": rounded(planes.reshape(4, 256)), "score": rounded(score),
                       "coords": rounded(out.coords.ravel()), "labels": out.labels[0].tolist(),
                       "mask": rounded(out.masks.ravel())})  # fmt: skip

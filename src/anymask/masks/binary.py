@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base import BoolArray, InputError, IntArray
+from anymask.base import BoolArray, FloatArray, InputError, IntArray
+from anymask.masks.answer import Shapes
 from anymask.masks.rle import Rle, rle_area, rle_box_xyxy, rle_intersection
 
 RegionSize = float | str
@@ -243,3 +244,17 @@ def _overlap_bound(
     most = np.minimum(np.minimum(areas[others], areas[best]), shared)
     bound: NDArray[np.float64] = most / _whole(areas[others], areas[best], most, share_of)
     return bound
+
+
+def _parts(mask: BoolArray, connectivity: int) -> NDArray[Any]:
+    return cv2.connectedComponents(mask.view(np.uint8), connectivity=connectivity)[1]
+
+
+def _depths(mask: BoolArray) -> FloatArray:
+    padded = np.pad(mask.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)
+    inner: FloatArray = depth[1:-1, 1:-1].astype(np.float32, copy=False)
+    return inner
+
+
+OPENCV = Shapes(_parts, _depths)  # faster twins of the functions in `masks.shapes`

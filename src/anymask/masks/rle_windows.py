@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray, InputError, IntArray
+from anymask.masks.answer import bilinear_taps
 from anymask.masks.binary import RegionSize, clean_mask
-from anymask.masks.resize import bilinear_taps
 from anymask.masks.rle import (
     Rle,
     crop_to_rle,

@@ -27,7 +27,6 @@ from anymask.base import (
     FloatArray,
     ImageError,
     InputError,
-    IntArray,
     brief,
     explain_keywords,
     parse_json,
@@ -35,6 +34,7 @@ from anymask.base import (
     repr_html,
     whole_file,
 )
+from anymask.masks.answer import Geometry
 
 MOST_CHANNELS = 16
 WHITE = 255.0
@@ -318,55 +318,8 @@ class TokenRoles:
 ONE_OR_THREE = TokenRoles(clear=(0,), ambiguous=(1, 2, 3))
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """How one photo lies in model space.
-
-    image_hw  the photo, in pixels
-    input_hw  the part of the S x S model input that the photo fills (the rest is padding)
-    side      S
-    """
-
-    image_hw: tuple[int, int]
-    input_hw: tuple[int, int]
-    side: int
-
-    @property
-    def scale_xy(self) -> tuple[float, float]:
-        """Model pixels per image pixel, along x and along y."""
-        return (self.input_hw[1] / self.image_hw[1], self.input_hw[0] / self.image_hw[0])
-
-    def filled_cells(self, side: int) -> tuple[int, int]:
-        """Rows and columns of a map of `side` x `side` cells that the photo fills, the last ones
-        perhaps in part."""
-        rows, columns = (-(-filled * side // self.side) for filled in self.input_hw)
-        return rows, columns
-
-
 EMBEDDING_FORMAT = 2  # of saved files; a reader refuses what it does not know
 _MOST_HALF = 65504.0  # the largest number that fp16 holds
-
-
-@dataclass(frozen=True, eq=False)
-class ModelPrompts:
-    """N prompts of equal length in model space, as a decoder takes them.
-
-    coords    (N, P, 2) float32, model pixels
-    labels    (N, P) int64: 1 object, 0 background, 2 and 3 box corners, -1 no point
-    masks     (N, 1, m, m) float32 logits, zeros where there is none
-    has_mask  (N,) float32, 1 where `masks` counts
-    vectors   (N, V, D) float32, tokens that come behind the points; None where there are none
-    """
-
-    coords: FloatArray
-    labels: IntArray
-    masks: FloatArray
-    has_mask: FloatArray
-    vectors: FloatArray | None = None
-
-    def __repr__(self) -> str:
-        n, p = self.labels.shape
-        return f"<ModelPrompts: {n} of {p} points, {int(self.has_mask.sum())} with a mask>"
 
 
 @dataclass(frozen=True, eq=False)

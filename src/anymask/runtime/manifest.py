@@ -15,8 +15,17 @@ from pathlib import Path
 from typing import Any, get_args
 
 from anymask.base import DataError, WeightsError, brief, parse_json, write_whole
-from anymask.masks import MOST_POINTS, ChannelMix, Fit, ModelSpec, PromptKind, Resample, spec_at
-from anymask.models.rules import BUNDLED, DEFAULT_MODEL, Tables, family_names, open_family
+from anymask.masks import (
+    MOST_POINTS,
+    ChannelMix,
+    Fit,
+    ModelSpec,
+    PromptKind,
+    Resample,
+    Tables,
+    spec_at,
+)
+from anymask.models.rules import BUNDLED, DEFAULT_MODEL, family_names, open_family
 
 ASSETS: Path = Path(__file__).parents[1] / "assets"
 

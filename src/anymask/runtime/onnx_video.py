@@ -29,10 +29,10 @@ from anymask.base import (
     parse_json,
     read_arrays,
 )
+from anymask.masks import NO_POINT
 from anymask.models.rules import (
     ABSENT,
     MASK_LIMIT,
-    NO_POINT,
     OVERLAPPED,
     SURE,
     Memory,

@@ -55,7 +55,6 @@ from anymask.segment.pipeline import refine_edges as refine_edges
 from anymask.segment.postprocess import LONGEST as LONGEST
 from anymask.segment.postprocess import NO_CLICKS as NO_CLICKS
 from anymask.segment.postprocess import clean_kept as clean_kept
-from anymask.segment.postprocess import obey_negatives as obey_negatives
 from anymask.segment.postprocess import photo_for_edges as photo_for_edges
 from anymask.segment.postprocess import scaled_area as scaled_area
 from anymask.segment.postprocess import settled_pixels as settled_pixels

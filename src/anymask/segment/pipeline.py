@@ -19,7 +19,11 @@ import numpy as np
 
 from anymask.base import BoolArray, FloatArray, InputError, PromptError, UintImage, brief
 from anymask.masks import (
+    CORNERS,
+    NO_POINT,
+    OPENCV,
     CloserLook,
+    Decode,
     EncoderOutput,
     Features,
     Geometry,
@@ -31,11 +35,9 @@ from anymask.masks import (
     geometry,
     image_to_model,
     mask_to_model,
+    obey_negatives,
 )
 from anymask.models.rules import (
-    CORNERS,
-    NO_POINT,
-    Decode,
     check_prompt,
     closer_window,
     group_prompts,
@@ -47,7 +49,6 @@ from anymask.models.rules import (
 from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, VectorPrompts, require
 from anymask.segment.postprocess import (
     clicks_of,
-    obey_negatives,
     scaled_prompt,
     violated,
     with_fine_edges,
@@ -253,7 +254,8 @@ def _obey_negative_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
     """Every candidate, cleared around the negative clicks that it does not obey."""
     if prompt.labels is None or prompt.labels.all():
         return answer
-    cleared = obey_negatives(answer.logits, prompt, answer.geometry, answer.threshold)
+    clicks, place = clicks_of(prompt), answer.geometry
+    cleared = obey_negatives(answer.logits, clicks, place, answer.threshold, OPENCV)
     items = [one.with_logits(plane) for one, plane in zip(answer.items, cleared, strict=True)]
     return replace(answer, items=tuple(items))
 

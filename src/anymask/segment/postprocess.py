@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.base import BoolArray, UintImage
 from anymask.masks import (
+    OPENCV,
     Geometry,
     LeastArea,
     Prompt,
     Rle,
-    cell_weights,
+    clean_logits,
     clean_mask,
     enlarged_rle,
     logits_at,
@@ -34,7 +35,6 @@ from anymask.masks import (
 from anymask.models.rules import (
     EdgeWindow,
     add_change,
-    clean_logits,
     window_around,
     window_logits,
     window_photo,
@@ -48,23 +48,6 @@ NO_CLICKS: PhotoClicks = (np.zeros((0, 2)), np.zeros(0))
 
 
 # Clicks.
-#
-# The rule for negative clicks, applied to every candidate: if the model still marks the clicked
-# pixel or one of the eight around it, then
-#
-# - the whole connected part under the click is taken back, if it holds no positive click and
-#   another part does, or the rest of the mask is larger;
-# - otherwise a disc around the click is taken back, which reaches at most half the way to the
-#   nearest positive click and at most a tenth of the part's size (the root of its area), but always
-#   far enough to clear the nine pixels.
-#
-# So adding a negative click can never switch its own place on. Where a positive click lies so close
-# that both share a cell of the low-resolution mask, the negative one wins and the positive one is
-# reported as violated. The edit happens in the logits, so that feeding them back shows it to the
-# model.
-
-CLEARED = 2.0  # logits below the threshold that a cleared cell gets at least
-REACH = 0.1  # of the root of the part's area: how far a disc reaches at most
 
 
 def clicks_of(prompt: Prompt) -> PhotoClicks:
@@ -85,58 +68,6 @@ def violated(mask: Candidate, prompt: Prompt) -> tuple[int, ...]:
     return tuple(int(index) for index in np.flatnonzero(inside != (prompt.labels == 1)))
 
 
-def obey_negatives(
-    logits: FloatArray, prompt: Prompt, geometry: Geometry, threshold: float
-) -> FloatArray:  # (K, h, w) -> (K, h, w)
-    """The same logits, cleared around the negative clicks that they do not obey."""
-    if prompt.points is None or prompt.labels is None or prompt.labels.all():
-        return logits
-    low_hw = logits.shape[1:]
-    pixels = point_pixels(prompt.points, geometry.image_hw)
-    positive = pixels_to_cells(pixels[prompt.labels == 1], low_hw, geometry)
-    cleared = logits.copy()
-    for pixel in pixels[prompt.labels == 0]:
-        # The cells that the pixel and its eight neighbours are made of, (3, h) and (3, w).
-        rows, columns = (
-            cell_weights(
-                np.clip(pixel[1 - axis] + np.arange(-1, 2), 0, geometry.image_hw[axis] - 1),
-                low_hw[axis],
-                geometry,
-                axis=axis,
-            )
-            for axis in (0, 1)
-        )
-        touched = np.logical_and.outer(rows.any(axis=0), columns.any(axis=0))
-        centre = pixels_to_cells(pixel[None], low_hw, geometry)[0]
-        for plane in cleared:
-            if (rows @ plane @ columns.T > threshold).any():
-                part = _part_to_clear(plane > threshold, touched, centre, positive)
-                plane[part] = np.minimum(plane[part], threshold - CLEARED)
-    return cleared
-
-
-def _part_to_clear(
-    mask: BoolArray,
-    touched: BoolArray,
-    centre: NDArray[np.float64],
-    positive: NDArray[np.float64],
-) -> BoolArray:  # (h, w) -> (h, w)
-    """The cells that a violated negative click takes back."""
-    _, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-    under_click: BoolArray = np.isin(labels, np.unique(labels[touched & mask]))
-    clicked = np.rint(positive).astype(np.intp).clip(0, np.array(mask.shape) - 1)
-    rest = mask & ~under_click
-    is_wanted = under_click[tuple(clicked.T)].any()
-    if not is_wanted and (rest[tuple(clicked.T)].any() or rest.sum() > under_click.sum()):
-        return under_click | touched
-    reach = REACH * float(np.sqrt(under_click.sum()))
-    if len(positive):
-        reach = min(reach, float(np.linalg.norm(positive - centre, axis=1).min()) / 2)
-    y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    disc: BoolArray = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= reach**2
-    return disc | touched
-
-
 # Small regions.
 #
 # A share of the mask is counted in cells of its logits, where the model drew it; pixels are counted
@@ -154,7 +85,9 @@ def without_small_regions(
         pixels = point_pixels(points, mask.geometry.image_hw)
         cells = pixels_to_cells(pixels, mask.logits.shape, mask.geometry), labels
         shares = (holes.share, islands.share)
-        logits = clean_logits(mask.shown_logits, mask.geometry, cells, shares, mask.threshold)
+        logits = clean_logits(
+            mask.shown_logits, mask.geometry, cells, shares, mask.threshold, OPENCV
+        )
         mask = mask if logits is mask.shown_logits else mask.with_cleaned(logits)
     if holes.pixels or islands.pixels:
         cleaned = clean_kept(mask.pixels(), clicks, holes.pixels, islands.pixels)

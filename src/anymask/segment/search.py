@@ -33,6 +33,7 @@ from anymask.base import (
     brief,
 )
 from anymask.masks import (
+    NO_POINT,
     Features,
     Geometry,
     Mask,
@@ -52,7 +53,7 @@ from anymask.masks import (
     rle_to_mask,
     window_strips,
 )
-from anymask.models.rules import DEFAULT_MODEL, NO_POINT, Family, adaptive_table
+from anymask.models.rules import DEFAULT_MODEL, Family, adaptive_table
 from anymask.runtime import ImageRuntime, Sweep, open_sweep
 from anymask.segment.adaptive import (
     CropView,

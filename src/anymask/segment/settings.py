@@ -23,11 +23,13 @@ from anymask.base import (
 from anymask.masks import (
     CLEAN,
     LeastArea,
+    Multimask,
+    Ranking,
     RegionSize,
     parse_region_size,
     point_grid,
 )
-from anymask.models.rules import Family, Multimask, Ranking
+from anymask.models.rules import Family
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

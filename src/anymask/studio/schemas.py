@@ -19,12 +19,13 @@ from anymask.base import DeclaredSetting, Setting, list_settings
 from anymask.find import DUPLICATE, MOST_CHARACTERS, MOST_PHRASES, Detector, FindSettings
 from anymask.masks import (
     LEAST_SIDE,
+    Multimask,
     Prompt,
+    Ranking,
     Rle,
     coco_to_rle,
     rle_to_mask,
 )
-from anymask.models.rules import Multimask, Ranking
 from anymask.segment import Arrangement, Granularity, Grid, RefineEdges, SegmentSettings, Zoom
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits

@@ -1,4 +1,4 @@
-/** Logits without small holes and islands (`clean_logits` of `models/rules/family.py`). */
+/** Logits without small holes and islands (`clean_logits` of `masks/answer.py`). */
 
 import type { Geometry } from "./geometry";
 import { cellOf, pixelOf } from "./negative_clicks";

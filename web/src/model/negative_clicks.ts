@@ -1,6 +1,6 @@
 /**
  * Logits and clicks in; logits that obey the negative clicks out, and the clicks that the mask
- * violates (the rules of `segment/steps.py`).
+ * violates (`obey_negatives` of `masks/answer.py`).
  */
 
 import { REACH, operatorsOf } from "./geometry";

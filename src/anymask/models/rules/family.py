@@ -9,39 +9,35 @@ Letters: N prompts, P points, T masks of the decoder, K candidates, m the side o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray, IntArray, PromptError
 from anymask.masks import (
+    CORNERS,
+    NO_POINT,
     CloserLook,
+    Decode,
     Geometry,
     GridDefaults,
     ModelPrompts,
     ModelSpec,
+    Multimask,
+    Ordered,
     Prompt,
     PromptKind,
+    Ranking,
+    Tables,
     TokenRoles,
     boxes_to_model,
     logits_to_masks,
     mask_to_model,
     points_to_model,
 )
-
-Multimask = bool | Literal["auto"]
-Ranking = Literal["expected", "own"]
-Decode = Callable[[ModelPrompts], tuple[FloatArray, FloatArray]]  # -> (N, T, m, m), (N, T)
-Tables = Mapping[str, Any]  # learned numbers by name, as the bundle's tables.json holds them
-
-
-# The K candidates of one prompt, the first one first: logits (K, m, m); quality (K,), each mask's
-# own number; order (K,), each candidate's place among the K in the model's own order.
-Ordered = tuple[FloatArray, FloatArray, IntArray]
 
 
 class Family(Protocol):
@@ -89,95 +85,6 @@ class Family(Protocol):
         ranking    "own": ordered by the network's own numbers, whatever the family learned
         """
         ...
-
-
-NO_POINT, NEGATIVE, POSITIVE, CORNERS = -1, 0, 1, (2, 3)  # values of ModelPrompts.labels
-CLEAR = 2.0  # logits from the threshold that a cell gets at least which is filled or removed
-
-
-def lone_clicks(prompts: ModelPrompts) -> list[bool]:
-    """Which prompts are one positive click and nothing else: the ambiguous case."""
-    labels = prompts.labels
-    single = ((labels == POSITIVE).sum(axis=1) == 1) & ((labels >= 0).sum(axis=1) == 1)
-    alone: list[bool] = (single & (prompts.has_mask == 0)).tolist()
-    return alone
-
-
-def wants_many(prompts: ModelPrompts, multimask: Multimask) -> list[bool]:
-    """Which prompts are answered with several candidates."""
-    if multimask == "auto":
-        return lone_clicks(prompts)
-    return [bool(multimask)] * len(prompts.labels)
-
-
-def by_quality(logits: FloatArray, quality: FloatArray) -> Ordered:  # (K, m, m), (K,)
-    """The candidates with the highest quality first; equal ones stay in their order."""
-    return in_order(logits, quality, np.argsort(-quality, kind="stable"))
-
-
-def in_order(logits: FloatArray, quality: FloatArray, order: Any) -> Ordered:
-    """The candidates in a given order."""
-    places = np.asarray(order, np.int64)
-    return logits[places], quality[places], places
-
-
-# --- small holes and islands
-
-
-def clean_logits(
-    logits: FloatArray,
-    place: Geometry,
-    clicks: tuple[Any, Any],
-    shares: tuple[float, float],
-    threshold: float,
-) -> FloatArray:  # (m, m) -> (m, m)
-    """A mask without holes and islands below a share of its cells; itself if it has none.
-
-    place   the photo in the model's square; what lies beside it is not looked at
-    clicks  (P, 2) row and column in cells, centres at whole numbers, and their (P,) labels: a part
-            that a positive one touches stays, and so does a hole that a negative one touches
-    shares  of holes and of islands; 0 leaves them alone
-    """
-    cell = place.side / len(logits)
-    rows, columns = (min(len(logits), int((n - 0.5) / cell - 0.5) + 2) for n in place.input_hw)
-    cleaned = logits.copy()
-    seen = cleaned[:rows, :columns]
-    area = np.count_nonzero(seen > threshold)
-    for label, share in zip((NEGATIVE, POSITIVE), shares, strict=True):
-        places = clicks[0][clicks[1] == label]
-        gone = small_regions(seen > threshold, label, share * area, places, 1 / cell)
-        if label == POSITIVE:
-            seen[gone] = np.minimum(seen[gone], threshold - CLEAR)
-        else:
-            seen[gone] = np.maximum(seen[gone], threshold + CLEAR)
-    return logits if np.array_equal(cleaned, logits) else cleaned
-
-
-def small_regions(
-    mask: BoolArray, label: int, area: float, places: Any, reach: float
-) -> BoolArray:  # (h, w), (P, 2) -> (h, w)
-    """The islands (label POSITIVE) or enclosed holes (NEGATIVE) below an area; not the largest one.
-
-    places, reach  in cells: a region that a click's pixel is interpolated from is left out
-    """
-    regions = mask if label == POSITIVE else ~mask
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(regions.view(np.uint8))
-    sizes = stats[:, cv2.CC_STAT_AREA]
-    small = sizes < area
-    small[0] = False
-    if label == POSITIVE and len(small) > 1:
-        small[1 + sizes[1:].argmax()] = False
-    if label == NEGATIVE:
-        low, size = stats[:, :2], stats[:, 2:4]  # x y, width height
-        small &= ((low > 0) & (low + size < mask.shape[::-1])).all(axis=1)
-    for place in places:
-        low, high = np.floor(place - reach), np.floor(place + reach) + 1
-        (y0, x0), (y1, x1) = (
-            np.clip(n, 0, np.array(mask.shape) - 1).astype(int) for n in (low, high)
-        )
-        small[labels[y0 : y1 + 1, x0 : x1 + 1]] = False
-    found: BoolArray = small[labels]
-    return found
 
 
 # --- prompts

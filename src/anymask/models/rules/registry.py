@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import ModelError, parse_json
-from anymask.masks import CloserLook, GridDefaults, ModelSpec
-from anymask.models.rules.family import Family, Tables
+from anymask.masks import CloserLook, GridDefaults, ModelSpec, Tables
+from anymask.models.rules.family import Family
 from anymask.models.rules.nano import NanoFamily
 from anymask.models.rules.sam import efficient_sam, sam, sam_hq
 

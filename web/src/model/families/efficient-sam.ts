@@ -1,4 +1,4 @@
-/** EfficientSAM's masks: all of them, asked for or not (`models/rules/sam.py`). */
+/** EfficientSAM's masks: all of them, asked for or not (`masks/answer.py`). */
 
 import { answersOf, choosing } from "./family";
 import type { Decoded, Family } from "./family";

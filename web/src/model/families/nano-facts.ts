@@ -1,5 +1,5 @@
 /**
- * What `nano`'s ranking knows of each mask of a lone click (`facts` of `models/rules/nano.py`), and
+ * What `nano`'s ranking knows of each mask of a lone click (`facts` of `masks/answer.py`), and
  * how deep the cells of a mask lie in it.
  *
  * T masks of the decoder, m the side of a low-resolution mask, F facts of each.

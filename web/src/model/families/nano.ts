@@ -1,5 +1,5 @@
 /**
- * `nano`'s answers (the rules of `models/rules/nano.py`, which gives the reasons): four masks and
+ * `nano`'s answers (the rules of `masks/answer.py`, which gives the reasons): four masks and
  * their score in, ordered candidates out.
  *
  * A lone click: the connected part under it in three of the four, in a learned order. A clear

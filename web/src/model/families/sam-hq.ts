@@ -1,6 +1,6 @@
 /**
  * SAM-HQ's one mask: the last of the decoder's is a correction of the first, or of the best of the
- * others for a lone click (`models/rules/sam.py`).
+ * others for a lone click (`masks/answer.py`).
  */
 
 import { answersOf, byScore, choosing } from "./family";

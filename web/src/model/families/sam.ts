@@ -1,4 +1,4 @@
-/** SAM: token 0 for a clear prompt, the other three for a lone click (`models/rules/sam.py`). */
+/** SAM: token 0 for a clear prompt, the other three for a lone click (`masks/answer.py`). */
 
 import { answersOf, choosing } from "./family";
 import type { Family } from "./family";
