@@ -253,3 +253,42 @@ def test_the_archive_of_the_page_is_read(form: str, split: str, tmp_path: Path) 
     assert [(mask.label, rle_to_mask(mask.rle).tolist()) for mask in image.masks] == [
         ("dog", PAGE_MASK.tolist())
     ]
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz"])
+@pytest.mark.parametrize("top", ["", "photos/", "set/images/"])
+def test_images_come_from_an_archive(
+    tmp_path: Path, ending: str, top: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (12, 9), (9, 8, 7)).save(photos / "rings.png")
+    write_annotations([rings()], tmp_path / "labels", "yolo")
+    archive = pack(photos, tmp_path / f"p{ending}", top)
+    labels = pack(tmp_path / "labels", tmp_path / "labels.zip")
+    for source in (tmp_path / "labels", labels):
+        from_folder, from_archive = (list(read(source, images=one)) for one in (photos, archive))
+        assert [pixels(one) for one in from_archive] == [pixels(one) for one in from_folder]
+    target = str(tmp_path / "set")
+    options = ["--to", "yolo", "--copy-images", "--images"]
+    assert main(["convert", str(labels), target, *options, str(archive)]) == 0
+    with Image.open(tmp_path / "set/images/rings.png") as image:
+        assert (np.asarray(image) == (9, 8, 7)).all()
+    capsys.readouterr()
+    (photos / "rings.png").rename(photos / "other.png")
+    pack(photos, archive, top)
+    assert main(["convert", str(labels), target, *options, str(archive)]) == 2
+    assert str(archive) in (told := capsys.readouterr().err)
+    assert tempfile.gettempdir() + "/anymask-" not in told
+
+
+def test_images_of_an_unsafe_or_no_archive_are_refused(tmp_path: Path) -> None:
+    write_annotations([rings()], tmp_path / "a.json", "coco")
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as packed:
+        packed.writestr("../rings.png", b"")
+    with pytest.raises(DataError, match="points outside the archive"):
+        read(tmp_path / "a.json", images=tmp_path / "p.zip")
+    with pytest.raises(DataError, match="Not a folder or archive of images"):
+        read(tmp_path / "a.json", images=tmp_path / "a.json")
+    with pytest.raises(DataError, match="image folder does not exist"):
+        read(tmp_path / "a.json", images=tmp_path / "none.zip")

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "`anymask convert DIR` converts the results to other formats (default: "
             "NAME-masks in the current folder)")
     add("--from", dest="origin", metavar="FORMAT", help="format of the labels (default: detected)")
-    add("--images", metavar="DIR", type=Path, help="folder of the images")
+    add("--images", metavar="DIR", type=Path, help="folder or archive of the images")
     add("--overlay", action=argparse.BooleanOptionalAction, default=True,
         help="draw the .png (default), or write the records only")
     # fmt: on

@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="NAME", help="split of a published dataset, such as val")
     parser.add_argument(
         "--images", metavar="DIR", type=Path,
-        help="folder of the images, for formats without image sizes or names",
+        help="folder or archive of the images, for formats without image sizes or names",
     )  # fmt: skip
     add_options(parser, ReadSettings)
     add_options(parser, Policy)

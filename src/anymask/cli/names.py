@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--from", dest="origin", metavar="FORMAT",
         help="format of the datasets (default: detected)")  # fmt: skip
     add("--images", metavar="DIR", type=Path,
-        help="folder of the images, for formats without image paths")  # fmt: skip
+        help="folder or archive of the images, for formats without image paths")  # fmt: skip
     add("--most", metavar="N", type=read_count, default=MOST,
         help=f"maximum number of masks per label (default: {MOST})")  # fmt: skip
     add_options(parser, ReadSettings)

@@ -49,7 +49,7 @@ def stats(
         data: File or folder of annotations that `anymask.read` reads; several are compared.
         form: Format name. Detected by default.
         split: Split of a published dataset, such as "val".
-        images: Folder of the images, for formats that do not store image sizes.
+        images: Folder or archive of the images, for formats that do not store image sizes.
         limit: Maximum number of images per dataset.
         groups: Count by "label", "annotator", "group", another key of masks or images, or a CSV
             file with the columns image and group.

@@ -126,6 +126,17 @@ def unpack(archive: Path) -> Unpacked:
     return unpacked
 
 
+def unpack_images(archive: Path) -> Unpacked:
+    """Unpack an archive of images; its place is the first folder that does not hold one folder
+    only. Raises DataError as `unpack`."""
+    unpacked = unpack(archive)
+    place = unpacked.folder / bare_name(archive)
+    while len(inside := list(place.iterdir())) == 1 and inside[0].is_dir():
+        (place,) = inside
+    unpacked.place = place
+    return unpacked
+
+
 class Readable(Protocol):
     """An open file, packed or not."""
 

@@ -84,7 +84,7 @@ def convert(
     Args:
         to: Format of the target. Defaults to its suffix or folder name.
         form: Format or published layout of the source. Detected by default.
-        images: Folder of the images, for formats that do not store sizes or names.
+        images: Folder or archive of the images, for formats that do not store sizes or names.
         split: Split of a published dataset, such as "val".
         policy: Handling of holes and parts, and the tolerance of outlines in pixels.
         copy_images: Copy the images into the target's images/ (formats set and yolo).

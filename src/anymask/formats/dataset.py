@@ -9,15 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from anymask.base import DataError, ImageError, InputError, UintImage, brief, split_page_name
 from anymask.formats.annotations import AnnotatedImage
-from anymask.formats.archives import Unpacked, bare_name, is_archive, unpack
+from anymask.formats.archives import (
+    Unpacked,
+    bare_name,
+    is_archive,
+    unpack,
+    unpack_images,
+)
 from anymask.formats.documents import find_files
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import LAYOUTS, iter_dataset
@@ -58,7 +64,7 @@ class Dataset:
     sized     whether images of another size than their masks are invalid records
     lost      what the last iteration met that has no place in a `Mask`, or cannot be read
     why       how its format was recognised, or that it was named
-    archive   what `source` was unpacked from; None for files and folders
+    archives  what `source` and `pictures` were unpacked from; empty for files and folders
     """
 
     name: str
@@ -71,7 +77,7 @@ class Dataset:
     sized: bool = False
     lost: LossReport = field(default_factory=LossReport)
     why: str = ""
-    archive: Unpacked | None = field(default=None, repr=False)
+    archives: tuple[Unpacked, ...] = field(default=(), repr=False)
     _below: dict[tuple[Path, ...], list[Path]] = field(default_factory=dict, repr=False)
     _seen: list[str] = field(default_factory=list, repr=False)
     _ends: Counter[str] = field(default_factory=Counter, repr=False)
@@ -88,7 +94,7 @@ class Dataset:
         side, masks = {} if self.published else read_side(self.source), 0
         if not self.published:
             find_format(self.form).read_classes(self.source, self.lost)
-        with self.archive.named() if self.archive else nullcontext():
+        with self._archives_named():
             for image in self._images():
                 self._seen.append(image.file_name)
                 kept = not self.sized
@@ -99,13 +105,13 @@ class Dataset:
                 if kept:
                     masks += len(image.masks)
                     yield take_origins(image, side)
-            self._name_archive()
+            self._name_archives()
             self.lost.check_records(self.told_source, masks)
 
     def close(self) -> None:
         """Remove what an archive was unpacked to; it is removed at the end of the process, too."""
-        if self.archive is not None:
-            self.archive.close()
+        for one in self.archives:
+            one.close()
 
     def _is_shared(self, end: str) -> bool:
         """Whether several pictures that were read have this end of a name, as a.jpg of cam1/a.jpg
@@ -118,13 +124,23 @@ class Dataset:
     @property
     def told_source(self) -> Path:
         """What messages call the source: the archive, where it is one."""
-        return self.archive.archive if self.archive else self.source
+        packed = (one.archive for one in self.archives if self.source.is_relative_to(one.folder))
+        return next(packed, self.source)
 
-    def _name_archive(self) -> None:
+    @contextmanager
+    def _archives_named(self) -> Iterator[None]:
+        """Errors inside name the archives, not the temporary folders."""
+        with ExitStack() as stack:
+            for one in self.archives:
+                stack.enter_context(one.named())
+            yield
+
+    def _name_archives(self) -> None:
         """Let places of skipped records name the archive, not where it was unpacked."""
-        if self.archive is not None:
+        for one in self.archives:
             self.lost.losses = [
-                replace(loss, place=self.archive.plain(loss.place)) for loss in self.lost.losses
+                replace(loss, place=one.plain(loss.place), reason=one.plain(loss.reason))
+                for loss in self.lost.losses
             ]
 
     def _images(self) -> Iterator[AnnotatedImage]:
@@ -225,7 +241,7 @@ class Dataset:
 
     def _found(self, image: AnnotatedImage) -> tuple[Path, int | None]:
         """As `_searched`; errors name the archive."""
-        with self.archive.named() if self.archive else nullcontext():
+        with self._archives_named():
             return self._searched(image)
 
     def _searched(self, image: AnnotatedImage) -> tuple[Path, int | None]:
@@ -356,7 +372,7 @@ def read(
     Args:
         path: File or folder.
         form: Format or published layout. Detected by default.
-        images: Folder of the images, for formats that do not store sizes or names.
+        images: Folder or archive of the images, for formats that do not store sizes or names.
         split: Split of a published dataset, such as "val".
         boxes: Also return boxes without masks, as rectangles.
         settings: Fields of `ReadSettings`; on_bad="error" raises on invalid records.
@@ -372,13 +388,14 @@ def read(
     chosen, path = ReadSettings(**settings), Path(path)
     if is_archive(path) and not is_file_of_format(path):
         unpacked = unpack(path)
-        with unpacked.named(), ExitStack() as stack:
-            stack.callback(unpacked.close)
-            place = unpacked.place
-            form = form or (FORM if split_folders(place, FORM) else None)
-            found = read(place, form, images, split, boxes=boxes, **settings)
-            stack.pop_all()
-        return replace(found, name=bare_name(path), archive=unpacked)
+        place = unpacked.place
+        form = form or (FORM if split_folders(place, FORM) else None)
+        found = _read_unpacked(unpacked, place, form, images, split, boxes=boxes, **settings)
+        return replace(found, name=bare_name(path))
+    if images is not None and is_archive(Path(images)):
+        unpacked = unpack_images(Path(images))
+        place = unpacked.place
+        return _read_unpacked(unpacked, path, form, place, split, boxes=boxes, **settings)
     place = place_of(path)
     name, why = (format_name(form), "named") if form else recognised(place, split)
     check_readable(name)
@@ -390,10 +407,21 @@ def read(
     if name == FORM and folder is None:
         folder = places_of(place).photos
     if folder is not None and not folder.is_dir():
+        if folder.exists():
+            raise DataError(f"{folder}: Not a folder or archive of images (.zip, .tar, .tar.gz).")
         raise DataError(f"{folder}: The image folder does not exist.")
     shown = place.resolve()
     title = shown.name if place.is_dir() else shown.stem
     return Dataset(title, place, name, folder, split, boxes, chosen, why=why)
+
+
+def _read_unpacked(unpacked: Unpacked, *arguments: Any, **settings: Any) -> Dataset:
+    """As `read`; errors name the archive, whose files are removed if there is one."""
+    with unpacked.named(), ExitStack() as stack:
+        stack.callback(unpacked.close)
+        found = read(*arguments, **settings)
+        stack.pop_all()
+    return replace(found, archives=(unpacked, *found.archives))
 
 
 def read_annotations(

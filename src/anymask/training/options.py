@@ -119,7 +119,7 @@ class TuningOptions(RunOptions):
     ] = None  # fmt: skip
     images: Annotated[
         Path | None,
-        Setting("image folder of the annotations", default="the folder named in the data"),
+        Setting("folder or archive of the images", default="the folder named in the data"),
     ] = None
     on_bad: Annotated[OnBad, ON_BAD] = "skip"
     crowd: Annotated[Crowd, CROWD] = "auto"

@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--csv", metavar="FILE", type=Path, help="write one row per mask to this CSV file")
     add("--from", dest="form", metavar="FORMAT", help="annotation format (default: detected)")
     add("--split", metavar="NAME", help="split of a published dataset, such as val")
-    add("--images", metavar="DIR", type=Path, help="image folder")
+    add("--images", metavar="DIR", type=Path, help="folder or archive of the images")
     add("--limit", metavar="N", type=read_count, help="maximum number of images (default: all)")
     add("--below", metavar="GRADE", type=float, default=0.5,
         help="report masks with a grade below this as suspects (default: 0.5)")

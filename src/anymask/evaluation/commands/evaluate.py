@@ -82,7 +82,7 @@ def configure_photos(parser: argparse.ArgumentParser) -> None:
                 {"clicks": "the value in the suite, or 3"})
     add = parser.add_argument_group("labels").add_argument
     add("--from", dest="form", metavar="FORMAT", help="annotation format (default: detected)")
-    add("--images", metavar="DIR", type=Path, help="image folder")
+    add("--images", metavar="DIR", type=Path, help="folder or archive of the images")
     add("--split", metavar="NAME", help="split of a published dataset, such as val")
     # fmt: on
     add_options(parser, ReadSettings)

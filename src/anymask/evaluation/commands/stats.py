@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="format of the datasets (default: detected)")
     add("--split", metavar="NAME", help="split of a published dataset, such as val")
     add("--images", metavar="DIR", type=Path,
-        help="image folder, for formats that do not store image sizes")
+        help="folder or archive of the images, for formats without image sizes")
     add("--limit", metavar="N", type=read_count,
         help="maximum number of images per dataset (default: all)")
     add("--group-by", metavar="KEY",
