@@ -5,6 +5,7 @@ import gzip
 import json
 import struct
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 import anymask
-from anymask.base import DataError, ImageError, InputError, LimitError
+from anymask.base import DataError, ImageError, InputError, LimitError, zstd_bound
 from anymask.images import load_image, tiff
-from anymask.volumes import Volume, ome_zarr
+from anymask.volumes import Volume
 from tests.volumes.test_volumes import write_slice
 
 nibabel = pytest.importorskip("nibabel")
@@ -319,11 +320,11 @@ def test_the_bound_of_a_zstandard_stream_is_no_less_than_what_it_unpacks_to(leve
     for size in (0, 1, 255, 256, 70_000, 1_000_000):
         for data in (bytes(size), rng.bytes(size), rng.integers(0, 4, size, np.uint8).tobytes()):
             made = bytes(Zstd(level=level, checksum=size % 2 == 0).encode(data))
-            assert ome_zarr._zstd_bound(made) == size  # which numcodecs states
-            assert ome_zarr._zstd_bound(made + made) == 2 * size
+            assert zstd_bound(made) == size  # which numcodecs states
+            assert zstd_bound(made + made) == 2 * size
             # The same blocks behind a header that states no size: a window of 1 MB, no checksum.
             start = 4 + 1 + (1 - (made[4] >> 5 & 1)) + ((made[4] >> 5 & 1), 2, 4, 8)[made[4] >> 6]
-            bound = ome_zarr._zstd_bound(b"\x28\xb5\x2f\xfd\0\x50" + made[start:])
+            bound = zstd_bound(b"\x28\xb5\x2f\xfd\0\x50" + made[start:])
             assert size <= bound <= size + (1 << 17) * (1 + size // (1 << 16))
 
 
@@ -356,6 +357,31 @@ def test_strips_of_a_tiff_unpack_to_what_its_header_states(
         )  # fmt: skip
     with pytest.raises(ImageError, match="unpacks to more"):
         load_image(path, bands=(1, 2, 3))
+
+
+def test_zstandard_strips_of_a_tiff_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from numcodecs import Zstd
+
+    path, made = tmp_path / "a.tif", bytes(Zstd(level=19).encode(bytes(10_000_000)))
+    monkeypatch.setattr(tiff, "_HARMLESS", 1000)
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(
+            iter([made] * 2), shape=(2, 64, 64), dtype="f4", rowsperstrip=64,
+            compression="zlib", photometric="minisblack",
+        )  # fmt: skip
+    deflate, zstd = (struct.pack("<HHII", 259, 3, 1, kind) for kind in (8, 50000))
+    assert path.read_bytes().count(deflate) == 2
+    path.write_bytes(path.read_bytes().replace(deflate, zstd))
+    with pytest.raises(ImageError, match="unpacks to more than the 16384 bytes"):
+        anymask.read_volume(path)
+    with pytest.raises(ImageError, match="unpacks to more than the 16384 bytes"):
+        load_image(path, bands=(1, 2, 1))
+    monkeypatch.setattr(tiff, "_HARMLESS", 1 << 30)
+    if not find_spec("imagecodecs"):  # then tifffile cannot unpack it
+        with pytest.raises(ImageError, match="uses Zstandard compression, which requires"):
+            anymask.read_volume(path)
 
 
 def test_a_tiff_states_no_more_than_it_holds(tmp_path: Path) -> None:

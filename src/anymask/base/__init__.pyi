@@ -92,3 +92,4 @@ from anymask.base.unpacking import check_volume_bytes as check_volume_bytes
 from anymask.base.unpacking import read_into as read_into
 from anymask.base.unpacking import unpacked_size as unpacked_size
 from anymask.base.unpacking import volume_bytes as volume_bytes
+from anymask.base.unpacking import zstd_bound as zstd_bound

@@ -18,6 +18,8 @@ DEFAULT_MEGABYTES = 4096
 DEFLATE_RATIO = 1032  # most bytes that one byte of deflate unpacks to (zlib.net/zlib_tech.html)
 MEGA = 1_000_000
 _PIECE = 1 << 20
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD_BLOCK, _REPEATED, _COMPRESSED = 1 << 17, 1, 2
 
 
 def volume_bytes() -> int:
@@ -77,6 +79,28 @@ def unpacked_size(data: bytes, most: int, make: Callable[[], Any] = zlib.decompr
             rest = getattr(stream, "unconsumed_tail", b"")  # of zlib; others keep it inside
             more = bool(rest) or not getattr(stream, "needs_input", True)
     return size
+
+
+def zstd_bound(data: bytes) -> int:
+    """The most bytes that Zstandard frames unpack to, or state (RFC 8878, 3.1); 0 for others.
+
+    A block stores its size, or it unpacks to 128 KB at most.
+    """
+    bound, at = 0, 0
+    while data[at : at + 4] == _ZSTD and at + 5 <= len(data):
+        about, single = data[at + 4], data[at + 4] >> 5 & 1
+        count = (single, 2, 4, 8)[about >> 6]
+        start = at + 6 - single + (0, 1, 2, 4)[about & 3]
+        stated = int.from_bytes(data[start : start + count], "little") + 256 * (count == 2)
+        at, blocks, is_last = start + count, 0, False
+        while not is_last and at + 3 <= len(data):
+            block = int.from_bytes(data[at : at + 3], "little")
+            is_last, kind, size = bool(block & 1), block >> 1 & 3, block >> 3
+            blocks += _ZSTD_BLOCK if kind == _COMPRESSED else size
+            at += 3 + (1 if kind == _REPEATED else size)
+        at += 4 * (about >> 2 & 1)  # a checksum
+        bound += stated if count else blocks
+    return bound
 
 
 def read_into(stream: Any, view: memoryview) -> int:

@@ -37,6 +37,7 @@ from anymask.base import (
     UintImage,
     missing_extra,
 )
+from anymask.images.jpeg2000 import MOST_BANDS, count_bands, with_colours
 from anymask.masks import MAX_PIXELS
 
 PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
@@ -348,6 +349,7 @@ def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w
 
 # Decoders that read files of strangers. Pillow has forty more: EPS starts Ghostscript, which runs
 # the PostScript inside, and a file may have any name. AVIF is last: Pillow before 11.3 lacks it.
+NO_ALPHA = "anymask_no_alpha"  # of Image.info: the fourth band is not transparency
 DECODERS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
 
 
@@ -405,11 +407,17 @@ def open_header(file: Any) -> Image.Image:
     Raises UnidentifiedImageError, and MissingExtra for a HEIC photo without pi-heif.
     """
     formats = ("HEIF", *DECODERS) if _knows_heic(file) else DECODERS
+    shown, is_colourless = file, False
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # Pillow says so
+        shown, is_colourless = with_colours(file)
     with _limit.lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            return Image.open(file, formats=formats)
+            picture = Image.open(shown, formats=formats)
+            if is_colourless:
+                picture.info[NO_ALPHA] = True
+            return picture
         except Exception as error:  # as in `decoding`
             raise UnidentifiedImageError from error
         finally:
@@ -530,11 +538,20 @@ def unidentified(file: Any, name: str) -> ImageError:
         return DamagedImageError(f"{name} is empty (0 bytes). Copy or download it again.")
     if not isinstance(head, bytes):
         return ImageError(f"{name} was opened in text mode. Open it with mode 'rb'.")
+    shown = name if name.startswith("'") else "FILE"
+    if (count := count_bands(head)) > MOST_BANDS:
+        return ImageError(
+            f"{name} is a JPEG 2000 file with {count} bands. Images have 1 to {MOST_BANDS}. Write "
+            f"three of them as TIFF: gdal_translate -b 3 -b 2 -b 1 {shown} rgb.tif"
+        )
     if (kind := _kind_of(head)) is not None:
-        return ImageError(f"{name} is {kind[0]}, not a supported image. {kind[1]}")
+        return ImageError(
+            f"{name} is {kind[0]}, not a supported image. {kind[1].replace('FILE', shown)}"
+        )
     other = recognise_head(head)
     if other is not None and other.kind != "image":
-        return ImageError(f"{name} is {other.what}, not an image. {other.remedy}.")
+        remedy = other.remedy.replace("FILE", shown)
+        return ImageError(f"{name} is {other.what}, not an image. {remedy}.")
     if head.startswith(_PICTURES) or head[8:12] in _AVIF:
         return DamagedImageError(f"{name} is corrupted or truncated. Copy or download it again.")
     return DamagedImageError(

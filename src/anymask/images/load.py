@@ -33,6 +33,7 @@ from PIL import Image, UnidentifiedImageError
 
 from anymask.base import ImageError, InputError, UintImage
 from anymask.images.decoding import (
+    NO_ALPHA,
     AnyRanges,
     PictureView,
     ToSrgb,
@@ -366,6 +367,8 @@ def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
 
 
 def _has_alpha(picture: Image.Image) -> bool:
+    if picture.info.get(NO_ALPHA):
+        return False
     return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
 
 

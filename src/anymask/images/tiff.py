@@ -38,7 +38,8 @@ _X_RESOLUTION, _PHOTOMETRIC = 282, 262
 _PROFILE = 34675
 _GEOREFERENCE = (33550, 34264, 34735)  # GeoTIFF: scale, transformation, keys
 _ALPHA = (1, 2)  # of the tag ExtraSamples
-_STORED, _DEFLATE = 1, (8, 32946, 50013)  # of Compression
+_STORED, _DEFLATE, _ZSTD = 1, (8, 32946, 50013), (34926, 50000)  # of Compression
+_NO_CODEC = re.compile(r"COMPRESSION\.(\w+).* requires the 'imagecodecs'")
 _UNBOUNDED: dict[int, Callable[[], Any]] = {  # of Compression, whose decoders know no end
     **dict.fromkeys(_DEFLATE, zlib.decompressobj), 34925: lzma.LZMADecompressor
 }  # fmt: skip
@@ -144,7 +145,7 @@ def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
                 f"limit is {_MOST_BYTES >> 20} MB. Split it into tiles or pages first."
             )
         check_segments(page, name)
-        channels = _channels_of(page, view) if _wants_channels(view) else None
+        channels = _channels_of(page, name, view) if _wants_channels(view) else None
         pixels = _in_colour(page, name, view) if channels is None else channels
         profile = page.tags.get(_PROFILE)
         return DeepPicture(
@@ -176,7 +177,7 @@ def channel_step(axes: Sequence[tuple[str, int]]) -> tuple[int, int]:
     return step, 1
 
 
-def _channels_of(page: Any, view: PictureView) -> NDArray[Any] | None:  # -> (H, W, C)
+def _channels_of(page: Any, name: str, view: PictureView) -> NDArray[Any] | None:  # -> (H, W, C)
     """The channels at a page's place, those that are looked at; None where they are no pages."""
     document, number = page.parent, view.page
     axes = _page_axes(document)
@@ -190,7 +191,9 @@ def _channels_of(page: Any, view: PictureView) -> NDArray[Any] | None:  # -> (H,
     first = number - number // step % count * step
     planes = np.zeros((count, *page.shape), page.dtype)  # what is not looked at takes no memory
     for channel in {band - 1 for band in view.bands or () if 0 < band <= count}:
-        planes[channel] = document.pages[first + channel * step].asarray()
+        plane: Any = document.pages[first + channel * step]
+        check_segments(plane, name)
+        planes[channel] = plane.asarray()
     return np.moveaxis(planes, 0, -1)
 
 
@@ -294,6 +297,14 @@ def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
         ) from error
 
 
+def _missing_codec(error: Exception) -> str:
+    """The compression that tifffile cannot unpack without another package; "" for other errors."""
+    if isinstance(error, ImportError):
+        return "" if error.name == "tifffile" else "Zstandard"  # of Python from 3.14 on
+    found = _NO_CODEC.search(str(error))
+    return found[1] if found else ""
+
+
 class _OneFile(io.RawIOBase):
     """A file whose folder tifffile cannot find: it opens further files that a TIFF names."""
 
@@ -323,7 +334,8 @@ def open_tiff(file: BinaryIO) -> Iterator[Any]:
     """Open a TIFF by tifffile, without the other files that it may name.
 
     tifffile reports no damage on the terminal: an error does. Raises whatever tifffile does,
-    ImageError for metadata that state millions of planes, and MissingExtra without it.
+    ImageError for a compression that it cannot unpack and for metadata that state millions of
+    planes, and MissingExtra without it.
     """
     try:
         import tifffile
@@ -333,12 +345,19 @@ def open_tiff(file: BinaryIO) -> Iterator[Any]:
     file.seek(0)
     logger = tifffile.logger()
     before, logger.disabled = logger.disabled, True
+    name, alone = Path(str(getattr(file, "name", "stream"))).name, cast("Any", _OneFile(file))
     try:
-        name, alone = Path(str(getattr(file, "name", "stream"))).name, cast("Any", _OneFile(file))
         with tifffile.TiffFile(alone, name=name, _multifile=False) as document:
             if document.is_ome and _MANY_PLANES.search(document.ome_metadata or ""):
                 raise ImageError(f"Its OME-XML declares more than {_MOST_PLANES} planes")
             yield document
+    except Exception as error:
+        if not (codec := _missing_codec(error)):
+            raise
+        raise ImageError(
+            f"{name!r} uses {codec} compression, which requires the package 'imagecodecs'. "
+            "Install it with: pip install imagecodecs, or save the image with Deflate."
+        ) from error
     finally:
         logger.disabled = before
 
@@ -349,7 +368,7 @@ def check_segments(page: Any, name: str) -> None:
     Raises:
         ImageError: They do, or the header states more than the file can hold.
     """
-    from anymask.base import DEFLATE_RATIO, unpacked_size
+    from anymask.base import DEFLATE_RATIO, unpacked_size, zstd_bound
 
     key, file = page.keyframe, page.parent.filehandle
     expected = prod(key.chunks) * key.dtype.itemsize
@@ -360,17 +379,17 @@ def check_segments(page: Any, name: str) -> None:
             f"{name} is truncated: its header declares {key.shape} of {key.dtype}, the "
             f"file has {file.size} bytes. Copy it again."
         )
-    make = _UNBOUNDED.get(key.compression)
-    if make is None:
+    make, is_zstd = _UNBOUNDED.get(key.compression), key.compression in _ZSTD
+    if make is None and not is_zstd:
         return
     for offset, count in parts:
-        if count * DEFLATE_RATIO <= max(expected, _HARMLESS):
+        if not is_zstd and count * DEFLATE_RATIO <= max(expected, _HARMLESS):
             continue
         file.seek(offset)
-        size = 0
+        data, size = file.read(min(count, file.size)), 0
         with contextlib.suppress(Exception):  # damage is reported by what reads it
-            size = unpacked_size(file.read(min(count, file.size)), expected + 1, make)
-        if size > expected + 1:
+            size = zstd_bound(data) if make is None else unpacked_size(data, expected + 1, make)
+        if size > (max(2 * expected, _HARMLESS) if is_zstd else expected + 1):
             raise ImageError(
                 f"{name} is corrupted: a strip or tile unpacks to more than the "
                 f"{expected} bytes that its header declares. Copy it again, or save it "

@@ -22,14 +22,13 @@ from anymask.base import (
     check_volume_bytes,
     unpacked_size,
     volume_bytes,
+    zstd_bound,
 )
 from anymask.volumes.selected import MILLIMETRES, select
 from anymask.volumes.volume import LPS_TO_RAS, Volume
 
 _PARTS = 8  # of the limit, of which a chunk has one
 _BLOSC = b"\2"  # the version of its format
-_ZSTD = b"\x28\xb5\x2f\xfd"
-_ZSTD_BLOCK, _REPEATED, _COMPRESSED = 1 << 17, 1, 2
 _STREAMS: dict[bytes, Callable[[], Any]] = {  # by their first bytes
     b"\x1f\x8b": partial(zlib.decompressobj, 16 + zlib.MAX_WBITS),
     b"\x78": zlib.decompressobj,
@@ -100,7 +99,7 @@ def _bounded_store(path: Path) -> Any:
 
 def _check_stream(data: bytes, name: str) -> None:
     most = volume_bytes() // _PARTS
-    check_volume_bytes(_zstd_bound(data), name, _PARTS)
+    check_volume_bytes(zstd_bound(data), name, _PARTS)
     if int.from_bytes(data[12:16], "little") == len(data) and data[:1] == _BLOSC:
         check_volume_bytes(int.from_bytes(data[4:8], "little"), name, _PARTS)
     make = next((make for head, make in _STREAMS.items() if data.startswith(head)), None)
@@ -108,25 +107,3 @@ def _check_stream(data: bytes, name: str) -> None:
     with contextlib.suppress(Exception):  # damage is reported by what reads it
         size = unpacked_size(data, most, make) if make else 0
     check_volume_bytes(size, name, _PARTS)
-
-
-def _zstd_bound(data: bytes) -> int:
-    """The most bytes that Zstandard frames unpack to, or state (RFC 8878, 3.1); 0 for others.
-
-    A block stores its size, or it unpacks to 128 KB at most.
-    """
-    bound, at = 0, 0
-    while data[at : at + 4] == _ZSTD and at + 5 <= len(data):
-        about, single = data[at + 4], data[at + 4] >> 5 & 1
-        count = (single, 2, 4, 8)[about >> 6]
-        start = at + 6 - single + (0, 1, 2, 4)[about & 3]
-        stated = int.from_bytes(data[start : start + count], "little") + 256 * (count == 2)
-        at, blocks, is_last = start + count, 0, False
-        while not is_last and at + 3 <= len(data):
-            block = int.from_bytes(data[at : at + 3], "little")
-            is_last, kind, size = bool(block & 1), block >> 1 & 3, block >> 3
-            blocks += _ZSTD_BLOCK if kind == _COMPRESSED else size
-            at += 3 + (1 if kind == _REPEATED else size)
-        at += 4 * (about >> 2 & 1)  # a checksum
-        bound += stated if count else blocks
-    return bound
