@@ -18,8 +18,9 @@ def foldable(module: nn.Module) -> list[nn.Module]:
     return [part for part in module.modules() if isinstance(part, (Foldable, nn.BatchNorm2d))]
 
 
-def test_a_folded_encoder_gives_the_same_features() -> None:
-    module: Any = randomise(models.build("edgetam")).eval()
+@pytest.mark.parametrize("name", ["edgetam", "edge_sam", "mobile_sam"])
+def test_a_folded_encoder_gives_the_same_features(name: str) -> None:
+    module: Any = randomise(models.build(name)).eval()
     side = module.spec.image_side
     images, names = noise(1, 3, side, side), set(module.state_dict())
     with torch.inference_mode():
@@ -52,8 +53,12 @@ def test_a_trunk_of_convolutions_keeps_all_its_bits_in_half_precision() -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny_video", "mobile_sam"])
-def test_other_models_are_moved_as_they_are(name: str) -> None:
+def test_channels_lie_last_and_nothing_learns(name: str) -> None:
     module = models.build(name)
-    assert for_inference(module, CPU, torch.bfloat16) is module
-    assert {one.dtype for one in module.parameters()} == {torch.bfloat16}
-    assert not any(one.requires_grad for one in module.parameters())
+    ready = for_inference(module, CPU, torch.bfloat16)
+    assert (ready is module) == (not foldable(module))
+    wide = [one for one in ready.parameters() if one.dim() == 4 and min(one.shape) > 1]
+    assert wide
+    assert all(one.is_contiguous(memory_format=torch.channels_last) for one in wide)
+    assert {one.dtype for one in ready.parameters()} == {torch.bfloat16}
+    assert not any(one.requires_grad for one in ready.parameters())

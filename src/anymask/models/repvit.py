@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast import ConvBn
+from anymask.models.fast import ConvBn, convolved
 from anymask.models.vit import neck
 
 
@@ -98,8 +98,8 @@ class RepViTMlp(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = x + self.m(x)
-        return mixed
+        widen, _, narrow = self.m
+        return x + convolved(convolved(x, widen, "gelu"), narrow)
 
 
 class RepViTBlock(nn.Module):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast import ConvBn
+from anymask.models.fast import ConvBn, activated, convolved
 from anymask.models.vit import map_to_windows, neck, windows_to_map
 
 
@@ -73,8 +73,8 @@ class InvertedBottleneck(nn.Module):
         self.conv3 = ConvBn(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = F.gelu(self.conv2(F.gelu(self.conv1(x))))
-        return F.gelu(x + self.conv3(hidden))
+        hidden = convolved(convolved(x, self.conv1, "gelu"), self.conv2, "gelu")
+        return F.gelu(x + convolved(hidden, self.conv3))
 
 
 class Merging(nn.Module):
@@ -87,9 +87,8 @@ class Merging(nn.Module):
         self.conv3 = ConvBn(outputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.gelu(self.conv2(F.gelu(self.conv1(x))))
-        merged: Tensor = self.conv3(x)
-        return merged
+        x = convolved(convolved(x, self.conv1, "gelu"), self.conv2, "gelu")
+        return convolved(x, self.conv3)
 
 
 def pair_offsets(side: int) -> Tensor:
@@ -124,15 +123,14 @@ class WindowAttention(nn.Module):
         """(B, w2, C) -> (B, w2, C), B counting windows."""
         batch, count, _ = tokens.shape
         # Unlike a ViT's, this projection keeps q, k and v of one head together.
-        qkv = self.qkv(self.norm(tokens)).view(batch, count, self.heads, -1).transpose(1, 2)
-        q, k, v = qkv.chunk(3, dim=-1)  # each (B, heads, w2, C / heads)
+        qkv = activated(self.norm(tokens), self.qkv).view(batch, count, self.heads, -1)
+        q, k, v = qkv.transpose(1, 2).chunk(3, dim=-1)  # each (B, heads, w2, C / heads)
         bias = self.attention_biases[:, self.offset_index].to(q.dtype)[None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2)
         # An explicit copy: the layout that attention answers in differs between its kernels, and a
         # traced `reshape` would take this one's for granted.
         in_order = mixed.clone(memory_format=torch.contiguous_format)
-        joined: Tensor = self.proj(in_order.flatten(2))
-        return joined
+        return activated(in_order.flatten(2), self.proj)
 
 
 class TinyViTMlp(nn.Module):
@@ -145,8 +143,7 @@ class TinyViTMlp(nn.Module):
         self.fc2 = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        narrowed: Tensor = self.fc2(F.gelu(self.fc1(self.norm(x))))
-        return narrowed
+        return activated(activated(self.norm(x), self.fc1, "gelu"), self.fc2)
 
 
 class AttentionBlock(nn.Module):
@@ -162,7 +159,7 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 1)
         x = x + self._attend(x)
-        x = self.local_conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = convolved(x.permute(0, 3, 1, 2), self.local_conv).permute(0, 2, 3, 1)
         x = x + self.mlp(x)
         return x.permute(0, 3, 1, 2)
 
@@ -199,8 +196,7 @@ class TinyViTPatchEmbed(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        patches: Tensor = self.seq(images)
-        return patches
+        return convolved(convolved(images, self.seq[0], "gelu"), self.seq[2])
 
 
 class TinyViT(nn.Module):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymask.models.fast import activated
 from anymask.models.layers import LayerNorm2d, Mlp
 from anymask.models.positions import relative_bias
 
@@ -63,7 +64,7 @@ class RelativeAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
         B, h, w, C = x.shape
-        qkv = self.qkv(x).reshape(B, h * w, 3, self.heads, C // self.heads)
+        qkv = activated(x, self.qkv).reshape(B, h * w, 3, self.heads, C // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, L, D)
         step = max(1, BIAS_LIMIT // (h * w) ** 2)
         parts = []
@@ -75,8 +76,7 @@ class RelativeAttention(nn.Module):
                 F.scaled_dot_product_attention(q[:, some], k[:, some], v[:, some], attn_mask=bias)
             )
         joined = torch.cat(parts, dim=1).transpose(1, 2).reshape(B, h, w, C)
-        y: Tensor = self.proj(joined)
-        return y
+        return activated(joined, self.proj)
 
 
 def map_to_windows(x: Tensor, side: int) -> Tensor:

@@ -189,24 +189,24 @@ class TorchRuntime:
 def for_inference(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
     """The module on a device, in a precision, in eval mode and without gradients.
 
-    On a CPU a video model's batch norms and parallel branches are folded into a copy whose channels
-    lie last: what learns, loads or saves weights needs their official names, what only answers does
-    not. Its trunk of convolutions stays in 32 bits: what is rounded behind each of a hundred
-    convolutions adds up, and convolutions gain least. Anything else is moved as it is.
+    On a CPU, channels come last. Batch norms and parallel branches are folded, into a copy, as
+    training, loading and saving need the official parameter names. The trunk of a video model stays
+    in 32 bits: rounding errors behind each of its hundred convolutions add up, and convolutions
+    gain least.
     """
     module = module.eval().requires_grad_(False)
-    folds = isinstance(module, VideoModel) and any(
-        isinstance(part, Foldable) for part in module.modules()
-    )
-    if device.type != "cpu" or not folds:
+    if device.type != "cpu":
         return module.to(device, dtype)
-    folded: Any = fuse(module)
-    folded.to(memory_format=torch.channels_last)
-    trunk = folded.image_encoder
-    folded.image_encoder = nn.Identity()
-    folded.to(dtype)
-    folded.image_encoder = trunk
-    return folded
+    folds = any(isinstance(part, Foldable) for part in module.modules())
+    ready: Any = fuse(module).requires_grad_(False) if folds else module
+    ready.to(memory_format=torch.channels_last)
+    if not (folds and isinstance(module, VideoModel)):
+        return ready.to(dtype)
+    trunk = ready.image_encoder
+    ready.image_encoder = nn.Identity()
+    ready.to(dtype)
+    ready.image_encoder = trunk
+    return ready
 
 
 @brief
