@@ -1,9 +1,11 @@
 """Automatic masks of pictures whose objects are known, and the settings one by one."""
 
+from typing import Any
+
 import pytest
 
 from anymask.base import InputError, PromptError
-from anymask.masks import ModelSpec, rle_area, rle_to_coco
+from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, rle_area, rle_to_coco
 from anymask.models.rules import open_family
 from anymask.segment import MOST_AT_ONCE, Grid, Model, grid_of
 from tests.segment.fakes import ColourRuntime, Modest, discs, iou, with_spec
@@ -69,6 +71,22 @@ def test_a_threshold_of_zero_keeps_everything(threshold: str) -> None:
     some = Model(ColourRuntime()).everything(PICTURE, **(grid | {threshold: 0.9}))
     every = Model(ColourRuntime()).everything(PICTURE, **(grid | {threshold: 0}))
     assert len(every) > len(some)
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_thresholds_of_zero_keep_no_empty_mask(tile: int | None) -> None:
+    """Token 1 is empty for half of the clicks: it has no pixel, so it is no mask."""
+
+    class Faint(ColourRuntime):
+        def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[Any, Any]:
+            logits, quality = super().decode(seen, prompts)
+            logits[::2, 1] = -6
+            return logits, quality
+
+    settings = EASY | {"score": 0, "stability": 0, "box_nms_thresh": 1.0, "crop_nms_thresh": 1.0}
+    found = Model(Faint()).everything(PICTURE, tile=tile, **settings)
+    assert len(found) > 2
+    assert all(one.area for one in found)
 
 
 def test_small_regions_are_removed_on_request() -> None:

@@ -48,6 +48,7 @@ from anymask.masks import (
     crop_to_rle,
     mask_nms,
     mask_to_rle,
+    rle_area,
     points_to_model,
     remove_small_regions,
     rle_to_mask,
@@ -308,9 +309,9 @@ def good_enough(score: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> (N
 def make_record(
     plane: FloatArray, score: float, click: Floats, view: CropView, settings: Grid
 ) -> list[Mask]:  # (m, m), (2,) in pixels of the view
-    """A candidate as a mask of the photo, or nothing where it is not stable enough."""
+    """A candidate as a mask of the photo, or nothing where it is empty or not stable enough."""
     cut = cut_mask(plane, view, settings)
-    if cut is None:
+    if cut is None or not rle_area(cut[0]):
         return []
     rle, stability = cut
     x, y = (click + view.window[:2]).tolist()
