@@ -115,9 +115,9 @@ def test_the_clicks_are_checked_on_the_candidate_that_is_meant() -> None:
             logits[:, 1, 0, 0] = 5
             return logits, np.full_like(quality, 0.9)
 
-    model = Model(Nested())
-    assert model.segment(PICTURE, points=[(30, 45)], granularity="part").violated_points == (0,)
-    assert model.segment(PICTURE, points=[(30, 45)], granularity="whole").violated_points == ()
+    model, asked = Model(Nested()), {"points": [(30, 45)], "multimask": True}
+    assert model.segment(PICTURE, **asked, granularity="part").violated_points == (0,)
+    assert model.segment(PICTURE, **asked, granularity="whole").violated_points == ()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Negative clicks: what they are promised holds whatever the model does."""
+"""Clicks: what they are promised holds whatever the model does."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from anymask.masks import OPENCV, ModelSpec, Prompt, geometry, obey_negatives
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime, NoiseRuntime, PerverseRuntime, discs
+from tests.segment.fakes import ColourRuntime, NoiseRuntime, PerverseRuntime, discs, with_spec
 
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
 PLACE = geometry((60, 60), ModelSpec(name="x", image_side=60, mask_side=60))
@@ -35,9 +35,31 @@ def test_a_negative_click_never_makes_the_mask_larger_at_its_own_place(
     before = model.segment(PICTURE, points=points, point_labels=labels, box=box)
     after = model.segment(PICTURE, points=[*points, negative], point_labels=[*labels, 0], box=box)
     place = around(*negative)
-    assert not (after.masks[0][place] & ~before.masks[0][place]).any()
-    assert not after.masks[:, *place].any()
+    free = np.ones_like(LEFT)  # of positive clicks, which get their own pixel
+    for (x, y), label in zip(points, labels, strict=True):
+        free[y, x] = label == 0
+    free[negative[1], negative[0]] = True
+    assert not (after.masks[0] & ~before.masks[0] & free)[place].any()
+    assert not (after.masks & free)[:, *place].any()
     assert len(points) not in after.violated_points
+
+
+@pytest.mark.parametrize("runtime", [ColourRuntime(), PerverseRuntime(), NoiseRuntime()])
+@pytest.mark.parametrize("family", ["sam", "nano"])
+@settings(max_examples=25, deadline=None)
+@given(given_clicks=st.lists(st.tuples(clicks, st.integers(0, 1)), min_size=1, max_size=10))
+def test_every_click_holds_for_its_own_pixel(
+    runtime: ColourRuntime, family: str, given_clicks: list
+) -> None:
+    """Where two clicks on one pixel contradict each other, the negative one wins."""
+    model = Model(with_spec(runtime, family=family))
+    points, labels = [list(column) for column in zip(*given_clicks, strict=True)]
+    answer = model.segment(PICTURE, points=points, point_labels=labels)
+    off = {point for point, label in given_clicks if not label}
+    for x, y in points:
+        assert (answer.masks[:, y, x] == ((x, y) not in off)).all()
+    beaten = [n for n, (point, label) in enumerate(given_clicks) if label and point in off]
+    assert answer.violated_points == tuple(beaten)
 
 
 def test_a_negative_click_that_the_model_honours_changes_nothing() -> None:
@@ -99,11 +121,12 @@ def test_a_disc_ends_half_way_to_the_positive_click() -> None:
     assert not kept[36, 30]
 
 
-def test_clicks_in_one_cell_are_won_by_the_negative_one_and_the_other_is_named() -> None:
+def test_of_clicks_in_one_cell_each_has_its_own_pixel() -> None:
     answer = Model(ColourRuntime()).segment(
         PICTURE, points=[(35, 40), (36, 40)], point_labels=[1, 0], multimask="auto"
     )
-    assert answer.violated_points == (0,)
+    assert answer.violated_points == ()
+    assert answer.masks[0][40, 35:37].tolist() == [True, False]
 
 
 def test_what_is_fed_back_has_been_cleared_too() -> None:

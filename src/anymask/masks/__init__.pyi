@@ -1,6 +1,7 @@
 from anymask.masks.answer import CHOICES as CHOICES
 from anymask.masks.answer import CORNERS as CORNERS
 from anymask.masks.answer import FACTS as FACTS
+from anymask.masks.answer import MOST_STEPS as MOST_STEPS
 from anymask.masks.answer import NEGATIVE as NEGATIVE
 from anymask.masks.answer import NO_POINT as NO_POINT
 from anymask.masks.answer import POSITIVE as POSITIVE
@@ -20,6 +21,7 @@ from anymask.masks.answer import cell_weights as cell_weights
 from anymask.masks.answer import chances as chances
 from anymask.masks.answer import choose as choose
 from anymask.masks.answer import clean_logits as clean_logits
+from anymask.masks.answer import click_steps as click_steps
 from anymask.masks.answer import clicked_cell as clicked_cell
 from anymask.masks.answer import deepest_cell as deepest_cell
 from anymask.masks.answer import expected_iou as expected_iou

@@ -743,3 +743,26 @@ def small_regions(
         small[labels[y0 : y1 + 1, x0 : x1 + 1]] = False
     found: BoolArray = small[labels]
     return found
+
+
+# --- steps
+
+MOST_STEPS = 8  # of one prompt: the clicks before the last seven are decoded together
+
+
+def click_steps(labels: Sequence[int], answered: int = 0, *, alone: bool = True) -> list[list[int]]:
+    """The clicks of each step, as indices in the order of the prompt; one step without clicks.
+
+    Args:
+        labels: (P,) 1 foreground, 0 background.
+        answered: Number of clicks, the first ones, that an earlier answer is about already.
+        alone: Whether nothing else says where the object is. Then the first foreground click comes
+            before all others, as a background click means nothing without an object.
+    """
+    order = list(range(len(labels)))
+    first = next((place for place in order if labels[place] == 1), 0)
+    if alone and not answered and first:
+        order.insert(0, order.pop(first))
+    together = answered + max(len(order) - answered - MOST_STEPS + 1, 1)
+    ends = range(min(together, len(order)), len(order) + 1)
+    return [sorted(order[:end]) for end in ends]

@@ -55,6 +55,7 @@ from anymask.segment.pipeline import refine_edges as refine_edges
 from anymask.segment.postprocess import LONGEST as LONGEST
 from anymask.segment.postprocess import NO_CLICKS as NO_CLICKS
 from anymask.segment.postprocess import clean_kept as clean_kept
+from anymask.segment.postprocess import hold_to_clicks as hold_to_clicks
 from anymask.segment.postprocess import photo_for_edges as photo_for_edges
 from anymask.segment.postprocess import scaled_area as scaled_area
 from anymask.segment.postprocess import settled_pixels as settled_pixels
@@ -79,6 +80,8 @@ from anymask.segment.search import make_record as make_record
 from anymask.segment.search import search_view as search_view
 from anymask.segment.search import stability_range as stability_range
 from anymask.segment.search import without_duplicates as without_duplicates
+from anymask.segment.sequence import Previous as Previous
+from anymask.segment.sequence import count_steps as count_steps
 from anymask.segment.settings import ADAPTIVE_NMS as ADAPTIVE_NMS
 from anymask.segment.settings import CONTAINED as CONTAINED
 from anymask.segment.settings import MOST_AT_ONCE as MOST_AT_ONCE

@@ -52,6 +52,7 @@ from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
 from anymask.segment.pipeline import EncodedPhoto, answer_prompts, check_features, encode_image
 from anymask.segment.prediction import Prediction
+from anymask.segment.sequence import Previous
 from anymask.segment.settings import (
     BatchKeywords,
     EverythingDict,
@@ -78,7 +79,9 @@ Reply = Prediction | list[Prediction]
 
 
 SOURCE_WORDS = tuple(sorted(SourceDict.__optional_keys__))
-PROMPT_WORDS = ("points", "point_labels", "box", "boxes", "names", "mask", "prompts")
+PROMPT_WORDS = (
+    "points", "point_labels", "box", "boxes", "names", "mask", "prompts", "previous",
+)  # fmt: skip
 SEVERAL_WORDS = ("on_error", "progress")
 AS_USUAL = SegmentSettings()
 
@@ -279,6 +282,7 @@ class Model:
         image: Photo,
         *,
         prompts: Sequence[Prompt],
+        previous: Sequence[Prediction | None] | None = None,
         **settings: Unpack[SegmentKeywords],
     ) -> list[Prediction]: ...
 
@@ -301,6 +305,7 @@ class Model:
         point_labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
+        previous: Prediction | None = None,
         **settings: Unpack[SegmentKeywords],
     ) -> Prediction: ...
 
@@ -324,9 +329,13 @@ class Model:
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         prompts: Any = None,
+        previous: Previous = None,
         **settings: Unpack[BatchKeywords],
     ) -> Reply | Masks | Iterator[Reply | AnymaskError]:
         """Segment one or several objects from point, box or mask prompts.
+
+        `small` and `nano` decode several points one after the other, each with the logits of the
+        step before. Other models decode them at once; pass `previous` to correct a mask.
 
         Args:
             image: As for `encode`, or `Features`; or a list or iterator of them.
@@ -336,6 +345,9 @@ class Model:
             mask: Bool of any size, or `prediction.logits[i]`.
             boxes: (N, 4), one object each; names=, N labels for them.
             prompts: List of `Prompt`, one object each; for several images, one list per image.
+            previous: The prediction for the first of these points. Only the new points are decoded,
+                with its first mask as the mask prompt. A list for `prompts`, None where there is
+                none.
             settings: Fields of `segment.SegmentSettings`; bgr and allow_url as for `encode`; for
                 several images also progress, and on_error="return" to return errors.
 
@@ -355,6 +367,8 @@ class Model:
         ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
         if sum(ways) > 1:
             raise PromptError("Pass points, box and mask of one object, or boxes, or prompts.")
+        if previous is not None and (boxes is not None or is_several(image)):
+            raise PromptError("Pass previous= with the points or prompts of one image.")
         if is_several(image):
             if prompts is None:
                 raise PromptError("Several images require prompts=, one entry for each image.")
@@ -364,18 +378,20 @@ class Model:
         if boxes is not None:
             return self._segment_boxes(image, boxes, names, source, chosen)
         asked = [Prompt.of(*one)] if prompts is None else prompt_list(prompts)
-        answers = self._answers(asked, chosen, self._view(image, source, chosen))
+        answers = self._answers(asked, chosen, self._view(image, source, chosen), previous)
         return answers[0] if prompts is None else answers
 
     def _answers(
-        self, prompts: list[Prompt], settings: SegmentSettings, view: EncodedPhoto
+        self,
+        prompts: list[Prompt],
+        settings: SegmentSettings,
+        view: EncodedPhoto,
+        previous: Previous = None,
     ) -> list[Prediction]:
-        warn_of_cut_boxes(prompts, view.embedding.image_hw)
-        found = answer_prompts(self.runtime, view.photo, view.embedding, prompts, settings)
-        return [
-            replace(answer, prompt=prompt, picture=view.picture, origin=self.origin)
-            for answer, prompt in zip(found, prompts, strict=True)
-        ]
+        features = view.embedding
+        warn_of_cut_boxes(prompts, features.image_hw)
+        found = answer_prompts(self.runtime, view.photo, features, prompts, settings, previous)
+        return [replace(one, picture=view.picture, origin=self.origin) for one in found]
 
     def _segment_boxes(
         self,

@@ -1,7 +1,8 @@
 """Answers prompts about one photo: encode, decode, choose, hold to the clicks, clean, look closer.
 
 The decoder answers, its family chooses and orders the masks (`models.rules`); `decode_prompts` and
-`answer_prompts` say in which order everything else comes.
+`answer_prompts` say in which order everything else comes. Of a prompt that is decoded step by step
+(`sequence`), only the last step is cleaned, looked at closer and refined.
 
 Letters: H W the photo, N prompts, K candidates, m the side of a low-resolution mask.
 """
@@ -49,12 +50,14 @@ from anymask.models.rules import (
 from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, VectorPrompts, require
 from anymask.segment.postprocess import (
     clicks_of,
+    hold_to_clicks,
     scaled_prompt,
     violated,
     with_fine_edges,
     without_small_regions,
 )
 from anymask.segment.prediction import Prediction
+from anymask.segment.sequence import Previous, plan_steps, previous_list
 from anymask.segment.settings import Granularity, SegmentSettings
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
@@ -157,8 +160,11 @@ def answer_prompts(
     features: Features,
     prompts: Sequence[Prompt],
     settings: SegmentSettings,
+    previous: Previous = None,
 ) -> list[Prediction]:
     """Check everything first, then answer each prompt about one photo, in their order.
+
+    previous  of each prompt, what was predicted for the clicks that it begins with
 
     Raises PromptError and InputError.
     """
@@ -176,17 +182,46 @@ def answer_prompts(
                 raise PromptError(
                     f"{spec.name} requires prompt vectors of length {wanted}, but {wide} was given."
                 )
-    firsts = decode_prompts(runtime, features, checked, settings)
+    plans = [
+        plan_steps(prompt, before, runtime.family, settings, features.geometry)
+        for prompt, before in zip(checked, previous_list(previous, checked), strict=True)
+    ]
     answers = []
-    for answer, prompt in zip(firsts, checked, strict=True):
-        question = Question(runtime, photo, features, prompt, settings)
-        answer = look_closer(answer, question)
-        answers.append(refine_edges(answer, question))
+    asked = decode_in_steps(runtime, features, plans, settings)
+    for (answer, last), prompt in zip(asked, prompts, strict=True):
+        question = Question(runtime, photo, features, last, settings)
+        answer = refine_edges(look_closer(answer, question), question)
+        answer = hold_to_clicks(answer, last) if settings.multimask == "auto" else answer
+        answers.append(replace(answer, prompt=prompt))
     if not runtime.spec.classes:
         return answers
     from anymask.segment.labels import label_answers  # few models need it
 
     return label_answers(runtime, features, answers)
+
+
+def decode_in_steps(
+    runtime: ImageRuntime,
+    features: Features,
+    plans: Sequence[Sequence[Prompt]],
+    settings: SegmentSettings,
+) -> list[tuple[Prediction, Prompt]]:
+    """The answer to the last step of each plan, and the prompt of that step with its logits.
+
+    All plans take their steps together, so that a step of many prompts is decoded in batches.
+    """
+    asked = {place: plan[0] for place, plan in enumerate(plans)}
+    found: dict[int, tuple[Prediction, Prompt]] = {}
+    for step in range(max(map(len, plans), default=0)):
+        places = [place for place in asked if place not in found]
+        prompts = [asked[place] for place in places]
+        answers = _decode_obeyed(runtime, features, prompts, settings)
+        for place, prompt, answer in zip(places, prompts, answers, strict=True):
+            if step + 1 < len(plans[place]):
+                asked[place] = replace(plans[place][step + 1], mask=answer.logits[0])
+            else:
+                found[place] = _finish(answer, prompt, settings), prompt
+    return [found[place] for place in range(len(plans))]
 
 
 def decode_prompts(
@@ -196,20 +231,40 @@ def decode_prompts(
     settings: SegmentSettings,
     first: Step | None = None,
 ) -> list[Prediction]:
-    """Answers to checked prompts about one photo, before anything is looked at once more.
+    """Answers to checked prompts about one photo, each of one decoding, before anything is looked
+    at once more.
 
     first  what an answer takes before all else
     """
+    answers = _decode_obeyed(runtime, features, prompts, settings, first)
+    return [
+        _finish(answer, prompt, settings) for answer, prompt in zip(answers, prompts, strict=True)
+    ]
+
+
+def _decode_obeyed(
+    runtime: ImageRuntime,
+    features: Features,
+    prompts: Sequence[Prompt],
+    settings: SegmentSettings,
+    first: Step | None = None,
+) -> list[Prediction]:
+    """Answers whose logits may be handed back: in the order that is wanted, negative clicks
+    obeyed."""
     answers: dict[int, Prediction] = {}
     for place, answer in _decode(runtime, features, prompts, settings):
-        prompt = prompts[place]
         answer = answer if first is None else first(answer)
         answer = order_by_granularity(answer, settings.granularity)
         if settings.multimask == "auto":
-            answer = _obey_negative_clicks(answer, prompt)
-        answer = _clean(answer, prompt, settings)
-        answers[place] = replace(answer, violated_points=violated(answer.first, prompt))
+            answer = _obey_negative_clicks(answer, prompts[place])
+        answers[place] = answer
     return [answers[place] for place in range(len(prompts))]
+
+
+def _finish(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Prediction:
+    """The answer as it is shown: small holes and islands removed, its violated clicks named."""
+    answer = _clean(answer, prompt, settings)
+    return replace(answer, violated_points=violated(answer.first, prompt))
 
 
 def _decode(

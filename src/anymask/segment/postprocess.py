@@ -48,6 +48,11 @@ NO_CLICKS: PhotoClicks = (np.zeros((0, 2)), np.zeros(0))
 
 
 # Clicks.
+#
+# Negative clicks are applied in the logits (`masks.obey_negatives`), so that feeding them back shows
+# it to the model. What a click says of its own pixel holds at last, whatever model, crop and edge
+# network say: a positive click that lies outside of the mask gets its pixel. Where two clicks on one
+# pixel contradict each other, the negative one wins and the positive one is reported as violated.
 
 
 def clicks_of(prompt: Prompt) -> PhotoClicks:
@@ -66,6 +71,33 @@ def violated(mask: Candidate, prompt: Prompt) -> tuple[int, ...]:
     pixels = point_pixels(prompt.points, mask.geometry.image_hw)
     inside = logits_at(mask.shown_logits[None], pixels, mask.geometry)[0] > mask.threshold
     return tuple(int(index) for index in np.flatnonzero(inside != (prompt.labels == 1)))
+
+
+def hold_to_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
+    """Every candidate with the clicked pixels set right, where they are not."""
+    if prompt.points is None or prompt.labels is None:
+        return answer
+    pixels = point_pixels(prompt.points, answer.geometry.image_hw)
+    items = []
+    for one in answer.items:
+        if one.finished is not None:
+            later = PixelsLater(partial(_with_clicked, one, pixels, prompt.labels))
+            one = replace(one, finished=later)
+        elif violated(one, prompt):
+            one = replace(one, finished=_with_clicked(one, pixels, prompt.labels))
+        items.append(one)
+    answer = replace(answer, items=tuple(items))
+    return replace(answer, violated_points=violated(answer.first, prompt))
+
+
+def _with_clicked(mask: Candidate, pixels: NDArray[np.intp], labels: NDArray[Any]) -> Rle:
+    """The run-lengths of a mask with the clicked pixels set to their labels."""
+    drawn, (columns, rows) = mask.pixels(), pixels.T
+    if (drawn[rows, columns] == labels).all():
+        return mask.rle()
+    for label in (1, 0):
+        drawn[rows[labels == label], columns[labels == label]] = label
+    return mask_to_rle(drawn)
 
 
 # Small regions.

@@ -48,9 +48,9 @@ from anymask.masks import (
     crop_to_rle,
     mask_nms,
     mask_to_rle,
-    rle_area,
     points_to_model,
     remove_small_regions,
+    rle_area,
     rle_to_mask,
     window_strips,
 )

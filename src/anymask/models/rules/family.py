@@ -49,6 +49,8 @@ class Family(Protocol):
     roles   which masks learn from which prompts
     closer  how a clear prompt is asked once more in a window around its first answer; None: it is
             not, as it is not known to be answered better there
+    stepwise  whether several clicks of one call are decoded one after the other, each with the
+              logits of the one before; False: all at once, as the reference code does
     """
 
     @property
@@ -65,6 +67,9 @@ class Family(Protocol):
 
     @property
     def closer(self) -> CloserLook | None: ...
+
+    @property
+    def stepwise(self) -> bool: ...
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the K candidates of ambiguous prompts, in the model's order."""

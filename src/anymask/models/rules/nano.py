@@ -33,6 +33,7 @@ class NanoFamily:
     tables: Tables
     closer: CloserLook | None = None
     roles: TokenRoles = ONE_OR_THREE
+    stepwise: bool = True
 
     @cached_property
     def rules(self) -> LearnedRules:

@@ -42,6 +42,7 @@ class SamFamily:
     single: Choice
     roles: TokenRoles = ONE_OR_THREE
     closer: CloserLook | None = None
+    stepwise: bool = False
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(N, T, m, m), (N, T) -> the K masks of an ambiguous prompt, in the model's order."""

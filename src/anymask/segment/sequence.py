@@ -1,0 +1,107 @@
+"""Plans how a prompt is decoded: click by click, or on from an earlier prediction.
+
+Letters: N prompts, m the side of a low-resolution mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from anymask.base import PromptError
+from anymask.masks import MOST_STEPS, Geometry, Prompt, click_steps
+from anymask.models.rules import Family
+from anymask.segment.prediction import Prediction
+from anymask.segment.settings import SegmentSettings
+
+Previous = Prediction | Sequence[Prediction | None] | None
+
+
+def previous_list(previous: Previous, prompts: Sequence[Prompt]) -> list[Prediction | None]:
+    """The earlier prediction of each of N prompts. Raises PromptError for another number."""
+    if previous is None:
+        return [None] * len(prompts)
+    several: list[Prediction | None] = []
+    several += [previous] if isinstance(previous, Prediction) else previous
+    if len(several) != len(prompts):
+        raise PromptError(
+            f"{len(prompts)} prompts have {len(several)} previous predictions. Pass one for each; "
+            "None for a prompt without one."
+        )
+    return several
+
+
+def plan_steps(
+    prompt: Prompt,
+    previous: Prediction | None,
+    family: Family,
+    settings: SegmentSettings,
+    place: Geometry,
+) -> list[Prompt]:
+    """The prompts to decode one after the other, each but the first with the logits of the last.
+
+    A family that has learned to correct its own masks gets the clicks one by one; any other gets
+    all that are new at once.
+
+    Raises PromptError for an earlier prediction that does not fit.
+    """
+    answered = 0
+    if previous is not None:
+        answered = _check_previous(prompt, previous, family, place)
+        if _is_about_an_object(previous.prompt):
+            prompt = replace(prompt, mask=previous.logits[0])
+        else:
+            answered = 0
+    points, labels = prompt.points, prompt.labels
+    if points is None or labels is None or settings.multimask != "auto" or not family.stepwise:
+        return [prompt]
+    alone = prompt.box is None and prompt.mask is None
+    steps = click_steps(labels.tolist(), answered, alone=alone)
+    return [replace(prompt, points=points[some], labels=labels[some]) for some in steps]
+
+
+def count_steps(clicks: int) -> int:
+    """The decodings that a prompt with so many clicks takes at most."""
+    return min(max(clicks, 1), MOST_STEPS)
+
+
+def _is_about_an_object(prompt: Prompt | None) -> bool:
+    """Whether an answer to this prompt is worth being corrected: background clicks alone are not
+    about an object."""
+    return prompt is None or prompt.kinds != {"negative_point"}
+
+
+def _check_previous(prompt: Prompt, previous: Prediction, family: Family, place: Geometry) -> int:
+    """How many of the prompt's clicks an earlier prediction is about. Raises PromptError."""
+    spec = family.spec
+    if "mask" not in spec.accepts:
+        raise PromptError(
+            f"{spec.name} does not support previous=, because it has no mask prompts. Omit it."
+        )
+    if prompt.mask is not None:
+        raise PromptError("Pass mask= or previous=, not both: each replaces the other.")
+    side = spec.mask_side
+    if previous.geometry != place or previous.logits.shape[1:] != (side, side):
+        (height, width), (rows, columns) = previous.geometry.image_hw, place.image_hw
+        raise PromptError(
+            f"The previous prediction belongs to another image or model: it is of {width} x "
+            f"{height} pixels, and this image has {columns} x {rows}. Pass a prediction of this "
+            "image and model."
+        )
+    before = previous.prompt
+    if before is None or before.points is None or before.labels is None:
+        return 0
+    count = len(before.points)
+    given = (0 if prompt.points is None else len(prompt.points)) >= count
+    if (
+        not given
+        or not np.array_equal(prompt.points[:count], before.points)  # type: ignore[index]
+        or not np.array_equal(prompt.labels[:count], before.labels)  # type: ignore[index]
+    ):
+        raise PromptError(
+            f"The points of the previous prediction ({count}) must come first in points. Pass all "
+            "points, the earlier ones first, or omit previous=."
+        )
+    return count

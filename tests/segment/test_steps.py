@@ -1,0 +1,205 @@
+"""Several clicks are decoded one after the other, in one call as in many."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.base import PromptError
+from anymask.masks import MOST_STEPS, EncoderOutput, ModelPrompts, Prompt, click_steps
+from anymask.segment import Model, Prediction, SegmentSettings, count_steps, decode_prompts
+from tests.segment.fakes import SPEC, ColourRuntime, NoiseRuntime, discs
+
+PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
+NANO = replace(SPEC, family="nano")
+POINTS = [(35, 40), (60, 70), (45, 30), (20, 50), (110, 9)]
+LABELS = [1, 0, 1, 0, 0]
+
+
+class Recorder(NoiseRuntime):
+    """Keeps what every decoding was asked, and what it answered."""
+
+    def __init__(self, **spec: Any) -> None:
+        super().__init__(replace(NANO, **spec))
+        self.asked: list[ModelPrompts] = []
+
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[Any, Any]:
+        self.asked.append(prompts)
+        return super().decode(seen, prompts)
+
+    @property
+    def clicks(self) -> list[list[int]]:
+        """The labels of each step of the first prompt."""
+        return [one.labels[0][one.labels[0] >= 0].tolist() for one in self.asked]
+
+
+def one_by_one(
+    model: Model, points: list, labels: list, box: Any = None, mask: Any = None
+) -> Prediction:
+    """The sequence written out: each decoding alone, the logits of the last as its mask."""
+    features, settings = model.encode(PICTURE), SegmentSettings()
+    for end in range(1, len(points) + 1):
+        prompt = Prompt.of(points[:end], labels[:end], box, mask)
+        (answer,) = decode_prompts(model.runtime, features, [prompt], settings)
+        mask = answer.logits[0]
+    return answer
+
+
+@pytest.mark.parametrize("box", [None, (10, 10, 70, 75)])
+@pytest.mark.parametrize("seeded", [False, True])
+def test_one_call_is_a_loop_of_single_decodings(box: Any, seeded: bool) -> None:
+    runtime = Recorder()
+    model, mask = Model(runtime), (np.eye(64, dtype=np.float32) - 0.5 if seeded else None)
+    given = {"points": POINTS, "point_labels": LABELS, "box": box, "mask": mask}
+    answer = model.segment(model.encode(PICTURE), **given)
+    asked = runtime.asked.copy()
+    wanted = one_by_one(model, POINTS, LABELS, box, mask)
+    np.testing.assert_array_equal(answer.logits, wanted.logits)
+    assert len(asked) == len(POINTS)
+    assert [one.has_mask.tolist() for one in asked] == [[float(seeded)], *[[1.0]] * 4]
+    for step, one in enumerate(asked, start=1):
+        assert one.labels[0].tolist()[:step] == LABELS[:step]
+        assert ((one.labels[0] >= 2).sum() == 2) == (box is not None)
+
+
+def test_each_step_gets_the_logits_of_the_one_before() -> None:
+    runtime = Recorder()
+    model = Model(runtime)
+    model.segment(model.encode(PICTURE), points=POINTS, point_labels=LABELS)
+    asked = runtime.asked.copy()
+    for end, given in enumerate(asked[1:], start=1):
+        before = one_by_one(model, POINTS[:end], LABELS[:end])
+        np.testing.assert_array_equal(given.masks[0, 0], before.logits[0])
+
+
+def test_at_most_eight_steps_are_taken() -> None:
+    runtime = Recorder()
+    points = [(10 + 7 * n, 40) for n in range(12)]
+    Model(runtime).segment(PICTURE, points=points, zoom=False, refine_edges=False)
+    assert [len(step) for step in runtime.clicks] == [5, 6, 7, 8, 9, 10, 11, 12]
+    assert len(runtime.clicks) == MOST_STEPS == count_steps(12)
+    assert [count_steps(clicks) for clicks in (0, 1, 8)] == [1, 1, 8]
+
+
+@pytest.mark.parametrize(
+    ("labels", "answered", "alone", "steps"),
+    [
+        ([], 0, True, [[]]),
+        ([1], 0, True, [[0]]),
+        ([1, 0, 1], 0, True, [[0], [0, 1], [0, 1, 2]]),
+        ([0, 0, 1], 0, True, [[2], [0, 2], [0, 1, 2]]),
+        ([0, 0, 1], 0, False, [[0], [0, 1], [0, 1, 2]]),
+        ([0, 0], 0, True, [[0], [0, 1]]),
+        ([1, 0, 1], 2, True, [[0, 1, 2]]),
+        ([1, 0, 1], 1, False, [[0, 1], [0, 1, 2]]),
+        ([1, 0, 1], 3, True, [[0, 1, 2]]),
+    ],
+)
+def test_steps(labels: list, answered: int, alone: bool, steps: list) -> None:
+    assert click_steps(labels, answered, alone=alone) == steps
+
+
+def test_who_asks_for_a_number_of_masks_gets_one_decoding() -> None:
+    for multimask in (True, False):
+        runtime = Recorder()
+        Model(runtime).segment(PICTURE, points=POINTS, point_labels=LABELS, multimask=multimask)
+        assert runtime.clicks == [LABELS]
+
+
+def test_a_checkpoint_gets_one_decoding_and_takes_a_previous_prediction() -> None:
+    runtime = Recorder(family="sam")
+    model = Model(runtime)
+    first = model.segment(PICTURE, points=POINTS[:3], point_labels=LABELS[:3])
+    model.segment(PICTURE, points=POINTS, point_labels=LABELS, previous=first)
+    assert runtime.clicks == [LABELS[:3], LABELS]
+    np.testing.assert_array_equal(runtime.asked[1].masks[0, 0], first.logits[0])
+
+
+def test_the_candidate_that_was_picked_is_corrected() -> None:
+    runtime = Recorder()
+    model = Model(runtime)
+    first = model.segment(PICTURE, points=POINTS[:1])
+    model.segment(PICTURE, points=POINTS[:2], point_labels=[1, 0], previous=first.picked([2]))
+    np.testing.assert_array_equal(runtime.asked[1].masks[0, 0], first.logits[2])
+
+
+def test_prompts_of_one_call_take_their_steps_together() -> None:
+    runtime = Recorder()
+    model = Model(runtime)
+    features = model.encode(PICTURE)
+    prompts = [
+        Prompt.of(POINTS[:3], LABELS[:3]),
+        Prompt.of(POINTS[2:3]),
+        Prompt.of(POINTS[2:5], LABELS[2:5]),
+        Prompt.of(box=(10, 10, 60, 60)),
+    ]
+    together = model.segment(features, prompts=prompts)
+    counts = [one.labels.shape for one in runtime.asked]
+    assert counts[0] == (4, 2)
+    assert counts[-2:] == [(2, 3), (2, 4)]
+    for prompt, answer in zip(prompts, together, strict=True):
+        (alone,) = model.segment(features, prompts=[prompt])
+        np.testing.assert_array_equal(answer.logits, alone.logits)
+        assert answer.prompt is prompt
+
+
+def test_previous_predictions_go_with_their_prompts() -> None:
+    model = Model(Recorder())
+    features = model.encode(PICTURE)
+    prompts = [Prompt.of(POINTS[:2], LABELS[:2]), Prompt.of(POINTS[2:4], LABELS[2:4])]
+    first = model.segment(features, points=POINTS[2:3])
+    found = model.segment(features, prompts=prompts, previous=[None, first])
+    for prompt, answer in zip(prompts, found, strict=True):
+        (whole,) = model.segment(features, prompts=[prompt])
+        np.testing.assert_array_equal(answer.logits, whole.logits)
+
+
+def test_an_answer_to_background_clicks_alone_is_not_corrected() -> None:
+    model = Model(Recorder())
+    features = model.encode(PICTURE)
+    points, labels = POINTS[1::-1], LABELS[1::-1]
+    nothing = model.segment(features, points=points[:1], point_labels=labels[:1])
+    found = model.segment(features, points=points, point_labels=labels, previous=nothing)
+    whole = model.segment(features, points=points, point_labels=labels)
+    np.testing.assert_array_equal(found.logits, whole.logits)
+
+
+def test_previous_predictions_that_do_not_fit_are_refused() -> None:
+    model = Model(ColourRuntime(NANO))
+    first = model.segment(PICTURE, points=POINTS[:2], point_labels=LABELS[:2])
+    with pytest.raises(PromptError, match="must come first in points"):
+        model.segment(PICTURE, points=POINTS[:1], previous=first)
+    with pytest.raises(PromptError, match="must come first in points"):
+        model.segment(PICTURE, points=POINTS[:2], point_labels=[1, 1], previous=first)
+    with pytest.raises(PromptError, match="not both"):
+        model.segment(PICTURE, points=POINTS[:2], mask=PICTURE[..., 0] > 9, previous=first)
+    with pytest.raises(PromptError, match="another image"):
+        model.segment(PICTURE[:50], points=POINTS[:1], previous=first)
+    with pytest.raises(PromptError, match="one image"):
+        model.segment(PICTURE, boxes=[(0, 0, 9, 9)], previous=first)
+    with pytest.raises(PromptError, match="2 prompts have 1 previous"):
+        model.segment(PICTURE, prompts=[Prompt.of(POINTS[:1])] * 2, previous=[first])
+    deaf = Model(ColourRuntime(replace(NANO, accepts=NANO.accepts - {"mask"})))
+    with pytest.raises(PromptError, match="does not support previous"):
+        deaf.segment(PICTURE, points=POINTS[:2], previous=first)
+
+
+@pytest.mark.parametrize("name", ["nano", "small"])
+def test_all_clicks_at_once_are_answered_as_one_after_the_other(name: str) -> None:
+    """With the image at hand: crop and edges come after the last step, so they agree as well."""
+    model = anymask.load(name)
+    photo = anymask.load_image(anymask.sample("coffee"))
+    points, labels = [(290, 120), (60, 60), (330, 200), (420, 260)], [1, 0, 1, 0]
+    for image in (model.encode(photo), photo):
+        previous = None
+        for end in range(1, len(points) + 1):
+            given = {"points": points[:end], "point_labels": labels[:end]}
+            previous = model.segment(image, **given, previous=previous)
+        whole = model.segment(image, points=points, point_labels=labels)
+        assert previous is not None
+        np.testing.assert_array_equal(whole.logits, previous.logits)
+        np.testing.assert_array_equal(whole.masks, previous.masks)
