@@ -34,9 +34,7 @@ from anymask.segment.labels import read_own_names as read_own_names
 from anymask.segment.labels import suggest_labels as suggest_labels
 from anymask.segment.labels import with_labels as with_labels
 from anymask.segment.labels import write_own_names as write_own_names
-from anymask.segment.model import GIVEN as GIVEN
 from anymask.segment.model import Model as Model
-from anymask.segment.model import refining_prompts as refining_prompts
 from anymask.segment.pipeline import IN_DOUBT as IN_DOUBT
 from anymask.segment.pipeline import PROMPTS_PER_CALL as PROMPTS_PER_CALL
 from anymask.segment.pipeline import EncodedPhoto as EncodedPhoto
@@ -80,8 +78,10 @@ from anymask.segment.search import make_record as make_record
 from anymask.segment.search import search_view as search_view
 from anymask.segment.search import stability_range as stability_range
 from anymask.segment.search import without_duplicates as without_duplicates
+from anymask.segment.sequence import GIVEN as GIVEN
 from anymask.segment.sequence import Previous as Previous
 from anymask.segment.sequence import count_steps as count_steps
+from anymask.segment.sequence import refining_prompts as refining_prompts
 from anymask.segment.settings import ADAPTIVE_NMS as ADAPTIVE_NMS
 from anymask.segment.settings import CONTAINED as CONTAINED
 from anymask.segment.settings import MOST_AT_ONCE as MOST_AT_ONCE

@@ -14,14 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, Unpack, cast, overload
 
-import cv2
-import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
 from anymask.base import (
     AnymaskError,
-    BoolArray,
     InputError,
     ModelError,
     Progress,
@@ -41,10 +38,8 @@ from anymask.masks import (
     Prompt,
     Tile,
     box_prompts,
-    centre_click,
     mask_iou,
     mask_to_model,
-    open_box,
     prompt_list,
     warn_of_cut_boxes,
 )
@@ -52,7 +47,7 @@ from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
 from anymask.segment.pipeline import EncodedPhoto, answer_prompts, check_features, encode_image
 from anymask.segment.prediction import Prediction
-from anymask.segment.sequence import Previous
+from anymask.segment.sequence import GIVEN, Previous, refining_prompts
 from anymask.segment.settings import (
     BatchKeywords,
     EverythingDict,
@@ -329,7 +324,6 @@ class Model:
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         prompts: Any = None,
-        previous: Previous = None,
         **settings: Unpack[BatchKeywords],
     ) -> Reply | Masks | Iterator[Reply | AnymaskError]:
         """Segment one or several objects from point, box or mask prompts.
@@ -361,6 +355,7 @@ class Model:
             InputError: A setting is invalid, or the features belong to another model.
         """
         boxes, names = settings.pop("boxes", None), settings.pop("names", None)
+        previous = settings.pop("previous", None)
         on_error, progress = settings.pop("on_error", "raise"), settings.pop("progress", None)
         source, chosen = _split_segment(settings, (*PROMPT_WORDS, *SEVERAL_WORDS))
         one = (points, point_labels, box, mask)
@@ -781,35 +776,3 @@ def _several(image: object) -> str:
         return f"the folder {str(path)!r}"
     is_pattern = not is_file and set(str(path)) & set("*?[")  # a file may be called [1].jpg
     return f"the pattern {str(path)!r}" if is_pattern else ""
-
-
-# Refinement of a given mask.
-
-GIVEN = -1  # in `Prediction.order`: not one of the model's answers but the mask that was given
-MAX_CLICKS = 3  # one in each of the largest parts
-PART = 0.1  # of the largest part's area: smaller parts get no click
-
-
-def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W)
-    """What to ask the model about a mask: everything that it says, and its box alone.
-
-    Raises PromptError on an empty mask.
-    """
-    if not mask.any():
-        raise PromptError("The mask to refine is empty. Pass a point, a box or a non-empty mask.")
-    box = open_box(mask)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        np.ascontiguousarray(mask).view(np.uint8), connectivity=8
-    )
-    areas = stats[1:count, cv2.CC_STAT_AREA]
-    largest = np.argsort(-areas, kind="stable")[:MAX_CLICKS]
-    parts = [part for part in largest if areas[part] >= PART * areas.max()]
-    clicks = [centre_click(labels == part + 1) for part in parts]
-    if "box" not in spec.accepts:
-        return [Prompt.of(points=clicks)]
-    if "point" not in spec.accepts:
-        return [Prompt.of(box=box)]
-    asked = [Prompt.of(points=clicks, box=box), Prompt.of(box=box)]
-    if "mask" in spec.accepts:
-        asked.insert(0, Prompt.of(points=clicks, box=box, mask=mask))
-    return asked

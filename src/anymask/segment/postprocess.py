@@ -49,10 +49,10 @@ NO_CLICKS: PhotoClicks = (np.zeros((0, 2)), np.zeros(0))
 
 # Clicks.
 #
-# Negative clicks are applied in the logits (`masks.obey_negatives`), so that feeding them back shows
-# it to the model. What a click says of its own pixel holds at last, whatever model, crop and edge
-# network say: a positive click that lies outside of the mask gets its pixel. Where two clicks on one
-# pixel contradict each other, the negative one wins and the positive one is reported as violated.
+# Negative clicks are applied in the logits (`masks.obey_negatives`), so that feeding these back
+# shows it to the model. At last a positive click outside of the mask gets its own pixel, whatever
+# model, crop and edge network say. Where two clicks on one pixel contradict each other, the
+# negative one wins and the positive one is reported as violated.
 
 
 def clicks_of(prompt: Prompt) -> PhotoClicks:

@@ -1,6 +1,6 @@
-"""Plans how a prompt is decoded: click by click, or on from an earlier prediction.
+"""Plans how a prompt is decoded: click by click, from an earlier prediction, or to refine a mask.
 
-Letters: N prompts, m the side of a low-resolution mask.
+Letters: N prompts, m the side of a low-resolution mask, H W the photo.
 """
 
 from __future__ import annotations
@@ -8,10 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import cv2
 import numpy as np
 
-from anymask.base import PromptError
-from anymask.masks import MOST_STEPS, Geometry, Prompt, click_steps
+from anymask.base import BoolArray, PromptError
+from anymask.masks import (
+    MOST_STEPS,
+    Geometry,
+    ModelSpec,
+    Prompt,
+    centre_click,
+    click_steps,
+    open_box,
+)
 from anymask.models.rules import Family
 from anymask.segment.prediction import Prediction
 from anymask.segment.settings import SegmentSettings
@@ -105,3 +114,35 @@ def _check_previous(prompt: Prompt, previous: Prediction, family: Family, place:
             "points, the earlier ones first, or omit previous=."
         )
     return count
+
+
+# Refinement of a given mask.
+
+GIVEN = -1  # in `Prediction.order`: not one of the model's answers but the mask that was given
+MAX_CLICKS = 3  # one in each of the largest parts
+PART = 0.1  # of the largest part's area: smaller parts get no click
+
+
+def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W)
+    """What to ask the model about a mask: everything that it says, and its box alone.
+
+    Raises PromptError on an empty mask.
+    """
+    if not mask.any():
+        raise PromptError("The mask to refine is empty. Pass a point, a box or a non-empty mask.")
+    box = open_box(mask)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        np.ascontiguousarray(mask).view(np.uint8), connectivity=8
+    )
+    areas = stats[1:count, cv2.CC_STAT_AREA]
+    largest = np.argsort(-areas, kind="stable")[:MAX_CLICKS]
+    parts = [part for part in largest if areas[part] >= PART * areas.max()]
+    clicks = [centre_click(labels == part + 1) for part in parts]
+    if "box" not in spec.accepts:
+        return [Prompt.of(points=clicks)]
+    if "point" not in spec.accepts:
+        return [Prompt.of(box=box)]
+    asked = [Prompt.of(points=clicks, box=box), Prompt.of(box=box)]
+    if "mask" in spec.accepts:
+        asked.insert(0, Prompt.of(points=clicks, box=box, mask=mask))
+    return asked

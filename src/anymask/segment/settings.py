@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from anymask.base import Progress
     from anymask.runtime import SweepPrecision
+    from anymask.segment.sequence import Previous
 
 Level = Literal["part", "whole", "all"]
 Granularity = Level | float
@@ -491,6 +492,7 @@ class BatchKeywords(SegmentKeywords, total=False):
 
     boxes: ArrayLike | None
     names: Sequence[str | None] | None
+    previous: Previous
     on_error: Literal["raise", "return"]
     progress: Progress
 
