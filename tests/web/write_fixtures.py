@@ -23,6 +23,7 @@ from anymask.masks import (
     Prompt,
     chances,
     clean_logits,
+    click_steps,
     facts,
     geometry,
     image_to_model,
@@ -157,6 +158,20 @@ def answers() -> list[dict[str, Any]]:
                 "order": order.tolist(), "candidates": rounded(many[1][0]),
             })  # fmt: skip
     return cases
+
+
+def steps() -> list[dict[str, Any]]:
+    """The clicks of each step."""
+    asked = [
+        ([], 0), ([1], 0), ([0], 0), ([1, 0, 1], 0), ([0, 0, 1], 0), ([1] * 8, 0), ([1] * 11, 0),
+        ([0] * 4 + [1] * 6, 0), ([1, 1, 0], 2), ([0, 1], 1), ([1, 1], 2), ([1] * 12, 3),
+    ]  # fmt: skip
+    return [
+        {"labels": labels, "answered": answered, "alone": alone,
+         "steps": click_steps(labels, answered, alone=alone)}
+        for labels, answered in asked
+        for alone in (True, False)
+    ]  # fmt: skip
 
 
 def clicks() -> list[dict[str, Any]]:
@@ -354,6 +369,7 @@ FIXTURES = {
     "cuts": cuts,
     "answers": answers,
     "clicks": clicks,
+    "steps": steps,
     "cleanings": cleanings,
     "otherCleanings": other_cleanings,
     "crumbs": crumbs,

@@ -1,6 +1,7 @@
 from anymask.masks.answer import CHOICES as CHOICES
 from anymask.masks.answer import CORNERS as CORNERS
 from anymask.masks.answer import FACTS as FACTS
+from anymask.masks.answer import LEAST_REGION as LEAST_REGION
 from anymask.masks.answer import MOST_STEPS as MOST_STEPS
 from anymask.masks.answer import NEGATIVE as NEGATIVE
 from anymask.masks.answer import NO_POINT as NO_POINT

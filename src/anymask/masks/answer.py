@@ -282,6 +282,7 @@ def answer(
 # (`training/interaction.py`).
 
 LEAST_PART = 0.2  # of a mask's largest part
+LEAST_REGION = 0.05  # of a mask: smaller holes and islands are removed, unless a setting differs
 CLEAR = 2.0  # logits from the threshold that a cell gets at least which is filled or removed
 SURE = 1.0  # logits within it of the threshold are a doubt
 LEAST_NUMBER = 1e-4  # of the network, and as far from 1

@@ -49,8 +49,10 @@ if TYPE_CHECKING:
 ExportFormat = Literal["onnx", "openvino"]
 README, EXAMPLE, MODEL_CARD = "README.md", "example.py", "MODEL_CARD.md"
 TEMPLATES = ASSETS / "bundle"  # of README and example
+RULES = [ASSETS.parent / "masks" / name for name in ("answer.py", "shapes.py")]  # that it imports
+PROGRAM = (TEMPLATES / EXAMPLE, *RULES)
 BESIDE = {REFINER: REFINER_WEIGHTS, NAMES: NAME_VECTORS}  # further files of graphs
-OURS = {MANIFEST, TABLES, CONSTANTS, README, REFINER_WEIGHTS, EXAMPLE}  # written anew each time
+OURS = {MANIFEST, TABLES, CONSTANTS, README, REFINER_WEIGHTS, *(path.name for path in PROGRAM)}
 
 
 def export(
@@ -242,7 +244,7 @@ def _keep_others(target: Path, stage: Path) -> None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write manifest.json, and README.md and example.py, which say how the graphs are run."""
+    """Write manifest.json, README.md, and example.py with the modules that it imports."""
     text = (TEMPLATES / README).read_text(encoding="utf-8")
     steps = enumerate(describe_preprocessing(manifest.spec), start=1)
     if manifest.graphs[0].suffix == IR:
@@ -258,7 +260,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     )
     (folder / README).write_text(readme, encoding="utf-8")
     if manifest.graphs[0].suffix != IR:
-        shutil.copyfile(TEMPLATES / EXAMPLE, folder / EXAMPLE)
+        for path in PROGRAM:
+            shutil.copyfile(path, folder / path.name)
     write_whole(folder / MANIFEST, manifest_to_json(manifest))
 
 

@@ -8,7 +8,9 @@ import { checkSeesPhotos } from "../../src/model/manifest";
 import { refusal } from "../../src/model/prompts";
 import { parseRegionSize } from "../../src/model/region_size";
 import type { LeastAreas } from "../../src/model/region_size";
+import type { Click } from "../../src/model/negative_clicks";
 import type { Prompt as Asked } from "../../src/model/prompts";
+import type { Previous } from "../../src/model/steps";
 import { cutOut } from "./cutout";
 import { checkKeys } from "./keys";
 import { PatchMask } from "./mask";
@@ -57,6 +59,9 @@ export async function load(options: LoadOptions = {}): Promise<Anymask> {
   }
   return new OpenModel(model);
 }
+
+/** What was asked for an answer, and the logits (m, m) of its first mask. */
+const answered = new WeakMap<Answer, Asked & { key: string; logits: Float32Array }>();
 
 class OpenModel implements Anymask {
   private count = 0;
@@ -108,10 +113,12 @@ class SeenPhoto implements Seen {
     const answer = await (edges || closer
       ? this.model.answerRefined(this.key, asked, { granularity, least }, { edges, closer })
       : this.model.answer(this.key, asked, 0, granularity, least));
-    return {
+    const reply = {
       masks: answer.candidates.map(({ patch, score }) => new PatchMask(patch, score)),
       violated: answer.violated,
     };
+    answered.set(reply, { key: this.key, ...asked, logits: answer.logits[0] });
+    return reply;
   }
 
   /** How many of an answer's masks get edges of the photo. */
@@ -201,7 +208,7 @@ class SeenPhoto implements Seen {
     );
   }
 
-  private checked({ points = [], labels, box }: Prompt): Asked {
+  private checked({ points = [], labels, box, previous }: Prompt): Asked {
     const wrong = (rule: string, given: unknown) =>
       new Error(`${rule} Given: ${JSON.stringify(given)}.`);
     if (!points.length && !box) {
@@ -222,7 +229,28 @@ class SeenPhoto implements Seen {
     const asked: Asked = { clicks, box: box ?? null, mask: null };
     const refused = refusal(asked, this.model.manifest.spec);
     if (refused) throw new Error(refused);
-    return asked;
+    return previous ? { ...asked, previous: this.before(previous, clicks) } : asked;
+  }
+
+  private before(previous: Answer, clicks: readonly Click[]): Previous | null {
+    const { name, accepts } = this.model.manifest.spec;
+    if (!accepts.includes("mask")) {
+      throw new Error(`${name} does not support previous, because it has no mask prompts.`);
+    }
+    const before = answered.get(previous);
+    if (before?.key !== this.key) {
+      throw new Error("previous must be an answer that segment returned for this image.");
+    }
+    const { logits, clicks: old, box } = before;
+    const same = ({ x, y, label }: Click, i: number) =>
+      clicks[i]?.x === x && clicks[i].y === y && clicks[i].label === label;
+    if (!old.every(same)) {
+      throw new Error(
+        `The points of the previous answer (${old.length}) must come first in points. ` +
+          "Pass all points, the earlier ones first.",
+      );
+    }
+    return box || old.some(({ label }) => label) ? { logits, clicks: old.length } : null;
   }
 }
 

@@ -15,7 +15,7 @@ import type { NameTable } from "./name_table";
 import { Newest } from "./newest";
 import type { Prompt } from "./prompts";
 import { USUAL } from "./region_size";
-import type { Candidates, Fine, Settings } from "./segment";
+import type { Candidates, Corrected, Fine, Settings } from "./segment";
 
 /**
  * Threads of one call: `?threads=`, else the cores, four at most; one where none are allowed.
@@ -215,7 +215,7 @@ export class Model {
     limit: number,
     granularity: Granularity,
     least = USUAL,
-  ): Promise<Candidates & Kept> {
+  ): Promise<Corrected & Kept> {
     await this.look(key);
     const keep = String(++this.answers);
     const settings = { granularity, least };
@@ -304,7 +304,7 @@ export class Model {
     prompt: Prompt,
     { granularity, least }: Settings,
     { edges, closer }: { edges: number; closer: boolean },
-  ): Promise<Candidates> {
+  ): Promise<Corrected> {
     return this.inTurn(async () => {
       await this.ready(key, edges > 0);
       const { keep, ...answer } = await this.answer(key, prompt, 0, granularity, least);

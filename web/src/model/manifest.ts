@@ -12,6 +12,7 @@ export interface Spec {
   accepts: string[];
   family: string; // whose rules choose and order the masks: a name of `families`
   pad_point: boolean;
+  pad_box?: boolean; // the same token follows a box (SAM 2)
   fixed_points: number;
   mask_threshold: number;
   channels?: { lows: number[] }; // of a model that was tuned on other pictures than photos

@@ -8,7 +8,7 @@ import type { Tables } from "./families/family";
 import type { Manifest, Part } from "./manifest";
 import type { Prompt } from "./prompts";
 import type { Pixels } from "./resample";
-import type { Candidates, Fine, Settings } from "./segment";
+import type { Corrected, Fine, Settings } from "./segment";
 
 export interface Asks {
   open: {
@@ -19,7 +19,7 @@ export interface Asks {
   see: { ask: { key: string; embedding: Embedding }; reply: null };
   answer: {
     ask: { key: string; prompt: Prompt; limit: number; settings: Settings; keep: string };
-    reply: Candidates;
+    reply: Corrected;
   };
   cut: { ask: { keep: string; index: number }; reply: Patch };
   picture: { ask: { key: string; photo: Blob | ImageBitmap }; reply: null };

@@ -7,11 +7,13 @@ import type { BoxXyxy, Geometry } from "./geometry";
 import type { Click } from "./negative_clicks";
 import { patchToModel } from "./logits";
 import type { Spec } from "./manifest";
+import type { Previous } from "./steps";
 
 export interface Prompt {
   clicks: readonly Click[];
   box: BoxXyxy | null;
   mask: Patch | null; // a start, for example what a lasso encloses
+  previous?: Previous | null; // counts in place of the mask
 }
 
 export interface Tokens {
@@ -40,8 +42,17 @@ export function refusal(prompt: Prompt, spec: Spec): string | null {
   return null;
 }
 
-/** Clicks, then box corners, then "no point" where the family's reference code puts it. */
-export function tokensOf(prompt: Prompt, geometry: Geometry, spec: Spec): Tokens {
+/**
+ * Clicks, then box corners, then "no point" where the family's reference code puts it.
+ *
+ * logits  (m, m) that the clicks correct; without them those of the start mask
+ */
+export function tokensOf(
+  prompt: Prompt,
+  geometry: Geometry,
+  spec: Spec,
+  logits: Float32Array | null = null,
+): Tokens {
   const [scaleX, scaleY] = scaleXy(geometry);
   const places = prompt.clicks.map((click) => [click.x, click.y]);
   const labels: number[] = prompt.clicks.map((click) => click.label);
@@ -52,12 +63,12 @@ export function tokensOf(prompt: Prompt, geometry: Geometry, spec: Spec): Tokens
     labels.push(...CORNERS);
   }
   let missing = spec.fixed_points - labels.length;
-  if (!labels.length || (spec.pad_point && !prompt.box)) missing = Math.max(missing, 1);
+  if (!labels.length || (spec.pad_point && (!prompt.box || spec.pad_box)))
+    missing = Math.max(missing, 1);
   const coords = new Float32Array(2 * (labels.length + Math.max(0, missing)));
   places.forEach(([x, y], i) => coords.set([x * scaleX, y * scaleY], 2 * i));
   for (; missing > 0; missing--) labels.push(NO_POINT);
-  const mask = prompt.mask
-    ? patchToModel(prompt.mask, geometry, spec.mask_side)
-    : new Float32Array(spec.mask_side ** 2);
-  return { coords, labels, mask, hasMask: prompt.mask ? 1 : 0 };
+  const start = logits ?? (prompt.mask && patchToModel(prompt.mask, geometry, spec.mask_side));
+  const mask = start ?? new Float32Array(spec.mask_side ** 2);
+  return { coords, labels, mask, hasMask: start ? 1 : 0 };
 }

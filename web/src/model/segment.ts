@@ -15,6 +15,7 @@ import type { Spec } from "./manifest";
 import { tokensOf } from "./prompts";
 import type { Prompt } from "./prompts";
 import type { LeastAreas } from "./region_size";
+import { clickSteps } from "./steps";
 
 export interface Candidate {
   patch: Patch;
@@ -27,6 +28,11 @@ export interface Fine {
   patch: Patch;
   score: number;
   violated: number[];
+}
+
+/** An answer, with what a further click corrects. */
+export interface Corrected extends Candidates {
+  logits: Float32Array[]; // (m, m) of each candidate
 }
 
 export interface Candidates {
@@ -60,16 +66,45 @@ export interface Shown extends Answer {
 /**
  * The answers to one prompt, the first one first; logits as they will be shown.
  *
- * change  what becomes of the family's logits before all else
+ * A family that has learned to correct its own masks gets the clicks one by one, each with the
+ * logits of the step before; any other gets all that are new at once (`segment/sequence.py`).
  */
 export async function answersTo(
   prompt: Prompt,
+  asked: Asked,
+  settings: Settings,
+): Promise<Shown[]> {
+  const { clicks, box, mask, previous } = prompt;
+  const labels = clicks.map(({ label }) => label);
+  const steps = asked.family.stepwise
+    ? clickSteps(labels, previous?.clicks ?? 0, !box && !mask && !previous)
+    : [labels.map((_, place) => place)];
+  let logits = previous?.logits ?? null;
+  let answers: Shown[] = [];
+  for (const step of steps) {
+    const part = { ...prompt, clicks: step.map((place) => clicks[place]) };
+    answers = await decodedOnce(part, asked, settings, logits);
+    logits = answers[0].own;
+  }
+  return answers;
+}
+
+/**
+ * The answers of one decoding.
+ *
+ * before  (m, m) logits that the prompt corrects, or null
+ * change  what becomes of the family's logits before all else
+ */
+export async function decodedOnce(
+  prompt: Prompt,
   { family, decode, geometry, spec }: Asked,
   { granularity, least }: Settings,
+  before: Float32Array | null = null,
   change: (logits: Float32Array) => Float32Array = (logits) => logits,
 ): Promise<Shown[]> {
   const threshold = spec.mask_threshold;
-  const ordered = await family.answer(decode, tokensOf(prompt, geometry, spec), geometry);
+  const tokens = tokensOf(prompt, geometry, spec, before);
+  const ordered = await family.answer(decode, tokens, geometry);
   return chosenFirst(ordered, granularity, geometry, threshold).map((answer) => {
     const own = obeyNegatives(change(answer.logits), prompt.clicks, geometry, threshold);
     return { ...answer, own, logits: cleaned(own, prompt.clicks, geometry, threshold, least) };

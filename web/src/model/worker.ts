@@ -37,7 +37,7 @@ import type { Prompt, Tokens } from "./prompts";
 import type { LeastAreas } from "./region_size";
 import { imageToModel, rowsIn, rowsOf, smallerPhoto } from "./resample";
 import type { Pixels, ReadRows } from "./resample";
-import { answersTo, disobeyed, inPixels, shown, tidied } from "./segment";
+import { answersTo, decodedOnce, disobeyed, inPixels, shown, tidied } from "./segment";
 import type { Asked, Fine, Shown } from "./segment";
 
 const SEEN = 4; // embeddings kept
@@ -130,7 +130,8 @@ const handlers: { [K in Kind]: Handler<K> } = {
     const one: Kept = { key, prompt, answers, least, near: null, fine: new Map() };
     if (keep) remember(kept, keep, one, KEPT);
     const first = keep ? answers : answers.slice(0, 1);
-    return shown(first, prompt, asked, least, limit);
+    const logits = keep ? answers.map(({ own }) => own) : [];
+    return { ...shown(first, prompt, asked, least, limit), logits };
   },
 
   async cut({ keep, index }) {
@@ -237,9 +238,8 @@ async function closerLook(
   const around = logitsAround(answers[0].own, known(key).geometry, window, geometry);
   const moved = promptInWindow(prompt, window, mask);
   const settings = { granularity: "all", least } as const;
-  const [{ logits, score }] = await answersTo(moved, asking(seenNear), settings, (found) =>
-    meanChance(found, around, threshold, closer!.weight),
-  );
+  const mean = (found: Float32Array) => meanChance(found, around, threshold, closer!.weight);
+  const [{ logits, score }] = await decodedOnce(moved, asking(seenNear), settings, null, mean);
   const drawn = { logits, threshold, prompt: moved, geometry, least };
   const small = reduced(geometry, LONGEST).imageHw;
   const patch = edges

@@ -12,6 +12,7 @@ import type { Granularity } from "../model/granularity";
 import { refusal } from "../model/prompts";
 import type { Prompt } from "../model/prompts";
 import type { Candidate, Fine } from "../model/segment";
+import type { Previous } from "../model/steps";
 import { asksModel } from "./work";
 import type { Draft, Mask } from "./work";
 
@@ -25,6 +26,8 @@ export interface Looks extends Kept {
 
 const SETTLED_MS = 150; // a mask that is meant so long is refined; those of a sweep are not
 const FULL = 4_000_000; // photos of at most so many pixels are shown pixel for pixel at once
+
+const SHOWN = 24; // answers whose logits are kept for further clicks
 
 export const limitFor = ([height, width]: Size) => (height * width > FULL ? LONGEST : 0);
 
@@ -47,6 +50,7 @@ interface Refining {
 
 export class Drafting {
   private asked: { prompt: string; answer: Promise<Omit<Looks, "patch">> } | null = null;
+  private readonly shown = new Map<string, Float32Array[]>(); // logits of what was asked
   private newest: { mask: string; fine: Fine } | null = null;
   private refining: Refining | null = null;
   private painted: { base: Patch; strokes: readonly Stroke[]; patch: Patch } | null = null;
@@ -61,7 +65,32 @@ export class Drafting {
 
   promptOf(draft: Draft): Prompt {
     const { clicks, box, lasso } = draft;
-    return { clicks, box, mask: lasso ? fillRings([lasso], this.hw) : null };
+    const mask = lasso ? fillRings([lasso], this.hw) : null;
+    return { clicks, box, mask, previous: this.previousOf(draft) };
+  }
+
+  /** What was shown for fewer of the clicks: a click corrects it, and without it, it is shown. */
+  private previousOf(draft: Draft): Previous | null {
+    const { clicks, box, lasso, candidate } = draft;
+    if (!this.model()?.manifest.spec.accepts.includes("mask")) return null;
+    for (let count = clicks.length - 1; count >= 0; count--) {
+      const first = clicks.slice(0, count);
+      if (!box && !lasso && !first.some(({ label }) => label)) return null; // about no object
+      const shown = this.shown.get(this.nameOf({ ...draft, clicks: first }));
+      if (shown) return { logits: shown[Math.min(candidate, shown.length - 1)], clicks: count };
+    }
+    return null;
+  }
+
+  /** What the model is asked; of several candidates of a click, further ones correct the chosen. */
+  private nameOf({ clicks, box, lasso, candidate }: Draft): string {
+    return JSON.stringify([
+      clicks,
+      box,
+      lasso,
+      this.granularity(),
+      clicks.length > 1 ? candidate : 0,
+    ]);
   }
 
   /** The draft's mask. Throws with a text for the user. */
@@ -95,14 +124,24 @@ export class Drafting {
   private ask(draft: Draft): Promise<Omit<Looks, "patch">> {
     const model = this.model();
     if (!model) return Promise.reject(new Error("No model is loaded. Draw with the brush."));
-    const prompt = this.promptOf(draft);
-    const refused = refusal(prompt, model.manifest.spec);
+    const refused = refusal(this.promptOf(draft), model.manifest.spec);
     if (refused) return Promise.reject(new Error(refused));
-    const asked = JSON.stringify([draft.clicks, draft.box, draft.lasso, this.granularity()]);
+    const asked = this.nameOf(draft);
     if (this.asked?.prompt === asked) return this.asked.answer;
-    const answer = model
-      .answer(this.image, prompt, limitFor(this.hw), this.granularity())
-      .then((reply) => ({ ...reply, score: null }));
+    const granularity = this.granularity();
+    const before = this.asked?.answer.catch(() => null); // this prompt may correct its mask
+    const answer = Promise.resolve(before).then(async () => {
+      const prompt = this.promptOf(draft);
+      const { logits, ...reply } = await model.answer(
+        this.image,
+        prompt,
+        limitFor(this.hw),
+        granularity,
+      );
+      this.shown.set(asked, logits);
+      for (const old of this.shown.keys()) if (this.shown.size > SHOWN) this.shown.delete(old);
+      return { ...reply, score: null };
+    });
     this.asked = { prompt: asked, answer };
     this.refining = null; // what was meant before
     answer.catch(() => (this.asked = null));

@@ -26,6 +26,8 @@ export type Decode = (asked: Tokens) => Promise<Decoded>;
 export type Tables = Record<string, unknown>;
 
 export interface Family {
+  /** Whether several clicks are decoded one after the other, each with the logits of the last. */
+  stepwise: boolean;
   /** The K candidates of an ambiguous prompt, in the model's order. */
   candidates(decoded: Decoded): Answer[];
   /** Ask the decoder about one prompt on one photo, and order what it says: the first one first. */
@@ -58,6 +60,7 @@ export function choosing(
   single: (decoded: Decoded) => Answer[],
 ): Family {
   return {
+    stepwise: false,
     candidates,
     async answer(decode, asked) {
       const pick = isLoneClick(asked) ? candidates : single;

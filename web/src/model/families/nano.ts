@@ -40,6 +40,7 @@ export function nano(spec: Spec, tables: Tables): Family {
     throw new Error(`The tables.json of ${spec.name} lacks "ranking". Export the model again.`);
   const scores = tables.scores as ScoreLine | undefined;
   return {
+    stepwise: true,
     candidates: bestThree,
     async answer(decode, asked, place) {
       const decoded = await askedTwice(decode, asked, spec);

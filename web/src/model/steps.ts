@@ -1,0 +1,28 @@
+/** The steps in which the clicks of a prompt are decoded (`click_steps` of `masks/answer.py`). */
+
+const MOST_STEPS = 8; // of one prompt: the clicks before the last seven are decoded together
+
+/** What was predicted for the first clicks of a prompt. */
+export interface Previous {
+  logits: Float32Array; // (m, m) of the mask that the further clicks correct
+  clicks: number; // how many of the prompt's clicks it is about
+}
+
+/**
+ * The clicks of each step, as indices in the order of the prompt; one step without clicks.
+ *
+ * answered  number of clicks, the first ones, that an earlier answer is about already
+ * alone     whether nothing else says where the object is: then the first foreground click comes
+ *           before all others
+ */
+export function clickSteps(labels: readonly number[], answered: number, alone: boolean) {
+  const order = labels.map((_, place) => place);
+  const first = labels.indexOf(1);
+  if (alone && !answered && first > 0) order.unshift(...order.splice(first, 1));
+  const together = answered + Math.max(order.length - answered - MOST_STEPS + 1, 1);
+  const steps: number[][] = [];
+  for (let end = Math.min(together, order.length); end <= order.length; end++) {
+    steps.push(order.slice(0, end).sort((a, b) => a - b));
+  }
+  return steps;
+}
