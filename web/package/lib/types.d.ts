@@ -8,12 +8,20 @@ export interface LoadOptions {
     /** The folder of an exported model; without it `nano`, which lies beside the package. */
     model?: string | URL;
 }
-/** One object: clicks, a box, or both. */
+/**
+ * One object: clicks, a box, or both. `small` and `nano` decode several clicks one after the other,
+ * each with the mask of the step before; other models decode them at once.
+ */
 export interface Prompt {
     points?: readonly XY[];
     /** 1 on the object, 0 off it; one for each point, 1 where there are none. */
     labels?: readonly (0 | 1)[];
     box?: Box;
+    /**
+     * The answer of the same `seen` for the first of these points. Only the new points are decoded,
+     * with its first mask as the mask to correct.
+     */
+    previous?: Answer;
 }
 /** How small the holes and parts of a mask may be. */
 export interface RegionSizes {
