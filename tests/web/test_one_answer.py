@@ -195,14 +195,14 @@ def to_page(prompt: Prompt) -> dict[str, Any]:
 
 
 @pytest.fixture
-def ask(sit_down: Callable[..., Any], tmp_path: Path) -> Callable[..., tuple[Any, Any]]:
-    """Asks the page about a picture: masks and score by the prompts' places."""
+def at_page(sit_down: Callable[..., Any], tmp_path: Path) -> Callable[[str], Any]:
+    """Opens a picture on the page."""
     for name in NAMES:
         Image.fromarray(pictures()[name]).save(tmp_path / f"{name}.png", compress_level=1)
     ann = sit_down(None)
     ann.open("?local=1")
 
-    def answers(name: str, asked: list[Prompt], closer: bool) -> tuple[Any, Any]:
+    def opened(name: str) -> Any:
         ann.page.set_input_files("input[type=file]", [str(tmp_path / f"{name}.png")])
         ann.until(f"s.images.some(i => i.name === '{name}.png')")
         ann.page.evaluate(
@@ -213,7 +213,17 @@ def ask(sit_down: Callable[..., Any], tmp_path: Path) -> Callable[..., tuple[Any
             f"{name}.png",
         )
         ann.seen()
-        replies = ann.page.evaluate(ASK_ALL, [[to_page(prompt) for prompt in asked], closer])
+        return ann.page
+
+    return opened
+
+
+@pytest.fixture
+def ask(at_page: Callable[[str], Any]) -> Callable[..., tuple[Any, Any]]:
+    """Asks the page about a picture: masks and score by the prompts' places."""
+
+    def answers(name: str, asked: list[Prompt], closer: bool) -> tuple[Any, Any]:
+        replies = at_page(name).evaluate(ASK_ALL, [[to_page(prompt) for prompt in asked], closer])
         masks = {place: coco_to_rle(reply["rle"]) for place, reply in enumerate(replies)}
         score = {place: reply["score"] for place, reply in enumerate(replies)}
         return masks, score
@@ -243,3 +253,42 @@ def test_the_page_keeps_the_mask_of_the_package(ask: Callable[..., Any]) -> None
             assert abs(score[place] - answer.first.score) < 0.02, (name, asked[place])
             moved += before < SAME
     assert moved >= 2
+
+
+CLICK = """async (clicks) => {
+  const {session} = window.anymask;
+  const {editor} = session;
+  const shown = async () => {
+    await editor.look();
+    return {rle: window.anymask.toCoco(editor.looks.patch), score: editor.looks.score};
+  };
+  const there = [];
+  for (const {x, y, label} of clicks) {
+    editor.click(x, y, label);
+    there.push(await shown());
+  }
+  const back = [];
+  for (const _ of clicks.slice(1)) {
+    editor.undo();
+    back.push(await shown());
+  }
+  return [there, back];
+}"""
+
+
+def test_clicks_of_the_page_are_answered_as_in_python(at_page: Callable[[str], Any]) -> None:
+    """Click after click on the page, all at once in Python, and one after the other with previous;
+    undo shows the mask before."""
+    points = np.array([[290, 120], [310, 250], [120, 200], [200, 60]], np.float32)
+    clicks = Prompt.of(points=points, labels=[1, 1, 0, 1])
+    there, back = at_page("coffee").evaluate(CLICK, to_page(clicks)["clicks"])
+    model, previous = anymask.load(), None
+    for count, shown in enumerate(there, start=1):
+        words = {"points": points[:count], "point_labels": clicks.labels[:count]}
+        at_once = model.segment(pictures()["coffee"], **words)
+        previous = model.segment(pictures()["coffee"], **words, previous=previous)
+        rles = [at_once.rles()[0], previous.rles()[0]]
+        assert (rle_iou([coco_to_rle(shown["rle"])], rles) >= SAME).all(), count
+        assert shown["score"] == pytest.approx(at_once.first.score, abs=0.02)
+    assert back == there[-2::-1]
+    assert len({str(shown["rle"]) for shown in there}) == len(there)
