@@ -116,7 +116,7 @@ def test_the_bundled_model_is_copied_without_torch(
     assert main(["export", "nano", "-o", str(target)]) == 0
     assert "licence        Apache-2.0" in capsys.readouterr().out
     copied = {path.name for path in target.iterdir()}
-    told = {"README.md", "example.py"}
+    told = {"README.md", "example.py", "answer.py", "shapes.py"}
     assert copied == {path.name for path in shipped.iterdir()} - {"weights.json"} | told
     same = copied - told
     assert all((target / name).read_bytes() == (shipped / name).read_bytes() for name in same)

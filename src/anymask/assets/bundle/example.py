@@ -105,7 +105,7 @@ class BundleModel:
         """
         (maps, place), threshold = self.encode(image), self.spec.mask_threshold
         points, labels = np.reshape(points, (-1, 2)), np.array(labels, np.int64)
-        logits, scores = None, np.zeros(1)
+        logits: Any = None
         steps = [list(range(len(labels)))]
         if "ranking" in self.rules.tables:  # click by click, each with the logits of the last
             steps = click_steps(labels.tolist(), alone=not len(box))
@@ -118,10 +118,10 @@ class BundleModel:
         pixels = point_pixels(points, place.image_hw)
         cells = pixels_to_cells(pixels, logits.shape, place), labels
         least = (LEAST_REGION, LEAST_REGION)  # holes and islands
-        mask = (
-            drawn(clean_logits(logits, place, cells, least, threshold, SHAPES), place) > threshold
-        )
-        mask[pixels[:, 1], pixels[:, 0]] = labels == 1
+        logits = clean_logits(logits, place, cells, least, threshold, SHAPES)
+        mask = drawn(logits, place) > threshold
+        for label in (1, 0):  # of two clicks on one pixel the negative one counts
+            mask[tuple(pixels[labels == label].T[::-1])] = label
         return mask, float(scores[0])
 
     def prompts(
