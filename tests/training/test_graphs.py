@@ -32,7 +32,8 @@ def quick(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_folder_holds_the_graphs_the_manifest_and_how_to_run_them(bundle: Path) -> None:
     names = {path.name for path in bundle.iterdir()}
     assert names == {
-        "encoder.onnx", "decoder.onnx", "manifest.json", "README.md", "example.py", "answer.py", "shapes.py",
+        "encoder.onnx", "decoder.onnx", "manifest.json", "README.md",
+        "example.py", "answer.py", "shapes.py",
     }  # fmt: skip
 
 
