@@ -22,8 +22,12 @@ def load(
     device: str = "auto",
     precision: str = "fp32",
     runtime: str = "auto",
+    convert: bool | None = None,
 ) -> Model:
     """Load a model. Never downloads anything.
+
+    On a CPU, the first load of a downloaded checkpoint converts it for ONNX Runtime, which takes
+    about a minute and as much disk space as the weights. Later loads use the conversion.
 
     Args:
         name: A name of `anymask models list`, or an exported folder. Default: ANYMASK_MODEL, else
@@ -33,6 +37,8 @@ def load(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: "fp32", "bf16" or "fp16"; with runtime="openvino" "fp32", "bf16" or "int8".
         runtime: "auto", "onnx", "torch" or "openvino".
+        convert: Convert the checkpoint for ONNX Runtime if it has not been. Default: downloaded
+            weights are converted, `weights` are not.
 
     Raises:
         ModelError: The name is unknown.
@@ -44,8 +50,40 @@ def load(
     from anymask.runtime import open_runtime
 
     name = default_model(weights) if name is None else str(name) if isinstance(name, Path) else name
+    if weights is None if convert is None else convert:
+        convert_once(name, weights, device, precision, runtime)
     opened = open_runtime(name, weights, device, precision, runtime)
     return Model(opened, begin=_begin_session, follow=_follow_words, scan=_begin_volume)
+
+
+def convert_checkpoint(name: str, weights: str | Path | None = None) -> Path:
+    """Convert a checkpoint again; see `training.conversion`."""
+    from anymask.training import convert
+
+    return convert(name, weights, again=True)
+
+
+def convert_once(
+    name: str,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    runtime: str = "auto",
+) -> None:
+    """Convert a checkpoint if these options of `load` would use the conversion."""
+    from anymask.runtime import find_bundle
+
+    precise = precision == "fp32" or runtime == "openvino"
+    if runtime not in ("auto", "onnx", "openvino") or not precise or not isinstance(name, str):
+        return
+    if find_bundle(name, weights) is not None:
+        return
+    from anymask.runtime import needs_conversion, runs_on_cpu
+
+    if device in ("auto", "cpu") and needs_conversion(name, weights) and runs_on_cpu(device):
+        from anymask.training import convert_on_load
+
+        convert_on_load(name, weights)
 
 
 def _begin_session(

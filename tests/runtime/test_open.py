@@ -147,7 +147,7 @@ def test_options_that_do_not_go_together_are_refused(bundle: Path, checkpoint: P
     wanted = "Invalid runtime 'tf'. Choose from: auto, onnx, torch, openvino"
     with pytest.raises(InputError, match=wanted):
         open_runtime("nano", runtime="tf")
-    with pytest.raises(ModelError, match="requires an exported model. Run: anymask export"):
+    with pytest.raises(ModelError, match="requires an exported model. Run: anymask models convert"):
         open_runtime("mobile_sam", weights=checkpoint, runtime="onnx")
     with pytest.raises(ModelError, match="is an exported model, but runtime='torch' requires a"):
         open_runtime(str(bundle), runtime="torch")

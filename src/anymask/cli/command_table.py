@@ -24,7 +24,7 @@ _PACKAGES: dict[str, dict[str, str]] = {
         "encode": "compute and cache image embeddings",
         "names": "learn your own class names from labelled masks, or list the known ones",
         "convert": "convert annotations between formats",
-        "models": "list, download, add and verify model weights",
+        "models": "list, download, convert, verify and remove model weights",
     },
     "anymask.training.commands": {
         "train": "train a model from a config file",

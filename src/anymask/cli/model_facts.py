@@ -7,17 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, ProgressBar, WeightsError, write_json
+from anymask.base import InputError, ModelError, ProgressBar, WeightsError, write_json
 from anymask.cli.streams import say
 from anymask.runtime import (
     MANIFEST,
     SAYS,
     Checkpoint,
     Installed,
+    about_weights,
     catalogue,
     check_file,
+    find_converted,
+    folder_bytes,
     home,
     read_manifest,
+    remove_weights,
     store,
 )
 
@@ -59,8 +63,11 @@ _UNVERIFIED = {
 }
 
 
-def get(name: str, *, again: bool) -> None:
-    """Download one model's weights with progress, and say how far they could be checked."""
+def get(name: str, *, again: bool, converts: bool = True) -> None:
+    """Download one model's weights with progress, print how they were verified, and convert them.
+
+    Weights are not converted on a machine with a GPU, where PyTorch runs them.
+    """
     from anymask.runtime import fetch
 
     what = catalogue.entry(name)
@@ -74,6 +81,58 @@ def get(name: str, *, again: bool) -> None:
 
         state = fetch(name, progress=show, again=again)
     print(f"{name}: {state.path}\n  sha256 {state.sha256}: {SAYS[state.status]}")
+    if converts:
+        from anymask.opening import convert_once
+
+        convert_once(name)
+        if (folder := find_converted(name)) is not None:
+            print(_conversion_text(folder))
+
+
+def convert(name: str, model: str | None = None) -> None:
+    """Convert a downloaded model or a checkpoint file for ONNX Runtime. Raises ModelError."""
+    from anymask.opening import convert_checkpoint
+
+    weights = Path(name).expanduser()
+    if not weights.is_file():
+        store.find(name)
+        print(f"{name}:\n{_conversion_text(convert_checkpoint(name))}")
+        return
+    network = model or _model_of(weights)
+    print(f"{name}: {network}\n{_conversion_text(convert_checkpoint(network, weights))}")
+
+
+def _model_of(weights: Path) -> str:
+    """The model that a checkpoint file fits. Raises ModelError where none does."""
+    if (about := about_weights(weights)) is not None:
+        return str(about["variant"])
+    from anymask.runtime import detect_variant, read_checkpoint
+
+    found = detect_variant(read_checkpoint(weights))
+    if found is None:
+        raise ModelError(f"The model of {weights} was not detected. Pass it with --model NAME.")
+    return found
+
+
+def _conversion_text(folder: Path) -> str:
+    size = size_text(folder_bytes(folder))
+    return f"  converted for ONNX Runtime, {size} on disk: {folder}"
+
+
+def remove(name: str, *, converted_only: bool) -> None:
+    """Delete a model's weights and conversion, or the conversion only, and print the disk space.
+
+    Raises WeightsError for a bundled model, or where there is nothing to delete.
+    """
+    what = store.downloadable(name)
+    if not store.path_of(what).parent.is_dir():
+        raise WeightsError(f"{name} is not installed. See: anymask models list")
+    with store.writing():
+        freed = remove_weights(what, converted_only=converted_only)
+    if not freed:
+        kind = "conversion" if converted_only else "weights"
+        raise WeightsError(f"{name} has no {kind} in {home()}. See: anymask models list")
+    print(f"{name}: removed {size_text(freed)}")
 
 
 def show_verify(names: list[str], json_file: Path | None) -> None:
@@ -131,6 +190,8 @@ def show_info(name: str) -> None:
             *(("source", source) for source in what.sources),
         ]
     lines += [("here", f"{state.status}: {SAYS[state.status]}"), ("path", str(state.path or "-"))]
+    if (folder := find_converted(name)) is not None:
+        lines.append(("converted", f"{size_text(folder_bytes(folder))}, {folder}"))
     print_facts(lines)
 
 
@@ -163,8 +224,6 @@ def own_facts(name: str) -> list[tuple[str, str]] | None:
 
     Raises WeightsError.
     """
-    from anymask.runtime import about_weights
-
     path = Path(name)
     if (path / MANIFEST).is_file() or any(path.glob("*.onnx")):
         return bundle_facts(path)

@@ -1,17 +1,26 @@
-"""`anymask models`: what there is, what is here, and whether it is what its authors published."""
+"""`anymask models`: list, download, convert, verify and remove model weights."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from anymask.cli.model_facts import get, show_info, show_list, show_verify, warn_of_licence
+from anymask.cli.model_facts import (
+    convert,
+    get,
+    remove,
+    show_info,
+    show_list,
+    show_verify,
+    warn_of_licence,
+)
 from anymask.runtime import SAYS, catalogue, split_side, store
 
 EXAMPLES = (
     "examples:\n  anymask models list\n  anymask models info mobile_sam\n  anymask models "
     "info runs/mine/weights.safetensors\n  anymask models get mobile_sam\n  anymask models "
-    "add sam_vit_b sam_vit_b_01ec64.pth\n  anymask models verify\n\nWeights are stored in "
+    "add sam_vit_b sam_vit_b_01ec64.pth\n  anymask models verify\n  anymask models "
+    "remove mobile_sam\n\nWeights are stored in "
     "ANYMASK_HOME, by default the cache folder of the platform. ANYMASK_MIRROR, a\nURL or "
     "folder with the published files, is tried first. No other command downloads "
     "anything.\n"
@@ -31,6 +40,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     get.add_argument("names", nargs="+", metavar="NAME")
     get.add_argument("--again", action="store_true", help="download again even if the file exists")
+
+    get.add_argument(
+        "--no-convert", action="store_true", help="do not convert the weights for ONNX Runtime"
+    )
+
+    converting = commands.add_parser(
+        "convert", help="convert a checkpoint for ONNX Runtime, which is faster on a CPU"
+    )
+    converting.add_argument("name", metavar="NAME|FILE", help="a downloaded model, or a checkpoint")
+    converting.add_argument(
+        "--model", metavar="NAME", help="model of the checkpoint file (default: detected)"
+    )
+
+    removal = commands.add_parser("remove", help="delete downloaded weights and their conversion")
+    removal.add_argument("names", nargs="+", metavar="NAME")
+    removal.add_argument("--converted", action="store_true", help="delete the conversion only")
 
     add = commands.add_parser("add", help="verify a downloaded file and add it to the store")
     add.add_argument("name", metavar="NAME")
@@ -64,7 +89,12 @@ def run(args: argparse.Namespace) -> None:
             for name in names:
                 catalogue.entry(name)  # a wrong name stops before the first byte
             for name in names:
-                get(name, again=args.again)
+                get(name, again=args.again, converts=not args.no_convert)
+        case "convert":
+            convert(args.name, args.model)
+        case "remove":
+            for name in names:
+                remove(name, converted_only=args.converted)
         case "add":
             name = split_side(args.name)[0]
             state = store.add(name, args.file, link=args.link)

@@ -19,6 +19,15 @@ from anymask.runtime.checkpoints import from_8_bits as from_8_bits
 from anymask.runtime.checkpoints import load_official as load_official
 from anymask.runtime.checkpoints import read_checkpoint as read_checkpoint
 from anymask.runtime.checkpoints import shapes_of as shapes_of
+from anymask.runtime.converted import ConvertedRuntime as ConvertedRuntime
+from anymask.runtime.converted import checkpoint_file as checkpoint_file
+from anymask.runtime.converted import conversions_of as conversions_of
+from anymask.runtime.converted import find_converted as find_converted
+from anymask.runtime.converted import folder_bytes as folder_bytes
+from anymask.runtime.converted import needs_conversion as needs_conversion
+from anymask.runtime.converted import remove_converted as remove_converted
+from anymask.runtime.converted import remove_weights as remove_weights
+from anymask.runtime.converted import runs_on_cpu as runs_on_cpu
 from anymask.runtime.download import Part as Part
 from anymask.runtime.download import fetch as fetch
 from anymask.runtime.manifest import ASSETS as ASSETS

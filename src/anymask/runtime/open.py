@@ -1,7 +1,8 @@
 """Opening a model: the name that a user types in, a runtime out.
 
 "nano" and "small" are the bundles in the package, a folder is a bundle that `anymask export` wrote,
-and every other name of the catalogue is a checkpoint that runs on torch.
+and every other name of the catalogue is a checkpoint: on a CPU its conversion (`converted.py`) runs
+on ONNX Runtime, otherwise it runs on torch.
 """
 
 from __future__ import annotations
@@ -72,6 +73,10 @@ def open_runtime(
     folder = beside or find_model(name, weights, runtime)
     if folder is None:
         sized = name if side is None else f"{name}@{side}"
+        if runtime == "auto" and precise and side is None:
+            converted = _open_converted(name, weights, device)
+            if converted is not None:
+                return converted
         return _open_torch(sized, weights, device, precision)
     if runtime == "openvino":
         from anymask.runtime.openvino import OpenVinoRuntime
@@ -126,10 +131,13 @@ def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | No
     if folder is not None and runtime == "torch" and weights is None and name in BUNDLED:
         return None
     if folder is None and runtime in ("onnx", "openvino"):
+        from anymask.runtime.converted import find_converted
+
+        folder = find_converted(name, weights)
+    if folder is None and runtime in ("onnx", "openvino"):
         raise ModelError(
             f"{name!r} is a checkpoint, but runtime={runtime!r} requires an exported "
-            f"model. Run: anymask export {name if weights is None else weights} -o "
-            "FOLDER, then load FOLDER"
+            f"model. Run: anymask models convert {name if weights is None else weights}"
         )
     if folder is not None and runtime == "torch":
         raise ModelError(
@@ -284,6 +292,23 @@ def load_refiner(folder: Path) -> EdgeRefiner | None:
             f"{path}: Not valid weights of an edge network. Delete the file, or train it again."
         ) from error
     return refiner
+
+
+def _open_converted(name: str, weights: str | Path | None, device: str) -> ImageRuntime | None:
+    """The conversion of a checkpoint; None where there is none, or another device is meant."""
+    from anymask.runtime.converted import ConvertedRuntime, find_converted, runs_on_cpu
+
+    folder = find_converted(name, weights)
+    if folder is None or not runs_on_cpu(device):
+        return None
+    place = None if weights is None else Path(weights).absolute()
+    given = (name, place, "cpu", "fp32")
+    return ConvertedRuntime(
+        folder,
+        device="cpu",
+        open_torch=lambda: _open_torch(*given),
+        reopened=(open_runtime, (*given, "auto")),
+    )
 
 
 def _open_torch(name: str, weights: str | Path | None, device: str, precision: str) -> ImageRuntime:

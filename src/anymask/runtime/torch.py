@@ -44,6 +44,7 @@ from anymask.runtime.protocol import (
     MemoryChoice,
     Sweep,
     SweepPrecision,
+    Sweeps,
     VectorPrompts,
     VideoAnswer,
     VideoSteps,
@@ -96,6 +97,7 @@ class TorchRuntime:
             # SAM's decoder takes any number of tokens: text is one more in its paper.
             GuidedDecoding: self if is_sam else None,
             VectorPrompts: self if is_sam and not self.spec.fixed_points else None,
+            Sweeps: self if fits(self._module) else None,
         }
 
     def __repr__(self) -> str:
@@ -166,10 +168,8 @@ class TorchRuntime:
 
     def sweep(
         self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"
-    ) -> Sweep | None:
-        """See `Sweeps`."""
-        if not fits(self._module):
-            return None
+    ) -> Sweep:
+        """See `Sweeps`; of a model whose decoder `fits`."""
         mixed = precision == "mixed" and fast_halves(self.device)
         # Rows and columns of the feature map from which the photo's logits are drawn.
         rows, columns = logits_used(self.spec.mask_side, geometry)

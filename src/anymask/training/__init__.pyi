@@ -18,6 +18,8 @@ from anymask.training.classes import class_loss as class_loss
 from anymask.training.classes import class_masks as class_masks
 from anymask.training.classes import class_names as class_names
 from anymask.training.classes import class_numbers as class_numbers
+from anymask.training.conversion import convert as convert
+from anymask.training.conversion import convert_on_load as convert_on_load
 from anymask.training.distillation import begin as begin
 from anymask.training.distillation import choose_held as choose_held
 from anymask.training.distillation import held_part as held_part

@@ -52,14 +52,14 @@ def activated(x: Tensor, layer: nn.Module, activation: Activation | None = None)
 
     layer  anything but a plain linear layer (an adapter, a quantised one) is called as it is
     """
-    if isinstance(layer, nn.Linear) and _is_bare(layer) and _is_large(x) and fuses(x):
+    if isinstance(layer, nn.Linear) and _is_bare(layer) and fuses(x) and _is_large(x):
         return _fused(x.contiguous(), layer.weight, layer.bias, activation)
     return _in_turn(x, layer, activation)
 
 
 def projected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x @ weight.T + bias: (..., C), (C', C), (C',) -> (..., C')."""
-    if _is_large(x) and fuses(x):
+    if fuses(x) and _is_large(x):
         return _fused(x.contiguous(), weight, bias, None)
     return F.linear(x, weight, bias)
 

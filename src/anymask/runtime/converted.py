@@ -1,0 +1,224 @@
+"""Converted checkpoints: a bundle beside the weights runs them on a CPU, PyTorch the rest.
+
+The bundle's name holds the hash of the weights and the version of the conversion
+(`training.conversion` writes it), so a bundle of other weights is never used. What its graphs lack
+(vectors as prompts, guided decoding, videos) opens the checkpoint in PyTorch at the first call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from anymask.base import FloatArray, WeightsError, exclusive
+from anymask.masks import EncoderOutput, ModelPrompts
+from anymask.runtime.catalogue import Checkpoint, entry, names
+from anymask.runtime.manifest import FORMAT, MANIFEST, check_file, read_manifest
+from anymask.runtime.onnx import OnnxRuntime
+from anymask.runtime.protocol import (
+    ClassLabelling,
+    EdgeRefining,
+    GuidedDecoding,
+    ImageRuntime,
+    MaskNaming,
+    Remembering,
+    Sweeps,
+    VectorPrompts,
+    VideoSteps,
+    available_devices,
+    require,
+)
+from anymask.runtime.store import current, file_hash, lock_of, path_of, read_json
+
+C = TypeVar("C")
+
+CONVERSION = 1  # version: raise it when graphs of other numbers or inputs are written
+LACKING = "pytorch.json"  # in the bundle: the capabilities that only PyTorch has
+FAILED = "failed.json"  # in place of the bundle: why the conversion is not used
+KINDS: tuple[Any, ...] = (
+    ClassLabelling, EdgeRefining, GuidedDecoding, MaskNaming, Remembering, Sweeps, VectorPrompts,
+    VideoSteps,
+)  # fmt: skip
+
+
+def converted_folder(weights: Path, digest: str) -> Path:
+    """The folder of the conversion of weights with this hash, whether it exists or not."""
+    return weights.parent / f"{weights.name}.onnx-{digest[:16]}-{FORMAT}.{CONVERSION}"
+
+
+def conversions_of(weights: Path) -> list[Path]:
+    """All conversions beside a weights file, of any version."""
+    return sorted(weights.parent.glob(f"{weights.name}.onnx-*"))
+
+
+def find_converted(name: str, weights: str | Path | None = None) -> Path | None:
+    """The bundle that replaces a checkpoint on a CPU; None where there is none, or no checkpoint.
+
+    Reads no weights: hashes are remembered by size and time of change (`store.file_hash`).
+    """
+    path = checkpoint_file(name, weights)
+    if path is None:
+        return None
+    folder = converted_folder(path, file_hash(path))
+    if not (folder / MANIFEST).is_file() or not (folder / LACKING).is_file():
+        return None
+    with contextlib.suppress(WeightsError):
+        manifest = read_manifest(folder)
+        if manifest.weights_hash == file_hash(path) and manifest.spec.name == name:
+            return folder
+    return None
+
+
+def checkpoint_file(name: str, weights: str | Path | None = None) -> Path | None:
+    """The file of an image model's checkpoint; None where the name or the weights are not one."""
+    if name not in names():
+        return None
+    what = entry(name)
+    if weights is not None:
+        path = Path(weights).expanduser()
+        return path if path.is_file() and not what.volumes else None
+    if what.bundled or what.volumes or current(name).status in ("absent", "altered"):
+        return None
+    return path_of(what)
+
+
+def needs_conversion(name: str, weights: str | Path | None = None) -> bool:
+    """Whether a checkpoint can be converted here, has not been, and no attempt has failed."""
+    path = checkpoint_file(name, weights)
+    if path is None or not find_spec("torch") or find_converted(name, weights) is not None:
+        return False
+    return not (converted_folder(path, file_hash(path)) / FAILED).is_file()
+
+
+@contextlib.contextmanager
+def conversion_lock(name: str, weights: str | Path | None, path: Path) -> Iterator[None]:
+    """One process converts at a time. Raises OSError where the folder cannot be written to."""
+    lock = lock_of(entry(name)) if weights is None else path.with_name(f".{path.name}.lock")
+    with exclusive(lock):
+        yield
+
+
+def remove_converted(path: Path) -> int:
+    """Delete all conversions of a weights file, and return how many bytes they had."""
+    freed = 0
+    for folder in conversions_of(path):
+        freed += folder_bytes(folder)
+        shutil.rmtree(folder)
+    return freed
+
+
+def remove_weights(what: Checkpoint, *, converted_only: bool = False) -> int:
+    """Delete a model's weights and conversions from the store; the bytes that were freed."""
+    path = path_of(what)
+    with exclusive(lock_of(what)):
+        freed = remove_converted(path)
+        if not converted_only:
+            for file in (path, path.with_name("record.json")):
+                if file.exists() or file.is_symlink():
+                    freed += file.lstat().st_size
+                    file.unlink()
+    return freed
+
+
+def folder_bytes(folder: Path) -> int:
+    """The bytes of the files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def runs_on_cpu(device: str) -> bool:
+    """Whether a device means the CPU; imports PyTorch only where there may be a GPU."""
+    if device != "auto":
+        return device == "cpu"
+    if not find_spec("torch") or not _may_have_gpu():
+        return True
+    return available_devices() == ("cpu",)
+
+
+def _may_have_gpu() -> bool:
+    from ctypes.util import find_library
+    from importlib.metadata import PackageNotFoundError, version
+
+    with contextlib.suppress(PackageNotFoundError):
+        if version("torch").endswith("+cpu"):
+            return False
+    if sys.platform == "darwin":
+        return True
+    names = ("nvcuda",) if sys.platform == "win32" else ("cuda", "amdhip64")
+    return any(map(find_library, names)) or Path("/dev/nvidiactl").exists()
+
+
+class ConvertedRuntime(OnnxRuntime):
+    """A converted checkpoint on ONNX Runtime; PyTorch has the capabilities that it lacks.
+
+    Args:
+        folder: The conversion.
+        open_torch: Opens the same weights in PyTorch.
+        reopened: As in `TorchRuntime`: how another process opens the model.
+        settings: Of `OnnxRuntime`.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        open_torch: Callable[[], ImageRuntime],
+        reopened: tuple[Callable[..., Any], tuple[Any, ...]],
+        **settings: Any,
+    ) -> None:
+        super().__init__(folder, **settings)
+        self._open_torch, self._reopened = open_torch, reopened
+        self._torch: ImageRuntime | None = None
+        self._torch_lock = threading.Lock()
+        record = read_json(check_file(self._folder, self.manifest, LACKING))
+        self._lacking = frozenset(map(str, record.get("capabilities", ())))
+
+    def __repr__(self) -> str:
+        return f"<ConvertedRuntime: {self.spec.name}, {self.threads} threads>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by name and weights: the other process may have no conversion."""
+        return self._reopened
+
+    def _settings(self) -> dict[str, Any]:
+        opening = {"open_torch": self._open_torch, "reopened": self._reopened}
+        return {**super()._settings(), **opening}
+
+    def capability(self, kind: type[C]) -> C | None:
+        """See `ImageRuntime.capability`; PyTorch is opened when the capability is first used."""
+        found = super().capability(kind)
+        if found is not None or kind.__name__ not in self._lacking or not find_spec("torch"):
+            return found
+        return cast(C, Deferred(lambda: require(self.torch(), kind)))
+
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+        """See `PromptDecoding`; PyTorch decodes prompts with vectors."""
+        if prompts.vectors is None:
+            return super().decode(seen, prompts)
+        from anymask.runtime.protocol import PromptDecoding
+
+        return require(self.torch(), PromptDecoding).decode(seen, prompts)
+
+    def torch(self) -> ImageRuntime:
+        """The same weights in PyTorch, opened once."""
+        with self._torch_lock:
+            if self._torch is None:
+                self._torch = self._open_torch()
+            return self._torch
+
+
+class Deferred:
+    """An object that is made when one of its attributes is first read."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._make(), name)

@@ -1,0 +1,193 @@
+"""Conversion of checkpoints for CPUs: a weights file in, a compared bundle beside it out.
+
+The bundle is written aside and renamed when it has been compared, so an interrupted conversion
+leaves nothing that is used. `runtime.converted` finds and opens it.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from anymask.base import (
+    AnymaskError,
+    MissingExtra,
+    ModelError,
+    ProgressBar,
+    WeightsError,
+    write_json,
+)
+from anymask.masks import ModelSpec
+from anymask.runtime import (
+    ImageRuntime,
+    OnnxRuntime,
+    PromptDecoding,
+    entry,
+    file_hash,
+    file_sha256,
+    load_module,
+    open_runtime,
+    read_manifest,
+    require,
+)
+from anymask.runtime.adapters import licence_of_weights
+from anymask.runtime.converted import (
+    FAILED,
+    KINDS,
+    LACKING,
+    checkpoint_file,
+    conversion_lock,
+    conversions_of,
+    converted_folder,
+    find_converted,
+    folder_bytes,
+)
+from anymask.runtime.store import advise_once
+from anymask.training.export_folder import write_manifest
+
+LOGIT_ERROR = 1e-3  # of the largest logit: the bound of the reference tests
+SPARE = 2.5  # times the bytes of the weights: the disk space that a conversion needs meanwhile
+STEPS = 3  # of the progress bar
+
+
+def convert(name: str, weights: str | Path | None = None, *, again: bool = False) -> Path:
+    """Convert a checkpoint for ONNX Runtime on a CPU, once for each weights file.
+
+    Args:
+        name: A name of `anymask models list` that is not bundled.
+        weights: Checkpoint file, instead of the one in the store.
+        again: Convert again although there is a conversion, or an earlier attempt failed.
+
+    Returns:
+        The bundle beside the weights, which `anymask.load` uses.
+
+    Raises:
+        ModelError: The model has no image checkpoint, or the bundle differs from the checkpoint.
+        WeightsError: The weights are missing or corrupted.
+        MissingExtra: PyTorch or ONNX is not installed.
+        OSError: The folder of the weights cannot be written to.
+    """
+    path = checkpoint_file(name, weights)
+    if path is None:
+        raise ModelError(
+            f"{name} has no image checkpoint to convert. Bundled models and exported folders run "
+            f"on ONNX Runtime already. Run: anymask models get {name}"
+        )
+    for package in ("torch", "onnx", "onnxscript"):
+        if not find_spec(package):
+            raise MissingExtra(package, "torch", "converting a checkpoint")
+    with conversion_lock(name, weights, path):
+        found = find_converted(name, weights)  # another process may just have written it
+        folder = converted_folder(path, file_hash(path))
+        if found is not None and not again:
+            return found
+        if (folder / FAILED).is_file() and not again:
+            raise ModelError(
+                f"An earlier conversion of {name} failed. Run: anymask models convert {name}"
+            )
+        _check_space(path)
+        stage = path.with_name(f"{path.name}.onnx-unfinished")
+        shutil.rmtree(stage, ignore_errors=True)  # of a process that was killed
+        try:
+            _convert(name, weights, stage)
+        except (OSError, MemoryError, MissingExtra, WeightsError):
+            raise  # of this machine, not of the model: the next attempt may succeed
+        except Exception:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            write_json(folder / FAILED, {"name": name})
+            raise
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+            stage.rename(folder)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+        for old in conversions_of(path):
+            if old != folder:
+                shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def convert_on_load(name: str, weights: str | Path | None = None) -> None:
+    """Convert before a model is loaded; a failure is logged once, and PyTorch runs the model."""
+    try:
+        convert(name, weights)
+    except Exception as error:  # the exporter's own classes are not public
+        told = isinstance(error, AnymaskError)
+        reason = error.strerror if isinstance(error, OSError) else str(error) if told else ""
+        advise_once(
+            f"convert-{name}",
+            f"{name} was not converted for ONNX Runtime and runs on PyTorch, which is slower on a "
+            f"CPU. {reason or 'The export failed.'}",
+        )
+
+
+def _check_space(path: Path) -> None:
+    """Raises OSError for a disk that cannot hold the conversion."""
+    needed, free = SPARE * path.stat().st_size, shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"The disk of {path.parent} has {free / 1e9:.1f} GB free, and the conversion needs "
+            f"{needed / 1e9:.1f} GB.",
+        )
+
+
+def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
+    """Write and compare the bundle. Raises ModelError where it differs."""
+    from anymask.training.export_graphs import export_bundle
+
+    with ProgressBar(f"{name}: converting for ONNX Runtime", STEPS) as bar:
+        module, digest = load_module(name, weights)
+        bar.update(1)
+        spec = cast(ModelSpec, module.spec)
+        licence = licence_of_weights(name, None if weights is None else Path(weights), digest)
+        export_bundle(module, spec, stage, licence=licence, weights_hash=digest)
+        del module
+        bar.update(2)
+        eager = open_runtime(name, weights, "cpu", "fp32", "torch")
+        graphs = OnnxRuntime(stage, device="cpu")
+        error = difference(eager, graphs)
+        if not error <= LOGIT_ERROR:
+            raise ModelError(
+                f"The logits of the converted {name} differ from PyTorch by {error:.1e} of the "
+                f"largest one, and at most {LOGIT_ERROR:.0e} is allowed."
+            )
+        _describe(stage, eager, graphs, "" if weights is not None else entry(name).data)
+        bar.note = f"{folder_bytes(stage) / 1e6:.1f} MB"
+        bar.update(STEPS)
+
+
+def difference(eager: ImageRuntime, graphs: OnnxRuntime) -> float:
+    """The largest difference of the logits for one image, over the largest logit."""
+    from anymask.training.export_verify import random_picture, random_prompts
+
+    spec, rng = graphs.spec, np.random.default_rng(0)
+    side = (spec.image_side, spec.image_side)
+    image = random_picture(spec, side, rng)
+    points = min(2, spec.fixed_points or 2)
+    prompts = random_prompts(spec, (3, points), side, "mask" in spec.accepts, rng)
+    ours, theirs = (
+        require(one, PromptDecoding).decode(one.see(image)[0], prompts)[0]
+        for one in (eager, graphs)
+    )
+    return float(np.abs(ours - theirs).max() / max(float(np.abs(ours).max()), 1e-12))
+
+
+def _describe(stage: Path, eager: ImageRuntime, graphs: OnnxRuntime, data: str) -> None:
+    """Record which capabilities only PyTorch has, and what the weights learned from."""
+    lacking = [
+        kind.__name__
+        for kind in KINDS
+        if eager.capability(kind) is not None and graphs.capability(kind) is None
+    ]
+    write_json(stage / LACKING, {"capabilities": lacking}, indent=1)
+    manifest = read_manifest(stage)
+    hashes = {**manifest.sha256, LACKING: file_sha256(stage / LACKING)}
+    write_manifest(stage, replace(manifest, sha256=hashes, data=data))
