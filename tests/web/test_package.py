@@ -377,3 +377,36 @@ def test_a_cutout_that_cannot_be_made_is_said(page: Any, work: str, wanted: str)
         """,
     )
     assert wanted in said
+
+
+def test_further_clicks_correct_the_answer_before_them(page: Any) -> None:
+    at_once, step_by_step, refused = ask(
+        page,
+        """
+        const seen = await model.see(image);
+        const [points, labels] = [[[290, 120], [310, 250], [120, 200]], [1, 1, 0]];
+        const options = { refineEdges: false, zoom: false };
+        const atOnce = await seen.segment({ points, labels }, options);
+        let previous;
+        for (const count of [1, 2, 3]) {
+            const first = { points: points.slice(0, count), labels: labels.slice(0, count) };
+            previous = await seen.segment({ ...first, previous }, options);
+        }
+        const refused = [];
+        for (const wrong of [{ points: [[1, 1]], previous }, { points, previous: {} }]) {
+            refused.push(await seen.segment(wrong).then(String, (error) => error.message));
+        }
+        const bits = ({ masks }) => Array.from(masks[0].toArray(), Number).join("");
+        return [bits(atOnce), bits(previous), refused];
+        """,
+    )
+    assert at_once == step_by_step
+    model = anymask.load()
+    words = {"points": [CUP, (310, 250), (120, 200)], "point_labels": [1, 1, 0]}
+    (wanted,) = model.segment(model.encode(PHOTO), **words).masks
+    assert iou(bits(step_by_step, wanted.shape), wanted) > 0.97
+    assert refused == [
+        "The points of the previous answer (3) must come first in points. Pass all points, the "
+        "earlier ones first.",
+        "previous must be an answer that segment returned for this image.",
+    ]

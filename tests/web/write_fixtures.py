@@ -41,10 +41,10 @@ from anymask.masks import (
 from anymask.models.rules import NanoFamily, family_names, open_family
 from anymask.segment import (
     ADAPTIVE_NMS,
-    Candidate,
+    Prediction,
     clean_kept,
+    hold_to_clicks,
     split_by_score,
-    violated,
     without_duplicates,
 )
 
@@ -183,10 +183,11 @@ def clicks() -> list[dict[str, Any]]:
         points = np.round(rng.uniform(0, 1, (4, 2)) * (119, 89), 1).astype(np.float32)
         prompt = Prompt.of(points=points, labels=[1, 0, 0, 0])
         out = obey_negatives(plane[None], (prompt.points, prompt.labels), place, 0.0, OPENCV)[0]
+        order = np.zeros(1, np.int64)
+        answer = Prediction.of_logits(out[None], np.ones(1, np.float32), order, place)
         cases.append({
             "points": rounded(points), "labels": [1, 0, 0, 0], "logits": rounded(plane.ravel()),
-            "out": rounded(out.ravel()),
-            "violated": list(violated(Candidate(out, place, 0.5), prompt)),
+            "out": rounded(out.ravel()), "held": rle_of(hold_to_clicks(answer, prompt).masks[0]),
         })  # fmt: skip
     return cases
 

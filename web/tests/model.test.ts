@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 
-import { patchArea, patchToRle, rleToPatch } from "../src/masks/patch";
+import { patchArea, patchHas, patchToRle, rleToPatch } from "../src/masks/patch";
 import { cocoToRle, rleIou } from "../src/masks/rle";
 import type { CocoRle } from "../src/masks/rle";
 import { halvesToFloats, readEmbedding } from "../src/model/embedding";
@@ -16,7 +16,7 @@ import { chosenFirst } from "../src/model/granularity";
 import { DUPLICATE, parted, withoutOverlaps } from "../src/model/arrangement";
 import { cleaned } from "../src/model/cleaning";
 import { withoutCrumbs } from "../src/model/crumbs";
-import { obeyNegatives, violated } from "../src/model/negative_clicks";
+import { contradicted, heldTo, obeyNegatives } from "../src/model/negative_clicks";
 import { cutLogits, patchToModel } from "../src/model/logits";
 import { checkSeesPhotos, readManifest } from "../src/model/manifest";
 import type { Spec } from "../src/model/manifest";
@@ -144,7 +144,36 @@ test.each(clicks.map((one, i) => ({ i, ...one })))("negative clicks are obeyed, 
   const said = one.points.map(([x, y], i) => ({ x, y, label: one.labels[i] as 0 | 1 }));
   const out = obeyNegatives(floats(one.logits), said, place, 0);
   expectClose(out, one.out, 2e-3);
-  expect(violated(out, said, place, 0)).toEqual(one.violated);
+  const drawn = cutLogits(floats(one.out), place, 0).patch;
+  const held = heldTo(drawn, said, place);
+  const wanted = rleToPatch(cocoToRle(one.held as CocoRle));
+  for (const { x, y, label } of said) {
+    expect(patchHas(wanted, Math.floor(x), Math.floor(y))).toBe(label === 1);
+    expect(patchHas(held, Math.floor(x), Math.floor(y))).toBe(label === 1);
+  }
+  expect(Math.abs(patchArea(held) - patchArea(wanted))).toBeLessThan(4);
+  expect(heldTo({ ...drawn, hw: [45, 60] }, said, place).data).toBe(drawn.data); // a preview
+});
+
+test("a positive click far from the mask gets its pixel, and a negative one on it counts", () => {
+  const patch = {
+    hw: place.imageHw,
+    x: 10,
+    y: 10,
+    width: 2,
+    height: 2,
+    data: Uint8Array.of(1, 1, 1, 1),
+  };
+  const [on, off] = [1, 0].map((label) => ({ x: 80.5, y: 3.5, label: label as 0 | 1 }));
+  const held = heldTo(patch, [on, { x: 10, y: 10, label: 0 }], place);
+  expect([patchArea(held), patchHas(held, 80, 3), patchHas(held, 10, 10)]).toEqual([
+    4,
+    true,
+    false,
+  ]);
+  expect(patchHas(heldTo(patch, [off, on], place), 80, 3)).toBe(false);
+  expect(contradicted([off, on], place)).toEqual([1]);
+  expect(contradicted([on], place)).toEqual([]);
 });
 
 test.each(cleanings.map((one, i) => ({ i, ...one })))("small holes and islands go, $i", (one) => {

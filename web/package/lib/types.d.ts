@@ -85,7 +85,7 @@ export interface Mask {
 export interface Answer {
     /** Best first, at least one. */
     masks: Mask[];
-    /** Indices of the points that the first mask does not obey. */
+    /** Indices of the points that another one on the same pixel contradicts. */
     violated: number[];
 }
 export interface NameOptions {

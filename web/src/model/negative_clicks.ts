@@ -1,8 +1,10 @@
 /**
- * Logits and clicks in; logits that obey the negative clicks out, and the clicks that the mask
- * violates (`obey_negatives` of `masks/answer.py`).
+ * Logits and clicks in; logits that obey the negative clicks out (`obey_negatives` of
+ * `masks/answer.py`), and masks whose clicked pixels are as the clicks say.
  */
 
+import { grown, patchHas } from "../masks/patch";
+import type { Patch } from "../masks/patch";
 import { REACH, operatorsOf } from "./geometry";
 import type { AxisOperator, Geometry, XY } from "./geometry";
 import { regions } from "./regions";
@@ -38,19 +40,32 @@ function logitAt(plane: Float32Array, side: number, ops: AxisOperator[], [x, y]:
   return sum;
 }
 
-/** Indices of the clicks that a mask does not obey. */
-export function violated(
-  plane: Float32Array,
-  clicks: readonly Click[],
-  geometry: Geometry,
-  threshold: number,
-): number[] {
-  const side = Math.sqrt(plane.length);
-  const ops = operatorsOf(side, geometry);
-  return clicks.flatMap((click, index) => {
-    const inside = logitAt(plane, side, ops, pixelOf(click, geometry)) > threshold;
-    return inside === (click.label === 1) ? [] : [index];
-  });
+/** Indices of the clicks that another one on the same pixel contradicts: the negative one counts. */
+export function contradicted(clicks: readonly Click[], geometry: Geometry): number[] {
+  const names = clicks.map((click) => String(pixelOf(click, geometry)));
+  const off = new Set(names.filter((_, i) => clicks[i].label === 0));
+  return clicks.flatMap(({ label }, i) => (label === 1 && off.has(names[i]) ? [i] : []));
+}
+
+/**
+ * A mask of the photo's own size in which every clicked pixel is as the click says
+ * (`hold_to_clicks` of `segment/postprocess.py`). Smaller ones, which are shown for a moment, stay.
+ */
+export function heldTo(patch: Patch, clicks: readonly Click[], geometry: Geometry): Patch {
+  const [height, width] = geometry.imageHw;
+  if (patch.hw[0] !== height || patch.hw[1] !== width) return patch;
+  const sorted = [...clicks].sort((a, b) => b.label - a.label); // negative ones last: they count
+  const pixels = sorted.map((click) => ({ at: pixelOf(click, geometry), label: click.label }));
+  if (pixels.every(({ at, label }) => patchHas(patch, ...at) === (label === 1))) return patch;
+  let held: Patch = { ...patch, data: patch.data.slice() };
+  for (const { at, label } of pixels) {
+    const [x, y] = at;
+    if (label === 1) held = grown(held, x, y, x + 1, y + 1);
+    const inside = x >= held.x && x < held.x + held.width;
+    if (inside && y >= held.y && y < held.y + held.height)
+      held.data[(y - held.y) * held.width + x - held.x] = label;
+  }
+  return held;
 }
 
 /** The same logits, cleared around the negative clicks that they do not obey. */

@@ -1,6 +1,5 @@
 /** One prompt -> candidates in the photo, as `segment/pipeline.py` answers it. */
 
-import { patchHas } from "../masks/patch";
 import type { Patch } from "../masks/patch";
 import type { Answer, Decode, Family } from "./families/family";
 import { cleaned } from "./cleaning";
@@ -8,8 +7,7 @@ import { withoutCrumbs } from "./crumbs";
 import type { Geometry } from "./geometry";
 import { cells, chosenFirst } from "./granularity";
 import type { Granularity } from "./granularity";
-import { obeyNegatives, violated } from "./negative_clicks";
-import type { Click } from "./negative_clicks";
+import { contradicted, heldTo, obeyNegatives } from "./negative_clicks";
 import { cutLogits } from "./logits";
 import type { Spec } from "./manifest";
 import { tokensOf } from "./prompts";
@@ -37,7 +35,7 @@ export interface Corrected extends Candidates {
 
 export interface Candidates {
   candidates: Candidate[];
-  violated: number[]; // indices of the clicks that the first candidate does not obey
+  violated: number[]; // indices of the clicks that another one contradicts
 }
 
 /** How a prompt is answered. */
@@ -122,7 +120,7 @@ export function shown(
   const threshold = spec.mask_threshold;
   const patches = answers.map(({ logits }) => {
     const { patch } = cutLogits(logits, geometry, threshold, limit);
-    return tidied(patch, prompt, least);
+    return heldTo(tidied(patch, prompt, least), prompt.clicks, geometry);
   });
   return {
     candidates: answers.map((answer, i) => ({
@@ -130,25 +128,16 @@ export function shown(
       score: answer.score,
       cells: cells(answer.logits, geometry, threshold),
     })),
-    violated: inPixels(least)
-      ? disobeyed(patches[0], prompt.clicks)
-      : violated(answers[0].logits, prompt.clicks, geometry, threshold),
+    violated: contradicted(prompt.clicks, geometry),
   };
 }
 
 /** Whether a least area is one in pixels, which are counted when a mask has been drawn. */
-export const inPixels = ({ holes, islands }: LeastAreas) => holes.pixels + islands.pixels > 0;
+const inPixels = ({ holes, islands }: LeastAreas) => holes.pixels + islands.pixels > 0;
 
 /** A drawn mask without holes and islands of fewer pixels; shares were counted in its cells. */
 export function tidied(patch: Patch, { clicks }: Prompt, { holes, islands }: LeastAreas): Patch {
   if (!inPixels({ holes, islands })) return patch;
   const least = { holes: { ...holes, share: 0 }, islands: { ...islands, share: 0 } };
   return withoutCrumbs(patch, clicks, least);
-}
-
-/** Indices of the clicks that a drawn mask does not obey. */
-export function disobeyed(patch: Patch, clicks: readonly Click[]): number[] {
-  return clicks.flatMap(({ x, y, label }, i) =>
-    patchHas(patch, Math.floor(x), Math.floor(y)) === (label === 1) ? [] : [i],
-  );
 }

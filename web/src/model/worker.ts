@@ -31,13 +31,13 @@ import { decode, encode, maskVectors, openGraph, refineEdge } from "./graph";
 import { cutLogits } from "./logits";
 import type { Manifest } from "./manifest";
 import type { Asks, Kind, Message, Reply } from "./messages";
-import { violated } from "./negative_clicks";
+import { contradicted, heldTo } from "./negative_clicks";
 import { tokensOf } from "./prompts";
 import type { Prompt, Tokens } from "./prompts";
 import type { LeastAreas } from "./region_size";
 import { imageToModel, rowsIn, rowsOf, smallerPhoto } from "./resample";
 import type { Pixels, ReadRows } from "./resample";
-import { answersTo, decodedOnce, disobeyed, inPixels, shown, tidied } from "./segment";
+import { answersTo, decodedOnce, shown, tidied } from "./segment";
 import type { Asked, Fine, Shown } from "./segment";
 
 const SEEN = 4; // embeddings kept
@@ -135,7 +135,8 @@ const handlers: { [K in Kind]: Handler<K> } = {
   },
 
   async cut({ keep, index }) {
-    return cutWhole(keptAs(keep), index);
+    const one = keptAs(keep);
+    return heldTo(cutWhole(one, index), one.prompt.clicks, known(one.key).geometry);
   },
 
   async picture({ key, photo }) {
@@ -173,7 +174,8 @@ const handlers: { [K in Kind]: Handler<K> } = {
       one.near = null;
     }
     const fine = one.fine.get(index)!;
-    return whole ? { ...fine, patch: enlarged(fine.patch, geometry.imageHw) } : fine;
+    const patch = whole ? enlarged(fine.patch, geometry.imageHw) : fine.patch;
+    return { ...fine, patch: heldTo(patch, one.prompt.clicks, geometry) };
   },
 
   async vectors({ key, masks }) {
@@ -218,9 +220,7 @@ async function oneLook(kept: Kept, index: number, edges: boolean) {
   return {
     patch: patch ?? cutWhole(kept, index),
     score,
-    violated: inPixels(least)
-      ? disobeyed(cutWhole(kept, 0), prompt.clicks)
-      : violated(answers[0].logits, prompt.clicks, geometry, threshold),
+    violated: contradicted(prompt.clicks, geometry),
   };
 }
 
@@ -249,7 +249,7 @@ async function closerLook(
   const fine = enlarged(patch ?? own(), geometry.imageHw);
   if (!patchArea(fine)) return null;
   const whole = patchOnPhoto(fine, window, imageHw);
-  return { patch: whole, score, violated: disobeyed(whole, prompt.clicks) };
+  return { patch: whole, score, violated: contradicted(prompt.clicks, known(key).geometry) };
 }
 
 const network = (asked: EdgeQuestion) => refineEdge(refiner, manifest.graphs.refiner!, asked);
