@@ -31,7 +31,7 @@ from anymask.evaluation import (
     open_sets,
     read_suite,
 )
-from anymask.masks import Decode, Geometry, ModelPrompts, Multimask, Ranking
+from anymask.masks import Decode, Geometry, ModelPrompts, Multimask, Ranking, lone_clicks
 from anymask.models.rules import NanoFamily
 
 WITHOUT = {
@@ -63,10 +63,11 @@ class Plainer(NanoFamily):
         """See `NanoFamily`."""
         if "order" in self.without:
             ranking = "own"
-        if "twice" in self.without and multimask is False:
+        clear = not any(lone_clicks(prompts))
+        if "twice" in self.without and clear:
             first = decode(prompts)
             decode = lambda _: first  # noqa: E731
-        if "agreement" in self.without and multimask is False:
+        if "agreement" in self.without and clear:
             asked = decode
             decode = lambda given: best_alone(*asked(given))  # noqa: E731
         if "parts" not in self.without:

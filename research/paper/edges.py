@@ -72,7 +72,7 @@ class EdgeDetector:
         """The photo itself."""
         return image
 
-    def segment(self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool) -> list[Any]:
+    def segment(self, embedding: Any, *, prompts: Sequence[Prompt], **asked: Any) -> list[Any]:
         """It has no masks."""
         raise NotMeasured("it finds edges, not masks")
 

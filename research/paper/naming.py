@@ -92,7 +92,7 @@ def known_labels(method: SuggestsLabels, one: EvalSet) -> list[str]:
 def _boxed(method: Segmenter, photo: UintImage, drawn: BoolArray) -> BoolArray:
     """What the method answers to the tight boxes of masks, (n, H, W)."""
     prompts = [Prompt.of(box=tight_box(mask)) for mask in drawn]
-    answers = method.segment(method.encode(photo), prompts=prompts, multimask=False)
+    answers = method.segment(method.encode(photo), prompts=prompts)
     return np.stack([answer.masks[0] for answer in answers])
 
 

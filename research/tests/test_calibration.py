@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ class ThreeMasks:
     def encode(self, image: np.ndarray) -> np.ndarray:
         return image
 
-    def segment(self, embedding, *, prompts: Sequence[Prompt], multimask: bool) -> list[Said]:
+    def segment(self, embedding, *, prompts: Sequence[Prompt], **asked: Any) -> list[Said]:
         masks = [same_colour(embedding, prompt) for prompt in prompts]
         return [
             Said(np.stack([mask & False, mask, mask | True]), np.array([0.1, 0.9, 0.2]))

@@ -189,6 +189,6 @@ def test_what_cannot_be_measured_says_why(tmp_path: Path) -> None:
     with pytest.raises(NotMeasured, match="who drew them"):
         measure_edges(EDGE_BASELINES[0], plain, EvalSettings(), lambda *n: None)
     with pytest.raises(NotMeasured, match="edges, not masks"):
-        EDGE_BASELINES[0].segment(None, prompts=[], multimask=True)
+        EDGE_BASELINES[0].segment(None, prompts=[])
     with pytest.raises(NotMeasured, match="masks without logits"):
         measure_edges(perfect(), two_people(tmp_path / "two"), EvalSettings(), lambda *n: None)

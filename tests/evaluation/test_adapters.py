@@ -50,13 +50,10 @@ def test_a_function_answers_as_it_says(theirs: str) -> None:
     found = open_peer(f"{theirs}:two")
     assert found.spec.name == f"{theirs}:two"
     assert found.spec.accepts == PEER_PROMPTS
-    (answer,) = found.segment(
-        found.encode(IMAGE), prompts=[Prompt.of(points=[(2, 1)])], multimask=True
-    )
+    (answer,) = found.segment(found.encode(IMAGE), prompts=[Prompt.of(points=[(2, 1)])])
     assert answer.masks.dtype == np.bool_
     assert np.argwhere(answer.masks).tolist() == [[0, 1, 2]]
     assert answer.scores.tolist() == [0.25, 0.75]
-    assert answer.logits is None
 
 
 def test_it_may_say_what_it_takes_and_look_at_a_photo_once(theirs: str) -> None:
@@ -65,7 +62,7 @@ def test_it_may_say_what_it_takes_and_look_at_a_photo_once(theirs: str) -> None:
     found = open_peer(f"{theirs}:words")
     assert found.spec.accepts == {"box"}
     prompts = [Prompt.of(box=(0, 0, 2, 2)), Prompt.of(box=(1, 1, 3, 3))]
-    answers = found.segment(found.encode(IMAGE), prompts=prompts, multimask=False)
+    answers = found.segment(found.encode(IMAGE), prompts=prompts)
     assert all(answer.masks.all() and answer.scores is None for answer in answers)
     seen = importlib.import_module(theirs).seen
     assert [call[:3] for call in seen] == [("prepared", None, None)] * 2
@@ -107,7 +104,7 @@ def test_what_cannot_be_a_peer_is_a_sentence(theirs: str, name: str, message: st
 def test_a_wrong_answer_names_the_peer(said: object, message: str) -> None:
     wrong = Peer("p", lambda *_: said)
     with pytest.raises(InputError, match=message):
-        wrong.segment(wrong.encode(IMAGE), prompts=[Prompt.of(box=(0, 0, 1, 1))], multimask=False)
+        wrong.segment(wrong.encode(IMAGE), prompts=[Prompt.of(box=(0, 0, 1, 1))])
 
 
 def test_an_object_that_is_a_segmenter_is_used_as_it_is() -> None:
@@ -115,9 +112,7 @@ def test_an_object_that_is_a_segmenter_is_used_as_it_is() -> None:
     assert isinstance(found, RenamedSegmenter)
     assert found.spec.name == "tests.evaluation.test_adapters:SEGMENTER"
     assert found.spec.accepts == BOX
-    (answer,) = found.segment(
-        found.encode(IMAGE), prompts=[Prompt.of(box=(0, 0, 1, 1))], multimask=False
-    )
+    (answer,) = found.segment(found.encode(IMAGE), prompts=[Prompt.of(box=(0, 0, 1, 1))])
     assert answer.masks.sum() == 1
     assert found.slow is False
 
@@ -136,4 +131,4 @@ def test_a_renamed_model_takes_the_settings_of_the_one_that_it_renames() -> None
             return [ranking]
 
     method = RenamedSegmenter(Ranks("a", BOX, filled_box), "b")
-    assert method.segment(None, prompts=[], multimask=True, ranking="own") == ["own"]
+    assert method.segment(None, prompts=[], ranking="own") == ["own"]

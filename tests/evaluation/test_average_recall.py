@@ -35,7 +35,7 @@ class Finder:
     def encode(self, image: Any) -> Any:
         return image
 
-    def segment(self, embedding: Any, *, prompts: Any, multimask: bool) -> Any:
+    def segment(self, embedding: Any, *, prompts: Any, **asked: Any) -> Any:
         raise AssertionError("not asked for prompts")
 
     def everything(self, image: Any, **grid: Any) -> list[Any]:

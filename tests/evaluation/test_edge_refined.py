@@ -14,10 +14,9 @@ def test_it_looks_into_the_mirror_where_that_is_wanted() -> None:
     prompts = [Prompt.of(points=[(290, 120)]), Prompt.of(box=(176, 19, 405, 226))]
     both = EdgesRefined(model, mirror=True)
     assert both.spec.name == "nano, edges, mirror"
-    got = both.segment(both.encode(photo), prompts=prompts, multimask=True)
+    got = both.segment(both.encode(photo), prompts=prompts)
     wanted, plain = (
-        model.segment(photo, prompts=prompts, multimask=True, refine_edges=True, mirror=mirror)
-        for mirror in (True, False)
+        model.segment(photo, prompts=prompts, mirror=mirror) for mirror in (True, False)
     )
     for one, other, own in zip(got, wanted, plain, strict=True):
         np.testing.assert_array_equal(one.masks, other.masks)
@@ -32,9 +31,9 @@ def test_the_answers_are_those_of_segment_with_the_photo() -> None:
     prompts = [Prompt.of(box=(90, 50, 230, 190)), Prompt.of(points=[(160, 120)])]
     refined = EdgesRefined(model)
     assert refined.spec.name == "nano, edges"
-    got = refined.segment(refined.encode(photo), prompts=prompts, multimask=False)
-    wanted = model.segment(photo, prompts=prompts, multimask=False, refine_edges=True)
-    plain = model.segment(photo, prompts=prompts, multimask=False)
+    got = refined.segment(refined.encode(photo), prompts=prompts)
+    wanted = model.segment(photo, prompts=prompts)
+    plain = model.segment(model.encode(photo), prompts=prompts)
     for one, other, own in zip(got, wanted, plain, strict=True):
         np.testing.assert_array_equal(one.masks, other.masks)
         assert (one.masks != own.masks).any()

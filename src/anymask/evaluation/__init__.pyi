@@ -103,6 +103,7 @@ from anymask.evaluation.protocols import box_scores as box_scores
 from anymask.evaluation.protocols import click_masks as click_masks
 from anymask.evaluation.protocols import click_rounds as click_rounds
 from anymask.evaluation.protocols import deepest_click as deepest_click
+from anymask.evaluation.protocols import harm_of as harm_of
 from anymask.evaluation.protocols import largest_click as largest_click
 from anymask.evaluation.protocols import tight_box as tight_box
 from anymask.evaluation.report import Report as Report

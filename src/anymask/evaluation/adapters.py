@@ -28,8 +28,8 @@ import numpy as np
 from anymask.base import BoolArray, ConfigError, InputError, UintImage, brief
 from anymask.evaluation.protocols import PlainAnswer, Segmenter
 from anymask.jobs import ModelChoice, model_choice
-from anymask.masks import Features, ModelSpec, Prompt, PromptKind
-from anymask.segment import Model, Prediction, SegmentSettings, answer_prompts, encode_image
+from anymask.masks import ModelSpec, Prompt, PromptKind
+from anymask.segment import EncodedPhoto, Model, Prediction, encode_image
 
 PEER_PROMPTS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box"})
 Method = Segmenter | ModelChoice | str | None  # a loaded one, a model's name, or "module:name"
@@ -63,7 +63,7 @@ class FromFunction:
         return self.prepare(image) if self.prepare else image
 
     def segment(
-        self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool
+        self, embedding: Any, *, prompts: Sequence[Prompt], previous: object = None
     ) -> list[PlainAnswer]:
         """One mask a prompt."""
         return [PlainAnswer(self.function(embedding, prompt)[None]) for prompt in prompts]
@@ -95,7 +95,7 @@ class Peer:
         return image.shape[:2], self.prepare(image) if self.prepare else image
 
     def segment(
-        self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool
+        self, embedding: Any, *, prompts: Sequence[Prompt], previous: object = None
     ) -> list[PlainAnswer]:
         """One call a prompt. Raises InputError for an answer of another shape."""
         (height, width), image = embedding
@@ -153,27 +153,20 @@ class EdgesRefined:
         self.words = "edges, mirror" if mirror else "edges"
         self.spec = replace(model.spec, name=f"{model.spec.name}, {self.words}")
         self.runtime = model.runtime
+        self._model: Any = model  # which takes an EncodedPhoto as it takes a photo
         self._mirror = mirror
 
-    def encode(self, image: UintImage) -> tuple[UintImage, Features]:
+    def encode(self, image: UintImage) -> EncodedPhoto:
         """The photo beside what the model saw."""
-        return image, encode_image(self.runtime, image, mirror=self._mirror)
+        return EncodedPhoto(encode_image(self.runtime, image, mirror=self._mirror), image)
 
     def segment(
-        self,
-        embedding: tuple[UintImage, Features],
-        *,
-        prompts: Sequence[Prompt],
-        multimask: bool,
-        **asked: Any,
+        self, embedding: EncodedPhoto, *, prompts: Sequence[Prompt], **asked: Any
     ) -> list[Prediction]:
-        """As the model with `refine_edges=True`; it looks closer as `zoom="auto"` does."""
-        photo, seen = embedding
-        closer = self.runtime.family.closer is not None and not multimask
-        settings = SegmentSettings(
-            multimask=multimask, zoom=closer, mirror=self._mirror, refine_edges=True, **asked
-        )
-        return answer_prompts(self.runtime, photo, seen, prompts, settings)
+        """As the model with the photo."""
+        settings = {"mirror": self._mirror} | asked
+        answers: list[Prediction] = self._model.segment(embedding, prompts=prompts, **settings)
+        return answers
 
 
 def open_peer(name: str) -> Segmenter:

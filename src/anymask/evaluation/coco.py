@@ -187,7 +187,7 @@ def measure_instance_ap(
         sample, boxes = one.samples[int(number)], found.photos[int(number)]
         embedding = method.encode(sample.image()) if boxes else None
         prompts = [Prompt.of(box=box.box) for box in boxes]
-        answers = ask_in_parts(method, embedding, prompts, multimask=False)
+        answers = ask_in_parts(method, embedding, prompts)
         masks = tuple(mask_to_rle(answer.masks[0]) for answer in answers)
         answered.append(DetectedPhoto(sample, masks, boxes))
         told(done, len(images))

@@ -37,6 +37,7 @@ from anymask.evaluation.protocols import (
     click_masks,
     click_rounds,
     deepest_click,
+    harm_of,
     score_first,
     tight_box,
 )
@@ -55,6 +56,7 @@ from anymask.masks import Prompt, PromptKind, centre_click
 NOC_CLICKS = 20
 COCO_PACKAGES = ("pycocotools",)
 NOC_AT = (0.85, 0.90)
+HARM = (0.1, 0.02)  # of IoU: a further click that lowers it by more is counted
 
 Accepts = frozenset[PromptKind]
 ScoreProgress = Callable[[str, int, int], None]
@@ -91,7 +93,8 @@ def _click_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
     if "point" not in accepts:
         return ()
     more = range(2, settings.clicks + 1) if "negative_point" in accepts else ()
-    return ("1 click", "oracle", *(click_name(n) for n in more))
+    harm = [f"harm > {drop}" for drop in HARM if more]
+    return ("1 click", "oracle", *(click_name(n) for n in more), *harm)
 
 
 def _score_clicks(
@@ -99,7 +102,8 @@ def _score_clicks(
 ) -> MaskScores:
     scores = click_rounds(method, embedding, truths, settings.clicks)
     first, *more = scores.ious.T
-    return (first, scores.oracle, *more)
+    harm = [harm_of(scores.ious, drop) for drop in HARM if more]
+    return (first, scores.oracle, *more, *harm)
 
 
 def _score_noc(
@@ -125,7 +129,7 @@ def _score_boundary(
         answers.append(click_masks(method, embedding, clicks))
     if "box" in method.spec.accepts:
         prompts = [Prompt(box=tight_box(truth.mask)) for truth in truths]
-        answers.append(ask_in_parts(method, embedding, prompts, multimask=False))
+        answers.append(ask_in_parts(method, embedding, prompts))
     return tuple(score_first(some, truths, boundary_iou) for some in answers)
 
 
@@ -179,7 +183,10 @@ class Measure:
 
 MEASURES: dict[str, Measure] = {
     "clicks": Measure(
-        about="mean IoU after one click and after several clicks, and the best of three candidates"
+        about=(
+            "mean IoU after one click and after several clicks, the best of three candidates, and "
+            "the share of clicks that lower the IoU"
+        )
     ),
     "box": Measure(about="mean IoU with tight ground truth boxes"),
     "noc": Measure(about="number of clicks to reach an IoU of 0.85 and 0.90 (at most 20)"),

@@ -37,7 +37,7 @@ JPEG_QUALITY = 80
 def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = None) -> Report:
     """The report of a run; `cases` are pictures of worst cases by the set's name."""
     found = dict.fromkeys(found.measure for scores in run.sets for found in scores.found)
-    main = [_main_table(run), _noc_table(run), _small_table(run)]
+    main = [_main_table(run), _harm_table(run), _noc_table(run), _small_table(run)]
     sections = [Section(tables=[table for table in main if table])]
     for name in (*(name for name in MASK_MEASURES if name not in MAIN_MEASURES), *found):
         rows = _mask_rows(run, name) if name in MASK_MEASURES else _set_rows(run, name)
@@ -150,6 +150,21 @@ def _noc_table(run: Evaluation) -> TextTable | None:
             rows.append([scores.name, str(len(scores.area)), *cells])
     names = [f"{method} NoC@{measure[3:]}" for method, measure in pairs]
     return TextTable(["clicks to an IoU", "masks", *names], rows) if pairs else None
+
+
+def _harm_table(run: Evaluation) -> TextTable | None:
+    """The share of clicks after the first one that lower the IoU."""
+    pairs = [pair for pair in run.pairs() if pair[1].startswith("harm")]
+    rows = []
+    for scores in run.sets if pairs else ():
+        means = [run.set_mean(scores.name, pair[1], method=pair[0]).value for pair in pairs]
+        if not np.isnan(means).all():
+            rows.append([scores.name, *map(_cell, means)])
+    for group in run.groups if pairs else ():
+        means = [run.mean(pair[1], group=group, method=pair[0]).value for pair in pairs]
+        rows.append([f"**{group} mean**", *(_bold(_cell(mean)) for mean in means)])
+    names = [_title(run, pair) for pair in pairs]
+    return TextTable(["clicks that lower IoU", *names], rows) if rows else None
 
 
 def _small_table(run: Evaluation) -> TextTable | None:
@@ -336,7 +351,7 @@ def _draw_case(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way
     clicked = [centre_click(truth.mask)] if way == "1 click" else []
     prompt = Prompt.of(points=clicked) if clicked else Prompt(box=tight_box(truth.mask))
     embedding = method.encode(photo.image)
-    (answer,) = method.segment(embedding, prompts=[prompt], multimask=bool(clicked))
+    (answer,) = method.segment(embedding, prompts=[prompt])
     found = answer.masks[0]
     fit = iou(found, truth.mask, truth.ignore)
     label = photo.sample.objects[mask].label

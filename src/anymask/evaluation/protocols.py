@@ -1,15 +1,16 @@
 """Protocols of clicks and boxes: a segmenter and true masks in, the IoU of its answers out.
 
     click rounds   the first click at the truth's centre, each next one at the centre of the largest
-                   error, the last answer's logits handed back with it (Segment Anything, section
-                   7.1 and appendix D; RITM, arXiv 2102.06583); the lone first click may be
+                   error, all clicks together with the last answer as `previous` (Segment Anything,
+                   section 7.1 and appendix D; RITM, arXiv 2102.06583); the lone first click may be
                    ambiguous, so it gets several candidates: the one that the model ranks first
                    counts, and the best of them is the oracle
     clicks needed  the same up to a goal, each click at the pixel deepest inside any error, as RITM
                    places it, so that the numbers compare with published ones
     box            the truth's tight box, one mask
 
-All prompts of one photo go to the model in one call. Letters: H W the photo, N masks, C clicks.
+A model is asked as its users ask it, by `Model.segment` with default settings. All prompts of one
+photo go to it in one call. Letters: H W the photo, N masks, C clicks.
 """
 
 from __future__ import annotations
@@ -51,19 +52,13 @@ class SegmenterAnswer(Protocol):
         """(K, H, W) in image pixels."""
         ...
 
-    @property
-    def logits(self) -> NDArray[np.float32] | None:
-        """(K, h, w) to hand back with the next click; None when the method has none."""
-        ...
-
 
 @dataclass(frozen=True, eq=False)
 class PlainAnswer:
-    """masks (K, H, W) bool, best first; scores (K,) or None; it hands no logits back."""
+    """masks (K, H, W) bool, best first; scores (K,) or None."""
 
     masks: BoolArray
     scores: Floats | None = None
-    logits: NDArray[np.float32] | None = None
 
 
 class Segmenter(Protocol):
@@ -80,9 +75,17 @@ class Segmenter(Protocol):
         ...
 
     def segment(
-        self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool
+        self,
+        embedding: Any,
+        *,
+        prompts: Sequence[Prompt],
+        previous: Sequence[Any] | None = None,
     ) -> Sequence[SegmenterAnswer]:
-        """Answer N prompts of equal length, one answer each, in order."""
+        """Answer N prompts of equal length, one answer each, in order.
+
+        previous  its N earlier answers, which the last click of each prompt corrects; only given to
+                  a method that accepts masks
+        """
         ...
 
 
@@ -102,6 +105,12 @@ class ClickScores:
 
     ious: Floats
     oracle: Floats
+
+
+def harm_of(ious: Floats, drop: float) -> Floats:  # (N, C) -> (N,)
+    """The share of each mask's further clicks that lower its IoU by more than `drop`."""
+    lowered: Floats = (ious[:, :-1] - ious[:, 1:] > drop).mean(axis=1)
+    return lowered
 
 
 NextClick = Callable[[BoolArray, TruthMask], Click | None]
@@ -145,13 +154,17 @@ def click_rounds(
     rounds = rounds if "negative_point" in segmenter.spec.accepts else 1
     ious = np.zeros((len(truths), rounds))
     oracle = np.zeros(len(truths))
-    trails = [_ClickTrail(truth, "mask" in segmenter.spec.accepts) for truth in truths]
+    trails = [_ClickTrail(truth) for truth in truths]
     for step in range(rounds):
         active = [n for n, trail in enumerate(trails) if not trail.done]
         if not active:
             break
         prompts = [trails[n].prompt() for n in active]
-        answers = segmenter.segment(embedding, prompts=prompts, multimask=step == 0)
+        before = [trails[n].answer for n in active]
+        if step and "mask" in segmenter.spec.accepts:
+            answers = segmenter.segment(embedding, prompts=prompts, previous=before)
+        else:
+            answers = segmenter.segment(embedding, prompts=prompts)
         for n, answer in zip(active, answers, strict=True):
             masks = answer.masks if step == 0 else answer.masks[:1]
             fits = [iou(mask, truths[n].mask, truths[n].ignore) for mask in masks]
@@ -183,7 +196,7 @@ def click_masks(
         Prompt(points=np.array([click], np.float32), labels=np.ones(1, np.int64))
         for click in clicks
     ]
-    return ask_in_parts(segmenter, embedding, prompts, multimask=True, **settings)
+    return ask_in_parts(segmenter, embedding, prompts, **settings)
 
 
 def box_scores(
@@ -194,7 +207,7 @@ def box_scores(
 ) -> Floats:  # (N,)
     """The IoU of each mask asked for by a box: its tight one, or the one that `box_of` says."""
     prompts = [Prompt(box=(box_of or tight_box)(truth.mask)) for truth in truths]
-    answers = segmenter.segment(embedding, prompts=prompts, multimask=False)
+    answers = segmenter.segment(embedding, prompts=prompts)
     return score_first(answers, truths)
 
 
@@ -217,12 +230,11 @@ def tight_box(mask: BoolArray) -> NDArray[np.float32]:  # (H, W) -> (4,)
 
 @dataclass
 class _ClickTrail:
-    """The clicks on one mask so far, and the logits that the last one brought."""
+    """The clicks on one mask so far, and the answer to them."""
 
     truth: TruthMask
-    feed_back: bool
     clicks: list[Click] = field(default_factory=list)
-    logits: NDArray[np.float32] | None = None
+    answer: SegmenterAnswer | None = None
     done: bool = False
 
     def __post_init__(self) -> None:
@@ -232,13 +244,11 @@ class _ClickTrail:
         return Prompt(
             points=np.array([click.point for click in self.clicks], np.float32),
             labels=np.array([click.label for click in self.clicks], np.int64),
-            mask=self.logits,
         )
 
     def follow(self, answer: SegmenterAnswer, goal: Goal | None) -> None:
         """Choose the next click from what this answer got wrong; None: the goal is reached."""
-        if self.feed_back and answer.logits is not None:
-            self.logits = answer.logits[0]
+        self.answer = answer
         click = goal.place(self._fix_clicked_pixels(answer.masks[0]), self.truth) if goal else None
         self.done = click is None
         if click is not None:
