@@ -6,6 +6,7 @@ import base64
 import json
 import struct
 import threading
+from dataclasses import replace
 
 import httpx2
 import numpy as np
@@ -17,7 +18,16 @@ from anymask.base import WeightsError
 from anymask.images import load_image
 from anymask.masks import EncoderOutput, Prompt
 from anymask.segment import LONGEST, Model
-from anymask.studio import EmbeddingCache, Server, ServerParts, address_of, create_app, open_socket
+from anymask.studio import (
+    EmbeddingCache,
+    KeptPredictions,
+    Refusal,
+    Server,
+    ServerParts,
+    address_of,
+    create_app,
+    open_socket,
+)
 from tests.segment.fakes import ColourRuntime, seen_of
 from tests.studio.servers import CLICK, LEFT, PATIENCE_S, PICTURE, client, inference, png
 
@@ -54,6 +64,113 @@ def test_segment_answers_what_the_library_answers() -> None:
         np.testing.assert_array_equal(masks(answer), own.masks)
         np.testing.assert_allclose(answer["score"], own.scores, rtol=1e-6)
         assert answer["violated_points"] == list(own.violated_points)
+
+
+@pytest.mark.parametrize("name", ["nano", "small"])
+def test_clicks_are_corrected_over_http_as_in_python(name: str) -> None:
+    """All clicks at once, and one request for each click."""
+    model, path = anymask.load(name), anymask.sample("coffee")
+    points, labels = [[290, 120], [60, 60], [330, 200]], [1, 0, 1]
+    wanted = model.segment(path, points=points, point_labels=labels)
+    behind = inference(lambda: model, cache=EmbeddingCache(100_000_000))
+    with client(behind) as http:
+        image = http.post("/api/encode", content=path.read_bytes()).headers["x-image-hash"]
+        whole = {"image": image, "points": points, "labels": labels}
+        (at_once,) = http.post("/api/segment", json=whole).json()["answers"]
+        previous = None
+        for end in range(1, len(points) + 1):
+            body = {"image": image, "points": points[:end], "labels": labels[:end]}
+            reply = http.post("/api/segment", json=body | {"previous": previous}).json()
+            (answer,) = reply["answers"]
+            previous = answer["prediction_id"]
+    for one in (at_once, answer):
+        np.testing.assert_array_equal(masks(one), wanted.masks)
+    assert at_once["prediction_id"] == previous
+
+
+def test_the_candidate_that_is_corrected_can_be_named() -> None:
+    model = anymask.load()
+    (first,) = model.segment(PICTURE, prompts=[Prompt.of(points=[(35, 40)])])
+    asked = {"points": [[35, 40], [95, 40]], "labels": [1, 0]}
+    wanted = model.segment(
+        PICTURE, points=asked["points"], point_labels=[1, 0], previous=first.picked([2])
+    )
+    with client(inference(lambda: model)) as http:
+        image = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
+        (one,) = http.post("/api/segment", json={"image": image} | CLICK).json()["answers"]
+        more = asked | {"previous": one["prediction_id"], "candidate": 2}
+        (answer,) = http.post("/api/segment", json={"image": image} | more).json()["answers"]
+        several = {"image": image, "prompts": [more, CLICK]}
+        same, plain = http.post("/api/segment", json=several).json()["answers"]
+        beyond = http.post("/api/segment", json={"image": image} | more | {"candidate": 3})
+    np.testing.assert_array_equal(masks(answer), wanted.masks)
+    assert (same, plain) == (answer, one)
+    assert beyond.status_code == 422
+    assert "Candidate 3 does not exist" in beyond.json()["error"]["message"]
+
+
+def test_predictions_that_cannot_be_corrected_are_refused() -> None:
+    with client(inference(lambda: anymask.load())) as http:
+        image = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
+        other = http.post("/api/encode", content=png(PICTURE[::-1])).headers["x-image-hash"]
+        (one,) = http.post("/api/segment", json={"image": image} | CLICK).json()["answers"]
+        more = {"points": [[35, 40], [95, 40]], "previous": one["prediction_id"]}
+        replies = [
+            http.post("/api/segment", json=body)
+            for body in (
+                {"image": image} | more | {"previous": "0" * 32},
+                {"image": other} | more,
+                {"image": image} | more | {"points": [[1, 1]]},
+                {"image": image} | more | {"previous": "x"},
+                {"image": image, "previous": one["prediction_id"]},
+                {"image": image, "prompts": [{"points": [[1, 1]] * 8}] * 129},
+            )
+        ]
+    told = [(one.status_code, one.json()["error"]["message"]) for one in replies]
+    words = [
+        (404, "Unknown prediction"),
+        (422, "belongs to the image"),
+        (422, "must come first in points"),
+        (422, "previous"),
+        (422, "The prompt is empty"),
+        (422, "1032 decodings"),
+    ]
+    for (status, message), (wanted, word) in zip(told, words, strict=True):
+        assert status == wanted
+        assert word in message
+
+
+def test_a_model_without_mask_prompts_keeps_no_predictions() -> None:
+    def load() -> Model:
+        runtime = ColourRuntime()
+        runtime.spec = replace(runtime.spec, accepts=runtime.spec.accepts - {"mask"})
+        return Model(runtime)
+
+    with client(inference(load)) as http:
+        body = {"image": base64.b64encode(png(PICTURE)).decode()} | CLICK
+        (answer,) = http.post("/api/segment", json=body).json()["answers"]
+    assert answer["prediction_id"] is None
+
+
+def test_kept_predictions_expire_and_make_room() -> None:
+    model, now = Model(ColourRuntime()), [0.0]
+    one, two, three = (model.segment(PICTURE, points=[(x, 40)]) for x in (35, 60, 95))
+    size = one.logits.nbytes
+    kept = KeptPredictions(2 * size, 60, lambda: now[0])
+    first, second = kept.put("a", one), kept.put("a", two)
+    assert kept.put("a", one) == first
+    assert kept.used_bytes == 2 * size
+    third = kept.put("a", three)  # the second was used least recently
+    with pytest.raises(Refusal, match="Unknown prediction"):
+        kept.get(second, "a")
+    now[0] = 50
+    np.testing.assert_array_equal(kept.get(first, "a", 1).logits[0], one.logits[1])
+    now[0] = 100
+    kept.get(first, "a")
+    with pytest.raises(Refusal, match="expire after 1 minutes"):
+        kept.get(third, "a")
+    kept.put("b", two)
+    assert kept.used_bytes == 2 * size
 
 
 def test_edges_are_put_where_python_puts_them() -> None:

@@ -69,6 +69,7 @@ from anymask.studio.photo_files import FolderNews as FolderNews
 from anymask.studio.photo_files import checked_picture as checked_picture
 from anymask.studio.photo_files import look_into_folder as look_into_folder
 from anymask.studio.photo_files import photo_file as photo_file
+from anymask.studio.predictions import KeptPredictions as KeptPredictions
 from anymask.studio.project import FOLDER as FOLDER
 from anymask.studio.project import Project as Project
 from anymask.studio.project import create_project as create_project

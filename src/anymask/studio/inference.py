@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -44,6 +44,7 @@ from anymask.segment import (
 )
 from anymask.studio.errors import Refusal
 from anymask.studio.names import Named, NamesAsked, OwnNames, name_masks
+from anymask.studio.predictions import KeptPredictions
 
 LOG = logging.getLogger("anymask.studio.model")
 PHOTO_THREADS = 2
@@ -291,6 +292,7 @@ class Inference:
         detector: str | Path | Detector | None = None,
     ) -> None:
         self.cache, self.detector = cache, detector
+        self.predictions = KeptPredictions()
         self.clicks, self.heavy = ModelQueue(), ModelQueue(nice=BACKGROUND)
         self.model: Future[Model] = Future()
         self._name, self._load = name, load
@@ -374,18 +376,27 @@ class Inference:
         return self._photos.submit(work)
 
     def segment(
-        self, seen: EncodedPhoto, prompts: list[Prompt], settings: SegmentSettings | None = None
+        self,
+        seen: EncodedPhoto,
+        prompts: list[Prompt],
+        settings: SegmentSettings | None = None,
+        previous: Sequence[Prediction | None] | None = None,
     ) -> Future[list[Prediction]]:
-        """Answer prompts on one photo, in one call with others that wait for the same photo."""
+        """Answer prompts on one photo, in one call with others that wait for the same photo.
+
+        previous  as for `Model.segment`
+        """
         chosen, embedding = settings or SegmentSettings(), seen.embedding
         warn_of_cut_boxes(prompts, embedding.image_hw)
 
         def work(together: list[Any]) -> list[Prediction]:
+            asked, before = zip(*together, strict=True)
             runtime = self.ready().runtime
-            return answer_prompts(runtime, seen.photo, embedding, together, chosen)
+            return answer_prompts(runtime, seen.photo, embedding, asked, chosen, before)
 
         key = (embedding.model_hash, embedding.image_hash, chosen)
-        return self.clicks.ask_together(list(prompts), key, work)
+        pairs = list(zip(prompts, previous or [None] * len(prompts), strict=True))
+        return self.clicks.ask_together(pairs, key, work)
 
     def everything(
         self,

@@ -56,6 +56,14 @@ class Limits:
     points_together: Annotated[
         int, Setting("maximum number of points in all prompts of a request", least=1)
     ] = 4000
+    decodings: Annotated[
+        int,
+        Setting(
+            "maximum number of decodings of the prompts of a request: one for each point, at most "
+            "8 for each prompt",
+            least=1,
+        ),
+    ] = 1024
     grid: Annotated[int, Setting("of the grid of everything", least=1)] = 64
     crop_layers: Annotated[int, Setting("of the grid of everything", least=1)] = 2
     clicks: Annotated[

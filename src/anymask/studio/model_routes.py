@@ -74,6 +74,7 @@ from anymask.segment import EncodedPhoto, Prediction, count_looks
 from anymask.studio.errors import LEFT, Refusal, going_down, unknown_hash, unknown_settings
 from anymask.studio.inference import Health, Inference, QueueClosed, RequestAbandoned
 from anymask.studio.limits import Limits
+from anymask.studio.predictions import KeptPredictions
 from anymask.studio.schemas import (
     DISC,
     EVERYTHING,
@@ -359,16 +360,18 @@ async def segment(
     check_prompts(asked, limits)
 
     async def answered(prompts: list[Prompt]) -> Response:
-        work = inference.segment(seen, prompts, settings)
+        name = seen.embedding.image_hash
+        previous = [one.earlier(inference.predictions, name) for one in asked]
+        work = inference.segment(seen, prompts, settings, previous)
         async with gives_up(request, work):
             answers = await done(work)
-        name = seen.embedding.image_hash
         # Written in a thread: the one that takes requests has no time for it.
         if kind == "cutout" or kind == "webp":
             photo = await run_in_threadpool(_whole, seen, body.image, limits)
             suffix = ".png" if kind == "cutout" else ".webp"
             return await run_in_threadpool(_cutout, answers, photo, suffix)
-        return await run_in_threadpool(_answers, answers, name, kind, tolerance)
+        keeps = inference.predictions if "mask" in inference.ready().spec.accepts else None
+        return await run_in_threadpool(_answers, answers, name, kind, tolerance, keeps)
 
     if all(prompt.mask is None for prompt in asked):
         prompts = [prompt.as_prompt() for prompt in asked]  # refused before the photo is encoded
@@ -660,9 +663,15 @@ def cost_of(image_hw: tuple[int, int], settings: Mapping[str, Any]) -> int:
 
 
 def _answers(
-    answers: list[Prediction], image_hash: str, kind: MaskFormat, tolerance: float
+    answers: list[Prediction],
+    image_hash: str,
+    kind: MaskFormat,
+    tolerance: float,
+    keeps: KeptPredictions | None,
 ) -> Response:
     """The candidates of each prompt; PNG, SVG and GeoJSON have the first mask of each.
+
+    keeps  where predictions are kept for further clicks; None: the model cannot correct them
 
     Raises Refusal (422) for a PNG of several prompts.
     """
@@ -673,6 +682,7 @@ def _answers(
                 "score": [float(number) for number in answer.scores],
                 "violated_points": list(answer.violated_points),
                 "ambiguous": answer.ambiguous,
+                "prediction_id": keeps and keeps.put(image_hash, answer),
             }
             if kind == "rle":
                 row["masks"] = [rle_to_coco(rle) for rle in answer.rles()]

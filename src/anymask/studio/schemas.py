@@ -8,7 +8,7 @@ made of them (`web/scripts/schema.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal
@@ -19,6 +19,7 @@ from anymask.base import DeclaredSetting, Setting, list_settings
 from anymask.find import DUPLICATE, MOST_CHARACTERS, MOST_PHRASES, Detector, FindSettings
 from anymask.masks import (
     LEAST_SIDE,
+    MOST_STEPS,
     Multimask,
     Prompt,
     Ranking,
@@ -26,10 +27,20 @@ from anymask.masks import (
     coco_to_rle,
     rle_to_mask,
 )
-from anymask.segment import Arrangement, Granularity, Grid, RefineEdges, SegmentSettings, Zoom
+from anymask.segment import (
+    Arrangement,
+    Granularity,
+    Grid,
+    Prediction,
+    RefineEdges,
+    SegmentSettings,
+    Zoom,
+    count_steps,
+)
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits
 from anymask.studio.names import NamesAsked, Unknown
+from anymask.studio.predictions import KeptPredictions
 from anymask.studio.records import MOST_ID, MOST_PAGE
 from anymask.track import GROUPS
 from anymask.volumes import VolumeSettings
@@ -172,7 +183,25 @@ class PromptBody(Strict):
         return Prompt.of(points=self.points, labels=self.labels, box=self.box, mask=mask)
 
 
-class SegmentBody(PromptBody):
+class CorrectingBody(PromptBody):
+    """One object, and the prediction that its last points correct."""
+
+    previous: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{32}$",
+        description="prediction_id of an answer to the first of these points on this image; only "
+        "the new points are decoded",
+    )
+    candidate: int = Field(
+        0, ge=0, le=15, description="which of the masks of previous is corrected, counted from 0"
+    )
+
+    def earlier(self, kept: KeptPredictions, image: str) -> Prediction | None:
+        """The prediction that is corrected. Raises Refusal (404, 422)."""
+        return None if self.previous is None else kept.get(self.previous, image, self.candidate)
+
+
+class SegmentBody(CorrectingBody):
     """`image`: the hash that an earlier answer gave, or a picture as base64.
 
     One object: its `points`, `labels`, `box`, `mask` here, or in `prompt`. Several: `prompts`, or
@@ -182,8 +211,8 @@ class SegmentBody(PromptBody):
     model_config = example(image=DISC, points=[[24, 24]])
 
     image: str
-    prompt: PromptBody | None = None
-    prompts: Annotated[list[PromptBody], Few, at_most(MOST_LISTED, "prompts")] | None = None
+    prompt: CorrectingBody | None = None
+    prompts: Annotated[list[CorrectingBody], Few, at_most(MOST_LISTED, "prompts")] | None = None
     boxes: Annotated[list[Corners], Few, at_most(MOST_LISTED, "boxes")] | None = None
     multimask: Multimask = Field("auto", description=SEGMENT["multimask"])
     granularity: Granularity = Field("all", description=SEGMENT["granularity"])
@@ -198,11 +227,13 @@ class SegmentBody(PromptBody):
         """How the prompts are answered. Raises InputError."""
         return SegmentSettings(**{name: getattr(self, name) for name in SEGMENT})
 
-    def asked(self) -> list[PromptBody]:
+    def asked(self) -> list[CorrectingBody]:
         """The prompts, however they came. Raises Refusal for none, or for two ways at once."""
         names = [name for name in PromptBody.model_fields if getattr(self, name) is not None]
-        bare = PromptBody.model_construct(**{name: getattr(self, name) for name in names})
-        boxes = [PromptBody.model_construct(box=box) for box in self.boxes or ()]
+        names += ["previous"] * (self.previous is not None)
+        own = {name: getattr(self, name) for name in (*names, "candidate")}
+        bare = CorrectingBody.model_construct(**own)
+        boxes = [CorrectingBody.model_construct(box=box) for box in self.boxes or ()]
         ways = {
             "prompts": self.prompts,
             "prompt": None if self.prompt is None else [self.prompt],
@@ -230,6 +261,9 @@ class CandidatesBody(Strict):
         description="indices of the clicks that the first mask contradicts"
     )
     ambiguous: bool = Field(description="whether the first two masks are almost equally likely")
+    prediction_id: str | None = Field(
+        description="for previous of the next request; null for a model without mask prompts"
+    )
 
 
 class OutlineBody(Strict):
@@ -246,6 +280,7 @@ class OutlinesBody(Strict):
     score: list[float]
     violated_points: list[int]
     ambiguous: bool
+    prediction_id: str | None
 
 
 class SegmentAnswer(Strict):
@@ -432,10 +467,20 @@ class NamesAnswer(Strict):
     among: bool
 
 
-def check_prompts(bodies: list[PromptBody], limits: Limits) -> None:
-    """Count prompts, points and pixels before anything is made of them. Raises Refusal."""
+def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
+    """Count prompts, points, decodings and pixels before anything is made of them.
+
+    Raises Refusal.
+    """
     check_count(len(bodies), "prompts", limits)
     points = [len(body.points or ()) for body in bodies]
+    if (decodings := sum(map(count_steps, points))) > limits.decodings:
+        message = (
+            f"The request requires up to {decodings} decodings, one for each point and at most "
+            f"{MOST_STEPS} for each prompt, and at most {limits.decodings} are allowed. Send fewer "
+            "prompts."
+        )
+        raise Refusal(422, message)
     for count, most, where in (
         (max(points), limits.points, "prompt"),
         (sum(points), limits.points_together, "request"),
