@@ -33,6 +33,7 @@ export interface CandidatesBody {
   score: number[]; // 0 to 1, for each candidate
   violated_points: number[]; // indices of the clicks that the first mask contradicts
   ambiguous: boolean; // whether the first two masks are almost equally likely
+  prediction_id: string | null;
 }
 
 /** How far a photo is. */
@@ -102,6 +103,16 @@ export interface ClipsBody {
 export interface CocoRleBody {
   size: [number, number];
   counts: string | number[];
+}
+
+/** One object, and the prediction that its last points correct. */
+export interface CorrectingBody {
+  points?: [number, number][] | null;
+  labels?: (0 | 1)[] | null;
+  box?: [number, number, number, number] | null;
+  mask?: CocoRleBody | null;
+  previous?: string | null;
+  candidate?: number; // which of the masks of previous is corrected, counted from 0
 }
 
 /** Photos, finished ones, masks that are not rejected. */
@@ -504,6 +515,7 @@ export interface OutlinesBody {
   score: number[];
   violated_points: number[];
   ambiguous: boolean;
+  prediction_id: string | null;
 }
 
 /** Seconds a mask in one stage; None where no mask was accepted, or none cost a second. */
@@ -560,14 +572,6 @@ export interface ProjectAnswer {
 /** A way of working for everybody in the project; what is left out stays. */
 export interface ProjectBody {
   stage?: "assisted" | "semi" | "auto" | "review" | null;
-}
-
-/** One object, in pixels of the photo. */
-export interface PromptBody {
-  points?: [number, number][] | null;
-  labels?: (0 | 1)[] | null;
-  box?: [number, number, number, number] | null;
-  mask?: CocoRleBody | null;
 }
 
 /** The object on the frame, and the frames on which its mask is known still. */
@@ -712,9 +716,11 @@ export interface SegmentBody {
   labels?: (0 | 1)[] | null;
   box?: [number, number, number, number] | null;
   mask?: CocoRleBody | null;
+  previous?: string | null;
+  candidate?: number; // which of the masks of previous is corrected, counted from 0
   image: string;
-  prompt?: PromptBody | null;
-  prompts?: PromptBody[] | null;
+  prompt?: CorrectingBody | null;
+  prompts?: CorrectingBody[] | null;
   boxes?: [number, number, number, number][] | null;
   multimask?: boolean | "auto";
   granularity?: "part" | "whole" | "all" | number;
