@@ -90,8 +90,8 @@ from anymask.studio.schemas import (
 )
 
 FORM = "multipart/form-data"
-_MOST_FIELDS, _MOST_TEXT = 16, 200_000  # fields beside the file, and characters of each
-_PLAIN = ("image", "granularity", "multimask")  # text that is no JSON, or must not be read as such
+_MOST_FIELDS, _MOST_TEXT = 20, 200_000  # fields beside the file, and characters of each
+_PLAIN = ("image", "granularity", "multimask", "previous")  # not to be read as JSON
 HASH = re.compile(r"[0-9a-f]{32}")
 A_LOOK = 256  # clicks: what the encoder takes beside them, about
 _MOST_NUMBER = 1_000_000_000  # of settings that have no limit of their own
