@@ -380,7 +380,7 @@ def test_a_cutout_that_cannot_be_made_is_said(page: Any, work: str, wanted: str)
 
 
 def test_further_clicks_correct_the_answer_before_them(page: Any) -> None:
-    at_once, step_by_step, refused = ask(
+    at_once, step_by_step, other, refused = ask(
         page,
         """
         const seen = await model.see(image);
@@ -393,11 +393,16 @@ def test_further_clicks_correct_the_answer_before_them(page: Any) -> None:
             previous = await seen.segment({ ...first, previous }, options);
         }
         const refused = [];
-        for (const wrong of [{ points: [[1, 1]], previous }, { points, previous: {} }]) {
+        const part = await seen.segment({ points: [points[0]], labels: [1] }, options);
+        const more = { points, labels, previous: part, candidate: 2 };
+        const other = await seen.segment(more, options);
+        for (const wrong of [
+            { points: [[1, 1]], previous }, { points, previous: {} }, { ...more, candidate: 3 },
+        ]) {
             refused.push(await seen.segment(wrong).then(String, (error) => error.message));
         }
         const bits = ({ masks }) => Array.from(masks[0].toArray(), Number).join("");
-        return [bits(atOnce), bits(previous), refused];
+        return [bits(atOnce), bits(previous), bits(other), refused];
         """,
     )
     assert at_once == step_by_step
@@ -409,4 +414,9 @@ def test_further_clicks_correct_the_answer_before_them(page: Any) -> None:
         "The points of the previous answer (3) must come first in points. Pass all points, the "
         "earlier ones first.",
         "previous must be an answer that segment returned for this image.",
+        "Candidate 3 does not exist: the previous answer has 3 masks.",
     ]
+    features = model.encode(PHOTO)
+    part = model.segment(features, points=[CUP]).picked([2])
+    (wanted,) = model.segment(features, **words, previous=part).masks
+    assert iou(bits(other, wanted.shape), wanted) > 0.97

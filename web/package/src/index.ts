@@ -60,8 +60,8 @@ export async function load(options: LoadOptions = {}): Promise<Anymask> {
   return new OpenModel(model);
 }
 
-/** What was asked for an answer, and the logits (m, m) of its first mask. */
-const answered = new WeakMap<Answer, Asked & { key: string; logits: Float32Array }>();
+/** What was asked for an answer, and the logits (m, m) of its masks. */
+const answered = new WeakMap<Answer, Asked & { key: string; logits: Float32Array[] }>();
 
 class OpenModel implements Anymask {
   private count = 0;
@@ -117,7 +117,7 @@ class SeenPhoto implements Seen {
       masks: answer.candidates.map(({ patch, score }) => new PatchMask(patch, score)),
       violated: answer.violated,
     };
-    answered.set(reply, { key: this.key, ...asked, logits: answer.logits[0] });
+    answered.set(reply, { key: this.key, ...asked, logits: answer.logits });
     return reply;
   }
 
@@ -208,7 +208,7 @@ class SeenPhoto implements Seen {
     );
   }
 
-  private checked({ points = [], labels, box, previous }: Prompt): Asked {
+  private checked({ points = [], labels, box, previous, candidate = 0 }: Prompt): Asked {
     const wrong = (rule: string, given: unknown) =>
       new Error(`${rule} Given: ${JSON.stringify(given)}.`);
     if (!points.length && !box) {
@@ -229,10 +229,10 @@ class SeenPhoto implements Seen {
     const asked: Asked = { clicks, box: box ?? null, mask: null };
     const refused = refusal(asked, this.model.manifest.spec);
     if (refused) throw new Error(refused);
-    return previous ? { ...asked, previous: this.before(previous, clicks) } : asked;
+    return previous ? { ...asked, previous: this.before(previous, candidate, clicks) } : asked;
   }
 
-  private before(previous: Answer, clicks: readonly Click[]): Previous | null {
+  private before(previous: Answer, candidate: number, clicks: readonly Click[]): Previous | null {
     const { name, accepts } = this.model.manifest.spec;
     if (!accepts.includes("mask")) {
       throw new Error(`${name} does not support previous, because it has no mask prompts.`);
@@ -250,7 +250,14 @@ class SeenPhoto implements Seen {
           "Pass all points, the earlier ones first.",
       );
     }
-    return box || old.some(({ label }) => label) ? { logits, clicks: old.length } : null;
+    const corrected = logits[candidate];
+    if (!corrected) {
+      throw new Error(
+        `Candidate ${candidate} does not exist: the previous answer has ${logits.length} masks.`,
+      );
+    }
+    const isAboutObject = box || old.some(({ label }) => label);
+    return isAboutObject ? { logits: corrected, clicks: old.length } : null;
   }
 }
 

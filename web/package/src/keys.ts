@@ -1,7 +1,7 @@
 /** Keys of prompts and options: a misspelled one is an error, never a default in silence. */
 
 export const KEYS = {
-  prompt: ["points", "labels", "box", "previous"],
+  prompt: ["points", "labels", "box", "previous", "candidate"],
   segment: ["granularity", "refineEdges", "zoom", "maxHoleArea", "minIslandArea"],
   everything: ["progress", "maxHoleArea", "minIslandArea"],
   suggestNames: ["names", "top"],

@@ -40,7 +40,7 @@ function logitAt(plane: Float32Array, side: number, ops: AxisOperator[], [x, y]:
   return sum;
 }
 
-/** Indices of the clicks that another one on the same pixel contradicts: the negative one counts. */
+/** Indices of the clicks that a negative one on the same pixel contradicts. */
 export function contradicted(clicks: readonly Click[], geometry: Geometry): number[] {
   const names = clicks.map((click) => String(pixelOf(click, geometry)));
   const off = new Set(names.filter((_, i) => clicks[i].label === 0));
