@@ -19,9 +19,11 @@ export interface Prompt {
     box?: Box;
     /**
      * The answer of the same `seen` for the first of these points. Only the new points are decoded,
-     * with its first mask as the mask to correct.
+     * to correct its mask `candidate`.
      */
     previous?: Answer;
+    /** Which of the masks of `previous` is corrected; 0 without it. */
+    candidate?: number;
 }
 /** How small the holes and parts of a mask may be. */
 export interface RegionSizes {
