@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 import anymask
-from anymask.base import ModelError
+from anymask.base import ModelError, WeightsError
 from anymask.cli.main import main
 from anymask.masks import ModelPrompts
 from anymask.runtime import (
@@ -198,7 +199,10 @@ def test_a_conversion_that_differs_is_reported_once_and_never_used(
 
 @pytest.mark.parametrize(
     ("error", "told"),
-    [(OSError(30, "Read-only file system"), "Read-only"), (RuntimeError("x"), "export failed")],
+    [
+        (OSError(30, "Read-only file system"), "Read-only"),
+        (RuntimeError("x"), "could not be exported"),
+    ],
 )
 def test_a_machine_that_cannot_convert_runs_pytorch(
     shelf: Shelf,
@@ -223,8 +227,24 @@ def test_a_full_disk_is_found_before_the_conversion(shelf: Shelf, tmp_path: Path
     install(shelf, tmp_path)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(conversion, "SPARE", 1e12)
-        with pytest.raises(OSError, match="GB free, and the conversion needs"):
+        with pytest.raises(WeightsError, match="Not enough disk space in"):
             conversion.convert("tiny")
+
+
+def test_two_conversions_at_once_write_one(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, write, calls = install(shelf, tmp_path), conversion._convert, []
+
+    def counted(*given: object) -> None:
+        calls.append(given)
+        write(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(conversion, "_convert", counted)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(conversion.convert, ["tiny", "tiny"])
+    assert first == second == find_converted("tiny")
+    assert len(calls) == len(conversions_of(weights)) == 1
 
 
 def test_commands_convert_and_remove(

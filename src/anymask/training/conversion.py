@@ -6,7 +6,6 @@ leaves nothing that is used. `runtime.converted` finds and opens it.
 
 from __future__ import annotations
 
-import errno
 import shutil
 from dataclasses import replace
 from importlib.util import find_spec
@@ -69,9 +68,8 @@ def convert(name: str, weights: str | Path | None = None, *, again: bool = False
 
     Raises:
         ModelError: The model has no image checkpoint, or the bundle differs from the checkpoint.
-        WeightsError: The weights are missing or corrupted.
+        WeightsError: The weights are corrupted, or their folder cannot be written to.
         MissingExtra: PyTorch or ONNX is not installed.
-        OSError: The folder of the weights cannot be written to.
     """
     path = checkpoint_file(name, weights)
     if path is None:
@@ -82,35 +80,50 @@ def convert(name: str, weights: str | Path | None = None, *, again: bool = False
     for package in ("torch", "onnx", "onnxscript"):
         if not find_spec(package):
             raise MissingExtra(package, "torch", "converting a checkpoint")
-    with conversion_lock(name, weights, path):
-        found = find_converted(name, weights)  # another process may just have written it
-        folder = converted_folder(path, file_hash(path))
-        if found is not None and not again:
-            return found
-        if (folder / FAILED).is_file() and not again:
-            raise ModelError(
-                f"An earlier conversion of {name} failed. Run: anymask models convert {name}"
-            )
-        _check_space(path)
-        stage = path.with_name(f"{path.name}.onnx-unfinished")
-        shutil.rmtree(stage, ignore_errors=True)  # of a process that was killed
-        try:
-            _convert(name, weights, stage)
-        except (OSError, MemoryError, MissingExtra, WeightsError):
-            raise  # of this machine, not of the model: the next attempt may succeed
-        except Exception:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            write_json(folder / FAILED, {"name": name})
+    try:
+        with conversion_lock(name, weights, path):
+            found = find_converted(name, weights)  # another process may just have written it
+            if found is None or again:
+                found = _convert_once(name, weights, path, again)
+    except OSError as error:
+        raise WeightsError(
+            f"Cannot write a conversion beside {path}: {error.strerror or error}. Check the "
+            "permissions of the folder, or load the model with runtime='torch'."
+        ) from error
+    return found
+
+
+def _convert_once(name: str, weights: str | Path | None, path: Path, again: bool) -> Path:
+    """Convert while the lock is held; a failure is recorded unless another attempt may succeed."""
+    folder = converted_folder(path, file_hash(path))
+    if (folder / FAILED).is_file() and not again:
+        raise ModelError(
+            f"An earlier conversion of {name} failed. Run: anymask models convert {name}"
+        )
+    _check_space(path)
+    stage = path.with_name(f"{path.name}.onnx-unfinished")
+    shutil.rmtree(stage, ignore_errors=True)  # of a process that was killed
+    try:
+        _convert(name, weights, stage)
+        shutil.rmtree(folder, ignore_errors=True)
+        stage.rename(folder)
+    except (OSError, MemoryError, MissingExtra, WeightsError):
+        raise  # of this machine, not of the model
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        write_json(folder / FAILED, {"name": name})
+        if isinstance(error, AnymaskError):
             raise
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-            stage.rename(folder)
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
-        for old in conversions_of(path):
-            if old != folder:
-                shutil.rmtree(old, ignore_errors=True)
+        raise ModelError(
+            f"{name} could not be exported to ONNX ({type(error).__name__}). Load it with "
+            "runtime='torch'."
+        ) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    for old in conversions_of(path):
+        if old != folder:
+            shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
@@ -118,24 +131,22 @@ def convert_on_load(name: str, weights: str | Path | None = None) -> None:
     """Convert before a model is loaded; a failure is logged once, and PyTorch runs the model."""
     try:
         convert(name, weights)
-    except Exception as error:  # the exporter's own classes are not public
-        told = isinstance(error, AnymaskError)
-        reason = error.strerror if isinstance(error, OSError) else str(error) if told else ""
+    except (AnymaskError, MemoryError) as error:
         advise_once(
             f"convert-{name}",
             f"{name} was not converted for ONNX Runtime and runs on PyTorch, which is slower on a "
-            f"CPU. {reason or 'The export failed.'}",
+            f"CPU. {str(error) or 'The memory is full.'}",
         )
 
 
 def _check_space(path: Path) -> None:
-    """Raises OSError for a disk that cannot hold the conversion."""
+    """Raises WeightsError for a disk that cannot hold the conversion."""
     needed, free = SPARE * path.stat().st_size, shutil.disk_usage(path.parent).free
     if free < needed:
-        raise OSError(
-            errno.ENOSPC,
-            f"The disk of {path.parent} has {free / 1e9:.1f} GB free, and the conversion needs "
-            f"{needed / 1e9:.1f} GB.",
+        raise WeightsError(
+            f"Not enough disk space in {path.parent} to convert {path.name}: {free / 1e9:.1f} GB "
+            f"are free, {needed / 1e9:.1f} GB are required. Free disk space, or load the model "
+            "with runtime='torch'."
         )
 
 
