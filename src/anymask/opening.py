@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from anymask.base import check_types
 from anymask.segment import Model
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from anymask.volumes import VolumeOptions, VolumeSession
 
 
+@check_types
 def load(
     name: str | Path | None = None,
     weights: str | Path | None = None,

@@ -84,8 +84,9 @@ def test_a_folder_is_done_once_and_what_has_no_subject_gets_no_picture(
         "0 done, 3 skipped (existing), 0 failed",
         "3 done, 0 skipped (existing), 0 failed",
     ]
-    assert names("out") == ["one.json", "one.png", "two.json", "two.png", "wall.json"]
-    (record,) = json.loads(Path("out/one.json").read_text())["annotations"]
+    assert [name for name in names("out") if not name.startswith(".")] == ["one.png", "two.png"]
+    assert names("out/.masks") == ["one.json", "two.json", "wall.json"]
+    (record,) = json.loads(Path("out/.masks/one.json").read_text())["annotations"]
     assert iou(Mask.from_sa1b(record).mask, DISC) == 1
 
 
@@ -93,7 +94,7 @@ def test_a_pattern_names_the_pictures_of_one_or_several_photos() -> None:
     assert main(["cutout", "photos/one.png", "-o", "out/cut-{name}.v2.webp"]) == 0
     line = ["cutout", "photos/one.png", "photos/two.png", "-o", "out/cut-{name}.v2.png"]
     assert main(line) == 0
-    found = [name for name in names("out") if not name.endswith(".json")]
+    found = [name for name in names("out") if name != ".masks"]
     assert found == ["cut-one.v2.png", "cut-one.v2.webp", "cut-two.v2.png"]
 
 

@@ -22,7 +22,7 @@ from anymask.training import read_recipe
 from tests.formats.annotated import rings
 from tests.formats.published import WRITERS
 
-TEXTS = (".json", ".jsonl", ".geojson", ".svg", ".xml", ".txt", ".yaml", ".csv", ".toml")
+TEXTS = (".json", ".jsonl", ".geojson", ".svg", ".xml", ".txt", ".yaml", ".csv", ".toml", ".kml")
 TOML = """name = "a"
 clicks = 3
 min_area = 64
@@ -78,12 +78,13 @@ def all_targets(root: Path) -> list[Target]:
 
 def makers_of() -> dict[str, Callable[[Path], list[Target]]]:
     """What writes the files of each kind, by its name."""
+    from tests.fuzz import exchange_targets as other
     from tests.fuzz import more_targets as more
 
     makers = (
         pictures, masks, annotations, sets, embeddings, bundles, checkpoints, tables, projects,
         more.volumes, more.series, more.zarrs, more.videos, more.rasters, more.layers,
-        more.sessions,
+        more.sessions, other.tools, other.archives, other.placemarks,
     )  # fmt: skip
     return {maker.__name__: maker for maker in makers}
 

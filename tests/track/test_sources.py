@@ -259,3 +259,15 @@ def test_tags_that_are_not_utf8_are_no_obstacle(ending: str, tmp_path: Path) -> 
             assert abs(picture.mean() - grey) < 9
     finally:
         source.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ffconcat version 1.0\nfile 'other.mp4'\n", "#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1/a.ts\n",
+     '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD>', "v=0\no=- 0 0\n"],
+)  # fmt: skip
+@pytest.mark.parametrize("ending", [".mp4", ".m3u8"])
+def test_playlists_are_refused(text: str, ending: str, tmp_path: Path) -> None:
+    (tmp_path / f"a{ending}").write_text(text)
+    with pytest.raises(DataError, match="is a playlist that refers to other files"):
+        open_source(tmp_path / f"a{ending}")

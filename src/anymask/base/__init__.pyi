@@ -7,6 +7,7 @@ from anymask.base.arrays import UintImage as UintImage
 from anymask.base.arrays import check_members as check_members
 from anymask.base.arrays import read_array as read_array
 from anymask.base.arrays import read_arrays as read_arrays
+from anymask.base.checked_types import check_types as check_types
 from anymask.base.display import brief as brief
 from anymask.base.display import brief_text as brief_text
 from anymask.base.display import preview_html as preview_html

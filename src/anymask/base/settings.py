@@ -26,6 +26,7 @@ from dataclasses import MISSING, dataclass, fields
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from anymask.base.checked_types import check_types
 from anymask.base.errors import InputError
 
 Settings = TypeVar("Settings")
@@ -267,19 +268,22 @@ def describe_settings(declared: type[Settings]) -> type[Settings]:
 
 
 def explain_keywords(cls: type[Settings]) -> type[Settings]:
-    """Let public methods of a class refuse unknown keywords with the nearest known one.
+    """Let public methods of a class refuse unknown keywords with the nearest known one, and values
+    that their annotations exclude.
 
     Methods that take any keywords check them on their own.
     """
     for name, method in list(vars(cls).items()):
         if name.startswith("_") or not inspect.isfunction(method):
             continue
+        checked = check_types(method)
         if not method.__code__.co_flags & inspect.CO_VARKEYWORDS:
-            setattr(cls, name, _explained(method))
+            checked = _explained(checked, method)
+        setattr(cls, name, checked)
     return cls
 
 
-def _explained(method: Callable[..., Any]) -> Callable[..., Any]:
+def _explained(checked: Callable[..., Any], method: Callable[..., Any]) -> Callable[..., Any]:
     code = method.__code__
     known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
 
@@ -287,7 +291,7 @@ def _explained(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **given: Any) -> Any:
         if not given.keys() <= {*known}:
             check_keywords(given, known)
-        return method(*args, **given)
+        return checked(*args, **given)
 
     return call
 

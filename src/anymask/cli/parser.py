@@ -58,7 +58,8 @@ COMMON = frozenset(
         "--copy-images", "--holes", "--user", "--label", "--host", "--port", "--token", "--photos",
         "--static", "--below", "--top", "--proposals", "--detector", "--score", "--top-k",
         "--words", "--labels", "--how", "--force", "--like", "--with",
-        "--slice", "--axis", "--window", "--crs", "--prompts",
+        "--slice", "--axis", "--window", "--crs", "--prompts", "--background", "--crop", "--shadow",
+        "--soft",
     }
 )  # fmt: skip
 _HELP = ("-h", "--help", "--help-all")

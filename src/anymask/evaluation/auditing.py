@@ -15,6 +15,7 @@ from anymask.base import (
     DataError,
     InputError,
     UintImage,
+    check_types,
     claimed,
     follow,
     json_bytes,
@@ -111,6 +112,7 @@ class _Options:
     accept: frozenset[int] | None = None
 
 
+@check_types
 def audit(
     data: str | Path,
     model: Model | ModelChoice | str | None = None,

@@ -15,6 +15,7 @@ from anymask.base import (
     DataError,
     InputError,
     ProgressBar,
+    check_types,
     list_settings,
     parse_json,
     pick_threads,
@@ -103,6 +104,7 @@ class EvaluateSettings(PhotoSettings, VideoSettings, total=False):
     tolerance: float | None
 
 
+@check_types
 def evaluate(
     model: Method | Sequence[Method],
     data: Data,

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from anymask.base import DataError, Floats, InputError, follow
+from anymask.base import DataError, Floats, InputError, check_types, follow
 from anymask.evaluation.page import Series, bar_plot, heat_map, legend, line_plot
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.statistics import (
@@ -31,6 +31,7 @@ GROUP_HEADER = ("group", "images", "share", "masks", "share", "masks per image",
 NOT_COUNTED = "–"
 
 
+@check_types
 def stats(
     data: str | Path | Sequence[str | Path],
     *,
@@ -60,6 +61,8 @@ def stats(
         InputError: No mask has a group.
     """
     sources = [data] if isinstance(data, (str, Path)) else list(data)
+    if not sources:
+        raise InputError("No dataset was given. Pass at least one file or folder.")
     group_of = None if groups is None else _groups_by(str(groups))
     pictures = None if images is None else Path(images)
     streams = [read(Path(source), form, pictures, split, **settings) for source in sources]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, g
 
 import numpy as np
 
-from anymask.base import InputError, UintImage, check_keywords
+from anymask.base import InputError, UintImage, check_keywords, check_number
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import Detector, ScoredBoxes, SegmentedBoxes
 from anymask.find.known_names import check_names, find_by_name
@@ -82,8 +82,7 @@ class FindSettings:
     method: Method | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.iou <= 1:
-            raise InputError(f"Invalid iou {self.iou!r}. Use a number from 0 to 1.")
+        check_number("iou", self.iou, 0, 1)
         if self.top_k is not None and (type(self.top_k) is not int or self.top_k < 1):
             raise InputError(
                 f"Invalid top_k {self.top_k!r}. Use a whole number of at least 1, or None."

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Unpack
 
-from anymask.base import DataError, InputError
+from anymask.base import DataError, InputError, check_types
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.dataset import Dataset, read
 from anymask.formats.documents import OutFile, write_files
@@ -65,6 +65,7 @@ class LossError(DataError):
         self.report = report
 
 
+@check_types
 def convert(
     source: str | Path,
     target: str | Path,

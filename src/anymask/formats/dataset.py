@@ -15,7 +15,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
-from anymask.base import DataError, ImageError, InputError, UintImage, brief, split_page_name
+from anymask.base import (
+    DataError,
+    ImageError,
+    InputError,
+    UintImage,
+    brief,
+    check_types,
+    split_page_name,
+)
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.archives import (
     Unpacked,
@@ -356,6 +364,7 @@ def _folders_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
 
 
+@check_types
 def read(
     path: str | Path,
     form: str | None = None,

@@ -59,8 +59,11 @@ def sniff(found: Sniffed) -> Fit:
         return Fit.SURE
     if found.suffix != ROI_SET or not zipfile.is_zipfile(found.path):
         return Fit.NO
-    with zipfile.ZipFile(found.path) as archive:
-        names = [name for name in archive.namelist() if not name.endswith("/")]
+    try:
+        with zipfile.ZipFile(found.path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):
+        return Fit.NO  # damaged
     return Fit.sure(bool(names) and all(name.lower().endswith(ROI) for name in names))
 
 

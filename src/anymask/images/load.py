@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.base import ImageError, InputError, UintImage
+from anymask.base import ImageError, InputError, UintImage, check_types
 from anymask.images.decoding import (
     NO_ALPHA,
     AnyRanges,
@@ -88,6 +88,7 @@ MOST_BYTES = 100_000_000  # of a file from an address
 _AGENT = "anymask (https://pypi.org/project/anymask)"  # some servers refuse Python's own name
 
 
+@check_types
 def load_image(
     source: ImageSource,
     *,
@@ -472,6 +473,7 @@ def picture_of(source: ImageSource, photo: UintImage) -> Picture:
     return HeldPicture(photo, values=source if isinstance(source, np.ndarray) else None)
 
 
+@check_types
 def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
     """List image files in order.
 

@@ -34,10 +34,12 @@ class MaskWork:
     about    what all records depend on: model, hash of the weights, settings, ready for JSON
     overlay  whether a picture is drawn, too
     picture  the suffix of that picture
+    inside   the folder of the records in the folder of the results
     """
 
     about: dict[str, Any]
     picture = ".png"
+    inside = ""
 
     def __init__(self, model: Model, pictures: PictureChoice, overlay: bool) -> None:
         self.model, self.pictures, self.overlay = model, pictures, overlay
@@ -73,7 +75,8 @@ class MaskWork:
         The records come last: they say that the photo is done. Older ones go first, so that a
         picture never lies beside records of other settings.
         """
-        records_path, picture_path = item.output(".json"), item.output(self.picture)
+        beside, picture_path = item.output(".json"), item.output(self.picture)
+        records_path = beside.parent / self.inside / beside.name
         photo = PhotoFile(item, self.pictures, self.model.spec.channels)
         about = self.about | self.about_photo(item)
         made = read_made(records_path, photo, about)
@@ -89,6 +92,7 @@ class MaskWork:
         if self.draws(records):
             self.draw(picture_path, photo, records)
         if made is None:
+            records_path.parent.mkdir(exist_ok=True)
             write_made(records_path, photo, about | self.notes(), records)
         return len(records)
 

@@ -533,6 +533,8 @@ class CutoutTask:
 class CutoutWork(MaskWork):
     """The subject of a photo, and its picture; no picture where there is no clear subject."""
 
+    inside = ".masks"
+
     def __init__(self, model: Model, task: CutoutTask) -> None:
         from anymask.edit import CutoutSettings
 

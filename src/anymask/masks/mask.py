@@ -28,6 +28,7 @@ from anymask.base import (
     UintImage,
     brief,
     check_number,
+    check_types,
     explain_keywords,
     parse_json,
     preview_html,
@@ -365,6 +366,7 @@ class Masks(list[Mask]):
         image_hw: (H, W) of the image. Defaults to that of the first mask.
     """
 
+    @check_types
     def __init__(
         self,
         masks: Iterable[Mask] = (),

@@ -524,6 +524,8 @@ class Model:
             photo, features = self._read(image, source), None
             picture = picture_of(photo if self.spec.channels else image, photo)
             image_hw = (photo.shape[0], photo.shape[1])
+        if log is not None and not hasattr(log, "recall"):
+            raise InputError(f"log must be a SearchLog, but {str(log)[:60]!r} was given.")
         looks = Looks(tile, log)
         wanted = cast("EverythingDict", given)
         found = find_masks(self.runtime, photo, features, wanted, looks, progress)

@@ -30,6 +30,7 @@ from anymask.base import (
     InputError,
     NotFoundError,
     StoreError,
+    check_types,
     preview_html,
     whole_file,
 )
@@ -93,6 +94,7 @@ class Project:
         project.export("masks.json", "coco")
     """
 
+    @check_types
     def __init__(self, folder: str | Path, *, clock: Callable[[], float] = time.time) -> None:
         self.folder = Path(folder)
         check_own_folder(self.inside)

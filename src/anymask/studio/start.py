@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from anymask.base import THREADS, InputError, import_offline, pick_threads
+from anymask.base import THREADS, InputError, check_types, import_offline, pick_threads
 from anymask.cli import ending_well
 from anymask.jobs import ModelChoice, PictureChoice
 from anymask.models.rules import default_model
@@ -113,6 +113,7 @@ def check_server(**settings: Unpack[ServerSettings]) -> None:
     _Server(**settings)
 
 
+@check_types
 def serve(
     model: str | Path | None = None,
     *,
@@ -145,6 +146,7 @@ def serve(
         _listen(replace(parts, label_studio=pictures), server)
 
 
+@check_types
 def annotate(
     folder: str | Path | Project,
     model: str | Path | None = None,

@@ -28,6 +28,7 @@ from anymask.base import (
     InputError,
     PromptError,
     UintImage,
+    check_types,
     explain_keywords,
     parse_json,
     preview_html,
@@ -652,6 +653,7 @@ APART = 8.0  # of 255: mean difference of two looks from which on they show diff
 NUMBERING = ("every", "fps", "start")  # the sampling that say which frame a number means
 
 
+@check_types
 def open_session(
     model: Model,
     source: Any,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import io
 import re
+import shlex
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ LIST_RATE = 25.0  # frames a second, where nobody says it
 KEPT = 16  # frames that are kept, so that reading backwards decodes each frame once or twice
 KEPT_BYTES = 512 << 20  # of large frames fewer are kept
 DEFAULT_RATE = 25.0
+_PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"v=0\r", b"v=0\n", b"[playlist]")
 _MOST_RANGES = 10  # of missing frames that are listed
 LATE = 3  # frames behind a gap that are waited for
 LEAST_MISSING = 0.02  # of a video's length, from which on it is told; headers are rounded
@@ -237,6 +239,7 @@ class VideoFile:
         self.fault: str | None = None
         self.missing: set[int] = set()
         self._doubled: dict[int, int] = {}  # time stamp of two frames -> when the second is shown
+        _refuse_playlist(path)
         try:
             self._container: Any = self._av.open(str(path), metadata_errors="replace")
             self._stream: Any = self._container.streams.video[0]
@@ -497,6 +500,21 @@ def _no_video(path: Path, reason: str) -> DataError:
         f"{path} is not a readable video ({reason}). Choose a video or a folder of images. A "
         "recording that was cut off may lack its index."
     )
+
+
+def _refuse_playlist(path: Path) -> None:
+    """Raise DataError for a text that names other files or addresses, which FFmpeg would open."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1024)
+    except OSError:
+        return  # reported by what reads it
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(_PLAYLISTS) or b"<MPD" in text:
+        raise DataError(
+            f"{path} is a playlist that refers to other files, not a video. Join them in one video "
+            f"first: ffmpeg -i {shlex.quote(str(path))} -c copy video.mp4"
+        )
 
 
 def _reason_of(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Unpack
 
-from anymask.base import InputError, Setting, claimed, describe_settings, write_whole
+from anymask.base import InputError, Setting, check_types, claimed, describe_settings, write_whole
 from anymask.cli import need_torch, say
 from anymask.training.options import (
     Parallel,
@@ -54,6 +54,7 @@ class TrainSettings(RunSettings, total=False):
     scenes: Scenes | None
 
 
+@check_types
 def train(
     config: str | Path,
     data: str | Path,

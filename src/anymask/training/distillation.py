@@ -18,6 +18,7 @@ import numpy as np
 from anymask import models
 from anymask.base import (
     InputError,
+    check_types,
     claimed,
     json_bytes,
     parse_json,
@@ -69,6 +70,7 @@ ASKED_PHOTOS = 24  # that the teacher is asked about: large ones take seconds fo
 CLICKS_A_PHOTO = 5
 
 
+@check_types
 def distil(
     teacher: str,
     student: str,

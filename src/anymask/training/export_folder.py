@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-from anymask.base import InputError, ModelError, write_whole
+from anymask.base import InputError, ModelError, check_types, write_whole
 from anymask.models.rules import BUNDLED, DEFAULT_MODEL
 from anymask.runtime import (
     ASSETS,
@@ -55,6 +55,7 @@ BESIDE = {REFINER: REFINER_WEIGHTS, NAMES: NAME_VECTORS}  # further files of gra
 OURS = {MANIFEST, TABLES, CONSTANTS, README, REFINER_WEIGHTS, *(path.name for path in PROGRAM)}
 
 
+@check_types
 def export(
     model: str | Path,
     out: str | Path,

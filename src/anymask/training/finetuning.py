@@ -14,6 +14,7 @@ import numpy as np
 from anymask.base import (
     AnymaskError,
     InputError,
+    check_types,
     claimed,
     parse_json,
     write_json,
@@ -94,6 +95,7 @@ JUDGED_PHOTOS = 16  # while training
 MEASURED_PHOTOS = 100  # before and after, of more that are held out
 
 
+@check_types
 def finetune(
     data: str | Path,
     *,

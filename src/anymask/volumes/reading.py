@@ -22,6 +22,7 @@ from anymask.base import (
     DataError,
     InputError,
     MissingExtra,
+    check_types,
     check_volume_bytes,
 )
 from anymask.images import check_segments, open_tiff, use_instead
@@ -37,6 +38,7 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_BEFORE = 64 << 20  # bytes between the header and the voxels of NIfTI: its extensions
 
 
+@check_types
 def read_volume(
     path: str | Path,
     *,

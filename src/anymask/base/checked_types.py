@@ -1,0 +1,115 @@
+"""Arguments of public functions, compared with the plain types of their annotations.
+
+Only annotations of plain types are checked: text, paths, numbers, booleans, None, literals and
+sequences. Whatever else a parameter takes (arrays, models, images) is checked by its function.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar, get_args
+
+from anymask.base.errors import InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_SHOWN = 60  # characters of a value that a message quotes
+_TEXT = (str, os.PathLike)
+_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "str": (str, "text"),
+    "Path": (_TEXT, "a path"),
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "bool": ((bool, Integral), "True or False"),
+    "None": (type(None), "None"),
+}
+_MANY = ("Sequence", "Iterable", "list", "tuple", "Collection")
+
+
+def check_types(call: Callable[P, R]) -> Callable[P, R]:
+    """Let a function raise InputError for an argument that its annotation excludes."""
+    signature = inspect.signature(call)
+    names = list(signature.parameters)
+
+    @functools.wraps(call)
+    def checked(*args: P.args, **given: P.kwargs) -> R:
+        hints = _hints_of(call)
+        for name, value in [*zip(names, args, strict=False), *given.items()]:
+            if name in hints:
+                check_type(name, value, hints[name])
+        return call(*args, **given)
+
+    return checked
+
+
+def check_type(name: str, value: object, hint: str) -> None:
+    """Raise InputError for a value that an annotation of plain types excludes."""
+    atoms = _atoms(hint)
+    kinds = [_kind_of(atom) for atom in atoms]
+    if not all(kinds) or any(kind and kind[0](value) for kind in kinds):
+        return
+    words = [kind[1] for kind in kinds if kind]
+    if "a path" in words and "text" in words:
+        words.remove("text")
+    text = repr(value)
+    shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    raise InputError(f"{name} must be {' or '.join(dict.fromkeys(words))}, but {shown} was given.")
+
+
+def _kind_of(atom: str) -> tuple[Callable[[object], bool], str] | None:
+    """The check of one annotation, and its words; None for one that is not plain."""
+    if atom in _KINDS:
+        types, words = _KINDS[atom]
+        return (lambda value: isinstance(value, types)), words
+    if atom.startswith("Literal["):
+        values = re.findall(r"[\"']([^\"']*)[\"']", atom)
+        return (lambda value: value in values), " or ".join(f'"{one}"' for one in values)
+    if atom.partition("[")[0] in _MANY:
+        return _is_many, "a list"
+    return None
+
+
+def _is_many(value: object) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+
+
+def _atoms(hint: str) -> list[str]:
+    """The parts of a union: those of "str | Sequence[str | Path]" are two."""
+    parts, depth = [""], 0
+    for letter in hint:
+        depth += (letter in "[(") - (letter in "])")
+        if letter == "|" and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip().strip("\"'") for part in parts]
+
+
+@functools.cache
+def _hints_of(call: Callable[..., Any]) -> Mapping[str, str]:
+    """The annotations of all parameters as text, those of a TypedDict behind ** too."""
+    hints: dict[str, str] = {}
+    inner = inspect.unwrap(call)
+    for name, hint in inner.__annotations__.items():
+        text = str(hint)
+        if text.startswith("Unpack["):
+            fields = inner.__globals__.get(text.removeprefix("Unpack[").removesuffix("]"))
+            hints |= {key: _text_of(one) for key, one in _fields_of(fields)}
+        else:
+            hints[name] = text
+    return hints
+
+
+def _fields_of(fields: Any) -> Collection[tuple[str, Any]]:
+    return () if fields is None else fields.__annotations__.items()
+
+
+def _text_of(hint: Any) -> str:
+    text = str(getattr(hint, "__forward_arg__", hint))
+    return f"Literal{list(get_args(hint))}" if text.startswith("typing.Literal") else text
