@@ -379,7 +379,7 @@ def test_pages_of_plain_photos_are_one(desk: Path, capsys: pytest.CaptureFixture
     assert [path.name for path in Path("out").iterdir()] == ["p.npz"]
     told = refusal(capsys, "encode", "p.png", "-o", "out", "--page", "some")
     assert (
-        "--page: Expected a page number from 0 on, a place such as z1c0, or all, not 'some'" in told
+        "--page: Expected a page number from 0 on, a place such as z1c0, or all, got 'some'" in told
     )
 
 

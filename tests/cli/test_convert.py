@@ -198,7 +198,7 @@ def test_a_yolo_set_is_written_with_its_photos(
     assert len(images) == 1
     words = ["convert", str(source), str(target / "a.json"), "--to", "coco", "--copy-images"]
     assert main(words) == 2
-    assert "--copy-images requires --to set or yolo, not coco" in capsys.readouterr().err
+    assert "--copy-images requires --to set or yolo, got coco" in capsys.readouterr().err
 
 
 def test_a_gray_photo_is_no_picture_of_object_numbers(

@@ -77,7 +77,7 @@ def test_what_was_not_read_of_labels_is_told(
         (["zero-shot", "--images", "own"], "images applies only to a single file"),
         (["videos", ".", "--from", "coco"], "Unknown option --from"),
         (["plain.json"], "plain.json: Unknown format. Pass one of: sa1b"),
-        (["empty.json", "--from", "coco"], "contains no labelled images (read as coco)"),
+        (["empty.json", "--from", "coco"], "contains no labeled images (read as coco)"),
         (["other.yaml"], "other.yaml: There is no labels/ (or train/labels/) next to it"),
     ],
 )

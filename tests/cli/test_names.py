@@ -123,7 +123,7 @@ def test_the_names_that_are_known_are_listed(
 ) -> None:
     assert main(["names", "--model", str(bundle)]) == 0
     said = capsys.readouterr().out
-    assert "2 built-in names from labelled masks and 3 from text" in said
+    assert "2 built-in names from labeled masks and 3 from text" in said
     assert "cat, dog" in said
 
 

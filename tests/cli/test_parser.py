@@ -36,7 +36,7 @@ def parser() -> CommandParser:
         (["--layout", "q"], "--layout: Invalid choice 'q'. Choose from: flat, tree"),
         (
             ["--count", "all"],
-            "Expected a whole number for --count, not 'all'. 'anymask probe --help'",
+            "Expected a whole number for --count, got 'all'. 'anymask probe --help'",
         ),
         (["--count"], "--count requires a value. 'anymask probe --help' lists"),
         (["--quiet=1"], "--quiet takes no value, but got '1'. 'anymask probe --help' lists"),
@@ -44,7 +44,7 @@ def parser() -> CommandParser:
         (["--point", "1,2", "3,4", "a.jpg"], "Unexpected argument 'a.jpg'"),
         (
             ["a", "--zoom", "maybe"],
-            "--zoom: Expected yes, no, auto or no value, not 'maybe'. The option",
+            "--zoom: Expected yes, no, auto or no value, got 'maybe'. The option",
         ),
         (["a", "--zoom", "Aut"], "--zoom: Expected yes, no, auto or .* Did you mean 'auto'"),
         (
@@ -52,7 +52,7 @@ def parser() -> CommandParser:
             "--mirror: Expected yes, no or .* not 'off'. Did you mean 'no'?",
         ),
         (["--mirror=on", "a"], "--mirror: Expected yes, no or .* not 'on'. Did you mean 'yes'?"),
-        (["a", "--zoom", "--mirror", "b"], "--mirror: Expected yes, no or no value, not 'b'"),
+        (["a", "--zoom", "--mirror", "b"], "--mirror: Expected yes, no or no value, got 'b'"),
         (["a", "--zoom", "no", "b"], "Unexpected argument 'b'"),
         (["a", "--point", "1,2", "3,4"], "Unexpected argument '3,4'. Repeat the option"),
     ],

@@ -31,7 +31,7 @@ def test_a_sample_becomes_a_photo_that_the_first_command_reads(
         (["sample", "-o", "there.jpg"], "'there.jpg' already exists"),
         (
             ["sample", "-o", "a.png"],
-            "Sample images are JPEG. Use a name ending in .jpg, not 'a.png'",
+            "Sample images are JPEG. Use a name ending in .jpg, got 'a.png'",
         ),
     ],
 )

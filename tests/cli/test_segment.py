@@ -153,7 +153,7 @@ def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
     ("words", "told"),
     [
         ([], "No prompt was passed. Add --point X,Y, --box X0,Y0,X1,Y1 or --mask"),
-        (["--point", "5"], "Expected --point X,Y as 2 numbers separated by commas, not '5'"),
+        (["--point", "5"], "Expected --point X,Y as 2 numbers separated by commas, got '5'"),
         (["--negative", "5,6"], "--negative requires an object to subtract from"),
         (
             ["--point", "9,9", "--negative", "5;6"],

@@ -60,7 +60,7 @@ def test_a_table_is_known_by_its_suffix_and_never_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert format_of_target(Path("a.csv")) == "csv"
-    with pytest.raises(InputError, match=r"csv is written as a file ending in .csv, not '.*a.txt"):
+    with pytest.raises(InputError, match=r"csv is written as a file ending in .csv, got '.*a.txt"):
         write_annotations([], "a.txt", "csv")
     (tmp_path / "a.csv").write_text(",".join(HEADER) + "\n", encoding="utf-8")
     for words in (["convert", "x.json"], ["stats"], ["evaluate"]):

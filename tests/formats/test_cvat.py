@@ -49,7 +49,7 @@ def test_runs_are_those_of_the_slow_way_and_come_back(mask: Pixels) -> None:
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ([1, 2, 3], "has runs and a box of 4 numbers, not 3 numbers"),
+        ([1, 2, 3], "has runs and a box of 4 numbers, got 3 numbers"),
         ([3, 4, 0, 0, 1, 1], "The runs sum to 7 pixels, but the box has 2 x 2 pixels"),
         ([5, -1, 0, 0, 1, 1], "The runs sum to 4 pixels, but the box has 2 x 2"),
     ],

@@ -232,7 +232,7 @@ def test_two_pictures_of_one_name_are_refused() -> None:
 
 def test_one_file_holds_one_picture() -> None:
     images = [AnnotatedImage(file_name=name, hw=(1, 1)) for name in ("a.jpg", "b.jpg")]
-    with pytest.raises(DataError, match="One file holds one image, not 2. Pass a folder instead"):
+    with pytest.raises(DataError, match="One file holds one image, got 2. Pass a folder instead"):
         output_paths(images, Path("out.json"), ".json")
 
 

@@ -83,7 +83,7 @@ def document() -> dict[str, object]:
         ({"image": 3}, "a.json: `image` is not an object"),
         (
             {"image": {"width": 0, "height": 3, "file_name": "a.jpg"}},
-            "a.json: An image has at least 1 x 1 pixel, not height 3, width 0",
+            "a.json: An image has at least 1 x 1 pixel, got height 3, width 0",
         ),
         (
             {"image": {"width": 1e9, "height": 3e4, "file_name": "a.jpg"}},

@@ -103,7 +103,7 @@ def test_one_video_has_one_size_and_one_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="The frames of 'dogs' have different sizes: "):
         written(tmp_path, [*clip({}), other])
     away = AnnotatedImage(file_name="cats/0.jpg", hw=(3, 3))
-    with pytest.raises(DataError, match="One file holds one video, not 2. Pass a folder"):
+    with pytest.raises(DataError, match="One file holds one video, got 2. Pass a folder"):
         written(tmp_path / "a.json", [*clip({}), away])
 
 

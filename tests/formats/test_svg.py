@@ -118,5 +118,5 @@ def test_a_size_is_wanted(head: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"a.svg: {message}"):
         read(tmp_path, "", head)
     (tmp_path / "a.svg").write_text("<html/>")
-    with pytest.raises(DataError, match="a.svg: Expected <svg>, not <html>"):
+    with pytest.raises(DataError, match="a.svg: Expected <svg>, got <html>"):
         svg.read(tmp_path, LossReport())

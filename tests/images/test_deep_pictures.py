@@ -236,7 +236,7 @@ def test_one_value_is_black_however_it_is_stretched() -> None:
         ({"bands": (3, 2)}, r"Bands are one or three whole numbers from 1 on.*not \(3, 2\)"),
         ({"bands": 0}, "from 1 on.*not 0"),
         ({"bands": (1, 2, 2.5)}, r"not \(1, 2, 2\.5\)"),
-        ({"page": -1}, "Pages are whole numbers from 0 on, not -1"),
+        ({"page": -1}, "Pages are whole numbers from 0 on, got -1"),
         ({"stretch": (98, 2)}, r"A stretch is two percentiles from 0 to 100.*not \(98, 2\)"),
         ({"stretch": (2, 101)}, r"not \(2, 101\)"),
         ({"stretch": (2,)}, r"not \(2,\)"),

@@ -112,7 +112,7 @@ def test_a_graph_with_other_inputs_than_its_manifest_says_is_refused(copied: Pat
 
 
 def test_a_device_that_onnx_runtime_lacks_is_refused(bundle: Path) -> None:
-    with pytest.raises(InputError, match="device auto, cpu, cuda, not 'mps'. .*'torch'"):
+    with pytest.raises(InputError, match="device auto, cpu, cuda, got 'mps'. .*'torch'"):
         OnnxRuntime(bundle, device="mps")
     with pytest.raises(InputError, match="ONNX Runtime does not support device 'cuda'. Install"):
         OnnxRuntime(bundle, device="cuda")

@@ -113,7 +113,7 @@ def test_what_it_does_not_do_is_said(bundle: Path, tmp_path: Path) -> None:
         open_runtime("mobile_sam", runtime="openvino")
     with pytest.raises(InputError, match="precision 'fp16' for OpenVINO"):
         open_runtime("nano", runtime="openvino", precision="fp16")
-    with pytest.raises(InputError, match="device auto or cpu, not 'cuda'"):
+    with pytest.raises(InputError, match="device auto or cpu, got 'cuda'"):
         open_runtime("nano", runtime="openvino", device="cuda")
     with pytest.raises(InputError, match="format 'coreml'. Use 'onnx' or 'openvino'"):
         export("nano", tmp_path / "x", "coreml")  # type: ignore[arg-type]

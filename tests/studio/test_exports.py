@@ -220,7 +220,7 @@ def test_supervision_loads_what_leaves(trained_on: Project, tmp_path: Path, name
 
 
 def test_a_file_for_a_set_of_many_is_refused(trained_on: Project, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"must be a folder, not 'masks\.json'"):
+    with pytest.raises(InputError, match=r"must be a folder, got 'masks\.json'"):
         export_masks(trained_on, tmp_path / "masks.json", "coco", SPLIT)
 
 

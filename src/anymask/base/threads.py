@@ -38,7 +38,7 @@ def pick_threads(threads: int | None = None) -> int:
         count = 0
     if not 1 <= count <= MOST_THREADS:
         raise InputError(
-            f"{source} must be a whole number from 1 to {MOST_THREADS}, not {str(asked)[:20]!r}."
+            f"{source} must be a whole number from 1 to {MOST_THREADS}, got {str(asked)[:20]!r}."
         )
     return count
 

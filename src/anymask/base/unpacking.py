@@ -31,7 +31,7 @@ def volume_bytes() -> int:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"{VOLUME_MEGABYTES} must be a number of megabytes above 0, not {said!r}."
+            f"{VOLUME_MEGABYTES} must be a number of megabytes above 0, got {said!r}."
         ) from None
     return int(megabytes * MEGA)
 

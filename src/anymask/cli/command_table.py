@@ -22,7 +22,7 @@ _PACKAGES: dict[str, dict[str, str]] = {
         "volume": "segment objects in a 3-D scan (CT, MR, stacks) and write label volumes",
         "change": "detect changes between two maps",
         "encode": "compute and cache image embeddings",
-        "names": "learn your own class names from labelled masks, or list the known ones",
+        "names": "learn your own class names from labeled masks, or list the known ones",
         "convert": "convert annotations between formats",
         "models": "list, download, convert, verify and remove model weights",
     },
@@ -41,7 +41,7 @@ _PACKAGES: dict[str, dict[str, str]] = {
     "anymask.studio.commands": {
         "serve": "run an HTTP server with a page for the browser",
         "annotate": "label a folder of images in the browser",
-        "project": "manage a labelling project: import, run, review, report, export, retrain",
+        "project": "manage a labeling project: import, run, review, report, export, retrain",
         "plan": "estimate annotation time and cost",
         "mcp": "run an MCP server",
     },

@@ -100,7 +100,7 @@ def read_files(outputs: Sequence[str], photo: Path, aside: Path) -> Files:
     if len(records) > 1 or len(pictures) > 1:
         raise InputError(
             "Expected a folder, one .json, one image such as .png, .csv, .svg, "
-            f".geojson, .xml, .txt or .npy, not {', '.join(outputs)}. anymask convert "
+            f".geojson, .xml, .txt or .npy, got {', '.join(outputs)}. anymask convert "
             "writes other formats from .json."
         )
     for one in others:

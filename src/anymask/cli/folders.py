@@ -50,7 +50,7 @@ def read_shard(text: str) -> tuple[int, int]:
         return int(first), int(last)
     raise argparse.ArgumentTypeError(
         "Expected the number of this machine and the number of machines, such as 1/4 "
-        f"to 4/4, not {text!r}."
+        f"to 4/4, got {text!r}."
     )
 
 
@@ -69,7 +69,7 @@ def read_job(
     own_suffix  one output may be a file of this suffix
     """
     if len(outputs) > 1:
-        raise InputError(f"Pass one output folder, not {', '.join(outputs)}.")
+        raise InputError(f"Pass one output folder, got {', '.join(outputs)}.")
     is_folder = len(sources) == 1 and sources[0].is_dir()
     named: tuple[tuple[str, Path], ...] = ()
     if len(sources) > 1 and not outputs:

@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
     add("sources", metavar="DATASET", nargs="*", type=Path,
-        help="files or folders of labelled masks in any format of `anymask convert`; "
+        help="files or folders of labeled masks in any format of `anymask convert`; "
             "without them, print the known names")  # fmt: skip
     add("-o", "--output", metavar="FILE.json", type=Path,
         help="output file of your names, for --names of segment and everything")  # fmt: skip
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.sources:
         table = require(model.runtime, MaskNaming).name_table()
         words = sorted(table.chosen(None).labels)
-        print(f"{len(words)} built-in names from labelled masks and {len(table.words)} from text:")
+        print(f"{len(words)} built-in names from labeled masks and {len(table.words)} from text:")
         print(", ".join(words))
         return
     settings = read_options(args, ReadSettings)

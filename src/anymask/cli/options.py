@@ -133,7 +133,7 @@ def _truth(words: Collection[str]) -> Callable[[str], bool | str]:
                 f"Did you mean {meant!r}?" if meant else "The option without a value means yes."
             )
             raise argparse.ArgumentTypeError(
-                f"Expected {', '.join(words)} or no value, not {text!r}. {remedy}"
+                f"Expected {', '.join(words)} or no value, got {text!r}. {remedy}"
             )
         return text == "yes" if text in ("yes", "no") else text
 
@@ -164,7 +164,7 @@ def read_count(text: str, least: int = 1) -> int:
     """A whole number of at least `least`, as argparse reads an option's value."""
     if text.isdigit() and int(text) >= least:
         return int(text)
-    raise argparse.ArgumentTypeError(f"Expected a whole number from {least}, not {text!r}.")
+    raise argparse.ArgumentTypeError(f"Expected a whole number from {least}, got {text!r}.")
 
 
 def add_model_options(parser: argparse.ArgumentParser, only: Collection[str] = ()) -> None:

@@ -244,7 +244,7 @@ def check_stdout(args: argparse.Namespace, command: str) -> None:
             raise InputError(f"{command} does not write to standard output. Pass a file or folder.")
         if len(here) > 1:
             raise InputError(
-                f"Standard output takes one result, not {len(here)} ({', '.join(here)}). "
+                f"Standard output takes one result, got {len(here)} ({', '.join(here)}). "
                 "Pass file names for the others."
             )
         if named != texts:
@@ -277,7 +277,7 @@ def check_file_options(args: argparse.Namespace) -> None:
         suffix = file_suffix(str(given))
         if suffix not in suffixes and _is_of_files(suffix):
             raise InputError(
-                f"--{name} writes a file ending in {suffixes[0]}, not {str(given)!r}. "
+                f"--{name} writes a file ending in {suffixes[0]}, got {str(given)!r}. "
                 f"Did you mean {Path(given).with_suffix(suffixes[0])}?"
             )
 

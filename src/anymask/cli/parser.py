@@ -58,8 +58,7 @@ COMMON = frozenset(
         "--copy-images", "--holes", "--user", "--label", "--host", "--port", "--token", "--photos",
         "--static", "--below", "--top", "--proposals", "--detector", "--score", "--top-k",
         "--words", "--labels", "--how", "--force", "--like", "--with",
-        "--slice", "--axis", "--window", "--crs", "--prompts", "--background", "--crop", "--shadow",
-        "--soft",
+        "--slice", "--axis", "--window", "--crs", "--prompts", "--background", "--crop",
     }
 )  # fmt: skip
 _HELP = ("-h", "--help", "--help-all")
@@ -67,7 +66,7 @@ LONG_HELP = 45  # lines of a help text from which on it is shortened
 _KINDS = {"int": "a whole number", "float": "a number"}
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
 _MESSAGES = (
-    (r"argument (.+): invalid (int|float) value: (.+)", "Expected {1} for {0}, not {2}"),
+    (r"argument (.+): invalid (int|float) value: (.+)", "Expected {1} for {0}, got {2}"),
     (r"argument (.+): expected (?:one|\d+) arguments?", "{0} requires a value"),
     (r"argument (.+): expected at least one argument", "{0} requires a value"),
     (r"argument (.+): ignored explicit argument (.+)", "{0} takes no value, but got {1}"),

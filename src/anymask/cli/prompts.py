@@ -128,7 +128,7 @@ def numbers(text: str, option: str, count: int) -> list[float]:
     except ValueError:
         values = []
     if len(values) != count:
-        raise PromptError(f"Expected {option} as {count} numbers separated by commas, not {text!r}")
+        raise PromptError(f"Expected {option} as {count} numbers separated by commas, got {text!r}")
     return values
 
 

@@ -37,6 +37,6 @@ def run(args: argparse.Namespace) -> None:
     if target.exists():
         raise InputError(f"{str(target)!r} already exists. Choose another name with -o FILE.")
     if target.suffix.lower() not in (".jpg", ".jpeg"):
-        raise InputError(f"Sample images are JPEG. Use a name ending in .jpg, not {str(target)!r}.")
+        raise InputError(f"Sample images are JPEG. Use a name ending in .jpg, got {str(target)!r}.")
     write_whole(target, data)
     say(f"wrote {target}")

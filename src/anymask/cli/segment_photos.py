@@ -355,7 +355,7 @@ def plan_maps(outputs: Sequence[str], item: PhotoItem) -> list[Path]:
         if not (stdout_suffix(name) if is_stdout(name) else name).endswith(LABEL_MAPS):
             raise InputError(
                 "A label map is written as .png (class numbers), .overlay.png or "
-                f".npy, not {str(path)!r}."
+                f".npy, got {str(path)!r}."
             )
     return paths
 

@@ -163,7 +163,7 @@ def check_hiding(how: str, colour: str) -> None:
         ImageColor.getrgb(colour)
     except ValueError:
         raise InputError(
-            f"Invalid colour {colour!r}. Use a name or a hex code, such as black or #20a0ff."
+            f"Invalid color {colour!r}. Use a name or a hex code, such as black or #20a0ff."
         ) from None
 
 

@@ -49,7 +49,7 @@ def parse_background(text: str) -> Background:
 
 def check_background(background: object) -> None:
     """Raises InputError for what cannot lie behind an object."""
-    told = "Use a colour (white, #20a0ff), blur, or an image file."
+    told = "Use a color (white, #20a0ff), blur, or an image file."
     if isinstance(background, Path):
         if not background.is_file():
             raise InputError(f"The background file {str(background)!r} does not exist. {told}")
@@ -100,7 +100,7 @@ class CutoutSettings:
     background: Annotated[
         Background,
         Setting(
-            "background: a colour (white, #20a0ff), an image file (scaled to cover), or blur "
+            "background: a color (white, #20a0ff), an image file (scaled to cover), or blur "
             "(blur the original background)",
             check=check_background,
             form="COLOUR|FILE|blur",

@@ -139,7 +139,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     centres = [
         (
             f"{s.name}: mask center positions, relative to the image size",
-            heat_map(s.centres, f"mask centres of {s.name}"),
+            heat_map(s.centres, f"mask centers of {s.name}"),
         )
         for s in sets
     ]

@@ -146,7 +146,7 @@ def labelled_suite(stream: Dataset) -> tuple[Suite, list[EvalSet]]:
     samples = [replace(one, source=stream.picture(one)) for one in stream]
     if not samples:
         raise DataError(
-            f"{stream.source} contains no labelled images (read as {stream.form}). Pass a "
+            f"{stream.source} contains no labeled images (read as {stream.form}). Pass a "
             "labelled dataset."
         )
     folder = stream.source if stream.source.is_dir() else stream.source.parent

@@ -105,7 +105,7 @@ def convert(
         raise InputError(f"The output {str(target)!r} is the input. Choose another name.")
     to = format_of_target(target) if to is None else format_name(to)
     if copy_images and to not in WITH_PHOTOS:
-        raise InputError(f"--copy-images requires --to set or yolo, not {to}. Remove it.")
+        raise InputError(f"--copy-images requires --to set or yolo, got {to}. Remove it.")
     policy = policy or Policy(classes=tuple(classes))
     with closing(read(source, form, images, split, **settings)) as dataset:
         return _written(dataset, target, to, policy, copy_images=copy_images, strict=strict)

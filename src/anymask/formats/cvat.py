@@ -82,7 +82,7 @@ def mask_to_cvat(rle: Rle) -> list[int]:
 def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:
     """Read such a list. Raises DataError when the runs do not fill the box."""
     if len(points) < 5:
-        raise DataError(f"A CVAT mask has runs and a box of 4 numbers, not {len(points)} numbers.")
+        raise DataError(f"A CVAT mask has runs and a box of 4 numbers, got {len(points)} numbers.")
     *runs, x0, y0, x1, y1 = (int(number) for number in points)
     high, wide = y1 - y0 + 1, x1 - x0 + 1
     if min(x0, y0) < 0 or x1 >= image_hw[1] or y1 >= image_hw[0]:

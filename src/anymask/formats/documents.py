@@ -266,7 +266,7 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
     if target.name.lower().endswith(suffix):
         if len(images) != 1:
             raise DataError(
-                f"{target}: One file holds one image, not {len(images)}. Pass a folder instead."
+                f"{target}: One file holds one image, got {len(images)}. Pass a folder instead."
             )
         return [target]
     names = output_stems([image.file_name for image in images])

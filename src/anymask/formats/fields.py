@@ -110,7 +110,7 @@ def checked_hw(height: Any, width: Any) -> tuple[int, int]:
     if min(high, wide) < 1:
         raise DataError(f"An image has at least 1 x 1 pixel, not height {height}, width {width}.")
     if high * wide > MAX_PIXELS:
-        raise DataError(f"An image has at most {MAX_PIXELS} pixels, not {width} x {height}.")
+        raise DataError(f"An image has at most {MAX_PIXELS} pixels, got {width} x {height}.")
     return high, wide
 
 

@@ -225,7 +225,7 @@ def to_geojson(
     affine = transform or IN_PIXELS
     a, b, _, d, e, _ = affine
     if not np.isfinite(affine).all() or a * e == b * d:
-        raise InputError(f"A transform has 6 numbers and an area, not {affine}.")
+        raise InputError(f"A transform has 6 numbers and an area, got {affine}.")
     report = LossReport() if report is None else report
     kept = frozenset[Trait]({"labels", "scores", "ids", "crowds", "annotator"})
     note_traits(report, image, kept, OF_PROPERTIES, OF_DOCUMENT)

@@ -89,7 +89,7 @@ def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
     """
     if mask.ndim != 2 or not mask.size:
         raise InputError(
-            f"A mask must have shape (H, W), not {mask.shape}. Encode masks one by one."
+            f"A mask must have shape (H, W), got {mask.shape}. Encode masks one by one."
         )
     flat = mask.ravel() != 0
     edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
@@ -129,7 +129,7 @@ def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
         raise DataError("Brush run-lengths are a list of bytes, 0 to 255.")
     if data.size < 8 or data.min() < 0:
         raise DataError(
-            f"Brush run-lengths have a header of 7 bytes and runs, not {data.size} bytes."
+            f"Brush run-lengths have a header of 7 bytes and runs, got {data.size} bytes."
         )
     text = (np.unpackbits(data.astype(np.uint8)) + ord("0")).tobytes().decode("ascii")
     height, width = image_hw
@@ -147,7 +147,7 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
     word = int(text[32:37], 2) + 1
     sizes = [int(text[place : place + 4], 2) + 1 for place in range(37, 53, 4)]
     if word != 8:
-        raise DataError(f"Brush run-lengths have values of 8 bits, not {word}.")
+        raise DataError(f"Brush run-lengths have values of 8 bits, got {word}.")
     values = np.zeros(count, np.uint8)
     here, at = 0, 53
     try:

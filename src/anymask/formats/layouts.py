@@ -163,8 +163,8 @@ def recognise_layout(path: str | Path) -> str:
         for name, layout in LAYOUTS.items()
     )
     raise DataError(
-        f"{root}: Unknown layout. Searched for set: masks.jsonl; {looked}. Pass the "
-        "layout if some names differ, or convert the annotations to a set first: "
+        f"{root}: Unknown layout. Expected the files of one of these layouts (set: masks.jsonl; "
+        f"{looked}). Name the layout if only file names differ, or convert the annotations: "
         "anymask convert IN OUT --to set"
     )
 
@@ -252,7 +252,7 @@ def _part(layout: Layout, split: str | None) -> str:
     """The split that is read. Raises InputError for one that leads out of the data set."""
     part = layout.split if split is None else split
     if part.startswith(("/", "\\")) or ".." in part or any(sign in part for sign in "*?[:"):
-        raise InputError(f"A split is a name such as val, not {part!r}.")
+        raise InputError(f"A split is a name such as val, got {part!r}.")
     return part
 
 

@@ -269,7 +269,7 @@ def check_target(target: Path, name: str) -> None:
             f"a file ending in {own}{more}",
             f"Did you mean {target.with_suffix(own)}?",
         )
-    raise InputError(f"{name} is written as {kinds}, not {str(target)!r}. {remedy}")
+    raise InputError(f"{name} is written as {kinds}, got {str(target)!r}. {remedy}")
 
 
 def write_annotations(

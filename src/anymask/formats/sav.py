@@ -125,7 +125,7 @@ def encode(
         videos.setdefault("video" if folder == "." else folder, []).append(image)
     one_file = target.suffix.lower() == ".json"
     if one_file and len(videos) != 1:
-        raise DataError(f"{target}: One file holds one video, not {len(videos)}. Pass a folder.")
+        raise DataError(f"{target}: One file holds one video, got {len(videos)}. Pass a folder.")
     for frames, stem in zip(videos.values(), output_stems([*videos]), strict=True):
         path = target if one_file else target.joinpath(stem.parent, f"{stem.name}_manual.json")
         yield path, to_json(_document(stem.name, frames, report))

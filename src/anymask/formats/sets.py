@@ -174,10 +174,10 @@ def read_info(folder: Path) -> SetInfo:
         return SetInfo(name=folder.resolve().name, folder=folder)
     raw = parse_json(path.read_bytes(), path)
     if not isinstance(raw, dict):
-        raise DataError(f"{path}: Expected a JSON object, not {type(raw).__name__}.")
+        raise DataError(f"{path}: Expected a JSON object, got {type(raw).__name__}.")
     ships = raw.get("ships")
     if ships is not None and not isinstance(ships, bool):
-        raise DataError(f"{path}: `ships` must be true or false, not {ships!r}.")
+        raise DataError(f"{path}: `ships` must be true or false, got {ships!r}.")
     texts = {key: str(raw.get(key, "")) for key in ("domain", "licence", "source", "mask_kind")}
     name = str(raw.get("name") or folder.resolve().name)
     return SetInfo(name=name, folder=folder, ships=ships, **texts)
@@ -191,7 +191,7 @@ def _image_of(
 ) -> AnnotatedImage:
     hw, rows = _size_of(row), row.get("masks")
     if not isinstance(rows, list):
-        raise DataError(f"`masks` must be a list of objects, not {shown(rows)}.")
+        raise DataError(f"`masks` must be a list of objects, got {shown(rows)}.")
     photo, masks = _image_path(folder, row, absent_photos), Masks()
     for number, mask in enumerate(rows):
         with report.record(f"mask {number}"):
@@ -207,9 +207,9 @@ def _image_of(
 def _mask_of(mask: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
     label, annotator = mask.get("label"), mask.get("annotator")
     if label is not None and not isinstance(label, str):
-        raise DataError(f"`label` must be text, not {shown(label)}.")
+        raise DataError(f"`label` must be text, got {shown(label)}.")
     if annotator is not None and type(annotator) is not int:
-        raise DataError(f"`annotator` must be a whole number, not {shown(annotator)}.")
+        raise DataError(f"`annotator` must be a whole number, got {shown(annotator)}.")
     found = Mask(_rle_of(mask.get("rle"), hw), label, annotator=annotator)
     return with_extras(found, rest_of(held(mask, OF_MASK), ("annotator",)))
 
@@ -218,17 +218,17 @@ def _size_of(row: Mapping[str, Any]) -> tuple[int, int]:
     hw = row.get("hw")
     good = isinstance(hw, list) and len(hw) == 2
     if not good or not all(type(side) is int and side > 0 for side in hw or ()):
-        raise DataError(f"`hw` must be [height, width] in pixels, not {shown(hw)}.")
+        raise DataError(f"`hw` must be [height, width] in pixels, got {shown(hw)}.")
     return hw[0], hw[1]  # type: ignore[index]  # a list of two, as checked above
 
 
 def _image_path(folder: Path, row: Mapping[str, Any], may_be_absent: bool) -> Path:
     name = row.get("image")
     if not isinstance(name, str) or not name:
-        raise DataError(f"`image` must be a path inside the set, not {shown(name)}.")
+        raise DataError(f"`image` must be a path inside the set, got {shown(name)}.")
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-        raise DataError(f"`image` must be a path inside the set, not {name!r}.")
+        raise DataError(f"`image` must be a path inside the set, got {name!r}.")
     path = folder.joinpath(*parts.parts)
     if not path.is_file() and not may_be_absent:
         raise DataError(
@@ -240,7 +240,7 @@ def _image_path(folder: Path, row: Mapping[str, Any], may_be_absent: bool) -> Pa
 
 def _rle_of(counts: object, hw: tuple[int, int]) -> Rle:
     if not isinstance(counts, str):
-        raise DataError(f"Expected COCO compressed counts (text), not {shown(counts)}.")
+        raise DataError(f"Expected COCO compressed counts (text), got {shown(counts)}.")
     return string_to_rle(counts, hw)
 
 

@@ -71,7 +71,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
     if root.tag.rpartition("}")[2] != "svg":
-        raise DataError(f"Expected <svg>, not <{root.tag}>.")
+        raise DataError(f"Expected <svg>, got <{root.tag}>.")
     title = root.findtext(f"{{{_NAMESPACE}}}title") or root.findtext("title")
     name, hw = title or stem, _hw(root)
     masks = []

@@ -105,7 +105,7 @@ class Clip:
         sizes = {rle.size for rle in found.values()}
         if len(sizes) != 1:
             raise DataError(
-                f"{self.name}, frame {index}: Images must have one size, not {sorted(sizes)}."
+                f"{self.name}, frame {index}: Images must have one size, got {sorted(sizes)}."
             )
         masks = [
             Mask(rle, self.labels.get(number), id=number)

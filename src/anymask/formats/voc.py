@@ -309,7 +309,7 @@ def _names(images: list[AnnotatedImage], report: LossReport, policy: Policy) -> 
     names = [VOC_CLASSES[0], *dict.fromkeys(map(_one_line, labels))]
     if len(names) >= VOID:
         raise DataError(
-            f"PASCAL VOC supports at most {VOID - 1} classes, not {len(names) - 1}. "
+            f"PASCAL VOC supports at most {VOID - 1} classes, got {len(names) - 1}. "
             "Choose another format."
         )
     return names

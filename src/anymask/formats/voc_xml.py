@@ -52,7 +52,7 @@ def read(
         with report.record(path):
             root = read_xml(path)
             if root.tag != ROOT:
-                raise DataError(f"Expected a PASCAL VOC XML file, not <{root.tag}>.")
+                raise DataError(f"Expected a PASCAL VOC XML file, got <{root.tag}>.")
             name, photo = _photo(root, path, source, pictures)
             images.append(_image(root, name, photo, report, boxes=boxes))
     if not boxes:

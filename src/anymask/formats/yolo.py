@@ -359,7 +359,7 @@ def read_names(path: Path) -> list[str]:
             raise DataError("`names` must contain a name for each number from 0 on.")
         for name in by_number.values():
             if not isinstance(name, str):
-                raise DataError(f"Names must be text, not {type(name).__name__}.")
+                raise DataError(f"Names must be text, got {type(name).__name__}.")
         return [by_number[number] for number in range(len(names))]
 
 

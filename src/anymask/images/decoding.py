@@ -80,7 +80,7 @@ class PictureView:
         """Checked settings. Raises InputError."""
         chosen = None if bands is None else _check_bands(bands)
         if type(page) is not int or page < 0:
-            raise InputError(f"Pages are whole numbers from 0 on, not {page!r}.")
+            raise InputError(f"Pages are whole numbers from 0 on, got {page!r}.")
         if ranges is not None:
             if stretch is not None:
                 raise InputError("Pass stretch or ranges, not both. ranges are pixel values.")
@@ -92,7 +92,7 @@ class PictureView:
         ends = tuple(float(end) for end in stretch)
         if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
             raise InputError(
-                f"A stretch is two percentiles from 0 to 100, such as (2, 98), not {stretch!r}."
+                f"A stretch is two percentiles from 0 to 100, such as (2, 98), got {stretch!r}."
             )
         return cls(chosen, page, ends)
 
@@ -121,7 +121,7 @@ def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
     if len(chosen) not in (1, 3) or any(type(one) is not int or one < least for one in chosen):
         raise InputError(
             "Bands are one or three whole numbers from 1 on, such as (3, 2, 1) for "
-            f"red, green, blue (0 for black), not {bands!r}."
+            f"red, green, blue (0 for black), got {bands!r}."
         )
     return chosen
 
@@ -139,7 +139,7 @@ def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
     if len(found) not in (1, bands) or not right:
         raise InputError(
             "Ranges are two values, black and white, or one pair or None for each of "
-            f"{bands} bands, such as ((200, 4000), None, (0, 900)), not {ranges!r}."
+            f"{bands} bands, such as ((200, 4000), None, (0, 900)), got {ranges!r}."
         )
     return found
 

@@ -514,7 +514,7 @@ def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
     for a file of more than `most_bytes`.
     """
     if address.partition("://")[0].lower() not in ("http", "https"):
-        raise ImageError(f"Expected an http or https URL, not {address[:200]!r}.")
+        raise ImageError(f"Expected an http or https URL, got {address[:200]!r}.")
     import http.client
     import urllib.request
 

@@ -114,14 +114,14 @@ def _by_tifffile(file: Any, name: str) -> MaskPixels:
     pixels = upright(deep.pixels, deep.orientation)
     channels = pixels.shape[2]
     if channels not in (1, 3, 4):
-        raise ImageError(f"{name} has {channels} bands. A mask image has 1 band, or 3 for colours.")
+        raise ImageError(f"{name} has {channels} bands. A mask image has 1 band, or 3 for colors.")
     if channels == 1:
         return MaskPixels(pixels[..., 0])
     colours = pixels[..., :3]
     if (colours == colours[..., :1]).all():
         return MaskPixels(colours[..., 0])
     if colours.dtype.itemsize > 1:
-        raise ImageError(f"{name} has colours with more than 8 bits. Save it with 8 bits.")
+        raise ImageError(f"{name} has colors with more than 8 bits. Save it with 8 bits.")
     return MaskPixels(colours)
 
 

@@ -43,7 +43,7 @@ APART = 32  # distance of two colours of a lossy file
 MOST_COLOURS = 64  # classes of a lossy file, and colours of few pixels, that no photo has
 
 SOFT = "The edge of the mask is soft or noisy: pixels of at least half of white are foreground."
-NEAREST = "Soft or noisy edges between colours: each pixel is assigned the nearest colour."
+NEAREST = "Soft or noisy edges between colors: each pixel is assigned the nearest color."
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +221,7 @@ def _greys(values: NDArray[Any], stored: MaskPixels, name: str) -> tuple[NDArray
         return values, ""
     if counts > MOST_COLOURS and alike < NOT_ALIKE and not _has_ends(values, most):
         raise _photo(name)
-    raise _ambiguous(name, f"{counts} grey levels, which may be labels or a soft edge")
+    raise _ambiguous(name, f"{counts} gray levels, which may be labels or a soft edge")
 
 
 def _are_whole(values: NDArray[Any]) -> bool:
@@ -325,7 +325,7 @@ def _lossy_levels(
         raise _photo(name)
     what = (
         "label values, changed by its lossy format" if most <= MOST_SMALL
-        else f"{max(2, len(bright))} grey levels in a lossy format"
+        else f"{max(2, len(bright))} gray levels in a lossy format"
     )  # fmt: skip
     raise _ambiguous(name, what)
 
@@ -418,7 +418,7 @@ def _colours(colours: UintImage, stored: MaskPixels, name: str, *, ask: bool) ->
     raise _ambiguous(
         name,
         (
-            f"{len(found)} colours, most of them with few pixels, which may be small "
+            f"{len(found)} colors, most of them with few pixels, which may be small "
             "objects or soft edges"
         ),
     )

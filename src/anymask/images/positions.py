@@ -27,7 +27,7 @@ def parse_position(text: str) -> dict[str, int]:
     plain = text.lower()
     steps = [(name.upper(), int(step)) for name, step in _STEP.findall(plain)]
     if not _POSITION.fullmatch(plain) or len(dict(steps)) < len(steps):
-        raise InputError(f"Expected a place in a stack such as z1c0, counted from 0, not {text!r}.")
+        raise InputError(f"Expected a place in a stack such as z1c0, counted from 0, got {text!r}.")
     return dict(steps)
 
 

@@ -113,7 +113,7 @@ class FolderJob:
         shard: Any = self.shard
         whole = isinstance(shard, tuple) and all(isinstance(number, int) for number in shard)
         if not whole or len(shard) != 2 or not 1 <= shard[0] <= shard[1]:
-            raise InputError(f"A shard is (I, N) with I from 1 to N, not {shard!r}.")
+            raise InputError(f"A shard is (I, N) with I from 1 to N, got {shard!r}.")
 
     @property
     def one(self) -> bool:

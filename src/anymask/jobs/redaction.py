@@ -230,7 +230,7 @@ class RedactWork:
         if image.hw != shown.shape[:2]:
             raise DataError(
                 f"The labels belong to an image of {image.hw} (height, width), but "
-                f"this image has {shown.shape[:2]}. Use the labelled image."
+                f"this image has {shown.shape[:2]}. Use the labeled image."
             )
         hidden = Masks(image.masks).union().mask
         return redact(shown, hidden, self.task.how, self.task.colour)

@@ -76,7 +76,7 @@ class Redaction:
             raise InputError("Labels already define what is redacted. Remove the exemplar.")
         if self.list_to is not None and self.list_to.suffix.lower() not in (".csv", ".json"):
             raise InputError(
-                f"The list must be .csv or .json, not {str(self.list_to)!r}. Rename it."
+                f"The list must be .csv or .json, got {str(self.list_to)!r}. Rename it."
             )
         photos = self.photos
         if self.labels is not None and Path(self.labels) == photos and photos.is_dir():

@@ -64,7 +64,7 @@ def model_choice(model: str | ModelChoice | None) -> ModelChoice:
         return model
     if not isinstance(model, str):
         raise InputError(
-            f"Pass a model name or a ModelChoice, not {type(model).__name__}. A "
+            f"Pass a model name or a ModelChoice, got {type(model).__name__}. A "
             "loaded model cannot be sent to workers; pass its name."
         )
     return ModelChoice(model)
@@ -75,7 +75,7 @@ def parse_numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.replace(",", " ").split())
     except ValueError:
-        raise InputError(f"Expected comma-separated numbers, not {text!r}.") from None
+        raise InputError(f"Expected comma-separated numbers, got {text!r}.") from None
 
 
 def parse_bands(text: str) -> tuple[int, ...]:
@@ -95,7 +95,7 @@ def parse_ranges(text: str) -> Ranges:
         )
     except ValueError:
         raise InputError(
-            f"Expected values such as 200:4000, or 200:4000,:,0:900 for three bands, not {text!r}."
+            f"Expected values such as 200:4000, or 200:4000,:,0:900 for three bands, got {text!r}."
         ) from None
 
 
@@ -117,7 +117,7 @@ def check_page(page: object) -> None:
         parse_position(str(page))
     except InputError:
         raise InputError(
-            f"Expected a page number from 0 on, a place such as z1c0, or all, not {page!r}."
+            f"Expected a page number from 0 on, a place such as z1c0, or all, got {page!r}."
         ) from None
 
 
@@ -142,7 +142,7 @@ class PictureChoice:
         tuple[int, ...] | None,
         Setting(
             (
-                "one band or channel as grey, or three as red, green, blue, numbered from "
+                "one band or channel as gray, or three as red, green, blue, numbered from "
                 "1 (0: black)"
             ),
             default="the image's own colours",
@@ -245,7 +245,7 @@ def parse_tile(text: str) -> Tile:
     try:
         check_tile(tile)
     except InputError as error:
-        raise InputError(f"Expected auto, none or a side in pixels, not {text!r}.") from error
+        raise InputError(f"Expected auto, none or a side in pixels, got {text!r}.") from error
     return cast("Tile", tile)
 
 
@@ -283,7 +283,7 @@ def parse_names(text: str) -> Names:
     words = tuple(word.strip() for word in text.split(",") if word.strip())
     if not words:
         raise InputError(
-            f"Expected all, names such as cat,dog,lamp, or a {OWN_NAMES} file, not {text!r}."
+            f"Expected all, names such as cat,dog,lamp, or a {OWN_NAMES} file, got {text!r}."
         )
     return words
 
@@ -293,7 +293,7 @@ def check_names(names: object) -> None:
     listed = isinstance(names, tuple | list) and all(isinstance(one, str) for one in names)
     if names is not None and not isinstance(names, Path) and not (listed and names):
         raise InputError(
-            f'Names must be a list of words, ["all"], a path or None, not {str(names)[:60]!r}.'
+            f'Names must be a list of words, ["all"], a path or None, got {str(names)[:60]!r}.'
         )
 
 

@@ -384,7 +384,7 @@ class BoxesWork(MaskWork):
         if photo.pixels.shape[:2] != image.hw:
             raise DataError(
                 f"The labels belong to an image of {image.hw} (height, width), but "
-                f"this image has {photo.pixels.shape[:2]}. Use the labelled image."
+                f"this image has {photo.pixels.shape[:2]}. Use the labeled image."
             )
         boxes = [box_of(mask) for mask in image.objects]
         asked = [box for box in boxes if box is not None]

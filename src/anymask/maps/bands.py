@@ -106,7 +106,7 @@ def choose_bands(dataset: Any, colours: str, numbers: tuple[int, ...] | None) ->
         numbers = tuple(_find_band(dataset, role, name) for role in PRESETS[name])
     if any(not 1 <= number <= dataset.count for number in numbers):
         raise InputError(
-            f"Band numbers must be from 1 to {dataset.count}, not {','.join(map(str, numbers))}."
+            f"Band numbers must be from 1 to {dataset.count}, got {','.join(map(str, numbers))}."
         )
     return BandView(numbers, name in INDEXES)
 

@@ -141,7 +141,7 @@ class ChangeEye(TileEye):
     ) -> None:
         if not 0 < least <= 1:
             raise InputError(
-                f"The minimum share of changed pixels must be from 0 to 1, not {least}."
+                f"The minimum share of changed pixels must be from 0 to 1, got {least}."
             )
         super().__init__(first, model, find, about=about, prompt="change", tile=tile)
         self.second, self.least = second, least

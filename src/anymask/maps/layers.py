@@ -56,7 +56,7 @@ def check_map_outputs(paths: Sequence[Path]) -> None:
             raise InputError(
                 (
                     f"Output files of a map end in {', '.join(VECTORS)} or {LABELS[0]} "
-                    f"(labels), not {path.name!r}."
+                    f"(labels), got {path.name!r}."
                 )
                 + (f" Did you mean {path.with_suffix(near)}?" if near in VECTORS else "")
             )

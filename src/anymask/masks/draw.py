@@ -116,7 +116,7 @@ def _palette(palette: Sequence[Colour] | None, n: int) -> list[Colour]:
         return colours(n)
     if len(palette) < n:
         raise InputError(
-            f"The palette has {len(palette)} colours for {n} masks. Pass one colour per mask, or "
+            f"The palette has {len(palette)} colors for {n} masks. Pass one color per mask, or "
             "omit the palette."
         )
     return list(palette)

@@ -156,7 +156,7 @@ def check_protected(what: Checkpoint, source: str) -> None:
     """Raises Refused for a source that could send anything, as nothing protects the file."""
     scheme = urllib.parse.urlsplit(source).scheme.lower()
     if scheme not in ("http", "https", "file"):
-        raise Refused(f"Expected an http, https or file URL, not {scheme!r}.")
+        raise Refused(f"Expected an http, https or file URL, got {scheme!r}.")
     loopback = urllib.parse.urlsplit(source).hostname in ("127.0.0.1", "::1", "localhost")
     if scheme == "http" and not what.sha256 and not loopback:
         raise Refused(

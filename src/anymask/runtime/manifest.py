@@ -320,7 +320,7 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
             raise ValueError(f"'{name}' is {values[name]!r}, not one of {known}")
     if not all(isinstance(name, str) for name in (values["name"], *values["classes"])):
         raise ValueError(
-            f"'name' and 'classes' must be text, not {values['name']!r}, {values['classes']!r}"
+            f"'name' and 'classes' must be text, got {values['name']!r}, {values['classes']!r}"
         )
     if not set(values["accepts"]) <= set(get_args(PromptKind)):
         raise ValueError(f"'accepts' is {values['accepts']!r}, not of {get_args(PromptKind)}")
@@ -383,14 +383,14 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
 def _file_name(name: str) -> str:
     """A name that leads nowhere but into its folder, on any system. Raises ValueError."""
     if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0"):
-        raise ValueError(f"Files of a bundle have plain names, without folders, not {name[:80]!r}.")
+        raise ValueError(f"Files of a bundle have plain names, without folders, got {name[:80]!r}.")
     return name
 
 
 def _tensor_info(record: Mapping[str, Any]) -> TensorInfo:
     name, dtype, shape = record["name"], record["dtype"], tuple(record["shape"])
     if not isinstance(name, str) or not isinstance(dtype, str):
-        raise ValueError(f"Name and dtype of a tensor must be text, not {name!r} and {dtype!r}.")
+        raise ValueError(f"Name and dtype of a tensor must be text, got {name!r} and {dtype!r}.")
     if not all(type(side) in (int, str) for side in shape):
         raise ValueError(f"The shape of {name!r} is {shape}. Expected whole numbers and letters.")
     return TensorInfo(name, dtype, shape)

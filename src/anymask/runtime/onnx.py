@@ -344,7 +344,7 @@ def _tell_if_slow(name: str, seconds: float) -> None:
 def _pick_providers(device: str) -> tuple[str, ...]:
     if device not in _PROVIDERS:
         raise InputError(
-            f"Exported models run on device {', '.join(_PROVIDERS)}, not {device!r}. "
+            f"Exported models run on device {', '.join(_PROVIDERS)}, got {device!r}. "
             "For other devices, load the checkpoint with runtime='torch'."
         )
     if device == "cpu":

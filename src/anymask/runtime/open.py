@@ -116,9 +116,9 @@ def _check_words(words: Mapping[str, object], weights: object) -> None:
     """Raises InputError for what is no text and no path."""
     for what, value in words.items():
         if not isinstance(value, str) or "\0" in value:
-            raise InputError(f"{what} must be text, not {str(value)[:60]!r}")
+            raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
     if weights is not None and (not isinstance(weights, str | Path) or "\0" in str(weights)):
-        raise InputError(f"Weights must be a path, not {str(weights)[:60]!r}.")
+        raise InputError(f"Weights must be a path, got {str(weights)[:60]!r}.")
 
 
 def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | None:

@@ -65,7 +65,7 @@ class OpenVinoRuntime(OnnxRuntime):
             )
         if device not in ("auto", "cpu"):
             raise InputError(
-                f"runtime='openvino' supports device auto or cpu, not {device!r}. For "
+                f"runtime='openvino' supports device auto or cpu, got {device!r}. For "
                 "a GPU, load the checkpoint with runtime='torch'."
             )
         import_openvino()

@@ -66,7 +66,7 @@ def write_own_names(
         sums[label] = sums.get(label, np.zeros(vectors.shape[1], np.float32)) + vectors.sum(axis=0)
         counts[label] = counts.get(label, 0) + len(vectors)
     if not counts:
-        raise InputError("No masks with labels found. Pass labelled masks to learn names from.")
+        raise InputError("No masks with labels found. Pass labeled masks to learn names from.")
     means = {
         label: total / max(float(np.linalg.norm(total)), 1e-6) for label, total in sums.items()
     }

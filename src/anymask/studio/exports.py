@@ -143,7 +143,7 @@ def export_masks(
     find_format(name)
     if target.suffix and not target.is_dir() and (settings.images or settings.shares):
         raise InputError(
-            f"With images or a split, the output must be a folder, not {target.name!r}. "
+            f"With images or a split, the output must be a folder, got {target.name!r}. "
             "Remove the file ending."
         )
     if settings.proposals and not settings.force:

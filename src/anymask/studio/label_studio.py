@@ -135,7 +135,7 @@ def read_config(xml: str) -> Tag:
         return Tag(name, to_name, picture.attrib["value"].lstrip("$"), labels)
     except (ET.ParseError, StopIteration, KeyError, UnicodeEncodeError) as error:
         message = (
-            f"The labelling configuration is not supported: {xml[:80]!r}. It must hold <Image> and "
+            f"The labeling configuration is not supported: {xml[:80]!r}. It must hold <Image> and "
             "<BrushLabels toName=...>. Add a BrushLabels tag in the settings of the project."
         )
         raise Refusal(422, message) from error

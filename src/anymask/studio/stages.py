@@ -78,7 +78,7 @@ class ProjectSettings:
     ] = 0.9
     sample: Annotated[int, Setting("number of random masks per batch that must be reviewed")] = 20
     double_every: Annotated[
-        int, Setting("every n-th image is labelled by all annotators independently; 0: none")
+        int, Setting("every n-th image is labeled by all annotators independently; 0: none")
     ] = 0
     held_out: Annotated[
         float, Setting("share of the images that are held out from training", below=1)

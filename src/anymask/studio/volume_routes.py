@@ -130,7 +130,7 @@ class VolumeStateBody(Strict):
     """An open session: its scan, what is known of it, and how long it waits to be asked."""
 
     name: str
-    model: str = Field(description="the tracker: that of the server, or one with a memory")
+    model: str = Field(description="name of the tracking model")
     shape: Annotated[list[int], Field(min_length=3, max_length=3)] | None = Field(
         description="voxels along z, y, x; null before a scan is sent"
     )

@@ -208,7 +208,7 @@ class ClicksInVolumes:
         m = 4 * self._module.config.grid
         given = np.zeros((m, m, m), np.float32) if mask is None else np.asarray(mask, np.float32)
         if given.shape != (m, m, m):
-            raise InputError(f"Mask logits must have shape ({m}, {m}, {m}), not {given.shape}.")
+            raise InputError(f"Mask logits must have shape ({m}, {m}, {m}), got {given.shape}.")
         coords = np.concatenate([seen.place.to_cube(at), np.zeros((1, 3))]).astype(np.float32)
         with torch.inference_mode():
             tensors = (

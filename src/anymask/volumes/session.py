@@ -67,7 +67,7 @@ def _parse_window(text: str) -> Window:
     try:
         level, width = (float(part) for part in parts)
     except ValueError:
-        raise InputError(f"A window is LEVEL,WIDTH, such as 40,400, not {text!r}.") from None
+        raise InputError(f"A window is LEVEL,WIDTH, such as 40,400, got {text!r}.") from None
     return level, width
 
 

@@ -72,7 +72,7 @@ class Volume:
         if len(shape) != 3 or min(shape) < 1:
             raise InputError(f"Voxels must have three dimensions (z, y, x), not shape {shape}.")
         if dtype.kind not in "buif":
-            raise InputError(f"Voxels must be numbers, not {dtype}.")
+            raise InputError(f"Voxels must be numbers, got {dtype}.")
         affine = np.array(self.affine, np.float64)
         _check_affine(affine)
         affine.setflags(write=False)
@@ -170,7 +170,7 @@ def check_window(window: object) -> None:
     try:
         level, width = (float(part) for part in window)  # type: ignore[attr-defined]  # user's
     except (TypeError, ValueError):
-        raise InputError(f"A window is (level, width), not {window!r}.") from None
+        raise InputError(f"A window is (level, width), got {window!r}.") from None
     if not (np.isfinite(level) and 0 < width < np.inf):
         raise InputError(
             f"The width of a window (level, width) must be above 0, but the window is {window}."

@@ -65,10 +65,10 @@ def label_volume(
     array = np.asarray(labels)
     if array.shape != scan.shape:
         raise InputError(
-            f"Labels must have the shape of the scan, {scan.shape}, not {array.shape}."
+            f"Labels must have the shape of the scan, {scan.shape}, got {array.shape}."
         )
     if array.dtype.kind not in "bui":
-        raise InputError(f"Labels must be whole numbers, not {array.dtype}.")
+        raise InputError(f"Labels must be whole numbers, got {array.dtype}.")
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > np.iinfo(np.int32).max:
         raise InputError(f"Labels must be from 0 to 2147483647. These are from {low} to {high}.")
@@ -81,7 +81,7 @@ def check_label_path(path: str | Path) -> None:
     that writes it is not installed."""
     name = Path(path).name.lower()
     if not name.endswith(LABEL_ENDINGS):
-        raise InputError(f"Label files end in {', '.join(LABEL_ENDINGS)}, not {Path(path).name!r}.")
+        raise InputError(f"Label files end in {', '.join(LABEL_ENDINGS)}, got {Path(path).name!r}.")
     if name.endswith(".seg.nrrd"):
         need_packages(("nrrd",), "volumes", "writing .seg.nrrd")
     elif name.endswith(".rtstruct.dcm"):

@@ -31,7 +31,7 @@ from anymask.track import MemorySettings
 
 WHERE = ("device", "precision", "runtime", "weights")
 ACTIONS = {
-    "photos": "evaluate prompts and automatic masks on labelled images (default)",
+    "photos": "evaluate prompts and automatic masks on labeled images (default)",
     "videos": "evaluate tracking on annotated videos (J and F)",
     "find": "evaluate text and exemplar prompts (cgF1, AP, mIoU, counting)",
     "score": (

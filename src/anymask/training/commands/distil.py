@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--student", default=DEFAULT_MODEL, metavar="NAME", help=f"default: {DEFAULT_MODEL}")
     add("--data", type=Path, required=True,
-        help="folder of training sets, tar shards or unlabelled images")  # fmt: skip
+        help="folder of training sets, tar shards or unlabeled images")  # fmt: skip
     add("-o", "--output", type=new_folder, required=True, help="run folder")
     add_options(parser, DistilOptions)
 
