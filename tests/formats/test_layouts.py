@@ -111,7 +111,7 @@ def test_a_set_of_our_own_is_read_too(tmp_path: Path) -> None:
 def test_what_was_looked_for_is_said(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"Unknown layout\. Searched for set: masks\.jsonl; lvis: .*"
+        match=r"Unknown layout\. Expected .* \(set: masks\.jsonl; lvis: .*"
         r"voc: SegmentationObject with JPEGImages or .*anymask convert IN OUT --to set",
     ):
         load_dataset(tmp_path)
