@@ -67,7 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="minimum confidence score of words or exemplars, 0 to 1 (default: set by the "
             "detector)")
     add("--top-k", metavar="N", type=read_count,
-        help="number of objects to cut out, best first (default: all)")
+        help="number of objects, best first (default: all)")
     # fmt: on
     add_prompt_options(parser)
     add_options(parser.add_argument_group("output image"), CutoutSettings)

@@ -103,7 +103,7 @@ class CutoutSettings:
             "background: a color (white, #20a0ff), an image file (scaled to cover), or blur "
             "(blur the original background)",
             check=check_background,
-            form="COLOUR|FILE|blur",
+            form="COLOR|FILE|blur",
             parse=parse_background,
             default="transparent",
         ),
