@@ -32,14 +32,17 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 _MANY = ("Sequence", "Iterable", "list", "tuple", "Collection")
 
 
-def check_types(call: Callable[P, R]) -> Callable[P, R]:
-    """Let a function raise InputError for an argument that its annotation excludes."""
+def check_types(call: Callable[P, R], *, with_settings: bool = True) -> Callable[P, R]:
+    """Let a function raise InputError for an argument that its annotation excludes.
+
+    with_settings  check those of a TypedDict behind ** too, which settings may check on their own
+    """
     signature = inspect.signature(call)
     names = list(signature.parameters)
 
     @functools.wraps(call)
     def checked(*args: P.args, **given: P.kwargs) -> R:
-        hints = _hints_of(call)
+        hints = _hints_of(call, with_settings)
         for name, value in [*zip(names, args, strict=False), *given.items()]:
             if name in hints:
                 check_type(name, value, hints[name])
@@ -59,7 +62,7 @@ def check_type(name: str, value: object, hint: str) -> None:
         words.remove("text")
     text = repr(value)
     shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
-    raise InputError(f"{name} must be {' or '.join(dict.fromkeys(words))}, but {shown} was given.")
+    raise InputError(f"{name} must be {' or '.join(dict.fromkeys(words))}, got {shown}.")
 
 
 def _kind_of(atom: str) -> tuple[Callable[[object], bool], str] | None:
@@ -92,13 +95,15 @@ def _atoms(hint: str) -> list[str]:
 
 
 @functools.cache
-def _hints_of(call: Callable[..., Any]) -> Mapping[str, str]:
-    """The annotations of all parameters as text, those of a TypedDict behind ** too."""
+def _hints_of(call: Callable[..., Any], with_settings: bool) -> Mapping[str, str]:
+    """The annotations of all parameters as text."""
     hints: dict[str, str] = {}
     inner = inspect.unwrap(call)
     for name, hint in inner.__annotations__.items():
         text = str(hint)
         if text.startswith("Unpack["):
+            if not with_settings:
+                continue
             fields = inner.__globals__.get(text.removeprefix("Unpack[").removesuffix("]"))
             hints |= {key: _text_of(one) for key, one in _fields_of(fields)}
         else:

@@ -276,7 +276,7 @@ def explain_keywords(cls: type[Settings]) -> type[Settings]:
     for name, method in list(vars(cls).items()):
         if name.startswith("_") or not inspect.isfunction(method):
             continue
-        checked = check_types(method)
+        checked = check_types(method, with_settings=False)
         if not method.__code__.co_flags & inspect.CO_VARKEYWORDS:
             checked = _explained(checked, method)
         setattr(cls, name, checked)
