@@ -49,9 +49,9 @@ def parser() -> CommandParser:
         (["a", "--zoom", "Aut"], "--zoom: Expected yes, no, auto or .* Did you mean 'auto'"),
         (
             ["a", "--mirror", "off"],
-            "--mirror: Expected yes, no or .* not 'off'. Did you mean 'no'?",
+            "--mirror: Expected yes, no or .* got 'off'. Did you mean 'no'?",
         ),
-        (["--mirror=on", "a"], "--mirror: Expected yes, no or .* not 'on'. Did you mean 'yes'?"),
+        (["--mirror=on", "a"], "--mirror: Expected yes, no or .* got 'on'. Did you mean 'yes'?"),
         (["a", "--zoom", "--mirror", "b"], "--mirror: Expected yes, no or no value, got 'b'"),
         (["a", "--zoom", "no", "b"], "Unexpected argument 'b'"),
         (["a", "--point", "1,2", "3,4"], "Unexpected argument '3,4'. Repeat the option"),

@@ -95,7 +95,7 @@ def test_single_values_and_soft_edges_are_read() -> None:
     ("packed", "message"),
     [
         ([0, 0, 0, 8, 57, 27, 252, 96, 17], "may be truncated"),
-        ([0, 0, 0, 8, 57, 27, 252], "have a header of 7 bytes and runs, not 7"),
+        ([0, 0, 0, 8, 57, 27, 252], "have a header of 7 bytes and runs, got 7"),
         ([0, 0, 0, 9, 57, 27, 252, 96], "have 9 values, but an image of 2 x 1 has 8"),
         ([0, 0, 0, 8, 0, 27, 252, 96], "have values of 8 bits, got 1"),
         ([0, 0, 0, 8, 57, 27, 252, 300], "are a list of bytes, 0 to 255"),

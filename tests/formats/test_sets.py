@@ -140,7 +140,7 @@ def test_lines_that_are_no_records_are_refused(tmp_path: Path, text: str, messag
     ("text", "message"),
     [
         ("{", "set.json: Not valid JSON"),
-        ("[]", "set.json: Expected a JSON object, not list"),
+        ("[]", "set.json: Expected a JSON object, got list"),
         ('{"ships": "yes"}', "`ships` must be true or false, got 'yes'"),
     ],
 )

@@ -205,7 +205,7 @@ def test_bands_and_stretch_travel_with_the_job(
         ({"shard": (3, 2)}, r"A shard is \(I, N\) with I from 1 to N, got \(3, 2\)"),
         ({"shard": "1/2"}, r"A shard is \(I, N\) with I from 1 to N, got '1/2'"),
         ({"worker": 2}, "Unknown argument 'worker'"),
-        ({"model": 7}, "Pass a model name or a ModelChoice, not int. A loaded model cannot"),
+        ({"model": 7}, "Pass a model name or a ModelChoice, got int. A loaded model cannot"),
         ({"folder": "empty"}, "'empty' contains no images"),
         (
             {"folder": "a.jpg", "out": "a.jpg"},

@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_refused_with_the_remedy(
         InputError, match=r"shape \(1, 5, 5\), but the image has the size \(60, 80\)"
     ):
         D.overlay(grey, np.ones((5, 5)))
-    with pytest.raises(InputError, match="palette has 0 colours for 1 masks"):
+    with pytest.raises(InputError, match="palette has 0 colors for 1 masks"):
         D.contours(grey, square, palette=[])
     with pytest.raises(InputError, match="at least one image"):
         D.contact_sheet([])

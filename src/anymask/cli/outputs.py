@@ -222,7 +222,7 @@ def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> Non
     maps = f" (for a map also {' or '.join(LAYERS)})" if of_masks else ""
     guess = f"Did you mean {Path(output).with_suffix(near)}? " if near else ""
     raise InputError(
-        f"Expected a folder, or a file ending in {_one_of(written)}{maps}, not "
+        f"Expected a folder, or a file ending in {_one_of(written)}{maps}, got "
         f"{output!r}. {remedy}{guess}To write a folder, pass {output}/"
     )
 

@@ -229,7 +229,7 @@ def split_place(
     number, colon, place = rest.partition(":")
     if not (colon and number.isdecimal()):
         raise PromptError(
-            f"{option}: Expected {shape} or {unit.upper()}:OBJECT:{shape}, not "
+            f"{option}: Expected {shape} or {unit.upper()}:OBJECT:{shape}, got "
             f"{text!r}, in which {head} may be either. Write {head}:1:{rest} for "
             f"object 1 on {unit} {head}, or {first}:{head}:{rest} for object {head} on "
             f"{unit} {first}"

@@ -108,7 +108,7 @@ def checked_hw(height: Any, width: Any) -> tuple[int, int]:
     """(H, W) of whole numbers from 1 on. Raises DataError, also for more than MAX_PIXELS."""
     high, wide = as_whole(height, "height"), as_whole(width, "width")
     if min(high, wide) < 1:
-        raise DataError(f"An image has at least 1 x 1 pixel, not height {height}, width {width}.")
+        raise DataError(f"An image has at least 1 x 1 pixel, got height {height}, width {width}.")
     if high * wide > MAX_PIXELS:
         raise DataError(f"An image has at most {MAX_PIXELS} pixels, got {width} x {height}.")
     return high, wide

@@ -69,7 +69,7 @@ def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False
             (
                 "Expected an output ending in .png, .jpg, .webp, .tif or another image "
                 f"suffix, or in {', '.join(DOCUMENTS)} (for a map {', '.join(LAYERS)}), "
-                f"not {str(path)!r}. "
+                f"got {str(path)!r}. "
             )
             + (f"Did you mean {path.with_suffix(near)}?" if near else "Rename it.")
         )

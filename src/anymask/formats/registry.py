@@ -400,7 +400,7 @@ def _refuse_splits(source: Path) -> None:
     if splits:
         names = ", ".join(path.name for path in splits[:3])
         raise DataError(
-            f"{source}: Expected one folder of masks with its images, not "
+            f"{source}: Expected one folder of masks with its images, got "
             f"{len(splits)} ({names}). Pass one of them: {splits[0]}"
         )
 
