@@ -340,8 +340,8 @@ class Model:
             boxes: (N, 4), one object each; names=, N labels for them.
             prompts: List of `Prompt`, one object each; for several images, one list per image.
             previous: The prediction for the first of these points. Only the new points are decoded,
-                with its first mask as the mask prompt. A list for `prompts`, None where there is
-                none.
+                with its first mask as the mask prompt. With `prompts`, a list of the same length
+                whose entries are predictions or None.
             settings: Fields of `segment.SegmentSettings`; bgr and allow_url as for `encode`; for
                 several images also progress, and on_error="return" to return errors.
 
