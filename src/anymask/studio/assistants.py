@@ -36,7 +36,7 @@ from anymask.edit import cut_out
 from anymask.find import Detector, open_detector
 from anymask.images import list_photos, load_image
 from anymask.masks import Mask, Masks, Prompt, merged_prompts, rle_to_coco, save_picture
-from anymask.segment import EncodedPhoto
+from anymask.segment import EncodedPhoto, Prediction
 
 if TYPE_CHECKING:
     from anymask import Model
@@ -212,21 +212,22 @@ class Folders:
 
 @dataclass
 class OpenPhoto:
-    """A photo with what was found in it: masks by number, and the prompts of those that had one."""
+    """A photo with what was found in it: masks by number, and the predictions of those that a
+    prompt made."""
 
     name: str
     data: bytes
     pixels: UintImage
     seen: Any  # an EncodedPhoto, which the model takes as it takes the photo
     masks: dict[int, Mask] = field(default_factory=dict)
-    prompts: dict[int, Prompt] = field(default_factory=dict)
+    made: dict[int, Prediction] = field(default_factory=dict)
 
-    def keep(self, mask: Mask, prompt: Prompt | None = None) -> int:
+    def keep(self, mask: Mask, made: Prediction | None = None) -> int:
         """The number of a new mask."""
         number = len(self.masks) + 1
         self.masks[number] = replace(mask, picture=None)
-        if prompt is not None:
-            self.prompts[number] = prompt
+        if made is not None:
+            self.made[number] = replace(made, picture=None)
         return number
 
     def mask(self, number: int) -> Mask:
@@ -323,10 +324,11 @@ class Desk:
             known = self._photo(photo)
             given = known.mask(mask)
             if points:
-                before, said = known.prompts.get(mask), Prompt.of(points, labels)
-                if before is None:  # no prompt made it: the mask itself is what was said
-                    before = Prompt.of(mask=given.mask)
-                return self._asked(known, merged_prompts(before, said), given.label)
+                made, said = known.made.get(mask), Prompt.of(points, labels)
+                if made is None or made.prompt is None:  # the mask itself is what was said
+                    said = merged_prompts(Prompt.of(mask=given.mask), said)
+                    return self._asked(known, said, given.label)
+                return self._asked(known, merged_prompts(made.prompt, said), given.label, made)
             better = self.model.refine(known.seen, given.mask).best
             return known.answer([known.keep(replace(better, label=given.label))])
 
@@ -359,9 +361,17 @@ class Desk:
             self._open.popitem(last=False)
         return known
 
-    def _asked(self, known: OpenPhoto, prompt: Prompt, label: str | None = None) -> Answer:
-        (answer,) = self.model.segment(known.seen, prompts=[prompt])
-        return known.answer([known.keep(replace(answer.best, label=label), prompt)])
+    def _asked(
+        self,
+        known: OpenPhoto,
+        prompt: Prompt,
+        label: str | None = None,
+        made: Prediction | None = None,
+    ) -> Answer:
+        """The answer to a prompt, or to the clicks that it adds to an earlier prediction."""
+        before = [made] if "mask" in self.model.spec.accepts and prompt.mask is None else None
+        (answer,) = self.model.segment(known.seen, prompts=[prompt], previous=before)
+        return known.answer([known.keep(replace(answer.best, label=label), answer)])
 
     def _told(self, known: OpenPhoto, found: Masks, most: int) -> Answer:
         numbers = [known.keep(one) for one in found[: max(1, most)]]
