@@ -65,6 +65,7 @@ from anymask.segment.prediction import TOSS_IOU as TOSS_IOU
 from anymask.segment.prediction import TOSS_QUALITY as TOSS_QUALITY
 from anymask.segment.prediction import Candidate as Candidate
 from anymask.segment.prediction import Prediction as Prediction
+from anymask.segment.prediction import Previous as Previous
 from anymask.segment.search import SHAPE as SHAPE
 from anymask.segment.search import Clock as Clock
 from anymask.segment.search import Objectness as Objectness
@@ -79,7 +80,6 @@ from anymask.segment.search import search_view as search_view
 from anymask.segment.search import stability_range as stability_range
 from anymask.segment.search import without_duplicates as without_duplicates
 from anymask.segment.sequence import GIVEN as GIVEN
-from anymask.segment.sequence import Previous as Previous
 from anymask.segment.sequence import count_steps as count_steps
 from anymask.segment.sequence import refining_prompts as refining_prompts
 from anymask.segment.settings import ADAPTIVE_NMS as ADAPTIVE_NMS

@@ -46,8 +46,8 @@ from anymask.masks import (
 from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
 from anymask.segment.pipeline import EncodedPhoto, answer_prompts, check_features, encode_image
-from anymask.segment.prediction import Prediction
-from anymask.segment.sequence import GIVEN, Previous, refining_prompts
+from anymask.segment.prediction import Prediction, Previous
+from anymask.segment.sequence import GIVEN, refining_prompts
 from anymask.segment.settings import (
     BatchKeywords,
     EverythingDict,

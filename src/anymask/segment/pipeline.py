@@ -56,8 +56,8 @@ from anymask.segment.postprocess import (
     with_fine_edges,
     without_small_regions,
 )
-from anymask.segment.prediction import Prediction
-from anymask.segment.sequence import Previous, plan_steps, previous_list
+from anymask.segment.prediction import Prediction, Previous
+from anymask.segment.sequence import plan_steps, previous_list
 from anymask.segment.settings import Granularity, SegmentSettings
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory

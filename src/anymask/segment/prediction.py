@@ -378,3 +378,6 @@ class Prediction:
 
     def _repr_html_(self) -> str:
         return preview_html(repr(self), [repr(one) for one in self], self._repr_png_())
+
+
+Previous = Prediction | Sequence[Prediction | None] | None  # of one prompt, or of each of several

@@ -22,10 +22,8 @@ from anymask.masks import (
     open_box,
 )
 from anymask.models.rules import Family
-from anymask.segment.prediction import Prediction
+from anymask.segment.prediction import Prediction, Previous
 from anymask.segment.settings import SegmentSettings
-
-Previous = Prediction | Sequence[Prediction | None] | None
 
 
 def previous_list(previous: Previous, prompts: Sequence[Prompt]) -> list[Prediction | None]:

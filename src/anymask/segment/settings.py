@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from anymask.base import Progress
     from anymask.runtime import SweepPrecision
-    from anymask.segment.sequence import Previous
+    from anymask.segment.prediction import Previous
 
 Level = Literal["part", "whole", "all"]
 Granularity = Level | float
