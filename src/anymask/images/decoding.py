@@ -37,7 +37,6 @@ from anymask.base import (
     UintImage,
     missing_extra,
 )
-from anymask.images.jpeg2000 import MOST_BANDS, count_bands, with_colours
 from anymask.masks import MAX_PIXELS
 
 PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
@@ -349,6 +348,7 @@ def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w
 
 # Decoders that read files of strangers. Pillow has forty more: EPS starts Ghostscript, which runs
 # the PostScript inside, and a file may have any name. AVIF is last: Pillow before 11.3 lacks it.
+_JP2 = b"\0\0\0\x0cjP  "  # the first bytes of a JPEG 2000 file
 NO_ALPHA = "anymask_no_alpha"  # of Image.info: the fourth band is not transparency
 DECODERS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF")
 
@@ -409,7 +409,11 @@ def open_header(file: Any) -> Image.Image:
     formats = ("HEIF", *DECODERS) if _knows_heic(file) else DECODERS
     shown, is_colourless = file, False
     with contextlib.suppress(OSError, ValueError, AttributeError):  # Pillow says so
-        shown, is_colourless = with_colours(file)
+        file.seek(0)
+        if file.read(len(_JP2)) == _JP2:
+            from anymask.images.jpeg2000 import with_colours
+
+            shown, is_colourless = with_colours(file)
     with _limit.lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -527,6 +531,7 @@ _AVIF = (b"avif", b"avis")
 
 def unidentified(file: Any, name: str) -> ImageError:
     """The error for a file that Pillow does not know: what it is, and the way to a picture."""
+    from anymask.images.jpeg2000 import MOST_BANDS, count_bands
     from anymask.images.kinds import HEAD, recognise_head
 
     try:
