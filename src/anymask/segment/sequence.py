@@ -30,8 +30,15 @@ def previous_list(previous: Previous, prompts: Sequence[Prompt]) -> list[Predict
     """The earlier prediction of each of N prompts. Raises PromptError for another number."""
     if previous is None:
         return [None] * len(prompts)
-    several: list[Prediction | None] = []
-    several += [previous] if isinstance(previous, Prediction) else previous
+    given: object = [previous] if isinstance(previous, Prediction) else previous
+    if not isinstance(given, list | tuple) or any(
+        one is not None and not isinstance(one, Prediction) for one in given
+    ):
+        raise PromptError(
+            f"previous must be a prediction, or a list of predictions and None, got "
+            f"{str(previous)[:60]!r}."
+        )
+    several: list[Prediction | None] = [*given]
     if len(several) != len(prompts):
         raise PromptError(
             f"{len(prompts)} prompts have {len(several)} previous predictions. Pass one for each; "
