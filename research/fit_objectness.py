@@ -41,6 +41,7 @@ from anymask.runtime import open_sweep, read_manifest, read_tables, write_tables
 from anymask.segment import (
     ADAPTIVE_NMS,
     CONTAINED,
+    PART,
     SHAPE,
     SURROUNDING,
     Clock,
@@ -233,7 +234,7 @@ def shown(one: JudgedPhoto, rank: Floats, least: float) -> list[int]:
     """Which masks would be shown, the best first: as `arrangement.arrange` chooses them."""
     order = np.argsort(-rank, kind="stable")
     good = order[rank[order] >= least]
-    objects = set(apart(good[one.covers[good] <= SURROUNDING], one.inside, CONTAINED))
+    objects = set(apart(good[one.covers[good] <= SURROUNDING], one.inside, CONTAINED, rank))
     alone = [index for index in good if one.covers[index] > SURROUNDING or index in objects]
     return apart(alone, one.shared, ADAPTIVE_NMS)
 
@@ -251,11 +252,17 @@ def counted(one: JudgedPhoto, rank: Floats, least: float) -> tuple[int, int]:
     return right, len(kept)
 
 
-def apart(order: Iterable[int], overlap: Floats, most: float) -> list[int]:
-    """Those that overlap none of their betters by more, the best first; as `mask_nms`."""
+def apart(
+    order: Iterable[int], overlap: Floats, most: float, rank: Floats | None = None
+) -> list[int]:
+    """Those that overlap none of their betters by more, the best first; as `mask_nms`.
+
+    rank  (n,) a mask is dropped only below `PART` of the better one's rank; None: always
+    """
     kept: list[int] = []
     for index in order:
-        if not kept or overlap[index, kept].max() <= most:
+        close = [one for one in kept if overlap[index, one] > most]
+        if not any(rank is None or rank[index] < PART * rank[one] for one in close):
             kept.append(int(index))
     return kept
 

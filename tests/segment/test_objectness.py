@@ -28,6 +28,7 @@ from anymask.segment import (
     grid_of,
     least_objectness,
     split_by_score,
+    without_unlikely,
 )
 from tests.scripts import loaded_script
 
@@ -211,6 +212,33 @@ def test_what_is_hardly_an_object_goes_and_what_nobody_judged_stays() -> None:
     assert arrange([COPY, LIKELY, BAD, UNJUDGED], settings) == [LIKELY, UNJUDGED]
     every = arrange([COPY, LIKELY, BAD, UNJUDGED], Arrangement(iou=0.5))
     assert every == [LIKELY, BAD, UNJUDGED]
+
+
+def inside(objectness: float | None) -> Mask:
+    """A mask within LIKELY's."""
+    mask = np.zeros((20, 40), np.bool_)
+    mask[6:12, 1:6] = True
+    return replace(Mask(mask_to_rle(mask), score=0.5), objectness=objectness)
+
+
+@pytest.mark.parametrize(("objectness", "stays"), [(0.181, True), (0.179, False), (None, False)])
+def test_a_contained_mask_stays_from_a_fifth_of_the_others_objectness(
+    objectness: float | None, stays: bool
+) -> None:
+    contained = inside(objectness)
+    wanted = [LIKELY, contained] if stays else [LIKELY]
+    assert arrange([LIKELY, contained], Arrangement(contained=0.9)) == wanted
+
+
+def test_masks_are_shown_by_the_objectness_of_the_ten_best() -> None:
+    far = [record(4 * n % 30, 0.5, 0.5) for n in range(9)] + [record(0, 0.5, 0.7)]
+    least = 0.6 * 0.52**2.5  # the mean of the ten is 0.52
+    above, below = (record(20, 0.5, least + step) for step in (1e-6, -1e-6))
+    assert without_unlikely([*far, above, below]) == [*far, above]
+    assert without_unlikely([UNJUDGED]) == [UNJUDGED]
+    assert without_unlikely([]) == []
+    one = record(20, 0.5, 0.05)
+    assert without_unlikely([one]) == [one]  # 0.6 * 0.05 ** 2.5 is less
 
 
 def test_where_nothing_is_likely_the_likeliest_are_shown() -> None:

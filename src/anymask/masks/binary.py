@@ -203,16 +203,19 @@ def mask_nms(
     scores: ArrayLike,
     threshold: float,
     share_of: Literal["union", "smaller"] = "union",
+    weaker: float = 1.0,
 ) -> IntArray:
     """Greedy suppression by the masks' own overlap: the kept indices, best score first.
 
     scores     (N,); equal scores keep their order
     threshold  a mask that overlaps a kept one by a larger share is dropped; two empty masks do not
     share_of   what the common pixels are a share of: the union (IoU), or the smaller mask's area
+    weaker     a mask is dropped only if its score is below this share of the kept one's; 1: always
 
     Only masks whose boxes and areas allow such an overlap are compared.
     """
-    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    score = np.asarray(scores, np.float64)
+    order = np.argsort(-score, kind="stable")
     boxes = np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4)
     areas = np.array([rle_area(rle) for rle in rles], np.int64)
     kept: list[int] = []
@@ -220,6 +223,8 @@ def mask_nms(
         best, order = int(order[0]), order[1:]
         kept.append(best)
         possible = _overlap_bound(best, order, boxes, areas, share_of) > threshold
+        if weaker < 1:
+            possible &= score[order] < weaker * score[best]
         close = order[possible]
         if not len(close):
             continue

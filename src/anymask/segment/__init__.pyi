@@ -15,6 +15,7 @@ from anymask.segment.automatic import AGREE as AGREE
 from anymask.segment.automatic import AS_SHOWN as AS_SHOWN
 from anymask.segment.automatic import CONFIRMED as CONFIRMED
 from anymask.segment.automatic import OVERLAP as OVERLAP
+from anymask.segment.automatic import PART as PART
 from anymask.segment.automatic import WINDOW_STEPS as WINDOW_STEPS
 from anymask.segment.automatic import Piece as Piece
 from anymask.segment.automatic import WindowScanner as WindowScanner
@@ -28,6 +29,7 @@ from anymask.segment.automatic import keep_level as keep_level
 from anymask.segment.automatic import refine_record_edges as refine_record_edges
 from anymask.segment.automatic import split_by_score as split_by_score
 from anymask.segment.automatic import stitch as stitch
+from anymask.segment.automatic import without_unlikely as without_unlikely
 from anymask.segment.labels import choose_names as choose_names
 from anymask.segment.labels import naming_network as naming_network
 from anymask.segment.labels import read_own_names as read_own_names

@@ -266,10 +266,11 @@ def without_duplicates(
     records: Sequence[Mask],
     threshold: float,
     share_of: Literal["union", "smaller"] = "union",
+    weaker: float = 1.0,
 ) -> list[Mask]:
     """Of two masks that overlap more (see `mask_nms`), the one of higher rank; in their order."""
     rank = [record.rank for record in records]
-    kept = mask_nms([record.rle for record in records], rank, threshold, share_of)
+    kept = mask_nms([record.rle for record in records], rank, threshold, share_of, weaker)
     return [records[index] for index in sorted(kept.tolist())]
 
 

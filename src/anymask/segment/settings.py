@@ -380,7 +380,7 @@ class Arrangement:
         Setting(
             "minimum probability of being an object; 0 keeps all masks",
             most=1,
-            default="value of the model in adaptive mode, 0 in exact mode",
+            default="depends on the image in adaptive mode, 0 in exact mode",
         ),
     ] = 0.0
     iou: Annotated[
@@ -395,8 +395,8 @@ class Arrangement:
         float,
         Setting(
             "remove the worse of two masks if more than this share of the smaller one is inside "
-            f"the other; masks of more than {SURROUNDING:.0%} of the image are not compared; 1 "
-            "keeps parts and wholes",
+            "the other, unless it is at least a fifth as likely to be an object; masks of more "
+            f"than {SURROUNDING:.0%} of the image are not compared; 1 keeps parts and wholes",
             most=1,
             default=f"{CONTAINED} in adaptive mode, 1 in exact mode and with granularity or layout",
         ),
