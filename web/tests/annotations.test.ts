@@ -14,7 +14,8 @@ import { Expiry, SHOWN_MS } from "../src/page/expiry";
 import { summary } from "../src/state/importing";
 import { twinOf } from "../src/state/keeping";
 import type { Message } from "../src/state/session";
-import type { Mask } from "../src/state/work";
+import { NO_DRAFT } from "../src/state/work";
+import type { Draft, Mask } from "../src/state/work";
 import { Database } from "../src/store/database";
 import { LocalStore } from "../src/store/local";
 import type { ExportWish, ImageEntry } from "../src/store/store";
@@ -121,8 +122,13 @@ test("the same object is recognised, another one and a proposal are not", () => 
   const mask = (rle: (typeof RLES)[number], state: Mask["state"] = "accepted") =>
     ({ key: state, rle, area: rleArea(rle), state }) as Mask;
   const [one, other] = RLES;
-  expect(twinOf([mask(other), mask(one)], mask(one))?.rle).toBe(one);
-  expect(twinOf([mask(other), mask(one, "proposed")], mask(one))).toBeNull();
+  expect(twinOf([mask(other), mask(one)], mask(one), NO_DRAFT)?.rle).toBe(one);
+  expect(twinOf([mask(other), mask(one, "proposed")], mask(one), NO_DRAFT)).toBeNull();
+  const painted = {
+    ...NO_DRAFT,
+    strokes: [{ value: 1, radius: 2, points: [[1, 1]] }],
+  } satisfies Draft;
+  expect(twinOf([mask(one)], mask(one), painted)).toBeNull();
 });
 
 test("the first sixteen class colours are far apart", () => {

@@ -258,7 +258,7 @@ export class Editor {
       return null;
     }
     const mask = madeMask(looks, said, old, this.host.model(), this.sight.page);
-    const twin = old ? null : twinOf(this.state.masks, mask);
+    const twin = old ? null : twinOf(this.state.masks, mask, draft);
     if (twin) {
       this.act("mask", { ...forTwin(twin, said), ...forNext(said) });
       const place = this.state.masks.findIndex(({ key }) => key === twin.key);

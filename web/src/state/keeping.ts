@@ -6,7 +6,7 @@ import type { Model } from "../model/client";
 import { provenanceOf } from "./drafting";
 import type { Looks } from "./drafting";
 import { NO_DRAFT, labelled } from "./work";
-import type { Mask, State } from "./work";
+import type { Draft, Mask, State } from "./work";
 
 /** Steps in the order in which they were asked for, though a mask takes its time to be kept. */
 export class Turns {
@@ -59,8 +59,9 @@ export function madeMask(
 
 const TWIN = 0.95; // IoU from which two masks are the same object
 
-/** The accepted mask that already covers the same object, if there is one. */
-export function twinOf(masks: readonly Mask[], mask: Mask): Mask | null {
+/** The accepted mask that already covers the same object, if there is one. What was painted or drawn by hand is new. */
+export function twinOf(masks: readonly Mask[], mask: Mask, draft: Draft): Mask | null {
+  if (draft.strokes.length || draft.rings) return null;
   const close = (one: Mask) =>
     Math.min(one.area, mask.area) >= TWIN * Math.max(one.area, mask.area) &&
     rleIou(one.rle, mask.rle) >= TWIN;
