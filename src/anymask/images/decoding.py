@@ -411,9 +411,7 @@ def open_header(file: Any) -> Image.Image:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # Pillow says so
         file.seek(0)
         if file.read(len(_JP2)) == _JP2:
-            from anymask.images.jpeg2000 import with_colours
-
-            shown, is_colourless = with_colours(file)
+            shown, is_colourless = _with_colours(file)
     with _limit.lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -531,7 +529,6 @@ _AVIF = (b"avif", b"avis")
 
 def unidentified(file: Any, name: str) -> ImageError:
     """The error for a file that Pillow does not know: what it is, and the way to a picture."""
-    from anymask.images.jpeg2000 import MOST_BANDS, count_bands
     from anymask.images.kinds import HEAD, recognise_head
 
     try:
@@ -544,9 +541,9 @@ def unidentified(file: Any, name: str) -> ImageError:
     if not isinstance(head, bytes):
         return ImageError(f"{name} was opened in text mode. Open it with mode 'rb'.")
     shown = name if name.startswith("'") else "FILE"
-    if (count := count_bands(head)) > MOST_BANDS:
+    if (count := _count_bands(head)) > _MOST_BANDS:
         return ImageError(
-            f"{name} is a JPEG 2000 file with {count} bands. Images have 1 to {MOST_BANDS}. Write "
+            f"{name} is a JPEG 2000 file with {count} bands. Images have 1 to {_MOST_BANDS}. Write "
             f"three of them as TIFF: gdal_translate -b 3 -b 2 -b 1 {shown} rgb.tif"
         )
     if (kind := _kind_of(head)) is not None:
@@ -617,3 +614,36 @@ def to_srgb(picture: Image.Image) -> ToSrgb | None:
         return ImageCms.applyTransform(plain, transform) or plain
 
     return convert
+
+
+# JPEG 2000 files without colours. GDAL declares bands without a color interpretation as grayscale,
+# however many there are: Pillow then fails on three and takes the fourth of four as transparency.
+# Layout: ISO/IEC 15444-1, annex I.
+
+_MOST_BANDS = 4  # that Pillow reads of a JPEG 2000 file
+_HEAD = 4096  # bytes that hold the header
+_SRGB, _GRAY = b"\0\0\0\x10", b"\0\0\0\x11"
+_ENUMERATED = b"colr\1"  # a box of one of the colour spaces that have a number
+
+
+def _count_bands(head: bytes) -> int:
+    """How many bands a JP2 file declares; 0 for other files."""
+    at = head.find(b"ihdr") if head.startswith(_JP2) else -1
+    return int.from_bytes(head[at + 12 : at + 14], "big") if at > 0 else 0
+
+
+def _is_colourless(head: bytes) -> bool:
+    """Whether a JP2 file declares three bands or more as grayscale, none of them as alpha."""
+    at = head.find(_ENUMERATED)
+    declared = head[at + 7 : at + 11] if at > 0 else b""
+    return _count_bands(head) > 2 and declared == _GRAY and b"cdef" not in head[: at + 64]
+
+
+def _with_colours(file: Any) -> tuple[Any, bool]:
+    """The file, with its first three bands as red, green and blue, and whether that was needed."""
+    file.seek(0)
+    head = file.read(_HEAD)
+    if not isinstance(head, bytes) or not _is_colourless(head):
+        return file, False
+    at = head.find(_ENUMERATED) + 7
+    return io.BytesIO(head[:at] + _SRGB + head[at + 4 :] + file.read()), True

@@ -307,7 +307,7 @@ FACTS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RankingWeights:
     """Of the ranking network: direct and out are added, each hidden unit is a tanh.
 

@@ -76,8 +76,7 @@ class Origin:
 
     model    its name
     weights  the hash of its weights, "" where nobody says
-    licence  of the weights; of tuned ones also that of the data, where it was stated; "" where
-             nobody says
+    licence  of the weights; of tuned ones also that of the data, if stated; "" if unknown
     data     what the weights learned from, and its terms, in words; "" where nobody says
     """
 

@@ -525,7 +525,7 @@ class Model:
             picture = picture_of(photo if self.spec.channels else image, photo)
             image_hw = (photo.shape[0], photo.shape[1])
         if log is not None and not hasattr(log, "recall"):
-            raise InputError(f"log must be a SearchLog, got {str(log)[:60]!r}.")
+            raise InputError(f"Invalid log. Expected a SearchLog, got {str(log)[:60]!r}.")
         looks = Looks(tile, log)
         wanted = cast("EverythingDict", given)
         found = find_masks(self.runtime, photo, features, wanted, looks, progress)

@@ -35,7 +35,7 @@ def previous_list(previous: Previous, prompts: Sequence[Prompt]) -> list[Predict
         one is not None and not isinstance(one, Prediction) for one in given
     ):
         raise PromptError(
-            f"previous must be a prediction, or a list of predictions and None, got "
+            "Invalid previous. Expected a prediction, or a list of predictions and None, got "
             f"{str(previous)[:60]!r}."
         )
     several: list[Prediction | None] = [*given]

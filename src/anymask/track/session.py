@@ -440,8 +440,7 @@ class VideoSession:
             push = getattr(self.frames.source, "push", None)
             if push is None:
                 raise InputError(
-                    "This session reads frames from its own source. Call step() without an image, "
-                    "or create the session with track(None)."
+                    "This session has a source. Call step() without an image, or use track(None)."
                 )
             push(image)
         following = self._stepped + 1

@@ -59,7 +59,7 @@ export function madeMask(
 
 const TWIN = 0.95; // IoU from which two masks are the same object
 
-/** The accepted mask that already covers the same object, if there is one. What was painted or drawn by hand is new. */
+/** The accepted mask that already covers the same object; null for a mask drawn by hand. */
 export function twinOf(masks: readonly Mask[], mask: Mask, draft: Draft): Mask | null {
   if (draft.strokes.length || draft.rings) return null;
   const close = (one: Mask) =>
