@@ -113,7 +113,7 @@ def test_a_pattern_names_the_suffix_of_a_folder_s_pictures() -> None:
         (["photos", "-o", "x.png"], "there are several images"),
         (["photos/one.png", "-o", "x.json"], "x.json is not an image file"),
         (["photos/one.png", "-o", "photos/one.png"], "photo"),
-        (["photos/one.png", "--background", "bluish"], "colour"),
+        (["photos/one.png", "--background", "bluish"], "color"),
         (["photos/one.png", "--background", "absent.png"], "does not exist"),
         (["photos/one.png", "--margin", "3"], "crop"),
         (["photos/one.png", "--detector", "x"], "--words"),

@@ -81,7 +81,7 @@ def test_a_finished_film_is_not_done_again_and_another_look_is(
     [
         (["--crop"], "crop"),
         (["-o", "x.mp4"], ".webm"),
-        (["--background", "bluish"], "colour"),
+        (["--background", "bluish"], "color"),
         (["--like", "x.jpg@click:1,1"], "--like"),
         (["--words", "cup", "--box", BOX], "both"),
         (["-o", "clip.mkv", "--background", "red"], "is the input video"),
@@ -132,7 +132,7 @@ def test_things_like_an_example_are_cut_out(monkeypatch: pytest.MonkeyPatch) -> 
     with Image.open("out/a.png") as picture:
         shown = np.asarray(picture)[..., 3] > 0
     np.testing.assert_array_equal(shown, TRUTH[0][0] | TRUTH[0][1])
-    assert len(json.loads(Path("out/a.json").read_text())["annotations"]) == 2
+    assert len(json.loads(Path("out/.masks/a.json").read_text())["annotations"]) == 2
     assert jobs.run("cutout", "photos", "o2", like="photos/a.png@click:30,30").done == 1
     picture = Model(ColourRuntime()).cutout(PICTURES[0], like="photos/a.png@click:30,30")
     assert picture.mode == "RGBA"

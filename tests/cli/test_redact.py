@@ -73,7 +73,7 @@ def test_tracks_hide_objects_in_a_folder_of_frames(
         (["photos", "--labels", "absent.json"], "absent.json"),
         (["photos", "--labels", "labels.json", "-o", "photos/out"], "among the images"),
         (["photos", "--labels", "labels.json", "--like", "x@click:1,1"], "exemplar"),
-        (["photos", "--labels", "labels.json", "--colour", "bluish"], "colour"),
+        (["photos", "--labels", "labels.json", "--colour", "bluish"], "color"),
         (["photos", "--labels", "labels.json", "--list", "x.txt"], ".csv or .json"),
         (["photos", "--words", "face, number plate"], "'face' (closest"),
         (["clip.mp4"], "--words"),

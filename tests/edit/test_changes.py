@@ -84,7 +84,7 @@ def test_a_mask_that_does_not_fit_is_refused(change: Callable[..., Any], rest: A
         (lambda: remove(PHOTO, MASK | True), "whole"),
         (lambda: blur(PHOTO, MASK, 0), "width"),
         (lambda: redact(PHOTO, MASK, "smear"), "solid"),  # type: ignore[arg-type]
-        (lambda: redact(PHOTO, MASK, colour="bluish"), "colour"),
+        (lambda: redact(PHOTO, MASK, colour="bluish"), "color"),
         (lambda: collage(PHOTO, []), "at least one mask"),
     ],
     ids=["whole", "width", "smear", "colour", "no masks"],

@@ -72,7 +72,7 @@ def test_a_shadow_lies_below_the_object_only() -> None:
 
 @pytest.mark.parametrize(
     ("mask", "background", "word"),
-    [(MASK & False, None, "empty"), (MASK, "no-such-colour", "colour")],
+    [(MASK & False, None, "empty"), (MASK, "no-such-colour", "color")],
 )
 def test_what_cannot_be_cut_out_is_refused(
     mask: np.ndarray, background: str | None, word: str
@@ -124,7 +124,7 @@ def test_a_model_cuts_out_what_is_clicked() -> None:
 @pytest.mark.parametrize(
     ("given", "word"),
     [({"points": [(3, 3)], "words": "cup"}, "combined"), ({"shadows": True}, "shadow"),
-     ({"background": "bluish", "points": [(3, 3)]}, "colour")],
+     ({"background": "bluish", "points": [(3, 3)]}, "color")],
     ids=["words and a click", "keyword", "colour"],
 )  # fmt: skip
 def test_a_call_that_makes_no_sense_is_refused(given: dict[str, Any], word: str) -> None:

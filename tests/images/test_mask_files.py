@@ -295,7 +295,7 @@ def test_colours_of_a_lossy_file_are_the_nearest_ones(
 ) -> None:
     Image.fromarray(DRAWN).save(tmp_path / name, quality=quality)
     found = read_mask_image(tmp_path / name)
-    assert "nearest colour" in found.note
+    assert "nearest color" in found.note
     assert_same(objects(tmp_path / name), THREE, least=0.93)
 
 
@@ -312,7 +312,7 @@ def test_colours_with_soft_edges_are_the_nearest_ones(tmp_path: Path, way: str) 
 
 def test_greys_of_a_lossy_file_are_asked_about(tmp_path: Path) -> None:
     Image.fromarray((NUMBERS * 80).astype(np.uint8)).save(tmp_path / "a.jpg", quality=90)
-    with pytest.raises(AmbiguousMaskError, match=r"it has 3 grey levels in a lossy format.*binary"):
+    with pytest.raises(AmbiguousMaskError, match=r"it has 3 gray levels in a lossy format.*binary"):
         read_mask_image(tmp_path / "a.jpg")
     assert_same(objects(tmp_path / "a.jpg", "colours"), THREE, least=0.95)
     assert_same(objects(tmp_path / "a.jpg", "binary"), [NUMBERS > 1], least=0.95)
@@ -363,7 +363,7 @@ def test_the_choice_is_obeyed(tmp_path: Path) -> None:
     assert_same(objects(tmp_path / "grey.png", "binary"), [NUMBERS > 0])
     assert_same(objects(tmp_path / "colour.png", "colours"), THREE)
     assert_same(objects(tmp_path / "colour.png", "binary"), [NUMBERS > 0])
-    with pytest.raises(ImageError, match="is a colour image, which has no label values"):
+    with pytest.raises(ImageError, match="is a color image, which has no label values"):
         read_mask_image(tmp_path / "colour.png", "labels")
     indices = read_mask_image(tmp_path / "palette.png", "labels").values
     assert set(np.unique(indices)) == {0, 1, 2, 3}

@@ -102,11 +102,15 @@ def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None) -> No
     with contextlib.ExitStack() as stack, ending_well():
         summary = run_job(job, task, JobReporter(job, stack).show)
     counts = f"{summary.done} done, {summary.there} skipped (existing), {summary.failed} failed"
-    pace = f"; {clock_text(summary.seconds)}, {summary.rate:.2g} photos a second"
+    pace = f"; {clock_text(summary.seconds)}, {_rate(summary.rate)} images per second"
     say(counts + (pace if summary.done else ""))
     if summary_file:
         write_json(summary_file, summary.to_json(job), indent=2)
     summary.check(job)
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:.2g}" if rate < 10 else f"{rate:.0f}"
 
 
 def run_photo(
