@@ -363,7 +363,7 @@ def test_the_choice_is_obeyed(tmp_path: Path) -> None:
     assert_same(objects(tmp_path / "grey.png", "binary"), [NUMBERS > 0])
     assert_same(objects(tmp_path / "colour.png", "colours"), THREE)
     assert_same(objects(tmp_path / "colour.png", "binary"), [NUMBERS > 0])
-    with pytest.raises(ImageError, match="is a colour image, which has no label values"):
+    with pytest.raises(ImageError, match="is a color image, which has no label values"):
         read_mask_image(tmp_path / "colour.png", "labels")
     indices = read_mask_image(tmp_path / "palette.png", "labels").values
     assert set(np.unique(indices)) == {0, 1, 2, 3}

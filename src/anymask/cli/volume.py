@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                           help=f"{about}; repeatable")
     add_mask_values(said)
     add("-o", "--output", metavar="OUT", action="append", dest="outputs", required=True, type=Path,
-        help=".nii.gz, .nii, .seg.nrrd (names and colours), .dcm (DICOM SEG) or "
+        help=".nii.gz, .nii, .seg.nrrd (names and colors), .dcm (DICOM SEG) or "
             ".rtstruct.dcm, of a DICOM series; repeatable")
     add("--label", metavar="NAME", action="append", default=[], dest="names",
         help="name of object 1, then of object 2, ...")

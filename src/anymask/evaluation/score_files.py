@@ -291,7 +291,7 @@ def _frame_pair(
         if values.shape != truth.hw:
             raise DataError(
                 f"The result has the size (H, W) = {values.shape}, but the ground truth has "
-                f"{truth.hw}. Resize it with nearest-neighbour interpolation."
+                f"{truth.hw}. Resize it with nearest-neighbor interpolation."
             )
     empty = np.zeros(truth.hw, np.bool_)
     objects_here = truth.by_id()

@@ -206,7 +206,7 @@ def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any
     objects = np.unique(found.values)
     if (count := int(np.count_nonzero(objects))) > 1 and mask_values == "auto":
         raise ImageError(
-            f"{str(path)!r} contains {count} objects, by their colours or values. "
+            f"{str(path)!r} contains {count} objects, by their colors or values. "
             "Expected the mask of one object. Save one of them as an image or .npy, "
             'or pass --mask-values binary (mask_values="binary") to merge them.'
         )

@@ -166,7 +166,7 @@ def _as_labels(stored: MaskPixels, name: str) -> NDArray[Any]:
     if values.ndim == 3:
         if not (values == values[..., :1]).all():
             raise ImageError(
-                f"{name} is a colour image, which has no label values. Pass "
+                f"{name} is a color image, which has no label values. Pass "
                 '--mask-values colours (mask_values="colours").'
             )
         values = values[..., 0]

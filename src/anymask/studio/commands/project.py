@@ -143,7 +143,7 @@ def import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", metavar="SOURCE", type=Path, help="masks, in any format of `anymask convert`"
     )
-    parser.add_argument("--from", dest="origin", metavar="FORMAT", help="(default: recognised)")
+    parser.add_argument("--from", dest="origin", metavar="FORMAT", help="(default: recognized)")
     add_options(parser, ReadSettings)
     parser.add_argument("--user", default=login(), help="author of the masks (default: your login)")
     parser.add_argument(
