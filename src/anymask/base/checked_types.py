@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -37,8 +38,9 @@ def check_types(call: Callable[P, R], *, with_settings: bool = True) -> Callable
 
     with_settings  check those of a TypedDict behind ** too, which settings may check on their own
     """
-    signature = inspect.signature(call)
-    names = list(signature.parameters)
+    parameters = inspect.signature(call).parameters.values()
+    named = itertools.takewhile(lambda one: one.kind != one.VAR_POSITIONAL, parameters)
+    names = [one.name for one in named]
 
     @functools.wraps(call)
     def checked(*args: P.args, **given: P.kwargs) -> R:
