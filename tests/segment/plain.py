@@ -50,6 +50,6 @@ def _filter(
         if settings.score and not number > settings.score:
             continue
         stability = float(stability_score(logits, threshold, offset))
-        if not least or stability >= least:
+        if (logits > threshold).any() and (not least or stability >= least):
             rle = mask_to_rle(logits > threshold)
             yield Mask(rle, score=float(number), stability=stability)
