@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,7 +94,12 @@ def test_photos_are_refused_where_a_model_of_channels_would_be_asked_about_them(
         assert f"{tunes} were tuned on images with {COUNT} channels" in capsys.readouterr().err
 
 
-def test_the_example_of_the_bundle_takes_the_same_channels(tuned: Path, tmp_path: Path) -> None:
+def test_the_example_of_the_bundle_takes_the_same_channels(
+    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tuned / "run" / EXPORTED))
+    for name in ("answer", "shapes"):  # its neighbours, not those of another bundle
+        monkeypatch.delitem(sys.modules, name, raising=False)
     array = load_channels(stack(tuned), count=COUNT)
     np.save(tmp_path / "stack.npy", array)
     example = runpy.run_path(str(tuned / "run" / EXPORTED / "example.py"))

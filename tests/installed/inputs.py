@@ -41,7 +41,9 @@ def photos(folder: Path) -> None:
     for number in range(6):
         pixels, outlines = photo(number)
         Image.fromarray(pixels).save(folder / "photos" / f"image{number}.jpg", quality=95)
-        images.append({"id": number, "file_name": f"image{number}.jpg", "height": SIDE, "width": SIDE})
+        images.append(
+            {"id": number, "file_name": f"image{number}.jpg", "height": SIDE, "width": SIDE}
+        )
         for place, outline in enumerate(outlines):
             x, y = outline[0].tolist()
             annotations.append({
