@@ -92,9 +92,9 @@ def test_numbers_of_numpy_are_numbers() -> None:
 def test_frames_to_follow_are_whole_numbers(wrong: object) -> None:
     with open_session(MODEL, PICTURES) as session:
         session.add(frame=0, points=[START])
-        with pytest.raises(PromptError, match="Invalid start"):
+        with pytest.raises(InputError, match="start"):
             list(session.propagate(start=wrong))
-        with pytest.raises(PromptError, match="Invalid stop"):
+        with pytest.raises(InputError, match="stop"):
             list(session.propagate(stop=wrong))
 
 
