@@ -249,7 +249,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     text = (TEMPLATES / README).read_text(encoding="utf-8")
     steps = enumerate(describe_preprocessing(manifest.spec), start=1)
     if manifest.graphs[0].suffix == IR:
-        start, end = (text.index(f"\n{mark}") for mark in ("Without anymask", "anymask also"))
+        start, end = (text.index(f"\n{mark}") for mark in ("Without anymask", "## Steps"))
         text = text[:start].replace('folder")', 'folder", runtime="openvino")') + text[end:]
     readme = text.format(
         name=manifest.spec.name,
