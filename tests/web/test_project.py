@@ -351,6 +351,7 @@ def test_a_token_is_sent_and_leaves_the_address(sit_down: SitDown, project: Proj
     field.fill("secret")
     with stranger.page.expect_navigation():  # the page loads again, with the token
         stranger.page.keyboard.press("Enter")
+    stranger.page.wait_for_selector(".stage")
     stranger.until("s.editor !== null")
 
 
