@@ -26,7 +26,8 @@ def figures(report: Report) -> dict[str, float]:
 
 def test_the_suite_says_what_is_measured_where_no_protocol_does(data: Path) -> None:
     found = figures(anymask.evaluate(perfect(), data, clicks=2))
-    assert found == {"1 click": 1, "2 clicks": 1, "box": 1}
+    harm = {"harm > 0.1": 0, "harm > 0.02": 0}
+    assert found == {"1 click": 1, "2 clicks": 1, "box": 1, **harm}
 
 
 @pytest.mark.parametrize("protocol", ["box", ["box"], ("box",)])

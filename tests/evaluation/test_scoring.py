@@ -50,7 +50,9 @@ def counted(name: str, slow: bool = False) -> tuple[FromFunction, list[Prompt]]:
 
 def test_a_perfect_segmenter_has_a_perfect_report(boxes: EvalSet) -> None:
     found = scored(perfect(), boxes, clicks=2)
-    assert found == dict.fromkeys(("1 click", "2 clicks", "box"), (1, 1, 1))  # and no oracle
+    harm = dict.fromkeys(("harm > 0.1", "harm > 0.02"), (0, 0, 0))
+    wanted = dict.fromkeys(("1 click", "2 clicks", "box"), (1, 1, 1))  # and no oracle
+    assert found == wanted | harm
 
 
 def test_every_mask_is_told(boxes: EvalSet) -> None:
@@ -71,7 +73,7 @@ def test_a_limit_is_held_and_draws_the_same_masks(boxes: EvalSet) -> None:
     [
         (BOX, ("box",)),
         (CLICK, ("1 click",)),
-        (CLICKS, ("1 click", "2 clicks", "noc85", "noc90")),
+        (CLICKS, ("1 click", "2 clicks", "harm > 0.1", "harm > 0.02", "noc85", "noc90")),
         (BOX | CLICK, ("1 click", "box")),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_transform_places_the_corners(tmp_path: Path) -> None:
         DataError, match="The coordinates are those of a map. Write it without a transform"
     ):
         geojson.read(tmp_path, LossReport())
-    with pytest.raises(InputError, match="A transform has 6 numbers and an area, not"):
+    with pytest.raises(InputError, match="A transform has 6 numbers and an area, got"):
         geojson.to_geojson(rings(), (1, 1, 0, 1, 1, 0))
 
 

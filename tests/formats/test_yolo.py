@@ -186,7 +186,7 @@ def test_labels_of_another_set_do_not_get_other_names(tmp_path: Path) -> None:
         ),
         ("names: {²: dog}", "data.yaml: a value has a wrong type or shape"),
         ("names: &a [*a]", "data.yaml: Not valid YAML: found unconstructable recursive"),
-        ("names: [[a]]", "data.yaml: Names must be text, not list"),
+        ("names: [[a]]", "data.yaml: Names must be text, got list"),
         ("names: " + 2000 * "[", "data.yaml: "),
         ("names: {0: cat, 00: dog}", "data.yaml: `names` must contain a name for each number"),
         ("names:\n  1: dog", "data.yaml: `names` must contain a name for each number from 0 on"),

@@ -879,7 +879,7 @@ export interface VolumeOffersBody {
 /** An open session: its scan, what is known of it, and how long it waits to be asked. */
 export interface VolumeStateBody {
   name: string;
-  model: string; // the tracker: that of the server, or one with a memory
+  model: string; // name of the tracking model
   shape: number[] | null; // voxels along z, y, x; null before a scan is sent
   spacing: number[] | null; // mm along z, y, x
   orientation: string | null; // directions of x, y and z, such as LPS
