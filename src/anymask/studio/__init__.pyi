@@ -1,6 +1,9 @@
 from anymask.studio.app import ServerParts as ServerParts
 from anymask.studio.app import create_app as create_app
 from anymask.studio.assistants import assistant_server as assistant_server
+from anymask.studio.caches import EmbeddingCache as EmbeddingCache
+from anymask.studio.caches import KeptPredictions as KeptPredictions
+from anymask.studio.caches import size_of as size_of
 from anymask.studio.commands.serve import add_server_options as add_server_options
 from anymask.studio.commands.serve import read_server as read_server
 from anymask.studio.cvat import SHAPES as SHAPES
@@ -31,13 +34,11 @@ from anymask.studio.figures import plan as plan
 from anymask.studio.figures import to_report as to_report
 from anymask.studio.inference import BACKGROUND as BACKGROUND
 from anymask.studio.inference import PHOTO_THREADS as PHOTO_THREADS
-from anymask.studio.inference import EmbeddingCache as EmbeddingCache
 from anymask.studio.inference import Inference as Inference
 from anymask.studio.inference import ModelQueue as ModelQueue
 from anymask.studio.inference import QueueClosed as QueueClosed
 from anymask.studio.inference import RequestAbandoned as RequestAbandoned
 from anymask.studio.inference import Urgency as Urgency
-from anymask.studio.inference import size_of as size_of
 from anymask.studio.label_studio import TaskPictures as TaskPictures
 from anymask.studio.labels import LabelSet as LabelSet
 from anymask.studio.labels import nth_colour as nth_colour
@@ -69,7 +70,6 @@ from anymask.studio.photo_files import FolderNews as FolderNews
 from anymask.studio.photo_files import checked_picture as checked_picture
 from anymask.studio.photo_files import look_into_folder as look_into_folder
 from anymask.studio.photo_files import photo_file as photo_file
-from anymask.studio.predictions import KeptPredictions as KeptPredictions
 from anymask.studio.project import FOLDER as FOLDER
 from anymask.studio.project import Project as Project
 from anymask.studio.project import create_project as create_project

@@ -19,7 +19,6 @@ import os
 import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -42,9 +41,9 @@ from anymask.segment import (
     photo_for_edges,
     refine_record_edges,
 )
+from anymask.studio.caches import EmbeddingCache, KeptPredictions
 from anymask.studio.errors import Refusal
 from anymask.studio.names import Named, NamesAsked, OwnNames, name_masks
-from anymask.studio.predictions import KeptPredictions
 
 LOG = logging.getLogger("anymask.studio.model")
 PHOTO_THREADS = 2
@@ -217,50 +216,6 @@ def queue_calls(
         return queue.ask(call, urgency).result()
 
     return WrappedRuntime(inside, wait)
-
-
-Key = tuple[str, str, str]  # model, weights hash, image hash
-
-
-class EmbeddingCache:
-    """Encoded photos in memory, with the pixels in which edges are refined; for any thread.
-
-    memory_bytes  of features and pixels
-    """
-
-    def __init__(self, memory_bytes: int) -> None:
-        self.memory_bytes, self.used_bytes = memory_bytes, 0
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[Key, EncodedPhoto] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def get(self, key: Key) -> EncodedPhoto | None:
-        """What is kept under a key, used last from now on."""
-        with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
-            return found
-
-    def put(self, seen: EncodedPhoto) -> None:
-        """Keep it, and let go of what was not used for longest."""
-        made = seen.embedding
-        key = (made.model, made.model_hash, made.image_hash)
-        with self._lock:
-            if size_of(seen) > self.memory_bytes or key in self._kept:
-                return
-            self._kept[key] = seen
-            self.used_bytes += size_of(seen)
-            while self.used_bytes > self.memory_bytes:
-                _, dropped = self._kept.popitem(last=False)
-                self.used_bytes -= size_of(dropped)
-
-
-def size_of(seen: EncodedPhoto) -> int:
-    """Bytes of its features and its pixels."""
-    return seen.embedding.nbytes + (0 if seen.photo is None else seen.photo.nbytes)
 
 
 @dataclass(frozen=True)

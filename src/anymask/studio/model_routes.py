@@ -71,10 +71,10 @@ from anymask.masks import (
     save_picture,
 )
 from anymask.segment import EncodedPhoto, Prediction, count_looks
+from anymask.studio.caches import KeptPredictions
 from anymask.studio.errors import LEFT, Refusal, going_down, unknown_hash, unknown_settings
 from anymask.studio.inference import Health, Inference, QueueClosed, RequestAbandoned
 from anymask.studio.limits import Limits
-from anymask.studio.predictions import KeptPredictions
 from anymask.studio.schemas import (
     DISC,
     EVERYTHING,
@@ -682,7 +682,7 @@ def _answers(
                 "score": [float(number) for number in answer.scores],
                 "violated_points": list(answer.violated_points),
                 "ambiguous": answer.ambiguous,
-                "prediction_id": keeps and keeps.put(image_hash, answer),
+                "prediction_id": None if keeps is None else keeps.put(image_hash, answer),
             }
             if kind == "rle":
                 row["masks"] = [rle_to_coco(rle) for rle in answer.rles()]

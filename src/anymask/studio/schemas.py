@@ -37,10 +37,10 @@ from anymask.segment import (
     Zoom,
     count_steps,
 )
+from anymask.studio.caches import KeptPredictions
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits
 from anymask.studio.names import NamesAsked, Unknown
-from anymask.studio.predictions import KeptPredictions
 from anymask.studio.records import MOST_ID, MOST_PAGE
 from anymask.track import GROUPS
 from anymask.volumes import VolumeSettings

@@ -17,7 +17,8 @@ from anymask.cli import ending_well
 from anymask.jobs import ModelChoice, PictureChoice
 from anymask.models.rules import default_model
 from anymask.studio.app import ServerParts, create_app
-from anymask.studio.inference import EmbeddingCache, Inference
+from anymask.studio.caches import EmbeddingCache
+from anymask.studio.inference import Inference
 from anymask.studio.label_studio import TaskPictures
 from anymask.studio.limits import Limits
 from anymask.studio.middleware import Access
