@@ -24,11 +24,13 @@ ASKED = {
         *PROMPTS,
         {"points": [[290, 120], [330, 180]], "labels": [1, 0], "box": None},
         {"points": [], "labels": [], "box": [400, 150, 560, 300]},
+        {"points": [], "labels": [], "box": [300, 200, 360, 260]},
     ],
     "cat": [
         {"points": [[150, 100]], "labels": [1], "box": None},
         {"points": [[220, 150], [30, 20]], "labels": [1, 0], "box": None},
         {"points": [], "labels": [], "box": [5, 0, 390, 280]},
+        {"points": [], "labels": [], "box": [230, 60, 330, 150]},
     ],
 }
 
@@ -108,7 +110,7 @@ def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) 
             assert ours[0][2] == list(wanted.violated_points)
             again.append(overlap(coco_to_rle(ours[0][0]), once[0]) < SAME)
     assert np.mean(moved) < SAME  # edges have moved: the model's own are others
-    assert sum(again) >= 1  # and what a closer look has found is something else
+    assert sum(again) >= 3  # and what a closer look has found is something else
 
 
 def test_a_large_photo_is_looked_at_closer_in_its_own_pixels(

@@ -55,16 +55,23 @@ def check_types(call: Callable[P, R], *, with_settings: bool = True) -> Callable
 
 def check_type(name: str, value: object, hint: str) -> None:
     """Raise InputError for a value that an annotation of plain types excludes."""
-    atoms = _atoms(hint)
-    kinds = [_kind_of(atom) for atom in atoms]
-    if not all(kinds) or any(kind and kind[0](value) for kind in kinds):
+    kinds = _kinds_of(hint)
+    if not kinds or any(fits(value) for fits, _ in kinds):
         return
-    words = [kind[1] for kind in kinds if kind]
+    words = [called for _, called in kinds]
     if "a path" in words and "text" in words:
         words.remove("text")
     text = repr(value)
     shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
     raise InputError(f"{name} must be {' or '.join(dict.fromkeys(words))}, got {shown}.")
+
+
+@functools.cache
+def _kinds_of(hint: str) -> list[tuple[Callable[[object], bool], str]]:
+    """The checks of an annotation, one of which a value must pass; none if a part is not plain."""
+    kinds = [_kind_of(atom) for atom in _atoms(hint)]
+    plain = [kind for kind in kinds if kind is not None]
+    return plain if len(plain) == len(kinds) else []
 
 
 def _kind_of(atom: str) -> tuple[Callable[[object], bool], str] | None:

@@ -143,11 +143,9 @@ def _main_table(run: Evaluation) -> TextTable:
 def _noc_table(run: Evaluation) -> TextTable | None:
     pairs = [pair for pair in run.pairs() if pair[1].startswith("noc")]
     rows = []
-    for scores in run.sets if pairs else ():
-        means = [run.set_mean(scores.name, pair[1], method=pair[0]).value for pair in pairs]
-        if not np.isnan(means).all():
-            cells = ["" if np.isnan(mean) else f"{mean:.2f}" for mean in means]
-            rows.append([scores.name, str(len(scores.area)), *cells])
+    for scores, means in _measured_sets(run, pairs):
+        cells = ["" if np.isnan(mean) else f"{mean:.2f}" for mean in means]
+        rows.append([scores.name, str(len(scores.area)), *cells])
     names = [f"{method} NoC@{measure[3:]}" for method, measure in pairs]
     return TextTable(["clicks to an IoU", "masks", *names], rows) if pairs else None
 
@@ -155,16 +153,22 @@ def _noc_table(run: Evaluation) -> TextTable | None:
 def _harm_table(run: Evaluation) -> TextTable | None:
     """The share of clicks after the first one that lower the IoU."""
     pairs = [pair for pair in run.pairs() if pair[1].startswith("harm")]
-    rows = []
-    for scores in run.sets if pairs else ():
-        means = [run.set_mean(scores.name, pair[1], method=pair[0]).value for pair in pairs]
-        if not np.isnan(means).all():
-            rows.append([scores.name, *map(_cell, means)])
+    rows = [[scores.name, *map(_cell, means)] for scores, means in _measured_sets(run, pairs)]
     for group in run.groups if pairs else ():
         means = [run.mean(pair[1], group=group, method=pair[0]).value for pair in pairs]
         rows.append([f"**{group} mean**", *(_bold(_cell(mean)) for mean in means)])
     names = [_title(run, pair) for pair in pairs]
     return TextTable(["clicks that lower IoU", *names], rows) if rows else None
+
+
+def _measured_sets(
+    run: Evaluation, pairs: Sequence[tuple[str, str]]
+) -> Iterator[tuple[SetScores, list[float]]]:
+    """The sets where one of the methods and measures is known, with the means of all."""
+    for scores in run.sets:
+        means = [run.set_mean(scores.name, pair[1], method=pair[0]).value for pair in pairs]
+        if not np.isnan(means).all():
+            yield scores, means
 
 
 def _small_table(run: Evaluation) -> TextTable | None:
