@@ -199,7 +199,7 @@ def test_a_newer_click_and_a_hover_do_not_wait_for_an_old_closer_look(
     at_work.page.route("**/model/encoder.onnx", lambda route: held.append(route))
     ann = begin(at_work)
     ann.page.mouse.move(*ann.at(*MIDDLE))
-    clicks = [[290, 120, 1], [330, 180, 0], [300, 100, 1]]
+    clicks = [[330, 230, 1], [330, 180, 0], [335, 236, 1]]  # on something small
     click = "(places) => places.forEach((of) => window.anymask.session.editor.click(...of))"
     ann.page.evaluate(click, clicks[:2])
     ann.until_so(lambda: bool(held), "the encoder's request")
