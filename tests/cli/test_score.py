@@ -217,7 +217,7 @@ def test_more_proposals_than_allowed_are_refused(
         (break_nothing, "bear/00002.png: No result for this frame"),
         (break_number, "bear/00001.png: The result has the object 3"),
         (break_size, "(H, W) = (5, 5), but the ground truth has (60, 80)"),
-        (break_photo, "00001.png is a colour image, which has no label values"),
+        (break_photo, "00001.png is a color image, which has no label values"),
         (break_video, "video bear: "),
         (
             break_frames,
