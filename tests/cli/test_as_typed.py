@@ -379,7 +379,8 @@ def test_pages_of_plain_photos_are_one(desk: Path, capsys: pytest.CaptureFixture
     assert [path.name for path in Path("out").iterdir()] == ["p.npz"]
     told = refusal(capsys, "encode", "p.png", "-o", "out", "--page", "some")
     assert (
-        "--page: Expected a page number from 0 on, a place such as z1c0, or all, got 'some'" in told
+        "--page: Expected a page number of at least 0, a position such as z1c0, or all, got 'some'"
+        in told
     )
 
 

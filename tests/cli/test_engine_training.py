@@ -143,7 +143,7 @@ def test_another_family_is_tuned_leads_and_is_gone_on_from(
     told = tmp_path / "told.json"
     assert main([*command, "--model", str(tiny), "--method", "lora", "--json", str(told)]) == 0
     said = capsys.readouterr().out
-    assert "promoted: this model leads now" in said
+    assert "promoted: this is the best model of the project now" in said
     weights = Path(json.loads(told.read_text("utf-8"))["weights"])
     assert said.endswith(f"{weights}\n")
     about = about_weights(weights)

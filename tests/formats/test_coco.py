@@ -152,11 +152,11 @@ def test_files_put_together_without_new_numbers_are_refused(tmp_path: Path) -> N
         return str(told.value)
 
     other = {"id": 1, "file_name": "b.jpg", "height": 4, "width": 4}
-    assert "image 1: The id 1 is also that of another image" in refused(images=[other])
+    assert "image 1: Duplicate id 1: another image has it" in refused(images=[other])
     said = refused(
         categories=[{"id": 1, "name": "cat", "supercategory": "x"}, {"id": 1, "name": "dog"}]
     )
-    assert "category 2: The id 1 is also that of another category" in said
+    assert "category 2: Duplicate id 1: another category has it" in said
 
 
 def test_one_file_is_wanted(tmp_path: Path) -> None:

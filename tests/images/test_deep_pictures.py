@@ -233,10 +233,10 @@ def test_one_value_is_black_however_it_is_stretched() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"bands": (3, 2)}, r"Bands are one or three whole numbers from 1 on.*got \(3, 2\)"),
-        ({"bands": 0}, "from 1 on.*got 0"),
+        ({"bands": (3, 2)}, r"Bands are one or three whole numbers, counted from 1.*got \(3, 2\)"),
+        ({"bands": 0}, "counted from 1.*got 0"),
         ({"bands": (1, 2, 2.5)}, r"got \(1, 2, 2\.5\)"),
-        ({"page": -1}, "Pages are whole numbers from 0 on, got -1"),
+        ({"page": -1}, "Pages are whole numbers of at least 0, got -1"),
         ({"stretch": (98, 2)}, r"A stretch is two percentiles from 0 to 100.*got \(98, 2\)"),
         ({"stretch": (2, 101)}, r"got \(2, 101\)"),
         ({"stretch": (2,)}, r"got \(2,\)"),

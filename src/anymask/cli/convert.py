@@ -25,7 +25,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     width = max(map(len, [*WRITTEN, *READ, *LAYOUTS]))
     formats = [f"  {name:<{width}}  {one.about}" for name, one in (WRITTEN | READ).items()]
     layouts = [f"  {name:<{width}}  {one.about}" for name, one in LAYOUTS.items()]
-    rows = ["formats:", *formats, "", "published datasets, for IN only:", *layouts]
+    rows = [
+        "formats:",
+        *formats,
+        "",
+        "options for IN in the layout of a published dataset:",
+        *layouts,
+    ]
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "\n".join(rows)
     parser.add_argument(

@@ -167,8 +167,8 @@ def read_prompt(args: argparse.Namespace) -> dict[str, Any]:
     prompts = read_prompts(args.parts)
     if len(prompts) > 1 or prompts[0].mask is not None:
         raise InputError(
-            "Prompts of a cut-out are clicks and a box of one object, not several objects or a "
-            "mask. Use anymask segment for these."
+            "A cut-out supports clicks and a box for one object. For several objects "
+            "or a mask prompt, use anymask segment."
         )
     (one,) = prompts
     given = {"points": one.points, "point_labels": one.labels, "box": one.box}

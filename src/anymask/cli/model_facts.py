@@ -49,8 +49,8 @@ def show_list(json_file: Path | None) -> None:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
     say(
-        "hash: what the authors or others published of the file. A download with the hash NONE "
-        "cannot be verified; md5 detects damage, but no attack."
+        "hash: the published checksum of the file. NONE: a download cannot be "
+        "verified. md5 detects damage, but not tampering."
     )
     if json_file is not None:
         write_json(json_file, {"home": str(home()), "models": facts}, indent=1)
@@ -185,7 +185,7 @@ def show_info(name: str) -> None:
             ("bytes", str(what.bytes) if what.bytes else unknown),
             ("sha256", what.sha256 or unknown),
             ("md5", what.md5 or unknown),
-            ("download", _UNVERIFIED.get(what.published_hash, "verified with the sha256")),
+            ("download", _UNVERIFIED.get(what.published_hash, "sha256 verified")),
             ("stated by", what.stated_by),
             *(("source", source) for source in what.sources),
         ]

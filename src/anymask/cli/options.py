@@ -130,7 +130,7 @@ def _truth(words: Collection[str]) -> Callable[[str], bool | str]:
         if text not in words:
             meant = _TRUTHS.get(text.lower()) or nearest(text, words)
             remedy = (
-                f"Did you mean {meant!r}?" if meant else "The option without a value means yes."
+                f"Did you mean {meant!r}?" if meant else "Without a value, the option means yes."
             )
             raise argparse.ArgumentTypeError(
                 f"Expected {', '.join(words)} or no value, got {text!r}. {remedy}"

@@ -137,7 +137,10 @@ def plan_targets(
 def _target(output: str, photo: str, plain: PictureKind, several: bool, many: bool) -> Target:
     if is_stdout(output):
         if several:
-            raise InputError("Standard output takes the masks of one image. Pass a folder: -o out/")
+            raise InputError(
+                "Only the masks of one image can be written to standard output. Pass a "
+                "folder: -o out/"
+            )
         return _of_name(None, Path("stdout" + stdout_suffix(output)), plain, many)
     if is_folder(output):
         return Target(Path(output, photo + ENDINGS[plain]), plain, ".png")
@@ -244,7 +247,8 @@ def check_stdout(args: argparse.Namespace, command: str) -> None:
             raise InputError(f"{command} does not write to standard output. Pass a file or folder.")
         if len(here) > 1:
             raise InputError(
-                f"Standard output takes one result, got {len(here)} ({', '.join(here)}). "
+                f"Only one result can be written to standard output, got {len(here)} "
+                f"({', '.join(here)}). "
                 "Pass file names for the others."
             )
         if named != texts:

@@ -140,7 +140,7 @@ class CommandParser(argparse.ArgumentParser):
         if message.startswith("the following") and (actions := _sub_parsers(self)):
             told += f". Choose from: {', '.join(actions)}"
         if message.startswith("unrecognized") and _NUMBERS.fullmatch(message.split()[-1]):
-            told += ". Repeat the option before each further value."
+            told += ". Repeat the option for each value."
         if ". " not in told:
             told += f". '{self.prog} --help' lists the options."
         raise InputError(told)

@@ -29,9 +29,9 @@ FORMS: dict[Kind, tuple[str, int]] = {
 
 
 ABOUT_VALUES = (
-    "meaning of the values of --mask: labels (each is an object), binary (at least "
-    "half of white is the object; labels are merged) or colours; auto reports an "
-    "error if several apply"
+    "how to read the image of --mask: labels (each value is an object), binary (at "
+    "least half of white is the object; labels are merged) or colours (each color is "
+    "an object); auto detects it and reports an error if it is ambiguous"
 )
 
 

@@ -60,9 +60,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="reviewed masks in any format of `anymask convert`; for one image also a mask "
             "image; for a video a .jsonl of `anymask track` or `find`")
     add("--mask-values", choices=get_args(MaskValues), default="auto",
-        help="meaning of the values of mask images among the labels: labels (each is an "
-            "object), binary (one object) or colours; auto reports an error if several apply "
-            "(default: auto)")
+        help=("how to read mask images among the labels: labels (each value is an object), "
+"binary (one object) or colours (each color is an object); auto detects it "
+"and reports an error if it is ambiguous (default: auto)"))
     add("--force", action="store_true",
         help="write detections at once, without a review, and images without labels "
             "unchanged")
@@ -109,11 +109,13 @@ def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: 
     """
     if not writes:
         raise InputError(
-            "Standard output takes a finished copy. Add --labels FILE, or --force to "
-            "redact without a review."
+            "Writing to standard output skips the review. Pass reviewed masks with "
+            "--labels FILE, or --force."
         )
     if len(sources) > 1 or sources[0].is_dir():
-        raise InputError("Standard output takes the copy of one image. Pass a folder: -o out/")
+        raise InputError(
+            "Only the copy of one image can be written to standard output. Pass a folder: -o out/"
+        )
     with tempfile.TemporaryDirectory() as aside:
         args.output = Path(aside, f"stdout{stdout_suffix(str(args.output))}")
         args.list_to = args.list_to or Path(aside, "without.csv")

@@ -334,7 +334,7 @@ def label_photos(
     outputs = or_stdout(args.outputs, args.sources)
     planned = [plan_maps(outputs, item) for item in items]
     if len(items) > 1 and any(map(is_stdout, outputs)):
-        raise InputError("Standard output takes one label map. Pass file names.")
+        raise InputError("Only one label map can be written to standard output. Pass file names.")
     for item, paths in zip(items, planned, strict=True):
         check_outputs([path for path in paths if not is_stdout(str(path))], item.photo)
     model = read_model(args).load()

@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--direction", choices=("forward", "backward", "both"), default="forward",
         help="tracking direction from the prompts (default: forward)",
     )  # fmt: skip
-    kept = {"session": "next to the first output, until the run is complete"}
+    kept = {"session": "a file next to the first output, deleted when the run is complete"}
     add_options(parser.add_argument_group("which frames"), FrameSampling)
     group = parser.add_argument_group("tracking")
     add_options(group, TrackSettings, defaults=kept)

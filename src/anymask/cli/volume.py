@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(
         parser.add_argument_group("tracking"),
         VolumeSettings,
-        defaults={"session": "next to the first output, until the run is complete"},
+        defaults={"session": "a file next to the first output, deleted when the run is complete"},
     )  # fmt: skip
     add_model_options(parser)
 

@@ -184,8 +184,8 @@ class Measure:
 MEASURES: dict[str, Measure] = {
     "clicks": Measure(
         about=(
-            "mean IoU after one click and after several clicks, the best of three candidates, and "
-            "the share of clicks that lower the IoU"
+            "mean IoU after each click, the best IoU of three candidates, and the "
+            "share of clicks that lower the IoU"
         )
     ),
     "box": Measure(about="mean IoU with tight ground truth boxes"),
@@ -205,7 +205,7 @@ MEASURES: dict[str, Measure] = {
         packages=COCO_PACKAGES,
     ),
     "instance-ap": Measure(
-        about="instance AP with detector boxes (detections.json), by the COCO or LVIS rules",
+        about=("instance AP with detector boxes (from detections.json), by the COCO or LVIS rules"),
         function=measure_instance_ap,
         packages=COCO_PACKAGES,
         file=DETECTIONS_FILE,

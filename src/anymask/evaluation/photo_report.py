@@ -158,7 +158,7 @@ def _harm_table(run: Evaluation) -> TextTable | None:
         means = [run.mean(pair[1], group=group, method=pair[0]).value for pair in pairs]
         rows.append([f"**{group} mean**", *(_bold(_cell(mean)) for mean in means)])
     names = [_title(run, pair) for pair in pairs]
-    return TextTable(["clicks that lower IoU", *names], rows) if rows else None
+    return TextTable(["clicks that lower the IoU", *names], rows) if rows else None
 
 
 def _measured_sets(

@@ -243,7 +243,7 @@ def rows_by_id(rows: Any, kind: str, report: LossReport) -> dict[int, dict[str, 
             if found.setdefault(place, row) != row:
                 doubtful.add(place)
                 raise DataError(
-                    f"The id {row['id']} is also that of another {kind}. Renumber the "
+                    f"Duplicate id {row['id']}: another {kind} has it. Renumber the "
                     "annotations of one file."
                 )
     return {place: row for place, row in found.items() if place not in doubtful}

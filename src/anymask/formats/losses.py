@@ -56,9 +56,9 @@ CROWD = Setting(
     "auto ignores them unless all masks of a file are crowds"
 )
 MASK_VALUES = Setting(
-    "meaning of the values of mask images: labels (each is an object), binary (at "
-    "least half of white is the object) or colours; auto reports an error if several "
-    "apply"
+    "how to read mask images: labels (each value is an object), binary (at least half "
+    "of white is the object) or colours (each color is an object); auto detects it "
+    "and reports an error if it is ambiguous"
 )
 
 

@@ -86,7 +86,9 @@ def read_side(source: Path) -> dict[str, list[Origin | None]]:
             else:
                 found[record["image"]] = [known.get(number) for number in record["masks"]]
     except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: Expected origins and images, one per line.") from error
+        raise DataError(
+            f"{path}: Expected the columns origin and image, one pair per line."
+        ) from error
     return found
 
 

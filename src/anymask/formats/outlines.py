@@ -65,8 +65,8 @@ class Policy:
     holes: Annotated[
         Literal["bridge", "drop", "error"],
         Setting(
-            "handling of holes in formats of single rings: cut the ring open to the hole, "
-            "fill it, or refuse"
+            "for formats without holes: cut the outline open to the hole, fill the "
+            "hole, or refuse the mask"
         ),
     ] = "bridge"
     parts: Annotated[

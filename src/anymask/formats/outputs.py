@@ -94,8 +94,8 @@ def _labels_kind(path: Path, suffix: str) -> Kind:
         return "mask"
     if suffix not in LABELS:
         raise InputError(
-            f"{path.name!r} cannot hold the numbers of several objects. Use .mask.png or "
-            ".mask.tif, or one mask per file with {n} in the name."
+            f"{path.name!r} supports one object only. Use .mask.png or .mask.tif, or "
+            "write one file per mask with {n} in the name."
         )
     return LABELS[suffix]
 

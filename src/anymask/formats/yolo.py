@@ -356,7 +356,7 @@ def read_names(path: Path) -> list[str]:
             raise DataError("`names` is neither a list nor a mapping of numbers to names.")
         by_number = {int(number): name for number, name in names.items()}
         if len(by_number) != len(names) or sorted(by_number) != list(range(len(names))):
-            raise DataError("`names` must contain a name for each number from 0 on.")
+            raise DataError("`names` must contain a name for each number, starting at 0.")
         for name in by_number.values():
             if not isinstance(name, str):
                 raise DataError(f"Names must be text, got {type(name).__name__}.")
@@ -442,9 +442,9 @@ def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:
     known = read_names(file)
     if known != names[: len(known)]:
         raise DataError(
-            f"{file} numbers other classes ({', '.join(known[:3])}, ...), and "
-            f"{other.name} and others refer to them. Choose a new folder, or convert "
-            "both sets together."
+            f"{file} has a different class list ({', '.join(known[:3])}, ...), which "
+            f"other label files there use, such as {other.name}. Choose a new folder, "
+            "or convert both sets together."
         )
 
 

@@ -79,7 +79,7 @@ class PictureView:
         """Checked settings. Raises InputError."""
         chosen = None if bands is None else _check_bands(bands)
         if type(page) is not int or page < 0:
-            raise InputError(f"Pages are whole numbers from 0 on, got {page!r}.")
+            raise InputError(f"Pages are whole numbers of at least 0, got {page!r}.")
         if ranges is not None:
             if stretch is not None:
                 raise InputError("Pass stretch or ranges, not both. ranges are pixel values.")
@@ -119,8 +119,8 @@ def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
     least = 0 if len(chosen) == 3 and any(chosen) else 1
     if len(chosen) not in (1, 3) or any(type(one) is not int or one < least for one in chosen):
         raise InputError(
-            "Bands are one or three whole numbers from 1 on, such as (3, 2, 1) for "
-            f"red, green, blue (0 for black), got {bands!r}."
+            "Bands are one or three whole numbers, counted from 1, such as (3, 2, 1) "
+            f"for red, green, blue (0 for black), got {bands!r}."
         )
     return chosen
 

@@ -138,7 +138,8 @@ def resolve_place(
     """The page and bands of a place such as "z1c0". Raises InputError, ImageError."""
     if not isinstance(source, str | Path) or is_address(source):
         raise InputError(
-            f"A place in a stack, page={page!r}, requires a file path. Pass a page number instead."
+            f"A position in a stack, page={page!r}, requires a file path. Pass a page "
+            "number instead."
         )
     with open_path(Path(source)) as file, decoding(repr(str(source))):
         number, chosen = find_plane(file, repr(str(source)), page, bands)

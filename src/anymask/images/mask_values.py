@@ -185,13 +185,13 @@ def _whole(values: NDArray[Any], name: str) -> NDArray[Any]:
         found = values.astype(np.int64) if np.isfinite(values).all() else np.zeros((0, 0))
         if found.shape != values.shape or not (found == values).all():
             raise ImageError(
-                f"{name} contains fractions. Label values are whole numbers from 0 on."
+                f"{name} contains fractions. Label values are whole numbers of at least 0."
             )
         values = found
     if values.dtype.kind == "i" and values.size and values.min() < 0:
         raise ImageError(
             f"{name} contains the label value {values.min()}. Label values are whole "
-            "numbers from 0 on, and 0 is background."
+            "numbers of at least 0, and 0 is background."
         )
     return values
 

@@ -27,7 +27,9 @@ def parse_position(text: str) -> dict[str, int]:
     plain = text.lower()
     steps = [(name.upper(), int(step)) for name, step in _STEP.findall(plain)]
     if not _POSITION.fullmatch(plain) or len(dict(steps)) < len(steps):
-        raise InputError(f"Expected a place in a stack such as z1c0, counted from 0, got {text!r}.")
+        raise InputError(
+            f"Expected a position in a stack such as z1c0, counted from 0, got {text!r}."
+        )
     return dict(steps)
 
 
@@ -44,7 +46,7 @@ def find_plane(
     known = dict(axes) | ({"C": channels} if channels > 1 else {})
     if not known:
         raise ImageError(
-            f"{name} does not name its axes. Select a page by its number, not by {text!r}."
+            f"The axes of {name} are unknown. Select a page by its number, not by {text!r}."
         )
     words = " x ".join(f"{axis} {length}" for axis, length in known.items())
     for axis, step in asked.items():

@@ -196,7 +196,7 @@ def _process_on_ray(
             if not lost:
                 return
     for item in lost.values():
-        yield ItemDone(item, _lost_photo("its actor died"))
+        yield ItemDone(item, _lost_photo("the Ray actor died"))
 
 
 @contextlib.contextmanager

@@ -98,7 +98,7 @@ def _of_frames(folder: Path, tracks: Path, names: Sequence[str]) -> dict[str, An
     from anymask.images import image_hw
 
     if names:
-        raise InputError(f"{tracks} is a file of tracks, which have no names. Remove --words.")
+        raise InputError(f"{tracks} contains tracks, which have no names. Remove --words.")
     return {
         os.path.realpath(path): AnnotatedImage(
             file_name=path.name, hw=image_hw(path), masks=Masks(masks)

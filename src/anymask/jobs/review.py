@@ -76,7 +76,8 @@ class Redaction:
             raise InputError("Labels already define what is redacted. Remove the exemplar.")
         if self.list_to is not None and self.list_to.suffix.lower() not in (".csv", ".json"):
             raise InputError(
-                f"The list must be .csv or .json, got {str(self.list_to)!r}. Rename it."
+                "The list of images without a detection must be .csv or .json, got "
+                f"{str(self.list_to)!r}. Rename it."
             )
         photos = self.photos
         if self.labels is not None and Path(self.labels) == photos and photos.is_dir():
@@ -91,8 +92,8 @@ class Redaction:
         among = [one for one in folders if one.resolve() in inside]
         if among and not (named and picture_format(suffix_of(self.out))):
             raise InputError(
-                f"The copies in {str(self.out)!r} would be among the images. Choose a "
-                f"folder next to them, such as {among[0].resolve().name}-redacted."
+                f"The output {str(self.out)!r} is inside the input folder. Choose a "
+                f"folder next to it, such as {among[0].resolve().name}-redacted."
             )
 
     @property

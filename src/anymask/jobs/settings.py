@@ -117,7 +117,7 @@ def check_page(page: object) -> None:
         parse_position(str(page))
     except InputError:
         raise InputError(
-            f"Expected a page number from 0 on, a place such as z1c0, or all, got {page!r}."
+            f"Expected a page number of at least 0, a position such as z1c0, or all, got {page!r}."
         ) from None
 
 
@@ -364,8 +364,10 @@ class MapChoice:
     colours: Annotated[
         str,
         Setting(
-            "bands that the model gets: auto, rgb, nir-r-g, swir-nir-r, ndvi, ndwi, or with band "
-            "numbers, nir-r-g=4,1,2",
+            (
+                "bands for the model: auto, rgb, nir-r-g, swir-nir-r, ndvi, ndwi, or with "
+                "band numbers, nir-r-g=4,1,2"
+            ),
             form="PRESET",
         ),
     ] = "auto"

@@ -301,8 +301,8 @@ class BoxLabels:
             unread = "".join(f"; {line}" for line in stream.unread_lines())
             raise DataError(
                 f"{stream.source}: Labels with boxes are required, but the "
-                f"{stream.form} data has none{unread}. Masks require no boxes. For images "
-                "without labels, use `anymask everything`."
+                f"{stream.form} data has none{unread}. If it has masks already, they "
+                "need no boxes. For images without labels, use `anymask everything`."
             )
         images, photos, lost = dict[str, AnnotatedImage](), list[Path](), list[str]()
         for image in labelled:
@@ -431,7 +431,10 @@ class FindTask:
         check_keywords(settings, [*known, *JobSettings.__annotations__, *own])
         chosen = FindSettings(**{name: settings[name] for name in known if name in settings})
         if chosen.detector is not None and not isinstance(chosen.detector, str | Path):
-            raise InputError("A job requires the name or folder of a detector, not a loaded one.")
+            raise InputError(
+                "Pass the name or folder of a detector, not a loaded detector: it runs in "
+                "worker processes."
+            )
         words, like = settings.get("words"), settings.get("like")
         one_question(words, like)
         return _paths(source), cls(

@@ -431,8 +431,9 @@ class Arrangement:
     alike: Annotated[
         bool,
         Setting(
-            "keep only objects of the most frequent kind, once each: removes the background and "
-            "outliers, splits touching objects and adds missing ones; requires the image"
+            "keep only objects of the most frequent kind, each once: removes "
+            "background and outliers, splits touching objects and adds missing ones; "
+            "requires the image"
         ),
     ] = False
     granularity: Annotated[

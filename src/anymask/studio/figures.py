@@ -377,7 +377,7 @@ def _plots(figures: Figures, rounds: Sequence[Row]) -> list[tuple[str, str]]:
         x = np.array([float(row["round"]) for row in rounds])
         curves = [
             Points(name, x, np.array([float(row[key]) for row in rounds]))
-            for name, key in (("leading model", "before"), ("new model", "after"))
+            for name, key in (("previous model", "before"), ("new model", "after"))
         ]
         plot = curve_plot(curves, "round") + legend([curve.name for curve in curves])
         plots.append(("mIoU on held-out images", plot))

@@ -109,18 +109,19 @@ class Tuning:
         str | None,
         Setting(
             (
-                "model to fine-tune: a name of `anymask models list`, which continues from "
-                "the leading model of this kind, or weights.safetensors of a training run"
+                "model to fine-tune: a name of `anymask models list`, or "
+                "weights.safetensors of a training run. A name continues from the "
+                "best fine-tuned weights of the project"
             ),
-            default="the leading model",
+            default="the best model of the project",
             check=lambda _value: None,
             form="NAME|FILE",
         ),
     ] = None
     method: Annotated[
         Literal["full", "decoder", "lora", "hq", "adapter"],
-        Setting("what is trained: all weights, all but the encoder, low-rank adapters, SAM-HQ's "
-"decoder, Medical SAM Adapter"),
+        Setting("which weights are trained: all, all but the encoder, low-rank adapters, "
+"SAM-HQ's decoder, Medical SAM Adapter"),
     ] = "full"  # fmt: skip
     steps: Annotated[int, Setting("optimiser steps", least=1)] = 60
     side: Annotated[
@@ -148,7 +149,7 @@ class Tuning:
     init: Annotated[
         Path | None,
         Setting(
-            "weights for the first round; later rounds start from the leading model",
+            ("weights for the first round; later rounds start from the best model of the project"),
             default="the model's default",
         ),
     ] = None

@@ -289,7 +289,9 @@ def _checked_run(masks: Sequence[TrackMask], clip: ClipEntry) -> list[TrackMask]
     frames = [mask.frame for mask in masks]
     steps = [after - before for before, after in pairwise(frames)]
     if not frames or min(steps, default=1) < 1:
-        raise InputError("A track has at least one mask, and at most one per frame, in order.")
+        raise InputError(
+            "A track must have at least one mask, and at most one per frame, in order."
+        )
     if max(steps, default=1) > MOST_MISSING:
         raise InputError(
             f"A track has a mask for each frame from its first to its last. At most {MOST_MISSING} "

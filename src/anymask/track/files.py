@@ -364,7 +364,7 @@ def _write(
         more = f" and others ({count} frames in total)" if count > 8 else ""
         notes.append(f"Low confidence, check frames {'; '.join(listed)}{more}")
     if (told := session.frames.damage) is not None:
-        end = "; masks end there" if session.frames.fault else ""
+        end = "; later frames have no mask" if session.frames.fault else ""
         notes.append(told + end)
     return notes
 

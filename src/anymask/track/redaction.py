@@ -152,7 +152,9 @@ def _write(
         if writer is None:
             raise InputError(f"{video} has no frames. Check the file.")
         if frames.fault:
-            gaps.append(Gap(last.index + 1, last.seconds, f"the copy ends here: {frames.fault}"))
+            gaps.append(
+                Gap(last.index + 1, last.seconds, f"the copy ends at this frame: {frames.fault}")
+            )
     except BaseException:
         if writer is not None:
             writer.abandon()

@@ -100,7 +100,12 @@ class MonitorSettings:
         ),
     ] = 2.5
     lost_after: Annotated[
-        int, Setting("frames without the object until it is lost", least=1, unit="frames")
+        int,
+        Setting(
+            "number of frames without the object after which it counts as lost",
+            least=1,
+            unit="frames",
+        ),
     ] = 15
     write_unsure: Annotated[
         bool, Setting("add low-confidence frames to the memory, as in the published models")

@@ -103,9 +103,9 @@ class TuningOptions(RunOptions):
     method: Annotated[
         Method,
         Setting(
-            "what is trained: full, decoder (encoder frozen), lora (small adapters), hq (the HQ "
-            "token of SAM-HQ), adapter (Medical SAM Adapter), no-prompt (a small head that "
-            "prompts SAM for each class)"
+            "which weights are trained: full, decoder (encoder frozen), lora (small "
+"adapters), hq (the HQ token of SAM-HQ), adapter (Medical SAM Adapter), "
+"no-prompt (a small head that prompts SAM for each class)"
         ),
     ] = "full"  # fmt: skip
     val: Annotated[
@@ -154,7 +154,7 @@ class TuningOptions(RunOptions):
         tuple[int, ...] | None,
         Setting("red, green and blue channels, counted from 1", form="N,N,N",
                 parse=parse_bands,
-                default="those marked in the image file, else the mean of all channels"),
+                default="the bands marked in the image file, else the mean of all channels"),
     ] = None  # fmt: skip
     keep: Annotated[
         int | None,

@@ -511,7 +511,8 @@ def open_volume_session(
         source = Volume(source, scaled_affine((1.0, 1.0, 1.0)))
     if not isinstance(source, Volume | str | Path):
         raise InputError(
-            f"Scans are a Volume, an array (Z, Y, X) or a path. Given: {type(source).__name__}."
+            "A scan must be a Volume, an array (Z, Y, X) or a path. Given: "
+            f"{type(source).__name__}."
         )
     volume = source if isinstance(source, Volume) else read_volume(source)
     if np.prod(volume.shape) * volume.voxels.dtype.itemsize <= IN_MEMORY:

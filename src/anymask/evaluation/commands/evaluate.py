@@ -74,12 +74,16 @@ def configure_photos(parser: argparse.ArgumentParser) -> None:
         help=f"additional measure (repeatable): {', '.join(MEASURES)}")
     add("--only", action="store_true", help="run only the measures of --measure")
     add("--refine-edges", action="store_true", help="also evaluate with refined edges")
-    add("--mirror", action="store_true", help="also use the mirrored image for --refine-edges")
+    add(
+        "--mirror",
+        action="store_true",
+        help="with --refine-edges, also average the predictions for the mirrored image",
+    )
     add("--workers", type=read_count, metavar="N", help="worker processes (default: 1 or 2)")
-    add("--resume", action="store_true", help="skip sets that are already in the --json file")
+    add("--resume", action="store_true", help="skip sets that the --json file already contains")
     add_model_options(parser, WHERE)
     add_options(parser, EvalSettings, ("clicks", "limit", "per_image", "grid", "crop_n_layers"),
-                {"clicks": "the value in the suite, or 3"})
+                {"clicks": "the value of the suite, or 3"})
     add = parser.add_argument_group("labels").add_argument
     add("--from", dest="form", metavar="FORMAT", help="annotation format (default: detected)")
     add("--images", metavar="DIR", type=Path, help="folder or archive of the images")

@@ -188,9 +188,7 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     stages = tuple(stage for stage in STAGES if stage != "assisted")  # which needs a person
     parser.add_argument("--stage", choices=stages, default="auto", help="(default: auto)")
     parser.add_argument("--limit", metavar="N", type=int, help="maximum number of images")
-    parser.add_argument(
-        "--model", metavar="NAME", help="(default: the leading model of the project)"
-    )
+    parser.add_argument("--model", metavar="NAME", help="(default: the best model of the project)")
 
 
 def run_photos(args: argparse.Namespace) -> None:
@@ -252,9 +250,7 @@ def find_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--score", metavar="X", type=float, help="minimum score, 0 to 1")
     parser.add_argument("--limit", metavar="N", type=int, help="maximum number of images")
-    parser.add_argument(
-        "--model", metavar="NAME", help="(default: the leading model of the project)"
-    )
+    parser.add_argument("--model", metavar="NAME", help="(default: the best model of the project)")
 
 
 def find_things(args: argparse.Namespace) -> None:
@@ -434,7 +430,7 @@ def retrain_project(args: argparse.Namespace) -> None:
         f"{outcome.low:+.3f} to {outcome.high:+.3f})"
     )
     print(
-        "promoted: this model leads now"
+        "promoted: this is the best model of the project now"
         if outcome.promoted
         else "not promoted: no significant improvement"
     )
