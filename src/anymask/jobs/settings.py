@@ -355,7 +355,7 @@ class MapChoice:
     gsd: Annotated[
         float | None,
         Setting(
-            "ground size of a pixel in metres at which the map is processed",
+            "ground sample distance: process the map at this pixel size in metres",
             above=0,
             unit="metres",
             default="the resolution of the file",
@@ -365,8 +365,8 @@ class MapChoice:
         str,
         Setting(
             (
-                "bands for the model: auto, rgb, nir-r-g, swir-nir-r, ndvi, ndwi, or with "
-                "band numbers, nir-r-g=4,1,2"
+                'bands that the model encodes: "auto", "rgb", "nir-r-g", "swir-nir-r", "ndvi" or '
+                '"ndwi"; with band numbers, for example "nir-r-g=4,1,2"'
             ),
             form="PRESET",
         ),
@@ -374,32 +374,35 @@ class MapChoice:
     crs: Annotated[
         str | None,
         Setting(
-            "CRS of --point, --box and --prompts: EPSG:NUMBER, or map for the CRS of the map",
-            default="pixels; for layers, the CRS of the layer",
+            "CRS of the coordinates in --point, --box and --prompts: EPSG:NUMBER, or "
+            '"map" for the CRS of the map',
+            default="pixel coordinates; for layers, the CRS of the layer",
             form="EPSG:N|map",
         ),
     ] = None
     prompts: Annotated[
         Path | None,
         Setting(
-            "layer (.gpkg, .geojson, .fgb, .shp, .kml) with a point or a shape for each object; of "
-            "a shape, its bounding box is the prompt",
+            "layer (.gpkg, .geojson, .fgb, .shp, .kml) with a point or a shape for each object; "
+            "the prompt for a shape is its bounding box",
             default="none",
         ),
     ] = None
     simplify: Annotated[
         float | None,
         Setting(
-            "tolerance in metres when simplifying outlines; 0: outlines follow the pixel borders",
+            "tolerance in metres to simplify outlines; with 0, they follow the pixel borders",
             least=0,
             unit="metres",
             default="one pixel",
         ),
     ] = None
     right_angles: Annotated[
-        bool, Setting("draw outlines of buildings with right angles where that fits")
+        bool, Setting("draw an outline with right angles if it is similar to the mask")
     ] = False
-    min_area: Annotated[float, Setting("minimum area on the ground", least=0, unit="m2")] = 0.0
+    min_area: Annotated[
+        float, Setting("minimum area of an object on the ground", least=0, unit="m2")
+    ] = 0.0
 
     def __post_init__(self) -> None:
         check_settings(self)

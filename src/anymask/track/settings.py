@@ -18,9 +18,9 @@ TrackerName = Literal["auto", "memory", "match"]
 TrackerSetting = Annotated[
     TrackerName,
     Setting(
-        '"memory": the memory of a video model, or a memory network trained for an image model; '
-        '"match": feature matching and optical flow, for every image model; "auto": "memory" if '
-        'the model has one, else "match"'
+        'how objects are tracked. "memory" uses the memory of a video model, or the memory network '
+        'trained for an image model. "match" uses feature matching and optical flow, with any '
+        'image model. "auto" uses "memory" if the model has one, else "match"'
     ),
 ]
 SessionFile = Annotated[

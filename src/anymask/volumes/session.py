@@ -80,8 +80,8 @@ class VolumeSettings:
         Window | None,
         Setting(
             (
-                "intensity window: level and width of the raw values (CT soft tissue: "
-                "40,400). None: from the 0.5th to the 99.5th percentile of the scan"
+                "intensity window as level and width of the raw values, such as 40,400 for soft "
+                "tissue in CT. By default, from the 0.5th to the 99.5th percentile of the scan"
             ),
             check=check_window,
             parse=_parse_window,
@@ -91,18 +91,20 @@ class VolumeSettings:
     ] = None
     stop: Annotated[
         bool,
-        Setting("stop tracking an object where its boundary fades; no: continue to the last slice"),
+        Setting(
+            "stop tracking an object where its boundary fades; else track it to the last slice"
+        ),
     ] = True
     fill: Annotated[
         Fill,
         Setting(
-            'interpolate masks between prompted slices by signed distance: "auto" where '
-            'confidence is low, "always", "never"'
+            "when to interpolate masks between prompted slices by signed distance: "
+            '"auto" (where confidence is low), "always" or "never"'
         ),
     ] = "auto"
     tracker: TrackerSetting = "auto"
     refine_edges: Annotated[
-        bool, Setting("snap mask boundaries to edges in each slice (image models only)")
+        bool, Setting("snap mask boundaries to the edges in each slice (only with image models)")
     ] = False
     session: SessionFile = None
 
