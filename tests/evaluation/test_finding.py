@@ -12,7 +12,7 @@ from PIL import Image
 
 from anymask.cli.main import main
 from anymask.evaluation import FindAnswer, measure_finding
-from anymask.masks import Rle, mask_to_rle, rle_to_string
+from anymask.masks import Rle, mask_to_rle, rle_merge, rle_to_string
 
 SIDE = 60
 
@@ -40,7 +40,8 @@ NOTHING, WRONG = asked([], [], []), asked([B], [0.95], [])
     [
         # F1 2/4 at each threshold; 51 of 101 recalls are reached with precision 1
         ([HALF, NOTHING], {"cgF1": 50, "pmF1": 0.5, "IL_MCC": 1, "AP": 51 / 101, "mIoU": 1 / 3,
-                           "counting error": 0, "recall": 1, "not here": 1}),
+                           "counting error": 0, "found": 1, "not here": 1,
+                           "precision": 0.5, "recall": 0.5, "unlabelled": 0}),
         # tp 1, tn 1, fp 1: 1 / sqrt(2 * 1 * 2 * 1); the surest mask is wrong: precision 1/2
         ([HALF, NOTHING, WRONG], {"IL_MCC": 0.5, "cgF1": 25, "AP50": 51 / 202, "not here": 0.5,
                                   "counting error": 1 / 3}),
@@ -48,7 +49,11 @@ NOTHING, WRONG = asked([], [], []), asked([B], [0.95], [])
         ([asked([PART], [1.0], [A])], {"pmF1": 0.5, "AP": 0.5, "AP50": 1, "mIoU": 0.7}),
         # one truth, found twice: the second time is wrong
         ([asked([A, PART], [0.5, 0.6], [A])], {"pmF1": 2 / 3, "AP50": 1, "counting error": 1}),
-        ([asked([], [], [A])], {"pmF1": 0, "AP": 0, "mIoU": 0, "recall": 0}),
+        ([asked([], [], [A])], {"pmF1": 0, "AP": 0, "mIoU": 0, "recall": 0, "found": 0}),
+        # of three found masks one is right, one lies on unlabelled pixels and counts as neither
+        ([FindAnswer("cup", [A, PART, ELSEWHERE], [0.9, 0.8, 0.7], [A, B], [A, ELSEWHERE],
+                     rle_merge([A, B]))],
+         {"precision": 0.5, "recall": 0.5, "unlabelled": 1 / 3, "candidates": 0.5}),
     ],
 )  # fmt: skip
 def test_figures_are_those_worked_out_by_hand(
@@ -77,11 +82,18 @@ def test_the_command_measures_a_baseline(
         Image.fromarray(photo).save(tmp_path / "images" / f"{number}.png")
         rle = rle_to_string(mask_to_rle(mask))
         row = {"image": f"images/{number}.png", "hw": [SIDE, SIDE]}
-        lines.append(json.dumps(row | {"masks": [{"rle": rle, "label": "tile", "area": 900}]}))
+        lines.append(json.dumps(row | {"masks": [{"rle": rle, "label": "box", "area": 900}]}))
     (tmp_path / "masks.jsonl").write_text("\n".join(lines))
     (tmp_path / "set.json").write_text(json.dumps({"name": "tiles", "mask_kind": "instances"}))
-    command = ["evaluate", "find", str(tmp_path), "--by", "colours", "--limit", "1"]
-    assert main([*command, "--json", str(tmp_path / "told.json")]) == 0
-    assert "cgF1" in capsys.readouterr().out
+    command = ["evaluate", "find", str(tmp_path), "--limit", "1", "--model", "nano"]
+    assert main([*command, "--by", "colours", "--json", str(tmp_path / "told.json")]) == 0
+    assert "precision" in capsys.readouterr().out
     figures = json.loads((tmp_path / "told.json").read_text())["colours"]
     assert figures["mIoU"] > 0.8
+    assert main([*command, "--by", "words", "--json", str(tmp_path / "told.json")]) == 0
+    report = json.loads((tmp_path / "told.json").read_text())
+    assert report["words"]["candidates"] == 1
+    assert report["questions"] == 1
+    (tmp_path / "masks.jsonl").write_text("\n".join(lines).replace('"box"', '"zzyzx"'))
+    assert main([*command, "--by", "words"]) == 2
+    assert "known names" in capsys.readouterr().err

@@ -1,5 +1,11 @@
 """How well things are found, by words or by an example: answers and the truth in, figures out.
 
+    precision, recall
+             of instances, in images with the object: a found mask is right if a true mask that no
+             other found mask has overlaps it with an IoU of at least .5. Masks that lie mostly on
+             unlabelled pixels count as neither; "unlabelled" is their share of all found masks
+    candidates
+             the recall of all masks that the method chose from: what no choice can exceed
     cgF1     SA-Co (Carion et al. 2025, "SAM 3: Segment Anything with Concepts"): 100 pmF1 IL_MCC.
              pmF1 is the F1 of masks over photos that have the thing, all of them together, its mean
              over IoU thresholds .5 to .95; IL_MCC is Matthews' correlation of "something was found"
@@ -17,7 +23,7 @@ overlap both are the same from .5 on. Letters: n found, m truths, T thresholds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -25,15 +31,25 @@ from typing import Any, Literal, Unpack
 import cv2
 import numpy as np
 
-from anymask.base import DataError, FloatArray, Floats, UintImage, brief
+from anymask.base import BoolArray, DataError, FloatArray, Floats, UintImage, brief
 from anymask.evaluation.coco import IOU_THRESHOLDS
 from anymask.evaluation.report import Report, Section, TextTable
-from anymask.find import ExampleFinder, FindSettings
+from anymask.find import (
+    ExampleFinder,
+    FindSettings,
+    find_phrases,
+    known_spelling,
+    open_detector,
+    read_phrases,
+    see_masks,
+)
 from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, read
-from anymask.masks import Mask, Rle, rle_area, rle_iou, rle_merge, rle_to_mask
+from anymask.masks import Mask, Rle, rle_area, rle_intersection, rle_iou, rle_merge, rle_to_mask
+from anymask.runtime import MaskNaming, require
 from anymask.segment import Model
 
 RECALLS: Floats = np.linspace(0, 1, 101)
+RIGHT = 0.5  # IoU of a found mask and its truth
 UNNAMED = "thing"  # the label where a data set has none
 SMALLEST = 64  # pixels of an example
 ALIKE = 0.4  # shared part of two colour histograms (docs/explanation/text-prompts.md)
@@ -45,12 +61,30 @@ class FindAnswer:
     """One thing that was looked for in one photo.
 
     found and scores are of n masks, truths of m: none where the thing is not there
+    candidates  the masks that the found ones were chosen from; None: unknown
+    labelled    all labelled pixels of the photo, of any label; None: everything is labelled
     """
 
     phrase: str
     found: Sequence[Rle]
     scores: Sequence[float]
     truths: Sequence[Rle]
+    candidates: Sequence[Rle] | None = None
+    labelled: Rle | None = None
+
+    def unlabelled(self) -> BoolArray:  # -> (n,)
+        """Which found masks lie mostly on pixels without a label."""
+        if self.labelled is None or not self.found:
+            return np.zeros(len(self.found), np.bool_)
+        areas = np.array([rle_area(rle) for rle in self.found])
+        return 2 * rle_intersection(self.found, [self.labelled])[:, 0] < areas
+
+    def candidate_recall(self) -> Floats:  # -> (m,)
+        """Which truths a candidate overlaps with an IoU of at least .5."""
+        if not self.candidates or not self.truths:
+            return np.zeros(len(self.truths))
+        best = rle_iou(self.candidates, self.truths).max(0)
+        return np.where(best >= RIGHT, 1.0, 0.0)
 
     def matched(self) -> Floats:  # -> (n,)
         """The IoU with the truth that each found mask has to itself, the best pairs first."""
@@ -71,8 +105,8 @@ class FindAnswer:
 
 
 def measure_finding(asked: Sequence[FindAnswer]) -> dict[str, float]:
-    """The figures of the module, NaN where nothing could be measured. "not here": nothing was found
-    where the thing is not; "recall": something was found where it is."""
+    """The figures of the module, NaN where nothing could be measured. "found": something was found
+    where the thing is; "not here": nothing was found where it is not."""
     there = [one for one in asked if one.truths]
     absent = [one for one in asked if not one.truths]
     correlation, f1 = image_correlation(asked), positive_f1(there)
@@ -80,20 +114,28 @@ def measure_finding(asked: Sequence[FindAnswer]) -> dict[str, float]:
     precisions = [phrase_ap([one for one in asked if one.phrase == name]) for name in names]
     unions = [[one.union_iou() for one in there if one.phrase == name] for name in names]
     errors = [abs(len(one.found) - len(one.truths)) for one in asked]
+    right = np.concatenate([np.zeros(0), *(one.matched() for one in there)]) >= RIGHT
+    apart = np.concatenate([np.zeros(0, np.bool_), *(one.unlabelled() for one in there)]) & ~right
+    truths = sum(len(one.truths) for one in there)
+    known = [one.candidate_recall() for one in there if one.candidates is not None]
     return {
+        "precision": float(right.sum() / (~apart).sum()) if (~apart).any() else math.nan,
+        "recall": float(right.sum() / truths) if truths else math.nan,
+        "AP50": _mean([float(one[0]) for one in precisions]),
+        "unlabelled": _mean(apart),
+        "candidates": _mean(np.concatenate(known)) if known else math.nan,
+        "mIoU": _mean([_mean(values) for values in unions]),
         "cgF1": 100 * f1 * correlation,
         "pmF1": f1,
         "IL_MCC": correlation,
         "AP": _mean([float(one.mean()) for one in precisions]),
-        "AP50": _mean([float(one[0]) for one in precisions]),
-        "mIoU": _mean([_mean(values) for values in unions]),
         "counting error": _mean(errors),
-        "recall": _mean([bool(one.found) for one in there]),
+        "found": _mean([bool(one.found) for one in there]),
         "not here": _mean([not one.found for one in absent]),
     }
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean(values: Sequence[float] | Floats | BoolArray) -> float:
     return float(np.mean(values)) if len(values) else math.nan
 
 
@@ -148,8 +190,8 @@ Learn = Callable[[str, UintImage, Rle], Ask]  # a label, and an example's photo 
 
 
 def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
-    """How things are found: like the example, by its label as words, or by two baselines, which
-    are what "everything" finds with the example's colours, or with the name that it is given."""
+    """How things are found: like the example, or by two baselines, which are what "everything"
+    finds with the example's colours, or with the name that it is given."""
 
     def learn(label: str, photo: UintImage, rle: Rle) -> Ask:
         if way == "example":
@@ -157,8 +199,7 @@ def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
             return ExampleFinder(model, example, None, settings).find
         if way == "colours":
             return lambda asked: same_colours(model, asked, histogram(photo, rle), settings.score)
-        if way == "names":
-            label = model.suggest_labels(photo, [Mask(rle)], top=1)[0][0].label
+        label = model.suggest_labels(photo, [Mask(rle)], top=1)[0][0].label
         return lambda asked: model.find(
             asked, [label], detector=settings.detector, score=settings.score, side=settings.side
         )
@@ -215,6 +256,76 @@ def ask_photos(
             yield FindAnswer(label, [m.rle for m in found], [m.score for m in found], truths)
 
 
+@dataclass(frozen=True)
+class WordQuestions:
+    """Every image of a set is asked for labels as words, each on its own.
+
+    unasked  labels that the model has no name for
+    """
+
+    model: Model
+    there: Dataset
+    settings: FindSettings
+    labels: Sequence[str]
+    unasked: Sequence[str]
+
+    @classmethod
+    def of(cls, model: Model, there: Dataset, settings: FindSettings) -> WordQuestions:
+        """For all labels of a set that can be asked."""
+        labels = sorted({mask.label for image in there for mask in image.objects if mask.label})
+        if settings.detector is not None:
+            return cls(model, there, settings, labels, ())
+        table = require(model.runtime, MaskNaming).name_table()
+        known = [one for one in labels if known_spelling(table, one) is not None]
+        return cls(model, there, settings, known, [one for one in labels if one not in known])
+
+    def ask(self, absent: Dataset | None, limit: int | None) -> Iterator[FindAnswer]:
+        """Ask images, evenly chosen, until `limit` labels that are present were asked.
+
+        Labels that are absent are asked of the same image, or of one of `absent`: all of them
+        without a detector, which is not slower, else as many as are present.
+        """
+        photos = [(image, of_label(image)) for image in self.there]
+        shown = [(image, masks) for image, masks in photos if set(masks) & set(self.labels)]
+        total = sum(len(set(masks) & set(self.labels)) for _, masks in shown)
+        most = min(total, limit or total)
+        count = -(-most * len(shown) // max(total, 1))
+        others = [] if absent is None else [*absent]
+        for place in np.linspace(0, len(shown) - 1, count).astype(int).tolist():
+            image, masks = shown[place]
+            present = [one for one in self.labels if one in masks]
+            missing = [one for one in self.labels if one not in masks]
+            if self.settings.detector is not None:
+                start = place * len(present) % max(len(missing), 1)
+                missing = (missing[start:] + missing[:start])[: len(present)]
+            whole = rle_merge([rle for rles in masks.values() for rle in rles])
+            asked = {label: masks[label] for label in present}
+            without: dict[str, list[Rle]] = {label: [] for label in present}
+            if absent is None or not others:
+                asked |= {label: [] for label in missing}
+                yield from self._asked(self.there.pixels(image), asked, whole)
+            else:
+                other = others[place % len(others)]
+                yield from self._asked(self.there.pixels(image), asked, whole)
+                yield from self._asked(absent.pixels(other), without, None)
+
+    def _asked(
+        self, photo: UintImage, asked: Mapping[str, list[Rle]], labelled: Rle | None
+    ) -> Iterator[FindAnswer]:
+        """One photo, asked for labels with these masks."""
+        detector, candidates, seen = None, None, None
+        if self.settings.detector is None:
+            seen = see_masks(self.model, photo)
+            candidates = [one.rle for one in seen.records]
+        else:
+            detector = open_detector(self.settings.detector, self.settings.device)
+        for label, truths in asked.items():
+            phrases = read_phrases([label], self.settings.score)
+            found = find_phrases(self.model, photo, phrases, detector, self.settings, seen)
+            rles, scores = [one.rle for one in found], [one.score for one in found]
+            yield FindAnswer(label, rles, scores, truths, candidates, labelled)
+
+
 def of_label(image: AnnotatedImage) -> dict[str, list[Rle]]:
     """The masks of a photo by label."""
     found: dict[str, list[Rle]] = {}
@@ -237,25 +348,35 @@ def evaluate_finding(
 
     reading  the fields of `anymask.formats.ReadSettings`
 
-    Raises DataError for a set where no label stands on two photos.
+    Raises DataError for a set where no label can be asked.
     """
     other = None if absent is None else read(absent, **reading)
     there = read(data, **reading).with_sizes_checked()
-    asked = [*ask_photos(finding_by(way, model, settings), there, other, limit)]
-    if not asked:
-        raise DataError(
-            f"{data} has no label that occurs in two images. Exemplar prompts require another "
-            "image with the same label."
+    notes = []
+    if way == "words":
+        questions = WordQuestions.of(model, there, settings)
+        asked = [*questions.ask(other, limit)]
+        notes.append(f"{model.name}, {len(asked)} prompts; each label of each image on its own")
+        if questions.unasked:
+            notes.append(f"Labels without a known name, skipped: {', '.join(questions.unasked)}")
+        wanted = "a label that the model has a name for. Text prompts require known names"
+    else:
+        asked = [*ask_photos(finding_by(way, model, settings), there, other, limit)]
+        notes.append(
+            f"{model.name}, {len(asked)} prompts; each exemplar is the largest mask of its label"
         )
+        wanted = (
+            "a label that occurs in two images. Exemplar prompts require another image with the "
+            "same label"
+        )
+    if not asked:
+        raise DataError(f"{data} does not have {wanted}.")
     told = {k: None if math.isnan(v) else v for k, v in measure_finding(asked).items()}
     cells = [way, *("-" if one is None else f"{one:.3f}" for one in told.values())]
     return Report(
         title=f"Text and exemplar prompts on {data}",
         sections=[Section(tables=[TextTable(["", *told], [cells])])],
-        notes=[
-            f"{model.name}, {len(asked)} prompts; each exemplar is the largest mask of its label",
-            *there.unread_lines(),
-        ],
+        notes=[*notes, *there.unread_lines()],
         rows=[{"way": way, **told}],
         data={"model": model.name, "data": str(data), "questions": len(asked), way: told},
     )

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from anymask.base import InputError, UintImage
+from anymask.base import FloatArray, InputError, UintImage
 from anymask.find.phrases import Phrase
 from anymask.masks import Mask, rle_area, rle_intersection
 from anymask.models.rules import NameTable
-from anymask.runtime import MaskNaming, require
+from anymask.runtime import MaskNaming, mask_vectors, require
 
 if TYPE_CHECKING:
     from anymask.segment import Model
@@ -30,19 +30,37 @@ PART = 0.9  # of a mask inside a surer one of the same label: a part of that thi
 NEAREST = 5  # names that an error offers
 
 
-def find_by_name(model: Model, photo: UintImage, phrases: Sequence[Phrase]) -> list[Mask]:
+@dataclass(frozen=True, eq=False)
+class SeenMasks:
+    """The masks of a photo that words choose from, and their vectors (n, D)."""
+
+    records: list[Mask]
+    vectors: FloatArray
+
+
+def see_masks(model: Model, photo: UintImage) -> SeenMasks:
+    """What any word may choose from. Raises ModelError for a model without names."""
+    records = [*model.everything(photo)]
+    return SeenMasks(records, mask_vectors(model.runtime, photo, [one.rle for one in records]))
+
+
+def find_by_name(
+    model: Model, photo: UintImage, phrases: Sequence[Phrase], seen: SeenMasks | None = None
+) -> list[Mask]:
     """The masks of everything that are called so.
+
+    seen  of this photo; None: made here
 
     Raises ModelError for a model without names, InputError for phrases that it does not know.
     """
     table = require(model.runtime, MaskNaming).name_table()
     names = match_names(table, phrases)
-    found = model.everything(photo)
-    if not found:
+    seen = see_masks(model, photo) if seen is None else seen
+    if not seen.records:
         return []
-    told = model.suggest_labels(photo, found, names=[*dict.fromkeys(names)], top=len(names))
+    told = table.chosen([*dict.fromkeys(names)]).suggest(seen.vectors, len(names))
     records = []
-    for record, suggestions in zip(found, told, strict=True):
+    for record, suggestions in zip(seen.records, told, strict=True):
         chances = {one.label: one.probability for one in suggestions}
         passed = [
             (chances[name], phrase.label)
@@ -90,7 +108,7 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
 
     Raises InputError for those that it does not know, all of them at once.
     """
-    found = [next((w for w in spellings(p.prompt) if table.knows(w)), None) for p in phrases]
+    found = [known_spelling(table, phrase.prompt) for phrase in phrases]
     unknown = [p.prompt for p, name in zip(phrases, found, strict=True) if name is None]
     if unknown:
         told = "; ".join(f"{word!r} (closest: {_offer(table, word)})" for word in unknown[:5])
@@ -109,6 +127,11 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
             ", ".join(rough),
         )
     return names
+
+
+def known_spelling(table: NameTable, phrase: str) -> str | None:
+    """The spelling of a phrase that the table knows; None without any."""
+    return next((word for word in spellings(phrase) if table.knows(word)), None)
 
 
 def spellings(phrase: str) -> list[str]:

@@ -22,7 +22,7 @@ import numpy as np
 from anymask.base import InputError, UintImage, check_keywords, check_number
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import Detector, ScoredBoxes, SegmentedBoxes
-from anymask.find.known_names import check_names, find_by_name
+from anymask.find.known_names import SeenMasks, check_names, find_by_name
 from anymask.find.phrases import Phrase, Phrases, read_phrases
 from anymask.images import ImageSource, load_image, picture_of
 from anymask.masks import Features, Mask, Masks, box_nms, cut_boxes, rle_area, rle_iou
@@ -165,16 +165,20 @@ def find_phrases(
     phrases: Sequence[Phrase],
     detector: Detector | None,
     settings: FindSettings,
+    seen: SeenMasks | None = None,
 ) -> list[Mask]:
-    """The things in a photo (H, W, 3), best first; the thresholds are those of the phrases."""
+    """The things in a photo (H, W, 3), best first; the thresholds are those of the phrases.
+
+    seen  without a detector: the photo's masks (`see_masks`), which several questions can share
+    """
     if detector is None:
-        found = find_by_name(model, photo, phrases)
+        found = find_by_name(model, photo, phrases, seen)
     else:
-        seen = detector.detect(photo, [one.prompt for one in phrases], settings.side)
-        named = name_boxes(seen, phrases, detector.threshold)
+        boxes = detector.detect(photo, [one.prompt for one in phrases], settings.side)
+        named = name_boxes(boxes, phrases, detector.threshold)
         inside = clip_boxes(named, photo.shape[:2])
-        if isinstance(seen, SegmentedBoxes):
-            found = own_masks(seen, inside)
+        if isinstance(boxes, SegmentedBoxes):
+            found = own_masks(boxes, inside)
         else:
             found = mask_boxes(model, photo, inside)
     return best_of_each(one_a_thing(found, settings.iou), settings.top_k)

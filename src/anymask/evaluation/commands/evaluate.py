@@ -33,7 +33,7 @@ WHERE = ("device", "precision", "runtime", "weights")
 ACTIONS = {
     "photos": "evaluate prompts and automatic masks on labeled images (default)",
     "videos": "evaluate tracking on annotated videos (J and F)",
-    "find": "evaluate text and exemplar prompts (cgF1, AP, mIoU, counting)",
+    "find": "evaluate text and exemplar prompts (precision, recall, AP50, mIoU)",
     "score": (
         "score result files of any program against the ground truth (J and F, panoptic quality, "
         "volumes)"
@@ -119,8 +119,8 @@ def _configure_find(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
     add("data", metavar="LABELS", help=(
-        "labelled images in any format that `anymask convert` reads; uses labels that occur in at "
-        "least two images"
+        "labelled images in any format that `anymask convert` reads; exemplars use labels that "
+        "occur in at least two images"
     ))
     add("--by", choices=get_args(Way), default="example", help=(
         "prompt: an exemplar from another image (default), the label as text, or a baseline by "
@@ -133,7 +133,7 @@ def _configure_find(parser: argparse.ArgumentParser) -> None:
     add("--detector", metavar="NAME|FOLDER", help="see `anymask find`")
     add("--method", choices=get_args(Method), help="see `anymask find`")
     add("--score", metavar="X", type=float, help="minimum confidence score")
-    add("--limit", type=read_count, metavar="N", help="maximum number of pairs (default: all)")
+    add("--limit", type=read_count, metavar="N", help="maximum image-label pairs (default: all)")
     add_model_options(parser)
     # fmt: on
     add_options(parser, ReadSettings)
