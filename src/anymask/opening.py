@@ -32,20 +32,21 @@ def load(
     about a minute and as much disk space as the weights. Later loads use the conversion.
 
     Args:
-        name: A name of `anymask models list`, or an exported folder. Default: ANYMASK_MODEL, else
-            "small", or "nano" if `weights` are given. "nano@768" resizes images to 768 pixels
-            instead of 512.
-        weights: Checkpoint file, instead of the downloaded one.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        precision: "fp32", "bf16" or "fp16"; with runtime="openvino" "fp32", "bf16" or "int8".
-        runtime: "auto", "onnx", "torch" or "openvino".
-        convert: Convert the checkpoint for ONNX Runtime if it has not been. Default: downloaded
-            weights are converted, `weights` are not.
+        name: Name from `anymask models list`, or an exported folder. Default: ANYMASK_MODEL if set,
+            otherwise "small", or "nano" if `weights` are given. "nano@768" resizes images to 768
+            pixels instead of 512.
+        weights: Checkpoint file to use instead of the downloaded one.
+        device: Device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: Precision: "fp32", "bf16" or "fp16". With runtime="openvino": "fp32", "bf16" or
+            "int8".
+        runtime: Runtime: "auto", "onnx", "torch" or "openvino".
+        convert: Convert the checkpoint for ONNX Runtime if this has not been done. By default,
+            downloaded checkpoints are converted, and files passed as `weights` are not.
 
     Raises:
         ModelError: The name is unknown.
         WeightsError: The weights are missing or corrupted; the message states how to get them.
-        InputError: Options do not go together.
+        InputError: The options cannot be combined.
         MissingExtra: PyTorch or OpenVINO is required but not installed.
     """
     from anymask.models.rules import default_model

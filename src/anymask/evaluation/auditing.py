@@ -126,13 +126,13 @@ def audit(
 
     Args:
         data: File or folder of annotations that `anymask.read` reads.
-        model: A loaded model, or a name of `anymask models list`. Defaults to that of `load`.
-        out: Folder for audit.json, audit.html and images of suspects.
+        model: A loaded model, or a name from `anymask models list`. Default: as for `anymask.load`.
+        out: Output folder for audit.json, audit.html and images of suspects.
 
     Raises:
-        InputError: Options do not go together.
+        InputError: The options cannot be combined.
         DataError: The annotations are invalid.
-        NotAudited: At the end, if some images could not be audited.
+        NotAudited: Some images could not be audited. Raised after all other images.
         ModelError, WeightsError: The model cannot be loaded.
     """
     given: dict[str, Any] = dict(settings)

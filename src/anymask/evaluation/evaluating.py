@@ -112,27 +112,27 @@ def evaluate(
     protocol: str | Sequence[str] = (),
     **settings: Unpack[EvaluateSettings],
 ) -> Report:
-    """Evaluate a model on images or videos with masks, or files of predictions.
+    """Evaluate a model on annotated images or videos, or evaluate files of predictions.
 
     Args:
-        model: A loaded model, a name of `anymask models list`, or "module:name" for other code;
-            None: as `anymask.load`. A list compares models on images. For "tracks", "panoptic"
-            and "volume", the path of the predictions.
-        data: Annotations that `anymask.read` reads, a folder of datasets, a suite (name, file, or
-            with datasets from `open_sets`), or videos. For "tracks", "panoptic" and "volume",
-            the path of the annotations.
-        protocol: On images, names of `anymask.evaluation.MEASURES`, such as ("clicks", "box");
-            default: those of the suite. On videos "videos" (first masks given), "videos-offline"
-            or "videos-online" (clicks). For files "tracks" (J and F of DAVIS), "panoptic" (PQ)
-            or "volume" (Dice, NSD and HD95 of label volumes).
+        model: A loaded model, a name from `anymask models list`, or "module:name" of a callable.
+            None: the default of `anymask.load`. A list compares models on images. For the protocols
+            "tracks", "panoptic" and "volume", the path of the predictions.
+        data: Annotations that `anymask.read` reads, a folder of datasets, a suite (its name, its
+            file, or one with datasets from `open_sets`), or videos. For "tracks", "panoptic" and
+            "volume", the path of the annotations.
+        protocol: For images, names from `anymask.evaluation.MEASURES`, such as ("clicks", "box");
+            by default those of the suite. For videos, "videos" (first masks given),
+            "videos-offline" or "videos-online" (clicks). For files, "tracks" (J and F of DAVIS),
+            "panoptic" (PQ) or "volume" (Dice, NSD and HD95 of label volumes).
 
     Returns:
-        Report: `save("report.html")`, `to_dataframe()`, `print(report)`.
+        Report: Print it, or call `save("report.html")` or `to_dataframe()`.
 
     Raises:
         ConfigError: The suite or measure is unknown.
         DataError: The annotations are invalid.
-        InputError: Settings do not go together.
+        InputError: The settings cannot be combined.
         ModelError, WeightsError: The model cannot be loaded.
 
     Example:

@@ -47,18 +47,18 @@ def stats(
     The quantities are those of the Segment Anything paper, section 5.
 
     Args:
-        data: File or folder of annotations that `anymask.read` reads; several are compared.
-        form: Format name. Detected by default.
+        data: File or folder of annotations that `anymask.read` reads, or a list of them to compare.
+        form: Name of the annotation format. Detected by default.
         split: Split of a published dataset, such as "val".
         images: Folder or archive of the images, for formats that do not store image sizes.
         limit: Maximum number of images per dataset.
-        groups: Count by "label", "annotator", "group", another key of masks or images, or a CSV
-            file with the columns image and group.
+        groups: Count masks by "label", "annotator", "group", another key of masks or images, or the
+            groups in a CSV file with the columns image and group.
         settings: Fields of `anymask.formats.ReadSettings`.
 
     Raises:
         DataError: The annotations are invalid, or there are no masks.
-        InputError: No mask has a group.
+        InputError: No mask belongs to a group.
     """
     sources = [data] if isinstance(data, (str, Path)) else list(data)
     if not sources:

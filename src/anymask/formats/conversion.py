@@ -83,22 +83,23 @@ def convert(
     """Convert annotations to another format.
 
     Args:
-        to: Format of the target. Defaults to its suffix or folder name.
+        to: Output format. By default, the suffix or the folder name of the target selects it.
         form: Format or published layout of the source. Detected by default.
         images: Folder or archive of the images, for formats that do not store sizes or names.
         split: Split of a published dataset, such as "val".
-        policy: Handling of holes and parts, and the tolerance of outlines in pixels.
-        copy_images: Copy the images into the target's images/ (formats set and yolo).
-        strict: Write nothing if anything is lost or a record is invalid.
-        classes: Class names in the order of their numbers. Defaults to those of the source.
-        settings: Fields of `ReadSettings`; on_bad="error" raises on invalid records.
+        policy: How holes and parts are handled, and the tolerance of outlines in pixels.
+        copy_images: Copy the images into the folder images/ of the target (formats set and yolo).
+        strict: Write nothing if the conversion loses anything or a record is invalid.
+        classes: Class names in the order of their numbers. Default: the class names of the source.
+        settings: Fields of `ReadSettings`. on_bad="error" raises an error for invalid records.
 
     Returns:
-        Conversion: What the target format cannot store; `lines()` describes it.
+        Conversion: Lists the content that the target format cannot store; `lines()` describes it.
 
     Raises:
-        LossError, DataError: `strict` and a loss; the source cannot be read or converted.
-        InputError: The format is unknown, or the target is the source.
+        LossError, DataError: With `strict`, content would be lost. The source cannot be read or
+            converted.
+        InputError: The format is unknown, or the target and the source are the same.
     """
     source, target = Path(source), Path(target)
     if target.exists() and source.exists() and target.samefile(source):

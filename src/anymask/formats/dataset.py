@@ -374,21 +374,21 @@ def read(
     boxes: bool = False,
     **settings: Unpack[ReadKeywords],
 ) -> Dataset:
-    """Open a dataset in any format. Iterate over it for its images, as often as you like.
+    """Open a dataset in any supported format, to iterate over its images once or several times.
 
     Files are read during iteration. `unread` counts invalid records and unsupported content.
 
     Args:
-        path: File or folder.
-        form: Format or published layout. Detected by default.
+        path: File or folder of annotations.
+        form: Name of the format or published layout. Detected by default.
         images: Folder or archive of the images, for formats that do not store sizes or names.
         split: Split of a published dataset, such as "val".
-        boxes: Also return boxes without masks, as rectangles.
-        settings: Fields of `ReadSettings`; on_bad="error" raises on invalid records.
+        boxes: Also return boxes without masks, as rectangular masks.
+        settings: Fields of `ReadSettings`. on_bad="error" raises an error for invalid records.
 
     Raises:
-        DataError: The path is missing, no format matches, or, during iteration, a file is invalid.
-        InputError: The format name is unknown, or it has no splits.
+        DataError: The path is missing, no format matches, or a file is invalid (during iteration).
+        InputError: The format name is unknown, or the format has no splits.
 
     Example:
         for image in anymask.read("labels.json"):

@@ -102,16 +102,18 @@ def load_image(
     """Read an image as an upright array (H, W, 3) uint8 RGB.
 
     Args:
-        source: Path, bytes, open binary file, Pillow image, or array (H, W[, C]) of numbers:
-            C = 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA.
-        bands: One band as gray, or three as red, green, blue, counted from 1; 0 is black. If the
-            channels of a TIFF are pages (axis C), its channels. Arrays may then have any C.
-        page: Page or frame, counted from 0, or "z1c0" along named axes (paths only).
-        stretch: Two percentiles that become black and white per band, such as (2, 98). NaN and
+        source: Path, bytes, open binary file, Pillow image, or array (H, W[, C]) of numbers. C is 1
+            for gray, 2 for gray and alpha, 3 for RGB, 4 for RGBA.
+        bands: One band to read as gray, or three bands to read as red, green and blue, counted from
+            1; 0 is black. If the pages of a TIFF are channels (axis C), these are the bands. Arrays
+            can then have any C.
+        page: Page or frame, counted from 0, or a position along named axes such as "z1c0" (paths
+            only).
+        stretch: Two percentiles of each band that become black and white, such as (2, 98). NaN and
             infinity are ignored.
-        ranges: Two values that become black and white, or a pair or None per band.
-        bgr: The array is in the order of `cv2.imread`.
-        allow_url: Allow an http or https address, of at most MOST_BYTES.
+        ranges: Two values that become black and white, or for each band a pair or None.
+        bgr: Read the channels of an array in the order of `cv2.imread`.
+        allow_url: Also accept http and https addresses of images with at most MOST_BYTES.
 
     Raises:
         ImageError: The image is missing, corrupted, empty, larger than MAX_PIXELS, not finite, has
@@ -436,7 +438,7 @@ def find_images(
 
 
 def sample(name: str = "coffee") -> Path:
-    """Return the path of a sample image: "coffee" (600 x 400), "cat" or "rocket".
+    """Return the path of a sample image: "coffee" (600 x 400 pixels), "cat" or "rocket".
 
     Raises:
         InputError: The name is unknown.
@@ -476,14 +478,14 @@ def picture_of(source: ImageSource, photo: UintImage) -> Picture:
 
 @check_types
 def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
-    """List image files in order.
+    """List the image files of a path or pattern, in sorted order.
 
     Args:
-        where: An image, a folder (with subfolders), a pattern such as "photos/*.jpg" or "**/*.png",
-            or a list of these.
+        where: An image, a folder (including its subfolders), a pattern such as "photos/*.jpg" or
+            "**/*.png", or a list of these.
 
     Raises:
-        ImageError: A path is missing, or nothing matches.
+        ImageError: A path is missing, or no file matches.
     """
     if not isinstance(where, str | Path):
         return [path for one in where for path in list_photos(one)]

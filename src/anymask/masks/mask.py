@@ -104,24 +104,24 @@ class Mask:
     """One mask in image pixels, from a model, a person or a file.
 
     Attributes:
-        rle: Run-lengths of the mask.
-        label: Class or name, or None.
-        score: Score of the model, 0 if unknown.
+        rle: Run-length encoding of the mask.
+        label: Class or name of the object, or None.
+        score: Confidence score of the model, 0 if unknown.
         id: Number of the object in the image or video, or None.
-        stability: IoU of the mask at a higher and a lower threshold, 0..1, or None.
-        points: Clicks (x, y) that produced it.
-        crop_box: Region that was encoded, x0, y0, x1, y1 (exclusive end). Defaults to the image.
-        objectness: Probability that an annotated mask overlaps it with an IoU of 0.5, or None.
+        stability: IoU of the masks at a higher and a lower threshold, 0..1, or None.
+        points: Clicks (x, y) from which the mask was predicted.
+        crop_box: Encoded region x0, y0, x1, y1 (exclusive end). Defaults to the whole image.
+        objectness: Probability that an annotated mask has an IoU of 0.5 with this mask, or None.
         label_probability: Probability of the label, or None.
-        runner_up: Second-best label and its score (`Model.find`).
+        runner_up: Second-best label and its score, set by `Model.find`.
         parent: In a tree, the index of the smallest mask that contains this one, or None.
         depth: In a tree, the number of masks that contain this one, or None.
-        crowd: Several objects in one mask (COCO's iscrowd), or ignored pixels.
-        annotator: Number of the person who drew it, or None.
-        drawn_box: Annotated box (x0, y0, x1, y1), or None.
-        extra: Other keys of the source format.
-        picture: Reads the image for `show` and `save`. Ignored when masks are compared.
-        origin: The model that made it, or None. Ignored when masks are compared.
+        crowd: True for several objects in one mask (COCO's iscrowd) and for ignored pixels.
+        annotator: Number of the person who drew the mask, or None.
+        drawn_box: Box (x0, y0, x1, y1) that was annotated with the mask, or None.
+        extra: Other keys of the record in the source format.
+        picture: Function that reads the image for `show` and `save`. Not used in comparisons.
+        origin: Model that predicted the mask, or None. Not used in comparisons.
     """
 
     rle: Rle
@@ -357,12 +357,12 @@ def _label_and_score(value: Any) -> tuple[str, float]:
 
 @explain_keywords
 class Masks(list[Mask]):
-    """The masks of one image: a list of `Mask` with methods to filter, convert and save it.
+    """The masks of one image: a list of `Mask` with methods to filter, convert and save masks.
 
-    Every method returns a new list. `+` joins lists of one image.
+    Filters and conversions return a new list. `+` joins two lists of the same image.
 
     Attributes:
-        image_hw: (H, W) of the image. Defaults to that of the first mask.
+        image_hw: (H, W) of the image. Defaults to the size of the first mask.
     """
 
     @check_types

@@ -142,16 +142,16 @@ class Prompt:
     """A prompt for one object, in image pixels.
 
     Attributes:
-        points: (P, 2) x, y.
-        labels: (P,) 1 foreground, 0 background. Defaults to all 1.
-        box: (4,) x0, y0, x1, y1.
-        mask: (H, W) bool of any size, or (h, w) float logits of an earlier prediction.
+        points: Points, an array (P, 2) of x, y.
+        labels: Labels of the points (P,), 1 foreground, 0 background. Defaults to all 1.
+        box: Box (4,) as x0, y0, x1, y1.
+        mask: Mask (H, W), bool of any size, or logits (h, w), float, of an earlier prediction.
         words: Name of the object, for models with text prompts.
-        example: (4,) box around another object of the same kind.
-        embedding: (D,) or (V, D) tokens for SAM's decoders on PyTorch, such as a projected text
-            (Segment Anything, section 2).
-        object_id: Object of a video or volume; None for images.
-        frame: Frame or slice, counted from 0; None for images.
+        example: Box (4,) around another object of the same kind.
+        embedding: Tokens (D,) or (V, D) for SAM's decoders on PyTorch, such as a projected text
+            embedding (Segment Anything, section 2).
+        object_id: Number of the object in a video or volume; None for images.
+        frame: Number of the frame or slice, counted from 0; None for images.
 
     Raises:
         PromptError: The prompt is empty, has a wrong shape or label, is not finite, or its box has

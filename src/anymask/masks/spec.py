@@ -371,14 +371,14 @@ class StoredMaps:
 @explain_keywords
 @dataclass(frozen=True, eq=False)
 class Features:
-    """The embedding of one image. Can be saved, sent, cached and shared by threads.
+    """The embedding of one image. It can be saved, sent, cached, and shared by threads.
 
     Attributes:
-        seen: Feature maps, where they were computed.
+        seen: Feature maps, on the device that computed them.
         geometry: Position of the image in the model's input.
         model: Name of the model.
-        model_hash: Hash of its weights; other models raise an error.
-        image_hash: Hash of the pixels.
+        model_hash: Hash of the model's weights. Models with other weights raise an error.
+        image_hash: Hash of the pixels of the image.
         mirrored: Feature maps of the mirrored image, if requested. They are not saved.
     """
 

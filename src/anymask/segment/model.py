@@ -110,10 +110,10 @@ class Model:
     """A promptable segmentation model, returned by `anymask.load`. Threads can share it.
 
     Args:
-        runtime: Encodes and decodes.
-        begin: For `track`: (model, source, settings) to a session.
-        follow: For `find` in videos: (model, source, words, settings) to masks per frame.
-        scan: For `volume`: (model, scan, settings) to a session.
+        runtime: Runtime that encodes images and decodes prompts.
+        begin: Opens the session of `track` from (model, source, settings).
+        follow: Finds masks per frame for `find` from (model, source, words, settings).
+        scan: Opens the session of `volume` from (model, scan, settings).
     """
 
     def __init__(
@@ -196,10 +196,12 @@ class Model:
         """Encode an image once for many prompts.
 
         Args:
-            image: Path, bytes, file, Pillow image, or array (H, W[, C]) of any number type. A list
-                or iterator of images returns an iterator of features.
-            progress: For several images: True for a bar, or a callable (images done, all images).
-            source: bgr=True for an array of `cv2.imread`; allow_url=True for a web address.
+            image: Path, bytes, file, Pillow image, or array (H, W[, C]) of any number type. For a
+                list or iterator of images, an iterator of features is returned.
+            progress: For several images, True for a progress bar, or a callable (images done, all
+                images).
+            source: bgr=True for an array in the order of `cv2.imread`; allow_url=True for a web
+                address.
 
         Raises:
             ImageError: The image cannot be read.
@@ -217,7 +219,7 @@ class Model:
         """Predict the class of every pixel.
 
         Args:
-            image, source: As for `encode`, or `Features`.
+            image, source: Image and keywords as for `encode`, or `Features`.
 
         Raises:
             ModelError: The model was not fine-tuned on classes.
@@ -240,10 +242,11 @@ class Model:
         """Suggest names for the masks of an image, best first.
 
         Args:
-            masks: A prediction, masks, or an array (H, W) or (N, H, W) of this image.
-            names: List of candidates, or a file of `anymask names`. Defaults to all trained names.
+            masks: A prediction, masks, or an array (H, W) or (N, H, W) of masks of this image.
+            names: List of candidate names, or file written by `anymask names`. Defaults to all
+                trained names.
             top: Number of names per mask.
-            source: As for `encode`.
+            source: Keywords as for `encode`.
 
         Raises:
             ModelError, InputError: The model has no names, or a name is unknown.
@@ -262,9 +265,9 @@ class Model:
         names: Names = None,
         **source: Unpack[SourceDict],
     ) -> FoundMasks:
-        """Return a prediction or masks with the most probable name of each, and its probability.
+        """Return a prediction or masks, with the most probable name of each mask as its label.
 
-        Args and errors are those of `suggest_labels`.
+        Arguments and errors are those of `suggest_labels`.
         """
         from anymask.segment.labels import with_labels
 
@@ -328,25 +331,27 @@ class Model:
     ) -> Reply | Masks | Iterator[Reply | AnymaskError]:
         """Segment one or several objects from point, box or mask prompts.
 
-        `small` and `nano` decode several points one after the other, each with the logits of the
-        step before. Other models decode them at once; pass `previous` to correct a mask.
+        `small` and `nano` decode several points one after the other, each with
+        the logits of the previous step. Other models decode all points at once; to correct a mask
+        with them, pass `previous`.
 
         Args:
-            image: As for `encode`, or `Features`; or a list or iterator of them.
-            points: (P, 2) x, y in pixels.
-            point_labels: (P,) 1 foreground, 0 background. Defaults to all 1.
-            box: (4,) x0, y0, x1, y1; cut at the border of the image.
-            mask: Bool of any size, or `prediction.logits[i]`.
-            boxes: (N, 4), one object each; names=, N labels for them.
+            image: Image as for `encode`, or `Features`, or a list or iterator of these.
+            points: Points (P, 2), x and y in pixels.
+            point_labels: Labels of the points (P,), 1 foreground, 0 background. Defaults to all 1.
+            box: Box (4,) as x0, y0, x1, y1, clipped to the image.
+            mask: Mask prompt: bool of any size, or `prediction.logits[i]`.
+            boxes: Boxes (N, 4), one object each. names= passes N labels for them.
             prompts: List of `Prompt`, one object each; for several images, one list per image.
             previous: The prediction for the first of these points. Only the new points are decoded,
-                with its first mask as the mask prompt. With `prompts`, a list of the same length
-                whose entries are predictions or None.
-            settings: Fields of `segment.SegmentSettings`; bgr and allow_url as for `encode`; for
+                with the first mask of the prediction as the mask prompt. With `prompts`, a list of
+                the same length that contains predictions or None.
+            settings: Fields of `segment.SegmentSettings`. bgr and allow_url as for `encode`. For
                 several images also progress, and on_error="return" to return errors.
 
         Returns:
-            Prediction: Candidate masks, best first. A list for `prompts`, `Masks` for `boxes`, an
+            Prediction: Candidate masks, best first. With `prompts` a list, with `boxes` `Masks`,
+                and for several images an iterator is returned.
             iterator for several images.
 
         Raises:
@@ -436,16 +441,17 @@ class Model:
     def refine(
         self, image: Photo, mask: ArrayLike, **settings: Unpack[SegmentKeywords]
     ) -> Prediction:
-        """Improve a mask. It is kept (`order` is `GIVEN`) if its IoU with the best prediction is at
-        least the score of that prediction, which estimates its IoU with the true mask.
+        """Improve a mask. The given mask is kept (`order` is `GIVEN`) if its IoU with the best
+        prediction is at least the score of that prediction, the estimated IoU with the true mask.
 
         Args:
-            mask: (h, w) of any size, stretched to the image: bool, integers (not 0 = object), soft
-                0..1, or logits.
-            settings: As for `segment`.
+            mask: Mask (h, w) of any size, which is stretched to the image: bool, integers (0 is
+                background), soft values 0..1, or logits.
+            settings: Keywords as for `segment`.
 
         Raises:
-            PromptError: The mask is empty or has a wrong shape. Others as `segment`.
+            PromptError: The mask is empty or has a wrong shape. `refine` also raises the errors of
+                `segment`.
         """
         start = Prompt.of(mask=mask).mask
         assert start is not None
@@ -497,16 +503,19 @@ class Model:
         """Segment all objects in an image with a grid of clicks, best first.
 
         Args:
-            image: As for `encode`, or `Features`; or a list or iterator, which returns an iterator.
-            progress: True for a bar, or a callable (steps done, all steps).
-            tile: Size in pixels of overlapping tiles that are searched besides the image; "auto":
-                for images above `tiles.AUTO_PIXELS`; None: no tiles.
-            log: File of results so far, so that a killed call resumes (`SearchLog`).
+            image: Image as for `encode`, or `Features`. For a list or iterator of images, an
+                iterator is returned.
+            progress: True for a progress bar, or a callable (steps done, all steps).
+            tile: Size in pixels of overlapping tiles that are searched in addition to the whole
+                image. "auto" uses tiles for images above `tiles.AUTO_PIXELS`, and None uses no
+                tiles.
+            log: `SearchLog` that stores the results so far, so that an interrupted call can resume.
             settings: Fields of `segment.Grid` (grid, score, ...) and of `segment.Arrangement` (iou,
-                min_mask_area, alike, layout, ...); bgr, allow_url.
+                min_mask_area, alike, layout, ...). bgr and allow_url as for `encode`.
 
         Raises:
-            PromptError, InputError, ImageError: Clicks, a setting or the image are not supported.
+            PromptError, InputError, ImageError: The model does not support clicks, or a setting or
+                the image is not supported.
         """
         from anymask.masks import Masks
         from anymask.segment.automatic import Looks, find_masks
@@ -579,18 +588,20 @@ class Model:
         """Segment every instance of a text or exemplar prompt, best first.
 
         Args:
-            image: As for `encode`; or a list or iterator, which returns an iterator.
-            words: "helmet, red cup", ["helmet", "red cup"], {phrase: label}, or the Path of a file.
-            like: Exemplar (image, {"point": (x, y)}), {"box": ...} or {"mask": ...}, or
-                "photo.jpg@click:320,200"; or a list.
+            image: Image as for `encode`. For a list or iterator of images, an iterator is returned.
+            words: Text prompts: "helmet, red cup", ["helmet", "red cup"], {phrase: label}, or a
+                Path.
+            like: Exemplar: (image, {"point": (x, y)}), or with {"box": ...} or {"mask": ...}, or
+                "photo.jpg@click:320,200". A list contains several exemplars.
             unlike: Exemplars of objects to exclude.
-            settings: detector, method, score (a number or {phrase: score}), iou, top_k, side
-                (`find.FindSettings`); bgr and allow_url as for `encode`.
-            every: In a video, detect on every n-th frame and track in between. Returns an iterator
-                of `Masks` per frame with `ids`; tracking={...} has settings of `track`.
+            settings: detector, method, score (a number or {phrase: score}), iou, top_k and side
+                (`find.FindSettings`). bgr and allow_url as for `encode`.
+            every: For a video, detect on every n-th frame and track in between. An iterator of
+                `Masks` with `ids` is returned, one per frame. tracking={...} passes settings of
+                `track`.
 
         Raises:
-            InputError: A word, exemplar or setting is invalid, or a word is unknown.
+            InputError: A text prompt, exemplar or setting is invalid, or a name is unknown.
             ModelError, WeightsError, MissingExtra, ImageError: The detector or image is missing.
         """
         from anymask.find import ExampleFinder, find_words, one_question, split_settings
@@ -624,20 +635,21 @@ class Model:
         words: Phrases | None = None,
         **settings: Unpack[CutoutKeywords],
     ) -> Image.Image:
-        """Cut out an object with a soft edge. Without a prompt, the main subject.
+        """Cut out an object with a soft edge, or without a prompt the main subject of the image.
 
         Args:
-            image: As for `encode`.
-            points, point_labels, box, mask: The object, as for `segment`.
-            words: Text prompt as for `find`, which cuts out all instances.
-            settings: like, unlike: exemplars as for `find`; soft, background, shadow, crop, margin
-                (`edit.CutoutSettings`); bgr and allow_url as for `encode`.
+            image: Image as for `encode`.
+            points, point_labels, box, mask: Prompts for the object, as for `segment`.
+            words: Text prompt as for `find`. All its instances are cut out.
+            settings: Exemplars like and unlike as for `find`; soft, background, shadow, crop and
+                margin (`edit.CutoutSettings`); bgr and allow_url as for `encode`.
 
         Returns:
-            Pillow image, RGBA, or RGB with a background; with `crop`, only the object.
+            Pillow image in RGBA, or in RGB if a background is set. With `crop`, only the object.
 
         Raises:
-            PromptError: There is no main subject or no instance. Others as `segment` and `find`.
+            PromptError: There is no main subject or no instance. `cutout` also raises the errors of
+                `segment` and `find`.
         """
         from anymask.edit import cut_photo
 
@@ -650,13 +662,13 @@ class Model:
         """Track objects through a video. Prompt with `add`, then iterate over the session.
 
         Args:
-            source: Video file, folder, list or generator of frames, or camera number; None: pass
-                frames to `step`.
-            model: The model that tracks. Defaults to this one, and to `nano` for `small`.
-            settings: See `track.settings` or docs/explanation/tracking.md.
+            source: Video file, folder, list or generator of frames, or camera number. None: pass
+                the frames to `step`.
+            model: Model that tracks. Defaults to this model, or to `nano` for `small`.
+            settings: Settings of `track.settings`, explained in docs/explanation/tracking.md.
 
         Raises:
-            InputError, DataError, MissingExtra: As `track.open_session`.
+            InputError, DataError, MissingExtra: The errors of `track.open_session`.
         """
         if self._begin is None:
             raise ModelError("This model does not support sessions. Open it with anymask.load.")
@@ -665,12 +677,13 @@ class Model:
     def volume(
         self, scan: Any, *, model: Model | str | None = None, **settings: Unpack[VolumeOptions]
     ) -> VolumeSession:
-        """Segment objects in a scan from prompts on slices (`add`), propagated in both directions.
+        """Segment objects in a scan: prompts on slices (`add`) are propagated in both directions.
 
         Args:
-            scan: `Volume`, array (Z, Y, X), or a path as for `anymask.read_volume`.
-            model: As for `track`.
-            settings: `volumes.VolumeSettings`. Errors are those of `open_volume_session`.
+            scan: `Volume`, array (Z, Y, X), or path as for `anymask.read_volume`.
+            model: Model as for `track`.
+            settings: Fields of `volumes.VolumeSettings`. The errors are those of
+                `open_volume_session`.
         """
         if self._scan is None:
             raise ModelError("This model does not support sessions. Open it with anymask.load.")

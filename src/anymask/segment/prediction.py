@@ -142,14 +142,14 @@ TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
 @explain_keywords
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """One to three candidate masks for one prompt, best first: a sequence of `Mask`.
+    """One to three candidate masks for one prompt, best first, as a sequence of `Mask`.
 
     Attributes:
-        items: Source of each of the K masks.
+        items: Data from which each of the K masks is decoded.
         violated_points: Indices of points that the first mask does not satisfy.
-        prompt: The prompt, if known.
-        picture: Reads the image for `show` and `save`, if known.
-        origin: The model, if known.
+        prompt: The prompt of the prediction, if known.
+        picture: Function that reads the image for `show` and `save`, if known.
+        origin: The model that predicted the masks, if known.
     """
 
     items: tuple[Candidate, ...]

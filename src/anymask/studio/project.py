@@ -77,11 +77,11 @@ _BESIDE = ("", "-wal", "-shm", "-journal")  # files that SQLite opens by the dat
 
 
 class Project:
-    """An annotation project: a folder of images with masks, review, rounds and exports.
+    """An annotation project: a folder of images with masks, reviews, training rounds and exports.
 
     Args:
-        folder: Folder of the project; `create_project` creates one.
-        clock: Returns the time in seconds since 1970.
+        folder: Folder of the project. `create_project` creates a project.
+        clock: Function that returns the time in seconds since 1970.
 
     Raises:
         InputError: The folder is not a project.

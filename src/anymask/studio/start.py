@@ -123,17 +123,17 @@ def serve(
     photos: str | Path | None = None,
     **settings: Unpack[ServerSettings],
 ) -> None:
-    """Run the HTTP server with the labelling page, until Ctrl-C.
+    """Run the HTTP server with the labelling page, until Ctrl-C is pressed.
 
     Args:
-        model: As for `anymask.load`.
-        label_studio: Address of a Label Studio for which the server is a machine learning backend.
-        label_studio_key: Its access token.
-        photos: Folder of its images, instead of downloading them.
-        settings: `ServerSettings`.
+        model: Model as for `anymask.load`.
+        label_studio: Address of a Label Studio for which this server is a machine learning backend.
+        label_studio_key: Access token of this Label Studio.
+        photos: Folder with the images of Label Studio, to read them instead of downloading them.
+        settings: Fields of `ServerSettings`.
 
     Raises:
-        InputError: The address is not available, or settings do not go together.
+        InputError: The address is not available, or the settings cannot be combined.
         ModelError, WeightsError: The model cannot be loaded.
     """
     server = _Server(**settings)
@@ -160,19 +160,19 @@ def annotate(
     pictures: PictureChoice | None = None,
     **settings: Unpack[ServerSettings],
 ) -> None:
-    """Open the labelling page for a folder of images, until Ctrl-C.
+    """Serve the labelling page for a folder of images, until Ctrl-C is pressed.
 
     Args:
-        folder: Folder of images, which becomes a project, or an open project.
-        model: As for `anymask.load`. Defaults to the current model of the project.
-        user: Annotator, if the page's address does not name one.
-        stage: Stage of the project. Defaults to the last one.
-        name, labels, database: Settings of a new project (`create_project`).
+        folder: Folder of images, in which a project is created if necessary, or an open project.
+        model: Model as for `anymask.load`. Defaults to the current model of the project.
+        user: Name of the annotator, if the address of the page contains no name.
+        stage: Stage of the project. Defaults to the last stage used.
+        name, labels, database: Settings of a new project, as for `create_project`.
         pictures: How images with several bands and pages are shown.
-        settings: `ServerSettings`.
+        settings: Fields of `ServerSettings`.
 
     Raises:
-        StoreError: The database does not respond. Other errors are those of `serve`.
+        StoreError: The database does not respond. `annotate` also raises the errors of `serve`.
     """
     server = _Server(**settings)
     project = folder

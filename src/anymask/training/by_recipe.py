@@ -64,9 +64,9 @@ def train(
     """Train an image model from a config file and return its folder. The same call resumes.
 
     Args:
-        config: TOML file, or the name of a bundled recipe.
-        data: Folder of datasets with masks.jsonl, or of tar shards.
-        out, settings: Folder for checkpoints and log; fields of `training.TrainOptions`.
+        config: Config file (TOML), or the name of a bundled recipe.
+        data: Folder of datasets with masks.jsonl, or folder of tar shards.
+        out, settings: Folder for checkpoints and log, and fields of `training.TrainOptions`.
 
     Raises:
         AnymaskError: A recipe, dataset, option or model is invalid, or PyTorch is missing.

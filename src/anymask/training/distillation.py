@@ -81,8 +81,8 @@ def distil(
     """Train a small model to imitate a larger one. The same call resumes.
 
     Args:
-        teacher: A name of `anymask models list`, or the weights.safetensors of a run.
-        student: Likewise.
+        teacher: Teacher: a name from `anymask models list`, or the weights.safetensors of a run.
+        student: Student: a name from `anymask models list`, or the weights.safetensors of a run.
         data: Folder of datasets, of tar shards, or of images without masks.
         out: Folder for checkpoints, weights.safetensors, result.json and report.html.
         settings: Fields of `anymask.training.DistilOptions`.

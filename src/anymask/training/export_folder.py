@@ -69,17 +69,18 @@ def export(
     """Export a model to a folder that runs without PyTorch and anymask.
 
     Args:
-        model: A name of `anymask models list`, or trained weights; "nano@768": another input size.
-        out: The folder. An earlier export is replaced; other files in it are kept.
-        format: "onnx": encoder.onnx, decoder.onnx, manifest.json, README.md, example.py.
-            "openvino": encoder.xml and encoder.bin instead of encoder.onnx, without example.py.
-        weights: Checkpoint file, instead of the downloaded one.
+        model: Name from `anymask models list`, or trained weights. "nano@768" sets the input size.
+        out: Output folder. An earlier export is replaced, and other files in the folder are kept.
+        format: "onnx" writes encoder.onnx, decoder.onnx, manifest.json, README.md and example.py.
+            "openvino" writes encoder.xml and encoder.bin instead of encoder.onnx, and no
+            example.py.
+        weights: Checkpoint file to use instead of the downloaded one.
         int8: Use 8-bit matrix products in the encoder.
         video: Also export the graphs of a video model, so that `Model.track` needs no PyTorch.
-        verify: Compare the graphs with the checkpoint (`training.export_verify`).
+        verify: Compare the exported graphs with the checkpoint (`training.export_verify`).
 
     Returns:
-        The folder, which `anymask.load` accepts.
+        The output folder, which `anymask.load` accepts.
 
     Raises:
         InputError: The format is unknown, or the folder has other content.

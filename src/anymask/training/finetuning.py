@@ -110,7 +110,7 @@ def finetune(
     Args:
         data: File or folder of annotations that `anymask.read` reads.
         out: Folder for checkpoints, weights.safetensors, result.json and report.html.
-        model: A name of `anymask models list`, or the weights.safetensors of an earlier run.
+        model: Name from `anymask models list`, or the weights.safetensors of an earlier run.
         settings: Fields of `anymask.training.TuningOptions`.
 
     Returns:
