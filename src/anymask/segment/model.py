@@ -331,9 +331,8 @@ class Model:
     ) -> Reply | Masks | Iterator[Reply | AnymaskError]:
         """Segment one or several objects from point, box or mask prompts.
 
-        `small` and `nano` decode several points one after the other, each with
-        the logits of the previous step. Other models decode all points at once; to correct a mask
-        with them, pass `previous`.
+        `small` and `nano` decode several points one after the other, each with the logits of the
+        previous step. Other models decode all points at once, unless you pass `previous`.
 
         Args:
             image: Image as for `encode`, or `Features`, or a list or iterator of these.
@@ -343,16 +342,14 @@ class Model:
             mask: Mask prompt: bool of any size, or `prediction.logits[i]`.
             boxes: Boxes (N, 4), one object each. names= passes N labels for them.
             prompts: List of `Prompt`, one object each; for several images, one list per image.
-            previous: The prediction for the first of these points. Only the new points are decoded,
-                with the first mask of the prediction as the mask prompt. With `prompts`, a list of
-                the same length that contains predictions or None.
+            previous: Prediction for the first of these points. Only the new points are decoded,
+                with its first mask as mask prompt. With `prompts`, a list of predictions or None.
             settings: Fields of `segment.SegmentSettings`. bgr and allow_url as for `encode`. For
                 several images also progress, and on_error="return" to return errors.
 
         Returns:
             Prediction: Candidate masks, best first. With `prompts` a list, with `boxes` `Masks`,
                 and for several images an iterator is returned.
-            iterator for several images.
 
         Raises:
             PromptError: The prompt is invalid, outside the image, or not supported by this model.
@@ -589,8 +586,8 @@ class Model:
 
         Args:
             image: Image as for `encode`. For a list or iterator of images, an iterator is returned.
-            words: Text prompts: "helmet, red cup", ["helmet", "red cup"], {phrase: label}, or a
-                Path.
+            words: Text prompts: "helmet, red cup", ["helmet", "red cup"], {phrase: label}, or the
+                Path of a text or JSON file.
             like: Exemplar: (image, {"point": (x, y)}), or with {"box": ...} or {"mask": ...}, or
                 "photo.jpg@click:320,200". A list contains several exemplars.
             unlike: Exemplars of objects to exclude.
