@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 import anymask
 from anymask.base import DataError, InputError
-from anymask.volumes import Volume, label_volume, measure_labels, scaled_affine, write_labels
+from anymask.volumes import (
+    Volume,
+    label_volume,
+    measure_labels,
+    reading,
+    scaled_affine,
+    write_labels,
+)
 
 nibabel = pytest.importorskip("nibabel")
 nrrd = pytest.importorskip("nrrd")
@@ -417,3 +424,26 @@ def test_labels_are_measured_in_millimetres() -> None:
     assert (box.extent_mm, box.slice, box.area_mm2) == ((20, 10, 8), 3, 80)
     assert box.diameter_mm == pytest.approx((10**2 + 8**2) ** 0.5)
     assert measure_labels(Volume(np.zeros(SHAPE, int), np.eye(4))) == []
+
+
+@pytest.mark.parametrize(("slope", "inter"), [(1.0, 0.0), (2.5, -1024.0)])
+@pytest.mark.parametrize("limit", [1 << 20, 0])
+def test_a_packed_scan_is_read_backwards_without_starting_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slope: float, inter: float, limit: int
+) -> None:
+    monkeypatch.setattr(reading, "UNPACKED_BYTES", limit)
+    stored = np.random.default_rng(4).integers(0, 3000, (9, 8, 7)).astype(np.int16)
+    image = nibabel.Nifti1Image(stored, np.eye(4))
+    image.header.set_slope_inter(slope, inter)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    wanted = np.asanyarray(nibabel.load(tmp_path / "a.nii.gz").dataobj).transpose(2, 1, 0)
+    volume = anymask.read_volume(tmp_path / "a.nii.gz")
+    unpacked = []
+    read = gzip.GzipFile.read
+    monkeypatch.setattr(
+        gzip.GzipFile, "read", lambda file, size=-1: unpacked.append(size) or read(file, size)
+    )
+    for index in reversed(range(7)):
+        assert np.array_equal(volume.slice(index), wanted[index])
+    assert volume.slice(0).dtype == wanted.dtype
+    assert len(unpacked) <= 2 or limit == 0

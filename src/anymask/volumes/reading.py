@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import shlex
 import struct
 import zlib
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anymask.base import (
     DEFLATE_RATIO,
@@ -35,6 +38,7 @@ from anymask.volumes.volume import Volume, scaled_affine
 
 _HEAD = 544  # bytes that tell a format: all of NIfTI's second header
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+UNPACKED_BYTES = 512 << 20  # of a compressed scan that is held in memory
 _MOST_BEFORE = 64 << 20  # bytes between the header and the voxels of NIfTI: its extensions
 
 
@@ -148,10 +152,12 @@ def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
         packed = file.read(2) == b"\x1f\x8b"
     endings = ((".mgz",) if packed else (".mgh",)) if kind == "MGHImage" else ()
     endings = endings or ((".nii.gz",) if packed else (".nii",))
+    # An open file is read on, a closed one is unpacked from its beginning again.
     if path.name.lower().endswith(endings):
-        image = reader.from_filename(path)
-    else:  # nibabel goes by the name, which says something else here
-        image = reader.from_file_map({"image": nibabel.FileHolder(fileobj=_content(path, packed))})
+        image = reader.from_filename(path, keep_file_open=packed)
+    else:  # nibabel uses the suffix, which is wrong here
+        holder = nibabel.FileHolder(fileobj=_content(path, packed))
+        image = reader.from_file_map({"image": holder}, keep_file_open=packed)
     if len(image.shape) < 3:
         raise InputError(f"{path.name!r} has shape {image.shape}: an image, not a volume.")
     unit = 1.0
@@ -161,7 +167,35 @@ def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
     if np.abs(affine[:3, :3]).max(initial=0) == 0:
         raise DataError(f"{path.name!r} declares voxels of size 0.")
     holds = path.stat().st_size * (DEFLATE_RATIO if packed else 1)
-    return Volume(select(image.dataobj, (2, 1, 0), frame, path, holds), affine, source=str(path))
+    voxels: Any = image.dataobj
+    if packed and math.prod(voxels.shape) * voxels.dtype.itemsize <= UNPACKED_BYTES:
+        voxels = _UnpackedOnce(voxels)
+    return Volume(select(voxels, (2, 1, 0), frame, path, holds), affine, source=str(path))
+
+
+class _UnpackedOnce:
+    """The voxels of a small compressed file, which stay in memory after the first read.
+
+    nibabel unpacks a file from its beginning for each slice that lies before the last one.
+    """
+
+    def __init__(self, proxy: Any) -> None:
+        self._proxy = proxy
+        self.shape, self.dtype = proxy.shape, proxy.dtype
+        self.slope, self.inter = proxy.slope, proxy.inter
+
+    @cached_property
+    def _stored(self) -> NDArray[Any]:
+        stored: NDArray[Any] = self._proxy.get_unscaled()
+        return stored
+
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        from nibabel.volumeutils import apply_read_scaling
+
+        scaled: NDArray[Any] = apply_read_scaling(
+            self._stored[key], np.asarray(self.slope), np.asarray(self.inter)
+        )
+        return scaled
 
 
 # TIFF stacks.
