@@ -44,6 +44,8 @@ from tests.training.small_data import write_sets
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = replace(presets.SIZES[0], sides=(64,), judgements=2)
     monkeypatch.setattr(presets, "SIZES", (tiny, *presets.SIZES[1:]))
+    monkeypatch.setattr(presets, "FEW_PHOTOS", replace(tiny, photos=50))
+    monkeypatch.setenv("ANYMASK_MODEL", "nano")
     monkeypatch.setattr(finetune, "export_beside", lambda _weights: None)  # takes seconds
 
 
@@ -61,7 +63,7 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     assert "5 training images with 5 masks, 1 held-out images with 1 masks" in told
     figures = json.loads((run / finetune.RESULT).read_text("utf-8"))
     assert [len(figures[when]) for when in ("before", "after")] == [3, 3]
-    assert figures["kept"] == "start" or figures["share"] in held_out.SHARES
+    assert figures["kept"] == "start" or figures["share"] in held_out.FEW_SHARES
     _, kept = load_set(run / finetune.DATA / HELD_OUT)
     again = held_out.measure(anymask.load(str(run / finetune.WEIGHTS), device="cpu"), kept)
     assert again.means() == pytest.approx(figures["after"], abs=held_out.SAME)
@@ -82,7 +84,7 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
 def test_a_run_that_gained_nothing_says_so_and_keeps_the_starting_weights(
     coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(held_out, "is_kept", lambda _before, _after: False)
+    monkeypatch.setattr(held_out, "gained", lambda _before, _after: False)
     monkeypatch.setattr(held_out, "gained", lambda _before, _after: False)
     run = tmp_path / "run"
     command = ["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
@@ -104,7 +106,7 @@ def test_a_run_that_gained_nothing_says_so_and_keeps_the_starting_weights(
 def test_a_run_with_adapters_leaves_them_as_files_of_peft(
     coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_out, "is_kept", lambda _before, _after: True)
+    monkeypatch.setattr(held_out, "gained", lambda _before, _after: True)
     run = tmp_path / "run"
     command = ["finetune", "--data", str(coco), "-o", str(run), "--method", "lora"]
     command += ["--pictures", "8", "--lora-rank", "2", "--lora-alpha", "6"]

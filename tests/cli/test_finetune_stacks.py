@@ -36,6 +36,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(presets, "SIZES", (tiny, *presets.SIZES[1:]))
+        patch.setenv("ANYMASK_MODEL", "nano")
         assert main(command) == 0
     return folder
 

@@ -138,7 +138,7 @@ def test_a_run_goes_on_with_the_same_data_and_options_only(
     with pytest.raises(InputError) as raised:
         refuse_other_options(run, asked(other))
     assert str(raised.value) == (
-        f"{run} was created with different options: --method was full, now lora; --classes was "
+        f"{run} was created with different options: --method was auto, now lora; --classes was "
         "not given, now all; --rgb was 3,2,1, now not given. Use "
         "the same options, or choose another run folder."
     )

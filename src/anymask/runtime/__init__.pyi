@@ -81,6 +81,7 @@ from anymask.runtime.open import load_refiner as load_refiner
 from anymask.runtime.open import named_weights as named_weights
 from anymask.runtime.open import open_bundle as open_bundle
 from anymask.runtime.open import open_runtime as open_runtime
+from anymask.runtime.open import run_weights as run_weights
 from anymask.runtime.open import split_side as split_side
 from anymask.runtime.open import stated_channels as stated_channels
 from anymask.runtime.openvino import import_openvino as import_openvino

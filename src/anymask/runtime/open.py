@@ -22,6 +22,7 @@ from anymask.runtime.manifest import (
     IR,
     MANIFEST,
     REFINER_WEIGHTS,
+    WEIGHTS,
     read_manifest,
     shared_folder,
 )
@@ -177,9 +178,17 @@ def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
     return None
 
 
+def run_weights(name: str | Path) -> Path | None:
+    """The weights in the folder of a training; None for other folders and names."""
+    path = Path(name).expanduser()
+    return None if (path / MANIFEST).is_file() or not (path / WEIGHTS).is_file() else path / WEIGHTS
+
+
 def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Path | None]:
-    """The network's name and the weights, where the name is what a training wrote: a file, or a
-    folder of adapters."""
+    """The network's name and the weights, where the name is what a training wrote: its folder, a
+    file in it, or a folder of adapters."""
+    if weights is None and (inside := run_weights(name)) is not None:
+        name = str(inside)
     path = Path(name).expanduser()
     if weights is None and os.path.isfile(path / ADAPTERS):  # noqa: PTH113 - False for any name
         from anymask.runtime.adapters import base_of
@@ -209,7 +218,7 @@ def stated_channels(name: str, weights: str | Path | None = None) -> ChannelMix 
         return read_manifest(folder).spec.channels
     from anymask.runtime.weight_files import channels_of_weights
 
-    path = Path(name if weights is None else weights).expanduser()
+    path = Path(named_weights(name, weights)[1] or name).expanduser()
     return channels_of_weights(path) if os.path.isfile(path) else None  # noqa: PTH113 - as above
 
 

@@ -46,6 +46,7 @@ from anymask.training.export_verify import Check as Check
 from anymask.training.export_verify import Verification as Verification
 from anymask.training.export_verify import random_prompts as random_prompts
 from anymask.training.export_verify import verify_bundle as verify_bundle
+from anymask.training.frozen import FrozenOutputs as FrozenOutputs
 from anymask.training.held_out import Measured as Measured
 from anymask.training.held_out import TuningEnd as TuningEnd
 from anymask.training.held_out import TuningOutcome as TuningOutcome
@@ -54,7 +55,7 @@ from anymask.training.held_out import blend as blend
 from anymask.training.held_out import choose_end as choose_end
 from anymask.training.held_out import ends_of as ends_of
 from anymask.training.held_out import evenly as evenly
-from anymask.training.held_out import is_kept as is_kept
+from anymask.training.held_out import gained as gained
 from anymask.training.held_out import measure as measure
 from anymask.training.interaction import WITHOUT_CLICK as WITHOUT_CLICK
 from anymask.training.interaction import Draws as Draws
@@ -97,9 +98,11 @@ from anymask.training.photos import PhotoStore as PhotoStore
 from anymask.training.photos import SmallMasks as SmallMasks
 from anymask.training.photos import enough as enough
 from anymask.training.photos import kept_hw as kept_hw
+from anymask.training.plan import plan_in_words as plan_in_words
 from anymask.training.presets import LARGE_RATE as LARGE_RATE
 from anymask.training.presets import asked as asked
 from anymask.training.presets import check_method as check_method
+from anymask.training.presets import chosen_method as chosen_method
 from anymask.training.presets import named as named
 from anymask.training.presets import tuning_recipe as tuning_recipe
 from anymask.training.presets import tuning_stage as tuning_stage

@@ -23,11 +23,12 @@ from anymask.base import (
 from anymask.cli import need_torch
 from anymask.evaluation import html_page, html_table, note, section
 from anymask.formats import load_set, read, read_class_list
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import default_model
 from anymask.runtime import channels_of_weights, pick_device
 from anymask.training.channels import mix_of, starting_mix
 from anymask.training.classes import class_names
 from anymask.training.export_folder import export_beside
+from anymask.training.frozen import FrozenOutputs
 from anymask.training.held_out import (
     CLICKS,
     Measured,
@@ -50,11 +51,13 @@ from anymask.training.options import (
     check_end,
     refuse_other_options,
 )
+from anymask.training.plan import minutes_of, plan_in_words
 from anymask.training.presets import (
     LEARN,
     asked,
     check_method,
     check_parts,
+    chosen_method,
     named,
     tuning_recipe,
     with_fields,
@@ -100,7 +103,7 @@ def finetune(
     data: str | Path,
     *,
     out: str | Path,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     **settings: Unpack[TuningSettings],
 ) -> Path:
     """Fine-tune a model on annotated images, and evaluate it before and after.
@@ -110,7 +113,9 @@ def finetune(
     Args:
         data: File or folder of annotations that `anymask.read` reads.
         out: Folder for checkpoints, weights.safetensors, result.json and report.html.
-        model: Name from `anymask models list`, or the weights.safetensors of an earlier run.
+        model: Name from `anymask models list`, or the folder or weights.safetensors of an earlier
+            run. Default: the model that images are segmented with, "small" unless ANYMASK_MODEL
+            names another one.
         settings: Fields of `anymask.training.TuningOptions`.
 
     Returns:
@@ -121,7 +126,8 @@ def finetune(
         DataError: The annotations are invalid.
         ModelError, WeightsError, MissingExtra: The model cannot be loaded, or PyTorch is missing.
     """
-    options = as_options(TuningOptions, settings, data=Path(data), output=Path(out), model=model)
+    chosen = model or default_model(settings.get("weights"))
+    options = as_options(TuningOptions, settings, data=Path(data), output=Path(out), model=chosen)
     need_torch()
     check_end(options.data, options)
     check_one_process("anymask finetune")
@@ -147,19 +153,24 @@ def _tune(options: TuningOptions, variant: str, start: str) -> None:
         print(line, flush=True)
     write_sheet(folder / SHEET, learned, mix_of(recipe.channels), names)
 
-    before = _kept_before(folder, recipe, held)
+    frozen = FrozenOutputs.of(recipe)
+    if newest_state(folder) is None:
+        minutes = minutes_of(recipe, folder / DATA, len(learned), device, frozen)
+        print(plan_in_words(recipe, len(learned), len(held), minutes), flush=True)
+    before = _kept_before(folder, recipe, held, frozen)
     print(f"before: {_in_words(before)}", flush=True)
     teller = TrainingTeller(folder if options.tensorboard else None)
     sitting = TrainingRun(
         folder / DATA, folder, device=device, max_minutes=options.max_minutes,
         report=teller.row, told=teller.step,
-        judge=_Judge(evenly(held, JUDGED_PHOTOS), by_classes=recipe.learn == "no-prompt"),
+        judge=_Judge(evenly(held, JUDGED_PHOTOS), recipe.learn == "no-prompt", frozen),
+        frozen=frozen,
     )  # fmt: skip
     train(recipe, sitting)
     if not is_done(folder, recipe.steps):
         print(f"Stopped. The checkpoint is in {folder}. Run the same command to resume.")
         return
-    finish(folder, recipe, report, held, before, options.bundle)
+    finish(folder, recipe, report, held, before, options.bundle, frozen)
     if options.json is not None:
         write_whole(options.json, (folder / RESULT).read_bytes())
 
@@ -204,7 +215,8 @@ def _checked_start(options: TuningOptions) -> tuple[str, str]:
     if (options.output / RECIPE).is_file():
         refuse_other_options(options.output, asked(options))
     else:
-        recipe = Recipe(model=variant, init=start, learn=LEARN[options.method])
+        learn = "all" if options.method == "auto" else LEARN[options.method]
+        recipe = Recipe(model=variant, init=start, learn=learn)
         starting_module(options.output, recipe)
     return variant, start
 
@@ -239,8 +251,8 @@ def _kept_recipe(
     if path.is_file():
         return recipe_of(parse_json(path.read_bytes(), path), str(path))
     recipe = tuning_recipe(
-        variant, options.method, report.photos, init=start, pictures=options.pictures,
-        nested=report.nested, kind=options.kind,
+        variant, chosen_method(options, report.photos), report.photos, init=start,
+        pictures=options.pictures, nested=report.nested, kind=options.kind,
     )  # fmt: skip
     asks = options.classes or ("all" if options.method == "no-prompt" else None)
     if asks is not None:
@@ -265,11 +277,14 @@ def _kept_recipe(
     return recipe_of(parse_json(path.read_bytes(), path), str(path))
 
 
-def _kept_before(folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage]) -> Measured:
+def _kept_before(
+    folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage], frozen: FrozenOutputs | None
+) -> Measured:
     """What the model could before, measured once."""
     path = folder / "before.json"
     if not path.is_file():
-        measured = measure(model_of(starting_module(folder, recipe)), held)
+        start = starting_module(folder, recipe)
+        measured = measure(model_of(start if frozen is None else frozen.attach(start)), held)
         write_json(path, {"ious": measured.ious.tolist(), "places": measured.places})
     kept = parse_json(path.read_bytes(), path)
     return Measured(np.array(kept["ious"]), [(int(a), int(b)) for a, b in kept["places"]])
@@ -282,6 +297,7 @@ class _Judge:
 
     photos: Sequence[AnnotatedImage]
     by_classes: bool = False
+    frozen: FrozenOutputs | None = None
 
     def __call__(self, module: nn.Module) -> float:
         if self.by_classes:
@@ -289,7 +305,8 @@ class _Judge:
             score = float(np.mean([iou for iou in ious if iou is not None] or [0.0]))
             print(f"held-out images: mean IoU over the classes {score:.3f}", flush=True)
             return score
-        score = float(measure(model_of(module), self.photos).ious.mean())
+        known = module if self.frozen is None else self.frozen.attach(module)
+        score = float(measure(model_of(known), self.photos).ious.mean())
         print(f"held-out images: mean IoU over {CLICKS} clicks {score:.3f}", flush=True)
         return score
 
@@ -301,13 +318,14 @@ def finish(
     held: Sequence[AnnotatedImage],
     before: Measured,
     bundle: Path | None,
+    frozen: FrozenOutputs | None = None,
 ) -> None:
     """Write weights, check that they answer as measured once reloaded, then report and bundle."""
     import anymask
 
     found = newest_state(folder)
     assert found is not None  # the run has just ended
-    module, outcome, end = choose_end(folder, recipe, found[1], held, before)
+    module, outcome, end = choose_end(folder, recipe, found[1], held, before, frozen)
     figures: dict[str, Any] = {"clicks": CLICKS, "kept": "start" if outcome.started else "trained"}
     if not outcome.started:
         figures |= {"step": "best" if end.judged else "last", "share": end.share}

@@ -2,9 +2,9 @@
 
 All weights that a run may end with answer the same held-out masks: those of its last step and those
 of its best judgement, each a quarter of the way back to the start and as they are. The first of
-these is written, unless a later one is surely better on the mean over the clicks. The start stays
-where nothing gained. One or two held-out photos cannot tell that; then the start stays only where
-it is surely better: few labels are worth more than what they say of themselves.
+these is written, unless a later one is surely better on the mean over the clicks. Of a run on few
+photos they lie half of the way back, and the best one is written. The start stays where nothing
+gained.
 
 A straight line leads from weights to those that were tuned from them, and a network on it often
 answers new pictures better than both ends (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
@@ -28,6 +28,7 @@ from anymask.masks import ClassOverlaps, rle_to_mask
 from anymask.runtime import TorchRuntime
 from anymask.segment import Model
 from anymask.training.classes import class_masks
+from anymask.training.frozen import FrozenOutputs
 from anymask.training.trainee import starting_module, trained_module
 
 if TYPE_CHECKING:
@@ -56,11 +57,6 @@ class Measured:
         """By clicks."""
         return [round(float(value), 4) for value in self.ious.mean(0)]
 
-    @property
-    def is_of_few(self) -> bool:
-        """Whether the masks are of too few photos to tell what others would be like."""
-        return len({photo for photo, _ in self.places}) < FEW
-
 
 @dataclass(frozen=True)
 class TuningOutcome:
@@ -86,15 +82,10 @@ class TuningOutcome:
         before, after = (float(one.ious.mean()) for one in (self.before, self.trained))
         said = "No improvement: mean IoU over the clicks is "
         said += f"{after:.3f} after training, {before:.3f} before"
-        if not self.started and self.before.is_of_few:
-            return (
-                f"{said}. There are too few held-out images for a reliable comparison, so the "
-                "trained weights were kept. Evaluate them on other images, or label more images."
-            )
         kept = "starting" if self.started else "trained"
         return (
             f"{said}. The {kept} weights were kept. Label more images, check data.jpg for "
-            "incorrect masks, or train fewer parameters with method='decoder' or 'lora'."
+            "incorrect masks, or train fewer parameters with method='head' or 'decoder'."
         )
 
 
@@ -103,9 +94,9 @@ def gained(before: Measured, after: Measured) -> bool:
     return bool(after.ious.mean() > before.ious.mean())
 
 
-def surely_better(one: Measured, other: Measured) -> bool:
-    """Whether the same masks are answered better, by more than twice the error of the mean."""
-    apart = (one.ious - other.ious).mean(1)
+def surely_better(before: Measured, after: Measured) -> bool:
+    """As `gained`, by more than twice the error of the mean."""
+    apart = (after.ious - before.ious).mean(1)
     error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else np.inf
     return bool(apart.mean() > 2 * error)
 
@@ -129,7 +120,7 @@ def difference(again: Measured, after: Measured) -> float:
 
 def model_of(module: nn.Module, device: str = "cpu") -> Model:
     """A network in memory as a model that answers."""
-    return Model(TorchRuntime(module, "in memory", device=device))
+    return Model(TorchRuntime(module, device=device))
 
 
 def class_ious(model: Model, photos: Sequence[AnnotatedImage]) -> dict[str, float | None]:
@@ -193,6 +184,7 @@ def blend(learned: nn.Module, start: nn.Module, share: float) -> nn.Module:
 
 
 SHARES = (0.75, 1.0)  # of what was learned
+FEW_SHARES = (0.5, 1.0)  # the same, from few photos
 
 
 @dataclass(frozen=True)
@@ -223,21 +215,25 @@ def choose_end(
     state: dict[str, Any],
     held: Sequence[AnnotatedImage],
     before: Measured,
+    frozen: FrozenOutputs | None = None,
 ) -> tuple[nn.Module, TuningOutcome, TuningEnd]:
     """The network to write, what it brought, and where it is from: the start if nothing gained.
 
-    state  of the run's last checkpoint
+    state   of the run's last checkpoint
+    frozen  outputs that all ends share
 
     Classes are only in what was learned, which is kept then.
     """
     best: tuple[Measured, TuningEnd] | None = None
     for end in ends_of(recipe, state):  # one network at a time: a large one has gigabytes
-        measured = measure(model_of(network_at(folder, recipe, state, end)), held)
-        if best is None or surely_better(measured, best[0]):
+        network = network_at(folder, recipe, state, end)
+        measured = measure(model_of(network if frozen is None else frozen.attach(network)), held)
+        better = gained if recipe.views else surely_better
+        if best is None or better(best[0], measured):
             best = (measured, end)
     assert best is not None  # a run has a last step
     trained, end = best
-    if recipe.classes or is_kept(before, trained):
+    if recipe.classes or gained(before, trained):
         module = network_at(folder, recipe, state, end)
         return module, TuningOutcome(before, trained, trained, started=False), end
     kept = measure(model_of(starting_module(folder, recipe)), held)
@@ -245,26 +241,20 @@ def choose_end(
     return starting_module(folder, recipe), outcome, end
 
 
-def is_kept(before: Measured, trained: Measured) -> bool:
-    """Whether what was learned is written, not the start."""
-    if before.is_of_few:
-        return not surely_better(before, trained)
-    return gained(before, trained)
-
-
 def ends_of(recipe: Recipe, state: dict[str, Any]) -> Iterator[TuningEnd]:
     """What a run may end with.
 
     Adapters, and what is added to a network, are not in the start: there is no way back for them.
     """
-    whole = recipe.learn in ("all", "decoder") and not recipe.classes
+    whole = recipe.learn in ("all", "decoder", "neck") and not recipe.classes
+    shares = FEW_SHARES if recipe.views else SHARES
     best = state.get("best")
     if recipe.learn == "no-prompt":  # clicks do not tell: all ends answer them alike
         yield TuningEnd(judged=best is not None)
         return
-    apart = best is not None and best["step"] != state["progress"]["step"]
+    apart = best is not None and best["step"] not in (0, state["progress"]["step"])
     for judged in (False, True) if apart else (False,):
-        for share in SHARES if whole else (1.0,):
+        for share in shares if whole else (1.0,):
             yield TuningEnd(judged, share)
 
 

@@ -41,6 +41,7 @@ from anymask.base import (
 )
 from anymask.training.blocks import recompute_blocks
 from anymask.training.channels import mix_of
+from anymask.training.frozen import FrozenOutputs
 from anymask.training.interaction import Draws
 from anymask.training.options import Parallel, Scenes
 from anymask.training.photos import PhotoStore, enough
@@ -106,6 +107,7 @@ class TrainingRun:
     parallel     how several processes share the weights: "ddp", each has all; "fsdp", a part
     held_out     keys of pictures that are not learned from (`held_pictures`)
     scenes       composes pictures, where the recipe has `synthetic` ones (research/nano/scenes.py)
+    frozen       outputs of what does not learn, where the recipe has a pool of pictures
     """
 
     data: Path
@@ -119,6 +121,7 @@ class TrainingRun:
     parallel: Parallel = "ddp"
     held_out: frozenset[str] = frozenset()
     scenes: Scenes | None = None
+    frozen: FrozenOutputs | None = None
 
 
 def train(recipe: Recipe, run: TrainingRun) -> None:
@@ -270,6 +273,9 @@ class TrainingWorker:
         self.device = torch.device(run.device)
         self.model = learning_mode(build_trainee(recipe, run.data), recipe).to(self.device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
+        frozen = run.frozen or FrozenOutputs.of(recipe)
+        if frozen is not None:
+            frozen.attach(self.model)
         self.step: nn.Module = build_step(self.model, recipe).to(self.device)
         if recipe.recompute:
             recompute_blocks(self.model)
@@ -329,6 +335,8 @@ class TrainingWorker:
                 index=self.sitting.folder, without=self.sitting.held_out,
                 scenes=self.sitting.scenes,
             )  # fmt: skip
+            if not first and not self.recipe.classes:
+                self.judge()  # the weights to beat; a new class head is none
             self.learn_all(coming)
 
     def learn_all(self, coming: Iterator[Batch]) -> None:

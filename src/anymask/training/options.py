@@ -31,7 +31,7 @@ from anymask.formats import CROWD, MASK_VALUES, ON_BAD, Crowd, OnBad
 from anymask.images import MaskValues
 from anymask.jobs import parse_bands
 from anymask.masks import MOST_CHANNELS
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import PHOTO_MODEL
 
 # Composes a picture of a side from some photo and cut-out objects (h, w, 3), (h, w), which it asks
 # for: the picture (S, S, 3) and masks (M, S, S).
@@ -39,7 +39,7 @@ Scenes = Callable[
     [int, Generator, Callable[[], UintImage], Callable[[], tuple[UintImage, UintImage]]],
     tuple[UintImage, UintImage],
 ]
-Method = Literal["full", "decoder", "lora", "hq", "adapter", "no-prompt"]
+Method = Literal["auto", "full", "decoder", "head", "lora", "hq", "adapter", "no-prompt"]
 Kind = Literal["photos", "microscopy", "medical", "satellite"]
 Parallel = Literal["ddp", "fsdp"]
 OPTIONS = "options.json"  # of a run's folder
@@ -92,7 +92,7 @@ class TuningOptions(RunOptions):
 
     data: Path
     output: Path
-    model: str = DEFAULT_MODEL
+    model: str = PHOTO_MODEL
     weights: Annotated[
         Path | None,
         Setting(
@@ -103,11 +103,12 @@ class TuningOptions(RunOptions):
     method: Annotated[
         Method,
         Setting(
-            "which weights are trained: full, decoder (encoder frozen), lora (small "
-"adapters), hq (the HQ token of SAM-HQ), adapter (Medical SAM Adapter), "
-"no-prompt (a small head that prompts SAM for each class)"
+            "which weights are trained: auto (head for up to 50 images, else full), full, decoder "
+            "(encoder frozen), head (image backbone frozen), lora (small adapters), hq (the HQ "
+            "token of SAM-HQ), adapter (Medical SAM Adapter), no-prompt (a small head that prompts "
+            "SAM for each class)"
         ),
-    ] = "full"  # fmt: skip
+    ] = "auto"  # fmt: skip
     val: Annotated[
         Path | None,
         Setting("validation (held-out) images with masks", default="a fifth of the data"),

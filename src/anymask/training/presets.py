@@ -1,10 +1,10 @@
 """The recipe of a fine-tuning by model, method and photos.
 
-What decides a recipe is how many photos there are: a few leave
-the encoder as it is for long enough to be learned by heart, so the run is short and its weights are
-averaged over few steps; thousands are worth a run of hours. The rate falls to nothing along a
-cosine, and the best weights on held-out photos are kept. What kind of pictures they are says which
-way is up, and how they are prompted.
+What decides a recipe is how many photos there are. Up to 50 would be learned by heart: the backbone
+stays as it is, and what is behind it learns slowly from a small pool of pictures, whose maps are
+computed once (`frozen`). More train all weights; thousands are worth a run of hours. The rate falls
+to nothing along a cosine, and the best weights on held-out photos are kept. What kind of pictures
+they are says which way is up, and how they are prompted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from anymask import models
 from anymask.base import InputError, list_settings
-from anymask.runtime import about_weights, adapter_folder, base_of, entry
+from anymask.runtime import about_weights, adapter_folder, base_of, entry, run_weights
 from anymask.training.options import Method, RunOptions, TuningOptions
 from anymask.training.recipe import Learn, Recipe, RecipeStage
 
@@ -23,12 +23,14 @@ from anymask.training.recipe import Learn, Recipe, RecipeStage
 def named(word: str, weights: Path | None) -> tuple[str, str]:
     """A model's variant and the file of its weights, "" for those in the store.
 
-    word     a name of `anymask models list`, or a weights.safetensors or a folder of adapters of
-             `anymask train`
+    word     a name of `anymask models list`, or a weights.safetensors, a folder of adapters or the
+             folder of a run
     weights  of a model that was named
 
     Raises InputError, ModelError, WeightsError.
     """
+    if weights is None and (inside := run_weights(word)) is not None:
+        word = str(inside)
     adapters = adapter_folder(word) if weights is None else None
     if adapters is not None:
         return entry(base_of(adapters)).variant, str(adapters.absolute())
@@ -55,8 +57,8 @@ def variant_of(path: Path) -> str:
 
 # What learns; the other ways are called alike in a recipe.
 LEARN: dict[Method, Learn] = {
-    "full": "all", "decoder": "decoder", "lora": "lora", "hq": "hq", "adapter": "adapter",
-    "no-prompt": "no-prompt",
+    "full": "all", "decoder": "decoder", "head": "neck", "lora": "lora", "hq": "hq",
+    "adapter": "adapter", "no-prompt": "no-prompt",
 }  # fmt: skip
 ADDED: tuple[Method, ...] = ("lora", "hq", "adapter", "no-prompt")  # the model's own weights stay
 BESIDE = {one.name for one in list_settings(RunOptions)} | {"val", "form", "images"}
@@ -103,15 +105,23 @@ def check_method(variant: str, method: str) -> None:
 
     from anymask.training.trainee import what_lacks
 
-    if method not in LEARN:
-        raise InputError(f"Unknown method {method!r}. Use one of: {', '.join(LEARN)}.")
+    if method not in get_args(Method):
+        raise InputError(f"Unknown method {method!r}. Use one of: {', '.join(get_args(Method))}.")
+    learn = LEARN.get(method)  # type: ignore[call-overload]  # any text
+    if learn is None:  # "auto" takes what there is
+        return
     with torch.device("meta"):
-        lacks = what_lacks(models.build(variant), LEARN[method])
+        lacks = what_lacks(models.build(variant), learn)
     if lacks:
         raise InputError(f"Method {method} is not supported: {variant} {lacks}")
 
 
-RATES: dict[Method, float] = {"full": 8e-4, "decoder": 8e-4, **dict.fromkeys(ADDED, 1e-3)}
+RATES: dict[Method, float] = {
+    "full": 8e-4,
+    "decoder": 8e-4,
+    "head": 3e-4,
+    **dict.fromkeys(ADDED, 1e-3),
+}
 LARGE_RATE = 1e-4  # at most, of models that saw a million photos (MedSAM tunes SAM at this rate)
 PATIENCE = 4
 BRIEF = 200  # pictures of a run for which processes of its own take longer to start than to help
@@ -183,8 +193,23 @@ SIZES = (
 )
 
 
-def tuning_size(photos: int) -> TuningSize:
+FEW_PHOTOS = TuningSize(photos=50, views=10, fewest=200, most=320, sides=(512,), judgements=5)
+VIEWS = 4  # pictures of each of few photos
+FEW_PATIENCE = 3
+
+
+def chosen_method(options: TuningOptions, photos: int) -> Method:
+    """The method that was asked for, or the one that suits a number of photos."""
+    if options.method != "auto":
+        return options.method
+    others = options.classes or options.channels
+    return "head" if photos <= FEW_PHOTOS.photos and not others else "full"
+
+
+def tuning_size(photos: int, method: str = "full") -> TuningSize:
     """The preset of a number of photos."""
+    if method == "head":
+        return FEW_PHOTOS
     return next(size for size in SIZES if photos <= size.photos)
 
 
@@ -207,12 +232,13 @@ def tuning_recipe(
     nested    part of the masks that lie inside another one: near 0 a click means one thing
     kind      of pictures, see `KINDS`
     """
-    if method not in get_args(Method):
-        raise InputError(f"Unknown method {method!r}. Use one of: {', '.join(get_args(Method))}.")
+    if method not in LEARN:
+        raise InputError(f"Unknown method {method!r}. Use one of: {', '.join(LEARN)}.")
     if kind not in KINDS:
         raise InputError(f"Unknown kind {kind!r}. Use one of: {', '.join(KINDS)}.")
     lying = KINDS[kind]
-    stage, size = tuning_stage(model, photos, pictures), tuning_size(photos)
+    few = method == "head"
+    stage, size = tuning_stage(model, photos, pictures, method), tuning_size(photos, method)
     steps, brief = stage.steps, stage.steps * stage.images <= BRIEF
     judging = max(1, steps // size.judgements)
     return replace(
@@ -221,7 +247,7 @@ def tuning_recipe(
         init=init,
         save_every=judging,
         judge_every=judging,
-        learn=LEARN[method],  # type: ignore[index]  # checked above
+        learn=LEARN[method],
         stages=(stage,),
         rate=tuning_rate(model, method),
         warmup=max(1, steps // 20),
@@ -230,7 +256,10 @@ def tuning_recipe(
         several=1.0 if nested <= ONE_MEANING else 0.05,
         ema=min(0.9995, max(0.8, 1 - 1 / max(1.0, AVERAGED * steps))),
         workers=1 if brief else 2,
-        prepare_ahead=not brief,
+        prepare_ahead=not (brief or few),
+        views=VIEWS if few else 0,
+        patience=FEW_PATIENCE if few else PATIENCE,
+        at_scale=0.0 if few else TUNING.at_scale,
     )
 
 
@@ -241,11 +270,13 @@ def tuning_rate(model: str, method: str) -> float:
     return rate if small or method in ADDED else min(rate, LARGE_RATE)
 
 
-def tuning_stage(model: str, photos: int, pictures: int | None) -> RecipeStage:
+def tuning_stage(
+    model: str, photos: int, pictures: int | None, method: str = "full"
+) -> RecipeStage:
     """The one stage of a fine-tuning: pictures of the sides that the model sees."""
-    spec, size = models.spec(model), tuning_size(photos)
+    spec, size = models.spec(model), tuning_size(photos, method)
     free = bool(spec.pad_multiple)
-    images = 4 if free else 2
+    images = 4 if free and method != "head" else 2
     sides = size.sides if free else (spec.image_side,)
     seen = pictures or min(size.most, max(size.fewest, size.views * photos))
     steps = max(size.judgements, seen // images)

@@ -20,7 +20,7 @@ _LARGEST = 1 << 62  # of any number of a recipe
 MaskLoss = Literal["focal", "normalised"]
 Task = Literal["masks", "distil"]
 Truth = Literal["teacher", "labels"]
-Learn = Literal["all", "decoder", "quality", "lora", "hq", "adapter", "no-prompt"]
+Learn = Literal["all", "decoder", "neck", "quality", "lora", "hq", "adapter", "no-prompt"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +58,9 @@ class Recipe:
                     weight * sqrt(number of photos)
     backbone        file of ImageNet weights below the data folder's parent, or ""
     init            checkpoint to start from, "shipped" for the weights in the package, or ""
-    learn           "all"; "decoder": what sees the picture stays as it is; "quality": a new quality
-                    head, the rest stays as `init` has it; "lora": low-rank adapters of all linear
+    learn           "all"; "decoder": what sees the picture stays as it is; "neck": the pretrained
+                    backbone alone stays; "quality": a new quality head, the rest stays as `init`
+                    has it; "lora": low-rank adapters of all linear
                     layers and 1 x 1 convolutions (`training.lora`); "hq": the token and the layers
                     that SAM-HQ adds to SAM; "adapter": the bottlenecks of Medical SAM Adapter
                     (`models.bottlenecks`); "no-prompt": a head that prompts SAM for each of the
@@ -104,6 +105,8 @@ class Recipe:
                     prompts, or the pictures' own, "labels", beside the teacher's features
     keep            checkpoints that stay beside the last one, the newest ones
     classes         labels that a head learns to tell apart, in order; () for none
+    views           pictures that are cut from each photo once and used in turn, so that the maps
+                    of what does not learn are computed once; 0: each picture is new
     channels        of pictures that are no photos: what they begin to be seen as, the values of a
                     `masks.spec.ChannelMix`; nothing: photos
     """
@@ -150,6 +153,7 @@ class Recipe:
     feature_weight: float = 1.0
     truth: Truth = "teacher"
     classes: tuple[str, ...] = ()
+    views: int = 0
     channels: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -263,6 +267,7 @@ RANGES: dict[
     "judge_every": ("be at least 0", lambda n: n >= 0),
     "patience": ("be at least 0", lambda n: n >= 0),
     "keep": ("be at least 0", lambda n: n >= 0),
+    "views": ("be at least 0", lambda n: n >= 0),
     "several": ("be at least 0", lambda n: n >= 0),
     "layer_decay": ("be above 0 and at most 1", lambda n: 0 < n <= 1),
     **dict.fromkeys(

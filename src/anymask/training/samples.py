@@ -30,7 +30,7 @@ from anymask.training.augment import brighten, fit_square, recolour, turn
 from anymask.training.classes import class_numbers
 from anymask.training.options import Scenes
 from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, is_seen
-from anymask.training.recipe import Recipe
+from anymask.training.recipe import Recipe, RecipeStage
 from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
 from anymask.training.workers import prepared, shared_memory_free
 
@@ -103,6 +103,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         self.recipe = recipe
         self.scenes = source.get("scenes")
         self.photos = photos
+        self.pool: dict[int, tuple[Tensor, ...]] = {}
         self.rank = rank
         self.first_step = first_step
         self.masks = SmallMasks()
@@ -111,7 +112,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
             recipe.channels
         ):  # what stands beside a picture is no colour of theirs: they are stretched
             self.spec = replace(self.spec, fit="square")
-        self.source: SetPictures | ShardPictures
+        self.source: SetPictures | ShardPictures | PicturesInTurn
         if is_sharded(data):
             if recipe.channels:
                 raise ConfigError(
@@ -119,10 +120,14 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
                     "requires a folder of sets."
                 )
             check_for_shards(recipe.synthetic, recipe.sets)
+            if recipe.views:
+                raise ConfigError("Shards do not support views. Set views = 0.")
             assert index is not None  # `loop.get_ready` made it
             self.source = ShardPictures.open(data, index, recipe.seed, without)
         else:
             self.source = SetPictures.of(recipe, data, without)
+            if recipe.views:
+                self.source = self.source.in_turn()
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         if self.recipe.prepare_ahead:
@@ -139,8 +144,28 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
             each = stage.images // self.recipe.workers
             before = self.recipe.images_before(step)
             for slot in range(self.rank * each, (self.rank + 1) * each):
+                if self.recipe.views:
+                    done = before // self.recipe.workers + slot - self.rank * each
+                    yield self.pooled(done, stage)
+                    continue
                 rng = np.random.default_rng([self.recipe.seed, step, slot])
                 yield self.picture(rng, stage.side_at(step), stage.masks, before + slot)
+
+    def pooled(self, done: int, stage: RecipeStage) -> tuple[Tensor, ...]:
+        """A picture of this worker's part of the pool, each once a round, in any order.
+
+        done  pictures of this worker before this one
+        """
+        assert isinstance(self.source, PicturesInTurn)  # `views` of shards are refused
+        count, workers = self.recipe.views * len(self.source.samples), self.recipe.workers
+        own = range(min(self.rank, count - 1), count, workers)
+        turn, place = divmod(done, len(own))
+        order = np.random.default_rng([self.recipe.seed, turn, self.rank]).permutation(len(own))
+        number = own[int(order[place])]
+        if number not in self.pool:
+            rng = np.random.default_rng([self.recipe.seed, number])
+            self.pool[number] = self.picture(rng, stage.side, stage.masks, number)
+        return self.pool[number]
 
     def picture(
         self, rng: Generator, side: int, objects: int, place: int = 0
@@ -269,6 +294,21 @@ class SetPictures:
         """Any picture."""
         samples = self.sets[int(rng.choice(len(self.sets), p=self.chances))][1]
         return samples[int(rng.integers(len(samples)))]
+
+    def in_turn(self) -> PicturesInTurn:
+        """All pictures, one after the other."""
+        return PicturesInTurn([sample for _, samples in self.sets for sample in samples])
+
+
+@dataclass(frozen=True)
+class PicturesInTurn:
+    """Pictures by their place: each is drawn as often as the others."""
+
+    samples: list[AnnotatedImage]
+
+    def sample(self, _: Generator, place: int) -> AnnotatedImage:
+        """The picture at a place, counted over and over."""
+        return self.samples[place % len(self.samples)]
 
 
 def key_of(info: SetInfo, sample: AnnotatedImage) -> str:

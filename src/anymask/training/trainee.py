@@ -88,6 +88,8 @@ def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
         learns = not name.startswith(parts.frozen)
         if recipe.learn == "decoder":
             learns = learns and not name.startswith(parts.encoder)
+        elif recipe.learn == "neck":
+            learns = learns and not name.startswith(parts.pretrained)
         elif recipe.learn == "quality":
             learns = name.startswith(parts.quality)
         elif recipe.learn == "hq":

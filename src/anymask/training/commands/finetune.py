@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from anymask.cli import add_options, need_torch, new_folder, read_options
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import MODEL_VARIABLE, PHOTO_MODEL
 from anymask.training.options import TuningOptions
 
 
@@ -16,7 +16,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, required=True,
         help="annotated images: any dataset that `anymask convert` reads")  # fmt: skip
     add("-o", "--output", type=new_folder, required=True, help="run folder")
-    add("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"default: {DEFAULT_MODEL}")
+    add("--model", default=None, metavar="NAME",
+        help=f"model name, or the folder of an earlier run (default: {PHOTO_MODEL}, or what "
+        f"{MODEL_VARIABLE} names)")  # fmt: skip
     add_options(parser, TuningOptions)
 
 
