@@ -51,7 +51,7 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({"stage": [{**STAGE, "steps": 0}]}, "steps, images and masks must be at least 1"),
         (
             {"stage": [STAGE], "learn": "some"},
-            "Unknown learn 'some' .* all, decoder, quality, lora, hq, adapter, no-prompt",
+            "Unknown learn 'some' .* all, decoder, neck, quality, lora, hq, adapter, no-prompt",
         ),
         ({"stage": [STAGE], "synthetic": 2}, "synthetic must be from 0 to 1, but 2"),
         ({"stage": [STAGE], "boxes": -1}, "boxes must be from 0 to 1, but -1"),
