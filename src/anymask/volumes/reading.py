@@ -192,7 +192,8 @@ class _UnpackedOnce:
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         from nibabel.volumeutils import apply_read_scaling
 
-        scaled: NDArray[Any] = apply_read_scaling(
+        rescale: Any = apply_read_scaling
+        scaled: NDArray[Any] = rescale(
             self._stored[key], np.asarray(self.slope), np.asarray(self.inter)
         )
         return scaled
