@@ -49,36 +49,36 @@ class ProjectSettings:
     confident: Annotated[
         float | None,
         Setting(
-            "minimum quality of a mask that is added automatically (semi)",
+            "minimum quality of a mask that stage semi adds automatically",
             most=1,
             default="default of automatic mask generation",
         ),
     ] = None
     score: Annotated[
         float | None,
-        Setting("minimum quality of a mask (auto)", most=1, default="the model's default"),
+        Setting("minimum quality of a proposed mask", most=1, default="the model's default"),
     ] = None
     stability: Annotated[
         float | None,
-        Setting("minimum stability of a mask (auto)", most=1, default="the model's default"),
+        Setting("minimum stability of a proposed mask", most=1, default="the model's default"),
     ] = None
     grid: Annotated[int, Setting("size of the grid of clicks", least=1, most=1024)] = 32
-    crop_n_layers: Annotated[int, Setting("size of the grid (auto)", most=6)] = 0
+    crop_n_layers: Annotated[int, Setting("number of crop layers in stage auto", most=6)] = 0
     min_mask_area: Annotated[int, Setting("minimum area of a mask, in pixels")] = 16
     batch: Annotated[int, Setting("number of images per batch of the acceptance rule", least=1)] = (
         50
     )
     good_iou: Annotated[
         float,
-        Setting("minimum IoU before and after review of a good mask", most=1),
+        Setting("minimum IoU of a good mask with its reviewed version", most=1),
     ] = 0.9
     good_share: Annotated[
         float,
-        Setting("share of good masks among the samples that a batch requires", most=1),
+        Setting("minimum share of good masks in the sample of a batch", most=1),
     ] = 0.9
     sample: Annotated[int, Setting("number of random masks per batch that must be reviewed")] = 20
     double_every: Annotated[
-        int, Setting("every n-th image is labeled by all annotators independently; 0: none")
+        int, Setting("all annotators label every n-th image independently; 0: no image")
     ] = 0
     held_out: Annotated[
         float, Setting("share of the images that are held out from training", below=1)
