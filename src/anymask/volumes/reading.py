@@ -53,18 +53,18 @@ def read_volume(
     """Read a three-dimensional scan, with the position of each voxel in millimetres.
 
     Args:
-        path: .nii, .nii.gz, .mgh, .mgz, .nrrd, .nhdr, .seg.nrrd, .tif; a folder or zip of a DICOM
-            series; a DICOM SEG; a folder of OME-Zarr. The format is detected by content.
-        frame: Time or channel, counted from 0.
-        series: DICOM series: its number, UID or description.
-        detached: Read voxels from another file of the same folder, as NRRD and OME-TIFF may refer
-            to. Pass False for untrusted files.
+        path: A .nii, .nii.gz, .mgh, .mgz, .nrrd, .nhdr, .seg.nrrd or .tif file, a folder or zip of
+            a DICOM series, a DICOM SEG, or a folder of OME-Zarr. The format is detected by content.
+        frame: Time point or channel to read, counted from 0.
+        series: DICOM series to read: its number, UID or description.
+        detached: Allow voxels in another file of the same folder, to which NRRD and OME-TIFF files
+            can refer. Pass False for untrusted files.
 
     Raises:
-        InputError: The file is not a scan, or holds several and none was chosen.
+        InputError: The path is not a scan, or contains several scans and none was selected.
         LimitError: The voxels need more memory than ANYMASK_VOLUME_MEGABYTES.
         DataError: The file is corrupted.
-        MissingExtra: A library is not installed.
+        MissingExtra: A required library is not installed.
     """
     path = Path(path)
     if not path.exists():
