@@ -130,7 +130,7 @@ def test_several_gaps_are_told_as_ranges(tmp_path: Path) -> None:
     read, frames = readable(tmp_path)
     assert read == [n for n in range(30) if n not in (0, 3, 4, 5, 9, 12)]
     assert frames.damage == (
-        "Frames 0, 3 to 5, 9, 12 are damaged and skipped: 24 of 30 frames can be decoded"
+        "Frames 0, 3-5, 9, 12 are damaged and skipped: 24 of 30 frames can be decoded"
     )
 
 

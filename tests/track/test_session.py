@@ -14,7 +14,7 @@ import anymask
 from anymask.base import InputError, PromptError
 from anymask.runtime import ThreadSharing
 from anymask.segment import Model
-from anymask.track import TrackedFrame, VideoSession, open_session
+from anymask.track import TrackedFrame, VideoSession, open_session, review_text
 from tests.segment.fakes import ColourRuntime, iou
 from tests.track.clips import moving_discs, write_video
 from tests.track.holdings import held_by
@@ -357,3 +357,28 @@ def test_masks_that_disagree_with_looks_and_motion_are_told_and_learned_from() -
     assert all("unclear" in frame.objects[1].doubts for frame in always[1:])
     for one, other in zip(never, always, strict=True):
         np.testing.assert_array_equal(one.masks[1], other.masks[1])
+
+
+def test_several_clicks_are_decoded_one_after_the_other_as_for_a_photo() -> None:
+    """At once or one by one, in a clip and on a slice: the mask is that of `Model.segment`."""
+    model = anymask.load("nano")
+    picture = np.random.default_rng(5).integers(0, 60, (96, 128, 3), dtype=np.uint8)
+    picture[20:70, 30:90] += 150
+    picture[40:50, 30:90, :] -= 90
+    clicks, kinds = [(40, 30), (80, 60), (60, 45)], [1, 1, 0]
+    at_once = model.segment(picture, points=clicks, point_labels=kinds)
+    with open_session(model, [picture]) as session:
+        one = session.add(0, points=clicks, labels=kinds)
+        assert iou(one.mask, at_once.masks[0]) > 0.99
+        for number, (click, kind) in enumerate(zip(clicks, kinds, strict=True)):
+            last = session.add(0, 2, points=[click], labels=[kind], anew=not number)
+        assert (last.mask == one.mask).all()
+
+
+def test_frames_to_review_are_told_as_ranges() -> None:
+    rows = [(16, 1, ("unclear",)), (17, 1, ("unclear",)), (18, 2, ("area",)), (21, 1, ("area",))]
+    rows += [(frame, 1, ("unclear",)) for frame in range(22, 26)]
+    assert review_text(rows) == (
+        "16-17, 22-25 (object 1: unclear); 18 (object 2: area); 21 (object 1: area)"
+    )
+    assert review_text([]) == ""

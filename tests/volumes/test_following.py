@@ -252,19 +252,49 @@ ON_GREY = Look(area=400, inside=200.0, around=120.0, deviation=20.0)
         (replace(ON_GREY, around=300.0), True),  # the other way round
         (replace(ON_GREY, inside=229.0), False),  # 1.5 times the deviation are 30
         (replace(ON_GREY, inside=231.0), True),
+        (replace(ON_GREY, inside=240.0, around=160.0), False),  # the whole slice is brighter
     ],
 )
 def test_a_slice_is_compared_with_the_past_by_hand(look: Look, ends: bool) -> None:
-    past = judge(Past(ON_GREY, (500, 400, 300), 200.0), look)
+    past = judge(Past(ON_GREY, (500, 400, 300), 200.0, 80.0), look, 7)
     assert (past.failed == 1) is ends
+    assert (past.first is not None and past.first.slice == 7) is ends
     assert past.areas == ((500, 400, 300) if ends else (500, 400, 300, look.area))
-    assert judge(past, replace(ON_GREY, area=0)).ended is ends
+    assert judge(past, replace(ON_GREY, area=0), 8).ended is ends
 
 
 def test_what_does_not_stand_out_is_not_told_by_its_contrast() -> None:
     faint = replace(ON_GREY, around=181.0)
-    past = Past(faint, (400,), 200.0)
-    assert not judge(past, replace(faint, around=230.0)).failed
+    past = Past(faint, (400,), 200.0, 19.0)
+    assert not judge(past, replace(faint, around=210.0), 8).failed
+
+
+def test_a_contrast_that_fades_slowly_is_followed_down_to_a_fifth() -> None:
+    """80, 56, 39, 27, 19: each .7 of the one before; the next one, 13, is a sixth of the first."""
+    past = Past(ON_GREY, (400,), 200.0, 80.0)
+    for number, contrast in enumerate((56.0, 39.2, 27.4, 19.2)):
+        past = judge(past, replace(ON_GREY, around=200.0 - contrast), number)
+        assert past.failed == 0
+    past = judge(past, replace(ON_GREY, around=200.0 - 13.4), 4)
+    assert past.first is not None
+    assert past.first.in_words() == "the contrast is 17% of that on the prompted slice"
+    at_once = judge(Past(ON_GREY, (400,), 200.0, 80.0), replace(ON_GREY, around=173.0), 4)
+    assert at_once.failed, "the same contrast of 27, but from one slice to the next"
+
+
+def test_where_and_why_an_object_ends_is_told(tmp_path: Path) -> None:
+    with begin(session=tmp_path / "x") as session:
+        session.add(7, box=(16, 13, 39, 36))
+        ends = session.follow().ends(1)
+    assert [end.partition(":")[0] for end in ends] == ["z 4 (z 3", "z 10 (z 11"]
+    with begin(session=tmp_path / "x") as session:
+        assert session.ends(1) == ends, "from the file"
+    with begin(made(0, 15)[0]) as session:
+        session.add(7, box=(16, 13, 39, 36))
+        assert session.follow().ends(1) == []
+    with begin(stop=False) as session:
+        session.add(7, box=(16, 13, 39, 36))
+        assert session.follow().ends(1) == []
 
 
 def test_a_look_leaves_out_the_mixed_pixels_of_the_edge() -> None:

@@ -36,6 +36,8 @@ from anymask.track.records import StateArrays as StateArrays
 from anymask.track.records import TrackedFrame as TrackedFrame
 from anymask.track.records import Tracker as Tracker
 from anymask.track.records import TrackMoment as TrackMoment
+from anymask.track.records import in_ranges as in_ranges
+from anymask.track.records import review_text as review_text
 from anymask.track.redaction import find_for_review as find_for_review
 from anymask.track.redaction import hide_objects as hide_objects
 from anymask.track.redaction import is_track_file as is_track_file

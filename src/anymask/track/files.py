@@ -36,7 +36,7 @@ from anymask.track.outputs import (
     MaskWriter,
     VideoFacts,
 )
-from anymask.track.records import Direction, TrackedFrame
+from anymask.track.records import Direction, TrackedFrame, review_text
 from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import GROUPS
 from anymask.track.sources import SampledFrames, first_readable
@@ -355,14 +355,12 @@ def _write(
                 f"{min(others).name}. They were not changed."
             )
     notes += [f"wrote {path}" for path in asked.paths]
-    doubtful = session.doubtful()
-    if count := len({frame for frame, _, _ in doubtful}):
-        listed = [
-            f"{session.frames.source_frame(frame)} (object {number}: {', '.join(doubts)})"
-            for frame, number, doubts in doubtful[:8]
-        ]
-        more = f" and others ({count} frames in total)" if count > 8 else ""
-        notes.append(f"Low confidence, check frames {'; '.join(listed)}{more}")
+    doubtful = [
+        (session.frames.source_frame(frame), number, doubts)
+        for frame, number, doubts in session.doubtful()
+    ]
+    if doubtful:
+        notes.append(f"Low confidence, check frames {review_text(doubtful)}")
     if (told := session.frames.damage) is not None:
         end = "; later frames have no mask" if session.frames.fault else ""
         notes.append(told + end)

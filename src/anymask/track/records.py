@@ -163,3 +163,32 @@ class Tracker(Protocol):
     def unpack(self, arrays: StateArrays) -> Any:
         """The state that `pack` wrote."""
         ...
+
+
+MOST_RANGES = 10  # of frames that a sentence lists
+
+
+def in_ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers as a person writes them: 5, 7-9."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    told = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
+    more = f" and {len(told) - MOST_RANGES} more ranges" if len(told) > MOST_RANGES else ""
+    return ", ".join(told[:MOST_RANGES]) + more
+
+
+def review_text(doubtful: Sequence[tuple[int, int, Sequence[str]]]) -> str:
+    """Frames that a person should look at: "16-17, 21-25 (object 1: unclear)".
+
+    doubtful  (frame, object, doubts), in the order of the frames
+    """
+    alike: dict[tuple[int, str], list[int]] = {}
+    for frame, number, doubts in doubtful:
+        alike.setdefault((number, ", ".join(doubts)), []).append(frame)
+    return "; ".join(
+        f"{in_ranges(frames)} (object {number}: {told})" for (number, told), frames in alike.items()
+    )

@@ -39,6 +39,7 @@ from anymask.images import (
     read_pages,
     use_instead,
 )
+from anymask.track.records import in_ranges
 from anymask.track.settings import FrameSampling
 
 PICTURES = frozenset(
@@ -49,7 +50,6 @@ KEPT = 16  # frames that are kept, so that reading backwards decodes each frame 
 KEPT_BYTES = 512 << 20  # of large frames fewer are kept
 DEFAULT_RATE = 25.0
 _PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"v=0\r", b"v=0\n", b"[playlist]")
-_MOST_RANGES = 10  # of missing frames that are listed
 LATE = 3  # frames behind a gap that are waited for
 LEAST_MISSING = 0.02  # of a video's length, from which on it is told; headers are rounded
 _MOST_GAPS = 10_000_000  # frames of a damaged video
@@ -691,7 +691,7 @@ class SampledFrames:
         missing = sorted(getattr(self.source, "missing", ()))
         if not missing:
             return self.fault
-        listed = _in_ranges(missing)
+        listed = in_ranges(missing)
         some = f"Frame {listed} is" if len(missing) == 1 else f"Frames {listed} are"
         length = self.source.length or 0
         count = f"{length - len(missing)} of {length} frames can be decoded"
@@ -751,19 +751,6 @@ def first_readable(frames: SampledFrames) -> int | None:
             return None
         frame += 1
     return frame
-
-
-def _in_ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers as a person writes them: 5, 7 to 9."""
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    told = [str(first) if first == last else f"{first} to {last}" for first, last in ranges]
-    more = f" and {len(told) - _MOST_RANGES} more ranges" if len(told) > _MOST_RANGES else ""
-    return ", ".join(told[:_MOST_RANGES]) + more
 
 
 def _by_time(source: FrameSource, sampling: FrameSampling, fps: float) -> list[int]:

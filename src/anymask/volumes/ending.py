@@ -6,10 +6,13 @@ mask that it finds is compared with what the object was until now:
 
 - its area with the median area of the last slices that were believed;
 - its contrast, the mean grey inside less that of a ring around it, with the contrast on the last
-  prompted slice, where the object stands out there at all;
-- its mean grey with that on the last slice that was believed.
+  prompted slice, where the object stands out there at all, and with that on the last slice that
+  was believed: in thick slices, and away from a coil, it fades slowly while the object goes on;
+- its mean grey with that on the last slice that was believed, where its contrast changes as much:
+  a whole slice may be brighter than the one before it.
 
 A slice that fails is empty, and nothing is learned from it; GAP of them in a row end the object.
+The first of them and the reason are kept for the user.
 
 Letters: H W a slice.
 """
@@ -19,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -30,9 +33,11 @@ from anymask.track import FramePrediction, StateArrays, Tracker, TrackMoment
 
 GAP = 2  # slices in a row that end an object
 LEAST_AREA = 0.15  # of the median of the last areas
-LEAST_CONTRAST = 0.5  # of that on the prompted slice
+LEAST_CONTRAST = 0.5  # of that on the prompted slice, unless it fades slowly
+SLOWLY = 0.6  # of the contrast on the slice before, down to
+FAINTEST = 0.2  # of that on the prompted slice
 STANDS_OUT = 1.0  # contrast in standard deviations of the grey inside, from which on it counts
-GREY_JUMP = 1.5  # of the mean grey, in standard deviations of the grey inside
+GREY_JUMP = 1.5  # of the mean grey and of the contrast, in deviations of the grey inside
 LEAST_DEVIATION = 6.0  # of 255: of greys without noise
 RING = 0.35  # the ring's width, in radii of a disc of the mask's area
 LAST = 5  # areas that are remembered
@@ -53,16 +58,42 @@ class Look:
         return self.inside - self.around
 
 
+EndReason = Literal["empty", "area", "contrast", "grey"]
+REASONS: tuple[EndReason, ...] = ("empty", "area", "contrast", "grey")
+
+
+@brief
+@dataclass(frozen=True)
+class Failure:
+    """The first of some slices in a row that failed: its number, why, and the share of the area
+    or the contrast that was left."""
+
+    slice: int
+    reason: EndReason
+    left: float = 0.0
+
+    def in_words(self) -> str:
+        """Why, as the rest of a sentence."""
+        return {
+            "empty": "no mask was found",
+            "area": f"the area is {self.left:.0%} of the previous area",
+            "contrast": f"the contrast is {self.left:.0%} of that on the prompted slice",
+            "grey": "the gray value changes abruptly",
+        }[self.reason]
+
+
 @brief
 @dataclass(frozen=True)
 class Past:
-    """What an object was until now: its look on the prompted slice, areas on the last slices and
-    mean grey on the last one; slices in a row that failed."""
+    """What an object was until now: its look on the prompted slice, areas on the last slices, mean
+    grey and contrast on the last one; slices in a row that failed, and the first of them."""
 
     prompted: Look
     areas: tuple[int, ...]
     inside: float
+    contrast: float
     failed: int = 0
+    first: Failure | None = None
 
     @property
     def ended(self) -> bool:
@@ -141,7 +172,7 @@ class EndingTracker:
         before = None if known is None else known.inner
         look = look_at(rle_to_mask(prediction.rle), seen.grey)
         state = self._inner.begin(seen.inner, at, prediction, before)
-        return FollowedState(state, Past(look, (look.area,), look.inside))
+        return FollowedState(state, Past(look, (look.area,), look.inside, look.contrast))
 
     def track(
         self, seen: SeenSlice, at: TrackMoment, states: Sequence[FollowedState]
@@ -159,7 +190,7 @@ class EndingTracker:
                 soft = _Judged(None, state.past)
                 judged.append(FramePrediction(nothing, 0.0, 0.0, soft))
                 continue
-            past = judge(state.past, look_at(rle_to_mask(prediction.rle), seen.grey))
+            past = judge(state.past, look_at(rle_to_mask(prediction.rle), seen.grey), at.frame)
             soft = _Judged(prediction.soft, past)
             rle = nothing if past.failed else prediction.rle
             score = 0.0 if past.failed else prediction.score
@@ -187,30 +218,53 @@ class EndingTracker:
         look, past = state.past.prompted, state.past
         greys = look.inside, look.around, look.deviation
         numbers = [look.area, *greys, past.inside, past.failed, *past.areas]
-        return {**self._inner.pack(state.inner), "volume_past": np.array(numbers, np.float64)}
+        end = [past.contrast]
+        if past.first is not None:
+            end += [past.first.slice, REASONS.index(past.first.reason), past.first.left]
+        return {
+            **self._inner.pack(state.inner),
+            "volume_past": np.array(numbers, np.float64),
+            "volume_end": np.array(end, np.float64),
+        }
 
     def unpack(self, arrays: StateArrays) -> FollowedState:
         """See `Tracker`."""
-        inner = {name: one for name, one in arrays.items() if name != "volume_past"}
+        inner = {name: one for name, one in arrays.items() if not name.startswith("volume_")}
         area, *greys, inside, failed = arrays["volume_past"][:6].tolist()
         areas = tuple(int(one) for one in arrays["volume_past"][6:])
-        past = Past(Look(int(area), *greys), areas, inside, int(failed))
+        prompted, first = Look(int(area), *greys), None
+        contrast, *end = arrays.get("volume_end", np.array([prompted.contrast])).tolist()
+        if end:
+            first = Failure(int(end[0]), REASONS[int(end[1])], end[2])
+        past = Past(prompted, areas, inside, contrast, int(failed), first)
         return FollowedState(self._inner.unpack(inner), past)
 
 
-def judge(past: Past, look: Look) -> Past:
-    """The past after a slice on which a mask looks like this."""
-    if look.area == 0 or look.area < LEAST_AREA * median(past.areas) or _changed(past, look):
-        return replace(past, failed=past.failed + 1)
+def judge(past: Past, look: Look, number: int) -> Past:
+    """The past after a slice, by its number, on which a mask looks like this."""
+    failure = _failure(past, look, number)
+    if failure is not None:
+        return replace(past, failed=past.failed + 1, first=past.first or failure)
     areas = (*past.areas[-(LAST - 1) :], look.area)
-    return replace(past, areas=areas, inside=look.inside, failed=0)
+    return replace(
+        past, areas=areas, inside=look.inside, contrast=look.contrast, failed=0, first=None
+    )
 
 
-def _changed(past: Past, look: Look) -> bool:
-    """Whether a mask stands out less than the prompted one did, or holds another grey at once."""
+def _failure(past: Past, look: Look, number: int) -> Failure | None:
+    """Why a mask is not believed: it vanished, stands out less than before, or holds another grey
+    at once."""
+    if look.area == 0:
+        return Failure(number, "empty")
+    if (left := look.area / median(past.areas)) < LEAST_AREA:
+        return Failure(number, "area", left)
     prompted = past.prompted
     deviation = max(prompted.deviation, LEAST_DEVIATION)
-    if abs(look.inside - past.inside) > GREY_JUMP * deviation:
-        return True
-    stands_out = abs(prompted.contrast) >= STANDS_OUT * deviation
-    return stands_out and look.contrast / prompted.contrast < LEAST_CONTRAST
+    jumps = abs(look.inside - past.inside), abs(look.contrast - past.contrast)
+    if min(jumps) > GREY_JUMP * deviation:
+        return Failure(number, "grey")
+    if abs(prompted.contrast) < STANDS_OUT * deviation:
+        return None
+    left = look.contrast / prompted.contrast
+    slowly = left >= FAINTEST and look.contrast / past.contrast >= SLOWLY
+    return None if left >= LEAST_CONTRAST or slowly else Failure(number, "contrast", max(left, 0))

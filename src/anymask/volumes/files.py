@@ -16,14 +16,12 @@ from typing import Any
 
 from anymask.base import InputError, brief, claimed_file
 from anymask.segment import Model
-from anymask.track import FilePrompt
+from anymask.track import FilePrompt, review_text
 from anymask.volumes.dicom_labels import series_of
 from anymask.volumes.reading import read_volume
 from anymask.volumes.session import AXES, VolumeSession, VolumeSettings, open_volume_session
 from anymask.volumes.volume import Volume
 from anymask.volumes.writing import check_label_path, measure_labels, write_labels
-
-DOUBTS_TOLD = 8  # slices that are named
 
 
 @brief
@@ -184,12 +182,13 @@ def _told(session: VolumeSession, labels: Volume) -> list[str]:
             f"{name}: {volume_text(one.volume_ml)}, z slices {z[0]} to {z[-1]} "
             f"({depth_text(len(z) * depth)})"
         )
-    doubtful = session.doubtful()
-    if doubtful:
-        some = [
-            f"{AXES[axis]} {index} (object {number}: {', '.join(doubts)})"
-            for axis, index, number, doubts in doubtful[:DOUBTS_TOLD]
-        ]
-        more = f" and others, {len(doubtful)} in total" if len(doubtful) > DOUBTS_TOLD else ""
-        notes.append(f"review slices {'; '.join(some)}{more}")
+        if ends := session.ends(number):
+            notes.append(
+                f"{name}: tracking stopped at {' and '.join(ends)}. If the object continues there, "
+                "pass --stop no, or add a prompt."
+            )
+    for axis, letter in enumerate(AXES):
+        rows = [row[1:] for row in session.doubtful() if row[0] == axis]
+        if rows:
+            notes.append(f"Low confidence, check slices {letter} {review_text(rows)}")
     return notes

@@ -48,7 +48,7 @@ from anymask.track import (
     open_session,
     read_whole,
 )
-from anymask.volumes.ending import GAP, EndingTracker
+from anymask.volumes.ending import GAP, EndingTracker, FollowedState
 from anymask.volumes.filling import AlongAxis, fill_slices, join_axes
 from anymask.volumes.reading import read_volume
 from anymask.volumes.volume import Colour, Volume, check_window, scaled_affine
@@ -347,6 +347,22 @@ class VolumeSession:
             for axis, video in sorted(self._videos.items())
             for stretch in (video.known(id) if id in video.objects else ())
         ]
+
+    def ends(self, id: int) -> list[str]:  # noqa: A002
+        """Where each recognised end of an object is, and why: "z 2 (z 1: no mask was found)".
+
+        Nothing for a direction in which it reaches the last slice, or with `stop=False`.
+        """
+        found = []
+        for axis, video in sorted(self._videos.items()):
+            for backward, step in ((True, 1), (False, -1)):
+                live = video.live.get((id, backward))
+                if live is None or not isinstance(live.state, FollowedState):
+                    continue
+                if (first := live.state.past.first) is not None:
+                    last, name = first.slice + step, AXES[axis]
+                    found.append(f"{name} {last} ({name} {first.slice}: {first.in_words()})")
+        return found
 
     def doubtful(self) -> list[tuple[int, int, int, tuple[str, ...]]]:
         """(axis, slice, object, doubts) of what a person should look at."""
