@@ -275,13 +275,14 @@ def answer(
 # expected of a first mask with the network's own number (`expected_iou`; the table "scores" of the
 # same program).
 #
-# A clear prompt is answered with the one of the four that agrees best with the others
-# (`likeliest`): its expected IoU is the largest, where each is as likely as its quality. Small
-# parts without a click are removed before that (`without_parts`). A bare box is decoded a second
+# A clear prompt is answered with the mean of the four (`consensus`), in which a mask counts more the
+# larger its expected IoU is, where each is as likely as its quality. Small parts without a click are
+# removed before that (`without_parts`). A bare box is decoded a second
 # time, with the first answer and a click at its deepest cell, as in training
 # (`training/interaction.py`).
 
 LEAST_PART = 0.2  # of a mask's largest part
+FAVOUR = 8.0  # a mask of half the expected IoU counts exp(-4) times as much
 LEAST_REGION = 0.05  # of a mask: smaller holes and islands are removed, unless a setting differs
 CLEAR = 2.0  # logits from the threshold that a cell gets at least which is filled or removed
 SURE = 1.0  # logits within it of the threshold are a doubt
@@ -372,7 +373,7 @@ class LearnedRules:
             else:
                 clicks = prompts.coords[row, prompts.labels[row] == POSITIVE]
                 cells = [clicked_cell(click, place, self.spec) for click in clicks]
-                ordered = by_quality(*self.likeliest(logits[row], quality[row], cells))
+                ordered = by_quality(*self.consensus(logits[row], quality[row], cells))
             answers.append(ordered)
         return answers
 
@@ -410,19 +411,28 @@ class LearnedRules:
         logits[rows], quality[rows] = decode(again)
         return logits, quality
 
-    def likeliest(
+    def consensus(
         self, logits: FloatArray, quality: FloatArray, cells: Sequence[tuple[int, int]]
     ) -> tuple[FloatArray, FloatArray]:  # (T, m, m), (T,) -> (1, m, m), (1,)
-        """Of masks without small parts the one of the largest expected IoU.
+        """The mean of the masks without small parts, weighted by their expected IoU.
 
-        quality  of each, taken as its chance
-        cells    x, y of those that are clicked
+        Args:
+            logits: (T, m, m) of the decoder.
+            quality: (T,) of each mask, taken as its probability.
+            cells: (x, y) of the clicked cells.
+
+        Returns:
+            The mean logits, and the quality of the mask with the largest weight.
         """
         threshold = self.spec.mask_threshold
         logits = without_parts(logits, cells, LEAST_PART, threshold, self.shapes)
-        shared = iou_of_pairs(common_cells(logits > threshold))
-        best = int(worth(np.maximum(quality, 0), shared).argmax())
-        return logits[best : best + 1], quality[best : best + 1]
+        value = worth(np.maximum(quality, 0), iou_of_pairs(common_cells(logits > threshold)))
+        best = int(value.argmax())
+        if value[best] <= 0:
+            return logits[best : best + 1], quality[best : best + 1]
+        weights = np.exp(FAVOUR * (value / value[best] - 1))
+        mean = np.tensordot(weights / weights.sum(), logits.astype(np.float64), 1)
+        return mean[None].astype(np.float32), quality[best : best + 1]
 
 
 # --- one mask for a clear prompt
@@ -461,7 +471,7 @@ def with_middle_clicks(
 ) -> ModelPrompts:  # P points -> P + 1 points
     """N prompts with the masks that answered them, each clicked at its deepest cell."""
     answers, spec = zip(logits, quality, strict=True), rules.spec
-    masks = np.concatenate([rules.likeliest(*answer, ())[0] for answer in answers])
+    masks = np.concatenate([rules.consensus(*answer, ())[0] for answer in answers])
     clicks = [deepest_cell(mask > spec.mask_threshold, spec, rules.shapes) for mask in masks]
     places = np.array([click or (0.0, 0.0) for click in clicks], np.float32)[:, None]
     labels = np.array([POSITIVE if click else NO_POINT for click in clicks], np.int64)[:, None]

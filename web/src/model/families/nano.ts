@@ -3,7 +3,7 @@
  * their score in, ordered candidates out.
  *
  * A lone click: the connected part under it in three of the four, in a learned order. A clear
- * prompt: the one that agrees best with the others, without small parts. A bare box is asked again
+ * prompt: their mean without small parts, the better ones counting more. A bare box is asked again
  * with its answer.
  *
  * T masks of the decoder, m the side of a low-resolution mask, F facts of each.
@@ -17,6 +17,7 @@ import type { Answer, Decode, Decoded, Family, Tables } from "./family";
 import { commonCells, deepestCell, factsOf, gridOf, iouOfPairs, withoutParts } from "./nano-facts";
 
 const LEAST_PART = 0.2; // of a mask's largest part
+const FAVOUR = 8; // a mask of half the expected IoU counts exp(-4) times as much
 const LEAST_NUMBER = 1e-4; // of the network, and as far from 1
 
 /** Of the ranking network: the bundle's table "ranking". */
@@ -45,7 +46,7 @@ export function nano(spec: Spec, tables: Tables): Family {
     async answer(decode, asked, place) {
       const decoded = await askedTwice(decode, asked, spec);
       if (isLoneClick(asked)) return ranked(decoded, asked, place, spec, weights, scores);
-      return [likeliest(decoded, clickedCells(asked, place, spec), spec)];
+      return [consensus(decoded, clickedCells(asked, place, spec), spec)];
     },
   };
 }
@@ -102,7 +103,7 @@ async function askedTwice(decode: Decode, asked: Tokens, spec: Spec): Promise<De
 
 /** The prompt with the mask that answered it, clicked at its deepest cell. */
 export function withMiddleClick(given: Tokens, first: Decoded, spec: Spec): Tokens {
-  const { logits } = likeliest(first, [], spec);
+  const { logits } = consensus(first, [], spec);
   const middle = deepestCell(logits, spec.mask_side, spec.mask_threshold);
   const cell = spec.image_side / spec.mask_side;
   const place = middle ? [(middle[0] + 0.5) * cell, (middle[1] + 0.5) * cell] : [0, 0];
@@ -114,15 +115,26 @@ export function withMiddleClick(given: Tokens, first: Decoded, spec: Spec): Toke
   };
 }
 
-/** Of masks without small parts the one of the largest expected IoU; scores are its chances. */
-function likeliest({ planes, score }: Decoded, cells: readonly number[], spec: Spec): Answer {
+/** The mean of the masks without small parts, weighted by their expected IoU. */
+function consensus({ planes, score }: Decoded, cells: readonly number[], spec: Spec): Answer {
   const [side, threshold] = [spec.mask_side, spec.mask_threshold];
   const grid = { side, height: side, width: side, threshold };
   const large = planes.map((plane) => withoutParts(plane, cells, LEAST_PART, grid));
   const likely = Array.from(score, (number) => Math.max(number, 0));
   const worth = iouOfPairs(commonCells(large, grid)).map((row) => dot(row, likely));
-  const best = worth.indexOf(Math.max(...worth));
-  return { logits: large[best], score: score[best], order: 0 };
+  const most = Math.max(...worth);
+  const best = worth.indexOf(most);
+  if (most <= 0) return { logits: large[best], score: score[best], order: 0 };
+  const weights = worth.map((value) => Math.exp(FAVOUR * (value / most - 1)));
+  const sum = weights.reduce((total, weight) => total + weight, 0);
+  const logits = new Float32Array(side * side);
+  for (let cell = 0; cell < logits.length; cell += 1) {
+    let mean = 0;
+    for (let token = 0; token < large.length; token += 1)
+      mean += (weights[token] / sum) * large[token][cell];
+    logits[cell] = mean;
+  }
+  return { logits, score: score[best], order: 0 };
 }
 
 function clickedCells({ coords, labels }: Tokens, place: Geometry, spec: Spec): number[] {
