@@ -78,11 +78,13 @@ def test_a_folder_is_done_once_and_what_has_no_subject_gets_no_picture(
     told = []
     for more in ([], [], ["--crop"]):
         assert main(["cutout", "photos", "-o", "out", *more]) == 0
-        told.append(capsys.readouterr().err.splitlines()[-1].partition(";")[0])
+        lines = capsys.readouterr().err.splitlines()
+        told.append(lines[-1].partition(";")[0])
+        assert any("wall.png: No main subject" in line for line in lines) == (told[-1][0] == "3")
     assert told == [
-        "3 done, 0 skipped (existing), 0 failed",
+        "3 done, 0 skipped (existing), 0 failed, 1 of those done without a result",
         "0 done, 3 skipped (existing), 0 failed",
-        "3 done, 0 skipped (existing), 0 failed",
+        "3 done, 0 skipped (existing), 0 failed, 1 of those done without a result",
     ]
     assert [name for name in names("out") if not name.startswith(".")] == ["one.png", "two.png"]
     assert names("out/.masks") == ["one.json", "two.json", "wall.json"]

@@ -1,5 +1,7 @@
 """Help texts: short by default, whole when asked."""
 
+import re
+
 import pytest
 
 from anymask.cli import COMMON, LONG_HELP, commands
@@ -10,6 +12,21 @@ from anymask.cli.main import main
 def test_help_fits_on_a_screen(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     assert capsys.readouterr().out.count("\n") <= LONG_HELP
+
+
+@pytest.mark.parametrize(
+    "command", [*map(str.split, sorted(commands())), ["project", "run"], ["project", "export"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_the_short_help_describes_every_option(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--help"]) == 0
+    short = capsys.readouterr().out
+    bare = re.findall(r"^  (-(?:(?!  )[^\n])*)(?:\n {10,}|  +)\(default", short, re.M)
+    assert bare == []
+    assert "(default: True)" not in short
+    assert "(default: False)" not in short
 
 
 def test_the_whole_help_shows_what_the_short_one_leaves_out(

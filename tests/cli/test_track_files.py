@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from anymask.base import claimed
+from anymask.masks import coco_to_rle, rle_to_mask
+from anymask.track.image_tracker import ImageTracker
+from anymask.track.records import TrackMoment
 from tests.cli.test_track import BOX, track
+from tests.segment.fakes import iou
 from tests.track.clips import moving_discs, write_video
 
 PICTURES, TRUTH = moving_discs(4)
@@ -150,6 +155,37 @@ def test_a_session_with_a_name_is_never_thrown_away(
     assert Path("my.session").read_bytes() == kept
     assert track(*words, "--box", BOX) == 0  # the same objects, more frames
     assert list(objects_by_frame("a.jsonl")) == [0, 1, 2, 3]
+
+
+def test_a_session_takes_further_prompts_and_keeps_the_frames_before_them(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["clip.mkv", "--session", "my.session", "--tracker", "match", "--box", BOX]
+    x, y = (int(values.mean()) for values in np.nonzero(TRUTH[2][0])[::-1])
+    further = ["--point", f"2:1:{x},{y}"]
+    assert track(*words, "-o", "a.jsonl") == 0
+    tracked: list[int] = []
+    whole = ImageTracker.track
+
+    def counted(self: ImageTracker, seen: Any, at: TrackMoment, states: Any) -> Any:
+        tracked.append(at.frame)
+        return whole(self, seen, at, states)
+
+    monkeypatch.setattr(ImageTracker, "track", counted)
+    assert track(*words, *further, "-o", "b.jsonl") == 0
+    assert tracked == [3]
+    assert track(*words[:1], *words[3:], *further, "-o", "c.jsonl") == 0
+    assert tracked == [3, 1, 2, 3]  # without a session: up to the correction, and from there
+    before, after = masks_by_frame("a.jsonl"), masks_by_frame("b.jsonl")
+    assert [before[0], before[1]] == [after[0], after[1]]
+    assert masks_by_frame("c.jsonl") == after
+
+
+def test_a_negative_click_on_a_later_frame_corrects_the_tracked_mask(here: Path) -> None:
+    words = ["clip.mkv", "--tracker", "match", "--box", BOX]
+    assert track(*words, "--negative", "2:1:1,1", "-o", "a.jsonl") == 0
+    for frame, (one,) in masks_by_frame("a.jsonl").items():
+        assert iou(rle_to_mask(coco_to_rle(one)), TRUTH[frame][0]) > 0.7
 
 
 def test_an_unfinished_run_of_another_video_begins_anew(

@@ -43,7 +43,7 @@ def test_a_conversion_tells_what_was_lost(source: Path, tmp_path: Path) -> None:
     assert pixels(image) == pixels(rings())
     lost = anymask.convert(source, tmp_path / "labels", "YOLOv8", policy=Policy(holes="drop"))
     assert lost.counts() == {"holes": 1, "pixels": 1, "parts": 1, "empty": 1}
-    assert lost.lines()[0].startswith("not kept: holes (1 time), first: rings.png, mask 0: ")
+    assert lost.lines()[0].startswith("Not kept: holes (1 time), first: rings.png, mask 0: ")
     assert json.loads(json.dumps(lost.to_json()))["to"] == "yolo"
 
 

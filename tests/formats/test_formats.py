@@ -248,10 +248,10 @@ def test_summaries_count_and_show_the_first_case(tmp_path: Path) -> None:
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(full, full))
     report = write_annotations([image], tmp_path, "label-png")
     assert report.lines() == [
-        "not kept: labels (1 time), first: a.jpg: not supported: labels of 2 masks",
-        "not kept: ids (1 time), first: a.jpg: groups must be distinct numbers from 1 to "
+        "Not kept: labels (1 time), first: a.jpg: not supported: labels of 2 masks",
+        "Not kept: ids (1 time), first: a.jpg: groups must be distinct numbers from 1 to "
         "65535; masks are renumbered",
-        "not kept: overlaps (1 time), first: a.jpg, mask 0: 108 of 108 pixels are below other "
+        "Not kept: overlaps (1 time), first: a.jpg, mask 0: 108 of 108 pixels are below other "
         "masks",
     ]
 
@@ -277,8 +277,8 @@ def test_how_masks_were_made_is_one_line_of_the_report() -> None:
         report.add("clicks", image, None, "clicks of 2 masks have no place")
     report.add("holes", "a.jpg", 1, "1 hole filled")
     assert report.lines() == [
-        "not kept: holes (1 time), first: a.jpg, mask 1: 1 hole filled",
-        "nor how the masks were made: scores, clicks",
+        "Not kept: holes (1 time), first: a.jpg, mask 1: 1 hole filled",
+        "Not kept: how the masks were made (scores, clicks)",
     ]
 
 

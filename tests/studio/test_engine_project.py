@@ -224,7 +224,7 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     labelled = ExportSettings(only="labelled")
     _, left, *_ = export_masks(project, tmp_path / "labelled.json", "coco", labelled)
     assert left == "left out: 3 images without accepted masks and not marked as done"
-    assert "not kept: labels (7 times)" in told
+    assert "Not kept: labels (7 times)" in told
     assert nameless.startswith("7 masks without a class: exported as 'object'")
     images, _ = read_annotations(tmp_path / "out.json")
     assert sum(len(image.masks) for image in images) == 7

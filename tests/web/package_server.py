@@ -61,7 +61,7 @@ def example_page(chromium: Any) -> Iterator[Any]:
         opened.on("pageerror", lambda error: errors.append(str(error)))
         opened.goto(f"{site}/example.html")
         opened.wait_for_function(
-            "document.querySelector('#status').textContent === 'click a thing'"
+            "document.querySelector('#status').textContent === 'Click an object.'"
         )
         yield opened
         assert errors == []

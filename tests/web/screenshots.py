@@ -1,13 +1,15 @@
 """The pictures of docs/get-started/first-project.md, taken in a real Chromium.
 
-python tests/web/screenshots.py [FOLDER]
+python tests/web/screenshots.py [FOLDER [SCENE ...]]
 """
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,12 +183,15 @@ SCENES: list[tuple[Any, dict[str, Any], str]] = [
 ]
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, names: Sequence[str] = ()) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    os.environ["ANYMASK_MODEL"] = "nano"  # the page decodes with the bundled files of nano
     chromium = find_chromium()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for scene, about, scheme in SCENES:
+            if names and scene.__name__ not in names:
+                continue
             shelf = project(**about)
             if scene in (outline, review):
                 labelled(shelf)
@@ -199,8 +204,9 @@ def main(folder: Path) -> None:
             scene(Annotator(context.new_page(), site.url), folder)
             context.close()
             site.close()
-        video(browser, folder)
+        if not names or "video" in names:
+            video(browser, folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER, sys.argv[2:])

@@ -92,8 +92,8 @@ def run(args: argparse.Namespace) -> None:
     if refused is not None:
         raise refused
     say(
-        f"wrote {args.target}: {counted(report.images, 'picture')}, "
+        f"wrote {args.target}: {counted(report.images, 'image')}, "
         f"{counted(report.masks, 'mask')}, {counted(report.files, 'file')}, "
         f"{report.form} to {report.to}; "
-        f"{'see above for what was lost' if report else 'nothing was lost'}"
+        f"{'losses are listed above' if report else 'nothing was lost'}"
     )

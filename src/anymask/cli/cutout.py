@@ -38,6 +38,7 @@ from anymask.formats import output_kind
 from anymask.jobs import CutoutTask, FolderJob
 
 NO_SUBJECT = "No main subject found in this image. Pass --box, --point or --words."
+NO_OBJECT = "No object found in this image. Pass other words or exemplars, --box or --point."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -86,14 +87,15 @@ def run(args: argparse.Namespace) -> None:
     task = read_task(args)
     with _job(args) as (job, suffix):
         task = replace(task, suffix=suffix)
+        nothing = NO_OBJECT if args.words or args.like else NO_SUBJECT
         if not job.one:
-            run_folder(job, task, args.json)
+            run_folder(job, task, args.json, nothing)
             return
         item = job.item()
         check_outputs([item.output(suffix)], item.photo)
         found = run_photo(job, task, args.json)
         if found == 0:
-            raise InputError(f"{item.photo}: {NO_SUBJECT}")
+            raise InputError(f"{item.photo}: {nothing}")
         if any(map(is_stdout, args.outputs)):
             write_stdout(item.output(suffix).read_bytes())
         else:

@@ -97,11 +97,16 @@ def read_job(
     return job
 
 
-def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None) -> None:
-    """Do a folder's photos and say what was done. Raises DataError when photos failed."""
+def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None, empty: str = "") -> None:
+    """Do a folder's photos and say what was done. Raises DataError when photos failed.
+
+    empty  what is printed for a photo of which nothing was made; "" prints nothing
+    """
     with contextlib.ExitStack() as stack, ending_well():
-        summary = run_job(job, task, JobReporter(job, stack).show)
+        summary = run_job(job, task, JobReporter(job, stack, empty).show)
     counts = f"{summary.done} done, {summary.there} skipped (existing), {summary.failed} failed"
+    if empty and summary.empty:
+        counts += f", {summary.empty} of those done without a result"
     pace = f"; {clock_text(summary.seconds)}, {_rate(summary.rate)} images per second"
     say(counts + (pace if summary.done else ""))
     if summary_file:
@@ -132,8 +137,8 @@ def run_photo(
 class JobReporter:
     """The progress of a job and its first failures, on stderr, until the stack is closed."""
 
-    def __init__(self, job: FolderJob, stack: contextlib.ExitStack) -> None:
-        self.job, self.stack = job, stack
+    def __init__(self, job: FolderJob, stack: contextlib.ExitStack, empty: str = "") -> None:
+        self.job, self.stack, self.empty = job, stack, empty
         self.bar: ProgressBar | None = None
 
     def show(self, now: Summary) -> None:
@@ -147,6 +152,9 @@ class JobReporter:
                 print(
                     f"anymask: {told if now.failed <= FIRST_FAILURES else further}", file=sys.stderr
                 )
+        if self.empty and now.empty_photo and now.empty <= FIRST_FAILURES:
+            with self.bar.silent():
+                print(f"anymask: {now.empty_photo}: {self.empty}", file=sys.stderr)
         self.bar.note = f"{now.failed} failed" if now.failed else ""
         self.bar.update(now.tried, free=now.there)
 

@@ -77,6 +77,7 @@ def add_options(
         if only and setting.name not in only:
             continue
         told = (defaults or {}).get(setting.name, setting.default_in_words)
+        told = {"True": "yes", "False": "no"}.get(told, told)  # as the option is written
         group.add_argument(
             setting.option,
             dest=setting.name,

@@ -180,7 +180,7 @@ class _HelpAll(argparse.Action):
 
 
 def _first_clause(text: str | None) -> str | None:
-    """A help text up to its first semicolon or colon, without brackets, and its default.
+    """A help text up to its first semicolon, colon or sentence, without brackets; its default.
 
     Of a text that explains each choice only the default is left: the choices stand beside it.
     """
@@ -188,9 +188,8 @@ def _first_clause(text: str | None) -> str | None:
         return text
     default = re.search(r" ?\(default: [^()]*\)$", text)
     plain = text if default is None else text[: default.start()]
-    short = (
-        "" if plain.startswith('"') else re.split(r"[;:] ", re.sub(r" \([^()]*\)", "", plain))[0]
-    )
+    clauses = re.split(r"[;:] |\. (?=[A-Z\"])", re.sub(r" \([^()]*\)", "", plain))
+    short = "" if plain.startswith('"') else clauses[0]
     return (short + ("" if default is None else default[0])).strip()
 
 

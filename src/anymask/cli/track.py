@@ -25,7 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = NOTE
     told = "video file, folder of frames, or camera number"
     parser.add_argument("video", metavar="VIDEO", help=told)
-    said = parser.add_argument_group("prompts (pixels of the frame as displayed)")
+    said = parser.add_argument_group(
+        "prompts (PLACE: FRAME:OBJECT: or empty; pixels of the frame as displayed)"
+    )
     for name, (shape, about) in TRACKED.items():
         said.add_argument(
             f"--{name}", metavar=f"[PLACE]{shape}", action="append", default=[],

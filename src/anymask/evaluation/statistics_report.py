@@ -198,8 +198,7 @@ Cell = Callable[[SetStatistics], str]
 _ROWS: tuple[tuple[str, Cell], ...] = (
     ("images", lambda s: f"{s.images:,}"),
     ("images without masks", lambda s: f"{s.bare:,}"),
-    ("image size, median", lambda s: "megapixels, min / median / max"),
-    ("megapixels, least / median / most", lambda s: _format_range(s.megapixels, 3)),
+    ("image megapixels, min / median / max", lambda s: _format_range(s.megapixels, 3)),
     ("masks", lambda s: f"{s.masks:,}"),
     ("masks per image, mean", lambda s: _number(s.per_image.mean, 1)),
     ("masks per image, min / median / max", lambda s: _format_range(s.per_image, 0)),

@@ -43,7 +43,7 @@ class Conversion(LossReport):
     masks: int
     files: int = 0
 
-    def lines(self, begin: str = "not kept", source: object = "") -> list[str]:
+    def lines(self, begin: str = "Not kept", source: object = "") -> list[str]:
         """See `LossReport`."""
         return super().lines(begin, source or self.source)
 

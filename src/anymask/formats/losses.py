@@ -40,6 +40,7 @@ LossKind = Literal[
     "classes", "info", "licences",
 ]  # fmt: skip
 HOW_MADE = ("scores", "stability", "clicks", "crops")  # of a mask, beside the mask
+_SHOWN = {"pixels": "exact outlines", "parts": "separate parts"}  # kinds in words
 PLACES = 3  # places that a report names of each reason
 _WRONG_KIND = (  # what Python and numpy raise on values of another kind than the reader expects
     TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError,
@@ -280,7 +281,7 @@ class LossReport:
         """How many losses there are of each kind."""
         return dict(Counter(loss.kind for loss in self.losses))
 
-    def lines(self, begin: str = "not kept", source: object = "") -> list[str]:
+    def lines(self, begin: str = "Not kept", source: object = "") -> list[str]:
         """A line a kind, with the first case as an example; one for how masks were made.
 
         Of records that were skipped there is a line a reason, with the first places.
@@ -292,7 +293,8 @@ class LossReport:
         first = {loss.kind: loss for loss in reversed(kept) if not loss.name}
         counts = Counter(loss.kind for loss in kept if loss.kind not in HOW_MADE and not loss.name)
         told = [
-            f"{begin}: {kind} ({count} {'time' if count == 1 else 'times'}), first: {first[kind]}"
+            f"{begin}: {_SHOWN.get(kind, kind)} ({count} {'time' if count == 1 else 'times'}), "
+            f"first: {first[kind]}"
             for kind, count in counts.items()
         ]
         named = Counter((loss.name, loss.image == WHOLE_SET) for loss in kept if loss.name)
@@ -301,8 +303,7 @@ class LossReport:
             told.append(f"{begin}, with the count of images: {', '.join(keys)}")
         made = dict.fromkeys(loss.kind for loss in kept if loss.kind in HOW_MADE)
         if made:
-            start = "nor" if told else f"{begin}:"
-            told.append(f"{start} how the masks were made: {', '.join(made)}")
+            told.append(f"{begin}: how the masks were made ({', '.join(made)})")
         return [*self.notes, *self._record_lines(source), *told]
 
     def _record_lines(self, source: object) -> list[str]:

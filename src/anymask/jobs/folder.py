@@ -54,10 +54,12 @@ class Summary:
     photos               of this machine
     done, there, failed  of them; `there` were done before
     made                 masks, or whatever the task makes
+    empty                images done for which the task made nothing
     began, ended         of the work itself, seconds since 1970, without loading the model
     about                what the results were made with: model, hash of the weights, settings
     failures             the first FIRST_FAILURES; the job's log has them all
     failure              while the job runs: of the photo that was tried just now, where it failed
+    empty_photo          while the job runs: the photo that was done just now, where it made nothing
     """
 
     photos: int
@@ -65,11 +67,13 @@ class Summary:
     there: int = 0
     failed: int = 0
     made: int = 0
+    empty: int = 0
     began: float = 0.0
     ended: float = 0.0
     about: dict[str, Any] = field(default_factory=dict)
     failures: list[PhotoFailure] = field(default_factory=list)
     failure: PhotoFailure | None = None
+    empty_photo: Path | None = None
 
     def __repr__(self) -> str:
         return (
@@ -101,6 +105,8 @@ class Summary:
         self.began = min(self.began or result.began, result.began or self.began)
         self.ended = max(self.ended, result.ended)
         self.failure = None
+        self.empty_photo = photo if result.state == "done" and not result.made else None
+        self.empty += self.empty_photo is not None
         if result.state == "failed":
             self.failure = PhotoFailure(photo, result.reason, result.kind, result.trace)
             self.failures = [*self.failures, self.failure][:FIRST_FAILURES]
@@ -110,7 +116,8 @@ class Summary:
         part, parts = job.shard
         source = job.source
         failures = [{"file": str(one.photo), "reason": one.reason} for one in self.failures]
-        counted = {name: value for name, value in asdict(self).items() if name != "failure"}
+        counted = asdict(replace(self, failure=None, empty_photo=None))
+        del counted["failure"], counted["empty_photo"]
         return {
             "source": [*map(str, source)] if isinstance(source, tuple) else str(source),
             "output": str(job.output),
@@ -176,12 +183,12 @@ def run_job(
                     summary.about = event.about
                 elif isinstance(event, Idle):
                     if on_progress is not None:
-                        on_progress(replace(summary, failure=None))
+                        on_progress(replace(summary, failure=None, empty_photo=None))
                 elif event.result.state == "stop":
                     raise AnymaskError(event.result.reason)
                 else:
                     add(event.item.photo, event.result)
-    return replace(summary, failure=None)
+    return replace(summary, failure=None, empty_photo=None)
 
 
 def _run_photo(job: FolderJob, task: PhotoTask, on_step: OnStep | None) -> Summary:

@@ -87,8 +87,9 @@ class SegmentSettings:
     multimask: Annotated[
         Multimask,
         Setting(
-            '"auto": three masks for a single click, one for other prompts, and negative points '
-            "are enforced; True or False: three masks or one, unmodified"
+            'candidate masks per prompt; "auto": three masks for a single click, one for other '
+            "prompts, and negative points are enforced; True or False: three masks or one, "
+            "unmodified"
         ),
     ] = "auto"
     zoom: Annotated[
@@ -202,9 +203,9 @@ class Grid:
     mode: Annotated[
         Mode,
         Setting(
-            '"exact": every point of the grid, as in the SAM paper; "adaptive": a coarse grid '
-            "first, then points that are likely to find missing objects, at most a third of the "
-            "grid"
+            'search for objects; "exact": every point of the grid, as in the SAM paper; '
+            '"adaptive": a coarse grid first, then points that are likely to find missing '
+            "objects, at most a third of the grid"
         ),
     ] = "adaptive"
     decoder_precision: Annotated[
@@ -447,9 +448,9 @@ class Arrangement:
     layout: Annotated[
         Layout,
         Setting(
-            '"flat": a list; "tree": each record names the mask it is part of; "partition": each '
-            "pixel belongs to at most one mask (parts before wholes, then the better mask; "
-            "remainders below min_mask_area are removed)"
+            'relations of the masks; "flat": a list; "tree": each record names the mask it is '
+            'part of; "partition": each pixel belongs to at most one mask (parts before wholes, '
+            "then the better mask; remainders below min_mask_area are removed)"
         ),
     ] = "flat"
 

@@ -53,7 +53,10 @@ class ExportSettings:
     """What leaves, and how. Raises InputError for values that make no sense."""
 
     only: Annotated[
-        Only, Setting('"done": images marked as done; "labelled": also other images with masks')
+        Only,
+        Setting(
+            'exported images; "done": marked as done; "labelled": also other images with masks'
+        ),
     ] = "done"
     shares: Annotated[
         tuple[float, ...],
@@ -75,7 +78,7 @@ class ExportSettings:
         ),
     ] = SMOOTH
     unlabelled: Annotated[
-        Unlabelled, Setting('masks without a class: "object": export them as this class; "skip"')
+        Unlabelled, Setting('masks without a class are exported as "object" or left out ("skip")')
     ] = "object"
     proposals: Annotated[bool, Setting("include proposals that are not accepted")] = False
     classes: Annotated[

@@ -237,34 +237,51 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
     store = SessionStore(path)
     said = store.about("note command")
     store.close()
-    same = said == words or (kept and said is None)
+    same = said == words or (kept and (said is None or _keeps_prompts(said, words)))
     if not same and kept:
         raise InputError(
-            f"{path} was created with different prompts. Use the same prompts, choose another "
-            "session file, or delete this file."
+            f"{path} was created with different prompts. Repeat these prompts and add further "
+            "ones, choose another session file, or delete this file."
         )
     if not same:
         path.unlink()
 
 
+def _keeps_prompts(said: str, words: str) -> bool:
+    """Whether a run repeats every prompt of an earlier run of its session."""
+    (before, known), (now, known_now) = json.loads(said), json.loads(words)
+    return bool(known == known_now and all(one in now for one in before))
+
+
 def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -> list[str]:
-    """Hand over the prompts, unless an interrupted run already did; what is told of them."""
-    if session.note("command") == words:
+    """Hand over the prompts that no earlier run handed over; what is told of them.
+
+    Clicks on a later frame correct the mask that is tracked until there.
+    """
+    said = session.note("command")
+    if said == words:
         return []
     moved: list[str] = []
-    if asked.subject and not asked.prompts:
+    if said is None and asked.subject and not asked.prompts:
         first = first_readable(session.frames) or 0
         session.add(first, 1, mask=_subject(model, session, first))
-    if asked.known is not None:
+    if said is None and asked.known is not None:
         _take_up(session, asked.known)
+    before = [] if said is None else json.loads(said)[0]
     for (frame, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
+        if [frame, number, str(one)] in before:
+            continue
         place = find_place(session.frames, frame)
         taken = session.frames.source_frame(place)
         if taken != frame:
             moved.append(f"Frame {frame} is not sampled, so its prompts are used on frame {taken}.")
+        is_correction = one.box is None and one.mask is None
+        if is_correction and any(other < place for other in session.prompts(number)):
+            for _ in session.propagate(stop=place):
+                pass
         session.add(
             place, number, points=one.points or None, labels=one.labels or None, box=one.box,
-            mask=one.read_mask(),
+            mask=one.read_mask(), anew=True,
         )  # fmt: skip
     session.note("command", words)
     session.checkpoint()

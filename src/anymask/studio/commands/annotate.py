@@ -23,7 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", metavar="DIR", type=Path, help="folder with images; it becomes a project"
     )
-    parser.add_argument("--user", metavar="NAME", default=login(), help="(default: your login)")
+    parser.add_argument(
+        "--user",
+        metavar="NAME",
+        default=login(),
+        help="name stored with the masks (default: your login)",
+    )
     parser.add_argument(
         "--stage",
         choices=get_args(Stage),

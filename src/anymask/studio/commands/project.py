@@ -186,9 +186,11 @@ def take(args: argparse.Namespace) -> None:
 def run_options(parser: argparse.ArgumentParser) -> None:
     """Of `run`."""
     stages = tuple(stage for stage in STAGES if stage != "assisted")  # which needs a person
-    parser.add_argument("--stage", choices=stages, default="auto", help="(default: auto)")
+    parser.add_argument("--stage", choices=stages, default="auto", help="stage (default: auto)")
     parser.add_argument("--limit", metavar="N", type=int, help="maximum number of images")
-    parser.add_argument("--model", metavar="NAME", help="(default: the best model of the project)")
+    parser.add_argument(
+        "--model", metavar="NAME", help="model (default: the best model of the project)"
+    )
 
 
 def run_photos(args: argparse.Namespace) -> None:
@@ -250,7 +252,9 @@ def find_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--score", metavar="X", type=float, help="minimum score, 0 to 1")
     parser.add_argument("--limit", metavar="N", type=int, help="maximum number of images")
-    parser.add_argument("--model", metavar="NAME", help="(default: the best model of the project)")
+    parser.add_argument(
+        "--model", metavar="NAME", help="model (default: the best model of the project)"
+    )
 
 
 def find_things(args: argparse.Namespace) -> None:
@@ -342,7 +346,9 @@ def report(args: argparse.Namespace) -> None:
 def export_options(parser: argparse.ArgumentParser) -> None:
     """Of `export`."""
     parser.add_argument("-o", "--output", type=Path, required=True, help="output file or folder")
-    parser.add_argument("--to", metavar="FORMAT", default="coco", help="(default: coco)")
+    parser.add_argument(
+        "--to", metavar="FORMAT", default="coco", help="format of the masks (default: coco)"
+    )
     add_options(parser, ExportSettings)
 
 
@@ -370,7 +376,9 @@ def clip_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="write the accepted tracks"
     )
-    parser.add_argument("--to", metavar="FORMAT", default="sav", help="(default: sav)")
+    parser.add_argument(
+        "--to", metavar="FORMAT", default="sav", help="format of the tracks (default: sav)"
+    )
     parser.add_argument(
         "--proposals", action="store_true", help="include tracks that are not reviewed"
     )

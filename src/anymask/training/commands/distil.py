@@ -19,7 +19,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="model name, or the weights.safetensors of a run",
     )
-    add("--student", default=DEFAULT_MODEL, metavar="NAME", help=f"default: {DEFAULT_MODEL}")
+    add(
+        "--student",
+        default=DEFAULT_MODEL,
+        metavar="NAME",
+        help=f"model to train (default: {DEFAULT_MODEL})",
+    )
     add("--data", type=Path, required=True,
         help="folder of training sets, tar shards or unlabeled images")  # fmt: skip
     add("-o", "--output", type=new_folder, required=True, help="run folder")
