@@ -25,6 +25,7 @@ from anymask.base import (
     UintImage,
     brief,
     claimed_file,
+    parse_json,
     whole_file,
 )
 from anymask.images import MaskValues, load_mask
@@ -249,8 +250,17 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
 
 def _keeps_prompts(said: str, words: str) -> bool:
     """Whether a run repeats every prompt of an earlier run of its session."""
-    (before, known), (now, known_now) = json.loads(said), json.loads(words)
-    return bool(known == known_now and all(one in now for one in before))
+    before, now = _prompts_of(said), _prompts_of(words)
+    return before[1:] == now[1:] and all(one in now[0] for one in before[0])
+
+
+def _prompts_of(words: str) -> list[Any]:
+    """What `TrackFiles.words` says of a run with a named session: prompts, and a file of tracks."""
+    with contextlib.suppress(DataError):
+        told = parse_json(words, "session")
+        if isinstance(told, list) and len(told) == 2 and isinstance(told[0], list):
+            return told
+    return [[None]]  # of another command
 
 
 def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -> list[str]:
@@ -267,7 +277,7 @@ def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -
         session.add(first, 1, mask=_subject(model, session, first))
     if said is None and asked.known is not None:
         _take_up(session, asked.known)
-    before = [] if said is None else json.loads(said)[0]
+    before = [] if said is None else _prompts_of(said)[0]
     for (frame, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
         if [frame, number, str(one)] in before:
             continue
