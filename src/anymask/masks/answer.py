@@ -275,9 +275,9 @@ def answer(
 # expected of a first mask with the network's own number (`expected_iou`; the table "scores" of the
 # same program).
 #
-# A clear prompt is answered with the mean of the four (`consensus`), in which a mask counts more the
-# larger its expected IoU is, where each is as likely as its quality. Small parts without a click are
-# removed before that (`without_parts`). A bare box is decoded a second
+# A clear prompt is answered with the mean of the four (`consensus`), in which a mask counts more
+# the larger its expected IoU is, where each is as likely as its quality. Small parts without a
+# click are removed before that (`without_parts`). A bare box is decoded a second
 # time, with the first answer and a click at its deepest cell, as in training
 # (`training/interaction.py`).
 
