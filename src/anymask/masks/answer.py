@@ -276,10 +276,9 @@ def answer(
 # same program).
 #
 # A clear prompt is answered with the mean of the four (`consensus`), in which a mask counts more
-# the larger its expected IoU is, where each is as likely as its quality. Small parts without a click
-# are removed before that (`without_parts`). A bare box is decoded a second time, with the first
-# answer and a click at its deepest cell, as in training
-# (`training/interaction.py`).
+# the larger its expected IoU is, where each is as likely as its quality. Small parts without a
+# click are removed before that (`without_parts`). A bare box is decoded a second time, with the
+# first answer and a click at its deepest cell, as in training (`training/interaction.py`).
 
 LEAST_PART = 0.2  # of a mask's largest part
 FAVOUR = 8.0  # a mask of half the expected IoU counts exp(-4) times as much
