@@ -151,6 +151,13 @@ def moving_photo(path: Path) -> Path:
     return write_video(path, pictures, codec="libx264", pix_fmt="yuv420p")
 
 
+def draw_box(ann: Viewer, first: tuple[int, int], last: tuple[int, int]) -> None:
+    ann.page.mouse.move(*ann.at(*first))
+    ann.page.mouse.down()
+    ann.page.mouse.move(*ann.at(*last), steps=4)
+    ann.page.mouse.up()
+
+
 def video(browser: Any, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as place, served(inference(anymask.load)) as address:
         path = moving_photo(Path(place) / "cat.mp4")
@@ -158,17 +165,19 @@ def video(browser: Any, folder: Path) -> None:
         ann = Viewer(context.new_page(), address)
         ann.open()
         ann.watch(path)
-        ann.say(90, 150)
+        ann.keys("b")
+        draw_box(ann, (27, 87), (153, 213))
+        ann.until("f.tracks.of(1, 0) !== null && !f.asking")
         ann.page.get_by_label("Class of object 1").fill("cat")
         ann.keys("Enter", "n", "b")
-        ann.page.mouse.move(*ann.at(219, 1))
-        ann.page.mouse.down()
-        ann.page.mouse.move(*ann.at(331, 319), steps=4)
-        ann.page.mouse.up()
+        draw_box(ann, (219, 1), (331, 319))
         ann.until("f.tracks.of(2, 0) !== null && !f.asking")
         ann.page.get_by_label("Class of object 2").fill("post")
         ann.keys("Enter")
         ann.follow()
+        ann.keys("1")  # the cat is lost behind the post: corrected on the last frame
+        draw_box(ann, (331, 148), (437, 272))
+        ann.page.wait_for_timeout(3000)
         take(ann, "video", folder)
         context.close()
 
