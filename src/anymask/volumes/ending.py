@@ -64,7 +64,7 @@ REASONS: tuple[EndReason, ...] = ("empty", "area", "contrast", "grey")
 
 @brief
 @dataclass(frozen=True)
-class Failure:
+class FailedSlice:
     """The first of some slices in a row that failed: its number, why, and the share of the area
     or the contrast that was left."""
 
@@ -93,7 +93,7 @@ class Past:
     inside: float
     contrast: float
     failed: int = 0
-    first: Failure | None = None
+    first: FailedSlice | None = None
 
     @property
     def ended(self) -> bool:
@@ -235,7 +235,7 @@ class EndingTracker:
         prompted, first = Look(int(area), *greys), None
         contrast, *end = arrays.get("volume_end", np.array([prompted.contrast])).tolist()
         if end:
-            first = Failure(int(end[0]), REASONS[int(end[1])], end[2])
+            first = FailedSlice(int(end[0]), REASONS[int(end[1])], end[2])
         past = Past(prompted, areas, inside, contrast, int(failed), first)
         return FollowedState(self._inner.unpack(inner), past)
 
@@ -251,20 +251,22 @@ def judge(past: Past, look: Look, number: int) -> Past:
     )
 
 
-def _failure(past: Past, look: Look, number: int) -> Failure | None:
+def _failure(past: Past, look: Look, number: int) -> FailedSlice | None:
     """Why a mask is not believed: it vanished, stands out less than before, or holds another grey
     at once."""
     if look.area == 0:
-        return Failure(number, "empty")
+        return FailedSlice(number, "empty")
     if (left := look.area / median(past.areas)) < LEAST_AREA:
-        return Failure(number, "area", left)
+        return FailedSlice(number, "area", left)
     prompted = past.prompted
     deviation = max(prompted.deviation, LEAST_DEVIATION)
     jumps = abs(look.inside - past.inside), abs(look.contrast - past.contrast)
     if min(jumps) > GREY_JUMP * deviation:
-        return Failure(number, "grey")
+        return FailedSlice(number, "grey")
     if abs(prompted.contrast) < STANDS_OUT * deviation:
         return None
     left = look.contrast / prompted.contrast
     slowly = left >= FAINTEST and look.contrast / past.contrast >= SLOWLY
-    return None if left >= LEAST_CONTRAST or slowly else Failure(number, "contrast", max(left, 0))
+    return (
+        None if left >= LEAST_CONTRAST or slowly else FailedSlice(number, "contrast", max(left, 0))
+    )
