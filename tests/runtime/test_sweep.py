@@ -1,12 +1,27 @@
 """Sweeps of runtimes: their own, or one that decodes everything."""
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from anymask.masks import Geometry, ModelPrompts
 from anymask.models.variants import TINY, TINY_HQ, Variant
-from anymask.runtime import DecodingSweep, TorchRuntime, TorchSweep, open_sweep
+from anymask.runtime import (
+    SWEEP_CLICKS,
+    DecodingSweep,
+    OnnxRuntime,
+    TorchRuntime,
+    TorchSweep,
+    open_sweep,
+    read_manifest,
+)
+from anymask.runtime.manifest import MANIFEST, manifest_to_json
+from anymask.runtime.onnx_sweep import OnnxSweep
+from tests.runtime.exports import exported
 from tests.segment.fakes import ColourRuntime
 
 N = 3
@@ -64,3 +79,50 @@ def test_any_number_of_threads_answers_alike_and_torch_keeps_its_own(threads: in
         assert sweep._pool.submit(torch.get_num_threads).result() == 1  # each computes alone
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ["tiny", "video"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_graphs_of_a_bundle_answer_as_decoding_and_choosing_do(
+    name: str, threads: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    runtime = OnnxRuntime(exported(name, tmp_path_factory), threads=threads, device="cpu")
+    side, m = runtime.spec.image_side, runtime.spec.mask_side
+    images = np.random.default_rng(1).standard_normal((1, 3, side, side)).astype(np.float32)
+    seen = runtime.see(images)[0]
+    rows, columns = side - 24, side - 8
+    sweep = open_sweep(runtime, seen, Geometry((rows, columns), (rows, columns), side))
+    assert isinstance(sweep, OnnxSweep)
+    assert sweep.bytes_per_prompt > 0
+    for points in (2, 3):  # what the graphs are for, and what is decoded
+        count, rng = 6, np.random.default_rng(points)
+        given = ModelPrompts(
+            rng.uniform(0, side, (count, points, 2)).astype(np.float32),
+            np.tile([1, -1, 0][:points], (count, 1)),
+            np.zeros((count, 1, m, m), np.float32),
+            np.zeros(count, np.float32),
+        )
+        logits, quality = runtime.family.candidates(*runtime.decode(seen, given))
+        asked = sweep.ask(given)
+        np.testing.assert_allclose(asked.quality, quality, rtol=0, atol=1e-4)
+        chosen = rng.uniform(size=quality.shape) < 0.6
+        drawn = np.stack(list(asked.logits(chosen)))
+        used = slice(rows * m // side), slice(columns * m // side)
+        bound = 1e-4 * np.abs(logits).max()
+        np.testing.assert_allclose(drawn[:, *used], logits[chosen][:, *used], rtol=0, atol=bound)
+        assert list(asked.logits(np.zeros_like(chosen))) == []
+
+
+def test_a_bundle_of_an_earlier_version_decodes(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(exported("tiny", tmp_path_factory), folder)
+    manifest = read_manifest(folder)
+    graphs = tuple(one for one in manifest.graphs if not one.name.startswith("sweep"))
+    assert len(graphs) == len(manifest.graphs) - 3
+    (folder / MANIFEST).write_text(manifest_to_json(replace(manifest, graphs=graphs)))
+    runtime = OnnxRuntime(folder, device="cpu")
+    assert not runtime.manifest.has_graph(SWEEP_CLICKS)
+    seen = runtime.see(np.zeros((1, 3, 64, 64), np.float32))[0]
+    assert isinstance(open_sweep(runtime, seen, GEOMETRY), DecodingSweep)

@@ -107,7 +107,7 @@ class ModelParts:
 
 
 # SAM 2's families: what only videos ask for stays as videos have taught it.
-VIDEO_PARTS = ModelParts(
+VIDEO_PARTS: ModelParts = ModelParts(
     encoder="image_encoder.",
     pretrained="image_encoder.",
     frozen=(

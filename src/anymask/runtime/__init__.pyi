@@ -45,6 +45,9 @@ from anymask.runtime.manifest import NAME_VECTORS as NAME_VECTORS
 from anymask.runtime.manifest import NAMES as NAMES
 from anymask.runtime.manifest import REFINER as REFINER
 from anymask.runtime.manifest import REFINER_WEIGHTS as REFINER_WEIGHTS
+from anymask.runtime.manifest import SWEEP_CLICKS as SWEEP_CLICKS
+from anymask.runtime.manifest import SWEEP_IMAGE as SWEEP_IMAGE
+from anymask.runtime.manifest import SWEEP_MASKS as SWEEP_MASKS
 from anymask.runtime.manifest import TABLES as TABLES
 from anymask.runtime.manifest import WEIGHTS as WEIGHTS
 from anymask.runtime.manifest import GraphInfo as GraphInfo

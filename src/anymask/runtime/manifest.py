@@ -41,6 +41,8 @@ REFINER, REFINER_WEIGHTS = "refiner", "refiner.safetensors"  # of edges; a bundl
 NAMES, NAME_VECTORS = "names", "names.npz"  # of masks, and what they are called; likewise
 IR, IR_WEIGHTS = ".xml", ".bin"  # a graph in OpenVINO's own two files
 MEMORY = "memory"  # reads an object's earlier frames; a bundle may be without
+# Many clicks on one image: what is done once, what for clicks, what for masks; likewise.
+SWEEP_IMAGE, SWEEP_CLICKS, SWEEP_MASKS = "sweep_image", "sweep_clicks", "sweep_masks"
 
 _LARGEST_SIDE = 16384  # of a model's input, pixels
 

@@ -56,6 +56,7 @@ from anymask.runtime.manifest import (
     NAME_VECTORS,
     NAMES,
     REFINER,
+    SWEEP_CLICKS,
     WEIGHTS,
     GraphInfo,
     Manifest,
@@ -65,11 +66,13 @@ from anymask.runtime.manifest import (
     read_tables,
     shared_folder,
 )
+from anymask.runtime.onnx_sweep import OnnxSweeps
 from anymask.runtime.protocol import (
     ClassLabelling,
     EdgeRefining,
     MaskNaming,
     Remembering,
+    Sweeps,
     VideoSteps,
     check_maps,
     running,
@@ -101,6 +104,7 @@ class OnnxRuntime:
     """
 
     OPENS_IR = False  # OpenVINO's own files
+    CALLS_AT_ONCE = True  # several threads gain from calling it at the same time
 
     def __init__(
         self,
@@ -186,6 +190,12 @@ class OnnxRuntime:
                 self._siblings[threads] = self._again(self._folder, threads, self._side)
             return self._siblings[threads]
 
+    def for_calls_at_once(self) -> tuple[OnnxRuntime, int]:
+        """This model for several threads that call it at the same time, and how many of them."""
+        if self.CALLS_AT_ONCE and self._providers == _PROVIDERS["cpu"]:
+            return self.with_threads(1), self.threads
+        return self, 1
+
     def _again(self, folder: Path, threads: int, side: int | None = None) -> OnnxRuntime:
         """Another bundle, or this one with other threads, opened as this one was."""
         return type(self)(folder, threads=threads, side=side, **self._settings())
@@ -243,11 +253,11 @@ class OnnxRuntime:
 
     def label_cells(self, seen: EncoderOutput) -> FloatArray:
         """See `ClassLabelling`; of a bundle that has a graph of classes."""
-        (logits,) = self.run_named(CLASSES, self._maps(CLASSES, seen))
+        (logits,) = self.run_named(CLASSES, self.maps_for(CLASSES, seen))
         cells: FloatArray = logits[0]
         return cells
 
-    def _maps(self, graph: str, seen: EncoderOutput) -> dict[str, NDArray[Any]]:
+    def maps_for(self, graph: str, seen: EncoderOutput) -> dict[str, NDArray[Any]]:
         """What was seen as the inputs of a graph. Raises DataError for maps of another model."""
         maps = seen.maps()
         inputs = {one.name: one.shape for one in self._open(graph)[0].inputs}
@@ -257,7 +267,7 @@ class OnnxRuntime:
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
-        given = self._maps(DECODER, seen)
+        given = self.maps_for(DECODER, seen)
         given |= {name: getattr(prompts, name) for name in PROMPT_INPUTS}
         logits, quality = self.run_named(DECODER, given)
         return logits, quality
@@ -516,4 +526,5 @@ _ADDED: Mapping[Any, tuple[str, Any]] = {
     EdgeRefining: (REFINER, OnnxEdges),
     MaskNaming: (NAMES, OnnxNames),
     Remembering: (MEMORY, OnnxMemory),
+    Sweeps: (SWEEP_CLICKS, OnnxSweeps),
 }

@@ -48,6 +48,7 @@ class OpenVinoRuntime(OnnxRuntime):
     """
 
     OPENS_IR = True
+    CALLS_AT_ONCE = False  # OpenVINO computes one call of a model after the other
 
     def __init__(
         self,

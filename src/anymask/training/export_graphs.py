@@ -9,6 +9,8 @@ encoder.onnx  images (B, 3, S, S) -> features, extras_0, ... (B, C, h, w) each; 
 decoder.onnx  features, extras_0, ... (1, C, h, w) each, coords (N, P, 2), labels (N, P),
               masks (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T); of a model
               that takes rectangles h, w and m may be those of another S
+sweep_*.onnx  of a model with SAM's own decoder, for many clicks on one image: see
+              `models.fast.sweep_graphs`
 classes.onnx  of a model that was tuned on K classes: features, extras_0, ... -> labels
               (1, 1 + K, m, m), logits of "none of them" and of each class
 
@@ -55,7 +57,19 @@ from torch import Tensor, nn
 from anymask.base import InputError, import_offline
 from anymask.masks import MOST_SIDE, ModelSpec
 from anymask.models.class_head import class_head_of, class_logits
-from anymask.models.fast import fuse
+from anymask.models.fast import (
+    CLICK_INPUTS,
+    CLICK_OUTPUTS,
+    PROMPTS_AT_ONCE,
+    UPSCALED,
+    VIEW,
+    ImageWork,
+    SweepClicks,
+    SweepImage,
+    SweepMasks,
+    decoder_of,
+    fuse,
+)
 from anymask.models.memory_attention import RecalledMemories
 from anymask.models.positions import RotaryAngles
 from anymask.models.rules import open_family
@@ -67,6 +81,9 @@ from anymask.runtime import (
     DECODER,
     DISABLED_OPTIMISERS,
     ENCODER,
+    SWEEP_CLICKS,
+    SWEEP_IMAGE,
+    SWEEP_MASKS,
     TABLES,
     TRACK_DECODER,
     TRACK_MEMORY,
@@ -219,7 +236,40 @@ def _write_graphs(
         head, takes, gives = ClassGraph(model).eval(), dict.fromkeys(names, ""), {"labels": ""}
         sides = varying_sides(spec, maps)
         graphs.append(write_graph(CLASSES, head, maps, takes, gives, stage, sides=sides))
+    graphs += _write_sweep(model, spec, dict(zip(names, maps, strict=True)), stage)
     return tuple(graphs)
+
+
+def _write_sweep(
+    model: nn.Module, spec: ModelSpec, maps: Mapping[str, Tensor], stage: Path
+) -> list[GraphInfo]:
+    """The graphs for many clicks on one image; none for a decoder that is not SAM's own."""
+    parts = decoder_of(model)
+    if parts is None or spec.pad_multiple or spec.fixed_points:
+        return []
+    graph: nn.Module = SweepImage(*parts).eval()
+    found = graph(*maps.values())
+    names = (*ImageWork._fields, *UPSCALED)[: len(found)]
+    takes: dict[str, Letters] = dict.fromkeys(maps, "")
+    image = write_graph(
+        SWEEP_IMAGE, graph, tuple(maps.values()), takes, dict.fromkeys(names, ""), stage
+    )
+    work, upscaled = found[: len(ImageWork._fields)], found[len(ImageWork._fields) :]
+
+    coords, labels, *_ = example_prompts(spec, PROMPTS_AT_ONCE, 1 + int(spec.pad_point))
+    graph, given = SweepClicks(*parts).eval(), (*work, coords, labels)
+    views = [f"{name}_{n}" for n in range(PROMPTS_AT_ONCE) for name in VIEW]
+    takes, gives = dict.fromkeys(CLICK_INPUTS, ""), dict.fromkeys([*CLICK_OUTPUTS, *views], "")
+    clicks = write_graph(SWEEP_CLICKS, graph, given, takes, gives, stage)
+
+    _, weights, rows, *view = graph(*given)
+    view = view[: len(VIEW)]
+    graph, given = SweepMasks(*parts).eval(), (*upscaled, *view, rows[0], weights[0, :2])
+    takes = dict.fromkeys(names[len(work) :], "p")
+    takes |= {name: (len(one), "p") for name, one in zip(VIEW, view, strict=True)}
+    takes |= {"rows": "", "weights": "k"}
+    masks = write_graph(SWEEP_MASKS, graph, given, takes, {"logits": ("c", "k")}, stage)
+    return [image, clicks, masks]
 
 
 def write_graph(
@@ -287,7 +337,8 @@ def trace_graph(
         if int8:
             fp32, raw = raw, raw.with_name("int8.onnx")
             quantise(fp32, raw)
-        optimise(raw, stage / info.file)
+        # Folded, the positions of an image's places would be most of the file.
+        optimise(raw, stage / info.file, fold=info.name != SWEEP_IMAGE)
 
 
 def _describe(named: Mapping[str, Letters], tensors: Sequence[Tensor]) -> tuple[TensorInfo, ...]:
@@ -446,10 +497,11 @@ SMALLEST_HALF = 256  # numbers; what is smaller is not stored in 16 bits
 LARGEST = 65504.0  # of float16
 
 
-def optimise(source: Path, target: Path, *, level: str = "extended") -> None:
+def optimise(source: Path, target: Path, *, level: str = "extended", fold: bool = True) -> None:
     """Write `source` to `target` with constants folded and operators fused.
 
     level  "extended", or "basic": only what is standard ONNX, for tools that read the graph
+    fold   False: constants that are computed are left to whoever opens the graph
     """
     ort = import_offline("onnxruntime")
     levels = {
@@ -468,7 +520,7 @@ def optimise(source: Path, target: Path, *, level: str = "extended") -> None:
         str(source),
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=list(DISABLED_OPTIMISERS),
+        disabled_optimizers=[*DISABLED_OPTIMISERS, *([] if fold else ["ConstantFolding"])],
     )
     _drop_unused_domains(target)
 

@@ -14,3 +14,13 @@ from anymask.models.fast.layers import times_transposed as times_transposed
 from anymask.models.fast.sweep import ClickSweep as ClickSweep
 from anymask.models.fast.sweep import SweepTokens as SweepTokens
 from anymask.models.fast.sweep import fits as fits
+from anymask.models.fast.sweep_graphs import CLICK_INPUTS as CLICK_INPUTS
+from anymask.models.fast.sweep_graphs import CLICK_OUTPUTS as CLICK_OUTPUTS
+from anymask.models.fast.sweep_graphs import PROMPTS_AT_ONCE as PROMPTS_AT_ONCE
+from anymask.models.fast.sweep_graphs import UPSCALED as UPSCALED
+from anymask.models.fast.sweep_graphs import VIEW as VIEW
+from anymask.models.fast.sweep_graphs import ImageWork as ImageWork
+from anymask.models.fast.sweep_graphs import SweepClicks as SweepClicks
+from anymask.models.fast.sweep_graphs import SweepImage as SweepImage
+from anymask.models.fast.sweep_graphs import SweepMasks as SweepMasks
+from anymask.models.fast.sweep_graphs import decoder_of as decoder_of

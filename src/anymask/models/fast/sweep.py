@@ -89,11 +89,11 @@ class Drawing:
             decoder.get_submodule(name) for name in decoder.config.upscaling_names
         )
         self.hw, self.dtype = hw, dtype
-        first, bias = _as_linear(cast(nn.ConvTranspose2d, widen))
+        first, bias = as_linear(cast(nn.ConvTranspose2d, widen))
         self.first = first  # (C, 4 * C / 4)
         self.image = (image @ first).to(dtype).unflatten(0, hw)
         self.bias = (constant @ first + bias).to(dtype)
-        second, bias = _as_linear(cast(nn.ConvTranspose2d, widen_again))
+        second, bias = as_linear(cast(nn.ConvTranspose2d, widen_again))
         self.second, self.second_bias = second.to(dtype), bias.to(dtype)
         self.norm_weight = cast(Tensor, self.norm.weight).to(dtype)
         self.norm_bias = cast(Tensor, self.norm.bias).to(dtype)
@@ -124,20 +124,23 @@ class Drawing:
         return torch.ops.aten.gelu_(x).unflatten(-1, (4, -1)).flatten(0, 1) @ mix
 
 
-def _as_linear(widen: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
+def as_linear(widen: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
     """A transposed convolution that doubles the sides, as (C, 4 * C') and its bias (4 * C',)."""
     weight = widen.weight.float().permute(0, 2, 3, 1).flatten(1)
     return weight, cast(Tensor, widen.bias).float().repeat(4)
 
 
-def fits(model: nn.Module) -> bool:
-    """Whether a model's decoder is of the form that is unrolled here: SAM's own."""
-    if not isinstance(model, ImageModel):
-        return False
-    config = model.mask_decoder.config
+def unrolls(decoder: MaskDecoder) -> bool:
+    """Whether a decoder is of the form that is unrolled here: SAM's own."""
+    config = decoder.config
     plain = config.transformer.depth == 2 and config.transformer.self_attention == "sam"
-    plain = plain and not has_bottlenecks(model.mask_decoder.state_dict())
+    plain = plain and not has_bottlenecks(decoder.state_dict())
     return plain and not config.early_dim and config.norm == "place" and config.answers == "all"
+
+
+def fits(model: nn.Module) -> bool:
+    """Whether clicks on images of a model can be swept by `ClickSweep`."""
+    return isinstance(model, ImageModel) and unrolls(model.mask_decoder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,7 +296,7 @@ class TokenReader:
     def __call__(self, tokens: Tensor, view: PromptedImage, constant: Tensor) -> Tensor:
         """(N, T, C) -> (N, T, C); constant (C,) is what all places have in common."""
         attention, heads = self.attention, self.attention.heads
-        asked = _scale(attention.q_proj(tokens), heads)
+        asked = scale_query(attention.q_proj(tokens), heads)
         of_rows, of_image = [], []
         for row, scores in enumerate(self.scores(asked, view)):
             taken = torch.softmax(scores, dim=-1, out=view.spare[1])
@@ -308,7 +311,8 @@ class TokenReader:
         return y
 
 
-def _scale(query: Tensor, heads: int) -> Tensor:
+def scale_query(query: Tensor, heads: int) -> Tensor:
+    """Queries (.., H * D) divided by the root of D."""
     return query * (query.shape[-1] // heads) ** -0.5
 
 
@@ -331,7 +335,7 @@ class FirstLayer:
         self.keys = columns(keys, self.heads, torch.float32)
         self.values = columns(values, self.heads, torch.float32).transpose(1, 2).contiguous()
         ask = telling.q_proj
-        asks = _scale(F.linear(placed, ask.weight.float(), ask.bias.float()), self.heads)
+        asks = scale_query(F.linear(placed, ask.weight.float(), ask.bias.float()), self.heads)
         self.asks = columns(asks, self.heads, dtype)
         # The image with all that tokens add to it, centred over the channels.
         self.carry = centre_rows(telling.out_proj.weight.float().t())  # (H * D, C)
@@ -358,7 +362,7 @@ class FirstLayer:
     def _attend_to_image(self, tokens: Tensor, spare: Tensor) -> Tensor:
         """Always in float32, which is as fast here: all that follows rests on it."""
         attention, spare = self.layer.cross_attn_token_to_image, spare.float()
-        asked = _scale(attention.q_proj(tokens), self.heads)
+        asked = scale_query(attention.q_proj(tokens), self.heads)
         read = []
         for told in by_head(asked, self.heads, torch.float32):
             scores, taken = (with_heads(part, self.heads) for part in spare)
@@ -443,7 +447,7 @@ class SecondLayer:
         R = rows.shape[1] // 2
         told, again = (by_head(x, self.heads, self.dtype) for x in (told, values))
         scale = torch.empty_like(view.scale)
-        for row, scores in enumerate(self.asks(_scale(keys, self.heads), view)):
+        for row, scores in enumerate(self.asks(scale_query(keys, self.heads), view)):
             shares = room[row, R : 2 * R]
             torch.softmax(with_heads(scores, self.heads), 1, out=with_heads(shares, self.heads))
             self._norm(

@@ -1,0 +1,249 @@
+"""Speed of other implementations of the same networks beside ours, in alternating runs.
+
+    python3 -m venv peers && peers/bin/pip install torch transformers 'anymask[torch]'
+    peers/bin/pip install --no-deps mobilesam-lite
+    peers/bin/python -m research.peers --recipe ../shared/golden -o peers.json
+
+transformers runs SAM ViT-B and SAM 2.1 tiny, MobileSAM's own code runs MobileSAM. Its weights are
+those of ours, made by the recipe; the models of transformers
+have random weights, on which speed does not depend. EdgeTAM of transformers requires timm, which is
+never installed. torchvision is not installed either: the functions that MobileSAM's code imports
+from both packages are replaced here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import anymask
+from anymask.base import this_machine, write_json
+from anymask.masks import box_nms
+
+CLICK = (0.5, 0.5)  # of the image's width and height
+Steps = dict[str, Callable[[], Any]]
+
+
+class DropPath(nn.Module):
+    """Does nothing when nothing is trained."""
+
+    def __init__(self, drop_prob: float = 0.0) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same."""
+        return x
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
+    """Boxes that stay, of one category."""
+    return torch.as_tensor(box_nms(boxes.numpy(), scores.numpy(), iou_threshold))
+
+
+def resize(image: Image.Image, size: list[int]) -> Image.Image:
+    """A PIL image of (height, width)."""
+    return image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+
+
+STAND_INS: dict[str, dict[str, Any]] = {
+    "timm": {},
+    "timm.models": {},
+    "timm.models.layers": {
+        "DropPath": DropPath,
+        "to_2tuple": lambda x: x if isinstance(x, tuple) else (x, x),
+        "trunc_normal_": nn.init.trunc_normal_,
+    },
+    "timm.models.registry": {"register_model": lambda function: function},
+    "torchvision": {},
+    "torchvision.ops": {},
+    "torchvision.ops.boxes": {
+        "batched_nms": batched_nms,
+        "box_area": lambda boxes: (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]),
+    },
+    "torchvision.transforms": {},
+    "torchvision.transforms.functional": {"resize": resize, "to_pil_image": Image.fromarray},
+}
+
+
+def import_mobile_sam() -> Any:
+    """MobileSAM's own code, with stand-ins while it is imported."""
+    for name, content in STAND_INS.items():
+        sys.modules[name] = module = ModuleType(name)
+        vars(module).update(content)
+    try:
+        return importlib.import_module("mobilesam_lite.mobile_sam")
+    finally:
+        for name in STAND_INS:
+            del sys.modules[name]
+
+
+def mobile_sam(weights: Path, image: np.ndarray, everything: bool) -> Steps:
+    """The steps of MobileSAM's own code."""
+    code = import_mobile_sam()
+    network = code.sam_model_registry["vit_t"]()
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    network.eval()
+    predictor = code.SamPredictor(network)
+    point = np.array([CLICK]) * image.shape[1::-1]
+    generator = code.SamAutomaticMaskGenerator(
+        network, points_per_side=32, pred_iou_thresh=0.0, stability_score_thresh=0.0
+    )
+    steps: Steps = {
+        "encode": lambda: predictor.set_image(image),
+        "click": lambda: predictor.predict(point, np.ones(1)),
+    }
+    return steps | ({"everything": lambda: generator.generate(image)} if everything else {})
+
+
+def of_transformers(network: Any, side: int) -> Steps:
+    """The steps of a model of transformers; its images are preprocessed already."""
+    network.eval()
+    pixels, held = torch.randn(1, 3, side, side), {}
+    points = torch.tensor([[[[side * CLICK[0], side * CLICK[1]]]]])
+    labels = torch.ones(1, 1, 1, dtype=torch.int64)
+
+    def encode() -> None:
+        held["image"] = network.get_image_embeddings(pixels)
+
+    def click() -> Any:
+        return network(
+            image_embeddings=held["image"], input_points=points, input_labels=labels
+        ).pred_masks
+
+    return {"encode": encode, "click": click}
+
+
+def sam_vit_b(weights: Path, image: np.ndarray, everything: bool) -> Steps:
+    """SAM ViT-B of transformers."""
+    from transformers import SamConfig, SamModel
+
+    return of_transformers(SamModel(SamConfig()), 1024)
+
+
+def sam2_tiny(weights: Path, image: np.ndarray, everything: bool) -> Steps:
+    """SAM 2.1 tiny of transformers."""
+    from transformers import Sam2Config, Sam2Model
+
+    return of_transformers(Sam2Model(Sam2Config()), 1024)
+
+
+PEERS: dict[str, tuple[str, Callable[[Path, np.ndarray, bool], Steps]]] = {
+    "mobile_sam": ("MobileSAM's own code", mobile_sam),
+    "sam_vit_b": ("transformers", sam_vit_b),
+    "sam2.1_hiera_t": ("transformers", sam2_tiny),
+}
+
+
+def ours(name: str, weights: Path, image: np.ndarray, everything: bool) -> Steps:
+    """The same steps of anymask's default on a CPU."""
+    model = anymask.load(name, weights, device="cpu", convert=True)
+    held: dict[str, Any] = {}
+    point = np.array([CLICK]) * image.shape[1::-1]
+
+    def encode() -> None:
+        held["seen"] = model.encode(image)
+
+    steps: Steps = {
+        "encode": encode,
+        "click": lambda: model.segment(held["seen"], points=point).best.mask,
+    }
+    every = {"mode": "exact", "score": 0.0, "stability": 0.0}
+    return steps | ({"everything": lambda: model.everything(image, **every)} if everything else {})
+
+
+def made_weights(name: str, recipe: Path, folder: Path) -> Path:
+    """A checkpoint of the recipe's weights."""
+    sys.path.insert(0, str(recipe))
+    try:
+        code = importlib.import_module("recipe")
+    finally:
+        sys.path.remove(str(recipe))
+    arrays = code.fill(code.shapes(name))
+    state = {key: torch.from_numpy(np.asarray(value)) for key, value in arrays.items()}
+    path = folder / f"{name}.pt"
+    if not path.exists():
+        torch.save({"model": state} if name.startswith("sam2") else state, path)
+    return path
+
+
+def compare(
+    name: str, weights: Path, image: np.ndarray, turns: int, everything: bool
+) -> list[dict[str, Any]]:
+    """A row of each step: median seconds of both, and the median of the ratios of the turns."""
+    peer, make = PEERS[name]
+    everything = everything and name == "mobile_sam"
+    with torch.inference_mode():
+        sides = make(weights, image, everything), ours(name, weights, image, everything)
+        spent: dict[str, list[tuple[float, float]]] = {}
+        for turn in range(turns + 1):
+            for step in sides[0]:
+                if step == "everything" and turn != 1:
+                    continue  # once: it takes a hundred times as long
+                pair = [_seconds(side[step]) for side in sides]
+                if turn:  # the first turn warms up
+                    spent.setdefault(step, []).append((pair[0], pair[1]))
+    return [
+        {
+            "model": name, "step": step, "peer": peer,
+            "peer_s": statistics.median(one[0] for one in pairs),
+            "ours_s": statistics.median(one[1] for one in pairs),
+            "times": statistics.median(one[0] / one[1] for one in pairs),
+        }
+        for step, pairs in spent.items()
+    ]  # fmt: skip
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def to_table(rows: list[dict[str, Any]]) -> str:
+    """The Markdown table of `docs/reference/results.md`."""
+    lines = ["| model | step | other code | its time | our time | speed-up |", "|" + "---|" * 6]
+    for row in rows:
+        times = (f"{1e3 * row[key]:.0f} ms" for key in ("peer_s", "ours_s"))
+        cells = (row["model"], row["step"], row["peer"], *times, f"{row['times']:.1f}x")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--recipe", type=Path, required=True, help="folder with recipe.py")
+    parser.add_argument("--image", type=Path, help="an image; default: noise of 800 x 534 pixels")
+    parser.add_argument("--models", nargs="+", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--turns", type=int, default=5, help="alternating runs (default: 5)")
+    parser.add_argument("--everything", action="store_true", help="also automatic masks")
+    parser.add_argument("--weights", type=Path, default=Path("peers-weights"), help="folder")
+    parser.add_argument("-o", "--out", type=Path, help="write the rows as JSON")
+    given = parser.parse_args(arguments)
+    given.weights.mkdir(parents=True, exist_ok=True)
+    image = np.random.default_rng(0).integers(0, 256, (534, 800, 3), np.uint8)
+    if given.image is not None:
+        image = np.asarray(Image.open(given.image).convert("RGB").resize((800, 534)))
+    rows: list[dict[str, Any]] = []
+    for name in given.models:
+        weights = made_weights(name, given.recipe, given.weights)
+        rows += compare(name, weights, image, given.turns, given.everything)
+        print(to_table(rows), flush=True)
+    if given.out is not None:
+        write_json(given.out, {"machine": this_machine(), "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

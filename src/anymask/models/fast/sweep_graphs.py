@@ -1,0 +1,369 @@
+"""The sweep of `sweep.py` as modules for export: clicks in, masks of SAM's decoder out.
+
+`SweepImage` runs once for an image, `SweepClicks` for each batch of clicks, and `SweepMasks` for
+each mask that is read. The algebra is that of `sweep.py`, written for ONNX Runtime: products of two
+matrices that accumulate, and sums as products with ones, which cost a tenth of a reduction there.
+The scales of the layer norms stay outside of the shares, and the constant of all places is in the
+rows of the second layer, since the shares of each head add up to 1. So the image of a prompt is
+
+    r2 (r1 (X + A1 W1) + A2 W2)  with A1, A2 (L, R), W1, W2 (R, C)
+
+Letters: as in `sweep.py`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.fast.sweep import as_linear, centre_rows, scale_query, unrolls
+from anymask.models.image_model import ImageModel
+from anymask.models.mask_decoder import MaskDecoder
+from anymask.models.prompt_encoder import PromptEncoder
+from anymask.models.two_way import DownscaledAttention, TwoWayLayer
+from anymask.models.video_model import VideoModel
+
+PROMPTS_AT_ONCE = 4  # in one call: the work on tokens is shared, that on the image is not
+
+
+class ImageWork(NamedTuple):
+    """What `SweepImage` computes of an image: (H, D, L) unless another shape is given.
+
+    keys, values  of the first layer for tokens; values (H, L, D)
+    asks          its queries of places
+    power         (L,) mean of the squares of X after it
+    meet          (H, D, L) products of X with what tokens add
+    read_*        the same of the second layer: X, positions, values (H, L, D)
+    asks_*        its queries: X, positions
+    power_2       (L,) mean of the squares of X after it
+    meet_1, meet_2  products of X with what tokens add in each layer
+    meet_all      (L,) with what is added everywhere
+    final_*       of the last attention, as read_*
+    """
+
+    keys: Tensor
+    values: Tensor
+    asks: Tensor
+    power: Tensor
+    meet: Tensor
+    read_image: Tensor
+    read_places: Tensor
+    read_values: Tensor
+    asks_image: Tensor
+    asks_places: Tensor
+    power_2: Tensor
+    meet_1: Tensor
+    meet_2: Tensor
+    meet_all: Tensor
+    final_image: Tensor
+    final_places: Tensor
+    final_values: Tensor
+
+
+CLICK_INPUTS = (*ImageWork._fields, "coords", "labels")
+CLICK_OUTPUTS = ("quality", "weights", "rows")  # of all prompts, then of each of them
+VIEW = ("scale_1", "scale_2", "shares_1", "shares_2")
+UPSCALED = ("upscaled", "finer", "finest")  # of the image, for masks; without fine maps the first
+
+
+def decoder_of(model: nn.Module) -> tuple[MaskDecoder, PromptEncoder] | None:
+    """Mask decoder and prompt encoder of a model that can be swept by graphs; else None."""
+    if isinstance(model, ImageModel):
+        decoder, prompts = model.mask_decoder, model.prompt_encoder
+    elif isinstance(model, VideoModel):
+        decoder, prompts = model.sam_mask_decoder, model.sam_prompt_encoder
+    else:
+        return None
+    return (decoder, prompts) if unrolls(decoder) else None
+
+
+class SweepPart(nn.Module):
+    """Decoder and prompt encoder of a model that `decoder_of` accepts."""
+
+    def __init__(self, decoder: MaskDecoder, prompts: PromptEncoder) -> None:
+        super().__init__()
+        self.decoder, self.prompts = decoder, prompts
+        transformer = decoder.transformer
+        self.first, self.second = cast("list[TwoWayLayer]", list(transformer.layers))
+        self.final: DownscaledAttention = transformer.final_attn_token_to_image
+        self.heads = self.first.cross_attn_image_to_token.heads
+        widen, self.norm, widen_again = (
+            decoder.get_submodule(name) for name in decoder.config.upscaling_names
+        )
+        self.widen = cast(nn.ConvTranspose2d, widen)
+        self.widen_again = cast(nn.ConvTranspose2d, widen_again)
+
+    def additions(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What tokens add to the image: (H * D, C) of each layer after it, that of the first after
+        the second, and (C,) what is added everywhere after the second."""
+        first, second = (
+            one.cross_attn_image_to_token.out_proj for one in (self.first, self.second)
+        )
+        carry = centre_rows(first.weight.t())
+        after = centre_rows(carry * self.first.norm4.weight)
+        constant = centre_rows(self.first.norm4.bias + second.bias)
+        return carry, after, centre_rows(second.weight.t()), constant
+
+
+class SweepImage(SweepPart):
+    """The image's share of the work: maps (1, C, h, w) -> `ImageWork`, and `UPSCALED`."""
+
+    def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
+        features, *fine = maps
+        h, w = features.shape[-2:]
+        nothing = features.new_zeros(1, 1, 4 * h, 4 * w)
+        dense = self.prompts.embed_masks(nothing, nothing[0, 0, 0, :1])
+        image = (features + dense)[0].flatten(1).t()  # (L, C)
+        places, share = self.prompts.grid(h, w)[0], 2 / image.shape[-1]
+        work: dict[str, Tensor] = {}
+
+        read, tell = self.first.cross_attn_token_to_image, self.first.cross_attn_image_to_token
+        work["keys"] = self._columns(read.k_proj(image + places))
+        work["values"] = self._rows(read.v_proj(image))
+        work["asks"] = self._columns(scale_query(tell.q_proj(image + places), self.heads))
+        carry, carry_1, carry_2, constant = self.additions()
+        image = centre_rows(image + tell.out_proj.bias)
+        work["power"] = image.square().mean(-1)
+        work["meet"] = self._columns(share * image @ carry.t())
+        image, places = image * self.first.norm4.weight, places + self.first.norm4.bias
+
+        read, tell = self.second.cross_attn_token_to_image, self.second.cross_attn_image_to_token
+        work |= self._attended("read", read, image, places, self.first.norm4.bias)
+        work["asks_image"] = self._columns(image @ tell.q_proj.weight.t())
+        work["asks_places"] = self._columns(tell.q_proj(places))
+        image = centre_rows(image)
+        work["power_2"] = image.square().mean(-1)
+        work["meet_1"] = self._columns(share * image @ carry_1.t())
+        work["meet_2"] = self._columns(share * image @ carry_2.t())
+        work["meet_all"] = share * image @ constant
+        norm = self.second.norm4
+        image, places = image * norm.weight, self.prompts.grid(h, w)[0] + norm.bias
+
+        work |= self._attended("final", self.final, image, places, norm.bias)
+        found = tuple(work[name].contiguous() for name in ImageWork._fields)
+        return (*found, image @ as_linear(self.widen)[0], *_by_place(fine))
+
+    def _attended(
+        self, name: str, attention: DownscaledAttention, image: Tensor, places: Tensor, bias: Tensor
+    ) -> dict[str, Tensor]:
+        """Keys and values of an image that prompts scale, and keys of all that they do not."""
+        return {
+            f"{name}_image": self._columns(image @ attention.k_proj.weight.t()),
+            f"{name}_places": self._columns(attention.k_proj(places)),
+            f"{name}_values": self._rows(image @ attention.v_proj.weight.t()),
+        }
+
+    def _columns(self, places: Tensor) -> Tensor:  # (L, H * D) -> (H, D, L)
+        return places.unflatten(-1, (self.heads, -1)).permute(1, 2, 0)
+
+    def _rows(self, places: Tensor) -> Tensor:  # (L, H * D) -> (H, L, D)
+        return places.unflatten(-1, (self.heads, -1)).transpose(0, 1)
+
+
+def _by_place(fine: list[Tensor]) -> list[Tensor]:
+    """SAM 2's fine maps, those of a place together: (L, 4 * C / 4), (L, 16 * C / 8)."""
+    if not fine:
+        return []
+    finest, finer = fine[0][0], fine[1][0]
+    cells = finer.unflatten(1, (-1, 2)).unflatten(3, (-1, 2))  # (c, h, 2, w, 2)
+    finer = cells.permute(1, 3, 2, 4, 0).flatten(2).flatten(0, 1)
+    cells = finest.unflatten(1, (-1, 2, 2)).unflatten(4, (-1, 2, 2))  # (c, h, 2, 2, w, 2, 2)
+    finest = cells.permute(1, 4, 2, 5, 3, 6, 0).flatten(2).flatten(0, 1)
+    return [finer.contiguous(), finest.contiguous()]
+
+
+class SweepClicks(SweepPart):
+    """`ImageWork`, coords (N, P, 2), labels (N, P) -> `CLICK_OUTPUTS`, N times `VIEW`; N is fixed.
+
+    quality   (N, masks) of all mask tokens
+    weights   (N, masks, C / 8) of the masks
+    rows      (N, 2 R, C) W1, W2 behind the first transposed convolution
+    scale_1   (1, L) r1 r2
+    scale_2   (1, L) r2
+    shares_*  (R, L) A1, A2
+    """
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        work, (coords, labels) = ImageWork(*inputs[:-2]), inputs[-2:]
+        start = self.decoder.with_output_tokens(self.prompts.embed_points(coords, labels))
+        tokens, told, before = self._first_layer(start, work)
+        tokens, added, after = self._second_layer(tokens, start, told, before, work)
+        tokens = self._last_look(tokens, start, added, (before, after), work)
+        config = self.decoder.config
+        if config.object_score:
+            tokens = tokens[:, 1:]
+        quality = self.decoder.iou_prediction_head(tokens[:, 0])
+        quality = quality.sigmoid() if config.quality == "sigmoid" else quality
+        heads = self.decoder.output_hypernetworks_mlps
+        weights = torch.stack([head(tokens[:, 1 + i]) for i, head in enumerate(heads)], dim=1)
+        rows = torch.cat(added, dim=1) @ as_linear(self.widen)[0]
+        found = [quality, weights, rows]
+        for (first, r1), (second, r2) in zip(before, after, strict=True):
+            found += [r1 * r2, r2, first, second]
+        return tuple(found)
+
+    def _first_layer(
+        self, start: Tensor, work: ImageWork
+    ) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
+        """Tokens (N, T, C), what they tell (N, H, T, D), and of each prompt A1 and r1."""
+        layer, C = self.first, start.shape[-1]
+        read, tell = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+        tokens = layer.norm1(layer.attend_to_each_other(start, start))
+        asked = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
+        # No prompt has changed the image yet: one product for the tokens of all.
+        together = asked.transpose(0, 1).flatten(1, 2)
+        seen = torch.softmax(together @ work.keys, -1) @ work.values  # (H, N * T, D)
+        seen = seen.unflatten(1, (len(start), -1)).transpose(0, 1)
+        tokens = layer.norm2(tokens + read.out_proj(_merge(seen)))
+        tokens = layer.norm3(tokens + layer.mlp(tokens))
+        keys, told = self._by_head(tell.k_proj(tokens + start)), self._by_head(tell.v_proj(tokens))
+        rows = self._times(told, self.additions()[0])
+        among = rows @ rows.transpose(1, 2) / C
+        views = []
+        for n in range(len(start)):
+            shares = softmax_over_tokens(keys[n] @ work.asks)
+            met = torch.addmm((told[n] @ work.meet).flatten(0, 1), among[n], shares)
+            power = work.power + sum_rows(met * shares)
+            views.append((shares, _inverse(power, layer.norm4)))
+        return tokens, told, views
+
+    def _second_layer(
+        self,
+        tokens: Tensor,
+        start: Tensor,
+        told: Tensor,
+        before: list[tuple[Tensor, Tensor]],
+        work: ImageWork,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], list[tuple[Tensor, Tensor]]]:
+        """Tokens, W1 and W2 (N, R, C), and of each prompt A2 and r2."""
+        layer, C = self.second, start.shape[-1]
+        read, tell = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
+        carry, carry_1, carry_2, constant = self.additions()
+        rows = self._times(told, carry * self.first.norm4.weight)
+        tokens = layer.norm1(layer.attend_to_each_other(tokens, start))
+        asked = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
+        of_rows = self._times(asked, read.k_proj.weight) @ rows.transpose(1, 2)
+        of_image, of_shares = [], []
+        for n, (shares, scale) in enumerate(before):
+            scores = torch.addmm((asked[n] @ work.read_image).flatten(0, 1), of_rows[n], shares)
+            scores = scores * scale + (asked[n] @ work.read_places).flatten(0, 1)
+            taken = torch.softmax(scores, -1) * scale
+            of_image.append(taken.unflatten(0, (self.heads, -1)) @ work.read_values)
+            of_shares.append(taken @ shares.t())
+        seen = torch.stack(of_shares) @ rows + self.first.norm4.bias
+        tokens = layer.norm2(tokens + self._read(read, torch.stack(of_image), seen))
+        tokens = layer.norm3(tokens + layer.mlp(tokens))
+
+        keys = self._by_head(scale_query(tell.k_proj(tokens + start), self.heads))
+        again = self._by_head(tell.v_proj(tokens))
+        of_rows = self._times(keys, tell.q_proj.weight) @ rows.transpose(1, 2)
+        # The shares of a prompt add up to the number of heads: the constant is a part of each row.
+        first = self._times(told, carry_1)
+        second = self._times(again, carry_2) + constant / self.heads
+        pairs = ((first, first), (second, 2 * first), (second, second))
+        among = [x @ y.transpose(1, 2) / C for x, y in pairs]
+        views = []
+        for n, (shares, scale) in enumerate(before):
+            scores = torch.addmm((keys[n] @ work.asks_image).flatten(0, 1), of_rows[n], shares)
+            scores = (scores * scale).unflatten(0, (self.heads, -1)) + keys[n] @ work.asks_places
+            later = softmax_over_tokens(scores)
+            met = torch.addmm((told[n] @ work.meet_1).flatten(0, 1), among[0][n], shares)
+            power = scale.square() * (work.power_2 + sum_rows(met * shares))
+            met = torch.addmm((again[n] @ work.meet_2).flatten(0, 1), among[1][n], shares)
+            met = torch.addmm(met * scale, among[2][n], later)
+            power = power + sum_rows(met * later) + scale * work.meet_all
+            views.append((later, _inverse(power, layer.norm4)))
+        weight = layer.norm4.weight
+        return tokens, (first * weight, second * weight), views
+
+    def _last_look(
+        self,
+        tokens: Tensor,
+        start: Tensor,
+        rows: tuple[Tensor, Tensor],
+        views: tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]],
+        work: ImageWork,
+    ) -> Tensor:
+        """Finished tokens (N, T, C)."""
+        read = self.final
+        asked = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
+        wide = self._times(asked, read.k_proj.weight)
+        of_1, of_2 = (wide @ one.transpose(1, 2) for one in rows)
+        of_image, of_1st, of_2nd = [], [], []
+        for n, ((first, r1), (second, r2)) in enumerate(zip(*views, strict=True)):
+            scores = torch.addmm((asked[n] @ work.final_image).flatten(0, 1), of_1[n], first)
+            scores = torch.addmm(scores * r1, of_2[n], second)
+            scores = scores * r2 + (asked[n] @ work.final_places).flatten(0, 1)
+            taken = torch.softmax(scores, -1) * r2
+            of_2nd.append(taken @ second.t())
+            taken = taken * r1
+            of_1st.append(taken @ first.t())
+            of_image.append(taken.unflatten(0, (self.heads, -1)) @ work.final_values)
+        seen = torch.stack(of_1st) @ rows[0] + torch.stack(of_2nd) @ rows[1]
+        seen = seen + self.second.norm4.bias
+        tokens = tokens + self._read(read, torch.stack(of_image), seen)
+        finished: Tensor = self.decoder.transformer.norm_final_attn(tokens)
+        return finished
+
+    def _read(self, attention: DownscaledAttention, of_image: Tensor, seen: Tensor) -> Tensor:
+        """Values read (N, H, T, D), and what prompts added (N, R, C) -> (N, T, C)."""
+        back = attention.v_proj.weight.unflatten(0, (self.heads, -1)).transpose(1, 2)  # (H, C, D)
+        read = of_image + seen.unflatten(1, (self.heads, -1)) @ back
+        y: Tensor = attention.out_proj(_merge(read) + attention.v_proj.bias)
+        return y
+
+    def _by_head(self, tokens: Tensor) -> Tensor:  # (N, T, H * D) -> (N, H, T, D)
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def _times(self, tokens: Tensor, weight: Tensor) -> Tensor:
+        """(N, H, T, D) times (H * D, C), each head with its own rows -> (N, R, C)."""
+        return (tokens @ weight.unflatten(0, (self.heads, -1))).flatten(1, 2)
+
+
+class SweepMasks(SweepPart):
+    """Some masks of one prompt at p places.
+
+    `UPSCALED` (p, C), ..., scale_1, scale_2 (1, p), shares_1, shares_2 (R, p), rows (2 R, C),
+    weights (k, C / 8) -> logits (16 p, k), the cells of a place in the order of the convolutions
+    """
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        (image, *fine), (scale, later, first, second, rows, weights) = inputs[:-6], inputs[-6:]
+        widened, bias = as_linear(self.widen)
+        bias = self.second.norm4.bias @ widened + bias
+        shares = torch.cat([first * scale, second * later, torch.ones_like(scale)])
+        base = image * scale.t()
+        base = base + fine[0] if fine else base
+        x = torch.addmm(base, shares.t(), torch.cat([rows, bias[None]]))
+        x = self._normed(x.unflatten(-1, (4, -1)).flatten(0, 1))
+        widened, bias = as_linear(self.widen_again)
+        x = torch.addmm(bias, F.gelu(x), widened)
+        x = x + fine[1].unflatten(-1, (4, -1)).flatten(0, 1) if fine else x
+        return F.gelu(x).unflatten(-1, (4, -1)).flatten(0, 1) @ weights.t()
+
+    def _normed(self, x: Tensor) -> Tensor:
+        weight, bias = cast(Tensor, self.norm.weight), cast(Tensor, self.norm.bias)
+        return F.layer_norm(x, x.shape[-1:], weight, bias, cast(float, self.norm.eps))
+
+
+def softmax_over_tokens(scores: Tensor) -> Tensor:  # (H, T, L) -> (H * T, L)
+    """Softmax over T; ONNX Runtime's own transposes for an axis that is not the last."""
+    shares = torch.exp(scores - scores.amax(1, keepdim=True))
+    total = scores.new_ones(1, shares.shape[1]) @ shares
+    return (shares * total.reciprocal()).flatten(0, 1)
+
+
+def sum_rows(x: Tensor) -> Tensor:  # (R, L) -> (1, L)
+    """The sum as a product."""
+    return x.new_ones(1, len(x)) @ x
+
+
+def _inverse(variance: Tensor, norm: nn.LayerNorm) -> Tensor:
+    return (variance.clamp(min=0) + norm.eps).rsqrt()
+
+
+def _merge(heads: Tensor) -> Tensor:  # (N, H, T, D) -> (N, T, H * D)
+    return heads.transpose(1, 2).flatten(2)

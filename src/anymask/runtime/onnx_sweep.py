@@ -1,0 +1,138 @@
+"""Sweeps on exported graphs: one image, then any number of clicks, and the masks that are read.
+
+The graphs are those of `models.fast.sweep_graphs`. Their steps are small, so each thread computes
+clicks of its own, with sessions of one thread.
+
+Letters: N prompts, n of one call, P points, K candidates, k masks, h w features, m = 4 h, p places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import BoolArray, FloatArray
+from anymask.masks import EncoderOutput, Geometry, ModelPrompts, logits_used
+from anymask.runtime.manifest import SWEEP_CLICKS, SWEEP_IMAGE, SWEEP_MASKS
+from anymask.runtime.protocol import DecodingSweep, Sweep, SweepAnswer, SweepPrecision
+
+if TYPE_CHECKING:
+    from anymask.runtime.onnx import OnnxRuntime
+
+Arrays = dict[str, NDArray[Any]]
+PLACES = 512  # drawn in one call: their channels fit into the cache of a core
+VIEW = ("scale_1", "scale_2", "shares_1", "shares_2")  # (.., h * w) of each prompt
+PER_PLACE = ("upscaled", "finer", "finest")  # (h * w, ..) of the image
+
+
+class OnnxSweeps:
+    """See `Sweeps`; of a bundle with the graphs of a sweep."""
+
+    def __init__(self, runtime: OnnxRuntime) -> None:
+        self._runtime = runtime
+
+    def sweep(
+        self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"
+    ) -> Sweep:
+        """See `Sweeps`; the graphs have one precision."""
+        return OnnxSweep(self._runtime, seen, geometry)
+
+
+class OnnxSweep:
+    """See `Sweep`."""
+
+    def __init__(self, runtime: OnnxRuntime, seen: EncoderOutput, geometry: Geometry) -> None:
+        self._lone, threads = runtime.for_calls_at_once()
+        self._pool, self._ahead = ThreadPoolExecutor(threads, "anymask-sweep"), 2 * threads
+        self._work: Arrays = self._run(SWEEP_IMAGE, runtime.maps_for(SWEEP_IMAGE, seen))
+        clicks = runtime.manifest.graph(SWEEP_CLICKS)
+        self._inputs = [one.name for one in clicks.inputs]
+        self._drawing = [one.name for one in runtime.manifest.graph(SWEEP_MASKS).inputs]
+        coords = clicks.inputs[self._inputs.index("coords")]
+        self._together, self._points = int(coords.shape[0]), int(coords.shape[1])
+        self._others = DecodingSweep(runtime, seen)
+        side = runtime.spec.mask_side
+        self._side, used = side // 4, logits_used(side, geometry)
+        self._shown = -(-used[0] // 4), -(-used[1] // 4)
+        sizes = [np.prod([int(size) for size in one.shape]) for one in clicks.outputs]
+        self.bytes_per_prompt = 4 * int(sum(sizes)) // self._together
+
+    def ask(self, prompts: ModelPrompts) -> SweepAnswer:
+        """Answer N prompts; those of another number of points by decoding."""
+        if prompts.coords.shape[1] != self._points:
+            return self._others.ask(prompts)
+        starts = range(0, len(prompts.coords), self._together)
+        answers = list(self._pool.map(lambda start: self._ask(prompts, start), starts))
+        rows = [(one, row) for one in answers for row in range(len(one["quality"]))]
+        rows = rows[: len(prompts.coords)]
+        quality = np.stack([one["quality"][row, 1:] for one, row in rows])
+        return OnnxSweepAnswer(quality, self, rows)
+
+    def _ask(self, prompts: ModelPrompts, start: int) -> Arrays:
+        """The outputs for n prompts; the last prompt is repeated where fewer are left."""
+        part = np.minimum(np.arange(start, start + self._together), len(prompts.coords) - 1)
+        given = {**self._work, "coords": prompts.coords[part], "labels": prompts.labels[part]}
+        return self._run(SWEEP_CLICKS, {name: given[name] for name in self._inputs})
+
+    def _run(self, graph: str, given: Arrays) -> Arrays:
+        outputs = self._lone.manifest.graph(graph).outputs
+        found = self._lone.run_named(graph, given)
+        return {one.name: array for one, array in zip(outputs, found, strict=True)}
+
+    def draw(self, asked: list[tuple[Arrays, int, list[int]]]) -> Iterator[FloatArray]:
+        """Some mask tokens of some prompts: (m, m) one by one, a few of them ahead."""
+        for start in range(0, len(asked), self._ahead):
+            part = asked[start : start + self._ahead]
+            for planes in self._pool.map(lambda one: self._draw(*one), part):
+                yield from planes
+
+    def _draw(self, answered: Arrays, row: int, masks: list[int]) -> FloatArray:
+        """Logits (k, m, m), lowest beyond the photo."""
+        (rows, columns), side = self._shown, self._side
+        given = {"rows": answered["rows"][row], "weights": answered["weights"][row, masks]}
+        places = {name: answered[f"{name}_{row}"].reshape(-1, side, side) for name in VIEW}
+        image = {
+            name: self._work[name].reshape(side, side, -1)
+            for name in PER_PLACE
+            if name in self._work
+        }
+        drawn = np.empty((len(masks), 4 * side, 4 * side), np.float32)
+        step = max(1, PLACES // columns)
+        for top in range(0, rows, step):
+            part = slice(top, min(top + step, rows)), slice(columns)
+            few = {name: one[:, *part].reshape(len(one), -1) for name, one in places.items()}
+            few |= {name: one[part].reshape(-1, one.shape[-1]) for name, one in image.items()}
+            few |= given
+            logits = self._run(SWEEP_MASKS, {name: few[name] for name in self._drawing})["logits"]
+            # The two doublings of a place: y and x, and y and x of each.
+            cells = logits.reshape(-1, columns, 2, 2, 2, 2, len(masks))
+            planes = cells.transpose(6, 0, 2, 4, 1, 3, 5).reshape(len(masks), -1, 4 * columns)
+            drawn[:, 4 * top : 4 * part[0].stop, : 4 * columns] = planes
+        lowest = drawn[:, : 4 * rows, : 4 * columns].min()
+        drawn[:, 4 * rows :], drawn[:, :, 4 * columns :] = lowest, lowest
+        return drawn
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxSweepAnswer:
+    """See `SweepAnswer`; token 0 is no candidate.
+
+    rows  of each prompt: the outputs that it is in, and its row there
+    """
+
+    quality: FloatArray
+    sweep: OnnxSweep
+    rows: list[tuple[Arrays, int]]
+
+    def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
+        """(N, K) bool -> (m, m) of each chosen one."""
+        prompts = np.flatnonzero(chosen.any(axis=1)).tolist()
+        tokens = [(np.flatnonzero(chosen[prompt]) + 1).tolist() for prompt in prompts]
+        return self.sweep.draw(
+            [(*self.rows[prompt], masks) for prompt, masks in zip(prompts, tokens, strict=True)]
+        )
