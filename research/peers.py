@@ -184,9 +184,9 @@ def compare(
     """A row of each step: median seconds of both, and the median of the ratios of the turns."""
     peer, make = PEERS[name]
     everything = everything and name == "mobile_sam"
+    sides = make(weights, image, everything), ours(name, weights, image, everything)
+    spent: dict[str, list[tuple[float, float]]] = {}
     with torch.inference_mode():
-        sides = make(weights, image, everything), ours(name, weights, image, everything)
-        spent: dict[str, list[tuple[float, float]]] = {}
         for turn in range(turns + 1):
             for step in sides[0]:
                 if step == "everything" and turn != 1:

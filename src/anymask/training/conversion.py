@@ -152,9 +152,12 @@ def _check_space(path: Path) -> None:
 
 def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
     """Write and compare the bundle. Raises ModelError where it differs."""
+    import torch
+
     from anymask.training.export_graphs import export_bundle
 
-    with ProgressBar(f"{name}: converting for ONNX Runtime", STEPS) as bar:
+    progress = ProgressBar(f"{name}: converting for ONNX Runtime", STEPS)
+    with torch.inference_mode(False), progress as bar:  # whatever mode the caller is in
         module, digest = load_module(name, weights)
         bar.update(1)
         spec = cast(ModelSpec, module.spec)
