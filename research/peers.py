@@ -242,7 +242,7 @@ def main(arguments: list[str] | None = None) -> None:
         rows += compare(name, weights, image, given.turns, given.everything)
         print(to_table(rows), flush=True)
     if given.out is not None:
-        write_json(given.out, {"machine": this_machine(), "rows": rows})
+        write_json(given.out, {"machine": this_machine().line(), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -8,21 +8,24 @@ Letters: N prompts, n of one call, P points, K candidates, k masks, h w features
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray
 from anymask.masks import EncoderOutput, Geometry, ModelPrompts, logits_used
-from anymask.runtime.manifest import SWEEP_CLICKS, SWEEP_IMAGE, SWEEP_MASKS
-from anymask.runtime.protocol import DecodingSweep, Sweep, SweepAnswer, SweepPrecision
-
-if TYPE_CHECKING:
-    from anymask.runtime.onnx import OnnxRuntime
+from anymask.runtime.manifest import SWEEP_CLICKS, SWEEP_IMAGE, SWEEP_MASKS, Manifest
+from anymask.runtime.protocol import (
+    DecodingSweep,
+    ImageRuntime,
+    Sweep,
+    SweepAnswer,
+    SweepPrecision,
+)
 
 Arrays = dict[str, NDArray[Any]]
 PLACES = 512  # drawn in one call: their channels fit into the cache of a core
@@ -30,10 +33,28 @@ VIEW = ("scale_1", "scale_2", "shares_1", "shares_2")  # (.., h * w) of each pro
 PER_PLACE = ("upscaled", "finer", "finest")  # (h * w, ..) of the image
 
 
+class GraphRuntime(ImageRuntime, Protocol):
+    """What a sweep needs of `OnnxRuntime`."""
+
+    manifest: Manifest
+
+    def maps_for(self, graph: str, seen: EncoderOutput) -> Arrays:
+        """An image's maps as inputs of a graph."""
+        ...
+
+    def run_named(self, name: str, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
+        """The outputs of a graph."""
+        ...
+
+    def for_calls_at_once(self) -> tuple[GraphRuntime, int]:
+        """The model for several threads, and how many of them."""
+        ...
+
+
 class OnnxSweeps:
     """See `Sweeps`; of a bundle with the graphs of a sweep."""
 
-    def __init__(self, runtime: OnnxRuntime) -> None:
+    def __init__(self, runtime: GraphRuntime) -> None:
         self._runtime = runtime
 
     def sweep(
@@ -46,7 +67,7 @@ class OnnxSweeps:
 class OnnxSweep:
     """See `Sweep`."""
 
-    def __init__(self, runtime: OnnxRuntime, seen: EncoderOutput, geometry: Geometry) -> None:
+    def __init__(self, runtime: GraphRuntime, seen: EncoderOutput, geometry: Geometry) -> None:
         self._lone, threads = runtime.for_calls_at_once()
         self._pool, self._ahead = ThreadPoolExecutor(threads, "anymask-sweep"), 2 * threads
         self._work: Arrays = self._run(SWEEP_IMAGE, runtime.maps_for(SWEEP_IMAGE, seen))
