@@ -29,7 +29,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import anymask
-from anymask.base import this_machine, write_json
+from anymask.base import import_offline, this_machine, write_json
 from anymask.masks import box_nms
 
 CLICK = (0.5, 0.5)  # of the image's width and height
@@ -127,16 +127,14 @@ def of_transformers(network: Any, side: int) -> Steps:
 
 def sam_vit_b(weights: Path, image: np.ndarray, everything: bool) -> Steps:
     """SAM ViT-B of transformers."""
-    from transformers import SamConfig, SamModel
-
-    return of_transformers(SamModel(SamConfig()), 1024)
+    package = import_offline("transformers")
+    return of_transformers(package.SamModel(package.SamConfig()), 1024)
 
 
 def sam2_tiny(weights: Path, image: np.ndarray, everything: bool) -> Steps:
     """SAM 2.1 tiny of transformers."""
-    from transformers import Sam2Config, Sam2Model
-
-    return of_transformers(Sam2Model(Sam2Config()), 1024)
+    package = import_offline("transformers")
+    return of_transformers(package.Sam2Model(package.Sam2Config()), 1024)
 
 
 PEERS: dict[str, tuple[str, Callable[[Path, np.ndarray, bool], Steps]]] = {
