@@ -244,7 +244,7 @@ def test_tensors_of_differing_numbers_of_objects_are_refused() -> None:
 def test_a_prompt_before_the_photo_says_so() -> None:
     predictor = SamPredictor(Model(ColourRuntime()))
     assert not predictor.is_image_set
-    with pytest.raises(InputError, match=r"must be set with .set_image\(...\)"):
+    with pytest.raises(InputError, match=r"Call .set_image\(...\)"):
         predictor.predict(np.array([[1, 1]]), np.array([1]))
     predictor.set_image(DISCS)
     assert predictor.is_image_set

@@ -109,15 +109,16 @@ def batch_prompts(given: tuple[Any, ...], scale_xy: tuple[float, float]) -> list
     rows = next((part for part in (coords, boxes, masks) if part is not None), ())
     if not len(rows):
         raise InputError(
-            "The prompt batch is empty. Pass points, boxes or masks of at least one object."
+            "The prompt batch is empty. Pass points, boxes or masks for at least one object."
         )
     for part, axes in ((coords, (3,)), (labels, (2,)), (boxes, (2,)), (masks, (3, 4))):
         if part is not None and (part.ndim not in axes or len(part) != len(rows)):
             shapes = ", ".join(str(one if one is None else tuple(one.shape)) for one in given)
             raise InputError(
-                f"Invalid prompt batch: {shapes}. Expected points (B, P, 2), labels (B, P), boxes "
-                "(B, 4) and masks (B, 1, m, m) or None, for the same B objects. Add the batch "
-                "axis with [None]."
+                f"Invalid prompt batch: {shapes}. Expected points (B, P, 2), labels "
+                "(B, P), boxes (B, 4) and masks (B, 1, m, m), or None for those that "
+                "are not used, for the same B objects. Add the batch axis with "
+                "[None]."
             )
     prompts = []
     for row in range(len(rows)):
@@ -138,8 +139,8 @@ def single_mask(given: Any) -> NDArray[Any]:
     mask = to_array(given)
     if mask.ndim < 2 or mask.size != mask.shape[-2] * mask.shape[-1]:
         raise PromptError(
-            f"Invalid mask prompt of shape {mask.shape}. Expected (1, m, m). Pass one mask of the "
-            "previous logits: logits[i : i + 1]"
+            f"Invalid mask prompt of shape {mask.shape}. Expected (1, m, m). Pass the "
+            "logits of one previous mask: logits[i : i + 1]"
         )
     return mask.reshape(mask.shape[-2:])
 
@@ -302,8 +303,8 @@ def _open(model: SamModel | Model | str | None) -> Model:
     if model is None or isinstance(model, str):
         return load(model)
     raise InputError(
-        f"Expected a model, but got {type(model).__name__}. Pass anymask.load(...), "
-        "sam_model_registry[...](...) or a model name."
+        f"A model is required, but a value of type {type(model).__name__} was passed. "
+        "Pass anymask.load(...), sam_model_registry[...](...) or a model name."
     )
 
 
@@ -376,7 +377,7 @@ class SamPredictor:
     @property
     def _seen(self) -> Features:
         if self._embedding is None:
-            raise InputError("An image must be set with .set_image(...) before mask prediction.")
+            raise InputError("No image was set. Call .set_image(...) before you predict masks.")
         return self._embedding
 
     def predict(

@@ -76,5 +76,5 @@ def test_members_that_lie_over_each_other_count_as_often_as_they_are_listed(
         stated = [(one.file_size, one.compress_size) for one in archive.infolist()]
         unpacked, packed = np.sum(stated, axis=0)
         assert unpacked < 50 * packed
-        with pytest.raises(DataError, match="the largest of 300 members is 'a.npy'"):
+        with pytest.raises(DataError, match="The largest of its 300 members is 'a.npy'"):
             check_members(archive)

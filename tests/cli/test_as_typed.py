@@ -119,7 +119,9 @@ def test_a_lone_negative_click_is_refused(desk: Path, capsys: pytest.CaptureFixt
     assert "Add --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE" in told
     words = ["--point", "90,100", "--next", "--negative", "5,5"]
     assert "requires an object to subtract from" in refusal(capsys, "segment", "p.png", *words)
-    assert "--next separates two objects" in refusal(capsys, "segment", "p.png", *BOXES, "--next")
+    assert "--next separates the prompts of two objects" in refusal(
+        capsys, "segment", "p.png", *BOXES, "--next"
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_zoom_says_when_it_had_no_use(desk: Path, capsys: pytest.CaptureFixture[
     big = np.asarray(Image.fromarray(PICTURE).resize((1500, 1000), Image.Resampling.NEAREST))
     Image.fromarray(big).save("big.png")
     words = ["segment", "big.png", "-o", "m.npy", "--zoom", "--point"]
-    assert "no effect: the object is too large" in out_of(capsys, *words, "450,500")
+    assert "no effect because the object is too large" in out_of(capsys, *words, "450,500")
     assert "no use" not in out_of(capsys, *words, "1200,500")
 
 
@@ -309,7 +311,7 @@ def test_masks_by_standard_output(desk: Path, capfdbinary: pytest.CaptureFixture
             "https://example.com/a.jpg",
             "URLs are not downloaded by default: 'https://example.com/a.jpg'. Add --allow",
         ),
-        ("clip.mp4", "'clip.mp4' is a video, not an image. Track objects in it with any"),
+        ("clip.mp4", "'clip.mp4' is a video, not an image. To track objects in it: any"),
         ("doc.pdf", "'doc.pdf' is a document, not an image. Convert its pages"),
     ],
 )
@@ -345,7 +347,7 @@ def test_there_is_a_photo_to_begin_with(desk: Path, capsys: pytest.CaptureFixtur
 def test_the_page_that_is_taken_is_told(stack: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["segment", "--point", "90,100"], ["everything", *GRID], ["encode"]):
         told = out_of(capsys, words[0], "stack.tif", *words[1:])
-        assert "stack.tif has 9 pages; using page 0. --page N selects another one" in told
+        assert "stack.tif has 9 pages; using page 0. --page N selects another page" in told
         assert "pages" not in out_of(capsys, words[0], "p.png", *words[1:])
 
 
@@ -393,7 +395,10 @@ def test_an_embedding_stands_for_its_photo(desk: Path, capsys: pytest.CaptureFix
     assert "wrote p.mask.png" in told
     assert iou(load_mask("p.mask.png"), RIGHT) > 0.7
     told = refusal(capsys, "segment", "emb/p.npz", "--point", "240,100", "-o", "cut.png")
-    assert "is an embedding, without the pixels of the image. Write a .mask.png, .json" in told
+    assert (
+        "is an embedding, which does not contain the pixels of the image. Write a .mask.png, .json"
+        in told
+    )
 
 
 def test_an_embedding_names_its_model(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,10 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
         (["photos", "out", "--to", "yolo"], "photos: Expected annotations, but found 1 image"),
         (["none", "out", "--to", "yolo"], "none: Expected annotations, but the folder has none"),
         (["in/rings.json/x", "out", "--to", "yolo"], "File or folder not found"),
-        (["in", "x.txt/deep", "--to", "sa1b"], "Cannot create a folder for 'rings.json': part of"),
+        (
+            ["in", "x.txt/deep", "--to", "sa1b"],
+            "Cannot create the folder of 'rings.json', because part of",
+        ),
     ],
 )
 @pytest.mark.usefixtures("source")
@@ -132,7 +135,7 @@ def test_runs_whose_sum_leaves_64_bits_are_named_not_decoded(
     (tmp_path / "x.json").write_text(json.dumps(document))
     words = ["convert", str(tmp_path / "x.json"), str(tmp_path / "out"), "--to", target]
     assert main(words) == 2
-    assert "longer than the image (H * W = 4096)" in capsys.readouterr().err
+    assert "longer than the whole image (H * W = 4096)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

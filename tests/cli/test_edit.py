@@ -28,7 +28,7 @@ def test_a_thing_is_taken_out_and_it_says_that_pixels_are_invented(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["edit", "a.png", "--remove", *CLICK]) == 0
-    assert "the removed pixels are replaced by" in capsys.readouterr().err
+    assert "the area of the removed object is filled with" in capsys.readouterr().err
     changed = np.asarray(Image.open("a.edit.png")).astype(int)
     assert np.abs(changed[DISC] - PICTURE[30, 30]).mean() > 20
     np.testing.assert_array_equal(changed[:, 70:], PICTURE[:, 70:])
@@ -47,7 +47,7 @@ def test_the_other_changes_write_a_picture(how: list[str]) -> None:
         (["a.png", *CLICK], "required"),
         (["a.png", "--remove", "--blur", *CLICK], "--remove"),
         (["a.png", "--replace", "absent.png", *CLICK], "absent.png"),
-        (["a.png", "--remove", *CLICK, "-o", "a.png"], "is also an input"),
+        (["a.png", "--remove", *CLICK, "-o", "a.png"], "is already an input"),
         (["a.png", "--remove", *CLICK, "-o", "a.json"], "a.json is not an image file"),
         (["a.png", "--remove", *CLICK, "--words", "cup"], "both"),
     ],

@@ -167,7 +167,9 @@ def test_another_picture_is_one_error(
 
 def test_keywords_about_photos_are_refused(tuned: Path) -> None:
     model = anymask.load(str(tuned / "run" / EXPORTED))
-    with pytest.raises(InputError, match="bgr applies only to RGB images, but this model uses 5"):
+    with pytest.raises(
+        InputError, match="bgr is only supported for RGB images, but this model uses 5"
+    ):
         model.encode(np.zeros((8, 8, 5), np.uint16), bgr=True)
 
 
@@ -263,7 +265,7 @@ def test_the_command_writes_label_maps(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--semantic", "--point", "3,3"], "--semantic takes no prompts"),
+        (["--semantic", "--point", "3,3"], "--semantic does not support prompts"),
         (["--semantic", "-o", "a.svg"], "A label map is written as .png"),
         (["--semantic", "--model", "nano"], "nano has no classes"),
     ],

@@ -78,7 +78,7 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
         (["zzz"], "Unknown command 'zzz'. 'anymask --help' lists the commands"),
         (
             ["--point", "1,2"],
-            "The command comes before its options, but '--point' came first.",
+            "The command must come before its options, but '--point' is first.",
         ),
     ],
 )
@@ -148,7 +148,7 @@ def test_help_is_a_command_too(
             ["p.jpg"],
             "anymask segment p.jpg --point X,Y. To segment all objects: anymask everything p.jpg",
         ),
-        (["https://a.b/c.jpg"], "the command comes first"),
+        (["https://a.b/c.jpg"], "The command must be the first argument"),
         (["predict", "p.jpg"], "Did you mean 'segment'?"),
         (["Segment", "p.jpg"], "Did you mean 'segment'?"),
         (["generate", "p.jpg"], "Did you mean 'everything'?"),

@@ -77,9 +77,12 @@ def test_get_downloads_checks_and_says_how_far(mirror, capsys):
     out, err = capsys.readouterr()
     assert "the published sha256" in out
     assert "no hash is published" in out
-    assert "unhashed: download unverified: no hash of this file is public." in err
+    assert "unhashed: download unverified: no hash of this file is published." in err
     assert "\nhashed: download" not in err
-    assert "unhashed: Terms, not for commercial use (https://example.org/l)" in err
+    assert (
+        "unhashed has the licence Terms, which does not allow commercial use (https://example.org/l)"
+        in err
+    )
     assert re.search(r"^hashed, kB (\d+)/\1, ", err, re.MULTILINE)
     assert main(["models", "list"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
@@ -134,7 +137,7 @@ def test_info_tells_source_licence_and_what_is_unknown(capsys):
         "https://huggingface.co/spaces/chongzhou/EdgeSAM/resolve/main/weights/edge_sam.pth" in out
     )
     assert "sha256:    no published hash" in out
-    assert "download:  unverified: no hash of this file is public." in out
+    assert "download:  unverified: no hash of this file is published." in out
     assert "absent: not installed" in out
 
 

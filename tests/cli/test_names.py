@@ -123,7 +123,7 @@ def test_the_names_that_are_known_are_listed(
 ) -> None:
     assert main(["names", "--model", str(bundle)]) == 0
     said = capsys.readouterr().out
-    assert "2 built-in names from labeled masks and 3 from text" in said
+    assert "2 built-in names learned from labeled masks, and 3 learned from text" in said
     assert "cat, dog" in said
 
 
@@ -157,8 +157,8 @@ def test_names_that_cannot_be_used_are_one_line(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["-o", "mine.json"], "Labelled masks and -o FILE.json must be passed together"),
-        (["some"], "Labelled masks and -o FILE.json must be passed together"),
+        (["-o", "mine.json"], "Labelled masks and -o FILE.json require each other"),
+        (["some"], "Labelled masks and -o FILE.json require each other"),
         (["some", "-o", "mine.txt"], "Expected a .json file name"),
     ],
 )

@@ -33,7 +33,10 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 EVERYTHING = "Expected a folder, or a file ending in .json, .csv, .svg, "
 REFUSALS = [
-    (["everything", "p.png", "-o", "x.jsonl"], [EVERYTHING, "convert writes .jsonl from .json"]),
+    (
+        ["everything", "p.png", "-o", "x.jsonl"],
+        [EVERYTHING, "To write .jsonl, convert the .json with"],
+    ),
     (["everything", "p.png", "-o", "x.jsn"], [EVERYTHING, "'x.jsn'. Did you mean x.json?"]),
     (["everything", "p.png", "-o", "x.foo"], [EVERYTHING, "To write a folder, pass x.foo/"]),
     (["everything", "p.png", "p.png", "-o", "x.foo"], [EVERYTHING]),
@@ -49,9 +52,15 @@ REFUSALS = [
         ["convert", "in.json", "x.jsno"],
         ["Did you mean x.json? Or pass one (--to, in Python form=): sa1b"],
     ),
-    (["export", "nano", "-o", "x.onnx"], ["output folder, but 'x.onnx' is a file", "x.onnx/"]),
-    (["audit", "in.json", "-o", "x.html"], ["output folder, but 'x.html' is a file"]),
-    (["train", "nano", "--data", ".", "-o", "x.pt"], ["output folder, but 'x.pt' is a file"]),
+    (
+        ["export", "nano", "-o", "x.onnx"],
+        ["'x.onnx' is a file name, but an output folder", "x.onnx/"],
+    ),
+    (["audit", "in.json", "-o", "x.html"], ["'x.html' is a file name, but an output folder"]),
+    (
+        ["train", "nano", "--data", ".", "-o", "x.pt"],
+        ["'x.pt' is a file name, but an output folder"],
+    ),
     (["serve", "--static", "x.html"], ["--static: Expected an output folder"]),
     (["evaluate", "zero-shot", "--json", "x.html"], ["--json writes a file ending in .json"]),
     (["evaluate", "zero-shot", "--markdown", "x.html"], ["'x.html'. Did you mean x.md?"]),
@@ -60,7 +69,7 @@ REFUSALS = [
         ["stats", "in.json", "--json", "."],
         ["--json writes a file, but '.' is a folder. Add a name"],
     ),
-    (["bench", "model", "--json", "-"], ["--json writes a file, not standard output"]),
+    (["bench", "model", "--json", "-"], ["--json cannot write to standard output"]),
     (["project", "report", ".", "--json", "x.txt"], ["Did you mean x.json?"]),
 ]
 
@@ -92,7 +101,7 @@ def test_a_report_is_never_written_over_an_input(
 ) -> None:
     Path("link.json").symlink_to("in.json")
     told = refused(capsys, *[word.format(here=desk.name) for word in words])
-    assert "is also an input or another output of this command" in told
+    assert "is already an input or another output of this command" in told
     assert Path("in.json").read_text() == JSON
 
 

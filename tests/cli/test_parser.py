@@ -39,12 +39,15 @@ def parser() -> CommandParser:
             "Expected a whole number for --count, got 'all'. 'anymask probe --help'",
         ),
         (["--count"], "--count requires a value. 'anymask probe --help' lists"),
-        (["--quiet=1"], "--quiet takes no value, but got '1'. 'anymask probe --help' lists"),
+        (
+            ["--quiet=1"],
+            "--quiet does not take a value, but '1' was passed. 'anymask probe --help' lists",
+        ),
         (["a", "b"], "Unexpected argument 'b'. 'anymask probe --help' lists"),
         (["--point", "1,2", "3,4", "a.jpg"], "Unexpected argument 'a.jpg'"),
         (
             ["a", "--zoom", "maybe"],
-            "--zoom: Expected yes, no, auto or no value, got 'maybe'. The option",
+            "--zoom: Invalid value 'maybe'. Expected yes, no, auto or no value. The option",
         ),
         (["a", "--zoom", "Aut"], "--zoom: Expected yes, no, auto or .* Did you mean 'auto'"),
         (
@@ -52,7 +55,10 @@ def parser() -> CommandParser:
             "--mirror: Expected yes, no or .* got 'off'. Did you mean 'no'?",
         ),
         (["--mirror=on", "a"], "--mirror: Expected yes, no or .* got 'on'. Did you mean 'yes'?"),
-        (["a", "--zoom", "--mirror", "b"], "--mirror: Expected yes, no or no value, got 'b'"),
+        (
+            ["a", "--zoom", "--mirror", "b"],
+            "--mirror: Invalid value 'b'. Expected yes, no or no value",
+        ),
         (["a", "--zoom", "no", "b"], "Unexpected argument 'b'"),
         (["a", "--point", "1,2", "3,4"], "Unexpected argument '3,4'. Repeat the option"),
     ],

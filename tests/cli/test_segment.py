@@ -125,7 +125,7 @@ def test_holes_and_islands_are_cleaned_on_request(folder: Path) -> None:
 
 def test_a_violated_click_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     npy("--point", "90,100", "--point", "2,2", "--single")
-    assert "the click at 2,2 is outside the mask" in capsys.readouterr().out
+    assert "the point at 2,2 is outside the mask" in capsys.readouterr().out
 
 
 def test_a_negative_click_is_obeyed_whatever_the_model_does(
@@ -153,7 +153,7 @@ def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
     ("words", "told"),
     [
         ([], "No prompt was passed. Add --point X,Y, --box X0,Y0,X1,Y1 or --mask"),
-        (["--point", "5"], "Expected --point X,Y as 2 numbers separated by commas, got '5'"),
+        (["--point", "5"], "Invalid --point X,Y '5'. Expected 2 numbers separated by commas"),
         (["--negative", "5,6"], "--negative requires an object to subtract from"),
         (
             ["--point", "9,9", "--negative", "5;6"],
@@ -207,9 +207,9 @@ def test_a_bad_photo_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["photo.png", "-o", ""], "The value of -o is empty. Pass a name, or remove it."),
-        ([""], "The value of a photo is empty. Pass a name, or remove it."),
-        (["photo.png", "--json"], "There is no option --json. -o FILE.json writes JSON."),
+        (["photo.png", "-o", ""], "The value of -o is empty. Pass a name, or remove the option."),
+        ([""], "The value of a photo is empty. Pass a name, or remove the option."),
+        (["photo.png", "--json"], "Unknown option --json. To write JSON, pass -o FILE.json."),
     ],
 )
 def test_an_empty_name_and_json_are_told_the_right_option(
@@ -248,7 +248,7 @@ def test_a_coin_toss_is_said_in_one_line() -> None:
     assert report_lines(found, asked) == ["quality 0.50, 1200 pixels (100 %), box 0,0,39,29"]
     lines = report_lines(found, asked, ambiguous=True)
     assert len(lines) == 2
-    assert lines[1].startswith("ambiguous: another mask is equally likely; add a click")
+    assert lines[1].startswith("ambiguous: another mask is equally likely. Add a point")
 
 
 def test_what_came_by_standard_input_is_called_so(

@@ -53,7 +53,10 @@ from anymask.training import finetuning as finetune
         (["--lora-alpha", "0", "--method", "lora"], "lora_alpha must be"),
         (["--val", "nowhere"], "File or folder not found: 'nowhere'"),
         (["--bundle", "/"], "/ contains files that are not"),
-        (["--json", f"{__file__}/told.json"], "Cannot create a folder for 'told.json': part of"),
+        (
+            ["--json", f"{__file__}/told.json"],
+            "Cannot create the folder of 'told.json', because part of",
+        ),
         (["--device", "cuda:99"], "Device 'cuda:99' is not available"),
         (["--model", "nowhere.safetensors"], "'nowhere.safetensors' does not exist"),
         (["--weights", __file__], "test_tuning_options.py"),

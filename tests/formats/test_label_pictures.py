@@ -126,7 +126,7 @@ def test_a_photo_is_no_label_picture(tmp_path: Path) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     photo[:56] = 0  # a dark one
     Image.fromarray(photo).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match="a.png: The image appears to be a photo. Expected a mask"):
+    with pytest.raises(DataError, match="a.png: The image appears to be a photo, but a mask"):
         label_pictures.read(tmp_path, LossReport())
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     with pytest.raises(DataError, match="a.png: The image is corrupted or truncated"):

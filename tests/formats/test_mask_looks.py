@@ -30,7 +30,8 @@ def test_a_picture_of_several_objects_is_no_mask(
         picture.putpalette(voc_palette().tobytes())
     picture.save(tmp_path / "labels.png")
     with pytest.raises(
-        ImageError, match=f"contains {len(values)} objects, by their colors or values.*one object"
+        ImageError,
+        match=f"contains {len(values)} objects, which differ in color or value.*one object",
     ):
         load_mask(tmp_path / "labels.png")
 

@@ -320,7 +320,9 @@ def test_greys_of_a_lossy_file_are_asked_about(tmp_path: Path) -> None:
 
 def test_label_values_do_not_survive_a_lossy_file(tmp_path: Path) -> None:
     Image.fromarray(NUMBERS.astype(np.uint8)).save(tmp_path / "a.jpg", quality=75)
-    with pytest.raises(AmbiguousMaskError, match="label values, changed by its lossy format"):
+    with pytest.raises(
+        AmbiguousMaskError, match="label values, which its lossy format has changed"
+    ):
         read_mask_image(tmp_path / "a.jpg")
 
 

@@ -56,7 +56,7 @@ def test_masks_lie_on_places_and_channels_are_other_looks_at_them(
     for depth, place in enumerate(places):
         assert level(path, place) == level(path, place, 0) == 40 * depth
         assert level(path, place, 1) == 40 * depth + 100
-    with pytest.raises(AnymaskError, match=r"Channel 2 is out of range: use 0 to 1"):
+    with pytest.raises(AnymaskError, match=r"Channel 2 is out of range. Use 0 to 1"):
         load_plane(path, 0, 2)
     with pytest.raises(AnymaskError, match=r"Page 5 is not available"):
         load_plane(path, 5)
@@ -128,11 +128,11 @@ def test_sixteen_bits_of_each_channel_are_laid_between_its_own_values(tmp_path: 
     [
         ({"bands": (0, 0, 0)}, "such as .3, 2, 1. for red, green, blue .0 for black"),
         ({"bands": 0}, "Bands are one or three whole numbers"),
-        ({"ranges": (5, 5)}, "Ranges are two values, black and white, or one pair or None"),
+        ({"ranges": (5, 5)}, "Ranges are two values, for black and white, or one pair or None"),
         ({"ranges": ((1, 2), (3, 4))}, "for each of 3 bands"),
         ({"ranges": ((1, 2), (3, 4), (5, np.inf))}, "Ranges are two values"),
         ({"ranges": "wide"}, "Ranges are two values"),
-        ({"ranges": (1, 2), "stretch": (1, 2)}, "Pass stretch or ranges, not both"),
+        ({"ranges": (1, 2), "stretch": (1, 2)}, "stretch and ranges cannot be combined"),
     ],
 )
 def test_settings_that_make_no_composite_are_refused(settings: dict, told: str) -> None:

@@ -130,7 +130,7 @@ def test_many_failures_are_not_all_printed(desk: Path, capsys: pytest.CaptureFix
         run_toy(ToyTask(Path("marks")))
     err = capsys.readouterr().err
     assert err.count("is no picture") == FIRST_FAILURES
-    assert err.count("further failures are listed in") == 1
+    assert err.count("all other failures are listed in") == 1
     assert len(Path("out/errors.jsonl").read_text().splitlines()) == 30
 
 
@@ -310,7 +310,7 @@ def test_a_signal_ends_the_workers_and_leaves_no_half_file(
     put("a.jpg", f"{name}.jpg", "waits.jpg", "z.jpg")
     code, _, err = toy("--workers 2", repository, group=True)
     assert code == 130, err
-    assert "anymask: interrupted; finished results are kept, run the same" in err
+    assert "anymask: interrupted. Finished results are kept. Run the same" in err
     assert "Traceback" not in err
     assert made() == ["a.txt"]
 

@@ -100,7 +100,7 @@ def test_a_photo_s_folder_does_not_depend_on_the_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "0/4", "5/4", "1/0", "a/b", "-1/4", "1/2/3", "1.5/2"])
 def test_a_shard_that_makes_no_sense_is_told(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="such as 1/4 to 4/4, got"):
+    with pytest.raises(argparse.ArgumentTypeError, match="such as 1/4 to 4/4"):
         read_shard(text)
 
 

@@ -23,7 +23,7 @@ def test_a_grid_has_its_points_at_the_cells_centres(n: int) -> None:
 
 
 def test_a_grid_needs_a_point() -> None:
-    with pytest.raises(InputError, match="Invalid grid size 0"):
+    with pytest.raises(InputError, match="Invalid number of points per side of the grid 0"):
         C.point_grid(0)
 
 

@@ -148,5 +148,5 @@ def test_a_bad_ring_is_refused(ring: np.ndarray) -> None:
 
 
 def test_a_stack_of_masks_is_refused() -> None:
-    with pytest.raises(InputError, match="Convert masks one by one"):
+    with pytest.raises(InputError, match="Convert several masks one by one"):
         P.mask_to_polygons(np.zeros((1, 4, 4), np.bool_))

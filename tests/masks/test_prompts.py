@@ -54,7 +54,7 @@ def test_a_model_takes_nothing_that_it_does_not_list() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"words": "  "}, "Expected 1 to 1000 characters"),
+        ({"words": "  "}, "must have 1 to 1000 characters"),
         ({"words": 7}, "Invalid text prompt"),
         ({"example": (3, 3, 3, 9)}, "Invalid example"),
         ({"points": [(1, 1)], "frame": -1}, "Invalid frame"),

@@ -113,9 +113,9 @@ def test_foreign_bytes_are_read_or_refused(text: bytes) -> None:
         ("o", "a complete number"),
         ("o" * 30 + "0", "at most 12 are allowed"),
         ("O", "must not be negative, but -1"),
-        ("7", r"A run of 7 pixels is longer than the image \(H \* W = 6\)"),
-        ("5", r"sum to H \* W = 2 \* 3 = 6, but they sum to 5"),
-        ("", r"sum to H \* W = 2 \* 3 = 6, but they sum to 0"),
+        ("7", r"A run of 7 pixels is longer than the whole image \(H \* W = 6\)"),
+        ("5", r"sum to H \* W = 2 \* 3 = 6, but their sum is 5"),
+        ("", r"sum to H \* W = 2 \* 3 = 6, but their sum is 0"),
     ],
 )
 def test_a_bad_string_says_what_is_wrong(text: str, message: str) -> None:
@@ -130,7 +130,10 @@ def test_a_bad_string_says_what_is_wrong(text: str, message: str) -> None:
         ({"size": [2], "counts": "6"}, "Invalid COCO run-length record"),
         ({"size": [2, 3], "counts": [[1.5], "x"]}, "Invalid COCO run-length record"),
         ({"size": [2, 3], "counts": [7, -1]}, "must not be negative"),
-        ({"size": [-2, -3], "counts": [6]}, "size must not be negative, but H=-2, W=-3"),
+        (
+            {"size": [-2, -3], "counts": [6]},
+            "size must not be negative, but the size is H=-2, W=-3",
+        ),
         ({"size": [2, 3], "counts": [5]}, r"sum to H \* W"),
     ],
 )
@@ -149,14 +152,15 @@ def test_runs_whose_sum_leaves_64_bits_are_refused() -> None:
     assert wrapped_runs(pixels).sum() == pixels
     record = {"size": [64, 64], "counts": wrapped_runs(pixels).tolist()}
     with pytest.raises(
-        DataError, match=r"A run of 46116860\d+ pixels is longer than the image \(H \* W = 4096\)"
+        DataError,
+        match=r"A run of 46116860\d+ pixels is longer than the whole image \(H \* W = 4096\)",
     ):
         R.coco_to_rle(record)
     many = np.full(64, 2**58, np.int64)
     many[-1] += pixels
     assert many.sum() == pixels
     text = R.rle_to_string(R.Rle(many, (64, 64)))
-    with pytest.raises(DataError, match="longer than the image"):
+    with pytest.raises(DataError, match="longer than the whole image"):
         R.string_to_rle(text, (64, 64))
 
 

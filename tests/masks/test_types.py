@@ -88,7 +88,7 @@ def test_empty_points_beside_a_box_are_no_points() -> None:
         ({"points": [(None, 1)]}, "Invalid points"),
         ({"points": [(1, np.nan)]}, r"Invalid points: \[1.0, nan\]. Remove NaN"),
         ({"points": [(1, 1e300)]}, "Invalid points"),
-        ({"labels": [1]}, "1 point labels were given without points"),
+        ({"labels": [1]}, "1 point labels were passed without points"),
         ({"points": [(1, 2)], "labels": [1, 0]}, r"labels of shape \(2,\)"),
         ({"points": [(1, 2)], "labels": 1}, r"labels of shape \(\) for 1 points.*\[1\]"),
         ({"points": [(1, 2)], "labels": [2]}, r"Invalid point labels \[2.0\]"),
@@ -106,7 +106,7 @@ def test_empty_points_beside_a_box_are_no_points() -> None:
             {"mask": np.broadcast_to(False, (10**6, 10**6))},
             "1000000, 10.*At most 200 million pixels",
         ),
-        ({"mask": [[1, 2], [3]]}, "rows have different lengths"),
+        ({"mask": [[1, 2], [3]]}, "rows of the mask have different lengths"),
         ({"mask": [["a"]]}, "Expected bool, integers"),
         ({"mask": [[np.nan]]}, "NaN or infinite"),
     ],
@@ -258,7 +258,9 @@ def test_an_altered_embedding_says_what_is_wrong(
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Features.load(tmp_path / "absent")
-    with pytest.raises(InputError, match="the path of an embedding file, but got NoneType"):
+    with pytest.raises(
+        InputError, match="path of an embedding file is required, but a value of type NoneType"
+    ):
         Features.load(None)  # type: ignore[arg-type]  # what is refused
     (tmp_path / "empty").write_bytes(b"")
     with zipfile.ZipFile(tmp_path / "zip", "w") as archive:

@@ -54,7 +54,7 @@ def test_a_spec_grows_with_its_side() -> None:
             InputError, match=f"size {side} .*multiple of 32 from 128 to 1536, .*{remedy}"
         ):
             spec_at(spec, side)
-    with pytest.raises(InputError, match="only images of 1024 pixels, but @512"):
+    with pytest.raises(InputError, match="fixed input size 1024, but @512"):
         spec_at(ModelSpec(name="fixed"), 512)
 
 

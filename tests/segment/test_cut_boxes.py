@@ -29,7 +29,7 @@ def test_a_box_beyond_the_image_is_told(model: Model, caplog: pytest.LogCaptureF
         (record,) = caplog.records
         assert record.message == (
             "Box 10,10,900,900 extends beyond the image of 90 x 60 pixels. "
-            "Only the part inside is used."
+            "The boxes are clipped to the image."
         )
     caplog.clear()
     model.segment(PICTURE, boxes=[FAR, (0, 0, 90, 60), (-9.5, 0, 9, 9)])

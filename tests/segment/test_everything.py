@@ -147,7 +147,7 @@ def test_the_grid_thins_out_in_the_crops() -> None:
 
 def test_crops_need_the_photo() -> None:
     model = Model(ColourRuntime())
-    with pytest.raises(InputError, match=r"Crops require the image \(crop_n_layers=1\)"):
+    with pytest.raises(InputError, match=r"crop_n_layers=1 requires the image"):
         model.everything(model.encode(PICTURE), crop_n_layers=1)
 
 

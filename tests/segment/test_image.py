@@ -305,7 +305,7 @@ def test_the_embedding_of_another_model_is_refused() -> None:
     with pytest.raises(InputError, match=told):
         Model(Idle(weights_hash="other")).segment(embedding, points=[(1, 1)])
     for use in (Model(Idle()).everything, lambda e: Model(Idle()).refine(e, LEFT)):
-        with pytest.raises(InputError, match="The embedding was made by older"):
+        with pytest.raises(InputError, match="The embedding was created by older"):
             use(replace(embedding, model="older"))
 
 

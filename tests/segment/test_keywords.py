@@ -115,7 +115,7 @@ def test_a_folder_or_a_pattern_leads_to_the_list_of_its_photos(tmp_path: Path) -
             model.everything(tmp_path / pattern)
     with pytest.raises(InputError, match=r"the folder '.*' was given.*anymask.list_photos\("):
         model.everything(str(tmp_path))
-    with pytest.raises(InputError, match="Expected one image, but a list"):
+    with pytest.raises(InputError, match="Only one image is supported, but a list"):
         model.refine([PICTURE], PICTURE[..., 0] > 9)  # type: ignore[arg-type]  # what a user may try
     Image.fromarray(PICTURE).save(tmp_path / "[ab].png")  # a file by that very name is one photo
     assert model.encode(tmp_path / "[ab].png").image_hw == PICTURE.shape[:2]

@@ -260,7 +260,7 @@ def test_the_model_tiles_and_lays_out() -> None:
 
 def test_an_embedding_cannot_be_tiled() -> None:
     model = Model(FlatRuntime())
-    with pytest.raises(InputError, match=r"Tiles require the image \(tile=64\)"):
+    with pytest.raises(InputError, match=r"tile=64 requires the image"):
         model.everything(model.encode(PHOTO), tile=SIDE)
 
 

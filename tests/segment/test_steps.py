@@ -181,7 +181,7 @@ def test_previous_predictions_that_do_not_fit_are_refused() -> None:
         model.segment(PICTURE[:50], points=POINTS[:1], previous=first)
     with pytest.raises(PromptError, match="one image"):
         model.segment(PICTURE, boxes=[(0, 0, 9, 9)], previous=first)
-    with pytest.raises(PromptError, match="2 prompts have 1 previous"):
+    with pytest.raises(PromptError, match="2 prompts were passed with 1 previous"):
         model.segment(PICTURE, prompts=[Prompt.of(POINTS[:1])] * 2, previous=[first])
     deaf = Model(ColourRuntime(replace(NANO, accepts=NANO.accepts - {"mask"})))
     with pytest.raises(PromptError, match="does not support previous"):

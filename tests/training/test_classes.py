@@ -185,7 +185,7 @@ def test_each_mask_has_the_class_of_its_cells(seed: int) -> None:
 def test_a_model_without_classes_says_how_to_get_them() -> None:
     model = Model(TorchRuntime(models.build("nano_tiny"), "in memory", device="cpu"))
     photo = np.zeros((20, 20, 3), np.uint8)
-    with pytest.raises(ModelError, match="has no classes. Train them on your data"):
+    with pytest.raises(ModelError, match="does not predict classes. Train a model"):
         model.label(photo)
     assert model.segment(photo, points=[(5, 5)]).first.label is None
 

@@ -103,7 +103,7 @@ def test_a_session_that_is_named_is_corrected_later(scan: Path) -> None:
     [
         (["--box", "1,1,5,5", "-o", "x.png"], "Label files end in .nii, .nii.gz, .seg.nrrd"),
         (["--box", "1,1,5,5", "-o", "x.dcm"], "comes from"),
-        (["-o", "x.nii"], "or the --session FILE of a previous run"),
+        (["-o", "x.nii"], "or the FILE that a previous run wrote with --session"),
         (["--box", "40:1,1,5,5", "-o", "x.nii"], "SLICE:OBJECT:X0,Y0,X1,Y1"),
         (["--box", "40:1,1,5,5", "-o", "x.nii"], "0:40:1,1,5,5 for object 40 on slice 0"),
         (["--box", "1,1,5,5", "--box", "1,1,5,5", "-o", "x.nii"], "object 1 on slice 0 has two"),

@@ -48,8 +48,8 @@ def read_array(file: BinaryIO) -> NDArray[Any]:
             raise DataError(f"It contains {dtype} with shape {shape}, not numbers.")
         if wanted > size - file.tell():
             raise DataError(
-                f"Its header declares {wanted} bytes with shape {shape}, but the file contains "
-                f"{size - file.tell()}. Copy it again."
+                f"Its header declares {wanted} bytes with shape {shape}, but the file "
+                f"contains only {size - file.tell()}. Copy it again."
             )
         file.seek(start)
         return np.asarray(npy.read_array(file, allow_pickle=False))
@@ -87,8 +87,9 @@ def check_members(archive: zipfile.ZipFile) -> None:
     if total > max(SMALL, MOST_TIMES * packed):
         largest = max(members, key=lambda member: member.file_size)
         raise DataError(
-            f"Its {packed} bytes unpack to {total}; the largest of {len(members)} members "
-            f"is {largest.filename[:60]!r}. Unpack it manually if you trust the source."
+            f"Its {packed} bytes unpack to {total}, which is more than is allowed. The "
+            f"largest of its {len(members)} members is {largest.filename[:60]!r}. "
+            "Unpack it manually if you trust the source."
         )
 
 

@@ -44,7 +44,7 @@ _PACKAGES = {
     "microscopes": "czifile liffile nd2",
     "volumes": "nibabel pydicom nrrd zarr",
     "dicom-seg": "highdicom",
-    "maps": "rasterio pyogrio shapely",
+    "maps": "No keyword arguments are supported.",
     "openvino": "openvino",
     "mcp": "mcp",
 }

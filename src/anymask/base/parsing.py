@@ -41,8 +41,8 @@ def parse_json(data: bytes | str, where: object) -> Any:
         text = data if isinstance(data, str) else _decoded(data)
         if (depth := json_depth(text)) > MAX_DEPTH:
             raise DataError(
-                f"{where}: JSON is nested {depth} levels deep, the limit is {MAX_DEPTH}. Check "
-                "that this is the right file."
+                f"{where}: JSON is nested {depth} levels deep, but at most {MAX_DEPTH} "
+                "are supported. Check that this is the right file."
             )
         value = json.loads(text)
         return without_surrogates(value) if "\\ud" in text or "\\uD" in text else value

@@ -34,8 +34,8 @@ def make_room(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(
-            f"Cannot create a folder for {path.name!r}: part of {str(path.parent)!r} is a "
-            "file. Choose another output."
+            f"Cannot create the folder of {path.name!r}, because part of "
+            f"{str(path.parent)!r} is a file. Choose another output."
         ) from None
 
 

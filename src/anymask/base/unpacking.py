@@ -48,9 +48,9 @@ def check_volume_bytes(size: int, name: str, part: int = 1) -> None:
     if size > most:
         raise LimitError(
             (
-                f"{name} requires {size // MEGA + 1} MB of memory for its voxels, the limit is "
-                f"{most // MEGA} MB. Set {VOLUME_MEGABYTES}={size * part // MEGA + 1} to read "
-                "it, or save a smaller region."
+                f"The voxels of {name} require {size // MEGA + 1} MB of memory, but "
+                f"the limit is {most // MEGA} MB. To read it, set "
+                f"{VOLUME_MEGABYTES}={size * part // MEGA + 1}, or save a smaller region."
             ),
             size,
         )

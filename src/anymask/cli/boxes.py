@@ -23,14 +23,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "of CVAT, labelme or Label Studio. Masks that are not rectangles stay "
             "unchanged")
     add("-o", "--output", metavar="DIR", type=new_folder,
-        help="folder for one .json (SA-1B records with the labels) and one .png (the image "
-            "with its masks) per image. The same command resumes an interrupted run; "
-            "`anymask convert DIR` converts the results to other formats (default: "
-            "NAME-masks in the current folder)")
+        help=("folder for two files per image: a .json (SA-1B records with the labels) and "
+            "a .png (the image with its masks drawn on it). The same command resumes an "
+            "interrupted run; `anymask convert DIR` converts the results to other formats "
+            "(default: NAME-masks in the current folder)"))
     add("--from", dest="origin", metavar="FORMAT", help="format of the labels (default: detected)")
-    add("--images", metavar="DIR", type=Path, help="folder or archive of the images")
+    add("--images", metavar="DIR", type=Path,
+        help="folder or archive with the images that the labels refer to")
     add("--overlay", action=argparse.BooleanOptionalAction, default=True,
-        help="draw the .png (default), or write the records only")
+        help="also write the .png images (default), or only the .json records")
     # fmt: on
     add_options(parser, ReadSettings)
     add_folder_options(parser)
@@ -54,6 +55,6 @@ def run(args: argparse.Namespace) -> None:
     job = replace(read_job(args, [], [str(output)], ("", "")), source=labels.placed)
     say(f"boxes: {labels.boxes}, photos: {len(labels.photos)}")
     run_folder(job, BoxesTask(model, labels, args.overlay), args.json)
-    say(f"masks are in {output}; to convert them: anymask convert {output} OUT --to FORMAT")
+    say(f"The masks are in {output}. To convert them: anymask convert {output} OUT --to FORMAT")
     if labels.lost:
         raise DataError(f"{counted(len(labels.lost), 'image')} not found, first: {labels.lost[0]}")

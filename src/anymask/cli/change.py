@@ -21,17 +21,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     from anymask.segment import Grid
 
-    parser.add_argument("before", metavar="BEFORE", help="older map: a file or a folder of tiles")
-    parser.add_argument("after", metavar="AFTER", help="newer map, on any grid and CRS")
+    parser.add_argument(
+        "before", metavar="BEFORE", help="map of the earlier date: a file or a folder of tiles"
+    )
+    parser.add_argument(
+        "after",
+        metavar="AFTER",
+        help="map of the later date; its grid and CRS may differ from those of the earlier map",
+    )
     parser.add_argument(
         "-o", "--output", metavar="FILE", action="append", dest="outputs", required=True,
-        help="output layer: .gpkg, .fgb, .shp, .geojson or .kml (WGS 84), or .tif "
-            "(labels). Objects have the attributes label (appeared, vanished, changed), "
-            "score (share of changed pixels) and area_m2; repeatable",
+        help=("output file: a vector layer (.gpkg, .fgb, .shp, .geojson or .kml in WGS 84) "
+            "or a label raster (.tif). Each object has the attributes label (appeared, "
+            "vanished or changed), score (share of its pixels that changed) and area_m2; "
+            "repeatable"),
     )  # fmt: skip
     parser.add_argument(
         "--share", metavar="X", type=float,
-        help="minimum share of changed pixels of an object, 0 to 1 (default: 0.5)",
+        help=("minimum share of an object's pixels that must have changed, 0 to 1 (default: "
+            "0.5)"),
     )  # fmt: skip
     add_options(parser.add_argument_group("the grid"), Grid, ("grid", "score", "stability"))
     add_map_options(parser)
@@ -57,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
             raise InputError(
                 f"Both maps must have the same bands, but {first.name} has "
                 f"{first.view.bands} and {second.name} has {second.view.bands}. Select "
-                "them with --bands or --colours."
+                "common bands with --bands or --colours."
             )
         work = task.open()
         tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile

@@ -22,7 +22,7 @@ _PACKAGES: dict[str, dict[str, str]] = {
         "volume": "segment objects in a 3-D scan (CT, MR, stacks) and write label volumes",
         "change": "detect changes between two maps",
         "encode": "compute and cache image embeddings",
-        "names": "learn your own class names from labeled masks, or list the known ones",
+        "names": "learn custom class names from labeled masks, or list the known names",
         "convert": "convert annotations between formats",
         "models": "list, download, convert, verify and remove model weights",
     },

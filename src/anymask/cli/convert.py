@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "formats:",
         *formats,
         "",
-        "options for IN in the layout of a published dataset:",
+        "options for an IN that has the layout of a published dataset:",
         *layouts,
     ]
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -41,8 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="OUT", type=Path, help="file or folder")
     parser.add_argument(
         "--to", metavar="FORMAT", choices=WRITTEN, type=format_name,
-        help="format of OUT (default: by its suffix: .json COCO, .xml CVAT, .png, .svg, "
-            ".geojson, .csv; or by the folder name, such as yolo/)",
+        help=("format of OUT (default: by the suffix of OUT, such as .json for COCO, .xml "
+            "for CVAT, .png, .svg, .geojson or .csv; or by the name of its folder, such "
+            "as yolo/)"),
     )  # fmt: skip
     parser.add_argument(
         "--from", dest="origin", metavar="FORMAT", choices=[*READ, *LAYOUTS], type=format_name,
@@ -51,7 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="NAME", help="split of a published dataset, such as val")
     parser.add_argument(
         "--images", metavar="DIR", type=Path,
-        help="folder or archive of the images, for formats without image sizes or names",
+        help=("folder or archive of the images; required by formats that do not store image "
+            "sizes or names"),
     )  # fmt: skip
     add_options(parser, ReadSettings)
     add_options(parser, Policy)
@@ -61,13 +63,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "be used for training and evaluation",
     )  # fmt: skip
     parser.add_argument(
-        "--strict", action="store_true", help="write nothing if anything is lost or skipped"
+        "--strict",
+        action="store_true",
+        help="write no output if any annotation would be lost or skipped",
     )
     parser.add_argument(
         "-v", "--verbose", action="store_true",
-        help="print the detected format and the reason",
+        help="print the detected format of IN and how it was detected",
     )  # fmt: skip
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write every loss as JSON")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        type=Path,
+        help="write a report of every lost or changed annotation as JSON",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

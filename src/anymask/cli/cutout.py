@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     from anymask.edit import CutoutSettings
 
-    more = "; or folders with their subfolders, or one video, in which the subject is tracked"
+    more = "; or folders, including subfolders; or one video, in which the subject is tracked"
     add_sources(parser, "PHOTO|FOLDER|VIDEO", more)
     add = parser.add_argument
     # fmt: off
@@ -57,18 +57,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "or a folder of PNG frames (default: PHOTO.cut.png or VIDEO.cut.webm in the "
             "current folder, FOLDER-cutouts/ for a folder; standard output for an image "
             "from standard input)")
-    add("--words", metavar="WORDS", help="objects to cut out, as in `anymask find`: 'cup, spoon'")
+    add("--words", metavar="WORDS",
+        help="names of the objects to cut out, as in `anymask find`: 'cup, spoon'")
     add("--like", metavar="EXAMPLE", action="append", type=read_example,
-        help="exemplar instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
-            "PHOTO@mask:FILE; repeatable")
+        help=("exemplar object, instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
+            "PHOTO@mask:FILE; repeatable"))
     add("--unlike", metavar="EXAMPLE", action="append", type=read_example,
-        help="negative exemplar: objects like this are excluded")
-    add("--detector", metavar="NAME|FOLDER", help="detector for any words, as in `anymask find`")
+        help="negative exemplar: objects similar to it are excluded")
+    add("--detector", metavar="NAME|FOLDER",
+        help="detector that finds objects by arbitrary words, as in `anymask find`")
     add("--score", metavar="X", type=float,
-        help="minimum confidence score of words or exemplars, 0 to 1 (default: set by the "
-            "detector)")
+        help=("minimum confidence score of objects found by words or exemplars, 0 to 1 "
+            "(default: set by the detector)"))
     add("--top-k", metavar="N", type=read_count,
-        help="number of objects, best first (default: all)")
+        help="maximum number of objects, highest score first (default: all)")
     # fmt: on
     add_prompt_options(parser)
     add_options(parser.add_argument_group("output image"), CutoutSettings)
@@ -108,7 +110,7 @@ def cut_film(args: argparse.Namespace) -> None:
     from anymask.track import CutoutLook, FilePrompt, TrackFiles, cut_words, track_files
 
     if args.like:
-        raise InputError("For a video, pass words or a prompt. --like applies to images.")
+        raise InputError("--like does not support videos. Pass --words or a prompt.")
     check_not_address(args.sources[0])
     video, prompt, model = Path(args.sources[0]), read_prompt(args), read_default_model(args)
     look = CutoutLook(read_options(args, CutoutSettings), folders=True)
@@ -116,7 +118,10 @@ def cut_film(args: argparse.Namespace) -> None:
     with ProgressBar("frames", None) as bar:
         if args.words is not None:
             if prompt:
-                raise InputError("Pass --words, or clicks and a box of one object, not both.")
+                raise InputError(
+                    "Objects are selected by --words, or by points and a box, not by "
+                    "both. Remove one of them."
+                )
             given: Any = {
                 name: value
                 for name in ("detector", "score", "top_k")
@@ -169,8 +174,8 @@ def read_prompt(args: argparse.Namespace) -> dict[str, Any]:
     prompts = read_prompts(args.parts)
     if len(prompts) > 1 or prompts[0].mask is not None:
         raise InputError(
-            "A cut-out supports clicks and a box for one object. For several objects "
-            "or a mask prompt, use anymask segment."
+            "A cut-out shows one object, selected by points and at most one box. For "
+            "several objects or a mask prompt, use anymask segment."
         )
     (one,) = prompts
     given = {"points": one.points, "point_labels": one.labels, "box": one.box}

@@ -19,12 +19,12 @@ from anymask.jobs import EncodeTask
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    add_sources(parser, "PHOTO|FOLDER", "; or folders with their subfolders")
+    add_sources(parser, "PHOTO|FOLDER", "; or folders, including subfolders")
     parser.add_argument(
         "-o", "--output", metavar="DIR|FILE", dest="outputs", default=[], action="append",
-        help="folder for the .npz files, or one .npz file for one image; existing "
-            "embeddings of the same pixels and model are skipped (default: PHOTO.npz in "
-            "the current folder, FOLDER-embeddings/ for a folder)",
+        help=("folder for the .npz files, or one .npz file for one image; an image is "
+            "skipped if its embedding by the same model exists (default: PHOTO.npz in the "
+            "current folder, FOLDER-embeddings/ for a folder)"),
     )  # fmt: skip
     add_folder_options(parser)
     add_picture_options(parser)

@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from anymask.models.rules import BUNDLED, default_grid
     from anymask.segment import Arrangement, Grid
 
-    add_sources(parser, "PHOTO|FOLDER", "; or folders with their subfolders")
+    add_sources(parser, "PHOTO|FOLDER", "; or folders, including subfolders")
     parser.add_argument(
         "-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="folder for one .json (SA-1B records) and one .png (the image with its masks) "
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--overlay", action=argparse.BooleanOptionalAction, default=True,
-        help="draw the .png (default), or write the records only",
+        help="also write the .png images (default), or only the .json records",
     )  # fmt: skip
     own = default_grid()
     others = {
@@ -50,7 +50,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if (value := getattr(own, setting.name, setting.default)) != setting.default
     }
     add_options(parser.add_argument_group("the grid"), Grid, defaults=others)
-    add_options(parser.add_argument_group("filtering and arrangement of masks"), Arrangement)
+    add_options(
+        parser.add_argument_group("options for filtering and arranging the masks"), Arrangement
+    )
     add_options(parser.add_argument_group("names"), NamesChoice)
     add_options(parser.add_argument_group("large photos"), LookChoice)
     add_map_options(parser, tile=False)

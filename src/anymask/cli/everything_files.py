@@ -70,7 +70,9 @@ def open_job(
             yield job, None
             return
         if len(files) < len(args.outputs):
-            raise InputError("-o must be one folder or file names for one image, not both.")
+            raise InputError(
+                "-o must be one folder, or one or more files for a single image, not both."
+            )
         job = read_job(args, sources, [aside], endings)
         if not job.one:
             raise InputError(
@@ -99,14 +101,15 @@ def read_files(outputs: Sequence[str], photo: Path, aside: Path) -> Files:
     )
     if len(records) > 1 or len(pictures) > 1:
         raise InputError(
-            "Expected a folder, one .json, one image such as .png, .csv, .svg, "
-            f".geojson, .xml, .txt or .npy, got {', '.join(outputs)}. anymask convert "
-            "writes other formats from .json."
+            f"-o cannot write {', '.join(outputs)}. Expected a folder, one .json, one "
+            "image such as .png, .csv, .svg, .geojson, .xml, .txt or .npy. To write "
+            "other formats, convert the .json with anymask convert."
         )
     for one in others:
         if one.kind == "cutout" and one.path and not has_place(one.path):
             raise InputError(
-                f"-o {one.path} is a cut-out of one object. Add {{n}} or {{label}} to the name."
+                f"-o {one.path} is the file name of a single cut-out, but there can be "
+                "several objects. Add {n} or {label} to the name."
             )
     return Files(
         records[0] if records else None,
@@ -180,6 +183,9 @@ def report(item: PhotoItem, found: int | None, name: object, nothing: str) -> No
     elif found:
         path = item.output(".json")
         share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
-        say(f"wrote {name}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the image")
+        say(
+            f"wrote {name}: {found} mask{'s' if found > 1 else ''}, which cover "
+            f"{share:.0f} % of the image"
+        )
     else:
         say(f"wrote {name}: {nothing}")

@@ -44,37 +44,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
     add("--like", metavar="EXAMPLE", action="append", type=read_example, default=[],
-        help="exemplar instead of text: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
-            "PHOTO@mask:FILE (white is the object); repeatable")
+        help=("exemplar object, instead of text: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
+            "PHOTO@mask:FILE (the object is white); repeatable"))
     add("--unlike", metavar="EXAMPLE", action="append", type=read_example, default=[],
-        help="negative exemplar: objects like this are excluded")
+        help="negative exemplar: objects similar to it are excluded")
     add("--method", choices=get_args(Method),
-        help="with an exemplar: similarity of the features of a bundled model, or PerSAM "
-            "with a SAM-type model on PyTorch (default: what the model supports)")
+        help=("how objects are compared with an exemplar: by the features of a bundled "
+            "model, or by PerSAM with a SAM-type model on PyTorch (default: the method "
+            "that the model supports)"))
     add("-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
-        help="as for `anymask everything`: folder for a .json (SA-1B records with labels) "
-            "and a .png per image, or files for one image (default: PHOTO.found.json and "
-            ".png in the current folder, FOLDER-found/ for a folder)")
+        help=("as for `anymask everything`: folder for two files per image, a .json (SA-1B "
+            "records with labels) and a .png; or file names for one image (default: "
+            "PHOTO.found.json and .png in the current folder, FOLDER-found/ for a folder)"))
     add("--detector", metavar="NAME|FOLDER",
-        help=f"detector for any words: {', '.join(known_detectors())}, or a folder with "
-            f"one; {DEFAULT_DETECTOR} is a good choice (default: none; only the built-in "
-            "names are found)")
+        help=("detector that finds objects by arbitrary words: "
+            f"{', '.join(known_detectors())}, or a folder with a detector; "
+            f"{DEFAULT_DETECTOR} is a good choice (default: none; only the built-in names "
+            "are found)"))
     add("--score", metavar="X", type=float,
         help="minimum confidence score, 0 to 1 (default: set by the detector)")
     add("--top-k", metavar="N", type=read_count,
-        help="maximum number of objects per label, best first (default: all)")
+        help="maximum number of objects per label, highest score first (default: all)")
     add("--iou", metavar="X", type=float,
-        help="merge masks with a larger overlap (IoU) (default: 0.7)")
+        help="minimum overlap (IoU) at which two masks are merged (default: 0.7)")
     add("--side", metavar="PIXELS", type=int,
         help="longer side of the detector input, in pixels (default: set by the detector; "
             "on a CPU 640)")
     add("--every", metavar="N", type=read_count,
-        help="for a video or a folder of its frames: search every N-th frame and track the "
-            "objects in between. -o is then .json (COCO; group_id is the object number), "
-            ".jsonl, .csv, .mp4 .mov .mkv .webm, NAME_{n}.png (white on black), or a "
-            "folder (palette PNGs and things.json) (default: 10 for a video file)")
+        help=("for a video or a folder of its frames: search every N-th frame, and track "
+            "the objects in the frames between. -o is then .json (COCO; group_id is the "
+            "object number), .jsonl, .csv, .mp4 .mov .mkv .webm, NAME_{n}.png (white on "
+            "black), or a folder (palette PNGs and things.json) (default: 10 for a video "
+            "file)"))
     add("--overlay", action=argparse.BooleanOptionalAction, default=True,
-        help="draw the .png (default), or write the records only")
+        help="also write the .png images (default), or only the .json records")
     # fmt: on
     add_map_options(parser)
     add_folder_options(parser)
@@ -102,8 +105,9 @@ def run(args: argparse.Namespace) -> None:
             raise InputError("--unlike and --method require an exemplar: --like")
         if len(args.sources) < 2:
             raise InputError(
-                "Pass an image or a folder, and then what to find: text, or --like "
-                f"example.jpg@click:320,200. Only {args.sources[0]!r} was passed."
+                f"The object to find is missing: only {args.sources[0]!r} was passed. "
+                "Pass an image or a folder, and then text, or --like "
+                "example.jpg@click:320,200."
             )
         words = args.sources.pop()
         file = Path(words)
@@ -113,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
             follow(args, file if is_file else words, given)
             return
     elif args.every is not None or is_video(args.sources):
-        raise InputError("Videos are searched by text. Exemplars are supported for images only.")
+        raise InputError("--like does not support videos. Pass text to search a video.")
     like, unlike = (given or None for given in (args.like, args.unlike))
     task = FindTask(phrases, settings, model, read_pictures(args), args.overlay, like, unlike)
     if wants_map(args):
@@ -134,7 +138,7 @@ def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -
 
     if len(args.sources) != 1:
         raise InputError(
-            f"--every applies to one video, but {len(args.sources)} sources were passed."
+            f"--every supports one video, but {len(args.sources)} sources were passed."
         )
     check_not_address(args.sources[0])
     video = Path(args.sources[0])

@@ -26,20 +26,20 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("many photos").add_argument
     # fmt: off
     add("--workers", metavar="N", type=int, default=0,
-        help="number of worker processes; a crash affects only its image (default: 0, no "
-            "extra process)")
+        help=("number of worker processes; an image that crashes a worker does not stop the "
+            "others (default: 0, no extra process)"))
     add("--engine", choices=["processes", "ray"], default="processes",
-        help="worker engine: processes of this machine, or a Ray cluster (RAY_ADDRESS, or "
-            "a local one; requires the [ray] extra) (default: processes)")
+        help=("how workers are started: as processes on this machine, or on a Ray cluster "
+            "(RAY_ADDRESS, or a local one; requires the [ray] extra) (default: processes)"))
     add("--shard", metavar="I/N", type=read_shard, default=(1, 1),
-        help="process part I of N of the images; each machine uses another I from 1 to N "
-            "(default: all)")
+        help=("process part I of N of the images; pass a different I from 1 to N on each "
+            "machine (default: all images)"))
     add("--output-shards", metavar="K", type=int, default=0,
-        help="distribute the results over K folders sa_000000, sa_000001, ...; about "
-            "images / 1000 (default: 0, one folder)")
+        help=("distribute the results over K folders named sa_000000, sa_000001, ...; a "
+            "good K is the number of images / 1000 (default: 0, one folder)"))
     add("--json", metavar="FILE", type=Path,
-        help="write a summary with counts, speed and settings; failures are listed in "
-            "DIR/errors.jsonl in any case")
+        help=("write a summary with counts, speed and settings; failures are always listed "
+            "in DIR/errors.jsonl"))
     # fmt: on
 
 
@@ -49,8 +49,8 @@ def read_shard(text: str) -> tuple[int, int]:
     if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
         return int(first), int(last)
     raise argparse.ArgumentTypeError(
-        "Expected the number of this machine and the number of machines, such as 1/4 "
-        f"to 4/4, got {text!r}."
+        f"Invalid part {text!r}. Expected the number of this machine and the number of "
+        "machines, such as 1/4 to 4/4."
     )
 
 
@@ -69,7 +69,10 @@ def read_job(
     own_suffix  one output may be a file of this suffix
     """
     if len(outputs) > 1:
-        raise InputError(f"Pass one output folder, got {', '.join(outputs)}.")
+        raise InputError(
+            f"Only one output folder is supported, but {', '.join(outputs)} were passed. "
+            "Remove all but one."
+        )
     is_folder = len(sources) == 1 and sources[0].is_dir()
     named: tuple[tuple[str, Path], ...] = ()
     if len(sources) > 1 and not outputs:
@@ -104,7 +107,10 @@ def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None, empty
     """
     with contextlib.ExitStack() as stack, ending_well():
         summary = run_job(job, task, JobReporter(job, stack, empty).show)
-    counts = f"{summary.done} done, {summary.there} skipped (existing), {summary.failed} failed"
+    counts = (
+        f"{summary.done} images done, {summary.there} skipped because their results exist, "
+        f"{summary.failed} failed"
+    )
     if empty and summary.empty:
         counts += f", {summary.empty} of those done without a result"
     pace = f"; {clock_text(summary.seconds)}, {_rate(summary.rate)} images per second"
@@ -147,7 +153,7 @@ class JobReporter:
             self.bar = self.stack.enter_context(ProgressBar("photos", now.photos))
         if now.failure is not None and now.failed <= FIRST_FAILURES + 1:
             with self.bar.silent():
-                further = f"further failures are listed in {self.job.log}"
+                further = f"all other failures are listed in {self.job.log}"
                 told = f"{now.failure.photo}: {now.failure.reason}"
                 print(
                     f"anymask: {told if now.failed <= FIRST_FAILURES else further}", file=sys.stderr

@@ -139,7 +139,10 @@ def run_told(words: list[str]) -> int:
 def tell_interrupted() -> int:
     """Say what Ctrl-C has left; the exit code of an interruption."""
     print(
-        ("\nanymask: interrupted; finished results are kept, run the same command again to resume"),
+        (
+            "\nanymask: interrupted. Finished results are kept. Run the same command again "
+            "to resume."
+        ),
         file=sys.stderr,
     )
     return INTERRUPTED
@@ -194,17 +197,17 @@ def help_text() -> str:
         [
             "usage: anymask COMMAND [OPTION ...]",
             "",
-            "Segment anything in images, videos, scans and maps: offline, on a plain CPU.",
+            ("Segment anything in images, videos, scans and maps, offline and on a CPU."),
             "",
             "commands:",
             *lines,
             "",
             "options:",
             (
-                "  -h, --help     show this text; 'anymask COMMAND --help' shows the "
-                "options of a command,"
+                "  -h, --help     show this text; 'anymask COMMAND --help' and "
+                "'anymask help COMMAND'"
             ),
-            "                 as does 'anymask help COMMAND'",
+            "                 show the options of a command",
             "  -V, --version  show the version, same as 'anymask version'",
             "",
             EXAMPLES,
@@ -215,16 +218,16 @@ def help_text() -> str:
 def unknown(name: str, rest: Sequence[str] = ()) -> str:
     """Say that a command does not exist, and name the one that was probably meant."""
     if name.startswith("-") and name != "-":
-        return f"The command comes before its options, but {name!r} came first."
+        return f"The command must come before its options, but {name!r} is first."
     listed = "'anymask --help' lists the commands."
     known = commands()
     if name.lower() not in known and FILE.fullmatch(name):
         prompted = any(word.startswith(("--point", "--box", "--mask")) for word in rest)
         given = " ".join(rest) if prompted else "--point X,Y"
         return (
-            f"{name!r} is not a command; the command comes first. To segment one "
-            f"object: anymask segment {name} {given}. To segment all objects: anymask "
-            f"everything {name}"
+            f"Unknown command {name!r}. The command must be the first argument. To "
+            f"segment one object: anymask segment {name} {given}. To segment all "
+            f"objects: anymask everything {name}"
         )
     near = SYNONYMS.get(name.lower()) or nearest(name, known)
     guess = f"Did you mean {near!r}? " if near else ""

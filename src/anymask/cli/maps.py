@@ -41,14 +41,14 @@ def add_map_options(
     tile     whether `--tile` is not there yet
     """
     group = parser.add_argument_group(
-        "maps (GeoTIFF, COG, VRT, JPEG 2000, folders of tiles; -o .gpkg, .fgb, .shp, .kml, "
-        ".geojson, .tif)"
+        "options for maps (GeoTIFF, COG, VRT, JPEG 2000 or a folder of tiles; -o "
+        ".gpkg, .fgb, .shp, .kml, .geojson or .tif)"
     )
     own = [] if prompts else ["crs", "prompts"]
     names = [name for name in MapChoice.__dataclass_fields__ if name not in own]
     add_options(group, MapChoice, names)
     if tile:
-        add_options(group, LookChoice, ("tile",), {"tile": "auto; 1024 pixels on maps"})
+        add_options(group, LookChoice, ("tile",), {"tile": "auto; 1024 pixels for maps"})
 
 
 def wants_map(args: argparse.Namespace) -> bool:
@@ -101,9 +101,10 @@ def note_few(report: MapReport, scene: Scene, source: str) -> None:
     megapixels = height * width / 1e6
     if report.things < FEW * megapixels:
         say(
-            f"Only {counted(report.things, 'object')} in {megapixels:.2g} megapixels. Automatic "
-            "masks miss most buildings and other small objects on maps. Segment them from points "
-            f"or boxes: anymask segment {source} --prompts LAYER.gpkg -o objects.gpkg"
+            f"Found only {counted(report.things, 'object')} in {megapixels:.2g} "
+            "megapixels. Automatic mask generation misses most buildings and other "
+            "small objects on maps. Segment them from points or boxes: anymask "
+            f"segment {source} --prompts LAYER.gpkg -o objects.gpkg"
         )
 
 
@@ -155,7 +156,7 @@ def read_map_prompts(
     if args.parts or settings.prompts is None:
         words = read_words(args.parts)
         if any(one.mask is not None for one in words):
-            raise InputError("Maps support point and box prompts. --mask applies to images.")
+            raise InputError("--mask does not support maps. Pass points or boxes.")
         typed = [
             placed_prompt(scene, settings.crs, one.points, one.labels, one.box) for one in words
         ]
@@ -181,8 +182,8 @@ def write_survey(
         say(f"wrote {output}: {found} from {windows}")
     if report.left_out:
         say(
-            f"{report.left_out} objects larger than a tile were left out. Use a larger "
-            "--tile or a coarser --gsd to include them."
+            f"{report.left_out} objects were omitted because they are larger than a "
+            "tile. To include them, pass a larger --tile or a coarser --gsd."
         )
     if report.without:
         say(f"Prompts without a mask: {len(report.without)}")

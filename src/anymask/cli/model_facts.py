@@ -49,17 +49,22 @@ def show_list(json_file: Path | None) -> None:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
     say(
-        "hash: the published checksum of the file. NONE: a download cannot be "
-        "verified. md5 detects damage, but not tampering."
+        "Column 'hash' shows the type of the published checksum. NONE: no checksum is "
+        "published, so a download cannot be verified. md5: detects damage, but not "
+        "tampering."
     )
     if json_file is not None:
         write_json(json_file, {"home": str(home()), "models": facts}, indent=1)
 
 
 _UNVERIFIED = {
-    "md5": "unverified: no SHA-256 of this file is public. Its MD5 is checked, which "
-    "detects damage, but no attack.",
-    "none": "unverified: no hash of this file is public. An altered file would not be detected.",
+    "md5": (
+        "unverified: no SHA-256 of this file is published. Its MD5 was checked, which "
+        "detects damage, but not tampering."
+    ),
+    "none": (
+        "unverified: no hash of this file is published. A modified file would not be detected."
+    ),
 }
 
 
@@ -110,7 +115,9 @@ def _model_of(weights: Path) -> str:
 
     found = detect_variant(read_checkpoint(weights))
     if found is None:
-        raise ModelError(f"The model of {weights} was not detected. Pass it with --model NAME.")
+        raise ModelError(
+            f"The model type of {weights} was not detected. Pass it with --model NAME."
+        )
     return found
 
 
@@ -126,12 +133,16 @@ def remove(name: str, *, converted_only: bool) -> None:
     """
     what = store.downloadable(name)
     if not store.path_of(what).parent.is_dir():
-        raise WeightsError(f"{name} is not installed. See: anymask models list")
+        raise WeightsError(
+            f"{name} is not installed. 'anymask models list' shows the installed models."
+        )
     with store.writing():
         freed = remove_weights(what, converted_only=converted_only)
     if not freed:
         kind = "conversion" if converted_only else "weights"
-        raise WeightsError(f"{name} has no {kind} in {home()}. See: anymask models list")
+        raise WeightsError(
+            f"{name} has no {kind} in {home()}. 'anymask models list' shows the installed models."
+        )
     print(f"{name}: removed {size_text(freed)}")
 
 
@@ -143,8 +154,8 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
     for name in names:
         if own_facts(name) is not None:
             raise InputError(
-                f"{name} was trained here, so there is no published hash to compare "
-                f"with. See its own data: anymask models info {name}"
+                f"{name} was trained on this machine, so no hash is published for it. "
+                f"To show how it was trained, run: anymask models info {name}"
             )
     chosen = names or [name for name in catalogue.names() if state_of(name).status != "absent"]
     states = [store.verify(name) for name in chosen]
@@ -240,7 +251,7 @@ def own_facts(name: str) -> list[tuple[str, str]] | None:
     for when in ("before", "after"):
         if when in figures:
             ious = ", ".join(f"{value:.3f}" for value in figures[when])
-            found.append((when, f"mean IoU of held-out masks after 1, 2, ... clicks {ious}"))
+            found.append((when, f"mean IoU of held-out masks after 1, 2, ... clicks: {ious}"))
     if about.get("classes"):
         found.append(("classes", ", ".join(about["classes"])))
     if about.get("channels"):
@@ -260,7 +271,10 @@ def warn_of_licence(what: Checkpoint) -> None:
     """Say before the download when a licence forbids commercial use."""
     if not what.licence.commercial:
         print(
-            f"{what.name}: {what.licence.name}, not for commercial use ({what.licence.url})",
+            (
+                f"{what.name} has the licence {what.licence.name}, which does not allow "
+                f"commercial use ({what.licence.url})"
+            ),
             file=sys.stderr,
         )
 

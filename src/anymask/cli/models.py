@@ -32,47 +32,57 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    listing = commands.add_parser("list", help="list all models and whether they are installed")
-    listing.add_argument("--json", type=Path, metavar="FILE", help="also write the list as JSON")
+    listing = commands.add_parser("list", help="list all models, and whether each is installed")
+    listing.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the list to a JSON file"
+    )
 
     get = commands.add_parser(
         "get", help="download published weights; resumes interrupted downloads"
     )
     get.add_argument("names", nargs="+", metavar="NAME")
-    get.add_argument("--again", action="store_true", help="download again even if the file exists")
+    get.add_argument("--again", action="store_true", help="download the file even if it exists")
 
     get.add_argument(
         "--no-convert", action="store_true", help="do not convert the weights for ONNX Runtime"
     )
 
     converting = commands.add_parser(
-        "convert", help="convert a checkpoint for ONNX Runtime, which is faster on a CPU"
+        "convert", help="convert a checkpoint for ONNX Runtime, which runs faster on a CPU"
     )
-    converting.add_argument("name", metavar="NAME|FILE", help="a downloaded model, or a checkpoint")
     converting.add_argument(
-        "--model", metavar="NAME", help="model of the checkpoint file (default: detected)"
+        "name", metavar="NAME|FILE", help="name of a downloaded model, or a checkpoint file"
+    )
+    converting.add_argument(
+        "--model",
+        metavar="NAME",
+        help="name of the model in the checkpoint file (default: detected)",
     )
 
     removal = commands.add_parser("remove", help="delete downloaded weights and their conversion")
     removal.add_argument("names", nargs="+", metavar="NAME")
-    removal.add_argument("--converted", action="store_true", help="delete the conversion only")
+    removal.add_argument("--converted", action="store_true", help="delete only the conversion")
 
-    add = commands.add_parser("add", help="verify a downloaded file and add it to the store")
+    add = commands.add_parser("add", help="verify a downloaded file and add it to ANYMASK_HOME")
     add.add_argument("name", metavar="NAME")
     add.add_argument("file", type=Path, metavar="FILE")
-    add.add_argument("--link", action="store_true", help="link the file instead of copying it")
-
-    verify = commands.add_parser(
-        "verify", help="compute the hashes of stored files again and compare them"
+    add.add_argument(
+        "--link", action="store_true", help="create a link to the file instead of a copy"
     )
-    verify.add_argument("names", nargs="*", metavar="NAME", help="default: all installed models")
-    verify.add_argument("--json", type=Path, metavar="FILE", help="also write the result as JSON")
+
+    verify = commands.add_parser("verify", help="verify the hashes of installed files")
+    verify.add_argument(
+        "names", nargs="*", metavar="NAME", help="models to verify (default: all installed models)"
+    )
+    verify.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the result to a JSON file"
+    )
 
     info = commands.add_parser("info", help="show the source, licence and hashes of a model")
     info.add_argument(
         "name",
         metavar="NAME|FILE|DIR",
-        help="a listed model, or a folder written by a training or an export",
+        help="name of a listed model, or a folder written by training or export",
     )
 
 

@@ -23,14 +23,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
     add("sources", metavar="DATASET", nargs="*", type=Path,
-        help="files or folders of labeled masks in any format of `anymask convert`; "
-            "without them, print the known names")  # fmt: skip
+        help=("files or folders of labeled masks in any format of `anymask convert`. "
+            "Without datasets, the known names are printed"))  # fmt: skip
     add("-o", "--output", metavar="FILE.json", type=Path,
-        help="output file of your names, for --names of segment and everything")  # fmt: skip
+        help=("output file for the learned names; pass it as --names to segment and "
+            "everything"))  # fmt: skip
     add("--from", dest="origin", metavar="FORMAT",
         help="format of the datasets (default: detected)")  # fmt: skip
     add("--images", metavar="DIR", type=Path,
-        help="folder or archive of the images, for formats without image paths")  # fmt: skip
+        help="folder or archive of the images; required by formats without paths")  # fmt: skip
     add("--most", metavar="N", type=read_count, default=MOST,
         help=f"maximum number of masks per label (default: {MOST})")  # fmt: skip
     add_options(parser, ReadSettings)
@@ -44,14 +45,20 @@ def run(args: argparse.Namespace) -> None:
     from anymask.runtime import MaskNaming, require
 
     if bool(args.sources) != (args.output is not None):
-        raise InputError("Labelled masks and -o FILE.json must be passed together, or neither.")
+        raise InputError(
+            "Labelled masks and -o FILE.json require each other. Pass both to learn "
+            "names, or neither to list them."
+        )
     if args.output is not None and Path(args.output).suffix.lower() != ".json":
-        raise InputError(f"-o {args.output}: Expected a .json file name.")
+        raise InputError(f"-o {args.output} is not a .json file. Use a name ending in .json.")
     model = read_model(args).load()
     if not args.sources:
         table = require(model.runtime, MaskNaming).name_table()
         words = sorted(table.chosen(None).labels)
-        print(f"{len(words)} built-in names from labeled masks and {len(table.words)} from text:")
+        print(
+            f"{len(words)} built-in names learned from labeled masks, and "
+            f"{len(table.words)} learned from text:"
+        )
         print(", ".join(words))
         return
     settings = read_options(args, ReadSettings)

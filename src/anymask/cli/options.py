@@ -47,10 +47,10 @@ def report_pages(photo: Path, say: Callable[[str], None], model: ModelChoice) ->
     if pages.count == 1 or stated_channels(model.model, model.weights):
         return
     place = pages.place(0)
+    shown = f" ({place})" if place else ""
     say(
-        f"{photo.name} has {pages.count} pages{pages.axes_in_words()}; using page 0"
-        f"{f' ({place})' if place else ''}. --page N{_spoken(place)} selects another one, "
-        "--page all processes each."
+        f"{photo.name} has {pages.count} pages{pages.axes_in_words()}; using page 0{shown}. "
+        f"--page N{_spoken(place)} selects another page, --page all processes all pages."
     )
 
 
@@ -134,7 +134,7 @@ def _truth(words: Collection[str]) -> Callable[[str], bool | str]:
                 f"Did you mean {meant!r}?" if meant else "Without a value, the option means yes."
             )
             raise argparse.ArgumentTypeError(
-                f"Expected {', '.join(words)} or no value, got {text!r}. {remedy}"
+                f"Invalid value {text!r}. Expected {', '.join(words)} or no value. {remedy}"
             )
         return text == "yes" if text in ("yes", "no") else text
 
@@ -165,7 +165,9 @@ def read_count(text: str, least: int = 1) -> int:
     """A whole number of at least `least`, as argparse reads an option's value."""
     if text.isdigit() and int(text) >= least:
         return int(text)
-    raise argparse.ArgumentTypeError(f"Expected a whole number from {least}, got {text!r}.")
+    raise argparse.ArgumentTypeError(
+        f"Invalid value {text!r}. Expected a whole number of at least {least}."
+    )
 
 
 def add_model_options(parser: argparse.ArgumentParser, only: Collection[str] = ()) -> None:

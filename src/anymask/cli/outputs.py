@@ -103,7 +103,11 @@ def is_file_name(output: str) -> bool:
     suffix = file_suffix(output)
     if suffix and (suffix in DOCUMENTS or picture_format(suffix) is not None):
         return True
-    converted = f"anymask convert writes {suffix} from .json. " if suffix in CONVERTED else ""
+    converted = (
+        f"To write {suffix}, convert the .json with anymask convert. "
+        if suffix in CONVERTED
+        else ""
+    )
     check_suffix(output, OUTPUT_SUFFIXES, converted)
     return False
 
@@ -147,7 +151,7 @@ def _target(output: str, photo: str, plain: PictureKind, several: bool, many: bo
     if several and NAME not in output:
         raise InputError(
             f"-o {output} is one file, but there are several images. Pass a folder, "
-            f"such as out/, or put {NAME} into the name: -o '{NAME}{Path(output).suffix}'"
+            f"such as out/, or include {NAME} in the file name: -o '{NAME}{Path(output).suffix}'"
         )
     path = Path(output.replace(NAME, photo))
     return _of_name(path, path, plain, many)
@@ -162,7 +166,7 @@ def check_outputs(paths: Sequence[Path], photo: Path) -> None:
     for path in paths:
         if path.is_dir():
             raise InputError(
-                f"Expected an output file, but {str(path)!r} is a folder. Add a file name."
+                f"{str(path)!r} is a folder, but an output file is required. Add a file name."
             )
         if path.exists() and photo.exists() and path.samefile(photo):
             raise InputError(f"The output {str(path)!r} is the input image. Choose another name.")
@@ -205,7 +209,7 @@ def new_folder(output: str) -> Path:
     suffix = file_suffix(output)
     if _is_of_files(suffix):
         raise argparse.ArgumentTypeError(
-            f"Expected an output folder, but {output!r} is a file name. Remove "
+            f"{output!r} is a file name, but an output folder is required. Remove "
             f"{suffix}, or pass {output}/"
         )
     return Path(output)
@@ -225,8 +229,8 @@ def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> Non
     maps = f" (for a map also {' or '.join(LAYERS)})" if of_masks else ""
     guess = f"Did you mean {Path(output).with_suffix(near)}? " if near else ""
     raise InputError(
-        f"Expected a folder, or a file ending in {_one_of(written)}{maps}, got "
-        f"{output!r}. {remedy}{guess}To write a folder, pass {output}/"
+        f"Cannot write {output!r}. Expected a folder, or a file ending in "
+        f"{_one_of(written)}{maps}. {remedy}{guess}To write a folder, pass {output}/"
     )
 
 
@@ -247,9 +251,8 @@ def check_stdout(args: argparse.Namespace, command: str) -> None:
             raise InputError(f"{command} does not write to standard output. Pass a file or folder.")
         if len(here) > 1:
             raise InputError(
-                f"Only one result can be written to standard output, got {len(here)} "
-                f"({', '.join(here)}). "
-                "Pass file names for the others."
+                f"Only one result can be written to standard output, but {len(here)} "
+                f"were requested ({', '.join(here)}). Pass file names for the others."
             )
         if named != texts:
             one = named[0] if isinstance(given, str) else Path(named[0])
@@ -263,26 +266,26 @@ def check_file_options(args: argparse.Namespace) -> None:
         given = getattr(args, name, None)
         if given == "" or (isinstance(given, list) and "" in given):
             what = "a photo" if name == "sources" else "-o"
-            raise InputError(f"The value of {what} is empty. Pass a name, or remove it.")
+            raise InputError(f"The value of {what} is empty. Pass a name, or remove the option.")
     for name, suffixes in _OF_OPTION.items():
         given = getattr(args, name, None)
         if not isinstance(given, str | Path):
             continue
         if str(given) == "-":
             raise InputError(
-                f"--{name} writes a file, not standard output. Pass a name such as "
+                f"--{name} cannot write to standard output. Pass a file name such as "
                 f"report{suffixes[0]}"
             )
         if is_folder(str(given)):
             raise InputError(
-                f"--{name} writes a file, but {str(given)!r} is a folder. Add a name, "
-                f"such as {Path(given, 'report' + suffixes[0])}"
+                f"--{name} writes a file, but {str(given)!r} is a folder. Add a file "
+                f"name, such as {Path(given, 'report' + suffixes[0])}"
             )
         suffix = file_suffix(str(given))
         if suffix not in suffixes and _is_of_files(suffix):
             raise InputError(
-                f"--{name} writes a file ending in {suffixes[0]}, got {str(given)!r}. "
-                f"Did you mean {Path(given).with_suffix(suffixes[0])}?"
+                f"--{name} writes a file ending in {suffixes[0]}, but {str(given)!r} "
+                f"was passed. Did you mean {Path(given).with_suffix(suffixes[0])}?"
             )
 
 
@@ -304,8 +307,8 @@ def check_inputs_stay(args: argparse.Namespace) -> None:
             if name in _WRITTEN or Path(other).is_file():
                 what = f"--{option}" if option in _OF_OPTION else "The output"
                 raise InputError(
-                    f"{what} {str(value)!r} is also an input or another output of this "
-                    "command. Choose another name."
+                    f"{what} {str(value)!r} is already an input or another output of "
+                    "this command. Choose another name."
                 )
 
 

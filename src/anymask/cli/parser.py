@@ -69,7 +69,10 @@ _MESSAGES = (
     (r"argument (.+): invalid (int|float) value: (.+)", "Expected {1} for {0}, got {2}"),
     (r"argument (.+): expected (?:one|\d+) arguments?", "{0} requires a value"),
     (r"argument (.+): expected at least one argument", "{0} requires a value"),
-    (r"argument (.+): ignored explicit argument (.+)", "{0} takes no value, but got {1}"),
+    (
+        r"argument (.+): ignored explicit argument (.+)",
+        "{0} does not take a value, but {1} was passed",
+    ),
     (r"argument (.+): not allowed with argument (.+)", "{0} and {1} cannot be used together"),
     (r"argument (.+?): (.+)", "{0}: {1}"),
     (r"the following arguments are required: (.+, .+)", "Missing: {0}"),
@@ -84,7 +87,9 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False} | how)
         self._typed: list[str] = []
-        self.add_argument("--help-all", action=_HelpAll, help="show every option and exit")
+        self.add_argument(
+            "--help-all", action=_HelpAll, help="show the full description of every option and exit"
+        )
 
     def format_help(self) -> str:
         """What `--help` prints: all of it, or where it is long the common options in short."""
@@ -235,7 +240,7 @@ def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
         if not re.fullmatch(r"--[\w-]+|-[A-Za-z]", name):
             continue
         if name == "--json" and "--output" in options:
-            raise InputError("There is no option --json. -o FILE.json writes JSON.")
+            raise InputError("Unknown option --json. To write JSON, pass -o FILE.json.")
         guess = did_you_mean(name, [one for one in options if one.startswith("--")])
         remedy = guess or f"'{parser.prog} --help' lists the options."
         raise InputError(f"Unknown option {name}. {remedy}")

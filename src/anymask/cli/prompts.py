@@ -29,16 +29,17 @@ FORMS: dict[Kind, tuple[str, int]] = {
 
 
 ABOUT_VALUES = (
-    "how to read the image of --mask: labels (each value is an object), binary (at "
-    "least half of white is the object; labels are merged) or colours (each color is "
-    "an object); auto detects it and reports an error if it is ambiguous"
+    "how to interpret the image of --mask: labels (each pixel value is an object), "
+    "binary (pixels of at least half of white are the object; labels are merged) or "
+    "colours (each color is an object); auto detects it, and reports an error if the "
+    "image is ambiguous"
 )
 
 
 def add_prompt_options(parser: argparse.ArgumentParser) -> None:
     """Clicks, boxes and masks, kept in the order in which they are typed."""
     group = parser.add_argument_group(
-        "prompts (pixels of the image as displayed, numbers separated by commas or spaces)"
+        "prompts (in pixels of the image as displayed; separate numbers by commas or spaces)"
     )
 
     def add(option: str, kind: Kind, text: str, **how: Any) -> None:
@@ -49,16 +50,21 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
             how["type"] = lambda text: (kind, text)
         group.add_argument(option, help=text, **how)
 
-    add("--point", "point", "foreground point; repeatable", metavar="X,Y")
-    add("--negative", "negative", "background point; repeatable", metavar="X,Y")
-    add("--box", "box", "box; a second box starts another object", metavar="X0,Y0,X1,Y1")
+    add("--point", "point", "point on the object; repeatable", metavar="X,Y")
+    add("--negative", "negative", "point on the background; repeatable", metavar="X,Y")
+    add(
+        "--box",
+        "box",
+        "box around the object; a second box starts another object",
+        metavar="X0,Y0,X1,Y1",
+    )
     add(
         "--mask", "mask",
         ("mask prompt: an image, a cut-out or a .npy file; without other prompts, the "
             "mask is refined; a second mask starts another object"),
         metavar="FILE",
     )  # fmt: skip
-    add("--next", "next", "the following prompts belong to another object")
+    add("--next", "next", "start another object: the prompts that follow belong to it")
     add("--mask-values", "values", ABOUT_VALUES, metavar="{auto,labels,binary,colours}")
 
 
@@ -79,7 +85,9 @@ def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
             "No prompt was passed. Add --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE."
         )
     if [] in objects:
-        raise PromptError("--next separates two objects. Pass clicks or boxes before and after it.")
+        raise PromptError(
+            "--next separates the prompts of two objects. Pass points or boxes before and after it."
+        )
     return [_prompt(one, values) for one in objects]
 
 
@@ -92,8 +100,8 @@ def _read_values(given: Sequence[str]) -> MaskValues:
     known = get_args(MaskValues)
     if strange := [one for one in given if one not in known]:
         raise InputError(
-            f"Unknown value {strange[0]!r} of --mask-values. Use {', '.join(known[:-1])} or "
-            f"{known[-1]}."
+            f"Unknown value {strange[0]!r} of --mask-values. Use "
+            f"{', '.join(known[:-1])} or {known[-1]}."
         )
     return cast("MaskValues", given[-1])
 
@@ -128,7 +136,9 @@ def numbers(text: str, option: str, count: int) -> list[float]:
     except ValueError:
         values = []
     if len(values) != count:
-        raise PromptError(f"Expected {option} as {count} numbers separated by commas, got {text!r}")
+        raise PromptError(
+            f"Invalid {option} {text!r}. Expected {count} numbers separated by commas"
+        )
     return values
 
 
@@ -147,8 +157,8 @@ def scaled_prompt_hint(prompt: Prompt, image_hw: tuple[int, int]) -> str | None:
         for part in ([corners] if len(corners) else clicks)
     )
     return (
-        "Points and boxes are in pixels, but all of these are within the first pixel. "
-        f"If they are fractions of the image size, pass {meant}"
+        "Points and boxes are in pixels, but all of the passed ones are within the "
+        f"first pixel. If they are fractions of the image size, pass {meant}"
     )
 
 
@@ -157,8 +167,8 @@ def scaled_prompt_hint(prompt: Prompt, image_hw: tuple[int, int]) -> str | None:
 TRACKED = {
     "point": ("X,Y", "foreground point"),
     "negative": ("X,Y", "background point"),
-    "box": ("X0,Y0,X1,Y1", "box of an object"),
-    "mask": ("FILE", "mask of an object: an image, white on black, or a .npy file"),
+    "box": ("X0,Y0,X1,Y1", "box around an object"),
+    "mask": ("FILE", "mask of an object: an image (white on black) or a .npy file"),
 }
 
 
@@ -190,9 +200,9 @@ def read_tracked_prompts(
                 one.labels.append(int(name == "point"))
             elif getattr(one, name) is not None:
                 raise PromptError(
-                    f"Only one --{name} per object is allowed: object {number} on "
-                    f"{unit} {frame} has two. Give the second object a number: --{name} "
-                    f"{frame}:{number + 1}:..."
+                    f"Only one --{name} per object is allowed, but object {number} on "
+                    f"{unit} {frame} has two. Give the second object another number: "
+                    f"--{name} {frame}:{number + 1}:..."
                 )
             elif name == "box":
                 one.box = numbers(rest, f"--box [PLACE]{shape}", 4)
@@ -229,9 +239,9 @@ def split_place(
     number, colon, place = rest.partition(":")
     if not (colon and number.isdecimal()):
         raise PromptError(
-            f"{option}: Expected {shape} or {unit.upper()}:OBJECT:{shape}, got "
-            f"{text!r}, in which {head} may be either. Write {head}:1:{rest} for "
-            f"object 1 on {unit} {head}, or {first}:{head}:{rest} for object {head} on "
-            f"{unit} {first}"
+            f"Ambiguous {option} {text!r}: {head} can be the {unit} or the object. "
+            f"Expected {shape} or {unit.upper()}:OBJECT:{shape}. Write {head}:1:{rest} "
+            f"for object 1 on {unit} {head}, or {first}:{head}:{rest} for object "
+            f"{head} on {unit} {first}"
         )
     return (int(head), int(number)), place

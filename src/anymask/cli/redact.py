@@ -27,56 +27,61 @@ from anymask.jobs import (
 )
 from anymask.masks import counted, picture_format
 
-UNDONE = "a blur can be partly reversed; use solid for sensitive content"
-ROUGH = "built-in names are rough and miss many objects; --detector llmdet_tiny finds more"
+UNDONE = "a blur can be partly reversed; use `solid` for sensitive content"
+ROUGH = (
+    "detection by the built-in names is rough and misses many objects; --detector "
+    "llmdet_tiny finds more"
+)
 NOTE = (
-    "Redaction has two steps. With --words, objects are found and written to OUT-review/ "
-    "for review. After\nthe review, --labels (or --force, without a review) writes the "
-    "copies. Copies have no EXIF, GPS or\nother metadata, and originals are never changed. "
-    "Images and frames without a detection are listed in\nOUT-without.csv: check them as "
-    "well.\n"
+    "Redaction has two steps. With --words, objects are found and written to "
+    "OUT-review/ for review. After\nthe review, --labels writes the redacted copies. "
+    "--force writes them without a review. Copies have no\nEXIF, GPS or other "
+    "metadata, and originals are never changed. Images and frames without a detection\n"
+    "are listed in OUT-without.csv: check them as well.\n"
 )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = NOTE
-    add_sources(parser, "PHOTO|FOLDER|VIDEO", "; or one folder with its subfolders, or one video")
+    add_sources(parser, "PHOTO|FOLDER|VIDEO", "; or one folder, including subfolders; or one video")
     add = parser.add_argument
     # fmt: off
     add("--words", metavar="WORDS",
-        help="objects to redact, as in `anymask find`: 'face, number plate'; with "
-            "--labels: names of the masks to redact (default: all of them)")
+        help=("names of the objects to redact, as in `anymask find`: 'face, number plate'. "
+            "With --labels, the labels of the masks to redact (default: all labels)"))
     add("--like", metavar="EXAMPLE", action="append", type=read_example,
-        help="exemplars instead of words, for images: PHOTO@click:X,Y or "
-            "PHOTO@box:X0,Y0,X1,Y1")
+        help=("exemplar objects, instead of words, for images only: PHOTO@click:X,Y or "
+            "PHOTO@box:X0,Y0,X1,Y1"))
     add("--detector", metavar="NAME|FOLDER",
-        help="detector for any words, as in `anymask find` (default: built-in names, which "
-            "do not include faces)")
+        help=("detector that finds objects by arbitrary words, as in `anymask find` "
+            "(default: built-in names, which do not include faces)"))
     add("--score", metavar="X", type=float,
-        help="minimum confidence score, 0 to 1; lower is safer (default: set by the "
-            "detector)")
+        help=("minimum confidence score of a detection, 0 to 1; a lower score redacts more "
+            "objects (default: set by the detector)"))
     add("--labels", metavar="FILE|DIR", type=Path,
-        help="reviewed masks in any format of `anymask convert`; for one image also a mask "
-            "image; for a video a .jsonl of `anymask track` or `find`")
+        help=("reviewed masks in any format of `anymask convert`; for one image, also a "
+            "mask image; for a video, a .jsonl of `anymask track` or `find`"))
     add("--mask-values", choices=get_args(MaskValues), default="auto",
-        help=("how to read mask images among the labels: labels (each value is an object), "
-"binary (one object) or colours (each color is an object); auto detects it "
-"and reports an error if it is ambiguous (default: auto)"))
+        help=("how to interpret mask images among the labels: labels (each pixel value is "
+            "an object), binary (one object) or colours (each color is an object); auto "
+            "detects it, and reports an error if the image is ambiguous (default: auto)"))
     add("--force", action="store_true",
-        help="write detections at once, without a review, and images without labels "
-            "unchanged")
+        help=("write redacted copies without a review; images without a detection are "
+            "copied without redaction"))
     add("--how", choices=("solid", "pixels", "blur"), default="solid",
-        help=f"one color, few large cells, or a blur: {UNDONE} (default: solid)")
-    add("--colour", metavar="COLOUR", default="black", help="color of solid (default: black)")
+        help=("how to redact: a solid color, large cells of the mean color, or a blur; "
+            f"{UNDONE} (default: solid)"))
+    add("--colour", metavar="COLOUR", default="black",
+        help="color for `--how solid` (default: black)")
     add("-o", "--output", metavar="DIR|FILE", type=Path,
-        help="output folder; for one image also a file, or - for standard output (-.jpg: "
-            "in that format); for a video a video file (default: FOLDER-redacted/, "
+        help=("output folder; for one image, also a file, or - for standard output (-.jpg: "
+            "in that format); for a video, a video file (default: FOLDER-redacted/, "
             "PHOTO.redacted.jpg; with --labels or --force and an image from standard "
-            "input, standard output)")
+            "input, standard output)"))
     add("--list", metavar="FILE", type=Path, dest="list_to",
-        help=".csv or .json list of images or frames without a detection (default: "
-            "OUT-without.csv)")
+        help=("output file, .csv or .json, that lists images or frames without a detection "
+            "(default: OUT-without.csv)"))
     # fmt: on
     add_folder_options(parser)
     add_model_options(parser)
@@ -109,8 +114,8 @@ def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: 
     """
     if not writes:
         raise InputError(
-            "Writing to standard output skips the review. Pass reviewed masks with "
-            "--labels FILE, or --force."
+            "Nothing is written to standard output before a review. Pass reviewed "
+            "masks with --labels FILE, or pass --force to write without a review."
         )
     if len(sources) > 1 or sources[0].is_dir():
         raise InputError(
@@ -123,11 +128,11 @@ def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: 
         report = redact_photos(asked, lambda job, task: _do(job, task, args.json))
         if not asked.out.is_file():
             raise InputError(
-                f"{args.labels} has no labels of this image. Pass its labels or a mask "
-                "image, or --force to write it unchanged."
+                f"{args.labels} has no labels for this image. Pass its labels or a "
+                "mask image, or pass --force to write it without redaction."
             )
         write_stdout(asked.out.read_bytes())
-    say(f"wrote standard output: {counted(report.things, 'object')} redacted")
+    say(f"wrote standard output, with {counted(report.things, 'object')} redacted")
 
 
 def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redaction:
@@ -180,17 +185,17 @@ def told(asked: Redaction, report: RedactReport, typed: Sequence[str]) -> list[s
     rough = [ROUGH] if asked.words is not None and "detector" not in asked.finding else []
     look = [
         (
-            f"found {things} in {counted(report.photos, 'image')}; nothing is written "
-            "before a review"
+            f"found {things} in {counted(report.photos, 'image')}. No copies are "
+            "written before a review"
         ),
         *lines,
         *rough,
         f"1. check the images in {review}",
-        f"2. if all are correct: {again} {review} -o {asked.out}",
+        f"2. if all masks are correct: {again} {review} -o {asked.out}",
     ]
     if isinstance(asked.photos, Path) and asked.photos.is_dir():
         look += [
-            "   if something is wrong or missing, correct it in the page first:",
+            "   if a mask is wrong or missing, correct it in the page first:",
             (
                 f"   anymask project init {source} && anymask project import {source} "
                 f"{review} --proposals"
@@ -216,7 +221,7 @@ def redact_film(args: argparse.Namespace) -> None:
     review, tracks = beside(out, "-review"), args.labels
     if tracks is None:
         if args.words is None or args.like:
-            raise InputError("For a video, pass --words or --labels with tracks.")
+            raise InputError("A video requires --words, or --labels with tracks.")
         model = read_default_model(args)
         given: dict[str, Any] = {
             name: value for name in ("detector", "score")
@@ -229,9 +234,9 @@ def redact_film(args: argparse.Namespace) -> None:
         if not args.force:
             again = f"anymask redact {video} -o {out} --labels"
             say(
-                f"nothing is written before a review\n1. check {review / video.stem}.mp4\n"
-                f"2. if all is correct: {again} {tracks}\n   if something is wrong or "
-                f"missing, correct the tracks:\n   anymask track {video} --from "
+                f"no copy is written before a review\n1. check {review / video.stem}.mp4\n"
+                f"2. if all masks are correct: {again} {tracks}\n   if a mask is wrong "
+                f"or missing, correct the tracks:\n   anymask track {video} --from "
                 f"{tracks} --box FRAME:OBJECT:X0,Y0,X1,Y1 -o tracks.jsonl && {again} "
                 "tracks.jsonl"
             )
@@ -244,6 +249,6 @@ def redact_film(args: argparse.Namespace) -> None:
     say(f"wrote {out}")
     if gaps:
         say(
-            f"objects are not fully redacted on {counted(len(gaps), 'frame')}, listed in "
-            f"{place}; check them"
+            f"objects are not fully redacted on {counted(len(gaps), 'frame')}, listed "
+            f"in {place}; check these frames"
         )

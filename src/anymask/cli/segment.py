@@ -20,27 +20,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_prompt_options(parser)
     parser.add_argument(
         "--semantic", action="store_true",
-        help="no prompts: the class of every pixel, by a semantic segmentation model, as "
-            ".png (class numbers), .overlay.png or .npy (default: PHOTO.classes.png)",
+        help=("without prompts: predict the class of every pixel with a semantic "
+            "segmentation model. -o is .png (class numbers), .overlay.png or .npy "
+            "(default: PHOTO.classes.png)"),
     )  # fmt: skip
     answer = parser.add_argument_group("the answer")
     answer.add_argument(
         "-o", "--output", metavar="FILE", action="append", dest="outputs", default=[],
-        help=".png cut-out (.overlay.png, .mask.png: see below; .jpg on white, .webp, "
+        help=(".png cut-out (.overlay.png, .mask.png: see below; .jpg on white, .webp, "
             ".tif, ...), .json SA-1B record, .csv measurements, .svg or .geojson outline, "
             ".txt YOLO, .npy array, a folder, or - for standard output (-.json: in that "
-            "format); {name} is the image name, {n} the object number; repeatable "
-            "(default: PHOTO.cut.png in the current folder; standard output for an image "
-            "from standard input)",
+            "format); {name} is replaced by the image name, {n} by the object number; "
+            "repeatable (default: PHOTO.cut.png in the current folder; standard output "
+            "for an image from standard input)"),
     )  # fmt: skip
     png = answer.add_mutually_exclusive_group()
     png.add_argument(
         "--overlay", action="store_const", const="overlay", dest="png", default="cutout",
-        help="a .png shows the image with the mask drawn on it",
+        help="a .png output shows the image with the mask drawn on it",
     )  # fmt: skip
     png.add_argument(
         "--mask-png", action="store_const", const="mask", dest="png",
-        help="a .png is the mask, white on black",
+        help="a .png output is the mask, white on black",
     )  # fmt: skip
     add_options(answer, SegmentSettings)
     answer.add_argument(

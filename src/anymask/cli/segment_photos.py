@@ -109,9 +109,9 @@ class Job:
         )
         if seen and any(target.shows_photo for target in targets):
             raise InputError(
-                f"{str(item.photo)!r} is an embedding, without the pixels of the "
-                "image. Write a .mask.png, .json, .csv, .svg, .geojson or .npy, or "
-                "pass the image itself."
+                f"{str(item.photo)!r} is an embedding, which does not contain the "
+                "pixels of the image. Write a .mask.png, .json, .csv, .svg, .geojson "
+                "or .npy, or pass the image itself."
             )
         check_outputs([target.path for target in targets if target.path], item.photo)
         return targets
@@ -140,8 +140,8 @@ def do_each(
             print(line, file=sys.stderr, flush=True)
     if failed:
         raise DataError(
-            f"{failed} of {len(tasks)} images failed. Fix or remove them; finished "
-            "results are kept."
+            f"{failed} of {len(tasks)} images failed. Fix or remove them, and run the "
+            "command again. Finished results are kept."
         )
 
 
@@ -154,7 +154,8 @@ def _items(paths: Sequence[Path], pictures: PictureChoice) -> list[PhotoItem]:
             if told := use_instead(path, "image"):
                 raise InputError(told)
             raise InputError(
-                f"Expected images, but {str(path)!r} is a folder. Pass its images: '{path}/*.jpg'"
+                f"{str(path)!r} is a folder, but images are required. Pass the images "
+                f"in it: '{path}/*.jpg'"
             )
     seen = [PhotoItem(path, Path(path.stem)) for path in paths if is_embedding(path)]
     photos = tuple(path for path in paths if not is_embedding(path))
@@ -171,8 +172,9 @@ def _refuse_overwriting(planned: Sequence[tuple[PhotoItem, list[Target]]]) -> No
         for path in (target.path for target in targets if target.path is not None):
             if owners.setdefault(path, item.photo) is not item.photo:
                 raise InputError(
-                    f"{str(owners[path])!r} and {str(item.photo)!r} would both be "
-                    f"written to {str(path)!r}. Segment them in separate runs."
+                    f"The results of {str(owners[path])!r} and {str(item.photo)!r} "
+                    f"would both be written to {str(path)!r}. Segment the two images "
+                    "in separate runs."
                 )
 
 
@@ -248,7 +250,7 @@ def named_answers(model: Model, job: Job, seen: NDArray[Any] | Features) -> list
         return answers
     if isinstance(seen, Features):
         raise InputError(
-            "--names requires the image, not only its embedding. Pass the image itself."
+            "--names requires the image, but only its embedding was passed. Pass the image."
         )
     return [model.with_labels(seen, answer, names=job.names) for answer in answers]
 
@@ -283,8 +285,8 @@ def zoom_report(
         return None
     box = object_box(prompt, mask)
     if box is None or closer_window(box, first.geometry.image_hw, IN_DOUBT) is None:
-        return "--zoom had no effect: the object is too large for a crop"
-    return "--zoom had no effect: the crop has a lower predicted IoU"
+        return "--zoom had no effect because the object is too large for a crop"
+    return "--zoom had no effect because the mask of the crop has a lower predicted IoU"
 
 
 def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str]:
@@ -296,7 +298,7 @@ def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str
 
     lines = []
     if not mask.area:
-        lines.append("The mask is empty. Try another click, or a box.")
+        lines.append("The mask is empty. Try another point, or a box.")
     else:
         box = ",".join(f"{value:g}" for value in mask.box)
         lines.append(
@@ -307,15 +309,15 @@ def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str
             lines[-1] += f", {mask.label} ({percent(mask.label_probability)})"
     if ambiguous:
         lines.append(
-            "ambiguous: another mask is equally likely; add a click, pass --box, or "
-            "select with --granularity"
+            "ambiguous: another mask is equally likely. Add a point, pass --box, or "
+            "choose a mask with --granularity"
         )
     if asked.points is None or asked.labels is None:
         return lines
     for index in violated_points(mask.mask, asked.points, asked.labels):
         x, y = asked.points[index].tolist()
         side = "outside" if asked.labels[index] else "inside"
-        lines.append(f"the click at {x:g},{y:g} is {side} the mask")
+        lines.append(f"the point at {x:g},{y:g} is {side} the mask")
     return lines
 
 
@@ -330,7 +332,7 @@ def label_photos(
 ) -> None:
     """Write the label map of each photo. Raises InputError where objects are meant, too."""
     if args.parts:
-        raise InputError("--semantic takes no prompts. Remove clicks, boxes and masks.")
+        raise InputError("--semantic does not support prompts. Remove points, boxes and masks.")
     outputs = or_stdout(args.outputs, args.sources)
     planned = [plan_maps(outputs, item) for item in items]
     if len(items) > 1 and any(map(is_stdout, outputs)):

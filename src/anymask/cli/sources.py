@@ -26,12 +26,12 @@ def add_sources(parser: argparse.ArgumentParser, metavar: str, more: str = "") -
     """The photos of a command, one or several."""
     parser.add_argument(
         "sources", metavar=metavar, nargs="+",
-        help="images, a quoted glob such as 'photos/*.jpg', - for standard input, or "
-"sample:coffee, an image of the package" + more,
+        help=("images, a quoted glob such as 'photos/*.jpg', - for standard input, or "
+            "sample:coffee, a sample image") + more,
     )  # fmt: skip
     parser.add_argument(
         "--allow-url", action="store_true",
-        help="download images given as http or https URLs (off by default)",
+        help="download images that are passed as http or https URLs (off by default)",
     )  # fmt: skip
 
 
@@ -118,9 +118,9 @@ def check_kind(word: str) -> None:
         )
     if suffix in VIDEO_SUFFIXES:
         raise InputError(
-            f"{word!r} is a video, not an image. Track objects in it with anymask "
-            f"track {word}, find objects in it with anymask find {word} TEXT, or "
-            f"extract its frames: ffmpeg -i {word} frames/%05d.png"
+            f"{word!r} is a video, not an image. To track objects in it: anymask track "
+            f"{word}. To find objects in it: anymask find {word} TEXT. To extract its "
+            f"frames: ffmpeg -i {word} frames/%05d.png"
         )
     if suffix in _DOCUMENTS:
         raise InputError(
@@ -149,7 +149,7 @@ def _fetch(address: str, folder: Path) -> Path:
 def _read_stdin(path: Path) -> Path:
     if sys.stdin is None or sys.stdin.isatty():
         raise InputError(
-            "- reads an image from standard input, but received nothing. Add < photo.jpg"
+            "No image was received on standard input, which the argument - reads. Add < photo.jpg"
         )
     with path.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
@@ -162,6 +162,6 @@ def check_own_names(sources: Sequence[Path]) -> None:
 
     if not own_names(sources):
         raise InputError(
-            "Several folders, or images with the same name, require an output folder. Add "
-            "-o FOLDER: the results are written to subfolders of it."
+            "Several folders, or images with the same name, require an output folder. "
+            "Add -o FOLDER: the results of each are written to a subfolder."
         )

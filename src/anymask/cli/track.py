@@ -11,10 +11,10 @@ from anymask.cli.sources import check_not_address
 from anymask.cli.streams import say, tell
 
 NOTE = (
-    "PLACE is FRAME:OBJECT: or empty: the frame of the video, from 0 on, and the number "
-    "of the object,\nwhich you choose. The default is object 1 in the first frame that is "
-    "processed.\n`--point 0:2:500,375` is a click on object 2 in frame 0.\n\nRun the same "
-    "command again to resume an interrupted run.\n"
+    "PLACE is FRAME:OBJECT: or empty. FRAME is the frame of the video, counted from "
+    "0. OBJECT is a number\nof your choice for the object. The default is object 1 in "
+    "the first frame that is processed.\n`--point 0:2:500,375` is a point on object 2 "
+    "in frame 0.\n\nRun the same command again to resume an interrupted run.\n"
 )
 
 
@@ -36,8 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_mask_values(said)
     said.add_argument(
         "--from", metavar="FILE", dest="known", type=Path,
-        help="known masks: a .jsonl of this command, a .json of SA-V or YouTube-VIS; "
-            "further prompts correct them",
+        help=("known masks: a .jsonl of this command, or a .json of SA-V or YouTube-VIS; "
+            "further prompts correct these masks"),
     )  # fmt: skip
     out = parser.add_argument_group("the masks")
     out.add_argument(
@@ -50,8 +50,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     out.add_argument(
         "--cutout", action="store_true",
-        help="videos and NAME_{n}.png show only the objects, with soft alpha (.webm, .mov "
-            "or .png)",
+        help=("draw only the objects in videos and NAME_{n}.png, with soft alpha (.webm, "
+            ".mov or .png)"),
     )  # fmt: skip
     out.add_argument(
         "--direction", choices=("forward", "backward", "both"), default="forward",

@@ -11,12 +11,12 @@ from anymask.cli.sources import check_not_address
 from anymask.cli.streams import tell
 
 NOTE = (
-    "PLACE is SLICE:OBJECT: or empty: the slice, from 0 on, and the label of the object, "
-    "from 1 on.\nThe default is --slice and object 1. Pixels are columns and rows of the "
-    "slice:\nacross z (x, y), across y (x, z), across x (y, z).\n`--negative 52:2:30,41` is "
-    "a background click for object 2 on slice 52.\n\nRun the same command again to resume "
-    "an interrupted run. With --session FILE, further prompts\ncorrect the previous "
-    "result.\n"
+    "PLACE is SLICE:OBJECT: or empty. SLICE is the slice, counted from 0. OBJECT is "
+    "the label of the\nobject, counted from 1. The default is --slice and object 1. "
+    "Pixels are columns and rows of the slice:\n(x, y) across z, (x, z) across y, (y, "
+    "z) across x.\n`--negative 52:2:30,41` is a background point for object 2 on slice "
+    "52.\n\nRun the same command again to resume an interrupted run. With --session "
+    "FILE, further prompts\ncorrect the previous result.\n"
 )
 
 
@@ -30,21 +30,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "DICOM series")
     said = parser.add_argument_group("prompts (PLACE: SLICE:OBJECT: or empty; pixels of the slice)")
     said.add_argument("--slice", metavar="N", type=int, default=0, dest="start",
-                      help="slice of prompts without a PLACE (default: 0)")
+                      help="slice of all prompts without a PLACE (default: 0)")
     said.add_argument("--axis", choices=("z", "y", "x"), default="z",
-                      help="axis across which the slices are counted, as stored in the "
-            "file (default: z)")
+                      help=("axis, as stored in the file, along which the slices are "
+                          "counted (default: z)"))
     for name, (shape, about) in TRACKED.items():
         said.add_argument(f"--{name}", metavar=f"[PLACE]{shape}", action="append", default=[],
                           help=f"{about}; repeatable")
     add_mask_values(said)
     add("-o", "--output", metavar="OUT", action="append", dest="outputs", required=True, type=Path,
-        help=".nii.gz, .nii, .seg.nrrd (names and colors), .dcm (DICOM SEG) or "
-            ".rtstruct.dcm, of a DICOM series; repeatable")
+        help=(".nii.gz, .nii, .seg.nrrd (with names and colors); for a DICOM series also "
+            ".dcm (DICOM SEG) or .rtstruct.dcm; repeatable"))
     add("--label", metavar="NAME", action="append", default=[], dest="names",
         help="name of object 1, then of object 2, ...")
-    add("--frame", type=int, metavar="N", help="time point or channel of a file with several")
-    add("--series", metavar="N|UID|NAME", help="DICOM series of a folder with several")
+    add("--frame", type=int, metavar="N", help="time point or channel of a file that has several")
+    add("--series", metavar="N|UID|NAME", help="DICOM series of a folder that has several")
     # fmt: on
     add_options(
         parser.add_argument_group("tracking"),
@@ -61,7 +61,9 @@ def run(args: argparse.Namespace) -> None:
 
     check_not_address(args.scan)
     args.known = args.session if args.session and Path(args.session).exists() else None
-    prompts = read_tracked_prompts(args, "slice", "the --session FILE of a previous run")
+    prompts = read_tracked_prompts(
+        args, "slice", "the FILE that a previous run wrote with --session"
+    )
     asked = VolumeFiles(
         scan=Path(args.scan), prompts=prompts, outputs=args.outputs,
         axis="zyx".index(args.axis), names=dict(enumerate(args.names, 1)), frame=args.frame,

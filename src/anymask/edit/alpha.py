@@ -45,8 +45,8 @@ def soft_alpha(image: UintImage, mask: BoolArray) -> FloatArray:  # (H, W, 3), (
     """
     if image.ndim != 3 or image.shape[:2] != mask.shape:
         raise InputError(
-            f"The mask has the size {mask.shape}, but the image has {image.shape}. Pass an image "
-            "(H, W, 3) and a mask (H, W) of the same size."
+            f"The mask has the size {mask.shape}, but the image has {image.shape}. "
+            "Pass an image (H, W, 3) and a mask (H, W) of the same size."
         )
     alpha = mask.astype(np.float32)
     if not mask.any() or mask.all():

@@ -47,8 +47,8 @@ def remove(image: UintImage, what: Where, fill: Filler | None = None) -> UintIma
     mask = _pixels(image, what)
     if mask.all():
         raise InputError(
-            "The mask covers the whole image, so nothing remains to fill it from. Pass a smaller "
-            "mask."
+            "The mask covers the whole image, so there are no other pixels from which "
+            "to fill it. Pass a smaller mask."
         )
     hole = _grown(mask)
     if hole.all():
@@ -136,7 +136,8 @@ class RedactedCopy:
             return None
         if not self._mark.is_file() or self.path.samefile(self.original):
             raise InputError(
-                f"{self.path} exists and was not written by anymask redact. Choose another output."
+                f"{self.path} exists and was not written by anymask redact, so it is "
+                "not overwritten. Choose another output."
             )
         stamp, _, notes = self._mark.read_text("utf-8").partition("\n")
         if stamp != self._stamp(facts):

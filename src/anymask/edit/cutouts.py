@@ -49,7 +49,7 @@ def parse_background(text: str) -> Background:
 
 def check_background(background: object) -> None:
     """Raises InputError for what cannot lie behind an object."""
-    told = "Use a color (white, #20a0ff), blur, or an image file."
+    told = "Use a color (white, #20a0ff), `blur`, or an image file."
     if isinstance(background, Path):
         if not background.is_file():
             raise InputError(f"The background file {str(background)!r} does not exist. {told}")
@@ -95,13 +95,17 @@ class CutoutSettings:
 
     soft: Annotated[
         bool,
-        Setting("soft edges: estimate alpha at the object boundary and remove background colour"),
+        Setting(
+            "estimate soft alpha at the object boundary, and remove the background color from it"
+        ),
     ] = True
     background: Annotated[
         Background,
         Setting(
-            "background: a color (white, #20a0ff), an image file (scaled to cover), or blur "
-            "(blur the original background)",
+            (
+                "new background: a color (white, #20a0ff), an image file (scaled to cover "
+                "the output), or `blur` (the original background, blurred)"
+            ),
             check=check_background,
             form="COLOR|FILE|blur",
             parse=parse_background,
@@ -109,13 +113,13 @@ class CutoutSettings:
         ),
     ] = None
     shadow: Annotated[bool, Setting("add a soft shadow below the object")] = False
-    crop: Annotated[bool, Setting("crop to the object's box")] = False
-    margin: Annotated[int, Setting("margin around the cropped box", unit="pixels")] = 0
+    crop: Annotated[bool, Setting("crop the result to the box of the object")] = False
+    margin: Annotated[int, Setting("margin around the box of the object", unit="pixels")] = 0
 
     def __post_init__(self) -> None:
         check_settings(self)
         if self.margin and not self.crop:
-            raise InputError("Option margin requires crop. Set crop, or omit margin.")
+            raise InputError("margin= requires crop=. Set crop, or omit margin.")
 
     @property
     def about(self) -> dict[str, object]:
@@ -160,8 +164,8 @@ def object_pixels(
     found = any(part is not None for part in sought.values())
     if prompted and found:
         raise PromptError(
-            "Prompts for one object cannot be combined with a text prompt or an exemplar. Pass "
-            "only one kind of prompt."
+            "Prompts for one object cannot be combined with a text prompt or an "
+            "exemplar. Pass only one kind of prompt."
         )
     if prompted:
         pixels: BoolArray = model.segment(photo, **asked).mask

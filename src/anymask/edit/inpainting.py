@@ -144,8 +144,8 @@ def fill_holes(image: UintImage, hole: BoolArray, network: Network) -> UintImage
     """
     if hole.all():
         raise InputError(
-            "The mask covers the whole image, so nothing remains to fill it from. Pass a smaller "
-            "mask."
+            "The mask covers the whole image, so there are no other pixels from which "
+            "to fill it. Pass a smaller mask."
         )
     out = image.copy()
     joined = cv2.dilate(hole.astype(np.uint8), np.ones((NEAR + 1,) * 2, np.uint8))

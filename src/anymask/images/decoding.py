@@ -79,10 +79,13 @@ class PictureView:
         """Checked settings. Raises InputError."""
         chosen = None if bands is None else _check_bands(bands)
         if type(page) is not int or page < 0:
-            raise InputError(f"Pages are whole numbers of at least 0, got {page!r}.")
+            raise InputError(f"Invalid page {page!r}. Pages are whole numbers of at least 0.")
         if ranges is not None:
             if stretch is not None:
-                raise InputError("Pass stretch or ranges, not both. ranges are pixel values.")
+                raise InputError(
+                    "Options stretch and ranges cannot be combined. Pass only one of them. ranges "
+                    "are pixel values."
+                )
             return cls(
                 chosen, page, None, _check_ranges(ranges, 3 if chosen is None else len(chosen))
             )
@@ -91,7 +94,8 @@ class PictureView:
         ends = tuple(float(end) for end in stretch)
         if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
             raise InputError(
-                f"A stretch is two percentiles from 0 to 100, such as (2, 98), got {stretch!r}."
+                f"Invalid stretch {stretch!r}. A stretch is two percentiles from 0 to "
+                "100, such as (2, 98)."
             )
         return cls(chosen, page, ends)
 
@@ -119,8 +123,8 @@ def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
     least = 0 if len(chosen) == 3 and any(chosen) else 1
     if len(chosen) not in (1, 3) or any(type(one) is not int or one < least for one in chosen):
         raise InputError(
-            "Bands are one or three whole numbers, counted from 1, such as (3, 2, 1) "
-            f"for red, green, blue (0 for black), got {bands!r}."
+            f"Invalid bands {bands!r}. Bands are one or three whole numbers, counted "
+            "from 1, such as (3, 2, 1) for red, green, blue (0 for black)."
         )
     return chosen
 
@@ -137,8 +141,9 @@ def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
     right = all(-np.inf < low < high < np.inf for low, high in filter(None, found))
     if len(found) not in (1, bands) or not right:
         raise InputError(
-            "Ranges are two values, black and white, or one pair or None for each of "
-            f"{bands} bands, such as ((200, 4000), None, (0, 900)), got {ranges!r}."
+            f"Invalid ranges {ranges!r}. Ranges are two values, for black and white, "
+            f"or one pair or None for each of {bands} bands, such as ((200, 4000), "
+            "None, (0, 900))."
         )
     return found
 
@@ -201,9 +206,9 @@ def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any
         raise ImageError(f"Cannot convert {type(source).__name__} to an image.{tensor}") from error
     if array.dtype.kind not in "buif":
         raise ImageError(
-            "Expected a path, bytes, a Pillow image or an array of real numbers, not "
-            f"{type(source).__name__} ({array.dtype}). Convert it to a NumPy array (H, "
-            "W, 3)."
+            f"Cannot convert {type(source).__name__} ({array.dtype}) to an image. "
+            "Expected a path, bytes, a Pillow image or an array of real numbers. "
+            "Convert it to a NumPy array (H, W, 3)."
         )
     if array.ndim == 2:
         array = array[..., None]
@@ -218,8 +223,8 @@ def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any
     elif array.ndim < 2 or array.ndim > 4:
         remedy = "Pass an array with rows and columns."
     raise ImageError(
-        f"An image has shape (H, W) or (H, W, C) with 1 to 4 channels, but {name} has "
-        f"shape {array.shape}. {remedy}"
+        f"Invalid image {name} of shape {array.shape}. An image has shape (H, W) or "
+        f"(H, W, C) with 1 to 4 channels. {remedy}"
     )
 
 
@@ -283,7 +288,7 @@ def _band_ranges(
         some = values[::step, ::step, band]
         finite = some[np.isfinite(some)].astype(np.float64)
         if not finite.size:
-            raise ImageError(f"A band of {name} has no finite value. Choose other bands.")
+            raise ImageError(f"A band of {name} has no finite pixel value. Choose other bands.")
         low, high = np.percentile(finite, stretch)
         if high <= low:
             low, high = finite.min(), finite.max()
@@ -323,12 +328,14 @@ def check_size(image_hw: tuple[int, int], name: str) -> None:
     """Raises ImageError for no pixel, and for more than MAX_PIXELS."""
     height, width = image_hw
     if height < 1 or width < 1:
-        raise ImageError(f"An image has at least 1 x 1 pixel, but {name} has {width} x {height}.")
+        raise ImageError(
+            f"{name} has {width} x {height} pixels. An image must have at least 1 x 1 pixel."
+        )
     if height * width > MAX_PIXELS:
         raise ImageError(
-            f"{name} has {width} x {height} pixels, the limit is "
-            f"{MAX_PIXELS // 1000000} megapixels. Resize it or split it into tiles "
-            "first."
+            f"{name} has {width} x {height} pixels, but at most "
+            f"{MAX_PIXELS // 1000000} megapixels are supported. Resize it, or split it "
+            "into tiles."
         )
 
 
@@ -517,8 +524,8 @@ _BOXED = {  # the brand of an ISO base media file, behind "ftyp"
         (
             "a HEIC photo",
             (
-                "It is corrupted, or in an unsupported variant. Convert it to JPEG: "
-                "heif-convert FILE photo.jpg"
+                "It is corrupted, or a variant of the format that is not supported. "
+                "Convert it to JPEG: heif-convert FILE photo.jpg"
             ),
         ),
     ),
@@ -543,8 +550,9 @@ def unidentified(file: Any, name: str) -> ImageError:
     shown = name if name.startswith("'") else "FILE"
     if (count := _count_bands(head)) > _MOST_BANDS:
         return ImageError(
-            f"{name} is a JPEG 2000 file with {count} bands. Images have 1 to {_MOST_BANDS}. Write "
-            f"three of them as TIFF: gdal_translate -b 3 -b 2 -b 1 {shown} rgb.tif"
+            f"{name} is a JPEG 2000 file with {count} bands. Images can have 1 to "
+            f"{_MOST_BANDS} bands. Convert three of the bands to TIFF: gdal_translate "
+            f"-b 3 -b 2 -b 1 {shown} rgb.tif"
         )
     if (kind := _kind_of(head)) is not None:
         return ImageError(

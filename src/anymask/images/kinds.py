@@ -29,7 +29,10 @@ COMMANDS: dict[Kind, str] = {
         "Segment it with: anymask volume FILE --slice N --box X0,Y0,X1,Y1 -o labels.nii.gz. In "
         "Python, `anymask.read_volume(path).picture(N)` is one slice"
     ),
-    "other scan": "Convert it to NIfTI (.nii.gz), for example with 3D Slicer, for anymask volume",
+    "other scan": (
+        "Convert it to NIfTI (.nii.gz), for example with 3D Slicer, and pass the result "
+        "to anymask volume"
+    ),
     "video": (
         "Track objects in it with: anymask track FILE --box X0,Y0,X1,Y1 -o masks.mp4. "
         "Find objects by text: anymask find FILE TEXT. Extract its frames: ffmpeg -i "

@@ -127,8 +127,8 @@ def load_image(
     if isinstance(source, str | Path) and is_address(source):
         if not allow_url:
             raise ImageError(
-                f"Expected a local image, not the URL {str(source)[:200]!r}. Download "
-                "it, or allow it with allow_url=True."
+                f"URLs are not downloaded by default: {str(source)[:200]!r}. Download "
+                "the image, or pass allow_url=True."
             )
         source = fetch_picture(str(source))
     return _load_bgr(source, view) if bgr else read_view(source, view)
@@ -140,8 +140,8 @@ def resolve_place(
     """The page and bands of a place such as "z1c0". Raises InputError, ImageError."""
     if not isinstance(source, str | Path) or is_address(source):
         raise InputError(
-            f"A position in a stack, page={page!r}, requires a file path. Pass a page "
-            "number instead."
+            f"page={page!r} is a position in a stack, which is only supported for "
+            "image files. Pass a page number."
         )
     with open_path(Path(source)) as file, decoding(repr(str(source))):
         number, chosen = find_plane(file, repr(str(source)), page, bands)
@@ -179,12 +179,13 @@ def _load_bgr(source: ImageSource, view: PictureView) -> UintImage:
         source, "read"
     ):
         raise InputError(
-            "bgr=True applies to arrays only, because files and Pillow images declare "
-            "their color order. Remove it."
+            "bgr=True is only supported for arrays, because files and Pillow images "
+            "declare their color order. Remove it."
         )
     if view.bands is not None:
         raise InputError(
-            "Pass bands or bgr, not both. bands=(3, 2, 1) has the same effect as bgr=True."
+            "Options bands and bgr cannot be combined. Pass only one of them: bands=(3, 2, 1) "
+            "has the same effect as bgr=True."
         )
     return np.ascontiguousarray(array_to_image(source, view=view)[..., ::-1])
 
@@ -212,7 +213,9 @@ def open_path(path: Path) -> Iterator[BinaryIO]:
 
             if told := use_instead(path, "image"):
                 raise ImageError(told) from None
-            raise ImageError(f"{name} is a folder. Pass an image file in it.") from None
+            raise ImageError(
+                f"{name} is a folder, but an image is required. Pass an image file in it."
+            ) from None
         raise ImageError(
             f"{name} cannot be read ({error.strerror or error}). Check the "
             "path and its permissions."
@@ -517,7 +520,7 @@ def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
     for a file of more than `most_bytes`.
     """
     if address.partition("://")[0].lower() not in ("http", "https"):
-        raise ImageError(f"Expected an http or https URL, got {address[:200]!r}.")
+        raise ImageError(f"Invalid address {address[:200]!r}. Expected an http or https URL.")
     import http.client
     import urllib.request
 
@@ -537,6 +540,7 @@ def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
         ) from error
     if len(data) > most_bytes:
         raise ImageError(
-            f"{address[:200]} has more than {most_bytes} bytes. Download it and pass the file."
+            f"{address[:200]} has more than {most_bytes} bytes, which is the limit for "
+            "downloads. Download it and pass the file."
         )
     return bytes(data)

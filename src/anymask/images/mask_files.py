@@ -103,8 +103,8 @@ def _read_stored(file: Any, name: str) -> MaskPixels:
         check_size((picture.height, picture.width), name)
         if (pages := getattr(picture, "n_frames", 1)) > 1:
             raise ImageError(
-                f"{name} has {pages} pages, but a mask image has one. Save each page "
-                "as a separate image."
+                f"{name} has {pages} pages, but a mask image must have one. Save each "
+                "page as a separate image."
             )
         return _by_pillow(picture, file, _is_lossy(picture, file))
 
@@ -114,7 +114,9 @@ def _by_tifffile(file: Any, name: str) -> MaskPixels:
     pixels = upright(deep.pixels, deep.orientation)
     channels = pixels.shape[2]
     if channels not in (1, 3, 4):
-        raise ImageError(f"{name} has {channels} bands. A mask image has 1 band, or 3 for colors.")
+        raise ImageError(
+            f"{name} has {channels} bands. A mask image must have 1 band, or 3 for colors."
+        )
     if channels == 1:
         return MaskPixels(pixels[..., 0])
     colours = pixels[..., :3]
@@ -206,9 +208,9 @@ def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any
     objects = np.unique(found.values)
     if (count := int(np.count_nonzero(objects))) > 1 and mask_values == "auto":
         raise ImageError(
-            f"{str(path)!r} contains {count} objects, by their colors or values. "
-            "Expected the mask of one object. Save one of them as an image or .npy, "
-            'or pass --mask-values binary (mask_values="binary") to merge them.'
+            f"{str(path)!r} contains {count} objects, which differ in color or value, "
+            "but the mask of one object is required. Save one of them as an image or "
+            '.npy, or pass --mask-values binary (mask_values="binary") to merge them.'
         )
     mask: NDArray[Any] = found.values > 0
     return mask

@@ -42,8 +42,10 @@ LEAST_SHARE, LEAST_PIXELS = 0.0005, 16  # of a level or colour of a lossy file
 APART = 32  # distance of two colours of a lossy file
 MOST_COLOURS = 64  # classes of a lossy file, and colours of few pixels, that no photo has
 
-SOFT = "The edge of the mask is soft or noisy: pixels of at least half of white are foreground."
-NEAREST = "Soft or noisy edges between colors: each pixel is assigned the nearest color."
+SOFT = (
+    "The edge of the mask is soft or noisy: only pixels of at least half of white are foreground."
+)
+NEAREST = "The edges between colors are soft or noisy: each pixel is assigned to the nearest color."
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +147,7 @@ def _white(values: NDArray[Any], name: str) -> float:
     """The number that is white. Raises ImageError for NaN."""
     most = float(values.max(initial=0))
     if not np.isfinite(most):
-        raise ImageError(f"{name} contains NaN or infinity. Replace them with 0 first.")
+        raise ImageError(f"The mask image {name} contains NaN or infinity. Replace them with 0.")
     if values.dtype.kind == "f":
         return 0.0 if values.min() < 0 else 1.0 if most <= 1 else max(most, WHITE)
     if MOST_SMALL < most <= WHITE:
@@ -324,7 +326,7 @@ def _lossy_levels(
     if gradient and not _has_ends(values, most):
         raise _photo(name)
     what = (
-        "label values, changed by its lossy format" if most <= MOST_SMALL
+        "label values, which its lossy format has changed" if most <= MOST_SMALL
         else f"{max(2, len(bright))} gray levels in a lossy format"
     )  # fmt: skip
     raise _ambiguous(name, what)
@@ -381,9 +383,9 @@ def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:  # (..., 3) -> (...)
 
 def _photo(name: str) -> ImageError:
     return ImageError(
-        f"{name} appears to be a photo. Expected a mask image, such as white objects "
-        "on black. If its values are labels, pass --mask-values labels (in Python "
-        'mask_values="labels").'
+        f"{name} appears to be a photo, but a mask image is required, such as white "
+        "objects on black. If the pixel values are labels, pass --mask-values labels "
+        '(in Python mask_values="labels").'
     )
 
 

@@ -202,6 +202,6 @@ def _check_bytes(sizes: Mapping[str, int], item: int) -> None:
     """Raises ImageError for more than can be decoded at once."""
     if (size := math.prod(sizes.values()) * item) > _MOST_BYTES:
         raise ImageError(
-            f"One plane needs {size >> 20} MB, the limit is {_MOST_BYTES >> 20} MB. "
-            "Export it as TIFF."
+            f"One plane requires {size >> 20} MB of memory, but at most "
+            f"{_MOST_BYTES >> 20} MB are supported. Export it as TIFF."
         )

@@ -28,7 +28,8 @@ def parse_position(text: str) -> dict[str, int]:
     steps = [(name.upper(), int(step)) for name, step in _STEP.findall(plain)]
     if not _POSITION.fullmatch(plain) or len(dict(steps)) < len(steps):
         raise InputError(
-            f"Expected a position in a stack such as z1c0, counted from 0, got {text!r}."
+            f"Invalid position {text!r}. Expected a position in a stack such as z1c0, "
+            "counted from 0."
         )
     return dict(steps)
 
@@ -51,13 +52,16 @@ def find_plane(
     words = " x ".join(f"{axis} {length}" for axis, length in known.items())
     for axis, step in asked.items():
         if step >= known.get(axis, 0):
-            raise InputError(f"{text!r} is out of range: {name} has {words}, each counted from 0.")
+            raise InputError(f"{text!r} is out of range. {name} has {words}, each counted from 0.")
     page = 0
     for axis, length in axes:
         page = page * length + asked.get(axis, 0)
     if channels > 1 and "C" in asked:
         if bands is not None:
-            raise InputError(f"Select the channel by {text!r} or by bands, not both.")
+            raise InputError(
+                f"The channel can be selected by {text!r} or by bands, not by both. Remove "
+                "one of them."
+            )
         bands = asked["C"] + 1
     return page, bands
 

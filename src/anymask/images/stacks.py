@@ -180,7 +180,7 @@ class Planes:
         if channel is not None and not 0 <= channel < len(self.channels):
             count = len(self.channels)
             raise InputError(
-                f"Channel {channel} is out of range: use 0 to {count - 1}, or omit it."
+                f"Channel {channel} is out of range. Use 0 to {count - 1}, or omit it."
             )
         if channel is None and (view.bands is not None or self.colours or not self.channels):
             return replace(view, page=place)
@@ -344,7 +344,8 @@ def load_channels(
     parts = [np.asarray(read_view(source, PictureView(page=one, raw=True))) for one in pages]
     if len({part.shape for part in parts}) > 1:
         raise ImageError(
-            f"The pages of {str(source)!r} differ in size, so they are not channels of one image."
+            f"The pages of {str(source)!r} differ in size, so they cannot be used as "
+            "channels of one image."
         )
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
@@ -367,8 +368,8 @@ def load_for_model(source: Path, mix: ChannelMix, view: PictureView) -> NDArray[
     """
     if not view.plain:
         raise InputError(
-            f"This model uses all {mix.count} channels of an image with the value "
-            "ranges of its training. Remove bands, stretch and ranges."
+            f"This model uses all {mix.count} channels of an image, with the value "
+            "ranges of its training data. Remove bands, stretch and ranges."
         )
     return load_for_mix(source, mix, view.page)
 

@@ -141,8 +141,9 @@ def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
     with _tiff_page(file, name, view.page) as page:
         if page.imagedepth != 1 or page.nbytes > _MOST_BYTES:
             raise ImageError(
-                f"{name} is {page.shape} ({page.nbytes >> 20} MB) in one piece, the "
-                f"limit is {_MOST_BYTES >> 20} MB. Split it into tiles or pages first."
+                f"{name} stores {page.shape} ({page.nbytes >> 20} MB) in one piece, "
+                f"but at most {_MOST_BYTES >> 20} MB are supported. Split it into "
+                "tiles or pages."
             )
         check_segments(page, name)
         channels = _channels_of(page, name, view) if _wants_channels(view) else None
@@ -288,12 +289,12 @@ def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
         raise
     except ImportError:
         raise MissingExtra(
-            "tifffile", "science", f"{name}, a TIFF with these bands or types,"
+            "tifffile", "science", f"{name}, a TIFF with bands or data types of this kind,"
         ) from None
     except Exception as error:  # tifffile's readers raise almost anything on damaged files
         raise ImageError(
-            f"{name} is corrupted, truncated or uses an unsupported compression. Copy "
-            "it again, or convert it to an uncompressed TIFF."
+            f"{name} is corrupted or truncated, or its compression is not supported. "
+            "Copy it again, or convert it to an uncompressed TIFF."
         ) from error
 
 
@@ -340,7 +341,9 @@ def open_tiff(file: BinaryIO) -> Iterator[Any]:
     try:
         import tifffile
     except ImportError:
-        raise MissingExtra("tifffile", "science", "a TIFF with these bands or types") from None
+        raise MissingExtra(
+            "tifffile", "science", "a TIFF with bands or data types of this kind"
+        ) from None
 
     file.seek(0)
     logger = tifffile.logger()
@@ -376,8 +379,8 @@ def check_segments(page: Any, name: str) -> None:
     ratio = {_STORED: 1}.get(key.compression, DEFLATE_RATIO if key.compression in _DEFLATE else 0)
     if ratio and len(parts) * expected > file.size * ratio + _HARMLESS:
         raise ImageError(
-            f"{name} is truncated: its header declares {key.shape} of {key.dtype}, the "
-            f"file has {file.size} bytes. Copy it again."
+            f"{name} is truncated: its header declares {key.shape} of {key.dtype}, but "
+            f"the file has only {file.size} bytes. Copy it again."
         )
     make, is_zstd = _UNBOUNDED.get(key.compression), key.compression in _ZSTD
     if make is None and not is_zstd:
@@ -400,7 +403,7 @@ def check_segments(page: Any, name: str) -> None:
 def no_such_page(page: int, count: int, name: str) -> str:
     """What to tell about a page that a file does not have."""
     pages = f"{count} page{'s' if count > 1 else ''}"
-    return f"Page {page} is out of range: {name} has {pages}, numbered from 0."
+    return f"Page {page} is out of range. {name} has {pages}, numbered from 0."
 
 
 def _turns(page: Any) -> int:
@@ -428,8 +431,8 @@ def _in_colour(page: Any, name: str, view: PictureView) -> NDArray[Any]:  # -> (
     if kind != _RGB and count > 1 + (extra[:1] != () and extra[0] in _ALPHA) and count != 3:
         raise ImageError(
             f"{name} has {count} bands and does not declare which are red, green and "
-            "blue. Choose one or three, numbered from 1: bands=(3, 2, 1), or --bands "
-            "3,2,1"
+            "blue. Choose one or three bands, numbered from 1: bands=(3, 2, 1), or "
+            "--bands 3,2,1"
         )
     if kind == _WHITE_IS_ZERO and array.dtype.kind == "u":
         array[..., 0] = np.iinfo(array.dtype).max - array[..., 0]

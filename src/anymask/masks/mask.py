@@ -435,14 +435,18 @@ class Masks(list[Mask]):
     def _joined(self, other: list[Any], masks: list[Mask]) -> Masks:
         strange = [one for one in other if not isinstance(one, Mask)]
         if strange:
-            raise InputError(f"Cannot join {strange[0]!r}. Pass Mask objects.")
+            raise InputError(
+                f"Only Mask objects can be joined, but {strange[0]!r} was passed. Pass "
+                "Mask objects."
+            )
         lists = [self, other if isinstance(other, Masks) else Masks(other)]
         sizes = {mask.rle.size for mask in masks}
         sizes |= {one._image_hw for one in lists if one._image_hw is not None}
         if len(sizes) > 1:
             raise InputError(
-                f"Cannot join masks of different images: {' and '.join(map(str, sorted(sizes)))} "
-                "(height, width). Keep one list per image."
+                "Masks of different images cannot be joined: their sizes (height, "
+                f"width) are {' and '.join(map(str, sorted(sizes)))}. Keep one list "
+                "per image."
             )
         known: list[Picture] = []
         for picture in [one.picture for one in lists]:
@@ -464,7 +468,9 @@ class Masks(list[Mask]):
         if self._image_hw is not None:
             return self._image_hw
         if not self:
-            raise InputError("An empty list of masks has no size. Pass image_hw=(H, W).")
+            raise InputError(
+                "The image size of an empty list of masks is unknown. Pass image_hw=(H, W)."
+            )
         return self[0].rle.size
 
     @property

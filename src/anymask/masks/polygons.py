@@ -94,7 +94,8 @@ def mask_to_polygons(
     boolean = np.ascontiguousarray(mask, np.bool_)
     if boolean.ndim != 2:
         raise InputError(
-            f"Invalid mask of shape {boolean.shape}. Expected (H, W). Convert masks one by one."
+            f"Invalid mask of shape {boolean.shape}. Expected (H, W). Convert several "
+            "masks one by one."
         )
     if not boolean.any():
         return []
@@ -264,8 +265,8 @@ def _check_ring(ring: NDArray[Any]) -> Ring:
     array = np.asarray(ring, np.float64)
     if array.ndim != 2 or array.shape[1] != 2 or len(array) < 3 or not np.isfinite(array).all():
         raise InputError(
-            f"Invalid ring of shape {array.shape}. Expected (n, 2) with at least 3 finite "
-            "corners. Reshape a flat COCO list with .reshape(-1, 2)."
+            f"Invalid polygon ring of shape {array.shape}. Expected (n, 2) with at "
+            "least 3 finite corners. Reshape a flat COCO list with .reshape(-1, 2)."
         )
     return array
 
@@ -288,8 +289,8 @@ def _even_odd(rings: Sequence[Ring], size: tuple[int, ...]) -> BoolArray:
     ends = np.cumsum(count)
     if ends[-1] > _MOST_CUTS:
         raise InputError(
-            f"The polygons cross {int(ends[-1])} pixel rows, but at most {_MOST_CUTS} are "
-            "supported. Simplify them."
+            f"The polygons cross {int(ends[-1])} pixel rows, but at most {_MOST_CUTS} "
+            "are supported. Simplify the polygons."
         )
     for part in np.split(np.arange(len(count)), np.flatnonzero(np.diff(ends // _AT_ONCE)) + 1):
         edge = np.repeat(part, count[part])

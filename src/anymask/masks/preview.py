@@ -105,8 +105,8 @@ def photo_of(
         )
     if image.shape[:2] != image_hw:
         raise InputError(
-            f"The masks have the size {image_hw} (height, width), but the image has "
-            f"{image.shape[:2]}. Pass the image that the masks were made for with image=."
+            f"The masks have the size (height, width) = {image_hw}, but the image has "
+            f"{image.shape[:2]}. Pass the image to which the masks belong as image=."
         )
     return image
 

@@ -38,7 +38,7 @@ def point_grid(n: int) -> FloatArray:  # -> (n * n, 2)
     Raises InputError when n is less than 1.
     """
     if n < 1:
-        raise InputError(f"Invalid grid size {n}. Use at least 1 point per side.")
+        raise InputError(f"Invalid number of points per side of the grid {n}. Use at least 1.")
     axis = (np.arange(n, dtype=np.float64) + 0.5) / n
     x, y = np.meshgrid(axis, axis)
     return np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32)
@@ -180,8 +180,8 @@ class Prompt:
         labels = _check_labels(self.labels, given["points"])
         if all(value is None for value in given.values()):
             raise PromptError(
-                "The prompt is empty. Pass points, a box or a mask, for example points=[(x, y)] "
-                "or box=(x0, y0, x1, y1)."
+                "The prompt is empty. Pass points, a box or a mask, for example "
+                "points=[(x, y)] or box=(x0, y0, x1, y1)."
             )
         for name in ("object_id", "frame"):
             _check_number(getattr(self, name), name)
@@ -253,7 +253,8 @@ def warn_of_cut_boxes(prompts: Iterable[Prompt], image_hw: tuple[int, int]) -> N
         if len(beyond) > 1:
             first = f"{len(beyond)} boxes extend, the first {box},"
         log.warning(
-            "%s beyond the image of %d x %d pixels. Only the part inside is used.",
+            ("%s beyond the image of %d x %d pixels. The boxes are clipped to the "
+                "image."),
             first, width, height,
         )  # fmt: skip
 
@@ -291,13 +292,14 @@ def _check_points(points: Any) -> FloatArray | None:
         return None
     if array.ndim != 2 or array.shape[1] != 2:
         raise PromptError(
-            f"Invalid points of shape {array.shape}. Expected (P, 2), one (x, y) per point. Pass "
-            "a single point as points=[(x, y)], and one Prompt per object."
+            f"Invalid points of shape {array.shape}. Expected (P, 2), one (x, y) per "
+            "point. Pass a single point as points=[(x, y)], and points on several "
+            "objects as one Prompt per object."
         )
     if len(array) > MOST_POINTS:
         raise PromptError(
-            f"A prompt supports at most {MOST_POINTS} points, but {len(array)} were given. Pass "
-            "fewer points, or a mask."
+            f"A prompt supports at most {MOST_POINTS} points, but {len(array)} were "
+            "passed. Pass fewer points, or a mask."
         )
     return array.astype(np.float32)
 
@@ -306,8 +308,8 @@ def _check_labels(labels: Any, points: Any) -> IntArray | None:
     if points is None:
         if labels is not None and np.size(labels):
             raise PromptError(
-                f"{np.size(labels)} point labels were given without points. Pass points, or omit "
-                "the labels."
+                f"{np.size(labels)} point labels were passed without points. Pass "
+                "points, or omit the labels."
             )
         return None
     if labels is None:
@@ -321,8 +323,8 @@ def _check_labels(labels: Any, points: Any) -> IntArray | None:
     if not np.isin(array, (0, 1)).all():
         strange = sorted(set(array[~np.isin(array, (0, 1))].tolist()))[:5]
         raise PromptError(
-            f"Invalid point labels {strange}. Use 1 (foreground) or 0 (background). Pass a box as "
-            "box=(x0, y0, x1, y1)."
+            f"Invalid point labels {strange}. Use 1 (foreground) or 0 (background). To "
+            "prompt with a box, pass box=(x0, y0, x1, y1)."
         )
     return array.astype(np.int64)
 
@@ -330,10 +332,11 @@ def _check_labels(labels: Any, points: Any) -> IntArray | None:
 def _check_box(box: Any, name: str = "box") -> FloatArray:
     array = _numbers(box, name, f"{name}=(x0, y0, x1, y1)")
     if array.shape != (4,):
-        several = "pass boxes=[(x0, y0, x1, y1), ...], or one Prompt each"
+        several = "pass boxes=[(x0, y0, x1, y1), ...], or one Prompt per object"
         raise PromptError(
-            f"Invalid {name} of shape {array.shape}. Expected four numbers x0, y0, x1, y1. For "
-            f"several objects, {several if name == 'box' else 'pass one Prompt each'}."
+            f"Invalid {name} of shape {array.shape}. Expected four numbers x0, y0, x1, "
+            "y1. For several objects, "
+            f"{several if name == 'box' else 'pass one Prompt per object'}."
         )
     x0, y0, x1, y1 = array.astype(np.float32).tolist()
     if x1 <= x0 or y1 <= y0:
@@ -359,7 +362,7 @@ def _check_mask(mask: Any) -> NDArray[Any]:
         array = np.asarray(mask)
     except ValueError as error:
         raise PromptError(
-            "Invalid mask: its rows have different lengths. Pass one array (H, W)."
+            "The rows of the mask have different lengths. Pass one array (H, W)."
         ) from error
     if array.ndim != 2 or not array.size:
         raise PromptError(
@@ -376,8 +379,8 @@ def _check_mask(mask: Any) -> NDArray[Any]:
         return boolean
     if array.dtype.kind != "f":
         raise PromptError(
-            f"Invalid mask of type {array.dtype}. Expected bool, integers (not 0 is foreground) "
-            "or float logits."
+            f"Invalid mask of type {array.dtype}. Expected bool, integers (values "
+            "other than 0 are foreground) or float logits."
         )
     logits = array.astype(np.float32)
     if not np.isfinite(logits).all():
@@ -388,7 +391,8 @@ def _check_mask(mask: Any) -> NDArray[Any]:
 def _check_words(words: Any) -> str:
     if not isinstance(words, str) or not 0 < len(words.strip()) <= MOST_WORDS:
         raise PromptError(
-            f"Invalid text prompt {str(words)[:40]!r}. Expected 1 to {MOST_WORDS} characters."
+            f"Invalid text prompt {str(words)[:40]!r}. A text prompt must have 1 to "
+            f"{MOST_WORDS} characters."
         )
     return words.strip()
 

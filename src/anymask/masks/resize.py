@@ -219,8 +219,9 @@ def mask_to_model(
     if mask.dtype.kind == "f":
         if mask.shape != (mask_side, mask_side):
             raise PromptError(
-                f"Invalid shape {mask.shape} of mask logits. This model requires ({mask_side}, "
-                f"{mask_side}). Pass its own logits, or a bool mask such as logits > 0."
+                f"Invalid mask logits of shape {mask.shape}. This model requires the "
+                f"shape ({mask_side}, {mask_side}). Pass logits that this model "
+                "predicted, or a bool mask such as logits > 0."
             )
         return np.ascontiguousarray(mask, np.float32)[None]
     shares = _area((mask != 0).view(np.uint8) * np.uint8(255), geometry.input_hw)

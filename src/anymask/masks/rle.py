@@ -54,7 +54,7 @@ def mask_to_rle(mask: NDArray[Any]) -> Rle:  # (H, W)
     """
     if mask.ndim != 2:
         raise InputError(
-            f"Invalid mask of shape {mask.shape}. Expected (H, W). Encode masks one by one."
+            f"Invalid mask of shape {mask.shape}. Expected (H, W). Encode several masks one by one."
         )
     height, width = mask.shape
     if not mask.size:
@@ -131,8 +131,8 @@ def crop_to_rle(
     crop_h, crop_w = mask_crop.shape
     if x0 < 0 or y0 < 0 or x0 + crop_w > width or y0 + crop_h > height:
         raise InputError(
-            f"The crop of {crop_w} x {crop_h} pixels at x={x0}, y={y0} is outside the image of "
-            f"(H, W) = {image_hw}. Clip the crop first."
+            f"The crop of {crop_w} x {crop_h} pixels at x={x0}, y={y0} extends beyond "
+            f"the image of (H, W) = {image_hw}. Clip the crop to the image."
         )
     if not mask_crop.size:
         return empty_rle(image_hw)
@@ -190,8 +190,9 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
     place = np.arange(len(symbols)) - np.repeat(starts, ends - starts + 1)
     if len(place) and place.max() >= MAX_DIGITS - 1:
         raise DataError(
-            f"Invalid compressed run-length string: a number has {int(place.max()) + 1} digits, "
-            f"but at most {MAX_DIGITS - 1} are allowed. Check that the text was not modified."
+            "Invalid compressed run-length string: a number has "
+            f"{int(place.max()) + 1} digits, but at most {MAX_DIGITS - 1} are "
+            "supported. Check that the text was not modified."
         )
     parts = (symbols & 0x1F) << (5 * place)
     values = np.add.reduceat(parts, starts) if len(starts) else parts
@@ -209,12 +210,12 @@ def _check_runs(counts: IntArray, size: tuple[int, int]) -> Rle:
     height, width = size
     pixels = _check_pixels(size)
     if len(counts) and counts.min() < 0:
-        raise DataError(f"Run lengths must not be negative, but {int(counts.min())} was given.")
+        raise DataError(f"Run lengths must not be negative, but one is {int(counts.min())}.")
     _check_within(counts, pixels)
     if int(counts.sum()) != pixels:
         raise DataError(
-            f"Run lengths must sum to H * W = {height} * {width} = {pixels}, but they sum to "
-            f"{int(counts.sum())}. Check the order of the size (H, W)."
+            f"Run lengths must sum to H * W = {height} * {width} = {pixels}, but their "
+            f"sum is {int(counts.sum())}. Check the order of the size (H, W)."
         )
     return Rle(counts if len(counts) else np.zeros(1, np.int64), (height, width))
 
@@ -223,7 +224,7 @@ def _check_pixels(size: tuple[int, int]) -> int:
     """H * W. Raises DataError for a negative side, and for more than MOST_PIXELS."""
     height, width = size
     if height < 0 or width < 0:
-        raise DataError(f"A mask size must not be negative, but H={height}, W={width} was given.")
+        raise DataError(f"A mask size must not be negative, but the size is H={height}, W={width}.")
     if height * width > MOST_PIXELS:
         raise DataError(
             f"A mask of H={height}, W={width} is too large. At most {MOST_PIXELS} pixels are "
@@ -237,8 +238,8 @@ def _check_within(numbers: IntArray, pixels: int) -> None:
     if len(numbers) and (numbers.max() > pixels or numbers.min() < -pixels):
         largest = int(numbers.max()) if numbers.max() > pixels else int(numbers.min())
         raise DataError(
-            f"A run of {largest} pixels is longer than the image (H * W = {pixels}). Check the "
-            "run lengths and the size."
+            f"A run of {largest} pixels is longer than the whole image (H * W = "
+            f"{pixels}). Check the run lengths and the size."
         )
 
 
@@ -351,4 +352,6 @@ def rle_merge(rles: Sequence[Rle], *, intersect: bool = False) -> Rle:
 def _check_same_size(rles: Sequence[Rle]) -> None:
     sizes = {rle.size for rle in rles}
     if len(sizes) > 1:
-        raise InputError(f"The masks have different sizes: {sorted(sizes)}. Resize them first.")
+        raise InputError(
+            f"The masks have different sizes (H, W): {sorted(sizes)}. Resize them to one size."
+        )

@@ -93,10 +93,10 @@ class ChannelMix:
         )
         sizes = {len(mix.highs), *(len(row) for row in mix.weights)}
         if not 1 <= mix.count <= MOST_CHANNELS or sizes != {mix.count}:
-            raise ValueError(f"All rows of a channel mix must have 1 to {MOST_CHANNELS} channels.")
+            raise ValueError(f"Each row of a channel mix must have 1 to {MOST_CHANNELS} channels.")
         if len(mix.weights) != 3 or len(mix.bias) != 3:
             raise ValueError(
-                "A channel mix requires 3 rows and 3 numbers, for red, green and blue."
+                "A channel mix requires 3 rows and 3 offsets, one each for red, green and blue."
             )
         if any(low >= high for low, high in zip(mix.lows, mix.highs, strict=True)):
             raise ValueError("The low of a channel must be less than its high.")
@@ -118,13 +118,14 @@ class ChannelMix:
             array = array[..., :1]
         if array.shape[2] != self.count:
             raise InputError(
-                f"{name} has {array.shape[2]} channels, but this model was tuned on images with "
-                f"{self.count}. Pass an image with the same channels, or use another model."
+                f"{name} has {array.shape[2]} channels, but this model was fine-tuned "
+                f"on images with {self.count}. Pass an image with the same channels, "
+                "or use another model."
             )
         if array.dtype == np.uint8 and self.dtype != "uint8":
             raise InputError(
-                f"{name} has 8 bits, but this model was tuned on images of type {self.dtype}. "
-                "Pass the original image, not a converted copy."
+                f"{name} has 8 bits, but this model was fine-tuned on images of type "
+                f"{self.dtype}. Pass the original image, not a converted copy."
             )
         return array
 
@@ -259,13 +260,13 @@ def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
     step = spec.pad_multiple
     if not step:
         raise InputError(
-            f"{spec.name} supports only images of {spec.image_side} pixels, but @{side} was "
-            f"given. Omit @{side}."
+            f"{spec.name} has the fixed input size {spec.image_side}, but @{side} was "
+            f"requested. Omit @{side}."
         )
     if side % step or not LEAST_SIDE <= side <= MOST_SIDE:
         nearest = min(max(round(side / step) * step, LEAST_SIDE), MOST_SIDE)
         raise InputError(
-            f"Invalid image size {side} for {spec.name}. Use a multiple of {step} from "
+            f"Invalid input size {side} for {spec.name}. Use a multiple of {step} from "
             f"{LEAST_SIDE} to {MOST_SIDE}, such as {spec.name}@{nearest}."
         )
     cells = spec.mask_side * side // spec.image_side
@@ -431,8 +432,8 @@ class Features:
         if precision == "fp16":
             if any(np.abs(array).max(initial=0) > _MOST_HALF for array in maps.values()):
                 raise InputError(
-                    f"This embedding has values above {_MOST_HALF:g}, which fp16 cannot store. "
-                    'Save it with precision="fp32".'
+                    f"This embedding has values above {_MOST_HALF:g}, which fp16 "
+                    'cannot store. Save the embedding with precision="fp32".'
                 )
             stored = {name: array.astype(np.float16) for name, array in maps.items()}
         else:
@@ -463,15 +464,17 @@ class Features:
         """
         if not isinstance(path, str | os.PathLike):
             raise InputError(
-                f"Expected the path of an embedding file, but got {type(path).__name__}. To "
-                "encode an image, use model.encode."
+                "The path of an embedding file is required, but a value of type "
+                f"{type(path).__name__} was passed. To encode an image, use "
+                "model.encode."
             )
         about, maps = _read_archive(Path(path))
         try:
             if about["format"] != EMBEDDING_FORMAT:
                 raise DataError(
-                    f"{path} has the embedding format {about['format']!r}, but this version reads "
-                    f"{EMBEDDING_FORMAT}. Update anymask, or encode the image again."
+                    f"{path} has the embedding format {about['format']!r}, but this "
+                    f"version of anymask supports {EMBEDDING_FORMAT}. Update anymask, "
+                    "or encode the image again."
                 )
             image_hw, input_hw = _pair(about["image_hw"]), _pair(about["input_hw"])
             geometry = _check_geometry(Geometry(image_hw, input_hw, int(about["side"])))
@@ -482,7 +485,7 @@ class Features:
             )
             texts = all(isinstance(text, str) for text in (model, model_hash, image_hash))
             if not texts or not found:
-                raise ValueError("Invalid name, hash or feature maps")
+                raise ValueError("The name, hash or feature maps are invalid")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"{path} is an incomplete or corrupted embedding. Encode the image again and save "
@@ -513,7 +516,7 @@ def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 def _pair(sides: Any) -> tuple[int, int]:
     height, width = (int(side) for side in sides)
     if height < 1 or width < 1:
-        raise ValueError(f"Sizes must be positive, but {sides} was given")
+        raise ValueError(f"Sizes must be positive, but they are {sides}")
     return (height, width)
 
 
@@ -530,6 +533,7 @@ def _check_geometry(geometry: Geometry) -> Geometry:
 def _feature_map(array: NDArray[Any]) -> FloatArray:
     if array.ndim != 3 or array.dtype not in (np.float32, np.float16):
         raise ValueError(
-            f"Feature maps must be float (C, h, w), but {array.shape} {array.dtype} was given"
+            "Feature maps must be float arrays of shape (C, h, w), but one has shape "
+            f"{array.shape} and type {array.dtype}"
         )
     return array.astype(np.float32, copy=False)

@@ -120,8 +120,8 @@ def find_masks(
         check_features(runtime, features)
         if looks.tile not in ("auto", None):
             raise InputError(
-                f"Tiles require the image (tile={looks.tile!r}), but only its embedding was "
-                "given. Pass the image."
+                f"tile={looks.tile!r} requires the image, but only its embedding was "
+                "passed. Pass the image."
             )
     whole = photo if photo is not None and tile_side(looks.tile, photo.shape[:2]) is None else None
     once = not grid.crop_n_layers and "point" in runtime.spec.accepts
@@ -158,7 +158,7 @@ def _alike(photo: UintImage | None, refine: Refine | None, masks: list[Mask]) ->
 
     if photo is None:
         raise InputError(
-            "Option alike requires the image, but only its embedding was given. Pass the image."
+            "alike=True requires the image, but only its embedding was passed. Pass the image."
         )
     return only_alike(photo, masks if refine is None else refine(masks))
 

@@ -89,8 +89,9 @@ def read_own_names(path: Path, table: NameTable) -> ChosenNames:
     try:
         if told["format"] != FORMAT:
             raise DataError(
-                f"{path} has format {told['format']!r}, but this version reads format {FORMAT}. "
-                "Create it again with `anymask names`."
+                f"{path} is a names file of format {told['format']!r}, but this "
+                f"version of anymask supports format {FORMAT}. Create it again with "
+                "`anymask names`."
             )
         vectors = np.array([one["vector"] for one in told["names"].values()], np.float32)
         labels, network = tuple(map(str, told["names"])), told["network"]
@@ -118,7 +119,7 @@ def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
     told: object = names
     words = isinstance(told, Iterable) and all(isinstance(name, str) for name in told)
     if names is not None and not words:
-        raise InputError(f"Option names must be a list of words. Given: {str(names)[:60]!r}.")
+        raise InputError(f"Invalid names {str(names)[:60]!r}. Expected a list of words.")
     return table.chosen(names)
 
 
@@ -177,7 +178,7 @@ def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
         if rle.size != tuple(image_hw):
             raise PromptError(
                 f"The masks have the size (H, W) = {rle.size}, but the image has "
-                f"{tuple(image_hw)}. Pass the image that the masks were made for."
+                f"{tuple(image_hw)}. Pass the image to which the masks belong."
             )
     return rles
 
@@ -249,7 +250,7 @@ def _cell_logits(runtime: ImageRuntime, embedding: Features) -> FloatArray:  # (
     labelling = runtime.capability(ClassLabelling)
     if labelling is None:
         raise ModelError(
-            f"{runtime.spec.name} has no classes. Train them on your data: anymask finetune "
-            "--classes all"
+            f"{runtime.spec.name} does not predict classes. Train a model with classes "
+            "on your data: anymask finetune --classes all"
         )
     return labelling.label_cells(embedding.seen)

@@ -99,7 +99,7 @@ OTHER_METHODS = {
     "cpu": _LOAD,
     "cuda": _LOAD,
     "half": 'anymask.load(name, precision="fp16")',
-    "eval": "no call, because models are always in inference mode",
+    "eval": "no call is required, because models are always in inference mode",
     "add_new_points_or_box": "track(video) and the prompts of its session",
     "propagate_in_video": "track(video) and the masks of its session",
 }
@@ -136,8 +136,10 @@ class Model:
         self._begin, self._follow, self._scan = state["sessions"]
         if self.runtime.weights_hash != state["weights_hash"]:
             raise WeightsError(
-                f"{self.name} was pickled with the weights {state['weights_hash'][:12]}, but the "
-                f"local weights are {self.runtime.weights_hash[:12]}. Install the same weights."
+                f"{self.name} was pickled with the weights "
+                f"{state['weights_hash'][:12]}, but the local weights are "
+                f"{self.runtime.weights_hash[:12]}. Install the weights with which it "
+                "was pickled."
             )
 
     def __repr__(self) -> str:
@@ -363,12 +365,18 @@ class Model:
         one = (points, point_labels, box, mask)
         ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
         if sum(ways) > 1:
-            raise PromptError("Pass points, box and mask of one object, or boxes, or prompts.")
+            raise PromptError(
+                "Several kinds of prompts were passed. Pass either points, box and mask "
+                "for one object, or boxes=, or prompts=."
+            )
         if previous is not None and (boxes is not None or is_several(image)):
-            raise PromptError("Pass previous= with the points or prompts of one image.")
+            raise PromptError(
+                "previous= is not supported with boxes or several images. Pass it with "
+                "the points or prompts for one image."
+            )
         if is_several(image):
             if prompts is None:
-                raise PromptError("Several images require prompts=, one entry for each image.")
+                raise PromptError("Several images require prompts=, with one entry for each image.")
             if on_error not in ("raise", "return"):
                 raise InputError(f'Invalid on_error {on_error!r}. Use "raise" or "return".')
             return self._segment_each(_each(image, progress), prompts, on_error, source, chosen)
@@ -403,7 +411,10 @@ class Model:
         asked = box_prompts(boxes)
         labels = [None] * len(asked) if names is None else list(names)
         if len(labels) != len(asked):
-            raise InputError(f"{len(asked)} boxes have {len(labels)} labels. Pass one for each.")
+            raise InputError(
+                f"The number of labels must equal the number of boxes, but {len(labels)} "
+                f"labels and {len(asked)} boxes were passed. Pass one label for each box."
+            )
         view = self._view(image, source, settings)
         answers = self._answers(asked, settings, view)
         found = [
@@ -698,12 +709,17 @@ class Model:
             picture = picture_of(photo if self.spec.channels else image, photo)
             return EncodedPhoto(encode_image(self.runtime, photo), photo, picture)
         if source:
-            raise InputError(f"Pass {' and '.join(source)} to encode, not with an embedding.")
+            raise InputError(
+                f"{' and '.join(source)} cannot be combined with an embedding. Pass it to "
+                "encode() when you create the embedding."
+            )
         if isinstance(image, EncodedPhoto):
             return image
         if settings.zoom is True or settings.mirror:
             word = "mirror" if settings.mirror else "zoom"
-            raise InputError(f"Option {word} requires the image, not only its embedding.")
+            raise InputError(
+                f"{word}= requires the image, but only its embedding was passed. Pass the image."
+            )
         return EncodedPhoto(image)
 
     def _read(self, image: ImageSource, source: SourceDict) -> UintImage:
@@ -714,15 +730,16 @@ class Model:
         if several := _several(image):
             listed = f": anymask.list_photos({str(image)!r})" if several != "a list" else "."
             raise InputError(
-                f"Expected one image, but {several} was given. Pass a list of images{listed}"
+                f"Only one image is supported, but {several} was passed. Pass a list "
+                f"of images{listed}"
             )
         channels = self.spec.channels
         if channels is None:
             return load_image(image, **source)
         if source:
             raise InputError(
-                f"{' and '.join(source)} applies only to RGB images, but this model uses "
-                f"{channels.count} raw channels. Omit it."
+                f"{' and '.join(source)} is only supported for RGB images, but this "
+                f"model uses {channels.count} raw channels. Omit it."
             )
         from anymask.images import load_mixed  # few models need its modules
 

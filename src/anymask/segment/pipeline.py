@@ -99,14 +99,15 @@ def check_features(runtime: ImageRuntime, features: Features) -> None:
     wanted = (runtime.spec.name, runtime.weights_hash)
     if made_by != wanted:
         raise InputError(
-            f"The embedding was made by {made_by[0]} (weights {made_by[1][:12]}), but this model "
-            f"is {wanted[0]} (weights {wanted[1][:12]}). Encode the image again with this model."
+            f"The embedding was created by {made_by[0]} (weights {made_by[1][:12]}), "
+            f"but this model is {wanted[0]} (weights {wanted[1][:12]}). Encode the "
+            "image again with this model."
         )
     if features.geometry.side != runtime.spec.image_side:
         raise InputError(
-            f"{wanted[0]} uses images of {runtime.spec.image_side} x {runtime.spec.image_side} "
-            f"pixels, but the embedding was made at {features.geometry.side}. Encode the image "
-            "again."
+            f"The input size of {wanted[0]} is {runtime.spec.image_side} x "
+            f"{runtime.spec.image_side} pixels, but the embedding was created with "
+            f"input size {features.geometry.side}. Encode the image again."
         )
 
 
@@ -180,7 +181,8 @@ def answer_prompts(
             wide, wanted = prompt.embedding.shape[-1], vectors.vector_length()
             if wide != wanted:
                 raise PromptError(
-                    f"{spec.name} requires prompt vectors of length {wanted}, but {wide} was given."
+                    f"{spec.name} requires prompt vectors of length {wanted}, but "
+                    f"vectors of length {wide} were passed."
                 )
     plans = [
         plan_steps(prompt, before, runtime.family, settings, features.geometry)

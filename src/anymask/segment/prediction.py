@@ -308,8 +308,8 @@ class Prediction:
     def _check_place(self, place: object) -> None:
         if not isinstance(place, int | np.integer) or not 0 <= place < len(self):
             raise InputError(
-                f"Candidate {str(place)[:60]} does not exist: this prediction has candidates 0 "
-                f"to {len(self) - 1}."
+                f"Candidate {str(place)[:60]} does not exist. This prediction has "
+                f"candidates 0 to {len(self) - 1}."
             )
 
     def granularity_of(self, index: int) -> float | Literal["all"]:

@@ -100,8 +100,8 @@ def find_everything(
         )
     if settings.crop_n_layers and isinstance(seen, Features):
         raise InputError(
-            f"Crops require the image (crop_n_layers={settings.crop_n_layers}), but only its "
-            "embedding was given. Pass the image."
+            f"crop_n_layers={settings.crop_n_layers} requires the image, but only its "
+            "embedding was passed. Pass the image."
         )
     image_hw = seen.image_hw if isinstance(seen, Features) else (seen.shape[0], seen.shape[1])
     windows, layers = crop_boxes(image_hw, settings.crop_n_layers, settings.crop_overlap_ratio)

@@ -41,8 +41,9 @@ def previous_list(previous: Previous, prompts: Sequence[Prompt]) -> list[Predict
     several: list[Prediction | None] = [*given]
     if len(several) != len(prompts):
         raise PromptError(
-            f"{len(prompts)} prompts have {len(several)} previous predictions. Pass one for each; "
-            "None for a prompt without one."
+            f"{len(prompts)} prompts were passed with {len(several)} previous "
+            "predictions. Pass one previous prediction for each prompt, or None for a "
+            "prompt without one."
         )
     return several
 
@@ -92,17 +93,18 @@ def _check_previous(prompt: Prompt, previous: Prediction, family: Family, place:
     spec = family.spec
     if "mask" not in spec.accepts:
         raise PromptError(
-            f"{spec.name} does not support previous=, because it has no mask prompts. Omit it."
+            f"{spec.name} does not support previous=, because it does not support mask "
+            "prompts. Omit it."
         )
     if prompt.mask is not None:
-        raise PromptError("Pass mask= or previous=, not both: each replaces the other.")
+        raise PromptError("mask= and previous= cannot be combined. Pass only one of them.")
     side = spec.mask_side
     if previous.geometry != place or previous.logits.shape[1:] != (side, side):
         (height, width), (rows, columns) = previous.geometry.image_hw, place.image_hw
         raise PromptError(
-            f"The previous prediction belongs to another image or model: it is of {width} x "
-            f"{height} pixels, and this image has {columns} x {rows}. Pass a prediction of this "
-            "image and model."
+            "The previous prediction belongs to another image or model: it has "
+            f"{width} x {height} pixels, and this image has {columns} x {rows}. Pass a "
+            "prediction for this image by this model."
         )
     before = previous.prompt
     if before is None or before.points is None or before.labels is None:
@@ -115,8 +117,8 @@ def _check_previous(prompt: Prompt, previous: Prediction, family: Family, place:
         or not np.array_equal(prompt.labels[:count], before.labels)  # type: ignore[index]
     ):
         raise PromptError(
-            f"The points of the previous prediction ({count}) must come first in points. Pass all "
-            "points, the earlier ones first, or omit previous=."
+            f"The {count} points of the previous prediction must come first in "
+            "points=. Pass all points, the earlier ones first, or omit previous=."
         )
     return count
 
@@ -134,7 +136,9 @@ def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W
     Raises PromptError on an empty mask.
     """
     if not mask.any():
-        raise PromptError("The mask to refine is empty. Pass a point, a box or a non-empty mask.")
+        raise PromptError(
+            "The mask to refine is empty. Pass a point, a box or a mask that is not empty."
+        )
     box = open_box(mask)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         np.ascontiguousarray(mask).view(np.uint8), connectivity=8

@@ -87,48 +87,53 @@ class SegmentSettings:
     multimask: Annotated[
         Multimask,
         Setting(
-            'candidate masks per prompt; "auto": three masks for a single click, one for other '
-            "prompts, and negative points are enforced; True or False: three masks or one, "
-            "unmodified"
+            'candidate masks per prompt; "auto": three masks for a single click, one mask for other '
+            "prompts, and negative points are enforced; True: three masks; False: one mask"
         ),
     ] = "auto"
     zoom: Annotated[
         Zoom,
         Setting(
-            '"auto": with multimask="auto", also encode a crop around small objects; True: with '
-            "every model, and use the second mask if its score is higher; False: off. Requires the "
-            "image, not Features"
+            '"auto": with multimask="auto", also predict from a crop around small '
+            "objects; True: also with other models, and use the mask from the crop if "
+            "its score is higher; False: off. Requires the image, not Features"
         ),
     ] = "auto"
     mirror: Annotated[
         bool,
         Setting(
-            "average the predictions for the image and its mirror image: better masks in twice "
-            "the time. Requires the image, not Features"
+            "average the predictions for the image and its mirror image, for better "
+            "masks in twice the time. Requires the image, not Features"
         ),
     ] = False
     granularity: Annotated[
         Granularity,
         Setting(
-            'which mask comes first. "all": the highest score; "part" or "whole": the smallest or '
-            "largest mask with a similar score; or a number from 0 (part) to 1 (whole), as "
-            "`Prediction.granularity_of` returns",
+            (
+                'which candidate mask comes first. "all": the mask with the highest '
+                'score; "part" or "whole": the smallest or largest mask with a similar '
+                "score; or a number from 0 (part) to 1 (whole), as "
+                "`Prediction.granularity_of` returns"
+            ),
             check=check_granularity,
         ),
     ] = "all"
     ranking: Annotated[
         Ranking,
         Setting(
-            'order of the masks of a single click. "expected": by expected IoU, for models with '
-            'a learned ranking; "own": by the score of the network'
+            'order of the candidate masks for a single click. "expected": by expected '
+            'IoU, for models with a learned ranking; "own": by the score of the '
+            "network"
         ),
     ] = "expected"
     max_hole_area: Annotated[
         RegionSize,
         Setting(
-            'fill smaller enclosed holes: pixels (50) or a share of the mask (0.05, "5%"), 0 for '
-            'none. "auto": 5% of the mask with multimask="auto", else 0. A hole with a negative '
-            "point stays",
+            (
+                "fill enclosed holes smaller than this: a number of pixels (50) or a "
+                'share of the mask (0.05, "5%"); 0: none; "auto": 5% of the mask with '
+                'multimask="auto", else 0. A hole with a negative point is not filled'
+            ),
             check=_check_area("max_hole_area"),
             form="PIXELS|SHARE",
         ),
@@ -136,8 +141,11 @@ class SegmentSettings:
     min_island_area: Annotated[
         RegionSize,
         Setting(
-            "remove smaller parts, in the same units. The largest part and parts with positive "
-            "points stay",
+            (
+                "remove separate parts of a mask smaller than this: a number of pixels "
+                '(50) or a share of the mask (0.05, "5%"), 0 for none. The largest part '
+                "and parts with positive points are kept"
+            ),
             check=_check_area("min_island_area"),
             form="PIXELS|SHARE",
         ),
@@ -203,87 +211,119 @@ class Grid:
     mode: Annotated[
         Mode,
         Setting(
-            'search for objects; "exact": every point of the grid, as in the SAM paper; '
-            '"adaptive": a coarse grid first, then points that are likely to find missing '
-            "objects, at most a third of the grid"
+            "search for objects; "
+            '"exact": decode every point of the grid, as in the SAM paper; '
+            '"adaptive": decode a coarse grid, then points that are likely to find '
+            "missing objects, at most a third of the grid in total"
         ),
     ] = "adaptive"
     decoder_precision: Annotated[
         GridPrecision,
         Setting(
-            '"model": as loaded; "mixed": large matrix products of PyTorch models in 16 bits, if '
-            'faster; "auto": mixed in adaptive mode'
+            '"model": the precision with which the model was loaded; "mixed": large '
+            'matrix products of PyTorch models in 16 bits, if that is faster; "auto": '
+            "mixed in adaptive mode"
         ),
     ] = "auto"
     memory_limit: Annotated[
         float,
         Setting(
-            "memory limit of a batch of points in megabytes, in addition to the model and the "
-            "image",
+            (
+                "memory limit for one batch of points, in megabytes, in addition to the "
+                "memory for the model and the image"
+            ),
             above=0,
             unit="megabytes",
         ),
     ] = 500.0
     grid: Annotated[
         int,
-        Setting("points per side of the grid", least=1, most=1024),
+        Setting("number of grid points along each side of the image", least=1, most=1024),
     ] = 32
     points_per_batch: Annotated[
         int | None,
         Setting(
-            "points per batch; affects only memory and speed",
+            "number of points in one batch; affects only memory and speed",
             least=1,
             default=f"limited by memory_limit, at most {MOST_AT_ONCE}",
         ),
     ] = None
     score: Annotated[
         float,
-        Setting("minimum confidence score; 0 keeps all masks", below=2),
+        Setting("minimum confidence score of a mask; 0 keeps all masks", below=2),
     ] = 0.88
     stability: Annotated[
         float,
         Setting(
-            "minimum stability: IoU of the masks at a stricter and a looser threshold; 0 keeps all",
+            (
+                "minimum stability of a mask: IoU of the masks at a stricter and a looser "
+                "threshold; 0 keeps all masks"
+            ),
             most=1,
         ),
     ] = 0.95
     stability_score_offset: Annotated[
         float,
-        Setting("offset of the two thresholds for the stability, in logits", unit="logits"),
+        Setting(
+            (
+                "difference between each of the two thresholds for the stability and the mask "
+                "threshold, in logits"
+            ),
+            unit="logits",
+        ),
     ] = 1.0
     box_nms_thresh: Annotated[
         float,
-        Setting("IoU of two boxes above which the mask with the lower score is removed", most=1),
+        Setting(
+            (
+                "if the boxes of two masks have an IoU above this, remove the mask with the "
+                "lower score"
+            ),
+            most=1,
+        ),
     ] = 0.7
     crop_n_layers: Annotated[
         int,
         Setting(
-            "crop layers: 0: the whole image only; n: also 2 x 2, 4 x 4, ... 2^n x 2^n "
-            "overlapping crops; requires the image",
+            (
+                "number of crop layers: 0: only the whole image; n: also 2 x 2, 4 x 4, "
+                "... 2^n x 2^n overlapping crops; requires the image"
+            ),
             most=6,
         ),
     ] = 0
     crop_nms_thresh: Annotated[
         float,
-        Setting("like box_nms_thresh, between crops; the mask of the smaller crop stays", most=1),
+        Setting(
+            (
+                "like box_nms_thresh, for masks from different crops; the mask from the "
+                "smaller crop is kept"
+            ),
+            most=1,
+        ),
     ] = 0.7
     crop_overlap_ratio: Annotated[
         float,
         Setting(
-            "overlap of neighbouring crops as a share of the shorter image side, halved in each "
-            "layer",
+            (
+                "overlap of neighboring crops as a share of the shorter image side; "
+                "halved in each layer"
+            ),
             below=1,
         ),
     ] = 512 / 1500
     crop_n_points_downscale_factor: Annotated[
         int,
-        Setting("divide the points per side by this factor in each crop layer", least=1),
+        Setting("factor by which points_per_side is divided in each crop layer", least=1),
     ] = 1
     min_mask_region_area: Annotated[
         int,
         Setting(
-            "remove holes and islands smaller than this, in pixels, and duplicates that result "
-            "from it, as in segment-anything; removes no small masks",
+            (
+                "remove holes and separate parts smaller than this, in pixels, and "
+                "duplicate masks that result from it, as in segment-anything; small masks "
+                "are kept"
+            ),
             unit="pixels",
         ),
     ] = 0
@@ -379,15 +419,15 @@ class Arrangement:
     min_objectness: Annotated[
         float,
         Setting(
-            "minimum probability of being an object; 0 keeps all masks",
+            "minimum probability that a mask is an object; 0 keeps all masks",
             most=1,
-            default="depends on the image in adaptive mode, 0 in exact mode",
+            default="chosen for each image in adaptive mode, 0 in exact mode",
         ),
     ] = 0.0
     iou: Annotated[
         float,
         Setting(
-            "remove the worse of two masks if their IoU is above this; 1 keeps all",
+            ("if two masks have an IoU above this, remove the worse one; 1 keeps all masks"),
             most=1,
             default=f"1 in exact mode, {ADAPTIVE_NMS} in adaptive mode",
         ),
@@ -395,19 +435,25 @@ class Arrangement:
     contained: Annotated[
         float,
         Setting(
-            "remove the worse of two masks if more than this share of the smaller one is inside "
-            "the other, unless it is at least a fifth as likely to be an object; masks of more "
-            f"than {SURROUNDING:.0%} of the image are not compared; 1 keeps parts and wholes",
+            (
+                "if more than this share of a smaller mask is inside a larger one, remove "
+                "the worse of the two, unless it is at least a fifth as likely to be an "
+                f"object; masks of more than {SURROUNDING:.0%} of the image are not "
+                "compared; 1 keeps parts and wholes"
+            ),
             most=1,
             default=f"{CONTAINED} in adaptive mode, 1 in exact mode and with granularity or layout",
         ),
     ] = 1.0
-    min_mask_area: Annotated[float, Setting("minimum mask area", unit="pixels")] = 0
+    min_mask_area: Annotated[float, Setting("minimum area of a mask", unit="pixels")] = 0
     min_island_area: Annotated[
         RegionSize,
         Setting(
-            "remove parts of a mask smaller than this: pixels (50) or a share of the mask (0.05, "
-            '"5%"), 0 for none; the largest part stays',
+            (
+                "remove separate parts of a mask smaller than this: a number of pixels "
+                '(50) or a share of the mask (0.05, "5%"), 0 for none; the largest part '
+                "is kept"
+            ),
             check=partial(parse_region_size, name="min_island_area"),
             form="PIXELS|SHARE",
             default=f"0 in exact mode, {CLEAN} in adaptive mode",
@@ -416,7 +462,7 @@ class Arrangement:
     max_hole_area: Annotated[
         RegionSize,
         Setting(
-            "fill holes smaller than this, in the same units",
+            ("fill holes in a mask smaller than this: a number of pixels or a share of the mask"),
             check=partial(parse_region_size, name="max_hole_area"),
             form="PIXELS|SHARE",
             default=f"0 in exact mode, {CLEAN} in adaptive mode",
@@ -425,32 +471,37 @@ class Arrangement:
     refine_edges: Annotated[
         RefineEdges,
         Setting(
-            "align the edges of the final masks with image edges, as in `segment`; not for tiles, "
-            'embeddings and models without an edge network; "auto": in adaptive mode'
+            "align the edges of the final masks with image edges, as in `segment`; "
+            "not supported for tiles, embeddings and models without an edge network; "
+            '"auto": in adaptive mode'
         ),
     ] = "auto"
     alike: Annotated[
         bool,
         Setting(
-            "keep only objects of the most frequent kind, each once: removes "
-            "background and outliers, splits touching objects and adds missing ones; "
-            "requires the image"
+            "keep only objects of the most frequent kind, each once: background and "
+            "outliers are removed, touching objects are split, and missing objects "
+            "are added; requires the image"
         ),
     ] = False
     granularity: Annotated[
         Level,
         Setting(
-            '"whole": masks that are not part of another mask; "part": masks without parts; '
-            '"all": all masks',
+            (
+                '"whole": only masks that are not part of another mask; "part": only '
+                'masks without parts; "all": all masks'
+            ),
             check=check_level,
         ),
     ] = "all"
     layout: Annotated[
         Layout,
         Setting(
-            'relations of the masks; "flat": a list; "tree": each record names the mask it is '
-            'part of; "partition": each pixel belongs to at most one mask (parts before wholes, '
-            "then the better mask; remainders below min_mask_area are removed)"
+            "relations of the masks; "
+            '"flat": a list; "tree": a list in which each record names the mask that '
+            'contains it; "partition": each pixel belongs to at most one mask (parts '
+            "have priority over wholes, then the better mask; masks of which less "
+            "than min_mask_area remains are removed)"
         ),
     ] = "flat"
 
