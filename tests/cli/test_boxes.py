@@ -159,7 +159,7 @@ def test_boxes_off_their_photos_are_told(desk: Path, capsys: pytest.CaptureFixtu
     document = {"images": rows, "annotations": found, "categories": [{"id": 1, "name": "cup"}]}
     Path("labels.json").write_text(json.dumps(document), encoding="utf-8")
     told = out_of(capsys, "labels.json", "--images", "set/images", code=2)
-    wanted = "labels.json: annotation 0 (id 5): box outside the image"
+    wanted = "labels.json: annotation 0 (id 5): the box is outside the image"
     assert wanted in told
 
 

@@ -54,7 +54,7 @@ def test_strict_writes_nothing_when_something_is_lost(
 ) -> None:
     target = source.parent / "yolo"
     assert main(["convert", str(source), str(target), "--to", "yolo", "--strict"]) == 2
-    assert "3 items would be lost, such as holes. Nothing was written" in capsys.readouterr().err
+    assert "3 items would be lost, for example: holes. Nothing was" in capsys.readouterr().err
     assert not target.exists()
 
 
@@ -85,10 +85,10 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
         (["x.txt", "out", "--to", "yolo"], "x.txt: Unknown format. Pass one of: sa1b"),
         (
             ["photo.jpg", "out", "--to", "yolo"],
-            "photo.jpg: Expected annotations, not an image. Pass",
+            "photo.jpg is an image, but annotations are",
         ),
-        (["photos", "out", "--to", "yolo"], "photos: Expected annotations, but found 1 image"),
-        (["none", "out", "--to", "yolo"], "none: Expected annotations, but the folder has none"),
+        (["photos", "out", "--to", "yolo"], "photos: The folder contains "),
+        (["none", "out", "--to", "yolo"], "none: The folder contains no annotations"),
         (["in/rings.json/x", "out", "--to", "yolo"], "File or folder not found"),
         (
             ["in", "x.txt/deep", "--to", "sa1b"],
@@ -201,7 +201,7 @@ def test_a_yolo_set_is_written_with_its_photos(
     assert len(images) == 1
     words = ["convert", str(source), str(target / "a.json"), "--to", "coco", "--copy-images"]
     assert main(words) == 2
-    assert "--copy-images requires --to set or yolo, got coco" in capsys.readouterr().err
+    assert "--copy-images requires --to set or --to yolo, but" in capsys.readouterr().err
 
 
 def test_a_gray_photo_is_no_picture_of_object_numbers(
@@ -212,7 +212,7 @@ def test_a_gray_photo_is_no_picture_of_object_numbers(
     assert main(["convert", str(photo), str(out)]) == 2
     told = capsys.readouterr().err
     assert "appears to be a photo" in told
-    assert "Add --from label-png to read it as a mask image" in told
+    assert "To read it as a mask image, add --from" in told
     assert told.count("\n") == 1
     assert not out.exists()
     chosen = ["--from", "label-png", "--mask-values", "labels"]
@@ -225,7 +225,7 @@ def test_a_gray_photo_is_no_picture_of_object_numbers(
 
 @pytest.mark.parametrize(
     ("turn", "told"),
-    [(1, "Use the image that they were drawn on"), (6, "The image has an EXIF rotation")],
+    [(1, "Use the image on which the masks were"), (6, "The image has an EXIF rotation")],
 )
 def test_photos_of_another_size_are_not_put_beside_masks(
     turn: int, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -241,7 +241,7 @@ def test_photos_of_another_size_are_not_put_beside_masks(
     words = ["convert", str(tmp_path / "a.json"), str(tmp_path / "set"), "--copy-images"]
     assert main([*words, "--to", "set"]) == 2
     error = capsys.readouterr().err
-    assert "Its masks belong to an image of 8 x 6 pixels, but the file has" in error
+    assert "The masks were drawn on an image of 8 x 6 pixels, but the image file has" in error
     assert not (tmp_path / "set").exists()  # nor half of it
     assert told in error
 
@@ -275,10 +275,10 @@ def test_verbose_says_which_format_was_recognised_and_why(
             'Its records have the keys "tasks", "annotations". Nearest formats: sa1b (without '
             '"image"); label-studio (without "data"); ',
         ),
-        ({"a": 1}, 'It has the keys "a". No format has such keys.'),
+        ({"a": 1}, 'It has the keys "a". No supported format has these keys.'),
         (
             dict.fromkeys("abcdefgh", 1),
-            'It has the keys "a", "b", "c", "d", "e", "f" and 2 more. No format has such keys.',
+            'It has the keys "a", "b", "c", "d", "e", "f" and 2 more. No supported format',
         ),
     ],
 )

@@ -208,4 +208,4 @@ def test_a_photo_is_no_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(b"\xff\xd8\xff")
     assert main(["evaluate", str(photo)]) == 2
-    assert "photo.jpg: Expected annotations, not an image" in capsys.readouterr().err
+    assert "photo.jpg is an image, but annotations are" in capsys.readouterr().err

@@ -68,17 +68,17 @@ def test_what_was_not_read_of_labels_is_told(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["labels.json"], "The image '0.png' is in "),
+        (["labels.json"], "Two images have the name '0.png', in "),
         (["labels.json", "--images", "nowhere"], "nowhere: The image folder does not exist"),
         (["labels.json", "--images", "own/images", "--sets", "a"], "only to suites"),
         (["labels.json", "--from", "coc"], "'coc'"),
-        (["own", "--split", "val"], "set has no splits, but split='val'"),
+        (["own", "--split", "val"], "is not supported, because set has"),
         (["hard", "--from", "coco"], "form applies only to a single file"),
         (["zero-shot", "--images", "own"], "images applies only to a single file"),
         (["videos", ".", "--from", "coco"], "Unknown option --from"),
         (["plain.json"], "plain.json: Unknown format. Pass one of: sa1b"),
         (["empty.json", "--from", "coco"], "contains no labeled images (read as coco)"),
-        (["other.yaml"], "other.yaml: There is no labels/ (or train/labels/) next to it"),
+        (["other.yaml"], "other.yaml: The folder labels/ (or train/labels/) next to it"),
     ],
 )
 def test_wrong_labels_are_sentences(
@@ -109,6 +109,6 @@ def test_invalid_records_of_sets_are_skipped_and_told(
     assert measured(labels, str(labels / "own"))["area"] == [18 * 27, 20 * 35, 64 * 48]
     told = capsys.readouterr().err
     assert "masks.jsonl, line 1: mask 2" in told
-    assert "2.png. The image is scaled by 2." in told
+    assert "2.png. The image was scaled by 2" in told
     assert main(["evaluate", str(labels / "own"), "--on-bad", "error"]) == 2
     assert "2 invalid records" in capsys.readouterr().err

@@ -254,7 +254,7 @@ def test_a_photo_that_is_damaged_or_of_another_size_is_named_as_its_owner_knows_
     report = prepare(read(coco), None, tmp_path / "small")
     assert report.photos == 4
     (line,) = report.unread
-    assert line.startswith("Skipped 1 record (its masks belong to an image of 64 x 48 pixels")
+    assert line.startswith("Skipped 1 record (the masks were drawn on an image of 64 x 48")
     assert "round1.jpg. Use the image" in line
     with pytest.raises(DataError, match="1 invalid record"):
         prepare(read(coco, on_bad="error"), None, tmp_path / "data")

@@ -159,7 +159,7 @@ def test_names_that_cannot_be_used_are_one_line(
     [
         (["-o", "mine.json"], "Labelled masks and -o FILE.json require each other"),
         (["some"], "Labelled masks and -o FILE.json require each other"),
-        (["some", "-o", "mine.txt"], "Expected a .json file name"),
+        (["some", "-o", "mine.txt"], "mine.txt is not a .json file"),
     ],
 )
 def test_names_that_cannot_be_learned_are_one_line(

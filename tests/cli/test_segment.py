@@ -157,14 +157,14 @@ def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
         (["--negative", "5,6"], "--negative requires an object to subtract from"),
         (
             ["--point", "9,9", "--negative", "5;6"],
-            "Expected --negative X,Y as 2 numbers separated by commas",
+            "Invalid --negative X,Y '5;6'. Expected 2 numbers separated by commas",
         ),
-        (["--box", "1,2,3"], "Expected --box X0,Y0,X1,Y1 as 4 numbers"),
+        (["--box", "1,2,3"], "Invalid --box X0,Y0,X1,Y1 '1,2,3'. Expected 4 numbers"),
         (["--box", "9,9,5,5"], "Expected x0 < x1 and y0 < y1"),
         (["--point", "nan,3"], "Invalid points"),
         (["--point", "300,3"], "with 0 <= x < 300 and 0 <= y < 200"),
         (["--mask", "none.png"], "File not found: 'none.png'"),
-        (["--point", "5,5", "-o", "a.doc"], "Expected an output ending in .png, .jpg, .webp"),
+        (["--point", "5,5", "-o", "a.doc"], "Cannot write "),
         (["--point", "5,5", "-o", "photo.png"], "The output 'photo.png' is the input image"),
         (["--point", "5,5", "--max-hole-area", "-3"], "Invalid max_hole_area"),
         (

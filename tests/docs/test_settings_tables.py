@@ -28,4 +28,4 @@ def test_a_table_is_what_is_declared(path, name, table) -> None:
 def test_a_row_names_the_setting_its_default_and_what_it_does() -> None:
     rows = settings_table(DECLARED["Grid"]).splitlines()
     assert rows[2].startswith('| `mode` | `"adaptive"` | search for objects; "exact": dec')
-    assert rows[5].startswith("| `grid` | 32 | points per side")
+    assert rows[5].startswith("| `grid` | 32 | number of grid points")

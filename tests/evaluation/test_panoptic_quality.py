@@ -158,8 +158,8 @@ def test_counts_are_those_of_the_definition(
             {1: CAT},
             r"image 1: The result .* = \(1, 3\), but the ground truth has \(1, 2\)",
         ),
-        ([1, 2], {1: CAT}, r"f.png: It has pixels of \[2\], which have no record"),
-        ([1, 1], {1: CAT, 3: CAT}, r"f.png: The segments \[3\] have no pixel in it"),
+        ([1, 2], {1: CAT}, r"f.png: The panoptic PNG has pixels of the"),
+        ([1, 1], {1: CAT, 3: CAT}, r"f.png: The segments \[3\] have no pixel in the panoptic PNG"),
     ],
 )
 def test_a_broken_result_is_named(

@@ -106,7 +106,8 @@ def test_boxes_given_as_corners_are_told(boxes: bool, tmp_path: Path) -> None:
 
     corners = [[40.0, 30.0, 95.0, 55.0], [50.0, 10.0, 90.0, 20.0], [1.0, 1.0, 9.0, 9.0]]
     assert told(*corners) == [
-        "2 boxes leave their image; are they x0 y0 x1 y1? Expected x y width height."
+        "2 boxes extend beyond their image. The numbers may be x0 y0 x1 y1, "
+        "but the format requires x y width height."
     ]
     assert not told(*corners, [60.0, 10.0, 20.0, 30.0])  # no corners: 20 lies left of 60
     assert not told([1.0, 1.0, 9.0, 9.0])
@@ -121,4 +122,6 @@ def test_boxes_of_yolo_given_as_corners_are_told(tmp_path: Path) -> None:
     assert "yolo" in FORMATS
     dataset = anymask.read(tmp_path, boxes=True)
     list(dataset)
-    assert dataset.unread_lines()[0].startswith("2 boxes leave their image; are they x0 y0 x1 y1?")
+    assert dataset.unread_lines()[0].startswith(
+        "2 boxes extend beyond their image. The numbers may be x0"
+    )

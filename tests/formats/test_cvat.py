@@ -49,9 +49,9 @@ def test_runs_are_those_of_the_slow_way_and_come_back(mask: Pixels) -> None:
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        ([1, 2, 3], "has runs and a box of 4 numbers, got 3 numbers"),
-        ([3, 4, 0, 0, 1, 1], "The runs sum to 7 pixels, but the box has 2 x 2 pixels"),
-        ([5, -1, 0, 0, 1, 1], "The runs sum to 4 pixels, but the box has 2 x 2"),
+        ([1, 2, 3], "A CVAT mask consists of runs and the 4 numbers"),
+        ([3, 4, 0, 0, 1, 1], "The runs of the mask sum to 7 pixels, but its box has"),
+        ([5, -1, 0, 0, 1, 1], "The runs of the mask sum to 4 pixels, but its"),
     ],
 )
 def test_broken_runs_are_refused(points: list[float], message: str) -> None:
@@ -114,7 +114,7 @@ def test_polygons_and_boxes_are_filled_and_points_reported(tmp_path: Path) -> No
         ('<mask label="a"/>', "shape 0 \\(mask\\): the key 'left' is missing"),
         (
             '<mask label="a" rle="1, 2" left="0" top="0" width="2" height="2"/>',
-            "shape 0 \\(mask\\): The runs sum to 3 pixels, but the box has 2 x 2 pixels",
+            r"shape 0 \(mask\): The runs of the mask sum to 3 pixels, but its box has",
         ),
         (
             '<mask label="a" rle="0, 4" left="7" top="0" width="2" height="2"/>',
@@ -132,12 +132,12 @@ def test_a_broken_shape_is_named(shapes: str, message: str, tmp_path: Path) -> N
 
 def test_other_xml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text("<annotation/>")
-    with pytest.raises(DataError, match="a.xml: Not an export of the type 'CVAT for images"):
+    with pytest.raises(DataError, match="a.xml: The file is not an export of the type"):
         cvat.read(tmp_path, LossReport())
     (tmp_path / "a.xml").write_text('<!DOCTYPE x [<!ENTITY a "b">]><annotations/>')
-    with pytest.raises(DataError, match="a.xml: Declares XML entities, which are not read"):
+    with pytest.raises(DataError, match="a.xml: The file declares XML entities, which are"):
         cvat.read(tmp_path, LossReport())
-    with pytest.raises(DataError, match="This format is one file. Use a name ending in .xml"):
+    with pytest.raises(DataError, match="This format is a single file. Use a name ending"):
         written(tmp_path / "out", [])
 
 

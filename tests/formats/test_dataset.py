@@ -135,6 +135,6 @@ def test_of_folders_of_masks_one_is_named(tmp_path: Path) -> None:
             (tmp_path / split / folder).mkdir(parents=True)
             Image.new("L", (9, 8)).save(tmp_path / split / folder / "a.png")
     with pytest.raises(
-        DataError, match=r"Expected one folder of masks with its images, got 2 \(train, val\)"
+        DataError, match=r"The folder contains 2 folders of masks with images \(train,"
     ):
         list(read(tmp_path))

@@ -232,7 +232,7 @@ def test_two_pictures_of_one_name_are_refused() -> None:
 
 def test_one_file_holds_one_picture() -> None:
     images = [AnnotatedImage(file_name=name, hw=(1, 1)) for name in ("a.jpg", "b.jpg")]
-    with pytest.raises(DataError, match="One file holds one image, got 2. Pass a folder instead"):
+    with pytest.raises(DataError, match="A file of this format holds one image, but there are"):
         output_paths(images, Path("out.json"), ".json")
 
 
@@ -249,10 +249,10 @@ def test_summaries_count_and_show_the_first_case(tmp_path: Path) -> None:
     report = write_annotations([image], tmp_path, "label-png")
     assert report.lines() == [
         "Not kept: labels (1 time), first: a.jpg: not supported: labels of 2 masks",
-        "Not kept: ids (1 time), first: a.jpg: groups must be distinct numbers from 1 to "
-        "65535; masks are renumbered",
-        "Not kept: overlaps (1 time), first: a.jpg, mask 0: 108 of 108 pixels are below other "
-        "masks",
+        "Not kept: ids (1 time), first: a.jpg: groups must be distinct numbers from 1 to 65535; "
+        "the masks were renumbered",
+        "Not kept: overlaps (1 time), first: a.jpg, mask 0: 108 of the 108 pixels of the mask "
+        "are covered by other masks",
     ]
 
 

@@ -22,9 +22,9 @@ CASES = [
     ((60, 40), 1, "Width and height are swapped. Swap them"),
     ((60, 40), 6, "The image has an EXIF rotation. If the masks were drawn on the rotated"),
     ((60, 40), 5, "remove its EXIF orientation tag"),
-    ((20, 30), 1, "The image is scaled by 0.5."),
-    ((120, 180), 1, "The image is scaled by 3."),
-    ((41, 90), 1, "Use the image that they were drawn on"),
+    ((20, 30), 1, "The image was scaled by 0.5"),
+    ((120, 180), 1, "The image was scaled by 3"),
+    ((41, 90), 1, "Use the image on which the masks were"),
 ]
 
 
@@ -90,7 +90,7 @@ def test_refused_images_leave_nothing_behind(tmp_path: Path) -> None:
 CAUSES = {  # height, width, orientation -> what is said
     "swapped": ((60, 40), 1, "Width and height are swapped."),
     "turned": ((60, 40), 6, "The image has an EXIF rotation."),
-    "scaled": ((80, 120), 1, "The image is scaled by 2."),
+    "scaled": ((80, 120), 1, "The image was scaled by 2"),
 }
 
 
@@ -127,7 +127,7 @@ def test_commands_skip_it_and_say_what_to_do(
     }
     assert main([*words, *more.get(command, [])]) == 0
     told = "".join(capsys.readouterr())
-    assert "Skipped 1 record (its masks belong to an image of 60 x 40 pixels" in told
+    assert "Skipped 1 record (the masks were drawn on an image of 60 x 40" in told
     assert f"a.jpg. {CAUSES[case][2]}" in told
     assert main([*words, *more.get(command, []), "--on-bad", "error"]) == 2
     assert "1 invalid record" in capsys.readouterr().err

@@ -141,7 +141,7 @@ def test_numbers_of_the_roi_manager_are_no_part_of_a_class(tmp_path: Path) -> No
     (image,) = dataset
     assert image.masks.labels == ["cell", "cell", "cell", "cd-8"]
     assert dataset.lost.notes[0] == (
-        "ROIs with numbered names, such as 'cell-1', have the label 'cell'."
+        "ROIs with numbered names, such as 'cell-1', are labeled 'cell'."
     )
 
 
@@ -161,7 +161,7 @@ def test_several_images_and_none_of_the_name_is_an_error(
     source = archive(tmp_path / "RoiSet.zip", {"1.roi": roi(box(1, 1, 9, 9), "cell")})
     assert main(["convert", str(source), str(tmp_path / "o.json")]) == 2
     told = capsys.readouterr().err
-    assert "No image for this ROI file. Expected an image named 'RoiSet'" in told
+    assert "The image of this ROI file is missing. ROI files do not" in told
     assert "--images DIR" in told
 
 

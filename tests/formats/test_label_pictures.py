@@ -68,7 +68,7 @@ def test_small_masks_lie_on_top(tmp_path: Path) -> None:
         values = np.asarray(picture)
     np.testing.assert_array_equal(values == 1, rings().masks[0].mask)
     assert [str(loss) for loss in report.losses if loss.kind == "overlaps"] == [
-        "rings.png, mask 3: 41 of 108 pixels are below other masks"
+        "rings.png, mask 3: 41 of the 108 pixels of the mask are covered by other masks"
     ]
     assert report.counts() == {"labels": 1, "empty": 1, "overlaps": 1}
 

@@ -94,14 +94,14 @@ def test_single_values_and_soft_edges_are_read() -> None:
 @pytest.mark.parametrize(
     ("packed", "message"),
     [
-        ([0, 0, 0, 8, 57, 27, 252, 96, 17], "may be truncated"),
-        ([0, 0, 0, 8, 57, 27, 252], "have a header of 7 bytes and runs, got 7"),
-        ([0, 0, 0, 9, 57, 27, 252, 96], "have 9 values, but an image of 2 x 1 has 8"),
-        ([0, 0, 0, 8, 0, 27, 252, 96], "have values of 8 bits, got 1"),
-        ([0, 0, 0, 8, 57, 27, 252, 300], "are a list of bytes, 0 to 255"),
+        ([0, 0, 0, 8, 57, 27, 252, 96, 17], "may be corrupted"),
+        ([0, 0, 0, 8, 57, 27, 252], "Brush run-lengths must have a header of"),
+        ([0, 0, 0, 9, 57, 27, 252, 96], "have 9 values, but an image of 2 x 1 pixels has 8"),
+        ([0, 0, 0, 8, 0, 27, 252, 96], "Brush run-lengths must have"),
+        ([0, 0, 0, 8, 57, 27, 252, 300], "Brush run-lengths must be a"),
         ([0, 0, 0, 8, 57, 27, 252, -1], "have a header of 7 bytes and runs"),
-        ("abc", "are a list of bytes"),
-        ([0, 0, 0, 8, 57, 27, 255, 255, 255, 255, 255], "may be truncated"),
+        ("abc", "Brush run-lengths must be a"),
+        ([0, 0, 0, 8, 57, 27, 255, 255, 255, 255, 255], "describe (more|fewer) pixels"),
     ],
 )
 def test_broken_bytes_are_refused(packed: Any, message: str) -> None:
@@ -265,9 +265,9 @@ def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
         (task(region(image_rotation=90)), "task 0: region 0: Rotated images are not supported"),
         (task(region(value={"points": [[0, 0]]})), "task 0: region 0: Too few points"),
         (task(region(type="brushlabels")), "region 0: The brush has no `rle`"),
-        (task(region(original_width=0)), "task 0: An image has at least 1 x 1 pixel"),
-        (task(data={"text": "x"}), "task 0: `data` has no `image`, only \\['text'\\]"),
-        (task(), "task 0: No region has the image size. Pass the folder"),
+        (task(region(original_width=0)), "task 0: An image must have at least 1 x 1"),
+        (task(data={"text": "x"}), r"task 0: `data` has no `image`. Its keys are "),
+        (task(), "task 0: No region contains the image size. Pass the folder"),
         ({"id": 3}, "task 0: Expected Label Studio tasks with `data`\\. Given: "),
         (7, "task 0: Expected Label Studio tasks with `data`"),
     ],
@@ -279,9 +279,7 @@ def test_a_broken_task_is_named(broken: Any, message: str, tmp_path: Path) -> No
 
 def test_a_list_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(
-        DataError, match="a.json: Expected Label Studio's list of tasks, not one object"
-    ):
+    with pytest.raises(DataError, match="a.json: The file is a single object, but a list of Label"):
         label_studio.read(tmp_path, LossReport())
 
 

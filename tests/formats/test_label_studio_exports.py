@@ -91,7 +91,7 @@ def test_tables_are_read(tmp_path: Path, ending: str, sign: str) -> None:
 
 def test_a_short_row_of_a_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("image,id,label,annotator,annotation_id\na.jpg,1\n")
-    with pytest.raises(DataError, match="Line 2: Too few columns. Expected 5, given: 2."):
+    with pytest.raises(DataError, match="Line 2 has too few columns. Expected 5, given: 2"):
         read_annotations(tmp_path / "a.csv")
 
 
@@ -99,7 +99,7 @@ def test_a_row_without_regions_keeps_its_picture(tmp_path: Path) -> None:
     empty = {"image": "b.jpg", "id": 4} | FACTS
     (tmp_path / "a.json").write_text(json.dumps([ROW, empty]))
     (image,), report = read_annotations(tmp_path / "a.json")
-    assert "b.jpg: No region has the image size; left out" in map(str, report.losses)
+    assert "b.jpg: No region contains the image size; left out" in map(str, report.losses)
 
 
 def region(kind: str, value: dict[str, Any], name: str, control: str) -> dict[str, Any]:
@@ -169,5 +169,6 @@ def test_boxes_that_are_corners_get_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(task(region("rectanglelabels", corners, "a", "label")))
     _, report = read_annotations(tmp_path / "a.json")
     assert report.notes == [
-        "1 box leaves its image; are they x0 y0 x1 y1? Expected x y width height in percent."
+        "1 box extends beyond its image. The numbers may be x0 y0 x1 y1, "
+        "but the format requires x y width height in percent."
     ]

@@ -120,9 +120,7 @@ def test_what_was_looked_for_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Unknown layout 'vco'. Choose from: auto, set, lvis, "):
         load_dataset(tmp_path, "vco")
     (tmp_path / "SegmentationObject").mkdir()
-    with pytest.raises(
-        DataError, match=r"No list of val found. Searched for ImageSets/Segm.*val\.t"
-    ):
+    with pytest.raises(DataError, match=r"found. Expected files named .*val\.t"):
         load_dataset(tmp_path, "voc")
 
 
@@ -136,7 +134,7 @@ def test_an_absent_photo_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("split", ["../val", "/val", "v*", "C:val"])
 def test_a_split_that_leads_elsewhere_is_refused(split: str, tmp_path: Path) -> None:
     published.write_voc(tmp_path)
-    with pytest.raises(InputError, match="A split is a name such as val, got"):
+    with pytest.raises(InputError, match="Invalid split "):
         load_dataset(tmp_path, split=split)
 
 
@@ -163,13 +161,13 @@ def test_what_coco_says_beside_the_pixels_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"category_id": 44}, r"annotation 0 \(id 1\): There is no category with the id 44"),
-        ({"image_id": 44}, "annotation 0 .id 1.: There is no image with the id 44"),
-        ({"segmentation": [[1, 2, 3]]}, r"annotation 0 \(id 1\): Odd count of numbers"),
+        ({"category_id": 44}, r"annotation 0 \(id 1\): The category with the id 44"),
+        ({"image_id": 44}, "annotation 0 .id 1.: The image with the id 44"),
+        ({"segmentation": [[1, 2, 3]]}, r"annotation 0 \(id 1\): Polygon 0 has an odd count"),
         ({"segmentation": None}, r"annotation 0 \(id 1\): `segmentation` is neither run"),
         (
             {"segmentation": {"size": [3, 3], "counts": [9]}},
-            r"annotation 0 \(id 1\): The mask has \(3, 3\) .*, the image \(20, 30\)",
+            r"annotation 0 \(id 1\): The mask has .* \(3, 3\), but .* \(20, 30\)",
         ),
         ({"bbox": ["x", 1, 1, 1]}, r"annotation 0 \(id 1\): `bbox` is not a finite number"),
     ],
@@ -293,7 +291,7 @@ def test_photos_are_no_clips(tmp_path: Path) -> None:
 def test_a_video_without_frames_is_named(tmp_path: Path) -> None:
     published.write_davis(tmp_path)
     (tmp_path / "ImageSets" / "2017" / "val.txt").write_text("bear\nbmx\n")
-    with pytest.raises(DataError, match=r"480p/bmx: The frames of the video are missing"):
+    with pytest.raises(DataError, match="480p/bmx: The frames of this video are"):
         load_clips(tmp_path)
 
 
@@ -304,9 +302,7 @@ def test_a_photo_is_opened_when_somebody_looks_at_it(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"2007_000033\.jpg"):
         sample.image()
     Image.new("RGB", (5, 5)).save(tmp_path / truths[0].photo)
-    with pytest.raises(
-        DataError, match=r"2007_000033\.jpg: its masks belong to an image of 30 x 20"
-    ):
+    with pytest.raises(DataError, match=r"2007_000033.jpg: the masks were drawn on an image of "):
         sample.image()
 
 
@@ -354,4 +350,4 @@ def test_pictures_are_copied_into_sets_only(
     published.write_voc(tmp_path)
     words = ["convert", str(tmp_path), str(tmp_path / "a.json"), "--to", "coco", "--copy-images"]
     assert main(words) == 2
-    assert "--copy-images requires --to set or yolo, got coco" in capsys.readouterr().err
+    assert "--copy-images requires --to set or --to yolo, but" in capsys.readouterr().err

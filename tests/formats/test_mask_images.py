@@ -131,7 +131,7 @@ def test_files_of_one_photo_have_one_size(tmp_path: Path) -> None:
     white().resize((40, 30), Image.Resampling.NEAREST).save(tmp_path / "masks" / "a_1.png")
     images, lost = read_annotations(tmp_path)
     assert [len(image.masks) for image in images] == [1]
-    assert "The mask has 40 x 30 pixels, but another one of 'a.jpg' has 160 x 120" in str(
+    assert "The mask has 40 x 30 pixels, but another mask of 'a.jpg' has 160 x " in str(
         lost.losses[0]
     )
     with pytest.raises(DataError, match="1 invalid record"):

@@ -63,7 +63,7 @@ def test_crowds_are_joined_to_what_does_not_count(tmp_path: Path) -> None:
     image = AnnotatedImage(file_name="a.png", hw=(9, 12), masks=masks)
     report = written(tmp_path, image)
     assert [str(loss) for loss in report.losses] == [
-        f"a.png, mask {number}: a crowd became ignored pixels" for number in (0, 1)
+        f"a.png, mask {number}: the crowd became ignored pixels" for number in (0, 1)
     ]
     _, (sample,) = load_set(tmp_path)
     assert sample.ignore is not None

@@ -64,7 +64,7 @@ def test_coco_results_are_read(tmp_path: Path) -> None:
     assert compressed(rle_to_mask(first[1].rle))["counts"] == drawn
     assert [loss.reason for loss in report.losses] == ["a box alone"]
     assert report.notes == [
-        "The results have no class names. Classes are named by their category ids."
+        "The results have no class names, so classes are named by their category ids."
     ]
 
 
@@ -133,7 +133,10 @@ def test_boxes_that_are_corners_get_one_line(tmp_path: Path) -> None:
     save(tmp_path / "1.jpg")
     (tmp_path / "results.json").write_text(json.dumps([*rows, result(1)]))
     _, report = read_annotations(tmp_path / "results.json")
-    told = "2 boxes leave their image; are they x0 y0 x1 y1? Expected x y width height."
+    told = (
+        "2 boxes extend beyond their image. The numbers may be x0 y0 x1 y1, "
+        "but the format requires x y width height."
+    )
     assert told in report.notes
     rows[1]["bbox"] = [30, 25, 20, 20]  # leaves the image as corners, too
     (tmp_path / "results.json").write_text(json.dumps([*rows, result(1)]))

@@ -103,7 +103,7 @@ def test_one_video_has_one_size_and_one_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="The frames of 'dogs' have different sizes: "):
         written(tmp_path, [*clip({}), other])
     away = AnnotatedImage(file_name="cats/0.jpg", hw=(3, 3))
-    with pytest.raises(DataError, match="One file holds one video, got 2. Pass a folder"):
+    with pytest.raises(DataError, match="A file of this format holds one video, but there are 2"):
         written(tmp_path / "a.json", [*clip({}), away])
 
 
@@ -125,7 +125,7 @@ def test_the_pictures_of_val_and_test_are_read_and_may_overlap(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"masklet": [[]]}, "frame 0: Expected a mask for each of 1 objects, but got 0"),
+        ({"masklet": [[]]}, "frame 0: The frame has 0 masks, but"),
         ({"masklet": [[{"size": [9, 12]}]]}, "frame 0: object 3: Invalid COCO run-length record"),
         ({"masklet": [[None]]}, "frame 0: object 3: Invalid COCO run-length record"),
         ({"video_height": 2.5}, "a.json: `height` is not a whole number"),

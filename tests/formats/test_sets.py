@@ -79,21 +79,21 @@ def test_a_set_without_a_description_takes_its_folders_name(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"hw": [48]}, r"line 2: `hw` must be \[height, width\] in pixels, got \[48\]"),
+        ({"hw": [48]}, r"line 2: `hw` must be \[height, width\] in pixels, but it is \[48\]"),
         ({"hw": [0, 64]}, r"line 2: `hw` must be"),
         ({"hw": [48.0, 64]}, r"line 2: `hw` must be"),
         ({"hw": [47, 64]}, r"line 2: mask 0: .*H \* W = 3008"),
         ({"image": "../secret.png"}, r"line 2: `image` must be a path inside the set"),
         ({"image": "/etc/passwd"}, r"line 2: `image` must be a path inside the set"),
         ({"image": "C:/a.png"}, r"line 2: `image` must be a path inside the set"),
-        ({"image": 5}, r"line 2: `image` must be a path inside the set, got 5"),
+        ({"image": 5}, "line 2: `image` must be a path inside the set, but"),
         ({"image": "images/none.png"}, r"line 2: The image 'images/none\.png' is missing"),
-        ({"masks": None}, r"line 2: `masks` must be a list of objects, got None"),
+        ({"masks": None}, "line 2: `masks` must be a list of objects, but it"),
         ({"masks": [[1]]}, r"line 2: mask 0: `mask` is not an object"),
-        ({"masks": [{}]}, r"line 2: mask 0: Expected COCO compressed counts \(text\), got None"),
+        ({"masks": [{}]}, r"line 2: mask 0: `counts` must be the compressed run-lengths of"),
         ({"masks": [{"rle": "0"}]}, r"line 2: mask 0: Run lengths must sum"),
         ({"masks": [{"rle": "~~"}]}, r"line 2: mask 0: Invalid compressed run-length string"),
-        ({"ignore_rle": 7}, r"line 2: ignore_rle: Expected COCO compressed counts"),
+        ({"ignore_rle": 7}, "line 2: ignore_rle: `counts` must be the compressed"),
     ],
 )
 def test_a_broken_line_is_named_with_the_reason(
@@ -140,8 +140,8 @@ def test_lines_that_are_no_records_are_refused(tmp_path: Path, text: str, messag
     ("text", "message"),
     [
         ("{", "set.json: Not valid JSON"),
-        ("[]", "set.json: Expected a JSON object, got list"),
-        ('{"ships": "yes"}', "`ships` must be true or false, got 'yes'"),
+        ("[]", "set.json: Expected a JSON object, but the"),
+        ('{"ships": "yes"}', "`ships` must be true or false, but it"),
     ],
 )
 def test_a_broken_description_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -284,5 +284,6 @@ def test_boxes_that_are_corners_get_one_line(tmp_path: Path) -> None:
     (tmp_path / "via.json").write_text(json.dumps(project(picture(*rects))))
     _, report = read_annotations(tmp_path / "via.json")
     assert report.notes == [
-        "1 box leaves its image; are they x0 y0 x1 y1? Expected x y width height."
+        "1 box extends beyond its image. The numbers may be x0 y0 x1 y1, "
+        "but the format requires x y width height."
     ]

@@ -78,6 +78,6 @@ def test_a_mask_called_background_is_told_to_lose_its_name(tmp_path: Path) -> No
     lost = write_annotations([picture("background", "bolt")], tmp_path / "voc", "voc")
     (told,) = lost.losses
     assert (told.kind, told.image, told.mask) == ("labels", "labelmap.txt", None)
-    assert told.reason == "'background' is the VOC name of the background; has no class"
+    assert told.reason == "'background' is the VOC name of the background; the mask has no class"
     (image,), _ = read_annotations(tmp_path / "voc")
     assert [mask.label for mask in image.masks] == [None, "bolt", "void"]

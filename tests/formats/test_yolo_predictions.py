@@ -85,7 +85,7 @@ def test_boxes_are_told_or_become_rectangles(
     folder = predictions(tmp_path / "predict", a=f"0 {BOX}{end}\n0 {BOX}{end}\n")
     assert np.array_equal(rle_to_mask(first(folder, boxes=True).rle), MASK)
     assert main(["convert", str(folder), str(tmp_path / "o.json")]) == 2
-    assert "Contains only boxes and no outline: a detection" in capsys.readouterr().err
+    assert "To convert the boxes to masks: `anymask boxes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("end", ["", " 0.91", " 3", " 0.91 3"])
@@ -104,7 +104,7 @@ def test_poses_are_boxes_and_no_outlines(tmp_path: Path, end: str) -> None:
     )
     (folder / "labels/b.txt").unlink()
     assert np.array_equal(rle_to_mask(first(folder, boxes=True).rle), MASK)
-    with pytest.raises(DataError, match="Contains only boxes"):
+    with pytest.raises(DataError, match="To convert the boxes to"):
         read_annotations(folder)
 
 

@@ -81,7 +81,7 @@ def test_bridges_keep_every_pixel_and_the_report_names_every_hole_and_part(
         if count := sum(map(holes_of, rings)):
             holes[name, number] = f"{count} hole{'s' * (count > 1)} bridged"
         if len(rings) > 1:
-            parts[name, number] = f"{len(rings)} parts joined by bridges"
+            parts[name, number] = f"its {len(rings)} parts were joined by bridges"
         if mask.label is None:
             bare[name, number] = 1
     assert min(len(holes), len(parts)) > 3

@@ -128,11 +128,11 @@ def test_sixteen_bits_of_each_channel_are_laid_between_its_own_values(tmp_path: 
     [
         ({"bands": (0, 0, 0)}, "such as .3, 2, 1. for red, green, blue .0 for black"),
         ({"bands": 0}, "Bands are one or three whole numbers"),
-        ({"ranges": (5, 5)}, "Ranges are two values, for black and white, or one pair or None"),
+        ({"ranges": (5, 5)}, "Ranges are two values, black and white, or one pair or None"),
         ({"ranges": ((1, 2), (3, 4))}, "for each of 3 bands"),
         ({"ranges": ((1, 2), (3, 4), (5, np.inf))}, "Ranges are two values"),
         ({"ranges": "wide"}, "Ranges are two values"),
-        ({"ranges": (1, 2), "stretch": (1, 2)}, "stretch and ranges cannot be combined"),
+        ({"ranges": (1, 2), "stretch": (1, 2)}, "Pass stretch or ranges, not both"),
     ],
 )
 def test_settings_that_make_no_composite_are_refused(settings: dict, told: str) -> None:

@@ -268,7 +268,7 @@ def test_a_record_without_a_photo_says_so_and_equality_and_pickles_do_not_ask(
     seen = Masks(SOME, picture=HeldPicture(PHOTO))
     with pytest.raises(InputError, match="image of these masks is unknown"):
         INNER.save(tmp_path / "m.png")
-    with pytest.raises(InputError, match="Expected an output ending in"):
+    with pytest.raises(InputError, match="Cannot write "):
         seen[0].save(tmp_path / "m.doc")
     assert seen[1] == INNER
     again = pickle.loads(pickle.dumps(seen[1]))

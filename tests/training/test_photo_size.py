@@ -112,7 +112,7 @@ def test_photos_that_were_kept_in_another_size_are_decoded_anew(tmp_path: Path) 
 
 def test_a_photo_of_another_size_than_its_masks_is_named_before_learning(tmp_path: Path) -> None:
     data = write_set(tmp_path, [disc((48, 64), 20)], hw=(24, 32))
-    with pytest.raises(DataError, match=r"0.png: its masks belong to an image of 64 x 48 pixels"):
+    with pytest.raises(DataError, match="0.png: the masks were drawn on an image of 64 x 48"):
         loop.get_ready(recipe_of(), TrainingRun(data, tmp_path / "run"))
 
 

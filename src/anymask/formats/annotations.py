@@ -105,9 +105,9 @@ class AnnotatedImage:
         for number, mask in enumerate(self.masks):
             if mask.rle.size != self.hw:
                 raise DataError(
-                    f"{self.file_name}, mask {number}: The mask has {mask.rle.size} "
-                    f"(height, width), the image {self.hw}. It belongs to another "
-                    "version of the image."
+                    f"{self.file_name}, mask {number}: The mask has the size (height, "
+                    f"width) = {mask.rle.size}, but the image has {self.hw}. Use the "
+                    "version of the image on which the mask was drawn."
                 )
 
     @classmethod
@@ -144,7 +144,8 @@ class AnnotatedImage:
         """Open the picture; DataError when its size is not the one that the masks have."""
         if self.source is None:
             raise DataError(
-                f"{self.file_name}: The location of the image is unknown. Pass its file."
+                f"{self.file_name}: The location of the image file is unknown. Pass "
+                "the folder of the images."
             )
         found = load_image(self.source) if isinstance(self.source, Path) else self.source
         self._check_size(found)
@@ -287,4 +288,9 @@ def note_unlabelled(report: LossReport, image: AnnotatedImage) -> None:
     """Note that masks without a label get the class UNLABELLED."""
     for number, mask in enumerate(image.masks):
         if mask.label is None:
-            report.add("labels", image.file_name, number, f"has no label; set to {UNLABELLED!r}")
+            report.add(
+                "labels",
+                image.file_name,
+                number,
+                f"has no label; its label was set to {UNLABELLED!r}",
+            )

@@ -156,8 +156,8 @@ class _Bound:
         if self.left < 0:
             raise DataError(
                 f"{self.archive}: The archive unpacks to more than {self.most >> 20} "
-                f"MB, {MAX_RATIO} times its size. Unpack it yourself if you trust it, "
-                "and pass the folder."
+                f"MB, which is {MAX_RATIO} times its size. If you trust it, unpack it "
+                "yourself and pass the folder."
             )
 
 
@@ -202,7 +202,10 @@ def _untar(archive: Path, root: Path) -> None:
 
 def _check_count(archive: Path, count: int) -> None:
     if count > MAX_MEMBERS:
-        raise DataError(f"{archive}: The archive has more than {MAX_MEMBERS} members.")
+        raise DataError(
+            f"{archive}: The archive has too many members: at most {MAX_MEMBERS} are "
+            "supported. Unpack it yourself, and pass the folder."
+        )
 
 
 def _inside(archive: Path, name: str, plain: bool) -> PurePosixPath | None:
@@ -213,13 +216,13 @@ def _inside(archive: Path, name: str, plain: bool) -> PurePosixPath | None:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts[:1] and path.parts[0][1:2] == ":"):
         raise DataError(
-            f"{archive}: The member {name[:100]!r} points outside the archive. Nothing "
-            "was read. Pack it again with relative names."
+            f"{archive}: The archive was not read, because its member {name[:100]!r} "
+            "points outside the archive. Pack it again with relative names."
         )
     if not plain:
         raise DataError(
-            f"{archive}: The member {name[:100]!r} is a link or device. Nothing was read. Pack the "
-            "files that links point to (tar -h)."
+            f"{archive}: The archive was not read, because its member {name[:100]!r} "
+            "is a link or device. Pack the files to which the links point (tar -h)."
         )
     hidden = any(part in _SIDE or part.startswith("._") for part in path.parts)
     return None if hidden or not path.name else path

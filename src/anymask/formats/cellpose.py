@@ -69,7 +69,10 @@ def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) 
     values = about["masks"]
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "bui" or values.ndim != 2:
         raise DataError(
-            ("`masks` is not a label image of one plane. Expected (H, W) whole numbers, given: ")
+            (
+                "`masks` is not a label image of one plane. Expected whole numbers of "
+                "shape (H, W), given: "
+            )
             + (
                 f"{values.dtype} {values.shape}"
                 if isinstance(values, np.ndarray)
@@ -128,7 +131,7 @@ def encode(
         filled = [mask for mask in image.masks if mask.area]
         for number, mask in enumerate(image.masks):
             if not mask.area:
-                report.add("empty", image.file_name, number, "empty masks have no pixel to label")
+                report.add("empty", image.file_name, number, "an empty mask has no pixel to label")
         kept = replace(image, masks=Masks(filled, image_hw=image.hw))
         numbers = object_numbers(kept, report, MOST_IN_TIFF)
         values = paint_numbers(kept, numbers, report)

@@ -92,8 +92,8 @@ def sniff(found: Sniffed) -> Fit:
     """JSON of images and annotations. Raises DataError for JSON of videos."""
     if "videos" in found.keys and "images" not in found.keys:
         raise DataError(
-            f"{found.path}: This is a JSON of videos (YouTube-VIS), which is read with "
-            "its frames. Name it annotations_train.json, next to "
+            f"{found.path}: This JSON describes videos (YouTube-VIS) and can only be "
+            "read with their frames. Name it annotations_train.json, place it next to "
             "train/VIDEO/00000.jpg, and pass the folder with --split train."
         )
     return Fit.sure({"images", "annotations"} <= found.keys and not has_segments(found))
@@ -154,7 +154,7 @@ def read_document(
         for where, row in annotations[image_id]:
             with report.record(where):
                 if image is None:
-                    raise DataError("Its image is invalid.")
+                    raise DataError("The record of the image is invalid.")
                 mask = reader.mask(row, image)
                 if mask is not None:
                     masks.append(mask)
@@ -170,7 +170,7 @@ def crowds_count(flags: Sequence[bool], report: LossReport) -> bool:
     if report.settings.crowd == "auto" and all(flags):
         report.note(
             f"All {len(flags)} masks are crowds (iscrowd: 1), as CVAT writes brush "
-            "masks. They count as objects; use --crowd ignore to ignore them."
+            "masks. They are read as objects. To ignore them, pass --crowd ignore."
         )
         return True
     return report.settings.crowd == "keep"
@@ -188,7 +188,9 @@ def _by_image(
         with report.record(where):
             image_id = as_whole(as_record(row, "annotation")["image_id"], "image_id")
             if image_id not in images:
-                raise DataError(f"There is no image with the id {row['image_id']}.")
+                raise DataError(
+                    f"The image with the id {row['image_id']} is missing from `images`."
+                )
             found[image_id].append((where, row))
     return found
 
@@ -216,7 +218,7 @@ class _Records:
             origin = origin_in(self.document, row)
             return mask if origin is None else replace(mask, origin=origin)
         if (box := _box(row)) is None:
-            raise DataError("No `segmentation` and no `bbox`.")
+            raise DataError("The annotation has neither `segmentation` nor `bbox`.")
         x0, y0, x1, y1 = box
         self.corners.add(box, (x0, y0, x1 - x0, y1 - y0), image.hw)
         if not self.boxes or (self.crowds and row.get("iscrowd")):
@@ -224,7 +226,7 @@ class _Records:
             return None
         found = box_to_mask(box, image.hw, _label_of(row, self.names))
         if found is None:
-            self.report.skip(image.file_name, "box outside the image")
+            self.report.skip(image.file_name, "the box is outside the image")
             return None
         return with_extras(found, record_extra(row))
 
@@ -243,8 +245,8 @@ def rows_by_id(rows: Any, kind: str, report: LossReport) -> dict[int, dict[str, 
             if found.setdefault(place, row) != row:
                 doubtful.add(place)
                 raise DataError(
-                    f"Duplicate id {row['id']}: another {kind} has it. Renumber the "
-                    "annotations of one file."
+                    f"Duplicate id {row['id']}: another {kind} has the same id. "
+                    "Renumber the annotations of one file."
                 )
     return {place: row for place, row in found.items() if place not in doubtful}
 
@@ -309,7 +311,7 @@ def _label_of(row: dict[str, Any], names: dict[int, str]) -> str | None:
     if not names and row.get("category_id") is None:
         return None
     if (category := as_whole(row["category_id"], "category_id")) not in names:
-        raise DataError(f"There is no category with the id {category}.")
+        raise DataError(f"The category with the id {category} is missing from `categories`.")
     return names[category]
 
 
@@ -325,7 +327,9 @@ def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Ma
     label = _label_of(row, names)
     rle = segmentation_to_rle(row.get("segmentation"), hw)
     if rle.size != hw:
-        raise DataError(f"The mask has {rle.size} (height, width), the image {hw}.")
+        raise DataError(
+            f"The mask has the size (height, width) = {rle.size}, but the image has {hw}."
+        )
     told = {key: row[key] for key in KEPT if key in row}
     quality = row.get("predicted_iou", row.get("score", 0.0))
     about = {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": quality}
@@ -347,7 +351,7 @@ def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
     flat = all(type(number) in (int, float) for number in segmentation)
     rle = coco_polygons_to_rle([segmentation] if flat else segmentation, hw)
     if not rle_area(rle):
-        raise DataError("No area. The polygons cover no pixel of the image.")
+        raise DataError("The mask has no area: its polygons cover no pixel of the image.")
     return rle
 
 
@@ -428,7 +432,7 @@ def image_row(image_id: int, image: AnnotatedImage) -> dict[str, Any]:
 def json_target(target: Path) -> Path:
     """The file itself. Raises DataError when it does not end in .json."""
     if target.suffix.lower() != ".json":
-        raise DataError(f"{target}: This format is one file. Use a name ending in .json.")
+        raise DataError(f"{target}: This format is a single file. Use a name ending in .json.")
     return target
 
 

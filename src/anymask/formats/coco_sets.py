@@ -74,7 +74,7 @@ def _json_of(root: Path, split: str) -> Path:
     ]
     patterns = [*exact, f"{split}/labels.json", f"annotations/*{split}*.json", f"*{split}*.json"]
     patterns.append(f"{split}/*.json")
-    path = find_place(root, patterns, f"COCO JSON of split {split!r}")
+    path = find_place(root, patterns, f"COCO JSON of the split {split!r}")
     alike = next(found for pattern in patterns if (found := sorted(root.glob(pattern))))
     if len(alike) > 1:
         names = ", ".join(one.relative_to(root).as_posix() for one in alike)

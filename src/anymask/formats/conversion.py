@@ -58,7 +58,7 @@ class LossError(DataError):
 
     def __init__(self, report: Conversion) -> None:
         super().__init__(
-            f"{sum(report.counts().values())} items would be lost, such as "
+            f"{sum(report.counts().values())} items would be lost, for example: "
             f"{report.losses[0].kind}. Nothing was written. Choose another format, or "
             "remove --strict (strict=)."
         )
@@ -106,7 +106,10 @@ def convert(
         raise InputError(f"The output {str(target)!r} is the input. Choose another name.")
     to = format_of_target(target) if to is None else format_name(to)
     if copy_images and to not in WITH_PHOTOS:
-        raise InputError(f"--copy-images requires --to set or yolo, got {to}. Remove it.")
+        raise InputError(
+            f"--copy-images requires --to set or --to yolo, but the format is {to}. Remove "
+            "--copy-images."
+        )
     policy = policy or Policy(classes=tuple(classes))
     with closing(read(source, form, images, split, **settings)) as dataset:
         return _written(dataset, target, to, policy, copy_images=copy_images, strict=strict)
@@ -164,5 +167,7 @@ def _beside(files: Iterable[OutFile], source: Path) -> Iterator[OutFile]:
     """The files to write. Raises InputError for one that would be written over the source."""
     for path, data in files:
         if source.is_file() and path.exists() and path.samefile(source):
-            raise InputError(f"{str(path)!r} would overwrite the input. Choose another folder.")
+            raise InputError(
+                f"The output would overwrite the input {str(path)!r}. Choose another folder."
+            )
         yield path, data

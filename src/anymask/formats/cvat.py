@@ -82,17 +82,21 @@ def mask_to_cvat(rle: Rle) -> list[int]:
 def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:
     """Read such a list. Raises DataError when the runs do not fill the box."""
     if len(points) < 5:
-        raise DataError(f"A CVAT mask has runs and a box of 4 numbers, got {len(points)} numbers.")
+        raise DataError(
+            "A CVAT mask consists of runs and the 4 numbers of a box, but this one has "
+            f"{len(points)} numbers."
+        )
     *runs, x0, y0, x1, y1 = (int(number) for number in points)
     high, wide = y1 - y0 + 1, x1 - x0 + 1
     if min(x0, y0) < 0 or x1 >= image_hw[1] or y1 >= image_hw[0]:
         raise DataError(
-            f"The box of the mask, ({x0}, {y0}) to ({x1}, {y1}), is outside the image "
-            f"of (H, W) = {image_hw}."
+            f"The box of the mask, from ({x0}, {y0}) to ({x1}, {y1}), is outside the "
+            f"image of (H, W) = {image_hw}."
         )
     if min([high, wide, *runs]) < 0 or sum(runs) != high * wide:
         raise DataError(
-            f"The runs sum to {sum(runs)} pixels, but the box has {wide} x {high} pixels."
+            f"The runs of the mask sum to {sum(runs)} pixels, but its box has {wide} x "
+            f"{high} pixels."
         )
     turned = Rle(np.array(runs, np.int64), (wide, high))
     return crop_to_rle(rle_to_mask(turned).T, (x0, y0), image_hw)
@@ -113,7 +117,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
         with report.record(path):
             root = read_xml(path)
             if root.tag != "annotations":
-                raise DataError("Not an export of the type 'CVAT for images 1.1'.")
+                raise DataError("The file is not an export of the type 'CVAT for images 1.1'.")
             _take_meta(root, report)
             for number, element in enumerate(root.iter("image")):
                 with report.record(f"image {number}"):
@@ -194,7 +198,7 @@ def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
         runs = [as_whole(run, "rle") for run in at["rle"].split(",")]
         rle = cvat_to_rle([*runs, left, top, left + wide - 1, top + high - 1], hw)
         if not rle_area(rle):
-            raise DataError("No area. The mask covers no pixel of the image.")
+            raise DataError("The mask has no area: it covers no pixel of the image.")
         return rle
     if shape.tag == "polygon":
         pairs = at["points"].split(";") if at["points"].strip() else []
@@ -221,7 +225,7 @@ def encode(
 ) -> Iterator[OutFile]:
     """One file with masks."""
     if target.suffix.lower() != ".xml":
-        raise DataError(f"{target}: This format is one file. Use a name ending in .xml.")
+        raise DataError(f"{target}: This format is a single file. Use a name ending in .xml.")
     root = ET.Element("annotations")
     ET.SubElement(root, "version").text = "1.1"
     task = ET.SubElement(ET.SubElement(root, "meta"), "task")
@@ -247,7 +251,7 @@ def encode(
 def _write_mask(element: ET.Element, image: AnnotatedImage, place: int, report: LossReport) -> None:
     mask = image.masks[place]
     if not rle_area(mask.rle):
-        report.add("empty", image.file_name, place, "empty masks have no box; left out")
+        report.add("empty", image.file_name, place, "an empty mask has no box; it was omitted")
         return
     *runs, x0, y0, x1, y1 = mask_to_cvat(mask.rle)
     about: dict[str, object] = {

@@ -28,8 +28,8 @@ _MOVED = {
 }
 _MOST_FRAMES = 10_000_000  # of a task; more is a broken number
 _CHANGED = (
-    "Polygons with different numbers of points are not interpolated. Frames between "
-    "them repeat the earlier one."
+    "Polygons with different numbers of points are not interpolated. The frames "
+    "between two such polygons repeat the earlier polygon."
 )
 
 
@@ -56,8 +56,9 @@ def read_tracks(
             task = tasks.get(track.get("task_id", "")) or next(iter(tasks.values()))
             if task.hw is None:
                 raise DataError(
-                    "The size of the frames is missing (`original_size`), and so are "
-                    "the frames. Pass the folder of the frames with --images DIR."
+                    "The size of the frames is unknown: `original_size` and the "
+                    "frames are missing. Pass the folder of the frames with --images "
+                    "DIR."
                 )
             for frame, element in _frames(track, task.frames, report):
                 with report.record(f"frame {frame}"):
@@ -125,7 +126,7 @@ def _frames(track: ET.Element, frames: int, report: LossReport) -> Iterator[tupl
         with report.record(f"element {number} ({element.tag})"):
             frame = as_whole(element.attrib["frame"], "frame")
             if not 0 <= frame < _MOST_FRAMES:
-                raise DataError(f"`frame` is out of range. Given: {frame}.")
+                raise DataError(f"`frame` is outside the video. Given: {frame}.")
             elements[frame] = element
     ordered = sorted(elements)
     ends = [*ordered[1:], max([frames, *(frame + 1 for frame in ordered)])]

@@ -206,8 +206,8 @@ class Dataset:
         if page is not None:
             raise DataError(
                 f"{self.told_source}: {image.file_name!r} is page {page} of {path}, "
-                "but an image file is required. Write its pages as images first: "
-                f"anymask convert {self.source} SET --to set --copy-images"
+                "but a separate image file is required. Write the pages as image "
+                f"files: anymask convert {self.source} SET --to set --copy-images"
             )
         return path
 
@@ -272,8 +272,8 @@ class Dataset:
         """The file of a name. Raises DataError that lists where it was looked for."""
         if self._is_label(file_name):
             raise DataError(
-                f"{self.told_source}: The image of the label image {file_name!r} is "
-                "missing. Pass the folder of the images: --images DIR"
+                f"{self.told_source}: The image to which the label image {file_name!r} "
+                "belongs is missing. Pass the folder of the images: --images DIR"
             )
         here = self.source if self.source.is_dir() else self.source.parent
         places = [top / inside for top in (here, here.parent) for inside in (*PHOTOS, ".")]
@@ -354,8 +354,9 @@ class Dataset:
         if len(found) > 1:
             first, second, *_ = found.values()
             raise DataError(
-                f"{self.told_source}: The image {names[0]!r} is in {first.parent} and "
-                f"in {second.parent}. Pass the folder of the images: --images DIR"
+                f"{self.told_source}: Two images have the name {names[0]!r}, in "
+                f"{first.parent} and in {second.parent}. Pass the folder of the "
+                "images: --images DIR"
             )
         return next(iter(found.values()), None)
 
@@ -410,14 +411,15 @@ def read(
     check_readable(name)
     if split is not None and name not in LAYOUTS:
         raise InputError(
-            f"{name} has no splits, but split={split!r} was passed. Pass the file or folder itself."
+            f"split={split!r} is not supported, because {name} has no splits. Pass the "
+            "file or folder of one split itself."
         )
     folder = None if images is None else Path(images)
     if name == FORM and folder is None:
         folder = places_of(place).photos
     if folder is not None and not folder.is_dir():
         if folder.exists():
-            raise DataError(f"{folder}: Not a folder or archive of images (.zip, .tar, .tar.gz).")
+            raise DataError(f"{folder}: Not a folder or archive (.zip, .tar, .tar.gz) of images.")
         raise DataError(f"{folder}: The image folder does not exist.")
     shown = place.resolve()
     title = shown.name if place.is_dir() else shown.stem

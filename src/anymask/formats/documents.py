@@ -51,7 +51,9 @@ def find_files(source: Path, suffix: str, *others: str) -> list[Path]:
         and not any(p.startswith(".") for p in path.relative_to(source).parts)
     ]
     if not files:
-        raise DataError(f"{source}: Expected a folder with *{suffix} files, but found none.")
+        raise DataError(
+            f"{source}: The folder contains no {suffix} files. Pass a folder with *{suffix} files."
+        )
     return files
 
 
@@ -79,7 +81,8 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     for line, row in enumerate(rows, start=2):
         if len(row) < len(names):
             raise DataError(
-                f"{path}, line {line}: Too few columns. Check that the file is complete."
+                f"{path}, line {line}: The line has too few columns. Check that the "
+                "file is complete."
             )
     return [dict(zip(names, row, strict=False)) for row in rows]
 
@@ -92,7 +95,7 @@ def read_groups(path: Path) -> dict[str, str]:
     groups = {row["image"]: row["group"] for row in read_table(path, ("image", "group"))}
     if not groups:
         raise DataError(
-            f"{path}: Expected a table with the columns image and group, but it has no row."
+            f"{path}: The table has no row. Expected a table with the columns image and group."
         )
     return groups
 
@@ -123,7 +126,7 @@ def read_xml(path: Path) -> ET.Element:
     """The root of an XML file. Raises DataError; entities are refused, they can be bombs."""
     data = read_bytes(path)
     if b"<!ENTITY" in data:
-        raise DataError(f"{path}: Declares XML entities, which are not read.")
+        raise DataError(f"{path}: The file declares XML entities, which are not supported.")
     try:
         return ET.fromstring(data)
     except ET.ParseError as error:
@@ -134,7 +137,7 @@ def read_xml(path: Path) -> ET.Element:
         ) from error
     except (ValueError, LookupError) as error:
         raise DataError(
-            f"{path}: Declares an unsupported text encoding. Save it as UTF-8."
+            f"{path}: The file declares an unsupported text encoding. Save it as UTF-8."
         ) from error
 
 
@@ -160,7 +163,7 @@ def find_place(root: Path, patterns: Sequence[str], what: str) -> Path:
             return found[0]
     if not root.exists():
         raise DataError(f"File or folder not found: {str(root)!r}. Check the path.")
-    raise DataError(f"{root}: No {what} found. Searched for {', '.join(patterns)}.")
+    raise DataError(f"{root}: No {what} found. Expected files named {', '.join(patterns)}.")
 
 
 def find_photo(name: str, folders: Sequence[Path]) -> Path:
@@ -170,7 +173,7 @@ def find_photo(name: str, folders: Sequence[Path]) -> Path:
     """
     inside = PurePosixPath(name.replace("\\", "/"))
     if inside.is_absolute() or ".." in inside.parts or not inside.name:
-        raise DataError(f"The path {name!r} is outside the dataset.")
+        raise DataError(f"The path {name!r} points outside the dataset.")
     for folder in folders:
         if (folder / inside).is_file():
             return folder / inside
@@ -266,7 +269,8 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
     if target.name.lower().endswith(suffix):
         if len(images) != 1:
             raise DataError(
-                f"{target}: One file holds one image, got {len(images)}. Pass a folder instead."
+                f"{target}: A file of this format holds one image, but there are "
+                f"{len(images)} images. Pass a folder."
             )
         return [target]
     names = output_stems([image.file_name for image in images])
@@ -290,8 +294,8 @@ def note_renamed(report: LossReport, images: Iterable[AnnotatedImage]) -> None:
     for name, stem in zip(names, output_stems(names), strict=True):
         if stem.name != output_stem(name).name:
             report.note(
-                f"{name} differs from another image only in upper and lower case. Its "
-                f"files are named {stem}."
+                f"{name} differs from the name of another image only in upper and "
+                f"lower case. Its output files are named {stem}."
             )
 
 
@@ -301,8 +305,8 @@ def refuse_boxes(
     """Raises DataError for a set whose objects are all boxes, which the report has as shapes."""
     if "shapes" in report.counts() and not any(image.masks for image in images):
         raise DataError(
-            f"{source}: Contains only boxes and no {wanted}: a detection dataset. "
-            f"`anymask boxes {source}` converts the boxes to masks."
+            f"{source}: The dataset contains only boxes and no {wanted}. To convert "
+            f"the boxes to masks: `anymask boxes {source}`."
         )
 
 

@@ -130,7 +130,9 @@ def _image(unit: Any, row: Any, report: LossReport) -> AnnotatedImage:
     labels = as_record(unit.get("labels") or {}, "labels")
     hw = checked_hw(unit["height"], unit["width"])
     if "objects" not in labels and labels:
-        report.add("frames", name, None, f"{len(labels)} frames of a video are not read")
+        report.add(
+            "frames", name, None, f"the {len(labels)} labeled frames of a video are not read"
+        )
     masks = []
     for number, one in enumerate(as_list(labels.get("objects", []), "objects")):
         with report.record(f"object {number}"):
@@ -203,7 +205,7 @@ def _rings(part: Any, scale: Any) -> Polygon:
             raise DataError(f"Odd count of numbers. Expected x and y, given: {len(numbers)}.")
         rings.append(as_corners([*zip(numbers[::2], numbers[1::2], strict=True)]) * scale)
     if not rings:
-        raise DataError("Too few points. The polygon has no ring.")
+        raise DataError("The polygon has too few points: it has no ring.")
     return Polygon(rings[0], tuple(rings[1:]))
 
 
@@ -223,7 +225,7 @@ def encode(
             if rle_area(mask.rle):
                 objects.append(_object(image, number))
             else:
-                report.add("empty", image.file_name, number, "empty masks are left out")
+                report.add("empty", image.file_name, number, "an empty mask was omitted")
         rows.append(_row(image, objects))
     note_facts(report, images, policy, (CLASSES,), ("color",))
     path = json_target(target)

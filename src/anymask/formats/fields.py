@@ -99,7 +99,8 @@ def checked_corners(corners: Floats, least: int = 3) -> Floats:  # (N, 2)
         raise DataError(f"Too few points. Expected at least {least}, given: {len(corners)}.")
     if not (np.abs(corners) < FURTHEST).all():  # NaN is not less
         raise DataError(
-            f"Invalid number. A corner is not finite or lies beyond {FURTHEST:g} pixels."
+            f"A corner is invalid: it is not finite, or farther than {FURTHEST:g} "
+            "pixels from the origin."
         )
     return corners
 
@@ -108,9 +109,14 @@ def checked_hw(height: Any, width: Any) -> tuple[int, int]:
     """(H, W) of whole numbers from 1 on. Raises DataError, also for more than MAX_PIXELS."""
     high, wide = as_whole(height, "height"), as_whole(width, "width")
     if min(high, wide) < 1:
-        raise DataError(f"An image has at least 1 x 1 pixel, got height {height}, width {width}.")
+        raise DataError(
+            f"An image must have at least 1 x 1 pixel, but the height is {height} and the "
+            f"width is {width}."
+        )
     if high * wide > MAX_PIXELS:
-        raise DataError(f"An image has at most {MAX_PIXELS} pixels, got {width} x {height}.")
+        raise DataError(
+            f"An image must have at most {MAX_PIXELS} pixels, but this one has {width} x {height}."
+        )
     return high, wide
 
 

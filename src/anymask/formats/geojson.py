@@ -105,7 +105,8 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
         )
         if about.get("transform", list(IN_PIXELS)) != list(IN_PIXELS):
             raise DataError(
-                "The coordinates are those of a map. Write it without a transform to read it."
+                "The coordinates are map coordinates, but pixel coordinates are "
+                "required. Write the file without a transform."
             )
     masks = []
     for number, feature in enumerate(as_list(document["features"], "features")):
@@ -136,8 +137,9 @@ def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
         first, *holes = _rings(rings)
         if ((first < 0) | (first > [hw[1], hw[0]])).any(axis=1).all():
             raise DataError(
-                f"All polygon vertices are outside the image of {hw[1]} x {hw[0]} pixels, the "
-                f"first at {first[0].tolist()}. Expected pixel coordinates."
+                f"All polygon corners are outside the image of {hw[1]} x {hw[0]} "
+                f"pixels, the first at {first[0].tolist()}. Expected pixel "
+                "coordinates."
             )
         polygons.append(Polygon(first, tuple(holes)))
     about = as_record(feature.get("properties") or {}, "properties")
@@ -199,7 +201,7 @@ def _rings(rings: Any) -> list[Floats]:
         corners = [as_list(corner, "corner")[:2] for corner in as_list(ring, "coordinates")]
         found.append(as_corners(corners[:-1], "coordinates"))
     if not found:
-        raise DataError("Too few points. The polygon has no ring.")
+        raise DataError("The polygon has too few points: it has no ring.")
     return found
 
 
@@ -225,7 +227,7 @@ def to_geojson(
     affine = transform or IN_PIXELS
     a, b, _, d, e, _ = affine
     if not np.isfinite(affine).all() or a * e == b * d:
-        raise InputError(f"A transform has 6 numbers and an area, got {affine}.")
+        raise InputError(f"Invalid transform {affine}. Expected 6 numbers with a nonzero area.")
     report = LossReport() if report is None else report
     kept = frozenset[Trait]({"labels", "scores", "ids", "crowds", "annotator"})
     note_traits(report, image, kept, OF_PROPERTIES, OF_DOCUMENT)

@@ -88,7 +88,7 @@ def _images(path: Path, report: LossReport, pictures: Path | None) -> list[Annot
     rois, pages = _rois(path, report), dict[int, list[Mask]]()
     named = {roi.name for roi in rois}
     for roi in rois:
-        with report.record(roi.name or "ROI without a name"):
+        with report.record(roi.name or "a ROI without a name"):
             page = _page_of(roi, whole)
             rle = _rle(roi, hw)
             if rle is None:
@@ -119,9 +119,9 @@ def _photo_of(path: Path, pictures: Path | None) -> tuple[Path, str]:
         if len(only) == 1:
             return only[0], only[0].name
     raise DataError(
-        f"No image for this ROI file. Expected an image named {path.stem!r} (plus "
-        "suffix), because ROI files do not store the size. Rename one of them, or "
-        "pass --images DIR."
+        "The image of this ROI file is missing. ROI files do not store the image "
+        f"size, so an image with the name {path.stem!r} (plus suffix) is required. "
+        "Rename one of them, or pass --images DIR."
     )
 
 
@@ -147,10 +147,14 @@ def _members(path: Path) -> list[tuple[str, bytes]]:
             check_members(archive)
             listed = [one for one in archive.infolist() if one.filename.lower().endswith(ROI)]
             if len(listed) > MOST_ROIS:
-                raise DataError(f"{len(listed)} ROIs in one set. At most {MOST_ROIS} are read.")
+                raise DataError(
+                    f"The set contains {len(listed)} ROIs, but at most {MOST_ROIS} are supported."
+                )
             return [(one.filename, archive.read(one)) for one in listed]
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise DataError("Not a complete zip archive. Save the ROI set again.") from error
+        raise DataError(
+            "The file is not a complete zip archive. Save the ROI set again."
+        ) from error
 
 
 @contextmanager
@@ -170,7 +174,7 @@ def _broken() -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:
-        raise DataError("Not an ImageJ ROI, or a corrupted one.") from error
+        raise DataError("The file is not an ImageJ ROI, or is corrupted.") from error
 
 
 def _page_of(roi: Any, pages: Pages) -> int:
@@ -183,7 +187,10 @@ def _page_of(roi: Any, pages: Pages) -> int:
         for axis, length in pages.axes:
             page = page * length + max(at.get(axis, 1) - 1, 0)
     if page >= pages.count:
-        raise DataError(f"Unknown position in the stack. The image has {pages.count} pages.")
+        raise DataError(
+            "The position of the ROI in the stack is out of range. The image has "
+            f"{pages.count} pages."
+        )
     return int(page)
 
 
@@ -209,9 +216,7 @@ def _label(name: str, named: set[str], report: LossReport) -> str | None:
         return None
     found = _NUMBERED.fullmatch(name)
     if found is not None and found["name"] in named:
-        report.note(
-            f"ROIs with numbered names, such as {name!r}, have the label {found['name']!r}."
-        )
+        report.note(f"ROIs with numbered names, such as {name!r}, are labeled {found['name']!r}.")
         return found["name"]
     return name
 
@@ -224,7 +229,7 @@ def _rle(roi: Any, hw: tuple[int, int]) -> Rle | None:
         return None
     rle = rings_to_rle([as_corners(ring, "coordinates") for ring in rings], hw)
     if not rle_area(rle):
-        raise DataError("No area. The outline covers no pixel of the image.")
+        raise DataError("The mask has no area: its outline covers no pixel of the image.")
     return rle
 
 
@@ -270,7 +275,9 @@ def _archive(roifile: Any, image: AnnotatedImage, report: LossReport, policy: Po
         for number, mask in enumerate(image.masks):
             polygons = outline(image, number, report, policy)
             if not polygons:
-                report.add("empty", image.file_name, number, "empty masks have no ROI; left out")
+                report.add(
+                    "empty", image.file_name, number, "an empty mask has no ROI; it was omitted"
+                )
                 continue
             label = re.sub(r"[^\w .()+-]+", "_", mask.label or "object")[:80]
             member = zipfile.ZipInfo(f"{number + 1:04}-{label}{ROI}")
@@ -281,7 +288,8 @@ def _archive(roifile: Any, image: AnnotatedImage, report: LossReport, policy: Po
                 )
             if not _OF_PROPERTIES.isdisjoint(attributes_of(mask)):
                 reason = (
-                    f"attributes called {', '.join(sorted(_OF_PROPERTIES - {''}))} are left out"
+                    "attributes with the names "
+                    f"{', '.join(sorted(_OF_PROPERTIES - {''}))} are omitted"
                 )
                 report.add("extras", image.file_name, number, reason, "attributes")
             roi = _roi(roifile, replace(mask, label=name or None), polygons, number)

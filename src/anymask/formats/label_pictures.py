@@ -84,7 +84,7 @@ def _joined(first: AnnotatedImage, second: AnnotatedImage) -> AnnotatedImage:
     """The masks of two files of one photo. Raises DataError for files of two sizes."""
     if first.hw != second.hw:
         raise DataError(
-            f"The mask has {second.hw[1]} x {second.hw[0]} pixels, but another one of "
+            f"The mask has {second.hw[1]} x {second.hw[0]} pixels, but another mask of "
             f"{first.file_name!r} has {first.hw[1]} x {first.hw[0]}. Scale them to one "
             "size."
         )
@@ -144,7 +144,7 @@ def refuse_photo(path: Path) -> None:
         return
     except ImageError as error:
         raise DataError(
-            f"{error} Add --from label-png to read it as a mask image, or pass an annotation file."
+            f"{error} To read it as a mask image, add --from label-png, or pass an annotation file."
         ) from error
 
 
@@ -208,7 +208,7 @@ def object_numbers(
     groups = [mask.id for mask in objects if mask.id is not None]
     fit = len(set(groups)) == len(objects) and all(1 <= group <= most for group in groups)
     if groups and not fit:
-        reason = f"groups must be distinct numbers from 1 to {most}; masks are renumbered"
+        reason = f"groups must be distinct numbers from 1 to {most}; the masks were renumbered"
         report.add("ids", image.file_name, None, reason)
     numbers = iter(groups if fit else range(1, len(objects) + 1))
     return [VOID if hidden else next(numbers) for hidden in voids]
@@ -242,9 +242,11 @@ def _note_hidden(image: AnnotatedImage, left: NDArray[np.int64], report: LossRep
     for place, mask in enumerate(image.masks):
         area = rle_area(mask.rle)
         if not area:
-            report.add("empty", image.file_name, place, "empty masks have no pixel to label")
+            report.add("empty", image.file_name, place, "an empty mask has no pixel to label")
         elif left[place] < area:
-            hidden = f"{area - left[place]} of {area} pixels are below other masks"
+            hidden = (
+                f"{area - left[place]} of the {area} pixels of the mask are covered by other masks"
+            )
             report.add("overlaps", image.file_name, place, hidden)
 
 

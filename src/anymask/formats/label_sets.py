@@ -127,7 +127,7 @@ def read_cityscapes(root: Path, split: str) -> Iterator[AnnotatedImage]:
             labels: dict[int, str | None] = {}
             for value in found:
                 if value // 1000 not in CITYSCAPES_OBJECTS:
-                    raise DataError(f"There is no object class with the number {value // 1000}.")
+                    raise DataError(f"The object class with the number {value // 1000} is unknown.")
                 labels[value] = CITYSCAPES_OBJECTS[value // 1000]
             void = np.isin(values, [*_IGNORED, *CITYSCAPES_OBJECTS])
             yield _sample(photo, values, found, labels, void)

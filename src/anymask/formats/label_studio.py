@@ -89,7 +89,8 @@ def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
     """
     if mask.ndim != 2 or not mask.size:
         raise InputError(
-            f"A mask must have shape (H, W), got {mask.shape}. Encode masks one by one."
+            f"A mask must have the shape (H, W), but this one has {mask.shape}. Encode "
+            "several masks one by one."
         )
     flat = mask.ravel() != 0
     edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
@@ -126,10 +127,11 @@ def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
     """
     data = np.asarray(packed)
     if data.ndim != 1 or data.dtype.kind not in "iu" or (data.size and data.max() > 255):
-        raise DataError("Brush run-lengths are a list of bytes, 0 to 255.")
+        raise DataError("Brush run-lengths must be a list of bytes, 0 to 255.")
     if data.size < 8 or data.min() < 0:
         raise DataError(
-            f"Brush run-lengths have a header of 7 bytes and runs, got {data.size} bytes."
+            "Brush run-lengths must have a header of 7 bytes and runs, but there are "
+            f"only {data.size} bytes."
         )
     text = (np.unpackbits(data.astype(np.uint8)) + ord("0")).tobytes().decode("ascii")
     height, width = image_hw
@@ -137,7 +139,7 @@ def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
     if (found := int(text[:32], 2)) != count:
         raise DataError(
             f"The brush run-lengths have {found} values, but an image of {width} x "
-            f"{height} has {count}."
+            f"{height} pixels has {count}."
         )
     values = _values(text, count)
     return mask_to_rle(values.reshape(height, width, _CHANNELS)[..., 3] > _HALF)
@@ -147,7 +149,7 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
     word = int(text[32:37], 2) + 1
     sizes = [int(text[place : place + 4], 2) + 1 for place in range(37, 53, 4)]
     if word != 8:
-        raise DataError(f"Brush run-lengths have values of 8 bits, got {word}.")
+        raise DataError(f"Brush run-lengths must have values of 8 bits, but these have {word}.")
     values = np.zeros(count, np.uint8)
     here, at = 0, 53
     try:
@@ -159,14 +161,15 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
             end = at + (8 if repeats else 8 * length)
             if here + length > count or end > len(text):
                 raise DataError(
-                    "The brush run-lengths are longer than the image. They may be truncated."
+                    "The brush run-lengths describe more pixels than the image has. "
+                    "They may be corrupted."
                 )
             found = [int(text[place : place + 8], 2) for place in range(at, end, 8)]
             values[here : here + length] = found
             here, at = here + length, end
     except (ValueError, IndexError):
         raise DataError(
-            "The brush run-lengths end before the image. They may be truncated."
+            "The brush run-lengths describe fewer pixels than the image has. They may be truncated."
         ) from None
     return values
 
@@ -189,7 +192,7 @@ _HELD = ("all_labels", "meta", "parentID", "origin", "hidden")
 _SHAPES = ("brush", "polygon", "rectangle", "ellipse")
 _KINDS = (*(f"{shape}labels" for shape in _SHAPES), *_SHAPES, "labels")
 _MARKS = {"rle": "brush", "points": "polygon", "radiusX": "ellipse", "width": "rectangle"}
-_UNSIZED = "No region has the image size"
+_UNSIZED = "No region contains the image size"
 _SIDES = ("x", "y", "width", "height")
 _PLACE = (*_SIDES, "rotation", "points", "radiusX", "radiusY", "rle")
 _IMAGE_KEYS = ("image", "img", "photo", "url")
@@ -242,8 +245,8 @@ def _tasks(path: Path) -> list[Any]:
     tasks = read_table(path) if path.suffix.lower() in (".csv", ".tsv") else read_json(path)
     if not isinstance(tasks, list):
         raise DataError(
-            "Expected Label Studio's list of tasks, not one object. Pass the format "
-            "if it is another one."
+            "The file is a single object, but a list of Label Studio tasks is "
+            "required. If it has another format, pass the format."
         )
     return [task_of(one) if isinstance(one, dict) and is_row(one) else one for one in tasks]
 
@@ -257,7 +260,7 @@ def _image(
     data = as_record(task["data"], "data")
     key = next((key for key in _IMAGE_KEYS if key in data), None)
     if key is None:
-        raise DataError(f"`data` has no `image`, only {sorted(data)}.")
+        raise DataError(f"`data` has no `image`. Its keys are {sorted(data)}.")
     address = as_text(data[key], key)
     name = address_name(address)
     regions = _regions(task, name, report)
@@ -342,7 +345,7 @@ def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
     """The results of the first annotation that nobody cancelled, else of the first prediction."""
     kind, chosen = _chosen(task)
     if len(chosen) > 1:
-        reason = f"has {len(chosen)} {kind}; the first one is read"
+        reason = f"the task has {len(chosen)} {kind}; only the first one is read"
         report.add("shapes", name, None, reason)
     return as_list(chosen[0]["result"], "result") if chosen else []
 
@@ -382,7 +385,7 @@ def _rle(region: Any, shape: str, hw: tuple[int, int]) -> Rle:
     if shape != "brush":
         return filled([Polygon(_corners(value, shape, hw))], hw)
     if "rle" not in value:
-        raise DataError(f"The brush has no `rle`, only {sorted(value)}.")
+        raise DataError(f"The brush has no `rle`. Its keys are {sorted(value)}.")
     return brush_to_rle(value["rle"], hw)
 
 

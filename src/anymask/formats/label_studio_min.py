@@ -49,7 +49,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     for line, row in enumerate(rows, start=2):
         if len(row) < len(names):
             raise DataError(
-                f"Line {line}: Too few columns. Expected {len(names)}, given: {len(row)}."
+                f"Line {line} has too few columns. Expected {len(names)}, given: {len(row)}."
             )
         found.append(
             {

@@ -181,11 +181,12 @@ def _stamp_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
     if stamp.shape != (y1 - y0 + 1, x1 - x0 + 1):
         raise DataError(
             f"The mask has {stamp.shape[1]} x {stamp.shape[0]} pixels, but its box "
-            f"from ({x0}, {y0}) to ({x1}, {y1}) has {x1 - x0 + 1} x {y1 - y0 + 1}."
+            f"from ({x0}, {y0}) to ({x1}, {y1}) has {x1 - x0 + 1} x {y1 - y0 + 1} "
+            "pixels."
         )
     rle = crop_to_rle(stamp, (x0, y0), hw)
     if not rle_area(rle):
-        raise DataError("No area. The mask covers no pixel of the image.")
+        raise DataError("The mask has no area: it covers no pixel of the image.")
     return rle
 
 
@@ -238,7 +239,7 @@ def _groups(image: AnnotatedImage, report: LossReport) -> list[int | None]:
     for number, mask in enumerate(image.masks):
         group = mask.id
         if group is not None and (mask.label or UNLABELLED, group) in seen:
-            reason = f"label and group {group} also belong to another mask; they would be merged"
+            reason = f"another mask has the same label and group {group}; the two would be merged"
             report.add("ids", image.file_name, number, reason)
             group = None
         if group is not None:
@@ -250,7 +251,7 @@ def _groups(image: AnnotatedImage, report: LossReport) -> list[int | None]:
 def _stamp(image: AnnotatedImage, number: int, report: LossReport) -> list[dict[str, Any]]:
     mask = image.masks[number]
     if not rle_area(mask.rle):
-        report.add("empty", image.file_name, number, "empty masks have no box; left out")
+        report.add("empty", image.file_name, number, "an empty mask has no box; it was omitted")
         return []
     x0, y0, x1, y1 = rle_box_xyxy(mask.rle)
     crop = rle_to_mask(mask.rle)[y0 : y1 + 1, x0 : x1 + 1]

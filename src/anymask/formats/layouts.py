@@ -81,12 +81,12 @@ LAYOUTS: dict[str, Layout] = {
     "ade20k-instances": Layout(
         module="label_sets", read="read_ade20k_instances", split="validation",
         marks=(("annotations_instance", "images"),),
-        about="ADE20K, objects of the places challenge",
+        about="ADE20K, objects of the Places Challenge",
     ),
     "ade20k-scenes": Layout(
         module="label_sets", read="read_ade20k_scenes", split="validation",
         marks=(("annotations/validation", "images/validation"), ("objectInfo150.txt",)),
-        about="ADE20K, classes of the scene parsing benchmark",
+        about="ADE20K, classes of the Scene Parsing Benchmark",
     ),
     "cityscapes": Layout(
         module="label_sets", read="read_cityscapes", split="val",
@@ -104,29 +104,29 @@ LAYOUTS: dict[str, Layout] = {
     "davis": Layout(
         module="video_sets", clips="read_davis_clips", split="val",
         marks=(("JPEGImages", "ImageSets"), ("DAVIS*/JPEGImages", "DAVIS*/ImageSets")),
-        about="DAVIS 2016 and 2017, videos",
+        about="DAVIS 2016 and 2017 (videos)",
     ),
     "youtube-vos": Layout(
         module="video_sets", clips="read_youtube_vos_clips",
         split="valid", marks=(("meta.json", "JPEGImages"), ("*/meta.json", "*/JPEGImages")),
-        about="YouTube-VOS, videos",
+        about="YouTube-VOS (videos)",
     ),
     "sav": Layout(
         module="video_sets", clips="read_sav_clips", split="val",
         marks=(("JPEGImages_24fps", "Annotations_6fps"), ("sav_*/JPEGImages_24fps",)),
-        about="SA-V, val and test, videos",
+        about="SA-V, val and test splits (videos)",
     ),
     "mose": Layout(
         module="video_sets", clips="read_mose_clips", split="valid",
         marks=(
             ("train/JPEGImages", "train/Annotations"), ("valid/JPEGImages", "valid/Annotations"),
         ),
-        about="MOSE and LVOS, videos",
+        about="MOSE and LVOS (videos)",
     ),
     "youtube-vis": Layout(
         module="video_sets", read="read_youtube_vis", split="train",
         marks=(("annotations_*.json",), ("*/instances.json", "*/JPEGImages")),
-        about="YouTube-VIS and OVIS, frames of videos",
+        about="YouTube-VIS and OVIS (frames of videos)",
     ),
     "coco": Layout(
         module="coco_sets", read="read_coco", split="val", report=True,
@@ -163,9 +163,10 @@ def recognise_layout(path: str | Path) -> str:
         for name, layout in LAYOUTS.items()
     )
     raise DataError(
-        f"{root}: Unknown layout. Expected the files of one of these layouts (set: masks.jsonl; "
-        f"{looked}). Name the layout if only file names differ, or convert the annotations: "
-        "anymask convert IN OUT --to set"
+        f"{root}: Unknown layout. Expected the files of a set (masks.jsonl) or of one "
+        f"of these layouts: {looked}. If only the file names differ, pass the name of "
+        "the layout. Otherwise convert the annotations: anymask convert IN OUT --to "
+        "set"
     )
 
 
@@ -230,7 +231,7 @@ def iter_dataset(
         name = source.relative_to(next(inside, source.parent)).as_posix()
         yield replace(image, file_name=name.removeprefix(f"{PICTURES}/"))
     if empty:
-        raise DataError(f"{root}: No image of the split {part!r} was found ({name}).")
+        raise DataError(f"{root}: No image of the split {part!r} was found in {name}.")
 
 
 def load_clips(path: str | Path, layout: str = "auto", split: str | None = None) -> list[Clip]:
@@ -252,13 +253,13 @@ def _part(layout: Layout, split: str | None) -> str:
     """The split that is read. Raises InputError for one that leads out of the data set."""
     part = layout.split if split is None else split
     if part.startswith(("/", "\\")) or ".." in part or any(sign in part for sign in "*?[:"):
-        raise InputError(f"A split is a name such as val, got {part!r}.")
+        raise InputError(f"Invalid split {part!r}. A split is a name such as val.")
     return part
 
 
 def _refuse_split(split: str | None) -> None:
     if split:
         raise InputError(
-            f"A set of anymask has no splits, but split={split!r} was passed. Pass the "
-            "folder of the set."
+            f"split={split!r} is not supported, because a set of anymask has no "
+            "splits. Pass the folder of the set."
         )

@@ -51,15 +51,19 @@ _VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|[-+]?\d[\d.]*")
 
 OnBad = Literal["skip", "error"]
 Crowd = Literal["auto", "keep", "ignore"]
-ON_BAD = Setting("invalid records: skip and count them, or fail and list all of them")
+ON_BAD = Setting(
+    "what happens to invalid records: `skip` counts and omits them, `fail` lists all of "
+    "them and writes nothing"
+)
 CROWD = Setting(
-    "masks of COCO with iscrowd: keep counts them as objects, ignore as pixels that do not count; "
-    "auto ignores them unless all masks of a file are crowds"
+    "how masks of COCO with iscrowd are read: `keep`: as objects; `ignore`: as pixels "
+    "that are not evaluated; `auto`: as ignored pixels, unless all masks of a file "
+    "are crowds"
 )
 MASK_VALUES = Setting(
-    "how to read mask images: labels (each value is an object), binary (at least half "
-    "of white is the object) or colours (each color is an object); auto detects it "
-    "and reports an error if it is ambiguous"
+    "how to interpret mask images: labels (each pixel value is an object), binary "
+    "(pixels of at least half of white are the object) or colours (each color is an "
+    "object); auto detects it, and reports an error if an image is ambiguous"
 )
 
 
@@ -210,9 +214,9 @@ class LossReport:
         """Keep the class list of a source; a second one that differs is noted, and appended."""
         if self._listed and (dict(classes) != self.classes or list(classes) != self._listed):
             self.note(
-                f"Class lists differ: [{', '.join(self._listed[:5])}, ...] and "
-                f"[{', '.join([*classes][:5])}, ...] are merged in this order. Fix the order with "
-                "--classes FILE."
+                f"The class lists [{', '.join(self._listed[:5])}, ...] and "
+                f"[{', '.join([*classes][:5])}, ...] differ and are merged in this "
+                "order. To choose the order, pass --classes FILE."
             )
             taken = {*self.classes.values()}
             fresh = {name: number for name, number in classes.items() if name not in self.classes}
@@ -260,7 +264,11 @@ class LossReport:
         if not masks:
             listed = "\n".join(f"  {line}" for line in self._record_lines(source))
             raise BadRecordsError(
-                f"{source}: No valid record is left: {len(bad)} records are invalid.\n{listed}", bad
+                (
+                    f"{source}: No valid record is left, because all {len(bad)} records "
+                    f"are invalid.\n{listed}"
+                ),
+                bad,
             )
 
     def refuse_records(self, source: object, remedy: str, *, shapes: bool = False) -> None:
@@ -274,7 +282,11 @@ class LossReport:
             count = "1 invalid record" if len(bad) == 1 else f"{len(bad)} invalid records"
             listed = "\n".join(f"  {_short(loss.place, source)}: {loss.reason}" for loss in bad)
             raise BadRecordsError(
-                f"{source}: {count}. Fix or remove what is listed here, or {remedy}.\n{listed}", bad
+                (
+                    f"{source}: {count}. Fix or remove the records listed below, or "
+                    f"{remedy}.\n{listed}"
+                ),
+                bad,
             )
 
     def counts(self) -> dict[str, int]:

@@ -36,7 +36,9 @@ def nearest(found: Sniffed) -> str:
     shown = ", ".join(json.dumps(key) for key in keys[: 2 * _SHOWN])
     listed = "Its records have" if isinstance(found.document, list) else "It has"
     more = f" and {len(keys) - 2 * _SHOWN} more" if len(keys) > 2 * _SHOWN else ""
-    near = f" Nearest formats: {'; '.join(told)}." if told else " No format has such keys."
+    near = (
+        f" Nearest formats: {'; '.join(told)}." if told else " No supported format has these keys."
+    )
     return f". {listed} the keys {shown}{more}.{near}"
 
 

@@ -47,7 +47,10 @@ def read_class_list(path: object) -> tuple[str, ...]:
     lines = (line.strip() for line in read_text(Path(str(path))).splitlines())
     names = tuple(line for line in lines if line)
     if not names or len(set(names)) < len(names):
-        raise InputError(f"{path}: Expected one class name per line, each once.")
+        raise InputError(
+            f"{path}: Duplicate or invalid class name. Expected one class name per line, "
+            "each name once."
+        )
     return names
 
 
@@ -65,30 +68,31 @@ class Policy:
     holes: Annotated[
         Literal["bridge", "drop", "error"],
         Setting(
-            "for formats without holes: cut the outline open to the hole, fill the "
-            "hole, or refuse the mask"
+            "how to write holes in formats without holes: cut the outline open to the "
+            "hole, fill the hole, or raise an error for the mask"
         ),
     ] = "bridge"
     parts: Annotated[
         Literal["merge", "split"],
         Setting(
-            "handling of parts in formats of single rings: join them by bridges, or write "
-            "one object per part"
+            "how to write masks of several parts in formats with one ring per object: "
+            "join the parts by bridges, or write one object per part"
         ),
     ] = "merge"
     tolerance: Annotated[
         float,
         Setting(
-            ("maximum distance that simplified outlines may move; 0: exact, along the "
-"pixels"),
+            (("maximum distance in pixels by which simplified outlines may differ from "
+                "the exact ones; 0: exact outlines along the pixel borders")),
             most=100_000, unit="pixels",
         ),
     ] = SMOOTH  # fmt: skip
     classes: Annotated[
         tuple[str, ...],
         Setting(
-            ("text file with one class name per line, in the order of their numbers; "
-"other names follow alphabetically"), default="list of the source", form="FILE",
+            "text file with one class name per line, in the order of the class numbers; names "
+            "that are not in the file follow alphabetically",
+            default="the class list of IN", form="FILE",
             parse=read_class_list, check=lambda value: value,
         ),
     ] = ()  # fmt: skip
@@ -96,7 +100,9 @@ class Policy:
     facts: SetFacts = field(default_factory=SetFacts, compare=False)
     out_type: Annotated[
         Literal["predictions", "annotations"],
-        Setting("for Label Studio: write masks as predictions (to review) or annotations (final)"),
+        Setting(
+            "for Label Studio: write masks as predictions (for review) or as annotations (final)"
+        ),
     ] = "predictions"
 
     def __post_init__(self) -> None:
@@ -122,14 +128,14 @@ def plain_rings(
     """
     polygons = rle_to_polygons(image.masks[number].rle, policy.tolerance)
     if not polygons:
-        report.add("empty", image.file_name, number, "empty masks have no outline; left out")
+        report.add("empty", image.file_name, number, "an empty mask has no outline; it was omitted")
         return []
     if count := sum(len(polygon.holes) for polygon in polygons):
         holes = "1 hole" if count == 1 else f"{count} holes"
         if policy.holes == "error":
             raise DataError(
-                f"{image.file_name}, mask {number}: The mask has {holes}, which the format does "
-                "not support. Choose to bridge or drop them."
+                f"{image.file_name}, mask {number}: The mask has {holes}, which the "
+                "format does not support. Choose to bridge or drop the holes."
             )
         done = "bridged" if policy.holes == "bridge" else "filled"
         report.add("holes", image.file_name, number, f"{holes} {done}")
@@ -149,10 +155,10 @@ def single_rings(
     if len(rings) < 2:
         return rings
     if policy.parts == "split":
-        reason = f"{len(rings)} parts became separate objects"
+        reason = f"its {len(rings)} parts became separate objects"
         report.add("parts", image.file_name, number, reason)
         return rings
-    report.add("parts", image.file_name, number, f"{len(rings)} parts joined by bridges")
+    report.add("parts", image.file_name, number, f"its {len(rings)} parts were joined by bridges")
     return [joined(rings)]
 
 
@@ -168,7 +174,10 @@ def note_changed(image: AnnotatedImage, number: int, report: LossReport, again: 
     rle = image.masks[number].rle
     overlap = float(rle_iou([rle], [again])[0, 0])
     if again != rle:
-        reason = f"{rle_area(again)} pixels instead of {rle_area(rle)}, IoU {overlap:.4f}"
+        reason = (
+            f"the outline covers {rle_area(again)} pixels instead of {rle_area(rle)}, IoU "
+            f"{overlap:.4f}"
+        )
         report.add("pixels", image.file_name, number, reason)
 
 
@@ -179,7 +188,7 @@ def filled(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> Rle:
             checked_corners(ring)
     rle = mask_to_rle(polygons_to_mask(polygons, image_hw))
     if not rle_area(rle) or all(_is_line(polygon.exterior) for polygon in polygons):
-        raise DataError("No area. The outline covers no pixel of the image.")
+        raise DataError("The mask has no area: its outline covers no pixel of the image.")
     return rle
 
 
@@ -201,8 +210,8 @@ def box_to_mask(box: Box, image_hw: tuple[int, int], label: str | None = None) -
     x0, y0, x1, y1 = box
     if not all(map(math.isfinite, box)) or x1 <= x0 or y1 <= y0:
         raise DataError(
-            "No area: a box needs a width and a height above 0. Given as x0, y0, x1, y1: "
-            f"{[*map(float, box)]}."
+            "The box has no area. Its width and height must be above 0. Given as x0, "
+            f"y0, x1, y1: {[*map(float, box)]}."
         )
     cut = (max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1))
     if cut[2] <= cut[0] or cut[3] <= cut[1]:
@@ -237,8 +246,15 @@ class CornerCheck:
     def tell(self, report: LossReport) -> None:
         """Note such boxes."""
         if self.leaving and self.corners:
-            boxes = "1 box leaves its" if self.leaving == 1 else f"{self.leaving} boxes leave their"
-            report.note(f"{boxes} image; are they x0 y0 x1 y1? Expected {self.expected}.")
+            boxes = (
+                "1 box extends beyond its"
+                if self.leaving == 1
+                else f"{self.leaving} boxes extend beyond their"
+            )
+            report.note(
+                f"{boxes} image. The numbers may be x0 y0 x1 y1, but the format requires "
+                f"{self.expected}."
+            )
 
 
 def box_of(mask: Mask) -> Box | None:

@@ -67,9 +67,9 @@ def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False
         near = suffix_instead(suffix)
         raise InputError(
             (
-                "Expected an output ending in .png, .jpg, .webp, .tif or another image "
-                f"suffix, or in {', '.join(DOCUMENTS)} (for a map {', '.join(LAYERS)}), "
-                f"got {str(path)!r}. "
+                f"Cannot write {str(path)!r}. Expected a name ending in .png, .jpg, "
+                f".webp, .tif or another image suffix, or in {', '.join(DOCUMENTS)} "
+                f"(for a map {', '.join(LAYERS)}). "
             )
             + (f"Did you mean {path.with_suffix(near)}?" if near else "Rename it.")
         )
@@ -94,7 +94,7 @@ def _labels_kind(path: Path, suffix: str) -> Kind:
         return "mask"
     if suffix not in LABELS:
         raise InputError(
-            f"{path.name!r} supports one object only. Use .mask.png or .mask.tif, or "
+            f"{path.name!r} can hold only one object. Use .mask.png or .mask.tif, or "
             "write one file per mask with {n} in the name."
         )
     return LABELS[suffix]
@@ -117,7 +117,9 @@ def each_output(path: Path, masks: Masks) -> list[tuple[Path, slice]]:
         label = _NO_NAME.sub("_", mask.label or "object")
         name = path.name.replace(NUMBER, str(number + 1)).replace(LABEL, label)
         if name in files:
-            raise InputError(f"Two masks would be written as {name!r}. Add {NUMBER} to the name.")
+            raise InputError(
+                f"Two masks would be written to the same file {name!r}. Add {NUMBER} to the name."
+            )
         files[name] = slice(number, number + 1)
     return [(path.with_name(name), place) for name, place in files.items()]
 
@@ -152,7 +154,7 @@ def save_masks(
     if kind == "cutout" and not one and not has_place(path):
         raise InputError(
             f"{path.name!r} is a cut-out of one object, but there are {len(masks)} "
-            f"masks. Add {NUMBER} or {LABEL} to its name, as in "
+            f"masks. Add {NUMBER} or {LABEL} to the file name, as in "
             f"{path.stem.removesuffix('.cut')}{NUMBER}{path.suffix}"
         )
     one = one or has_place(path)

@@ -82,7 +82,9 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             for number, picture in segmented.items():
                 with report.record(f"annotation {number}"):
                     if picture.image_id not in rows:
-                        raise DataError(f"There is no image with the id {picture.image_id}.")
+                        raise DataError(
+                            f"The image with the id {picture.image_id} is missing from `images`."
+                        )
                     row = rows[picture.image_id]
                     image = _image(row, picture, categories, licences, report)
                     images.append(_without_crowds(image) if objects else image)
@@ -100,7 +102,9 @@ def _image(
     for place, segment in enumerate(picture.segments):
         with report.record(f"segment {place} (id {segment.number})"):
             if segment.category not in categories:
-                raise DataError(f"There is no category with the id {segment.category}.")
+                raise DataError(
+                    f"The category with the id {segment.category} is missing from `categories`."
+                )
             known.append(segment)
     found = value_rles(picture.values(hw))
     masks = Masks(
@@ -164,12 +168,17 @@ class PanopticPicture:
         with located(self.path):
             values = _values(self.path)
             if hw is not None and values.shape != hw:
-                raise DataError(f"Its (H, W) is {values.shape}, but the image has {hw}.")
+                raise DataError(
+                    f"The panoptic PNG has the size (H, W) = {values.shape}, but the image "
+                    f"has {hw}."
+                )
             there, listed = set(np.unique(values).tolist()) - {0}, {s.number for s in self.segments}
             if lost := sorted(listed - there):
-                raise DataError(f"The segments {lost[:3]} have no pixel in it.")
+                raise DataError(f"The segments {lost[:3]} have no pixel in the panoptic PNG.")
             if bare := sorted(there - listed):
-                raise DataError(f"It has pixels of {bare[:3]}, which have no record.")
+                raise DataError(
+                    f"The panoptic PNG has pixels of the segments {bare[:3]}, which have no record."
+                )
         return values
 
 

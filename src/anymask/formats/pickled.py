@@ -40,7 +40,7 @@ def read_pickled(data: bytes) -> Any:
     Raises DataError, also for a pickle that names anything else.
     """
     if not data.startswith(_HEAD):
-        raise DataError("Not a NumPy file. Expected one that numpy.save wrote.")
+        raise DataError("The file is not a NumPy file. Expected a file written by numpy.save.")
     file = io.BytesIO(data)
     try:
         read_header = (
@@ -82,7 +82,10 @@ class _Type:
         """Raises DataError for anything but numbers, text and objects."""
         found = np.dtype(self.name)
         if found.kind not in "biufcSUO" or found.hasobject != (found.kind == "O"):
-            raise DataError(f"The pickled object has an array of the type {self.name!r}.")
+            raise DataError(
+                f"The pickled object contains an array of the type {self.name!r}, which is "
+                "not supported."
+            )
         return found.newbyteorder(self.order)
 
 
@@ -104,7 +107,9 @@ class _Array:
             items[:] = [plain(item) for item in data]
             return items[0] if shape == () else items.reshape(shape, order="F" if fortran else "C")
         if math.prod(shape) * dtype.itemsize != len(data):
-            raise DataError("An array of the pickled object has another length than it declares.")
+            raise DataError(
+                "The length of an array in the pickled object differs from its declared length."
+            )
         flat = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
         return flat.astype(dtype.newbyteorder("="))
 
@@ -127,8 +132,9 @@ class _Unpickler(pickle.Unpickler):
         if module.startswith("pathlib") and name in _PATHS:
             return _Reply(lambda *parts: "/".join(map(_text, parts)))
         raise DataError(
-            f"The pickled object uses {module}.{name}, which is not read because it could run a "
-            "program. Expected arrays, numbers, text, lists and dictionaries."
+            f"The pickled object uses {module}.{name}, which is not loaded because it "
+            "could run a program. Only arrays, numbers, text, lists and dictionaries "
+            "are supported."
         )
 
 
@@ -145,7 +151,9 @@ def _text(value: Any) -> str:
 def _scalar(kind: _Type, data: bytes = b"") -> Any:
     dtype = kind.checked()
     if dtype.kind == "O" or len(data) != dtype.itemsize:
-        raise DataError("A number of the pickled object has another length than it declares.")
+        raise DataError(
+            "The length of a number in the pickled object differs from its declared length."
+        )
     return np.frombuffer(data, dtype)[0].item()
 
 

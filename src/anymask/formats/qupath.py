@@ -48,7 +48,7 @@ def encode(
         for number, mask in enumerate(image.masks):
             geometry = polygons_to_geometry(outline(image, number, report, policy))
             if geometry is None:
-                report.add("empty", image.file_name, number, "empty masks are left out")
+                report.add("empty", image.file_name, number, "an empty mask was omitted")
                 continue
             geometry |= held(mask.extra, (PLANE,))
             about = _properties(mask, palette)

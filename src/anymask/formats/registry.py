@@ -118,11 +118,12 @@ WRITTEN: dict[str, Format] = {
         streamed=True,
     ),
     "coco": Format(
-        module="coco", about="COCO JSON with run-lengths, one file", kind="file", named=True,
+        module="coco", about="COCO JSON with run-lengths, a single file", kind="file", named=True,
         boxes=True,
     ),
     "coco-polygon": Format(
-        module="coco", about="COCO JSON with polygons", kind="file", polygons=True, boxes=True
+        module="coco", about="COCO JSON with polygons, a single file", kind="file", polygons=True,
+        boxes=True,
     ),
     "coco-panoptic": Format(
         module="panoptic", about="COCO panoptic JSON and PNGs", kind="file", also=("panoptic",)
@@ -136,15 +137,15 @@ WRITTEN: dict[str, Format] = {
         named=True, also=("png",),
     ),
     "label-tif": Format(
-        module="label_pictures", about="16 or 32-bit TIFF of object numbers; OUT only",
+        module="label_pictures", about="16-bit or 32-bit TIFF of object numbers; OUT only",
         suffixes=(".tif",), named=True, also=("tif", "tiff", "label-tiff"), variant="tif",
         readable=False,
     ),
     "voc": Format(
-        module="voc", about="PASCAL VOC: PNGs of classes and of objects", kind="folder",
+        module="voc", about="PASCAL VOC: PNGs of classes and PNGs of objects", kind="folder",
         suffixes=(".xml",), also=("pascal", "pascal-voc"), boxes=True,
     ),
-    "sav": Format(module="sav", about="SA-V JSON, a file a video"),
+    "sav": Format(module="sav", about="SA-V JSON, one file per video"),
     "labelme": Format(
         module="labelme", about="labelme JSON with masks, one file per image", streamed=True
     ),
@@ -163,19 +164,19 @@ WRITTEN: dict[str, Format] = {
         suffixes=(".xml",), named=True,
     ),
     "yolo": Format(
-        module="yolo", about="YOLO-seg labels/ and data.yaml", kind="folder",
+        module="yolo", about="YOLO-seg: labels/ and data.yaml", kind="folder",
         suffixes=(".txt",), also=("ultralytics", "yolo-seg", "yolov8"), boxes=True,
     ),
     "qupath": Format(
-        module="qupath", about="GeoJSON of QuPath, with classes and their colours",
+        module="qupath", about="GeoJSON of QuPath, with classes and their colors",
         suffixes=(".geojson", ".json"), streamed=True,
     ),
     "geojson": Format(
-        module="geojson", about="GeoJSON in pixels, one file per image",
+        module="geojson", about="GeoJSON in pixel coordinates, one file per image",
         suffixes=(".geojson", ".json"), named=True, streamed=True,
     ),
     "set": Format(
-        module="sets", about="anymask set, for train and evaluate", kind="folder",
+        module="sets", about="anymask set, for training and evaluation", kind="folder",
         suffixes=(".jsonl",), named=True,
     ),
     "svg": Format(
@@ -187,7 +188,7 @@ WRITTEN: dict[str, Format] = {
         streamed=True,
     ),
     "encord": Format(
-        module="encord", about="Encord JSON with bitmasks, one file", kind="file",
+        module="encord", about="Encord JSON with bitmasks, a single file", kind="file",
     ),
     "supervisely": Format(
         module="supervisely", about="Supervisely project with bitmaps", kind="folder",
@@ -212,7 +213,7 @@ READ_ONLY: dict[str, Format] = {
         kind="file", suffixes=(".json", ".csv"), also=("vgg", "vgg-image-annotator"),
     ),
     "results": Format(
-        module="results", about="lists of COCO results or of segment-anything; IN only",
+        module="results", about="lists of results, of COCO or of segment-anything; IN only",
         kind="file", also=("coco-results", "amg"),
     ),
 }  # fmt: skip
@@ -257,7 +258,9 @@ def check_target(target: Path, name: str) -> None:
     """Raises InputError for the name of a file that a format is not written as."""
     suffix, chosen = file_suffix(target), find_format(name)
     if name in READ_ONLY:
-        raise InputError(f"{name} can only be read. Choose from: {', '.join(WRITTEN)}")
+        raise InputError(
+            f"The format {name} can be read, but not written. Choose from: {', '.join(WRITTEN)}"
+        )
     own = chosen.suffixes[0]
     if not suffix or (suffix == own and chosen.kind != "folder"):
         return
@@ -269,7 +272,9 @@ def check_target(target: Path, name: str) -> None:
             f"a file ending in {own}{more}",
             f"Did you mean {target.with_suffix(own)}?",
         )
-    raise InputError(f"{name} is written as {kinds}, got {str(target)!r}. {remedy}")
+    raise InputError(
+        f"{str(target)!r} does not match the format {name}, which is written as {kinds}. {remedy}"
+    )
 
 
 def write_annotations(
@@ -310,7 +315,7 @@ def format_of_target(target: Path) -> str:
     )
     remedy = f"Did you mean {target.with_suffix(near)}? Or pass" if near else "Pass"
     raise InputError(
-        f"The format of {str(target)!r} is unknown. {remedy} one (--to, in Python "
+        f"The format of {str(target)!r} is unknown. {remedy} a format (--to, in Python "
         f"form=): {', '.join(WRITTEN)}"
     )
 
@@ -400,8 +405,8 @@ def _refuse_splits(source: Path) -> None:
     if splits:
         names = ", ".join(path.name for path in splits[:3])
         raise DataError(
-            f"{source}: Expected one folder of masks with its images, got "
-            f"{len(splits)} ({names}). Pass one of them: {splits[0]}"
+            f"{source}: The folder contains {len(splits)} folders of masks with images "
+            f"({names}), but one is required. Pass one of them: {splits[0]}"
         )
 
 
@@ -425,8 +430,9 @@ def refuse_picture(source: Path) -> None:
 
     if source.is_file() and source.suffix.lower() in SUFFIXES:
         raise DataError(
-            f"{source}: Expected annotations, not an image. Pass a file or folder of "
-            f"masks, such as `anymask everything {source} -o masks.json` writes."
+            f"{source} is an image, but annotations are required. Pass a file or "
+            f"folder of masks, such as masks.json from `anymask everything {source} -o "
+            "masks.json`."
         )
 
 
@@ -445,10 +451,10 @@ def refuse_pictures(source: Path) -> None:
     photos = sum(end in SUFFIXES for end in ends)
     if photos:
         raise DataError(
-            f"{source}: Expected annotations, but found {counted(photos, 'image')} without any. "
-            f"Label them (anymask annotate {source}), or pass the file or folder of "
-            "their masks."
+            f"{source}: The folder contains {counted(photos, 'image')}, but no "
+            f"annotations. Label the images (anymask annotate {source}), or pass the "
+            "file or folder of their masks."
         )
     if told := use_instead(source, "labels"):
         raise DataError(told)
-    raise DataError(f"{source}: Expected annotations, but the folder has none. Pass another one.")
+    raise DataError(f"{source}: The folder contains no annotations. Pass another folder.")

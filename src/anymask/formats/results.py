@@ -56,7 +56,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                     images.append(_image(name, few, photo, report, corners))
     corners.tell(report)
     if any(mask.label for image in images for mask in image.masks):
-        report.note("The results have no class names. Classes are named by their category ids.")
+        report.note("The results have no class names, so classes are named by their category ids.")
     return images
 
 
@@ -84,8 +84,9 @@ def _image(
     sizes = [hw for _, row in rows if (hw := _size_of(row)) is not None]
     if photo is None and not sizes:
         raise DataError(
-            "The image is missing, and no record contains its size. Pass the folder "
-            "of the images with --images DIR."
+            "The size of the image is unknown, because the image is missing and no "
+            "record contains its size. Pass the folder of the images with --images "
+            "DIR."
         )
     hw = picture_hw(photo) if photo is not None else sizes[0]
     masks = Masks()
@@ -117,7 +118,7 @@ class _Photos:
             if len(photos) > 1:
                 raise DataError(
                     f"Two images have this number: {photos[0].name} and "
-                    f"{photos[1].name}. Pass a folder with one of them."
+                    f"{photos[1].name}. Pass a folder that contains only one of them."
                 )
             if photos:
                 return photos[0]
@@ -150,9 +151,11 @@ def _size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:
 def _mask(row: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
     rle = segmentation_to_rle(row["segmentation"], hw)
     if rle.size != hw:
-        raise DataError(f"The mask has {rle.size} (height, width), the image {hw}.")
+        raise DataError(
+            f"The mask has the size (height, width) = {rle.size}, but the image has {hw}."
+        )
     if not rle_area(rle):
-        raise DataError("No area. The mask covers no pixel of the image.")
+        raise DataError("The mask has no area: it covers no pixel of the image.")
     told = {key: row[key] for key in _ABOUT if key in row}
     score = as_number(row.get("score", row.get("predicted_iou", 0.0)), "score")
     held = {"size": rle.size, "counts": rle.counts}

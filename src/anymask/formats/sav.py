@@ -81,7 +81,10 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 def _frame(frame: Any, place: SequencePlace, hw: tuple[int, int], ids: list[int]) -> AnnotatedImage:
     if len(frame) != len(ids):
-        raise DataError(f"Expected a mask for each of {len(ids)} objects, but got {len(frame)}.")
+        raise DataError(
+            f"The frame has {len(frame)} masks, but one mask for each of the {len(ids)} "
+            "objects is required."
+        )
     masks = []
     for group, row in zip(ids, frame, strict=True):
         with located(f"object {group}"):
@@ -99,7 +102,7 @@ def _split(folder: Path) -> list[AnnotatedImage]:
         with located(path):
             place = path.relative_to(folder).parent
             if len(place.parts) < 2 or not place.name.isdecimal():
-                raise DataError("Expected <video>/<object number>/<frame>.png.")
+                raise DataError("The path does not match <video>/<object number>/<frame>.png.")
             rles = frames.setdefault((place.parent.as_posix(), path.stem), {})
             rles[int(place.name)] = mask_to_rle(binary_mask(path))
     images = []
@@ -125,7 +128,10 @@ def encode(
         videos.setdefault("video" if folder == "." else folder, []).append(image)
     one_file = target.suffix.lower() == ".json"
     if one_file and len(videos) != 1:
-        raise DataError(f"{target}: One file holds one video, got {len(videos)}. Pass a folder.")
+        raise DataError(
+            f"{target}: A file of this format holds one video, but there are {len(videos)} "
+            "videos. Pass a folder."
+        )
     for frames, stem in zip(videos.values(), output_stems([*videos]), strict=True):
         path = target if one_file else target.joinpath(stem.parent, f"{stem.name}_manual.json")
         yield path, to_json(_document(stem.name, frames, report))
@@ -171,12 +177,12 @@ def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[
             report.add("frames", image.file_name, None, f"becomes frame {EVERY * number}")
         groups = [mask.id for mask in image.masks]
         if None in groups or len(set(groups)) < len(groups):
-            reason = "masks have no groups; they are numbered by position"
+            reason = "the format has no groups, so masks are numbered by position"
             report.add("ids", image.file_name, None, reason)
             groups = list(range(len(groups)))
         for place, (mask, group) in enumerate(zip(image.masks, groups, strict=True)):
             if not rle_area(mask.rle):
-                reason = "an empty mask means that the object is out of sight"
+                reason = "an empty mask means that the object is not visible"
                 report.add("empty", image.file_name, place, reason)
             track = tracks.setdefault(int(group or 0), [empty_rle(image.hw)] * len(frames))
             track[number] = mask.rle

@@ -50,7 +50,7 @@ def _record() -> dict[str, Any]:
         "segmentation": _run_lengths(),
         "area": _COUNT | {"description": "object pixels"},
         "bbox": box,
-        "predicted_iou": _NUMBER | {"description": "quality: the raw score of the model"},
+        "predicted_iou": _NUMBER | {"description": "quality: the score as predicted by the model"},
         "stability_score": _NUMBER | {"minimum": 0, "maximum": 1},
         "point_coords": {"type": "array", "items": point, "description": "clicks, x and y"},
         "crop_box": box
@@ -79,7 +79,7 @@ def _run_lengths() -> dict[str, Any]:
             },
             "counts": {
                 "anyOf": [{"type": "string"}, plain],
-                "description": "COCO's run-lengths, column by column, compressed or plain",
+                "description": "COCO run-lengths, column by column, compressed or uncompressed",
             },
         },
     }

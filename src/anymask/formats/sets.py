@@ -174,10 +174,12 @@ def read_info(folder: Path) -> SetInfo:
         return SetInfo(name=folder.resolve().name, folder=folder)
     raw = parse_json(path.read_bytes(), path)
     if not isinstance(raw, dict):
-        raise DataError(f"{path}: Expected a JSON object, got {type(raw).__name__}.")
+        raise DataError(
+            f"{path}: Expected a JSON object, but the value is of type {type(raw).__name__}."
+        )
     ships = raw.get("ships")
     if ships is not None and not isinstance(ships, bool):
-        raise DataError(f"{path}: `ships` must be true or false, got {ships!r}.")
+        raise DataError(f"{path}: `ships` must be true or false, but it is {ships!r}.")
     texts = {key: str(raw.get(key, "")) for key in ("domain", "licence", "source", "mask_kind")}
     name = str(raw.get("name") or folder.resolve().name)
     return SetInfo(name=name, folder=folder, ships=ships, **texts)
@@ -191,7 +193,7 @@ def _image_of(
 ) -> AnnotatedImage:
     hw, rows = _size_of(row), row.get("masks")
     if not isinstance(rows, list):
-        raise DataError(f"`masks` must be a list of objects, got {shown(rows)}.")
+        raise DataError(f"`masks` must be a list of objects, but it is {shown(rows)}.")
     photo, masks = _image_path(folder, row, absent_photos), Masks()
     for number, mask in enumerate(rows):
         with report.record(f"mask {number}"):
@@ -207,9 +209,9 @@ def _image_of(
 def _mask_of(mask: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
     label, annotator = mask.get("label"), mask.get("annotator")
     if label is not None and not isinstance(label, str):
-        raise DataError(f"`label` must be text, got {shown(label)}.")
+        raise DataError(f"`label` must be text, but it is {shown(label)}.")
     if annotator is not None and type(annotator) is not int:
-        raise DataError(f"`annotator` must be a whole number, got {shown(annotator)}.")
+        raise DataError(f"`annotator` must be a whole number, but it is {shown(annotator)}.")
     found = Mask(_rle_of(mask.get("rle"), hw), label, annotator=annotator)
     return with_extras(found, rest_of(held(mask, OF_MASK), ("annotator",)))
 
@@ -218,29 +220,32 @@ def _size_of(row: Mapping[str, Any]) -> tuple[int, int]:
     hw = row.get("hw")
     good = isinstance(hw, list) and len(hw) == 2
     if not good or not all(type(side) is int and side > 0 for side in hw or ()):
-        raise DataError(f"`hw` must be [height, width] in pixels, got {shown(hw)}.")
+        raise DataError(f"`hw` must be [height, width] in pixels, but it is {shown(hw)}.")
     return hw[0], hw[1]  # type: ignore[index]  # a list of two, as checked above
 
 
 def _image_path(folder: Path, row: Mapping[str, Any], may_be_absent: bool) -> Path:
     name = row.get("image")
     if not isinstance(name, str) or not name:
-        raise DataError(f"`image` must be a path inside the set, got {shown(name)}.")
+        raise DataError(f"`image` must be a path inside the set, but it is {shown(name)}.")
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-        raise DataError(f"`image` must be a path inside the set, got {name!r}.")
+        raise DataError(f"`image` must be a path inside the set, but it is {name!r}.")
     path = folder.joinpath(*parts.parts)
     if not path.is_file() and not may_be_absent:
         raise DataError(
-            f"The image {name!r} is missing. Check that the set is complete (`anymask "
-            "convert --to set` writes images with --copy-images)."
+            f"The image {name!r} is missing. Check that the set is complete. (`anymask "
+            "convert --to set` includes the images if --copy-images is passed.)"
         )
     return path
 
 
 def _rle_of(counts: object, hw: tuple[int, int]) -> Rle:
     if not isinstance(counts, str):
-        raise DataError(f"Expected COCO compressed counts (text), got {shown(counts)}.")
+        raise DataError(
+            "`counts` must be the compressed run-lengths of COCO (text), but it is "
+            f"{shown(counts)}."
+        )
     return string_to_rle(counts, hw)
 
 
@@ -283,7 +288,7 @@ def _row(
     crowds = [mask for mask in image.masks if mask.crowd]
     for number, mask in enumerate(image.masks):
         if mask.crowd and (mask.label != VOID_LABEL or len(crowds) > 1):
-            reason = "a crowd became ignored pixels"
+            reason = "the crowd became ignored pixels"
             report.add("crowds", image.file_name, number, reason)
     row: dict[str, Any] = {
         "image": name,

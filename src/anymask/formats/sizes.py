@@ -7,7 +7,7 @@ from pathlib import Path
 from anymask.base import DataError
 from anymask.images import is_turned
 
-_OTHER_IMAGE = "Use the image that they were drawn on, or draw them again."
+_OTHER_IMAGE = "Use the image on which the masks were drawn, or draw the masks again."
 _CUT = 0.02  # a scale that is nearer to 1 is none: some rows or columns were cut off
 
 
@@ -43,7 +43,7 @@ def size_differs(masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) ->
     """Both sizes in a sentence."""
     found = "another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
     masks = f"{masks_hw[1]} x {masks_hw[0]}"
-    return f"its masks belong to an image of {masks} pixels, but the file has {found}."
+    return f"the masks were drawn on an image of {masks} pixels, but the image file has {found}."
 
 
 def _remedy(name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) -> str:
@@ -62,7 +62,7 @@ def _remedy(name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] |
         abs(factor * said - shown) <= 0.5 for said, shown in zip(masks_hw, shown_hw, strict=True)
     ):
         return (
-            f"The image is scaled by {factor:.3g}. Use the image of the annotations' size, or "
-            "scale the annotations."
+            f"The image was scaled by {factor:.3g} after annotation. Use the image in "
+            "the size of the annotations, or scale the annotations."
         )
     return _OTHER_IMAGE

@@ -20,7 +20,7 @@ def take_info(report: LossReport, info: Mapping[str, Any]) -> None:
         if value in (None, "", [], {}):
             continue
         if report.facts.info.setdefault(key, value) != value:
-            reason = f"`{key}` of several files differs; that of the first file is kept"
+            reason = f"`{key}` differs between files; the value of the first file is kept"
             report.add("info", WHOLE_SET, None, reason)
 
 
@@ -32,7 +32,10 @@ def take_class(report: LossReport, name: str, about: Mapping[str, Any]) -> None:
     known = report.facts.classes.setdefault(name, {})
     for key, value in told.items():
         if known.setdefault(key, value) != value:
-            reason = f"`{key}` of the class {name!r} differs between files; the first is kept"
+            reason = (
+                f"`{key}` of the class {name!r} differs between files; the value of the "
+                "first file is kept"
+            )
             report.add("classes", WHOLE_SET, None, reason)
 
 
@@ -80,13 +83,16 @@ def note_facts(
         if unused:
             more = ", ..." if len(unused) > _SHOWN else ""
             names = ", ".join(unused[:_SHOWN])
-            reason = f"The format has no class list. Classes without a mask: {names}{more}"
+            reason = (
+                "The format does not store a class list. Classes without a mask are lost: "
+                f"{names}{more}"
+            )
             report.add("classes", WHOLE_SET, None, reason, "unused classes")
     ids = sorted(policy.class_ids)
     if CLASS_IDS not in kept and ids and ids[-1] - ids[0] >= len(ids):
         report.note(
-            f"The class ids {ids[0]} to {ids[-1]} have gaps and are not kept: the format numbers "
-            "classes without gaps, or stores names only."
+            f"The class ids {ids[0]} to {ids[-1]} have gaps and are not kept, because "
+            "the format numbers classes without gaps or stores only names."
         )
     if INFO not in kept:
         for key in (key for key in facts.info if key not in of_info):

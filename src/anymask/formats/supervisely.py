@@ -163,7 +163,7 @@ def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
         stamp = _stamp_to_mask(one["bitmap"]["data"], soft=kind == "alpha_mask")
         rle = crop_to_rle(stamp, as_numbers(one["bitmap"]["origin"], 2, "origin"), hw)
         if not rle_area(rle):
-            raise DataError("No area. The bitmap covers no pixel of the image.")
+            raise DataError("The mask has no area: its bitmap covers no pixel of the image.")
         return rle
     if kind in _WITHOUT_AREA:
         return None
@@ -222,7 +222,9 @@ def encode(
             if rle_area(mask.rle):
                 objects.append(_object(mask))
             else:
-                report.add("empty", image.file_name, number, "empty masks have no box; left out")
+                report.add(
+                    "empty", image.file_name, number, "an empty mask has no box; it was omitted"
+                )
         height, width = image.hw
         size = {"height": height, "width": width}
         about = {"description": "", "tags": _tags(image.extra)} | held(image.extra, _HELD[1:2])

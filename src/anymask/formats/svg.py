@@ -71,7 +71,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
     if root.tag.rpartition("}")[2] != "svg":
-        raise DataError(f"Expected <svg>, got <{root.tag}>.")
+        raise DataError(f"The root element must be <svg>, but it is <{root.tag}>.")
     title = root.findtext(f"{{{_NAMESPACE}}}title") or root.findtext("title")
     name, hw = title or stem, _hw(root)
     masks = []
@@ -80,7 +80,9 @@ def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
         kind = str(element.tag).rpartition("}")[2]
         with report.record(f"element {number} ({kind})"):
             if element in moved and (kind in _OUTLINES or not len(element)):
-                raise DataError("Transforms are not supported. Apply them to the shapes first.")
+                raise DataError(
+                    "Transforms are not supported. Apply them to the shapes before export."
+                )
             if kind in _SHAPES:
                 report.skip(name, f"elements of type {kind!r} are not outlines")
             elif kind in _OUTLINES:
@@ -93,10 +95,12 @@ def _hw(root: ET.Element) -> tuple[int, int]:
     box = (root.get("viewBox") or "").replace(",", " ").split()
     if len(box) == 4:
         if [float(number) for number in box[:2]] != [0, 0]:
-            raise DataError("The viewBox does not start at 0 0.")
+            raise DataError("The viewBox must start at 0 0.")
         return checked_hw(float(box[3]), float(box[2]))
     if sides[0] is None or sides[1] is None:
-        raise DataError("Expected a width and a height in pixels, or a viewBox.")
+        raise DataError(
+            "The image size is missing. Expected a width and a height in pixels, or a viewBox."
+        )
     return checked_hw(float(sides[0][1]), float(sides[1][1]))
 
 
@@ -106,7 +110,7 @@ def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> Mask:
     rings = path_to_rings(text if text != "MZ" else "")
     rle = rings_to_rle(rings, hw)
     if not rle_area(rle) and element.get("d") != "":  # an empty path is an empty mask of ours
-        raise DataError("No area. The outline covers no pixel of the image.")
+        raise DataError("The mask has no area: its outline covers no pixel of the image.")
     mask = Mask(
         rle,
         element.get("data-label"),
@@ -152,7 +156,7 @@ def path_to_rings(text: str) -> list[Ring]:
         kind = command.upper()
         if kind not in ("M", "L", "H", "V") or (kind != "M" and not rings):
             raise DataError(
-                f"The path command {command!r} is not supported, only straight lines are."
+                f"The path command {command!r} is not supported. Only straight lines are supported."
             )
         count = 2 if kind in "ML" else 1
         numbers = tokens[place : place + count]

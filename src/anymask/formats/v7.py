@@ -143,9 +143,9 @@ def _extra(annotation: Any) -> dict[str, Any]:
 def _reason(annotation: Mapping[str, Any]) -> str:
     """Why an annotation has no mask."""
     if "mask" in annotation:
-        return "a mask without pixels in the raster layer"
+        return "the mask has no pixels in the raster layer"
     kind = next((key for key in _WITHOUT_AREA if key in annotation), None)
-    return "box outside the image" if kind is None else f"shapes of type {kind} have no mask"
+    return "the box is outside the image" if kind is None else f"shapes of type {kind} have no mask"
 
 
 def _hw(item: Any, name: str, pictures: Path | None) -> tuple[int, int]:
@@ -166,7 +166,7 @@ def _stamps(annotations: list[Any], hw: tuple[int, int], report: LossReport) -> 
         with report.record(f"annotation {number}"):
             values, lengths = np.asarray(layer["dense_rle"], np.int64).reshape(-1, 2).T
             if (lengths < 0).any() or (lengths > hw[0] * hw[1]).any():
-                raise DataError("`dense_rle` has a run that does not fit an image of its size.")
+                raise DataError("`dense_rle` has a run that does not fit an image of this size.")
             if int(lengths.sum()) != hw[0] * hw[1]:
                 raise DataError(
                     f"`dense_rle` has {int(lengths.sum())} pixels, but the image has "
@@ -188,7 +188,7 @@ def _rle(annotation: Any, hw: tuple[int, int]) -> Rle | None:
             ring = as_corners([(corner["x"], corner["y"]) for corner in as_list(path, "path")])
             inside ^= polygons_to_mask([Polygon(ring)], hw)
         if not inside.any():
-            raise DataError("No area. The outline covers no pixel of the image.")
+            raise DataError("The mask has no area: its outline covers no pixel of the image.")
         return mask_to_rle(inside)
     if "ellipse" in annotation:
         about = annotation["ellipse"]
@@ -231,7 +231,9 @@ def encode(
             if rle_area(mask.rle):
                 records.append(_annotation(image, number, report, policy))
             else:
-                report.add("empty", image.file_name, number, "empty masks have no path; left out")
+                report.add(
+                    "empty", image.file_name, number, "an empty mask has no path; it was omitted"
+                )
         yield path, to_json({"version": VERSION, "item": item, "annotations": records})
     is_folder = target.suffix.lower() != ".json"
     note_facts(report, images, policy, (CLASSES,) if is_folder else (), ("color",))

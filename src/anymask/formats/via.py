@@ -114,8 +114,9 @@ def _image(
     photo = photo_beside(path, name, pictures)
     if photo is None:
         raise DataError(
-            "The image is missing, and its size is not in the file. Pass the folder "
-            "of the images with --images DIR."
+            "The size of the image is unknown, because the image is missing and the "
+            "file does not contain its size. Pass the folder of the images with "
+            "--images DIR."
         )
     hw, masks = picture_hw(photo), Masks()
     for number, row in enumerate(found.regions):
@@ -123,7 +124,7 @@ def _image(
             region = row()
             if region.frames or region.kind in _WITHOUT_AREA:
                 kind = "of a video" if region.frames else f"of shape {region.kind!r}"
-                report.skip(name, f"regions {kind} have no mask")
+                report.skip(name, f"regions of type {kind} have no mask")
                 continue
             if region.kind == "rect" and len(region.numbers) == 4:
                 x, y, width, height = region.numbers
@@ -176,7 +177,10 @@ def _ring(kind: str, numbers: Sequence[float]) -> Ring:
     if kind not in wanted:
         raise DataError(f"Unknown shape type. Given: {shown(kind)}.")
     if len(numbers) != wanted[kind]:
-        raise DataError(f"A {kind} has {wanted[kind]} numbers. Given: {len(numbers)}.")
+        raise DataError(
+            f"A shape of type {kind} must have {wanted[kind]} numbers, but this one has "
+            f"{len(numbers)}."
+        )
     if kind == "rect":
         x, y, width, height = numbers
         return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
@@ -198,7 +202,7 @@ def _through(numbers: Sequence[float]) -> tuple[float, float, float]:
     points = np.reshape(numbers, (3, 2))
     sides = 2 * (points[1:] - points[0])
     if abs(np.linalg.det(sides)) < 1e-9:
-        raise DataError("No area. The three points of the circle lie on one line.")
+        raise DataError("The circle has no area: its three points are on one line.")
     centre = np.linalg.solve(sides, (points[1:] ** 2).sum(1) - (points[0] ** 2).sum())
     return float(centre[0]), float(centre[1]), float(np.hypot(*(points[0] - centre)))
 
@@ -247,7 +251,10 @@ def _region_2(row: Any, options: Mapping[str, Any]) -> _Region:
     elif kind in ("polygon", "polyline"):
         across, down = (as_list(shape[f"all_points_{axis}"], f"all_points_{axis}") for axis in "xy")
         if len(across) != len(down):
-            raise DataError(f"Corners are incomplete. Given: {len(across)} x and {len(down)} y.")
+            raise DataError(
+                f"The corners are incomplete: there are {len(across)} x values and "
+                f"{len(down)} y values."
+            )
         numbers = [
             as_number(one, "corner") for pair in zip(across, down, strict=True) for one in pair
         ]

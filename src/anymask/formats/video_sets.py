@@ -79,7 +79,10 @@ class Clip:
         annotated.
         """
         if index not in self.annotations:
-            raise DataError(f"{self.name}: Frame {index} has no masks. See Clip.annotations.")
+            raise DataError(
+                f"{self.name}: Frame {index} is not annotated. Clip.annotations contains "
+                "the annotated frames."
+            )
         path = self.annotations[index]
         if self.layers:
             return self._layered(index, path.name)
@@ -105,7 +108,8 @@ class Clip:
         sizes = {rle.size for rle in found.values()}
         if len(sizes) != 1:
             raise DataError(
-                f"{self.name}, frame {index}: Images must have one size, got {sorted(sizes)}."
+                f"{self.name}, frame {index}: All images must have one size, but there "
+                f"are {sorted(sizes)}."
             )
         masks = [
             Mask(rle, self.labels.get(number), id=number)
@@ -169,7 +173,9 @@ def read_mose_clips(root: Path, split: str) -> list[Clip]:
     frames = find_place(root, patterns, f"frames of {split!r}")
     names = sorted(path.name for path in frames.iterdir() if path.is_dir())
     if not names:
-        raise DataError(f"{frames}: Contains no video. Check that the dataset is complete.")
+        raise DataError(
+            f"{frames}: The folder contains no video. Check that the dataset is complete."
+        )
     return [_clip(name, frames / name, frames.parent / "Annotations" / name) for name in names]
 
 
@@ -188,7 +194,10 @@ def read_sav_clips(root: Path, split: str) -> list[Clip]:
             int(path.name): path for path in sorted(folder.glob("*/")) if path.name.isdecimal()
         }
         if not layers:
-            raise DataError(f"{folder}: No object has masks. Expected {name}/000/00000.png.")
+            raise DataError(
+                f"{folder}: The folder contains no masks. Expected files such as "
+                f"{name}/000/00000.png."
+            )
         clip = _clip(name, frames / name, next(iter(layers.values())))
         clips.append(replace(clip, layers=layers))
     return clips
@@ -204,7 +213,7 @@ def _clip(
     """A video of two folders whose files have the same names."""
     if not frames.is_dir():
         raise DataError(
-            f"{frames}: The frames of the video are missing. Check that the dataset is complete."
+            f"{frames}: The frames of this video are missing. Check that the dataset is complete."
         )
     paths = sorted(path for path in frames.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
@@ -256,5 +265,7 @@ def _frame(
                 continue
             rle = segmentation_to_rle(row["segmentations"][index], hw)
             if rle.size != hw:
-                raise DataError(f"The mask has {rle.size} (height, width), the video {hw}.")
+                raise DataError(
+                    f"The mask has the size (height, width) = {rle.size}, but the video has {hw}."
+                )
             yield Mask(rle, names[int(row["category_id"])], id=number)

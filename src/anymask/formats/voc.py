@@ -222,7 +222,8 @@ def _classes(
         numbers = read_numbers(path, name, report, palettes).values
         if numbers.shape != values.shape:
             raise DataError(
-                f"Its size is {numbers.shape} (height, width), but the objects have {values.shape}"
+                f"The class image has the size (height, width) = {numbers.shape}, but "
+                f"the object image has {values.shape}"
             )
     found, first = np.unique(values, return_index=True)
     return dict(zip(found.tolist(), numbers.reshape(-1)[first].tolist(), strict=True))
@@ -296,20 +297,23 @@ def _names(images: list[AnnotatedImage], report: LossReport, policy: Policy) -> 
     first = [name for name in policy.classes if name not in (VOID_LABEL, VOC_CLASSES[0])]
     labels = class_names(images, first)
     if VOC_CLASSES[0] in policy.classes and VOC_CLASSES[0] not in labels:
-        reason = f"{VOC_CLASSES[0]!r} is the VOC name of the background; left out of the class list"
+        reason = (
+            f"{VOC_CLASSES[0]!r} is the VOC name of the background; it was omitted from "
+            "the class list"
+        )
         report.add("classes", LABELS, None, reason)
     if not first and set(labels) <= set(VOC_CLASSES[1:]):
         return list(VOC_CLASSES)
     for label in labels:
         if _one_line(label) == VOC_CLASSES[0]:
-            reason = f"{label!r} is the VOC name of the background; has no class"
+            reason = f"{label!r} is the VOC name of the background; the mask has no class"
             report.add("labels", LABELS, None, reason)
         elif _one_line(label) != label:
             report.add("labels", LABELS, None, f"{label!r} became {_one_line(label)!r}")
     names = [VOC_CLASSES[0], *dict.fromkeys(map(_one_line, labels))]
     if len(names) >= VOID:
         raise DataError(
-            f"PASCAL VOC supports at most {VOID - 1} classes, got {len(names) - 1}. "
-            "Choose another format."
+            f"PASCAL VOC supports at most {VOID - 1} classes, but there are "
+            f"{len(names) - 1}. Choose another format."
         )
     return names

@@ -52,7 +52,10 @@ def read(
         with report.record(path):
             root = read_xml(path)
             if root.tag != ROOT:
-                raise DataError(f"Expected a PASCAL VOC XML file, got <{root.tag}>.")
+                raise DataError(
+                    "The root element of a PASCAL VOC XML file must be <annotation>, but "
+                    f"it is <{root.tag}>."
+                )
             name, photo = _photo(root, path, source, pictures)
             images.append(_image(root, name, photo, report, boxes=boxes))
     if not boxes:
@@ -80,13 +83,13 @@ def _image(
             if corners is not None:
                 found = Mask(_rle(corners, hw), label, extra=_extra(element))
             elif element.find("bndbox") is None:
-                raise DataError("No polygon and no box.")
+                raise DataError("The object has neither a polygon nor a box.")
             elif boxes and (found := box_to_mask(_box(element), hw, label)) is not None:
                 found = with_extras(found, _extra(element))
             if found is not None:
                 masks.append(found)
                 continue
-            report.skip(name, "box outside the image" if boxes else "a box alone")
+            report.skip(name, "the box is outside the image" if boxes else "a box alone")
     extra = rest_of({key: _texts(root.find(key)) for key in ("source", "owner")}, ())
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
@@ -156,5 +159,5 @@ def _rle(corners: Floats, hw: tuple[int, int]) -> Rle:
     drawn = np.zeros(hw, np.uint8)
     cv2.fillPoly(drawn, [np.clip(corners - 1, -(2**15), 2**15).astype(np.int32)], 1)
     if not drawn.any():
-        raise DataError("No area. The outline covers no pixel of the image.")
+        raise DataError("The mask has no area: its outline covers no pixel of the image.")
     return mask_to_rle(drawn)

@@ -106,7 +106,10 @@ def read(
     file without its picture: the sizes are known from there only.
     """
     if not source.is_dir():
-        raise DataError(f"{source}: Expected the folder with data.yaml and labels/.")
+        raise DataError(
+            f"{source}: The folder has no data.yaml and labels/. Pass the folder that "
+            "contains them."
+        )
     names = _names_of(source, report)
     if names:
         report.list_classes(dict.fromkeys(names))
@@ -162,8 +165,8 @@ def folder_of_yaml(path: Path) -> Path:
     folder = path.parent
     if label_places(folder) == [(folder, folder / "images")]:
         raise DataError(
-            f"{path}: There is no labels/ (or train/labels/) next to it. Pass the "
-            "folder that contains both."
+            f"{path}: The folder labels/ (or train/labels/) next to it is missing. "
+            "Pass the folder that contains both."
         )
     return folder
 
@@ -204,7 +207,10 @@ def _names_of(source: Path, report: LossReport) -> list[str]:
     above = source.absolute().parent / "data.yaml"
     if above.is_file() and f"/{source.absolute().name}/" in above.read_text("utf-8-sig", "replace"):
         return read_names(above)
-    reason = "no data.yaml or classes.txt with class names; classes are named by their numbers"
+    reason = (
+        "class names are missing, because there is no data.yaml or classes.txt; classes "
+        "are named by their numbers"
+    )
     report.add("labels", source.name, None, reason)
     return []
 
@@ -223,14 +229,15 @@ class _Lines:
     report: LossReport
     boxes: bool
     corners: CornerCheck = field(
-        default_factory=lambda: CornerCheck("x y width height of the middle and the size")
+        default_factory=lambda: CornerCheck("x and y of the center, width and height")
     )
 
     def mask(self, line: str, picture: str, hw: tuple[int, int]) -> Mask | None:
         """The mask of a line; None for a box alone, which the report is told."""
         if "," in line and len(line.split()) <= BOX:
             raise DataError(
-                "Values are separated by commas. Expected spaces, as in 0 0.1 0.2 0.3 0.4."
+                "The values are separated by commas, but spaces are required, as in 0 "
+                "0.1 0.2 0.3 0.4."
             )
         read, found = self.reader.read(line), None
         if read.box is None and read.label:
@@ -242,7 +249,7 @@ class _Lines:
                 found = box_to_mask(box, hw, _label_of(read.label, self.names))
         if found is None:
             off = self.boxes and read.box is not None
-            self.report.skip(picture, "box outside the image" if off else read.kind)
+            self.report.skip(picture, "the box is outside the image" if off else read.kind)
         return found
 
 
@@ -251,7 +258,7 @@ def _image(path: Path, labels: Path, folders: list[Path], lines: _Lines) -> Anno
     about = _picture(stem, folders)
     if about is None:
         raise DataError(
-            f"There is no image {stem!r} in {str(folders[0])!r}, but its size is "
+            f"The image {stem!r} is missing from {str(folders[0])!r}, but its size is "
             "required. Pass the folder of the images."
         )
     masks = []
@@ -306,8 +313,8 @@ def _mask(line: Line, hw: tuple[int, int], names: list[str]) -> Mask:
     label, rest = _label_of(line.label, names), line.corners
     if len(rest) < 6:
         raise DataError(
-            "Too few points. Expected a class and at least 3 points, given: "
-            f"{len(rest)} numbers after the class. This may be a file of boxes."
+            "The line has too few points. Expected a class and at least 3 points, "
+            f"given: {len(rest)} numbers after the class. The file may contain boxes."
         )
     if len(rest) % 2:
         raise DataError(
@@ -330,7 +337,7 @@ def _shares(numbers: list[str]) -> Floats:
     found = np.array([as_number(number, "corner") for number in numbers])
     if not ((found > -0.5) & (found < 1.5)).all():
         raise DataError(
-            "Corners must be 0 to 1, as fractions of the image sides. These may be pixels."
+            "Corners must be 0 to 1, as fractions of the image sides. The values may be pixels."
         )
     return found
 
@@ -339,7 +346,7 @@ def _label_of(number: str, names: list[str]) -> str:
     """The name of a class, or its number where there are no names. Raises DataError."""
     place = as_whole(number, "class")
     if place < 0 or (names and place >= len(names)):
-        raise DataError(f"Class {place} is not one of the {len(names)} names of data.yaml.")
+        raise DataError(f"The class {place} is out of range: data.yaml has {len(names)} names.")
     return names[place] if names else str(place)
 
 
@@ -359,7 +366,9 @@ def read_names(path: Path) -> list[str]:
             raise DataError("`names` must contain a name for each number, starting at 0.")
         for name in by_number.values():
             if not isinstance(name, str):
-                raise DataError(f"Names must be text, got {type(name).__name__}.")
+                raise DataError(
+                    f"The names must be text, but one is of type {type(name).__name__}."
+                )
         return [by_number[number] for number in range(len(names))]
 
 
@@ -427,9 +436,9 @@ def _check_stems(images: list[AnnotatedImage]) -> None:
         other = first.setdefault(stem, image.file_name)
         if other != image.file_name:
             raise DataError(
-                "YOLO finds the labels of an image by its name without the suffix, "
-                f"but {other!r} and {image.file_name!r} have the same. Rename one of "
-                "them."
+                "YOLO associates labels and images by file name without suffix, but "
+                f"{other!r} and {image.file_name!r} differ only in the suffix. Rename "
+                "one of them."
             )
 
 
@@ -442,9 +451,9 @@ def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:
     known = read_names(file)
     if known != names[: len(known)]:
         raise DataError(
-            f"{file} has a different class list ({', '.join(known[:3])}, ...), which "
-            f"other label files there use, such as {other.name}. Choose a new folder, "
-            "or convert both sets together."
+            f"{file} has another class list ({', '.join(known[:3])}, ...), which other "
+            f"label files in its folder use, such as {other.name}. Choose a new "
+            "folder, or convert both sets together."
         )
 
 

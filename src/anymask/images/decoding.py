@@ -79,13 +79,10 @@ class PictureView:
         """Checked settings. Raises InputError."""
         chosen = None if bands is None else _check_bands(bands)
         if type(page) is not int or page < 0:
-            raise InputError(f"Invalid page {page!r}. Pages are whole numbers of at least 0.")
+            raise InputError(f"Pages are whole numbers of at least 0, got {page!r}.")
         if ranges is not None:
             if stretch is not None:
-                raise InputError(
-                    "Options stretch and ranges cannot be combined. Pass only one of them. ranges "
-                    "are pixel values."
-                )
+                raise InputError("Pass stretch or ranges, not both. ranges are pixel values.")
             return cls(
                 chosen, page, None, _check_ranges(ranges, 3 if chosen is None else len(chosen))
             )
@@ -94,8 +91,7 @@ class PictureView:
         ends = tuple(float(end) for end in stretch)
         if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
             raise InputError(
-                f"Invalid stretch {stretch!r}. A stretch is two percentiles from 0 to "
-                "100, such as (2, 98)."
+                f"A stretch is two percentiles from 0 to 100, such as (2, 98), got {stretch!r}."
             )
         return cls(chosen, page, ends)
 
@@ -123,8 +119,8 @@ def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
     least = 0 if len(chosen) == 3 and any(chosen) else 1
     if len(chosen) not in (1, 3) or any(type(one) is not int or one < least for one in chosen):
         raise InputError(
-            f"Invalid bands {bands!r}. Bands are one or three whole numbers, counted "
-            "from 1, such as (3, 2, 1) for red, green, blue (0 for black)."
+            "Bands are one or three whole numbers, counted from 1, such as (3, 2, 1) "
+            f"for red, green, blue (0 for black), got {bands!r}."
         )
     return chosen
 
@@ -141,9 +137,8 @@ def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
     right = all(-np.inf < low < high < np.inf for low, high in filter(None, found))
     if len(found) not in (1, bands) or not right:
         raise InputError(
-            f"Invalid ranges {ranges!r}. Ranges are two values, for black and white, "
-            f"or one pair or None for each of {bands} bands, such as ((200, 4000), "
-            "None, (0, 900))."
+            "Ranges are two values, black and white, or one pair or None for each of "
+            f"{bands} bands, such as ((200, 4000), None, (0, 900)), got {ranges!r}."
         )
     return found
 
@@ -206,9 +201,9 @@ def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any
         raise ImageError(f"Cannot convert {type(source).__name__} to an image.{tensor}") from error
     if array.dtype.kind not in "buif":
         raise ImageError(
-            f"Cannot convert {type(source).__name__} ({array.dtype}) to an image. "
-            "Expected a path, bytes, a Pillow image or an array of real numbers. "
-            "Convert it to a NumPy array (H, W, 3)."
+            "Expected a path, bytes, a Pillow image or an array of real numbers, not "
+            f"{type(source).__name__} ({array.dtype}). Convert it to a NumPy array (H, "
+            "W, 3)."
         )
     if array.ndim == 2:
         array = array[..., None]
@@ -223,8 +218,8 @@ def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any
     elif array.ndim < 2 or array.ndim > 4:
         remedy = "Pass an array with rows and columns."
     raise ImageError(
-        f"Invalid image {name} of shape {array.shape}. An image has shape (H, W) or "
-        f"(H, W, C) with 1 to 4 channels. {remedy}"
+        f"An image has shape (H, W) or (H, W, C) with 1 to 4 channels, but {name} has "
+        f"shape {array.shape}. {remedy}"
     )
 
 
@@ -328,14 +323,12 @@ def check_size(image_hw: tuple[int, int], name: str) -> None:
     """Raises ImageError for no pixel, and for more than MAX_PIXELS."""
     height, width = image_hw
     if height < 1 or width < 1:
-        raise ImageError(
-            f"{name} has {width} x {height} pixels. An image must have at least 1 x 1 pixel."
-        )
+        raise ImageError(f"An image has at least 1 x 1 pixel, but {name} has {width} x {height}.")
     if height * width > MAX_PIXELS:
         raise ImageError(
-            f"{name} has {width} x {height} pixels, but at most "
-            f"{MAX_PIXELS // 1000000} megapixels are supported. Resize it, or split it "
-            "into tiles."
+            f"{name} has {width} x {height} pixels, the limit is "
+            f"{MAX_PIXELS // 1000000} megapixels. Resize it or split it into tiles "
+            "first."
         )
 
 

@@ -403,7 +403,7 @@ def check_segments(page: Any, name: str) -> None:
 def no_such_page(page: int, count: int, name: str) -> str:
     """What to tell about a page that a file does not have."""
     pages = f"{count} page{'s' if count > 1 else ''}"
-    return f"Page {page} is out of range. {name} has {pages}, numbered from 0."
+    return f"Page {page} is out of range: {name} has {pages}, numbered from 0."
 
 
 def _turns(page: Any) -> int:
