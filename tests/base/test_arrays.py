@@ -59,7 +59,9 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused(
     assert len(read_arrays(buffer)) == count  # as much as a sound one may have, however packed
     monkeypatch.setattr(arrays, "SMALL", 600_000)
     size = len(buffer.getvalue())
-    with pytest.raises(DataError, match=rf"{size} bytes unpack to 80\d+; .* of {count} members"):
+    with pytest.raises(
+        DataError, match=rf"{size} bytes unpack to 80\d+, .* of its {count} members"
+    ):
         read_arrays(buffer)
 
 

@@ -50,7 +50,7 @@ REFUSALS = [
     (["convert", "in.json", "x.xml", "--to", "labelme"], ["one image, or a folder, got 'x.xml'"]),
     (
         ["convert", "in.json", "x.jsno"],
-        ["Did you mean x.json? Or pass a format (--to, in Python form=): sa1b"],
+        ["Did you mean x.json? Or pass one (--to, in Python form=): sa1b"],
     ),
     (
         ["export", "nano", "-o", "x.onnx"],
@@ -61,13 +61,13 @@ REFUSALS = [
         ["train", "nano", "--data", ".", "-o", "x.pt"],
         ["'x.pt' is a file name, but an output folder"],
     ),
-    (["serve", "--static", "x.html"], ["--static: Expected an output folder"]),
+    (["serve", "--static", "x.html"], ["--static: 'x.html' is a file name, but an output folder"]),
     (["evaluate", "zero-shot", "--json", "x.html"], ["--json writes a file ending in .json"]),
     (["evaluate", "zero-shot", "--markdown", "x.html"], ["'x.html'. Did you mean x.md?"]),
     (["stats", "in.json", "--html", "x.json"], ["--html writes a file", "Did you mean x.html?"]),
     (
         ["stats", "in.json", "--json", "."],
-        ["--json writes a file, but '.' is a folder. Add a name"],
+        ["--json writes a file, but '.' is a folder. Add a file name"],
     ),
     (["bench", "model", "--json", "-"], ["--json cannot write to standard output"]),
     (["project", "report", ".", "--json", "x.txt"], ["Did you mean x.json?"]),

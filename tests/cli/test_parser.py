@@ -47,9 +47,12 @@ def parser() -> CommandParser:
         (["--point", "1,2", "3,4", "a.jpg"], "Unexpected argument 'a.jpg'"),
         (
             ["a", "--zoom", "maybe"],
-            "--zoom: Invalid value 'maybe'. Expected yes, no, auto or no value. The option",
+            "--zoom: Invalid value 'maybe'. Expected yes, no, auto or no value. Without",
         ),
-        (["a", "--zoom", "Aut"], "--zoom: Invalid value .* auto or .* Did you mean 'auto'"),
+        (
+            ["a", "--zoom", "Aut"],
+            "--zoom: Invalid value 'Aut'. Expected yes, no, auto or .* Did you mean 'auto'",
+        ),
         (
             ["a", "--mirror", "off"],
             "--mirror: Invalid value 'off'. .* Did you mean 'no'?",

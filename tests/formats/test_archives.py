@@ -171,7 +171,7 @@ def test_archives_that_unpack_to_far_more_are_refused(
         archive.write_bytes(gzip.compress(b" " * (3 << 20)))
     else:
         pack(tmp_path / "in", archive)
-    with pytest.raises(DataError, match="unpacks to more than 1 MB, 100 times its size"):
+    with pytest.raises(DataError, match="unpacks to more than 1 MB, which is 100 times its size"):
         read(archive)
 
 
@@ -288,7 +288,7 @@ def test_images_of_an_unsafe_or_no_archive_are_refused(tmp_path: Path) -> None:
         packed.writestr("../rings.png", b"")
     with pytest.raises(DataError, match="points outside the archive"):
         read(tmp_path / "a.json", images=tmp_path / "p.zip")
-    with pytest.raises(DataError, match="Not a folder or archive of images"):
+    with pytest.raises(DataError, match="Not a folder or archive .* of images"):
         read(tmp_path / "a.json", images=tmp_path / "a.json")
     with pytest.raises(DataError, match="image folder does not exist"):
         read(tmp_path / "a.json", images=tmp_path / "none.zip")

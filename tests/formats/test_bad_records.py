@@ -361,7 +361,7 @@ def test_a_source_without_a_mask_left_is_an_error(
 ) -> None:
     one = coco_file(tmp_path / "one.json", [[1, 1, 5, 5]])
     assert main(["convert", str(one), str(tmp_path / "out.json")]) == 2
-    assert "one.json: annotation 0 (id 1): Polygon 0 has too few" in capsys.readouterr().err
+    assert "one.json: annotation 0 (id 1): Too few points. Pol" in capsys.readouterr().err
     two = coco_file(tmp_path / "two.json", [[1, 1, 5, 5]], [[1, 1, 5]])
     with pytest.raises(BadRecordsError, match="two.json: No valid record is left,"):
         list(anymask.read(two))
@@ -428,7 +428,7 @@ def test_every_command_lists_what_is_wrong(
     assert main([*words, *options, "--on-bad", "error"]) == 2
     told = capsys.readouterr().err
     assert "annotation 1 (id 2): Too few points" in told
-    assert "annotation 2 (id 3): Polygon 0 has an odd count" in told
+    assert "annotation 2 (id 3): Odd count of numbers" in told
 
 
 def test_what_should_be_hidden_is_never_skipped(

@@ -131,7 +131,7 @@ def test_official_files_need_no_keys_of_ours(tmp_path: Path) -> None:
         ({"image_id": 9}, "The image with the id 9"),
         ({"category_id": 9}, "The category with the id "),
         ({"segmentation": 7}, "`segmentation` is neither run-lengths nor poly"),
-        ({"segmentation": [[1, 2, 3, 4]]}, "Polygon 0 has too few points"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "Too few points. Polygon 0"),
         ({"segmentation": [[1, 2, 3, "x", 5, 6]]}, "Expected a flat list of numbers"),
         ({"segmentation": {"size": [4, 4], "counts": "zzz"}}, "compressed run-length string"),
         ({"predicted_iou": "good"}, "Invalid value"),
@@ -154,11 +154,11 @@ def test_files_put_together_without_new_numbers_are_refused(tmp_path: Path) -> N
         return str(told.value)
 
     other = {"id": 1, "file_name": "b.jpg", "height": 4, "width": 4}
-    assert "image 1: Duplicate id 1: another image has it" in refused(images=[other])
+    assert "image 1: Duplicate id 1: another image has the same id" in refused(images=[other])
     said = refused(
         categories=[{"id": 1, "name": "cat", "supercategory": "x"}, {"id": 1, "name": "dog"}]
     )
-    assert "category 2: Duplicate id 1: another category has it" in said
+    assert "category 2: Duplicate id 1: another category has the same id" in said
 
 
 def test_one_file_is_wanted(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_pictures_of_splits_are_found_beside_their_annotations(tmp_path: Path) -
     assert told.picture(masks) == tmp_path / "coco" / "train2017" / "a.png"
     Image.new("RGB", (9, 8)).save(tmp_path / "coco" / "val2017" / "a.png")
     with pytest.raises(
-        DataError, match=r"'a.png' is in .*train2017 and in .*val2017. Pass the folder"
+        DataError, match=r"name 'a.png', in .*train2017 and in .*val2017. Pass the folder"
     ):
         told.picture(masks)
 

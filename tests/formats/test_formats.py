@@ -237,7 +237,7 @@ def test_one_file_holds_one_picture() -> None:
 
 
 def test_a_folder_without_files_of_the_format_says_so(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="Expected a folder with \\*.json files"):
+    with pytest.raises(DataError, match="Pass a folder with \\*.json files"):
         read_annotations(tmp_path, "coco")
     with pytest.raises(DataError, match="Not a readable image"):
         picture_hw(tmp_path / "a.png")

@@ -190,7 +190,9 @@ def test_positions_are_pages_of_a_stack(tmp_path: Path) -> None:
     assert [(one.file_name, one.masks.labels) for one in images] == [
         ("s.tif.page0.png", ["first"]), ("s.tif.page4.png", ["plain", "by axes"]),
     ]  # fmt: skip
-    assert dataset.unread_lines() == ["Skipped 1 record (unknown position in the stack): beyond"]
+    assert dataset.unread_lines() == [
+        "Skipped 1 record (the position of the ROI in the stack is out of range): beyond"
+    ]
     assert dataset.pixels(images[1]).shape == (*HW, 3)
 
 

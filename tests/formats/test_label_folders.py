@@ -62,7 +62,9 @@ def test_a_label_picture_is_not_its_own_photo(tmp_path: Path) -> None:
     stream = read(tmp_path / "some")
     (image,) = stream
     assert image.file_name == "a.png"
-    with pytest.raises(DataError, match=r"The image of the label image 'a.png'.*--images DIR"):
+    with pytest.raises(
+        DataError, match=r"The image to which the label image 'a.png'.*--images DIR"
+    ):
         stream.picture(image)
 
 

@@ -45,7 +45,7 @@ def test_a_brush_takes_a_mask_of_any_numbers(kind: type) -> None:
     packed = mask_to_brush(mask.astype(kind) * kind(255))
     assert packed == mask_to_brush(mask)
     assert brush_to_rle(packed, mask.shape) == mask_to_rle(mask)
-    with pytest.raises(InputError, match="must have shape"):
+    with pytest.raises(InputError, match="must have the shape"):
         mask_to_brush(mask[None])
 
 
@@ -245,7 +245,7 @@ def test_annotations_go_before_predictions_and_cancelled_ones_do_not_count(tmp_p
     (image,), report = read_file(tmp_path, task(annotations=rows, predictions=[cancelled]))
     assert len(image.masks) == 1
     assert [str(loss) for loss in report.losses] == [
-        "a.jpg: has 2 annotations; the first one is read"
+        "a.jpg: the task has 2 annotations; only the first one is read"
     ]
 
 

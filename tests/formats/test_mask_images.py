@@ -224,7 +224,7 @@ def test_several_objects_are_joined_where_one_says_so(
     photo(tmp_path / "a.jpg")
     words = ["segment", str(tmp_path / "a.jpg"), "--mask", str(tmp_path / "m.png")]
     assert main([*words, "-o", str(tmp_path / "a.mask.png")]) == 2
-    assert "3 objects, by their" in capsys.readouterr().err
+    assert "3 objects, which differ" in capsys.readouterr().err
     from anymask.cli.prompts import read_prompts
 
     (prompt,) = read_prompts([("mask", str(tmp_path / "m.png")), ("values", "binary")])

@@ -87,6 +87,6 @@ def test_masks_are_read_where_their_pictures_are_not(tmp_path: Path) -> None:
     (found,), _ = read_annotations(tmp_path / "set")
     assert pixels(found) == pixels(image)
     with pytest.raises(
-        DataError, match=r"is missing. Check that the set is complete .* --copy-images"
+        DataError, match=r"is missing. Check that the set is complete.* --copy-images"
     ):
         load_set(tmp_path / "set")

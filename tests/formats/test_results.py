@@ -78,7 +78,7 @@ def test_run_lengths_tell_the_size_without_pictures(tmp_path: Path) -> None:
 
 def test_polygons_need_the_pictures(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps([result(1, segmentation=[POLYGON])]))
-    with pytest.raises(DataError, match=r"image 1: The image is missing.*--images DIR"):
+    with pytest.raises(DataError, match=r"image 1: The size of the image is unknown.*--images DIR"):
         read_annotations(tmp_path / "results.json")
 
 

@@ -118,7 +118,9 @@ def test_the_pictures_of_val_and_test_are_read_and_may_overlap(tmp_path: Path) -
     assert found == truth
     assert [one.place for one in found] == [SequencePlace("dogs", 0), SequencePlace("dogs", 4)]
     path.rename(tmp_path / "Annotations_6fps" / "00000.png")
-    with pytest.raises(DataError, match="00000.png: Expected <video>/<object number>/<frame>.png"):
+    with pytest.raises(
+        DataError, match="00000.png: The path does not match <video>/<object number>/<frame>.png"
+    ):
         sav.read(tmp_path, LossReport())
 
 

@@ -64,7 +64,7 @@ def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
     Image.new("RGB", (10, 10)).save(folder / "images" / "0.png")
     _, samples = load_set(folder)
     with pytest.raises(
-        DataError, match=r"0\.png: .* image of 64 x 48 pixels, but the file has 10 x 10"
+        DataError, match=r"0\.png: .* image of 64 x 48 pixels, but the image file has 10 x 10"
     ):
         samples[0].image()
 
@@ -107,7 +107,7 @@ def test_a_broken_line_is_named_with_the_reason(
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("label", 3, "`label` must be text, got 3"),
+        ("label", 3, "`label` must be text, but it is 3"),
         ("annotator", "x", "`annotator` must be a whole"),
     ],
 )

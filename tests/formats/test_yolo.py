@@ -67,7 +67,7 @@ def test_filled_holes_are_counted_in_pixels(tmp_path: Path) -> None:
     (found,) = yolo.read(tmp_path, LossReport())
     (loss,) = [loss for loss in report.losses if loss.kind == "pixels"]
     iou = float(rle_iou([rings().masks[0].rle], [found.masks[0].rle])[0, 0])
-    assert loss.reason == f"44 pixels instead of 40, IoU {iou:.4f}"
+    assert loss.reason == f"the outline covers 44 pixels instead of 40, IoU {iou:.4f}"
 
 
 def test_holes_may_be_refused(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_labels_of_another_set_do_not_get_other_names(tmp_path: Path) -> None:
         ),
         ("names: {²: dog}", "data.yaml: a value has a wrong type or shape"),
         ("names: &a [*a]", "data.yaml: Not valid YAML: found unconstructable recursive"),
-        ("names: [[a]]", "data.yaml: Names must be text, got list"),
+        ("names: [[a]]", "data.yaml: The names must be text, but one is of type list"),
         ("names: " + 2000 * "[", "data.yaml: "),
         ("names: {0: cat, 00: dog}", "data.yaml: `names` must contain a name for each number"),
         (
@@ -234,7 +234,9 @@ def test_files_that_begin_with_a_byte_order_mark_are_read(tmp_path: Path) -> Non
 def test_sizes_come_from_the_pictures(tmp_path: Path) -> None:
     written(tmp_path, rings())
     (tmp_path / "images" / "rings.png").rename(tmp_path / "rings.jpg")
-    with pytest.raises(DataError, match="There is no image 'rings' in .* its size is required"):
+    with pytest.raises(
+        DataError, match="The image 'rings' is missing from .* its size is required"
+    ):
         yolo.read(tmp_path, LossReport())
     (found,) = yolo.read(tmp_path, LossReport(), tmp_path)
     assert found.file_name == "rings.jpg"

@@ -74,7 +74,7 @@ def test_drawing_colours_the_masks_and_leaves_the_rest() -> None:
     assert (drawn[:, 200:] == 100).all()
     middles = [drawn[15, 15], drawn[50, 50], drawn[150, 150]]
     assert len({tuple(pixel) for pixel in middles}) == 3
-    with pytest.raises(InputError, match=r"size \(20, 30\) .* image has \(4, 4\)"):
+    with pytest.raises(InputError, match=r"= \(20, 30\), .* image has \(4, 4\)"):
         SOME.draw(np.zeros((4, 4, 3), np.uint8))
 
 

@@ -111,9 +111,11 @@ def test_a_folder_or_a_pattern_leads_to_the_list_of_its_photos(tmp_path: Path) -
     for name in ("b.png", "a.png"):
         Image.fromarray(PICTURE).save(tmp_path / name)
     for pattern in ("*.png", "?.png", "[ab].png"):
-        with pytest.raises(InputError, match=r"the pattern '.*png' was given.*anymask.list_photos"):
+        with pytest.raises(
+            InputError, match=r"the pattern '.*png' was passed.*anymask.list_photos"
+        ):
             model.everything(tmp_path / pattern)
-    with pytest.raises(InputError, match=r"the folder '.*' was given.*anymask.list_photos\("):
+    with pytest.raises(InputError, match=r"the folder '.*' was passed.*anymask.list_photos\("):
         model.everything(str(tmp_path))
     with pytest.raises(InputError, match="Only one image is supported, but a list"):
         model.refine([PICTURE], PICTURE[..., 0] > 9)  # type: ignore[arg-type]  # what a user may try
@@ -168,7 +170,7 @@ def test_colours_of_opencv_give_the_same_answer() -> None:
         model.segment(turned, points=[(35, 40)], bgr=True),
         model.segment(PICTURE, points=[(35, 40)]),
     )
-    with pytest.raises(InputError, match="Pass bgr to encode"):
+    with pytest.raises(InputError, match="bgr cannot be combined with an embedding"):
         model.segment(model.encode(PICTURE), points=[(35, 40)], bgr=True)
 
 

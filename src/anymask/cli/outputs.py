@@ -229,8 +229,8 @@ def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> Non
     maps = f" (for a map also {' or '.join(LAYERS)})" if of_masks else ""
     guess = f"Did you mean {Path(output).with_suffix(near)}? " if near else ""
     raise InputError(
-        f"Cannot write {output!r}. Expected a folder, or a file ending in "
-        f"{_one_of(written)}{maps}. {remedy}{guess}To write a folder, pass {output}/"
+        f"Expected a folder, or a file ending in {_one_of(written)}{maps}, got "
+        f"{output!r}. {remedy}{guess}To write a folder, pass {output}/"
     )
 
 
@@ -284,8 +284,8 @@ def check_file_options(args: argparse.Namespace) -> None:
         suffix = file_suffix(str(given))
         if suffix not in suffixes and _is_of_files(suffix):
             raise InputError(
-                f"--{name} writes a file ending in {suffixes[0]}, but {str(given)!r} "
-                f"was passed. Did you mean {Path(given).with_suffix(suffixes[0])}?"
+                f"--{name} writes a file ending in {suffixes[0]}, got {str(given)!r}. "
+                f"Did you mean {Path(given).with_suffix(suffixes[0])}?"
             )
 
 

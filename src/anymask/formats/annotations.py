@@ -105,9 +105,9 @@ class AnnotatedImage:
         for number, mask in enumerate(self.masks):
             if mask.rle.size != self.hw:
                 raise DataError(
-                    f"{self.file_name}, mask {number}: The mask has the size (height, "
-                    f"width) = {mask.rle.size}, but the image has {self.hw}. Use the "
-                    "version of the image on which the mask was drawn."
+                    f"{self.file_name}, mask {number}: The mask has {mask.rle.size} "
+                    f"(height, width), the image {self.hw}. It belongs to another "
+                    "version of the image."
                 )
 
     @classmethod

@@ -167,7 +167,5 @@ def _beside(files: Iterable[OutFile], source: Path) -> Iterator[OutFile]:
     """The files to write. Raises InputError for one that would be written over the source."""
     for path, data in files:
         if source.is_file() and path.exists() and path.samefile(source):
-            raise InputError(
-                f"The output would overwrite the input {str(path)!r}. Choose another folder."
-            )
+            raise InputError(f"{str(path)!r} would overwrite the input. Choose another folder.")
         yield path, data

@@ -214,9 +214,9 @@ class LossReport:
         """Keep the class list of a source; a second one that differs is noted, and appended."""
         if self._listed and (dict(classes) != self.classes or list(classes) != self._listed):
             self.note(
-                f"The class lists [{', '.join(self._listed[:5])}, ...] and "
-                f"[{', '.join([*classes][:5])}, ...] differ and are merged in this "
-                "order. To choose the order, pass --classes FILE."
+                f"Class lists differ: [{', '.join(self._listed[:5])}, ...] and "
+                f"[{', '.join([*classes][:5])}, ...] are merged in this order. Fix the order with "
+                "--classes FILE."
             )
             taken = {*self.classes.values()}
             fresh = {name: number for name, number in classes.items() if name not in self.classes}

@@ -106,7 +106,7 @@ def _mask_image(path: Path, mask_values: MaskValues) -> MaskImage:
     try:
         return read_mask_image(path, mask_values, str(path))
     except (AnymaskError, OSError) as error:
-        raise DataError(f"The file is not a readable image. {error}") from error
+        raise DataError(f"Not a readable image. {error}") from error
 
 
 def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
@@ -120,7 +120,7 @@ def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
                 )
             return np.asarray(picture.convert("RGB"))
     except (AnymaskError, OSError) as error:
-        raise DataError(f"The file is not a readable image. {error}") from error
+        raise DataError(f"Not a readable image. {error}") from error
 
 
 def colours_to_numbers(colours: NDArray[np.uint8]) -> NDArray[np.int32]:  # (H, W, 3) -> (H, W)

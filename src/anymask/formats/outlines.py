@@ -47,10 +47,7 @@ def read_class_list(path: object) -> tuple[str, ...]:
     lines = (line.strip() for line in read_text(Path(str(path))).splitlines())
     names = tuple(line for line in lines if line)
     if not names or len(set(names)) < len(names):
-        raise InputError(
-            f"{path}: Duplicate or invalid class name. Expected one class name per line, "
-            "each name once."
-        )
+        raise InputError(f"{path}: Expected one class name per line, each once.")
     return names
 
 

@@ -272,9 +272,7 @@ def check_target(target: Path, name: str) -> None:
             f"a file ending in {own}{more}",
             f"Did you mean {target.with_suffix(own)}?",
         )
-    raise InputError(
-        f"{str(target)!r} does not match the format {name}, which is written as {kinds}. {remedy}"
-    )
+    raise InputError(f"{name} is written as {kinds}, got {str(target)!r}. {remedy}")
 
 
 def write_annotations(
@@ -315,7 +313,7 @@ def format_of_target(target: Path) -> str:
     )
     remedy = f"Did you mean {target.with_suffix(near)}? Or pass" if near else "Pass"
     raise InputError(
-        f"The format of {str(target)!r} is unknown. {remedy} a format (--to, in Python "
+        f"The format of {str(target)!r} is unknown. {remedy} one (--to, in Python "
         f"form=): {', '.join(WRITTEN)}"
     )
 

@@ -124,7 +124,7 @@ def _image(
             region = row()
             if region.frames or region.kind in _WITHOUT_AREA:
                 kind = "of a video" if region.frames else f"of shape {region.kind!r}"
-                report.skip(name, f"regions of type {kind} have no mask")
+                report.skip(name, f"regions {kind} have no mask")
                 continue
             if region.kind == "rect" and len(region.numbers) == 4:
                 x, y, width, height = region.numbers
@@ -251,10 +251,7 @@ def _region_2(row: Any, options: Mapping[str, Any]) -> _Region:
     elif kind in ("polygon", "polyline"):
         across, down = (as_list(shape[f"all_points_{axis}"], f"all_points_{axis}") for axis in "xy")
         if len(across) != len(down):
-            raise DataError(
-                f"The corners are incomplete: there are {len(across)} x values and "
-                f"{len(down)} y values."
-            )
+            raise DataError(f"Corners are incomplete. Given: {len(across)} x and {len(down)} y.")
         numbers = [
             as_number(one, "corner") for pair in zip(across, down, strict=True) for one in pair
         ]

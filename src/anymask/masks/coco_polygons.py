@@ -48,17 +48,16 @@ def _corners(ring: Any, number: int) -> NDArray[np.float64]:  # -> (n, 2)
         )
     if flat.size % 2:
         raise DataError(
-            f"Polygon {number} has an odd count of numbers ({flat.size}). Expected "
-            "pairs [x, y, x, y, ...]."
+            f"Odd count of numbers. Polygon {number} has {flat.size}, expected [x, y, x, y, ...]."
         )
     if flat.size < 6:
         raise DataError(
-            f"Polygon {number} has too few points ({flat.size // 2}). Expected at least 3."
+            f"Too few points. Polygon {number} has {flat.size // 2}, expected at least 3."
         )
     if not (np.abs(flat) < _FURTHEST).all():
         raise DataError(
-            f"Polygon {number} has an invalid corner. Expected finite numbers of at "
-            f"most {_FURTHEST:g} pixels."
+            f"Invalid number. Corners of polygon {number} must be finite numbers of at most "
+            f"{_FURTHEST:g} pixels."
         )
     return flat.reshape(-1, 2)
 
@@ -74,9 +73,8 @@ def _ring_to_rle(corners: NDArray[np.float64], image_hw: tuple[int, int]) -> Rle
     ends = np.cumsum(cost)
     if ends[-1] > _LONGEST:
         raise DataError(
-            f"A polygon of {len(corners)} corners crosses {int(ends[-1])} pixel "
-            f"borders of the image, but at most {_LONGEST} are supported. Simplify the "
-            "polygon."
+            f"A polygon of {len(corners)} corners crosses the image in {int(ends[-1])} steps, but "
+            f"at most {_LONGEST} are supported. Simplify it."
         )
     level = across >= down
     found = []

@@ -444,9 +444,8 @@ class Masks(list[Mask]):
         sizes |= {one._image_hw for one in lists if one._image_hw is not None}
         if len(sizes) > 1:
             raise InputError(
-                "Masks of different images cannot be joined: their sizes (height, "
-                f"width) are {' and '.join(map(str, sorted(sizes)))}. Keep one list "
-                "per image."
+                f"Cannot join masks of different images: {' and '.join(map(str, sorted(sizes)))} "
+                "(height, width). Keep one list per image."
             )
         known: list[Picture] = []
         for picture in [one.picture for one in lists]:
@@ -468,9 +467,7 @@ class Masks(list[Mask]):
         if self._image_hw is not None:
             return self._image_hw
         if not self:
-            raise InputError(
-                "The image size of an empty list of masks is unknown. Pass image_hw=(H, W)."
-            )
+            raise InputError("An empty list of masks has no size. Pass image_hw=(H, W).")
         return self[0].rle.size
 
     @property

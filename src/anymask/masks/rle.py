@@ -131,8 +131,8 @@ def crop_to_rle(
     crop_h, crop_w = mask_crop.shape
     if x0 < 0 or y0 < 0 or x0 + crop_w > width or y0 + crop_h > height:
         raise InputError(
-            f"The crop of {crop_w} x {crop_h} pixels at x={x0}, y={y0} extends beyond "
-            f"the image of (H, W) = {image_hw}. Clip the crop to the image."
+            f"The crop of {crop_w} x {crop_h} pixels at x={x0}, y={y0} is outside the image of "
+            f"(H, W) = {image_hw}. Clip the crop first."
         )
     if not mask_crop.size:
         return empty_rle(image_hw)
@@ -210,7 +210,7 @@ def _check_runs(counts: IntArray, size: tuple[int, int]) -> Rle:
     height, width = size
     pixels = _check_pixels(size)
     if len(counts) and counts.min() < 0:
-        raise DataError(f"Run lengths must not be negative, but one is {int(counts.min())}.")
+        raise DataError(f"Run lengths must not be negative, but {int(counts.min())} was given.")
     _check_within(counts, pixels)
     if int(counts.sum()) != pixels:
         raise DataError(
@@ -224,7 +224,7 @@ def _check_pixels(size: tuple[int, int]) -> int:
     """H * W. Raises DataError for a negative side, and for more than MOST_PIXELS."""
     height, width = size
     if height < 0 or width < 0:
-        raise DataError(f"A mask size must not be negative, but the size is H={height}, W={width}.")
+        raise DataError(f"A mask size must not be negative, but H={height}, W={width} was given.")
     if height * width > MOST_PIXELS:
         raise DataError(
             f"A mask of H={height}, W={width} is too large. At most {MOST_PIXELS} pixels are "

@@ -121,4 +121,4 @@ def _numbers(texts: Sequence[str]) -> tuple[IntArray, IntArray]:  # -> (R,), (N,
 
 
 def _damaged() -> DataError:
-    return DataError("The run lengths of a mask do not match the size of the image.")
+    return DataError("Invalid run lengths: they do not match the size of the image.")

@@ -472,9 +472,8 @@ class Features:
         try:
             if about["format"] != EMBEDDING_FORMAT:
                 raise DataError(
-                    f"{path} has the embedding format {about['format']!r}, but this "
-                    f"version of anymask supports {EMBEDDING_FORMAT}. Update anymask, "
-                    "or encode the image again."
+                    f"{path} has the embedding format {about['format']!r}, but this version reads "
+                    f"{EMBEDDING_FORMAT}. Update anymask, or encode the image again."
                 )
             image_hw, input_hw = _pair(about["image_hw"]), _pair(about["input_hw"])
             geometry = _check_geometry(Geometry(image_hw, input_hw, int(about["side"])))

@@ -365,10 +365,7 @@ class Model:
         one = (points, point_labels, box, mask)
         ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
         if sum(ways) > 1:
-            raise PromptError(
-                "Several kinds of prompts were passed. Pass either points, box and mask "
-                "for one object, or boxes=, or prompts=."
-            )
+            raise PromptError("Pass points, box and mask of one object, or boxes, or prompts.")
         if previous is not None and (boxes is not None or is_several(image)):
             raise PromptError(
                 "previous= is not supported with boxes or several images. Pass it with "
@@ -411,10 +408,7 @@ class Model:
         asked = box_prompts(boxes)
         labels = [None] * len(asked) if names is None else list(names)
         if len(labels) != len(asked):
-            raise InputError(
-                f"The number of labels must equal the number of boxes, but {len(labels)} "
-                f"labels and {len(asked)} boxes were passed. Pass one label for each box."
-            )
+            raise InputError(f"{len(asked)} boxes have {len(labels)} labels. Pass one for each.")
         view = self._view(image, source, settings)
         answers = self._answers(asked, settings, view)
         found = [

@@ -97,7 +97,7 @@ def _check_previous(prompt: Prompt, previous: Prediction, family: Family, place:
             "prompts. Omit it."
         )
     if prompt.mask is not None:
-        raise PromptError("mask= and previous= cannot be combined. Pass only one of them.")
+        raise PromptError("Pass mask= or previous=, not both: each replaces the other.")
     side = spec.mask_side
     if previous.geometry != place or previous.logits.shape[1:] != (side, side):
         (height, width), (rows, columns) = previous.geometry.image_hw, place.image_hw
