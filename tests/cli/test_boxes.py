@@ -123,7 +123,9 @@ def test_a_photo_that_is_not_there_or_not_its_own_stops_no_other(
     Path("labels.json").write_text(json.dumps(document), encoding="utf-8")
     told = out_of(capsys, "labels.json", "--images", "set/images", "-o", "masks", code=2)
     assert "boxes: 1, photos: 1" in told
-    assert "image of 201 x 160 pixels, but the file has 200 x 160): b.png. Use the image" in told
+    assert (
+        "image of 201 x 160 pixels, but the image file has 200 x 160): b.png. Use the image" in told
+    )
     assert sorted(path.name for path in Path("masks").iterdir()) == ["a.json", "a.png"]
     rows[2]["width"] -= 1
     Path("labels.json").write_text(json.dumps(document), encoding="utf-8")

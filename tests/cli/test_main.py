@@ -197,7 +197,7 @@ def test_an_interrupt_is_130_and_says_how_to_go_on(
 ) -> None:
     command.action = fails_with(KeyboardInterrupt())
     assert main(["probe"]) == 130
-    assert "run the same command again to resume" in capsys.readouterr().err
+    assert "Run the same command again to resume" in capsys.readouterr().err
 
 
 def test_a_defect_keeps_its_traceback(command: types.SimpleNamespace) -> None:

@@ -138,7 +138,7 @@ def test_a_negative_click_is_obeyed_whatever_the_model_does(
 def test_an_empty_mask_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(np.zeros_like(LEFT)).save("nothing.png")
     assert not npy("--mask", "nothing.png", "--negative", "90,100").any()
-    assert "The mask is empty. Try another click" in capsys.readouterr().out
+    assert "The mask is empty. Try another point" in capsys.readouterr().out
 
 
 def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:

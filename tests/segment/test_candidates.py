@@ -197,7 +197,7 @@ def test_a_picture_is_shown_where_the_photo_is_known(monkeypatch: pytest.MonkeyP
     assert "&lt;Prediction" in answer()._repr_html_()
     with pytest.raises(InputError, match="image of these masks is unknown"):
         answer().show()
-    with pytest.raises(InputError, match=r"size \(30, 40\) .* image has \(4, 4\)"):
+    with pytest.raises(InputError, match=r"= \(30, 40\), .* image has \(4, 4\)"):
         answer().draw(np.zeros((4, 4, 3), np.uint8))
 
 

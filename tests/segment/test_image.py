@@ -311,7 +311,7 @@ def test_the_embedding_of_another_model_is_refused() -> None:
 
 def test_zoom_needs_the_photo() -> None:
     model = Model(Idle())
-    with pytest.raises(InputError, match="zoom requires the image"):
+    with pytest.raises(InputError, match="zoom= requires the image"):
         model.segment(model.encode(PICTURE), points=[(1, 1)], zoom=True)
 
 

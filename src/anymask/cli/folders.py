@@ -107,10 +107,7 @@ def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None, empty
     """
     with contextlib.ExitStack() as stack, ending_well():
         summary = run_job(job, task, JobReporter(job, stack, empty).show)
-    counts = (
-        f"{summary.done} images done, {summary.there} skipped because their results exist, "
-        f"{summary.failed} failed"
-    )
+    counts = f"{summary.done} done, {summary.there} skipped (existing), {summary.failed} failed"
     if empty and summary.empty:
         counts += f", {summary.empty} of those done without a result"
     pace = f"; {clock_text(summary.seconds)}, {_rate(summary.rate)} images per second"

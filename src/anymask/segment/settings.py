@@ -87,8 +87,8 @@ class SegmentSettings:
     multimask: Annotated[
         Multimask,
         Setting(
-            'candidate masks per prompt; "auto": three masks for a single click, one mask for other '
-            "prompts, and negative points are enforced; True: three masks; False: one mask"
+            'candidate masks per prompt; "auto": three masks for a single click, one mask for '
+            "other prompts, and negative points are enforced; True: three masks; False: one mask"
         ),
     ] = "auto"
     zoom: Annotated[
