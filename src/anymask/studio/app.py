@@ -18,7 +18,6 @@ from starlette.routing import Route
 from anymask import __version__
 from anymask.base import Conflict, NotFoundError, brief
 from anymask.studio import (
-    cutout_routes,
     find_routes,
     model_routes,
     picture_routes,
@@ -100,8 +99,7 @@ def create_app(parts: ServerParts) -> FastAPI:
     state.looking = threading.Lock()  # into the project's folder
     state.steps = {}  # of searches for everything: done and all, by the photo
     install_errors(api)
-    routers = [model_routes.router, cutout_routes.router, find_routes.router]
-    routers += [video_routes.router, volume_routes.router]
+    routers = [model_routes.router, find_routes.router, video_routes.router, volume_routes.router]
     if parts.project is not None:
         for kind in (Conflict, NotFoundError):
             api.add_exception_handler(kind, project_routes.answer_late)

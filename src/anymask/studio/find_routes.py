@@ -1,16 +1,21 @@
-"""Routes of finding by words or examples: in a photo, in a photo of the project, in all of them."""
+"""Routes of finding by words or examples: in a photo, in a photo of the project, in all of them;
+and of the main subject of a photo, which is cut out.
+"""
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from anymask.base import AnymaskError, Conflict, InputError, UintImage
+from anymask.edit import CutoutSettings, main_subject, write_cutout
 from anymask.find import one_question
 from anymask.masks import SMOOTH, rle_to_mask
 from anymask.runtime import MaskNaming
@@ -19,8 +24,10 @@ from anymask.studio.errors import Refusal, unknown_hash
 from anymask.studio.inference import Inference, QueueClosed, RequestAbandoned
 from anymask.studio.limits import Limits
 from anymask.studio.model_routes import (
+    BINARY,
     HASH,
     MASKS,
+    PICTURE_BODY,
     BodyRoute,
     Format,
     OfLimits,
@@ -30,6 +37,7 @@ from anymask.studio.model_routes import (
     form_body,
     from_base64,
     gives_up,
+    picture_of,
     read_photo,
     records_answer,
     view_of,
@@ -99,6 +107,53 @@ async def find(
     async with gives_up(request, asked, left):
         found, hw = await done(asked)
     return await run_in_threadpool(records_answer, found, hw, kind, tolerance)
+
+
+class SubjectLook(BaseModel):
+    """How the main subject is cut out, as the query says it."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: Literal["png", "webp"] = "png"
+    background: str | None = Field(
+        None, max_length=60, description="a color (white, #20a0ff), or blur"
+    )
+    soft: bool = True
+    shadow: bool = False
+    crop: bool = False
+    margin: int = Field(0, ge=0, le=10_000)
+
+
+CUTOUT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The cut-out", "content": {"image/png": BINARY, "image/webp": BINARY}}
+}
+
+
+@router.post("/api/cutout", response_class=Response, openapi_extra=PICTURE_BODY, responses=CUTOUT)
+async def cutout(
+    look: Annotated[SubjectLook, Query()], request: Request, inference: OfModel, limits: OfLimits
+) -> Response:
+    """Remove the background: cut out the main subject of an image, without a prompt."""
+    # A text is a color or "blur", never a file of the server.
+    given: Any = look.model_dump(exclude={"format"})
+    CutoutSettings(**given)
+    data = await picture_of(request)
+
+    def work(model: Model) -> bytes:
+        photo, file = read_photo(data, limits), io.BytesIO()
+        subject = main_subject(model, photo)
+        if subject is None:
+            raise Refusal(
+                422,
+                "No main subject found in this image. Send a point or a box to "
+                "/api/segment?format=cutout.",
+            )
+        write_cutout(file, f".{look.format}", photo, subject.mask, **given)
+        return file.getvalue()
+
+    left = threading.Event()
+    asked = inference.long("cutout", work, left)
+    async with gives_up(request, asked, left):
+        return Response(await done(asked), media_type=f"image/{look.format}")
 
 
 def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:

@@ -98,7 +98,6 @@ from anymask.training.photos import PhotoStore as PhotoStore
 from anymask.training.photos import SmallMasks as SmallMasks
 from anymask.training.photos import enough as enough
 from anymask.training.photos import kept_hw as kept_hw
-from anymask.training.plan import plan_in_words as plan_in_words
 from anymask.training.presets import LARGE_RATE as LARGE_RATE
 from anymask.training.presets import asked as asked
 from anymask.training.presets import check_method as check_method
@@ -116,6 +115,7 @@ from anymask.training.recipe import recipe_of as recipe_of
 from anymask.training.recipe import shipped_recipes as shipped_recipes
 from anymask.training.reports import RESULT as RESULT
 from anymask.training.reports import curve as curve
+from anymask.training.reports import plan_in_words as plan_in_words
 from anymask.training.run_folder import KEPT as KEPT
 from anymask.training.run_folder import LAST as LAST
 from anymask.training.run_folder import LOG as LOG

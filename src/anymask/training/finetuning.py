@@ -51,7 +51,6 @@ from anymask.training.options import (
     check_end,
     refuse_other_options,
 )
-from anymask.training.plan import minutes_of, plan_in_words
 from anymask.training.presets import (
     LEARN,
     asked,
@@ -63,7 +62,15 @@ from anymask.training.presets import (
     with_fields,
 )
 from anymask.training.recipe import Recipe, recipe_of
-from anymask.training.reports import PAGE, RESULT, curve, gain_table, worst_answers
+from anymask.training.reports import (
+    PAGE,
+    RESULT,
+    curve,
+    gain_table,
+    minutes_of,
+    plan_in_words,
+    worst_answers,
+)
 from anymask.training.run_folder import (
     TrainingTeller,
     check_one_process,
