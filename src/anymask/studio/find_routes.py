@@ -7,11 +7,11 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from anymask.base import AnymaskError, Conflict, InputError, UintImage
@@ -109,18 +109,18 @@ async def find(
     return await run_in_threadpool(records_answer, found, hw, kind, tolerance)
 
 
-class SubjectLook(BaseModel):
+@dataclass(frozen=True)
+class SubjectLook:
     """How the main subject is cut out, as the query says it."""
 
-    model_config = ConfigDict(extra="forbid")
-    format: Literal["png", "webp"] = "png"
-    background: str | None = Field(
-        None, max_length=60, description="a color (white, #20a0ff), or blur"
-    )
+    kind: Annotated[Literal["png", "webp"], Query(alias="format")] = "png"
+    background: Annotated[
+        str | None, Query(max_length=60, description="a color (white, #20a0ff), or blur")
+    ] = None
     soft: bool = True
     shadow: bool = False
     crop: bool = False
-    margin: int = Field(0, ge=0, le=10_000)
+    margin: Annotated[int, Query(ge=0, le=10_000)] = 0
 
 
 CUTOUT: dict[int | str, dict[str, Any]] = {
@@ -130,11 +130,12 @@ CUTOUT: dict[int | str, dict[str, Any]] = {
 
 @router.post("/api/cutout", response_class=Response, openapi_extra=PICTURE_BODY, responses=CUTOUT)
 async def cutout(
-    look: Annotated[SubjectLook, Query()], request: Request, inference: OfModel, limits: OfLimits
+    look: Annotated[SubjectLook, Depends()], request: Request, inference: OfModel, limits: OfLimits
 ) -> Response:
     """Remove the background: cut out the main subject of an image, without a prompt."""
     # A text is a color or "blur", never a file of the server.
-    given: Any = look.model_dump(exclude={"format"})
+    given: Any = asdict(look)
+    kind = given.pop("kind")
     CutoutSettings(**given)
     data = await picture_of(request)
 
@@ -147,13 +148,13 @@ async def cutout(
                 "No main subject found in this image. Send a point or a box to "
                 "/api/segment?format=cutout.",
             )
-        write_cutout(file, f".{look.format}", photo, subject.mask, **given)
+        write_cutout(file, f".{kind}", photo, subject.mask, **given)
         return file.getvalue()
 
     left = threading.Event()
     asked = inference.long("cutout", work, left)
     async with gives_up(request, asked, left):
-        return Response(await done(asked), media_type=f"image/{look.format}")
+        return Response(await done(asked), media_type=f"image/{kind}")
 
 
 def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:
