@@ -18,7 +18,7 @@ from tests.jobs.test_redaction import FACE, finds, labels, photos  # noqa: F401 
 def test_the_first_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["redact", "photos", "--words", "face", "-o", "out"]) == 0
     told = capsys.readouterr().err
-    assert "found 2 objects in 3 images; nothing is written before a review" in told
+    assert "found 2 objects in 3 images. No copies are written before a review" in told
     assert "without a detection: 1 of 3 images, listed in out-without.csv" in told
     assert "anymask redact photos --labels out-review -o out" in told
     assert "anymask project export photos -o reviewed.json" in told
@@ -71,7 +71,7 @@ def test_tracks_hide_objects_in_a_folder_of_frames(
         (["photos"], "--words"),
         (["photos", "--labels", "photos"], "project export"),
         (["photos", "--labels", "absent.json"], "absent.json"),
-        (["photos", "--labels", "labels.json", "-o", "photos/out"], "among the images"),
+        (["photos", "--labels", "labels.json", "-o", "photos/out"], "inside the input folder"),
         (["photos", "--labels", "labels.json", "--like", "x@click:1,1"], "exemplar"),
         (["photos", "--labels", "labels.json", "--colour", "bluish"], "color"),
         (["photos", "--labels", "labels.json", "--list", "x.txt"], ".csv or .json"),

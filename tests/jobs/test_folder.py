@@ -347,7 +347,7 @@ def test_machines_share_a_folder_and_each_has_its_own_log(desk: Path) -> None:
     [
         (["--workers", "-1"], "workers must be 0 or more, got -1"),
         (["--output-shards", "-1"], "output_shards must be 0 or more, got -1"),
-        (["--shard", "3/2"], "--shard: Expected the number of this machine"),
+        (["--shard", "3/2"], "--shard: Invalid part"),
         (["-o", "photos"], "images are in the output folder 'photos'"),
         (["-o", "file"], "Cannot create the output folder 'file'"),
         (["-o", "file/out"], "is a file. Choose another output"),
