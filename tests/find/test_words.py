@@ -13,7 +13,8 @@ import pytest
 import anymask
 from anymask.base import AnymaskError, InputError, UintImage
 from anymask.find import Detector, ScoredBoxes
-from anymask.masks import Mask
+from anymask.find.known_names import one_winner, word_scores
+from anymask.masks import Mask, mask_to_rle
 
 COFFEE = anymask.sample("coffee")
 CUP = (190, 40, 390, 220)  # of the coffee cup
@@ -151,6 +152,47 @@ def test_the_models_own_names_need_no_detector(model: anymask.Model) -> None:
     assert found[0].runner_up is not None
     assert found[0].runner_up[0] == "dog"
     assert all(one.label == "pet" for one in found)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_default_model_finds_one_cat_and_no_dog() -> None:
+    (found,) = anymask.load().find(anymask.sample("cat"), "cat, dog")
+    assert found.label == "cat"
+    assert found.box == pytest.approx((0, 0, 390, 293), abs=8)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_example_of_the_manual_finds_one_cat(model: anymask.Model) -> None:
+    (found,) = model.find(anymask.sample("cat"), "cat, dog")
+    assert found.label == "cat"
+    assert found.area > 0.3 * 451 * 300
+    wider = model.find(anymask.sample("cat"), "cat", score=0.01)
+    assert wider[0].rle == found.rle
+    assert len(wider) > 1  # a threshold of one's own is the only one
+
+
+@pytest.mark.parametrize(
+    ("seen", "alone", "objectness", "score"),
+    [(1.0, 1.0, 0.5, 0.499), (0.5, 0.5, 0.9, 0.785), (1.0, 0.0, 0.5, 0.235),
+     (0.0, 0.0, 0.9, 0.011), (1.0, 1.0, 0.05, 0.077)],
+)  # fmt: skip
+def test_a_score_needs_the_name_and_an_object(
+    seen: float, alone: float, objectness: float, score: float
+) -> None:
+    told = word_scores(np.array([[seen]]), np.array([[alone]]), np.array([[objectness]]))
+    assert told[0, 0] == pytest.approx(score, abs=2e-3)
+
+
+def test_the_best_of_masks_that_overlap_is_kept() -> None:
+    def square(x: int, side: int, label: str, score: float) -> Mask:
+        mask = np.zeros((40, 40), np.bool_)
+        mask[:side, x : x + side] = True
+        return Mask(mask_to_rle(mask), label=label, score=score)
+
+    whole, part = square(0, 20, "cat", 0.8), square(5, 10, "cat", 0.9)
+    beside, other = square(18, 20, "cat", 0.3), square(0, 20, "dog", 0.2)
+    assert one_winner([whole, beside, other]) == [whole, beside, other]
+    assert one_winner([whole, part, other]) == [part, other]
 
 
 def test_a_name_that_is_not_in_the_photo_finds_nothing(model: anymask.Model) -> None:

@@ -37,11 +37,11 @@ from anymask.evaluation.report import Report, Section, TextTable
 from anymask.find import (
     ExampleFinder,
     FindSettings,
+    SeenMasks,
     find_phrases,
     known_spelling,
     open_detector,
     read_phrases,
-    see_masks,
 )
 from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, read
 from anymask.masks import Mask, Rle, rle_area, rle_intersection, rle_iou, rle_merge, rle_to_mask
@@ -315,7 +315,7 @@ class WordQuestions:
         """One photo, asked for labels with these masks."""
         detector, candidates, seen = None, None, None
         if self.settings.detector is None:
-            seen = see_masks(self.model, photo)
+            seen = SeenMasks.of(self.model, photo)
             candidates = [one.rle for one in seen.records]
         else:
             detector = open_detector(self.settings.detector, self.settings.device)

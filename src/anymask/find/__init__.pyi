@@ -15,9 +15,9 @@ from anymask.find.examples import parse_example as parse_example
 from anymask.find.grounding import Detector as Detector
 from anymask.find.grounding import PhotoRule as PhotoRule
 from anymask.find.grounding import ScoredBoxes as ScoredBoxes
+from anymask.find.known_names import SeenMasks as SeenMasks
 from anymask.find.known_names import check_names as check_names
 from anymask.find.known_names import known_spelling as known_spelling
-from anymask.find.known_names import see_masks as see_masks
 from anymask.find.likeness import FACTS as FACTS
 from anymask.find.persam import learn_target as learn_target
 from anymask.find.persam import personal_steps as personal_steps

@@ -325,13 +325,17 @@ def require(runtime: ImageRuntime, kind: type[C]) -> C:
 
 
 def mask_vectors(
-    runtime: ImageRuntime, photo: UintImage, rles: Sequence[Rle]
+    runtime: ImageRuntime, photo: UintImage, rles: Sequence[Rle], alone: bool = False
 ) -> FloatArray:  # -> (n, D)
-    """The vectors of masks of a photo. Raises ModelError for a model without names."""
+    """The vectors of masks of a photo. Raises ModelError for a model without names.
+
+    alone  each with everything outside of the mask gray
+    """
     naming = require(runtime, MaskNaming)
     found = []
     for start in range(0, len(rles), CLOSE_UPS_AT_ONCE):
         seen = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
+        seen = [one.alone() for one in seen] if alone else seen
         photos, masks = ([one[part] for one in seen] for part in (0, 1))
         found.append(naming.look(np.stack(photos), np.stack(masks)))
     return np.concatenate(found) if found else np.zeros((0, 0), np.float32)

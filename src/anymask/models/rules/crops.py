@@ -120,6 +120,12 @@ class CloseUp(NamedTuple):
     photo: UintImage
     mask: UintImage
 
+    def alone(self) -> CloseUp:
+        """The same with everything outside of the object gray."""
+        share = self.mask[..., None].astype(np.float32) / 255
+        mixed = self.photo * share + np.float32(BEYOND) * (1 - share)
+        return self._replace(photo=np.rint(mixed).astype(np.uint8))
+
 
 def close_up(
     photo: UintImage, rle: Rle, side: int = SIDE, context: float = CONTEXT

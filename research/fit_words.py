@@ -1,0 +1,96 @@
+"""Fit the scores of text prompts without a detector: a labelled set in, `known_names.WEIGHTS` out.
+
+    python -m research.fit_words collect ../shared/data/train/coco_instances facts.npz --limit 48
+    python -m research.fit_words fit facts.npz
+
+collect  facts of the candidates of images that `frozen_features` holds out, so that the network of
+         names has not learned from them: for each mask and each name of COCO both probabilities of
+         the name, the objectness, and whether an object of that name has an IoU of .5 with it
+fit      a logistic regression on them; parts, unions, background and other objects are its other
+         class. Names that are not in the image count less, as do masks on unlabelled pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+import anymask
+from anymask.base import BoolArray, Floats, parse_json
+from anymask.find import SeenMasks
+from anymask.find.known_names import POSSIBLE, word_facts
+from anymask.formats import AnnotatedImage, load_set
+from anymask.masks import rle_area, rle_intersection, rle_iou, rle_merge
+from research.frozen_features import HELD_OUT
+
+RIGHT = 0.5  # IoU
+ABSENT, UNLABELLED = 0.25, 0.5  # weights
+STEPS, RIDGE = 50, 1.0
+
+
+def facts_of(model: anymask.Model, sample: AnnotatedImage, names: list[str]) -> Floats:
+    """(n, 5): those of `word_facts`, whether it is right, weight."""
+    seen = SeenMasks.of(model, sample.image())
+    rles = [one.rle for one in seen.records]
+    chances, alone = seen.chances(names)
+    facts = word_facts(chances, alone, seen.objectness())
+    labelled = rle_intersection(rles, [rle_merge([one.rle for one in sample.objects])])[:, 0]
+    weight = np.where(2 * labelled < [rle_area(rle) for rle in rles], UNLABELLED, 1.0)
+    rows = []
+    for place, name in enumerate(names):
+        truths = [one.rle for one in sample.objects if one.label == name]
+        right = rle_iou(rles, truths).max(1) >= RIGHT if truths else np.zeros(len(rles), np.bool_)
+        share = np.where(right, 1.0, weight) * (1.0 if truths else ABSENT)
+        told = np.concatenate([facts[:, place], right[:, None], share[:, None]], axis=1)
+        rows.append(told[chances[:, place] >= POSSIBLE])
+    return np.concatenate(rows)
+
+
+def collect(folder: Path, out: Path, names: list[str], limit: int, name: str | None) -> None:
+    """Write the facts of so many images."""
+    model, rows = anymask.load(name), []
+    for sample in load_set(folder)[1]:
+        held_out = zlib.crc32(f"{folder.name}/{sample.file_name}".encode()) % HELD_OUT == 0
+        if held_out and len(rows) < limit and sample.objects:
+            rows.append(facts_of(model, sample, names))
+            print(sample.file_name, len(rows[-1]), flush=True)
+    np.savez(out, facts=np.concatenate(rows))
+
+
+def fit(facts: Floats, right: BoolArray, weight: Floats) -> Floats:  # (n, F) -> (F + 1,)
+    """The weights of a logistic regression, by Newton's method; the last one is the constant."""
+    given = np.hstack([facts, np.ones((len(facts), 1))])
+    ridge = RIDGE * np.diag([1.0] * facts.shape[1] + [0.0])
+    weights = np.zeros(given.shape[1])
+    for _ in range(STEPS):
+        chance = 1 / (1 + np.exp(-np.clip(given @ weights, -30, 30)))
+        slope = given.T @ (weight * (chance - right)) + ridge @ weights
+        curve = (given * (weight * chance * (1 - chance))[:, None]).T @ given + ridge
+        weights = weights - np.linalg.solve(curve, slope)
+    return weights
+
+
+def main() -> None:
+    """Collect or fit."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("action", choices=("collect", "fit"))
+    parser.add_argument("files", type=Path, nargs="+", help="collect: SET FACTS; fit: FACTS")
+    parser.add_argument("--names", type=Path, default=Path("../shared/data/text/coco_names.json"))
+    parser.add_argument("--limit", type=int, default=48, help="images")
+    parser.add_argument("--model", default=None)
+    args = parser.parse_args()
+    if args.action == "collect":
+        folder, out = args.files
+        names = parse_json(args.names.read_bytes(), args.names)
+        collect(folder, out, names, args.limit, args.model)
+        return
+    with np.load(args.files[0], allow_pickle=False) as arrays:
+        facts = arrays["facts"]
+    print("WEIGHTS", fit(facts[:, :3], facts[:, 3] > 0, facts[:, 4]).round(3).tolist())
+
+
+if __name__ == "__main__":
+    main()
