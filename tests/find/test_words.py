@@ -155,10 +155,18 @@ def test_the_models_own_names_need_no_detector(model: anymask.Model) -> None:
 
 
 @pytest.mark.usefixtures("no_network")
-def test_the_default_model_finds_one_cat_and_no_dog() -> None:
-    (found,) = anymask.load().find(anymask.sample("cat"), "cat, dog")
+def test_small_finds_one_cat_and_no_dog() -> None:
+    (found,) = anymask.load("small").find(anymask.sample("cat"), "cat, dog")
     assert found.label == "cat"
-    assert found.box == pytest.approx((0, 0, 390, 293), abs=8)
+    assert found.box == pytest.approx((0, 0, 391, 293), abs=8)
+
+
+@pytest.mark.parametrize(
+    ("word", "box"), [("truck", (119, 281, 1707, 856)), ("dog", (0, 225, 421, 532))]
+)
+def test_small_finds_the_one_object_of_a_photo(shared: Path, word: str, box: Sequence[int]) -> None:
+    (found,) = anymask.load("small").find(shared / "images" / f"{word}.jpg", word)
+    assert found.box == pytest.approx(box, abs=20)
 
 
 @pytest.mark.usefixtures("no_network")
