@@ -93,8 +93,8 @@ def test_tiles_of_a_side_are_looked_at(runtime: ColourRuntime) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (["--tile", "big"], "--tile: Expected auto, none or a side in pixels, got 'big'"),
-        (["--tile", "10"], "--tile: Expected auto, none or a side in pixels, got '10'"),
+        (["--tile", "big"], "--tile: Expected auto, none or a tile size in pixels, got 'big'"),
+        (["--tile", "10"], "--tile: Expected auto, none or a tile size in pixels, got '10'"),
         (
             ["--min-mask-area", "-1"],
             "min_mask_area must be a number of pixels, 0 or more, got",

@@ -50,7 +50,7 @@ REFUSALS = [
     (["convert", "in.json", "x.xml", "--to", "labelme"], ["one image, or a folder, got 'x.xml'"]),
     (
         ["convert", "in.json", "x.jsno"],
-        ["Did you mean x.json? Or pass one (--to, in Python form=): sa1b"],
+        ["Did you mean x.json? Or pass one, with --to on the command line"],
     ),
     (
         ["export", "nano", "-o", "x.onnx"],

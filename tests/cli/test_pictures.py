@@ -60,7 +60,7 @@ def test_a_mask_is_made_of_the_chosen_bands(scene: Path, tmp_path: Path) -> None
         (["--bands", "red"], "--bands: Expected comma-separated numbers, got 'red'"),
         (["--bands", "1", "--page", "9"], "Page 9 is out of range: '{scene}' has 2 pages"),
         (["--ranges", "9"], "--ranges: Expected values such as 200:4000, or 200:4000,:,0:900"),
-        (["--ranges", "9:1"], "Ranges are two values, black and white"),
+        (["--ranges", "9:1"], "Ranges must be one pair (black, white)"),
         (["--ranges", "1:9", "--stretch", "2,98"], "Pass stretch or ranges, not both"),
         (["--stretch", "2"], "A stretch is two percentiles from 0 to 100"),
     ],

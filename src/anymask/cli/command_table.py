@@ -13,7 +13,7 @@ _PACKAGES: dict[str, dict[str, str]] = {
         "sample": "write a sample image",
         "segment": "segment objects from point, box or mask prompts",
         "everything": "segment every object in an image (automatic mask generation)",
-        "find": "segment every instance of a text or exemplar prompt",
+        "find": "segment every object that matches a text or exemplar prompt",
         "cutout": "cut out the main subject of images and videos",
         "edit": "remove, blur or replace objects in an image",
         "redact": "hide faces, number plates or other objects in images and videos",

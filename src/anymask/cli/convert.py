@@ -13,14 +13,7 @@ from anymask.masks import counted
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.formats import (
-        LAYOUTS,
-        READ,
-        WRITTEN,
-        Policy,
-        ReadSettings,
-        format_name,
-    )
+    from anymask.formats import LAYOUTS, READ, WRITTEN, Policy, ReadSettings, format_name
 
     width = max(map(len, [*WRITTEN, *READ, *LAYOUTS]))
     formats = [f"  {name:<{width}}  {one.about}" for name, one in (WRITTEN | READ).items()]

@@ -313,8 +313,8 @@ def format_of_target(target: Path) -> str:
     )
     remedy = f"Did you mean {target.with_suffix(near)}? Or pass" if near else "Pass"
     raise InputError(
-        f"The format of {str(target)!r} is unknown. {remedy} one (--to, in Python "
-        f"form=): {', '.join(WRITTEN)}"
+        f"The format of {str(target)!r} is unknown. {remedy} one, with --to on the command line "
+        f"or form= in Python: {', '.join(WRITTEN)}"
     )
 
 

@@ -137,8 +137,9 @@ def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
     right = all(-np.inf < low < high < np.inf for low, high in filter(None, found))
     if len(found) not in (1, bands) or not right:
         raise InputError(
-            "Ranges are two values, black and white, or one pair or None for each of "
-            f"{bands} bands, such as ((200, 4000), None, (0, 900)), got {ranges!r}."
+            "Ranges must be one pair (black, white) for all bands, or an entry for each of "
+            f"the {bands} bands, a pair or None, such as ((200, 4000), None, (0, 900)), "
+            f"got {ranges!r}."
         )
     return found
 
@@ -246,9 +247,9 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
     least, most = float(values.min()), float(values.max())
     if not (np.isfinite(least) and np.isfinite(most)):
         raise ImageError(
-            f"{name} contains NaN or infinity. Replace them first, for example with "
-            "numpy.nan_to_num(image), or clip them with stretch=(2, 98), --stretch "
-            "2,98"
+            f"{name} contains NaN or infinity. Replace these values, for example with "
+            "numpy.nan_to_num(image), or set value ranges: stretch=(2, 98) in Python, "
+            "--stretch 2,98 on the command line"
         )
     scale = _colour_range(values.dtype, least, most)
     dim = values.dtype.kind == "f" and scale is not None and most < _LEAST_WHITE * scale[1]

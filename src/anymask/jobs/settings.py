@@ -245,7 +245,7 @@ def parse_tile(text: str) -> Tile:
     try:
         check_tile(tile)
     except InputError as error:
-        raise InputError(f"Expected auto, none or a side in pixels, got {text!r}.") from error
+        raise InputError(f"Expected auto, none or a tile size in pixels, got {text!r}.") from error
     return cast("Tile", tile)
 
 

@@ -1,7 +1,6 @@
 """One mask with what is known of it (`Mask`), and the masks of one picture (`Masks`).
 
-They are what models find, people draw, formats read and write, and measures compare. Masks stay
-run-lengths until somebody asks for pixels: a photo with 400 things of 12 megapixels is not 4.8 GB.
+Masks stay run-lengths until pixels are needed: 400 masks of 12 megapixels are not 4.8 GB.
 
 Letters: N masks, H W the photo.
 """
@@ -243,10 +242,8 @@ class Mask:
             case "binary_mask":
                 segmentation = self.mask
             case _:
-                raise InputError(
-                    f"Unknown output_mode {output_mode!r}. Use one of: "
-                    f"{', '.join(get_args(OutputMode))}."
-                )
+                known = ", ".join(get_args(OutputMode))
+                raise InputError(f"Unknown output_mode {output_mode!r}. Use one of: {known}.")
         (x0, y0, x1, y1), (left, top, right, bottom) = self.box, self.crop_box
         record: dict[str, Any] = {
             "id": record_id,

@@ -367,10 +367,7 @@ class Model:
         if sum(ways) > 1:
             raise PromptError("Pass points, box and mask of one object, or boxes, or prompts.")
         if previous is not None and (boxes is not None or is_several(image)):
-            raise PromptError(
-                "previous= is not supported with boxes or several images. Pass it with "
-                "the points or prompts for one image."
-            )
+            raise PromptError("previous= supports points or prompts for one image only. Omit it.")
         if is_several(image):
             if prompts is None:
                 raise PromptError("Several images require prompts=, with one entry for each image.")
@@ -587,7 +584,7 @@ class Model:
         every: int | None = None,
         **settings: Any,
     ) -> Masks | Iterator[Masks]:
-        """Segment every instance of a text or exemplar prompt, best first.
+        """Segment every object that matches a text or exemplar prompt, best first.
 
         Args:
             image: Image as for `encode`. For a list or iterator of images, an iterator is returned.

@@ -471,9 +471,9 @@ class Arrangement:
     refine_edges: Annotated[
         RefineEdges,
         Setting(
-            "align the edges of the final masks with image edges, as in `segment`; "
-            "not supported for tiles, embeddings and models without an edge network; "
-            '"auto": in adaptive mode'
+            "align the edges of the final masks with image edges, as in `segment`. Not "
+            "supported for tiles, embeddings and models without an edge network. "
+            '"auto": only in adaptive mode'
         ),
     ] = "auto"
     alike: Annotated[

@@ -427,8 +427,8 @@ def plan(
     """
     if images < 1 or rate < 0 or (masks_an_image or 1) <= 0:
         raise InputError(
-            "The number of images must be at least 1, the rate at least 0 and the masks "
-            f"per image above 0. Given: {images}, {rate:g}, {masks_an_image}."
+            f"The number of images must be at least 1 (given: {images}), the hourly rate at "
+            f"least 0 ({rate:g}) and the masks per image above 0 ({masks_an_image})."
         )
     rows = []
     for pace in figures.paces:

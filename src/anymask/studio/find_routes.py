@@ -1,5 +1,6 @@
-"""Routes of finding by words or examples: in a photo, in a photo of the project, in all of them;
-and of the main subject of a photo, which is cut out.
+"""Routes that find objects by words or examples, or cut out the main subject of a photo.
+
+Finding is for a photo, a photo of the project, or all of them.
 """
 
 from __future__ import annotations

@@ -420,7 +420,10 @@ async def write_export(
 ) -> Path:
     """Write all that is known; the file lies in the session's folder. Raises Refusal (409, 422)."""
     if video.folder is None or video.hw is None:
-        message = "This session has no video file. Save the masks from the responses instead."
+        message = (
+            "This session has no video file to write. Save the masks that the tracking requests "
+            "return."
+        )
         raise Refusal(409, message)
     if video.exporting:
         raise Refusal(409, "Another export of this session is running. Wait until it ends.")

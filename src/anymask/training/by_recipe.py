@@ -61,7 +61,7 @@ def train(
     out: str | Path,
     **settings: Unpack[TrainSettings],
 ) -> Path:
-    """Train an image model from a config file and return its folder. The same call resumes.
+    """Train an image model from a config file and return its folder. Repeat the call to resume.
 
     Args:
         config: Config file (TOML), or the name of a bundled recipe.

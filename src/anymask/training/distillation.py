@@ -78,7 +78,7 @@ def distil(
     out: str | Path,
     **settings: Unpack[DistilSettings],
 ) -> Path:
-    """Train a small model to imitate a larger one. The same call resumes.
+    """Train a small model to imitate a larger one. Repeat the call to resume.
 
     Args:
         teacher: Teacher: a name from `anymask models list`, or the weights.safetensors of a run.

@@ -115,7 +115,7 @@ def finetune(
 ) -> Path:
     """Fine-tune a model on annotated images, and evaluate it before and after.
 
-    Prints the progress. The same call resumes.
+    Prints the progress. Repeat the call to resume an interrupted run.
 
     Args:
         data: File or folder of annotations that `anymask.read` reads.

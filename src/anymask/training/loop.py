@@ -462,9 +462,9 @@ class TrainingWorker:
         if self.went_back:
             raise ConfigError(
                 f"The gradients were not finite in {BAD_STEPS} consecutive steps up to step "
-                f"{self.progress.step}, and again after a restart from the last checkpoint. Set a "
-                f"rate lower than {self.recipe.rate:g} in the recipe (recipe.json in the folder "
-                "of a fine-tuning), or check the data."
+                f"{self.progress.step}, also after a restart from the last checkpoint. Set a "
+                f"learning rate below {self.recipe.rate:g} in the recipe (recipe.json in the run "
+                "folder), or check the data."
             )
         progress = dataclasses.replace(self.progress)
         self.go_back()

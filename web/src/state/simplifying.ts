@@ -146,7 +146,7 @@ export function picked(session: Session): Place<Mask> {
       const { editor } = session;
       const chosen = editor?.selection ?? [];
       const no = (text: string) => (session.say(text), []);
-      if (!editor || !chosen.length) return no("Select the mask to simplify first (O).");
+      if (!editor || !chosen.length) return no("First select the mask to simplify (O).");
       if (session.review) return no("Accept or reject the mask under review first.");
       if (!isEmpty(editor.draft)) return no("Keep the current mask first (Enter).");
       return editor.free(chosen) ? chosen : [];

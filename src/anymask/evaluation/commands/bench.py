@@ -60,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
     # fmt: off
-    add("name", metavar="MODEL", nargs="?", help="model name (default: --model)")
+    add("name", metavar="MODEL", nargs="?", help="model to measure; the same as --model")
     add_model_options(parser)
     add("--everything", action="store_true", help="measure only automatic mask generation")
     add("--photo", metavar="FILE", help="image file (default: a generated image)")
