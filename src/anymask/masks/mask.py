@@ -242,8 +242,9 @@ class Mask:
             case "binary_mask":
                 segmentation = self.mask
             case _:
-                known = ", ".join(get_args(OutputMode))
-                raise InputError(f"Unknown output_mode {output_mode!r}. Use one of: {known}.")
+                raise InputError(
+                    f"Unknown output_mode {output_mode!r}. Use {', '.join(get_args(OutputMode))}."
+                )
         (x0, y0, x1, y1), (left, top, right, bottom) = self.box, self.crop_box
         record: dict[str, Any] = {
             "id": record_id,
@@ -433,8 +434,7 @@ class Masks(list[Mask]):
         strange = [one for one in other if not isinstance(one, Mask)]
         if strange:
             raise InputError(
-                f"Only Mask objects can be joined, but {strange[0]!r} was passed. Pass "
-                "Mask objects."
+                f"Only Mask objects can be joined, but {strange[0]!r} was passed. Omit it."
             )
         lists = [self, other if isinstance(other, Masks) else Masks(other)]
         sizes = {mask.rle.size for mask in masks}
