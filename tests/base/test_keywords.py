@@ -23,7 +23,7 @@ def test_what_is_wrong_is_named_with_a_remedy(given: str, told: str) -> None:
     with pytest.raises(InputError) as error:
         check_keywords(["width", given], ["points", "width"])
     assert told in str(error.value)
-    with pytest.raises(InputError, match="There are no keyword"):
+    with pytest.raises(InputError, match="No keyword arguments"):
         check_keywords(["xyzzy"], [])
 
 

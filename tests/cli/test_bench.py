@@ -138,7 +138,7 @@ def test_a_cold_start_that_fails_is_a_note(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--rounds", "0"], "Expected a whole number from 1, got '0'"),
+        (["--rounds", "0"], "Invalid value '0'. Expected a whole number of at least 1"),
         (["--photo", "gone.jpg"], "The image gone.jpg does not exist"),
         (["--runtime", "torch"], "Nothing could be measured: skipped: torch: no checkpoint"),
         (["encoder", "sam"], "Unexpected argument 'sam'"),

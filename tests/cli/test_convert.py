@@ -170,7 +170,7 @@ def test_a_target_that_says_nothing_is_told_with_the_formats(
     source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["convert", str(source), str(source.parent / "out")]) == 2
-    assert "is unknown. Pass one (--to," in capsys.readouterr().err
+    assert "is unknown. Pass one, with --to" in capsys.readouterr().err
     assert main(["convert", str(source), "out", "--to", "yollo"]) == 2
     assert "--to: Invalid choice 'yollo'. Did you mean 'yolo'?" in capsys.readouterr().err
 

@@ -140,7 +140,7 @@ def test_commands_take_the_stack_as_it_is(
 @pytest.mark.parametrize(
     ("picture", "options", "reason"),
     [
-        ("four.tif", [], "this model was tuned on images with 5"),
+        ("four.tif", [], "this model was fine-tuned on images with 5"),
         ("eight.tif", [], "tuned on images of type uint16"),
         ("five.tif", ["--bands", "1,2,3"], "This model uses all 5 channels"),
     ],
@@ -267,7 +267,7 @@ def test_the_command_writes_label_maps(
     [
         (["--semantic", "--point", "3,3"], "--semantic does not support prompts"),
         (["--semantic", "-o", "a.svg"], "A label map is written as .png"),
-        (["--semantic", "--model", "nano"], "nano has no classes"),
+        (["--semantic", "--model", "nano"], "nano does not predict classes"),
     ],
 )
 def test_label_maps_that_cannot_be_meant_are_one_error(

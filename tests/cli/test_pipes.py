@@ -95,7 +95,10 @@ def test_everything_is_piped_as_any_format(capfdbinary: PIPE) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["segment", "p.png", "--point", "3,3", "-o", "-", "-o", "-.json"], "takes one result"),
+        (
+            ["segment", "p.png", "--point", "3,3", "-o", "-", "-o", "-.json"],
+            "Only one result can be",
+        ),
         (["segment", "p.png", "mask.png", "--point", "3,3", "-o", "-"], "image"),
         (["cutout", "p.png", "mask.png", "-o", "-"], "several images"),
         (["redact", "p.png", "--words", "cup", "-o", "-"], "--force"),

@@ -175,7 +175,10 @@ def test_two_runs_with_one_session_are_told_of_each_other(
     ("words", "message"),
     [
         (["clip.mkv", "-o", "a.json"], "No prompt was passed"),
-        (["clip.mkv", "--point", "5", "-o", "a.json"], "Expected --point [PLACE]X,Y as 2 numbers"),
+        (
+            ["clip.mkv", "--point", "5", "-o", "a.json"],
+            "Invalid --point [PLACE]X,Y '5'",
+        ),
         (["clip.mkv", "--box", "90:1:1,1,5,5", "-o", "a.json"], "Frame 90 is out of range"),
         (["clip.mkv", "--point", "5,5", "-o", "a.xml"], "Use .json (SA-V), .jsonl"),
         (
@@ -198,7 +201,7 @@ def test_two_runs_with_one_session_are_told_of_each_other(
         (["clip.mkv", "--from", "none.jsonl", "-o", "a.json"], "'none.jsonl' does not exist"),
         (
             ["clip.mkv", "--box", "1,1,5,5", "--box", "7,7,9,9", "-o", "a.json"],
-            "Give the second object a number",
+            "Give the second object another number",
         ),
         (["clip.mkv", "--mask", "a.png", "--mask", "b.png", "-o", "a.json"], "Only one --mask"),
         (

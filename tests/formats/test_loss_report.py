@@ -38,7 +38,7 @@ def test_what_is_lost_is_named(source: str, to: str, tmp_path: Path) -> None:
         arrived = re.search(shows, text, re.DOTALL) is not None
         if name == "ids" and to in IDS_IN_PIXELS:
             arrived = True
-        named = re.search(rf"(^|[\s,:`]){name}([\s,:`(]|$)", told, re.MULTILINE) is not None
+        named = re.search(rf"(^|[\s,:`(]){name}([\s,:`()]|$)", told, re.MULTILINE) is not None
         assert arrived or named, f"{name} is neither in the target nor in the report:\n{told}"
         if name not in ON_BOTH_LEVELS:
             assert not (arrived and re.search(rf"\b(?<!_){name} \(", told)), (

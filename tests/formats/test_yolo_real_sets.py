@@ -111,7 +111,7 @@ def test_filled_holes_and_split_parts_lose_what_the_report_says(
         assert ((name, number) in changed) == bool((union != pixels).any())
         if (name, number) in changed:
             iou = mask.area / union.sum()
-            text = f"{union.sum()} pixels instead of {mask.area}, IoU {iou:.4f}"
+            text = f"the outline covers {union.sum()} pixels instead of {mask.area}, IoU {iou:.4f}"
             assert changed[name, number] == text
     assert not any(found.values())
     assert changed

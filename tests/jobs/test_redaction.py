@@ -137,7 +137,7 @@ def test_a_file_that_is_no_copy_of_ours_is_never_overwritten() -> None:
 )  # fmt: skip
 def test_copies_do_not_lie_among_the_photos(source: Any, out: str) -> None:
     known, before = labels("a.jpg"), sorted(Path("photos").rglob("*"))
-    with pytest.raises(InputError, match="images"):
+    with pytest.raises(InputError, match="inside the input folder|in the output folder"):
         redact_photos(Redaction(source=source, out=Path(out), labels=known))
     assert sorted(Path("photos").rglob("*")) == before
 

@@ -155,18 +155,31 @@ def test_nano_offers_the_best_three_of_four_in_the_model_s_order() -> None:
         np.testing.assert_array_equal(kept[i], quality[i, three])
 
 
-def test_nano_answers_a_clear_prompt_with_the_mask_that_agrees_with_the_others() -> None:
+def test_nano_answers_a_clear_prompt_with_the_mean_of_masks_that_agree() -> None:
     cells = np.full((1, 4, 5, 5), -1, np.float32)
     for mask, rows in enumerate((slice(0, 4), slice(0, 5), slice(0, 1), slice(1, 4))):
         cells[0, mask, rows] = 1 + mask
     # IoU: .8 of the first two, .25 and .2 of the third with them; .75, .6 and 0 of the last.
     even, sure = np.full((1, 4), 0.5, np.float32), np.array([[0.1, 0.1, 0.9, 0.1]], np.float32)
-    for quality, wanted in ((even, 0), (sure, 2)):  # 2.8, 2.6, 1.45 and 2.35 halves; .48, ..., .945
+    for quality, worth, best in (
+        (even, (1.4, 1.3, 0.725, 1.175), 0),
+        (sure, (0.48, 0.42, 0.945, 0.235), 2),
+    ):
         (answer,) = family("nano").answer(
             lambda _, quality=quality: (cells, quality), prompts(PAIR), PLACE, "auto", "expected"
         )
-        np.testing.assert_array_equal(answer[0], cells[0, [wanted]])
-        assert answer[1] == quality[0, wanted]
+        weights = np.exp(8 * (np.array(worth) / max(worth) - 1))
+        mean = np.average(cells[0], axis=0, weights=weights)
+        np.testing.assert_allclose(answer[0], mean[None], rtol=1e-5)
+        assert answer[1] == quality[0, best]
+
+
+def test_nano_answers_with_a_mask_where_none_is_worth_anything() -> None:
+    cells = np.full((1, 4, 5, 5), -1, np.float32)
+    (answer,) = family("nano").answer(
+        lambda _: (cells, np.zeros((1, 4), np.float32)), prompts(PAIR), PLACE, "auto", "expected"
+    )
+    np.testing.assert_array_equal(answer[0], cells[0, :1])
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_weights_are_opened_at_a_side_too() -> None:
 
 
 def test_graphs_of_one_side_say_so(bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="but @256 was given"):
+    with pytest.raises(InputError, match="but @256 was requested"):
         open_runtime(f"{bundle}@256")
     old = Path(shutil.copytree(bundle, tmp_path / "old"))
     manifest = json.loads((old / "manifest.json").read_text())

@@ -73,7 +73,7 @@ def test_what_is_no_vector_is_refused(vector: Any, word: str) -> None:
 
 
 def test_vectors_that_do_not_fit_are_refused(model: Model) -> None:
-    with pytest.raises(PromptError, match="vectors of length .* 3 was given"):
+    with pytest.raises(PromptError, match="vectors of length .* 3 were passed"):
         model.segment(PHOTO, prompts=[Prompt(embedding=[1.0, 2.0, 3.0])])
     with pytest.raises(
         PromptError, match="does not support embeddings"

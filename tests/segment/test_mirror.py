@@ -120,5 +120,5 @@ def test_windows_are_looked_at_both_ways_too(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_embedding_alone_has_no_mirror_image() -> None:
     model, photo = anymask.load(), photo_of("wide")
-    with pytest.raises(InputError, match="mirror requires the image"):
+    with pytest.raises(InputError, match="mirror= requires the image"):
         model.segment(model.encode(photo), points=[(10, 10)], mirror=True)

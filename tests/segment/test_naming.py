@@ -81,7 +81,7 @@ def test_records_are_labelled_and_empty_ones_are_not(photo: UintImage) -> None:
 @pytest.mark.parametrize(
     ("masks", "error", "says"),
     [
-        (np.zeros((3, 4), np.bool_), PromptError, "Pass the image that the masks were made for"),
+        (np.zeros((3, 4), np.bool_), PromptError, "Pass the image to which the masks belong"),
         (np.zeros(HW), PromptError, "Invalid masks of type float64"),
         (np.zeros((2, 2, *HW), np.bool_), PromptError, "type bool and shape (2, 2, 40, 60)"),
     ],

@@ -110,7 +110,7 @@ def test_the_command_goes_on_inside_one_photo(
     words += ["--points-per-batch", "16", "--score", "0.3", "--no-overlay"]
     monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(Dying()))
     assert main(words) == 130
-    assert "run the same command again to resume" in capsys.readouterr().err
+    assert "Run the same command again to resume" in capsys.readouterr().err
     assert [path.name for path in Path("out").iterdir()] == [".p.json.search"]
     second = ColourRuntime()
     monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(second))

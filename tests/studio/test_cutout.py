@@ -39,7 +39,7 @@ def test_the_main_subject_is_cut_out_as_in_python(http: TestClient) -> None:
     ("params", "told"),
     [
         ({"background": "/etc/passwd"}, "Invalid background '/etc/passwd'"),
-        ({"margin": "3"}, "Option margin requires crop"),
+        ({"margin": "3"}, "margin= requires crop="),
         ({"format": "jpeg"}, "format"),
     ],
 )

@@ -210,7 +210,7 @@ def test_bad_steps_before_any_checkpoint_bring_the_start_back_and_then_end_the_r
     assert not worker.optimiser.state
     for _ in range(of_worker.BAD_STEPS - 1):
         worker.descend()
-    with pytest.raises(ConfigError, match="not finite in 8 consecutive steps.*rate lower"):
+    with pytest.raises(ConfigError, match="not finite in 8 consecutive steps.*rate below"):
         worker.descend()
     assert worker.progress.skipped == 2 * of_worker.BAD_STEPS
 

@@ -276,7 +276,7 @@ def test_a_zarr_of_huge_numbers_is_refused(tmp_path: Path) -> None:
     zarr_scan(tmp_path / "small", (10**5, 10**6, 10**6), (1, 64, 64))
     scan = anymask.read_volume(tmp_path / "small")
     for read in (lambda: scan.array, lambda: scan.slice(0)):
-        with pytest.raises(LimitError, match="'small' requires"):
+        with pytest.raises(LimitError, match="'small' require"):
             read()
 
 
@@ -414,7 +414,7 @@ def test_a_deflated_slice_of_dicom_is_bounded(
     deflated(tmp_path / "a.dcm", bytes(2_000_000), Rows=1000, Columns=1000)
     assert anymask.read_volume(tmp_path / "a.dcm").shape == (1, 1000, 1000)
     monkeypatch.setenv("ANYMASK_VOLUME_MEGABYTES", "8")
-    with pytest.raises(LimitError, match="'a.dcm' requires 2 MB"):
+    with pytest.raises(LimitError, match="'a.dcm' require 2 MB"):
         anymask.read_volume(tmp_path / "a.dcm")
     head = (tmp_path / "a.dcm").read_bytes()
     start = 144 + int.from_bytes(head[140:144], "little")
@@ -484,5 +484,5 @@ def test_a_segmentation_over_a_huge_space_is_refused(tmp_path: Path) -> None:
     place = dataset.PerFrameFunctionalGroupsSequence[-1].PlanePositionSequence[0]
     place.ImagePositionPatient = [*place.ImagePositionPatient[:2], 2e8]
     dataset.save_as(tmp_path / "a.dcm")
-    with pytest.raises(LimitError, match=r"'a.dcm' requires"):
+    with pytest.raises(LimitError, match=r"'a.dcm' require"):
         anymask.read_volume(tmp_path / "a.dcm")

@@ -44,7 +44,7 @@ _PACKAGES = {
     "microscopes": "czifile liffile nd2",
     "volumes": "nibabel pydicom nrrd zarr",
     "dicom-seg": "highdicom",
-    "maps": "No keyword arguments are supported.",
+    "maps": "rasterio pyogrio shapely",
     "openvino": "openvino",
     "mcp": "mcp",
 }

@@ -87,7 +87,7 @@ def check_keywords(given: Iterable[str], known: Collection[str]) -> None:
             remedy = f"Did you mean {near[0]!r}?"
         else:
             listed = f"Valid arguments: {', '.join(known)}"
-            remedy = listed if known else "There are no keyword arguments."
+            remedy = listed if known else "No keyword arguments are supported."
         raise InputError(f"Unknown argument {name!r}. {remedy}")
 
 

@@ -65,7 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--unlike", metavar="EXAMPLE", action="append", type=read_example,
         help="negative exemplar: objects similar to it are excluded")
     add("--detector", metavar="NAME|FOLDER",
-        help="detector that finds objects by arbitrary words, as in `anymask find`")
+        help="detector for arbitrary words, as in `anymask find`")
     add("--score", metavar="X", type=float,
         help=("minimum confidence score of objects found by words or exemplars, 0 to 1 "
             "(default: set by the detector)"))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, Floats, InputError, UintImage
+from anymask.base import BoolArray, FloatArray, Floats, InputError, UintImage, brief
 from anymask.find.phrases import Phrase
 from anymask.masks import Mask, Prompt, mask_nms, rle_area, rle_intersection, rle_iou
 from anymask.models.rules import NameTable
@@ -47,6 +47,7 @@ PART = 0.9  # of a mask inside a surer one of the same label: a part of that thi
 NEAREST = 5  # names that an error offers
 
 
+@brief
 @dataclass(frozen=True, eq=False)
 class SeenMasks:
     """The masks of a photo that words choose from, and their vectors (n, D).

@@ -52,8 +52,8 @@ _VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|[-+]?\d[\d.]*")
 OnBad = Literal["skip", "error"]
 Crowd = Literal["auto", "keep", "ignore"]
 ON_BAD = Setting(
-    "what happens to invalid records: `skip` counts and omits them, `fail` lists all of "
-    "them and writes nothing"
+    "what happens to invalid records: `skip` counts and omits them, `error` lists all "
+    "of them and writes nothing"
 )
 CROWD = Setting(
     "how masks of COCO with iscrowd are read: `keep`: as objects; `ignore`: as pixels "

@@ -25,10 +25,12 @@ from anymask.evaluation import (
 )
 from anymask.images import shown_picture
 from anymask.masks import Prompt, centre_click, contours, rle_to_mask
+from anymask.training.channels import mix_of
 from anymask.training.frozen import FrozenOutputs
 from anymask.training.interaction import Draws
+from anymask.training.photos import PhotoStore, enough
 from anymask.training.recipe import Recipe
-from anymask.training.run_folder import LOG
+from anymask.training.run_folder import LOG, PHOTOS
 from anymask.training.samples import batches
 from anymask.training.step import build_step
 from anymask.training.trainee import build_trainee, learning_mode, multiplies_halves
@@ -136,7 +138,7 @@ def minutes_of(
 ) -> float:
     """About how long all steps take on this machine: one of them is timed, and thrown away.
 
-    data    folder of the sets
+    data    folder of the sets, in that of the run
     photos  training images
     frozen  outputs that the run will use, too
     """
@@ -145,7 +147,9 @@ def minutes_of(
     step = build_step(model, one).to(device)
     if frozen is not None:
         frozen.attach(model)
-    batch = next(batches(one, data, None, rank=0, first_step=0))
+    mix = mix_of(recipe.channels)
+    store = None if mix is None else PhotoStore(data.parent / PHOTOS, mix, enough(recipe))
+    batch = next(batches(one, data, store, rank=0, first_step=0))
     threads, taken = torch.get_num_threads(), [0.0]
     torch.set_num_threads(1 if device == "cpu" else threads)
     try:
