@@ -402,7 +402,10 @@ IN_A_SCAN = [
 def test_openapi_lists_every_address() -> None:
     with client() as http:
         paths = http.get("/openapi.json").json()["paths"]
-    api = {"/health", "/api/encode", "/api/segment", "/api/everything", "/api/find", "/api/names"}
+    api = {
+        f"/api/{name}" for name in ("encode", "segment", "cutout", "everything", "find", "names")
+    }
+    api |= {"/health"}
     videos = {f"/api/videos{place}" for place in ("", *IN_A_VIDEO)}
     volumes = {f"/api/volumes{place}" for place in ("", *IN_A_SCAN)}
     assert set(paths) == api | {"/model/{name}"} | videos | volumes

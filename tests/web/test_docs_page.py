@@ -53,8 +53,8 @@ def test_docs_lists_and_tries_every_address_and_asks_no_other_server(chromium: A
         volumes = {address for address in told if address.startswith("/api/volumes")}
         assert len(volumes) == 15
         assert told - videos - volumes == {
-            "/health", "/api/encode", "/api/segment", "/api/everything", "/api/find", "/api/names",
-            "/model/{name}",
+            "/health", "/api/encode", "/api/segment", "/api/cutout", "/api/everything", "/api/find",
+            "/api/names", "/model/{name}",
         }  # fmt: skip
         page.locator("#operations-model-health_health_get .opblock-summary-control").click()
         page.get_by_role("button", name="Try it out").click()

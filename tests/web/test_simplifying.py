@@ -42,7 +42,7 @@ def picked(sit_down: SitDown, blobs: Project) -> Any:
     ann.open()
     ann.until("s.editor?.state.masks.length", 2)
     ann.keys("Control+i")
-    ann.message("Select the mask to simplify first")
+    ann.message("First select the mask to simplify")
     ann.keys("o")
     pick(ann, (150, 150), (400, 200))
     ann.keys("Control+i")
