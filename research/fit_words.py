@@ -24,6 +24,7 @@ from anymask.find import SeenMasks
 from anymask.find.known_names import POSSIBLE, word_facts
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import rle_area, rle_intersection, rle_iou, rle_merge
+from research.audit.self_test import solve_logistic
 from research.frozen_features import HELD_OUT
 
 RIGHT = 0.5  # IoU
@@ -61,16 +62,10 @@ def collect(folder: Path, out: Path, names: list[str], limit: int, name: str | N
 
 
 def fit(facts: Floats, right: BoolArray, weight: Floats) -> Floats:  # (n, F) -> (F + 1,)
-    """The weights of a logistic regression, by Newton's method; the last one is the constant."""
+    """The weights of a logistic regression; the last one is the constant."""
     given = np.hstack([facts, np.ones((len(facts), 1))])
     ridge = RIDGE * np.diag([1.0] * facts.shape[1] + [0.0])
-    weights = np.zeros(given.shape[1])
-    for _ in range(STEPS):
-        chance = 1 / (1 + np.exp(-np.clip(given @ weights, -30, 30)))
-        slope = given.T @ (weight * (chance - right)) + ridge @ weights
-        curve = (given * (weight * chance * (1 - chance))[:, None]).T @ given + ridge
-        weights = weights - np.linalg.solve(curve, slope)
-    return weights
+    return solve_logistic(given, right, weight, ridge, STEPS)
 
 
 def main() -> None:

@@ -176,13 +176,21 @@ def fit_logistic(
 ) -> LinearModel:  # (N, F), (N,), (N,)
     """Newton's method with a ridge on all but the bias; `wrong` is 1 or 0."""
     table, scale, ridge = _table(values)
+    found = solve_logistic(table, wrong, weights, ridge, NEWTON_STEPS)
+    return LinearModel(found[:-1] / scale, float(found[-1]))
+
+
+def solve_logistic(
+    table: Floats, right: Floats | BoolArray, weights: Floats, ridge: Floats, steps: int
+) -> Floats:  # (N, F), (N,), (N,), (F, F) -> (F,)
+    """The coefficients of a logistic regression with a ridge, by Newton's method."""
     found = np.zeros(table.shape[1])
-    for _ in range(NEWTON_STEPS):
+    for _ in range(steps):
         chance = 1 / (1 + np.exp(-np.clip(table @ found, -30, 30)))
-        slope = table.T @ (weights * (chance - wrong)) + ridge @ found
+        slope = table.T @ (weights * (chance - right)) + ridge @ found
         bend = (table * (weights * chance * (1 - chance))[:, None]).T @ table + ridge
         found = found - np.linalg.solve(bend, slope)
-    return LinearModel(found[:-1] / scale, float(found[-1]))
+    return found
 
 
 def fit_linear(

@@ -60,7 +60,7 @@ def test_the_prompt_before_a_correction_stays_remembered(known: dict[int, Object
         session.import_masks(1, wrong(known))
         session.add(frame=4, id=1, points=[(38, 30), (100, 70)], labels=[1, 0])
         next(session.propagate(start=4))
-        (live,) = session.live.values()
+        (live,) = session._live.values()
         assert [glimpse.frame for glimpse in live.state.anchors] == [0, 4]
 
 

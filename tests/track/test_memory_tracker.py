@@ -143,7 +143,7 @@ def test_masks_of_low_quality_are_not_remembered() -> None:
     with open_session(tiny(), PICTURES, write_unsure=True, least_quality=1.0) as session:
         session.add(frame=0, points=POINT)
         list(session)
-        bank = session.live[1, False].state
+        bank = session._live[1, False].state
     assert (list(bank.prompted), list(bank.tracked)) == ([0], [])
 
 

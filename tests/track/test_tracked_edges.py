@@ -52,7 +52,7 @@ def test_tracked_masks_come_nearer_to_the_frames_edges(nano: Model, tracker: str
         with open_session(nano, PICTURES, tracker=tracker, refine_edges=refine) as session:  # type: ignore[arg-type]
             session.add(frame=0, mask=TRUTH[0])
             found = [frame.masks[1] for frame in session][1:]
-            softs.append(session.live[1, False].state.soft)
+            softs.append(session._live[1, False].state.soft)
         overlaps.append([iou(mask, one) for mask, one in zip(found, TRUTH[1:], strict=True)])
     coarse, fine = np.array(overlaps)
     assert fine.mean() > coarse.mean() + 0.005

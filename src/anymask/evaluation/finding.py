@@ -258,16 +258,16 @@ def ask_photos(
 
 @dataclass(frozen=True)
 class WordQuestions:
-    """Every image of a set is asked for labels as words, each on its own.
+    """Every image of a set is searched for labels as text prompts, one label at a time.
 
-    unasked  labels that the model has no name for
+    skipped  labels without a known name
     """
 
     model: Model
     there: Dataset
     settings: FindSettings
     labels: Sequence[str]
-    unasked: Sequence[str]
+    skipped: Sequence[str]
 
     @classmethod
     def of(cls, model: Model, there: Dataset, settings: FindSettings) -> WordQuestions:
@@ -300,14 +300,12 @@ class WordQuestions:
                 missing = (missing[start:] + missing[:start])[: len(present)]
             whole = rle_merge([rle for rles in masks.values() for rle in rles])
             asked = {label: masks[label] for label in present}
-            without: dict[str, list[Rle]] = {label: [] for label in present}
             if absent is None or not others:
                 asked |= {label: [] for label in missing}
-                yield from self._asked(self.there.pixels(image), asked, whole)
-            else:
-                other = others[place % len(others)]
-                yield from self._asked(self.there.pixels(image), asked, whole)
-                yield from self._asked(absent.pixels(other), without, None)
+            yield from self._asked(self.there.pixels(image), asked, whole)
+            if absent is not None and others:
+                other = absent.pixels(others[place % len(others)])
+                yield from self._asked(other, {label: [] for label in present}, None)
 
     def _asked(
         self, photo: UintImage, asked: Mapping[str, list[Rle]], labelled: Rle | None
@@ -357,8 +355,8 @@ def evaluate_finding(
         questions = WordQuestions.of(model, there, settings)
         asked = [*questions.ask(other, limit)]
         notes.append(f"{model.name}, {len(asked)} prompts; each label of each image on its own")
-        if questions.unasked:
-            notes.append(f"Labels without a known name, skipped: {', '.join(questions.unasked)}")
+        if questions.skipped:
+            notes.append(f"Labels without a known name, skipped: {', '.join(questions.skipped)}")
         wanted = "a label that the model has a name for. Text prompts require known names"
     else:
         asked = [*ask_photos(finding_by(way, model, settings), there, other, limit)]

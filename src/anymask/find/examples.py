@@ -25,7 +25,6 @@ import numpy as np
 from anymask.base import BoolArray, FloatArray, InputError, ModelError, UintImage
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import ExampleDetector, ScoredBoxes, sigmoid
-from anymask.find.known_names import PART, without_parts
 from anymask.find.likeness import (
     FACTS,
     NAMED,
@@ -87,6 +86,7 @@ WEIGHTS = (1.409, 9.531, 2.983, -1.881, 6.203, -1.113, -0.131, 4.887, -16.255)
 CHEAP_WEIGHTS = (7.429, -6.0, 7.408, 0.952, -0.242, 4.884)
 # Of a photo: the logit of its likeliest mask, how alike the photos are, the constant.
 PHOTO_WEIGHTS = (0.664, 3.468, 0.462)
+PART = 0.9  # of a mask inside a surer one of the same label: a part of that thing
 STEEPNESS = 0.7  # of how a score falls with a mask's chance against that of the likeliest
 
 
@@ -331,6 +331,17 @@ def _marks(one: Example) -> list[str]:
     """What an example is, in little."""
     digest = hashlib.sha256(np.ascontiguousarray(one.photo).data).hexdigest()
     return [digest[:32], rle_to_string(mask_to_rle(one.mask))]
+
+
+def without_parts(records: Sequence[Mask]) -> list[Mask]:
+    """The records, the surest first, without those that lie in a surer one of the same label."""
+    kept: list[Mask] = []
+    for record in sorted(records, key=lambda one: -one.score):
+        same = [one.rle for one in kept if one.label == record.label]
+        inside = rle_intersection(same, [record.rle]).max(initial=0) if same else 0
+        if inside <= PART * rle_area(record.rle):
+            kept.append(record)
+    return kept
 
 
 def find_alike(model: Model, photo: UintImage, wanted: Wanted, score: float | None) -> list[Mask]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from anymask.base import BoolArray, FloatArray, Floats, InputError, UintImage, brief
 from anymask.find.phrases import Phrase
-from anymask.masks import Mask, Prompt, mask_nms, rle_area, rle_intersection, rle_iou
+from anymask.masks import Mask, Prompt, mask_nms, rle_iou
 from anymask.models.rules import NameTable
 from anymask.runtime import MaskNaming, mask_vectors, require
 
@@ -43,7 +43,6 @@ UNJUDGED = 0.3  # the objectness of masks of models that do not judge it
 OVERLAP = 0.3  # of the smaller one's area: what two finds of one label may share
 RIVAL = 1 / 3  # of the best score of a label, which others need where no threshold is given
 SAME = 0.9  # IoU of a mask and the one that its click brings again
-PART = 0.9  # of a mask inside a surer one of the same label: a part of that thing
 NEAREST = 5  # names that an error offers
 
 
@@ -142,7 +141,7 @@ def find_by_name(
 
 
 def least_scores(scores: Floats, phrases: Sequence[Phrase]) -> list[float]:
-    """The threshold of each phrase; without one of its own it depends on the best of (n, P)."""
+    """The threshold of each phrase: the given one, else a share of its best score of (n, P)."""
     return [
         max(THRESHOLD, RIVAL * float(best)) if phrase.threshold is None else phrase.threshold
         for phrase, best in zip(phrases, scores.max(0), strict=True)
@@ -206,17 +205,6 @@ def with_edges(model: Model, photo: UintImage, records: Sequence[Mask]) -> list[
         if alike.max() >= SAME:
             better[id(record)] = replace(record, rle=answer.rles()[int(alike.argmax())])
     return [better.get(id(one), one) for one in records]
-
-
-def without_parts(records: Sequence[Mask]) -> list[Mask]:
-    """The records, the surest first, without those that lie in a surer one of the same label."""
-    kept: list[Mask] = []
-    for record in sorted(records, key=lambda one: -one.score):
-        same = [one.rle for one in kept if one.label == record.label]
-        inside = rle_intersection(same, [record.rle]).max(initial=0) if same else 0
-        if inside <= PART * rle_area(record.rle):
-            kept.append(record)
-    return kept
 
 
 def check_names(model: Model, phrases: Sequence[Phrase]) -> None:

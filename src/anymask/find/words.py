@@ -169,7 +169,7 @@ def find_phrases(
 ) -> list[Mask]:
     """The things in a photo (H, W, 3), best first; the thresholds are those of the phrases.
 
-    seen  without a detector: the photo's masks , which several questions can share
+    seen  without a detector: the masks of the photo, which several searches can share
     """
     if detector is None:
         found = find_by_name(model, photo, phrases, seen)

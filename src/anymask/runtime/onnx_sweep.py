@@ -1,7 +1,7 @@
 """Sweeps on exported graphs: one image, then any number of clicks, and the masks that are read.
 
 The graphs are those of `models.fast.sweep_graphs`. Their steps are small, so each thread computes
-clicks of its own, with sessions of one thread.
+separate clicks, with sessions of one thread.
 
 Letters: N prompts, n of one call, P points, K candidates, k masks, h w features, m = 4 h, p places.
 """
@@ -25,6 +25,7 @@ from anymask.runtime.protocol import (
     Sweep,
     SweepAnswer,
     SweepPrecision,
+    chosen_tokens,
 )
 
 Arrays = dict[str, NDArray[Any]]
@@ -152,8 +153,4 @@ class OnnxSweepAnswer:
 
     def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
         """(N, K) bool -> (m, m) of each chosen one."""
-        prompts = np.flatnonzero(chosen.any(axis=1)).tolist()
-        tokens = [(np.flatnonzero(chosen[prompt]) + 1).tolist() for prompt in prompts]
-        return self.sweep.draw(
-            [(*self.rows[prompt], masks) for prompt, masks in zip(prompts, tokens, strict=True)]
-        )
+        return self.sweep.draw([(*self.rows[n], masks) for n, masks in chosen_tokens(chosen)])

@@ -199,6 +199,12 @@ class SweepAnswer(Protocol):
         ...
 
 
+def chosen_tokens(chosen: BoolArray) -> list[tuple[int, list[int]]]:  # (N, K)
+    """Each prompt with a chosen candidate, and the mask tokens of these; token 0 is none."""
+    prompts = np.flatnonzero(chosen.any(axis=1)).tolist()
+    return [(prompt, (np.flatnonzero(chosen[prompt]) + 1).tolist()) for prompt in prompts]
+
+
 @runtime_checkable
 class Sweep(Protocol):
     """A sweep over one image, for one thread at a time.

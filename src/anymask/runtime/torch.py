@@ -48,6 +48,7 @@ from anymask.runtime.protocol import (
     VectorPrompts,
     VideoAnswer,
     VideoSteps,
+    chosen_tokens,
     fast_halves,
     pick_device,
     pick_dtype,
@@ -346,11 +347,7 @@ class TorchSweepAnswer:
 
     def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
         """(N, K) bool -> (m, m) of each chosen one."""
-        prompts = np.flatnonzero(chosen.any(axis=1)).tolist()
-        tokens = [(np.flatnonzero(chosen[prompt]) + 1).tolist() for prompt in prompts]
-        return self.sweep.draw(
-            [(*self.rows[prompt], masks) for prompt, masks in zip(prompts, tokens, strict=True)]
-        )
+        return self.sweep.draw([(*self.rows[n], masks) for n, masks in chosen_tokens(chosen)])
 
 
 # Videos.

@@ -115,7 +115,7 @@ class KeptPredictions(RecentValues[str, _Kept]):
 
     Args:
         memory_bytes: Limit of the logits.
-        seconds: How long a prediction is kept that nobody uses.
+        seconds: How long an unused prediction is kept.
         clock: Seconds since any moment.
     """
 

@@ -264,7 +264,7 @@ def _prompts_of(words: str) -> list[Any]:
 
 
 def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -> list[str]:
-    """Hand over the prompts that no earlier run handed over; what is told of them.
+    """Add the prompts that no earlier run has added; the notes on them.
 
     Clicks on a later frame correct the mask that is tracked until there.
     """

@@ -179,7 +179,7 @@ class VideoSession:
         monitoring: MonitorSettings,
     ) -> None:
         self.tracker, self.frames, self.monitoring, self._store = tracker, frames, monitoring, store
-        self.live: dict[tuple[int, bool], _Live] = {}
+        self._live: dict[tuple[int, bool], _Live] = {}
         self._prefetcher = FramePrefetcher(tracker, frames)
         self._closed, self._unsaved, self._saved = False, 0, time.monotonic()
         store.check_tracker(tracker.name)
@@ -188,7 +188,7 @@ class VideoSession:
         self._missing = set(map(int, missing))  # of the frames that this session numbers
         for number, backward, held in store.states():
             state = tracker.unpack(held.arrays)
-            self.live[number, backward] = _Live(held.frame, state, held.monitor)
+            self._live[number, backward] = _Live(held.frame, state, held.monitor)
 
     def __repr__(self) -> str:
         length = self.frames.length
@@ -297,7 +297,7 @@ class VideoSession:
             self.remove(id)
         self._store.drop_masks(id, frame, frame)
         for backward in (False, True):
-            self.live.pop((id, backward), None)
+            self._live.pop((id, backward), None)
         for other in others:  # their stretches reach over this frame now
             self._forget_around(id, other)
 
@@ -305,7 +305,7 @@ class VideoSession:
         """Forget an object; the others are left alone."""
         self._store.remove_object(id)
         for backward in (False, True):
-            self.live.pop((id, backward), None)
+            self._live.pop((id, backward), None)
 
     def import_masks(self, id: int, masks: Mapping[int, ObjectMask]) -> None:  # noqa: A002
         """Know an object by masks from elsewhere, by frame, in place of what was known of it.
@@ -353,7 +353,7 @@ class VideoSession:
         `propagate("backward")` finds it anew. Raises InputError where nothing was said."""
         earlier = [one for one in self._prompted(id, frame) if one < frame]
         self._store.drop_masks(id, max(earlier, default=-1) + 1, frame - 1)
-        self.live.pop((id, True), None)
+        self._live.pop((id, True), None)
 
     def _prompted(self, number: int, frame: int) -> list[int]:
         if frame in (prompted := self._store.prompted_frames(number)):
@@ -369,9 +369,9 @@ class VideoSession:
         if not any(one < frame for one in prompted):
             self._store.drop_masks(number, 0, frame - 1)
         for backward in (False, True):
-            live = self.live.get((number, backward))
+            live = self._live.get((number, backward))
             if live is not None and rests_on(frame, live.frame, prompted, backward):
-                self.live[number, backward] = replace(live, frame=NOWHERE)
+                self._live[number, backward] = replace(live, frame=NOWHERE)
 
     # ------------------------------------------------------------------------------------ frames
 
@@ -421,7 +421,7 @@ class VideoSession:
         """Do what is left to do before a frame, from where each object's work stands."""
         step, known, behind = -1 if backward else 1, self._store.followed(start), []
         for number in self.objects:
-            live = self.live.get((number, backward))
+            live = self._live.get((number, backward))
             stands = self._store.prompted_frames(number)
             stands += [] if live is None or live.frame < 0 else [live.frame + step]
             passed = [frame for frame in stands if step * frame <= step * start]
@@ -548,11 +548,11 @@ class VideoSession:
         spoken = self._store.prompt(number, at.frame)
         assert spoken is not None
         prediction = self.tracker.answer(seen, spoken.prompt, spoken.earlier)
-        before = self.live.get((number, at.backward))
+        before = self._live.get((number, at.backward))
         known = self._remembered(at, number) if before is None else before.state
         state = self.tracker.begin(seen, at, prediction, known)
         check = check_prompted(prediction)
-        self.live[number, at.backward] = _Live(at.frame, state, check.monitor)
+        self._live[number, at.backward] = _Live(at.frame, state, check.monitor)
         return self._write(number, at.frame, prediction, check, prompted=True)
 
     def _remembered(self, at: TrackMoment, number: int) -> Any | None:
@@ -569,36 +569,34 @@ class VideoSession:
         return self.tracker.begin(look.seen, replace(at, frame=nearest), prediction, None)
 
     def _track(self, seen: Any, at: TrackMoment, numbers: list[int]) -> None:
-        lives = [self.live[number, at.backward] for number in numbers]
+        lives = [self._live[number, at.backward] for number in numbers]
         found = self.tracker.track(seen, at, [live.state for live in lives])
         for number, live, prediction in zip(numbers, lives, found, strict=True):
             check = check_tracked(live.monitor, prediction, at.cut, self.monitoring)
             state = self.tracker.remember(seen, at, live.state, prediction, check.sure)
-            self.live[number, at.backward] = _Live(at.frame, state, check.monitor)
+            self._live[number, at.backward] = _Live(at.frame, state, check.monitor)
             self._write(number, at.frame, prediction, check, prompted=False)
 
     def _write(
         self,
         number: int,
         frame: int,
-        prediction: FramePrediction,
+        found: FramePrediction,
         check: TrackCheck,
         *,
         prompted: bool,
     ) -> ObjectMask:
-        one = ObjectMask(
-            prediction.rle,
-            prediction.score,
-            prediction.quality,
-            check.state,
-            check.doubts,
-            prompted,
-        )
+        one = ObjectMask(found.rle, found.score, found.quality, check.state, check.doubts, prompted)
         self._store.write_mask(number, frame, one)
         return one
 
+    def state_of(self, id: int, *, backward: bool) -> object | None:  # noqa: A002
+        """Return the tracker's state of an object after its last frame; None before the first."""
+        live = self._live.get((id, backward))
+        return None if live is None else live.state
+
     def _is_live(self, number: int, at: TrackMoment) -> bool:
-        live = self.live.get((number, at.backward))
+        live = self._live.get((number, at.backward))
         return live is not None and live.frame == at.frame
 
     # ------------------------------------------------------------------------------------ keeping
@@ -608,7 +606,7 @@ class VideoSession:
         if self._closed:
             return  # a generator that is left unfinished ends after its session
         self._store.drop_states()
-        for (number, backward), live in self.live.items():
+        for (number, backward), live in self._live.items():
             arrays = self.tracker.pack(live.state)
             self._store.write_state(number, backward, StoredState(live.frame, arrays, live.monitor))
         self._store.commit()
@@ -621,7 +619,7 @@ class VideoSession:
         self._store.close()
         self.frames.close()
         self._closed = True
-        self.live.clear()
+        self._live.clear()
 
 
 def rests_on(frame: int, live: int, prompted: list[int], backward: bool) -> bool:

@@ -356,10 +356,8 @@ class VolumeSession:
         found = []
         for axis, video in sorted(self._videos.items()):
             for backward, step in ((True, 1), (False, -1)):
-                live = video.live.get((id, backward))
-                if live is None or not isinstance(live.state, FollowedState):
-                    continue
-                if (first := live.state.past.first) is not None:
+                state = video.state_of(id, backward=backward)
+                if isinstance(state, FollowedState) and (first := state.past.first) is not None:
                     last, name = first.slice + step, AXES[axis]
                     found.append(f"{name} {last} ({name} {first.slice}: {first.in_words()})")
         return found

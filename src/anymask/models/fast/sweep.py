@@ -385,7 +385,7 @@ class FirstLayer:
             torch.softmax(with_heads(scores, self.heads), 1, out=with_heads(shares, self.heads))
             torch.bmm(told[row], self.meet, out=with_heads(scores, self.heads))
             variance = self.power + sum_products(scores.addmm_(among[row], shares), shares)
-            scale[row] = _inverse(variance, self.layer.norm4)
+            scale[row] = inverse_deviation(variance, self.layer.norm4)
             shares.mul_(scale[row])
         rows = multiply_by_head(values, self.next_carry, self.heads)
         return PromptedImage(scale, room[:, :R], rows, spare)
@@ -401,7 +401,8 @@ def _products(rows: Tensor, others: Tensor) -> Tensor:
     return rows @ others.transpose(1, 2) / rows.shape[-1]
 
 
-def _inverse(variance: Tensor, norm: nn.LayerNorm) -> Tensor:
+def inverse_deviation(variance: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """What a layer norm multiplies centred values by."""
     return (variance.clamp(min=0) + norm.eps).rsqrt()
 
 
@@ -473,7 +474,7 @@ class SecondLayer:
             spread.mul_(view.scale[row]).add_(tokens.linear[part].to(self.dtype))
             spread.addmm_(among[part, : part.stop], room[row, : part.stop])
             variance += sum_products(spread, room[row, part])
-        room[row, -1] = _inverse(variance, self.layer.norm4)
+        room[row, -1] = inverse_deviation(variance, self.layer.norm4)
         room[row, :-1].mul_(room[row, -1])
 
 

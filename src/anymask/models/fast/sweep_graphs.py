@@ -19,7 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast.sweep import as_linear, centre_rows, scale_query, unrolls
+from anymask.models.fast.sweep import (
+    as_linear,
+    centre_rows,
+    inverse_deviation,
+    scale_query,
+    unrolls,
+)
 from anymask.models.image_model import ImageModel
 from anymask.models.mask_decoder import MaskDecoder
 from anymask.models.prompt_encoder import PromptEncoder
@@ -131,7 +137,7 @@ class SweepImage(SweepPart):
         image, places = image * self.first.norm4.weight, places + self.first.norm4.bias
 
         read, tell = self.second.cross_attn_token_to_image, self.second.cross_attn_image_to_token
-        work |= self._attended("read", read, image, places, self.first.norm4.bias)
+        work |= self._attended("read", read, image, places)
         work["asks_image"] = self._columns(image @ tell.q_proj.weight.t())
         work["asks_places"] = self._columns(tell.q_proj(places))
         image = centre_rows(image)
@@ -142,12 +148,12 @@ class SweepImage(SweepPart):
         norm = self.second.norm4
         image, places = image * norm.weight, self.prompts.grid(h, w)[0] + norm.bias
 
-        work |= self._attended("final", self.final, image, places, norm.bias)
+        work |= self._attended("final", self.final, image, places)
         found = tuple(work[name].contiguous() for name in ImageWork._fields)
         return (*found, image @ as_linear(self.widen)[0], *_by_place(fine))
 
     def _attended(
-        self, name: str, attention: DownscaledAttention, image: Tensor, places: Tensor, bias: Tensor
+        self, name: str, attention: DownscaledAttention, image: Tensor, places: Tensor
     ) -> dict[str, Tensor]:
         """Keys and values of an image that prompts scale, and keys of all that they do not."""
         return {
@@ -227,7 +233,7 @@ class SweepClicks(SweepPart):
             shares = softmax_over_tokens(keys[n] @ work.asks)
             met = torch.addmm((told[n] @ work.meet).flatten(0, 1), among[n], shares)
             power = work.power + sum_rows(met * shares)
-            views.append((shares, _inverse(power, layer.norm4)))
+            views.append((shares, inverse_deviation(power, layer.norm4)))
         return tokens, told, views
 
     def _second_layer(
@@ -275,7 +281,7 @@ class SweepClicks(SweepPart):
             met = torch.addmm((again[n] @ work.meet_2).flatten(0, 1), among[1][n], shares)
             met = torch.addmm(met * scale, among[2][n], later)
             power = power + sum_rows(met * later) + scale * work.meet_all
-            views.append((later, _inverse(power, layer.norm4)))
+            views.append((later, inverse_deviation(power, layer.norm4)))
         weight = layer.norm4.weight
         return tokens, (first * weight, second * weight), views
 
@@ -359,10 +365,6 @@ def softmax_over_tokens(scores: Tensor) -> Tensor:  # (H, T, L) -> (H * T, L)
 def sum_rows(x: Tensor) -> Tensor:  # (R, L) -> (1, L)
     """The sum as a product."""
     return x.new_ones(1, len(x)) @ x
-
-
-def _inverse(variance: Tensor, norm: nn.LayerNorm) -> Tensor:
-    return (variance.clamp(min=0) + norm.eps).rsqrt()
 
 
 def _merge(heads: Tensor) -> Tensor:  # (N, H, T, D) -> (N, T, H * D)
