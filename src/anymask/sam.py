@@ -335,7 +335,7 @@ class SamPredictor:
     ) -> None:
         """See a photo that `transform` has resized.
 
-        transformed_image    (1, 3, h, w) colours from 0 to 255; the longer side is the model's
+        transformed_image    (1, 3, h, w) colors from 0 to 255; the longer side is the model's
         original_image_size  (H, W) of the photo, in whose pixels masks and prompts are
 
         Raises InputError for another shape.

@@ -255,8 +255,8 @@ def test_an_export_shows_how_far_it_is_is_stopped_and_asked_for_again(
     viewer.keys("Control+s")
     form = viewer.page.get_by_role("dialog", name="Export")
     look = form.get_by_role("combobox", name="Style")
-    look.select_option("Objects in one colour (MP4)")
-    form.get_by_label("Colour").fill("#20a0ff")
+    look.select_option("Objects in one color (MP4)")
+    form.get_by_label("Color").fill("#20a0ff")
     form.get_by_role("button", name="Export").click()
     far = form.get_by_role("progressbar", name="Frames written")
     viewer.until_so(lambda: far.evaluate("one => one.value / one.max") == 2 / FRAMES, "2 frames")
@@ -270,7 +270,7 @@ def test_an_export_shows_how_far_it_is_is_stopped_and_asked_for_again(
     form.get_by_label("Format").select_option("SA-V")
     assert look.count() == 0
     viewer.keys("Escape")
-    film = viewer.export("Video", tmp_path, "Background in one colour (MP4)")
+    film = viewer.export("Video", tmp_path, "Background in one color (MP4)")
     assert len(asked) == 3 + FRAMES
     with anymask.load().track(film) as session:
         assert session.frames.read(0)[90, 10].max() < 20

@@ -1,12 +1,12 @@
-"""Soft alpha of a mask's rim, and the object's own colours under it.
+"""Soft alpha of a mask's rim, and the object's own colors under it.
 
 In a band along the mask's outline alpha is solved by closed-form matting: in each window of 3 x 3
-pixels it is a linear function of the colours (Levin, Lischinski and Weiss, "A closed-form solution
+pixels it is a linear function of the colors (Levin, Lischinski and Weiss, "A closed-form solution
 to natural image matting", PAMI 2008). The band begins narrow, as a wide one invents soft rims along
 sharp ones; where the solution is still undecided at the band's border, as out of focus, it is made
 wider. A rim out of focus is the blurred mask; the width of the blur is read from the solution.
 
-Large photos are solved smaller; the solution's local linear functions of colour then give alpha at
+Large photos are solved smaller; the solution's local linear functions of color then give alpha at
 the photo's own size (He and Sun, "Fast guided filter", 2015).
 
 Letters: H W a photo, B pixels of the band.
@@ -24,15 +24,15 @@ from anymask.base import BoolArray, FloatArray, Floats, InputError, UintImage
 SIDE = 1000  # an object's longest side is solved with at most so many pixels
 REACHES = (5, 12, 28)  # half widths of the band, pixels, each where the one before is too narrow
 OPEN = 0.036  # mean distance from the mask in the band's outer part: above, the band is too narrow
-APART = 0.5  # of the spreads: object and background differ in colour by more, or nothing widens
+APART = 0.5  # of the spreads: object and background differ in color by more, or nothing widens
 OUTER = 0.6  # the outer part of the band begins here, of its half width
-EPSILON = 1e-7  # regularisation of a window's colours, of 0..1 squared (Levin's)
+EPSILON = 1e-7  # regularisation of a window's colors, of 0..1 squared (Levin's)
 ROUNDS = 150  # of conjugate gradients, at most
 EXACT = 1e-3  # of the residual: solved
 # Side of the linear functions' windows, pixels of the photo as it is solved.
 GUIDED = 5
 GUIDED_EPSILON = 1e-5  # their regularisation, of 0..1 squared
-FAR, NEAR = 90, 7  # widths of the two blurs of colours, pixels
+FAR, NEAR = 90, 7  # widths of the two blurs of colors, pixels
 FITS = 0.7  # of what the mask itself is off: a blur that is nearer than this is taken
 # Widths of a rim out of focus, sigma in pixels.
 BLURS = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0)
@@ -66,11 +66,11 @@ def soft_alpha(image: UintImage, mask: BoolArray) -> FloatArray:  # (H, W, 3), (
 
 
 def foreground_colours(image: UintImage, alpha: FloatArray) -> UintImage:  # (H, W, 3), (H, W)
-    """The object's own colours: where alpha is below 1 the old background is taken out.
+    """The object's own colors: where alpha is below 1 the old background is taken out.
 
-    The colours of object and background are blurred into the rim, each from its own side, then the
+    The colors of object and background are blurred into the rim, each from its own side, then the
     object's are corrected by what the mixture lacks; twice, with a wide and a narrow blur (Forte,
-    "Approximate fast foreground colour estimation", ICIP 2021).
+    "Approximate fast foreground color estimation", ICIP 2021).
     """
     soft = (alpha > 0) & (alpha < 1)
     if not soft.any():
@@ -92,7 +92,7 @@ def foreground_colours(image: UintImage, alpha: FloatArray) -> UintImage:  # (H,
 def _unmixed(
     photo: FloatArray, alpha: FloatArray, front: FloatArray, back: FloatArray, width: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Better colours of object and background, by a box blur of this width."""
+    """Better colors of object and background, by a box blur of this width."""
 
     def blur(values: FloatArray) -> FloatArray:
         blurred = np.asarray(cv2.blur(values, (width, width)), np.float32)
@@ -146,9 +146,9 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
 
 
 def _apart(photo: UintImage, mask: BoolArray, distance: FloatArray, reach: int) -> FloatArray:
-    """How far the colours of object and background lie apart around each pixel, by their spread.
+    """How far the colors of object and background lie apart around each pixel, by their spread.
 
-    Where both look alike, colours do not say where the object ends, and the mask does.
+    Where both look alike, colors do not say where the object ends, and the mask does.
     """
     window = (8 * reach + 1,) * 2
     colours = photo.astype(np.float32)
@@ -265,7 +265,7 @@ def _laplacian(photo: UintImage, band: BoolArray) -> FloatArray:  # -> (B, 25)
 def _at_full_size(
     photo: UintImage, hard: FloatArray, small: UintImage, solved: FloatArray
 ) -> FloatArray:  # (H, W, 3), (H, W), (h, w, 3), (h, w) -> (H, W)
-    """Alpha of the photo by the linear functions of colour that give the solved alpha."""
+    """Alpha of the photo by the linear functions of color that give the solved alpha."""
     size = (photo.shape[1], photo.shape[0])
     guide = small.astype(np.float64) / 255
 

@@ -2,7 +2,7 @@
 
 Taking out fills the mask from what lies around it (Telea, "An image inpainting technique based on
 the fast marching method", 2004): the pixels are invented, and good for small things on plain
-ground. Redaction is one colour, or cells so large that the whole thing has few; a strong blur can
+ground. Redaction is one color, or cells so large that the whole thing has few; a strong blur can
 be undone in part (McPherson et al., "Defeating image obfuscation with deep learning", 2016).
 
 Letters: H W a photo.
@@ -91,7 +91,7 @@ def redact(
 ) -> UintImage:
     """The photo with the mask's pixels, and a margin, made unreadable.
 
-    how     "solid": one colour; "pixels": the mean of few large cells; "blur": nicer to look
+    how     "solid": one color; "pixels": the mean of few large cells; "blur": nicer to look
             at, but what is under it can be guessed
     colour  of "solid"
 
@@ -169,7 +169,7 @@ def check_hiding(how: str, colour: str) -> None:
 
 
 def _in_cells(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
-    """Few large cells, each of its mean colour."""
+    """Few large cells, each of its mean color."""
     height, width = part.shape[:2]
     cell = max(width, height) / CELLS
     size = (max(1, round(width / cell)), max(1, round(height / cell)))
@@ -187,7 +187,7 @@ def _hazy(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
 def collage(
     image: UintImage, masks: Sequence[BoolArray], background: str = "white"
 ) -> UintImage:  # (H, W, 3), each (H, W) -> (h, w, 3)
-    """The objects cut out side by side, in rows about as wide as high, on one colour.
+    """The objects cut out side by side, in rows about as wide as high, on one color.
 
     Raises InputError for no masks, an empty one, or another size.
     """

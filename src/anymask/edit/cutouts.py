@@ -1,4 +1,4 @@
-"""Cut-outs: an object with soft alpha on nothing, a colour, a picture or the blurred photo."""
+"""Cut-outs: an object with soft alpha on nothing, a color, a picture or the blurred photo."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SHADE = 0.45  # darkest part of a shadow, 0..1
 
 
 def parse_background(text: str) -> Background:
-    """A colour, `blur`, or a picture by its suffix. Raises InputError."""
+    """A color, `blur`, or a picture by its suffix. Raises InputError."""
     suffix = Path(text).suffix.lower()
     chosen = Path(text).expanduser().absolute() if suffix and picture_format(suffix) else text
     check_background(chosen)
@@ -290,7 +290,7 @@ def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImag
 
 
 def _blurred_background(image: UintImage, mask: BoolArray) -> FloatArray:
-    """The photo out of focus; the object's own colours do not run into it."""
+    """The photo out of focus; the object's own colors do not run into it."""
     width = BLUR * max(mask.shape)
     grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     seen = (~grown).astype(np.float32)

@@ -65,7 +65,7 @@ class OutlineFeatures:
     edge_profile    how far from it, of the band, the line along it lies that has the most edges
     bare_rim        share of it without an edge
     bare_stretch    its longest stretch without an edge, as a share
-    contrast        distance of the two sides' mean colours, in their spread
+    contrast        distance of the two sides' mean colors, in their spread
     contrast_least  the least contrast among the four quarters of the outline
     at_border       share of it that is the photo's border
     ragged          logarithm of its squared length over the area
@@ -149,7 +149,7 @@ def _between(depth: NDArray[Any], reach: float) -> BoolArray:
 
 
 def _contrast(lab: FloatArray, inner: BoolArray, outer: BoolArray) -> float:
-    """Distance of the mean colours of both sides, in their spread; 0 where a side is missing."""
+    """Distance of the mean colors of both sides, in their spread; 0 where a side is missing."""
     if not inner.any() or not outer.any():
         return 0.0
     one, other = lab[inner], lab[outer]

@@ -52,7 +52,7 @@ RECALLS: Floats = np.linspace(0, 1, 101)
 RIGHT = 0.5  # IoU of a found mask and its truth
 UNNAMED = "thing"  # the label where a data set has none
 SMALLEST = 64  # pixels of an example
-ALIKE = 0.4  # shared part of two colour histograms (docs/explanation/text-prompts.md)
+ALIKE = 0.4  # shared part of two color histograms (docs/explanation/text-prompts.md)
 
 
 @brief
@@ -191,7 +191,7 @@ Learn = Callable[[str, UintImage, Rle], Ask]  # a label, and an example's photo 
 
 def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
     """How things are found: like the example, or by two baselines, which are what "everything"
-    finds with the example's colours, or with the name that it is given."""
+    finds with the example's colors, or with the name that it is given."""
 
     def learn(label: str, photo: UintImage, rle: Rle) -> Ask:
         if way == "example":

@@ -1,6 +1,6 @@
 """One self-contained HTML page: tables, SVG plots and pictures that fetch nothing and run nothing.
 
-Colours come from the style sheet: classes s0..s7 for the series, so that a plot is readable on a
+Colors come from the style sheet: classes s0..s7 for the series, so that a plot is readable on a
 dark and on a light ground. Every mark has a title that browsers show under the pointer. All texts
 are escaped.
 """
@@ -244,7 +244,7 @@ def bar_plot(
 
 
 def heat_map(counts: ArrayLike, about: str, side: int = 260) -> str:  # (G, G), rows down
-    """A map of counts; the fullest cell has the full colour."""
+    """A map of counts; the fullest cell has the full color."""
     table = np.asarray(counts, np.float64)
     rows, columns = table.shape
     full = max(float(table.max(initial=0)), 1)
@@ -262,7 +262,7 @@ def heat_map(counts: ArrayLike, about: str, side: int = 260) -> str:  # (G, G), 
 
 
 def legend(names: Sequence[str]) -> str:
-    """The colours of the series; nothing for a single one."""
+    """The colors of the series; nothing for a single one."""
     if len(names) < 2:
         return ""
     keys = (

@@ -23,8 +23,8 @@ from anymask.models.rules import NameTable
 from anymask.runtime import ImageRuntime, MaskNaming, mask_vectors, require
 
 STRIDE = 8  # pixels of the model's input along a cell
-BINS = 8  # of each colour channel
-PARTS = (0.5, 0.25, 0.25)  # what coarse map, fine map and colours count
+BINS = 8  # of each color channel
+PARTS = (0.5, 0.25, 0.25)  # what coarse map, fine map and colors count
 NEAREST = 3  # cells of an example that a cell is compared with
 MOST_OBJECT, MOST_AROUND = 48, 96  # cells of an example that are kept
 RING = 2  # cells around a mask that are its surroundings

@@ -408,7 +408,7 @@ def document_facts(
 
 
 def written_class(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What COCO says of a class beside id and name: its colour in numbers."""
+    """What COCO says of a class beside id and name: its color in numbers."""
     colour = as_colour(about.get("color"))
     return {**about} | ({} if colour is None else {"color": colour_numbers(colour)})
 

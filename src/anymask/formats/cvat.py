@@ -129,7 +129,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _take_meta(root: ET.Element, report: LossReport) -> None:
-    """Keep the list of labels, their colours and attributes, and what is said of the task."""
+    """Keep the list of labels, their colors and attributes, and what is said of the task."""
     names = []
     for label in root.iterfind("meta//labels/label"):
         names.append(name := label.findtext("name") or "")
@@ -275,7 +275,7 @@ def _write_mask(element: ET.Element, image: AnnotatedImage, place: int, report: 
 def _write_label(
     labels: ET.Element, name: str, about: Mapping[str, Any], images: Sequence[AnnotatedImage]
 ) -> None:
-    """A label with its colour and the attributes that its class or its masks have."""
+    """A label with its color and the attributes that its class or its masks have."""
     label = ET.SubElement(labels, "label")
     ET.SubElement(label, "name").text = xml_text(name)
     if colour := as_colour(about.get("color")):

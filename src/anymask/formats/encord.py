@@ -316,7 +316,7 @@ def _answers(extra: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _colour(label: str) -> str:
-    """The same colour for the same class."""
+    """The same color for the same class."""
     return f"#{_short_hash(label)[:6]}"
 
 

@@ -45,7 +45,7 @@ def as_licences(value: Any) -> list[dict[str, Any]]:
 
 
 def as_colour(value: Any) -> str | None:
-    """A colour as "#rrggbb": of three numbers, or of a text that is one; None for anything else."""
+    """A color as "#rrggbb": of three numbers, or of a text that is one; None for anything else."""
     if isinstance(value, str) and len(value) == 7 and value.startswith("#"):
         return value.lower()
     if isinstance(value, list | tuple) and len(value) == 3:

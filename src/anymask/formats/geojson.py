@@ -65,7 +65,7 @@ from anymask.masks import (
 COLOUR = "color"  # in `Mask.extra`, of the class: red, green, blue
 PLANE = "plane"  # of QuPath's geometries: channel, slice and time of a stack
 QUPATH_KEYS = ("name", "objectType", "isLocked", "measurements", "metadata")
-# Beside these, properties and documents hold any key; a classification is the label and its colour.
+# Beside these, properties and documents hold any key; a classification is the label and its color.
 OF_PROPERTIES = AllBut("id", "area", "score", "label", "group", "crowd", "classification")
 OF_DOCUMENT = AllBut("type", "anymask", "features", "bbox", "crs")
 _WITHOUT_AREA = ("Point", "MultiPoint", "LineString", "MultiLineString", "GeometryCollection")

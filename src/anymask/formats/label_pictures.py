@@ -1,6 +1,6 @@
-"""Label pictures, a number or a colour for each object: DAVIS, 16-bit PNGs, TIFFs.
+"""Label pictures, a number or a color for each object: DAVIS, 16-bit PNGs, TIFFs.
 
-In a PNG in colour a colour is an object, and black none. A pixel has one number, so masks must not
+In a PNG in color a color is an object, and black none. A pixel has one number, so masks must not
 overlap: smaller masks are painted over larger ones and the report counts what was hidden. 0 is
 background. DAVIS and YouTube-VOS (readme of the data sets) use 8 bits with PASCAL VOC's palette,
 the number of an object is the same through the video, and 255 is void: pixels that do not count.
@@ -281,7 +281,7 @@ def _tiff(values: NDArray[Any]) -> bytes:  # (H, W) of 16 or 32 bits
 
 
 def voc_palette() -> UintImage:  # (256, 3)
-    """PASCAL VOC's colours: bits 0, 3, 6 of the number are red's highest bits, and so on."""
+    """PASCAL VOC's colors: bits 0, 3, 6 of the number are red's highest bits, and so on."""
     numbers = np.arange(256)
     colours = np.zeros((256, 3), np.uint8)
     for place in range(8):

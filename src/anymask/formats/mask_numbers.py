@@ -68,7 +68,7 @@ def read_numbers(
     """A mask image as the settings of a report say; soft edges are reported.
 
     name      of the image that the mask belongs to, for the report
-    palettes  (K, 3) each: a colour is replaced by its place in the first palette that has all of
+    palettes  (K, 3) each: a color is replaced by its place in the first palette that has all of
               them
 
     Raises DataError, AmbiguousMaskError.
@@ -91,7 +91,7 @@ def is_binary(found: MaskImage) -> bool:
 
 
 def _places_in(colours: NDArray[Any], palette: UintImage) -> NDArray[Any] | None:
-    """The index of each colour; None where one is not in the palette."""
+    """The index of each color; None where one is not in the palette."""
     table = palette.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     numbers, first = np.unique(table, return_index=True)
     used, inverse = np.unique(colours, return_inverse=True)

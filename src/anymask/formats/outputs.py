@@ -216,7 +216,7 @@ def mask_picture(
     photo = photo_of(image, masks.picture, masks.image_hw)
     rgba = np.empty((*mask.shape, 4), np.uint8)
     rgba[..., 3] = mask * np.uint8(255)
-    # What was cut away must not stay hidden in the file, so its colours go too.
+    # What was cut away must not stay hidden in the file, so its colors go too.
     np.multiply(photo, mask[..., None], out=rgba[..., :3])
     return rgba
 

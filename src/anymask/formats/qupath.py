@@ -1,7 +1,7 @@
 """QuPath's GeoJSON: a file a picture, a feature an annotation or detection; read by `geojson`.
 
 Made after the files that QuPath 0.5 exports and imports: a class is `classification`, its name and
-colour; a score is a measurement. The foreign member `anymask` tells the picture's name and size.
+color; a score is a measurement. The foreign member `anymask` tells the picture's name and size.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def sniff(found: Sniffed) -> Fit:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """A file a picture; a class has one colour in all of them."""
+    """A file a picture; a class has one color in all of them."""
     palette = _palette([mask for image in images for mask in image.masks])
     paths = output_paths(images, target, ".geojson")
     for image, path in zip(images, paths, strict=True):
@@ -62,7 +62,7 @@ def encode(
 
 
 def _palette(masks: list[Mask]) -> dict[str, list[int]]:
-    """A colour for each class: its own where it has one."""
+    """A color for each class: its own where it has one."""
     labels = sorted({mask.label for mask in masks if mask.label})
     found = {label: [*one] for label, one in zip(labels, colours(len(labels)), strict=True)}
     own = {mask.label: mask.extra.get(COLOUR) for mask in masks if mask.label}

@@ -289,5 +289,5 @@ def _tag_kinds(images: Sequence[AnnotatedImage]) -> list[dict[str, Any]]:
 
 
 def _colour(name: str) -> str:
-    """The same colour for the same class."""
+    """The same color for the same class."""
     return "#" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6].upper()

@@ -199,7 +199,7 @@ def _move(here: list[float], command: str, numbers: list[float]) -> list[float]:
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
-    """A file a picture; masks are half see-through, in the colours of our overlays."""
+    """A file a picture; masks are half see-through, in the colors of our overlays."""
     paths = output_paths(images, target, ".svg")
     for image, path in zip(images, paths, strict=True):
         note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}))

@@ -160,7 +160,7 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
 
 
 def _take_about(path: Path, report: LossReport) -> None:
-    """Keep parts, actions and colours, other than VOC's, of the classes of a labelmap.txt."""
+    """Keep parts, actions and colors, other than VOC's, of the classes of a labelmap.txt."""
     if not path.is_file():
         return
     lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]
@@ -174,7 +174,7 @@ def _take_about(path: Path, report: LossReport) -> None:
 
 
 def _label_colours(path: Path) -> list[UintImage]:
-    """The colours of a labelmap.txt by class number, (K, 3); none where they are not all there."""
+    """The colors of a labelmap.txt by class number, (K, 3); none where they are not all there."""
     if not path.is_file():
         return []
     lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]

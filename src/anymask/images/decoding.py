@@ -40,7 +40,7 @@ from anymask.base import (
 from anymask.masks import MAX_PIXELS
 
 PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
-_LEAST_WHITE = 1 / 8  # of white, which colours in floats reach somewhere; 0..3 are no colours
+_LEAST_WHITE = 1 / 8  # of white, which colors in floats reach somewhere; 0..3 are no colors
 Ends = float | NDArray[np.float64]  # one, or one a band
 Range = tuple[float, float]
 Ranges = tuple[Range | None, ...]
@@ -54,7 +54,7 @@ class PictureView:
     """What of a picture is looked at; `PictureView()` is everything as it is.
 
     bands    one or three numbers of bands, counted from 1: grey, or red, green and blue, of which 0
-             is black; None leaves the picture's own colours
+             is black; None leaves the picture's own colors
     page     of a file of several, or the frame of an animation, counted from 0
     stretch  the two percentiles, 0..100, that become black and white; None as the module says
     ranges   the two values that become black and white, for all bands or for each; None of a band:
@@ -102,12 +102,12 @@ class PictureView:
 
     @property
     def plain(self) -> bool:
-        """Whether the picture's own colours are taken as they are."""
+        """Whether the picture's own colors are taken as they are."""
         return self.bands is None and self.stretch is None and self.ranges is None
 
     @property
     def all_bands(self) -> bool:
-        """Whether bands are wanted that the picture's own colours do not show."""
+        """Whether bands are wanted that the picture's own colors do not show."""
         return self.raw or self.bands is not None
 
 
@@ -257,7 +257,7 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
 
 
 def _colour_range(kind: np.dtype[Any], least: float, most: float) -> tuple[float, float] | None:
-    """Black and white of numbers that may be colours; None of others."""
+    """Black and white of numbers that may be colors; None of others."""
     if kind.kind in "bf" and least >= -0.1 and most <= 1.1:
         return (0.0, 1.0)
     if (kind.kind == "f" or kind.itemsize >= 4) and least >= -1 and most <= 256:
@@ -341,7 +341,7 @@ def strips(image_hw: tuple[int, int]) -> Iterator[slice]:
 
 
 def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w, 3), (h, w)
-    """The colours over white paper, rounded to the nearest."""
+    """The colors over white paper, rounded to the nearest."""
     cover = alpha.astype(np.uint16)[..., None]
     mixed: NDArray[np.uint16] = (colour * cover + 255 * (255 - cover) + 127) // 255
     return mixed.astype(np.uint8)
@@ -580,7 +580,7 @@ def _kind_of(head: bytes) -> tuple[str, str] | None:
     return None
 
 
-# Colour profiles. Everything that is written is sRGB without a profile, so colours that have one
+# Color profiles. Everything that is written is sRGB without a profile, so colors that have one
 # are converted on reading; an image without a profile, or with one of sRGB, keeps every byte.
 
 _MODES = {"RGB ": "RGB", "CMYK": "CMYK", "GRAY": "L"}  # of ICC.1, and Pillow's
@@ -590,7 +590,7 @@ ToSrgb = Callable[[Image.Image], Image.Image]
 def to_srgb(picture: Image.Image) -> ToSrgb | None:
     """What converts parts of an image to sRGB (mode RGB); None where nothing is to be converted.
 
-    A profile that is damaged, or of another colour space than the pixels, is left out of account,
+    A profile that is damaged, or of another color space than the pixels, is left out of account,
     as browsers do.
     """
     profile = picture.info.get("icc_profile")
@@ -618,14 +618,14 @@ def to_srgb(picture: Image.Image) -> ToSrgb | None:
     return convert
 
 
-# JPEG 2000 files without colours. GDAL declares bands without a color interpretation as grayscale,
+# JPEG 2000 files without colors. GDAL declares bands without a color interpretation as grayscale,
 # however many there are: Pillow then fails on three and takes the fourth of four as transparency.
 # Layout: ISO/IEC 15444-1, annex I.
 
 _MOST_BANDS = 4  # that Pillow reads of a JPEG 2000 file
 _HEAD = 4096  # bytes that hold the header
 _SRGB, _GRAY = b"\0\0\0\x10", b"\0\0\0\x11"
-_ENUMERATED = b"colr\1"  # a box of one of the colour spaces that have a number
+_ENUMERATED = b"colr\1"  # a box of one of the color spaces that have a number
 
 
 def _count_bands(head: bytes) -> int:

@@ -5,9 +5,9 @@ Letters: H W the picture, C channels.
 - Files, bytes and Pillow images are turned upright as their EXIF tag says, as every viewer does;
   coordinates are those of the upright picture. Arrays carry no tag and are taken as they lie.
 - Grey becomes three equal channels. Transparency is laid on white. Of several frames or pages the
-  first one is taken, or the one that is asked for. Colours with an ICC
-  profile are converted to sRGB; CMYK and other colour spaces without one are converted by Pillow.
-- Numbers of other types than uint8 become eight bits as `images/decoding.py` says; 16-bit colours
+  first one is taken, or the one that is asked for. Colors with an ICC
+  profile are converted to sRGB; CMYK and other color spaces without one are converted by Pillow.
+- Numbers of other types than uint8 become eight bits as `images/decoding.py` says; 16-bit colors
   and TIFF of any bands are read as `images/tiff.py` says.
 - An address is opened only where a caller says `allow_url=True`; nothing else in the package opens
   an address of somebody else's.
@@ -255,7 +255,7 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
 def _deep_to_image(
     deep: NDArray[Any], picture: Image.Image, name: str, view: PictureView
 ) -> UintImage:
-    """16-bit colours (H, W, C) of a PNG or TIFF that Pillow opened as 8 bits, in sRGB."""
+    """16-bit colors (H, W, C) of a PNG or TIFF that Pillow opened as 8 bits, in sRGB."""
     tags = getattr(picture, "tag_v2", {})
     known = "icc_profile" in picture.info or (
         picture.format == "PNG" or is_photo(tags, tags.get(_PHOTOMETRIC))
@@ -272,9 +272,9 @@ def _in_srgb(
     *,
     known: bool,
 ) -> UintImage:
-    """Colours (H, W, C) as 8 bits.
+    """Colors (H, W, C) as 8 bits.
 
-    known  whether white is 65535, as in a PNG, a photo as TIFF or by a colour profile: colours keep
+    known  whether white is 65535, as in a PNG, a photo as TIFF or by a color profile: colors keep
            their brightness, but those that stay below an eighth of white are a sensor's numbers,
            which are stretched
     """

@@ -1,9 +1,9 @@
-"""Reads mask images as stored: numbers of labels, palette indices or colours, with transparency.
+"""Reads mask images as stored: numbers of labels, palette indices or colors, with transparency.
 
 A mask is no photo: numbers are neither scaled nor inverted, so a TIFF whose white is 0 keeps its
 numbers, and a palette keeps its indices. `mask_values` decides what the numbers mean.
 
-Letters: H W the image, K colours of a palette.
+Letters: H W the image, K colors of a palette.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LOG = logging.getLogger("anymask.images")
 _BITS, _COMPRESSION, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 259, 262, 0  # tags of TIFF 6.0
 _LOSSY_TIFF = (6, 7, 34892, 50001)  # JPEG, twice; lossy JPEG; WebP
 _LOSSY = frozenset(["JPEG", "MPO", "AVIF", "HEIF"])
-_WEBP_HEAD = 16384  # bytes in which the chunk of lossless pixels begins, behind a colour profile
+_WEBP_HEAD = 16384  # bytes in which the chunk of lossless pixels begins, behind a color profile
 _GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _RAW = PictureView(raw=True)
 
@@ -49,7 +49,7 @@ class MaskImage:
     """The numbers of a mask image.
 
     values    (H, W) integers, 0 for no object
-    coloured  whether each is a colour: red * 65536 + green * 256 + blue
+    colored  whether each is a color: red * 65536 + green * 256 + blue
     indexed   whether they are the indices of a palette
     note      what was changed to read it, as a sentence; "" where nothing was
     """
@@ -67,7 +67,7 @@ def read_mask_image(
 
     source       a file, or the bytes of one
     mask_values  "labels": each number is an object. "binary": one object, at least half of white.
-                 "colours": each colour is an object, black is none. "auto": whichever the image
+                 "colours": each color is an object, black is none. "auto": whichever the image
                  clearly is
     name         what an error calls it; the file's name when left out
 

@@ -1,4 +1,4 @@
-"""Decides what the numbers of a mask image mean: labels, one object, or a colour for each object.
+"""Decides what the numbers of a mask image mean: labels, one object, or a color for each object.
 
 Images of masks come from many tools. Labels have regions of one number. Edges that are soft from
 scaling or smoothing, or noisy from JPEG, have numbers that no region has: they lie between those of
@@ -11,7 +11,7 @@ On made images (discs and cells of 1 to 60 pixels; blurred, scaled, JPEG 30 to 1
 least 3 pixels have alike > 0.9, soft and noisy edges < 0.15; of labels below that size no pixel is
 between. What lies in the middle is an error that names the choice.
 
-Letters: H W the image, C colours, K colours of a palette.
+Letters: H W the image, C colors, K colors of a palette.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ ENDS, NEAR = 0.5, 0.15  # the share of an image near black and white, and how ne
 GREY_TONES = 24  # between the channels of a pixel in a lossy file, up to which it is grey
 FLAT, GAP = 12, 12  # of lossy files: the range of pixels around one in a region; between levels
 PLATEAU = 64  # levels of one region at most
-LEAST_SHARE, LEAST_PIXELS = 0.0005, 16  # of a level or colour of a lossy file
-APART = 32  # distance of two colours of a lossy file
-MOST_COLOURS = 64  # classes of a lossy file, and colours of few pixels, that no photo has
+LEAST_SHARE, LEAST_PIXELS = 0.0005, 16  # of a level or color of a lossy file
+APART = 32  # distance of two colors of a lossy file
+MOST_COLOURS = 64  # classes of a lossy file, and colors of few pixels, that no photo has
 
 SOFT = (
     "The edge of the mask is soft or noisy: only pixels of at least half of white are foreground."
@@ -52,7 +52,7 @@ NEAREST = "The edges between colors are soft or noisy: each pixel is assigned to
 class MaskPixels:
     """A mask image as it is stored.
 
-    values   (H, W) numbers, or (H, W, 3) colours of 8 bits
+    values   (H, W) numbers, or (H, W, 3) colors of 8 bits
     palette  (K, 3) where the numbers are indices
     alpha    (H, W) 0..255; None where everything is opaque
     lossy    whether the format changes numbers, as JPEG does
@@ -64,7 +64,7 @@ class MaskPixels:
     lossy: bool = False
 
 
-Found = tuple[NDArray[Any], bool, str]  # numbers, whether they are colours, a note
+Found = tuple[NDArray[Any], bool, str]  # numbers, whether they are colors, a note
 
 
 def interpret(stored: MaskPixels, wanted: MaskValues, name: str) -> Found:
@@ -106,8 +106,8 @@ def interpret(stored: MaskPixels, wanted: MaskValues, name: str) -> Found:
 
 
 def _has_colours(stored: MaskPixels) -> bool:
-    """Whether a palette says more than its indices: where black is a colour that is not the first,
-    or all colours that are used are greys of more than their places."""
+    """Whether a palette says more than its indices: where black is a color that is not the first,
+    or all colors that are used are greys of more than their places."""
     assert stored.palette is not None
     used = np.flatnonzero(np.bincount(stored.values.ravel(), minlength=256))
     colours = stored.palette[used]
@@ -120,13 +120,13 @@ def _has_colours(stored: MaskPixels) -> bool:
 
 
 def _is_plain(values: NDArray[Any], alpha: UintImage) -> bool:
-    """Whether what can be seen has one number or colour alone: the alpha channel is the mask."""
+    """Whether what can be seen has one number or color alone: the alpha channel is the mask."""
     seen = values[alpha > 0]
     return not len(seen) or bool((seen == seen[:1]).all())
 
 
 def _joined(stored: MaskPixels, name: str) -> NDArray[Any]:
-    """One object: all labels or colours, or at least half of white."""
+    """One object: all labels or colors, or at least half of white."""
     try:
         values, *_ = interpret(stored, "auto", name)
         return (values > 0).astype(np.uint8)
@@ -163,7 +163,7 @@ def _cut(values: NDArray[Any], white: float) -> NDArray[Any]:
 
 
 def _as_labels(stored: MaskPixels, name: str) -> NDArray[Any]:
-    """The numbers as they are. Raises ImageError for colours and fractions."""
+    """The numbers as they are. Raises ImageError for colors and fractions."""
     values = stored.values
     if values.ndim == 3:
         if not (values == values[..., :1]).all():
@@ -274,7 +274,7 @@ def _alike(values: NDArray[Any]) -> BoolArray:  # (H, W)
 
 
 def _between(values: NDArray[Any]) -> BoolArray:  # (H, W[, C]) -> (H, W)
-    """Pixels strictly between two opposite neighbours; of colours, in no channel outside."""
+    """Pixels strictly between two opposite neighbours; of colors, in no channel outside."""
     left, right, above, below = _neighbours(values)
     found = np.zeros(values.shape[:2], np.bool_)
     for one, other in ((left, right), (above, below)):
@@ -332,7 +332,7 @@ def _lossy_levels(
     raise _ambiguous(name, what)
 
 
-# Colours.
+# Colors.
 
 
 def _ambiguous(name: str, what: str) -> AmbiguousMaskError:
@@ -348,7 +348,7 @@ def _visible(colours: UintImage, stored: MaskPixels) -> UintImage:  # -> (P, 3)
 
 
 def _tones(colours: UintImage, stored: MaskPixels) -> Literal["grey", "hue", "many"]:
-    """Whether there are greys alone, shades of one colour alone, or several colours."""
+    """Whether there are greys alone, shades of one color alone, or several colors."""
     seen = _visible(colours, stored).astype(np.int16)
     if not len(seen):
         return "grey"
@@ -366,7 +366,7 @@ def _tones(colours: UintImage, stored: MaskPixels) -> Literal["grey", "hue", "ma
 
 
 def _looks_like_photo(colours: UintImage) -> bool:
-    """Whether hardly any two neighbours have one colour, where it is not black."""
+    """Whether hardly any two neighbours have one color, where it is not black."""
     packed = _packed(colours)
     same = (packed[:, 1:] == packed[:, :-1])[(packed[:, 1:] > 0) | (packed[:, :-1] > 0)]
     few = bool(same.size) and float(same.mean()) < 0.75
@@ -390,7 +390,7 @@ def _photo(name: str) -> ImageError:
 
 
 def _colours(colours: UintImage, stored: MaskPixels, name: str, *, ask: bool) -> Found:
-    """A number for each colour, 0 for black and for what is transparent. Raises ImageError."""
+    """A number for each color, 0 for black and for what is transparent. Raises ImageError."""
     shown = colours
     if stored.alpha is not None:
         shown = np.where((stored.alpha > 0)[..., None], colours, np.uint8(0))
@@ -427,7 +427,7 @@ def _colours(colours: UintImage, stored: MaskPixels, name: str, *, ask: bool) ->
 
 
 def _lossy_colours(colours: UintImage, name: str) -> tuple[BoolArray, UintImage]:
-    """Where regions of one colour are, and (H, W, 3) with these colours there."""
+    """Where regions of one color are, and (H, W, 3) with these colors there."""
     flat = _flat(colours)
     tones, counts = np.unique(_packed(colours[flat] >> 3), return_counts=True)
     order = np.argsort(-counts)
@@ -455,7 +455,7 @@ def _lossy_colours(colours: UintImage, name: str) -> tuple[BoolArray, UintImage]
         away = ((pixels - colour) ** 2).sum(axis=1)
         closer = away < best
         nearest[closer], best[closer] = place, away[closer]
-    for place in np.flatnonzero(table.any(axis=1)):  # the colour itself, not its tones' middle
+    for place in np.flatnonzero(table.any(axis=1)):  # the color itself, not its tones' middle
         own = pixels[nearest == place]
         table[place] = np.median(own, axis=0) if len(own) else table[place]
     classes = np.zeros_like(colours)

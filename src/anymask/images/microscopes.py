@@ -2,7 +2,7 @@
 
 czifile, liffile and nd2 read them, the extra `microscopes`. A page is a place: a step along all
 axes but the channels; of a LIF, whose images may differ in size, those of one after the other.
-The channels are bands. Without bands the first one is shown, or the colours where it has colours.
+The channels are bands. Without bands the first one is shown, or the colors where it has colors.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class Planes:
     pages     its pages along all axes
     channels  their names; () where there is one look alone
     bands     the channels are bands of each page, not pages
-    colours   the picture has a look of its own: without a channel its colours are shown
+    colours   the picture has a look of its own: without a channel its colors are shown
     pixel     how large a pixel is, where the file says so
     deep      its numbers are not those of 8 bits
     """
@@ -171,7 +171,7 @@ class Planes:
         """How a plane is read; `view` says the rest. Raises InputError for one that is not there.
 
         Without a channel: the bands of `view`, which are channels put together (a composite), else
-        the picture's colours, else the first channel.
+        the picture's colors, else the first channel.
         """
         if place not in self.places:
             some = ", ".join(str(page) for page in self.places[:8])

@@ -1,8 +1,8 @@
 """Reads pictures of more than 8 bits or 3 bands: 16-bit PNG and any TIFF.
 
-16-bit PNG and TIFF in colour are read by OpenCV, which keeps the bits. Everything else that Pillow
-does not know of a TIFF (more bands, floats in colour, planes) is read by tifffile, the extra
-`science`. Colours of a TIFF are those that its tags call red, green and blue; of bands without such
+16-bit PNG and TIFF in color are read by OpenCV, which keeps the bits. Everything else that Pillow
+does not know of a TIFF (more bands, floats in color, planes) is read by tifffile, the extra
+`science`. Colors of a TIFF are those that its tags call red, green and blue; of bands without such
 a name the user chooses.
 """
 
@@ -95,12 +95,12 @@ def needs_tifffile(picture: Image.Image, view: PictureView) -> bool:
 
 
 def _has_deep_colours(picture: Image.Image) -> bool:
-    """Whether Pillow is about to cut 16-bit colours down to 8 bits."""
+    """Whether Pillow is about to cut 16-bit colors down to 8 bits."""
     return picture.mode in _COLOURS and ";16" in str(getattr(picture, "tile", ""))
 
 
 def read_deep_colours(picture: Image.Image, file: BinaryIO, page: int) -> NDArray[Any] | None:
-    """16-bit colours (H, W, C) of a PNG or TIFF; None where it has none.
+    """16-bit colors (H, W, C) of a PNG or TIFF; None where it has none.
 
     Pillow decodes the picture, too: it notices damage that OpenCV passes over.
     """
@@ -158,7 +158,7 @@ def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
 
 
 def is_photo(tags: Any, photometric: object) -> bool:
-    """Whether colours of 16 bits reach to 65535, as those of photos: red, green and blue without
+    """Whether colors of 16 bits reach to 65535, as those of photos: red, green and blue without
     the tags of a map, whose numbers are a sensor's."""
     return photometric == _RGB and not any(tag in tags for tag in _GEOREFERENCE)
 
@@ -412,7 +412,7 @@ def _turns(page: Any) -> int:
 
 
 def _in_colour(page: Any, name: str, view: PictureView) -> NDArray[Any]:  # -> (H, W, C)
-    """Bands last; without bands chosen, those that the tags call colours."""
+    """Bands last; without bands chosen, those that the tags call colors."""
     array: NDArray[Any] = page.asarray()
     array = array[..., None] if array.ndim == 2 else array
     if page.axes.startswith("S"):

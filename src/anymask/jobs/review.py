@@ -44,7 +44,7 @@ class Redaction:
     labels    masks that somebody has looked at: a file or folder of any format, of one photo also
               the picture of a mask
     mask_values  what the values of mask images among the labels mean
-    how       as `edit.redact` takes it; colour, too
+    how       as `edit.redact` takes it; color, too
     force     write at once what was found, and photos that the labels do not know as they are
     list_to   .csv or .json: photos without a finding; None: OUT-without.csv
     finding   settings of the verb "find": model, detector, score, ...

@@ -145,7 +145,7 @@ class PictureChoice:
                 "one band or channel as gray, or three as red, green, blue, numbered from "
                 "1 (0: black)"
             ),
-            default="the image's own colours",
+            default="the image's own colors",
             check=_check_view("bands"),
             form="N[,N,N]",
             parse=parse_bands,

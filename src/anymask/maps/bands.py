@@ -28,7 +28,7 @@ PRESETS = {
 INDEXES = ("ndvi", "ndwi")
 PERCENTILES = (2.0, 98.0)  # of what is not 8 bits
 
-# What bands are called in files: by their description (Sentinel-2, Landsat) or colour.
+# What bands are called in files: by their description (Sentinel-2, Landsat) or color.
 _CALLED = {
     "red": {"red", "r", "b04", "b4", "sr_b4"},
     "green": {"green", "g", "b03", "b3", "sr_b3"},
@@ -46,7 +46,7 @@ class BandView:
     bands    numbers, counted from 1: one as grey, or three
     index    whether two bands become (first - second) / (first + second)
     ranges   (2, C or 1) values that become black and white; None: the numbers are 8 bits
-    palette  (256, 3) colours of a picture of numbers, else None
+    palette  (256, 3) colors of a picture of numbers, else None
     """
 
     bands: tuple[int, ...]
@@ -112,7 +112,7 @@ def choose_bands(dataset: Any, colours: str, numbers: tuple[int, ...] | None) ->
 
 
 def _own_colours(dataset: Any) -> tuple[tuple[int, ...], UintImage | None]:
-    """The bands of a map's natural colours, and the palette where it has one."""
+    """The bands of a map's natural colors, and the palette where it has one."""
     seen = [n for n, kind in enumerate(dataset.colorinterp, 1) if kind.name != "alpha"]
     if len(seen) == 1 and dataset.colorinterp[0].name == "palette":
         palette = np.zeros((256, 3), np.uint8)
@@ -144,7 +144,7 @@ def _find_band(dataset: Any, role: str, preset: str) -> int:
 
 
 def _role(dataset: Any, role: str) -> int | None:
-    """The band that is called so, or has that colour, or the usual place where none is told."""
+    """The band that is called so, or has that color, or the usual place where none is told."""
     called = [(text or "").strip().lower() for text in dataset.descriptions]
     kinds = [kind.name for kind in dataset.colorinterp]
     for number, (text, kind) in enumerate(zip(called, kinds, strict=True), start=1):

@@ -1,7 +1,7 @@
 """What changed between two maps of one place: things that appeared, vanished or look different.
 
 Both maps are searched for everything, tile by tile, the second one brought onto the first one's
-pixels. A thing has changed where most of its pixels have: their colours differ by more than the
+pixels. A thing has changed where most of its pixels have: their colors differ by more than the
 noise of pixels that stayed the same, after light and sensor are evened out by a line for each band
 (relative radiometric normalization: trimmed least squares on samples of both maps). It appeared
 where only the second map has it, vanished where only the first one has it, and changed where both
@@ -61,7 +61,7 @@ def aligned(second: Scene, first: Scene) -> Iterator[Scene]:
 
 @dataclass(frozen=True, eq=False)
 class ColourLine:
-    """How the second map's colours become the first one's, and how much they differ by chance.
+    """How the second map's colors become the first one's, and how much they differ by chance.
 
     gain, bias, noise  (3,) of each band
     """

@@ -1,7 +1,7 @@
 """Drawing: a picture with masks or prompts in; overlays, outlines, cut-outs, contact sheets out.
 
-Pictures are (H, W, 3) uint8 RGB; every function returns a new one. Colours are RGB 0..255; mask i
-of a list always has colour i of `colours`.
+Pictures are (H, W, 3) uint8 RGB; every function returns a new one. Colors are RGB 0..255; mask i
+of a list always has color i of `colours`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LIGHT: Colour = (236, 238, 242)
 
 
 def colours(n: int) -> list[Colour]:
-    """n colours, always the same ones in the same order."""
+    """n colors, always the same ones in the same order."""
     golden = 0.618034  # of the circle of hues: neighbours in the list stay far apart
     more = (
         colorsys.hsv_to_rgb((index * golden) % 1, 0.55 + 0.4 * (index % 3) / 2, 0.95)
@@ -83,7 +83,7 @@ def overlay(
     """Translucent masks with outlines; large masks first, so that small ones stay visible.
 
     alpha    0 leaves the photo, 1 hides it
-    palette  one colour a mask; `colours` when left out
+    palette  one color a mask; `colours` when left out
 
     Raises InputError when picture and masks do not fit together.
     """

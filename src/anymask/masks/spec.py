@@ -105,7 +105,7 @@ class ChannelMix:
     def check(self, array: NDArray[Any], name: str) -> NDArray[Any]:  # -> (H, W, C)
         """A picture of these channels, whatever else it is. Raises InputError, ImageError.
 
-        Where one channel is wanted, three equal ones (a grey picture as colours) are it.
+        Where one channel is wanted, three equal ones (a grey picture as colors) are it.
         """
         array = array[..., None] if array.ndim == 2 else array
         if array.ndim != 3 or not array.size or array.dtype.kind not in "buif":

@@ -3,7 +3,7 @@
 A small U-Net of depthwise-separable convolutions looks at the window around an answer
 (`models/rules/edges.py`) and says what to add to the logits. It only speaks near the coarse
 edge: its answer is multiplied by a gate, 1 within `REACH` cells of the edge and 0 from there on.
-Beside the photo it is told how likely each colour is on the object and off it, as the coarse mask
+Beside the photo it is told how likely each color is on the object and off it, as the coarse mask
 has them: two histograms, counted in the graph (the idea of GrabCut, Rother et al. 2004, without its
 graph cut and its rounds).
 
@@ -22,11 +22,11 @@ from torch.nn import functional as F
 from anymask.models.rules.edges import SIDE
 
 REACH = 2  # cells from the coarse edge that may change
-NEAR = 5  # cells from the edge whose colours are counted as near
+NEAR = 5  # cells from the edge whose colors are counted as near
 MOST = 8.0  # logits of a change
 LEVELS = 16  # of each channel in a histogram
 SURE = 1.1  # logits: from here on a pixel counts fully
-RARE = 1e-4  # chance of a colour that was never seen
+RARE = 1e-4  # chance of a color that was never seen
 CLUES, GATE = 9, 4  # maps that the network sees: photo 3, logits, gate, likelihood 2, prompt 2
 WIDTHS = (32, 64, 96, 160)  # C at S/2, S/4, S/8, S/16
 FINE = 8  # C at S
@@ -88,7 +88,7 @@ class EdgeRefiner(nn.Module):
 
 
 def clues(photo: Tensor, logits: Tensor, prompt: Tensor) -> Tensor:  # -> (B, CLUES, S, S)
-    """What the network sees: photo, logits, gate, likelihood of colours, prompt."""
+    """What the network sees: photo, logits, gate, likelihood of colors, prompt."""
     wide, gate = enlarged(logits), edge_gate(logits, REACH)
     likelier = colour_likelihood(photo, wide, edge_gate(logits, NEAR))
     return torch.cat([photo / 127.5 - 1, wide.clamp(-8, 8) / 4, gate, likelier, prompt], dim=1)
@@ -109,7 +109,7 @@ def edge_gate(logits: Tensor, reach: int) -> Tensor:  # (B, 1, n, n) -> (B, 1, S
 
 @torch.no_grad()
 def colour_likelihood(photo: Tensor, wide: Tensor, near: Tensor) -> Tensor:  # -> (B, 2, S, S)
-    """How much likelier each pixel's colour is on the object than off it: near, and anywhere."""
+    """How much likelier each pixel's color is on the object than off it: near, and anywhere."""
     levels = (photo / (256 // LEVELS)).floor().clamp(0, LEVELS - 1)
     weights = torch.tensor([LEVELS**2, LEVELS, 1.0], device=photo.device).view(1, 3, 1, 1)
     colour = (levels * weights).sum(1).flatten(1).long()  # (B, S * S)
@@ -125,7 +125,7 @@ def colour_likelihood(photo: Tensor, wide: Tensor, near: Tensor) -> Tensor:  # -
 
 
 def _chances(colour: Tensor, weights: Tensor) -> Tensor:  # (B, S * S) twice -> (B, LEVELS^3)
-    """How often each colour occurs, and those beside it; never quite 0."""
+    """How often each color occurs, and those beside it; never quite 0."""
     count = weights.new_zeros(len(weights), LEVELS**3).scatter_add(1, colour, weights)
     cube = count.view(-1, 1, LEVELS, LEVELS, LEVELS)
     line = torch.tensor([0.5, 1.0, 0.5], device=weights.device)

@@ -2,7 +2,7 @@
 
 The transformer is ViT-S/14 of DINOv2 (Oquab et al. 2023, arXiv 2304.07193; architecture of
 Dosovitskiy et al. 2020, arXiv 2010.11929, with layer scale). It never learns here: its maps stand
-beside those of the network that does. Deviations: layer scale and the normalisation of the colours
+beside those of the network that does. Deviations: layer scale and the normalisation of the colors
 are folded into the weights, queries, keys and values are one product, the picture is made smaller
 by 14/16 so that a patch of 14 pixels stands on the grid of stride 16.
 

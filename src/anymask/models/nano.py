@@ -228,7 +228,7 @@ BOX_MARGIN = 0.02  # of the box's sides: a hand-drawn box is not exact
 COARSE_STRIDE = 16  # of the embedding, in model pixels
 STRIDES = (COARSE_STRIDE, 8, 4)  # of the encoder's maps
 PAD_MULTIPLE = 32  # the backbone's stride
-# Edges and colours, the maps that cost most: their gradients are not worth their time.
+# Edges and colors, the maps that cost most: their gradients are not worth their time.
 FIRST_BLOCKS = ("stem", "b0", "b1", "b2")
 BLANK_SIDE = 64  # of the picture of nothing but padding; its maps are constants of the graph
 

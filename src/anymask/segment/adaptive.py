@@ -157,7 +157,7 @@ def batch_key(image_hash: str, window: Window, clicks: Floats) -> str:
     return digest.hexdigest()[:KEY_DIGITS]
 
 
-MAPS = 2  # the first maps of an embedding; later ones show edges and colours more than objects
+MAPS = 2  # the first maps of an embedding; later ones show edges and colors more than objects
 
 
 class Saliency:
@@ -166,7 +166,7 @@ class Saliency:
     Small objects are met by few clicks of a grid, often by one alone, and nothing that the other
     clicks find tells of them. The encoder does: where something small lies, its maps differ from
     those of the rest of the photo, and from those at the clicks that were asked already. The first
-    is old (salience as the distance from the mean of a picture's colours: Achanta et al. 2009,
+    is old (salience as the distance from the mean of a picture's colors: Achanta et al. 2009,
     "Frequency-tuned salient region detection"), taken here in units of each channel's deviation.
 
     maps     (C, h, w) each, on the model's square; one alone counts for both, and without any all

@@ -1,7 +1,7 @@
 """One kind of thing, all of them, each once: what `everything(alike=True)` makes of its masks.
 
 The masks that were found teach how the things look: on which side of their surroundings they are
-(brighter, darker, of another colour) and how large one is. Masks of the other side (the ground) and
+(brighter, darker, of another color) and how large one is. Masks of the other side (the ground) and
 of stray sizes go. Every pixel that stands out of its surroundings as the things do is foreground;
 it is divided at its waists (a watershed on the distance to its border, one seed for each thing), so
 touching things become many and missed ones are added.
@@ -99,7 +99,7 @@ def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mas
 
 
 def _difference(colours: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
-    """The mean colour in a mask less that of a rim around it."""
+    """The mean color in a mask less that of a rim around it."""
     margin = 2 + round(math.sqrt(one.area) / 4)
     window, (left, top, right, bottom) = rle_crop(one.rle, margin)
     around = cv2.dilate(window.view(np.uint8), _disc(margin)) > cv2.dilate(

@@ -415,7 +415,7 @@ class Inference:
         return future
 
     def refine(self, read: Callable[[], UintImage], records: list[Mask]) -> Future[list[Mask]]:
-        """The masks of everything with their edges where the photo's colours part."""
+        """The masks of everything with their edges where the photo's colors part."""
 
         def work() -> list[Mask]:
             runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG)

@@ -1,7 +1,7 @@
-"""The label set of a project: names with colours and an order; list, add, rename, delete.
+"""The label set of a project: names with colors and an order; list, add, rename, delete.
 
 A class that a mask gets is in the set at once, so the set always holds every class in use. Its
-colour is chosen when it is added: the first of a fixed row of colours that no other class has.
+color is chosen when it is added: the first of a fixed row of colors that no other class has.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from anymask.studio.records import Action, checked_text
 from anymask.studio.tables import EventRow, LabelRow, RecordRow, event_row, remember
 
 RENAMED = "label renamed"  # the event that tells it
-# Each colour is as far as possible from those before it (CIE Lab).
+# Each color is as far as possible from those before it (CIE Lab).
 ROW = (
     "#3d8bff", "#0afa0a", "#fa0a0a", "#0aebdc", "#facd0a", "#fa0aaf", "#468219", "#af6437",
     "#a037fa", "#faaffa", "#28fa91", "#dc2855", "#afeb37", "#fa820a", "#ebdc82", "#a055cd",
     "#a0eba0", "#be5582", "#0aaffa", "#82730a", "#0aaf0a", "#0a9164", "#fa0aeb", "#fa6446",
 )  # fmt: skip
-GOLDEN = 137.508  # degrees between the hues of further colours
+GOLDEN = 137.508  # degrees between the hues of further colors
 _COLOUR = re.compile("#[0-9a-f]{6}")
 Fate = Literal["unname", "delete"]
 
 
 @dataclass(frozen=True)
 class Label:
-    """A name, its colour as #rrggbb, and how many masks have it."""
+    """A name, its color as #rrggbb, and how many masks have it."""
 
     name: str
     colour: str
@@ -44,7 +44,7 @@ class Label:
 
 
 def nth_colour(number: int) -> str:
-    """The colour of the nth class, the same as in the page (canvas/colours.ts)."""
+    """The color of the nth class, the same as in the page (canvas/colours.ts)."""
     if number < len(ROW):
         return ROW[number]
     channels = colorsys.hls_to_rgb((number * GOLDEN % 360) / 360, 0.6, 0.82)
@@ -52,7 +52,7 @@ def nth_colour(number: int) -> str:
 
 
 def free_colour(taken: Collection[str]) -> str:
-    """The first colour of the row that is not taken."""
+    """The first color of the row that is not taken."""
     return next(c for c in map(nth_colour, range(len(taken) + 1)) if c not in taken)
 
 
@@ -116,7 +116,7 @@ class LabelSet:
             learn_label(session, name, colour)
 
     def recolour(self, name: str, colour: str) -> None:
-        """Give a name another colour. Raises InputError, NotFoundError."""
+        """Give a name another color. Raises InputError, NotFoundError."""
         chosen = _check_colour(colour)
         assert chosen is not None
         with writing(self.database) as session:

@@ -157,7 +157,7 @@ class PictureLook:
         return PictureView.of(asked.bands, 0, stretch, asked.ranges)
 
     def is_plain(self, asked: AskedPlane) -> bool:
-        """Whether a request means the file as it comes: its colours, its first page."""
+        """Whether a request means the file as it comes: its colors, its first page."""
         first = self.choice.page in (0, "all")
         as_it_comes = asked.channel is None and self._view(asked).plain
         return as_it_comes and asked.page in (None, 0) and (first or asked.page == 0)

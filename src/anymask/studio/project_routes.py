@@ -307,7 +307,7 @@ def reopen(image_id: ImageId, project: OfProject, who: Who) -> ImageEntry:
 
 @router.get("/labels", response_model=LabelsBody)
 def labels(project: OfProject) -> dict[str, Any]:
-    """The names of masks in their order, with colours and counts."""
+    """The names of masks in their order, with colors and counts."""
     return {"labels": project.labels.all()}
 
 
@@ -320,7 +320,7 @@ def add_label(body: LabelBody, project: OfProject) -> dict[str, Any]:
 
 @router.put("/labels", response_model=LabelsBody)
 def change_label(body: LabelBody, project: OfProject, who: Who) -> dict[str, Any]:
-    """Another colour, place or name; the masks of a renamed one are renamed."""
+    """Another color, place or name; the masks of a renamed one are renamed."""
     if body.colour is not None:
         project.labels.recolour(body.name, body.colour)
     if body.place is not None:

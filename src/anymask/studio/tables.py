@@ -1,7 +1,7 @@
 """The tables of a project's database, and their rows as values of `records`.
 
     projects   one row: name, stage, settings
-    labels     the names of masks, with their colours, in their order
+    labels     the names of masks, with their colors, in their order
     images     the photos
     records    the masks as they are now; `version` guards every change
     versions   every state that a record ever had; rows are only added

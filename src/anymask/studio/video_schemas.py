@@ -257,7 +257,7 @@ Hex = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
 
 
 class NamedObjectBody(BaseModel):
-    """What an object is called, and its colour on a film."""
+    """What an object is called, and its color on a film."""
 
     object: Count
     name: str = Field(default="", max_length=200)
@@ -270,10 +270,10 @@ FilmLook = Literal[
 
 
 class VideoExportBody(BaseModel):
-    """The format, what the video is called, and the objects' names and colours.
+    """The format, what the video is called, and the objects' names and colors.
 
     look    of a film: the masks on the frames, or alone on black; the objects, or what is behind
-            them, out of focus or of one colour; the objects cut out, with alpha (.webm)
+            them, out of focus or of one color; the objects cut out, with alpha (.webm)
     colour  of the looks that have one
     """
 

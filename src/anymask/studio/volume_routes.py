@@ -113,7 +113,7 @@ class SlicePromptBody(PromptBody):
 
 
 class VolumeExportBody(BaseModel):
-    """The ending of the file, what the scan is called, and the objects' names and colours."""
+    """The ending of the file, what the scan is called, and the objects' names and colors."""
 
     model_config = example(ending=".nii.gz", title="scan")
 

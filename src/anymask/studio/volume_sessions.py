@@ -84,7 +84,7 @@ class OpenScan(OpenSession):
         return self.labels
 
     def named(self, names: Mapping[int, str], colours: Mapping[int, Colour]) -> Volume:
-        """The labels with names and colours; in the thread of the sessions. Raises Refusal (422)
+        """The labels with names and colors; in the thread of the sessions. Raises Refusal (422)
         where nobody spoke of an object."""
         if not self.about.objects:
             message = "The scan has no object. Click an object first."

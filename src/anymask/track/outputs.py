@@ -45,7 +45,7 @@ MOST_NUMBERS = 255  # objects of a palette PNG
 CLOCK = 90_000  # ticks a second
 SOUND_RATE = 48_000  # samples a second, of sound that is encoded anew
 _SOUNDS = {"libopus": ("flt", 960), "aac": ("fltp", 1024)}  # encoder -> samples, and in a packet
-WHITE: Colour = (255, 255, 255)  # of an object that nobody gave a colour
+WHITE: Colour = (255, 255, 255)  # of an object that nobody gave a color
 FILMS = frozenset({".mp4", ".mov", ".mkv", ".webm"})
 _FAST_VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "auto-alt-ref": "0"}
 Look = Literal["picture", "cutout"]
@@ -324,7 +324,7 @@ class CutoutWriter(MaskWriter):
 
 
 def draw_objects(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colour]) -> UintImage:
-    """A frame (H, W, 3) with the masks on it, each object in its own colour."""
+    """A frame (H, W, 3) with the masks on it, each object in its own color."""
     if not frame.objects:
         return image
     chosen = [palette.get(number, WHITE) for number in frame.objects]
@@ -332,7 +332,7 @@ def draw_objects(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Co
 
 
 def draw_masks(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colour]) -> UintImage:
-    """The masks alone (H, W, 3), each in its object's colour on black; the surer one is on top."""
+    """The masks alone (H, W, 3), each in its object's color on black; the surer one is on top."""
     drawn = np.zeros_like(image)
     for number, one in sorted(frame.objects.items(), key=lambda pair: pair[1].score):
         drawn[one.mask] = palette.get(number, WHITE)

@@ -52,7 +52,7 @@ SAME = 0.3  # IoU of a find and a track from which on they are one thing
 DRIFTED = 0.6  # IoU below which the find's mask takes the place of the track's
 ALIKE = 0.75  # cosine of two appearances from which on they are of one thing
 OTHER_LABEL = 0.1  # of the cosine, for a label that the thing never had
-BIN = 16  # values of a colour's part that are counted together
+BIN = 16  # values of a color's part that are counted together
 LOOKS = 5  # appearances of a thing that are kept, the last ones
 GAP = 3  # frames between key frames at least, however much is lost
 
@@ -246,7 +246,7 @@ def match_best(likeness: FloatArray, least: float) -> dict[int, int]:  # (N, K)
 
 def appearance(features: Features, image: UintImage, rle: Rle) -> FloatArray:  # -> (C,)
     """What a thing looks like, of unit length: what the encoder saw under its mask, against the
-    rest of the frame, and its colours. The encoder alone tells a thing from the ground, but red
+    rest of the frame, and its colors. The encoder alone tells a thing from the ground, but red
     balls hardly from green ones."""
     mask = rle_to_mask(rle)
     keys = maps_to_keys(features.maps, features.geometry)

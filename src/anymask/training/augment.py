@@ -1,4 +1,4 @@
-"""Augmentation: a photo and its masks in, both cropped, flipped and recoloured out.
+"""Augmentation: a photo and its masks in, both cropped, flipped and recolored out.
 
 Letters: H W the photo, M masks, S the training side. Pictures are uint8 RGB, or of the channels
 that they have; masks are uint8 0/1.
@@ -69,7 +69,7 @@ def crop_at_scale(
 
 
 def letterbox(image: UintImage, masks: UintImage, side: int, spec: ModelSpec) -> Pair:
-    """Longest side to S; the rest the model's mean colour, which it sees as zero."""
+    """Longest side to S; the rest the model's mean color, which it sees as zero."""
     h, w = image.shape[:2]
     scale = side / max(h, w)
     nh, nw = max(1, int(h * scale + 0.5)), max(1, int(w * scale + 0.5))
@@ -132,7 +132,7 @@ def recolour(image: UintImage, rng: Generator) -> UintImage:
 
 
 def brighten(image: UintImage, rng: Generator) -> UintImage:
-    """What becomes of channels that are no colours: brightness, gamma, gains, blur and grain."""
+    """What becomes of channels that are no colors: brightness, gamma, gains, blur and grain."""
     image = shade(image, rng, inversion=0.0)
     if rng.random() < 0.5:
         gains = np.exp(rng.uniform(-0.12, 0.12, image.shape[2])).astype(np.float32)

@@ -4,7 +4,7 @@ Compressed photos (AVIF above all) decode slower than a training step can wait f
 kept as an .npy file, which is mapped into memory. A photo of a telephone has ten times the pixels
 that `nano` learns from: the smallest part of a photo that a training picture shows decides how much
 of it is kept. Where even that part is made smaller, it can be as well in a smaller photo, which is
-cut, turned and coloured in a fraction of the time.
+cut, turned and colored in a fraction of the time.
 
 Letters: H W the photo, h w what is kept of it, C channels (3, or those of a mix,
 `training.channels`). Pixels are uint8.

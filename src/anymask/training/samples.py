@@ -110,7 +110,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         self.spec = models.spec(recipe.model)
         if (
             recipe.channels
-        ):  # what stands beside a picture is no colour of theirs: they are stretched
+        ):  # what stands beside a picture is no color of theirs: they are stretched
             self.spec = replace(self.spec, fit="square")
         self.source: SetPictures | ShardPictures | PicturesInTurn
         if is_sharded(data):

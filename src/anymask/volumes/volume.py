@@ -184,7 +184,7 @@ def scaled_affine(spacing: tuple[float, float, float]) -> Floats:
 
 
 def label_colour(labels: Volume, value: int) -> Colour:
-    """A label's colour, or one of its own where nobody chose one."""
+    """A label's color, or one of its own where nobody chose one."""
     if value in labels.colours:
         return labels.colours[value]
     red, green, blue = colorsys.hsv_to_rgb(value * _GOLDEN % 1, 0.65, 0.95)

@@ -1,7 +1,7 @@
 """Writes labels that lie on their scan, as NIfTI, Slicer's .seg.nrrd or DICOM, and measures them.
 
 All keep the affine of the scan, so that Slicer, ITK-SNAP and napari show the labels in place.
-NIfTI has no place for names and colours; .seg.nrrd has both.
+NIfTI has no place for names and colors; .seg.nrrd has both.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def check_label_path(path: str | Path) -> None:
 def write_labels(path: str | Path, labels: Volume, scan: Volume | None = None) -> None:
     """Write a volume of labels by the ending of the name, whole or not at all.
 
-    path  .nii, .nii.gz; .seg.nrrd (names and colours, for Slicer); .dcm (DICOM SEG);
+    path  .nii, .nii.gz; .seg.nrrd (names and colors, for Slicer); .dcm (DICOM SEG);
           .rtstruct.dcm (outlines, for radiotherapy)
     scan  what the labels lie on, as it was read: DICOM refers to its slices
 

@@ -1,4 +1,4 @@
-/** A photo and a mask of it -> the object on nothing, or on a colour, as a canvas and as a file. */
+/** A photo and a mask of it -> the object on nothing, or on a color, as a canvas and as a file. */
 
 import type { Box, CutoutOptions, Mask } from "./types";
 

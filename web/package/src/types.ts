@@ -99,7 +99,7 @@ export interface Mask {
   has(x: number, y: number): boolean;
   /** (height, width), row by row, 1 in the object and 0 elsewhere. */
   toArray(): Uint8Array;
-  /** The object in a colour, white without one, on nothing. */
+  /** The object in a color, white without one, on nothing. */
   toImageData(colour?: Colour): ImageData;
   /** Its regions along the pixels, or smooth: `tolerance` pixels by which an outline may move. */
   polygons(tolerance?: number): Outline[];
@@ -130,7 +130,7 @@ export interface CutoutOptions {
   crop?: boolean;
   /** Pixels around the box, where there is `crop`. */
   margin?: number;
-  /** What lies behind the object, as a colour of CSS ("white", "#ff8800"); null: nothing. */
+  /** What lies behind the object, as a color of CSS ("white", "#ff8800"); null: nothing. */
   background?: string | null;
   /** An edge that fades over a pixel on each side, true without it; false: a hard one. */
   soft?: boolean;
@@ -161,7 +161,7 @@ export interface Seen {
    * names. Throws an Error for a name that the model does not know, with the nearest that it does.
    */
   suggestNames(mask: Mask | Uint8Array, options?: NameOptions): Promise<NameSuggestion[]>;
-  /** The object of a mask on nothing or on a colour. Throws an Error that says what was wanted. */
+  /** The object of a mask on nothing or on a color. Throws an Error that says what was wanted. */
   cutout(mask: Mask, options?: CutoutOptions): OffscreenCanvas;
   /** The same as a file, to be sent or saved. */
   toBlob(mask: Mask, options?: FileOptions): Promise<Blob>;

@@ -1,23 +1,23 @@
-/** A colour for each mask: its name's where it has one, else by its place. */
+/** A color for each mask: its name's where it has one, else by its place. */
 
 import type { Mask } from "../state/work";
 
 export type Rgb = [red: number, green: number, blue: number];
 export type Palette = (label: string) => Rgb;
 
-// Each colour is as far as possible from those before it (CIE Lab), as in studio/labels.py.
+// Each color is as far as possible from those before it (CIE Lab), as in studio/labels.py.
 const ROW = (
   "#3d8bff #0afa0a #fa0a0a #0aebdc #facd0a #fa0aaf #468219 #af6437 " +
   "#a037fa #faaffa #28fa91 #dc2855 #afeb37 #fa820a #ebdc82 #a055cd " +
   "#a0eba0 #be5582 #0aaffa #82730a #0aaf0a #0a9164 #fa0aeb #fa6446"
 ).split(" ");
-const GOLDEN = 137.508; // degrees between the hues of further colours
+const GOLDEN = 137.508; // degrees between the hues of further colors
 
 export function maskColour(mask: Mask, place: number, palette: Palette): Rgb {
   return mask.label === null ? nthColour(place) : palette(mask.label);
 }
 
-/** The nth colour; the server gives its classes the same ones (studio/labels.py). */
+/** The nth color; the server gives its classes the same ones (studio/labels.py). */
 export function nthColour(number: number): Rgb {
   if (number < ROW.length) return fromHex(ROW[number]);
   const hue = (number * GOLDEN) % 360;
@@ -30,7 +30,7 @@ export function nthColour(number: number): Rgb {
   return [channel(0), channel(8), channel(4)];
 }
 
-/** The first colour of the row that no other name has. */
+/** The first color of the row that no other name has. */
 export function freeColour(taken: readonly string[]): string {
   let number = 0;
   while (taken.includes(toHex(nthColour(number)))) number++;

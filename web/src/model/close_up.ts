@@ -16,7 +16,7 @@ import type { ReadRows } from "./resample";
 const SIDE = 248; // pixels of a close-up
 const CONTEXT = 1.8; // of the mask's longer side
 const FEWEST = 16; // pixels of the photo along a close-up
-const BEYOND = 128; // the colour outside of the photo
+const BEYOND = 128; // the color outside of the photo
 const WHOLE = 255; // of a pixel that is all object
 
 export interface CloseUp {

@@ -49,8 +49,7 @@ export function compositeBar(session: Session, stage: Stage): HTMLElement {
     const bands = shown.map(({ channel }) => Number(channel.value));
     const found = shown.map((row, place) => rangeOf(row, known.of(bands[place])));
     const wrong = found.indexOf("wrong");
-    if (!bands.some((band) => band))
-      return session.say("Select a channel for at least one colour.");
+    if (!bands.some((band) => band)) return session.say("Select a channel for at least one color.");
     if (wrong >= 0)
       return session.say(
         `${shown[wrong].name.textContent}: the second value must be larger than the first.`,

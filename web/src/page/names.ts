@@ -1,4 +1,4 @@
-/** The dialog of the names: colours, order, renaming, merging, and what becomes of masks. */
+/** The dialog of the names: colors, order, renaming, merging, and what becomes of masks. */
 
 import type { Session } from "../state/session";
 import { deleteLabel, renameLabel } from "../state/relabelling";
@@ -75,7 +75,7 @@ function row(
   said: HTMLElement,
 ): HTMLElement {
   const { name, colour, masks } = one;
-  const picker = h("input", { type: "color", value: colour, "aria-label": `Colour of ${name}` });
+  const picker = h("input", { type: "color", value: colour, "aria-label": `Color of ${name}` });
   picker.addEventListener("change", () => {
     void work(session.labels.change(name, { colour: picker.value }));
   });

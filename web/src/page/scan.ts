@@ -15,7 +15,7 @@ import { of } from "./videokeys";
 
 const FORMATS: [ending: VolumeWish["ending"], title: string, about: string][] = [
   [".nii.gz", "NIfTI", "label map in the geometry of the scan; voxel values are object numbers"],
-  [".seg.nrrd", "Slicer (.seg.nrrd)", "labels with names and colours"],
+  [".seg.nrrd", "Slicer (.seg.nrrd)", "labels with names and colors"],
   [".dcm", "DICOM SEG", "segmentation that references the slices of the series"],
   [".rtstruct.dcm", "RTSTRUCT", "contours that reference the slices of the series"],
   [".csv", "Table (CSV)", "volume, diameter and largest slice of each object"],

@@ -176,7 +176,7 @@ function drawRows(videoWork: VideoWork, canvas: HTMLCanvasElement, width: number
   context.fillRect(Math.round(x) - 1, 0, 2, height);
 }
 
-/** Visible fills the row, occluded half of it, lost is a line: the state is told without colour. */
+/** Visible fills the row, occluded half of it, lost is a line: the state is told without color. */
 function drawCell(
   context: CanvasRenderingContext2D,
   cell: Cell,

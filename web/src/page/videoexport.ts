@@ -18,9 +18,9 @@ const LOOKS: [name: string, title: string][] = [
   ["overlay", "Masks over the frames (MP4)"],
   ["masks", "Masks on black (MP4)"],
   ["blur", "Objects blurred (MP4)"],
-  ["colour", "Objects in one colour (MP4)"],
+  ["colour", "Objects in one color (MP4)"],
   ["background-blur", "Background blurred (MP4)"],
-  ["background-colour", "Background in one colour (MP4)"],
+  ["background-colour", "Background in one color (MP4)"],
   ["cutout", "Objects on a transparent background (WebM)"],
 ];
 const LOOK_MS = 500; // between two looks at how far the file is
@@ -36,7 +36,7 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
   const look = choice("video-look", LOOKS);
   const colour = h("input", { type: "color", value: "#000000", id: "video-colour" });
   const about = h("p", { class: "dim small" });
-  const [lookRow, colourRow] = [row(look.id, "Style"), row(colour.id, "Colour")];
+  const [lookRow, colourRow] = [row(look.id, "Style"), row(colour.id, "Color")];
   const tell = () => {
     about.textContent = FORMATS.find(([name]) => name === format.value)![2];
     lookRow.hidden = look.hidden = format.value !== "film";

@@ -130,7 +130,7 @@ function objectRow(videoWork: VideoWork, number: number, back: () => void): HTML
     event.stopPropagation();
     back();
   });
-  const colour = h("input", { type: "color", "aria-label": `Colour of object ${number}` });
+  const colour = h("input", { type: "color", "aria-label": `Color of object ${number}` });
   colour.addEventListener("input", () => videoWork.change(number, { colour: colour.value }));
   const state = h("span", { class: "badge" });
   const away = iconButton("trash", `Remove object ${number}`, "", () => {

@@ -98,7 +98,7 @@ export async function turnChannel(session: Session, step: number): Promise<void>
   await session.showChannel(looks[(place + step + looks.length) % looks.length]);
 }
 
-/** The looks at a page: null for the photo's own colours, its channels, and several in one. */
+/** The looks at a page: null for the photo's own colors, its channels, and several in one. */
 export function looksAt({ planes, channel }: Sight): Channel[] {
   const own = [...(planes.colours ? [null] : []), ...planes.channels.keys()];
   const count = mixable(planes);

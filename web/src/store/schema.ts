@@ -354,7 +354,7 @@ export interface KnownNamesBody {
   detector: string | null; // detector for text prompts; null: known names of the model
 }
 
-/** A name, its colour as #rrggbb, and how many masks have it. */
+/** A name, its color as #rrggbb, and how many masks have it. */
 export interface Label {
   name: string;
   colour: string;
@@ -428,7 +428,7 @@ export interface MeasuresBody {
   rows: LabelMeasure[];
 }
 
-/** What an object is called, and its colour on a film. */
+/** What an object is called, and its color on a film. */
 export interface NamedObjectBody {
   object: number;
   name?: string;
@@ -818,7 +818,7 @@ export interface VideoBody {
   settings?: Record<string, unknown>;
 }
 
-/** The format, what the video is called, and the objects' names and colours. */
+/** The format, what the video is called, and the objects' names and colors. */
 export interface VideoExportBody {
   format: "sav" | "davis" | "coco" | "jsonl" | "film";
   look?:
@@ -860,7 +860,7 @@ export interface VolumeBody {
   settings?: Record<string, unknown>;
 }
 
-/** The ending of the file, what the scan is called, and the objects' names and colours. */
+/** The ending of the file, what the scan is called, and the objects' names and colors. */
 export interface VolumeExportBody {
   ending: ".nii.gz" | ".seg.nrrd" | ".csv" | ".dcm" | ".rtstruct.dcm";
   title?: string;

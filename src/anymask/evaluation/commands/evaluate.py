@@ -124,7 +124,7 @@ def _configure_find(parser: argparse.ArgumentParser) -> None:
     ))
     add("--by", choices=get_args(Way), default="example", help=(
         "prompt: an exemplar from another image (default), the label as text, or a baseline by "
-        "colour or name"
+        "color or name"
     ))
     add("--absent", metavar="LABELS", help=(
         "images of another set without these objects (default: images of this set without the "

@@ -111,7 +111,7 @@ def mean_chance(near: FloatArray, far: FloatArray, weight: float) -> FloatArray:
 SIDE = 248  # pixels of a close-up
 CONTEXT = 1.8  # of the mask's longer side
 FEWEST = 16  # pixels of the photo along a close-up
-BEYOND = 128  # the colour outside of the photo
+BEYOND = 128  # the color outside of the photo
 
 
 class CloseUp(NamedTuple):
