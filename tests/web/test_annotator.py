@@ -111,7 +111,7 @@ def test_a_digit_keeps_where_that_is_wished(sit_down: SitDown, project: Project)
     ann.keys("1")
     assert ann.ask("s.editor.state.masks.length") == 0  # it names only
     ann.page.get_by_role("button", name="Edit classes …").click()
-    ann.page.get_by_role("checkbox", name="A digit key sets the class and keeps the mask").check()
+    ann.page.get_by_role("checkbox", name="Digit keys set the class and also keep the mask").check()
     ann.page.keyboard.press("Escape")
     ann.keys("2")
     ann.saved()

@@ -161,7 +161,7 @@ def test_masks_stay_while_channels_change(sit_down: SitDown, project: Project) -
 def test_a_grey_picture_of_16_bits_has_values_too(sit_down: SitDown) -> None:
     ann = opened(sit_down, project_of(stack_of(np.array([[250]]), "u2")))
     drawn(ann, (64, 64, 64))
-    ann.page.get_by_label("Channel", exact=True).select_option("Values from - to")
+    ann.page.get_by_label("Channel", exact=True).select_option("Value range")
     bar = ann.page.get_by_role("group", name=BAR)
     ann.until_so(bar.is_visible, "the fields")
     assert not bar.get_by_label("Green from").is_visible()

@@ -48,7 +48,8 @@ def test_all_like_a_mask_are_found_and_accepted_or_rejected_at_once(
     pick_the_cup(ann)
     ann.page.get_by_role("button", name="Find similar").click()
     ann.message(
-        "2 found and selected. Enter accepts them, Delete rejects them. 1 more already exists"
+        "New objects found and selected: 2. Enter accepts them, Delete rejects them. "
+        "1 more already has a mask"
     )
     assert project.finds == [{"like": [{"record": 7}]}]
     assert states(project) == [("cup", "accepted"), *[("cup", "proposed")] * 2]
@@ -79,7 +80,7 @@ def test_a_word_is_found_and_an_unknown_one_is_told_where_it_stands(
     dialog.get_by_text("names are: cup").wait_for()
     field.fill("cat")
     field.press("Enter")
-    ann.message("2 found and selected")
+    ann.message("New objects found and selected: 2.")
     assert dialog.count() == 0
     assert project.finds[-1] == {"words": "cat"}
     assert states(project)[1:] == [("cat", "proposed")] * 2
@@ -92,7 +93,7 @@ def test_all_photos_are_searched_stopped_and_gone_on_with(
                       "question": {"words": "cat"}}  # fmt: skip
     ann = opened(sit_down, project)
     pick_the_cup(ann)
-    ann.page.get_by_role("button", name="Find by text, also in all images").click()
+    ann.page.get_by_role("button", name="Find objects by text, in this image or all images").click()
     dialog = ann.page.get_by_role("dialog", name="Find by text")
     dialog.get_by_text("1 of 4 images, 2 proposals: stopped").wait_for()
     dialog.get_by_role("button", name="Resume").click()

@@ -154,7 +154,7 @@ def test_hovers_are_timed(sit_down: SitDown, photo_files: list[Path]) -> None:
     ann.seen()
     bench = ann.page.locator(".bench")
     ann.until_so(lambda: "hovers to mask" in bench.inner_text(), "the figures")
-    assert "5 hovers to mask: median" in bench.inner_text()
+    assert "Hover to mask, 5 times: median" in bench.inner_text()
     print("\n" + bench.inner_text())
 
 

@@ -72,7 +72,7 @@ def test_digits_name_the_mask_before_and_after_it_is_made(
     ann.keys("k", "2")
     ann.until_so(lambda: labels(ann)[0] == "cup", "the renamed mask")
     ann.keys("9")
-    ann.message("There is no class with key 9")
+    ann.message("No class has the key 9")
     ann.keys("Control+z")
     assert labels(ann)[0] == "cat"
 

@@ -245,13 +245,13 @@ def test_everything_is_what_python_would_show_of_it(page: Any) -> None:
         ("{ points: [[9999, 1]] }", "Points must lie within"),
         (
             "{ points: [[1, 1]], labels: [] }",
-            "labels must hold one label for each point. Given: []",
+            "labels must have one entry per point. Given: []",
         ),
         (
             "{ points: [[1, 1], [2, 2]], labels: [1, 2] }",
-            "labels must be 1 (foreground) or 0 (background). Given: 2",
+            "Each label must be 1 (foreground) or 0 (background). Given: 2",
         ),
-        ("{ points: [[1, 1]], labels: [null] }", "labels must be 1 (foreground)"),
+        ("{ points: [[1, 1]], labels: [null] }", "Each label must be 1 (foreground)"),
         ("{ box: [5, 5, 5, 9] }", "The box must have x0 < x1 and y0 < y1. Given: [5,5,5,9]"),
     ],
 )
@@ -411,10 +411,9 @@ def test_further_clicks_correct_the_answer_before_them(page: Any) -> None:
     (wanted,) = model.segment(model.encode(PHOTO), **words).masks
     assert iou(bits(step_by_step, wanted.shape), wanted) > 0.97
     assert refused == [
-        "The points of the previous answer (3) must come first in points. Pass all points, the "
-        "earlier ones first.",
-        "previous must be an answer that segment returned for this image.",
-        "Candidate 3 does not exist: the previous answer has 3 masks.",
+        "points must start with the points of the previous result (3). Add new points at the end.",
+        "previous must be a result of segment() for the same image.",
+        "Candidate 3 does not exist: the previous result has 3 masks.",
     ]
     features = model.encode(PHOTO)
     part = model.segment(features, points=[CUP]).picked([2])

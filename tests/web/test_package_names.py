@@ -77,7 +77,7 @@ def test_names_are_those_that_python_suggests(page: Any) -> None:
 REFUSED = {
     "masks[0], { names: ['kat'] }": 'Unknown name "kat"',
     "masks[0], { names: [] }": "list of names is empty",
-    "masks[0], { names: 'cat' }": 'names must be a list of words. Given: "cat"',
+    "masks[0], { names: 'cat' }": 'names must be an array of class names. Given: "cat"',
     "masks[0], { top: 0 }": "top must be an integer of at least 1. Given: 0",
     "new Uint8Array(9)": "this image of 600 x 400 pixels: an array of length 9",
     "7": "this image of 600 x 400 pixels: 7",

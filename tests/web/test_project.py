@@ -364,7 +364,7 @@ def test_a_gated_export_says_why(sit_down: SitDown, project: Project, tmp_path: 
     ann.until("s.editor !== null")
     ann.keys("Control+s")
     ann.page.get_by_label("Format").select_option("COCO")
-    ann.page.get_by_label("Include proposals that are not accepted").check()
+    ann.page.get_by_label("Include proposals that are not yet accepted").check()
     ann.page.get_by_role("button", name="Export", exact=True).last.click()
     ann.page.get_by_text("70 % good masks").wait_for()
     with ann.page.expect_download() as download:

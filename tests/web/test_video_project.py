@@ -146,7 +146,7 @@ def test_a_track_is_corrected_from_a_frame_on_and_the_model_follows_anew(
     reviewer.keys("c")  # follows what is left first
     reviewer.until("f.clip.of(1).version", 2)
     stored(reviewer)
-    reviewer.page.get_by_text("disc 1 is saved from frame 5 on.").wait_for()
+    reviewer.page.get_by_text("disc 1 is saved from frame 5 onward.").wait_for()
     now = track_of(project, 1)
     assert (now.state, now.version, now.author) == ("proposed", 2, "ann")
     assert min(agreement(project, 1, 0)) > 0.7

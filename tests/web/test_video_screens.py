@@ -34,7 +34,7 @@ def test_what_cannot_be_opened_is_told_once(
         large = tmp_path / "large.mp4"
         large.write_bytes(bytes(50_000))
         viewer.page.set_input_files(".video-offers input[type=file]", str(large))
-        viewer.until_so(lambda: "this server accepts up to 1" in said.inner_text())
+        viewer.until_so(lambda: "this server accepts at most 1" in said.inner_text())
         viewer.keys("Escape")
         viewer.watch(one)
         viewer.page.get_by_text("This video has only one frame").wait_for()

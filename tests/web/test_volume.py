@@ -108,7 +108,7 @@ def test_nano_follows_what_was_clicked_on_and_the_export_is_the_library_s(
         ann.ready()
         ann.say(34, 40)
         ann.say(60, 70, negative=True)
-        ann.page.get_by_text("Model input: level 110, width 220.").wait_for()
+        ann.page.get_by_text("Window of the model input: level 110, width 220.").wait_for()
         said = ann.ask("f.said.map(one => one.point)")
         ann.page.get_by_role("button", name="Track", exact=False).click()
         ann.until("f.left === 0 && !f.following")

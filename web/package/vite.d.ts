@@ -1,2 +1,2 @@
-/** A plugin for Vite: the runtime and the model go with what is built, beside the script. */
+/** Vite plugin that copies ONNX Runtime and the model next to the built script. */
 export default function anymask(): { name: string };

@@ -1,5 +1,5 @@
 /**
- * A plugin for Vite: the runtime and the model go with what is built, beside the script.
+ * Vite plugin that copies ONNX Runtime and the model next to the built script.
  *
  *     import anymask from "anymask/vite";
  *     export default { plugins: [anymask()] };

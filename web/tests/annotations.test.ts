@@ -102,7 +102,7 @@ describe("an import in the browser", () => {
 
 test("the summary of an import counts what was skipped", () => {
   expect(summary({ new: 1, same: 2, strange: 0, unread: [] })).toBe(
-    "1 mask imported. 2 masks already in the project.",
+    "1 mask imported. Already in the project: 2 masks.",
   );
 });
 

@@ -53,7 +53,7 @@ test("a misspelled key is named, with the one that was meant", () => {
   );
   expect(() => checkKeys({ refineedges: true }, "segment")).toThrow('Did you mean "refineEdges"?');
   expect(() => checkKeys({ colour: "red" }, "everything")).toThrow(
-    "Known: progress, maxHoleArea, minIslandArea.",
+    "Known keys: progress, maxHoleArea, minIslandArea.",
   );
   for (const [place, known] of Object.entries(KEYS)) {
     const given = Object.fromEntries(known.map((key) => [key, undefined]));

@@ -460,7 +460,7 @@ describe("a project in the browser", () => {
 
   test("an export without accepted masks says so", async () => {
     await expect(new LocalStore(db).export(wish)).rejects.toThrow(
-      "none of 0 images is marked as done",
+      "none of the 0 images is marked as done",
     );
   });
 

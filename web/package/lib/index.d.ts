@@ -1,5 +1,5 @@
-/** Photos and prompts in, masks out, in the page that imports it; the model runs in two workers. */
+/** The JavaScript API of anymask: images and prompts to masks. The model runs in two workers. */
 import type { Anymask, LoadOptions } from "./types.js";
 export type * from "./types.js";
-/** Open a model. Throws an Error that says what was wanted, where its files are not there. */
+/** Load a model. Throws an Error if its files are missing or invalid. */
 export declare function load(options?: LoadOptions): Promise<Anymask>;

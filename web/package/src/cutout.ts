@@ -2,7 +2,7 @@
 
 import type { Box, CutoutOptions, Mask } from "./types";
 
-/** Draw the object. Throws an Error for an empty mask and for options that are out of range. */
+/** Draw the object. Throws an Error for an empty mask or an option that is out of range. */
 export function cutOut(photo: ImageBitmap, mask: Mask, options: CutoutOptions): OffscreenCanvas {
   const { crop = false, margin = 0, background = null, soft = true } = options;
   if (!(Number.isInteger(margin) && margin >= 0)) {

@@ -1,4 +1,4 @@
-/** Photos and prompts in, masks out, in the page that imports it; the model runs in two workers. */
+/** The JavaScript API of anymask: images and prompts to masks. The model runs in two workers. */
 
 import { cocoToRle, rleArea } from "../../src/masks/rle";
 import { patchToRle, rleToPatch } from "../../src/masks/patch";
@@ -36,10 +36,10 @@ import type {
 export type * from "./types";
 
 const LEFT_OUT =
-  "Copy the folders model and ort of the package next to the built script (Vite: use the plugin " +
-  "anymask/vite), or serve an exported model and pass its address: load({ model }).";
+  "Copy the package's folders model and ort next to the built script; with Vite, the plugin " +
+  "anymask/vite does this. Or serve an exported model and pass its URL: load({ model }).";
 
-/** Open a model. Throws an Error that says what was wanted, where its files are not there. */
+/** Load a model. Throws an Error if its files are missing or invalid. */
 export async function load(options: LoadOptions = {}): Promise<Anymask> {
   checkKeys(options, "load");
   const beside = new URL("./model/", import.meta.url);
@@ -48,7 +48,7 @@ export async function load(options: LoadOptions = {}): Promise<Anymask> {
     const address = new URL(file, folder.href.endsWith("/") ? folder : `${folder}/`);
     const reply = await fetch(address);
     if (reply.ok) return reply;
-    const remedy = options.model ? "Serve an exported model there." : LEFT_OUT;
+    const remedy = options.model ? "Serve an exported model at this URL." : LEFT_OUT;
     throw new Error(`${address} could not be loaded: HTTP status ${reply.status}. ${remedy}`);
   });
   try {
@@ -167,7 +167,7 @@ class SeenPhoto implements Seen {
       throw new Error(`top must be an integer of at least 1. Given: ${JSON.stringify(top)}.`);
     }
     if (names !== undefined && !Array.isArray(names)) {
-      throw new Error(`names must be a list of words. Given: ${JSON.stringify(names)}.`);
+      throw new Error(`names must be an array of class names. Given: ${JSON.stringify(names)}.`);
     }
     const rle = patchToRle(this.patchOf(mask));
     const chosen = (await this.model.nameTable()).chosen(names ?? null);
@@ -204,7 +204,7 @@ class SeenPhoto implements Seen {
       data instanceof Uint8Array ? `an array of length ${data.length}` : JSON.stringify(mask);
     throw new Error(
       `The mask does not belong to this image of ${width} x ${height} pixels: ${size}. ` +
-        "Pass a mask that segment or everything returned for it.",
+        "Pass a mask that segment() or everything() returned for this image.",
     );
   }
 
@@ -219,9 +219,10 @@ class SeenPhoto implements Seen {
     );
     if (outside) throw wrong(`Points must lie within ${this.width} x ${this.height}.`, outside);
     if (labels && labels.length !== points.length)
-      throw wrong("labels must hold one label for each point.", labels);
+      throw wrong("labels must have one entry per point.", labels);
     const label = labels?.find((one) => one !== 0 && one !== 1);
-    if (label !== undefined) throw wrong("labels must be 1 (foreground) or 0 (background).", label);
+    if (label !== undefined)
+      throw wrong("Each label must be 1 (foreground) or 0 (background).", label);
     if (box && !(box[0] < box[2] && box[1] < box[3] && box.every(Number.isFinite))) {
       throw wrong("The box must have x0 < x1 and y0 < y1.", box);
     }
@@ -235,25 +236,25 @@ class SeenPhoto implements Seen {
   private before(previous: Answer, candidate: number, clicks: readonly Click[]): Previous | null {
     const { name, accepts } = this.model.manifest.spec;
     if (!accepts.includes("mask")) {
-      throw new Error(`${name} does not support previous, because it has no mask prompts.`);
+      throw new Error(`Model ${name} has no mask input, so the option previous is not supported.`);
     }
     const before = answered.get(previous);
     if (before?.key !== this.key) {
-      throw new Error("previous must be an answer that segment returned for this image.");
+      throw new Error("previous must be a result of segment() for the same image.");
     }
     const { logits, clicks: old, box } = before;
     const same = ({ x, y, label }: Click, i: number) =>
       clicks[i]?.x === x && clicks[i].y === y && clicks[i].label === label;
     if (!old.every(same)) {
       throw new Error(
-        `The points of the previous answer (${old.length}) must come first in points. ` +
-          "Pass all points, the earlier ones first.",
+        `points must start with the points of the previous result (${old.length}). ` +
+          "Add new points at the end.",
       );
     }
     const corrected = logits[candidate];
     if (!corrected) {
       throw new Error(
-        `Candidate ${candidate} does not exist: the previous answer has ${logits.length} masks.`,
+        `Candidate ${candidate} does not exist: the previous result has ${logits.length} masks.`,
       );
     }
     const isAboutObject = box || old.some(({ label }) => label);

@@ -19,7 +19,7 @@ export function checkKeys(given: object, place: keyof typeof KEYS): void {
     .map((key) => ({ key, steps: editSteps(wrong.toLowerCase(), key.toLowerCase()) }))
     .sort((one, other) => one.steps - other.steps)[0];
   const likely = near.steps <= Math.max(2, Math.floor(near.key.length / 3));
-  const remedy = likely ? `Did you mean "${near.key}"?` : `Known: ${known.join(", ")}.`;
+  const remedy = likely ? `Did you mean "${near.key}"?` : `Known keys: ${known.join(", ")}.`;
   throw new Error(`Unknown key "${wrong}" in ${place}. ${remedy}`);
 }
 

@@ -14,7 +14,7 @@ export async function photoToBitmap(photo: Photo): Promise<ImageBitmap> {
   } catch (error) {
     throw new Error(
       `The image cannot be read (${named(photo)}: ${error instanceof Error ? error.message : error}). ` +
-        "Pass a loaded image, canvas, bitmap, Blob or address.",
+        "Pass a loaded image element, canvas, ImageBitmap, Blob or URL.",
     );
   }
 }
@@ -23,7 +23,7 @@ async function fetched(address: string | URL): Promise<Blob> {
   const reply = await fetch(address);
   if (reply.ok) return reply.blob();
   throw new Error(
-    `The image at ${address} could not be loaded: HTTP status ${reply.status}. Check the address.`,
+    `The image at ${address} could not be loaded: HTTP status ${reply.status}. Check the URL.`,
   );
 }
 

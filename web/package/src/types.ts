@@ -1,10 +1,10 @@
-/** What goes into the package and what comes out; places are (x, y) pixels of the photo. */
+/** Types of the public API. Coordinates are (x, y) in pixels of the image. */
 
 export type XY = [x: number, y: number];
 export type Box = [x0: number, y0: number, x1: number, y1: number];
 export type Colour = [red: number, green: number, blue: number, alpha: number]; // 0 to 255 each
 
-/** Anything that shows a photo, its file, or its address. */
+/** A loaded image element, canvas, video element or bitmap, image data, an image file or its URL. */
 export type Photo =
   | HTMLImageElement
   | HTMLCanvasElement
@@ -17,161 +17,161 @@ export type Photo =
   | string;
 
 export interface LoadOptions {
-  /** The folder of an exported model; without it `nano`, which lies beside the package. */
+  /** URL of the folder of an exported model. Default: `nano`, which the package includes. */
   model?: string | URL;
 }
 
 /**
- * One object: clicks, a box, or both. `small` and `nano` decode several clicks one after the other,
- * each with the mask of the step before; other models decode them at once.
+ * A prompt for one object: points, a box, or both. `small` and `nano` decode several points one
+ * after the other, each with the mask of the previous step; other models decode them all at once.
  */
 export interface Prompt {
   points?: readonly XY[];
-  /** 1 on the object, 0 off it; one for each point, 1 where there are none. */
+  /** One label per point: 1 for foreground, 0 for background. Default: all foreground. */
   labels?: readonly (0 | 1)[];
   box?: Box;
   /**
-   * The answer of the same `seen` for the first of these points. Only the new points are decoded,
-   * to correct its mask `candidate`.
+   * The result of an earlier `segment` call on the same `Seen`. `points` must start with the points
+   * of that call. Only the new points are decoded, to correct the mask with index `candidate`.
    */
   previous?: Answer;
-  /** Which of the masks of `previous` is corrected; 0 without it. */
+  /** Index of the mask in `previous` to correct. Default: 0. */
   candidate?: number;
 }
 
-/** How small the holes and parts of a mask may be. */
+/** Minimum size of the holes and separate parts of a mask. */
 export interface RegionSizes {
   /**
-   * Enclosed holes of less are filled: a share of the mask (0.05, "5%"), pixels of the photo (50),
-   * 0 or false for none; "auto": 5 % of the mask. A hole with a click of label 0 stays.
+   * Holes smaller than this are filled: a share of the mask (0.05 or "5%"), a number of pixels (50),
+   * 0 or false to fill none, or "auto" for 5 % of the mask. Holes with a background point stay.
    */
   maxHoleArea?: RegionSize;
   /**
-   * Parts of less are removed, in the same units; the largest part stays, and those with a click of
-   * label 1.
+   * Separate parts smaller than this are removed; same values as `maxHoleArea`. The largest part
+   * and parts with a foreground point stay.
    */
   minIslandArea?: RegionSize;
 }
 
 export interface SegmentOptions extends RegionSizes {
-  /** Of a click's candidates, the first: "all" the best one, 0 the smallest part, 1 the whole. */
+  /** Which candidate mask comes first: "all" for the best one, 0 (smallest part) to 1 (whole). */
   granularity?: "all" | number;
   /**
-   * Edges where the photo has them, by the network that a model may have for that: "auto": of the
-   * first mask, where the model has one; true: of every mask; false: of none, as for a hover.
+   * Masks whose edges the refinement network moves to the edges in the image: "auto" for the first
+   * mask, if the model has this network; true for every mask; false for none (faster).
    */
   refineEdges?: "auto" | boolean;
   /**
-   * A closer look at what a box, or more than one click, means: "auto": once more in a window
-   * around the first answer, where the model gains by it, which costs an encoding; false: never.
+   * Whether to encode a crop around the first mask and predict again, for a box or several points:
+   * "auto" if this improves the model's masks; false to never encode a crop.
    */
   zoom?: "auto" | false;
 }
 
-/** Told the clicks that are done, and all. */
+/** Called with the number of finished prompts and the number of all prompts. */
 export type Progress = (done: number, all: number) => void;
 
-/** Clicks of a grid are nobody's: they keep no hole and no part. */
+/** Options of `everything`. Points of its grid do not protect holes or parts from removal. */
 export interface EverythingOptions extends RegionSizes {
   progress?: Progress;
 }
 
-/** From 1 on pixels of the photo, below 1 (or with "%") a share of the mask; 0 or false: none. */
+/** 1 or more: number of pixels; below 1, or with "%": share of the mask; 0 or false: off. */
 export type RegionSize = number | string | false;
 
-/** One region of a mask: corners along its pixels' edges. */
+/** One connected region of a mask, with vertices along the edges of its pixels. */
 export interface Outline {
   exterior: XY[];
   holes: XY[][];
 }
 
 export interface Mask {
-  /** Of the photo. */
+  /** Size of the image in pixels. */
   readonly width: number;
   readonly height: number;
-  /** What the model thinks of it; larger is better. */
+  /** Confidence score of the model; higher is better. */
   readonly score: number;
-  /** Pixels of the object. */
+  /** Number of pixels in the mask. */
   readonly area: number;
-  /** The smallest box around it; x1 and y1 lie behind its last pixels. Null where it is empty. */
+  /** Bounding box; x1 and y1 are exclusive. Null for an empty mask. */
   readonly box: Box | null;
-  /** Whether a pixel is in it. */
+  /** Whether the mask contains the pixel (x, y). */
   has(x: number, y: number): boolean;
-  /** (height, width), row by row, 1 in the object and 0 elsewhere. */
+  /** Row-major array of height * width values: 1 in the mask, 0 elsewhere. */
   toArray(): Uint8Array;
-  /** The object in a color, white without one, on nothing. */
+  /** The mask in one color (default: white) on a transparent background. */
   toImageData(colour?: Colour): ImageData;
-  /** Its regions along the pixels, or smooth: `tolerance` pixels by which an outline may move. */
+  /** Outlines of the regions, simplified by at most `tolerance` pixels (default: exact). */
   polygons(tolerance?: number): Outline[];
 }
 
 export interface Answer {
-  /** Best first, at least one. */
+  /** Candidate masks, best first; at least one. */
   masks: Mask[];
-  /** Indices of the points that another one on the same pixel contradicts. */
+  /** Indices of points that contradict another point at the same pixel. */
   violated: number[];
 }
 
 export interface NameOptions {
-  /** To choose from: of those that the model knows. Without it all that it learned from pictures. */
+  /** Candidate names from the model's vocabulary. Default: all names that the model was trained on. */
   names?: readonly string[];
-  /** Names of the answer, 5 without it. */
+  /** Maximum number of suggestions. Default: 5. */
   top?: number;
 }
 
 export interface NameSuggestion {
   label: string;
-  /** 0 to 1, among the names to choose from and all learned ones. */
+  /** 0 to 1, relative to the candidate names and all names that the model was trained on. */
   probability: number;
 }
 
 export interface CutoutOptions {
-  /** Only the object's box, not the whole photo. */
+  /** Crop the cut-out to the bounding box of the object. */
   crop?: boolean;
-  /** Pixels around the box, where there is `crop`. */
+  /** Margin around the bounding box in pixels, with `crop`. */
   margin?: number;
-  /** What lies behind the object, as a color of CSS ("white", "#ff8800"); null: nothing. */
+  /** CSS color of the background, such as "white" or "#ff8800". Default: null (transparent). */
   background?: string | null;
-  /** An edge that fades over a pixel on each side, true without it; false: a hard one. */
+  /** Whether edges fade over one pixel on each side (default: true) or are hard. */
   soft?: boolean;
 }
 
-/** How a cut-out becomes a file. */
+/** Options for a cut-out that is saved as a file. */
 export interface FileOptions extends CutoutOptions {
-  /** "image/png" without it; "image/webp" is smaller, "image/jpeg" wants a background. */
+  /** Default: "image/png". "image/webp" is smaller; "image/jpeg" requires a background. */
   type?: "image/png" | "image/webp" | "image/jpeg";
-  /** 0 to 1, of WebP and JPEG. */
+  /** Quality of WebP and JPEG, 0 to 1. */
   quality?: number;
 }
 
-/** A photo that the model has seen. */
+/** An encoded image. */
 export interface Seen {
   readonly width: number;
   readonly height: number;
-  /** Answer a prompt. Throws an Error that says what was wanted. */
+  /** Predict masks for a prompt. Throws an Error for an invalid prompt or option. */
   segment(prompt: Prompt, options?: SegmentOptions): Promise<Answer>;
   /**
-   * The masks of everything, best first. A function in place of the options is their `progress`.
-   * Throws an Error that says what was wanted.
+   * Segment all objects; masks are sorted by score, best first. A function instead of the options
+   * is used as `progress`. Throws an Error for invalid options.
    */
   everything(options?: EverythingOptions | Progress): Promise<Mask[]>;
   /**
-   * What a mask of this photo may be called, the likeliest first; nothing for an empty mask. An
-   * array is (height, width), row by row, 0 off the object. The first call fetches the network of
-   * names. Throws an Error for a name that the model does not know, with the nearest that it does.
+   * Suggest names for a mask of this image, most probable first; none for an empty mask. An array
+   * must be row-major (height * width), with 0 outside the object. The first call downloads the
+   * network for names. Throws an Error for an unknown name, with the closest known names.
    */
   suggestNames(mask: Mask | Uint8Array, options?: NameOptions): Promise<NameSuggestion[]>;
-  /** The object of a mask on nothing or on a color. Throws an Error that says what was wanted. */
+  /** Cut the object out, on a transparent or colored background. Throws for invalid options. */
   cutout(mask: Mask, options?: CutoutOptions): OffscreenCanvas;
-  /** The same as a file, to be sent or saved. */
+  /** Cut the object out and encode it as an image file. */
   toBlob(mask: Mask, options?: FileOptions): Promise<Blob>;
 }
 
 export interface Anymask {
-  /** Of the model. */
+  /** Name of the model. */
   readonly name: string;
-  /** Look at a photo, once for all its prompts. */
+  /** Encode an image. Call it once per image, then send any number of prompts. */
   see(photo: Photo): Promise<Seen>;
-  /** End the workers; nothing can be asked afterwards. */
+  /** Stop the workers. The model and its images cannot be used afterwards. */
   close(): void;
 }

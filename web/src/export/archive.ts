@@ -12,7 +12,7 @@ export const OWN_FORMATS = ["yolo", "coco", "labelme-polygon", "sa1b", "label-pn
 const NO_CLASSES = ["label-png", "sa1b"]; // formats without classes
 const SPLITS = ["train", "val", "test"];
 const BARE =
-  "\ndata.yaml expects the images in images/. Select 'Include the images' to export them";
+  "\ndata.yaml expects the image files in images/. Select 'Include the images' to export them too";
 const BESIDE = ["labelme-polygon", "sa1b"]; // their files name a picture beside them
 
 export interface Work {
@@ -68,7 +68,7 @@ function leaving({ images, records }: Work, { only }: ExportWish): ImageEntry[] 
   const wanted = only === "done" ? "marked as done" : "annotated";
   throw new StoreError(
     "refused",
-    `No image to export: none of ${images.length} images is ${wanted} ` +
+    `No image to export: none of the ${images.length} images is ${wanted} ` +
       `(${labelled.size} have masks). ` +
       "Mark images as done (D), or select 'All images with masks'.",
   );

@@ -200,7 +200,7 @@ export class Model {
     const embedding = await this.embeddings.get(key);
     if (!embedding) throw new Error("The image is not encoded yet.");
     if (embedding.modelHash !== this.manifest.weights_hash) {
-      throw new Error("The server uses another model now. Reload the page.");
+      throw new Error("The server now uses a different model. Reload the page.");
     }
     if (this.told.has(key)) return;
     this.told.clear(); // what the worker forgot is told again

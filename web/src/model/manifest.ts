@@ -75,7 +75,7 @@ export async function readJson(reply: Response): Promise<unknown> {
     throw new Error(
       `The file at ${reply.url} must be the JSON manifest of an exported model, but ` +
         `starts with ${got}. ` +
-        "Check that the file exists: some servers return a page for missing files.",
+        "Check that the file exists: some servers return an HTML page for missing files.",
     );
   }
 }
@@ -87,7 +87,7 @@ export function readManifest(given: unknown): Manifest {
   const whole = manifest?.graphs?.encoder && manifest.graphs.decoder && manifest.grid;
   if (!spec?.family || !whole || !(spec.image_side > 0) || !(spec.mask_side > 0)) {
     throw new Error(
-      "manifest.json is invalid. It must hold spec, graphs and grid as `anymask " +
+      "manifest.json is invalid. It must contain spec, graphs and grid, as `anymask " +
         "export` writes them. " +
         "Export the model again.",
     );

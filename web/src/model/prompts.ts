@@ -37,7 +37,7 @@ export function refusal(prompt: Prompt, spec: Spec): string | null {
     return `${spec.name} does not support ${refused.map((kind) => kind[2]).join(" or ")}.`;
   }
   if (spec.fixed_points && points > spec.fixed_points) {
-    return `${spec.name} supports at most ${spec.fixed_points} points. A box counts as two.`;
+    return `${spec.name} supports at most ${spec.fixed_points} points. A box counts as two points.`;
   }
   return null;
 }

@@ -9,7 +9,7 @@ export async function readZip(bytes: ArrayBuffer): Promise<Map<string, ArrayBuff
   const view = new DataView(bytes);
   let end = bytes.byteLength - 22; // the directory's end, before which a comment may stand
   while (end >= 0 && view.getUint32(end, true) !== END) end--;
-  if (end < 0) throw new Error(`it holds ${bytes.byteLength} bytes of other data`);
+  if (end < 0) throw new Error(`its ${bytes.byteLength} bytes are not a ZIP archive`);
   const count = view.getUint16(end + 10, true);
   const files = new Map<string, ArrayBuffer>();
   try {

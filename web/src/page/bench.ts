@@ -50,7 +50,7 @@ export async function measureHovers(
 export function startBench(session: Session, stage: Stage, count: number): void {
   const out = document.createElement("output");
   out.className = "bench";
-  out.textContent = "bench: open an image";
+  out.textContent = "Benchmark: open an image.";
   stage.element.append(out);
   let measured: unknown = null;
   session.watchers.push(() => {
@@ -58,7 +58,7 @@ export function startBench(session: Session, stage: Stage, count: number): void 
     measured = session.editor;
     void measureHovers(session, stage, count).then((timing) => {
       out.textContent =
-        `${timing.hovers} hovers to mask: median ${timing.median.toFixed(1)} ms, ` +
+        `Hover to mask, ${timing.hovers} times: median ${timing.median.toFixed(1)} ms, ` +
         `95 % ${timing.p95.toFixed(1)} ms, max ${timing.most.toFixed(1)} ms ` +
         `(${timing.provider}, ${timing.threads} threads)`;
     });

@@ -137,18 +137,29 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Object", "Ctrl+A", "Select all masks", () => editor() && selectAll(editor()!)),
     command("Object", "Q", "Edit the selected mask", () => editor()?.edit(false)),
     command("Object", "Ctrl+M", "Merge the selected masks", () => merge(session)),
-    command("Object", "Ctrl+B", "Subtract the others from the first", () => subtract(session)),
-    command("Object", "Ctrl+K", "Split into connected parts", () => split(session)),
+    command("Object", "Ctrl+B", "Subtract the other selected masks from the first", () =>
+      subtract(session),
+    ),
+    command("Object", "Ctrl+K", "Split the mask into connected parts", () => split(session)),
     command("Object", "Ctrl+I", "Simplify outline", () => session.simplifying.start()),
-    command("Object", "Ctrl+X", "Remove the overlap from masks below", () => takePixels(session)),
-    command("Object", "Ctrl+Shift+X", "No overlap for new masks", () => turnTaking(session)),
-    command("Object", "Ctrl+F", "Find similar", () => void findAllLike(session)),
-    command("Object", "Ctrl+D", "Duplicate", () => duplicate(session)),
-    command("Object", "Ctrl+E", "Copy to the next image or page", () => void copyToNext(session)),
-    command("Object", "Z", "Lock or unlock", () => turn(session, "locked")),
-    command("Object", "Ctrl+H", "Hide or show this mask", () => turn(session, "hidden")),
-    command("Object", "Ctrl+]", "Bring to front", () => raise(session, 1)),
-    command("Object", "Ctrl+[", "Send to back", () => raise(session, -1)),
+    command("Object", "Ctrl+X", "Remove the overlap from the masks below", () =>
+      takePixels(session),
+    ),
+    command("Object", "Ctrl+Shift+X", "Remove overlap automatically (on or off)", () =>
+      turnTaking(session),
+    ),
+    command("Object", "Ctrl+F", "Find similar objects", () => void findAllLike(session)),
+    command("Object", "Ctrl+D", "Duplicate the selected masks", () => duplicate(session)),
+    command(
+      "Object",
+      "Ctrl+E",
+      "Copy the selected masks to the next image or page",
+      () => void copyToNext(session),
+    ),
+    command("Object", "Z", "Lock or unlock the mask", () => turn(session, "locked")),
+    command("Object", "Ctrl+H", "Hide or show the mask", () => turn(session, "hidden")),
+    command("Object", "Ctrl+]", "Bring the mask to the front", () => raise(session, 1)),
+    command("Object", "Ctrl+[", "Send the mask to the back", () => raise(session, -1)),
     command("Object", "Ctrl+Z", "Undo (also review decisions)", () => void undo(session)),
     command("Object", "Ctrl+Shift+Z Ctrl+Y", "Redo", () => editor()?.redo()),
 
@@ -157,11 +168,13 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Image", "Shift+PageDown", "Next image without masks", () => {
       void session.goUnlabelled();
     }),
-    command("Image", ">", "Next page of a stack", () => void turnPage(session, 1)),
-    command("Image", "<", "Previous page", () => void turnPage(session, -1)),
+    command("Image", ">", "Next page of the file", () => void turnPage(session, 1)),
+    command("Image", "<", "Previous page of the file", () => void turnPage(session, -1)),
     command("Image", ";", "Next channel", () => void turnChannel(session, 1)),
     command("Image", ":", "Previous channel", () => void turnChannel(session, -1)),
-    command("Image", "Ctrl+Shift+F", "Find by text, also in all images", () => findDialog(session)),
+    command("Image", "Ctrl+Shift+F", "Find objects by text, in this image or all images", () =>
+      findDialog(session),
+    ),
     command("Image", "I", "List of images", () => pages.photos()),
     command("Image", "D", "Mark image as done", () => void done(session)),
     command("Image", "Ctrl+Shift+D", "Mark image as not done", () => void reopen(session)),
@@ -186,7 +199,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
       session.looksAnew({ guides: !session.look.guides });
     }),
     command("View", "Ctrl+U", "Scale bar", () => turnBar(session)),
-    command("View", "Y", "Display settings: opacity, brightness", () => pages.adjust()),
+    command("View", "Y", "Display settings (opacity, brightness)", () => pages.adjust()),
 
     command("Page", "Ctrl+O", "Open images", () => pages.openFiles()),
     command("Page", "Ctrl+S", "Export", () => pages.export()),

@@ -95,7 +95,7 @@ function rowOf(colour: string): Row {
 
 /** The fields say what is on the screen, but where somebody is typing. */
 function write(rows: Row[], { channels }: Planes, { bands, ranges }: Composite): void {
-  const names = ["none", ...(channels.length ? channels : ["Grey"])];
+  const names = ["none", ...(channels.length ? channels : ["Gray"])];
   rows.forEach((row, place) => {
     fill(row.channel, JSON.stringify(names), () =>
       names.map((name, band) => h("option", { value: band }, name)),

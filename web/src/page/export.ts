@@ -13,9 +13,9 @@ export const FORMATS: [name: string, title: string, about: string][] = [
   ["coco", "COCO", "one JSON file with RLE masks, boxes and classes"],
   ["coco-polygon", "COCO (polygons)", "one JSON file with polygons, boxes and classes"],
   ["coco-panoptic", "COCO panoptic", "one JSON file and one PNG per image"],
-  ["cvat", "CVAT", "CVAT for images 1.1: XML with masks"],
-  ["label-studio", "Label Studio", "JSON with brush masks"],
-  ["label-studio-polygon", "Label Studio (polygons)", "JSON with polygons"],
+  ["cvat", "CVAT", "CVAT for images 1.1: one XML file with masks"],
+  ["label-studio", "Label Studio", "one JSON file with brush masks"],
+  ["label-studio-polygon", "Label Studio (polygons)", "one JSON file with polygons"],
   ["labelme", "labelme", "one JSON file per image, with masks"],
   ["labelme-polygon", "labelme (polygons)", "one JSON file per image, with polygons"],
   ["sa1b", "SA-1B", "one JSON file per image, in the layout of the SA-1B dataset"],
@@ -28,16 +28,16 @@ export const FORMATS: [name: string, title: string, about: string][] = [
   ["imagej", "ImageJ and Fiji", "one ROI set (.zip) per image"],
   ["cellpose", "Cellpose", "one _seg.npy per image"],
   ["qupath", "QuPath", "one GeoJSON per image, with classes and their colors"],
-  ["csv", "Table (CSV)", "one row per mask: class, area, centre, perimeter, axes, ..."],
-  ["geojson", "GeoJSON", "one file per image, in pixel coordinates"],
-  ["svg", "SVG", "one file per image, with paths"],
-  ["v7", "V7 Darwin", "JSON 2.0 with polygons"],
+  ["csv", "Table (CSV)", "one row per mask: class, area, center, perimeter, axes and more"],
+  ["geojson", "GeoJSON", "one GeoJSON file per image, in pixel coordinates"],
+  ["svg", "SVG", "one SVG file per image, with masks as paths"],
+  ["v7", "V7 Darwin", "one JSON file per image (version 2.0), with polygons"],
   ["encord", "Encord", "one JSON file with bitmasks"],
-  ["supervisely", "Supervisely", "a project with bitmaps"],
-  ["set", "anymask dataset", "for training and evaluation with anymask"],
-  ["voc", "PASCAL VOC", "class PNGs, instance PNGs and a class list"],
-  ["davis", "DAVIS", "video frames: palette PNGs"],
-  ["sav", "SA-V", "video frames: one JSON file"],
+  ["supervisely", "Supervisely", "a Supervisely project with bitmap masks"],
+  ["set", "anymask dataset", "the format in which anymask trains and evaluates"],
+  ["voc", "PASCAL VOC", "one class PNG and one instance PNG per image, and a list of classes"],
+  ["davis", "DAVIS", "for video frames: one palette PNG per frame"],
+  ["sav", "SA-V", "for video frames: one JSON file per video"],
 ];
 
 export function exportDialog(session: Session): void {
@@ -55,7 +55,7 @@ export function exportDialog(session: Session): void {
   const photos = photoChoice(session);
   const images = box("Include the images (required for training)");
   const split = splitChoice();
-  const proposals = box("Include proposals that are not accepted");
+  const proposals = box("Include proposals that are not yet accepted");
   const tolerance = number("Outline tolerance in pixels (0: exact)", "0.5", "0.5");
   const said = h("p", { class: "said", role: "status" });
   let answers: Answers = { force: false, unlabelled: "ask" };
@@ -120,8 +120,8 @@ function questions(error: unknown, wish: ExportWish): [string, Partial<Answers> 
   if (error.kind === "unlabelled") {
     return [
       ["Set classes", null],
-      ["Leave them out", { unlabelled: "skip" }],
-      [`Export as “${NAMELESS}”`, { unlabelled: "object" }],
+      ["Skip these masks", { unlabelled: "skip" }],
+      [`Export with the class “${NAMELESS}”`, { unlabelled: "object" }],
     ];
   }
   const gated = error.kind === "refused" && wish.proposals && !wish.force;

@@ -8,7 +8,7 @@ import type { Pages } from "./commands";
 import { fill, h, icon, iconButton } from "./dom";
 
 const DONE =
-  "This image is marked as done and is exported. Press to mark it as not done (Ctrl+Shift+D)";
+  "This image is marked as done and will be exported. Click to mark it as not done (Ctrl+Shift+D)";
 const TO_FINISH = "Mark this image as done and open the next one (D)";
 
 const MODES: [Mode | "control", string][] = [
@@ -66,11 +66,11 @@ export function header(
     modes.value = project.arm === "control" ? "control" : project.stage;
     const text = standing.lost
       ? `${standing.lost === SILENT ? "Not connected" : "Not saved"}: ` +
-        `${standing.waiting} changes waiting`
+        `${standing.waiting} unsaved changes`
       : standing.waiting
         ? "Saving …"
         : standing.asked
-          ? `${standing.asked} not saved: conflict to resolve`
+          ? `${standing.asked} not saved: resolve the conflict`
           : session.store.kind === "server"
             ? "All saved"
             : "Saved in this browser";

@@ -12,7 +12,7 @@ const MOUSE: [string, string][] = [
   ["Hover", "Preview the mask"],
   ["Click", "Foreground click"],
   ["Shift + click, right click", "Background click"],
-  ["Drag", "Draw with the selected tool: box, lasso, brush"],
+  ["Drag", "Use the selected tool, such as box, lasso or brush"],
   ["Wheel", "Zoom at the pointer"],
   ["Alt + wheel", "Change the page of a stack"],
   ["Space + drag, middle button", "Move the image"],

@@ -42,7 +42,7 @@ function nameByDigit(session: Session, stage: Stage, digit: number): void {
   if (label) return session.there(name);
   const count = session.labels.all.length;
   session.say(
-    `There is no class with key ${digit}. This project has ${count}; press L to add one.`,
+    `No class has the key ${digit}. Classes in this project: ${count}. Press L to add one.`,
   );
 }
 

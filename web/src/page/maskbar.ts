@@ -53,7 +53,7 @@ export function notesCard(session: Session): HTMLElement {
     return input;
   };
   const tags = field("Tags", "Tags: cut off, blurred");
-  const attributes = field("Attributes", "Attributes: colour=red, side=left");
+  const attributes = field("Attributes", "Attributes: color=red, side=left");
   const comment = field("Comment", "Comment");
   const words = (text: string) =>
     text

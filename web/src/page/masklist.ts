@@ -95,7 +95,7 @@ export function drawLayers(session: Session, element: HTMLElement): void {
       {
         class: "layer-toggle",
         type: "button",
-        title: "Cut new masks out of the masks below them (Ctrl+Shift+X)",
+        title: "Remove the area of each new mask from the masks below it (Ctrl+Shift+X)",
         "aria-pressed": String(session.taking),
         onclick: () => turnTaking(session),
       },
@@ -115,7 +115,7 @@ export function drawLayers(session: Session, element: HTMLElement): void {
   ]);
 }
 
-const GUESSES = "Predict a class for every mask without one (Ctrl+Shift+L)";
+const GUESSES = "Predict a class for every mask without a class (Ctrl+Shift+L)";
 
 const link = (text: string, title: string, run: () => void) =>
   h("button", { class: "link", type: "button", title: title || null, onclick: run }, text);

@@ -49,7 +49,7 @@ export function namesDialog(session: Session): void {
     "label",
     { class: "check" },
     keeps,
-    "A digit key sets the class and keeps the mask",
+    "Digit keys set the class and also keep the mask",
   );
   dialog("Classes", list, add, option, said);
   draw();

@@ -55,8 +55,8 @@ export function planeBar(session: Session, stage: Stage): HTMLElement {
 }
 
 function nameOf(look: Channel, { channels }: Planes): string {
-  if (typeof look === "string") return channels.length > 1 ? "Composite" : "Values from - to";
-  return look === null ? "Colours" : channels[look];
+  if (typeof look === "string") return channels.length > 1 ? "Composite" : "Value range";
+  return look === null ? "Colors" : channels[look];
 }
 
 function tell(session: Session, place: HTMLElement, at: number): void {

@@ -26,9 +26,14 @@ export function rail(session: Session, stage: Stage): HTMLElement {
   const find = iconButton("everything", "Segment everything", "M", () => {
     void everything(session);
   });
-  const byWord = iconButton("search", "Find by text, also in all images", "Ctrl+Shift+F", () => {
-    findDialog(session);
-  });
+  const byWord = iconButton(
+    "search",
+    "Find objects by text, in this image or all images",
+    "Ctrl+Shift+F",
+    () => {
+      findDialog(session);
+    },
+  );
   const undo = iconButton("undo", "Undo", "Ctrl+Z", () => void stepBack(session));
   const redo = iconButton("redo", "Redo", "Ctrl+Shift+Z", () => session.editor?.redo());
   minus.append(word("Background"));

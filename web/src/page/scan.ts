@@ -15,7 +15,7 @@ import { of } from "./videokeys";
 
 const FORMATS: [ending: VolumeWish["ending"], title: string, about: string][] = [
   [".nii.gz", "NIfTI", "label map in the geometry of the scan; voxel values are object numbers"],
-  [".seg.nrrd", "Slicer (.seg.nrrd)", "labels with names and colors"],
+  [".seg.nrrd", "Slicer (.seg.nrrd)", "segmentation with the names and colors of the objects"],
   [".dcm", "DICOM SEG", "segmentation that references the slices of the series"],
   [".rtstruct.dcm", "RTSTRUCT", "contours that reference the slices of the series"],
   [".csv", "Table (CSV)", "volume, diameter and largest slice of each object"],
@@ -23,10 +23,10 @@ const FORMATS: [ending: VolumeWish["ending"], title: string, about: string][] = 
 const MOUSE: [string, string][] = [
   ["Click", "Foreground click"],
   ["Shift + click, right click", "Background click"],
-  ["Drag", "Draw with the selected tool: box, window, or move the slice"],
+  ["Drag", "Use the selected tool: draw a box, change the window or move the slice"],
   ["Wheel", "Change the slice"],
   ["Ctrl + wheel", "Zoom at the pointer"],
-  ["Click on a small plane", "Go to this position"],
+  ["Click in a small view", "Go to this position"],
 ];
 
 export const scanExtras =
@@ -56,7 +56,7 @@ export const scanExtras =
         ...([0, 1, 2] as const).map((axis) =>
           of("View", `Slices along ${AXES[axis]}`, turn(axis), AXES[axis].toUpperCase()),
         ),
-        of("View", "Drag to change level and width", drag, "W"),
+        of("View", "Change level and width by dragging", drag, "W"),
         of("Page", "Measurements", measures, "M"),
       ],
       mouse: MOUSE,
@@ -156,7 +156,7 @@ function windowCard(work: VolumeWork, measures: () => void, back: () => void): H
       const wanted = [...work.window] as [number, number];
       wanted[place] = Number(input.value);
       if (wanted[1] > 0) void work.show(wanted);
-      else work.say("The width of the window must be greater than 0.");
+      else work.say("The window width must be greater than 0.");
       work.changed();
     });
     input.addEventListener("keydown", (event) => {
@@ -165,7 +165,11 @@ function windowCard(work: VolumeWork, measures: () => void, back: () => void): H
     return h("label", {}, name, input);
   };
   const fields = [field("Level", 0), field("Width", 1)];
-  const model = h("button", { class: "link", type: "button" }, "Use the model's window");
+  const model = h(
+    "button",
+    { class: "link", type: "button" },
+    "Show the window of the model input",
+  );
   model.addEventListener("click", () => void work.show([...work.scan.seen]));
   const told = h("p", { class: "dim small" });
   const table = h("button", { class: "link", type: "button" }, "Measurements (M)");
@@ -178,8 +182,8 @@ function windowCard(work: VolumeWork, measures: () => void, back: () => void): H
     const { seen } = work.scan;
     const [level, width] = seen.map((one) => Number(one.toPrecision(6)));
     const text = work.tracks.objects.length
-      ? `Model input: level ${level}, width ${width}.`
-      : "The model uses the window that is shown at the first click.";
+      ? `Window of the model input: level ${level}, width ${width}.`
+      : "The first click also sets the window of the model input to this window.";
     if (told.textContent !== text) told.textContent = text;
     model.hidden = seen.join() === work.window.join();
     table.hidden = !work.tracks.objects.length;

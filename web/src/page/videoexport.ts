@@ -7,11 +7,11 @@ import type { VideoWish } from "../store/videos";
 import { download } from "./export";
 
 const FORMATS: [name: string, title: string, about: string][] = [
-  ["film", "Video", "upright, with the timing and sound of the original"],
+  ["film", "Video", "a video file with the timing and sound of the original"],
   ["sav", "SA-V", "one JSON file with the RLE mask of every object in every frame"],
-  ["davis", "DAVIS", "ZIP with palette PNGs; values are object numbers"],
+  ["davis", "DAVIS", "ZIP file with one palette PNG per frame; pixel values are object numbers"],
   ["coco", "COCO", "one JSON file with RLE masks and classes; each frame is an image"],
-  ["jsonl", "JSON Lines", "one line per frame: RLE masks, scores, states, warnings"],
+  ["jsonl", "JSON Lines", "one line per frame, with RLE masks, scores, states and warnings"],
 ];
 
 const LOOKS: [name: string, title: string][] = [
@@ -87,7 +87,7 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
     element.close();
     keep();
   });
-  const why = "Or save the video in the project's folder, and its objects as tracks to review.";
+  const why = "Or save the video in the project folder and its objects as tracks to review.";
   element.append(h("p", { class: "dim small" }, why), button);
 }
 

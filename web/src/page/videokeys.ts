@@ -32,7 +32,7 @@ const STEP = 8; // screen pixels of the crosshair
 export const VIDEO_MOUSE: [string, string][] = [
   ["Click", "Foreground click"],
   ["Shift + click, right click", "Background click"],
-  ["Drag", "Draw with the selected tool: box, or move the frame"],
+  ["Drag", "Use the selected tool: draw a box or move the frame"],
   ["Wheel", "Zoom at the pointer"],
   ["Drag on the timeline", "Go to any frame"],
 ];
@@ -55,18 +55,18 @@ export function videoCommands(
     stage.draw();
   };
   return [
-    of("Video", "Play or stop", () => void videoWork.play(), "Space"),
+    of("Video", "Start or stop playback", () => void videoWork.play(), "Space"),
     of("Video", `Previous ${part}`, go(-1), "ArrowLeft"),
     of("Video", `Next ${part}`, go(1), "ArrowRight"),
     of("Video", `Ten ${part}s back`, go(-FAST), "Shift+ArrowLeft"),
     of("Video", `Ten ${part}s forward`, go(FAST), "Shift+ArrowRight"),
     of("Video", `First ${part}`, () => void videoWork.seek(videoWork.first), "Home"),
     of("Video", `Last ${part}`, () => void videoWork.seek(videoWork.last), "End"),
-    of("Video", "Track or pause", () => void followOrPause(videoWork), "F"),
+    of("Video", "Start or pause tracking", () => void followOrPause(videoWork), "F"),
     of("Video", `Next ${part} to review`, () => void videoWork.seekDoubtful(1), "J"),
     of("Video", `Previous ${part} to review`, () => void videoWork.seekDoubtful(-1), "K"),
     of("Object", "Click tool", tool("point"), "V"),
-    of("Object", "Box", tool("box"), "B"),
+    of("Object", "Box tool", tool("box"), "B"),
     of("Object", "Foreground click at the crosshair", () => stage.press(false), "Enter"),
     of("Object", "Background click at the crosshair", () => stage.press(true), "Shift+Enter"),
     of("Object", "Simplify outline", () => videoWork.simplifying.start(), "Ctrl+I"),
@@ -82,8 +82,8 @@ export function videoCommands(
     ...projectCommands(videoWork, pages),
     ...pages.more,
     of("View", `Fit the ${part}`, fit, "0"),
-    of("View", "Larger", () => stage.zoom(1.25), "+", "="),
-    of("View", "Smaller", () => stage.zoom(0.8), "-"),
+    of("View", "Zoom in", () => stage.zoom(1.25), "+", "="),
+    of("View", "Zoom out", () => stage.zoom(0.8), "-"),
     of("View", `Move the ${part}`, tool("pan"), "H"),
     of("View", "Dark or light theme", pages.theme, "T"),
     of("Page", "Export", pages.export, "Ctrl+S"),

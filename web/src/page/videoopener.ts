@@ -18,8 +18,7 @@ import { scanExtras } from "./scan";
 
 const NO_SERVER =
   "Tracking in videos and scans requires a server, and this page runs without one. See the " +
-  "guide “Serve the page” in the documentation of anymask." +
-  "names.";
+  "guide “Serve” in the documentation of anymask.";
 
 type Kind = "video" | "scan";
 
@@ -119,10 +118,10 @@ export class VideoOpener {
       });
     const listed = [...own(offers.clips, "video"), ...own(scans.scans, "scan")];
     const most =
-      `up to ${Math.round(offers.upload_bytes / 1e6)} MB. You can also ` +
+      `of up to ${Math.round(offers.upload_bytes / 1e6)} MB. You can also ` +
       `drop a file on the page`;
-    const video = `MP4, WebM, AVI, GIF and others, ${most}.`;
-    const scan = `NIfTI, MGH, NRRD, TIFF stack, zipped DICOM, ${most}.`;
+    const video = `MP4, WebM, AVI, GIF or another video file ${most}.`;
+    const scan = `NIfTI, MGH, NRRD, TIFF stack or zipped DICOM series ${most}.`;
     const none = (what: string, extra: string) =>
       h(
         "p",
@@ -252,7 +251,7 @@ export class VideoOpener {
     if (source.size <= most) return;
     const [wanted, got] = [most, source.size].map((bytes) => Math.ceil(bytes / 1e6));
     throw new Error(
-      `The file has ${got} MB and this server accepts up to ${wanted} MB. Use a smaller file, or ` +
+      `The file has ${got} MB, but this server accepts at most ${wanted} MB. Use a smaller file, or ` +
         `ask the administrator of the server to raise the limit.`,
     );
   }

@@ -198,7 +198,8 @@ function drawDoubts(videoWork: VideoWork, element: HTMLElement, count: HTMLEleme
         h("span", { class: "name" }, `${videoWork.nameOf(object)}: ${why}`),
       );
     }),
-    all.length > LISTED && h("p", { class: "dim small" }, `and ${all.length - LISTED} more (J)`),
+    all.length > LISTED &&
+      h("p", { class: "dim small" }, `and ${all.length - LISTED} more: press J`),
     !all.length &&
       h("p", { class: "dim small" }, said ? "None." : "Click an object, then track it."),
   ]);

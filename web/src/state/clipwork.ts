@@ -112,7 +112,7 @@ export class ClipWork {
     this.learn(await clips.judge(entry, "correct", this.seconds(), masks));
     this.done.push({ track: entry });
     await this.settle(entry.object);
-    work.say(`${work.nameOf(entry.object)} is saved from frame ${masks[0].frame + 1} on.`);
+    work.say(`${work.nameOf(entry.object)} is saved from frame ${masks[0].frame + 1} onward.`);
   }
 
   private async add(object: number): Promise<void> {

@@ -14,7 +14,7 @@ import { shaped, withoutOverlap } from "./shaping";
 function several(session: Session, what: string): Mask[] | null {
   const chosen = session.editor?.selection ?? [];
   if (chosen.length > 1) return session.editor!.free(chosen) ? chosen : null;
-  session.say(`To ${what} masks, select at least two (O). Shift + click adds one.`);
+  session.say(`To ${what} masks, select at least two (O). Shift + click adds a mask.`);
   return null;
 }
 

@@ -262,7 +262,7 @@ export class Editor {
     if (twin) {
       this.act("mask", { ...forTwin(twin, said), ...forNext(said) });
       const place = this.state.masks.findIndex(({ key }) => key === twin.key);
-      this.host.say(`This object is already mask ${place + 1}.`);
+      this.host.say(`This object already has a mask: mask ${place + 1}.`);
       return twin;
     }
     const all = withMask(this.state.masks, mask);

@@ -7,7 +7,8 @@ import { selectMany } from "./selecting";
 import { isEmpty, toMask } from "./work";
 
 const LOOK_MS = 1000; // between two looks at how far the search of all photos is
-export const ALONE = "This requires a project on a server. See the guide “First project”.";
+export const ALONE =
+  "Finding objects requires a project on a server. See the tutorial “First project”.";
 
 /** What is like the picked masks. Throws where none is picked, or not on the server. */
 export async function likePicked({ editor, outbox }: Session): Promise<SearchBody> {
@@ -35,10 +36,12 @@ export async function findHere(session: Session, question: SearchBody): Promise<
     const found = records.map((record, i) => toMask(record, keys[i]));
     if (found.length) propose(session.db, editor, "find", found, true);
     if (found.length) selectMany(editor, keys);
-    const more = there ? ` ${there} more already ${there === 1 ? "exists" : "exist"}.` : "";
+    const more = there
+      ? ` ${there} more already ${there === 1 ? "has a mask" : "have masks"}.`
+      : "";
     session.say(
       found.length
-        ? `${found.length} found and selected. Enter accepts them, Delete rejects them.${more}`
+        ? `New objects found and selected: ${found.length}. Enter accepts them, Delete rejects them.${more}`
         : `No new objects found in this image.${more}`,
     );
   } finally {

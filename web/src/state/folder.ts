@@ -24,7 +24,9 @@ export async function lookIntoFolder(session: Session): Promise<void> {
   if (news.added) {
     await session.list();
     const images = news.added === 1 ? "image" : "images";
-    session.say(`${news.added} new ${images} in the folder, at the end of the list (I).`);
+    session.say(
+      `${news.added} new ${images} found in the folder and added at the end of the list (I).`,
+    );
     const [first] = session.images;
     if (session.index < 0 && !session.opening && first) void session.open(first.id);
   }

@@ -30,8 +30,9 @@ const counted = (count: number, one: string) => `${count} ${one}${count === 1 ? 
 export function summary({ new: fresh, same, strange, unread }: Imported): string {
   const parts = [
     `${counted(fresh, "mask")} imported.`,
-    same > 0 && `${counted(same, "mask")} already in the project.`,
-    strange > 0 && `${counted(strange, "image")} not in the project.`,
+    same > 0 && `Already in the project: ${counted(same, "mask")}.`,
+    strange > 0 &&
+      `Annotations skipped because their image is not in the project: ${counted(strange, "image")}.`,
     unread.length > 0 && `Skipped: ${unread.slice(0, 3).join("; ")}.`,
   ];
   return parts.filter(Boolean).join(" ");

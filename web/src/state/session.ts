@@ -282,7 +282,7 @@ export class Session implements EditorHost {
   private tellLeft({ draft, entry }: Editor): void {
     if (isEmpty(draft)) return;
     const back = { title: "Go back", run: () => void this.open(entry.id) };
-    this.say(`An unfinished mask was left on ${entry.name}. Go back and press Enter to keep it.`, [
+    this.say(`The mask on ${entry.name} is not finished. Go back and press Enter to keep it.`, [
       back,
     ]);
   }

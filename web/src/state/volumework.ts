@@ -76,7 +76,7 @@ export class VolumeWork extends VideoWork {
 
   override spoken(frame: number): string {
     const [axis, slice] = this.scan.place(frame);
-    return `Slice ${slice} along ${AXES[axis]}, of 0 to ${this.scan.shape[axis] - 1}`;
+    return `Slice ${slice} along ${AXES[axis]}, range 0 to ${this.scan.shape[axis] - 1}`;
   }
 
   override get about(): string {

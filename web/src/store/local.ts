@@ -124,7 +124,7 @@ export class LocalStore implements Store {
     }
     if (unread.length) {
       const text = `This browser cannot read ${unread.join(", ")}`;
-      throw new StoreError("refused", `${text}. Save it as JPEG or PNG first.`);
+      throw new StoreError("refused", `${text}. Save such files as JPEG or PNG first.`);
     }
     return added;
   }
@@ -312,7 +312,7 @@ export class LocalStore implements Store {
       }
       const rle = shape([image.height, image.width]);
       if (rle.size.join() !== `${image.height},${image.width}` || !rleArea(rle)) {
-        done.unread.push(`${name}: a mask is empty or has another size than the image`);
+        done.unread.push(`${name}: a mask is empty or differs in size from the image`);
         continue;
       }
       const there = here.get(image.id)!;

@@ -87,7 +87,8 @@ export class BoxTool implements Tool {
 }
 
 const LEAST_SIDE = 3; // pixels: a shorter drag is a click
-const REPLACED = "The new box replaced the previous one. Ctrl+Z restores it, Enter keeps the mask.";
+const REPLACED =
+  "The new box replaced the previous one. Ctrl+Z restores the previous box, Enter keeps the mask.";
 const SCRIBBLE_CLICKS = 6;
 const NEAR_START = 0.25; // of the line's length: an end so near the start closes a lasso
 

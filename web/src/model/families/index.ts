@@ -20,7 +20,7 @@ export function openFamily(spec: Spec, tables: Tables): Family {
   const make = MAKERS[spec.family];
   if (make) return make(spec, tables);
   throw new Error(
-    `${spec.name} has the model family "${spec.family}". The supported families are ` +
+    `Model ${spec.name} has the unknown model family "${spec.family}". Supported families: ` +
       `${Object.keys(MAKERS).join(", ")}. Update anymask.`,
   );
 }
