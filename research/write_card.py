@@ -2,10 +2,11 @@
 
     python research/write_card.py --data ../shared/data/eval -o out/card [--only NAMES] [-- OPTIONS]
 
-Each block of figures stands in its document between `<!-- NAME -->` and `<!-- /NAME -->`, and comes
-from one run of `research.paper` (`BLOCKS`); OPTIONS are added to each, `--limit 2` for a try. The
-runs keep their figures in the output folder, as JSON by name, so that one which was cut goes on;
-another model needs another folder. What stands outside of the marks is written by people.
+Each block of figures is written between `<!-- NAME -->` and `<!-- /NAME -->` in its document. Its
+figures come from runs of `research.paper` (`RUNS`), to which OPTIONS are added (`--limit 2` for a
+trial). `FORMS` turns the tables of a run into the text of the block. The runs write their figures
+to the output folder, as JSON by name, so that an interrupted run is resumed; use another folder for
+another model. The text outside of the marks is written by hand.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -24,19 +26,25 @@ CARD = ROOT / "docs" / "reference" / "results.md"
 README = ROOT / "README.md"
 DIGITS = 12  # of the weights' hash that are written
 
+WIDTH = 150  # of the lines of a sentence in the documents
+
 PHOTO = "--clicks 3 --only --measure clicks --measure box --refine-edges"
-BLOCKS = {
-    "results": "zero-shot",
+RUNS = {
+    "results": "zero-shot --clicks 3 --only --measure clicks --measure box",
     "calibration": "natural --only --measure calibration",
     "baselines": "zero-shot --limit 40 --clicks 3 --only --measure clicks --measure box "
     "--baselines --slow-limit 20",
     "photo": f"zero-shot {PHOTO} --measure boundary",
+    "unmirrored": f"zero-shot --limit 24 {PHOTO}",
     "mirror": f"zero-shot --limit 24 {PHOTO} --mirror",
     "noc": "zero-shot --sets berkeley,grabcut --only --measure noc --refine-edges",
     "names": "zero-shot --sets coco_val --only --measure names",
 }
+MODEL = "--model nano"
+BLOCKS = tuple(name for name in RUNS if name != "unmirrored")
+PAPER_ONLY = ("calibration", "baselines", "names")  # runs that `anymask evaluate` does not support
 NO_FIGURES = "| set | masks |\n"
-MEANS_ONLY = ("baselines", "mirror")  # of whose tables the means alone are written
+EDGES = "nano, edges"  # the name of nano with refinement in the tables
 # The README's marks that a block's figures of `coco_val` are written between, and what stands
 # before the names of their columns.
 ROWS = {"photo": ("coco-photo", "nano, edges: ")}
@@ -52,7 +60,8 @@ def main() -> None:
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     for name in args.only.split(","):
-        measure(name, args.data, args.output, args.options)
+        for run in ("unmirrored", name) if name == "mirror" else (name,):
+            measure(run, args.data, args.output, args.options)
         write(CARD, name, block_of(name, args.output, args.options))
         if name in ROWS:
             marks, before = ROWS[name]
@@ -64,30 +73,54 @@ def measure(name: str, data: Path, folder: Path, options: Sequence[str]) -> None
     """One run of `research.paper`, or what is left of it."""
     path = folder.resolve() / name
     files = ["--json", f"{path}.json", "--markdown", f"{path}.md"]
-    asked = [*shlex.split(BLOCKS[name]), "--data", str(data.resolve()), *files, *options]
+    asked = [*shlex.split(f"{RUNS[name]} {MODEL}"), "--data", str(data.resolve()), *files, *options]
     resume = ["--resume"] if path.with_suffix(".json").exists() else []
     subprocess.run([sys.executable, "-m", "research.paper", *asked, *resume], check=True, cwd=ROOT)
 
 
 def block_of(name: str, folder: Path, options: Sequence[str]) -> str:
-    """What stands between the marks: the command, the weights, the tables."""
-    command = shlex.join(["python", "-m", "research.paper", *shlex.split(BLOCKS[name]), *options])
+    """The text between the marks of a block."""
+    return FORMS.get(name, tables_with_head)(name, folder, options)
+
+
+def tables_with_head(name: str, folder: Path, options: Sequence[str]) -> str:
+    """The command, the weights, the tables."""
+    return "\n\n".join([head_of(name, folder, options), *tables(text_of(name, folder))])
+
+
+def head_of(name: str, folder: Path, options: Sequence[str]) -> str:
+    """The line above the tables."""
     report = json.loads((folder / f"{name}.json").read_text("utf-8"))
-    found = tables((folder / f"{name}.md").read_text("utf-8"))
-    if name in MEANS_ONLY:
-        found = [means(table) for table in found if "mean**" in table]
-    head = f"`{command}`, weights {report['weights_hash'][:DIGITS]}:"
-    return "\n\n".join([head, *found])
+    return f"{command_of(name, options)}, weights {report['weights_hash'][:DIGITS]}:"
+
+
+def command_of(name: str, options: Sequence[str]) -> str:
+    """The command of a run, as code."""
+    program = "python -m research.paper" if name in PAPER_ONLY else "anymask evaluate"
+    return f"`{shlex.join([*shlex.split(f'{program} {RUNS[name]} {MODEL}'), *options])}`"
+
+
+def text_of(name: str, folder: Path) -> str:
+    """The report of a run in Markdown."""
+    return (folder / f"{name}.md").read_text("utf-8")
 
 
 def tables(markdown: str) -> list[str]:
-    """The tables of a report that have figures, each with the line above it, where it has one."""
+    """The tables of a report that have figures, each with its title above it.
+
+    A title such as "boundary: mean boundary IoU" is written without the name of the measure.
+    """
     parts = markdown.strip().split("\n\n")
     return [
-        f"{before[0].upper()}{before[1:]}:\n\n{part}" if is_title(before) else part
+        f"{sentence(before.partition(': ')[2] or before)}:\n\n{part}" if is_title(before) else part
         for before, part in zip(["", *parts], parts, strict=False)
         if part.startswith("|") and not part.startswith(NO_FIGURES)
     ]
+
+
+def sentence(text: str) -> str:
+    """A text that starts with a capital letter."""
+    return text[:1].upper() + text[1:]
 
 
 def is_title(line: str) -> bool:
@@ -95,20 +128,127 @@ def is_title(line: str) -> bool:
     return bool(line) and line[0] not in "|-"
 
 
-def means(table: str) -> str:
-    """A table's head and its rows of means."""
-    lines = table.splitlines()
-    return "\n".join([*lines[:2], *(line for line in lines[2:] if "mean**" in line)])
+def rows_of(markdown: str) -> Iterator[dict[str, str]]:
+    """The rows of all tables of a report, each by the names of its columns."""
+    for part in markdown.split("\n\n"):
+        lines = [line for line in part.splitlines() if line.startswith("|")]
+        cells = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in lines]
+        for row in cells[2:]:
+            yield dict(zip(cells[0], row, strict=True))
+
+
+def mean_row(markdown: str, group: str) -> dict[str, str]:
+    """The first row with the means of a group."""
+    return next(row for row in rows_of(markdown) if row.get("set") == f"{group} mean")
+
+
+def interval(cell: str, scale: str = "") -> str:
+    """`0.350 (0.170–0.480)` as "0.350 (0.170 to 0.480)", or in percent."""
+    numbers = re.findall(r"[\d.]+", cell)
+    if scale == "%":
+        numbers = [f"{100 * float(number):.0f}" for number in numbers]
+    value, *ends = numbers
+    unit = " %" if scale else ""
+    return f"{value}{unit} ({' to '.join(ends)}{unit})" if ends else f"{value}{unit}"
+
+
+def first_of(cell: str, scale: str = "") -> str:
+    """The value of a cell, without its interval."""
+    return interval(cell.partition("(")[0], scale)
+
+
+def baselines_form(name: str, folder: Path, options: Sequence[str]) -> str:
+    """One row for each method and measure."""
+    row = mean_row(text_of(name, folder), "dev")
+    lines = ["| method | measure | dev mean |", "|---|---|---|"]
+    own = []
+    for column, cell in list(row.items())[2:]:
+        method, _, measure = column.rpartition(": ")
+        shown = f"| {method or 'nano, the same masks'} | {measure} | {cell} |"
+        if cell and measure != "oracle":
+            (lines if method else own).append(shown)
+    return "\n\n".join([head_of(name, folder, options), "\n".join([*lines, *own])])
+
+
+def calibration_form(name: str, folder: Path, options: Sequence[str]) -> str:
+    """The figures of the order of candidates in sentences."""
+    row = mean_row(text_of(name, folder), "natural")
+    own, own_best, ranked, best, first, error = (
+        first_of(row[column])
+        for column in ("own argmax", "own oracle", "argmax", "oracle", "picks the best", "ECE")
+    )
+    closed, whole = (interval(row[n], "%") for n in ("own gap closed", "whole gap closed"))
+    return filled(
+        "Choice of the first mask on six datasets of everyday photos "
+        f"({command_of(name, options)}): the masks with the highest network score have a mean IoU "
+        f"of {own}, and the best of the three candidates {own_best}. The masks that the learned "
+        "ranking puts first have a mean "
+        f"IoU of {ranked}, and the best of its three candidates {best}. The learned ranking thus "
+        f"closes {closed.replace('(', '(95 % interval ')} of the gap between {own} and {own_best}. "
+        f"Of the gap between {own} and {best}, it closes {whole}. The best candidate is first for "
+        f"{first_of(first, '%')} of the clicks, and the expected calibration error is {error}."
+    )
+
+
+def mirror_form(name: str, folder: Path, options: Sequence[str]) -> str:
+    """The means with and without the mirror image in sentences."""
+    before = mean_row(text_of("unmirrored", folder), "dev")
+    after = mean_row(text_of(name, folder), "dev")
+    one, three, box = (
+        f"from {before[f'{EDGES}: {way}']} to {after[f'{EDGES}, mirror: {way}']}"
+        for way in ("1 click", "3 clicks", "box")
+    )
+    return filled(
+        "On the first 24 masks of each dataset, `--mirror` changes the dev mean for one click "
+        f"{one}. For three clicks it changes {three}, and for a box {box}."
+    )
+
+
+def noc_form(name: str, folder: Path, options: Sequence[str]) -> str:
+    """The numbers of clicks, with and without refinement."""
+    columns = {"dataset": "clicks to reach an IoU", "masks": "masks"}
+    for most in (85, 90):
+        columns |= {f"NoC@{most}": f"nano NoC@{most}"}
+        columns |= {f"NoC@{most} with the image": f"{EDGES} NoC@{most}"}
+    rows = [row for row in rows_of(text_of(name, folder)) if columns["dataset"] in row]
+    return small_table(columns, [[row[column] for column in columns.values()] for row in rows])
+
+
+def names_form(name: str, folder: Path, options: Sequence[str]) -> str:
+    """The accuracy of names for both kinds of masks."""
+    row = next(row for row in rows_of(text_of(name, folder)) if "top 1, drawn" in row)
+    kinds = {"annotated masks": "drawn", "masks predicted from tight boxes": "box"}
+    return small_table(
+        ("masks that are named", "right name first", "right name among the first five"),
+        [[k, *(interval(row[f"top {n}, {kind}"]) for n in (1, 5))] for k, kind in kinds.items()],
+    )
+
+
+def small_table(header: Iterable[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    names = list(header)
+    lines = [f"| {' | '.join(line)} |" for line in (names, *rows)]
+    return "\n".join([lines[0], f"|{'---|' * len(names)}", *lines[1:]])
+
+
+def filled(text: str) -> str:
+    """A paragraph, with the line width of the documents."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+FORMS: dict[str, Callable[[str, Path, Sequence[str]], str]] = {
+    "baselines": baselines_form,
+    "calibration": calibration_form,
+    "mirror": mirror_form,
+    "noc": noc_form,
+    "names": names_form,
+}
 
 
 def coco_row(path: Path, before: str) -> str:
     """A row of the README's table: one click, three clicks, box on `coco_val`."""
-    rows = tables(path.with_suffix(".md").read_text("utf-8"))[0].splitlines()
-    header, row = (
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in (rows[0], next(line for line in rows if line.startswith("| coco_val")))
-    )
-    figures = dict(zip(header, row, strict=True))
+    rows = rows_of(path.with_suffix(".md").read_text("utf-8"))
+    figures = next(row for row in rows if row.get("set") == "coco_val")
     shown = [figures[before + word] for word in ("1 click", "3 clicks", "box")]
     return " | ".join(shown)
 

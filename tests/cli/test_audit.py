@@ -116,7 +116,7 @@ def test_only_what_is_accepted_is_changed(
     (image, other), _ = read_annotations(better / "annotations.json")
     assert (len(image.masks), len(other.masks)) == (3, 2)
     assert main(words(data, out, *more, "1,90-91")) == 2
-    assert "No proposal for suspect 90" in capsys.readouterr().err
+    assert "No proposal exists for suspect 90" in capsys.readouterr().err
 
 
 def test_one_broken_picture_does_not_stop_the_rest(
@@ -163,7 +163,7 @@ def test_results_never_lie_among_the_annotations(
         (["none", "-o", "out"], "File or folder not found"),
         (["discs"], "The output folder is missing"),
         (["discs", "discs", "-o", "out"], "Unexpected argument 'discs'"),
-        (["discs", "-o", "out", "--to", "coco"], "require proposals"),
+        (["discs", "-o", "out", "--to", "coco"], "require `proposals`"),
         (["discs", "-o", "out", "--below", "2"], "Invalid below=2"),
         (["discs", "-o", "out", "--accept", "x"], "Invalid numbers 'x'"),
         (["discs", "-o", "out", "--grades", "none.json"], "none.json is not a grader file"),

@@ -218,7 +218,7 @@ def test_as_many_are_held_out_as_are_asked_for(
     if held:
         assert len(json.loads((run / "before.json").read_text("utf-8"))["keys"]) == held
     else:
-        assert "No report: no images are held out.\n" in capsys.readouterr().out
+        assert "No report was written: no images are held out.\n" in capsys.readouterr().out
 
 
 def test_sets_that_do_not_ship_are_named(

@@ -86,7 +86,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     [
         (["--resume"], "requires an output file"),
         (["--sets", "third"], "Unknown set 'third'"),
-        (["--model", "a", "--model", "b", "--weights", "w"], "use --model NAME=WEIGHTS"),
+        (
+            ["--model", "a", "--model", "b", "--weights", "w"],
+            "give the weights of each with --model NAME=WEIGHTS",
+        ),
         (["--model", "a", "--model", "a"], "Duplicate model a"),
         (["--peer", "nothing"], "Invalid peer 'nothing'"),
         (["--measure", "smell"], "Unknown measure 'smell' in measures"),

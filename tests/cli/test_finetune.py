@@ -67,7 +67,7 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     _, kept = load_set(run / finetune.DATA / HELD_OUT)
     again = held_out.measure(anymask.load(str(run / finetune.WEIGHTS), device="cpu"), kept)
     assert again.means() == pytest.approx(figures["after"], abs=held_out.SAME)
-    assert re.search(rf"Size of {run}: \d+\.\d MB. \d+\.\d MB of it are checkpoints", told)
+    assert re.search(rf"Size of {run}: \d+\.\d MB, including \d+\.\d MB of checkpoints", told)
     assert not (run / "photos").exists()
     before = held_out.measure(anymask.load(runtime="onnx"), kept)
     assert before.means() == pytest.approx(figures["before"], abs=0.02)  # graphs hold 16 bits
@@ -90,7 +90,7 @@ def test_a_run_that_gained_nothing_says_so_and_keeps_the_starting_weights(
     command = ["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
     assert main([*command, "--method", "lora"]) == 0
     said = capsys.readouterr().out
-    assert "No improvement: mean IoU over the clicks is 0." in said
+    assert "No improvement: the mean IoU over all clicks is 0." in said
     assert "The starting weights were kept" in said
     assert "The starting weights were kept" in (run / finetune.PAGE).read_text()
     figures = json.loads((run / finetune.RESULT).read_text("utf-8"))
@@ -162,7 +162,7 @@ def test_a_file_that_lost_a_bit_of_a_tensor_is_not_called_done(tmp_path: Path) -
     with torch.no_grad():
         name, tensor = next(iter(module.named_parameters()))
         tensor.view(-1)[0].add_(1e-3)
-    with pytest.raises(AnymaskError, match=f"and 1 of them differ, such as {re.escape(name)}"):
+    with pytest.raises(AnymaskError, match=f"tensors differ, such as {re.escape(name)}"):
         check_result(path, module)
 
 
@@ -178,7 +178,7 @@ def test_weights_that_answer_otherwise_once_reloaded_are_not_called_done(
     )  # fmt: skip
     run = tmp_path / "run"
     assert main(["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]) == 2
-    assert "predicts different masks" in capsys.readouterr().err
+    assert "predicts masks that differ" in capsys.readouterr().err
     assert (run / LAST).is_file()
     assert not (run / finetune.RESULT).exists()
 
@@ -236,9 +236,9 @@ def test_photos_that_were_encoded_again_are_found_too(coco: Path, tmp_path: Path
     assert (len(report.alike_leaks), len(report.leaks)) == (2, 1)
     assert (report.photos, report.held_photos) == (3, 3)
     assert report.lines()[1:] == [
-        "Skipped: 1 duplicate images with another encoding",
+        "Skipped: 1 duplicate images in another encoding",
         "Skipped: 1 training images that are also held out",
-        "Skipped: 2 training images that are also held out with another encoding",
+        "Skipped: 2 training images that are also held out in another encoding",
     ]
 
 
@@ -360,7 +360,7 @@ def test_the_weights_say_whose_they_are_and_what_they_learned_from(
     assert main([*command, "-o", str(run), "--pictures", "8"]) == 0
     about = about_weights(run / finetune.WEIGHTS)
     assert about is not None
-    assert about["licence"] == "Apache-2.0; and that of your data: CC-BY-4.0; CC0"
+    assert about["licence"] == "Apache-2.0; and the licence of your data: CC-BY-4.0; CC0"
     data = about["data"]
     assert [data[key] for key in ("photos", "masks", "held_photos", "held_masks")] == [3, 3, 3, 3]
     kept = ("option", "name", "licence", "source", "photos", "masks")

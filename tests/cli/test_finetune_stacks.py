@@ -180,7 +180,7 @@ def test_keywords_about_photos_are_refused(tuned: Path) -> None:
         (["--channels", "17"], "at most 16 or None, got 17"),
         (["--rgb", "1,2,3"], "Invalid rgb"),
         (["--channels", "5", "--rgb", "1,2,6"], "Invalid rgb 1,2,6: channels is 5"),
-        (["--channels", "4"], "has 1 channels of uint16. Every image must have 4 channels"),
+        (["--channels", "4"], "has 1 channels of uint16, but every image must have 4 channels"),
     ],
 )
 def test_channels_that_cannot_be_meant_are_one_error(
@@ -214,7 +214,7 @@ def test_a_further_tuning_goes_on_from_the_mix(
     assert kept["channels"] == about["channels"]
     capsys.readouterr()
     assert main([*command[:4], str(tmp_path / "other"), *command[5:], "--channels", "4"]) == 2
-    assert "was tuned on images with 5 channels, but channels=4" in capsys.readouterr().err
+    assert "was fine-tuned on images with 5 channels, but channels=4" in capsys.readouterr().err
 
 
 def test_the_run_says_how_well_each_class_is_told(tuned: Path) -> None:
@@ -224,7 +224,7 @@ def test_the_run_says_how_well_each_class_is_told(tuned: Path) -> None:
     figures = json.loads((tuned / "run" / finetune.RESULT).read_text("utf-8"))
     assert set(figures["class_ious"]) == set(CLASSES)
     page = (tuned / "run" / finetune.PAGE).read_text("utf-8")
-    assert "IoU of held-out pixels" in page
+    assert "IoU on held-out images" in page
 
 
 def test_weights_and_bundle_tell_the_same_classes(tuned: Path) -> None:

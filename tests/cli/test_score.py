@@ -214,7 +214,7 @@ def test_more_proposals_than_allowed_are_refused(
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (break_nothing, "bear/00002.png: No result for this frame"),
+        (break_nothing, "bear/00002.png: The result for this frame is missing"),
         (break_number, "bear/00001.png: The result has the object 3"),
         (break_size, "(H, W) = (5, 5), but the ground truth has (60, 80)"),
         (break_photo, "00001.png is a color image, which has no label values"),
@@ -297,4 +297,4 @@ def test_objects_of_sa_v_are_compared_one_by_one(
     assert [(one["object"], one["J"]) for one in document["objects"]] == [(0, [1, 1]), (1, [1, 0])]
     (tmp_path / "found" / "sav_000001" / "001" / "00004.png").unlink()
     assert main(["evaluate", "score", *map(str, words)]) == 2
-    assert "No result for this object" in capsys.readouterr().err
+    assert "The result for this object is missing" in capsys.readouterr().err

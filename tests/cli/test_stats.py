@@ -77,7 +77,7 @@ def test_groups_come_from_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[st
     [
         (["none"], "File or folder not found"),
         (["first", "--limit", "0"], "Invalid value '0'. Expected a whole number of at least 1"),
-        (["first", "--group-by", "land"], "No mask has a group by 'land'"),
+        (["first", "--group-by", "land"], "No mask belongs to a group by 'land'"),
         (["first", "--group-by", "a", "--groups", "b"], "cannot be combined"),
         (["first", "--groups", "none.csv"], "none.csv: Cannot be read (No such"),
         (["first", "--groups", "bad.csv"], "bad.csv: The column"),

@@ -92,8 +92,8 @@ def test_the_start_stays_where_nothing_gained_but_not_where_classes_were_learned
     module, outcome, found = choose_end(tmp_path, kinds, STATE, [], scored(1.0))
     assert (module.weight.item(), outcome.started, found.share) == (LAST, False, 1.0)
     assert outcome.verdict().startswith(
-        "No improvement: mean IoU over the clicks is 0.600 after training, 1.000 before. The "
-        "trained weights were kept. Label more images"
+        "No improvement: the mean IoU over all clicks is 0.600 after training and 1.000 before. "
+        "The trained weights were kept. Label more images"
     )
 
 

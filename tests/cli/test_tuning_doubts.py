@@ -21,7 +21,9 @@ def test_pages_that_are_not_learned_from_are_told(tmp_path: Path) -> None:
     assert list(doubts(photos[:1], {}, {})) == []
     assert list(doubts(photos, {}, {"lows": [0.0] * CHANNELS})) == []
     (told,) = doubts(photos, {"a1.tif": "cells.tif"}, {})
-    assert "1 images are stacks, as cells.tif (C 5). Only the first page" in told
+    assert (
+        "1 images are stacks of several pages, such as cells.tif (C 5). Only the first page" in told
+    )
     assert "set channels to 5" in told
 
 
@@ -37,6 +39,8 @@ def dots(*counts: int) -> AnnotatedImage:
 
 def test_one_mask_of_many_parts_may_be_many_objects() -> None:
     (told,) = doubts([dots(7), dots(6), dots(1)], {}, {})
-    assert told.startswith("Every image has a single mask, typically with 6 parts")
+    assert told.startswith(
+        "Every image has a single mask, which is trained as one object, but typically consists of 6"
+    )
     assert list(doubts([dots(2), dots(3), dots(9)], {}, {})) == []  # few parts as a rule
     assert list(doubts([dots(7), dots(6, 1)], {}, {})) == []  # objects have numbers here

@@ -45,7 +45,7 @@ from anymask.training import finetuning as finetune
         (["--pictures", "0"], "pictures must be a whole number of at least 1"),
         (["--keep", "0"], "keep must be"),
         (["--accumulate", "0"], "accumulate must be a whole number"),
-        (["--accumulate", "3"], "Unsupported accumulate=3: each step of nano has 4 images"),
+        (["--accumulate", "3"], "Unsupported accumulate=3: a step of nano has 4 images"),
         (["--accumulate", "4", "--model", "mobile_sam"], "Unsupported accumulate=4"),
         (["--lora-rank", "4"], "lora_rank requires method lora"),
         (["--lora-alpha", "4", "--method", "hq"], "lora_alpha requires method lora"),

@@ -73,7 +73,7 @@ def test_it_may_say_what_it_takes_and_look_at_a_photo_once(theirs: str) -> None:
     ("name", "message"),
     [
         ("no_colon", "Invalid peer 'no_colon'"),
-        ("json:loads", "json:loads does not take four arguments"),
+        ("json:loads", "json:loads does not accept four arguments"),
         ("there_is_none:x", "Cannot import the peer module .*there_is_none"),
         ("{}_broken:x", "Cannot import the peer module"),
         ("{}:absent", "has no 'absent'"),
@@ -93,7 +93,7 @@ def test_what_cannot_be_a_peer_is_a_sentence(theirs: str, name: str, message: st
             None,
             (
                 r"Peer 'p' must return \(masks, scores\) with masks of shape \(K, 4, 6\), but it "
-                "returned NoneType"
+                "returned a value of type NoneType"
             ),
         ),
         ((np.zeros((4, 6)), None), r"returned masks of shape \(4, 6\)"),

@@ -74,4 +74,4 @@ def test_reasons_say_what_was_found() -> None:
     values[FEATURES.index("parts")] = np.log(30)
     words = explain_error("halved", values, "cup", 50)
     assert words[:2] == ("probably cut off", "30 separate parts")
-    assert "no similar prediction at this location (best IoU 0.12)" in words
+    assert "no predicted mask is similar at this location (best IoU 0.12)" in words

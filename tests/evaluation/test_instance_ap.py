@@ -309,7 +309,7 @@ def test_detections_lie_beside_a_file_of_labels(tmp_path: Path) -> None:
     found = {"categories": document["categories"], "annotations": boxes}
     (tmp_path / "detections.json").write_text(json.dumps(found))
     result = measure_instance_ap(METHOD, one, EvalSettings(), lambda *n: None)
-    assert "1 detection of images outside of this set is left out" in result.notes
+    assert "skipped 1 detection for images outside of this set" in result.notes
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:

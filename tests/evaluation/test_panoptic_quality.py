@@ -171,7 +171,7 @@ def test_a_broken_result_is_named(
 
 def test_every_picture_needs_a_result(tmp_path: Path) -> None:
     truth = picture(tmp_path / "t.png", np.array([[1]]), {1: CAT})
-    with pytest.raises(DataError, match=r"No result for the image 1 \(t.png\)"):
+    with pytest.raises(DataError, match=r"The result for the image 1 \(t.png\) is missing"):
         score_panoptic(CLASSES, truth, {})
 
 

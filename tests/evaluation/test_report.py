@@ -77,7 +77,7 @@ def test_the_table_has_a_row_a_set_and_the_groups_means(report: Evaluation) -> N
     assert lines[0] == "| set | masks | 1 click | oracle | 3 clicks | grabcut: box |"
     assert lines[2] == "| cats | 2 | 0.600 | 0.700 | 0.600 |  |"
     assert "| **dev mean** | 2 sets | **0.400** | **0.500** | **0.400** |  |" in lines
-    assert "| clicks to an IoU | masks | nano NoC@90 |" in lines
+    assert "| clicks to reach an IoU | masks | nano NoC@90 |" in lines
     assert "| cats | 3 | 4.50 |" in lines
     assert "| cats | 1 | 0.100 | 0.200 | 0.100 |  |" in lines
     assert any("weights abc" in line for line in lines)

@@ -14,7 +14,7 @@ from anymask.formats import FORMATS, AnnotatedImage, read, write_annotations
 from anymask.masks import Mask, Masks, Origin, mask_to_rle
 from anymask.runtime import entry, stated_origin
 
-TUNED = Origin("mine", "ab" * 32, "Apache-2.0; and that of your data: CC-BY-4.0")
+TUNED = Origin("mine", "ab" * 32, "Apache-2.0; and the licence of your data: CC-BY-4.0")
 NANO = Origin("nano", "12" * 32, "Apache-2.0", "public sets")
 ONE_OWN = ("sav", "davis")  # of clips
 

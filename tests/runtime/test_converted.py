@@ -188,7 +188,7 @@ def test_a_conversion_that_differs_is_reported_once_and_never_used(
     weights = install(shelf, tmp_path)
     monkeypatch.setattr(conversion, "difference", lambda *_: 2e-3)
     assert isinstance(anymask.load("tiny", device="cpu").runtime, TorchRuntime)
-    assert "differ from PyTorch by 2.0e-03 of the largest" in caplog.text
+    assert "differ from those of PyTorch by 2.0e-03 of the largest" in caplog.text
     (folder,) = conversions_of(weights)
     assert [path.name for path in folder.iterdir()] == [FAILED]
     monkeypatch.setattr(conversion, "_convert", lambda *_: pytest.fail("converted again"))

@@ -196,7 +196,9 @@ def test_too_few_masks_train_nothing(project: Project) -> None:
 
 
 def test_the_model_behind_a_mask_goes_in_and_out_of_a_project(tmp_path: Path) -> None:
-    origin = Origin("mine", "ab" * 32, "Apache-2.0; and that of your data: CC-BY-4.0", "my photos")
+    origin = Origin(
+        "mine", "ab" * 32, "Apache-2.0; and the licence of your data: CC-BY-4.0", "my photos"
+    )
     Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "a.png")
     project = create_project(tmp_path)
     mask = np.zeros((40, 60), bool)

@@ -79,7 +79,7 @@ def test_ranges_and_colours_are_read_off_the_pictures(data: Path) -> None:
     assert mix.weights[0] == pytest.approx([0.2] * COUNT)  # nothing says which are colours
     assert starting_mix(paths(data), COUNT, (3, 2, 1)).weights[0] == (0, 0, 1, 0, 0)
     with pytest.raises(
-        InputError, match="has 1 channels of uint16. Every image must have 4 channels"
+        InputError, match="has 1 channels of uint16, but every image must have 4 channels"
     ):
         starting_mix(paths(data), 4, None)
 
@@ -170,7 +170,7 @@ def test_photos_pass_as_they_are() -> None:
         ({"task": "distil", "synthetic": 0.0}, "task = 'masks'"),
         (
             {"channels": {"lows": [1]}, "synthetic": 0.0},
-            "channels table requires lows, highs, weights",
+            "channels table requires the keys lows, highs, weights",
         ),
     ],
 )

@@ -78,7 +78,7 @@ def test_without_shared_memory_pictures_are_prepared_here(
         samples, "prepared", lambda loader: iter(loader) if not loader.num_workers else ()
     )
     assert len(list(batches(recipe, data, None, rank=0, first_step=0))) == 2
-    assert "/dev/shm has 0.0 MB. Make it larger" in caplog.text
+    assert "/dev/shm has 0.0 MB. Make /dev/shm larger" in caplog.text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")

@@ -122,7 +122,7 @@ def test_objects_that_no_training_picture_shows_are_an_error(tmp_path: Path) -> 
     assert [photo.file_name for photo in seen] == ["1.png"]  # the other would be drawn in vain
     tiny = write_set(tmp_path / "tiny", [disc((900, 1200), 3)])
     with pytest.raises(
-        DataError, match="No mask in .* has 16 pixels in training images of 64 x 64"
+        DataError, match="No mask in .* covers 16 pixels in a training crop of 64 x 64"
     ):
         SetPictures.of(recipe_of(), tiny)
     larger = (RecipeStage(steps=1, side=512, images=1, masks=1),)
@@ -135,5 +135,5 @@ def test_masks_of_whole_photos_end_in_an_error(
     monkeypatch.setattr(samples, "TRIES", 20)
     data = write_set(tmp_path, [np.ones((64, 64), bool)])
     pictures = TrainingPictures(replace(recipe_of(), turns=0.5), data)
-    with pytest.raises(DataError, match="between 16 pixels and 95% of the image"):
+    with pytest.raises(DataError, match="between 16 pixels and 95% of the crop"):
         pictures.picture(np.random.default_rng(1), 64, 2)

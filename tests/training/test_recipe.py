@@ -45,10 +45,10 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({"stage": [{**STAGE, "side": 50}]}, "Invalid side 50"),
         (
             {"stage": [{**STAGE, "images": 3}]},
-            r"images \(3\) must be a multiple of workers",
+            r"images \(3\) must be divisible by workers",
         ),
         ({"stage": [{"steps": 1}]}, "stage requires steps, side, images and masks"),
-        ({"stage": [{**STAGE, "steps": 0}]}, "steps, images and masks must be at least 1"),
+        ({"stage": [{**STAGE, "steps": 0}]}, "steps, images and masks must each be at least 1"),
         (
             {"stage": [STAGE], "learn": "some"},
             "Unknown learn 'some' .* all, decoder, neck, quality, lora, hq, adapter, no-prompt",

@@ -97,7 +97,7 @@ def test_pictures_that_cannot_be_shared_out_are_refused(
     with pytest.raises(ConfigError, match=r"torchrun with 3 processes: images \(4\)"):
         train(RECIPE, TrainingRun(data, tmp_path))
     monkeypatch.delenv("WORLD_SIZE")
-    with pytest.raises(ConfigError, match="torchrun must set RANK, WORLD_SIZE, LOCAL_RANK"):
+    with pytest.raises(ConfigError, match="RANK, WORLD_SIZE, LOCAL_RANK must be whole"):
         train(RECIPE, TrainingRun(data, tmp_path))
 
 

@@ -107,7 +107,9 @@ class Peer:
         for prompt in prompts:
             said = self.function(image, prompt.points, prompt.labels, prompt.box)
             if not isinstance(said, tuple) or len(said) != 2:
-                raise InputError(f"{wanted}, but it returned {type(said).__name__}.")
+                raise InputError(
+                    f"{wanted}, but it returned a value of type {type(said).__name__}."
+                )
             masks = np.asarray(said[0])
             if masks.ndim != 3 or masks.shape[1:] != (height, width) or not len(masks):
                 raise InputError(f"{wanted}, but it returned masks of shape {masks.shape}.")
@@ -204,8 +206,8 @@ def open_peer(name: str) -> Segmenter:
             inspect.signature(found).bind("image", "points", "labels", "box")
         except TypeError:
             raise ConfigError(
-                f"{name} does not take four arguments. A peer is called as "
-                "peer(image, points, labels, box) and returns (masks, scores)."
+                f"{name} does not accept four arguments. A peer is called as peer(image, "
+                "points, labels, box) and returns (masks, scores)."
             ) from None
     accepts = frozenset(getattr(found, "accepts", PEER_PROMPTS))
     unknown = sorted(str(kind) for kind in accepts - set(get_args(PromptKind)))

@@ -182,8 +182,8 @@ def load_grader(path: str | Path | None = None) -> Grader:
         )
     except (OSError, DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path} is not a grader file of format {GRADER_FORMAT}. Omit grades to use the "
-            "built-in grader, or fit the file again."
+            f"{path} is not a grader file of format {GRADER_FORMAT}. Omit the grader file to "
+            "use the built-in grader, or fit a new grader."
         ) from error
 
 

@@ -357,7 +357,7 @@ class AuditFile:
                 shown = "a different list" if key == "names" else f"{got!r} instead of {value!r}"
                 raise DataError(
                     f"{self.path} was created with other settings ({key}: {shown}). Choose "
-                    "another output folder, or remove the file to restart."
+                    "another output folder, or remove this file to restart."
                 )
 
 

@@ -31,7 +31,7 @@ PROPOSED_COLOUR: Colour = (60, 200, 90)
 PANEL_SIDE = 360  # pixels of the longest side of a panel, at most four times the photo's own
 WINDOW_MARGIN = 0.35  # of the window's sides, around both masks
 MASK_HEADER = ("no.", "image", "mask", "label", "grade", "proposal", "why")
-OBJECT_HEADER = ("no.", "image", "quality", "area", "missing object, box x0,y0,x1,y1")
+OBJECT_HEADER = ("no.", "image", "quality", "area", "box of the missing object (x0,y0,x1,y1)")
 TENTHS = tuple(f".{n}-{'1' if n == 9 else f'.{n + 1}'}" for n in range(10))
 
 
@@ -87,8 +87,19 @@ def report_audit(
             pictures=[_card(result, s, p) for s, p in pictures if s.mask is None],
         ),
     ]
-    more = [f"{hidden} more suspects in audit.json. Use --top N to show N."] if hidden else []
-    sides = ["images: current mask on the left, proposed mask on the right"] if pictures else []
+    more = (
+        [
+            f"audit.json lists {hidden} more suspects. To show up to N of each kind in this "
+            "report, use --top N."
+        ]
+        if hidden
+        else []
+    )
+    sides = (
+        ["images: the current mask is on the left, the proposed mask on the right"]
+        if pictures
+        else []
+    )
     graded = [
         {
             "image": result.image_of(one), "mask": one.found.mask, "label": one.found.label,

@@ -144,7 +144,9 @@ def audit(
     reading = {name: given.pop(name) for name in ReadKeywords.__annotations__ if name in given}
     options, folder = _Options(**given), Path(out)
     if (options.to or options.accept) and options.proposals is None:
-        raise InputError("Options to and accept require proposals. Set the proposals folder.")
+        raise InputError(
+            "Options `to` and `accept` require `proposals`. Set `proposals` to an output folder."
+        )
     if options.to:
         find_format(options.to)
     if not 0 <= options.below <= 1:
@@ -204,8 +206,8 @@ def _examine(
     if not sizes.masks:
         pictures = f"{counted(sizes.images, 'image')} and no masks"
         raise DataError(
-            f"{stream.source} contains no masks: the {stream.form} data has {pictures}. Pass a "
-            "dataset with instance masks."
+            f"{stream.source} contains no masks: it was read as {stream.form} and has "
+            f"{pictures}. Pass a dataset with instance masks."
         )
     model = opened()
     header = AuditHeader(
@@ -223,7 +225,7 @@ def _examine(
         try:
             if name in done:
                 raise DataError(
-                    "Another image of the dataset has the same name. Rename one of them."
+                    "Another image of the dataset has the same name. Rename one of the images."
                 )
             if name not in file.photos or file.photos[name].key != hash_masks(image):
                 pixels = _open_picture(stream, image)
@@ -308,7 +310,8 @@ def _write_proposals(
         unknown = sorted(options.accept - {suspect.number for suspect in changing})
         if unknown:
             raise InputError(
-                f"No proposal for suspect {unknown[0]}. {REPORT} lists the suspects with proposals."
+                f"No proposal exists for suspect {unknown[0]}. {REPORT} lists the suspects "
+                "with proposals."
             )
         changing = [suspect for suspect in changing if suspect.number in options.accept]
     by_image = _by_image(result, changing)
@@ -322,5 +325,7 @@ def _write_proposals(
     rows = [suspect_to_json(result, suspect) for suspect in changing]
     about = {"data": str(stream.source), "form": form, **asdict(result.header), "proposals": rows}
     write_json(folder / PROVENANCE, about)
-    told = f"wrote {target} with {len(rows)} proposals applied ({PROVENANCE} lists their origin)"
+    told = (
+        f"wrote {target} with {len(rows)} proposals applied ({PROVENANCE} lists the origin of each)"
+    )
     return [*lost.lines(), told]

@@ -88,10 +88,7 @@ def read_detections(
                     other += 1
     report.check_records(path, read)
     if other:
-        is_or_are = "is" if other == 1 else "are"
-        report.note(
-            f"{counted(other, 'detection')} of images outside of this set {is_or_are} left out"
-        )
+        report.note(f"skipped {counted(other, 'detection')} for images outside of this set")
     rows = [row for row in document["categories"] if isinstance(row, dict)]
     frequency = {
         row["name"]: str(row["frequency"])
@@ -111,10 +108,11 @@ def _detection(row: Mapping[str, Any], names: Mapping[int, str]) -> tuple[str | 
     x, y, width, height = as_numbers(row["bbox"], 4, "bbox")
     if min(width, height) <= 0:
         raise DataError(
-            f"`bbox` has no area. Expected [x, y, width, height], given: {row['bbox']}."
+            "`bbox` has no area. Expected [x, y, width, height] with a positive width and "
+            f"height, but {row['bbox']} was given."
         )
     category = as_whole(row["category_id"], "category_id")
     if category not in names:
-        raise DataError(f"Unknown category id. `categories` has no id {category}.")
+        raise DataError(f"Unknown category id {category}. Use an id that `categories` lists.")
     score = as_number(row["score"], "score")
     return image, Detection((x, y, x + width, y + height), names[category], score)

@@ -146,8 +146,8 @@ def evaluate(
         return score_files(cast(str, model), cast(str, data), names[0], **given)
     if unknown := sorted(set(given) - set(taken)):
         raise TypeError(
-            f"Unknown argument {unknown[0]!r} for {names or 'photos'}. Supported arguments: "
-            f"{', '.join(taken)}."
+            f"Unknown argument {unknown[0]!r} for {', '.join(names) or 'photos'}. Supported "
+            f"arguments: {', '.join(taken)}."
         )
     if videos:
         return evaluate_videos(cast(Method, model), cast(str, data), names[0], **given)
@@ -329,9 +329,9 @@ def score_in_workers(
         for event in events:
             if isinstance(event, ItemLost):
                 raise AnymaskError(
-                    f"The worker that evaluated {names[event.item]!r} {event.how}. If the system "
-                    "is out of memory, use workers=1. Finished sets are kept if you write and "
-                    "resume an output file."
+                    f"The worker that evaluated {names[event.item]!r} {event.how}. If the "
+                    "system is out of memory, use workers=1. If you write an output file, you "
+                    "can resume: finished sets are kept."
                 )
             if isinstance(event, ItemStep):
                 steps[event.item] = event

@@ -89,9 +89,9 @@ def measure_everything(
         counts.append(len(records))
         told(done, len(images))
     sides = [2**layer for layer in range(1, settings.crop_n_layers + 1)]
-    crops = "".join(f", and in each of {n} x {n} crops" for n in sides)
+    crops = "".join(f" and in each of {n} x {n} crops" for n in sides)
     clicks = f"{settings.grid} x {settings.grid} clicks{crops}, " if accepts else ""
-    return recall_result(photos, f"{clicks}{np.mean(counts):.0f} masks per image")
+    return recall_result(photos, f"{clicks}{np.mean(counts):.0f} masks per image on average")
 
 
 def rank_scores(records: Sequence[Mask]) -> Floats:
@@ -114,7 +114,7 @@ def recall_result(photos: Sequence[dict[str, Matches]], note: str = "") -> SetRe
     found = np.sum([one.found(most) for one in by_size["all"]], axis=0) / objects
     curve = Curve(
         title="everything", x=IOU_THRESHOLDS, y=found, x_label="IoU",
-        y_label=f"recall with {most} masks",
+        y_label=f"recall with at most {most} masks",
     )  # fmt: skip
     header = ("size", "objects", *(f"AR@{limit}" for limit in RECALL_LIMITS))
     return SetResult(

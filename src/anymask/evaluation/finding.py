@@ -354,18 +354,20 @@ def evaluate_finding(
     if way == "words":
         questions = WordQuestions.of(model, there, settings)
         asked = [*questions.ask(other, limit)]
-        notes.append(f"{model.name}, {len(asked)} prompts; each label of each image on its own")
+        notes.append(f"{model.name}, {len(asked)} prompts: one for each label of each image")
         if questions.skipped:
-            notes.append(f"Labels without a known name, skipped: {', '.join(questions.skipped)}")
-        wanted = "a label that the model has a name for. Text prompts require known names"
+            notes.append(
+                f"Skipped labels that the model has no name for: {', '.join(questions.skipped)}"
+            )
+        wanted = "any label that the model has a name for. Text prompts require known names"
     else:
         asked = [*ask_photos(finding_by(way, model, settings), there, other, limit)]
         notes.append(
-            f"{model.name}, {len(asked)} prompts; each exemplar is the largest mask of its label"
+            f"{model.name}, {len(asked)} prompts: each exemplar is the largest mask with its label"
         )
         wanted = (
-            "a label that occurs in two images. Exemplar prompts require another image with the "
-            "same label"
+            "any label that occurs in at least two images. An exemplar prompt requires "
+            "another image with the same label"
         )
     if not asked:
         raise DataError(f"{data} does not have {wanted}.")

@@ -60,20 +60,21 @@ def explain_error(error: str, values: Floats, label: str | None, area: int) -> t
     at = dict(zip(FEATURES, values.tolist(), strict=True))
     parts, holes = round(math.exp(at["parts"])), round(math.expm1(at["holes"]))
     inside, of = at["inside_clicks"], at["of_clicks"]
-    kind = f"for {label!r}" if label else "here"
+    kind = f"for {label!r}" if label else "in this dataset"
     weighed = [  # how badly it is so, about 0..1 (not so: 0 or less); how to say it
         (0.55 - at["best"],
-         f"no similar prediction at this location (best IoU {at['best']:.2f})"),
+         f"no predicted mask is similar at this location (best IoU {at['best']:.2f})"),
         (0.7 * (inside - of - 0.2),
-         f"the object extends beyond the mask: the mask covers {100 * of:.0f} % of the prediction "
-         "from clicks inside it"),
+         f"the object extends beyond the mask: the mask covers {100 * of:.0f} % of the region "
+         "predicted for clicks inside the mask"),
         (0.7 * (of - inside - 0.2),
-         "the mask extends beyond the object: the prediction from clicks inside it covers "
-         f"{100 * inside:.0f} % of it"),
-        (0.4 * (0.3 - at["one_object"]), "two clicks inside the mask give different objects"),
+         "the mask extends beyond the object: the region predicted for clicks inside the mask "
+         f"covers {100 * inside:.0f} % of the mask"),
+        (0.4 * (0.3 - at["one_object"]), "two clicks inside the mask predict different objects"),
         (0.5 * (0.6 - at["outline"]),
-         f"the predicted outline differs (agreement {at['outline']:.2f})"),
-        (-0.7 * at["edge_beside"], "image edges run next to the outline"),
+         "the predicted outline differs from the outline of the mask (agreement "
+         f"{at['outline']:.2f})"),
+        (-0.7 * at["edge_beside"], "image edges run next to the outline, not along it"),
         (0.6 * (at["bare_stretch"] - 0.25),
          f"{100 * at['bare_stretch']:.0f} % of the outline has no image edge"),
         (0.4 * (0.3 - at["contrast"]), "low contrast along the outline"),

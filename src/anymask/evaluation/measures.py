@@ -190,16 +190,20 @@ MEASURES: dict[str, Measure] = {
     ),
     "box": Measure(about="mean IoU with tight ground truth boxes"),
     "noc": Measure(about="number of clicks to reach an IoU of 0.85 and 0.90 (at most 20)"),
-    "boundary": Measure(about="mean boundary IoU (outline quality)"),
+    "boundary": Measure(
+        about="mean boundary IoU, which measures how well the outline of a "
+        "mask fits, independent of the size of the mask"
+    ),
     "everything": Measure(
-        about="automatic masks from a grid of clicks: average recall at 10, 100 and 1000 masks",
+        about="automatic masks from a grid of clicks: average recall with at most 10, 100 and "
+        "1000 masks",
         function=measure_everything,
         packages=COCO_PACKAGES,
     ),
     "shown": Measure(
         about=(
-            "automatic masks with default settings: recall and precision at IoU 0.5, AP, AR, by "
-            "class"
+            "automatic masks with default settings: recall and precision at IoU 0.5, AP and "
+            "AR, per class"
         ),
         function=measure_shown,
         packages=COCO_PACKAGES,

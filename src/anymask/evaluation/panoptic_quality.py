@@ -98,7 +98,8 @@ def score_panoptic(
     for done, (number, picture) in enumerate(truth.items(), start=1):
         if number not in results and not lost.skipped:
             raise DataError(
-                f"No result for the image {number} ({picture.path.name}). Add it to the results."
+                f"The result for the image {number} ({picture.path.name}) is missing. Add it "
+                "to the results."
             )
         shared = None
         with located(f"image {number}"):

@@ -87,19 +87,19 @@ def _notes(run: Evaluation, pictured: bool) -> list[str]:
     settings = run.settings
     limits = "".join(
         f", at most {count} masks per {what}"
-        for count, what in ((settings.limit, "set"), (settings.per_image, "photo"))
+        for count, what in ((settings.limit, "set"), (settings.per_image, "image"))
         if count is not None
     )
     lines = [
         f"model: {run.subject}, weights {run.weights_hash or 'without a hash'}",
         *(f"compared with: {name}, weights {w or 'without a hash'}" for name, w in run.peers),
-        f"mean IoU of masks of at least {settings.min_area} pixels{limits}; intervals: 95 % "
-        "bootstrap over images",
+        f"mean IoU over masks of at least {settings.min_area} pixels{limits}; intervals are 95 "
+        "% bootstrap intervals over images",
         f"machine: {run.machine.line()}",
         *([f"command: `{run.command}`"] if run.command else []),
         *(f"skipped: {name}: {reason}" for name, reason in run.skipped),
         *(
-            ["worst cases: ground truth in green, prediction in pink, clicks as a red dot"]
+            ["worst cases: ground truth in green, prediction in pink, each click as a red dot"]
             * pictured
         ),
     ]
@@ -147,7 +147,7 @@ def _noc_table(run: Evaluation) -> TextTable | None:
         cells = ["" if np.isnan(mean) else f"{mean:.2f}" for mean in means]
         rows.append([scores.name, str(len(scores.area)), *cells])
     names = [f"{method} NoC@{measure[3:]}" for method, measure in pairs]
-    return TextTable(["clicks to an IoU", "masks", *names], rows) if pairs else None
+    return TextTable(["clicks to reach an IoU", "masks", *names], rows) if pairs else None
 
 
 def _harm_table(run: Evaluation) -> TextTable | None:
@@ -158,7 +158,7 @@ def _harm_table(run: Evaluation) -> TextTable | None:
         means = [run.mean(pair[1], group=group, method=pair[0]).value for pair in pairs]
         rows.append([f"**{group} mean**", *(_bold(_cell(mean)) for mean in means)])
     names = [_title(run, pair) for pair in pairs]
-    return TextTable(["clicks that lower the IoU", *names], rows) if rows else None
+    return TextTable(["share of clicks that lower the IoU", *names], rows) if rows else None
 
 
 def _measured_sets(

@@ -77,11 +77,11 @@ def score_files(
         if not path.exists():
             raise InputError(f"{str(path)!r} does not exist. Check the path.")
     if protocol != "volume" and tolerance is not None:
-        raise InputError("Option tolerance applies only to volumes. Omit it.")
+        raise InputError("Option `tolerance` applies only to volumes. Omit it.")
     if protocol != "tracks" and (split is not None or rules != "davis"):
-        raise InputError("Options split and rules apply only to videos. Omit them.")
+        raise InputError("Options `split` and `rules` apply only to videos. Omit them.")
     if protocol != "panoptic" and on_bad is not None:
-        raise InputError("Option on_bad applies only to panoptic results. Omit it.")
+        raise InputError("Option `on_bad` applies only to panoptic results. Omit it.")
     if protocol == "panoptic":
         return report_panoptic(results, truth, on_bad or "skip")
     if protocol == "volume":
@@ -166,7 +166,9 @@ def read_truth(path: Path, split: str | None = None) -> list[Clip]:
     """
     plain = sorted({picture.parent for picture in path.glob("*/*.png")})
     if not plain and split is None and next(path.glob("*.png"), None) is not None:
-        raise DataError(f"{path} contains the frames of a single video. Pass its parent folder.")
+        raise DataError(
+            f"{path} contains the frames of a single video. Pass the parent folder of this folder."
+        )
     if not plain or split is not None:
         return load_clips(path, split=split)
     clips = []
@@ -207,8 +209,8 @@ def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) ->
     """J and F where every object has pictures of its own, OBJECT/FRAME.png, as SA-V's do."""
     if rules == "unsupervised":
         raise DataError(
-            "This video has overlapping objects, which the rules 'unsupervised' do not support. "
-            "Omit it."
+            "The objects of this video overlap, which the rules 'unsupervised' do not "
+            "support. Use other rules, or remove the video."
         )
     truths = {frame: clip.frame(frame) for frame in frames}
     found = []
@@ -219,8 +221,8 @@ def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) ->
             with located(path):
                 if not path.is_file():
                     raise DataError(
-                        "No result for this object. Add an empty (all 0) mask if the object is "
-                        "not visible."
+                        "The result for this object is missing. If the object is not visible, "
+                        "add an empty (all 0) mask."
                     )
                 mask, rle = binary_mask(path), truth.by_id().get(number)
                 if mask.shape != truth.hw:
@@ -273,20 +275,21 @@ def _frame_pair(
     with located(path):
         if not path.is_file():
             raise DataError(
-                "No result for this frame. Add an empty (all 0) mask if the frame has no objects."
+                "The result for this frame is missing. If the frame has no objects, add an "
+                "empty (all 0) mask."
             )
         truth, values = clip.frame(frame), label_values(path).astype(np.int64)
         largest = 0 if clip.single else int(values.max(initial=0))
         if proposals and largest > PROPOSALS:
             raise DataError(
                 f"The result has the proposal {largest}, but at most {PROPOSALS} proposals are "
-                "allowed. Number the best ones from 1 and do not use void (255)."
+                "allowed. Number the best proposals from 1 and do not use void (255)."
             )
         if not proposals and largest > objects:
             raise DataError(
                 f"The result has the object {largest}, but the first frame of the ground truth "
-                f"has {objects} objects. Use the same object numbers and no void (255), or the "
-                "rules 'unsupervised', which match them."
+                f"has {objects} objects. Use the object numbers of the ground truth and no "
+                "void (255), or the rules 'unsupervised', which match proposals to objects."
             )
         if values.shape != truth.hw:
             raise DataError(

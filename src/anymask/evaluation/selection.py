@@ -40,7 +40,7 @@ def _parse_limit(text: str) -> int | None:
         return None
     if text.isdecimal() and int(text):
         return int(text)
-    raise InputError(f"Invalid number {text!r}. Use a whole number of at least 1, or all.")
+    raise InputError(f'Invalid number {text!r}. Use a whole number of at least 1, or "all".')
 
 
 @describe_settings
@@ -49,7 +49,9 @@ class EvalSettings:
     """What holds for a whole run. Raises InputError for values out of range."""
 
     clicks: Annotated[int, Setting("clicks per mask", least=1, form="K")] = 3
-    min_area: Annotated[int, Setting("smaller masks are reported separately")] = 64
+    min_area: Annotated[
+        int, Setting("area in pixels below which masks are reported separately")
+    ] = 64
     limit: Annotated[
         int | None, Setting("maximum number of masks per set", least=1, default="all", form="N")
     ] = None
@@ -59,14 +61,14 @@ class EvalSettings:
     slow: Annotated[
         int | None,
         Setting(
-            "maximum number of masks per set for slow methods, or all",
+            "maximum number of masks per set for slow methods, or \"all\"",
             least=1, option="--slow-limit", form="N", parse=_parse_limit,
         ),
     ] = 100  # fmt: skip
     grid: Annotated[
         int,
         Setting(
-            "points per side for automatic mask generation (Segment Anything: 64)",
+            "points per side of the grid for automatic mask generation (Segment Anything uses 64)",
             least=1,
             form="N",
         ),
@@ -74,8 +76,8 @@ class EvalSettings:
     crop_n_layers: Annotated[
         int,
         Setting(
-            "crop layers of automatic mask generation: 2 x 2, ... 2^n x 2^n crops, with the same "
-            "grid in each",
+            "number of crop layers for automatic mask generation; layer n adds 2^n x 2^n "
+            "crops, each with the same grid",
             most=6, form="N",
         ),
     ] = 0  # fmt: skip

@@ -71,8 +71,8 @@ def stats(
     found = [_count(stream, limit, group_of) for stream in streams]
     if group_of is not None and not any(one.groups for one in found):
         raise InputError(
-            f"No mask has a group by {str(groups)!r}. Use another key, or check the image names "
-            "in the table."
+            f"No mask belongs to a group by {str(groups)!r}. Use another key, or check the "
+            "image names in the table of groups."
         )
     names = [one.name for one in found]
     for place, one in enumerate(found):
@@ -146,7 +146,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     sections = [
         _section("Overview", ("", *names), _overview(sets)),
         _section("Masks per image", ("share of images with", *names), shares),
-        _section("Labels", ("masks with the label", *names), labels, MOST_LABELS),
+        _section("Labels", ("masks with this label", *names), labels, MOST_LABELS),
         _section("Annotation source", ORIGIN_HEADER, _origin_rows(sets), MOST_LABELS),
         *(
             _section(f"Groups of {found.name}", GROUP_HEADER, _group_rows(found), MOST_LABELS)
@@ -183,7 +183,8 @@ def _section(
     """A table of figures; rows after the first `most` are in the JSON alone."""
     hidden = len(rows) - len(rows[:most])
     more = (
-        f"{hidden} more {title.split()[0].lower()}. Use --json FILE to write all of them."
+        f"{hidden} more {title.split()[0].lower()} are not shown. Use --json FILE to write all "
+        "of them."
         if hidden
         else ""
     )
@@ -203,10 +204,10 @@ _ROWS: tuple[tuple[str, Cell], ...] = (
     ("masks per image, mean", lambda s: _number(s.per_image.mean, 1)),
     ("masks per image, min / median / max", lambda s: _format_range(s.per_image, 0)),
     ("empty masks", lambda s: f"{s.empty:,}"),
-    ("crowds (not measured)", lambda s: f"{s.crowds:,}"),
+    ("crowd regions (not measured)", lambda s: f"{s.crowds:,}"),
     ("relative mask size, mean", lambda s: _number(s.size.mean, 3)),
     ("relative mask size, 10 / 50 / 90 %", lambda s: _quantiles(s.size)),
-    ("small / medium / large", lambda s: _shares(s.coco_sizes)),
+    ("small / medium / large masks", lambda s: _shares(s.coco_sizes)),
     ("image coverage, mean", lambda s: _number(s.coverage.mean, 3)),
     ("overlap, mean", lambda s: _number(s.overlap.mean, 3)),
     ("concavity, mean", lambda s: _number(s.concavity.mean, 3)),
@@ -228,7 +229,7 @@ def _overview(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
             middles = (np.arange(len(shares)) + 0.5) / len(shares)
             texts.append(_number(float((shares * middles).sum()) if shares.sum() else np.nan, 3))
         place = next(n for n, row in enumerate(rows) if row[0] == "concavity, mean")
-        rows.insert(place + 1, ("concavity at equal sizes, mean", *texts))
+        rows.insert(place + 1, ("concavity at equal mask sizes, mean", *texts))
     return rows
 
 
@@ -241,7 +242,7 @@ def _origin_rows(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
             known = (origin.model, origin.weights[:12] or "not stated", *terms)
             rows.append((found.name, f"{count:,}", *known))
         if found.origins and (rest := found.masks - found.origins.total()):
-            rows.append((found.name, f"{rest:,}", "people, or not stated", "", "", ""))
+            rows.append((found.name, f"{rest:,}", "drawn by people, or not stated", "", "", ""))
     return rows
 
 
@@ -373,7 +374,7 @@ def _shape_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
         Series(found.name, row.reshape(-1, 4).sum(axis=1))
         for found, row in zip(sets, reweight_concavity(list(sets)), strict=True)
     ]
-    equal = ", at equal sizes" if len(sets) > 1 else ""
+    equal = ", at equal mask sizes" if len(sets) > 1 else ""
     aspect = _lines(sets, lambda s: s.aspect.shares, 2)
     few = ("1", "2", "3", "4", "5", "more")
     parts = _lines(sets, lambda s: _first(s.parts.shares[1:]))

@@ -147,7 +147,7 @@ def labelled_suite(stream: Dataset) -> tuple[Suite, list[EvalSet]]:
     if not samples:
         raise DataError(
             f"{stream.source} contains no labeled images (read as {stream.form}). Pass a "
-            "labelled dataset."
+            "labeled dataset."
         )
     folder = stream.source if stream.source.is_dir() else stream.source.parent
     info = SetInfo(name=stream.name, folder=folder, source=stream.form)
@@ -242,7 +242,8 @@ class SetQuery:
                 print(line, file=sys.stderr)
             if self.sets and list(self.sets) != [suite.name]:
                 raise ConfigError(
-                    f"Option sets applies only to suites, but {path} is a single set. Omit it."
+                    f"Option `sets` applies only to suites, but {path} is a single set. Omit "
+                    "`sets`."
                 )
             return suite, sets
         if said:

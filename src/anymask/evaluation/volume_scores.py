@@ -222,7 +222,9 @@ def _pairs(results: Path, truth: Path) -> list[tuple[Path, Path]]:
     if truth.is_file() and results.is_file():
         return [(results, truth)]
     if not (truth.is_dir() and results.is_dir()):
-        raise InputError("A file and a folder were given. Pass two label files or two folders.")
+        raise InputError(
+            "A file and a folder were given. Pass either two label files or two folders."
+        )
     drawn = sorted(one for one in truth.iterdir() if one.name.lower().endswith(SCAN_ENDINGS))
     if not drawn:
         raise InputError(

@@ -33,14 +33,15 @@ class TrainOptions(RunOptions):
 
     source: Annotated[
         Path | None,
-        Setting("start from the weights and optimiser state of another run's folder (read only)",
+        Setting("start from the weights and optimizer state in this run folder, which is only "
+                "read",
                 option="--from", default="none"),
     ] = None  # fmt: skip
     parallel: Annotated[
         Parallel,
         Setting(
-            "how several processes share the model: ddp (each holds all weights) or fsdp (sharded "
-            "weights)"
+            "how training processes share the model: ddp (each process holds all weights) or "
+            "fsdp (the weights are split among the processes)"
         ),
     ] = "ddp"
     scenes: Scenes | None = None
@@ -137,7 +138,7 @@ def write_recipe_shards(
 
     check_end(data, RunOptions())
     if not 0 < shard_mb < math.inf:
-        raise InputError(f"--shard-mb must be greater than 0, but {shard_mb:g} was given.")
+        raise InputError(f"Invalid --shard-mb {shard_mb:g}. Use a number greater than 0.")
     recipe = read_recipe(find_recipe(str(config)))
     _check_sets(data)
     pictures = (one for _, samples in training_sets(recipe, data) for one in samples)

@@ -92,8 +92,8 @@ def mix_of(channels: dict[str, Any], where: str = "the recipe") -> ChannelMix | 
         return ChannelMix.of(channels)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"Invalid channels in {where}. The channels table requires lows, highs, weights (3 x "
-            "C), bias and dtype."
+            f"Invalid channels in {where}. The channels table requires the keys lows, highs, "
+            "weights (3 x C), bias and dtype."
         ) from error
 
 
@@ -139,8 +139,9 @@ def starting_mix(paths: Sequence[Path], count: int, rgb: Sequence[int] | None) -
         if array.shape[2] != count or (parts and array.dtype != parts[0].dtype):
             wanted = f"{count} channels" + (f" of {parts[0].dtype}" if parts else "")
             raise InputError(
-                f"{str(path)!r} has {array.shape[2]} channels of {array.dtype}. Every image must "
-                f"have {wanted}. Set channels to the number of channels in your images."
+                f"{str(path)!r} has {array.shape[2]} channels of {array.dtype}, but every "
+                f"image must have {wanted}. Set channels to the number of channels in your "
+                "images."
             )
         step = max(1, max(array.shape[:2]) // _SAMPLES)
         parts.append(array[::step, ::step])

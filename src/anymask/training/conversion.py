@@ -87,8 +87,8 @@ def convert(name: str, weights: str | Path | None = None, *, again: bool = False
                 found = _convert_once(name, weights, path, again)
     except OSError as error:
         raise WeightsError(
-            f"Cannot write a conversion beside {path}: {error.strerror or error}. Check the "
-            "permissions of the folder, or load the model with runtime='torch'."
+            f"Cannot write the converted model next to {path}: {error.strerror or error}. "
+            "Check the permissions of the folder, or load the model with runtime='torch'."
         ) from error
     return found
 
@@ -134,8 +134,8 @@ def convert_on_load(name: str, weights: str | Path | None = None) -> None:
     except (AnymaskError, MemoryError) as error:
         advise_once(
             f"convert-{name}",
-            f"{name} was not converted for ONNX Runtime and runs on PyTorch, which is slower on a "
-            f"CPU. {str(error) or 'The memory is full.'}",
+            f"{name} was not converted for ONNX Runtime and runs on PyTorch, which is slower "
+            f"on a CPU. {str(error) or 'The system is out of memory.'}",
         )
 
 
@@ -170,8 +170,8 @@ def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
         error = difference(eager, graphs)
         if not error <= LOGIT_ERROR:
             raise ModelError(
-                f"The logits of the converted {name} differ from PyTorch by {error:.1e} of the "
-                f"largest one, and at most {LOGIT_ERROR:.0e} is allowed."
+                f"The logits of the converted {name} differ from those of PyTorch by "
+                f"{error:.1e} of the largest logit, but at most {LOGIT_ERROR:.0e} is allowed."
             )
         _describe(stage, eager, graphs, "" if weights is not None else entry(name).data)
         bar.note = f"{folder_bytes(stage) / 1e6:.1f} MB"

@@ -122,11 +122,11 @@ def _teach(options: DistilOptions, recipe: Recipe) -> None:
     if held is not None:
         print(f"before: {in_words(held, held.before)}", flush=True)
     elif options.held_out == 0:
-        print("No report: no images are held out.")
+        print("No report was written: no images are held out.")
     else:
         print(
-            "No report: there are fewer than two images, or this run has already trained on all "
-            "of them."
+            "No report was written: the data has fewer than two images, or this run has "
+            "already trained on all of them."
         )
     sitting = TrainingRun(
         options.data, folder, device=device, max_minutes=options.max_minutes, report=teller.row,
@@ -219,7 +219,7 @@ class HeldPart:
     @property
     def masks(self) -> str:
         """What is measured, in words."""
-        whose = "against the teacher's masks" if self.against == "teacher" else "of held-out masks"
+        whose = "against the teacher's masks" if self.against == "teacher" else "on held-out masks"
         return f"mean IoU {whose}"
 
 
@@ -275,8 +275,9 @@ def held_part(
     photos = held_pictures(recipe, data, folder, frozenset(keys))
     if len(photos) < len(keys):
         raise InputError(
-            f"{folder} was created with other data: {len(keys) - len(photos)} of {len(keys)} "
-            "held-out images are missing. Use the same data, or choose another run folder."
+            f"{folder} was created with other data: {len(keys) - len(photos)} of its "
+            f"{len(keys)} held-out images are missing from the data that was given. Use the "
+            "same data, or choose another run folder."
         )
     labelled = [photo for photo in photos if photo.rles]
     told: list[list[str]] = kept["teacher"] if kept else []
@@ -367,10 +368,13 @@ def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldPart) -> 
     table = gain_table(part.masks, columns, list(part.before.values()), list(after.values()))
     told = f"{len(measured.ious)} masks on {len(part.photos)} held-out images"
     teacher = Path(recipe.teacher_weights or recipe.teacher).name
-    about = f"{recipe.model} from {teacher}, {recipe.steps} steps at {recipe.stages[0].side} pixels"
+    about = (
+        f"{recipe.model} distilled from {teacher}, {recipe.steps} steps at "
+        f"{recipe.stages[0].side} pixels"
+    )
     sections = [
         section("Before and after", table, note(told)),
-        curve(folder, "last_iou", "IoU with the training target after the last prompt"),
+        curve(folder, "last_iou", "IoU of the last prediction with the training target"),
         worst_answers(model, part.photos, measured, [one.name for one in part.photos]),
     ]
     write_whole(folder / PAGE, html_page("Distillation", about, sections))

@@ -95,8 +95,8 @@ def export(
     (name, side), folder = split_side(str(model)), Path(out)
     if int8 and name == DEFAULT_MODEL:
         raise ModelError(
-            f"{DEFAULT_MODEL} does not support 8-bit export: it consists of convolutions, which "
-            "int8 keeps in float32. Export it without int8."
+            f"{DEFAULT_MODEL} does not support 8-bit export: it consists of convolutions, "
+            "which an int8 export leaves in float32. Export it without int8."
         )
     if name in BUNDLED and weights is None and not int8 and not video:
         from anymask.runtime import bundled
@@ -154,9 +154,9 @@ def _export_checkpoint(
 
     if video and not isinstance(module, VideoModel):
         raise ModelError(
-            f"{model} is not a video model. Video export requires one, such as SAM 2, EdgeTAM or "
-            "EfficientTAM. Image models need no video graphs: `anymask track` supports them "
-            "directly."
+            "Video export requires a video model, such as SAM 2, EdgeTAM or EfficientTAM, but "
+            f"{model} is an image model. Image models need no video graphs: `anymask track` "
+            "supports them directly."
         )
     name, file = named_weights(split_side(model)[0], weights)
     licence = licence_of_weights(name, None if file is None else Path(file), weights_hash)

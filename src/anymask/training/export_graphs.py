@@ -428,8 +428,8 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
     settings, spec = model.config.settings, model.spec
     if settings.exclusive_memory or model.dtype != torch.float32:
         raise InputError(
-            f"{spec.name} cannot be exported with exclusive_memory={settings.exclusive_memory} in "
-            f"{model.dtype}. Export it in float32 with exclusive_memory=False."
+            f"{spec.name} cannot be exported with exclusive_memory={settings.exclusive_memory} "
+            f"in {model.dtype}. Export it in float32, with exclusive_memory=False."
         )
     manifest, model = read_manifest(folder), model.cpu().eval()
     maps = {  # one frame's, by their names

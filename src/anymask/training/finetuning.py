@@ -269,7 +269,7 @@ def _kept_recipe(
     mix = None if start == "shipped" else channels_of_weights(Path(start))
     if mix is not None and options.channels not in (None, mix.count):
         raise InputError(
-            f"{start} was tuned on images with {mix.count} channels, but "
+            f"{start} was fine-tuned on images with {mix.count} channels, but "
             f"channels={options.channels} was given. Omit channels, or start from other weights."
         )
     if mix is None and options.channels is not None:
@@ -345,8 +345,9 @@ def finish(
     apart = difference(measure(again, held), outcome.kept)
     if apart:
         raise AnymaskError(
-            f"{folder / WEIGHTS} predicts different masks after it is loaded again (IoU differs "
-            f"by {apart:.2g}). Report this as a bug and attach {folder / RECIPE}."
+            f"{folder / WEIGHTS} was written, but the loaded file predicts masks that differ "
+            f"from those of the trained model (IoU difference {apart:.2g}). Report this as a "
+            f"bug and attach {folder / RECIPE}."
         )
     kinds = class_ious(again, held) if recipe.classes else {}
     if adapters_are_all(recipe) and not outcome.started:
@@ -357,7 +358,10 @@ def finish(
         write_module(module, bundle, licence)
     figures |= {"class_ious": kinds} if kinds else {}
     write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
-    told = [f"class {name}: held-out IoU {'-' if k is None else k}" for name, k in kinds.items()]
+    told = [
+        f"class {name}: IoU on held-out images {'-' if k is None else k}"
+        for name, k in kinds.items()
+    ]
     told += [f"after:  {_in_words(outcome.trained)}"]
     told += [outcome.verdict(), "" if outcome.started else end.in_words()]
     told += [tidy(folder), f"{folder / WEIGHTS}  {folder / PAGE}"]
@@ -399,17 +403,17 @@ def write_page(
     """
     before, after = outcome.before, outcome.trained
     counts = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, after.ious.shape[1] + 1)]
-    table = gain_table("mean IoU of held-out masks", counts, before.means(), after.means())
+    table = gain_table("mean IoU on held-out masks", counts, before.means(), after.means())
     told = [outcome.verdict(), f"{len(after.places)} masks on {len(held)} held-out images"]
     rows = [[name, "-" if iou is None else f"{iou:.3f}"] for name, iou in kinds.items()]
     names = own_names(folder / DATA)
     shown = [names.get(photo.name, photo.name) for photo in held]
     parts = [
         section("Before and after", table, *(note(line) for line in told if line)),
-        section("Classes", html_table(["class", "IoU of held-out pixels"], rows, [1]))
+        section("Classes", html_table(["class", "IoU on held-out images"], rows, [1]))
         if rows
         else "",
-        curve(folder, "held_out", "mean IoU over the clicks on held-out masks"),
+        curve(folder, "held_out", "mean IoU on held-out masks, averaged over the clicks"),
         worst_answers(model, held, outcome.kept, shown),
         section("Data", *(note(line) for line in report.lines())),
     ]
@@ -421,4 +425,4 @@ def write_page(
 def _in_words(measured: Measured) -> str:
     shown = ", ".join(f"{value:.3f}" for value in measured.means())
     counts = " / ".join(map(str, range(1, CLICKS + 1)))
-    return f"mean IoU of held-out masks after {counts} clicks: {shown}"
+    return f"mean IoU on held-out masks after {counts} clicks: {shown}"

@@ -76,16 +76,19 @@ class TuningOutcome:
     def verdict(self) -> str:
         """One sentence where nothing was gained, else ""."""
         if np.array_equal(self.before.ious, self.trained.ious):
-            return "No change: all held-out masks are the same as before training."
+            return (
+                "No change: the predictions for all held-out masks are the same as before training."
+            )
         if gained(self.before, self.trained):
             return ""
         before, after = (float(one.ious.mean()) for one in (self.before, self.trained))
-        said = "No improvement: mean IoU over the clicks is "
-        said += f"{after:.3f} after training, {before:.3f} before"
+        said = "No improvement: the mean IoU over all clicks is "
+        said += f"{after:.3f} after training and {before:.3f} before"
         kept = "starting" if self.started else "trained"
         return (
             f"{said}. The {kept} weights were kept. Label more images, check data.jpg for "
-            "incorrect masks, or train fewer parameters with method='head' or 'decoder'."
+            "incorrect masks, or train fewer parameters with method='head' or "
+            "method='decoder'."
         )
 
 

@@ -175,8 +175,8 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
                     raise
                 raise AnymaskError(
                     f"Training process {error.error_index} (pid {error.error_pid}) "
-                    f"{exit_text(error.exit_code)}, which usually means that the system is out of "
-                    f"memory. {GOES_ON}"
+                    f"{exit_text(error.exit_code)}. This usually means that the system is out "
+                    f"of memory. {GOES_ON}"
                 ) from None
 
 
@@ -185,10 +185,10 @@ def check_processes(recipe: Recipe) -> None:
     cores = usable_cores()
     if recipe.workers > max(cores, Recipe().workers):
         raise ConfigError(
-            f"The recipe sets workers = {recipe.workers}, but this machine has {cores} CPU cores "
-            "and each worker is a process. Set fewer workers, or start the training with torchrun "
-            "(torchrun --nnodes M --nproc-per-node N -m anymask train ...), where M x N processes "
-            "replace the workers."
+            f"The recipe sets workers = {recipe.workers}, but this machine has {cores} CPU "
+            "cores and each worker is a process. Set fewer workers, or start the training "
+            "with torchrun on several machines (torchrun --nnodes M --nproc-per-node N -m "
+            "anymask train ...). Its M x N processes replace the workers."
         )
 
 
@@ -462,9 +462,9 @@ class TrainingWorker:
         if self.went_back:
             raise ConfigError(
                 f"The gradients were not finite in {BAD_STEPS} consecutive steps up to step "
-                f"{self.progress.step}, also after a restart from the last checkpoint. Set a "
-                f"learning rate below {self.recipe.rate:g} in the recipe (recipe.json in the run "
-                "folder), or check the data."
+                f"{self.progress.step}, even after a restart from the last checkpoint. Set a "
+                f"learning rate below {self.recipe.rate:g} in the recipe (recipe.json in the "
+                "run folder), or check the data."
             )
         progress = dataclasses.replace(self.progress)
         self.go_back()

@@ -84,7 +84,7 @@ def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> No
 
     found = adapters_of(model)
     if not found:
-        raise WeightsError(f"{base} has no adapters. Train it with learn = 'lora'.")
+        raise WeightsError(f"{base} has no adapters. Train adapters with learn = 'lora'.")
     layers = dict(model.named_modules())
     tensors = {}
     for name, change in found.items():
@@ -113,8 +113,8 @@ def load_adapters(model: nn.Module, folder: Path) -> None:
     strange = sorted(set(read.pairs) - set(adapted_layers(model)))
     if strange:
         raise WeightsError(
-            f"{folder / TENSORS} does not match this model: unknown layer {strange[0]}. Use "
-            "adapters of this model."
+            f"{folder / TENSORS} does not match this model, which has no layer {strange[0]}. "
+            "Use adapters that were trained for this model."
         )
     add_adapters(model, read.rank, read.alpha, read.pairs)
     with torch.no_grad():
@@ -122,8 +122,8 @@ def load_adapters(model: nn.Module, folder: Path) -> None:
             for given, own in zip(read.pairs[name], (change.lora_A, change.lora_B), strict=True):
                 if given.shape != own.shape:
                     raise WeightsError(
-                        f"{folder / TENSORS} does not match this model: {name} has shape "
-                        f"{tuple(given.shape)}, expected {tuple(own.shape)}. Use adapters of this "
-                        "model."
+                        f"{folder / TENSORS} does not match this model: {name} has the shape "
+                        f"{tuple(given.shape)}, but {tuple(own.shape)} was expected. Use "
+                        "adapters that were trained for this model."
                     )
                 own.copy_(given)

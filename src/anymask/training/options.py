@@ -103,15 +103,18 @@ class TuningOptions(RunOptions):
     method: Annotated[
         Method,
         Setting(
-            "which weights are trained: auto (head for up to 50 images, else full), full, decoder "
-            "(encoder frozen), head (image backbone frozen), lora (small adapters), hq (the HQ "
-            "token of SAM-HQ), adapter (Medical SAM Adapter), no-prompt (a small head that prompts "
-            "SAM for each class)"
+            "trained parameters: auto (head for up to 50 images, else full), full (all), "
+            "decoder (encoder frozen), head (image backbone frozen), lora (small adapters), "
+            "hq (the HQ token of SAM-HQ), adapter (Medical SAM Adapter), no-prompt (a small "
+            "head that prompts SAM for each class)"
         ),
     ] = "auto"  # fmt: skip
     val: Annotated[
         Path | None,
-        Setting("validation (held-out) images with masks", default="a fifth of the data"),
+        Setting(
+            "images with masks for validation, held out from training",
+            default="a fifth of the training data",
+        ),
     ] = None
     form: Annotated[
         str | None,
@@ -120,7 +123,7 @@ class TuningOptions(RunOptions):
     ] = None  # fmt: skip
     images: Annotated[
         Path | None,
-        Setting("folder or archive of the images", default="the folder named in the data"),
+        Setting("folder or archive of the images", default="the folder named in the annotations"),
     ] = None
     on_bad: Annotated[OnBad, ON_BAD] = "skip"
     crowd: Annotated[Crowd, CROWD] = "auto"
@@ -128,7 +131,7 @@ class TuningOptions(RunOptions):
     pictures: Annotated[
         int | None,
         Setting(
-            "number of training images drawn in total; each image is used many times",
+            "total number of training samples; each image is drawn several times",
             least=1,
             default="depends on the number of images",
         ),
@@ -142,34 +145,37 @@ class TuningOptions(RunOptions):
     ] = "photos"  # fmt: skip
     classes: Annotated[
         str | None,
-        Setting("also train a classifier: a class for each mask, and label maps without prompts; "
-                "a .txt file has one name per line", form="all|NAME,NAME|FILE",
-                default="none; all with no-prompt"),
+        Setting("also train a classifier that assigns a class to each mask and predicts label "
+                "maps without prompts; a .txt file lists one class name per line",
+                form="all|NAME,NAME|FILE", default="none; with no-prompt, all"),
     ] = None  # fmt: skip
     channels: Annotated[
         int | None,
-        Setting("number of channels of multi-channel images (any data type)", least=1,
+        Setting("number of channels per image, for multi-channel images of any data type", least=1,
                 most=MOST_CHANNELS, default="RGB images"),
     ] = None  # fmt: skip
     rgb: Annotated[
         tuple[int, ...] | None,
-        Setting("red, green and blue channels, counted from 1", form="N,N,N",
+        Setting("channels to use as red, green and blue, counted from 1", form="N,N,N",
                 parse=parse_bands,
-                default="the bands marked in the image file, else the mean of all channels"),
+                default="the bands marked in the image file; without marks, the mean of all "
+                        "channels"),
     ] = None  # fmt: skip
     keep: Annotated[
         int | None,
-        Setting("number of recent checkpoints to keep besides last.pt", least=1, default="none"),
+        Setting(
+            "number of recent checkpoints to keep in addition to last.pt", least=1, default="none"
+        ),
     ] = None
     accumulate: Annotated[
         int | None,
-        Setting("number of parts of each step (gradient accumulation), to save memory",
+        Setting("split each step into this many parts to save memory (gradient accumulation)",
                 least=1, default="1"),
     ] = None  # fmt: skip
     lora_rank: Annotated[int | None, Setting("LoRA rank r", least=1, default="8")] = None
     lora_alpha: Annotated[
         float | None,
-        Setting("LoRA alpha; the adapters are scaled by alpha / r", above=0, default="16"),
+        Setting("LoRA alpha: the adapters are scaled by alpha / r", above=0, default="16"),
     ] = None
 
     def __post_init__(self) -> None:
@@ -178,14 +184,14 @@ class TuningOptions(RunOptions):
         lora = [one for one in ("lora_rank", "lora_alpha") if getattr(self, one) is not None]
         if lora and self.method != "lora":
             raise InputError(
-                f"{lora[0]} requires method lora, but method is {self.method}. Set method to "
-                f"lora, or omit {lora[0]}."
+                f"Option {lora[0]} requires method='lora', but method is {self.method!r}. Set "
+                f"method='lora', or omit {lora[0]}."
             )
         count, rgb = self.channels or 0, self.rgb
         if rgb is not None and (len(rgb) != 3 or not all(1 <= band <= count for band in rgb)):
             raise InputError(
-                f"Invalid rgb {','.join(map(str, rgb))}: channels is {count or 'not set'}. "
-                "Expected three of the channels, counted from 1, such as 3,2,1."
+                f"Invalid rgb {','.join(map(str, rgb))} with channels {count or 'not set'}. "
+                "Expected three channel numbers, counted from 1, such as 3,2,1."
             )
 
 
@@ -226,16 +232,17 @@ class DistilOptions(RunOptions):
     weights: Annotated[
         Path | None, Setting("student weights file to start from", default="the published weights")
     ] = None
-    pictures: Annotated[int, Setting("number of training images drawn in total", least=1)] = 40_000
+    pictures: Annotated[int, Setting("total number of training samples", least=1)] = 40_000
     side: Annotated[
         int | None,
-        Setting("image size, if the student supports several", least=32, unit="pixels",
+        Setting("image size, for students that support several sizes", least=32, unit="pixels",
                 default="384"),
     ] = None  # fmt: skip
     held_out: Annotated[
         int | None,
-        Setting("number of images held out for the report; 0 trains on all, without a report",
-                default="a fifth, at most 50"),
+        Setting("number of images held out for the report; with 0, all images are used for "
+                "training and no report is written",
+                default="a fifth of the images, at most 50"),
     ] = None  # fmt: skip
 
 

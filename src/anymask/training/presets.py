@@ -40,8 +40,8 @@ def named(word: str, weights: Path | None) -> tuple[str, str]:
         about = about_weights(Path(word))
         if about is None:
             raise InputError(
-                f"{word} does not state its model. Pass the model name, and this file as its "
-                "weights."
+                f"{word!r} does not contain the name of its model. Pass the model name, and "
+                "this file as its weights."
             )
         return str(about["variant"]), str(Path(word).absolute())
     return entry(word).variant, "" if weights is None else str(weights.absolute())
@@ -81,8 +81,8 @@ def check_parts(variant: str, parts: int | None) -> None:
     if parts is not None and images % parts:
         whole = [str(n) for n in range(1, images + 1) if images % n == 0]
         raise InputError(
-            f"Unsupported accumulate={parts}: each step of {variant} has {images} images, which "
-            f"are split evenly. Use one of: {', '.join(whole)}."
+            f"Unsupported accumulate={parts}: a step of {variant} has {images} images, which "
+            f"must be divisible by accumulate. Use one of: {', '.join(whole)}."
         )
 
 
@@ -113,7 +113,7 @@ def check_method(variant: str, method: str) -> None:
     with torch.device("meta"):
         lacks = what_lacks(models.build(variant), learn)
     if lacks:
-        raise InputError(f"Method {method} is not supported: {variant} {lacks}")
+        raise InputError(f"Method {method!r} is not supported: {variant} {lacks}")
 
 
 RATES: dict[Method, float] = {

@@ -293,7 +293,9 @@ def _check(recipe: Recipe, where: str) -> None:
             raise ConfigError(f"Unknown {name} {value!r} in {where}. Use one of: {words}.")
     _check_stages(recipe, where)
     if recipe.learn == "no-prompt" and not recipe.classes:
-        raise ConfigError(f"No classes in {where}: learn = 'no-prompt' requires classes = [...].")
+        raise ConfigError(
+            f"Missing classes in {where}: learn = 'no-prompt' requires classes = [...]."
+        )
     for name in ("channels", "classes"):
         if getattr(recipe, name) and (recipe.synthetic or recipe.task != "masks"):
             raise ConfigError(
@@ -313,7 +315,7 @@ def _check_stages(recipe: Recipe, where: str) -> None:
                 )
         if min(stage.steps, stage.images, stage.masks) < 1:
             raise ConfigError(
-                f"Invalid stage in {where}: steps, images and masks must be at least 1."
+                f"Invalid stage in {where}: steps, images and masks must each be at least 1."
             )
     check_shares(recipe, where)
     cool = [stage.cool for stage in recipe.stages]
@@ -328,8 +330,8 @@ def check_shares(recipe: Recipe, where: str) -> None:
     for stage in recipe.stages:
         if stage.images % (recipe.workers * recipe.accumulate):
             raise ConfigError(
-                f"Invalid stage in {where}: images ({stage.images}) must be a multiple of workers "
-                f"({recipe.workers}) times accumulate ({recipe.accumulate})."
+                f"Invalid stage in {where}: images ({stage.images}) must be divisible by "
+                f"workers ({recipe.workers}) times accumulate ({recipe.accumulate})."
             )
 
 

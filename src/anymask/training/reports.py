@@ -68,7 +68,7 @@ def curve(folder: Path, key: str, name: str) -> str:
     rows = [row for row in (parse_json(line, path) for line in lines) if key in row]
     by_step = {int(row["step"]): float(row[key]) for row in rows}
     if len(by_step) < 2:
-        return section("Training progress", note("The run is too short for a curve."))
+        return section("Training progress", note("The run is too short to plot its progress."))
     steps = np.array(sorted(by_step), float)
     points = Points(name, steps, np.array([by_step[int(step)] for step in steps]))
     return section("Training progress", curve_plot([points], "steps"))
@@ -100,7 +100,9 @@ def worst_answers(
         name = f"{names[photo]}, mask {mask}: IoU {after.ious[place, 0]:.2f}"
         tag = picture_tag(jpeg_bytes(window), name)
         made.append(f"<figure>{tag}<figcaption class='note'>{escape(name)}</figcaption></figure>")
-    return section("Lowest IoU after one click", f'<div class="shots">{"".join(made)}</div>')
+    return section(
+        "Masks with the lowest IoU after one click", f'<div class="shots">{"".join(made)}</div>'
+    )
 
 
 # The plan of a fine-tuning.
@@ -122,14 +124,15 @@ def plan_in_words(recipe: Recipe, photos: int, held: int, minutes: float) -> str
     stage = recipe.stages[0]
     most = f"at most {recipe.steps}" if recipe.patience else str(recipe.steps)
     told = (
-        f"Plan: fine-tune {recipe.model} ({TRAINED[recipe.learn]}) on {photos} images in {most} "
-        f"steps of {stage.images} images, about {max(1, round(minutes))} minutes."
+        f"Plan: fine-tune {recipe.model} ({TRAINED[recipe.learn]}) on {photos} images for "
+        f"{most} steps of {stage.images} images, about {max(1, round(minutes))} minutes."
     )
     if not recipe.judge_every:
         return told
     return (
-        f"{told} It stops after {recipe.patience} evaluations without a gain on the {held} "
-        "held-out images, and keeps the starting weights if nothing improves on them."
+        f"{told} Training stops after {recipe.patience} evaluations without an improvement on "
+        f"the {held} held-out images. If no evaluation improves on the starting weights, these "
+        "are kept."
     )
 
 

@@ -125,7 +125,7 @@ def copy_run(source: Path, folder: Path, recipe: dict[str, Any]) -> None:
         if theirs != recipe[name]:
             raise ConfigError(
                 f"{found[0]} was trained with {name} = {theirs!r}, but the recipe sets "
-                f"{recipe[name]!r}. Use the same value to continue from a copy."
+                f"{recipe[name]!r}. Set the same value to continue from a copy of that run."
             )
     theirs = TrainingProgress(**state["progress"])
     state["progress"] = dataclasses.asdict(
@@ -220,7 +220,7 @@ def is_done(folder: Path, steps: int) -> bool:
 def print_row(row: dict[str, Any]) -> None:
     """One line of progress, on standard error."""
     ious = (
-        f"iou first {row['first_iou']:.3f} last {row['last_iou']:.3f}  "
+        f"IoU after the first prompt {row['first_iou']:.3f}, after the last {row['last_iou']:.3f}  "
         if "first_iou" in row
         else ""
     )
@@ -288,8 +288,9 @@ def tidy(folder: Path) -> str:
     sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     state = sum(size for path, size in sizes.items() if path.suffix == ".pt")
     return (
-        f"Size of {folder}: {sum(sizes.values()) / 1000000.0:.1f} MB. {state / 1000000.0:.1f} MB "
-        "of it are checkpoints (.pt), needed only to continue training."
+        f"Size of {folder}: {sum(sizes.values()) / 1000000.0:.1f} MB, including "
+        f"{state / 1000000.0:.1f} MB of checkpoints (.pt), which are needed only to continue "
+        "training."
     )
 
 
@@ -324,7 +325,9 @@ def licence_with_data(recipe: Recipe, known: Iterable[str] = ()) -> str:
     Raises WeightsError.
     """
     of_data = "; ".join(known)
-    return f"{licence_of_run(recipe)}; and that of your data{f': {of_data}' if of_data else ''}"
+    return (
+        f"{licence_of_run(recipe)}; and the licence of your data{f': {of_data}' if of_data else ''}"
+    )
 
 
 def licence_of_run(recipe: Recipe) -> str:

@@ -116,12 +116,14 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         if is_sharded(data):
             if recipe.channels:
                 raise ConfigError(
-                    f"{data} contains shards, which hold RGB images only. Training with channels "
-                    "requires a folder of sets."
+                    f"{data} contains shards, which support only RGB images. Training with "
+                    "channels requires a folder of training sets."
                 )
             check_for_shards(recipe.synthetic, recipe.sets)
             if recipe.views:
-                raise ConfigError("Shards do not support views. Set views = 0.")
+                raise ConfigError(
+                    "Shards do not support a fixed number of views per image. Set views = 0."
+                )
             assert index is not None  # `loop.get_ready` made it
             self.source = ShardPictures.open(data, index, recipe.seed, without)
         else:
@@ -187,9 +189,9 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
                 break
         else:
             raise DataError(
-                f"None of {TRIES} training images of {side} x {side} pixels contains a mask "
-                f"between {SMALLEST} pixels and {LARGEST:.0%} of the image. Split images with "
-                "tiny objects into tiles, and remove masks that cover whole images."
+                f"After {TRIES} attempts, no training crop of {side} x {side} pixels contained "
+                f"a mask between {SMALLEST} pixels and {LARGEST:.0%} of the crop. Split images "
+                "with tiny objects into tiles, and remove masks that cover whole images."
             )
         chosen = np.resize(rng.permutation(len(masks))[:objects], objects)
         masks = np.ascontiguousarray(masks[chosen])
@@ -278,15 +280,16 @@ class SetPictures:
         sets = [(info, samples) for info, samples in left if samples]
         if not sets:
             raise DataError(
-                f"No mask in {data} has {SMALLEST} pixels in training images of "
-                f"{recipe.largest_side} x {recipe.largest_side} pixels, which show at least a "
-                "third of an image's shorter side. Split the images into tiles around their "
-                "objects."
+                f"No mask in {data} covers {SMALLEST} pixels in a training crop of "
+                f"{recipe.largest_side} x {recipe.largest_side} pixels. Each crop shows at "
+                "least a third of the shorter side of an image. Split the images into tiles "
+                "around their objects."
             )
         weights = np.array([recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in sets])
         if not weights.sum() > 0:
             raise ConfigError(
-                "The recipe's weights exclude all sets. Set the weight of at least one set above 0."
+                "The sampling weights in the recipe exclude all sets. Set the weight of at "
+                "least one set above 0."
             )
         return cls(sets, weights / weights.sum())
 
@@ -338,8 +341,8 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Annota
     if not names and not recipe.needs_masks:
         if recipe.synthetic:
             raise ConfigError(
-                f"{data} contains images without masks, which synthetic scenes do not support. "
-                "Set synthetic = 0."
+                f"{data} contains images without masks, which cannot be combined with "
+                "synthetic scenes. Set synthetic = 0."
             )
         return [unlabelled_set(data)]
     if not names:
@@ -355,9 +358,9 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Annota
         sets.append((info, usable))
     if not sets:
         raise DataError(
-            f"{data} contains only sets whose trained weights may not be published (`ships` is "
-            f"false in set.json): {', '.join(names)}. List them in `sets` of the recipe, or set "
-            "`ships` to true."
+            f"{data} contains only sets that forbid the publication of trained weights "
+            f"(`ships` is false in set.json): {', '.join(names)}. List these sets in `sets` of "
+            "the recipe, or set `ships` to true."
         )
     return sets
 
@@ -461,8 +464,9 @@ def _ahead_if_possible(recipe: Recipe) -> Recipe:
     if not recipe.prepare_ahead or free is None or free >= wanted:
         return recipe
     LOG.warning(
-        "Training images are prepared by the training process itself, which is slower: preparing "
-        "them beside it needs %.1f MB of shared memory, and /dev/shm has %.1f MB. Make it larger "
-        "(docker run --shm-size=1g), or set prepare_ahead = false.", wanted / 1e6, free / 1e6,
+        "The training process prepares its images itself, which is slower. Preparing them in "
+        "another process requires %.1f MB of shared memory, but /dev/shm has %.1f MB. Make "
+        "/dev/shm larger (docker run --shm-size=1g), or set prepare_ahead = false.",
+        wanted / 1e6, free / 1e6,
     )  # fmt: skip
     return replace(recipe, prepare_ahead=False)

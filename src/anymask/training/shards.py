@@ -80,7 +80,9 @@ class ShardPictures:
         """A picture by its key. Raises DataError, ImageError."""
         name, _, number = key.rpartition("/")
         if name not in self.names or int(number) >= self.counts[self.names.index(name)]:
-            raise DataError(f"The image {key} is missing from {self.folder}. Restore the shards.")
+            raise DataError(
+                f"The image {key} is missing from the shards in {self.folder}. Restore the shards."
+            )
         return self.at(self.names.index(name), int(number))
 
     def at(self, shard: int, number: int) -> AnnotatedImage:
@@ -172,8 +174,8 @@ def _pairs(path: Path) -> list[tuple[int, int, int, int]]:
     if set(pictures) != set(texts):
         odd = sorted(set(pictures) ^ set(texts))
         raise DataError(
-            f"{path} has {len(odd)} images without NAME.json, or JSON files without an image. The "
-            f"first is {odd[0]}. Add the missing files."
+            f"{path} has {len(odd)} images without NAME.json, or JSON files without an image. "
+            f"The first one is {odd[0]}. Add the missing files."
         )
     return [(*pictures[name], *texts[name]) for name in sorted(pictures)]
 

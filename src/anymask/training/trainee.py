@@ -65,18 +65,18 @@ def what_lacks(model: nn.Module, learn: Learn) -> str:
     parts = getattr(model, "parts", None)
     if learn == "hq" and not getattr(parts, "hq", ()):
         return (
-            "has no HQ token to train. Use a model such as sam_hq_vit_b (it can start from SAM "
-            "weights)."
+            "has no HQ token to train. Use a model such as sam_hq_vit_b, which can start from "
+            "SAM weights."
         )
     if learn == "adapter" and (parts is None or not adapted_blocks(model)):
         return (
             "has no attention blocks for adapters. Use a model such as sam_vit_b, medsam or "
-            "mobile_sam, or train with method decoder or lora."
+            "mobile_sam, or train with method='decoder' or method='lora'."
         )
     if learn == "no-prompt" and not takes_prompts(model):
         return (
-            "does not have the SAM decoder that the head prompts. Use a model such as sam_vit_b, "
-            "medsam or mobile_sam, or train classes with another method."
+            "has no SAM decoder for the head to prompt. Use a model such as sam_vit_b, medsam "
+            "or mobile_sam, or train classes with another method."
         )
     return ""
 
@@ -167,8 +167,8 @@ def load_backbone(model: nn.Module, path: Path) -> None:
     take = getattr(model, "load_backbone", None)
     if take is None:
         raise ConfigError(
-            f"{cast(Trainee, model).spec.name} has no separate backbone. Remove `backbone` and "
-            "set `init`."
+            f"{cast(Trainee, model).spec.name} has no separate backbone. Remove `backbone` "
+            "from the recipe and set `init`."
         )
     try:
         with path.open("rb") as file:

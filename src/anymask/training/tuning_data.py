@@ -100,8 +100,8 @@ class DataReport:
     def lines(self) -> list[str]:
         """For people: what there is, then whatever was left out."""
         found = [
-            f"{self.photos} training images with {self.masks} masks, {self.held_photos} held-out "
-            f"images with {self.held_masks} masks"
+            f"{self.photos} training images with {self.masks} masks, and {self.held_photos} "
+            f"held-out images with {self.held_masks} masks"
         ]
         return found + self.left_out() + self.held_left + self.unread
 
@@ -112,9 +112,9 @@ class DataReport:
             (self.empty, "empty masks"),
             (self.tiny, f"masks smaller than {TINY} pixels"),
             (len(self.duplicates), "duplicate images"),
-            (len(self.alike), "duplicate images with another encoding"),
+            (len(self.alike), "duplicate images in another encoding"),
             (len(self.leaks), "training images that are also held out"),
-            (len(self.alike_leaks), "training images that are also held out with another encoding"),
+            (len(self.alike_leaks), "training images that are also held out in another encoding"),
         )
         return [f"Skipped: {count} {what}" for count, what in counts if count]
 
@@ -208,13 +208,13 @@ def _too_few(
 ) -> str:
     """Why nothing is left to learn from, or to hold out, and what to do."""
     wanted = (
-        f"{source.source} has too few images with masks. Expected at least one for training and "
-        "one for "
+        f"{source.source} has too few images with masks. At least one image is required for "
+        "training and one for "
     )
     leaks = len(report.leaks) + len(report.alike_leaks)
     if held_out is None:
         return (
-            f"{wanted}validation, but {learned + held} in total remain. Label more images, or "
+            f"{wanted}validation, but {learned + held} remain in total. Label more images, or "
             "pass validation data (val)."
         )
     if leaks and held:
@@ -224,8 +224,8 @@ def _too_few(
             "of the data."
         )
     return (
-        f"{wanted}validation, but {learned} training images and {held} validation images of "
-        f"{held_out.source} remain. Label more images, or omit the validation data (val)."
+        f"{wanted}validation, but {learned} training images and {held} validation images (from "
+        f"{held_out.source}) remain. Label more images, or omit the validation data (val)."
     )
 
 
@@ -399,8 +399,8 @@ def _link(source: Path, target: Path) -> None:
             shutil.copyfile(source, target)
         except OSError as error:
             raise DataError(
-                f"Cannot copy {source} to {target.parent}: {error.strerror}. Check the free space "
-                "and the permissions."
+                f"Cannot copy {source} to {target.parent}: {error.strerror}. Check the free "
+                "disk space and the permissions."
             ) from error
 
 
@@ -422,9 +422,9 @@ def doubts(
     if stacks:
         name, pages = stacks[0]
         yield (
-            f"{len(stacks)} images are stacks, as {names.get(name, name)}{pages.axes_in_words()}. "
-            "Only the first page of each is used. If the pages are channels, set channels to "
-            f"{pages.count}."
+            f"{len(stacks)} images are stacks of several pages, such as "
+            f"{names.get(name, name)}{pages.axes_in_words()}. Only the first page of each "
+            f"stack is used. If the pages are channels, set channels to {pages.count}."
         )
 
     # One mask a photo, of many parts: objects without numbers, as in black and white masks.
@@ -435,9 +435,9 @@ def doubts(
     parts = [cv2.connectedComponents(mask)[0] - 1 for mask in masks]
     if parts and np.median(parts) >= MANY:
         yield (
-            f"Every image has a single mask, typically with {np.median(parts):.0f} parts, which "
-            "is trained as one object. If each part is an object, assign each a different number, "
-            "for example with skimage.measure.label."
+            "Every image has a single mask, which is trained as one object, but typically "
+            f"consists of {np.median(parts):.0f} separate parts. If each part is an object, "
+            "give each part a different number, for example with skimage.measure.label."
         )
 
 

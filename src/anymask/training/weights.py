@@ -107,9 +107,9 @@ def check_result(path: Path, module: nn.Module) -> None:
     ]
     if wrong:
         raise AnymaskError(
-            f"{path} does not match the trained weights: {len(wanted)} tensors were written and "
-            f"{len(wrong)} of them differ, such as {wrong[0]}. Run the command again. If the "
-            "problem persists, report it as a bug."
+            f"{path} does not match the trained weights: {len(wrong)} of {len(wanted)} tensors "
+            f"differ, such as {wrong[0]}. Run the command again. If the problem persists, "
+            "report it as a bug."
         )
 
 

@@ -37,18 +37,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--below", metavar="GRADE", type=float, default=0.5,
         help="report masks with a grade below this as suspects (default: 0.5)")
     add("--top", metavar="N", type=read_count, default=20,
-        help="number of suspects in the report, for masks and for missing objects (default: 20)")
+        help="maximum number of suspect masks, and of missing objects, in the report "
+             "(default: 20)")
     add("--grid", metavar="N", type=partial(read_count, least=0), default=12,
         help=(
-            "points per side of the grid that detects objects without a mask; 0 disables it "
-            "(default: 12)"
+            "points per side of the prompt grid that searches for objects without a mask; 0 "
+            "disables the search (default: 12)"
         ))
     add = parser.add_argument_group("corrections").add_argument
     add("--proposals", metavar="DIR", type=new_folder,
-        help="write a corrected copy of the dataset and the origin of each proposal to this folder")
+        help="write a corrected copy of the dataset and a list of the origin of each proposal "
+             "to this folder")
     add("--to", metavar="FORMAT", help="format of --proposals (default: the input format, or coco)")
     add("--accept", metavar="NUMBERS", type=_numbers,
-        help="apply only the proposals of these suspects, for example 1,4-9 (default: all)")
+        help="apply only the proposals for these suspects, for example 1,4-9 (default: all)")
     add = parser.add_argument_group("grading").add_argument
     add("--grades", metavar="FILE", type=Path,
         help=f"grader file (default: the built-in grader for {DEFAULT_MODEL})")

@@ -65,7 +65,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--everything", action="store_true", help="measure only automatic mask generation")
     add("--photo", metavar="FILE", help="image file (default: a generated image)")
     add("--threads", metavar="N", type=int, help="number of threads (default: all)")
-    add("--rounds", metavar="N", type=read_count, default=5, help="number of rounds (default: 5)")
+    add("--rounds", metavar="N", type=read_count, default=5,
+        help="number of measurement rounds (default: 5)")
     add("--grid", metavar="N", type=int, default=32,
         help="points per side for automatic mask generation (default: 32)")
     add("--json", metavar="FILE", type=Path, help="also write the results to this JSON file")
@@ -74,7 +75,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure and print one table. Raises InputError where nothing can be measured."""
-    notes = ["medians over rounds that alternate all steps"]
+    notes = ["times are medians over several rounds; each round runs every step once"]
     args.model = args.name or args.model
     machine = this_machine()
     with tempfile.TemporaryDirectory() as folder, thread_setting(args.threads):
@@ -107,9 +108,9 @@ def run(args: argparse.Namespace) -> None:
 def announcement(args: argparse.Namespace) -> str:
     """What is measured, for the time in which nothing else is printed."""
     image = args.photo or f"a generated image of {PHOTO_HW[1]} x {PHOTO_HW[0]} pixels"
-    parts = "automatic masks in every mode"
+    parts = "automatic mask generation in every mode"
     if not args.everything:
-        parts = f"cold start, encoding, prompts and automatic masks, {args.rounds} rounds"
+        parts = f"cold start, encoding, prompts and automatic mask generation, {args.rounds} rounds"
     return (
         f"Measuring {read_model(args).model} on {image}: {parts}. This takes a minute or more; "
         "nothing is downloaded. Press Ctrl+C to stop."
@@ -194,7 +195,9 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
     from anymask.images import load_image
 
     image = load_image(photo)
-    notes.append(f"image: {image.shape[1]} x {image.shape[0]} pixels, in memory")
+    notes.append(
+        f"image: {image.shape[1]} x {image.shape[0]} pixels, loaded before the measurement"
+    )
     figures: list[Measurement] = []
     opened = {}
     usual = RUNTIMES[::2] if args.everything else RUNTIMES

@@ -31,12 +31,12 @@ from anymask.track import MemorySettings
 
 WHERE = ("device", "precision", "runtime", "weights")
 ACTIONS = {
-    "photos": "evaluate prompts and automatic masks on labeled images (default)",
+    "photos": "evaluate prompts and automatic mask generation on labeled images (default)",
     "videos": "evaluate tracking on annotated videos (J and F)",
     "find": "evaluate text and exemplar prompts (precision, recall, AP50, mIoU)",
     "score": (
-        "score result files of any program against the ground truth (J and F, panoptic quality, "
-        "volumes)"
+        "score result files of any program against the ground truth (J and F for videos, "
+        "panoptic quality, Dice and surface distances for volumes)"
     ),
 }
 KINDS = {"video": "tracks", "panoptic": "panoptic", "volume": "volume"}
@@ -59,31 +59,33 @@ def configure_photos(parser: argparse.ArgumentParser) -> None:
     suites = ", ".join(shipped_suites())
     # fmt: off
     add("data", metavar="LABELS|SUITE", help=(
-        "labelled dataset in any format that `anymask convert` reads, a folder of sets, or a "
+        "labeled dataset in any format that `anymask convert` reads, a folder of sets, or a "
         f"suite ({suites}, or a .toml file)"
     ))
     add("--data", dest="root", metavar="DIR", help="folder with the sets of the suite")
     add("--sets", metavar="A,B", default="", help="evaluate only these sets of the suite")
     add("--model", action="append", default=[], metavar="NAME[=WEIGHTS]", help=(
-        f"model name (see `anymask models list`; default: {default_model()}); repeat for several "
-        "models"
+        f"model name (see `anymask models list`; default: {default_model()}); repeat the "
+        "option to evaluate several models"
     ))
     add("--peer", action="append", default=[], metavar="MODULE:NAME", help=
-        "peer implementation: a callable(image, points, labels, box) -> masks, scores")
+        "other implementation to evaluate: callable(image, points, labels, box) that returns "
+        "masks and scores")
     add("--measure", action="append", default=[], metavar="NAME",
-        help=f"additional measure (repeatable): {', '.join(MEASURES)}")
-    add("--only", action="store_true", help="run only the measures of --measure")
-    add("--refine-edges", action="store_true", help="also evaluate with refined edges")
+        help=f"additional measure; repeat the option for several: {', '.join(MEASURES)}")
+    add("--only", action="store_true", help="run only the measures given with --measure")
+    add("--refine-edges", action="store_true", help="also evaluate the model with refined edges")
     add(
         "--mirror",
         action="store_true",
         help="with --refine-edges, also average the predictions for the mirrored image",
     )
-    add("--workers", type=read_count, metavar="N", help="worker processes (default: 1 or 2)")
+    add("--workers", type=read_count, metavar="N",
+        help="number of worker processes (default: 1 or 2)")
     add("--resume", action="store_true", help="skip sets that the --json file already contains")
     add_model_options(parser, WHERE)
     add_options(parser, EvalSettings, ("clicks", "limit", "per_image", "grid", "crop_n_layers"),
-                {"clicks": "the value of the suite, or 3"})
+                {"clicks": "the value in the suite, or 3"})
     add = parser.add_argument_group("labels").add_argument
     add("--from", dest="form", metavar="FORMAT", help="annotation format (default: detected)")
     add("--images", metavar="DIR", type=Path, help="folder or archive of the images")
@@ -101,11 +103,12 @@ def _configure_videos(parser: argparse.ArgumentParser) -> None:
     ))
     add("--protocol", choices=("semi", "offline", "online"), default="semi",
         help=(
-            "semi (default): start from the masks of the first frame; offline: click on the first "
-            "frame, then on the worst frame of the video; online: one pass, click on frames with "
-            "a low IoU"
+            "semi (default): start from the masks of the first frame; offline: click on the "
+            "first frame, then in each round on the worst frame of the video; online: one "
+            "pass, click on frames with a low IoU"
         ))
-    add("--rounds", type=int, metavar="R", default=3, help="frames with clicks (default: 3)")
+    add("--rounds", type=int, metavar="R", default=3,
+        help="number of frames with clicks (default: 3)")
     add("--tracker", default="auto", help="tracker: auto (default), memory or match")
     add("--split", metavar="NAME", help="dataset split, such as val")
     add("--limit", type=read_count, metavar="N", help="maximum number of videos (default: all)")
@@ -119,21 +122,22 @@ def _configure_find(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
     add("data", metavar="LABELS", help=(
-        "labelled images in any format that `anymask convert` reads; exemplars use labels that "
-        "occur in at least two images"
+        "labeled images in any format that `anymask convert` reads; exemplar prompts use "
+        "labels that occur in at least two images"
     ))
     add("--by", choices=get_args(Way), default="example", help=(
-        "prompt: an exemplar from another image (default), the label as text, or a baseline by "
-        "color or name"
+        "type of prompt: an exemplar from another image (default), the label as text, or a "
+        "baseline by color or name"
     ))
     add("--absent", metavar="LABELS", help=(
-        "images of another set without these objects (default: images of this set without the "
-        "label)"
+        "images from another set that contain none of these objects (default: images of this "
+        "set without the label)"
     ))
-    add("--detector", metavar="NAME|FOLDER", help="see `anymask find`")
-    add("--method", choices=get_args(Method), help="see `anymask find`")
+    add("--detector", metavar="NAME|FOLDER", help="detector, as for `anymask find`")
+    add("--method", choices=get_args(Method), help="detection method, as for `anymask find`")
     add("--score", metavar="X", type=float, help="minimum confidence score")
-    add("--limit", type=read_count, metavar="N", help="maximum image-label pairs (default: all)")
+    add("--limit", type=read_count, metavar="N",
+        help="maximum number of image-label pairs (default: all)")
     add_model_options(parser)
     # fmt: on
     add_options(parser, ReadSettings)
@@ -142,18 +146,21 @@ def _configure_find(parser: argparse.ArgumentParser) -> None:
 def _configure_score(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
-    add("kind", metavar="KIND", choices=tuple(KINDS), help="file type: video, panoptic or volume")
+    add("kind", metavar="KIND", choices=tuple(KINDS),
+        help="type of the files: video, panoptic or volume")
     add("truth", metavar="TRUTH", type=Path, help=(
         "ground truth: a DAVIS folder or a folder with VIDEO/00000.png; a panoptic JSON file next "
         "to its PNG folder; a label volume, or a folder of volumes"
     ))
-    add("results", metavar="RESULTS", type=Path, help="results, in the same layout")
-    add("--split", metavar="NAME", help="video: dataset split, such as val or 2016/val")
+    add("results", metavar="RESULTS", type=Path,
+        help="result files, in the same layout as the ground truth")
+    add("--split", metavar="NAME", help="for video: dataset split, such as val or 2016/val")
     add("--rules", default="davis", help=(
-        "video: davis (default), all-frames (include the first and the last frame), unsupervised "
-        "(up to 20 proposals in any order)"
+        "for video: davis (default), all-frames (also scores the first and the last frame) or "
+        "unsupervised (up to 20 proposals in any order)"
     ))
-    add("--tolerance", type=float, metavar="MM", help="volume: surface tolerance (default: 1)")
+    add("--tolerance", type=float, metavar="MM",
+        help="for volume: surface tolerance in mm (default: 1)")
     # fmt: on
     add_options(parser.add_argument_group("panoptic"), ReadSettings, ("on_bad",))
 
@@ -189,7 +196,8 @@ def read_methods(args: argparse.Namespace) -> list[ModelChoice | str]:
     words = args.model or [default_model()]
     if args.weights and len(words) > 1:
         raise InputError(
-            "--weights applies to a single model. For several models, use --model NAME=WEIGHTS."
+            "--weights applies to a single model. For several models, give the weights of "
+            "each with --model NAME=WEIGHTS."
         )
     for peer in args.peer:
         if ":" not in peer:

@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             "or an image"
         ))
     add("--groups", metavar="FILE.csv", type=Path,
-        help="group images by a table with the columns image and group")
+        help="group images by this table, which has the columns image and group")
     # fmt: on
     add_options(parser, ReadSettings)
     add_report_options(parser)

@@ -27,9 +27,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--format", choices=("onnx", "openvino"), default="onnx",
-        help="format of the exported model (default: onnx); openvino is for --runtime openvino",
+        help="format of the exported model: onnx (default) or openvino (for --runtime "
+             "openvino)",
     )  # fmt: skip
-    add("--int8", action="store_true", help="quantize the encoder's matrix products to 8 bits")
+    add(
+        "--int8",
+        action="store_true",
+        help="quantize the matrix multiplications of the encoder to 8 bits",
+    )
     add(
         "--video", action="store_true",
         help="also export the video graphs, for `anymask track --model DIR` without PyTorch",
@@ -39,10 +44,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=(
             "compare the exported model with the checkpoint on several images and prompts "
-            "(requires PyTorch); exit code 2 if they differ"
+            "(requires PyTorch); the exit code is 2 if they differ"
         ),
     )
-    add("--json", metavar="FILE", type=Path, help="also write the report to this JSON file")
+    add(
+        "--json",
+        metavar="FILE",
+        type=Path,
+        help="also write the comparison report to this JSON file",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

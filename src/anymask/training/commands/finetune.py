@@ -17,8 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="annotated images: any dataset that `anymask convert` reads")  # fmt: skip
     add("-o", "--output", type=new_folder, required=True, help="run folder")
     add("--model", default=None, metavar="NAME",
-        help=f"model name, or the folder of an earlier run (default: {PHOTO_MODEL}, or what "
-        f"{MODEL_VARIABLE} names)")  # fmt: skip
+        help=f"model name, or the folder of an earlier run (default: {PHOTO_MODEL}, or the "
+             f"value of {MODEL_VARIABLE})")  # fmt: skip
     add_options(parser, TuningOptions)
 
 

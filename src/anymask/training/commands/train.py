@@ -19,8 +19,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder of training sets (each with a masks.jsonl file)")  # fmt: skip
     add("-o", "--output", type=new_folder, help="run folder for checkpoints and the log")
     add("--shards", type=new_folder, metavar="DIR",
-        help="write the training sets as tar shards to this folder, without training")  # fmt: skip
-    add("--shard-mb", type=float, default=256.0, help="shard size with --shards (default: 256)")
+        help="write the training sets as tar shards to this folder and exit, "
+             "without training")  # fmt: skip
+    add(
+        "--shard-mb",
+        type=float,
+        default=256.0,
+        help="shard size in MB, with --shards (default: 256)",
+    )
     add_options(parser, TrainOptions)
 
 
