@@ -1,9 +1,9 @@
-"""Segment three photos with the bundled model: one click, one box, a cut-out, every object.
+"""Segment three images with the bundled model: one click, one box, a cut-out and all objects.
 
-    python demo/demo.py --out out/demo                    three photos from scikit-image
-    python demo/demo.py --out out/demo --photo mine.jpg   your photo: click and box in its center
+    python demo/demo.py --out out/demo                    three images from scikit-image
+    python demo/demo.py --out out/demo --photo mine.jpg   your image; click and box at its center
 
-Writes one image per photo and prompt, and a contact sheet of the prompts.
+Writes the results for each image, and a contact sheet.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from anymask.segment import GridDict, Model, Prediction
 
 Picture = NDArray[np.uint8]
 
-LARGEST = 1600  # the longest side of a user's photo here, in pixels; the model itself takes any
+LARGEST = 1600  # longest side of an image of the user, in pixels; the model supports any size
 GRID = GridDict(grid=14)
-CELL = 320  # the longest side of a picture on the contact sheet, in pixels
+CELL = 320  # longest side of an image on the contact sheet, in pixels
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A photo and what to ask of it, in its own pixels."""
+    """An image with a click and a box in pixels."""
 
     name: str
     image: Picture  # (H, W, 3)
@@ -43,7 +43,7 @@ class Scene:
 
 
 def shipped_scenes() -> list[Scene]:
-    """Three photos that scikit-image carries inside its wheel (CC0 and public domain)."""
+    """Three images from the wheel of scikit-image (CC0 and public domain)."""
     from skimage import data
 
     return [
@@ -54,7 +54,7 @@ def shipped_scenes() -> list[Scene]:
 
 
 def own_scene(path: Path) -> Scene:
-    """A click in the middle of the user's photo, and a box around its middle half."""
+    """An image of the user, with a click at its center and a box around its central half."""
     image = shrunk(load_image(path))
     height, width = image.shape[:2]
     box = (width / 4, height / 4, 3 * width / 4, 3 * height / 4)
@@ -62,7 +62,7 @@ def own_scene(path: Path) -> Scene:
 
 
 def shrunk(image: Picture) -> Picture:
-    """A large photo made smaller, so that a hundred of its masks fit on the screen."""
+    """Reduce the size of a large image."""
     picture = Image.fromarray(image)
     picture.thumbnail((LARGEST, LARGEST))
     return np.asarray(picture)
@@ -71,7 +71,7 @@ def shrunk(image: Picture) -> Picture:
 def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[float]]:
     """The scene's images with their titles, and the milliseconds of each step.
 
-    Clicks and boxes get the photo, not an embedding, so that edges are refined.
+    `segment` gets the image instead of its embedding, so that edges are refined.
     """
     ticks = [time.perf_counter()]
     model.encode(scene.image)
@@ -105,8 +105,13 @@ def write(path: Path, picture: Picture) -> None:
 def main() -> int:
     """Run the demo; 0 when the contact sheet is written."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder to write into")
-    parser.add_argument("--photo", type=Path, action="append", help="your photo; may be repeated")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="output folder")
+    parser.add_argument(
+        "--photo",
+        type=Path,
+        action="append",
+        help="image to use instead of the sample images; repeat the option for several",
+    )
     args = parser.parse_args()
 
     began = time.perf_counter()
@@ -116,7 +121,7 @@ def main() -> int:
 
     args.out.mkdir(parents=True, exist_ok=True)
     sheet: list[tuple[Picture, str]] = []
-    print(f"{'photo':<12}{'size':>11}{'embed':>9}{'click':>9}{'box':>9}{'everything':>12}  (ms)")
+    print(f"{'image':<12}{'size':>11}{'encode':>9}{'click':>9}{'box':>9}{'everything':>12}  (ms)")
     for scene in scenes:
         pictures, times = panels(model, scene)
         height, width = scene.image.shape[:2]
@@ -127,8 +132,8 @@ def main() -> int:
             if not title.startswith("everything"):
                 sheet.append((picture, f"{scene.name}: {title}"))
     write(args.out / "sheet.jpg", draw.contact_sheet(sheet, columns=3, cell=CELL))
-    print(f"pictures: {args.out}/*.jpg; all on one sheet: {args.out / 'sheet.jpg'}")
-    print(f"done in {time.perf_counter() - began:.1f} s")
+    print(f"Images: {args.out}/*.jpg. Contact sheet: {args.out / 'sheet.jpg'}")
+    print(f"Finished in {time.perf_counter() - began:.1f} s.")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""A Processing script of QGIS: finds everything on a raster layer with anymask, and adds the layer.
+"""A QGIS Processing script that segments a raster layer and adds the polygons as a layer.
 
-Put it into the folder of Processing scripts (Processing toolbox, Scripts, Add script to toolbox).
-It runs the command `anymask`, which may live in an environment of its own: give its path.
+Install it with: Processing toolbox, Scripts, Add script to toolbox.
+It runs the command `anymask`. If it is in a separate environment, pass the path of the command.
 """
 
 import subprocess
@@ -19,16 +19,16 @@ from qgis.core import (
 
 
 class AnymaskEverything(QgsProcessingAlgorithm):
-    """`anymask everything RASTER -o LAYER`, or `anymask find` where words are given."""
+    """Runs `anymask everything RASTER -o LAYER`, or `anymask find` with a text prompt."""
 
     def name(self) -> str:
         return "anymask_everything"
 
     def displayName(self) -> str:  # noqa: N802 - QGIS calls it so
-        return "Find everything (anymask)"
+        return "Segment all objects (anymask)"
 
     def shortHelpString(self) -> str:  # noqa: N802
-        return "Polygons of all things on a map, or of those that words name, with areas in m2."
+        return "Create polygons, with areas in m², of all objects or of those that match a text prompt."
 
     def createInstance(self) -> "AnymaskEverything":  # noqa: N802
         return AnymaskEverything()
@@ -36,12 +36,12 @@ class AnymaskEverything(QgsProcessingAlgorithm):
     def initAlgorithm(self, config: object = None) -> None:  # noqa: N802
         self.addParameter(QgsProcessingParameterRasterLayer("RASTER", "Map"))
         self.addParameter(
-            QgsProcessingParameterString("WORDS", "Words, such as: roof, tree", optional=True)
+            QgsProcessingParameterString("WORDS", "Text prompt, such as: roof, tree", optional=True)
         )
         self.addParameter(
             QgsProcessingParameterNumber(
                 "GSD",
-                "Metres of a pixel (0: the map's own)",
+                "Pixel size in meters (0: pixel size of the map)",
                 QgsProcessingParameterNumber.Double,
                 0.0,
                 minValue=0.0,
@@ -50,11 +50,11 @@ class AnymaskEverything(QgsProcessingAlgorithm):
         self.addParameter(QgsProcessingParameterBoolean("RIGHT", "Right angles", False))
         self.addParameter(QgsProcessingParameterString("COMMAND", "Command", "anymask"))
         self.addParameter(
-            QgsProcessingParameterString("OPTIONS", "More options", "", optional=True)
+            QgsProcessingParameterString("OPTIONS", "Additional options", "", optional=True)
         )
         self.addParameter(
             QgsProcessingParameterVectorDestination(
-                "OUTPUT", "Things", QgsProcessing.TypeVectorPolygon, "things.gpkg"
+                "OUTPUT", "Objects", QgsProcessing.TypeVectorPolygon, "objects.gpkg"
             )
         )
 
@@ -77,7 +77,7 @@ class AnymaskEverything(QgsProcessingAlgorithm):
             for line in process.stdout:
                 feedback.pushInfo(line.rstrip())
                 if feedback.isCanceled():
-                    process.terminate()  # the same command goes on later
+                    process.terminate()  # run the same command again to resume
         if process.returncode and not feedback.isCanceled():
-            raise QgsProcessingException("anymask failed; its message stands above")
+            raise QgsProcessingException("anymask failed. See its error message above.")
         return {"OUTPUT": output}

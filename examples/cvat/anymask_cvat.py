@@ -1,4 +1,4 @@
-"""anymask as a function of CVAT's agents; needs cvat-sdk and cvat-cli.
+"""anymask as a function for CVAT agents; requires cvat-sdk and cvat-cli.
 
 cvat-cli --server-host URL function create-native anymask \
     --function-file anymask_cvat.py -p kind=str:interaction
@@ -19,19 +19,19 @@ from anymask.studio import SHAPES, CvatFrame, CvatModel, Tracked, mask_to_shape,
 
 
 def create(kind: str = "interaction", model: str | None = None) -> Any:
-    """The function that CVAT asks: "detection", "interaction" or "tracking".
+    """Create the function for CVAT: "detection", "interaction" or "tracking".
 
-    model  None: `small`, and `nano` for detection; `nano` tracks for `small`
+    model  None: `small`, or `nano` for detection; with `small`, `nano` tracks the objects
     """
     kinds = {"detection": Detection, "interaction": Interaction, "tracking": Tracking}
     if kind not in kinds:
-        raise cvataa.BadFunctionError(f"kind must be one of {', '.join(kinds)}, got {kind!r}")
+        raise cvataa.BadFunctionError(f"Invalid kind {kind!r}. Use one of: {', '.join(kinds)}.")
     named = model or ("nano" if kind == "detection" else None)
     return kinds[kind](CvatModel(anymask.load(named)))
 
 
 class Detection:
-    """Everything in a picture, as masks or polygons of the label `object`."""
+    """Segment all objects in an image, as masks or polygons with the label `object`."""
 
     def __init__(self, model: CvatModel) -> None:
         self.model = model
@@ -49,7 +49,7 @@ class Detection:
 
 
 class Interaction:
-    """The object under clicks or in a box; the picture is seen once."""
+    """Segment an object from clicks or a box; the image is encoded once."""
 
     def __init__(self, model: CvatModel) -> None:
         self.model = model
@@ -70,7 +70,7 @@ class Interaction:
 
 
 class Tracking:
-    """An object on the next frames."""
+    """Track an object through the next frames."""
 
     def __init__(self, model: CvatModel) -> None:
         self.model = model

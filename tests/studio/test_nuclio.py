@@ -136,10 +136,10 @@ def test_an_empty_mask_has_the_picture_s_size(
             json.dumps({"image": IMAGE, "pos_points": [], "neg_points": []}),
             "The prompt is empty",
         ),
-        (json.dumps({"pos_points": [[35, 40]]}), "wanted JSON as CVAT sends it"),
-        (json.dumps({"image": None}), "wanted JSON as CVAT sends it"),
-        (json.dumps([1]), "wanted JSON as CVAT sends it"),
-        ("{", "wanted JSON as CVAT sends it"),
+        (json.dumps({"pos_points": [[35, 40]]}), "Expected JSON with image"),
+        (json.dumps({"image": None}), "Expected JSON with image"),
+        (json.dumps([1]), "Expected JSON with image"),
+        ("{", "Expected JSON with image"),
     ],
 )
 def test_what_is_no_request_is_refused_in_a_sentence(

@@ -27,6 +27,7 @@ from tests.track.clips import write_video
 from tests.web.chromium import find_chromium
 from tests.web.conftest import SIZE, Annotator
 from tests.web.project_server import Project, Site, model
+from tests.web.test_volume import Reader, noisy_scan
 from tests.web.viewers import Viewer, served
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
@@ -182,6 +183,27 @@ def video(browser: Any, folder: Path) -> None:
         context.close()
 
 
+def scan(browser: Any, folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as place, served(inference(anymask.load)) as address:
+        context = browser.new_context(viewport=SIZE, color_scheme="light")
+        ann = Reader(context.new_page(), address)
+        ann.open()
+        ann.read(noisy_scan(Path(place) / "scan.nii.gz"))
+        for name, value in (("Level", "110"), ("Width", "220")):
+            ann.page.get_by_label(name, exact=True).fill(value)
+            ann.page.get_by_label(name, exact=True).press("Enter")
+        ann.until("f.scan.shown.join()", "110,220")
+        ann.ready()
+        ann.say(34, 40)
+        ann.say(60, 70, negative=True)
+        ann.page.get_by_label("Class of object 1").fill("lesion")
+        ann.keys("Enter")
+        ann.follow()
+        ann.ready()
+        take(ann, "scan", folder)
+        context.close()
+
+
 SCENES: list[tuple[Any, dict[str, Any], str]] = [
     (local, {}, "light"),
     (click, {}, "dark"),
@@ -213,8 +235,9 @@ def main(folder: Path, names: Sequence[str] = ()) -> None:
             scene(Annotator(context.new_page(), site.url), folder)
             context.close()
             site.close()
-        if not names or "video" in names:
-            video(browser, folder)
+        for opened in (video, scan):
+            if not names or opened.__name__ in names:
+                opened(browser, folder)
 
 
 if __name__ == "__main__":

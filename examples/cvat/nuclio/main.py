@@ -1,4 +1,4 @@
-"""anymask as a nuclio function of CVAT: an interactor."""
+"""anymask as a nuclio function for CVAT (interactor)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from anymask.studio import CvatModel, shape_to_mask
 
 
 def init_context(context: Any) -> None:
-    """Load the model once for every worker."""
+    """Load the model once per worker."""
     context.user_data.model = CvatModel(anymask.load())
 
 
 def handler(context: Any, event: Any) -> Any:
-    """One click: the picture as base64, points and perhaps a box -> rows of the mask, 0 and 255."""
+    """Segment one object: image in base64, points and an optional box -> rows of 0 and 255."""
     model: CvatModel = context.user_data.model
     try:
         body = event.body if isinstance(event.body, dict) else json.loads(event.body)
@@ -29,8 +29,10 @@ def handler(context: Any, event: Any) -> Any:
     except AnymaskError as error:
         return _reply(context, {"error": str(error)}, 400)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        got = f"wanted JSON as CVAT sends it: image, pos_points, neg_points; got {error!r}"
-        return _reply(context, {"error": got}, 400)
+        told = (
+            f"The request is invalid ({error!r}). Expected JSON with image, pos_points, neg_points."
+        )
+        return _reply(context, {"error": told}, 400)
     height, width = seen.image_hw
     if found is None:
         return _reply(context, {"mask": [[0] * width] * height}, 200)

@@ -1,4 +1,4 @@
-"""A dock widget: points and boxes of two layers in, labels out, by the public surface of anymask.
+"""A dock widget that segments objects from a points layer and a boxes layer into a labels layer.
 
 Letters: Z slices of a stack, Y X a slice, P points.
 """
@@ -23,7 +23,7 @@ COLOURS = {True: "lime", False: "red"}
 
 
 class AnymaskWidget(QWidget):
-    """Segment what is clicked at or boxed in, label everything, or follow through a stack."""
+    """Segment objects from points and boxes, label all objects, or track through a stack."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class AnymaskWidget(QWidget):
         self._seen: tuple[Any, Any] = (None, None)  # which slice was encoded, and its features
         self.choice = QComboBox()
         self.choice.addItems(MODELS)
-        self.says = QLabel("Open a picture, then: New prompts")
+        self.says = QLabel("Open an image, then press New prompts.")
         self.says.setWordWrap(True)
         layout = QVBoxLayout(self)
         layout.addWidget(self.choice)
@@ -48,7 +48,7 @@ class AnymaskWidget(QWidget):
         layout.addWidget(self.says)
 
     def _run(self, does: Any) -> None:
-        """What anymask refuses is said in the widget."""
+        """Run an action and show its result or its error message in the widget."""
         try:
             self.says.setText(does())
         except AnymaskError as error:
@@ -57,16 +57,16 @@ class AnymaskWidget(QWidget):
     # --- layers
 
     def picture(self) -> Image:
-        """The selected layer of pixels, else the topmost one. Raises AnymaskError without one."""
+        """The selected image layer, or the topmost one. Raises AnymaskError if there is none."""
         images = [one for one in self.viewer.layers if one.__class__.__name__ == "Image"]
         chosen = [one for one in images if one in self.viewer.layers.selection] or images
         if not chosen:
-            raise AnymaskError("there is no layer of pixels; open a picture first")
+            raise AnymaskError("There is no image layer. Open an image first.")
         layer: Image = chosen[-1]
         if self._axes(layer) > 3:
             raise AnymaskError(
-                f"wanted a picture (Y, X) or a stack (Z, Y, X), {layer.name} has "
-                f"{self._axes(layer)} axes; split its channels and times into layers"
+                f"{layer.name} has {self._axes(layer)} axes. Expected an image (Y, X) or a stack "
+                "(Z, Y, X). Split channels and time points into separate layers."
             )
         return layer
 
@@ -75,13 +75,13 @@ class AnymaskWidget(QWidget):
         return layer.data.ndim - int(layer.rgb)
 
     def number(self, layer: Image) -> int:
-        """The slice that is shown; 0 of a picture."""
+        """The index of the displayed slice; 0 for a single image."""
         if self._axes(layer) == 2:
             return 0
         return int(layer.world_to_data(self.viewer.dims.point[-3:])[0])
 
     def slice_of(self, layer: Image, number: int) -> np.ndarray:
-        """A slice as it is shown: 8 bits between the contrast limits, (Y, X, 3)."""
+        """A slice as displayed: 8 bits within the contrast limits, (Y, X, 3)."""
         pixels = np.asarray(layer.data if self._axes(layer) == 2 else layer.data[number])
         if layer.rgb:
             return np.ascontiguousarray(pixels[..., :3], np.uint8)
@@ -90,7 +90,7 @@ class AnymaskWidget(QWidget):
         return np.repeat(np.rint(grey.clip(0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
 
     def new_prompts(self) -> str:
-        """Empty layers of points, boxes and labels over the picture; those of labels stay."""
+        """Add empty layers for points and boxes, and a labels layer if there is none."""
         layer = self.picture()
         for name in (CLICKS, BOXES):
             if name in self.viewer.layers:
@@ -104,11 +104,11 @@ class AnymaskWidget(QWidget):
         )
         clicks.bind_key("n", self.turn, overwrite=True)
         clicks.mode = "add"
-        return "Click on a thing, or draw a box; then: Segment"
+        return "Click an object or draw a box, then press Segment."
 
     @staticmethod
     def turn(clicks: Points) -> None:
-        """Selected points become negative, or positive again."""
+        """Toggle the selected points between positive and negative."""
         colours = np.array(clicks.face_color)
         for place in clicks.selected_data:
             red = colours[place, 0] > colours[place, 1]
@@ -116,7 +116,7 @@ class AnymaskWidget(QWidget):
         clicks.face_color = colours
 
     def labels(self, layer: Image) -> Labels:
-        """The layer that answers are written into."""
+        """The labels layer for the results."""
         if FOUND not in self.viewer.layers:
             shape = layer.data.shape[: self._axes(layer)]
             self.viewer.add_labels(
@@ -126,7 +126,7 @@ class AnymaskWidget(QWidget):
         return found
 
     def prompt(self, number: int) -> dict[str, Any]:
-        """What was clicked and boxed on a slice, as keywords of `segment`. Raises AnymaskError."""
+        """The points and the box on a slice, as keywords of `segment`. Raises AnymaskError."""
         asked: dict[str, Any] = {}
         if CLICKS in self.viewer.layers:
             clicks: Points = self.viewer.layers[CLICKS]
@@ -144,7 +144,7 @@ class AnymaskWidget(QWidget):
                 (y0, x0), (y1, x1) = here[-1].min(axis=0)[-2:], here[-1].max(axis=0)[-2:]
                 asked["box"] = (x0 + 0.5, y0 + 0.5, x1 + 0.5, y1 + 0.5)
         if not asked:
-            raise AnymaskError("there is no click and no box on this slice; draw one first")
+            raise AnymaskError("This slice has no point and no box. Add one first.")
         return asked
 
     @staticmethod
@@ -154,21 +154,21 @@ class AnymaskWidget(QWidget):
     # --- answers
 
     def model(self) -> anymask.Model:
-        """The chosen one, opened once."""
+        """The selected model, loaded once."""
         name = self.choice.currentText()
         if name not in self._models:
             self._models[name] = anymask.load(name)
         return self._models[name]
 
     def features(self, layer: Image, number: int) -> Any:
-        """A slice's features; those of the last one are kept for the next click."""
+        """The features of a slice; those of the last slice are cached for the next prompt."""
         key = (self.choice.currentText(), id(layer.data), number, tuple(layer.contrast_limits))
         if self._seen[0] != key:
             self._seen = key, self.model().encode(self.slice_of(layer, number))
         return self._seen[1]
 
     def segment(self) -> str:
-        """Write what is clicked or boxed into the labels, under the selected number."""
+        """Segment the prompted object and write it to the labels layer with the selected label."""
         layer = self.picture()
         number, labels = self.number(layer), self.labels(layer)
         answer = self.model().segment(self.features(layer, number), **self.prompt(number))
@@ -180,22 +180,22 @@ class AnymaskWidget(QWidget):
         return f"{label}: {int((whole == label).sum())} pixels, score {answer.scores[0]:.2f}"
 
     def everything(self) -> str:
-        """Label all things of the slice, in place of what was there."""
+        """Label all objects of the slice and replace its labels."""
         layer = self.picture()
         number, labels = self.number(layer), self.labels(layer)
         found = self.model().everything(self.features(layer, number))
         whole = labels.data if labels.data.ndim == 2 else labels.data[number]
         whole[:] = 0
         for label, one in enumerate(sorted(found, key=lambda one: -one.area), start=1):
-            whole[one.mask] = label  # small things lie on large ones
+            whole[one.mask] = label  # small objects are drawn over large ones
         labels.refresh()
-        return f"{len(found)} things"
+        return f"{len(found)} objects"
 
     def track(self) -> str:
-        """Follow the prompts of this slice through the stack, both ways."""
+        """Track the prompted object from this slice through the stack, in both directions."""
         layer = self.picture()
         if self._axes(layer) != 3:
-            raise AnymaskError(f"{layer.name} is one picture; Track follows through a stack")
+            raise AnymaskError(f"{layer.name} is a single image. Track requires a stack (Z, Y, X).")
         number, labels = self.number(layer), self.labels(layer)
         asked, label = self.prompt(number), labels.selected_label
         asked = {{"point_labels": "labels"}.get(name, name): one for name, one in asked.items()}
