@@ -28,7 +28,7 @@ class AnymaskEverything(QgsProcessingAlgorithm):
         return "Segment all objects (anymask)"
 
     def shortHelpString(self) -> str:  # noqa: N802
-        return "Create polygons, with areas in m², of all objects or of those that match a text prompt."
+        return "Create polygons of all objects, or of those that match a text prompt."
 
     def createInstance(self) -> "AnymaskEverything":  # noqa: N802
         return AnymaskEverything()

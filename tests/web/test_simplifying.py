@@ -84,7 +84,7 @@ def test_what_a_tolerance_costs_is_seen_and_nothing_happens_before_it_is_applied
 def costs(ann: Any) -> tuple[float, int, int]:
     """Percent of the pixels, corners, and corners before."""
     told = bar_of(ann).get_by_role("status").inner_text()
-    found = re.fullmatch(r"(\d+(?:\.\d)?)% of pixels change, (\d+) of (\d+) vertices", told)
+    found = re.fullmatch(r"(\d+(?:\.\d)?)% of pixels change, (\d+) of (\d+) vertices remain", told)
     return float(found[1]), int(found[2]), int(found[3])
 
 

@@ -63,6 +63,6 @@ function ofClip(videoWork: VideoWork, clip: ClipWork): [string, Press[]] {
 }
 
 function doubtful({ doubtful: count }: TrackEntry): string {
-  if (!count) return "no uncertain frames";
+  if (!count) return "no frames to review";
   return count === 1 ? "1 frame to review" : `${count} frames to review`;
 }

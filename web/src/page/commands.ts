@@ -122,7 +122,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     ...[0, 1, 2].map((i) =>
       command("Object", `Shift+${i + 1}`, `Candidate ${i + 1}`, () => editor()?.choose(i)),
     ),
-    command("Object", "1 2 3 4 5 6 7 8 9", "Set the nth class", () => undefined),
+    command("Object", "1 2 3 4 5 6 7 8 9", "Set class 1 to 9", () => undefined),
     command("Page", "Ctrl+L", "Classes of the project", () => pages.names()),
     command("Object", "C", "Next candidate", () => editor()?.choose(editor()!.draft.candidate + 1)),
     command("Object", ",", "Smaller candidate (part)", () => editor()?.resize(-1)),

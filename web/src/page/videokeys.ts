@@ -145,7 +145,7 @@ export const of = (
 /** What only help shows: keys that have no command of their own. */
 export const VIDEO_KEYS: VideoCommand[] = [
   of("Object", "Move the crosshair", () => undefined, "Alt+Arrows"),
-  of("Object", "Select the nth object", () => undefined, "1–9"),
+  of("Object", "Select object 1 to 9", () => undefined, "1–9"),
 ];
 
 export const followOrPause = (videoWork: VideoWork) =>
