@@ -1,4 +1,4 @@
-# Every target does its own set-up: a virtual environment in .venv, made once.
+# Every target creates the virtual environment .venv if it does not exist.
 # Another interpreter:  make test PYTHON=python3.12      Another photo:  make demo PHOTO=mine.jpg
 # Some of the tests:    make test-all TESTS=tests/web
 
@@ -27,16 +27,16 @@ help:  ## show this list
 	@echo "usage: make TARGET"
 	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' Makefile | awk -F'|' '{printf "%-10s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.core  ## segment three real photos (or PHOTO=...) with the bundled model
+demo: $(VENV)/.core  ## segment three sample images (or PHOTO=...) with the bundled model
 	$(BIN)/python demo/demo.py --out $(OUT) $(if $(PHOTO),--photo "$(PHOTO)")
 
-test: $(VENV)/.dev  ## run the tests but the slow ones, in two processes
+test: $(VENV)/.dev  ## run all tests except the slow ones, in two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS)
 
-test-all: $(VENV)/.dev  ## run every test: browsers, trainings, exports, the wheel
+test-all: $(VENV)/.dev  ## run all tests, including browsers, training, exports and the wheel
 	$(BIN)/python -m pytest $(TESTS)
 
-coverage: $(VENV)/.dev  ## run the tests but the slow ones and print what they cover
+coverage: $(VENV)/.dev  ## run all tests except the slow ones and print the code coverage
 	$(BIN)/python -m pytest -m "not slow" --cov=anymask --cov-report=term:skip-covered $(TESTS)
 
 lint: $(VENV)/.dev  ## run the gates: ruff, mypy, imports between rooms, size budgets
@@ -45,7 +45,7 @@ lint: $(VENV)/.dev  ## run the gates: ruff, mypy, imports between rooms, size bu
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/house
 
-bench: $(VENV)/.core  ## measure the bundled model on this machine
+bench: $(VENV)/.core  ## measure the speed of the bundled model on this machine
 	$(BIN)/anymask bench
 
 docs: $(VENV)/.docs  ## build the documentation site with its API reference and search into build/site
@@ -54,7 +54,7 @@ docs: $(VENV)/.docs  ## build the documentation site with its API reference and 
 build: $(VENV)/.dev  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m hatchling build -d dist
 
-web:  ## rebuild the labelling page and the JavaScript package (needs Node; users do not), WEBGPU=1 with the GPU variant
+web:  ## build the labeling page and the JavaScript package (requires Node); WEBGPU=1 adds WebGPU
 	cd web && npm ci && npm run build && npm test
 
 clean:  ## remove the environment, caches and outputs (not runs/)

@@ -63,7 +63,7 @@ def room_page(room: str) -> str:
         f"| [`{name}`](#{anchor(name)}) | {summary(value)} |\n" for name, value in values.items()
     )
     intro = "\n\n".join(docstring(module))
-    parts = [f"# {room}", intro, f"| name | is |\n|---|---|\n{rows}"]
+    parts = [f"# {room}", intro, f"| name | description |\n|---|---|\n{rows}"]
     for name, value in values.items():
         parts.extend(entry(name, value))
     return "\n\n".join(parts) + "\n"
