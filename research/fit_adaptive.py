@@ -58,9 +58,11 @@ BATCH = 64
 class Answered:
     """One photo, of which every click was answered.
 
-    clicks  (N, 2) in pixels     maps    the encoder's
-    planes  of each click what is worth a look: logits (m, m) and quality
-    finds   (N, M) which of exact mode's M masks each click finds
+    Attributes:
+        clicks: (N, 2) in pixels.
+        maps: The encoder's.
+        planes: Of each click what is worth a look: logits (m, m) and quality.
+        finds: (N, M) which of exact mode's M masks each click finds.
     """
 
     clicks: Floats

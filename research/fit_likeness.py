@@ -160,7 +160,9 @@ def tell_thresholds(
 ) -> list[tuple[float, float]]:
     """Print what each threshold does; how often each is right where the thing is not.
 
-    chances  (n,) of the masks of each row        of_photo  `PHOTO_WEIGHTS`
+    Args:
+        chances: (n,) of the masks of each row.
+        of_photo: `PHOTO_WEIGHTS`.
     """
     there = np.array([row["there"] for row in rows])
     print(f"{there.sum()} photos with, {(~there).sum()} without")

@@ -84,12 +84,15 @@ KEPT = 0.91  # of the right masks among all found ones
 class JudgedPhoto:
     """What was found in one photo.
 
-    facts   (n, F)        ious  (n, M) with the M masks that people drew
-    labels  (n,) 1 for an object, else 0        counts  (n,) how much each mask counts
-    shared  (n, n) IoU of every two
-    inside  (n, n) of every two the share of the smaller one that lies in the other
-    covers  (n,) the share of the photo
-    truths  M
+    Attributes:
+        facts: (n, F).
+        ious: (n, M) with the M masks that people drew.
+        labels: (n,) 1 for an object, else 0.
+        counts: (n,) how much each mask counts.
+        shared: (n, n) IoU of every two.
+        inside: (n, n) of every two the share of the smaller one that lies in the other.
+        covers: (n,) the share of the photo.
+        truths: M.
     """
 
     name: str
@@ -169,7 +172,8 @@ def photos(
 ) -> Iterator[JudgedPhoto]:
     """What a bundled model finds in photos number a, a + b, ... of them, for a part (a, b).
 
-    facts  a folder that keeps it
+    Args:
+        facts: A folder that keeps it.
     """
     model = anymask.load(name)
     wanted = dict(zip(("score", "stability"), SEARCHED[name], strict=True))
@@ -257,7 +261,8 @@ def apart(
 ) -> list[int]:
     """Those that overlap none of their betters by more, the best first; as `mask_nms`.
 
-    rank  (n,) a mask is dropped only below `PART` of the better one's rank; None: always
+    Args:
+        rank: (n,) a mask is dropped only below `PART` of the better one's rank; None: always.
     """
     kept: list[int] = []
     for index in order:

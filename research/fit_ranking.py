@@ -89,11 +89,12 @@ LEAST_NUMBER = 1e-4  # of the network, and as far from 1
 class Answers:
     """What N clicks were answered with.
 
-    found   (N, T, F)
-    shared  (N, T, T)
-    ious    (N, T) with the truth
-    names   (N,) the set
-    looks   (N,) 0 for the photo as it is
+    Attributes:
+        found: (N, T, F).
+        shared: (N, T, T).
+        ious: (N, T) with the truth.
+        names: (N,) the set.
+        looks: (N,) 0 for the photo as it is.
     """
 
     found: Arrays

@@ -52,7 +52,8 @@ EVERYTHING = Most(10**6, 10**6, 10**6)
 class NameHead(nn.Module):
     """Averages -> vectors (n, D) of length 1, and the vectors of all names.
 
-    learned  (N,) names that training pictures show
+    Attributes:
+        learned: (N,) names that training pictures show.
     """
 
     middle: Tensor

@@ -60,7 +60,6 @@ class Plainer(NanoFamily):
         multimask: Multimask,
         ranking: Ranking,
     ) -> list[Any]:
-        """See `NanoFamily`."""
         if "order" in self.without:
             ranking = "own"
         clear = not any(lone_clicks(prompts))

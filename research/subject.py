@@ -90,7 +90,8 @@ def examples(
 ) -> Iterator[Example]:
     """So many photos of each set, drawn, those with kept features first; None: all of them.
 
-    subjects  those with one mask alone, that is no speck
+    Args:
+        subjects: Those with one mask alone, that is no speck.
     """
     random = np.random.default_rng(0)
     for name, count in counts.items():

@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-import textwrap
 import types
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Any
+
+import griffe
 
 import anymask
 from docs.site.stubs import public_value
@@ -24,9 +26,11 @@ ROOMS = (
     "anymask.training", "anymask.evaluation", "anymask.studio",
 )  # fmt: skip
 MORE = ("anymask.errors", "anymask.sam")  # modules that `anymask.__all__` names, shown whole
-ROW = re.compile(r"^(\w[\w, ]*?)  +(\S.*)$")  # "points  (P, 2) clicks": a name, what it is
-SECTIONS = ("Args:", "Attributes:", "Returns:", "Yields:", "Raises:", "Example:")
-NAMED = re.compile(r"^(\w[\w, .]*): +")  # "points: (P, 2) x, y": a row of a section
+GOOGLE: Any = {
+    "warnings": False,
+    "returns_multiple_items": False,
+    "returns_named_value": False,
+}
 LONGEST_VALUE = 200
 PROPERTIES = (property, cached_property)
 WIDTH = 90  # of a signature on one line
@@ -158,49 +162,37 @@ def summary(value: object) -> str:
 
 
 def docstring(value: object) -> Iterator[str]:
-    """Our docstrings as Markdown: paragraphs, code that is indented, and rows of names.
+    """A Google-style docstring as Markdown: paragraphs, code, and a table for each section."""
+    parsed = griffe.Docstring(inspect.getdoc(value) or "").parse("google", **GOOGLE)
+    for section in parsed:
+        if section.kind is griffe.DocstringSectionKind.text:
+            yield from _paragraphs(section.value)
+        elif section.kind is griffe.DocstringSectionKind.admonition:
+            yield f"**{section.title}**"
+            yield f"```python\n{section.value.contents}\n```"
+        else:
+            yield f"**{section.kind.value.capitalize()}**"
+            yield _table(section.value)
 
-    Sections are those of Google style (`Args:`). A row of the older style is a name, two blanks or
-    more, and what it is; an indented line continues it.
-    """
-    for paragraph in re.split(r"\n\s*\n", inspect.getdoc(value) or ""):
+
+def _paragraphs(text: str) -> Iterator[str]:
+    for paragraph in re.split(r"\n\s*\n", text):
         lines = paragraph.splitlines()
-        if not lines:
-            continue
-        if lines[0] in SECTIONS:
-            yield from _section(lines[0], lines[1:])
-        elif ROW.match(lines[0]) and not lines[0].startswith(" "):
-            yield _rows(lines)
-        elif lines[0].startswith("  ") or any(line.startswith("   ") for line in lines[1:]):
-            yield "```text\n" + paragraph + "\n```"
+        if lines[0].startswith("  ") or any(line.startswith("   ") for line in lines[1:]):
+            yield f"```text\n{paragraph}\n```"
         else:
             yield "\n".join(escaped(line) for line in lines)
 
 
-def _section(title: str, lines: list[str]) -> Iterator[str]:
-    """A section of a Google-style docstring: a title and a table, a paragraph or code."""
-    yield f"**{title}**"
-    text = textwrap.dedent("\n".join(lines))
-    if title == "Example:":
-        yield f"```python\n{text}\n```"
-    elif title in ("Args:", "Attributes:", "Raises:"):
-        yield _rows([NAMED.sub(r"\1  ", line) for line in text.splitlines()])
-    else:
-        yield escaped(" ".join(NAMED.sub(r"`\1`: ", text).split()))
-
-
-def _rows(lines: list[str]) -> str:
-    """A table of the rows; lines that go on with a row are joined to it."""
-    rows: list[list[str]] = []
-    for line in lines:
-        if found := ROW.match(line):
-            rows.append([found[1], found[2]])
-        elif rows and line.startswith(" "):
-            rows[-1][1] += f" {line.strip()}"
-        else:
-            rows.append(["", line.strip()])
-    cells = [(f"`{name}`" if name else "", escaped(about)) for name, about in rows]
-    body = "".join(f"| {name} | {about} |\n" for name, about in cells)
+def _table(rows: list[griffe.DocstringElement]) -> str:
+    """A row for each parameter, attribute, return value or error."""
+    cells = [
+        (str(getattr(row, "name", None) or row.annotation or ""), " ".join(row.description.split()))
+        for row in rows
+    ]
+    body = "".join(
+        f"| {f'`{name}`' if name else ''} | {escaped(about)} |\n" for name, about in cells
+    )
     return f"| | |\n|---|---|\n{body}"
 
 

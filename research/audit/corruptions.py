@@ -36,8 +36,9 @@ COARSE_TOLERANCE = 0.12  # of the same: how far a coarse outline may lie off
 class CorruptedMask:
     """What has become of a mask.
 
-    mask    (H, W)
-    others  the masks that stand beside it now
+    Attributes:
+        mask: (H, W).
+        others: The masks that stand beside it now.
     """
 
     mask: BoolArray
@@ -53,8 +54,9 @@ def corrupt(
 ) -> CorruptedMask | None:  # (H, W)
     """The mask made wrong, or None where that is impossible or changes nothing.
 
-    others     the other masks of the photo
-    elsewhere  a mask of another photo, of any size; only "swapped" looks at it
+    Args:
+        others: The other masks of the photo.
+        elsewhere: A mask of another photo, of any size; only "swapped" looks at it.
     """
     around = tuple(others)
     made: BoolArray | None

@@ -44,12 +44,13 @@ FOUND_IOU = 0.5  # IoU of a found object with the deleted mask
 class SelfTestCase:
     """One mask, careful or made wrong, and what was found about it.
 
-    name     of its set
-    kind     CLEAN or what was done to it
-    values   (F,) the features
-    answers  (A, G) what is known about the model's answers
-    truths   (A,) their IoU with the truth
-    given    its own IoU with the truth
+    Attributes:
+        name: Of its set.
+        kind: CLEAN or what was done to it.
+        values: (F,) the features.
+        answers: (A, G) what is known about the model's answers.
+        truths: (A,) their IoU with the truth.
+        given: Its own IoU with the truth.
     """
 
     name: str
@@ -79,9 +80,10 @@ def run_self_test(
 ) -> tuple[list[SelfTestCase], list[DeletedMask]]:
     """Make masks of one set wrong and look at them.
 
-    masks      at most, drawn at random, the same ones every time
-    deletions  in how many photos a mask is taken away and looked for; the slow part
-    progress   told how many masks are done
+    Args:
+        masks: At most, drawn at random, the same ones every time.
+        deletions: In how many photos a mask is taken away and looked for; the slow part.
+        progress: Told how many masks are done.
     """
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     cases: list[SelfTestCase] = []

@@ -30,12 +30,14 @@ ALL_WRONG = "all wrong"
 class CorruptionResult:
     """One kind of masks.
 
-    masks      how many there were
-    auc        of the grade against careful masks of the same set; NaN for careful ones
-    caught     the share with a grade under the threshold
-    proposals  better masks that were proposed
-    before     mean IoU with the truth of the masks for which one was proposed; NaN without any
-    after      the same of the proposals
+    Attributes:
+        masks: How many there were.
+        auc: Of the grade against careful masks of the same set; NaN for careful ones.
+        caught: The share with a grade under the threshold.
+        proposals: Better masks that were proposed.
+        before: Mean IoU with the truth of the masks for which one was proposed; NaN without
+            any.
+        after: The same of the proposals.
     """
 
     kind: str
@@ -51,8 +53,9 @@ class CorruptionResult:
 class SelfTestResult:
     """Everything that a trial says.
 
-    kinds      careful masks, then each kind of wrong ones, then all wrong ones
-    deletions  masks taken away
+    Attributes:
+        kinds: Careful masks, then each kind of wrong ones, then all wrong ones.
+        deletions: Masks taken away.
     """
 
     kinds: tuple[CorruptionResult, ...]

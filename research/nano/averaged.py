@@ -27,10 +27,11 @@ TOLD, SAVED = 50, 60.0  # steps between reports, seconds between checkpoints
 class AveragedLearner(Generic[N]):
     """A network that learns, and the average of its weights, which is what ships.
 
-    rate     AdamW's, at its highest
-    ema      decay of the averaged weights, from a smaller one in the first steps
-    warm_up  steps
-    slower   beginnings of parameters' names, and the share of the rate that they get
+    Args:
+        rate: AdamW's, at its highest.
+        ema: Decay of the averaged weights, from a smaller one in the first steps.
+        warm_up: Steps.
+        slower: Beginnings of parameters' names, and the share of the rate that they get.
     """
 
     def __init__(
@@ -92,10 +93,11 @@ class AveragedLearner(Generic[N]):
 class Sitting:
     """How long a learner learns, and who is told.
 
-    path     of its checkpoint
-    minutes  of the whole run, over all sittings
-    report   is told step, minutes and mean loss every 50 steps
-    clock    seconds that only grow
+    Attributes:
+        path: Of its checkpoint.
+        minutes: Of the whole run, over all sittings.
+        report: Is told step, minutes and mean loss every 50 steps.
+        clock: Seconds that only grow.
     """
 
     path: Path
@@ -106,7 +108,8 @@ class Sitting:
     def learn(self, learner: AveragedLearner[Any], step: Callable[[], float]) -> bool:
         """Take steps until the minutes are over, or a signal asks to end; whether they are over.
 
-        step  learns once; its loss
+        Args:
+            step: Learns once; its loss.
         """
         losses, began, before, asked = [0.0], self.clock(), learner.minutes, list[int]()
         saved = began

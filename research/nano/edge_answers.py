@@ -59,12 +59,13 @@ def gather_windows(
 ) -> None:
     """Ask a model about so many pictures and store the windows of its answers.
 
-    data    folder of sets that ship
-    folder  see `edge_samples`
-    see     what opens a photo for questions
-    told    is told pictures done, and all
-
     Raises ConfigError, DataError for the sets.
+
+    Args:
+        data: Folder of sets that ship.
+        folder: See `edge_samples`.
+        see: What opens a photo for questions.
+        told: Is told pictures done, and all.
     """
     drawn = TrainingPictures(Recipe(), data)
     with WindowWriter(folder) as writer:

@@ -44,9 +44,10 @@ LARGEST = 30.0  # logits that are stored
 class WindowRow:
     """One line of `rows.jsonl`.
 
-    group   of photos that belong together: those of one group are all held out, or none
-    kind    of the picture: the set's name, or what was composed
-    iou     of the answer with the truth, in the photo
+    Attributes:
+        group: Of photos that belong together: those of one group are all held out, or none.
+        kind: Of the picture: the set's name, or what was composed.
+        iou: Of the answer with the truth, in the photo.
     """
 
     group: str
@@ -161,10 +162,11 @@ class WindowWriter:
 class EdgeBatch:
     """Windows, or parts of windows, ready for the network.
 
-    clues   (B, CLUES, s, s), see `models.edge_refiner.clues`
-    wide    (B, 1, s, s) coarse logits
-    target  (B, 1, s, s) 0 or 1
-    weight  (B, 1, s, s)
+    Attributes:
+        clues: (B, CLUES, s, s), see `models.edge_refiner.clues`.
+        wide: (B, 1, s, s) coarse logits.
+        target: (B, 1, s, s) 0 or 1.
+        weight: (B, 1, s, s).
     """
 
     clues: Tensor
@@ -184,9 +186,11 @@ def training_window(
 ) -> Tensor:  # -> (CLUES + 3, s, s)
     """One window as the fields of EdgeBatch, one map after the other.
 
-    rng      of turns, colours and the part that is cut out around some place of the edge; None: the
-             window as it is
-    spoiled  part of the windows whose logits are made from the truth instead (`spoiled_cells`)
+    Args:
+        rng: Of turns, colours and the part that is cut out around some place of the edge; None:
+            the window as it is.
+        spoiled: Part of the windows whose logits are made from the truth instead
+            (`spoiled_cells`).
     """
     photo, truth, cells = store.photo(place), store.truth(place), store.logits(place)
     prompt, fit = window_prompt(store.rows[place].prompt, store.rows[place].window), None
@@ -218,8 +222,9 @@ def edge_target(
     for good, that is near an error beyond the gate's reach, or everywhere if their IoU is low: a
     click may mean something else than the photo's annotator, and is to be left alone then.
 
-    cell  pixels a cell is wide
-    fit   the IoU, where it is known to be right
+    Args:
+        cell: Pixels a cell is wide.
+        fit: The IoU, where it is known to be right.
     """
     coarse: BoolArray = wide > 0
     if (iou(coarse, truth) if fit is None else fit) < MEANT:

@@ -34,12 +34,13 @@ TOLD, SAVED = 50, 120.0  # steps between reports, seconds between checkpoints
 class EdgeRecipe:
     """What decides a training of edges.
 
-    minutes  until the rate is nothing
-    windows  B, a step
-    side     of the parts of windows that are trained on, a multiple of 16
-    rate     AdamW's, at its highest
-    ema      decay of the averaged weights
-    seed     of everything random
+    Attributes:
+        minutes: Until the rate is nothing.
+        windows: B, a step.
+        side: Of the parts of windows that are trained on, a multiple of 16.
+        rate: AdamW's, at its highest.
+        ema: Decay of the averaged weights.
+        seed: Of everything random.
     """
 
     minutes: float = 30.0
@@ -75,7 +76,8 @@ def edge_loss(change: Tensor, batch: EdgeBatch) -> Tensor:
 class EdgeLearner(AveragedLearner[EdgeRefiner]):
     """See `AveragedLearner`.
 
-    start  averaged weights of an earlier run to go on from, or None
+    Args:
+        start: Averaged weights of an earlier run to go on from, or None.
     """
 
     def __init__(self, recipe: EdgeRecipe, start: dict[str, Tensor] | None) -> None:
@@ -102,7 +104,8 @@ def train_edges(
 
     Where it has some already, they are what the training starts from.
 
-    report  is told step, minutes and mean loss every 50 steps
+    Args:
+        report: Is told step, minutes and mean loss every 50 steps.
     """
     torch.manual_seed(recipe.seed)
     rng, path = np.random.default_rng(recipe.seed), folder / CHECKPOINT

@@ -51,10 +51,11 @@ def gather_clips(
 ) -> None:
     """Make clips, follow their objects and store what was asked; those that are there stay.
 
-    data   folder of sets that ship
-    told   is told clips done, and all
-
     Raises ConfigError, DataError for the sets.
+
+    Args:
+        data: Folder of sets that ship.
+        told: Is told clips done, and all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = TrainingPictures(Recipe(), data)
@@ -120,9 +121,10 @@ class ClipStore:
 class MemoryBatch:
     """Questions with the truth.
 
-    keys    (B, K, h, w)    middle (B, C, 2h, 2w)    fine (B, C, 4h, 4w)    hints (B, 5, 4h, 4w)
-    memory  keys (B, M, K), labels (B, M, 16), kinds (B, M)
-    target  (B, 1, 4h, 4w) 0..1
+    Attributes:
+        keys: (B, K, h, w) middle (B, C, 2h, 2w) fine (B, C, 4h, 4w) hints (B, 5, 4h, 4w).
+        memory: Keys (B, M, K), labels (B, M, 16), kinds (B, M).
+        target: (B, 1, 4h, 4w) 0..1.
     """
 
     keys: Tensor
@@ -161,8 +163,9 @@ def _filled(memory: tuple[Tensor, Tensor, Tensor], length: int) -> tuple[Tensor,
 def read_questions(path: Path, time: int | None, rng: Generator | None) -> list[MemoryBatch]:
     """The questions of one frame of a clip, one an object.
 
-    time  of the frame; None: any
-    rng   forgets some memories and cuts out the object's surroundings; None: all is kept
+    Args:
+        time: Of the frame; None: any.
+        rng: Forgets some memories and cuts out the object's surroundings; None: all is kept.
     """
     with np.load(path) as clip:
         memories = clip["memories"]

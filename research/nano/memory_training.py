@@ -37,11 +37,12 @@ THERE = 0.001  # of the cells: what counts as being there
 class MemoryRecipe:
     """What decides a training of memory.
 
-    minutes  until the rate is nothing
-    clips    a step; of each, the objects of one frame
-    rate     AdamW's, at its highest
-    ema      decay of the averaged weights
-    seed     of everything random
+    Attributes:
+        minutes: Until the rate is nothing.
+        clips: A step; of each, the objects of one frame.
+        rate: AdamW's, at its highest.
+        ema: Decay of the averaged weights.
+        seed: Of everything random.
     """
 
     minutes: float = 30.0
@@ -109,7 +110,8 @@ def train_memory(
     """Train until the recipe's minutes are over, or a signal asks to end; the network, and whether
     the minutes are over. `folder` gets a checkpoint now and then, and goes on from one.
 
-    report  is told step, minutes and mean loss every 50 steps
+    Args:
+        report: Is told step, minutes and mean loss every 50 steps.
     """
     torch.manual_seed(recipe.seed)
     learner, path, paths = _begin(store, folder, recipe), folder / CHECKPOINT, store.learned

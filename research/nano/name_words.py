@@ -92,9 +92,10 @@ MEANINGS |= dict.fromkeys(CATS, "cat") | dict.fromkeys(DOGS, "dog")
 class NameWords:
     """All names.
 
-    words  N, the first 80 of them COCO's
-    texts  (N, T), a row of zeros for a name without an embedding
-    also   other spellings, and the place of their name
+    Attributes:
+        words: N, the first 80 of them COCO's.
+        texts: (N, T), a row of zeros for a name without an embedding.
+        also: Other spellings, and the place of their name.
     """
 
     words: tuple[str, ...]

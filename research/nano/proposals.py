@@ -31,7 +31,8 @@ def judge_proposals(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # -> (n, M), (n,)
     """IoU of each with each mask that people drew, and how much each counts.
 
-    complete  whether people drew all that there is
+    Args:
+        complete: Whether people drew all that there is.
     """
     truths = sample.rles
     ious = rle_iou(rles, truths).astype(np.float64).reshape(len(rles), len(truths))

@@ -44,11 +44,12 @@ THERE = 5.0  # the logit of an object that is seen
 class Rehearsal:
     """What the network was asked while N objects were followed through T frames.
 
-    maps      of each frame
-    hints     (T, N, 5, 4h, 4w), from the second frame on
-    parts     (T, N, h * w, 16) what was found on each frame, as it is remembered
-    memories  (T, N, R) the frames that were remembered, -1 where there was none; frame 0 is the
-              one that a person spoke of
+    Attributes:
+        maps: Of each frame.
+        hints: (T, N, 5, 4h, 4w), from the second frame on.
+        parts: (T, N, h * w, 16) what was found on each frame, as it is remembered.
+        memories: (T, N, R) the frames that were remembered, -1 where there was none; frame 0 is
+            the one that a person spoke of.
     """
 
     maps: list[FrameMaps]
@@ -61,7 +62,6 @@ class RuleReader:
     """Answers as matching and decoder do by rule, without a network."""
 
     def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
-        """See `Remembering`."""
         return [self._read(one) for one in questions]
 
     def _read(self, question: MemoryQuestion) -> MemoryAnswer:
@@ -78,7 +78,6 @@ class _Notes:
         self.reader, self.asked = reader, list[MemoryQuestion]()
 
     def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
-        """See `Remembering`."""
         self.asked += questions
         return self.reader.read_memory(questions)
 

@@ -59,7 +59,8 @@ PAPER_MEASURES = {
 def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
     """What WHAT means, with what is measured there.
 
-    asked  options as `evaluate_photos` takes them; those about sets are taken out
+    Args:
+        asked: Options as `evaluate_photos` takes them; those about sets are taken out.
     """
     names, only, also = (tuple(asked.pop(n, ())) for n in ("sets", "protocol", "also"))
     labels = {name: asked.pop(name, None) for name in ("root", "form", "images", "split")}

@@ -61,12 +61,13 @@ CLEAR_DIFFERENCE = 0.05
 class RankedCandidates:
     """Prediction of N masks, rows of K, NaN where a mask got fewer.
 
-    ious     with the truth
-    quality  what the model says of them
-    image    (N,) whose mask it is
-    first    (N,) the candidate that is put first; None: the one of the highest quality
-    own      (N, 2) IoU of the first and of the best of the candidates that the network's own number
-             chooses; None: the same
+    Attributes:
+        ious: With the truth.
+        quality: What the model says of them.
+        image: (N,) whose mask it is.
+        first: (N,) the candidate that is put first; None: the one of the highest quality.
+        own: (N, 2) IoU of the first and of the best of the candidates that the network's own
+            number chooses; None: the same.
     """
 
     ious: Floats

@@ -23,7 +23,8 @@ WORD_BITS = 64
 def cut(edges: FloatArray, thresholds: NDArray[np.float64] = THRESHOLDS) -> Bits:
     """The bits of an edge map: (H, W) -> (H, W, B), bit n set where edges >= thresholds[n].
 
-    thresholds  (L,) ascending
+    Args:
+        thresholds: (L,) ascending.
     """
     level = np.searchsorted(thresholds, edges, side="right")
     below = np.arange(len(thresholds) + 1)[:, None] > np.arange(len(thresholds))
@@ -88,8 +89,9 @@ def thin_levels(bits: Bits) -> Bits:  # (H, W, B) -> (H, W, B)
 def _removable(*x: Bits, turn: int) -> Bits:
     """Where a pixel with these neighbours is not needed.
 
-    x     eight neighbours, against the clock from the right one
-    turn  0: from the right and above; 4: from the left and below
+    Args:
+        x: Eight neighbours, against the clock from the right one.
+        turn: 0: from the right and above; 4: from the left and below.
     """
     odd, even, after = x[0::2], x[1::2], (*x[2::2], x[0])
     a, b, c, d = (~o & (e | n) for o, e, n in zip(odd, even, after, strict=True))

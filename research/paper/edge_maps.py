@@ -69,7 +69,8 @@ def logits_to_edges(
 ) -> FloatArray:  # (H, W) each -> (H, W)
     """The largest Sobel magnitude of the masks' probabilities on their outer boundaries, 0..1.
 
-    planes  logits in image pixels, object above 0
+    Args:
+        planes: Logits in image pixels, object above 0.
     """
     edges = np.zeros(image_hw, np.float32)
     for logits in planes:

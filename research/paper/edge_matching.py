@@ -28,12 +28,13 @@ _ABSENT, _FREE = -2, -1
 def match_levels(found: Bits, truth: BoolArray, radius: float, count: int) -> Bits:
     """Which found pixels have a partner, at each threshold: (H, W, B), (H, W) -> (H, W, B).
 
-    found   bit n of a pixel: found at threshold n
-    truth   the pixels that were drawn
-    radius  in pixels, straight; a pair may be exactly as far apart
-    count   of the thresholds
-
     As many pixels have a partner as can have one; so many pixels of the truth have one, too.
+
+    Args:
+        found: Bit n of a pixel: found at threshold n.
+        truth: The pixels that were drawn.
+        radius: In pixels, straight; a pair may be exactly as far apart.
+        count: Of the thresholds.
     """
     reach = int(radius)
     board = np.pad(found, ((reach, reach), (reach, reach), (0, 0)))
@@ -67,9 +68,10 @@ def _jumps(radius: float, width: int) -> IntArray:
 class _Pairs:
     """The matchings of all L thresholds.
 
-    left   the found pixels without a partner, as bits, one row a place
-    mate   (T, L) the place of the found pixel that a pixel of the truth has, or -1
-    needy  (T, L) whether it has none although some are in reach
+    Attributes:
+        left: The found pixels without a partner, as bits, one row a place.
+        mate: (T, L) the place of the found pixel that a pixel of the truth has, or -1.
+        needy: (T, L) whether it has none although some are in reach.
     """
 
     left: Bits
@@ -103,9 +105,11 @@ def _nearest_first(flat: Bits, truths: IntArray, jumps: IntArray, count: int) ->
 class _Graph:
     """Who is in reach of whom. Plain lists: numpy is slow at single numbers.
 
-    places  (D,) of the found pixels
-    near    numbers among `places` in reach of the first pixel of the truth, then of the second, ...
-    ends    where each one's end, after a leading 0
+    Attributes:
+        places: (D,) of the found pixels.
+        near: Numbers among `places` in reach of the first pixel of the truth, then of the
+            second, ...
+        ends: Where each one's end, after a leading 0.
     """
 
     places: IntArray
@@ -138,10 +142,11 @@ def _enlarge(graph: _Graph, flat: Bits, pairs: _Pairs, level: int) -> None:
 class _Search:
     """Looks for augmenting paths at one threshold.
 
-    owner  of each found pixel, the one of the truth that has it, or _FREE, or _ABSENT
-    mate   of each pixel of the truth, the found one that it has, or -1
-    seen   of each found pixel, whether the search came by; what a failed one reached has no way to
-           a free pixel, then and later, and stays seen
+    Attributes:
+        owner: Of each found pixel, the one of the truth that has it, or _FREE, or _ABSENT.
+        mate: Of each pixel of the truth, the found one that it has, or -1.
+        seen: Of each found pixel, whether the search came by; what a failed one reached has no
+            way to a free pixel, then and later, and stays seen.
     """
 
     def __init__(self, graph: _Graph, owner: IntArray, mate: IntArray) -> None:

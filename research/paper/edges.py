@@ -84,10 +84,11 @@ EDGE_BASELINES = (EdgeDetector("sobel", sobel_edges), EdgeDetector("canny", cann
 class EdgeCounts:
     """What the benchmark counts, (I, L) whole numbers each.
 
-    drawn_matched  pixels of people's lines with a partner, summed over the people
-    drawn          all of them
-    found_matched  found pixels with a partner in anybody's lines
-    found          all of them
+    Attributes:
+        drawn_matched: Pixels of people's lines with a partner, summed over the people.
+        drawn: All of them.
+        found_matched: Found pixels with a partner in anybody's lines.
+        found: All of them.
     """
 
     drawn_matched: IntArray
@@ -146,8 +147,9 @@ def sample_to_edges(sample: AnnotatedImage) -> list[BoolArray]:
 def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> IntArray:  # -> (4, L)
     """One photo's row of `EdgeCounts`, in its order.
 
-    found  (H, W) 0..1, thick or thin
-    drawn  (H, W) thin lines, one map a person
+    Args:
+        found: (H, W) 0..1, thick or thin.
+        drawn: (H, W) thin lines, one map a person.
     """
     levels = len(THRESHOLDS)
     bits = thin_levels(cut(suppress(found)))

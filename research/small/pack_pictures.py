@@ -37,8 +37,10 @@ FEW_THINGS = (
 class PackedPhoto:
     """A photo of a set.
 
-    hw     of the masks, in the set     size  bytes of the photo
-    masks  compressed counts of COCO's run-lengths
+    Attributes:
+        hw: Of the masks, in the set.
+        size: Bytes of the photo.
+        masks: Compressed counts of COCO's run-lengths.
     """
 
     set: str

@@ -49,9 +49,11 @@ def shared(shape: Sequence[int], kind: type[np.generic] = np.uint8) -> NDArray[A
 class Crops(NamedTuple):
     """What a batch shows.
 
-    photos    (B,) places in the pool       masks  (B, K) places in the pool
-    geometry  (B, 9): left, top, photo pixels a picture's pixel along x and y, whether it is turned
-              by a quarter, mirrored, upside down; width, height of the photo
+    Attributes:
+        photos: (B,) places in the pool.
+        masks: (B, K) places in the pool.
+        geometry: (B, 9): left, top, photo pixels a picture's pixel along x and y, whether it is
+            turned by a quarter, mirrored, upside down; width, height of the photo.
     """
 
     photos: NDArray[np.int64]
@@ -134,7 +136,9 @@ def open_pool(
 ) -> PicturePool:
     """Decode the files of `pack_pictures`, by `procs` processes.
 
-    weights  of sets, 1 where none is named; a set's chance is that times the root of its photos
+    Args:
+        weights: Of sets, 1 where none is named; a set's chance is that times the root of its
+            photos.
     """
     rows = [(part, one) for part in parts for one in read_photos(place, part)]
     offsets = dict.fromkeys(parts, 0)

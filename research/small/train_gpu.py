@@ -65,7 +65,10 @@ VIT = "encoder.backbone.vit."
 class GpuRun:
     """How long and how fast `small` learns.
 
-    seconds  of learning     rate  AdamW's, at its highest     batches  pictures, by their side
+    Attributes:
+        seconds: Of learning.
+        rate: AdamW's, at its highest.
+        batches: Pictures, by their side.
     """
 
     seconds: float

@@ -53,7 +53,8 @@ Answer = tuple[NDArray[Any], FloatArray, FloatArray]  # masks, qualities, low-re
 class ResizeLongestSide:
     """Photos and prompts in the pixels of the model; sizes are (H, W) of the photo.
 
-    target  the model's side, or the model's own way to see a photo
+    Args:
+        target: The model's side, or the model's own way to see a photo.
     """
 
     def __init__(self, target: int | ModelSpec) -> None:
@@ -97,11 +98,12 @@ class ResizeLongestSide:
 def batch_prompts(given: tuple[Any, ...], scale_xy: tuple[float, float]) -> list[Prompt]:
     """A prompt for each row of the tensors.
 
-    given     point_coords (B, P, 2), point_labels (B, P), boxes (B, 4), masks (B, 1, m, m), each
-              or None; labels of -1 are no points
-    scale_xy  pixels of the coordinates per pixel of the photo
-
     Raises InputError where all are None or empty, or not of one number of objects; PromptError.
+
+    Args:
+        given: point_coords (B, P, 2), point_labels (B, P), boxes (B, 4), masks (B, 1, m, m),
+            each or None; labels of -1 are no points.
+        scale_xy: Pixels of the coordinates per pixel of the photo.
     """
     coords, labels, boxes, masks = (None if part is None else to_array(part) for part in given)
     boxes = boxes.reshape(-1, 4) if boxes is not None and boxes.size % 4 == 0 else boxes
@@ -148,7 +150,8 @@ def single_mask(given: Any) -> NDArray[Any]:
 def answer_arrays(answer: Prediction, return_logits: bool) -> Answer:
     """Masks (C, H, W), qualities (C,) and logits (C, m, m) in the model's own order.
 
-    return_logits  float logits in place of bool masks
+    Args:
+        return_logits: Float logits in place of bool masks.
     """
     own = answer.picked(np.argsort(answer.order, kind="stable").tolist())
     whole = logits_to_image(own.logits, own.geometry) if return_logits else own.masks
@@ -204,9 +207,10 @@ class EncoderSize:
 class SamModel:
     """A model with the methods that scripts call on one: `to(device)`, `eval()`.
 
-    model       the open model
-    name        of the catalogue
-    checkpoint  its weights; None: those of the store, or of the package
+    Attributes:
+        model: The open model.
+        name: Of the catalogue.
+        checkpoint: Its weights; None: those of the store, or of the package.
     """
 
     model: Model
@@ -243,12 +247,13 @@ class SamModel:
     ) -> list[dict[str, torch.Tensor]]:
         """Several photos, each with its prompts; photos and coordinates as resized by `transform`.
 
-        batched_input     image (3, h, w), original_size (H, W), and any of point_coords (B, P, 2),
-                          point_labels (B, P), boxes (B, 4), mask_inputs (B, 1, m, m)
-        multimask_output  True: three masks a prompt; False: one
-
         Returns masks (B, C, H, W), iou_predictions (B, C), low_res_logits (B, C, m, m) of each.
         Raises PromptError, ImageError, and MissingExtra without torch.
+
+        Args:
+            batched_input: Image (3, h, w), original_size (H, W), and any of point_coords (B, P,
+                2), point_labels (B, P), boxes (B, 4), mask_inputs (B, 1, m, m).
+            multimask_output: True: three masks a prompt; False: one.
         """
         return [self._forward(one, multimask_output) for one in batched_input]
 
@@ -335,10 +340,17 @@ class SamPredictor:
     ) -> None:
         """See a photo that `transform` has resized.
 
-        transformed_image    (1, 3, h, w) colors from 0 to 255; the longer side is the model's
-        original_image_size  (H, W) of the photo, in whose pixels masks and prompts are
-
         Raises InputError for another shape.
+
+        Args:
+            transformed_image: (1, 3, h, w) colors from 0 to 255; the longer side is the
+                model's.
+            original_image_size: (H, W) of the photo, in whose pixels masks and prompts are.
+
+        Args:
+            transformed_image: (1, 3, h, w) colours from 0 to 255; the longer side is the
+                model's.
+            original_image_size: (H, W) of the photo, in whose pixels masks and prompts are.
         """
         shape, side = tuple(transformed_image.shape), self.model.spec.image_side
         if len(shape) != 4 or shape[:2] != (1, 3) or max(shape[2:]) != side:
@@ -391,15 +403,16 @@ class SamPredictor:
     ) -> Answer:
         """The masks of one prompt, in pixels of the photo.
 
-        point_coords      (P, 2) x, y
-        point_labels      (P,) 1 on the object, 0 off it
-        box               (4,) x0, y0, x1, y1
-        mask_input        (1, m, m) logits of an earlier answer
-        multimask_output  True: three masks; False: one
-        return_logits     True: float logits (C, H, W) instead of bool masks
-
         Returns masks (C, H, W), their qualities (C,) and their logits (C, m, m), in the model's
         own order. Raises PromptError.
+
+        Args:
+            point_coords: (P, 2) x, y.
+            point_labels: (P,) 1 on the object, 0 off it.
+            box: (4,) x0, y0, x1, y1.
+            mask_input: (1, m, m) logits of an earlier answer.
+            multimask_output: True: three masks; False: one.
+            return_logits: True: float logits (C, H, W) instead of bool masks.
         """
         start = None if mask_input is None else single_mask(mask_input)
         corners = None if box is None else np.asarray(box, np.float64).reshape(-1)
@@ -513,8 +526,10 @@ class MaskGeneration:
     ) -> Any:
         """{"masks": [(H, W) bool, ...], "scores": (N,) float32}; a list of them for a list.
 
-        settings  points_per_crop (clicks along a side), pred_iou_thresh, stability_score_thresh,
-                  crops_n_layers, ... as transformers has them, or those of `Model.everything`
+        Args:
+            settings: points_per_crop (clicks along a side), pred_iou_thresh,
+                stability_score_thresh, crops_n_layers, ... as transformers has them, or those
+                of `Model.everything`.
         """
         if isinstance(inputs, list):
             return [self(one, points_per_batch, **settings) for one in inputs]

@@ -100,5 +100,5 @@ def test_fields_without_a_declaration_are_no_settings() -> None:
 
 def test_the_docstring_and_the_signature_are_readable() -> None:
     lines = inspect.getdoc(Shape).splitlines()
-    assert lines[:3] == ["A shape.", "", "side      pixels along each side"]
+    assert lines[:4] == ["A shape.", "", "Attributes:", "    side: Pixels along each side."]
     assert str(inspect.signature(Shape).parameters["side"]) == "side: int = 32"

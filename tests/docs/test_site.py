@@ -63,34 +63,15 @@ def test_docstrings_become_paragraphs_tables_and_code() -> None:
     def described() -> None:
         """One *line* of text.
 
-        points  (P, 2) clicks
-                in pixels
-        box     x0|y0
-
             anymask.load()
 
-        Raises `PromptError`.
-        """
-
-    assert list(reference.docstring(described)) == [
-        r"One \*line\* of text.",
-        "| | |\n|---|---|\n| `points` | (P, 2) clicks in pixels |\n| `box` | x0\\|y0 |\n",
-        "```text\n    anymask.load()\n```",
-        "Raises `PromptError`.",
-    ]
-
-
-def test_sections_of_google_style_become_tables_and_code() -> None:
-    def described() -> None:
-        """Segment.
-
         Args:
-            points, labels: (P, 2) clicks
+            points: (P, 2) clicks
                 in pixels.
             box: x0|y0.
 
         Returns:
-            Prediction: The masks,
+            The masks,
             best first.
 
         Raises:
@@ -102,14 +83,15 @@ def test_sections_of_google_style_become_tables_and_code() -> None:
         """
 
     assert list(reference.docstring(described)) == [
-        "Segment.",
-        "**Args:**",
-        "| | |\n|---|---|\n| `points, labels` | (P, 2) clicks in pixels. |\n| `box` | x0\\|y0. |\n",
-        "**Returns:**",
-        "`Prediction`: The masks, best first.",
-        "**Raises:**",
+        r"One \*line\* of text.",
+        "```text\n    anymask.load()\n```",
+        "**Parameters**",
+        "| | |\n|---|---|\n| `points` | (P, 2) clicks in pixels. |\n| `box` | x0\\|y0. |\n",
+        "**Returns**",
+        "| | |\n|---|---|\n|  | The masks, best first. |\n",
+        "**Raises**",
         "| | |\n|---|---|\n| `PromptError` | It is empty. |\n",
-        "**Example:**",
+        "**Example**",
         "```python\nif answer:\n    print(answer)\n```",
     ]
 

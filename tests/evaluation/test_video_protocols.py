@@ -55,7 +55,8 @@ def clip(tmp_path: Path) -> Clip:
 class Scripted:
     """A session whose errors are known.
 
-    errors  frame -> the mask from there on, where nobody clicked on it or after it
+    Args:
+        errors: Frame -> the mask from there on, where nobody clicked on it or after it.
     """
 
     def __init__(self, errors: dict[int, np.ndarray]) -> None:

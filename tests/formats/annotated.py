@@ -16,7 +16,8 @@ LABELS = ["cat", "dog: 'big'", 'a "b", c', "Фото", "7"]
 def annotated_images(draw: Any, least: int = 0, filled: bool = False) -> AnnotatedImage:
     """Up to four masks, which may overlap, with labels and groups of their own.
 
-    filled  no empty masks
+    Args:
+        filled: No empty masks.
     """
     hw = draw(sizes(16))
     found = []

@@ -59,10 +59,11 @@ cool = true
 class Target:
     """Files and their reader.
 
-    name   of the target
-    root   the folder of the files
-    files  those that are damaged, one at a time
-    use    reads what is in the folder; it is told the damaged file
+    Attributes:
+        name: Of the target.
+        root: The folder of the files.
+        files: Those that are damaged, one at a time.
+        use: Reads what is in the folder; it is told the damaged file.
     """
 
     name: str

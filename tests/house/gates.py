@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-MODULE_LINES = (60, 800)  # of the package; tests and research may be shorter
-SMALL_MODULE = 100  # lines from which on a module may have a single importer
+MODULE_LINES = 800
 FUNCTION_LINES = 60
 PAGE_LINES, PAGE_COLUMNS = 400, 100  # of a TypeScript module
 PARAMETERS = 7
@@ -68,13 +67,6 @@ DRAWERS = frozenset({"utils", "util", "common", "helpers", "helper", "misc", "v2
 
 # Circles through imports inside functions: a project's verbs, an export's parts. Only shrinks.
 KNOWN_CIRCLES = frozenset({"anymask.studio.exchange", "anymask.training.export_folder"})
-
-# Smaller than they should be, and not merged yet: this list only shrinks.
-# base.lazy is alone because every package loads it before anything else.
-STILL_SMALL = frozenset({"opening", "images.fingerprints", "jobs.failures", "base.lazy"})
-
-# Modules that a registry reaches: a row in a table is their importer.
-REGISTERED = ("formats/", "models/", "cli/")
 
 # The example of an exported bundle, which runs without this package.
 STANDALONE = ("assets/",)
@@ -347,8 +339,8 @@ def over_budget(root: Path) -> list[str]:
         if where.startswith(f"{CARGO}/"):
             continue
         text = path.read_text("utf-8")
-        if (lines := len(text.splitlines())) > MODULE_LINES[1]:
-            complaints.append(f"{where}:1: {lines} lines, the budget is {MODULE_LINES[1]}")
+        if (lines := len(text.splitlines())) > MODULE_LINES:
+            complaints.append(f"{where}:1: {lines} lines, the budget is {MODULE_LINES}")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 complaints += [f"{where}:{node.lineno}: {fault}" for fault in function_faults(node)]
@@ -370,53 +362,6 @@ def over_page_budget(web: Path) -> list[str]:
             for number, line in enumerate(lines, start=1)
             if len(line) > PAGE_COLUMNS
         ]
-    return complaints
-
-
-def surface_names(package: Path) -> dict[str, str]:
-    """The full name of each name that a room offers, and the module that holds it."""
-    found = {}
-    for path in package.rglob("__init__.pyi"):
-        room = ".".join(path.parent.relative_to(package.parent).parts)
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{room}."):
-                found |= {f"{room}.{alias.name}": node.module or "" for alias in node.names}
-    return found
-
-
-def small_modules(package: Path) -> list[str]:
-    """Modules that are too small, or small with one importer, which could hold them.
-
-    Free are `__init__`, `__main__`, and what only a registry or an entry point reaches: commands.
-    """
-    importers: dict[str, set[str]] = {}
-    modules = {}
-    homes = surface_names(package)
-    for path in python_files(package):
-        inside = path.relative_to(package)
-        if inside.parts[0] == CARGO:
-            continue
-        name = ".".join(inside.with_suffix("").parts)
-        if path.name not in ("__init__.py", "__main__.py"):
-            modules[name] = path
-        for imported_name in imported_modules(path):
-            home = homes.get(imported_name, imported_name)  # through the surface of its room
-            importers.setdefault(home.removeprefix("anymask."), set()).add(name)
-    complaints = []
-    for name, path in modules.items():
-        where = path.relative_to(package.parent).as_posix()
-        if name in STILL_SMALL:
-            continue
-        if where.removeprefix("anymask/").startswith(REGISTERED) or "/commands/" in where:
-            continue
-        lines = len(path.read_text("utf-8").splitlines())
-        users = {
-            user for user in importers.get(name, ()) if user != f"{name.partition('.')[0]}.__init__"
-        }
-        if lines < MODULE_LINES[0]:
-            complaints.append(f"{where}:1: {lines} lines, a module has {MODULE_LINES[0]} or more")
-        elif lines < SMALL_MODULE and len(users) == 1:
-            complaints.append(f"{where}:1: {lines} lines and only {users.pop()} imports it")
     return complaints
 
 

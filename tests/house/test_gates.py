@@ -168,6 +168,19 @@ def test_first_lines_that_are_no_sentence_are_named(package: Path, text: str, ba
     assert len(docstrings.unclear_first_lines(package)) == bad
 
 
+def test_docstrings_in_columns_and_of_unknown_parameters_are_named(package: Path) -> None:
+    old = 'def f(a, b):\n    """Add.\n\n    a, b  numbers\n    """\n'
+    write(package / "formats/sets.py", old)
+    assert len(docstrings.old_rows([package])) == 1
+    new = 'def f(a: int) -> int:\n    """Add.\n\n    Args:\n        {}: Number.\n    """\n'
+    write(package / "formats/sets.py", new.format("a"))
+    assert docstrings.old_rows([package]) == docstrings.unparsed(package) == []
+    write(package / "formats/sets.py", new.format("b"))
+    assert any("'b' does not appear" in line for line in docstrings.unparsed(package))
+    write(package / "formats/sets.py", 'def f(a):\n    """See `g`."""\n    return a\n')
+    assert len(docstrings.old_rows([package])) == 1
+
+
 def test_errors_that_are_gone_are_named(package: Path) -> None:
     write(
         package / "formats/sets.py", 'class Gone(Exception): ...\ndef f():\n    """Raises Gone."""'
@@ -307,20 +320,3 @@ def test_outputs_and_hidden_folders_are_not_ours(tmp_path: Path) -> None:
     assert gates.drawer_modules(tmp_path) == []
     assert gates.over_budget(tmp_path) == []
     assert gates.forbidden_imports(tmp_path) == []
-
-
-def test_small_modules_are_named_unless_a_registry_reaches_them(package: Path) -> None:
-    filler = "x = 1\n"
-    write(package / "masks/tiny.py", filler * 59)
-    write(package / "masks/lonely.py", filler * 99)
-    write(package / "masks/shared.py", filler * 99)
-    write(package / "masks/large.py", filler * 100)
-    write(package / "studio/commands/serve.py", filler * 20)
-    write(package / "formats/csv.py", filler * 20)
-    imports = "from anymask.masks import lonely, shared, large, tiny\n"
-    write(package / "images/one.py", imports + filler * 100)
-    write(package / "images/two.py", "from anymask.masks.shared import x\n" + filler * 100)
-    assert gates.small_modules(package) == [
-        "anymask/masks/lonely.py:1: 99 lines and only images.one imports it",
-        "anymask/masks/tiny.py:1: 59 lines, a module has 60 or more",
-    ]

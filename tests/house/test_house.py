@@ -90,12 +90,13 @@ def test_a_room_that_grows_is_reported() -> None:
     assert budget.excesses(recorded, {"new": 1}) != []
 
 
-def test_no_module_is_too_small_to_stand_alone() -> None:
-    report(gates.small_modules(PACKAGE))
-
-
 def test_the_first_line_of_a_module_is_a_sentence() -> None:
     report(docstrings.unclear_first_lines(PACKAGE))
+
+
+def test_docstrings_are_google_style() -> None:
+    report(docstrings.unparsed(PACKAGE))
+    report(docstrings.old_rows([*OURS, ROOT / "research"]))
 
 
 def test_docstrings_name_errors_that_exist() -> None:

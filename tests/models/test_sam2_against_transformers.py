@@ -184,7 +184,8 @@ def to_official(theirs: nn.Module) -> dict[str, Tensor]:
 def same_weights(theirs: nn.Module, name: str, there: bool = True) -> VideoModel:
     """Our tiny model with random weights that are also put into `theirs`.
 
-    there  whether the object score says that objects are there
+    Args:
+        there: Whether the object score says that objects are there.
     """
     torch.manual_seed(7)
     for key, parameter in theirs.named_parameters():

@@ -22,16 +22,18 @@ LICENCE = Licence(name="Apache-2.0", url="https://www.apache.org/licenses/", com
 class Answers:
     """What the server does.
 
-    files     bytes by path; anything else is a 404
-    etag      of every file; None: no validator
-    ranges    whether it understands Range
-    cut       how many bytes of each answer are sent before the line drops; one used up a request
-    drips     sends the bytes after the cut one by one, instead of dropping the line
-    redirect  from path to path or address
-    kind      the Content-Type
-    chunked   sends without a length
-    shift     answers a range with one that starts so many bytes later
-    asked     (path, Range, If-Range) of every request so far
+    Attributes:
+        files: Bytes by path; anything else is a 404.
+        etag: Of every file; None: no validator.
+        ranges: Whether it understands Range.
+        cut: How many bytes of each answer are sent before the line drops; one used up a
+            request.
+        drips: Sends the bytes after the cut one by one, instead of dropping the line.
+        redirect: From path to path or address.
+        kind: The Content-Type.
+        chunked: Sends without a length.
+        shift: Answers a range with one that starts so many bytes later.
+        asked: (path, Range, If-Range) of every request so far.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)

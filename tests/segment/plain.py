@@ -22,7 +22,8 @@ def find_plainly(
 ) -> list[Mask]:
     """All masks of one photo that pass, best quality first.
 
-    batch  clicks that are decoded at once
+    Args:
+        batch: Clicks that are decoded at once.
     """
     spec, place = runtime.spec, embedding.geometry
     clicked = require(runtime, PromptDecoding)

@@ -34,7 +34,9 @@ def rles(frames: list[TrackedFrame]) -> list[dict[int, object]]:
 
 
 def assert_followed(frames: list[TrackedFrame], objects: dict[int, int]) -> None:
-    """objects  number -> which disc it is"""
+    """Args:
+    objects: Number -> which disc it is.
+    """
     for frame in frames:
         assert set(frame.objects) == set(objects)
         for number, disc in objects.items():

@@ -58,7 +58,8 @@ def read_array(file: BinaryIO) -> NDArray[Any]:
 def read_arrays(file: BinaryIO, ends: tuple[str, ...] = ("",)) -> dict[str, NDArray[Any]]:
     """The arrays of an archive by name, without the suffix. Raises DataError.
 
-    ends  of the names of those that are read
+    Args:
+        ends: Of the names of those that are read.
     """
     import zipfile  # which only archives need
 

@@ -36,7 +36,9 @@ _MANY = ("Sequence", "Iterable", "list", "tuple", "Collection")
 def check_types(call: Callable[P, R], *, with_settings: bool = True) -> Callable[P, R]:
     """Let a function raise InputError for an argument that its annotation excludes.
 
-    with_settings  check those of a TypedDict behind ** too, which settings may check on their own
+    Args:
+        with_settings: Check those of a TypedDict behind ** too, which settings may check on
+            their own.
     """
     parameters = inspect.signature(call).parameters.values()
     named = itertools.takewhile(lambda one: one.kind != one.VAR_POSITIONAL, parameters)

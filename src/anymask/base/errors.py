@@ -49,7 +49,8 @@ class AmbiguousMaskError(ImageError):
 class LimitError(InputError):
     """Data would take more memory than its limit; the message says how to raise it.
 
-    size  bytes that it would take, 0 where this is not known
+    Args:
+        size: Bytes that it would take, 0 where this is not known.
     """
 
     def __init__(self, message: str, size: int = 0) -> None:
@@ -88,7 +89,8 @@ class NotFoundError(StoreError):
 class Conflict(StoreError):
     """A record has changed since it was read; nothing was written.
 
-    current  the record as it is now, whatever kind the raiser keeps
+    Args:
+        current: The record as it is now, whatever kind the raiser keeps.
     """
 
     def __init__(self, message: str, current: object = None) -> None:

@@ -27,15 +27,16 @@ PACKAGES = (
 class Machine:
     """What stands under a table of figures.
 
-    cpu       the processor's name
-    cores     logical cores of the machine
-    usable    cores that this process may use
-    memory    bytes of main memory, or None when the system does not say
-    load      running processes, one-minute average, at the start; None where unknown
-    system    operating system and release
-    python    version
-    packages  (name, version) of what is installed, in the order of PACKAGES
-    threads   OMP_NUM_THREADS as set, or ""
+    Attributes:
+        cpu: The processor's name.
+        cores: Logical cores of the machine.
+        usable: Cores that this process may use.
+        memory: Bytes of main memory, or None when the system does not say.
+        load: Running processes, one-minute average, at the start; None where unknown.
+        system: Operating system and release.
+        python: Version.
+        packages: (name, version) of what is installed, in the order of PACKAGES.
+        threads: OMP_NUM_THREADS as set, or "".
     """
 
     cpu: str

@@ -22,13 +22,14 @@ SECONDS_BETWEEN_LINES = 10.0
 class ProgressBar:
     """Tell how far a piece of work is, and about how long the rest takes.
 
-    what    the work, in a word or two
-    total   how many steps there are; None when nobody knows
-    stream  where to write; stderr when left out, so that stdout stays clean for pipes
-    clock   seconds that only grow; tests hand in their own
-
     Use it as a context manager; `update(done)` may be called as often as one likes, also as a
     callback `(done, total)` of a download.
+
+    Args:
+        what: The work, in a word or two.
+        total: How many steps there are; None when nobody knows.
+        stream: Where to write; stderr when left out, so that stdout stays clean for pipes.
+        clock: Seconds that only grow; tests hand in their own.
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class ProgressBar:
     def update(self, done: int, total: int | None = None, free: int = 0) -> None:
         """`done` steps are behind us; a `total` that became known replaces the old one.
 
-        free  how many of those took no time, so that the time left is not promised too short
+        Args:
+            free: How many of those took no time, so that the time left is not promised too
+                short.
         """
         self.done, self.total = done, self.total if total is None else total
         self.free = free

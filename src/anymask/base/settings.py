@@ -99,18 +99,19 @@ _PLAIN = (bool, int, float, NoneType)  # with words, the types whose values are 
 class Setting:
     """What a field's type does not say.
 
-    does     for docstring, command line and documents: one line, no full stop
-    least    the smallest number
-    above    numbers are larger than this
-    most     the largest number
-    below    numbers are smaller than this; None: any, infinity too
-    unit     of a number, such as "pixels"
-    default  the default in words, where its value does not say it
-    check    raises InputError for a bad value, in place of the check by type and range
-    option   on the command line, where that is not the name with hyphens
-    form     of a value on the command line, such as "LOW,HIGH"
-    parse    a word of the command line -> the value, in place of the reading by type; raises
-             InputError
+    Attributes:
+        does: For docstring, command line and documents: one line, no full stop.
+        least: The smallest number.
+        above: Numbers are larger than this.
+        most: The largest number.
+        below: Numbers are smaller than this; None: any, infinity too.
+        unit: Of a number, such as "pixels".
+        default: The default in words, where its value does not say it.
+        check: Raises InputError for a bad value, in place of the check by type and range.
+        option: On the command line, where that is not the name with hyphens.
+        form: Of a value on the command line, such as "LOW,HIGH".
+        parse: A word of the command line -> the value, in place of the reading by type; raises
+            InputError.
     """
 
     does: str
@@ -130,7 +131,9 @@ class Setting:
 class DeclaredSetting:
     """One field of a dataclass of settings.
 
-    members  of its type: classes, words and truth values of a Literal; `float | None` has two
+    Attributes:
+        members: Of its type: classes, words and truth values of a Literal; `float | None` has
+            two.
     """
 
     name: str
@@ -248,18 +251,17 @@ def check_settings(values: object) -> None:
 
 def describe_settings(declared: type[Settings]) -> type[Settings]:
     """The same dataclass; docstring and signature say what each setting does and its plain type."""
-    listed = list_settings(declared)
-    width = max(len(setting.name) for setting in listed) + 2
-    gap = " " * (4 + width)
-    lines = [
-        textwrap.fill(setting.about.does, 100, initial_indent=gap, subsequent_indent=gap)
-        for setting in listed
+    rows = [
+        textwrap.fill(
+            f"{setting.name}: {setting.about.does[:1].upper()}{setting.about.does[1:]}.",
+            100,
+            initial_indent=" " * 8,
+            subsequent_indent=" " * 12,
+        )
+        for setting in list_settings(declared)
     ]
-    table = [
-        f"    {setting.name:<{width}}{line.lstrip()}"
-        for setting, line in zip(listed, lines, strict=True)
-    ]
-    declared.__doc__ = "\n".join([(declared.__doc__ or "").rstrip(), "", *table, ""])
+    about = (declared.__doc__ or "").rstrip()
+    declared.__doc__ = "\n".join([about, "", "    Attributes:", *rows, ""])
     vars(declared)["__init__"].__annotations__ |= get_type_hints(declared)
     return declared
 

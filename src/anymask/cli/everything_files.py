@@ -37,8 +37,10 @@ ENDINGS = (".everything", "-everything")  # of results in the working folder; of
 class Files:
     """The outputs of one photo that have names of their own.
 
-    others   what else is made of the masks: .svg, .geojson, .xml, .txt, .npy, .csv, cut-outs, ...
-    printed  which of the two first goes to standard output: a temporary file
+    Attributes:
+        others: What else is made of the masks: .svg, .geojson, .xml, .txt, .npy, .csv,
+            cut-outs, ...
+        printed: Which of the two first goes to standard output: a temporary file.
     """
 
     records: Path | None
@@ -53,9 +55,10 @@ def open_job(
 ) -> Iterator[tuple[FolderJob, Files | None]]:
     """The job of a command line, and the files of one photo where `-o` names files.
 
-    endings  of results in the working folder, and of a folder of them
-
     Raises InputError for outputs that do not go together, or are the photo itself.
+
+    Args:
+        endings: Of results in the working folder, and of a folder of them.
     """
     files = [output for output in args.outputs if is_file_name(output)]
     with (
@@ -88,7 +91,8 @@ def open_job(
 def read_files(outputs: Sequence[str], photo: Path, aside: Path) -> Files:
     """What each `-o` is. Raises InputError.
 
-    aside  a folder for what goes to standard output; there, `-` is the records
+    Args:
+        aside: A folder for what goes to standard output; there, `-` is the records.
     """
     words = [STDOUT_RECORDS if output == STDOUT else output for output in outputs]
     targets = plan_targets(words, photo.stem, "overlay", several=False, many=True)
@@ -151,10 +155,11 @@ def work_through(
 ) -> None:
     """Do the photos of a command line, into a folder or into the files of one photo.
 
-    nothing  what is said where a photo gave no mask
-    endings  as for `open_job`
-
     Raises DataError at the end when some photos failed.
+
+    Args:
+        nothing: What is said where a photo gave no mask.
+        endings: As for `open_job`.
     """
     with open_job(args, endings) as (job, files):
         if not job.one:

@@ -63,10 +63,13 @@ def read_job(
 ) -> FolderJob:
     """The options of `add_folder_options` and of the pictures, as a job. Raises InputError.
 
-    sources     folders and photos
-    outputs     one folder, or files that differ by {name}; none: results lie in the working folder
-    endings     of the names of results in the working folder; of the folder of a folder's results
-    own_suffix  one output may be a file of this suffix
+    Args:
+        sources: Folders and photos.
+        outputs: One folder, or files that differ by {name}; none: results lie in the working
+            folder.
+        endings: Of the names of results in the working folder; of the folder of a folder's
+            results.
+        own_suffix: One output may be a file of this suffix.
     """
     if len(outputs) > 1:
         raise InputError(
@@ -103,7 +106,8 @@ def read_job(
 def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None, empty: str = "") -> None:
     """Do a folder's photos and say what was done. Raises DataError when photos failed.
 
-    empty  what is printed for a photo of which nothing was made; "" prints nothing
+    Args:
+        empty: What is printed for a photo of which nothing was made; "" prints nothing.
     """
     with contextlib.ExitStack() as stack, ending_well():
         summary = run_job(job, task, JobReporter(job, stack, empty).show)
@@ -126,7 +130,8 @@ def run_photo(
 ) -> int | None:
     """Do one photo; how many things were made, or None where they are there already.
 
-    what  its steps in a word, for a progress bar
+    Args:
+        what: Its steps in a word, for a progress bar.
     """
     with contextlib.ExitStack() as stack:
         on_step = stack.enter_context(ProgressBar(what)).update if what else None

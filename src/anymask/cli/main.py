@@ -97,7 +97,8 @@ class Command(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code.
 
-    argv  the words after `anymask`; those of this process when left out
+    Args:
+        argv: The words after `anymask`; those of this process when left out.
     """
     # Products in numpy and OpenCV are small here; OpenBLAS's threads would burn the cores of the
     # model's. It reads this when it is loaded.

@@ -37,8 +37,9 @@ def add_map_options(
 ) -> None:
     """How maps are read and written.
 
-    prompts  whether the command takes prompts
-    tile     whether `--tile` is not there yet
+    Args:
+        prompts: Whether the command takes prompts.
+        tile: Whether `--tile` is not there yet.
     """
     group = parser.add_argument_group(
         "options for maps (GeoTIFF, COG, VRT, JPEG 2000 or a folder of tiles; -o "
@@ -131,7 +132,8 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
 def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
     """Answer prompts on a map, those of the command line and of a layer. Raises AnymaskError.
 
-    given  settings of `Model.segment`
+    Args:
+        given: Settings of `Model.segment`.
     """
     from anymask.maps import PromptEye
 

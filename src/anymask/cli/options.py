@@ -70,8 +70,9 @@ def add_options(
 ) -> None:
     """An option for each setting, `--grid` for `grid`.
 
-    only      these settings; all when left out
-    defaults  other words for a setting's default
+    Args:
+        only: These settings; all when left out.
+        defaults: Other words for a setting's default.
     """
     for setting in list_settings(declared):
         if only and setting.name not in only:
@@ -153,7 +154,8 @@ def read_options(
 ) -> dict[str, Any]:
     """The settings that were given on the command line, by name.
 
-    only  these settings; all when left out
+    Args:
+        only: These settings; all when left out.
     """
     asked = [one for one in list_settings(declared) if not only or one.name in only]
     given = {one.name: vars(args)[one.name] for one in asked if one.name in vars(args)}

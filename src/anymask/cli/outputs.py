@@ -58,9 +58,10 @@ _OF_FILES = (
 class Target:
     """One output of one photo.
 
-    path  of the file; None: standard output
-    kind  what it holds
-    many  whether it is of the things of a photo, not of one that was asked for
+    Attributes:
+        path: Of the file; None: standard output.
+        kind: What it holds.
+        many: Whether it is of the things of a photo, not of one that was asked for.
     """
 
     path: Path | None
@@ -123,14 +124,15 @@ def plan_targets(
 ) -> list[Target]:
     """Where the masks of one photo go.
 
-    outputs  as they were typed; none: the default beside, in the working folder
-    photo    its name without suffix
-    plain    what a picture without a further word in its name holds
-    several  whether there are other photos, which need other outputs
-    default  what is written where no output was named; `plain` when left out
-    many     whether the masks are the things of the photo, not of one thing (`output_kind`)
-
     Raises InputError for an output that cannot be written, or that others would overwrite.
+
+    Args:
+        outputs: As they were typed; none: the default beside, in the working folder.
+        photo: Its name without suffix.
+        plain: What a picture without a further word in its name holds.
+        several: Whether there are other photos, which need other outputs.
+        default: What is written where no output was named; `plain` when left out.
+        many: Whether the masks are the things of the photo, not of one thing (`output_kind`).
     """
     if not outputs:
         kind = default or plain
@@ -177,11 +179,12 @@ def write_objects(
 ) -> list[str]:
     """Write one output of a photo's objects; what was written.
 
-    image    the photo, where an output shows it
-    prompts  what was asked, one for each object, or none
-
     Cut-outs of the things of a photo have soft alpha, that of one object is its mask's pixels.
     Raises InputError.
+
+    Args:
+        image: The photo, where an output shows it.
+        prompts: What was asked, one for each object, or none.
     """
     paths = []
     for path, few in each_output(target.path or Path("stdout"), found):
@@ -218,8 +221,9 @@ def new_folder(output: str) -> Path:
 def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> None:
     """Refuse a suffix that is neither written nor part of a folder's name. Raises InputError.
 
-    written  the suffixes of the files that there are
-    remedy   what else can be done for such a file
+    Args:
+        written: The suffixes of the files that there are.
+        remedy: What else can be done for such a file.
     """
     suffix = file_suffix(output)
     if not suffix or suffix in written:
@@ -237,10 +241,11 @@ def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> Non
 def check_stdout(args: argparse.Namespace, command: str) -> None:
     """Call standard output `-`, whatever the system calls it.
 
-    command  with the program's name, for an error
-
     Raises InputError, before any work, for a command that does not write to standard output
     (without `parser.set_defaults(stdout=True)`), and for two results there.
+
+    Args:
+        command: With the program's name, for an error.
     """
     for name in ("output", *_WRITTEN):
         given = getattr(args, name, None)

@@ -185,8 +185,9 @@ def read_tracked_prompts(
 ) -> dict[tuple[int, int], FilePrompt]:
     """(frame of the source, object) -> what is said. Raises PromptError.
 
-    unit   what the command calls a frame, for errors
-    known  the option that knows objects already
+    Args:
+        unit: What the command calls a frame, for errors.
+        known: The option that knows objects already.
     """
     from anymask.track import FilePrompt
 
@@ -228,10 +229,11 @@ def split_place(
 ) -> tuple[tuple[int, int], str]:
     """FRAME:OBJECT:REST or REST -> (frame, object), rest.
 
-    first  the frame where none is named
-    unit   what the command calls a frame
-
     Raises PromptError for one number alone, which might be the frame or the object.
+
+    Args:
+        first: The frame where none is named.
+        unit: What the command calls a frame.
     """
     head, colon, rest = text.partition(":")
     if not (colon and head.isdecimal()):

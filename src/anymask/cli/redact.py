@@ -110,7 +110,8 @@ def run(args: argparse.Namespace) -> None:
 def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: bool) -> None:
     """Write the copy of one photo to standard output. Raises InputError.
 
-    writes  whether there are labels, or no review is wanted
+    Args:
+        writes: Whether there are labels, or no review is wanted.
     """
     if not writes:
         raise InputError(

@@ -79,12 +79,13 @@ def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
 class Job:
     """What is done with each photo.
 
-    outputs  as they were typed
-    plain    what a picture is without a further word in its name
-    model    that answers
-    several  whether there are several photos
-    report   where the report on each mask goes
-    names    those to choose from, where masks are to be named
+    Attributes:
+        outputs: As they were typed.
+        plain: What a picture is without a further word in its name.
+        model: That answers.
+        several: Whether there are several photos.
+        report: Where the report on each mask goes.
+        names: Those to choose from, where masks are to be named.
     """
 
     prompts: list[Prompt]
@@ -122,9 +123,10 @@ def do_each(
 ) -> None:
     """Do all photos; one of several that fails is named, and the others are done.
 
-    as_typed  a message with the names that the user gave
-
     Raises what the only photo raises; DataError at the end where some of several failed.
+
+    Args:
+        as_typed: A message with the names that the user gave.
     """
     if len(tasks) == 1:
         tasks[0][1]()
@@ -292,7 +294,8 @@ def zoom_report(
 def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str]:
     """The mask in one line, and each click that it does not obey in one more.
 
-    ambiguous  whether another mask is as likely meant (`Prediction.ambiguous`)
+    Args:
+        ambiguous: Whether another mask is as likely meant (`Prediction.ambiguous`).
     """
     from anymask.masks import counted, percent, violated_points
 

@@ -62,7 +62,8 @@ def say(text: str) -> None:
 def tell(notes: Iterable[str], report: TextIO | None = None) -> None:
     """Print what a run reports: what it wrote to standard error, the rest to `report`.
 
-    report  standard output when left out
+    Args:
+        report: Standard output when left out.
     """
     for note in notes:
         print(note, file=sys.stderr if note.startswith(_STATUS) else report, flush=True)
@@ -82,7 +83,8 @@ def write_stdout(data: bytes) -> None:
 class _Stream:
     """A text stream around another one.
 
-    otherwise  where to go on once writing has failed; None: the failure is told
+    Args:
+        otherwise: Where to go on once writing has failed; None: the failure is told.
     """
 
     def __init__(self, inside: TextIO, otherwise: TextIO | None = None) -> None:

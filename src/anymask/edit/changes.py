@@ -40,9 +40,10 @@ GAP = 16  # pixels between the things of a collage
 def remove(image: UintImage, what: Where, fill: Filler | None = None) -> UintImage:
     """The photo without the object: its place is filled from what lies around; invented pixels.
 
-    fill  what fills it, such as `open_lama()`; None: Telea's method, for small things
-
     Raises InputError for a mask of another size, an empty mask, or one of the whole photo.
+
+    Args:
+        fill: What fills it, such as `open_lama()`; None: Telea's method, for small things.
     """
     mask = _pixels(image, what)
     if mask.all():
@@ -62,9 +63,10 @@ def remove(image: UintImage, what: Where, fill: Filler | None = None) -> UintIma
 def blur(image: UintImage, what: Where, width: float | None = None) -> UintImage:
     """The photo with the object out of focus; for what must not be recognised take `redact`.
 
-    width  sigma in pixels; None: 2 % of the photo's longest side
-
     Raises InputError for a mask of another size, or an empty one.
+
+    Args:
+        width: Sigma in pixels; None: 2 % of the photo's longest side.
     """
     mask = _pixels(image, what)
     sigma = BLUR * max(mask.shape) if width is None else width
@@ -91,11 +93,17 @@ def redact(
 ) -> UintImage:
     """The photo with the mask's pixels, and a margin, made unreadable.
 
-    how     "solid": one color; "pixels": the mean of few large cells; "blur": nicer to look
-            at, but what is under it can be guessed
-    colour  of "solid"
-
     Raises InputError for a mask of another size and other words. An empty mask changes nothing.
+
+    Args:
+        how: "solid": one color; "pixels": the mean of few large cells; "blur": nicer to look
+            at, but what is under it can be guessed.
+        colour: Of "solid".
+
+    Args:
+        how: "solid": one colour; "pixels": the mean of few large cells; "blur": nicer to look
+            at, but what is under it can be guessed.
+        colour: Of "solid".
     """
     mask = _pixels(image, what, empty=True)
     check_hiding(how, colour)
@@ -118,8 +126,9 @@ class RedactedCopy:
     """The file of a copy, and a hidden one beside it that says what it was made of, as a hash that
     tells nothing else. A file without one is not ours and is never overwritten.
 
-    path      of the copy
-    original  what it is a copy of
+    Attributes:
+        path: Of the copy.
+        original: What it is a copy of.
     """
 
     path: Path

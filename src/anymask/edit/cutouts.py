@@ -138,7 +138,8 @@ def cut_photo(
 ) -> Image.Image:
     """What `Model.cutout` answers. Raises as it does.
 
-    asked  points, point_labels, box and mask, None where they are not given
+    Args:
+        asked: Points, point_labels, box and mask, None where they are not given.
     """
     known = sorted(CutoutKeywords.__optional_keys__)
     check_keywords(settings, [*asked, "words", *known])
@@ -155,10 +156,11 @@ def object_pixels(
 ) -> BoolArray:  # (H, W, 3) -> (H, W)
     """The pixels of a prompt, of all that words or an example mean, or of the main subject.
 
-    asked   a prompt's parts as `Model.segment` takes them; None where they are not given
-    sought  likewise words, like and unlike, as `Model.find` takes them
-
     Raises PromptError where nothing is found, as where prompt and words are given.
+
+    Args:
+        asked: A prompt's parts as `Model.segment` takes them; None where they are not given.
+        sought: Likewise words, like and unlike, as `Model.find` takes them.
     """
     prompted = any(part is not None for part in asked.values())
     found = any(part is not None for part in sought.values())
@@ -198,11 +200,12 @@ def cut_out(
 ) -> UintImage:  # (H, W, 3), (H, W)
     """The object of a mask as a picture: (H, W, 4) RGBA, or (H, W, 3) where there is a background.
 
-    empty     whether a mask may have no pixel, as on a frame where the object is not seen
-    settings  see `CutoutSettings`; with no background a shadow lies in the alpha
-
     Raises InputError on an empty mask unless it may be one, sizes that differ, or settings out of
     range.
+
+    Args:
+        empty: Whether a mask may have no pixel, as on a frame where the object is not seen.
+        settings: See `CutoutSettings`; with no background a shadow lies in the alpha.
     """
     how = CutoutSettings(**settings)
     if image.shape[:2] != mask.shape:
@@ -246,9 +249,10 @@ def write_cutout(
 ) -> None:
     """Write the cut-out of a mask into an open file, as `save_cutout` does.
 
-    empty  as `cut_out` takes it
-
     Raises as `cut_out`.
+
+    Args:
+        empty: As `cut_out` takes it.
     """
     settings = {**settings}
     if suffix not in TRANSPARENT and settings.get("background") is None:

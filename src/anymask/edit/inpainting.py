@@ -40,11 +40,12 @@ FILES = ("big-lama.safetensors", "big-lama.ckpt", "best.ckpt", "big-lama.pth", "
 def open_lama(file: str | Path | None = None) -> Filler:
     """LaMa, ready to fill holes.
 
-    file  a checkpoint of advimman/lama (.ckpt, .pth, .safetensors; torch), or a graph whose inputs
-          are a photo and a mask of 512 x 512 (.onnx); None: one of `FILES` in the folder `lama` of
-          ANYMASK_HOME
-
     Raises WeightsError where there is none or it is no LaMa, and MissingExtra without torch.
+
+    Args:
+        file: A checkpoint of advimman/lama (.ckpt, .pth, .safetensors; torch), or a graph whose
+            inputs are a photo and a mask of 512 x 512 (.onnx); None: one of `FILES` in the
+            folder `lama` of ANYMASK_HOME.
     """
     path = _own_file() if file is None else Path(file).expanduser()
     if not path.is_file():

@@ -39,10 +39,11 @@ LEVELS = (0.15, 0.25, 0.5, 0.7)  # of the map: from which on a cell is boxed
 class SubjectProbe:
     """A fitted probe.
 
-    weights_hash  of the weights whose features it reads
-    weights       (D,) one for each number of a cell
-    offset        added to them
-    least         agreement of mask and map from which on a subject is clear, 0..1
+    Attributes:
+        weights_hash: Of the weights whose features it reads.
+        weights: (D,) one for each number of a cell.
+        offset: Added to them.
+        least: Agreement of mask and map from which on a subject is clear, 0..1.
     """
 
     weights_hash: str
@@ -93,9 +94,10 @@ def subject_map(features: Features, probe: SubjectProbe) -> FloatArray:  # -> (h
 def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
     """The mask of what a photo is of; None: there is no clear subject.
 
-    model  where it is not `small`, that one is opened once and finds it
-
     The mask's score says how clear it is, 0..1. Raises WeightsError for other weights of `small`.
+
+    Args:
+        model: Where it is not `small`, that one is opened once and finds it.
     """
     probe = shipped_probe()
     seer = model if model.name == SUBJECT_MODEL else _open_seer(type(model))

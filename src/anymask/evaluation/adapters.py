@@ -40,11 +40,12 @@ Method = Segmenter | ModelChoice | str | None  # a loaded one, a model's name, o
 class FromFunction:
     """Any function of a photo and one prompt as a `Segmenter`.
 
-    name      in the tables
-    accepts   the prompt kinds that it understands
-    function  (H, W, 3) uint8 and a Prompt -> (H, W) bool
-    prepare   what to do once a photo; its result takes the photo's place in `function`
-    slow      whether it takes so long that a run asks it for a part of the masks
+    Attributes:
+        name: In the tables.
+        accepts: The prompt kinds that it understands.
+        function: (H, W, 3) uint8 and a Prompt -> (H, W) bool.
+        prepare: What to do once a photo; its result takes the photo's place in `function`.
+        slow: Whether it takes so long that a run asks it for a part of the masks.
     """
 
     name: str
@@ -74,10 +75,11 @@ class FromFunction:
 class Peer:
     """A callable (see the module) as a `Segmenter`.
 
-    name      in the tables
-    function  what answers one prompt
-    accepts   the prompt kinds that it understands
-    prepare   what to do once a photo
+    Attributes:
+        name: In the tables.
+        function: What answers one prompt.
+        accepts: The prompt kinds that it understands.
+        prepare: What to do once a photo.
     """
 
     name: str
@@ -224,11 +226,12 @@ def open_methods(
 ) -> list[Segmenter]:
     """Open what is measured, each under a name of its own.
 
-    refine_edges  each model that is opened by its name stands there a second time, as
-                  `EdgesRefined`; with `mirror` about the mirror image, too
-
     Raises InputError for the same one twice and for `mirror` alone; ConfigError, ModelError,
     WeightsError.
+
+    Args:
+        refine_edges: Each model that is opened by its name stands there a second time, as
+            `EdgesRefined`; with `mirror` about the mirror image, too.
     """
     if mirror and not refine_edges:
         raise InputError("Option mirror requires refine_edges. Set both, or omit mirror.")

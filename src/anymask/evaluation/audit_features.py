@@ -60,15 +60,17 @@ FEATURES = (
 class OutlineFeatures:
     """One outline in numbers.
 
-    on_edge         mean strength of the edges under it
-    edge_beside     logarithm of that over the strength beside it
-    edge_profile    how far from it, of the band, the line along it lies that has the most edges
-    bare_rim        share of it without an edge
-    bare_stretch    its longest stretch without an edge, as a share
-    contrast        distance of the two sides' mean colors, in their spread
-    contrast_least  the least contrast among the four quarters of the outline
-    at_border       share of it that is the photo's border
-    ragged          logarithm of its squared length over the area
+    Attributes:
+        on_edge: Mean strength of the edges under it.
+        edge_beside: Logarithm of that over the strength beside it.
+        edge_profile: How far from it, of the band, the line along it lies that has the most
+            edges.
+        bare_rim: Share of it without an edge.
+        bare_stretch: Its longest stretch without an edge, as a share.
+        contrast: Distance of the two sides' mean colors, in their spread.
+        contrast_least: The least contrast among the four quarters of the outline.
+        at_border: Share of it that is the photo's border.
+        ragged: Logarithm of its squared length over the area.
     """
 
     on_edge: float
@@ -85,8 +87,9 @@ class OutlineFeatures:
 def measure_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> OutlineFeatures:
     """Compare the outline of a mask (h, w), not empty, with the photo.
 
-    lab    (h, w, 3) the photo in CIE Lab
-    edges  (h, w) strength of its edges, about 0..1
+    Args:
+        lab: (h, w, 3) the photo in CIE Lab.
+        edges: (h, w) strength of its edges, about 0..1.
     """
     rows, columns = np.flatnonzero(given.any(axis=1)), np.flatnonzero(given.any(axis=0))
     area = int(np.count_nonzero(given))
@@ -180,10 +183,11 @@ def mask_to_rim(mask: BoolArray) -> BoolArray:
 class MaskAnswer:
     """One thing that the model would put in a mask's place.
 
-    logits   (m, m) model space
-    mask     (h, w) on the shrunk photo
-    quality  the model's own number
-    asked    one of PROMPT_NAMES
+    Attributes:
+        logits: (m, m) model space.
+        mask: (h, w) on the shrunk photo.
+        quality: The model's own number.
+        asked: One of PROMPT_NAMES.
     """
 
     logits: FloatArray
@@ -197,11 +201,13 @@ class MaskAnswer:
 class MaskFeatures:
     """The features of one mask, and the answers that they come from.
 
-    values    (F,) in the order of FEATURES
-    agrees    (A,) IoU of the given mask with each answer
-    answers   what the model said
-    shape     of the given mask, in pixels of the photo
     threshold of the answers' logits
+
+    Attributes:
+        values: (F,) in the order of FEATURES.
+        agrees: (A,) IoU of the given mask with each answer.
+        answers: What the model said.
+        shape: Of the given mask, in pixels of the photo.
     """
 
     values: Floats
@@ -220,9 +226,10 @@ class MaskFeatures:
 class AuditPhoto:
     """A photo as the model and the audit see it.
 
-    embedding  what the model saw
-    lab        (h, w, 3) float32, the shrunk photo in CIE Lab
-    edges      (h, w) float32, strength of its edges, about 0..1
+    Attributes:
+        embedding: What the model saw.
+        lab: (h, w, 3) float32, the shrunk photo in CIE Lab.
+        edges: (h, w) float32, strength of its edges, about 0..1.
     """
 
     embedding: Features
@@ -276,8 +283,9 @@ def measure_features(
 ) -> list[MaskFeatures]:
     """The features of N masks of a photo, none of them empty.
 
-    others     the masks that stand beside each one
-    odd_sizes  how unusual each one's size is among its label's
+    Args:
+        others: The masks that stand beside each one.
+        odd_sizes: How unusual each one's size is among its label's.
     """
     smalls = [shrink_mask(rle, view.size) for rle in rles]
     answers = _ask_model(model, view, rles)

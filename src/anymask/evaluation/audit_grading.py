@@ -73,12 +73,13 @@ class LinearModel:
 class Grader:
     """Grades masks and guesses IoUs.
 
-    usual   where a data set is too small to say itself
-    errors  the kinds of errors, and for each the log odds against a careful mask
-    odds    one for each of `errors`, of relative features
-    given   the IoU of the mask with the truth, of relative features
-    answer  the same of an answer, of what is known about it
-    about   what it was fitted to, in words
+    Attributes:
+        usual: Where a data set is too small to say itself.
+        errors: The kinds of errors, and for each the log odds against a careful mask.
+        odds: One for each of `errors`, of relative features.
+        given: The IoU of the mask with the truth, of relative features.
+        answer: The same of an answer, of what is known about it.
+        about: What it was fitted to, in words.
     """
 
     usual: FeatureScale

@@ -74,10 +74,11 @@ def find_missing(
 ) -> list[Mask]:
     """Masks of objects that are not among the given ones, the surest first.
 
-    grid  of the grid of clicks; 0 finds nothing
-
     Their quality is the model's own, so that lists of several photos can be joined. A model that
     takes no clicks finds nothing.
+
+    Args:
+        grid: Of the grid of clicks; 0 finds nothing.
     """
     if grid < 1 or "point" not in model.spec.accepts:
         return []
@@ -128,14 +129,15 @@ def _keep_certain(reply: Prediction, click: tuple[float, float], covered: Rle | 
 class ExaminedMask:
     """What was found about one mask.
 
-    mask    its index in the photo
-    label   its class, or None
-    rle     the mask itself
-    values  (F,) the features; empty for a mask without a pixel
-    twin    an earlier mask that says the same, or None
-    answer  the model's best answer in its place, with the model's quality
-    asked   how the model was asked for it
-    guess   the IoU that the answer may have with the truth
+    Attributes:
+        mask: Its index in the photo.
+        label: Its class, or None.
+        rle: The mask itself.
+        values: (F,) the features; empty for a mask without a pixel.
+        twin: An earlier mask that says the same, or None.
+        answer: The model's best answer in its place, with the model's quality.
+        asked: How the model was asked for it.
+        guess: The IoU that the answer may have with the truth.
     """
 
     mask: int
@@ -153,11 +155,12 @@ class ExaminedMask:
 class ExaminedPhoto:
     """One photo.
 
-    file_name  as in the data set
-    hw         (H, W)
-    key        names the photo's masks: features of other masks is not this one
-    masks      those that are no crowds, in their order
-    missing    objects without a mask, the surest first
+    Attributes:
+        file_name: As in the data set.
+        hw: (H, W).
+        key: Names the photo's masks: features of other masks is not this one.
+        masks: Those that are no crowds, in their order.
+        missing: Objects without a mask, the surest first.
     """
 
     file_name: str
@@ -228,8 +231,9 @@ def examine_photo(
 ) -> ExaminedPhoto:
     """Find out about every mask of one photo.
 
-    pixels           (H, W, 3), of the size that the masks have
-    grid  of the grid that looks for objects without a mask; 0: does not look
+    Args:
+        pixels: (H, W, 3), of the size that the masks have.
+        grid: Of the grid that looks for objects without a mask; 0: does not look.
     """
     counted = [(n, mask) for n, mask in enumerate(image.masks) if not mask.crowd]
     filled = [(n, mask) for n, mask in counted if rle_area(mask.rle)]
@@ -311,10 +315,11 @@ class AuditHeader:
 class AuditFile:
     """Photos that are examined already, and a place for more.
 
-    path    of the file; it is made with its folder when the first photo is added
-    header  of this run
-
     Raises DataError when the file is another audit's, or damaged.
+
+    Args:
+        path: Of the file; it is made with its folder when the first photo is added.
+        header: Of this run.
     """
 
     def __init__(self, path: Path, header: AuditHeader) -> None:

@@ -39,12 +39,13 @@ TENTHS = tuple(f".{n}-{'1' if n == 9 else f'.{n + 1}'}" for n in range(10))
 class AuditResult:
     """A finished audit.
 
-    name      of the data set
-    header    the model and the settings
-    below     grades below it are suspects
-    photos    what was found
-    graded    every mask
-    suspects  numbered
+    Attributes:
+        name: Of the data set.
+        header: The model and the settings.
+        below: Grades below it are suspects.
+        photos: What was found.
+        graded: Every mask.
+        suspects: Numbered.
     """
 
     name: str

@@ -71,19 +71,20 @@ class NotAudited(DataError):
 class AuditSettings(ReadKeywords, total=False):
     """What `audit` takes besides, and the fields of `anymask.formats.ReadSettings`.
 
-    form             the format of `data` (default: recognised)
-    split            of a published data set, such as "val"
-    images           the folder of the pictures
-    limit            pictures at most
-    below            masks with a lower grade, 0 to 1, are suspects (default: 0.5)
-    top              suspects in the table and as pictures, masks and missing objects each
-                     (default: 20)
-    grid  clicks along each side of the grid that looks for objects without a mask; 0:
-                     do not look (default: 12)
-    proposals        a folder for the data set with the proposals in their place
-    to               the format of `proposals` (default: as it was read, or coco)
-    accept           numbers of the suspects whose proposals are taken (default: all)
-    grades           a file of grades (default: what was fitted for the default model)
+    Attributes:
+        form: The format of `data` (default: recognised).
+        split: Of a published data set, such as "val".
+        images: The folder of the pictures.
+        limit: Pictures at most.
+        below: Masks with a lower grade, 0 to 1, are suspects (default: 0.5).
+        top: Suspects in the table and as pictures, masks and missing objects each (default:
+            20).
+        grid: Clicks along each side of the grid that looks for objects without a mask; 0: do
+            not look (default: 12).
+        proposals: A folder for the data set with the proposals in their place.
+        to: The format of `proposals` (default: as it was read, or coco).
+        accept: Numbers of the suspects whose proposals are taken (default: all).
+        grades: A file of grades (default: what was fitted for the default model).
     """
 
     form: str | None

@@ -47,8 +47,9 @@ FREQUENCIES = {"r": "APr", "c": "APc", "f": "APf"}
 class ComparedPhoto:
     """What is compared in one photo: COCO's rows, their category the class's name.
 
-    labels   the classes that count there
-    partial  those that were not drawn exhaustively: a mask without a truth is not wrong
+    Attributes:
+        labels: The classes that count there.
+        partial: Those that were not drawn exhaustively: a mask without a truth is not wrong.
     """
 
     hw: tuple[int, int]
@@ -107,9 +108,10 @@ def match_all(photos: Sequence[ComparedPhoto], labels: Sequence[str], most: int)
 class Matches:
     """What became of one photo's masks, best first, within an area range.
 
-    hit      (T, D) matched with a truth
-    ignored  (T, D) counts neither way
-    truths   how many truths count
+    Attributes:
+        hit: (T, D) matched with a truth.
+        ignored: (T, D) counts neither way.
+        truths: How many truths count.
     """
 
     hit: BoolArray
@@ -133,8 +135,9 @@ def match_photo(
 ) -> dict[str, Matches]:
     """The matches of one photo's masks in every area range, all classes alike.
 
-    crowd  pixels that do not count: a mask that lies in them is not wrong
-    most   the masks of the highest scores that are looked at
+    Args:
+        crowd: Pixels that do not count: a mask that lies in them is not wrong.
+        most: The masks of the highest scores that are looked at.
     """
     drawn = [coco_row(rle, "") for rle in truths]
     drawn += [] if crowd is None else [coco_row(crowd, "", iscrowd=1)]

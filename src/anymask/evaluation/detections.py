@@ -47,8 +47,9 @@ class Detection:
 class Detections:
     """The detections of a set.
 
-    photos     those of each image, in the order of the set
-    frequency  "r", "c" or "f" of the classes that have one
+    Attributes:
+        photos: Those of each image, in the order of the set.
+        frequency: "r", "c" or "f" of the classes that have one.
     """
 
     photos: tuple[tuple[Detection, ...], ...]
@@ -60,9 +61,10 @@ def read_detections(
 ) -> Detections:
     """Read the boxes of a detector for these images.
 
-    report  where invalid records are skipped; None: the first one is an error
-
     Raises DataError that names file, record and reason.
+
+    Args:
+        report: Where invalid records are skipped; None: the first one is an error.
     """
     report = LossReport() if report is None else report
     document: Any = read_json(path)

@@ -48,26 +48,28 @@ MANY = 1000  # masks from which a second process is worth its start
 class PhotoSettings(ReadKeywords, total=False):
     """What `evaluate` takes besides on photos, and the fields of `anymask.formats.ReadSettings`.
 
-    root           the folder that holds a suite's sets
-    sets           only these of the suite
-    also           measured besides what the suite says
-    form           the format of labels (default: recognised)
-    images         the folder of their pictures
-    split          of a published data set, such as "val"
-    clicks         on each mask (default: as the suite says, 3)
-    limit          masks of a set at most, the same ones every time
-    per_image      masks of a photo at most
-    grid           clicks along each side for "everything" (default: 16)
-    crop_n_layers  "everything" also looks at crops
-    slow           masks of a set at most for methods that say they are slow
-    refine_edges   each model a second time with the photo at hand: looking closer, edges refined
-    mirror         that second time about the photo's mirror image, too
-    cases          pictures of the worst cases, which are asked for again
-    workers        processes, one set each (default: two on a CPU with enough to do)
-    out            a JSON file that is written after every set
-    resume         keep the sets that this file has
-    command        what was typed
-    skipped        (method, reason) of those that could not run
+    Attributes:
+        root: The folder that holds a suite's sets.
+        sets: Only these of the suite.
+        also: Measured besides what the suite says.
+        form: The format of labels (default: recognised).
+        images: The folder of their pictures.
+        split: Of a published data set, such as "val".
+        clicks: On each mask (default: as the suite says, 3).
+        limit: Masks of a set at most, the same ones every time.
+        per_image: Masks of a photo at most.
+        grid: Clicks along each side for "everything" (default: 16).
+        crop_n_layers: "everything" also looks at crops.
+        slow: Masks of a set at most for methods that say they are slow.
+        refine_edges: Each model a second time with the photo at hand: looking closer, edges
+            refined.
+        mirror: That second time about the photo's mirror image, too.
+        cases: Pictures of the worst cases, which are asked for again.
+        workers: Processes, one set each (default: two on a CPU with enough to do).
+        out: A JSON file that is written after every set.
+        resume: Keep the sets that this file has.
+        command: What was typed.
+        skipped: (method, reason) of those that could not run.
     """
 
     root: str | Path | None
@@ -95,9 +97,10 @@ class PhotoSettings(ReadKeywords, total=False):
 class EvaluateSettings(PhotoSettings, VideoSettings, total=False):
     """The settings of all protocols: those of photos, those of videos, and
 
-    rules      of "tracks": "davis" (default), "all-frames" or "unsupervised"
-    on_bad     of "panoptic": images with an invalid result count as without a prediction
-    tolerance  of "volume": mm that a surface may lie away (default: 1)
+    Attributes:
+        rules: Of "tracks": "davis" (default), "all-frames" or "unsupervised".
+        on_bad: Of "panoptic": images with an invalid result count as without a prediction.
+        tolerance: Of "volume": mm that a surface may lie away (default: 1).
     """
 
     rules: str
@@ -257,7 +260,8 @@ def _measure(
 ) -> Evaluation:
     """Every set that `out` does not have yet; with progress on stderr.
 
-    task  what workers open; None: everything is done here
+    Args:
+        task: What workers open; None: everything is done here.
     """
     known = finished_sets(out, run, scorer) if resume and out else {}
     names = [one.plan.name for one in scorer.sets]
@@ -315,10 +319,11 @@ def score_in_workers(
 ) -> Generator[tuple[int, SetScores]]:
     """The scores of the sets of these places, in the order in which they are ready.
 
-    names  of all sets, for the progress on stderr
-
     Raises AnymaskError where the task cannot be opened or a worker dies. Whatever ends this
     generator ends the workers.
+
+    Args:
+        names: Of all sets, for the progress on stderr.
     """
     steps: dict[int, ItemStep[int]] = {}
     done = 0

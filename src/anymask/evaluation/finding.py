@@ -61,8 +61,10 @@ class FindAnswer:
     """One thing that was looked for in one photo.
 
     found and scores are of n masks, truths of m: none where the thing is not there
-    candidates  the masks that the found ones were chosen from; None: unknown
-    labelled    all labelled pixels of the photo, of any label; None: everything is labelled
+
+    Attributes:
+        candidates: The masks that the found ones were chosen from; None: unknown.
+        labelled: All labelled pixels of the photo, of any label; None: everything is labelled.
     """
 
     phrase: str
@@ -260,7 +262,8 @@ def ask_photos(
 class WordQuestions:
     """Every image of a set is searched for labels as text prompts, one label at a time.
 
-    skipped  labels without a known name
+    Attributes:
+        skipped: Labels without a known name.
     """
 
     model: Model
@@ -344,9 +347,10 @@ def evaluate_finding(
 ) -> Report:
     """Measure one way to find on a labelled set; `absent`: photos without any of its things.
 
-    reading  the fields of `anymask.formats.ReadSettings`
-
     Raises DataError for a set where no label can be asked.
+
+    Args:
+        reading: The fields of `anymask.formats.ReadSettings`.
     """
     other = None if absent is None else read(absent, **reading)
     there = read(data, **reading).with_sizes_checked()

@@ -54,8 +54,9 @@ ANNOTATED = ("label", "id", "crowd", "annotator", "drawn_box", "extra")
 def explain_error(error: str, values: Floats, label: str | None, area: int) -> tuple[str, ...]:
     """What the mask looks like, then its unusual features, the heaviest first.
 
-    error   the kind of error that it resembles most
-    values  (F,)
+    Args:
+        error: The kind of error that it resembles most.
+        values: (F,).
     """
     at = dict(zip(FEATURES, values.tolist(), strict=True))
     parts, holes = round(math.exp(at["parts"])), round(math.expm1(at["holes"]))
@@ -93,13 +94,14 @@ def explain_error(error: str, values: Floats, label: str | None, area: int) -> t
 class GradedMask:
     """What is thought of one mask.
 
-    photo     index of the photo among those that were examined
-    found     what was found about the mask
-    grade     0..1, how likely it is a careful one
-    error     the kind of error that it resembles most; "" where it is no suspect
-    reasons   in words, the heaviest first; empty where it is no suspect
-    action    what is proposed; "replace": by `found.answer`
-    gain      the IoU with the truth that the proposal may win
+    Attributes:
+        photo: Index of the photo among those that were examined.
+        found: What was found about the mask.
+        grade: 0..1, how likely it is a careful one.
+        error: The kind of error that it resembles most; "" where it is no suspect.
+        reasons: In words, the heaviest first; empty where it is no suspect.
+        action: What is proposed; "replace": by `found.answer`.
+        gain: The IoU with the truth that the proposal may win.
     """
 
     photo: int
@@ -116,7 +118,8 @@ def grade_masks(
 ) -> list[GradedMask]:
     """A verdict for every mask, in the order of photos and masks.
 
-    below  masks with a lower grade are suspects
+    Args:
+        below: Masks with a lower grade are suspects.
     """
     places = [(n, one) for n, photo in enumerate(photos) for one in photo.masks]
     filled = [one.values for _, one in places if len(one.values)]
@@ -156,17 +159,18 @@ def grade_masks(
 class Suspect:
     """One thing to look at.
 
-    number    its name in this audit
-    photo     index of the photo
-    mask      index of the mask in its photo; None for a missing object
-    label     the mask's class
-    grade     0..1; of a missing object None
-    reasons   in words
-    action    "keep" where there is no better mask, else "replace", "remove" or "add"
-    given     the mask as it stands, None for a missing object
-    proposal  the better mask, None where it is kept or removed
-    gain      the IoU with the truth that the proposal may win
-    asked     how the model was asked for the proposal
+    Attributes:
+        number: Its name in this audit.
+        photo: Index of the photo.
+        mask: Index of the mask in its photo; None for a missing object.
+        label: The mask's class.
+        grade: 0..1; of a missing object None.
+        reasons: In words.
+        action: "keep" where there is no better mask, else "replace", "remove" or "add".
+        given: The mask as it stands, None for a missing object.
+        proposal: The better mask, None where it is kept or removed.
+        gain: The IoU with the truth that the proposal may win.
+        asked: How the model was asked for the proposal.
     """
 
     number: int
@@ -217,8 +221,9 @@ def apply_proposals(
 ) -> AnnotatedImage:
     """The photo's masks with the proposals in their place; all others stay as they are.
 
-    suspects  of this photo
-    accepted  numbers of those that are taken over; all when left out
+    Args:
+        suspects: Of this photo.
+        accepted: Numbers of those that are taken over; all when left out.
     """
     chosen = [s for s in suspects if accepted is None or s.number in accepted]
     changed = {s.mask: s for s in chosen if s.mask is not None and s.action != "keep"}

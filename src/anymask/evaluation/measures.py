@@ -70,9 +70,11 @@ MaskScores = tuple[Floats, ...]  # (N,) for each column
 class MaskMeasure:
     """How one of them works.
 
-    columns  the names of what it gives, for a method that accepts these prompts; none when the
-             method cannot be asked so
-    score    method, its embedding of a photo, N truths, settings -> (N,) for each of the columns
+    Attributes:
+        columns: The names of what it gives, for a method that accepts these prompts; none when
+            the method cannot be asked so.
+        score: Method, its embedding of a photo, N truths, settings -> (N,) for each of the
+            columns.
     """
 
     columns: Callable[[Accepts, EvalSettings], tuple[str, ...]]
@@ -157,9 +159,10 @@ class SetMeasure(Protocol):
     ) -> SetResult:
         """Measure one method on one set.
 
-        told  called with the photos (or masks) done and in all, now and then
-
         Raises NotMeasured, with the reason, for a method or a set that cannot be measured so.
+
+        Args:
+            told: Called with the photos (or masks) done and in all, now and then.
         """
         ...
 
@@ -169,10 +172,11 @@ class SetMeasure(Protocol):
 class Measure:
     """One row of the table.
 
-    about     for the help text and the documentation, in one line
-    function  measures a whole set; None for what is scored mask by mask
-    packages  of the extra `evaluate` that it requires
-    file      that it requires in a set's folder
+    Attributes:
+        about: For the help text and the documentation, in one line.
+        function: Measures a whole set; None for what is scored mask by mask.
+        packages: Of the extra `evaluate` that it requires.
+        file: That it requires in a set's folder.
     """
 
     about: str
@@ -262,8 +266,9 @@ def score_set(
 ) -> SetScores:
     """Measure methods on one set by all that its plan names, all of them on the same masks.
 
-    progress  called with the set's name (and the measure, for those of a whole set), and what is
-              done and in all
+    Args:
+        progress: Called with the set's name (and the measure, for those of a whole set), and
+            what is done and in all.
     """
 
     def tell(what: str, done: int, total: int) -> None:

@@ -32,9 +32,10 @@ class Mean:
 class Shares:
     """What each photo gives to a ratio, (I,) each: the value of a set is sum(top) / sum(bottom).
 
-    count  how much the photo weighs in a set; over several sets, top and bottom are first divided
-           by their set's count, so that a set counts as one whatever its size. Where the value is
-           a plain mean, count is bottom.
+    Attributes:
+        count: How much the photo weighs in a set; over several sets, top and bottom are first
+            divided by their set's count, so that a set counts as one whatever its size. Where
+            the value is a plain mean, count is bottom.
     """
 
     top: Floats
@@ -53,7 +54,8 @@ def boundary_iou(
     How well the outline fits, whatever the mask's size (Cheng et al., CVPR 2021). The border of the
     photo counts as a border of the mask, as in the authors' code.
 
-    share  the rim's width as a share of the diagonal; at least one pixel wide
+    Args:
+        share: The rim's width as a share of the diagonal; at least one pixel wide.
     """
     width = max(1, round(share * float(np.hypot(*truth.shape))))
     return iou(inner_rim(prediction, width), inner_rim(truth, width), ignore)
@@ -98,7 +100,8 @@ def mean_of_means(groups: list[tuple[Floats, IntArray]]) -> Mean:
 def sum_by_photo(image: IntArray, top: Floats, bottom: Floats | None = None) -> Shares:
     """The shares of photos from values (N,) of masks; `image` (N,) says whose they are.
 
-    bottom  (N,) of the ratio; without it the ratio is the mean of `top`
+    Args:
+        bottom: (N,) of the ratio; without it the ratio is the mean of `top`.
     """
     _, member = np.unique(image, return_inverse=True)
     count = np.bincount(member).astype(np.float64)

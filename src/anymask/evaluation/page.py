@@ -138,8 +138,9 @@ Number = TypeVar("Number", float, Floats)
 class Series:
     """One line or one row of bars.
 
-    name    in the legend
-    values  one for each bin or category
+    Attributes:
+        name: In the legend.
+        values: One for each bin or category.
     """
 
     name: str
@@ -151,9 +152,10 @@ def line_plot(
 ) -> str:
     """Histograms as lines: shares (y) over bins (x).
 
-    edges   (B + 1,) of the bins
-    x_text  a value of x as text
-    log     bins are equally wide on a logarithmic scale
+    Args:
+        edges: (B + 1,) of the bins.
+        x_text: A value of x as text.
+        log: Bins are equally wide on a logarithmic scale.
     """
     borders = np.asarray(edges, np.float64)
     scaled = np.log10(borders) if log else borders

@@ -89,10 +89,12 @@ def score_panoptic(
 ) -> PanopticScores:
     """Compare all pictures of the truth with their results.
 
-    report  of the results: invalid ones are skipped, and all segments of their images are missed
-
     Raises DataError that names the picture: without a result, of another size, of a class that the
     truth does not know.
+
+    Args:
+        report: Of the results: invalid ones are skipped, and all segments of their images are
+            missed.
     """
     scores, lost = PanopticScores(categories), LossReport() if report is None else report
     for done, (number, picture) in enumerate(truth.items(), start=1):
@@ -182,10 +184,11 @@ def _add(
 def report_panoptic(results: Path, truth: Path, on_bad: OnBad = "skip") -> Report:
     """Two panoptic JSON files, each with the folder of its PNGs beside it, compared.
 
-    on_bad  "skip": invalid results are skipped, and their images count as without a prediction;
-            "error": all of them are listed
-
     Raises InputError for a folder, DataError that names file, record and reason.
+
+    Args:
+        on_bad: "skip": invalid results are skipped, and their images count as without a
+            prediction; "error": all of them are listed.
     """
     for path in (truth, results):
         if path.is_dir():

@@ -83,8 +83,9 @@ class Segmenter(Protocol):
     ) -> Sequence[SegmenterAnswer]:
         """Answer N prompts of equal length, one answer each, in order.
 
-        previous  its N earlier answers, which the last click of each prompt corrects; only given to
-                  a method that accepts masks
+        Args:
+            previous: Its N earlier answers, which the last click of each prompt corrects; only
+                given to a method that accepts masks.
         """
         ...
 
@@ -135,7 +136,8 @@ def deepest_click(prediction: BoolArray, truth: TruthMask) -> Click | None:
 class Goal:
     """Where clicking stops, and how the next click is placed.
 
-    iou  a mask that is at least this good gets no further click
+    Attributes:
+        iou: A mask that is at least this good gets no further click.
     """
 
     iou: float = 1.0

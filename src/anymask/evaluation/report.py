@@ -22,12 +22,13 @@ MOST_PLOTS = 24  # plots of a section that are shown at once
 class TextTable:
     """A table of texts; a cell `**text**` stands out.
 
-    header  of the columns
-    rows    each as long as the header
-    title   above it, or ""
-    align   "l" or "r" for each column; the reader's own choice where left out
-    more    a line below it, or ""
-    folded  on the page alone, and folded there
+    Attributes:
+        header: Of the columns.
+        rows: Each as long as the header.
+        title: Above it, or "".
+        align: "l" or "r" for each column; the reader's own choice where left out.
+        more: A line below it, or "".
+        folded: On the page alone, and folded there.
     """
 
     header: Sequence[str]
@@ -63,12 +64,13 @@ class Section:
 class Report:
     """What was measured; printed, it is its tables.
 
-    title     what of what
-    about     how, in one line
-    sections  tables, plots and pictures, in order
-    notes     how it was measured, a line each
-    rows      the figures, one by one: what `.csv` and `to_dataframe` hold
-    data      everything: what `.json` holds
+    Attributes:
+        title: What of what.
+        about: How, in one line.
+        sections: Tables, plots and pictures, in order.
+        notes: How it was measured, a line each.
+        rows: The figures, one by one: what `.csv` and `to_dataframe` hold.
+        data: Everything: what `.json` holds.
     """
 
     title: str
@@ -90,9 +92,10 @@ class Report:
 
         The page is one file that fetches nothing and runs nothing: it can be mailed.
 
-        form  one of these four; None: what the path ends in
-
         Raises InputError for another ending.
+
+        Args:
+            form: One of these four; None: what the path ends in.
         """
         target = Path(path)
         form = form or target.suffix.lower().removeprefix(".")
@@ -183,7 +186,8 @@ def _figure(picture: Shot) -> str:
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
     """Rows of cells below a header; a `|` in a cell is escaped.
 
-    align  "l" or "r" for each column; the reader's own choice where left out
+    Args:
+        align: "l" or "r" for each column; the reader's own choice where left out.
     """
     marks = {"l": "---", "r": "--:"}
     rule = [marks[side] for side in align] or ["---"] * len(header)

@@ -34,13 +34,14 @@ RESULTS_FORMAT = 2  # 2: `measures` and `found`
 class MetricValue:
     """One number of a result.
 
-    name    its column in the tables, such as "AR@100"
-    value   NaN where nothing could be measured
-    low     of the 95 % interval, NaN without one
-    high    of the same
-    shares  what each photo gives to the value; with them the report also has the figure of a group
-            of sets with its interval, without them only the mean of the sets' values
-    digits  after the point, in tables
+    Attributes:
+        name: Its column in the tables, such as "AR@100".
+        value: NaN where nothing could be measured.
+        low: Of the 95 % interval, NaN without one.
+        high: Of the same.
+        shares: What each photo gives to the value; with them the report also has the figure of
+            a group of sets with its interval, without them only the mean of the sets' values.
+        digits: After the point, in tables.
     """
 
     name: str
@@ -138,9 +139,10 @@ class ScoreColumn:
 class SetScores:
     """A set's masks, (N,) each: which photo, which of its masks, how many pixels; and scores.
 
-    measures  the names of what was measured
-    columns   values mask by mask
-    found     what measures of whole sets said
+    Attributes:
+        measures: The names of what was measured.
+        columns: Values mask by mask.
+        found: What measures of whole sets said.
     """
 
     name: str
@@ -175,15 +177,16 @@ class SetScores:
 class Evaluation:
     """A finished or interrupted run.
 
-    suite         its name, or ""
-    subject       the model that was measured; its columns carry this name
-    weights_hash  of the model, or ""
-    settings      what was measured, on how many masks
-    machine       where
-    peers         (name, weights hash) of the other models, without the baselines
-    command       what was typed, or ""
-    sets          what is finished
-    skipped       (baseline, reason) of those that could not run
+    Attributes:
+        suite: Its name, or "".
+        subject: The model that was measured; its columns carry this name.
+        weights_hash: Of the model, or "".
+        settings: What was measured, on how many masks.
+        machine: Where.
+        peers: (name, weights hash) of the other models, without the baselines.
+        command: What was typed, or "".
+        sets: What is finished.
+        skipped: (baseline, reason) of those that could not run.
     """
 
     suite: str

@@ -65,12 +65,14 @@ def score_files(
 ) -> Report:
     """Score what a program wrote: `evaluate(results, truth, protocol=...)`, one of FILE_PROTOCOLS.
 
-    rules, split  of tracks
-    on_bad        of "panoptic": "skip" (default): images with an invalid result count as without
-                  a prediction; "error": invalid results are listed
-    tolerance     of "volume": mm that a surface may lie away (default: TOLERANCE)
-
     Raises DataError that names file, record and reason, InputError for a path that is not there.
+
+    Args:
+        rules: Of tracks.
+        split: Of tracks.
+        on_bad: Of "panoptic": "skip" (default): images with an invalid result count as without
+            a prediction; "error": invalid results are listed.
+        tolerance: Of "volume": mm that a surface may lie away (default: TOLERANCE).
     """
     results, truth = Path(results), Path(truth)
     for path in (truth, results):

@@ -90,13 +90,14 @@ class EvalSettings:
 class SetPlan:
     """How one set is measured.
 
-    name        its folder under the data folder
-    groups      the means that it belongs to
-    measures    what is measured: names of `measures.MEASURES`
-    annotators  where several people drew a photo: the first one's masks, or all
-    layout      how its publisher laid it out; "set" for a set of our own
-    folder      where it lies under the data folder; "" means `name`
-    split       which part is measured; None leaves it to the layout
+    Attributes:
+        name: Its folder under the data folder.
+        groups: The means that it belongs to.
+        measures: What is measured: names of `measures.MEASURES`.
+        annotators: Where several people drew a photo: the first one's masks, or all.
+        layout: How its publisher laid it out; "set" for a set of our own.
+        folder: Where it lies under the data folder; "" means `name`.
+        split: Which part is measured; None leaves it to the layout.
     """
 
     name: str
@@ -118,7 +119,8 @@ class SetPlan:
 class EvalSet:
     """A plan and what was read for it.
 
-    reading  how invalid records are read; None: the first one is an error
+    Attributes:
+        reading: How invalid records are read; None: the first one is an error.
     """
 
     plan: SetPlan
@@ -131,10 +133,11 @@ class EvalSet:
 class ChosenMasks:
     """The masks of a set that are measured, (N,) each.
 
-    image  index of the photo
-    mask   index among the photo's masks
-    area   pixels
-    rank   place in the draw: those below n are what a limit of n draws
+    Attributes:
+        image: Index of the photo.
+        mask: Index among the photo's masks.
+        area: Pixels.
+        rank: Place in the draw: those below n are what a limit of n draws.
     """
 
     image: IntArray
@@ -185,9 +188,10 @@ def _counts(plan: SetPlan, sample: AnnotatedImage, mask: int) -> bool:
 class EvalPhoto:
     """One photo of a set and some of its masks.
 
-    place   its index in the set
-    sample  what the set says of it
-    masks   (N,) indices of the masks that are asked for, in `sample.objects`
+    Attributes:
+        place: Its index in the set.
+        sample: What the set says of it.
+        masks: (N,) indices of the masks that are asked for, in `sample.objects`.
     """
 
     place: int
@@ -221,9 +225,10 @@ def iterate_photos(
 ) -> Iterator[EvalPhoto]:
     """The photos with masks that count: the run's limits, and none that is too small.
 
-    told  called with the photos done and in all
-
     Raises NotMeasured when no mask is left.
+
+    Args:
+        told: Called with the photos done and in all.
     """
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     keep = (chosen.area >= settings.min_area) & (chosen.rank < mask_limit(method, settings))

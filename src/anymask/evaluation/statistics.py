@@ -47,8 +47,9 @@ GroupOf = Callable[[AnnotatedImage, Mask], str | None]
 class Histogram:
     """A histogram that grows, with its exact mean and extremes.
 
-    edges   (B + 1,); values outside count in the first or the last bin
-    counts  (B,)
+    Attributes:
+        edges: (B + 1,); values outside count in the first or the last bin.
+        counts: (B,).
     """
 
     edges: Floats
@@ -123,19 +124,22 @@ class GroupCount:
 class SetStatistics:
     """Everything that was counted of one data set.
 
-    per_image    masks of a picture
-    megapixels   of a picture
-    coverage     share of a picture's pixels that some mask covers
-    overlap      share of its covered pixels that a second mask covers as well, 0 without a mask
-    size         square root of mask area over picture area (the paper's relative mask size)
-    concavity    1 - area / area of the convex hull
-    aspect       binary logarithm of the box's width over its height
-    parts, holes of a mask
-    centres      (G, G) masks by the place of their centre, rows down, over the picture's size
-    concave_by_size  (SIZE_BINS, B) the concavity's histogram at each relative size
-    coco_sizes   small, medium, large
-    origins      masks by the model that made them, where the data set says so
-    pairs        pairs of masks of one picture with an IoU over DUPLICATE_IOU
+    Attributes:
+        per_image: Masks of a picture.
+        megapixels: Of a picture.
+        coverage: Share of a picture's pixels that some mask covers.
+        overlap: Share of its covered pixels that a second mask covers as well, 0 without a
+            mask.
+        size: Square root of mask area over picture area (the paper's relative mask size).
+        concavity: 1 - area / area of the convex hull.
+        aspect: Binary logarithm of the box's width over its height.
+        parts: Of a mask.
+        holes: Of a mask.
+        centres: (G, G) masks by the place of their centre, rows down, over the picture's size.
+        concave_by_size: (SIZE_BINS, B) the concavity's histogram at each relative size.
+        coco_sizes: Small, medium, large.
+        origins: Masks by the model that made them, where the data set says so.
+        pairs: Pairs of masks of one picture with an IoU over DUPLICATE_IOU.
     """
 
     name: str
@@ -180,7 +184,8 @@ def collect_statistics(
 ) -> SetStatistics:
     """Count a data set, picture by picture.
 
-    group_of  the group of a mask, None for none; no groups are counted when left out
+    Args:
+        group_of: The group of a mask, None for none; no groups are counted when left out.
     """
     found = SetStatistics(name=name)
     for image in images:

@@ -124,7 +124,8 @@ def _groups_by(key: str) -> GroupOf:
 def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     """The report on counted sets.
 
-    about  where they are from
+    Args:
+        about: Where they are from.
     """
     names = [found.name for found in sets]
     plain = [_set_to_json(found) for found in sets]

@@ -53,7 +53,8 @@ _LARGEST = 1_000_000_000  # of the numbers in a suite
 class Suite:
     """Sets that are measured together, and what holds for all of them.
 
-    data  the folder that holds them, when the suite says it
+    Attributes:
+        data: The folder that holds them, when the suite says it.
     """
 
     name: str
@@ -163,10 +164,12 @@ def open_sets(
 ) -> list[EvalSet]:
     """Read a suite's sets (or only `names` of them) from the folder that holds them.
 
-    reading  how invalid records are read, which are reported; None: the first one is an error
-
     Raises ConfigError for a name that the suite does not have, DataError for a set that is absent
     or broken.
+
+    Args:
+        reading: How invalid records are read, which are reported; None: the first one is an
+            error.
     """
     plans = {plan.name: plan for plan in suite.sets}
     unknown = [name for name in names if name not in plans]
@@ -198,13 +201,16 @@ def _opened(plan: SetPlan, place: Path, reading: ReadSettings | None) -> EvalSet
 class SetQuery:
     """What is measured on, in plain values: another process opens the same.
 
-    data       a file or folder of labels, a folder of sets, or a suite
-    root       the folder that holds the suite's sets
-    sets       only these of the suite; none: all
-    protocol   names of `MEASURES`: these and no others
-    also       names of `MEASURES`, beside those of the suite
-    form, images, split  format, pictures and part of labels
-    reading    how records of labels are read
+    Attributes:
+        data: A file or folder of labels, a folder of sets, or a suite.
+        root: The folder that holds the suite's sets.
+        sets: Only these of the suite; none: all.
+        protocol: Names of `MEASURES`: these and no others.
+        also: Names of `MEASURES`, beside those of the suite.
+        form: Format, pictures and part of labels.
+        images: Format, pictures and part of labels.
+        split: Format, pictures and part of labels.
+        reading: How records of labels are read.
     """
 
     data: str

@@ -55,12 +55,15 @@ class TrackScores:
 class ObjectScores:
     """One object of one video.
 
-    video     its name
-    number    of the object in the pictures
-    label     its class, where the data set says it
-    found_by  the number in the results that it was compared with; None where it got none of them
-    j, f      (T,) every frame that counts
-    scores    their mean, recall and decay
+    Attributes:
+        video: Its name.
+        number: Of the object in the pictures.
+        label: Its class, where the data set says it.
+        found_by: The number in the results that it was compared with; None where it got none of
+            them.
+        j: (T,) every frame that counts.
+        f: (T,) every frame that counts.
+        scores: Their mean, recall and decay.
     """
 
     video: str
@@ -81,10 +84,12 @@ def score_track(
 ) -> TrackScores:
     """J and F of one object, a mask (H, W) a frame.
 
-    void       pixels of each frame that count neither way
-    skip_ends  leave out the first and the last frame, as DAVIS does where the first mask is given
-
     Raises InputError when the numbers of frames differ or none is left.
+
+    Args:
+        void: Pixels of each frame that count neither way.
+        skip_ends: Leave out the first and the last frame, as DAVIS does where the first mask is
+            given.
     """
     frames = len(truth)
     if len(found) != frames or (void is not None and len(void) != frames):
@@ -114,7 +119,8 @@ def outline_f(
 ) -> float:
     """The F measure of two masks' outlines: 1 where both are without one.
 
-    share  of the diagonal by which an outline may be off, rounded up to pixels
+    Args:
+        share: Of the diagonal by which an outline may be off, rounded up to pixels.
     """
     return float(outline_f_table([found], [truth], void, share)[0, 0])
 

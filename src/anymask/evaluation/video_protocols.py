@@ -58,12 +58,13 @@ Follow = Callable[[Clip], VideoSession]  # a new session about a clip, closed by
 class VideoSettings(TypedDict, total=False):
     """What `evaluate` takes besides on videos.
 
-    rounds        frames with clicks at most (default: 3)
-    tracker       "auto" (default), "memory" or "match"
-    split         which part of the data
-    limit         videos at most
-    refine_edges  masks with refined edges
-    memory        settings of `MemorySettings`
+    Attributes:
+        rounds: Frames with clicks at most (default: 3).
+        tracker: "auto" (default), "memory" or "match".
+        split: Which part of the data.
+        limit: Videos at most.
+        refine_edges: Masks with refined edges.
+        memory: Settings of `MemorySettings`.
     """
 
     rounds: int
@@ -82,10 +83,11 @@ def evaluate_videos(
 ) -> Report:
     """Follow the objects of annotated videos: `evaluate(model, data, protocol="videos")`.
 
-    model  a loaded model, a name, or None
-    data   videos: DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, or VIDEO/images with VIDEO/masks
-
     Raises DataError that names the video, InputError, ModelError, WeightsError.
+
+    Args:
+        model: A loaded model, a name, or None.
+        data: Videos: DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, or VIDEO/images with VIDEO/masks.
     """
     rounds, split = settings.get("rounds", 3), settings.get("split")
     if rounds < 1:
@@ -132,7 +134,9 @@ def evaluate_videos(
 
 
 def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, Any]) -> Report:
-    """rounds  the scores of all objects, once or after each round of clicks"""
+    """Args:
+    rounds: The scores of all objects, once or after each round of clicks.
+    """
 
     def cells(scores: TrackScores) -> list[str]:
         return [f"{value:.3f}" for value in (scores.j_and_f, scores.j.mean, scores.f.mean)]

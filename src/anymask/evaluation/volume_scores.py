@@ -40,11 +40,13 @@ Spacing = tuple[float, float, float]
 class VolumeScores:
     """One label of a scan.
 
-    dice  2 |A and B| / (|A| + |B|)
-    nsd   share of both surfaces within the tolerance
-    hd95  mm; None where the truth or the result has no voxel
     truth_ml, found_ml
           millilitres of both
+
+    Attributes:
+        dice: 2 |A and B| / (|A| + |B|).
+        nsd: Share of both surfaces within the tolerance.
+        hd95: Mm; None where the truth or the result has no voxel.
     """
 
     scan: str
@@ -85,8 +87,9 @@ def score_label(
 ) -> tuple[float, float, float | None]:
     """Dice, NSD and HD95 of two masks (D, H, W); of two empty ones 1, 1 and None.
 
-    spacing    mm along each axis
-    tolerance  mm that a surface may lie away
+    Args:
+        spacing: Mm along each axis.
+        tolerance: Mm that a surface may lie away.
     """
     sizes = int(found.sum()), int(truth.sum())
     if not any(sizes):

@@ -43,15 +43,16 @@ GRAPHS = ("model.onnx", "model_fp16.onnx", "model_q4f16.onnx", "model_quantized.
 class DetectorFacts:
     """What is known about one published detector.
 
-    name        what the user types
-    repository  where its folder is published, on huggingface.co
-    revision    the commit that its facts are of; None where no public source names one
-    bytes       of the weights, or None where no public source states it
-    sha256      of the weights, 64 hexadecimal digits, or None
-    stated_by   who states revision, size and hash
-    runs        what opens it: "transformers" or "onnx"
-    files       those that are needed; all of the repository where left out
-    threshold   the least score in its published examples, 0..1
+    Attributes:
+        name: What the user types.
+        repository: Where its folder is published, on huggingface.co.
+        revision: The commit that its facts are of; None where no public source names one.
+        bytes: Of the weights, or None where no public source states it.
+        sha256: Of the weights, 64 hexadecimal digits, or None.
+        stated_by: Who states revision, size and hash.
+        runs: What opens it: "transformers" or "onnx".
+        files: Those that are needed; all of the repository where left out.
+        threshold: The least score in its published examples, 0..1.
     """
 
     name: str
@@ -94,11 +95,12 @@ def known_detectors() -> dict[str, DetectorFacts]:
 def open_detector(detector: str | Path | Detector, device: str = "auto") -> Detector:
     """Open a detector; the same one again is not loaded again.
 
-    detector  a name of `known_detectors()`, a folder with one, or one that is open
-    device    "auto", "cpu", "cuda", ... for those on torch
-
     Raises ModelError for an unknown name, WeightsError where it is absent, altered or not whole
     (the text says how to get it), MissingExtra where its packages are not installed.
+
+    Args:
+        detector: A name of `known_detectors()`, a folder with one, or one that is open.
+        device: "auto", "cpu", "cuda", ... for those on torch.
     """
     if not isinstance(detector, str | Path):
         if not callable(getattr(detector, "detect", None)):

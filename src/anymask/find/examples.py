@@ -215,9 +215,10 @@ def learn_kinds(model: Model, like: Sequence[Example], unlike: Sequence[Example]
 class Compared:
     """Masks of a photo, best first, and what is known of each.
 
-    facts   (n, len(FACTS))
-    unlike  (n,) whether each is rather like what it must not be
-    scene   the cosine of the photo's vector with that of the nearest example's photo
+    Attributes:
+        facts: (n, len(FACTS)).
+        unlike: (n,) whether each is rather like what it must not be.
+        scene: The cosine of the photo's vector with that of the nearest example's photo.
     """
 
     masks: list[Mask]
@@ -229,12 +230,14 @@ class Compared:
 class ExampleFinder:
     """Finds what is like examples, in any number of photos: what was learned of them is kept.
 
-    examples, others  what it is like, and what it is not
-    about             what its answers depend on, ready for JSON
-
     With a detector, its boxes and our masks; else by `settings.method`: the bundled models' own
     features, or PerSAM, which always answers one mask a photo. Raises InputError, ModelError,
     PromptError, ImageError, and what `open_detector` raises.
+
+    Attributes:
+        examples: What it is like, and what it is not.
+        others: What it is like, and what it is not.
+        about: What its answers depend on, ready for JSON.
     """
 
     def __init__(
@@ -363,8 +366,9 @@ def hold_several(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,
     """Which masks are a group of others: they hold several that lie apart from each other, and each
     of these is nearer to the example's size.
 
-    rles   n, the surest first
-    sizes  (n,) how much larger or smaller than the example each is, as a logarithm
+    Args:
+        rles: N, the surest first.
+        sizes: (n,) how much larger or smaller than the example each is, as a logarithm.
     """
     shared = rle_intersection(rles, rles)
     areas = shared.diagonal()
@@ -391,7 +395,10 @@ def alike_scores(
     """The chance that the photo has such a thing at all, less for masks that are less likely than
     its likeliest.
 
-    chances  of the masks        scene  see `Compared`        weights  see `PHOTO_WEIGHTS`
+    Args:
+        chances: Of the masks.
+        scene: See `Compared`.
+        weights: See `PHOTO_WEIGHTS`.
     """
     best = float(chances.max(initial=0))
     if best == 0:

@@ -61,9 +61,10 @@ class SegmentedBoxes(ScoredBoxes):
 class Detector(Protocol):
     """Words to boxes: the same surface for every network.
 
-    name       as in the catalogue, or the folder's
-    threshold  the least score of a thing, where nobody asks for another
-    about      what its answers depend on, ready for JSON
+    Attributes:
+        name: As in the catalogue, or the folder's.
+        threshold: The least score of a thing, where nobody asks for another.
+        about: What its answers depend on, ready for JSON.
     """
 
     name: str
@@ -75,10 +76,11 @@ class Detector(Protocol):
     ) -> ScoredBoxes:
         """Look at a photo (H, W, 3) once for all phrases.
 
-        side  the longer side, in pixels, of what the network sees; None: its own, on a processor
-              at most `CPU_SIDE` for those that take any size
-
         Raises InputError for a side that it cannot take.
+
+        Args:
+            side: The longer side, in pixels, of what the network sees; None: its own, on a
+                processor at most `CPU_SIDE` for those that take any size.
         """
 
 
@@ -110,9 +112,10 @@ class Caption(NamedTuple):
 def write_captions(tokenizer: WordPiece, phrases: Sequence[str], most: int) -> list[Caption]:
     """Captions that hold all phrases in their order, as few as there can be.
 
-    most  tokens of one caption
-
     Raises InputError for a phrase that no caption can hold, or that has no letter.
+
+    Args:
+        most: Tokens of one caption.
     """
     first, last, stop = (tokenizer.vocabulary[one] for one in ("[CLS]", "[SEP]", "."))
     captions = [Caption([first], [])]
@@ -159,9 +162,11 @@ def scale_boxes(boxes: FloatArray, hw: tuple[float, float]) -> FloatArray:  # (Q
 class PhotoRule:
     """How a network wants its photos (preprocessor_config.json of its folder).
 
-    shortest, longest  sides in pixels, the photo's shape kept; or
-    exact              (h, w) whatever the photo's shape
-    square             the photo is padded to a square first, at its right and lower edge
+    Attributes:
+        shortest: Sides in pixels, the photo's shape kept; or.
+        longest: Sides in pixels, the photo's shape kept; or.
+        exact: (h, w) whatever the photo's shape.
+        square: The photo is padded to a square first, at its right and lower edge.
     """
 
     shortest: int = 800
@@ -206,10 +211,11 @@ class PhotoRule:
     ) -> tuple[int, int]:
         """(h, w) of what the network sees of a photo (H, W).
 
-        side  the longer one, if somebody asked for it
-        most  pixels of the longer one, if nobody did and the network takes any size
-
         Raises InputError for a side out of range.
+
+        Args:
+            side: The longer one, if somebody asked for it.
+            most: Pixels of the longer one, if nobody did and the network takes any size.
         """
         if side is not None and (type(side) is not int or not SIDES[0] <= side <= SIDES[1]):
             raise InputError(
@@ -243,7 +249,8 @@ class PhotoRule:
 def caption_arrays(caption: Caption, length: int | None = None) -> dict[str, IntArray]:
     """The text inputs of a network, (1, T) each, by transformers' names.
 
-    length  T where it is fixed
+    Args:
+        length: T where it is fixed.
     """
     count = len(caption.tokens)
     ids: NDArray[np.int64] = np.zeros((1, length or count), np.int64)

@@ -51,7 +51,9 @@ NEAREST = 5  # names that an error offers
 class SeenMasks:
     """The masks of a photo that words choose from, and their vectors (n, D).
 
-    lone  vectors with everything outside of the mask gray, by place: those that were needed
+    Attributes:
+        lone: Vectors with everything outside of the mask gray, by place: those that were
+            needed.
     """
 
     model: Model
@@ -111,7 +113,9 @@ def word_facts(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # ->
 def word_scores(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # (n, P), (n, 1)
     """The probability that a mask is one whole object of a name, 0..1.
 
-    seen, alone  the probability of the name, and with everything outside of the mask gray
+    Args:
+        seen: The probability of the name, and with everything outside of the mask gray.
+        alone: Like `seen`.
     """
     told = word_facts(seen, alone, objectness) @ np.array(WEIGHTS[:-1]) + WEIGHTS[-1]
     scores: Floats = np.round(1 / (1 + np.exp(-told)), 4)
@@ -123,9 +127,10 @@ def find_by_name(
 ) -> list[Mask]:
     """The masks of everything that are called so, best first.
 
-    seen  of this photo; None: made here
-
     Raises ModelError for a model without names, InputError for phrases that it does not know.
+
+    Args:
+        seen: Of this photo; None: made here.
     """
     names = match_names(require(model.runtime, MaskNaming).name_table(), phrases)
     seen = SeenMasks.of(model, photo) if seen is None else seen
@@ -157,7 +162,10 @@ def name_records(
 ) -> list[Mask]:
     """The records that pass for a phrase, each with the label of the best such phrase.
 
-    scores, named, passed  (n, P): the scores, the probabilities of the names, and what passes
+    Args:
+        scores: (n, P): the scores, the probabilities of the names, and what passes.
+        named: Like `scores`.
+        passed: Like `scores`.
     """
     labels, found = [phrase.label for phrase in phrases], []
     rows = zip(records, scores.tolist(), named.tolist(), passed, strict=True)

@@ -35,7 +35,8 @@ SOFTER = 0.5  # of the names' scale: names that are near to the likeliest count,
 class PhotoCells:
     """What the encoder saw of a photo, cell by cell.
 
-    values  (h, w, C), each cell of length 1; only the cells that the photo fills
+    Attributes:
+        values: (h, w, C), each cell of length 1; only the cells that the photo fills.
     """
 
     values: FloatArray
@@ -92,12 +93,14 @@ def _colours(photo: UintImage, hw: tuple[int, int]) -> FloatArray:  # (H, W, 3) 
 class Kind:
     """What examples of one kind of thing look like.
 
-    cells, around  (K, C) of their masks, and of what is around them
-    prototype      (C,) the mean of their masks
-    vectors        (n, D) by the network of names
-    scenes         (n, D) the same, of their whole photos
-    shares         (n,) of the photo that each covers
-    table          the names of that network
+    Attributes:
+        cells: (K, C) of their masks, and of what is around them.
+        around: (K, C) of their masks, and of what is around them.
+        prototype: (C,) the mean of their masks.
+        vectors: (n, D) by the network of names.
+        scenes: (n, D) the same, of their whole photos.
+        shares: (n,) of the photo that each covers.
+        table: The names of that network.
     """
 
     cells: FloatArray

@@ -46,10 +46,11 @@ TYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(int
 class OnnxDetector:
     """An exported Grounding DINO.
 
-    graph   the .onnx file
-    folder  where its tokenizer and preprocessor_config.json lie
-
     Raises WeightsError for a graph that cannot be read or is of another network.
+
+    Args:
+        graph: The .onnx file.
+        folder: Where its tokenizer and preprocessor_config.json lie.
     """
 
     def __init__(self, name: str, graph: Path, folder: Path, threshold: float) -> None:

@@ -53,9 +53,10 @@ EPS = 1e-4  # AdamW's
 class PersonalTarget:
     """What is looked for.
 
-    direction  (C,) of length 1: cells are compared with it
-    mean       (C,) of the example's cells
-    weights    (3,) of the masks, of PerSAM-F; None: PerSAM
+    Attributes:
+        direction: (C,) of length 1: cells are compared with it.
+        mean: (C,) of the example's cells.
+        weights: (3,) of the masks, of PerSAM-F; None: PerSAM.
     """
 
     direction: FloatArray
@@ -80,10 +81,12 @@ def learn_target(
 ) -> PersonalTarget:
     """What examples, photos (H, W, 3) with masks (H, W), have in common.
 
-    tuned  PerSAM-F: weights of the masks are learned on the first example, in so many steps
-
     Raises ModelError for a model whose decoder cannot be guided, InputError for a mask that covers
     no cell.
+
+    Args:
+        tuned: PerSAM-F: weights of the masks are learned on the first example, in so many
+            steps.
     """
     if model.runtime.capability(GuidedDecoding) is None:
         raise ModelError(

@@ -29,9 +29,10 @@ Phrases = str | Path | Sequence[str] | Mapping[str, str]
 class Phrase:
     """One thing to look for.
 
-    prompt     as the detector reads it
-    label      what found things are called
-    threshold  the least score of a thing, 0..1; None: the detector's own
+    Attributes:
+        prompt: As the detector reads it.
+        label: What found things are called.
+        threshold: The least score of a thing, 0..1; None: the detector's own.
     """
 
     prompt: str
@@ -44,12 +45,13 @@ def read_phrases(
 ) -> tuple[Phrase, ...]:
     """The phrases that words mean, each once, in their order.
 
-    words  a text ("helmet, red cup"), a list (taken as it is), a mapping from phrase to label, or
-           the path of a file: such a text, or JSON of a list or a mapping
-    score  the least score of all phrases, or of some: a mapping from prompt or label to it
-
     Raises InputError for words that are none, too many or too long, and scores out of range or of
     a phrase that is not asked for; DataError for a broken file.
+
+    Args:
+        words: A text ("helmet, red cup"), a list (taken as it is), a mapping from phrase to
+            label, or the path of a file: such a text, or JSON of a list or a mapping.
+        score: The least score of all phrases, or of some: a mapping from prompt or label to it.
     """
     if isinstance(words, Path):
         words = _read_file(words)

@@ -114,11 +114,12 @@ class Sam3:
     ) -> SegmentedBoxes:  # P = 1
         """Everything that is like the things in some boxes of the same photo.
 
-        boxes   x0, y0, x1, y1 in pixels, each around such a thing
-        unlike  boxes around what is not meant
-        phrase  what they are, if that helps
-
         Raises InputError for no boxes, or boxes that are none.
+
+        Args:
+            boxes: x0, y0, x1, y1 in pixels, each around such a thing.
+            unlike: Boxes around what is not meant.
+            phrase: What they are, if that helps.
         """
         if not len(boxes) and not len(unlike):
             raise InputError("No exemplar box was given. Pass boxes=.")
@@ -152,9 +153,10 @@ class Sam3:
     def follow(self, frames: Sequence[UintImage]) -> Sam3Video:
         """A video whose objects SAM 3's own tracker follows from clicks and boxes.
 
-        frames  each (H, W, 3), all of one size
-
         Raises InputError for no frames.
+
+        Args:
+            frames: Each (H, W, 3), all of one size.
         """
         with self._lock:
             if self._tracker is None:
@@ -320,10 +322,11 @@ def set_eps(config: Any) -> None:
 def encode_boxes(encoder: Any, boxes: Any, seen: Any, labels: Any, maps: Any) -> tuple[Any, Any]:
     """A token (256,) for each box: its numbers, its features and its place, added.
 
-    boxes   (N, B, 4) centre and size in parts of the photo
-    seen    (N, B) which of them count, handed on
-    labels  (N, B) 1 like it, 0 unlike it
-    maps    (N, 256, h, w) the normed features
+    Args:
+        boxes: (N, B, 4) centre and size in parts of the photo.
+        seen: (N, B) which of them count, handed on.
+        labels: (N, B) 1 like it, 0 unlike it.
+        maps: (N, 256, h, w) the normed features.
     """
     import torch
 
@@ -352,11 +355,13 @@ def encode_boxes(encoder: Any, boxes: Any, seen: Any, labels: Any, maps: Any) ->
 def roi_align(maps: Any, low: Sequence[float], high: Sequence[float], bins: int) -> Any:
     """Features of a box: (C, h, w) -> (C, R, R), the mean of bilinear samples in each bin.
 
-    low, high  x, y of its corners, in cells of the map
-
     He et al., "Mask R-CNN" (2017), as torchvision's with `aligned=False` and `sampling_ratio=-1`:
     cell i lies at i, not at i + 0.5; a box has one cell at least; a bin has ceil(side / R) samples
     a side. Sampling is separable, so it is two products.
+
+    Args:
+        low: X, y of its corners, in cells of the map.
+        high: X, y of its corners, in cells of the map.
     """
     columns = _bin_weights(low[0], high[0], bins, maps.shape[-1])
     rows = _bin_weights(low[1], high[1], bins, maps.shape[-2])

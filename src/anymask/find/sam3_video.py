@@ -38,9 +38,10 @@ CORNERS = [2, 3]  # labels of a box
 class Sam3Frame:
     """What the tracker saw on a frame.
 
-    numbers  of N objects, in the order in which they were first prompted
-    logits   (N, h, w) of the whole frame
-    there    (N,) logit that each is there
+    Attributes:
+        numbers: Of N objects, in the order in which they were first prompted.
+        logits: (N, h, w) of the whole frame.
+        there: (N,) logit that each is there.
     """
 
     numbers: tuple[int, ...]
@@ -51,9 +52,10 @@ class Sam3Frame:
 class Sam3Video:
     """Objects of one video, followed by SAM 3. Made by `Sam3.follow`.
 
-    network  transformers' tracker
-    frames   each (H, W, 3), all of one size
-    lock     held while the network computes
+    Args:
+        network: Transformers' tracker.
+        frames: Each (H, W, 3), all of one size.
+        lock: Held while the network computes.
     """
 
     def __init__(self, network: Any, frames: Sequence[UintImage], lock: threading.RLock) -> None:
@@ -225,10 +227,11 @@ def encode_memory(
 ) -> tuple[Any, Any]:
     """Memories and their places, (h w, N, C) each; the names are transformers'.
 
-    current_vision_feats  (h w, N, C)
-    pred_masks_high_res   (N, 1, S, S) logits
-    object_score_logits   (N, 1, 1)
-    is_mask_from_pts      whether somebody prompted: each pixel is then one object's, in or out
+    Args:
+        current_vision_feats: (h w, N, C).
+        pred_masks_high_res: (N, 1, S, S) logits.
+        object_score_logits: (N, 1, 1).
+        is_mask_from_pts: Whether somebody prompted: each pixel is then one object's, in or out.
     """
     import torch
 

@@ -108,7 +108,6 @@ class TorchDetector:
     def detect(
         self, photo: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> ScoredBoxes:
-        """See `Detector`."""
         most = CPU_SIDE if self._device.type == "cpu" else None
         size = self._rule.size(photo.shape[:2], side, most)
         pixels = self._torch.from_numpy(self._rule.apply(photo, size)).to(self._device)

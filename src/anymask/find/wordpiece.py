@@ -25,9 +25,10 @@ _CJK = (
 class WordPiece:
     """A tokenizer of one vocabulary.
 
-    vocabulary  token -> number; continuations begin with ##
-
     Raises WeightsError for a vocabulary without BERT's special tokens.
+
+    Args:
+        vocabulary: Token -> number; continuations begin with ##.
     """
 
     def __init__(self, vocabulary: Mapping[str, int]) -> None:

@@ -58,19 +58,20 @@ class FindKeywords(TypedDict, total=False):
 class FindSettings:
     """How things are found.
 
-    detector  a name of `find.known_detectors()`, a folder, or an open one; None: the model's own
-              names
-    score     the least score of a thing, 0..1; a mapping has one for each phrase or label; None:
-              the detector's own
-    iou       two masks that overlap with a larger IoU are one thing
-    top_k     the best so many of each label; None: all
-    side      the longer side, in pixels, of what the detector sees; None: its own, on a processor
-              640 where it takes any size
-    device    of the detector: "auto", "cpu", "cuda", ...
-    method    with an example and no detector: "likeness" (the bundled models), "persam" or
-              "persam_f" (SAM-type models on torch); None: what the model has
-
     Raises InputError for values out of range.
+
+    Attributes:
+        detector: A name of `find.known_detectors()`, a folder, or an open one; None: the
+            model's own names.
+        score: The least score of a thing, 0..1; a mapping has one for each phrase or label;
+            None: the detector's own.
+        iou: Two masks that overlap with a larger IoU are one thing.
+        top_k: The best so many of each label; None: all.
+        side: The longer side, in pixels, of what the detector sees; None: its own, on a
+            processor 640 where it takes any size.
+        device: Of the detector: "auto", "cpu", "cuda", ...
+        method: With an example and no detector: "likeness" (the bundled models), "persam" or
+            "persam_f" (SAM-type models on torch); None: what the model has.
     """
 
     detector: str | Path | Detector | None = None
@@ -99,12 +100,13 @@ class FindSettings:
 class WordFinder:
     """Finds what words mean, in any number of photos.
 
-    phrases   with thresholds of their own where they have any (`read_phrases`)
-    detector  what reads them; None: the model's own names
-    about     what its answers depend on, ready for JSON
-
     Raises InputError for words that the model does not know where there is no detector, ModelError,
     and what `open_detector` raises.
+
+    Attributes:
+        phrases: With thresholds of their own where they have any (`read_phrases`).
+        detector: What reads them; None: the model's own names.
+        about: What its answers depend on, ready for JSON.
     """
 
     def __init__(
@@ -169,7 +171,8 @@ def find_phrases(
 ) -> list[Mask]:
     """The things in a photo (H, W, 3), best first; the thresholds are those of the phrases.
 
-    seen  without a detector: the masks of the photo, which several searches can share
+    Args:
+        seen: Without a detector: the masks of the photo, which several searches can share.
     """
     if detector is None:
         found = find_by_name(model, photo, phrases, seen)
@@ -187,7 +190,8 @@ def find_phrases(
 class NamedBox(NamedTuple):
     """A box x0, y0, x1, y1 in pixels, the label and score of its phrase, and the next best.
 
-    row  of the box in what the detector saw
+    Attributes:
+        row: Of the box in what the detector saw.
     """
 
     corners: tuple[float, ...]
@@ -200,7 +204,8 @@ class NamedBox(NamedTuple):
 def name_boxes(seen: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) -> list[NamedBox]:
     """The boxes that reach a phrase's threshold, best first, each once.
 
-    threshold  of phrases that have none of their own
+    Args:
+        threshold: Of phrases that have none of their own.
     """
     least = np.array([threshold if p.threshold is None else p.threshold for p in phrases])
     passed = np.where(seen.scores >= least, seen.scores, -1.0)

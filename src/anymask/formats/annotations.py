@@ -51,9 +51,12 @@ class SequencePlace:
 class Federated:
     """Which classes were looked for in a photo of a federated set (LVIS paper, section 3).
 
-    absent   labels of which there is certainly none: an answer is wrong
-    partial  labels of which not every object has a mask: an answer without a mask is not wrong
     Other labels that no mask of the photo has were not looked for: their answers do not count.
+
+    Attributes:
+        absent: Labels of which there is certainly none: an answer is wrong.
+        partial: Labels of which not every object has a mask: an answer without a mask is not
+            wrong.
     """
 
     absent: frozenset[str] = frozenset()
@@ -65,9 +68,10 @@ class Federated:
 class BenchmarkTruth:
     """What only single data sets say of a photo, for their own benchmarks.
 
-    image_id    the photo's number in its data set (COCO's image_id), or None
-    boundaries  the border pixels that each annotator drew (BSDS500); empty elsewhere
-    federated   which classes were looked for (LVIS); None means all of the set
+    Attributes:
+        image_id: The photo's number in its data set (COCO's image_id), or None.
+        boundaries: The border pixels that each annotator drew (BSDS500); empty elsewhere.
+        federated: Which classes were looked for (LVIS); None means all of the set.
     """
 
     image_id: int | None = None
@@ -80,15 +84,17 @@ class BenchmarkTruth:
 class AnnotatedImage:
     """One picture and its masks, all of its size.
 
-    file_name  of the picture, with forward slashes, relative to the data set
-    hw         (H, W) in pixels of the upright picture, as the data set says; `image()` checks it
-    masks      in the order of the file, crowds and pixels that do not count among them
-    place      its place in a clip or stack; None for a photo on its own
-    source     the file of the picture, or its pixels (H, W, 3); None where the reader has neither
-    benchmark  what only single data sets say
-    extra      keys that only the format knows that the picture came from
-
     Raises DataError when a mask has another size than the picture.
+
+    Attributes:
+        file_name: Of the picture, with forward slashes, relative to the data set.
+        hw: (H, W) in pixels of the upright picture, as the data set says; `image()` checks it.
+        masks: In the order of the file, crowds and pixels that do not count among them.
+        place: Its place in a clip or stack; None for a photo on its own.
+        source: The file of the picture, or its pixels (H, W, 3); None where the reader has
+            neither.
+        benchmark: What only single data sets say.
+        extra: Keys that only the format knows that the picture came from.
     """
 
     file_name: str
@@ -226,8 +232,9 @@ def note_traits(
 ) -> None:
     """Note, once an image, what its masks carry beside their pixels and the format does not.
 
-    keys        of `Mask.extra` that the format holds
-    image_keys  of `AnnotatedImage.extra`, the same
+    Args:
+        keys: Of `Mask.extra` that the format holds.
+        image_keys: Of `AnnotatedImage.extra`, the same.
     """
     traits = Counter(trait for mask in image.masks for trait in _traits(mask))
     for trait, count in traits.items():

@@ -66,9 +66,10 @@ _PROCESS = _Process()
 class Unpacked:
     """An unpacked archive; its files are removed by `close`, else at the end of the process.
 
-    archive  the file
-    place    what is in it: its one file or folder, else the folder of all members
-    folder   of all members
+    Attributes:
+        archive: The file.
+        place: What is in it: its one file or folder, else the folder of all members.
+        folder: Of all members.
     """
 
     archive: Path
@@ -211,7 +212,8 @@ def _check_count(archive: Path, count: int) -> None:
 def _inside(archive: Path, name: str, plain: bool) -> PurePosixPath | None:
     """A member's place below the folder; None for what file managers add. Raises DataError.
 
-    plain  whether it is a file or folder
+    Args:
+        plain: Whether it is a file or folder.
     """
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts[:1] and path.parts[0][1:2] == ":"):

@@ -111,7 +111,8 @@ def read(
 ) -> list[AnnotatedImage]:
     """Read one file or a folder of them. Raises DataError that names file, record and reason.
 
-    boxes  whether records of a box alone come as rectangles
+    Args:
+        boxes: Whether records of a box alone come as rectangles.
     """
     found = list[tuple[Path, AnnotatedImage]]()
     for path in find_files(source, ".json"):
@@ -129,11 +130,12 @@ def read_document(
 ) -> Iterator[tuple[dict[str, Any], AnnotatedImage]]:
     """The rows of a document's images, each with its masks, which are decoded one by one.
 
-    report     is told of records without a mask, and of invalid ones
-    boxes      whether records of a box alone come as rectangles
-    published  whether every record has a mask, and `bbox` is the box that people drew
-
     Raises DataError that names the record.
+
+    Args:
+        report: Is told of records without a mask, and of invalid ones.
+        boxes: Whether records of a box alone come as rectangles.
+        published: Whether every record has a mask, and `bbox` is the box that people drew.
     """
     names = category_names(as_record(document, "the document").get("categories", []), report)
     report.list_classes({name: number for number, name in names.items()})

@@ -29,10 +29,14 @@ WITH_PHOTOS = ("set", "yolo")  # the formats whose folder has a place for the ph
 class Conversion(LossReport):
     """What a conversion lost, and what it was.
 
-    form, to              the formats that were read and written
-    why                   how the format was recognised
-    source                what was read
-    images, masks, files  how many there were, and how many files were written
+    Attributes:
+        form: The formats that were read and written.
+        to: The formats that were read and written.
+        why: How the format was recognised.
+        source: What was read.
+        images: How many there were, and how many files were written.
+        masks: How many there were, and how many files were written.
+        files: How many there were, and how many files were written.
     """
 
     form: str
@@ -44,7 +48,6 @@ class Conversion(LossReport):
     files: int = 0
 
     def lines(self, begin: str = "Not kept", source: object = "") -> list[str]:
-        """See `LossReport`."""
         return super().lines(begin, source or self.source)
 
     def to_json(self) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def read_tracks(
 ) -> list[AnnotatedImage]:
     """The frames of all tasks of a file. Raises DataError that names track, frame and reason.
 
-    read  makes a mask of an element; None for one without area, which it reports
+    Args:
+        read: Makes a mask of an element; None for one without area, which it reports.
     """
     tasks = _tasks(root, path, pictures)
     for number, track in enumerate(root.iter("track"), start=1):

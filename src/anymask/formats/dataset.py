@@ -62,17 +62,18 @@ PHOTOS = (PICTURES, "JPEGImages")  # of our sets and others; of PASCAL VOC
 class Dataset:
     """A data set that is read while one looks at it; iterate over it as often as one likes.
 
-    name      of the data set: its folder, or its file without suffix
-    source    where it lies
-    form      the name of its format or layout
-    pictures  where the pictures lie, None where nobody said
-    split     the part of a published data set, None for the layout's own choice
-    boxes     whether boxes alone come as rectangles (`box_labels`), not as what was not read
-    settings  how records are read
-    sized     whether images of another size than their masks are invalid records
-    lost      what the last iteration met that has no place in a `Mask`, or cannot be read
-    why       how its format was recognised, or that it was named
-    archives  what `source` and `pictures` were unpacked from; empty for files and folders
+    Attributes:
+        name: Of the data set: its folder, or its file without suffix.
+        source: Where it lies.
+        form: The name of its format or layout.
+        pictures: Where the pictures lie, None where nobody said.
+        split: The part of a published data set, None for the layout's own choice.
+        boxes: Whether boxes alone come as rectangles (`box_labels`), not as what was not read.
+        settings: How records are read.
+        sized: Whether images of another size than their masks are invalid records.
+        lost: What the last iteration met that has no place in a `Mask`, or cannot be read.
+        why: How its format was recognised, or that it was named.
+        archives: What `source` and `pictures` were unpacked from; empty for files and folders.
     """
 
     name: str

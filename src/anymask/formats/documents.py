@@ -70,9 +70,10 @@ def read_text(path: Path) -> str:
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """The rows of a CSV file whose first line names its columns.
 
-    columns  those that must be there
-
     Raises DataError that names the file, and the line where one has too few values.
+
+    Args:
+        columns: Those that must be there.
     """
     names, *rows = read_rows(path) or [[]]
     absent = [column for column in columns if column not in names]
@@ -152,10 +153,11 @@ def xml_text(value: object) -> str:
 def find_place(root: Path, patterns: Sequence[str], what: str) -> Path:
     """The first path below `root` that fits one of the patterns, tried in order.
 
-    patterns  globs with forward slashes; "." is the folder itself
-    what      the wanted thing in words, for the error
-
     Raises DataError that says what was looked for.
+
+    Args:
+        patterns: Globs with forward slashes; "." is the folder itself.
+        what: The wanted thing in words, for the error.
     """
     for pattern in patterns:
         found = [root] if pattern == "." else sorted(root.glob(pattern))

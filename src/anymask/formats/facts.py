@@ -20,9 +20,10 @@ WHOLE_SET = "the dataset"  # the place of a loss that concerns no image
 class SetFacts:
     """What a data set states.
 
-    info      of itself, by COCO's keys (description, url, version, ...) or those of its format
-    licences  of its images: COCO's records of id, name and url
-    classes   of each class beside its name and number: supercategory, color ("#rrggbb"), ...
+    Attributes:
+        info: Of itself, by COCO's keys (description, url, version, ...) or those of its format.
+        licences: Of its images: COCO's records of id, name and url.
+        classes: Of each class beside its name and number: supercategory, color ("#rrggbb"), ...
     """
 
     info: dict[str, Any] = field(default_factory=dict)

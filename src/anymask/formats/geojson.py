@@ -216,13 +216,14 @@ def to_geojson(
 ) -> dict[str, Any]:
     """A FeatureCollection.
 
-    transform  (a, b, c, d, e, f) of a map: its x = a x + b y + c, its y = d x + e y + f, with x and
-               y in pixels, (0, 0) the outer corner of the first one
-    policy     its tolerance simplifies the outlines
-
     Exteriors go anticlockwise and holes clockwise, as the RFC wants, also after a transform that
     mirrors. An empty mask is a feature without a geometry. Raises InputError for a transform
     without an area.
+
+    Args:
+        transform: (a, b, c, d, e, f) of a map: its x = a x + b y + c, its y = d x + e y + f,
+            with x and y in pixels, (0, 0) the outer corner of the first one.
+        policy: Its tolerance simplifies the outlines.
     """
     affine = transform or IN_PIXELS
     a, b, _, d, e, _ = affine

@@ -42,7 +42,8 @@ _OF_OBJECT = re.compile(
 class LabelPlaces:
     """Where label pictures lie, a folder or one file, and their photos, if that can be told.
 
-    inside  the folder of photos that lies in that of the labels
+    Attributes:
+        inside: The folder of photos that lies in that of the labels.
     """
 
     labels: Path
@@ -53,8 +54,9 @@ class LabelPlaces:
 def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:
     """Where the label pictures of a source lie, and their photos.
 
-    source    a folder of both, in a folder of photos and one of labels; or labels alone
-    pictures  the folder of the photos; where nobody says, one beside the labels
+    Args:
+        source: A folder of both, in a folder of photos and one of labels; or labels alone.
+        pictures: The folder of the photos; where nobody says, one beside the labels.
     """
     if not source.is_dir():
         return LabelPlaces(source, pictures)

@@ -194,9 +194,10 @@ def object_numbers(
 ) -> list[int]:
     """A number from 1 to `most` for each mask: the groups where they fit, else the places.
 
-    void  which masks are VOID instead
-
     Raises DataError when there are more masks than numbers.
+
+    Args:
+        void: Which masks are VOID instead.
     """
     voids = list(void) or [False] * len(image.masks)
     objects = [mask for mask, hidden in zip(image.masks, voids, strict=True) if not hidden]
@@ -238,7 +239,9 @@ def paint_numbers(
 
 
 def _note_hidden(image: AnnotatedImage, left: NDArray[np.int64], report: LossReport) -> None:
-    """left  pixels of each mask that were not painted over"""
+    """Args:
+    left: Pixels of each mask that were not painted over.
+    """
     for place, mask in enumerate(image.masks):
         area = rle_area(mask.rle)
         if not area:

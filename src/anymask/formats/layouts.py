@@ -25,14 +25,16 @@ from anymask.formats.video_sets import Clip
 class Layout:
     """One way to lay a data set out in folders.
 
-    module   of the reader
-    read     the name of the reader in it
-    split    which part is read when nobody says; "" where there are no parts
-    marks    globs by which the layout is recognised: all of one tuple must be there
-    about    for people
-    clips    the name of the reader of videos, whose annotated frames are the photos; "" for photos
-    report   whether the reader takes a report, which is told of invalid records
-    package  that the module is in
+    Attributes:
+        module: Of the reader.
+        read: The name of the reader in it.
+        split: Which part is read when nobody says; "" where there are no parts.
+        marks: Globs by which the layout is recognised: all of one tuple must be there.
+        about: For people.
+        clips: The name of the reader of videos, whose annotated frames are the photos; "" for
+            photos.
+        report: Whether the reader takes a report, which is told of invalid records.
+        package: That the module is in.
     """
 
     module: str
@@ -184,13 +186,14 @@ def load_dataset(
 ) -> tuple[SetInfo, list[AnnotatedImage]]:
     """Read every mask of a data set, without opening a picture.
 
-    path    the folder that the data set's archives were unpacked into
-    layout  a name of LAYOUTS, "set" for a set of our own, or "auto"
-    split   which part; the layout's own choice when left out
-    report  receives invalid records; None: the first one is an error
-
     Raises DataError that names file, record and reason, or says what was looked for; InputError
     for an unknown layout, MissingExtra where a format needs a package.
+
+    Args:
+        path: The folder that the data set's archives were unpacked into.
+        layout: A name of LAYOUTS, "set" for a set of our own, or "auto".
+        split: Which part; the layout's own choice when left out.
+        report: Receives invalid records; None: the first one is an error.
     """
     root = Path(path)
     name = recognise_layout(root) if layout == "auto" else layout
@@ -209,10 +212,11 @@ def iter_dataset(
 ) -> Iterator[AnnotatedImage]:
     """As `load_dataset`, photo by photo, for data sets that do not fit into memory.
 
-    report  receives invalid records; None: the first one is an error
-
     Names are relative to the data set, or to the nearest folder around it that holds the picture,
     without a first folder `images`.
+
+    Args:
+        report: Receives invalid records; None: the first one is an error.
     """
     root = Path(path)
     name = recognise_layout(root) if layout == "auto" else layout

@@ -110,13 +110,14 @@ def located(where: object) -> Iterator[None]:
 class Loss:
     """One thing that a format could not keep, or a record that could not be read.
 
-    kind    what it was
-    image   the picture's file name
-    mask    the mask's index in the picture; None where it concerns the whole picture
-    reason  what happened to it
-    place   of a record that was skipped: its file, and its number there
-    name    of what was lost, where a kind has several: a key, such as "occluded"
-    remedy  the last sentences of the reason, where they say what to do about it
+    Attributes:
+        kind: What it was.
+        image: The picture's file name.
+        mask: The mask's index in the picture; None where it concerns the whole picture.
+        reason: What happened to it.
+        place: Of a record that was skipped: its file, and its number there.
+        name: Of what was lost, where a kind has several: a key, such as "occluded".
+        remedy: The last sentences of the reason, where they say what to do about it.
     """
 
     kind: LossKind
@@ -148,8 +149,6 @@ class BadRecordsError(DataError):
 
 
 class _Record:
-    """See `LossReport.record`."""
-
     __slots__ = ("_report", "_where")
 
     def __init__(self, report: LossReport, where: object) -> None:
@@ -180,12 +179,14 @@ class _Record:
 class LossReport:
     """What was lost, in the order in which it was noticed.
 
-    losses    each loss
-    settings  how annotations are read; None: the first invalid record is an error
-    places    the file and the record that are being read, outermost first
-    notes     what the reader of the report may want to know, beside losses
-    classes   the class list of the source, unused classes too, and their ids; None without one
-    facts     what else the source states of itself and its classes
+    Attributes:
+        losses: Each loss.
+        settings: How annotations are read; None: the first invalid record is an error.
+        places: The file and the record that are being read, outermost first.
+        notes: What the reader of the report may want to know, beside losses.
+        classes: The class list of the source, unused classes too, and their ids; None without
+            one.
+        facts: What else the source states of itself and its classes.
     """
 
     losses: list[Loss] = field(default_factory=list)
@@ -252,7 +253,8 @@ class LossReport:
     def check_records(self, source: object, masks: int) -> None:
         """Raise BadRecordsError where invalid records are errors, or where no mask is left.
 
-        masks  how many were read
+        Args:
+            masks: How many were read.
         """
         if self.settings is None or not self.skipped:
             return
@@ -274,8 +276,9 @@ class LossReport:
     def refuse_records(self, source: object, remedy: str, *, shapes: bool = False) -> None:
         """Raise BadRecordsError that lists invalid records, where there are any.
 
-        remedy  what to do instead of mending them
-        shapes  whether valid records without a mask, such as points, are listed, too
+        Args:
+            remedy: What to do instead of mending them.
+            shapes: Whether valid records without a mask, such as points, are listed, too.
         """
         bad = [loss for loss in self.losses if loss.place and (shapes or loss.kind == "records")]
         if bad:
@@ -298,8 +301,9 @@ class LossReport:
 
         Of records that were skipped there is a line a reason, with the first places.
 
-        begin   the first words of a line
-        source  what was read, which places begin with and lines need not
+        Args:
+            begin: The first words of a line.
+            source: What was read, which places begin with and lines need not.
         """
         kept = [loss for loss in self.losses if not loss.place]
         first = {loss.kind: loss for loss in reversed(kept) if not loss.name}

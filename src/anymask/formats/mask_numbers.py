@@ -67,11 +67,17 @@ def read_numbers(
 ) -> MaskImage:
     """A mask image as the settings of a report say; soft edges are reported.
 
-    name      of the image that the mask belongs to, for the report
-    palettes  (K, 3) each: a color is replaced by its place in the first palette that has all of
-              them
-
     Raises DataError, AmbiguousMaskError.
+
+    Args:
+        name: Of the image that the mask belongs to, for the report.
+        palettes: (K, 3) each: a color is replaced by its place in the first palette that has
+            all of them.
+
+    Args:
+        name: Of the image that the mask belongs to, for the report.
+        palettes: (K, 3) each: a colour is replaced by its place in the first palette that has
+            all of them.
     """
     found = read_mask_image(path, mask_values_of(report), "The image")
     if found.note:

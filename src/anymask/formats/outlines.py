@@ -56,10 +56,11 @@ def read_class_list(path: object) -> tuple[str, ...]:
 class Policy:
     """What becomes of masks in formats that hold single rings, or several kinds of results.
 
-    class_ids  the numbers of `classes`, where the format has a place for them
-    facts      what the source states beside its images
-
     Raises InputError for any other value.
+
+    Attributes:
+        class_ids: The numbers of `classes`, where the format has a place for them.
+        facts: What the source states beside its images.
     """
 
     holes: Annotated[
@@ -199,9 +200,10 @@ def _is_line(ring: Ring) -> bool:
 def box_to_mask(box: Box, image_hw: tuple[int, int], label: str | None = None) -> Mask | None:
     """All pixels that a box touches; the box itself, cut at the picture's border, is `drawn_box`.
 
-    box  x0, y0, x1, y1 in pixel-border coordinates, the first two included
-
     None for a box that lies off the picture. Raises DataError for one without an inside.
+
+    Args:
+        box: x0, y0, x1, y1 in pixel-border coordinates, the first two included.
     """
     height, width = image_hw
     x0, y0, x1, y1 = box
@@ -223,9 +225,10 @@ def box_to_mask(box: Box, image_hw: tuple[int, int], label: str | None = None) -
 class CornerCheck:
     """Finds boxes that were given as corners where a format has a place and a size.
 
-    expected  the numbers of a box, in words
-    leaving   boxes that leave their picture by more than a pixel
-    corners   whether every box lies in its picture when its numbers are x0, y0, x1, y1
+    Attributes:
+        expected: The numbers of a box, in words.
+        leaving: Boxes that leave their picture by more than a pixel.
+        corners: Whether every box lies in its picture when its numbers are x0, y0, x1, y1.
     """
 
     expected: str

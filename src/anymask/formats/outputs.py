@@ -55,10 +55,11 @@ _INSTEAD = {  # of suffixes that are not written
 def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False) -> Kind:
     """What a file is to hold, by the end of its name.
 
-    plain  what a picture is that is called neither .cut.png, .overlay.png nor .mask.png
-    many   whether it is of the things of a picture, not of one thing
-
     Raises InputError for any other ending.
+
+    Args:
+        plain: What a picture is that is called neither .cut.png, .overlay.png nor .mask.png.
+        many: Whether it is of the things of a picture, not of one thing.
     """
     suffix = path.suffix.lower()
     if suffix in DOCUMENTS:
@@ -140,13 +141,14 @@ def save_masks(
 ) -> Path:
     """Write one file by the end of its name, whole or not at all; parent folders are made.
 
-    image    the photo, where the masks do not know it
-    plain    as `output_kind` takes it; "cutout" for one thing, unless said
-    prompts  what was asked, one for each mask, drawn on an overlay
-    one      whether it is one thing, not a list that has one: .npy is (H, W)
-
     Raises InputError for another ending, a picture of a photo that is not known, the photo itself,
     and a cut-out of several things.
+
+    Args:
+        image: The photo, where the masks do not know it.
+        plain: As `output_kind` takes it; "cutout" for one thing, unless said.
+        prompts: What was asked, one for each mask, drawn on an overlay.
+        one: Whether it is one thing, not a list that has one: .npy is (H, W).
     """
     from anymask.masks import spare_photo
 
@@ -177,9 +179,10 @@ def write_masks(
 ) -> None:
     """Write one output into an open file.
 
-    suffix  with its dot: which format a picture has
-
     Raises InputError where the format cannot hold it.
+
+    Args:
+        suffix: With its dot: which format a picture has.
     """
     if kind in ("cutout", "overlay", "mask"):
         picture = mask_picture(kind, masks, image, prompts)

@@ -189,9 +189,10 @@ def read_panoptic(
 
     The classes may be missing, as in results.
 
-    report  where invalid records are skipped; None: the first one is an error
-
     Raises DataError that names file, record and reason.
+
+    Args:
+        report: Where invalid records are skipped; None: the first one is an error.
     """
     report = LossReport() if report is None else report
     with located(path):

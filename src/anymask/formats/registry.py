@@ -35,17 +35,20 @@ from anymask.images import use_instead
 class Format:
     """One format.
 
-    module    of this folder
-    about     for people
-    kind      what is written: one "file" for all pictures, "files", one a picture, or a "folder"
-    suffixes  of its files; the first is that of a file that is written
-    named     whether a target that ends in the first suffix means this format
-    also      what else it is called
-    streamed  whether a folder is read file by file, each for itself
-    variant   of the module's functions: "davis" for `read_davis`
-    polygons  whether a writer of masks and of polygons is to write polygons
-    boxes     whether the reader takes `boxes=True`: boxes alone, which it leaves out, as rectangles
-    readable  whether there is a reader
+    Attributes:
+        module: Of this folder.
+        about: For people.
+        kind: What is written: one "file" for all pictures, "files", one a picture, or a
+            "folder".
+        suffixes: Of its files; the first is that of a file that is written.
+        named: Whether a target that ends in the first suffix means this format.
+        also: What else it is called.
+        streamed: Whether a folder is read file by file, each for itself.
+        variant: Of the module's functions: "davis" for `read_davis`.
+        polygons: Whether a writer of masks and of polygons is to write polygons.
+        boxes: Whether the reader takes `boxes=True`: boxes alone, which it leaves out, as
+            rectangles.
+        readable: Whether there is a reader.
     """
 
     module: str

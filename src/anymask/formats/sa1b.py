@@ -60,7 +60,8 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 def document_to_image(document: Any, report: LossReport | None = None) -> AnnotatedImage:
     """A picture's masks from the JSON of its file. Raises KeyError, TypeError, DataError.
 
-    report  is told of invalid records; None: they are errors
+    Args:
+        report: Is told of invalid records; None: they are errors.
     """
     about = as_record(as_record(document, "the document")["image"], "image")
     masks, ids, report = list[Mask](), list[object](), LossReport() if report is None else report

@@ -55,13 +55,14 @@ _OF_ROW = ("image", "hw", "masks", "ignore_rle")
 class SetInfo:
     """What a set says of itself.
 
-    name       as written in set.json, else the folder's name
-    folder     where the set lies
-    domain     what the photos show
-    licence    of photos and masks, in words
-    source     where they came from
-    mask_kind  what counts as one mask
-    ships      whether weights trained on the set may be published; None when it does not say
+    Attributes:
+        name: As written in set.json, else the folder's name.
+        folder: Where the set lies.
+        domain: What the photos show.
+        licence: Of photos and masks, in words.
+        source: Where they came from.
+        mask_kind: What counts as one mask.
+        ships: Whether weights trained on the set may be published; None when it does not say.
     """
 
     name: str
@@ -109,10 +110,11 @@ def load_set(
 ) -> tuple[SetInfo, list[AnnotatedImage]]:
     """Read a set's description and all of its run-lengths, without opening a picture.
 
-    absent_photos  whether photos may be missing: masks can be converted without them
-    report         is told of invalid records; None: they are errors
-
     Raises DataError that names file, line and reason.
+
+    Args:
+        absent_photos: Whether photos may be missing: masks can be converted without them.
+        report: Is told of invalid records; None: they are errors.
     """
     folder = Path(folder)
     path = _masks_file(folder)
@@ -128,7 +130,8 @@ def iter_samples(
 ) -> Iterator[AnnotatedImage]:
     """The samples of a set one by one, for sets that do not fit into memory; as above.
 
-    report  is told of invalid records; None: they are errors
+    Args:
+        report: Is told of invalid records; None: they are errors.
     """
     folder, report = Path(folder), LossReport() if report is None else report
     path = _masks_file(folder)

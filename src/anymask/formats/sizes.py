@@ -24,7 +24,8 @@ def other_size(
 ) -> SizeError:
     """The refusal of an image of another size than its masks have, and what it has if known.
 
-    name  of the image; its path, where an EXIF rotation may be the cause
+    Args:
+        name: Of the image; its path, where an EXIF rotation may be the cause.
     """
     return SizeError(
         f"{name}: {size_differs(masks_hw, shown_hw)}", _remedy(name, masks_hw, shown_hw)

@@ -72,9 +72,10 @@ def note_facts(
 ) -> None:
     """Note what a format does not keep of the set.
 
-    kept        of "classes" (a class list), "class ids", "info" and "licences"
-    of_classes  the keys of a class that the format has a place for
-    of_info     the same of `SetFacts.info`, where the format does not keep all
+    Args:
+        kept: Of "classes" (a class list), "class ids", "info" and "licences".
+        of_classes: The keys of a class that the format has a place for.
+        of_info: The same of `SetFacts.info`, where the format does not keep all.
     """
     facts = policy.facts
     if CLASSES not in kept and policy.classes:

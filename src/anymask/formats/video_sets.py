@@ -52,13 +52,15 @@ from anymask.masks import Mask, Rle, mask_to_rle, rle_area
 class Clip:
     """One video.
 
-    name         of the video in its data set
-    frames       the pictures in order
-    annotations  index of a frame -> the picture of its objects' numbers (8-bit, or a palette)
-    labels       number of an object -> its class, where the data set says it
-    single       whatever is not background is object 1 (DAVIS 2016); 255 is no void then
-    layers       number of an object -> the folder of its own pictures, white on black (SA-V), so
-                 that objects may overlap; `annotations` then name the pictures
+    Attributes:
+        name: Of the video in its data set.
+        frames: The pictures in order.
+        annotations: Index of a frame -> the picture of its objects' numbers (8-bit, or a
+            palette).
+        labels: Number of an object -> its class, where the data set says it.
+        single: Whatever is not background is object 1 (DAVIS 2016); 255 is no void then.
+        layers: Number of an object -> the folder of its own pictures, white on black (SA-V), so
+            that objects may overlap; `annotations` then name the pictures.
     """
 
     name: str

@@ -95,9 +95,10 @@ def read(
 ) -> list[AnnotatedImage]:
     """Read a set's folder: the challenge's own val, or every object picture of another one.
 
-    boxes  whether the XML is read instead, with boxes alone as rectangles
-
     Raises DataError that names the file.
+
+    Args:
+        boxes: Whether the XML is read instead, with boxes alone as rectangles.
     """
     if boxes or not source.is_dir() or not any(any(source.glob(place)) for place in PLACES):
         return voc_xml.read(source, report, pictures, boxes=boxes)

@@ -43,9 +43,10 @@ def read(
 ) -> list[AnnotatedImage]:
     """Read a file, or every XML file in a folder and below.
 
-    boxes  whether objects of a box alone come as rectangles
-
     Raises DataError that names file, object and reason; also where all objects are boxes.
+
+    Args:
+        boxes: Whether objects of a box alone come as rectangles.
     """
     images = []
     for path in find_files(source, ".xml"):

@@ -97,13 +97,14 @@ def read(
 ) -> list[AnnotatedImage]:
     """Read a set's folder.
 
-    pictures  where the pictures lie; the images/ beside each labels/ when left out
-    boxes     whether boxes alone come as rectangles, also those of predictions, whose lines have a
-              number more
-
     A picture without a text file is one without masks. Lines of a box alone are reported, and so
     are classes without names. Raises DataError that names file, line and reason, also for a text
     file without its picture: the sizes are known from there only.
+
+    Args:
+        pictures: Where the pictures lie; the images/ beside each labels/ when left out.
+        boxes: Whether boxes alone come as rectangles, also those of predictions, whose lines
+            have a number more.
     """
     if not source.is_dir():
         raise DataError(

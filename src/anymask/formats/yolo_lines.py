@@ -39,9 +39,11 @@ class Line:
 class LineReader:
     """How the lines of a folder are read.
 
-    confidence, track  whether outlines end in them
-    keypoints          numbers of the keypoints behind a box; 0 where there are none
-    loose              whether a box may have a confidence, too: there is no data.yaml
+    Attributes:
+        confidence: Whether outlines end in them.
+        track: Whether outlines end in them.
+        keypoints: Numbers of the keypoints behind a box; 0 where there are none.
+        loose: Whether a box may have a confidence, too: there is no data.yaml.
     """
 
     confidence: bool = False
@@ -90,8 +92,9 @@ def line_reader(
 ) -> LineReader:
     """How to read lines, by all of them together.
 
-    keypoints  numbers of the keypoints of a pose, where data.yaml tells them
-    loose      whether there is no data.yaml
+    Args:
+        keypoints: Numbers of the keypoints of a pose, where data.yaml tells them.
+        loose: Whether there is no data.yaml.
     """
     seen = _Evidence()
     for line in lines:
@@ -120,9 +123,12 @@ def is_class_line(line: str) -> bool:
 class _Evidence:
     """Counts of the lines of a folder.
 
-    even, odd                lines of as many numbers as an outline, and with one more
-    even_tracks, odd_tracks  those that end as with a track: a whole number behind shares of 1
-    above_one                whether one of the even ones is above 1, which no share is
+    Attributes:
+        even: Lines of as many numbers as an outline, and with one more.
+        odd: Lines of as many numbers as an outline, and with one more.
+        even_tracks: Those that end as with a track: a whole number behind shares of 1.
+        odd_tracks: Like `even_tracks`.
+        above_one: Whether one of the even ones is above 1, which no share is.
     """
 
     even: int = 0

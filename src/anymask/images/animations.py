@@ -24,9 +24,10 @@ _RIFF, _CHUNK, _DURATION = 12, 8, 12  # bytes of both headers; place of a durati
 class Animation:
     """The frames of one animated image by their number, counted from 0.
 
-    damaged  frames that cannot be decoded, as far as they were reached
-
     Raises ImageError for a file that is no image.
+
+    Attributes:
+        damaged: Frames that cannot be decoded, as far as they were reached.
     """
 
     def __init__(self, path: Path) -> None:

@@ -53,13 +53,15 @@ _SAMPLE_PIXELS = 2_000_000  # of a large picture, that the percentiles are read 
 class PictureView:
     """What of a picture is looked at; `PictureView()` is everything as it is.
 
-    bands    one or three numbers of bands, counted from 1: grey, or red, green and blue, of which 0
-             is black; None leaves the picture's own colors
-    page     of a file of several, or the frame of an animation, counted from 0
-    stretch  the two percentiles, 0..100, that become black and white; None as the module says
-    ranges   the two values that become black and white, for all bands or for each; None of a band:
-             as its type says
-    raw      all channels with the numbers that they have: (H, W, C) of any type, not a picture
+    Attributes:
+        bands: One or three numbers of bands, counted from 1: grey, or red, green and blue, of
+            which 0 is black; None leaves the picture's own colors.
+        page: Of a file of several, or the frame of an animation, counted from 0.
+        stretch: The two percentiles, 0..100, that become black and white; None as the module
+            says.
+        ranges: The two values that become black and white, for all bands or for each; None of a
+            band: as its type says.
+        raw: All channels with the numbers that they have: (H, W, C) of any type, not a picture.
     """
 
     bands: tuple[int, ...] | None = None
@@ -448,11 +450,12 @@ def _knows_heic(file: Any) -> bool:
 def open_picture(source: Path | bytes, name: str | None = None) -> Iterator[Image.Image]:
     """A picture to look at inside the `with`; its pixels are not decoded yet.
 
-    source  a file, or the bytes of one
-    name    what an error calls it; the file's name when left out
-
     Raises ImageError for what Pillow cannot open, for a header that states no pixel or more than
     MAX_PIXELS, and for whatever fails inside the `with`.
+
+    Args:
+        source: A file, or the bytes of one.
+        name: What an error calls it; the file's name when left out.
     """
     name = name or (str(source) if isinstance(source, Path) else f"the image ({len(source)} bytes)")
     opened = open_file(source) if isinstance(source, Path) else io.BytesIO(source)

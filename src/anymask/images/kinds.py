@@ -58,7 +58,8 @@ _NOUNS: dict[Kind, str] = {
 class OtherInput:
     """What a file or a folder is: "a NIfTI scan", and of which kind.
 
-    first  of a folder of several, one of them
+    Attributes:
+        first: Of a folder of several, one of them.
     """
 
     what: str

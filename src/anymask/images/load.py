@@ -274,9 +274,10 @@ def _in_srgb(
 ) -> UintImage:
     """Colors (H, W, C) as 8 bits.
 
-    known  whether white is 65535, as in a PNG, a photo as TIFF or by a color profile: colors keep
-           their brightness, but those that stay below an eighth of white are a sensor's numbers,
-           which are stretched
+    Args:
+        known: Whether white is 65535, as in a PNG, a photo as TIFF or by a color profile:
+            colors keep their brightness, but those that stay below an eighth of white are a
+            sensor's numbers, which are stretched.
     """
     plain = view.plain and not view.raw
     colours = deep[..., : 3 if deep.shape[2] > 2 else 1]
@@ -418,12 +419,13 @@ def find_images(
 ) -> Iterator[Path]:
     """The pictures in a folder, then those in its sub-folders, in order, as they are found.
 
-    leave_out   a folder that is not looked into
-    unreadable  told of each folder that cannot be listed; without it they are passed over
-    suffixes    of what is looked for, such as VIDEO_SUFFIXES
-
     Hidden files and folders, and links to folders, are left out; a link that leads nowhere is not,
     so that somebody notices.
+
+    Args:
+        leave_out: A folder that is not looked into.
+        unreadable: Told of each folder that cannot be listed; without it they are passed over.
+        suffixes: Of what is looked for, such as VIDEO_SUFFIXES.
     """
     out = None if leave_out is None else leave_out.resolve()
     for here, inside, names in os.walk(folder, onerror=unreadable):
@@ -455,8 +457,9 @@ def sample(name: str = "coffee") -> Path:
 class PictureFile:
     """A photo that is read from its file when it is shown.
 
-    page    of a file of several
-    called  its name where it is not that of the file, as a page's is
+    Attributes:
+        page: Of a file of several.
+        called: Its name where it is not that of the file, as a page's is.
     """
 
     path: Path

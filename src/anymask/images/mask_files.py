@@ -48,10 +48,11 @@ _RAW = PictureView(raw=True)
 class MaskImage:
     """The numbers of a mask image.
 
-    values    (H, W) integers, 0 for no object
-    colored  whether each is a color: red * 65536 + green * 256 + blue
-    indexed   whether they are the indices of a palette
-    note      what was changed to read it, as a sentence; "" where nothing was
+    Attributes:
+        values: (H, W) integers, 0 for no object.
+        colored: Whether each is a color: red * 65536 + green * 256 + blue.
+        indexed: Whether they are the indices of a palette.
+        note: What was changed to read it, as a sentence; "" where nothing was.
     """
 
     values: NDArray[Any]
@@ -65,13 +66,21 @@ def read_mask_image(
 ) -> MaskImage:
     """Read a mask image of any format.
 
-    source       a file, or the bytes of one
-    mask_values  "labels": each number is an object. "binary": one object, at least half of white.
-                 "colours": each color is an object, black is none. "auto": whichever the image
-                 clearly is
-    name         what an error calls it; the file's name when left out
-
     Raises ImageError, and AmbiguousMaskError where "auto" cannot decide.
+
+    Args:
+        source: A file, or the bytes of one.
+        mask_values: "labels": each number is an object. "binary": one object, at least half of
+            white. "colours": each color is an object, black is none. "auto": whichever the
+            image clearly is.
+        name: What an error calls it; the file's name when left out.
+
+    Args:
+        source: A file, or the bytes of one.
+        mask_values: "labels": each number is an object. "binary": one object, at least half of
+            white. "colours": each colour is an object, black is none. "auto": whichever the
+            image clearly is.
+        name: What an error calls it; the file's name when left out.
     """
     name = name or (repr(str(source)) if isinstance(source, Path) else "the mask image")
     with _opened(source) as file:

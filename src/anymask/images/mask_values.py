@@ -52,10 +52,11 @@ NEAREST = "The edges between colors are soft or noisy: each pixel is assigned to
 class MaskPixels:
     """A mask image as it is stored.
 
-    values   (H, W) numbers, or (H, W, 3) colors of 8 bits
-    palette  (K, 3) where the numbers are indices
-    alpha    (H, W) 0..255; None where everything is opaque
-    lossy    whether the format changes numbers, as JPEG does
+    Attributes:
+        values: (H, W) numbers, or (H, W, 3) colors of 8 bits.
+        palette: (K, 3) where the numbers are indices.
+        alpha: (H, W) 0..255; None where everything is opaque.
+        lossy: Whether the format changes numbers, as JPEG does.
     """
 
     values: NDArray[Any]

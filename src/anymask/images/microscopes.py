@@ -30,12 +30,13 @@ _FLAT = ("C", "Y", "X", "S", "0")  # axes of one page; the last two are a pixel'
 class Places:
     """What a file holds.
 
-    count     of pages
-    hw        (H, W) of the first one
-    channels  of the first one
-    colours   whether the channels are red, green and blue
-    read      a page by its number: (H, W, C) of any number type
-    axes      of the pages with their lengths, outermost first; () where images differ
+    Attributes:
+        count: Of pages.
+        hw: (H, W) of the first one.
+        channels: Of the first one.
+        colours: Whether the channels are red, green and blue.
+        read: A page by its number: (H, W, C) of any number type.
+        axes: Of the pages with their lengths, outermost first; () where images differ.
     """
 
     count: int

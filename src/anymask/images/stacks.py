@@ -58,8 +58,9 @@ _OF_ONE_PHOTO = ("MPO",)  # a camera's previews of the same photo are no pages
 class Pages:
     """What a file holds.
 
-    count  of pages, 1 for a plain picture
-    axes   names and lengths, outermost first: (("T", 3), ("C", 2)); () where nobody says
+    Attributes:
+        count: Of pages, 1 for a plain picture.
+        axes: Names and lengths, outermost first: (("T", 3), ("C", 2)); () where nobody says.
     """
 
     count: int = 1
@@ -128,12 +129,13 @@ class PixelSize:
 class Planes:
     """What of a picture can be looked at.
 
-    pages     its pages along all axes
-    channels  their names; () where there is one look alone
-    bands     the channels are bands of each page, not pages
-    colours   the picture has a look of its own: without a channel its colors are shown
-    pixel     how large a pixel is, where the file says so
-    deep      its numbers are not those of 8 bits
+    Attributes:
+        pages: Its pages along all axes.
+        channels: Their names; () where there is one look alone.
+        bands: The channels are bands of each page, not pages.
+        colours: The picture has a look of its own: without a channel its colors are shown.
+        pixel: How large a pixel is, where the file says so.
+        deep: Its numbers are not those of 8 bits.
     """
 
     pages: Pages
@@ -331,10 +333,11 @@ def load_channels(
 ) -> NDArray[Any]:  # -> (H, W, C)
     """Read all channels of a picture, with the numbers that they have.
 
-    page   the place of a stack (its first channel), as `--page` counts
-    count  how many are wanted, to tell channels from places where a file does not say
-
     Raises ImageError as `load_image` does, InputError for a page that no mask lies on.
+
+    Args:
+        page: The place of a stack (its first channel), as `--page` counts.
+        count: How many are wanted, to tell channels from places where a file does not say.
     """
     if isinstance(source, str):
         source = Path(source)
@@ -399,8 +402,10 @@ def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
 class PictureNumbers:
     """A picture as it was measured.
 
-    values  (H, W, C) of any number type: all channels at the place; grey in three equal ones is one
-    pixel   how large a pixel is, where the file says so
+    Attributes:
+        values: (H, W, C) of any number type: all channels at the place; grey in three equal
+            ones is one.
+        pixel: How large a pixel is, where the file says so.
     """
 
     values: NDArray[Any]
@@ -412,9 +417,10 @@ def picture_numbers(
 ) -> PictureNumbers | None:
     """What is known of the picture of some masks; None where it cannot be read any more.
 
-    picture   as masks know it, its file, or its pixels; of an array of more than 8 bits that was
-              given to a model these are its own numbers
-    image_hw  (H, W) of the masks; a picture of another size is another one
+    Args:
+        picture: As masks know it, its file, or its pixels; of an array of more than 8 bits that
+            was given to a model these are its own numbers.
+        image_hw: (H, W) of the masks; a picture of another size is another one.
     """
     found: PictureNumbers | None
     path = picture if isinstance(picture, Path) else getattr(picture, "path", None)

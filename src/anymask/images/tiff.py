@@ -55,10 +55,11 @@ _WHITE_IS_ZERO, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2  # of PhotometricInterpr
 class DeepPicture:
     """A picture with all its bits.
 
-    pixels       (H, W, C) of any number type, as `array_to_image` takes it
-    orientation  1..8, as EXIF has it
-    in_colour    whether white is known: red, green and blue of 16 bits that are no map
-    profile      the ICC profile; b"" without one
+    Attributes:
+        pixels: (H, W, C) of any number type, as `array_to_image` takes it.
+        orientation: 1..8, as EXIF has it.
+        in_colour: Whether white is known: red, green and blue of 16 bits that are no map.
+        profile: The ICC profile; b"" without one.
     """
 
     pixels: NDArray[Any]
@@ -235,12 +236,13 @@ def _page_axes(document: Any) -> tuple[tuple[str, int], ...]:
 class TiffFacts:
     """What the headers of a TIFF's first page say beside its size.
 
-    samples  bands of a page
-    colours  it says how they are seen: as grey, or red, green and blue
-    ome      OME-XML, "" where there is none
-    unit     of ImageJ, such as micron; "" where there is none
-    a_unit   pixels along x in one of these
-    deep     its numbers are not those of 8 bits
+    Attributes:
+        samples: Bands of a page.
+        colours: It says how they are seen: as grey, or red, green and blue.
+        ome: OME-XML, "" where there is none.
+        unit: Of ImageJ, such as micron; "" where there is none.
+        a_unit: Pixels along x in one of these.
+        deep: Its numbers are not those of 8 bits.
     """
 
     samples: int = 1

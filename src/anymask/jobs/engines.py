@@ -77,13 +77,15 @@ class PhotoTask(Protocol):
 class PhotoResult:
     """What came of one photo.
 
-    state   "done" now, "there" already, "failed", or "stop": so that the rest would fail too
-    made    how many things (masks, embeddings) were made
-    reason  why it failed, for people
-    kind    the error's class, for programs
-    trace   the traceback where the error is nobody's fault but ours
-    began   seconds since 1970
-    ended   seconds since 1970
+    Attributes:
+        state: "done" now, "there" already, "failed", or "stop": so that the rest would fail
+            too.
+        made: How many things (masks, embeddings) were made.
+        reason: Why it failed, for people.
+        kind: The error's class, for programs.
+        trace: The traceback where the error is nobody's fault but ours.
+        began: Seconds since 1970.
+        ended: Seconds since 1970.
     """
 
     state: Literal["done", "there", "failed", "stop"]
@@ -241,7 +243,8 @@ def _map_photos(
 ) -> Iterator[tuple[int, PhotoResult]]:
     """What came of the photos, by their numbers; those whose actor died are missing.
 
-    again  whether each of them had an actor that died
+    Args:
+        again: Whether each of them had an actor that died.
     """
     ray = import_offline("ray")
     context = ray.data.DataContext.get_current()

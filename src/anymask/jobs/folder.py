@@ -30,10 +30,11 @@ FIRST_FAILURES = 20  # that a summary holds; the error log has them all
 class PhotoFailure:
     """A photo, or a folder, that failed.
 
-    photo   its path
-    reason  for people: what was wanted, what came, the remedy
-    kind    the error's class, for programs
-    trace   the traceback where the error is nobody's fault but ours
+    Attributes:
+        photo: Its path.
+        reason: For people: what was wanted, what came, the remedy.
+        kind: The error's class, for programs.
+        trace: The traceback where the error is nobody's fault but ours.
     """
 
     photo: Path
@@ -51,15 +52,20 @@ class PhotoFailure:
 class Summary:
     """What a job did, or has done by now.
 
-    photos               of this machine
-    done, there, failed  of them; `there` were done before
-    made                 masks, or whatever the task makes
-    empty                images done for which the task made nothing
-    began, ended         of the work itself, seconds since 1970, without loading the model
-    about                what the results were made with: model, hash of the weights, settings
-    failures             the first FIRST_FAILURES; the job's log has them all
-    failure              while the job runs: of the photo that was tried just now, where it failed
-    empty_photo          while the job runs: the photo that was done just now, where it made nothing
+    Attributes:
+        photos: Of this machine.
+        done: Of them; `there` were done before.
+        there: Of them; `there` were done before.
+        failed: Of them; `there` were done before.
+        made: Masks, or whatever the task makes.
+        empty: Images done for which the task made nothing.
+        began: Of the work itself, seconds since 1970, without loading the model.
+        ended: Like `began`.
+        about: What the results were made with: model, hash of the weights, settings.
+        failures: The first FIRST_FAILURES; the job's log has them all.
+        failure: While the job runs: of the photo that was tried just now, where it failed.
+        empty_photo: While the job runs: the photo that was done just now, where it made
+            nothing.
     """
 
     photos: int
@@ -152,13 +158,14 @@ def run_job(
 ) -> Summary:
     """Do every photo that this machine has to do and that is not done; one that fails stops nobody.
 
-    on_progress  called with a `Summary` after every photo of a folder, and at least about once a
-                 second while workers are busy
-    on_step      called with the steps done and their number, where `source` is a single photo
-
     Raises InputError for a folder without photos or one that another run works in, and whatever
     would make every photo fail: ModelError, MissingExtra, a full disk. Where `source` is one photo,
     its own error is raised.
+
+    Args:
+        on_progress: Called with a `Summary` after every photo of a folder, and at least about
+            once a second while workers are busy.
+        on_step: Called with the steps done and their number, where `source` is a single photo.
     """
     if job.one:
         return _run_photo(job, task, on_step)

@@ -29,11 +29,12 @@ Engine = Literal["processes", "ray"]
 class PhotoItem:
     """One photo, or one page of it, and where its outputs go.
 
-    stem   folder and name without suffix of its outputs
-    page   counted from 0; None: as the task's own settings say
-    named  outputs by suffix that are called otherwise
-    place  the photo's path below its folder; None: the photo's own name
-    paged  whether results say which page they are of
+    Attributes:
+        stem: Folder and name without suffix of its outputs.
+        page: Counted from 0; None: as the task's own settings say.
+        named: Outputs by suffix that are called otherwise.
+        place: The photo's path below its folder; None: the photo's own name.
+        paged: Whether results say which page they are of.
     """
 
     photo: Path
@@ -59,8 +60,9 @@ class PhotoItem:
 class PlacedPhotos:
     """Photos of a data set, wherever they lie, each with its path in the set: results lie there.
 
-    name    of the data set, for people
-    photos  the photo and its place
+    Attributes:
+        name: Of the data set, for people.
+        photos: The photo and its place.
     """
 
     name: str
@@ -75,21 +77,22 @@ class PlacedPhotos:
 class FolderJob:
     """Which photos, where the results go, and who works.
 
-    source         a folder of photos, with its sub-folders; or one photo, or several photos and
-                   folders, or those of a data set
-    output         the folder of the results
-    workers        processes beside this one; 0 works in this one, with Ray as many as there are
-                   CPUs
-    engine         what starts them: "processes" of this machine, or "ray"
-    shard          (I, N): the I-th of N parts of the photos, each for another machine
-    output_shards  spread the results over so many folders, as SA-1B does; 0: one folder
-    page           that is looked at, from 0 on, or its place such as "z1c0"; "all": each one,
-                   with its number in the results' names
-    beginning      before a photo's name in those of its results
-    ending         between a photo's name and the suffix of its results, such as ".everything"
-    named          of one photo: outputs by suffix that are called otherwise
-
     Raises InputError for values out of range.
+
+    Attributes:
+        source: A folder of photos, with its sub-folders; or one photo, or several photos and
+            folders, or those of a data set.
+        output: The folder of the results.
+        workers: Processes beside this one; 0 works in this one, with Ray as many as there are
+            CPUs.
+        engine: What starts them: "processes" of this machine, or "ray".
+        shard: (I, N): the I-th of N parts of the photos, each for another machine.
+        output_shards: Spread the results over so many folders, as SA-1B does; 0: one folder.
+        page: That is looked at, from 0 on, or its place such as "z1c0"; "all": each one, with
+            its number in the results' names.
+        beginning: Before a photo's name in those of its results.
+        ending: Between a photo's name and the suffix of its results, such as ".everything".
+        named: Of one photo: outputs by suffix that are called otherwise.
     """
 
     source: Path | tuple[Path, ...] | PlacedPhotos
@@ -134,9 +137,11 @@ class FolderJob:
     def items(self, unreadable: Callable[[OSError], None] | None = None) -> list[PhotoItem]:
         """This machine's photos, or their pages, and where the results of each go.
 
-        unreadable  told of each sub-folder that cannot be listed; without it they are left out
-
         Raises InputError where there is no photo, or the results would lie among the photos.
+
+        Args:
+            unreadable: Told of each sub-folder that cannot be listed; without it they are left
+                out.
         """
         if isinstance(self.source, Path) and not self.source.is_dir():
             return list(self._pages(PhotoItem(self.source, self.output / self.source.stem)))

@@ -160,9 +160,10 @@ def run_in_pool(
 class _Pool(Generic[Item, Result]):
     """One executor.
 
-    out    the items that are handed out and not done
-    ready  whether a worker has opened the task
-    death  how a worker of a broken pool ended, once it is stopped
+    Attributes:
+        out: The items that are handed out and not done.
+        ready: Whether a worker has opened the task.
+        death: How a worker of a broken pool ended, once it is stopped.
     """
 
     def __init__(self, task: PoolTask[Item, Result], size: int, threads: int) -> None:

@@ -31,10 +31,11 @@ OVERLAY_SIDE = 1600  # pixels
 class MaskWork:
     """Work that writes the masks of each photo; a subclass finds them.
 
-    about    what all records depend on: model, hash of the weights, settings, ready for JSON
-    overlay  whether a picture is drawn, too
-    picture  the suffix of that picture
-    inside   the folder of the records in the folder of the results
+    Attributes:
+        about: What all records depend on: model, hash of the weights, settings, ready for JSON.
+        overlay: Whether a picture is drawn, too.
+        picture: The suffix of that picture.
+        inside: The folder of the records in the folder of the results.
     """
 
     about: dict[str, Any]
@@ -138,7 +139,8 @@ def read_made(
 class PhotoFile:
     """A photo's file, read and decoded when somebody asks.
 
-    channels  of the model, where it sees others than a photo's
+    Args:
+        channels: Of the model, where it sees others than a photo's.
     """
 
     def __init__(

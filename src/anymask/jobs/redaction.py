@@ -32,8 +32,9 @@ Source = Path | tuple[Path, ...] | PlacedPhotos
 class RedactLabels:
     """What is hidden in which photo.
 
-    name    of the labels, for people
-    images  by the photo's real path, or where single photos were named by its file's name
+    Attributes:
+        name: Of the labels, for people.
+        images: By the photo's real path, or where single photos were named by its file's name.
     """
 
     name: str
@@ -50,13 +51,14 @@ class RedactLabels:
         """Read labels in any format, boxes as rectangles; of one photo also a picture, white on
         black.
 
-        source  the photos that they are of
-        names   of the things that are hidden; none: all
-        mask_values  what the values of mask images mean; of the picture of one photo all of them
-                     are hidden
-
         Raises DataError for labels that cannot be read or are of none of the photos, InputError for
         a name that no mask has.
+
+        Args:
+            source: The photos that they are of.
+            names: Of the things that are hidden; none: all.
+            mask_values: What the values of mask images mean; of the picture of one photo all of
+                them are hidden.
         """
         if isinstance(source, PlacedPhotos):
             raise InputError("Pass the folder of the images to redact.")
@@ -147,8 +149,10 @@ def only_named(
 class RedactTask:
     """Each photo is written anew without what its labels show.
 
-    how, colour  as `edit.redact` takes them
-    force        write photos as they are that the labels do not know
+    Attributes:
+        how: As `edit.redact` takes them.
+        colour: As `edit.redact` takes them.
+        force: Write photos as they are that the labels do not know.
     """
 
     labels: RedactLabels

@@ -37,20 +37,35 @@ NO_MASK, NO_LABELS = "no mask", "not in the labels, not written"
 class Redaction:
     """What is hidden in which photos, and where the copies go.
 
-    source    a folder of photos, one photo, or several
-    out       the folder of the copies; of one photo a picture's name
-    words     what is hidden, as for `Model.find`; with `labels`: the names of their masks
-    like      examples instead of words
-    labels    masks that somebody has looked at: a file or folder of any format, of one photo also
-              the picture of a mask
-    mask_values  what the values of mask images among the labels mean
-    how       as `edit.redact` takes it; color, too
-    force     write at once what was found, and photos that the labels do not know as they are
-    list_to   .csv or .json: photos without a finding; None: OUT-without.csv
-    finding   settings of the verb "find": model, detector, score, ...
-    sharing   workers, engine, shard, output_shards, as `run` takes them
-
     Raises InputError for what does not go together, and an output among the photos.
+
+    Attributes:
+        source: A folder of photos, one photo, or several.
+        out: The folder of the copies; of one photo a picture's name.
+        words: What is hidden, as for `Model.find`; with `labels`: the names of their masks.
+        like: Examples instead of words.
+        labels: Masks that somebody has looked at: a file or folder of any format, of one photo
+            also the picture of a mask.
+        mask_values: What the values of mask images among the labels mean.
+        how: As `edit.redact` takes it; color, too.
+        force: Write at once what was found, and photos that the labels do not know as they are.
+        list_to: .csv or .json: photos without a finding; None: OUT-without.csv.
+        finding: Settings of the verb "find": model, detector, score, ...
+        sharing: Workers, engine, shard, output_shards, as `run` takes them.
+
+    Attributes:
+        source: A folder of photos, one photo, or several.
+        out: The folder of the copies; of one photo a picture's name.
+        words: What is hidden, as for `Model.find`; with `labels`: the names of their masks.
+        like: Examples instead of words.
+        labels: Masks that somebody has looked at: a file or folder of any format, of one photo
+            also the picture of a mask.
+        mask_values: What the values of mask images among the labels mean.
+        how: As `edit.redact` takes it; colour, too.
+        force: Write at once what was found, and photos that the labels do not know as they are.
+        list_to: .csv or .json: photos without a finding; None: OUT-without.csv.
+        finding: Settings of the verb "find": model, detector, score, ...
+        sharing: Workers, engine, shard, output_shards, as `run` takes them.
     """
 
     source: Photos
@@ -143,10 +158,11 @@ def suffix_of(path: Path) -> str:
 class RedactReport:
     """What a redaction found, or wrote.
 
-    written  how many copies are there; 0 where somebody has to look first
-    photos   of how many photos
-    things   how many masks they have
-    without  the photos without a finding, and why
+    Attributes:
+        written: How many copies are there; 0 where somebody has to look first.
+        photos: Of how many photos.
+        things: How many masks they have.
+        without: The photos without a finding, and why.
     """
 
     written: int
@@ -158,11 +174,12 @@ class RedactReport:
 def redact_photos(asked: Redaction, work: Work = run_job) -> RedactReport:
     """Hide things in photos; what is only found is not written before somebody looked at it.
 
-    work  does a job with a task
-
     With `words` alone masks and pictures to look at are put into `asked.review`. With `labels`, or
     `force`, copies are written. The list of photos without a finding is written in either case, and
     what is there already is not done again. Raises what `jobs.run` raises.
+
+    Args:
+        work: Does a job with a task.
     """
     labels = asked.labels
     if labels is None:

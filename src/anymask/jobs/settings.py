@@ -204,9 +204,10 @@ class PictureChoice:
     ) -> NDArray[Any]:
         """A photo as the model takes it: (H, W, 3), or (H, W, C) where it has `channels`.
 
-        page  in place of the chosen one
-
         Raises ImageError; InputError for bands or a stretch of a model that has its own.
+
+        Args:
+            page: In place of the chosen one.
         """
         from anymask.images import load_image, resolve_place
 

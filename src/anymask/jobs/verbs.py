@@ -69,32 +69,34 @@ def run(
 ) -> Summary:
     """Do one thing with every photo of a folder; what is done already is not done again.
 
-    verb         "everything": all masks of each photo, as a .json (SA-1B records) and a .png (the
-                 masks drawn); "boxes": the same with a mask for each box of labels; "encode": the
-                 features of each photo, as an .npz; "find": a mask for each thing that `words`, or
-                 examples (`like`), mean; "cutout": the main subject of each photo cut out, as a
-                 .png, beside its mask; "redact": each photo without what labels show, and
-                 without metadata
-    folder       photos with their sub-folders, one photo, or a list of photos; for "boxes" the
-                 labels, in any format of `anymask convert`
-    out          the folder of the results
-    workers      processes beside this one; 0 works in this one, with Ray as many as there are CPUs
-    engine       "processes" of this machine, or "ray": a cluster of Ray
-    on_progress  called with a `Summary` after each photo, in this process
-    settings     of every verb: `model`, a name or a `ModelChoice`; `pictures`, a `PictureChoice`:
-                 how photos are read; `shard=(I, N)`, the I-th of N parts of the photos, each for
-                 another machine; `output_shards`, over how many folders the results are spread.
-                 Of "everything": those of `Model.everything` (grid, layout, tile, ...), `names`
-                 and `overlay=False` for no .png; of "boxes": `overlay`; of "find": `words` or
-                 `like` and `unlike`, the settings of `Model.find` (detector, score, iou, ...), and
-                 `overlay`; of "cutout": those of `Model.cutout` and of "find", and `suffix`, such
-                 as ".webp"; of "redact": `labels`, `names` (the masks that are hidden),
-                 `mask_values`, `how`, `colour`, and `force` for photos that the labels do not know
-
     A photo that fails is counted, listed in the summary and in `errors.jsonl` of `out`; the rest
     goes on. Raises InputError for settings that make no sense, a folder without photos or one that
     another run works in, DataError for labels that cannot be read, and whatever would make every
     photo fail.
+
+    Args:
+        verb: "everything": all masks of each photo, as a .json (SA-1B records) and a .png (the
+            masks drawn); "boxes": the same with a mask for each box of labels; "encode": the
+            features of each photo, as an .npz; "find": a mask for each thing that `words`, or
+            examples (`like`), mean; "cutout": the main subject of each photo cut out, as a
+            .png, beside its mask; "redact": each photo without what labels show, and without
+            metadata.
+        folder: Photos with their sub-folders, one photo, or a list of photos; for "boxes" the
+            labels, in any format of `anymask convert`.
+        out: The folder of the results.
+        workers: Processes beside this one; 0 works in this one, with Ray as many as there are
+            CPUs.
+        engine: "processes" of this machine, or "ray": a cluster of Ray.
+        on_progress: Called with a `Summary` after each photo, in this process.
+        settings: Of every verb: `model`, a name or a `ModelChoice`; `pictures`, a
+            `PictureChoice`: how photos are read; `shard=(I, N)`, the I-th of N parts of the
+            photos, each for another machine; `output_shards`, over how many folders the results
+            are spread. Of "everything": those of `Model.everything` (grid, layout, tile, ...),
+            `names` and `overlay=False` for no .png; of "boxes": `overlay`; of "find": `words`
+            or `like` and `unlike`, the settings of `Model.find` (detector, score, iou, ...),
+            and `overlay`; of "cutout": those of `Model.cutout` and of "find", and `suffix`,
+            such as ".webp"; of "redact": `labels`, `names` (the masks that are hidden),
+            `mask_values`, `how`, `colour`, and `force` for photos that the labels do not know.
     """
     if verb not in VERBS:
         raise InputError(f"Invalid verb {verb!r}. Choose from: {', '.join(VERBS)}")
@@ -129,7 +131,6 @@ class EncodeTask:
 
     @classmethod
     def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, EncodeTask]:
-        """See `Verb`."""
         check_keywords(settings, JobSettings.__annotations__)
         pictures = settings.get("pictures", PictureChoice())
         return _paths(source), cls(model_choice(settings.get("model")), pictures)
@@ -173,12 +174,13 @@ class EncodeWork:
 class EverythingTask:
     """The masks of everything in each photo.
 
-    grid         settings of `segment.Grid` that differ from the model's own
-    arrangement  settings of `segment.Arrangement`: what becomes of the masks
-    looks        tiles and retries
-    names        what the masks are called
-
     Raises InputError for settings out of range.
+
+    Attributes:
+        grid: Settings of `segment.Grid` that differ from the model's own.
+        arrangement: Settings of `segment.Arrangement`: what becomes of the masks.
+        looks: Tiles and retries.
+        names: What the masks are called.
     """
 
     model: ModelChoice = ModelChoice()
@@ -197,7 +199,6 @@ class EverythingTask:
 
     @classmethod
     def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, EverythingTask]:
-        """See `Verb`."""
         from anymask.segment import Arrangement, Grid
 
         kinds: list[type] = [Grid, Arrangement, LookChoice, NamesChoice]
@@ -240,7 +241,6 @@ class EverythingWork(MaskWork):
         self.about |= json.loads(json.dumps(about))  # as it will be read again
 
     def notes(self) -> dict[str, Any]:
-        """See `MaskWork`."""
         return {"widens": self.widens}
 
     def is_current(self, made_from: dict[str, Any], records: Sequence[Mask]) -> bool:
@@ -282,10 +282,11 @@ class EverythingWork(MaskWork):
 class BoxLabels:
     """Labels of a data set for detection (COCO, YOLO, PASCAL VOC), or rectangles among outlines.
 
-    name    of the data set
-    images  a photo with its masks, boxes as rectangles, by the place of its results
-    photos  where each photo is, in the same order
-    lost    why photos are not found, a line each
+    Attributes:
+        name: Of the data set.
+        images: A photo with its masks, boxes as rectangles, by the place of its results.
+        photos: Where each photo is, in the same order.
+        lost: Why photos are not found, a line each.
     """
 
     name: str
@@ -407,10 +408,12 @@ class BoxesWork(MaskWork):
 class FindTask:
     """A mask for each thing that words or an example mean.
 
-    phrases   what is looked for, with thresholds; none where there is an example
-    settings  how; the scores in it are those of the phrases
-    model     what makes masks of boxes
-    like      examples as `Model.find` takes them        unlike  what is not meant
+    Attributes:
+        phrases: What is looked for, with thresholds; none where there is an example.
+        settings: How; the scores in it are those of the phrases.
+        model: What makes masks of boxes.
+        like: Examples as `Model.find` takes them.
+        unlike: What is not meant.
     """
 
     phrases: tuple[Phrase, ...]
@@ -468,7 +471,6 @@ class FindWork(MaskWork):
         self.about |= json.loads(json.dumps(asked))  # as it will be read again
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
-        """See `MaskWork`."""
         return self.look(photo.shown)
 
     def look(self, picture: UintImage) -> Sequence[Mask]:
@@ -483,11 +485,12 @@ class FindWork(MaskWork):
 class CutoutTask:
     """The main subject of each photo, or what a prompt or words mean in it, cut out.
 
-    look    settings of `edit.CutoutSettings`
-    prompt  points, point_labels and box, the same for every photo; {}: none
-    words   words or examples of what is cut out instead; None: the prompt's object or the main
-            subject
-    suffix  of the pictures
+    Attributes:
+        look: Settings of `edit.CutoutSettings`.
+        prompt: Points, point_labels and box, the same for every photo; {}: none.
+        words: Words or examples of what is cut out instead; None: the prompt's object or the
+            main subject.
+        suffix: Of the pictures.
     """
 
     model: ModelChoice = ModelChoice()
@@ -508,7 +511,6 @@ class CutoutTask:
 
     @classmethod
     def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, CutoutTask]:
-        """See `Verb`."""
         from anymask.edit import CutoutSettings
         from anymask.find import FindSettings
 
@@ -550,7 +552,6 @@ class CutoutWork(MaskWork):
         self.about |= json.loads(json.dumps({"cutout": about}))  # as it will be read again
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
-        """See `MaskWork`."""
         from anymask.edit import main_subject
 
         if self.finder is not None:
@@ -563,11 +564,9 @@ class CutoutWork(MaskWork):
         return [] if subject is None else [subject]
 
     def draws(self, records: Sequence[Mask]) -> bool:
-        """See `MaskWork`."""
         return any(mask.area for mask in records)
 
     def draw(self, path: Path, photo: PhotoFile, records: Sequence[Mask]) -> None:
-        """See `MaskWork`."""
         from anymask.edit import save_cutout
         from anymask.masks import Masks
 
@@ -592,10 +591,11 @@ def learn_names(
 ) -> dict[str, int]:
     """Learn the labels of masks as names for `names=`, into a .json file; the masks of each label.
 
-    streams  labelled photos, as `formats.read` gives them
-    most     masks of a label that are looked at
-
     Raises ModelError for a model that names nothing, InputError, DataError.
+
+    Args:
+        streams: Labelled photos, as `formats.read` gives them.
+        most: Masks of a label that are looked at.
     """
     from anymask.runtime import MaskNaming, require
     from anymask.segment import write_own_names

@@ -43,10 +43,11 @@ _SAMPLES, _SAMPLE_SIDE = 6, 256  # along each side, and pixels of each, for perc
 class BandView:
     """What is made of a window's bands.
 
-    bands    numbers, counted from 1: one as grey, or three
-    index    whether two bands become (first - second) / (first + second)
-    ranges   (2, C or 1) values that become black and white; None: the numbers are 8 bits
-    palette  (256, 3) colors of a picture of numbers, else None
+    Attributes:
+        bands: Numbers, counted from 1: one as grey, or three.
+        index: Whether two bands become (first - second) / (first + second).
+        ranges: (2, C or 1) values that become black and white; None: the numbers are 8 bits.
+        palette: (256, 3) colors of a picture of numbers, else None.
     """
 
     bands: tuple[int, ...]
@@ -164,12 +165,13 @@ def choose_ranges(
 ) -> Floats | None:
     """Black and white of each band (2, C), for the whole map.
 
-    stretch  percentiles; None: an index runs from -1 to 1, 8 bits stay as they are, and others take
-             PERCENTILES
-    ranges   values instead, of all bands or of each
-
     They are read from parts that are spread evenly over the map, so that a map of any size costs
     the same.
+
+    Args:
+        stretch: Percentiles; None: an index runs from -1 to 1, 8 bits stay as they are, and
+            others take PERCENTILES.
+        ranges: Values instead, of all bands or of each.
     """
     if ranges is not None and None not in ranges:
         return np.array([one for one in ranges if one is not None], np.float64).T

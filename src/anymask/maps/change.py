@@ -63,7 +63,10 @@ def aligned(second: Scene, first: Scene) -> Iterator[Scene]:
 class ColourLine:
     """How the second map's colors become the first one's, and how much they differ by chance.
 
-    gain, bias, noise  (3,) of each band
+    Attributes:
+        gain: (3,) of each band.
+        bias: (3,) of each band.
+        noise: (3,) of each band.
     """
 
     gain: Floats
@@ -121,9 +124,10 @@ def trimmed_line(before: Floats, after: Floats) -> ColourLine:  # (n, 3), (n, 3)
 class ChangeEye(TileEye):
     """What changed from one map to another, in tiles; see `survey.Eye`.
 
-    second  on the first one's pixels: `aligned`
-    find    the masks of one tile
-    least   share of a thing's pixels that must have changed
+    Args:
+        second: On the first one's pixels: `aligned`.
+        find: The masks of one tile.
+        least: Share of a thing's pixels that must have changed.
     """
 
     by_label = False
@@ -149,7 +153,6 @@ class ChangeEye(TileEye):
         self.about |= {"second": second.about, "least": least}
 
     def look(self, window: Window) -> list[Fragment]:
-        """See `Eye`."""
         (before, here), (after, there) = self.scene.read(window), self.second.read(window)
         valid = here & there
         changed = self.line.changed(before, after) & valid

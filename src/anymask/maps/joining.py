@@ -78,7 +78,8 @@ class Groups:
 def group_fragments(work: Worksheet, windows: Sequence[Window], by_label: bool = True) -> Groups:
     """Which fragments of neighbouring windows are one thing, where either is cut.
 
-    by_label  whether things of different labels are different things
+    Args:
+        by_label: Whether things of different labels are different things.
     """
     groups = Groups()
     for first, second in neighbours(windows):
@@ -208,8 +209,9 @@ def whole_answer(piece: Fragment, answers: Sequence[Fragment]) -> Fragment | Non
 def settle_things(work: Worksheet, nested: bool = False, by_label: bool = True) -> None:
     """Give each thing its place, the best first, unless one has it already.
 
-    nested    parts beside their wholes are wanted
-    by_label  things of different labels are different things
+    Args:
+        nested: Parts beside their wholes are wanted.
+        by_label: Things of different labels are different things.
     """
     with work.base:
         for one in work.best_first():

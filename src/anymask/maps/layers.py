@@ -230,11 +230,12 @@ def _in_strip(shape: shapely.Geometry, step: tuple[float, float], top: int) -> s
 class MapPrompt(NamedTuple):
     """One thing that is asked for, in pixels of the scene.
 
-    points  (n, 2), may be empty
-    labels  (n,) 1 on the thing, 0 beside it
-    box     (4,), or None
-    text    what the attribute of that name says
-    label   what the thing is called, or None
+    Attributes:
+        points: (n, 2), may be empty.
+        labels: (n,) 1 on the thing, 0 beside it.
+        box: (4,), or None.
+        text: What the attribute of that name says.
+        label: What the thing is called, or None.
     """
 
     points: Floats
@@ -286,10 +287,11 @@ def _box_in_pixels(scene: Scene, box: Floats, crs: Any) -> Floats:
 def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[MapPrompt]:
     """A prompt for each point or shape of a layer; a label from a column that is called so.
 
-    crs  of a layer that does not say it
-
     Raises PromptError for a layer that cannot be read, that does not say where it lies, or none of
     which lies on the map.
+
+    Args:
+        crs: Of a layer that does not say it.
     """
     meta, shapes, columns = _read_layer(path, crs)
     named = meta["crs"] or crs

@@ -29,8 +29,9 @@ _LARGEST = 16  # tiles along a side: larger windows are not tried
 class PromptEye:
     """The things that prompts mean; see `survey.Eye`.
 
-    prompts   in pixels of the scene
-    settings  of `Model.segment`
+    Args:
+        prompts: In pixels of the scene.
+        settings: Of `Model.segment`.
     """
 
     joins = nested = by_label = False
@@ -59,7 +60,6 @@ class PromptEye:
         }  # fmt: skip
 
     def windows(self) -> list[Window]:
-        """See `Eye`."""
         return list(self.by_window)
 
     def _window(self, prompt: MapPrompt, side: int) -> Window:
@@ -73,7 +73,6 @@ class PromptEye:
         return (0, 0, *self.scene.image_hw[::-1]) if window is None else window
 
     def look(self, window: Window) -> list[Fragment]:
-        """See `Eye`."""
         found, left, place = [], list(self.by_window[window]), window
         while left:
             picture, valid, scale = self._read(place)

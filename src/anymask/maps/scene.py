@@ -59,12 +59,14 @@ _ALIGNED = 0.02  # of a pixel: tiles that lie off their common grid by more are 
 class Scene:
     """A map that is open. Made by `open_map`.
 
-    dataset  of rasterio
-    name     of the file or folder
-    view     which bands are seen
-    step     pixels of the file for one of the scene, along x and y
-    files    names of tiles with their boxes (n, 4) in pixels of the file; one for a single file
-    about    what results depend on
+    Attributes:
+        dataset: Of rasterio.
+        name: Of the file or folder.
+        view: Which bands are seen.
+        step: Pixels of the file for one of the scene, along x and y.
+        files: Names of tiles with their boxes (n, 4) in pixels of the file; one for a single
+            file.
+        about: What results depend on.
     """
 
     dataset: Any
@@ -170,14 +172,15 @@ def open_map(
 ) -> Iterator[Scene]:
     """Open a map: a file, several tiles of one grid, or a folder of them.
 
-    colours  "auto": the file's own; rgb, nir-r-g, swir-nir-r, ndvi, ndwi; or with the numbers of
-             the bands, "nir-r-g=4,1,2"
-    bands    one or three numbers instead, counted from 1
-    stretch  two percentiles that become black and white; ranges: values instead
-    gsd      metres of a pixel on the ground; None: the file's own pixels
-
     Raises InputError for a map without a CRS, tiles of different grids, settings; ImageError for
     what GDAL cannot read; MissingExtra.
+
+    Args:
+        colours: "auto": the file's own; rgb, nir-r-g, swir-nir-r, ndvi, ndwi; or with the
+            numbers of the bands, "nir-r-g=4,1,2".
+        bands: One or three numbers instead, counted from 1.
+        stretch: Two percentiles that become black and white; ranges: values instead.
+        gsd: Metres of a pixel on the ground; None: the file's own pixels.
     """
     paths = _tiles(
         [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]

@@ -54,8 +54,9 @@ def drawn_shape(
 ) -> shapely.Geometry:
     """An outline as it is written, still in pixels.
 
-    ground    metres of a pixel along x and y
-    simplify  metres that the outline may move; 0: along the pixels' borders
+    Args:
+        ground: Metres of a pixel along x and y.
+        simplify: Metres that the outline may move; 0: along the pixels' borders.
     """
     metres = np.array(ground)
     shape = shapely.transform(outline, lambda xy: xy * metres)

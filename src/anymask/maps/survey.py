@@ -37,11 +37,12 @@ SIDE = 1024  # of tiles, where nobody says
 class Eye(Protocol):
     """What is looked for in the windows of a map.
 
-    about     what the answers depend on
-    joins     whether windows are tiles that see parts of things
-    nested    whether parts are wanted beside their wholes
-    by_label  whether things of different labels are different things
-    prompts   that are answered, where it is about prompts
+    Attributes:
+        about: What the answers depend on.
+        joins: Whether windows are tiles that see parts of things.
+        nested: Whether parts are wanted beside their wholes.
+        by_label: Whether things of different labels are different things.
+        prompts: That are answered, where it is about prompts.
     """
 
     about: dict[str, Any]
@@ -68,10 +69,11 @@ class Eye(Protocol):
 class MapReport(NamedTuple):
     """What a survey has done.
 
-    things    in the file
-    left_out  things that no window saw whole and whose parts did not fit together
-    windows   that were looked at, in this run and before
-    without   prompts without a thing in the file, as `MapPrompt.text` calls them, and why
+    Attributes:
+        things: In the file.
+        left_out: Things that no window saw whole and whose parts did not fit together.
+        windows: That were looked at, in this run and before.
+        without: Prompts without a thing in the file, as `MapPrompt.text` calls them, and why.
     """
 
     things: int
@@ -92,15 +94,16 @@ def survey_map(
 ) -> MapReport:
     """Look at all windows of a map, join what they show and write it.
 
-    outputs   .gpkg, .fgb, .shp, .geojson or .kml (WGS 84) or .tif (labels), one or several
-    simplify  metres that outlines may move to have fewer corners; None: one pixel; 0: none
-    right_angles  make right angles of outlines, as of buildings, where that fits
-    min_area  square metres; what is smaller is left out
-    progress  told (windows done, all windows)
-
     A run that was killed goes on after the last window that was done: its work lies beside the
     first output until everything is written. Raises InputError for outputs, and where another
     process writes the same; ImageError where the file is broken.
+
+    Args:
+        outputs: .gpkg, .fgb, .shp, .geojson or .kml (WGS 84) or .tif (labels), one or several.
+        simplify: Metres that outlines may move to have fewer corners; None: one pixel; 0: none.
+        right_angles: Make right angles of outlines, as of buildings, where that fits.
+        min_area: Square metres; what is smaller is left out.
+        progress: Told (windows done, all windows).
     """
     tolerance = max(scene.ground) if simplify is None else simplify
     if tolerance < 0 or min_area < 0:
@@ -256,10 +259,12 @@ def has_data(scene: Scene, prompt: MapPrompt) -> bool:
 class TileEye:
     """Everything, or what words mean, in overlapping tiles of one ground sampling.
 
-    find    the masks of one tile (h, w, 3), as `Model.everything` and `Model.find` give them
-    about   what they depend on beside the model
-    prompt  what the attribute of that name says
-    tile    side of the tiles in pixels of the scene; "auto": SIDE; None: one look at the whole
+    Args:
+        find: The masks of one tile (h, w, 3), as `Model.everything` and `Model.find` give them.
+        about: What they depend on beside the model.
+        prompt: What the attribute of that name says.
+        tile: Side of the tiles in pixels of the scene; "auto": SIDE; None: one look at the
+            whole.
     """
 
     joins = True
@@ -288,11 +293,9 @@ class TileEye:
         }
 
     def windows(self) -> list[Window]:
-        """See `Eye`."""
         return tile_boxes(self.scene.image_hw, self.side, int(self.side * OVERLAP))
 
     def look(self, window: Window) -> list[Fragment]:
-        """See `Eye`."""
         picture, valid = self.scene.read(window)
         if not valid.any():
             return []
@@ -300,7 +303,6 @@ class TileEye:
         return cut.fragments(self.find(picture), valid)
 
     def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
-        """See `Eye`."""
         picture, valid = self.scene.read(window)
         return asked_by_clicks(
             self.model, picture, pieces, Cutting(window, self.scene.image_hw), valid

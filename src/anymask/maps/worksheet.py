@@ -45,9 +45,10 @@ _FIELDS = "id, window, outline, cut, score, rank, label, prompt, x, y, parent"
 class Fragment:
     """What one window led to: a thing, or the part of it that the window saw.
 
-    cut     whether it ends at a border of the window beyond which is more map
-    click   (x, y) on it
-    parent  the fragment that was asked for again with this answer; None for a first look
+    Attributes:
+        cut: Whether it ends at a border of the window beyond which is more map.
+        click: (x, y) on it.
+        parent: The fragment that was asked for again with this answer; None for a first look.
     """
 
     window: Window
@@ -71,10 +72,11 @@ class Fragment:
 class MapThing:
     """One thing of a map.
 
-    windows  the windows that saw it
-    shape    what is written: the outline, simplified or right-angled
-    area     square metres of the shape
-    number   from 1, in the order of the file
+    Attributes:
+        windows: The windows that saw it.
+        shape: What is written: the outline, simplified or right-angled.
+        area: Square metres of the shape.
+        number: From 1, in the order of the file.
     """
 
     outline: shapely.Geometry
@@ -240,9 +242,10 @@ class Worksheet:
 def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[Worksheet]:
     """The unfinished work of an output, or new work; removed at the end when all went well.
 
-    about  what the fragments depend on
-
     Raises InputError where another process is at it.
+
+    Args:
+        about: What the fragments depend on.
     """
     path = output.with_name(f".{output.name}.work")
     path.parent.mkdir(parents=True, exist_ok=True)

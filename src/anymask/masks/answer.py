@@ -49,9 +49,10 @@ Tables = Mapping[str, Any]  # learned numbers by name, as the bundle's tables.js
 class Geometry:
     """How one image lies in model space.
 
-    image_hw  the image, in pixels
-    input_hw  the part of the S x S model input that the image fills (the rest is padding)
-    side      S
+    Attributes:
+        image_hw: The image, in pixels.
+        input_hw: The part of the S x S model input that the image fills (the rest is padding).
+        side: S.
     """
 
     image_hw: tuple[int, int]
@@ -74,11 +75,13 @@ class Geometry:
 class ModelPrompts:
     """N prompts of equal length in model space, as a decoder takes them.
 
-    coords    (N, P, 2) float32, model pixels
-    labels    (N, P) int64: 1 object, 0 background, 2 and 3 box corners, -1 no point
-    masks     (N, 1, m, m) float32 logits, zeros where there is none
-    has_mask  (N,) float32, 1 where `masks` counts
-    vectors   (N, V, D) float32, tokens that come behind the points; None where there are none
+    Attributes:
+        coords: (N, P, 2) float32, model pixels.
+        labels: (N, P) int64: 1 object, 0 background, 2 and 3 box corners, -1 no point.
+        masks: (N, 1, m, m) float32 logits, zeros where there is none.
+        has_mask: (N,) float32, 1 where `masks` counts.
+        vectors: (N, V, D) float32, tokens that come behind the points; None where there are
+            none.
     """
 
     coords: FloatArray
@@ -160,8 +163,9 @@ def bilinear_taps(
 class Shapes(NamedTuple):
     """Functions that measure a mask (h, w): those of `shapes.py`, or OpenCV's in the package.
 
-    parts   mask, connectivity 4 or 8 -> (h, w) integers: 0 outside, 1, 2, ... for each part
-    depths  mask -> (h, w) float32: distance to the mask's edge, in cells; so is the border
+    Attributes:
+        parts: Mask, connectivity 4 or 8 -> (h, w) integers: 0 outside, 1, 2, ... for each part.
+        depths: Mask -> (h, w) float32: distance to the mask's edge, in cells; so is the border.
     """
 
     parts: Callable[[BoolArray, int], NDArray[Any]]
@@ -311,11 +315,12 @@ FACTS = (
 class RankingWeights:
     """Of the ranking network: direct and out are added, each hidden unit is a tanh.
 
-    direct  (F,) from the facts
-    own     (F, 8) from the facts to the hidden units
-    mean    (F, 8) from their mean over the T masks
-    bias    (8,)
-    out     (8,)
+    Attributes:
+        direct: (F,) from the facts.
+        own: (F, 8) from the facts to the hidden units.
+        mean: (F, 8) from their mean over the T masks.
+        bias: (8,).
+        out: (8,).
     """
 
     direct: Floats
@@ -446,8 +451,9 @@ def without_parts(
 ) -> FloatArray:  # (T, m, m) -> (T, m, m)
     """Each mask without the connected parts that no cell x, y lies in and that are too small.
 
-    least  share of the largest part; at least one part stays. What the network adds elsewhere is
-           mostly another object.
+    Args:
+        least: Share of the largest part; at least one part stays. What the network adds
+            elsewhere is mostly another object.
     """
     kept = logits.copy()
     for plane in kept:
@@ -534,7 +540,9 @@ def chances(found: Floats, weights: RankingWeights) -> Floats:  # (T, F) -> (T,)
 def expected_iou(quality: FloatArray, table: Mapping[str, float] | None) -> FloatArray:
     """What the network's own numbers of a lone click's masks are worth: (K,) -> (K,) in 0..1.
 
-    table  "factor" and "shift" of their logits (Platt's scaling); None: they stay as they are
+    Args:
+        table: "factor" and "shift" of their logits (Platt's scaling); None: they stay as they
+            are.
     """
     if table is None:
         return quality
@@ -644,7 +652,8 @@ def obey_negatives(
 ) -> FloatArray:  # (K, h, w) -> (K, h, w)
     """The same logits, cleared around the negative clicks that they do not obey.
 
-    clicks  (P, 2) x and y in pixels of the image, and their (P,) labels
+    Args:
+        clicks: (P, 2) x and y in pixels of the image, and their (P,) labels.
     """
     points, labels = clicks
     if labels.all():
@@ -709,10 +718,12 @@ def clean_logits(
 ) -> FloatArray:  # (m, m) -> (m, m)
     """A mask without holes and islands below a share of its cells; itself if it has none.
 
-    place   the photo in the model's square; what lies beside it is not looked at
-    clicks  (P, 2) row and column in cells, centres at whole numbers, and their (P,) labels: a part
-            that a positive one touches stays, and so does a hole that a negative one touches
-    shares  of holes and of islands; 0 leaves them alone
+    Args:
+        place: The photo in the model's square; what lies beside it is not looked at.
+        clicks: (P, 2) row and column in cells, centres at whole numbers, and their (P,) labels:
+            a part that a positive one touches stays, and so does a hole that a negative one
+            touches.
+        shares: Of holes and of islands; 0 leaves them alone.
     """
     cell = place.side / len(logits)
     rows, columns = (min(len(logits), int((n - 0.5) / cell - 0.5) + 2) for n in place.input_hw)
@@ -734,7 +745,9 @@ def small_regions(
 ) -> BoolArray:  # (h, w), (P, 2) -> (h, w)
     """The islands (label POSITIVE) or enclosed holes (NEGATIVE) below an area; not the largest one.
 
-    places, reach  in cells: a region that a click's pixel is interpolated from is left out
+    Args:
+        places: In cells: a region that a click's pixel is interpolated from is left out.
+        reach: Like `places`.
     """
     labels = shapes.parts(mask if label == POSITIVE else ~mask, 8)
     sizes = np.bincount(labels.ravel())

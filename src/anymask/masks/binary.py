@@ -36,8 +36,9 @@ CLEAN = (
 class LeastArea:
     """Regions of less are too small.
 
-    pixels  of the photo; 0: none
-    share   of the mask's area, 0..1; 0: none. One of the two is 0
+    Attributes:
+        pixels: Of the photo; 0: none.
+        share: Of the mask's area, 0..1; 0: none. One of the two is 0.
     """
 
     pixels: float = 0.0
@@ -207,12 +208,16 @@ def mask_nms(
 ) -> IntArray:
     """Greedy suppression by the masks' own overlap: the kept indices, best score first.
 
-    scores     (N,); equal scores keep their order
-    threshold  a mask that overlaps a kept one by a larger share is dropped; two empty masks do not
-    share_of   what the common pixels are a share of: the union (IoU), or the smaller mask's area
-    weaker     a mask is dropped only if its score is below this share of the kept one's; 1: always
-
     Only masks whose boxes and areas allow such an overlap are compared.
+
+    Args:
+        scores: (N,); equal scores keep their order.
+        threshold: A mask that overlaps a kept one by a larger share is dropped; two empty masks
+            do not.
+        share_of: What the common pixels are a share of: the union (IoU), or the smaller mask's
+            area.
+        weaker: A mask is dropped only if its score is below this share of the kept one's; 1:
+            always.
     """
     score = np.asarray(scores, np.float64)
     order = np.argsort(-score, kind="stable")

@@ -78,9 +78,10 @@ def open_box(mask: BoolArray) -> tuple[float, float, float, float]:  # (H, W)
 def box_nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> IntArray:
     """Greedy suppression: the kept indices, best score first.
 
-    boxes  (N, 4)
-    scores      (N,); equal scores keep their order
-    threshold   a box that overlaps a kept one with a larger IoU is dropped
+    Args:
+        boxes: (N, 4).
+        scores: (N,); equal scores keep their order.
+        threshold: A box that overlaps a kept one with a larger IoU is dropped.
     """
     boxes = _boxes(boxes)
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")

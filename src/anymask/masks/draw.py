@@ -82,10 +82,15 @@ def overlay(
 ) -> UintImage:  # (H, W, 3), (K, H, W) or (H, W)
     """Translucent masks with outlines; large masks first, so that small ones stay visible.
 
-    alpha    0 leaves the photo, 1 hides it
-    palette  one color a mask; `colours` when left out
-
     Raises InputError when picture and masks do not fit together.
+
+    Args:
+        alpha: 0 leaves the photo, 1 hides it.
+        palette: One color a mask; `colours` when left out.
+
+    Args:
+        alpha: 0 leaves the photo, 1 hides it.
+        palette: One colour a mask; `colours` when left out.
     """
     stack = _stack(masks, _check_picture(image))
     chosen = _palette(palette, len(stack))
@@ -131,8 +136,9 @@ def contours(
 ) -> UintImage:  # (H, W, 3), (K, H, W) or (H, W)
     """Outlines of masks, holes included, with a thin white edge that shows on every ground.
 
-    width  of the line in pixels; fits the picture when left out. On pictures of less than
-           SMALL_PICTURE pixels the line has no edge: it would be as wide as what it surrounds
+    Args:
+        width: Of the line in pixels; fits the picture when left out. On pictures of less than
+            SMALL_PICTURE pixels the line has no edge: it would be as wide as what it surrounds.
     """
     stack = _stack(masks, _check_picture(image))
     chosen = _palette(palette, len(stack))
@@ -199,10 +205,11 @@ def contact_sheet(
 ) -> UintImage:
     """Pictures with titles on one dark sheet, (H, W, 3).
 
-    columns  how many side by side; about a square when left out
-    cell     the width and the height, in pixels, that a picture may fill
-
     Raises InputError on an empty list.
+
+    Args:
+        columns: How many side by side; about a square when left out.
+        cell: The width and the height, in pixels, that a picture may fill.
     """
     if not pictures:
         raise InputError("A contact sheet requires at least one image.")

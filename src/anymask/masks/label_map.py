@@ -18,8 +18,9 @@ from anymask.masks.preview import preview_png
 class LabelMap:
     """What a model that was tuned on classes says of a photo without being asked about objects.
 
-    classes  K names
-    numbers  (H, W) uint8: 0 for none of them, else 1 to K in their order
+    Attributes:
+        classes: K names.
+        numbers: (H, W) uint8: 0 for none of them, else 1 to K in their order.
     """
 
     classes: tuple[str, ...]

@@ -73,10 +73,11 @@ _SHOWN = 20  # masks that a notebook lists below the picture
 class Origin:
     """The model that took part in a mask.
 
-    model    its name
-    weights  the hash of its weights, "" where nobody says
-    licence  of the weights; of tuned ones also that of the data, if stated; "" if unknown
-    data     what the weights learned from, and its terms, in words; "" where nobody says
+    Attributes:
+        model: Name of the model.
+        weights: Hash of the weights, or "".
+        licence: Licence of the weights, and of the data of fine-tuned weights, or "".
+        data: Training data and its terms as text, or "".
     """
 
     model: str
@@ -202,15 +203,16 @@ class Mask:
         return Masks([self], picture=self.picture).draw(image)
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
-        """Write this mask; the end of the name says what, as on the command line.
+        """Write this mask to a file. The suffix selects the format.
 
-        .png .webp .tif a cut-out, .jpg and other pictures the photo with the mask,
-        .overlay.png and .mask.png what they say, .json .csv .svg .geojson .txt (YOLO),
-        .npy (H, W) bool
+        .png, .webp, .tif: cut-out. .jpg, .overlay.png: image with the mask. .mask.png: binary mask.
+        .json, .csv, .svg, .geojson, .txt (YOLO), .npy (H, W) bool.
 
-        image  the photo, where the mask does not know it
+        Args:
+            image: Image, if the mask has no reference to it.
 
-        Raises InputError for another suffix, a picture of a photo that is not known, the photo.
+        Raises:
+            InputError: The suffix is unknown, or the format requires an image.
         """
         from anymask.formats import save_masks
 
@@ -224,15 +226,15 @@ class Mask:
     def to_sa1b(
         self, record_id: int | None = None, output_mode: OutputMode = "coco_rle"
     ) -> dict[str, Any]:
-        """The annotation record of the SA-1B data set.
+        """Return the annotation record in SA-1B format.
 
-        output_mode  what "segmentation" holds, by segment-anything's names: "coco_rle" (ready for
-                     JSON), "uncompressed_rle" (its counts as a list), "binary_mask" (H, W) bool
+        Boxes are x, y, width, height as in segment-anything (last minus first pixel). Optional keys
+        such as `id`, `label` and `parent` are omitted if they have no value. `parent` is an index
+        into the list; in files it is the id of that record.
 
-        Boxes become x, y, width, height as segment-anything writes them (last minus first pixel).
-        `id`, `stability_score`, `label`, `label_probability`, `runner_up`, `objectness`, `parent`,
-        `depth`, `group_id` (this mask's `id`) and `iscrowd` are left out where there is none;
-        `parent` is a place in the list; in files, the id of that record. Raises InputError.
+        Args:
+            output_mode: Form of "segmentation" as in segment-anything: "coco_rle",
+                "uncompressed_rle" (a list of counts) or "binary_mask" (H, W) bool.
         """
         match output_mode:
             case "coco_rle":
@@ -269,10 +271,7 @@ class Mask:
     def to_coco(
         self, record_id: int = 1, image_id: int = 1, category_id: int = 1
     ) -> dict[str, Any]:
-        """An annotation of COCO with run-lengths; its box counts pixels: x, y, width, height.
-
-        The keys of SA-1B stand beside COCO's own; `score` is the mask's own, as in COCO's results.
-        """
+        """Return a COCO annotation with RLE, the box in x, y, width, height, and the SA-1B keys."""
         written = self.to_sa1b(record_id)
         # A file has many pictures, a tree only one.
         for key in ("label", "parent", "depth"):
@@ -289,11 +288,10 @@ class Mask:
 
     @classmethod
     def from_sa1b(cls, record: Any) -> Mask:
-        """Read such a record; only `segmentation` must be there.
+        """Read a record in SA-1B format. Only `segmentation` is required.
 
-        Box and area are those of the mask, whatever the record says; the rest is zero or None where
-        it is absent. Raises DataError on a record without a readable mask or with values of a wrong
-        type.
+        Box and area are computed from the mask. Raises DataError if the mask cannot be read or a
+        value has the wrong type.
         """
         if not isinstance(record, Mapping) or "segmentation" not in record:
             raise DataError(f'Invalid SA-1B record {str(record)[:60]}: "segmentation" is missing.')
@@ -533,13 +531,12 @@ class Masks(list[Mask]):
         min_area: float = 0,
         label: str | None = None,
     ) -> Masks:
-        """The masks that reach all of these, in their order.
+        """Return the masks that satisfy all conditions, in the same order.
 
-        keep      tells of a mask whether it stays; None: all
-        min_area  pixels
-        label     only those of this name
-
-        Raises InputError for a limit that is not a number.
+        Args:
+            keep: Function that returns whether a mask is kept.
+            min_area: Smallest area in pixels.
+            label: Only masks with this label.
         """
         limits = {"min_quality": min_quality, "min_stability": min_stability, "min_area": min_area}
         for name, limit in limits.items():
@@ -565,7 +562,7 @@ class Masks(list[Mask]):
         return self._with([*self, *(mask for other in others for mask in other)]).nms(threshold)
 
     def union(self, label: str | None = None) -> Mask:
-        """One mask of all pixels of any, with the best one's numbers.
+        """Return the union of all masks, with the scores of the best one.
 
         Raises InputError for an empty list.
         """
@@ -597,11 +594,13 @@ class Masks(list[Mask]):
     def draw(
         self, image: UintImage | None = None, *, alpha: float = 0.45
     ) -> UintImage:  # (H, W, 3)
-        """The photo with its masks, at the photo's size; masks are unpacked one after the other.
+        """Draw the masks on the image and return it at the same size.
 
-        image  the photo, where the list does not know it
+        Args:
+            image: Image, if the masks have no reference to it.
 
-        Raises InputError where the masks are of another size, or no photo is known.
+        Raises:
+            InputError: The masks have another size, or no image is known.
         """
         from anymask.masks.draw import colours, overlay
 
@@ -628,14 +627,16 @@ class Masks(list[Mask]):
     # Files. `formats` writes them; it lies above this room and is loaded when it is used.
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
-        """Write one file, whole or not at all, by the end of its name.
+        """Write one file atomically. The suffix selects the format.
 
         .json SA-1B, .csv measurements, .geojson, .svg, .xml CVAT, .txt YOLO, .npy (N, H, W) bool;
-        any picture: the photo with its masks. `write` takes all other formats by name.
+        image suffixes: the image with its masks. Use `write` for all other formats.
 
-        image  the photo, where the list does not know it
+        Args:
+            image: Image, if the masks have no reference to it.
 
-        Raises InputError for another suffix, a picture where no photo is known, or the photo.
+        Raises:
+            InputError: The suffix is unknown, or the format requires an image.
         """
         from anymask.formats import save_masks
 
@@ -644,13 +645,11 @@ class Masks(list[Mask]):
     def write(
         self, target: str | Path, form: str | None = None, policy: Policy | None = None
     ) -> LossReport:
-        """Write a file or a folder in any format of `anymask convert`, and tell what was lost.
+        """Write a file or folder in any format of `anymask convert`, and report what was lost.
 
-        form    sa1b, coco, coco-polygon, labelme, label-studio, cvat, yolo, geojson, svg, ...;
-                None: as the suffix or the folder's name says (.json is coco)
-        policy  what becomes of holes and parts, and the tolerance of outlines
-
-        Raises InputError for an unknown format, DataError where it cannot hold the masks.
+        Args:
+            form: Name of the format. Defaults to that of the suffix (.json is coco).
+            policy: Treatment of holes and parts, and tolerance of polygons.
         """
         from anymask.formats import AnnotatedImage, format_of_target, write_annotations
 
@@ -671,10 +670,10 @@ class Masks(list[Mask]):
         return parents_to_ids([one.to_sa1b(n, output_mode) for n, one in enumerate(self, start=1)])
 
     def to_coco(self, polygons: bool = False, tolerance: float = SMOOTH) -> dict[str, Any]:
-        """A COCO document of this photo, with run-lengths or with polygons.
+        """Return a COCO document for this image, with RLE or polygons.
 
-        tolerance  here and below: pixels by which an outline may move to follow the edge; 0: along
-                   the pixels. Masks that are no outlines have none
+        Args:
+            tolerance: Largest deviation of a polygon from the mask's outline, in pixels.
         """
         return self._document("coco-polygon" if polygons else "coco", tolerance)
 
@@ -721,20 +720,20 @@ class Masks(list[Mask]):
     # Other packages.
 
     def to_pipeline(self) -> dict[str, Any]:
-        """As transformers' pipeline("mask-generation") answers: `masks` and `scores`.
+        """Return the output of transformers' pipeline("mask-generation"): `masks` and `scores`.
 
         `masks` is a list of (H, W) bool arrays, `scores` (N,) float32, in the order of the list.
         """
         return {"masks": [mask.mask for mask in self], "scores": self.scores}
 
     def to_supervision(self) -> Any:
-        """A `supervision.Detections`.
+        """Return a `supervision.Detections`. All masks are decoded: N * H * W bytes.
 
-        Boxes are x0, y0, x1, y1 of the first and last pixel, as supervision's own `mask_to_xyxy`
-        has them; the confidence is our score; class ids count the labels in alphabetical order, and
-        the names are in `data["class_name"]`. All masks are decoded: N * H * W bytes.
+        Boxes are x0, y0, x1, y1 of the first and last pixel, as in supervision's `mask_to_xyxy`.
+        Class ids number the labels in alphabetical order; `data["class_name"]` holds the names.
 
-        Raises InputError where supervision is not installed, or sizes differ.
+        Raises:
+            InputError: supervision is not installed, or sizes differ.
         """
         peer = _import_peer("supervision")
         sizes = {mask.rle.size for mask in self} | {self.image_hw}
@@ -753,17 +752,15 @@ class Masks(list[Mask]):
         )
 
     def to_dataframe(self) -> Any:
-        """A `pandas.DataFrame` with a row a mask, without the pixels.
+        """Return a `pandas.DataFrame` with one row per mask, without the pixels.
 
-        The columns: label, quality, stability, area, coverage (of the photo, 0..1), x0, y0, x1, y1
-        (first and last pixel), parent and depth, and the other measurements of a mask
-        (`masks.measure.Measurements`): its centre, perimeter, axes and so on. Their types
-        (`masks.measure.TABLE_TYPES`) are the same for any list, an empty one too, so that tables of
-        photos can be joined: what is not known is None in label, NaN in stability, NA in parent and
-        depth. Where the photo is known, the columns of its channels and of its unit follow
-        (`formats.csv_table.columns_of`): c0_mean, ..., diameter_scaled, ...
+        Columns: label, quality, stability, area, coverage (0..1), x0, y0, x1, y1, parent, depth,
+        and the fields of `masks.measure.Measurements`. If the image is known, the columns of
+        `formats.csv_table.columns_of` follow (c0_mean, ..., diameter_scaled, ...). The column types
+        (`masks.measure.TABLE_TYPES`) are always the same; unknown values are None, NaN or NA.
 
-        Raises InputError where pandas is not installed.
+        Raises:
+            InputError: pandas is not installed.
         """
         from anymask.formats import photo_columns
         from anymask.masks.measure import TABLE_TYPES, measure_mask

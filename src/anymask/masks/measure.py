@@ -29,12 +29,13 @@ PixelBox = tuple[int, int, int, int]
 class MaskShape:
     """One mask in numbers; all are zero for an empty one.
 
-    area      object pixels
-    box  pixel borders: x1 and y1 are one past the last pixel
-    hull      square pixels of the convex hull of the pixels' squares
-    parts     8-connected regions
-    holes     4-connected regions of background that the object encloses
-    centre    (x, y), the mean of the pixels' centres
+    Attributes:
+        area: Object pixels.
+        box: Pixel borders: x1 and y1 are one past the last pixel.
+        hull: Square pixels of the convex hull of the pixels' squares.
+        parts: 8-connected regions.
+        holes: 4-connected regions of background that the object encloses.
+        centre: (x, y), the mean of the pixels' centres.
     """
 
     area: int = 0
@@ -108,19 +109,21 @@ class NamedMask(Protocol):
 class Measurements:
     """One mask in numbers; all are zero for an empty one.
 
-    area         pixels
-    x, y         centre: the mean of the pixels' middles
-    x0 ... y1    first and last pixel along x and y
-    perimeter    length of the smooth outline, those of parts and holes too
-    diameter     of the circle of the same area
-    length       long axis of the ellipse with the same second moments
-    width        its short axis
-    angle        from the x axis to the long axis, degrees, clockwise as one sees it, -90..90;
-                 0 where both axes are equal
-    circularity  4 pi area / perimeter squared, 0..1; 1 is a circle
-    solidity     area / area of the convex hull, 0..1
-    parts        8-connected regions
-    holes        regions of background that the mask encloses
+    Attributes:
+        area: Pixels.
+        x: Centroid of the pixel centers along x.
+        y: Centroid of the pixel centers along y.
+        x0: First pixel along x; y0 along y, x1 and y1 the last ones.
+        perimeter: Length of the smooth outline, those of parts and holes too.
+        diameter: Of the circle of the same area.
+        length: Long axis of the ellipse with the same second moments.
+        width: Its short axis.
+        angle: From the x axis to the long axis, degrees, clockwise as one sees it, -90..90; 0
+            where both axes are equal.
+        circularity: 4 pi area / perimeter squared, 0..1; 1 is a circle.
+        solidity: Area / area of the convex hull, 0..1.
+        parts: 8-connected regions.
+        holes: Regions of background that the mask encloses.
     """
 
     area: int = 0
@@ -213,11 +216,12 @@ BRIGHTNESS = ("mean", "sum", "min", "max", "background", "net_mean", "net_sum")
 def measure_brightness(rles: Sequence[Rle], values: NDArray[Any]) -> FloatArray:
     """The numbers `BRIGHTNESS` of each mask in each channel: (N, C, 7) float64.
 
-    rles    N masks of (H, W)
-    values  (H, W, C) of any number type
-
     The net numbers are those less the background: net_sum is what microscopists call corrected
     total fluorescence. An empty mask has NaN; where the masks leave no background, its three do.
+
+    Args:
+        rles: N masks of (H, W).
+        values: (H, W, C) of any number type.
     """
     found = np.full((len(rles), values.shape[2], len(BRIGHTNESS)), np.nan)
     covered = np.zeros(values.shape[:2], np.bool_)
@@ -245,8 +249,9 @@ def measure_brightness(rles: Sequence[Rle], values: NDArray[Any]) -> FloatArray:
 def table_row(image: str, number: int, rle: Rle, named: NamedMask) -> list[str]:
     """The cells of one mask, under `HEADER`.
 
-    image   name of the photo
-    number  of the mask in its photo, from 1
+    Args:
+        image: Name of the photo.
+        number: Of the mask in its photo, from 1.
     """
     values = (named.score, *dataclasses.astuple(measure_mask(rle)))
     return [image, str(number), named.label or "", *map(table_cell, values)]

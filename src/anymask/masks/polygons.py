@@ -39,8 +39,9 @@ _AT_ONCE = 2_000_000  # cuts that are kept in memory
 class Polygon:
     """One region.
 
-    exterior  (n, 2) x, y corners, n >= 3
-    holes     the rings of background inside, (n, 2) each
+    Attributes:
+        exterior: (n, 2) x, y corners, n >= 3.
+        holes: The rings of background inside, (n, 2) each.
     """
 
     exterior: Ring
@@ -84,12 +85,14 @@ def mask_to_polygons(
 ) -> list[Polygon]:  # (H, W)
     """The regions of a mask, in reading order of their first pixel.
 
-    tolerance  0: exact, along the pixel borders. Larger: corners that move the outline by at most
-               so many pixels are left out (Douglas-Peucker); 1 turns staircases into slopes. A hole
-               that shrinks to nothing is dropped, a region keeps its exact ring instead
-    smooth     with a tolerance: through the middles of the pixels' edges, so that stairs become
-               slopes at a tolerance of 0.5 already; corners between long sides stay
-    min_area   regions and holes of fewer square pixels are dropped
+    Args:
+        tolerance: 0: exact, along the pixel borders. Larger: corners that move the outline by
+            at most so many pixels are left out (Douglas-Peucker); 1 turns staircases into
+            slopes. A hole that shrinks to nothing is dropped, a region keeps its exact ring
+            instead.
+        smooth: With a tolerance: through the middles of the pixels' edges, so that stairs
+            become slopes at a tolerance of 0.5 already; corners between long sides stay.
+        min_area: Regions and holes of fewer square pixels are dropped.
     """
     boolean = np.ascontiguousarray(mask, np.bool_)
     if boolean.ndim != 2:
@@ -318,7 +321,8 @@ def polygons_to_geometry(
 ) -> dict[str, Any] | None:
     """A geometry of GeoJSON: None for no polygon, a Polygon for one, a MultiPolygon for several.
 
-    affine  (a, b, c, d, e, f): x = a x + b y + c, y = d x + e y + f
+    Args:
+        affine: (a, b, c, d, e, f): x = a x + b y + c, y = d x + e y + f.
     """
     parts = [
         [_place(ring, affine) for ring in (polygon.exterior, *polygon.holes)]

@@ -35,7 +35,8 @@ class Picture(Protocol):
 class HeldPicture:
     """A photo whose pixels are in memory; other pictures are read from their file again.
 
-    values  the array that it was made of, (H, W[, C]) of any number type, where it was one
+    Attributes:
+        values: The array that it was made of, (H, W[, C]) of any number type, where it was one.
     """
 
     pixels: UintImage

@@ -38,8 +38,9 @@ PART_SHARE = 0.8  # of a part that must lie inside its whole
 class Nesting:
     """A mask's place in the tree: the index of its smallest whole, and how many it lies in.
 
-    parent  None for a mask that is part of no other
-    depth   0 for such a mask, 1 for its parts, ...
+    Attributes:
+        parent: None for a mask that is part of no other.
+        depth: 0 for such a mask, 1 for its parts, ...
     """
 
     parent: int | None
@@ -49,9 +50,10 @@ class Nesting:
 def part_tree(rles: Sequence[Rle], share: float = PART_SHARE) -> list[Nesting]:
     """Which mask is part of which, beside `rles`.
 
-    share  of a part that lies inside its whole at least, more than 0 and at most 1
-
     Raises InputError for another share or masks of different sizes.
+
+    Args:
+        share: Of a part that lies inside its whole at least, more than 0 and at most 1.
     """
     if not 0 < share <= 1:
         raise InputError(f"Invalid share {share!r}. Use a number above 0 and at most 1.")
@@ -83,9 +85,10 @@ def _possible_wholes(index: int, boxes: IntArray, areas: IntArray, share: float)
 def divide(rles: Sequence[Rle], order: Sequence[int]) -> list[Rle]:
     """Disjoint masks with the same union: each pixel goes to the first in `order` that holds it.
 
-    order  every index of `rles` once, the one that wins first
-
     Painted from last to first, on the places where any run begins or ends instead of on pixels.
+
+    Args:
+        order: Every index of `rles` once, the one that wins first.
     """
     if not rles:
         return []

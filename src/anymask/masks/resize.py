@@ -208,11 +208,13 @@ def mask_to_model(
 ) -> FloatArray:  # (H, W) or (m, m) -> (1, m, m)
     """A start mask as the decoder takes it: float32 logits over the whole S x S input.
 
-    mask  bool (any integer: not 0) of any size: it is laid over the photo, averaged to m x m, and
-          the object's share p of each cell becomes its logit, between -MASK_LOGIT and MASK_LOGIT;
-          the padding is background. Float: logits of an earlier answer, (m, m), passed on as is.
-
     Raises PromptError on float logits of another size, or a mask that is not two-dimensional.
+
+    Args:
+        mask: Bool (any integer: not 0) of any size: it is laid over the photo, averaged to m x
+            m, and the object's share p of each cell becomes its logit, between -MASK_LOGIT and
+            MASK_LOGIT; the padding is background. Float: logits of an earlier answer, (m, m),
+            passed on as is.
     """
     if mask.ndim != 2 or not mask.size:
         raise PromptError(f"Invalid mask prompt of shape {mask.shape}. Expected (H, W).")
@@ -240,7 +242,8 @@ def logits_to_image(
 ) -> FloatArray:  # (K, h, w) -> (K, H, W)
     """Model-space logits in image pixels, float32.
 
-    limit  answer at a reduced size, with this longest side at most
+    Args:
+        limit: Answer at a reduced size, with this longest side at most.
     """
     height, width = reduced(geometry, limit).image_hw
     out = np.empty((len(logits), height, width), np.float32)
@@ -270,7 +273,8 @@ def logits_to_masks(
 ) -> BoolArray:  # (K, h, w) -> (K, H, W)
     """`logits_to_image(...) > threshold`, without holding the float image.
 
-    limit  answer at a reduced size, with this longest side at most
+    Args:
+        limit: Answer at a reduced size, with this longest side at most.
     """
     place = reduced(geometry, limit)
     out = np.zeros((len(logits), *place.image_hw), np.bool_)
@@ -346,10 +350,11 @@ def window_strips(
 ) -> tuple[PhotoWindow, Iterator[tuple[int, FloatArray]]]:  # (h, w)
     """One mask's logits in image pixels, where they may exceed `lowest`, and nowhere else.
 
-    canvas  where a strip may be drawn that is gone when the next mask comes
-
     Returns the window, and its rows from top to bottom as (first row in the window, rows); no pixel
     outside of the window exceeds `lowest`.
+
+    Args:
+        canvas: Where a strip may be drawn that is gone when the next mask comes.
     """
     above = plane > lowest
     if not above.any():
@@ -398,8 +403,10 @@ def axis_operator(
 ) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
     """Both bilinear steps of one axis as a matrix (full, low); each row's first and last tap.
 
-    low     logits along the axis, of which `side` model pixels are made; the photo fills `filled`
-    full    pixels of the photo
+    Args:
+        low: Logits along the axis, of which `side` model pixels are made; the photo fills
+            `filled`.
+        full: Pixels of the photo.
     """
     first, second, weight = bilinear_taps(np.arange(side), low, side)
     up = np.zeros((side, low), np.float32)

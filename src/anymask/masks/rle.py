@@ -28,8 +28,9 @@ MAX_DIGITS = 13  # 5-bit digits that an int64 may need
 class Rle:
     """One mask as run lengths.
 
-    counts  (R,) int64, column-major runs that start with background and sum to H * W
-    size    (H, W)
+    Attributes:
+        counts: (R,) int64, column-major runs that start with background and sum to H * W.
+        size: (H, W).
     """
 
     counts: IntArray
@@ -120,11 +121,12 @@ def crop_to_rle(
 ) -> Rle:
     """Encode a mask that covers a window of the photo, without making the whole photo's mask.
 
-    mask_crop  (h, w), whatever is not zero is object
-    offset_xy  x and y of the window's first pixel; further values (a box) are ignored
-    image_hw   the photo; the window must lie inside it
-
     Raises InputError when the window leaves the photo.
+
+    Args:
+        mask_crop: (h, w), whatever is not zero is object.
+        offset_xy: X and y of the window's first pixel; further values (a box) are ignored.
+        image_hw: The photo; the window must lie inside it.
     """
     height, width = image_hw
     x0, y0 = int(offset_xy[0]), int(offset_xy[1])

@@ -69,9 +69,10 @@ def rle_in_window(rle: Rle, window: Window) -> Rle:
 def rle_on_photo(rle: Rle, offset_xy: tuple[int, int], image_hw: tuple[int, int]) -> Rle:
     """A window's mask as a mask of the photo.
 
-    offset_xy  x and y of the window's first pixel
-
     Raises InputError when the window leaves the photo.
+
+    Args:
+        offset_xy: X and y of the window's first pixel.
     """
     (x0, y0), (height, width) = offset_xy, image_hw
     if x0 < 0 or y0 < 0 or x0 + rle.size[1] > width or y0 + rle.size[0] > height:
@@ -87,9 +88,10 @@ def rle_on_photo(rle: Rle, offset_xy: tuple[int, int], image_hw: tuple[int, int]
 def rle_crop(rle: Rle, margin: int = 0) -> tuple[BoolArray, Window]:
     """The pixels of a mask within its own box, and that box as a window.
 
-    margin  pixels more on every side, where the photo has them
-
     An empty mask has a crop of its first pixel (none where the photo has none).
+
+    Args:
+        margin: Pixels more on every side, where the photo has them.
     """
     height, width = rle.size
     x0, y0, x1, y1 = rle_box_xyxy(rle)

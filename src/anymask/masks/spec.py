@@ -47,10 +47,12 @@ _LARGEST = 1e30  # of any number of a mix
 class ChannelMix:
     """How pictures of C channels become red, green and blue.
 
-    lows, highs  each channel's values that become 0 and 255, C each; what lies beyond is cut
-    weights      (3, C): red, green and blue of the channels on that scale
-    bias         3 numbers, added on the same scale
-    dtype        the type of the training pictures' numbers: 8 bits stand for no others
+    Attributes:
+        lows: Each channel's values that become 0 and 255, C each; what lies beyond is cut.
+        highs: Like `lows`.
+        weights: (3, C): red, green and blue of the channels on that scale.
+        bias: 3 numbers, added on the same scale.
+        dtype: The type of the training pictures' numbers: 8 bits stand for no others.
     """
 
     lows: tuple[float, ...]
@@ -70,9 +72,10 @@ class ChannelMix:
     ) -> ChannelMix:
         """A mix that has learned nothing.
 
-        ranges  low and high of each channel
-        rgb     which channels are red, green and blue, counted from 1: they pass unchanged, the
-                others not at all; None: the mean of all channels is seen, as grey
+        Args:
+            ranges: Low and high of each channel.
+            rgb: Which channels are red, green and blue, counted from 1: they pass unchanged,
+                the others not at all; None: the mean of all channels is seen, as grey.
         """
         lows, highs = zip(*ranges, strict=True)
         share = 1 / len(lows)
@@ -210,24 +213,27 @@ ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", 
 class ModelSpec:
     """What the upper storey knows of a model; everything else stays inside the runtime.
 
-    name           the variant's name, as in `anymask models list`
-    image_side     S: pictures become (3, S, S), or (3, h, w) where `pad_multiple` says so
-    mask_side      m: the decoder answers with (N, T, m, m) logits
-    mean, std      per RGB channel, on the 0..255 scale: x = (pixel - mean) / std
-    fit            "longest_side": keep the aspect ratio, pad right and bottom with zeros after
-                   normalisation; "square": stretch both sides to S
-    pad_multiple   0: pad to S x S; else only up to a multiple of it, which is S at the most: the
-                   model itself fills its maps up to the square
-    resample       which resize the reference code uses; "medsam": cubic, then the picture's own
-                   range becomes 0..255 (`masks.cubic`)
-    accepts        the prompt kinds that the model was made for; none unless said
-    family         whose rules choose and order the masks: a name of `anymask.models.rules`
-    pad_point      SAM's extra "not a point" token that follows points without a box
-    pad_box        SAM 2: the same token follows a box, too
-    fixed_points   the number of points that the prompt is padded to, or 0 (EfficientSAM: 6)
-    mask_threshold logits above it are object
-    channels       how pictures of other channels than a photo's become one; None: it sees photos
-    classes        names of the classes that it was tuned to tell apart, none for most models
+    Attributes:
+        name: The variant's name, as in `anymask models list`.
+        image_side: S: pictures become (3, S, S), or (3, h, w) where `pad_multiple` says so.
+        mask_side: M: the decoder answers with (N, T, m, m) logits.
+        mean: Per RGB channel, on the 0..255 scale: x = (pixel - mean) / std.
+        std: Like `mean`.
+        fit: "longest_side": keep the aspect ratio, pad right and bottom with zeros after
+            normalisation; "square": stretch both sides to S.
+        pad_multiple: 0: pad to S x S; else only up to a multiple of it, which is S at the most:
+            the model itself fills its maps up to the square.
+        resample: Which resize the reference code uses; "medsam": cubic, then the picture's own
+            range becomes 0..255 (`masks.cubic`).
+        accepts: The prompt kinds that the model was made for; none unless said.
+        family: Whose rules choose and order the masks: a name of `anymask.models.rules`.
+        pad_point: SAM's extra "not a point" token that follows points without a box.
+        pad_box: SAM 2: the same token follows a box, too.
+        fixed_points: The number of points that the prompt is padded to, or 0 (EfficientSAM: 6).
+        mask_threshold: Logits above it are object.
+        channels: How pictures of other channels than a photo's become one; None: it sees
+            photos.
+        classes: Names of the classes that it was tuned to tell apart, none for most models.
     """
 
     name: str
@@ -251,9 +257,10 @@ class ModelSpec:
 def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
     """How a model sees pictures of another side, under the name NAME@SIDE.
 
-    side  S, pixels: a multiple of `pad_multiple` from 128 to 1536
-
     Raises InputError for a model that sees pictures of one side alone, and for other sides.
+
+    Args:
+        side: S, pixels: a multiple of `pad_multiple` from 128 to 1536.
     """
     if side == spec.image_side:
         return spec
@@ -277,8 +284,9 @@ def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
 class GridDefaults:
     """The thresholds of automatic mask generation that suit a model's numbers.
 
-    score      masks must have more than this quality
-    stability  and at least this IoU between their stricter and looser cut
+    Attributes:
+        score: Masks must have more than this quality.
+        stability: And at least this IoU between their stricter and looser cut.
     """
 
     score: float
@@ -289,10 +297,11 @@ class GridDefaults:
 class CloserLook:
     """How an object is looked at again in a window of the photo.
 
-    margin    around the object, of its longest side
-    gain      how much larger a window must show the object to be worth an encoding
-    weight    of the answer in the window in the mean of both answers' chances
-    min_side  pixels of the photo that a window has at least: smaller ones show only blur
+    Attributes:
+        margin: Around the object, of its longest side.
+        gain: How much larger a window must show the object to be worth an encoding.
+        weight: Of the answer in the window in the mean of both answers' chances.
+        min_side: Pixels of the photo that a window has at least: smaller ones show only blur.
     """
 
     margin: float
@@ -305,9 +314,10 @@ class CloserLook:
 class TokenRoles:
     """Which of the decoder's T masks learn from which prompts.
 
-    clear      that answer a prompt without doubt; the best of them learns
-    ambiguous  that answer a lone click, which may mean several things
-    added      a correction that is added to all others (SAM-HQ), or None
+    Attributes:
+        clear: That answer a prompt without doubt; the best of them learns.
+        ambiguous: That answer a lone click, which may mean several things.
+        added: A correction that is added to all others (SAM-HQ), or None.
     """
 
     clear: tuple[int, ...]
@@ -361,11 +371,9 @@ class StoredMaps:
 
     @property
     def nbytes(self) -> int:
-        """See `EncoderOutput`."""
         return sum(one.values.nbytes for one in self.given)
 
     def maps(self) -> tuple[FeatureMap, ...]:
-        """See `EncoderOutput`."""
         return self.given
 
 
@@ -423,10 +431,12 @@ class Features:
     def save(self, path: str | Path, *, precision: Literal["fp32", "fp16"] = "fp32") -> None:
         """Write one file, exactly at `path`; it appears whole or not at all.
 
-        precision  "fp16" halves the file and costs about three digits; `load` gives float32 again
-
         The file is a numpy archive: `about` (JSON: format, model, hashes, sizes, names of the maps)
         and the maps. Raises InputError when fp16 cannot hold the numbers, OSError from the disk.
+
+        Args:
+            precision: "fp16" halves the file and costs about three digits; `load` gives float32
+                again.
         """
         maps = {one.name: one.values for one in self.maps}
         if precision == "fp16":

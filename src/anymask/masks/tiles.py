@@ -24,10 +24,11 @@ def crop_boxes(
 ) -> tuple[list[Window], list[int]]:
     """The photo itself (layer 0), then 2^i by 2^i overlapping crops for each layer i, and layers.
 
-    overlap_ratio  of the photo's short side, halved from layer to layer
-
     The windows and order of segment-anything's `generate_crop_boxes` (utils/amg.py). Raises
     InputError on a negative number of layers or an overlap outside 0..1.
+
+    Args:
+        overlap_ratio: Of the photo's short side, halved from layer to layer.
     """
     if n_layers < 0 or not 0 <= overlap_ratio < 1:
         raise InputError(
@@ -69,10 +70,11 @@ def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
 def tile_boxes(image_hw: tuple[int, int], side: int, overlap: int = 0) -> list[Window]:
     """Windows of side x side that cover the photo, row by row, evenly spread.
 
-    overlap  pixels that neighbours share at least
-
     A photo smaller than a window gives one window, the photo. Raises InputError unless
     0 <= overlap < side.
+
+    Args:
+        overlap: Pixels that neighbours share at least.
     """
     if not 0 <= overlap < side:
         raise InputError(

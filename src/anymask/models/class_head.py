@@ -29,8 +29,9 @@ WIDTH = 64
 class ClassHead(nn.Module):
     """Maps (B, C, ..) each -> (B, 1 + K, h, w): logits of "none of them", then of each class.
 
-    channels  C of each map, the coarsest first, as the encoder gives them
-    ratio     cells of a mask along a side of a cell of the coarsest map
+    Args:
+        channels: C of each map, the coarsest first, as the encoder gives them.
+        ratio: Cells of a mask along a side of a cell of the coarsest map.
     """
 
     def __init__(self, channels: Sequence[int], ratio: int, classes: int) -> None:
@@ -75,7 +76,9 @@ class PromptHead(nn.Module):
 def add_class_head(model: nn.Module, classes: int, prompts: bool = False) -> None:
     """Give a model a head of its own maps, with random weights.
 
-    prompts  whether it prompts the model's decoder (`takes_prompts`), instead of naming cells
+    Args:
+        prompts: Whether it prompts the model's decoder (`takes_prompts`), instead of naming
+            cells.
     """
     channels, ratio = _maps_of(model)
     head = PromptHead(channels[0], classes) if prompts else ClassHead(channels, ratio, classes)

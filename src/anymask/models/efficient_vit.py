@@ -30,16 +30,17 @@ EPSILON = 1e-6
 class EfficientVitConfig:
     """The numbers that make an EfficientSAM encoder.
 
-    width         channels of a token
-    heads         attention heads
-    depth         blocks
-    patch         side of a patch, pixels
-    pretrained    side of the pre-training pictures in patches: the grid of `pos_embed`
-    expansion     hidden over outer channels of the MLPs
-    out_channels  channels of the embedding; 0: no neck, the last block's map
-    window        side of a window in tokens
-    windowed      the blocks that see windows only
-    mlp_names     parameter names of a block's MLP in the checkpoint
+    Attributes:
+        width: Channels of a token.
+        heads: Attention heads.
+        depth: Blocks.
+        patch: Side of a patch, pixels.
+        pretrained: Side of the pre-training pictures in patches: the grid of `pos_embed`.
+        expansion: Hidden over outer channels of the MLPs.
+        out_channels: Channels of the embedding; 0: no neck, the last block's map.
+        window: Side of a window in tokens.
+        windowed: The blocks that see windows only.
+        mlp_names: Parameter names of a block's MLP in the checkpoint.
     """
 
     width: int = 192
@@ -142,8 +143,11 @@ class EfficientVit(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Encode normalised pictures.
 
-        images   (B, 3, H, W), H and W multiples of the patch
-        returns  the embedding alone: ((B, out_channels, H / patch, W / patch),)
+        Args:
+            images: (B, 3, H, W), H and W multiples of the patch.
+
+        Returns:
+            The embedding alone: ((B, out_channels, H / patch, W / patch),).
         """
         x = self.patch_embed(images)
         height, width = x.shape[-2:]
@@ -158,8 +162,11 @@ class EfficientVit(nn.Module):
 def grid_positions(pos_embed: Tensor, hw: tuple[int, int]) -> Tensor:
     """The learned positions without the class token's, resampled to another grid.
 
-    pos_embed  (1, 1 + side^2, C)
-    returns    (1, C, h, w) in its dtype
+    Args:
+        pos_embed: (1, 1 + side^2, C).
+
+    Returns:
+        (1, C, h, w) in its dtype.
     """
     side = math.isqrt(pos_embed.shape[1] - 1)
     grid = pos_embed[:, 1:].transpose(1, 2).reshape(1, -1, side, side)

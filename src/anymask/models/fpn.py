@@ -24,9 +24,10 @@ from anymask.models.layers import LayerNorm2d
 class NeckConfig:
     """The numbers in which necks differ.
 
-    widths    channels of the trunk's maps, the finest first; a single one: a plain trunk
-    added     maps, counted from the finest, to which the next coarser one is added
-    dropped   coarsest maps that only help and are not kept
+    Attributes:
+        widths: Channels of the trunk's maps, the finest first; a single one: a plain trunk.
+        added: Maps, counted from the finest, to which the next coarser one is added.
+        dropped: Coarsest maps that only help and are not kept.
     """
 
     widths: tuple[int, ...]

@@ -30,8 +30,9 @@ M = TypeVar("M", bound=nn.Module)
 class Guidance:
     """What to look for.
 
-    attention  (L,) 0..1, how alike each cell is to the target
-    target     (C,) its feature
+    Attributes:
+        attention: (L,) 0..1, how alike each cell is to the target.
+        target: (C,) its feature.
     """
 
     attention: Tensor
@@ -57,7 +58,7 @@ def _copied(module: M) -> M:
 
 
 class GuidedTransformer(nn.Module):
-    """See `TwoWayTransformer`."""
+    """A two-way transformer whose attention is scaled by `Guidance`."""
 
     def __init__(self, plain: TwoWayTransformer, guidance: Guidance) -> None:
         super().__init__()
@@ -79,7 +80,6 @@ class GuidedTransformer(nn.Module):
     def _look(
         self, layer: TwoWayLayer, tokens: Tensor, image: Tensor, token_at: Tensor, image_at: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """See `TwoWayLayer`."""
         N = tokens.shape[0]
         tokens = layer.norm1(layer.attend_to_each_other(tokens, token_at))
         placed = image + image_at
@@ -92,7 +92,6 @@ class GuidedTransformer(nn.Module):
     def _read(
         self, attention: DownscaledAttention, q: Tensor, k: Tensor, v: Tensor, N: int
     ) -> Tensor:
-        """See `DownscaledAttention`."""
         q, k, v = (
             projected.unflatten(-1, (attention.heads, -1)).transpose(1, 2).expand(N, -1, -1, -1)
             for projected in (attention.q_proj(q), attention.k_proj(k), attention.v_proj(v))

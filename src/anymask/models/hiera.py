@@ -27,11 +27,12 @@ POOL = 2  # the side of a map is halved where a stage begins
 class HieraConfig:
     """The numbers in which Hiera trunks differ; widths and heads double from stage to stage.
 
-    width          channels of the first stage, at stride 4
-    depths         blocks of the four stages
-    global_blocks  blocks, counted over all stages, that see the whole map
-    windows        side of a window in each stage
-    grid           side of the coarse position table
+    Attributes:
+        width: Channels of the first stage, at stride 4.
+        depths: Blocks of the four stages.
+        global_blocks: Blocks, counted over all stages, that see the whole map.
+        windows: Side of a window in each stage.
+        grid: Side of the coarse position table.
     """
 
     width: int = 96
@@ -95,8 +96,9 @@ class PooledAttention(nn.Module):
 class HieraBlock(nn.Module):
     """Attention and MLP, each after a norm and beside a residual.
 
-    window  side of its windows on the map that comes in; 0: global
-    pooled  whether it begins a stage: half the side, twice the channels
+    Args:
+        window: Side of its windows on the map that comes in; 0: global.
+        pooled: Whether it begins a stage: half the side, twice the channels.
     """
 
     def __init__(self, inputs: int, outputs: int, heads: int, window: int, pooled: bool) -> None:

@@ -28,7 +28,9 @@ HQ_PARTS = tuple(
 class ImageModel(nn.Module):
     """An image encoder, a prompt encoder and a mask decoder; it keeps no state between calls.
 
-    image_encoder  (B, 3, S, S) -> features (B, C, h, w) and the early map that SAM-HQ needs, if any
+    Args:
+        image_encoder: (B, 3, S, S) -> features (B, C, h, w) and the early map that SAM-HQ
+            needs, if any.
     """
 
     parts = ModelParts(
@@ -60,9 +62,12 @@ class ImageModel(nn.Module):
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """See B images.
 
-        images   (B, 3, S, S) normalised
-        returns  features (B, C, h, w) first, then the extras of the family, in the model's dtype:
-                 SAM-HQ has one, the fine map (B, C / 8, m, m)
+        Args:
+            images: (B, 3, S, S) normalised.
+
+        Returns:
+            Features (B, C, h, w) first, then the extras of the family, in the model's dtype:
+            SAM-HQ has one, the fine map (B, C / 8, m, m).
         """
         features, *early = self.image_encoder(images.to(self.dtype))
         if not self.mask_decoder.config.early_dim:
@@ -80,15 +85,18 @@ class ImageModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Answer N prompts about one image (features of batch 1), or one each about N images.
 
-        features  what `encode` returned
-        coords    (N, P, 2) model pixels
-        labels    (N, P) 1 object, 0 background, 2 and 3 box corners, -1 no point
-        masks     (N, 1, m, m) logits of an earlier answer, read where has_mask is 1; when no prompt
-                  has one, (1, 1, m, m) and has_mask (1,) of zeros say so and save a quarter of the
-                  work
-        has_mask  (N,) 1 or 0
-        vectors   (N, V, C) further tokens, behind the points
-        returns   logits (N, T, m, m) and quality (N, T), float32, in the model's own order
+        Args:
+            features: What `encode` returned.
+            coords: (N, P, 2) model pixels.
+            labels: (N, P) 1 object, 0 background, 2 and 3 box corners, -1 no point.
+            masks: (N, 1, m, m) logits of an earlier answer, read where has_mask is 1; when no
+                prompt has one, (1, 1, m, m) and has_mask (1,) of zeros say so and save a
+                quarter of the work.
+            has_mask: (N,) 1 or 0.
+            vectors: (N, V, C) further tokens, behind the points.
+
+        Returns:
+            Logits (N, T, m, m) and quality (N, T), float32, in the model's own order.
         """
         image, *detail = (x.to(self.dtype) for x in features)
         tokens = self.prompt_encoder.embed_points(coords, labels)

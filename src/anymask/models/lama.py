@@ -28,8 +28,9 @@ STEP = 2**DOWN  # a picture's sides are multiples of it
 class LamaConfig:
     """Sizes of a generator; these are big-lama's.
 
-    width   channels at the photo's own size
-    blocks  residual blocks at an eighth of it
+    Attributes:
+        width: Channels at the photo's own size.
+        blocks: Residual blocks at an eighth of it.
     """
 
     width: int = 64

@@ -70,9 +70,10 @@ class Pointwise(nn.Conv2d):
 class Mlp(nn.Module):
     """Linear layers with an activation between them, none after the last.
 
-    sizes       channels in, of each hidden layer, and out
-    names       the dotted parameter names of the layers, one fewer than sizes
-    activation  what stands between two layers
+    Args:
+        sizes: Channels in, of each hidden layer, and out.
+        names: The dotted parameter names of the layers, one fewer than sizes.
+        activation: What stands between two layers.
     """
 
     def __init__(self, sizes: Sequence[int], names: Sequence[str], activation: Activation) -> None:
@@ -92,11 +93,12 @@ class Mlp(nn.Module):
 class ModelParts:
     """Prefixes of parameter names.
 
-    encoder     of everything that sees the picture
-    pretrained  of what learns at a lower rate, as it has learned elsewhere before
-    frozen      of what never learns
-    quality     of the head that estimates the quality
-    hq          of what SAM-HQ adds to SAM, where the model has it
+    Attributes:
+        encoder: Of everything that sees the picture.
+        pretrained: Of what learns at a lower rate, as it has learned elsewhere before.
+        frozen: Of what never learns.
+        quality: Of the head that estimates the quality.
+        hq: Of what SAM-HQ adds to SAM, where the model has it.
     """
 
     encoder: str

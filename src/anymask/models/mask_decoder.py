@@ -32,16 +32,17 @@ EFFICIENT_SAM_UPSCALING = tuple(f"final_output_upscaling_layers.{i}" for i in ("
 class MaskDecoderConfig:
     """The numbers in which mask decoders differ.
 
-    masks             mask tokens; token 0 is for unambiguous prompts
-    answers           "all" masks, or "multi": all but token 0's (EfficientSAM)
-    activation        inside the heads
-    norm              of the upscaling: at each "place", or over the whole "map"
-    head_names        parameter names of a head's three layers in the checkpoint
-    upscaling_names   of its two transposed convolutions, the norm between them
-    early_dim         SAM-HQ: channels of the encoder's early map; 0: no HQ token
-    fine              SAM 2: finer maps of the encoder join the upscaling
-    object_score      SAM 2: a token and a head that say whether the object is there
-    quality           "linear", or "sigmoid": between 0 and 1 (SAM 2)
+    Attributes:
+        masks: Mask tokens; token 0 is for unambiguous prompts.
+        answers: "all" masks, or "multi": all but token 0's (EfficientSAM).
+        activation: Inside the heads.
+        norm: Of the upscaling: at each "place", or over the whole "map".
+        head_names: Parameter names of a head's three layers in the checkpoint.
+        upscaling_names: Of its two transposed convolutions, the norm between them.
+        early_dim: SAM-HQ: channels of the encoder's early map; 0: no HQ token.
+        fine: SAM 2: finer maps of the encoder join the upscaling.
+        object_score: SAM 2: a token and a head that say whether the object is there.
+        quality: "linear", or "sigmoid": between 0 and 1 (SAM 2).
     """
 
     dim: int = 256
@@ -62,10 +63,11 @@ class MaskDecoderConfig:
 class Decoded:
     """Everything that a decoder says about N prompts.
 
-    logits        (N, T, m, m)
-    quality       (N, T)
-    tokens        (N, masks, C) what each mask token has become
-    object_score  (N, 1) logit of "the object is in the picture"; zeros without such a head
+    Attributes:
+        logits: (N, T, m, m).
+        quality: (N, T).
+        tokens: (N, masks, C) what each mask token has become.
+        object_score: (N, 1) logit of "the object is in the picture"; zeros without such a head.
     """
 
     logits: Tensor
@@ -134,13 +136,16 @@ class MaskDecoder(nn.Module):
     ) -> Decoded:
         """Decode N prompts.
 
-        features   (1 or N, C, h, w)
-        positions  (1, L, C) of the places in `features`
-        prompt     (N, P, C) tokens
-        dense      added to `features`: (1 or N, C, h, w), or any shape that broadcasts
-        detail     SAM-HQ: (1 or N, C / 8, m, m); SAM 2: what `fine_maps` made, batch 1 or N
-        returns    logits (N, T, m, m), quality (N, T) and more; the HQ residual is last, and its
-                   quality is that of the single mask
+        Args:
+            features: (1 or N, C, h, w).
+            positions: (1, L, C) of the places in `features`.
+            prompt: (N, P, C) tokens.
+            dense: Added to `features`: (1 or N, C, h, w), or any shape that broadcasts.
+            detail: SAM-HQ: (1 or N, C / 8, m, m); SAM 2: what `fine_maps` made, batch 1 or N.
+
+        Returns:
+            Logits (N, T, m, m), quality (N, T) and more; the HQ residual is last, and its
+            quality is that of the single mask.
         """
         image = features + dense
         h, w = image.shape[-2:]

@@ -39,10 +39,11 @@ class MemoryAttentionConfig:
 class RecalledMemories:
     """What a frame reads.
 
-    tokens  (N, K, Cm)
-    at      (1, K, Cm) their fixed positions, in the frame and in time
-    turns   (K, C / 2) how their keys are turned
-    extra   (K,) the logarithm of how many places each stands for; None: of one
+    Attributes:
+        tokens: (N, K, Cm).
+        at: (1, K, Cm) their fixed positions, in the frame and in time.
+        turns: (K, C / 2) how their keys are turned.
+        extra: (K,) the logarithm of how many places each stands for; None: of one.
     """
 
     tokens: Tensor
@@ -173,12 +174,15 @@ class MemoryAttention(nn.Module):
     ) -> Tensor:
         """Condition a frame on the memories of N objects.
 
-        frame    (1, L, C)
-        at       (1, L, C) its fixed positions
-        turns    (L, C / 2) how its queries are turned
-        memory   of N objects
-        plain    as the reference computes it, slower: nothing is shared or kept narrow
-        returns  (N, L, C)
+        Args:
+            frame: (1, L, C).
+            at: (1, L, C) its fixed positions.
+            turns: (L, C / 2) how its queries are turned.
+            memory: Of N objects.
+            plain: As the reference computes it, slower: nothing is shared or kept narrow.
+
+        Returns:
+            (N, L, C).
         """
         x = frame + INPUT_POSITIONS * at
         if plain:

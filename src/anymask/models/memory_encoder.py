@@ -23,10 +23,11 @@ EPSILON = 1e-6
 class MemoryEncoderConfig:
     """The numbers in which memory encoders differ.
 
-    dim      channels of the image features
-    out_dim  channels of a memory
-    steps    halvings of the mask's side, until it has the features' size
-    depth    blocks that fuse the mask with the frame
+    Attributes:
+        dim: Channels of the image features.
+        out_dim: Channels of a memory.
+        steps: Halvings of the mask's side, until it has the features' size.
+        depth: Blocks that fuse the mask with the frame.
     """
 
     dim: int = 256

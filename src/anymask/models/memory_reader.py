@@ -33,10 +33,13 @@ SHARPNESS = 60.0  # of the softmax over keys, at first
 class ReaderSizes:
     """Sizes of the network; the first three are those of the image model.
 
-    keys, middle, fine  channels of its keys and maps
-    matched  of a learned key
-    widths   of the pyramid at strides 16, 8, 4
-    depth    blocks of each level
+    Attributes:
+        keys: Channels of its keys and maps.
+        middle: Channels of its keys and maps.
+        fine: Channels of its keys and maps.
+        matched: Of a learned key.
+        widths: Of the pyramid at strides 16, 8, 4.
+        depth: Blocks of each level.
     """
 
     keys: int
@@ -63,9 +66,10 @@ class Block(nn.Module):
 class Cells(NamedTuple):
     """Remembered cells.
 
-    keys    (F, M, K)
-    labels  (B, M, 16)
-    there   (F, M) which of them are to be read; None: all
+    Attributes:
+        keys: (F, M, K).
+        labels: (B, M, 16).
+        there: (F, M) which of them are to be read; None: all.
     """
 
     keys: Tensor
@@ -76,9 +80,10 @@ class Cells(NamedTuple):
 class CellsRead(NamedTuple):
     """What each cell of the frame reads from some remembered cells.
 
-    values   (B, G, 32) their mean, by how like they are
-    weight   (F, G, 1) sum of the weights, where that of the likest cell is 1
-    highest  (F, G, 1) the score of the likest cell
+    Attributes:
+        values: (B, G, 32) their mean, by how like they are.
+        weight: (F, G, 1) sum of the weights, where that of the likest cell is 1.
+        highest: (F, G, 1) the score of the likest cell.
     """
 
     values: Tensor

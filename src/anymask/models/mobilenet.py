@@ -63,7 +63,8 @@ class BlockSize(NamedTuple):
 class InvertedResiduals(nn.Module):
     """A stem and inverted residual blocks b0, b1, ...: images in -1..1 to four maps.
 
-    taps  the last block before each change of stride: strides 4, 8, 16, 32
+    Args:
+        taps: The last block before each change of stride: strides 4, 8, 16, 32.
     """
 
     def __init__(self, blocks: Iterable[BlockSize], taps: tuple[int, ...]) -> None:

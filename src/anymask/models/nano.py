@@ -195,12 +195,15 @@ def draw_maps(
 ) -> Tensor:
     """All maps of N prompts at stride 8.
 
-    points    (N, P, 2) in 0..1, corners of boxes included
-    labels    (N, P) as ModelPrompts.labels
-    masks     (N, 1, 4h, 4w) earlier logits, zeros without one
-    clicked   (N, P, C) coarse and (N, P, C') fine features under the points
-    features  (1 or N, C, h, w) and (1 or N, C', 2h, 2w)
-    returns   (N, MAPS, 2h, 2w)
+    Args:
+        points: (N, P, 2) in 0..1, corners of boxes included.
+        labels: (N, P) as ModelPrompts.labels.
+        masks: (N, 1, 4h, 4w) earlier logits, zeros without one.
+        clicked: (N, P, C) coarse and (N, P, C') fine features under the points.
+        features: (1 or N, C, h, w) and (1 or N, C', 2h, 2w).
+
+    Returns:
+        (N, MAPS, 2h, 2w).
     """
     h, w = features[1].shape[-2:]
     positive, negative = (labels == 1).to(points.dtype), (labels == 0).to(points.dtype)
@@ -237,15 +240,16 @@ BLANK_SIDE = 64  # of the picture of nothing but padding; its maps are constants
 class NanoConfig:
     """Sizes of `nano`; `SMALL` are those of `small`, `TINY` is for tests.
 
-    name        of the model
-    backbone    what the neck reads: "mobilenet", or "efficientnet_vit", which is larger
-    dim         C of the embedding at stride 16
-    fine_dims   channels of the skips at strides 8 and 4
-    depth       token blocks; the image reads the tokens after the first
-    heads       attention heads
-    mlp_dim     hidden width of the token MLP
-    mixers      depthwise blocks of the neck at stride 16
-    image_side  S
+    Attributes:
+        name: Of the model.
+        backbone: What the neck reads: "mobilenet", or "efficientnet_vit", which is larger.
+        dim: C of the embedding at stride 16.
+        fine_dims: Channels of the skips at strides 8 and 4.
+        depth: Token blocks; the image reads the tokens after the first.
+        heads: Attention heads.
+        mlp_dim: Hidden width of the token MLP.
+        mixers: Depthwise blocks of the neck at stride 16.
+        image_side: S.
     """
 
     name: str = "nano"
@@ -468,9 +472,13 @@ class NanoDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """One photo's maps (batch 1), or one set of maps a prompt (batch N).
 
-        coords   (N, P, 2) model pixels        labels  (N, P) as ModelPrompts.labels
-        masks    (N, 1, S/4, S/4) logits, zeros where there is no earlier mask
-        returns  logits (N, T, S/4, S/4), quality (N, T)
+        Args:
+            coords: (N, P, 2) model pixels.
+            labels: (N, P) as ModelPrompts.labels.
+            masks: (N, 1, S/4, S/4) logits, zeros where there is no earlier mask.
+
+        Returns:
+            Logits (N, T, S/4, S/4), quality (N, T).
         """
         coarse, fine8, fine4 = features
         points = coords_to_unit(coords, coarse)

@@ -58,9 +58,12 @@ def offsets(table: Tensor, side: int) -> Tensor:
 def relative_bias(queries: Tensor, along_h: Tensor, along_w: Tensor) -> Tensor:
     """What relative positions add to the attention logits, rows and columns apart.
 
-    queries   (B, heads, h, w, D), not scaled
-    along_h   (2h - 1, D) table, along_w (2w - 1, D)
-    returns   (B, heads, L, L)
+    Args:
+        queries: (B, heads, h, w, D), not scaled.
+        along_h: (2h - 1, D) table, along_w (2w - 1, D).
+
+    Returns:
+        (B, heads, L, L).
     """
     B, heads, h, w, _ = queries.shape
     rows = torch.einsum("bnhwd,hkd->bnhwk", queries, offsets(along_h, h))
@@ -99,7 +102,9 @@ THETA = 10000.0
 class RotaryAngles:
     """How far each of L places turns its C / 2 pairs of channels.
 
-    cosine, sine  (L, C / 2)
+    Attributes:
+        cosine: (L, C / 2).
+        sine: (L, C / 2).
     """
 
     cosine: Tensor
@@ -111,7 +116,9 @@ def grid_turns(
 ) -> RotaryAngles:
     """A quarter of the channels turn with x, a quarter with y, in pairs: (h, w) -> (L, C / 2).
 
-    side  of the squares of places that each of the map's stands for: it lies in their middle
+    Args:
+        side: Of the squares of places that each of the map's stands for: it lies in their
+            middle.
     """
     steps = torch.arange(0, channels, 4, dtype=torch.float32, device=device)
     speeds = 1.0 / THETA ** (steps / channels)  # (C / 4,)

@@ -40,11 +40,12 @@ EFFICIENT_SAM_NAMES: tuple[tuple[int, str], ...] = (
 class PromptEncoderConfig:
     """The numbers in which prompt encoders differ.
 
-    image_side    S, the range of the coordinates
-    mask_channels hidden channels of the mask branch; 0: the family takes no mask prompt
-    label_names   label -> name of its learned embedding in the checkpoint
-    no_point      where a "no point" stands: "nowhere" (SAM: only its embedding counts), or
-                  "outside" (EfficientSAM: its embedding at the place (-1, -1))
+    Attributes:
+        image_side: S, the range of the coordinates.
+        mask_channels: Hidden channels of the mask branch; 0: the family takes no mask prompt.
+        label_names: Label -> name of its learned embedding in the checkpoint.
+        no_point: Where a "no point" stands: "nowhere" (SAM: only its embedding counts), or
+            "outside" (EfficientSAM: its embedding at the place (-1, -1)).
     """
 
     dim: int = 256
@@ -70,9 +71,13 @@ class PromptEncoder(nn.Module):
     def embed_points(self, coords: Tensor, labels: Tensor) -> Tensor:
         """One token a point.
 
-        coords   (N, P, 2) model pixels; 0 is the left or upper edge of the first pixel's number
-        labels   (N, P) 1 object, 0 background, 2 and 3 box corners, -1 no point
-        returns  (N, P, C)
+        Args:
+            coords: (N, P, 2) model pixels; 0 is the left or upper edge of the first pixel's
+                number.
+            labels: (N, P) 1 object, 0 background, 2 and 3 box corners, -1 no point.
+
+        Returns:
+            (N, P, C).
         """
         absent = (labels == NO_POINT)[..., None]
         if self.config.no_point == "outside":
@@ -88,9 +93,12 @@ class PromptEncoder(nn.Module):
     def embed_masks(self, masks: Tensor, has_mask: Tensor) -> Tensor:
         """What an earlier mask adds to the image features.
 
-        masks    (N, 1, m, m) logits, read only where has_mask is 1
-        has_mask (N,) 1 or 0
-        returns  (N, C, m / 4, m / 4), or a zero of shape (1, 1, 1, 1) without a mask branch
+        Args:
+            masks: (N, 1, m, m) logits, read only where has_mask is 1.
+            has_mask: (N,) 1 or 0.
+
+        Returns:
+            (N, C, m / 4, m / 4), or a zero of shape (1, 1, 1, 1) without a mask branch.
         """
         if not self.config.mask_channels:
             return masks.new_zeros(1, 1, 1, 1)

@@ -27,11 +27,12 @@ from anymask.models.vit import neck
 class RepViTConfig:
     """The numbers that make a RepViT encoder.
 
-    widths        channels of the four stages, at strides 4, 8, 16 and 32
-    depths        blocks of the four stages, the strided ones that enter a stage not counted
-    squeeze       channels over the hidden channels of squeeze-and-excitation
-    upsample      how the neck brings stride 32 to stride 16
-    out_channels  channels of the embedding
+    Attributes:
+        widths: Channels of the four stages, at strides 4, 8, 16 and 32.
+        depths: Blocks of the four stages, the strided ones that enter a stage not counted.
+        squeeze: Channels over the hidden channels of squeeze-and-excitation.
+        upsample: How the neck brings stride 32 to stride 16.
+        out_channels: Channels of the embedding.
     """
 
     widths: tuple[int, int, int, int] = (48, 96, 192, 384)
@@ -153,8 +154,11 @@ class RepViT(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Encode normalised pictures.
 
-        images   (B, 3, H, W), H and W multiples of 32
-        returns  the embedding alone: ((B, out_channels, H / 16, W / 16),)
+        Args:
+            images: (B, 3, H, W), H and W multiples of 32.
+
+        Returns:
+            The embedding alone: ((B, out_channels, H / 16, W / 16),).
         """
         x = images
         into_last = len(self.features) - 1 - self.config.depths[3]

@@ -33,8 +33,9 @@ AXES = ("d", "h", "w")
 class CubeConfig:
     """The numbers of a model of cubes.
 
-    side      S
-    quality   width of the head that estimates the quality
+    Attributes:
+        side: S.
+        quality: Width of the head that estimates the quality.
     """
 
     side: int = 128
@@ -315,10 +316,13 @@ class CubeModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Answer N prompts about one cube.
 
-        features  (1, C, d, h, w)
-        coords    (N, P, 3) voxels of the cube, in the order of its axes; labels (N, P)
-        masks     (N, 1, m, m, m) logits of an earlier answer, or None
-        returns   logits (N, T, m, m, m), quality (N, T); token 0 is for clear prompts
+        Args:
+            features: (1, C, d, h, w).
+            coords: (N, P, 3) voxels of the cube, in the order of its axes; labels (N, P).
+            masks: (N, 1, m, m, m) logits of an earlier answer, or None.
+
+        Returns:
+            Logits (N, T, m, m, m), quality (N, T); token 0 is for clear prompts.
         """
         logits, quality = self.mask_decoder(
             features,

@@ -24,8 +24,9 @@ from anymask.models.vit import map_to_windows
 class PerceiverConfig:
     """The numbers of a spatial perceiver; one head is as wide as a token.
 
-    everywhere  tokens that read the whole map
-    side        tokens of one window each along a side of the map
+    Attributes:
+        everywhere: Tokens that read the whole map.
+        side: Tokens of one window each along a side of the map.
     """
 
     dim: int = 64

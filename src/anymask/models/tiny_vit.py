@@ -29,14 +29,15 @@ from anymask.models.vit import map_to_windows, neck, windows_to_map
 class TinyViTConfig:
     """The numbers that make a TinyViT.
 
-    widths        channels of the four stages
-    depths        blocks of the four stages
-    heads         attention heads of the last three stages
-    windows       side of the attention windows of the last three stages, in tokens
-    expansion     hidden over outer channels, in the convolution blocks and the MLPs
-    out_channels  channels of the embedding
-    classes       size of the ImageNet head that the checkpoints carry and nobody runs
-    taps          stages whose outputs are returned beside the embedding, 0..2
+    Attributes:
+        widths: Channels of the four stages.
+        depths: Blocks of the four stages.
+        heads: Attention heads of the last three stages.
+        windows: Side of the attention windows of the last three stages, in tokens.
+        expansion: Hidden over outer channels, in the convolution blocks and the MLPs.
+        out_channels: Channels of the embedding.
+        classes: Size of the ImageNet head that the checkpoints carry and nobody runs.
+        taps: Stages whose outputs are returned beside the embedding, 0..2.
     """
 
     widths: tuple[int, int, int, int] = (64, 128, 160, 320)
@@ -214,9 +215,12 @@ class TinyViT(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Encode normalised pictures.
 
-        images   (B, 3, H, W), H and W multiples of 16
-        returns  the embedding (B, out_channels, H / 16, W / 16), then the output of each stage
-                 in `config.taps`, channels first; stages 0, 1 and 2 are at strides 8, 16, 16
+        Args:
+            images: (B, 3, H, W), H and W multiples of 16.
+
+        Returns:
+            The embedding (B, out_channels, H / 16, W / 16), then the output of each stage in
+            `config.taps`, channels first; stages 0, 1 and 2 are at strides 8, 16, 16.
         """
         x = self.patch_embed(images)
         tapped = []

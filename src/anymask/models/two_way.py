@@ -25,12 +25,14 @@ from anymask.models.layers import Mlp
 class TwoWayConfig:
     """The numbers in which two-way transformers differ.
 
-    shrink     how much narrower the cross attention is than dim
-    mlp_names  parameter names of a layer's MLP in the checkpoint
     self_attention
                "sam": the first layer replaces the tokens, the next add to them, and positions only
                steer where a token reads; "plain" (EfficientSAM): every layer adds, and after the
                first the positions stay in the tokens
+
+    Attributes:
+        shrink: How much narrower the cross attention is than dim.
+        mlp_names: Parameter names of a layer's MLP in the checkpoint.
     """
 
     dim: int = 256

@@ -66,11 +66,14 @@ from anymask.models.spatial_perceiver import PerceiverConfig, SpatialPerceiver
 class VideoConfig:
     """The numbers in which SAM 2's families differ beyond their encoders.
 
-    prompts, decoder  as for an image model
-    attention, memory how memories are read and written
-    perceiver         EdgeTAM: a memory becomes a few tokens; None: it stays a map
-    absent_memory     SAM 2.1: memories of an object that is not seen are marked
-    settings          the options that the family was published with
+    Attributes:
+        prompts: As for an image model.
+        decoder: As for an image model.
+        attention: How memories are read and written.
+        memory: How memories are read and written.
+        perceiver: EdgeTAM: a memory becomes a few tokens; None: it stays a map.
+        absent_memory: SAM 2.1: memories of an object that is not seen are marked.
+        settings: The options that the family was published with.
     """
 
     prompts: PromptEncoderConfig = field(default_factory=PromptEncoderConfig)
@@ -86,8 +89,9 @@ class VideoConfig:
 class Frame:
     """What the encoder saw of one frame.
 
-    features  (1, C, h, w)
-    fine      SAM 2 and EdgeTAM: (1, C / 8, 4 h, 4 w), (1, C / 4, 2 h, 2 w); EfficientTAM: none
+    Attributes:
+        features: (1, C, h, w).
+        fine: SAM 2 and EdgeTAM: (1, C / 8, 4 h, 4 w), (1, C / 4, 2 h, 2 w); EfficientTAM: none.
     """
 
     features: Tensor
@@ -98,9 +102,10 @@ class Frame:
 class FramePrompts:
     """What a person says about N objects on one frame, as many points for each.
 
-    coords  (N, P, 2) model pixels
-    labels  (N, P) 1 object, 0 background, 2 and 3 box corners
-    masks   (N, 1, m, m) logits of the answer that is to be corrected, or None
+    Attributes:
+        coords: (N, P, 2) model pixels.
+        labels: (N, P) 1 object, 0 background, 2 and 3 box corners.
+        masks: (N, 1, m, m) logits of the answer that is to be corrected, or None.
     """
 
     coords: Tensor
@@ -112,10 +117,11 @@ class FramePrompts:
 class ObjectAnswer:
     """What N objects are on one frame.
 
-    logits        (N, 1, m, m); far below 0 everywhere where an object is not seen
-    quality       (N, 1) predicted IoU
-    object_score  (N, 1) logit of "the object is there"
-    pointer       (N, C) what tells the object from others
+    Attributes:
+        logits: (N, 1, m, m); far below 0 everywhere where an object is not seen.
+        quality: (N, 1) predicted IoU.
+        object_score: (N, 1) logit of "the object is there".
+        pointer: (N, C) what tells the object from others.
     """
 
     logits: Tensor
@@ -129,8 +135,9 @@ def choose(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One of the T masks for each object: (N, 1, m, m), (N, 1) and its token (N, C).
 
-    several    the best of the masks of an unclear prompt, instead of the one of a clear one
-    stability  when the one gives way to the best of the others
+    Args:
+        several: The best of the masks of an unclear prompt, instead of the one of a clear one.
+        stability: When the one gives way to the best of the others.
     """
     best = decoded.quality[:, 1:].argmax(dim=1) + 1
     mask = token = best if several else torch.zeros_like(best)
@@ -208,8 +215,11 @@ class VideoModel(nn.Module):
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """See B images.
 
-        images   (B, 3, S, S) normalised
-        returns  features (B, C, h, w) first, then the fine maps, in the model's dtype
+        Args:
+            images: (B, 3, S, S) normalised.
+
+        Returns:
+            Features (B, C, h, w) first, then the fine maps, in the model's dtype.
         """
         frame = self.see(images)
         return (self._without_memory(frame), *frame.fine)
@@ -265,8 +275,9 @@ class VideoModel(nn.Module):
     ) -> ObjectAnswer:
         """Find N objects on a frame.
 
-        banks    what is known of each object; all empty on a first prompted frame
-        prompts  what a person says about each of them, or None while tracking
+        Args:
+            banks: What is known of each object; all empty on a first prompted frame.
+            prompts: What a person says about each of them, or None while tracking.
         """
         settings = settings or self.config.settings
         features = self.condition(frame, banks, at, settings)
@@ -282,8 +293,11 @@ class VideoModel(nn.Module):
     ) -> Tensor:
         """The frame's features as each object's memories change them.
 
-        plain    as the reference computes it: each object by itself
-        returns  (N, C, h, w), or (1, C, h, w) where nobody remembers anything
+        Args:
+            plain: As the reference computes it: each object by itself.
+
+        Returns:
+            (N, C, h, w), or (1, C, h, w) where nobody remembers anything.
         """
         selections = [bank.select(at, settings) for bank in banks]
         if not any(selection.memories for selection in selections):
@@ -395,7 +409,8 @@ class VideoModel(nn.Module):
     ) -> tuple[Memory, ...]:
         """What N objects leave in memory of a frame.
 
-        prompted  whether a person spoke about the masks
+        Args:
+            prompted: Whether a person spoke about the masks.
         """
         settings = settings or self.config.settings
         sharp = answer.object_score.new_full(
@@ -416,8 +431,9 @@ class VideoModel(nn.Module):
     ) -> Tensor:
         """Logits (N, 1, m, m) of N objects -> their memories of a frame (N, K, Cm).
 
-        sharp   (N,) not 0 where the mask is remembered as 0 and 1
-        absent  (N,) not 0 where the object is not seen
+        Args:
+            sharp: (N,) not 0 where the mask is remembered as 0 and 1.
+            absent: (N,) not 0 where the object is not seen.
         """
         settings, side = settings or self.config.settings, self.spec.image_side
         masks = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)

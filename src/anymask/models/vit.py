@@ -30,8 +30,10 @@ BIAS_LIMIT = 2**25  # elements of attention bias made at once, per image: 128 Mi
 class VitConfig:
     """The numbers in which the ViT encoders differ.
 
-    extras    "none", or "first_global": also return the map after the first global block (SAM-HQ)
-    adapters  whether each block has an adapter beside its MLP (SAM-Med2D)
+    Attributes:
+        extras: "none", or "first_global": also return the map after the first global block
+            (SAM-HQ).
+        adapters: Whether each block has an adapter beside its MLP (SAM-Med2D).
     """
 
     dim: int

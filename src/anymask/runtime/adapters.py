@@ -28,11 +28,12 @@ PREFIX = "base_model.model."
 class AdapterFiles:
     """What a folder of adapters holds.
 
-    folder  where it lies
-    base    the model that they change, as the file names it
-    rank    r
-    alpha   see the module
-    pairs   layer -> A (r, columns) and B (rows, r)
+    Attributes:
+        folder: Where it lies.
+        base: The model that they change, as the file names it.
+        rank: R.
+        alpha: See the module.
+        pairs: Layer -> A (r, columns) and B (rows, r).
     """
 
     folder: Path
@@ -141,9 +142,10 @@ def _config_of(folder: Path) -> tuple[str, int, float]:
 def licence_of_weights(name: str, weights: Path | None = None, sha256: str = "") -> str:
     """The licence of the published weights, or what a file of a training states of itself.
 
-    sha256  of the file, where it is known already
-
     Any other file has one that we do not know, and the answer says so. Raises WeightsError.
+
+    Args:
+        sha256: Of the file, where it is known already.
     """
     try:
         published = entry(name)

@@ -23,7 +23,8 @@ from anymask.masks import Origin
 class Licence:
     """Under which terms a checkpoint may be used.
 
-    commercial  whether the licence allows commercial use
+    Attributes:
+        commercial: Whether the licence allows commercial use.
     """
 
     name: str
@@ -36,17 +37,18 @@ class Licence:
 class Checkpoint:
     """One published file of weights.
 
-    name       what the user types
-    variant    the network that takes it, a name of `anymask.models.names()`
-    file       the published file's name; "" for a model of the package
-    sources    download addresses, the official one first
-    bytes      the published size, or None where no public source states it
-    sha256     64 hexadecimal digits, or None where no public source states them
-    md5        32 hexadecimal digits, or None; a check against accidents only
-    stated_by  who states the size and the hashes
-    home       the project's page
-    volumes    whether it sees scans in three dimensions, not pictures
-    data       what the weights learned from, and its terms; "" where nobody has looked them up
+    Attributes:
+        name: What the user types.
+        variant: The network that takes it, a name of `anymask.models.names()`.
+        file: The published file's name; "" for a model of the package.
+        sources: Download addresses, the official one first.
+        bytes: The published size, or None where no public source states it.
+        sha256: 64 hexadecimal digits, or None where no public source states them.
+        md5: 32 hexadecimal digits, or None; a check against accidents only.
+        stated_by: Who states the size and the hashes.
+        home: The project's page.
+        volumes: Whether it sees scans in three dimensions, not pictures.
+        data: What the weights learned from, and its terms; "" where nobody has looked them up.
     """
 
     name: str

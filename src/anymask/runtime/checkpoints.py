@@ -131,8 +131,9 @@ def _from_safetensors(path: Path) -> Weights:
 def _from_graphs(path: Path) -> Weights:
     """The tensors that a bundle's graphs hold, as float32.
 
-    path  of {GRAPH: {TENSOR: {"initializer", "shape", "order"}}}: the tensor's shape, and the order
-          in which the graph has its axes, [] for its own
+    Args:
+        path: Of {GRAPH: {TENSOR: {"initializer", "shape", "order"}}}: the tensor's shape, and
+            the order in which the graph has its axes, [] for its own.
     """
     try:
         import onnx
@@ -217,11 +218,13 @@ def _broken(path: Path) -> str:
 def load_official(model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
     """Copy a checkpoint's tensors into a model, strictly.
 
-    state_dict  from `read_checkpoint`, or anything with the official names; prefixes that every
-                name carries are taken off
     Raises WeightsError when a tensor is missing, left over or of another shape: at most a dozen
     lines of difference and, where the shapes tell, whose weights they are. The model is unchanged
     then.
+
+    Args:
+        state_dict: From `read_checkpoint`, or anything with the official names; prefixes that
+            every name carries are taken off.
     """
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     weights = without_prefix(dict(state_dict))

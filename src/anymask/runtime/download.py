@@ -102,10 +102,13 @@ class Part:
 def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -> Installed:
     """Bring a model's weights into the store and return what is there.
 
-    progress  called with the bytes so far and the whole length (None where the server hides it)
-    again     download even if the file is there
     Raises WeightsError when no source can give the right file: it lists each with its reason.
     An interruption keeps what came; the next call goes on from there.
+
+    Args:
+        progress: Called with the bytes so far and the whole length (None where the server hides
+            it).
+        again: Download even if the file is there.
     """
     what = downloadable(name)
     target = path_of(what)

@@ -65,8 +65,9 @@ class TensorInfo:
 class GraphInfo:
     """What one graph of a bundle takes and gives, in order.
 
-    name    "encoder", "decoder", ...; it lies in `file`
-    suffix  of that file: ".onnx", or `IR`
+    Attributes:
+        name: "encoder", "decoder", ...; it lies in `file`.
+        suffix: Of that file: ".onnx", or `IR`.
     """
 
     name: str
@@ -85,11 +86,12 @@ class GraphInfo:
 class Manifest:
     """Everything beside the graphs.
 
-    graphs        any number, by their names
-    sha256        of every file of the bundle that a runtime reads, by plain file name
-    weights_hash  of the weights that were exported; an embedding of the same weights fits
-    precision     "fp32" or "int8"
-    data          what the weights learned from, and its terms; "" where nobody says
+    Attributes:
+        graphs: Any number, by their names.
+        sha256: Of every file of the bundle that a runtime reads, by plain file name.
+        weights_hash: Of the weights that were exported; an embedding of the same weights fits.
+        precision: "fp32" or "int8".
+        data: What the weights learned from, and its terms; "" where nobody says.
     """
 
     spec: ModelSpec

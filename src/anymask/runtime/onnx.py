@@ -94,13 +94,15 @@ _PROVIDERS = {
 class OnnxRuntime:
     """The graphs of a bundle folder behind the runtime protocol.
 
-    folder   with manifest.json and the files that it names
-    threads  of one call; the environment variable ANYMASK_THREADS when None, else every core
-    device   "auto" (a GPU where the installed ONNX Runtime has one), "cpu" or "cuda"
-    side     of the pictures, in pixels (`spec_at`); None: the manifest's
-
     Raises WeightsError for a folder that is no bundle; a missing or altered graph is found when
     it is first used. InputError for threads, a device or a side that cannot be had.
+
+    Args:
+        folder: With manifest.json and the files that it names.
+        threads: Of one call; the environment variable ANYMASK_THREADS when None, else every
+            core.
+        device: "auto" (a GPU where the installed ONNX Runtime has one), "cpu" or "cuda".
+        side: Of the pictures, in pixels (`spec_at`); None: the manifest's.
     """
 
     OPENS_IR = False  # OpenVINO's own files
@@ -401,7 +403,6 @@ class OnnxEdges:
         self._runtime = runtime
 
     def refine_edge(self, photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
-        """See `EdgeRefining`."""
         planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
         (said,) = self._runtime.run(REFINER, planes[None], logits[None, None], prompt[None])
         change: FloatArray = said[0, 0]
@@ -426,7 +427,6 @@ class OnnxMemory:
             )
 
     def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
-        """See `Remembering`."""
         alike: dict[int, list[int]] = {}
         for place, question in enumerate(questions):
             alike.setdefault(id(question.memory_keys), []).append(place)
@@ -476,7 +476,6 @@ class OnnxNames:
         self.name_table = cache(lambda: read_table(path, runtime.manifest.sha256[network]))
 
     def look(self, photos: UintImage, masks: UintImage) -> FloatArray:
-        """See `MaskNaming`."""
         vectors = []
         for start in range(0, len(photos), CLOSE_UPS):
             part = slice(start, start + CLOSE_UPS)

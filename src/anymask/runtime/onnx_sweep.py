@@ -66,7 +66,7 @@ class OnnxSweeps:
 
 
 class OnnxSweep:
-    """See `Sweep`."""
+    """Decode many single clicks on one image with the sweep graphs of a bundle."""
 
     def __init__(self, runtime: GraphRuntime, seen: EncoderOutput, geometry: Geometry) -> None:
         self._lone, threads = runtime.for_calls_at_once()
@@ -144,7 +144,8 @@ class OnnxSweep:
 class OnnxSweepAnswer:
     """See `SweepAnswer`; token 0 is no candidate.
 
-    rows  of each prompt: the outputs that it is in, and its row there
+    Attributes:
+        rows: Of each prompt: the outputs that it is in, and its row there.
     """
 
     quality: FloatArray

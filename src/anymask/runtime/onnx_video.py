@@ -56,13 +56,17 @@ Run = Callable[[str, Mapping[str, NDArray[Any]]], list[FloatArray]]  # a graph's
 class VideoConstants:
     """What is added to memories and pointers before a frame reads them.
 
-    ages          (frames, Cm) of memories, by how many places back they are, less one
-    no_object     (1, C) the pointer of an object that is not seen
-    no_memory     (C,) what a frame's features hold more, as the encoder's graph gives them
-    mask_weight, mask_bias  (4, 4), (1,) from a given mask to the decoder's mask prompt
-    places        (1, tokens, Cm) of a memory's tokens
-    cosine, sine  (tokens, C / 2) how their keys are turned
-    times_weight, times_bias  (Cm, C), (Cm,) of pointers' ages; None: pointers have none
+    Attributes:
+        ages: (frames, Cm) of memories, by how many places back they are, less one.
+        no_object: (1, C) the pointer of an object that is not seen.
+        no_memory: (C,) what a frame's features hold more, as the encoder's graph gives them.
+        mask_weight: (4, 4), (1,) from a given mask to the decoder's mask prompt.
+        mask_bias: (4, 4), (1,) from a given mask to the decoder's mask prompt.
+        places: (1, tokens, Cm) of a memory's tokens.
+        cosine: (tokens, C / 2) how their keys are turned.
+        sine: (tokens, C / 2) how their keys are turned.
+        times_weight: (Cm, C), (Cm,) of pointers' ages; None: pointers have none.
+        times_bias: (Cm, C), (Cm,) of pointers' ages; None: pointers have none.
     """
 
     settings: TrackingSettings
@@ -108,8 +112,9 @@ class OnnxObject:
 class OnnxVideo:
     """The steps of one exported model. See `VideoSteps` for each method.
 
-    see  the maps of an image (3, S, S)
-    run  runs one of the graphs
+    Args:
+        see: The maps of an image (3, S, S).
+        run: Runs one of the graphs.
     """
 
     def __init__(
@@ -119,7 +124,6 @@ class OnnxVideo:
         self._settings = for_users(about.settings)
 
     def choosing(self, choice: MemoryChoice) -> OnnxVideo:
-        """See `VideoSteps`."""
         if choice.pool > 1:
             raise InputError("Exported models do not support pool_memory. Remove it.")
         other = OnnxVideo(self._see, self._run, self._about)
@@ -127,13 +131,11 @@ class OnnxVideo:
         return other
 
     def see_frame(self, image: FloatArray) -> OnnxFrame:
-        """See `VideoSteps`."""
         return OnnxFrame(self._see(image))
 
     def answer_points(
         self, frame: OnnxFrame, coords: FloatArray, labels: IntArray, earlier: FloatArray | None
     ) -> VideoAnswer:
-        """See `VideoSteps`."""
         given = None if earlier is None else earlier[None, None].clip(-MASK_LIMIT, MASK_LIMIT)
         coords = np.concatenate([coords, np.zeros((1, 2), np.float32)])[None]
         labels = np.append(labels, NO_POINT)[None]
@@ -142,7 +144,6 @@ class OnnxVideo:
         return self._told(self._chosen(decoded, low <= labels.shape[1] - 1 <= high))
 
     def answer_mask(self, frame: OnnxFrame, mask: FloatArray) -> VideoAnswer:
-        """See `VideoSteps`."""
         about, m = self._about, mask.shape[0] // 4
         cells = mask.reshape(m, 4, m, 4)
         given = np.einsum("yaxb,ab->yx", cells, about.mask_weight) + about.mask_bias
@@ -158,7 +159,6 @@ class OnnxVideo:
     def step_video(
         self, frame: OnnxFrame, banks: Sequence[MemoryBank], number: int, backward: bool
     ) -> VideoAnswer:
-        """See `VideoSteps`."""
         at = VideoMoment(number, backward)
         selections = [bank.select(at, self._settings) for bank in banks]
         coords, labels = (
@@ -178,7 +178,6 @@ class OnnxVideo:
         moment: tuple[int, bool],
         prompted: bool,
     ) -> MemoryBank:
-        """See `VideoSteps`."""
         at, settings = VideoMoment(*moment), self._settings
         given = {
             "features": frame.features,
@@ -193,11 +192,9 @@ class OnnxVideo:
         return (bank or MemoryBank()).grown(memory, at, settings, prompted)
 
     def bank_to_arrays(self, bank: MemoryBank) -> Mapping[str, NDArray[Any]]:
-        """See `VideoSteps`."""
         return bank.to_arrays(np.asarray)
 
     def arrays_to_bank(self, arrays: Mapping[str, NDArray[Any]]) -> MemoryBank:
-        """See `VideoSteps`."""
         return MemoryBank.of_arrays(arrays, np.asarray, np.asarray)
 
     def _condition(

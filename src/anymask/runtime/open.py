@@ -49,20 +49,21 @@ def open_runtime(
 ) -> ImageRuntime:
     """Open a model by name.
 
-    name       "nano", "small", another name of `anymask models list`, the folder of an exported
-               model, or the weights.safetensors of a training; with @SIDE behind it for pictures of
-               another side
-               (`masks.spec.spec_at`)
-    weights    a checkpoint file instead of the one in the store, or the folder of an exported model
-    device     "auto", "cpu", "cuda", "cuda:1", "mps"
-    precision  "fp32", "bf16" or "fp16"; an exported model runs as it was exported ("fp32"); on
-               OpenVINO "fp32", "bf16" or "int8"
-    runtime    "onnx" for exported models, "torch" for checkpoints; "auto" takes what there is; a
-               model of the package is both. "openvino", only where it is asked for: exported
-               models (`runtime.openvino`)
-
     Raises ModelError for an unknown name, WeightsError for absent or broken weights, InputError for
     options that do not go together, MissingExtra where torch is needed and not installed.
+
+    Args:
+        name: "nano", "small", another name of `anymask models list`, the folder of an exported
+            model, or the weights.safetensors of a training; with @SIDE behind it for pictures
+            of another side (`masks.spec.spec_at`).
+        weights: A checkpoint file instead of the one in the store, or the folder of an exported
+            model.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: "fp32", "bf16" or "fp16"; an exported model runs as it was exported ("fp32");
+            on OpenVINO "fp32", "bf16" or "int8".
+        runtime: "onnx" for exported models, "torch" for checkpoints; "auto" takes what there
+            is; a model of the package is both. "openvino", only where it is asked for: exported
+            models (`runtime.openvino`).
     """
     _check_words({"name": name, "device": device, "precision": precision}, weights)
     name, side = split_side(name)

@@ -38,13 +38,16 @@ PRECISIONS: Mapping[str, Mapping[str, Any]] = {
 class OpenVinoRuntime(OnnxRuntime):
     """The graphs of a bundle folder on OpenVINO, behind the runtime protocol.
 
-    folder, threads, side  as of `OnnxRuntime`
-    device                 "auto" or "cpu"
-    precision              "fp32"; "bf16": products and convolutions in 16 bits, which pays on
-                           processors with AMX or AVX512-BF16; "int8": activations of matrix
-                           products in 8 bits where the weights are stored in 16 or 8
-
     Raises as `OnnxRuntime`, and MissingExtra without the package `openvino`.
+
+    Args:
+        folder: As of `OnnxRuntime`.
+        threads: As of `OnnxRuntime`.
+        side: As of `OnnxRuntime`.
+        device: "auto" or "cpu".
+        precision: "fp32"; "bf16": products and convolutions in 16 bits, which pays on
+            processors with AMX or AVX512-BF16; "int8": activations of matrix products in 8 bits
+            where the weights are stored in 16 or 8.
     """
 
     OPENS_IR = True

@@ -64,9 +64,10 @@ CLOSE_UPS_AT_ONCE = 256  # masks whose close-ups are held
 class ImageRuntime(Protocol):
     """An image model that can be asked from any number of threads at once.
 
-    spec          how the model sees a picture
-    family        the model's rules, with what was learned beside its weights
-    weights_hash  names the weights; equal hashes may read each other's embeddings
+    Attributes:
+        spec: How the model sees a picture.
+        family: The model's rules, with what was learned beside its weights.
+        weights_hash: Names the weights; equal hashes may read each other's embeddings.
     """
 
     @property
@@ -109,8 +110,10 @@ class GuidedDecoding(Protocol):
     ) -> tuple[FloatArray, FloatArray]:
         """As `PromptDecoding.decode`.
 
-        attention  (h, w) 0..1, how alike each cell of the features is to what is looked for
-        target     (C,) its feature
+        Args:
+            attention: (h, w) 0..1, how alike each cell of the features is to what is looked
+                for.
+            target: (C,) its feature.
         """
         ...
 
@@ -185,7 +188,9 @@ class ThreadSharing(Protocol):
 class SweepAnswer(Protocol):
     """What N prompts were answered with.
 
-    quality  (N, K) of the candidates of an ambiguous prompt, as `Family.candidates` gives them
+    Attributes:
+        quality: (N, K) of the candidates of an ambiguous prompt, as `Family.candidates` gives
+            them.
     """
 
     @property
@@ -209,7 +214,8 @@ def chosen_tokens(chosen: BoolArray) -> list[tuple[int, list[int]]]:  # (N, K)
 class Sweep(Protocol):
     """A sweep over one image, for one thread at a time.
 
-    bytes_per_prompt  memory that a batch needs for each of its prompts, about
+    Attributes:
+        bytes_per_prompt: Memory that a batch needs for each of its prompts, about.
     """
 
     @property
@@ -229,9 +235,10 @@ class Sweeps(Protocol):
     ) -> Sweep | None:
         """One picture -> its sweep, or None where this model has no faster way.
 
-        geometry   of the photo: masks need not be true beyond it
-        precision  "model": as the model was loaded; "mixed": large products in 16 bits where the
-                   machine multiplies them faster
+        Args:
+            geometry: Of the photo: masks need not be true beyond it.
+            precision: "model": as the model was loaded; "mixed": large products in 16 bits
+                where the machine multiplies them faster.
         """
         ...
 
@@ -245,10 +252,12 @@ class Sweeps(Protocol):
 class VideoAnswer:
     """N objects on one frame.
 
-    logits   (N, m, m) as users get them: holes filled, overlaps taken away where the model does so
-    quality  (N,) predicted IoU
-    score    (N,) the logit of "the object is there"
-    handles  one of each object, for `VideoSteps.remember`
+    Attributes:
+        logits: (N, m, m) as users get them: holes filled, overlaps taken away where the model
+            does so.
+        quality: (N,) predicted IoU.
+        score: (N,) the logit of "the object is there".
+        handles: One of each object, for `VideoSteps.remember`.
     """
 
     logits: FloatArray
@@ -335,7 +344,8 @@ def mask_vectors(
 ) -> FloatArray:  # -> (n, D)
     """The vectors of masks of a photo. Raises ModelError for a model without names.
 
-    alone  each with everything outside of the mask gray
+    Args:
+        alone: Each with everything outside of the mask gray.
     """
     naming = require(runtime, MaskNaming)
     found = []
@@ -414,9 +424,10 @@ def check_maps(
 ) -> None:
     """Whether an image's maps, (C, h, w) each, have the names and shapes that a decoder takes.
 
-    wanted  (1, C, h, w) by name; a letter stands for any number
-
     Raises DataError.
+
+    Args:
+        wanted: (1, C, h, w) by name; a letter stands for any number.
     """
     shapes = {one.name: (1, *one.values.shape) for one in maps}
     fits = shapes.keys() == wanted.keys() and all(
@@ -521,7 +532,8 @@ Around = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
 class WrappedRuntime:
     """The same model as the runtime inside.
 
-    around  makes each call of a method that computes
+    Args:
+        around: Makes each call of a method that computes.
     """
 
     def __init__(self, inside: ImageRuntime, around: Around) -> None:
@@ -543,12 +555,10 @@ class WrappedRuntime:
         return self._inside.weights_hash
 
     def see(self, images: FloatArray) -> list[EncoderOutput]:
-        """See `ImageRuntime.see`."""
         seen: list[EncoderOutput] = self._around("see", (images,), lambda: self._inside.see(images))
         return seen
 
     def capability(self, kind: type[C]) -> C | None:
-        """See `ImageRuntime.capability`."""
         found = self._inside.capability(kind)
         return None if found is None else cast(C, Forwarded(found, self._around))
 

@@ -99,8 +99,10 @@ CACHE = "hashes.json"
 def file_hash(path: str | Path, *, fresh: bool = False) -> str:
     """The sha256 of a file, as 64 hexadecimal digits.
 
-    fresh  read the file even if its digest is remembered
     Raises WeightsError when the file cannot be read.
+
+    Args:
+        fresh: Read the file even if its digest is remembered.
     """
     path = Path(path)
     try:
@@ -166,10 +168,11 @@ SAYS: dict[Status, str] = {
 class Installed:
     """One model's weights on this machine.
 
-    path    the file; the folder of graphs for the bundled model; None when absent
-    sha256  of the file when it arrived (or now, from `verify`); "" when unknown
-    bytes   of the file; 0 when absent
-    source  the address or path that it came from
+    Attributes:
+        path: The file; the folder of graphs for the bundled model; None when absent.
+        sha256: Of the file when it arrived (or now, from `verify`); "" when unknown.
+        bytes: Of the file; 0 when absent.
+        source: The address or path that it came from.
     """
 
     name: str
@@ -209,8 +212,10 @@ def find(name: str, path: str | Path | None = None) -> Path:
 def add(name: str, file: str | Path, *, link: bool = False) -> Installed:
     """Put a file that the user has into the store, after checking it against the catalogue.
 
-    link  point to the file where it lies instead of copying it
     Raises WeightsError for a file that is no checkpoint or not the published one.
+
+    Args:
+        link: Point to the file where it lies instead of copying it.
     """
     what, file = downloadable(name), Path(file).expanduser()
     sniff(file)
@@ -401,7 +406,8 @@ def without_advice() -> Iterator[None]:
 def advise_once(name: str, text: str) -> None:
     """Log a piece of advice as a warning, once on this machine.
 
-    name  of the advice, as part of a file's name
+    Args:
+        name: Of the advice, as part of a file's name.
     """
     if _silent.get() or name in _given:
         return

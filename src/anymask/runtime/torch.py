@@ -61,13 +61,14 @@ C = TypeVar("C")
 class TorchRuntime:
     """An ImageModel of `anymask.models` behind the runtime protocol.
 
-    reopened  name, weights, device and precision, as `open_runtime` takes them, where it can be had
-              again from them; without them it cannot be pickled
-    edges     refines edges of its masks, where that was learned
-    names     names masks, where that was learned
-
     The module is moved to the device and the precision, and put in eval mode: hand it over.
     Raises InputError for a device or precision that is not there, MissingExtra without torch.
+
+    Args:
+        reopened: Name, weights, device and precision, as `open_runtime` takes them, where it
+            can be had again from them; without them it cannot be pickled.
+        edges: Refines edges of its masks, where that was learned.
+        names: Names masks, where that was learned.
     """
 
     def __init__(
@@ -134,7 +135,6 @@ class TorchRuntime:
     def decode_guided(
         self, seen: EncoderOutput, prompts: ModelPrompts, attention: FloatArray, target: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """See `GuidedDecoding`."""
         from anymask.models.guided import Guidance, guided
 
         with _computing(f"the decoder of {self.spec.name}"):
@@ -159,7 +159,6 @@ class TorchRuntime:
         return _to_numpy(logits), _to_numpy(quality)
 
     def vector_length(self) -> int:
-        """See `VectorPrompts`."""
         return int(self._module.prompt_encoder.config.dim)
 
     def label_cells(self, seen: EncoderOutput) -> FloatArray:
@@ -219,7 +218,6 @@ class SeenTensors:
 
     @property
     def nbytes(self) -> int:
-        """See `masks.spec.EncoderOutput`."""
         return sum(one.nbytes for one in self.tensors)
 
     def is_at(self, device: torch.device, dtype: torch.dtype) -> bool:
@@ -227,7 +225,6 @@ class SeenTensors:
         return all(one.device == device and one.dtype == dtype for one in self.tensors)
 
     def maps(self) -> tuple[FeatureMap, ...]:
-        """See `masks.spec.EncoderOutput`."""
         return tuple(
             FeatureMap(name, _to_numpy(tensor[0]))
             for name, tensor in zip(map_names(len(self.tensors)), self.tensors, strict=True)
@@ -267,7 +264,6 @@ class TorchEdges:
         self._device = device
 
     def refine_edge(self, photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
-        """See `EdgeRefining`."""
         planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
         with _computing("the edge network"):
             given = (
@@ -286,8 +282,9 @@ class TorchEdges:
 class TorchSweep:
     """See `Sweep`.
 
-    sweep   the image's share of the work, done
-    device  where it lies; only on a processor do several threads help
+    Args:
+        sweep: The image's share of the work, done.
+        device: Where it lies; only on a processor do several threads help.
     """
 
     def __init__(self, sweep: ClickSweep, device: torch.device) -> None:
@@ -338,7 +335,8 @@ class TorchSweep:
 class TorchSweepAnswer:
     """See `SweepAnswer`; token 0 is no candidate.
 
-    rows  of each prompt: with whom it was answered, and its row there
+    Attributes:
+        rows: Of each prompt: with whom it was answered, and its row there.
     """
 
     quality: FloatArray
@@ -361,7 +359,6 @@ class TorchVideo:
         self._settings = for_users(module.config.settings)
 
     def choosing(self, choice: MemoryChoice) -> TorchVideo:
-        """See `VideoSteps`."""
         if choice.pool > 1 and self._module.config.perceiver is not None:
             raise InputError(
                 f"The memory of {self._module.spec.name} already has few tokens. Remove "
@@ -372,14 +369,12 @@ class TorchVideo:
         return other
 
     def see_frame(self, image: FloatArray) -> Frame:
-        """See `VideoSteps`."""
         with self._computing("encoder"):
             return self._module.see(_to_tensor(image[None], self._device))
 
     def answer_points(
         self, frame: Frame, coords: FloatArray, labels: IntArray, earlier: FloatArray | None
     ) -> VideoAnswer:
-        """See `VideoSteps`."""
         with self._computing("decoder"):
             prompts = FramePrompts(
                 _to_tensor(coords[None], self._device),
@@ -390,7 +385,6 @@ class TorchVideo:
             return self._told(self._module.step(frame, banks, at, prompts, self._settings))
 
     def answer_mask(self, frame: Frame, mask: FloatArray) -> VideoAnswer:
-        """See `VideoSteps`."""
         with self._computing("decoder"):
             given = _to_tensor(mask[None, None], self._device)
             return self._told(self._module.given(frame, given))
@@ -398,7 +392,6 @@ class TorchVideo:
     def step_video(
         self, frame: Frame, banks: Sequence[MemoryBank], number: int, backward: bool
     ) -> VideoAnswer:
-        """See `VideoSteps`."""
         at = VideoMoment(number, backward)
         with self._computing("memory attention"):
             return self._told(self._module.step(frame, banks, at, None, self._settings))
@@ -411,18 +404,15 @@ class TorchVideo:
         moment: tuple[int, bool],
         prompted: bool,
     ) -> MemoryBank:
-        """See `VideoSteps`."""
         at = VideoMoment(*moment)
         with self._computing("memory encoder"):
             (memory,) = self._module.remember(frame, handle, at, prompted, self._settings)
         return (bank or MemoryBank()).grown(memory, at, self._settings, prompted)
 
     def bank_to_arrays(self, bank: MemoryBank) -> Mapping[str, NDArray[Any]]:
-        """See `VideoSteps`."""
         return bank.to_arrays(_to_numpy)
 
     def arrays_to_bank(self, arrays: Mapping[str, NDArray[Any]]) -> MemoryBank:
-        """See `VideoSteps`."""
         return MemoryBank.of_arrays(
             arrays,
             lambda one: _to_tensor(one, self._device, DTYPES[self._settings.memory_dtype]),

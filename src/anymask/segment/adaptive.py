@@ -40,11 +40,12 @@ KEY_DIGITS = 32
 class CropView:
     """The part of a photo that the model sees at once, and how it lies in model space.
 
-    window     x0, y0, x1, y1 in the photo, x1 and y1 exclusive
-    image_hw   the whole photo
-    geometry   of the window
-    threshold  logits above it are object
-    canvas     of one mask after the other
+    Attributes:
+        window: x0, y0, x1, y1 in the photo, x1 and y1 exclusive.
+        image_hw: The whole photo.
+        geometry: Of the window.
+        threshold: Logits above it are object.
+        canvas: Of one mask after the other.
     """
 
     window: Window
@@ -59,10 +60,11 @@ class CropView:
 class Lesson:
     """What adaptive mode learns from one mask.
 
-    on      (N,) which clicks of the grid lie on it
-    place   of the click that found it
-    value   0..1, how much of what is wanted it has
-    area    of the picture, 0..1
+    Attributes:
+        on: (N,) which clicks of the grid lie on it.
+        place: Of the click that found it.
+        value: 0..1, how much of what is wanted it has.
+        area: Of the picture, 0..1.
     """
 
     on: BoolArray
@@ -87,8 +89,9 @@ class SearchLog:
     each batch: the masks that passed, and what adaptive mode learned of its grid. It is removed
     when the search is done. A line that was cut off by the kill is asked again.
 
-    path   of the file, which appears with the first batch
-    about  what the search depends on; a file of another search is begun anew
+    Args:
+        path: Of the file, which appears with the first batch.
+        about: What the search depends on; a file of another search is begun anew.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
@@ -169,11 +172,12 @@ class Saliency:
     is old (salience as the distance from the mean of a picture's colors: Achanta et al. 2009,
     "Frequency-tuned salient region detection"), taken here in units of each channel's deviation.
 
-    maps     (C, h, w) each, on the model's square; one alone counts for both, and without any all
-             clicks are alike
-    clicks   (N, 2) in pixels of the view
-    unusual  (M, N) squared distance of each click from the mean of all, a channel
-    new      (M, N) squared distance from the nearest click that was asked; infinite at first
+    Attributes:
+        maps: (C, h, w) each, on the model's square; one alone counts for both, and without any
+            all clicks are alike.
+        clicks: (N, 2) in pixels of the view.
+        unusual: (M, N) squared distance of each click from the mean of all, a channel.
+        new: (M, N) squared distance from the nearest click that was asked; infinite at first.
     """
 
     def __init__(self, maps: Sequence[FloatArray], clicks: Floats, geometry: Geometry) -> None:
@@ -238,7 +242,11 @@ RIM = 4.0  # from so far inside, the photo's rim does not matter
 class TanhNetwork:
     """One hidden layer of tanh on the first f facts, as a model's tables have it.
 
-    into  (f, H)        bias  (H,)        out  (H,)        level  of all alike
+    Attributes:
+        into: (f, H).
+        bias: (H,).
+        out: (H,).
+        level: Of all alike.
     """
 
     into: Floats
@@ -261,9 +269,10 @@ class TanhNetwork:
 class ExpectedGain:
     """Estimates how likely each click of a grid finds a mask that is still missing.
 
-    clicks   (N, 2) in pixels of the view, row by row
-    maps     the encoder's, (C, h, w) each
-    weights  of the facts in the order of `facts`
+    Args:
+        clicks: (N, 2) in pixels of the view, row by row.
+        maps: The encoder's, (C, h, w) each.
+        weights: Of the facts in the order of `facts`.
     """
 
     def __init__(
@@ -289,8 +298,9 @@ class ExpectedGain:
     def see(self, on: BoolArray, click: int, value: float, area: float) -> None:
         """A mask worth a look: the clicks (N,) that lie on it, and who found it.
 
-        value  0..1, and 1 only where it passed
-        area   of the photo
+        Args:
+            value: 0..1, and 1 only where it passed.
+            area: Of the photo.
         """
         self._seen |= on
         self._smallest[on] = np.minimum(self._smallest[on], area)
@@ -372,9 +382,10 @@ def _first(side: int) -> IntArray:
 class Frontier:
     """State of an adaptive search: which clicks of a grid were asked, and what they found.
 
-    clicks   (N, 2) in pixels of the view, row by row
-    weights  what judges them
-    maps     the encoder's, (C, h, w) each
+    Args:
+        clicks: (N, 2) in pixels of the view, row by row.
+        weights: What judges them.
+        maps: The encoder's, (C, h, w) each.
     """
 
     def __init__(

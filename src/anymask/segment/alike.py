@@ -42,8 +42,10 @@ LEVELS = 48  # of the flood
 class Alikeness(NamedTuple):
     """How the things look.
 
-    plane     (H, W): how far each pixel is on the things' side; the ground is about 0, things 1
-    diameter  pixels
+    Attributes:
+        plane: (H, W): how far each pixel is on the things' side; the ground is about 0, things
+            1.
+        diameter: Pixels.
     """
 
     plane: Plane
@@ -53,7 +55,8 @@ class Alikeness(NamedTuple):
 def only_alike(photo: UintImage, found: Sequence[Mask]) -> list[Mask]:
     """The things of the most frequent kind, best first; the masks as they are where none is.
 
-    photo  (H, W, C); one of another size than the masks is resized
+    Args:
+        photo: (H, W, C); one of another size than the masks is resized.
     """
     if found and photo.shape[:2] != found[0].rle.size:
         height, width = found[0].rle.size

@@ -105,11 +105,13 @@ def find_masks(
 ) -> list[Mask]:
     """What `Model.everything` answers.
 
-    photo     (H, W, 3), or smaller where the features say of which size it was; None: features only
-    features  None: the photo is encoded where that is needed
-
     Raises PromptError for a model without clicks, InputError for settings and for what features
     alone cannot do.
+
+    Args:
+        photo: (H, W, 3), or smaller where the features say of which size it was; None: features
+            only.
+        features: None: the photo is encoded where that is needed.
     """
     of_grid, of_arrangement = split_settings(given)
     grid = grid_of(runtime.family, of_grid)
@@ -174,7 +176,9 @@ def _look(
 ) -> list[Mask]:
     """What a grid of clicks finds.
 
-    least  objectness of masks that are wanted; tiles keep all, as each may be part of a larger one
+    Args:
+        least: Objectness of masks that are wanted; tiles keep all, as each may be part of a
+            larger one.
     """
     if features is not None:
         return find_everything(runtime, features, grid, tell, looks.log, least)
@@ -197,8 +201,9 @@ def arrange(
 ) -> list[Mask]:
     """The masks that the settings ask for; what stays, stays in its order.
 
-    refine    gives the masks that stay other edges
-    relative  also remove masks that `without_unlikely` removes
+    Args:
+        refine: Gives the masks that stay other edges.
+        relative: Also remove masks that `without_unlikely` removes.
     """
     kept = []
     for record in records:
@@ -305,8 +310,9 @@ def refine_record_edges(
     with its click once more. A mask that does not come again (it was found in a crop, or changed
     since) stays as it is.
 
-    photo  (H, W, 3), or smaller where `seen` says of which size it was
-    seen   the photo's features, where somebody has them
+    Args:
+        photo: (H, W, 3), or smaller where `seen` says of which size it was.
+        seen: The photo's features, where somebody has them.
     """
     kept = list(records)
     asked = [index for index, record in enumerate(kept) if record.points]
@@ -364,7 +370,8 @@ def count_looks(tile: Tile, image_hw: tuple[int, int]) -> int:
 class WindowScanner:
     """Finds the masks of one picture: a tile, or the photo shrunk to the size of a tile.
 
-    log  keeps what was found, so that a killed search goes on; None: nobody does
+    Attributes:
+        log: Keeps what was found, so that a killed search goes on; None: nobody does.
     """
 
     runtime: ImageRuntime
@@ -376,8 +383,10 @@ class WindowScanner:
     ) -> list[Mask]:
         """All of its masks.
 
-        scale     pixels of the photo along one pixel of the picture: areas are meant on the photo
-        progress  told (clicks done, all clicks) after every batch
+        Args:
+            scale: Pixels of the photo along one pixel of the picture: areas are meant on the
+                photo.
+            progress: Told (clicks done, all clicks) after every batch.
         """
         area = int(self.settings.min_mask_region_area / scale**2)
         settings = replace(self.settings, min_mask_region_area=area)
@@ -405,8 +414,9 @@ def find_in_tiles(
 ) -> list[Mask]:
     """Every mask of a photo (H, W, 3), best quality first, each once.
 
-    side      of the tiles, in pixels
-    progress  told (looks done, all looks) after every tile
+    Args:
+        side: Of the tiles, in pixels.
+        progress: Told (looks done, all looks) after every tile.
     """
     image_hw = (photo.shape[0], photo.shape[1])
     overlap = int(side * OVERLAP)
@@ -536,8 +546,9 @@ def _is_among(record: Mask, others: Sequence[Mask]) -> bool:
 class Piece:
     """A mask that one tile led to; the record speaks of the whole photo.
 
-    record  run-lengths of the photo
-    window  the tile
+    Attributes:
+        record: Run-lengths of the photo.
+        window: The tile.
     """
 
     record: Mask
@@ -548,9 +559,10 @@ class Piece:
 class Stitched:
     """An object of one or more pieces.
 
-    record  the merged mask; quality and stability are means, weighted by area
-    pieces  what it was merged from, the largest first
-    cut     whether it ends at a tile's border without another tile's consent
+    Attributes:
+        record: The merged mask; quality and stability are means, weighted by area.
+        pieces: What it was merged from, the largest first.
+        cut: Whether it ends at a tile's border without another tile's consent.
     """
 
     record: Mask

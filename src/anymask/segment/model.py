@@ -202,8 +202,7 @@ class Model:
                 list or iterator of images, an iterator of features is returned.
             progress: For several images, True for a progress bar, or a callable (images done, all
                 images).
-            source: bgr=True for an array in the order of `cv2.imread`; allow_url=True for a web
-                address.
+            source: bgr=True for arrays of `cv2.imread`; allow_url=True for a web address.
 
         Raises:
             ImageError: The image cannot be read.
@@ -221,7 +220,8 @@ class Model:
         """Predict the class of every pixel.
 
         Args:
-            image, source: Image and keywords as for `encode`, or `Features`.
+            image: Image as for `encode`, or `Features`.
+            source: Keywords as for `encode`.
 
         Raises:
             ModelError: The model was not fine-tuned on classes.
@@ -342,12 +342,11 @@ class Model:
             point_labels: Labels of the points (P,), 1 foreground, 0 background. Defaults to all 1.
             box: Box (4,) as x0, y0, x1, y1, clipped to the image.
             mask: Mask prompt: bool of any size, or `prediction.logits[i]`.
-            boxes: Boxes (N, 4), one object each. names= passes N labels for them.
             prompts: List of `Prompt`, one object each; for several images, one list per image.
-            previous: Prediction for the first of these points. Only the new points are decoded,
-                with its first mask as mask prompt. With `prompts`, a list of predictions or None.
-            settings: Fields of `segment.SegmentSettings`. bgr and allow_url as for `encode`. For
-                several images also progress, and on_error="return" to return errors.
+            settings: Fields of `segment.SegmentSettings`. boxes: (N, 4), one object each, with
+                names= for N labels. previous: prediction for the first of these points; only the
+                new points are decoded, with its first mask as mask prompt. bgr and allow_url as for
+                `encode`. For several images also progress, and on_error="return".
 
         Returns:
             Prediction: Candidate masks, best first. With `prompts` a list, with `boxes` `Masks`,
@@ -506,8 +505,7 @@ class Model:
                 iterator is returned.
             progress: True for a progress bar, or a callable (steps done, all steps).
             tile: Size in pixels of overlapping tiles that are searched in addition to the whole
-                image. "auto" uses tiles for images above `tiles.AUTO_PIXELS`, and None uses no
-                tiles.
+                image. "auto": only for images above `tiles.AUTO_PIXELS`. None: no tiles.
             log: `SearchLog` that stores the results so far, so that an interrupted call can resume.
             settings: Fields of `segment.Grid` (grid, score, ...) and of `segment.Arrangement` (iou,
                 min_mask_area, alike, layout, ...). bgr and allow_url as for `encode`.
@@ -638,7 +636,10 @@ class Model:
 
         Args:
             image: Image as for `encode`.
-            points, point_labels, box, mask: Prompts for the object, as for `segment`.
+            points: Points (P, 2), as for `segment`.
+            point_labels: Labels of the points (P,), as for `segment`.
+            box: Box (4,), as for `segment`.
+            mask: Mask prompt, as for `segment`.
             words: Text prompt as for `find`. All its instances are cut out.
             settings: Exemplars like and unlike as for `find`; soft, background, shadow, crop and
                 margin (`edit.CutoutSettings`); bgr and allow_url as for `encode`.
@@ -752,9 +753,10 @@ def _split_segment(
 ) -> tuple[SourceDict, SegmentSettings]:
     """How the photo is read, and the settings.
 
-    also  the arguments that the call has beside these, for the hint
-
     Raises InputError for a name that nobody knows, or a value out of range.
+
+    Args:
+        also: The arguments that the call has beside these, for the hint.
     """
     if not given:
         return {}, AS_USUAL

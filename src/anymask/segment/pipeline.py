@@ -119,8 +119,9 @@ def check_features(runtime: ImageRuntime, features: Features) -> None:
 class EncodedPhoto:
     """A photo's features, and the photo where it is there.
 
-    photo    (H, W, 3), or smaller than the one that the features are of
-    picture  what the answers remember of the photo
+    Attributes:
+        photo: (H, W, 3), or smaller than the one that the features are of.
+        picture: What the answers remember of the photo.
     """
 
     embedding: Features
@@ -133,9 +134,10 @@ class EncodedPhoto:
 class Question:
     """What was asked of a model, and the ways to ask more.
 
-    photo     (H, W, 3), or smaller than the one that the features are of; None where only they
-              are there
-    prompt    checked, in pixels of the photo
+    Attributes:
+        photo: (H, W, 3), or smaller than the one that the features are of; None where only they
+            are there.
+        prompt: Checked, in pixels of the photo.
     """
 
     runtime: ImageRuntime
@@ -165,9 +167,10 @@ def answer_prompts(
 ) -> list[Prediction]:
     """Check everything first, then answer each prompt about one photo, in their order.
 
-    previous  of each prompt, what was predicted for the clicks that it begins with
-
     Raises PromptError and InputError.
+
+    Args:
+        previous: Of each prompt, what was predicted for the clicks that it begins with.
     """
     check_features(runtime, features)
     if settings.mirror and photo is not None and features.mirrored is None:
@@ -236,7 +239,8 @@ def decode_prompts(
     """Answers to checked prompts about one photo, each of one decoding, before anything is looked
     at once more.
 
-    first  what an answer takes before all else
+    Args:
+        first: What an answer takes before all else.
     """
     answers = _decode_obeyed(runtime, features, prompts, settings, first)
     return [
@@ -349,8 +353,10 @@ def refine_edges(answer: Prediction, question: Question) -> Prediction:
 def both_ways(decode: Decode, mirrored: Decode, place: Geometry, spec: ModelSpec) -> Decode:
     """A decoder that answers with the mean of logits and quality of two.
 
-    decode, mirrored  of the photo, and of its mirror image
-    place             how the photo lies in model space; its mirror image lies there alike
+    Args:
+        decode: Of the photo, and of its mirror image.
+        mirrored: Of the photo, and of its mirror image.
+        place: How the photo lies in model space; its mirror image lies there alike.
     """
     cells = place.input_hw[1] * spec.mask_side / spec.image_side  # that the photo fills, across
 
@@ -468,7 +474,8 @@ def _ask_window(
 ) -> tuple[Prediction, BoolArray]:
     """The answer of one window, after a step of its own, and its masks in the photo (K, H, W).
 
-    photo  (H, W, 3), or smaller than the one that the first answer is about
+    Args:
+        photo: (H, W, 3), or smaller than the one that the first answer is about.
     """
     height, width = first.geometry.image_hw
     scale = photo.shape[1] / width

@@ -166,8 +166,9 @@ def with_fine_edges(
 
     That of the first one is decided at once; those of the others when their pixels are read.
 
-    photo  (H, W, 3), or smaller than the one that the answer is about
-    least  areas below which holes and islands go
+    Args:
+        photo: (H, W, 3), or smaller than the one that the answer is about.
+        least: Areas below which holes and islands go.
     """
     first = answer.first
     if first.finished is not None and not first.tidied:

@@ -72,16 +72,21 @@ class PixelsLater:
 class Candidate:
     """One alternative of an answer, as its logits draw it or as its pixels were decided.
 
-    logits     (h, w) float32, model space: what the decoder answered, and what is fed back to it
-    geometry   how the logits lie over the photo
-    score    this mask's own number, raw
-    order      its place in the model's own order
-    threshold  logits above it are object
-    cleaned    (h, w) the logits without small holes and islands, which is what is shown; None: the
-               logits are
-    finished   run-lengths of the photo's size, or what makes them, where a step decided on pixels
-    tidied     whether these are the drawn pixels without small regions: its edge may still move
-    label, label_probability  the class and its chance, of a model that was tuned on classes
+    Attributes:
+        logits: (h, w) float32, model space: what the decoder answered, and what is fed back to
+            it.
+        geometry: How the logits lie over the photo.
+        score: This mask's own number, raw.
+        order: Its place in the model's own order.
+        threshold: Logits above it are object.
+        cleaned: (h, w) the logits without small holes and islands, which is what is shown;
+            None: the logits are.
+        finished: Run-lengths of the photo's size, or what makes them, where a step decided on
+            pixels.
+        tidied: Whether these are the drawn pixels without small regions: its edge may still
+            move.
+        label: The class and its chance, of a model that was tuned on classes.
+        label_probability: Like `label`.
     """
 
     logits: FloatArray
@@ -358,10 +363,11 @@ class Prediction:
         .png .webp .tif a cut-out, .jpg and other pictures the photo with the mask,
         .overlay.png and .mask.png what they say, .json .csv .svg .geojson .txt (YOLO) .npy
 
-        path   parent folders are made
-        image  (H, W, 3) the photo, where the answer does not know it
-
         Raises InputError for another suffix, a picture of a photo that is not known, the photo.
+
+        Args:
+            path: Parent folders are made.
+            image: (H, W, 3) the photo, where the answer does not know it.
         """
         from anymask.formats import save_masks
 

@@ -85,12 +85,13 @@ def find_everything(
 ) -> list[Mask]:
     """All masks that pass, those of the highest rank first, or those of the smallest crops first.
 
-    seen      a photo (H, W, 3), or its features, which are enough without crops
-    progress  told (clicks done, all clicks) after every batch
-    log       keeps every batch, and answers those that it has kept
-    least     objectness below which masks are left out, but for those that `best_of` may want
-
     Raises PromptError for a model without clicks, InputError for crops of features.
+
+    Args:
+        seen: A photo (H, W, 3), or its features, which are enough without crops.
+        progress: Told (clicks done, all clicks) after every batch.
+        log: Keeps every batch, and answers those that it has kept.
+        least: Objectness below which masks are left out, but for those that `best_of` may want.
     """
     spec, family = runtime.spec, runtime.family
     if "point" not in spec.accepts:
@@ -146,9 +147,10 @@ class Clock:
 class Scan:
     """One view of a photo, with all that is needed to ask about it.
 
-    cutters  threads that cut masks out while the model goes on
-    log      of all batches; None: nobody keeps them
-    judge    of masks; None: nobody judges them
+    Attributes:
+        cutters: Threads that cut masks out while the model goes on.
+        log: Of all batches; None: nobody keeps them.
+        judge: Of masks; None: nobody judges them.
     """
 
     sweep: Sweep
@@ -163,7 +165,8 @@ class Scan:
     def ask(self, clicks: Floats, frontier: Frontier | None = None) -> list[Mask]:
         """The masks that N clicks (N, 2), in pixels of the view, lead to.
 
-        frontier  learns from what passes and from what nearly does
+        Args:
+            frontier: Learns from what passes and from what nearly does.
         """
         if self.log is None:
             return self._answer(clicks, frontier).records
@@ -448,7 +451,8 @@ class ObjectnessWeights:
 def objectness_of(family: Family, seen: Features, least: float = 0.0) -> Objectness | None:
     """What judges masks of a picture; None for a family that did not learn it.
 
-    least  chance below which masks are not wanted, as `Objectness.worth_cutting` says
+    Args:
+        least: Chance below which masks are not wanted, as `Objectness.worth_cutting` says.
     """
     table = family.tables.get("objectness")
     if table is None:
@@ -466,10 +470,11 @@ def least_objectness(family: Family) -> float:
 class Objectness:
     """Judges the masks of one view.
 
-    place      how their logits lie over it
-    threshold  logits above it are object
-    view       the encoder's first map of it, (C, _, _) for the model's whole square
-    least      chance below which masks are not wanted
+    Args:
+        place: How their logits lie over it.
+        threshold: Logits above it are object.
+        view: The encoder's first map of it, (C, _, _) for the model's whole square.
+        least: Chance below which masks are not wanted.
     """
 
     def __init__(
@@ -504,11 +509,12 @@ class Objectness:
     def facts(self, logits: FloatArray, quality: FloatArray, chosen: BoolArray) -> Floats:
         """Of each mask its shape, which candidate it is, all qualities, what is seen: (n, F).
 
-        logits   (n, m, m)
-        quality  (n, K) of all candidates of each mask's click
-        chosen   (n, K) true at the mask's own place among them
-
         F is 10 + 2 K + 3 C.
+
+        Args:
+            logits: (n, m, m).
+            quality: (n, K) of all candidates of each mask's click.
+            chosen: (n, K) true at the mask's own place among them.
         """
         rows, columns = self._place.filled_cells(logits.shape[-1])
         planes = logits[:, :rows, :columns] - np.float32(self._threshold)

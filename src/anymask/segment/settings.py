@@ -369,7 +369,8 @@ def grid_of(family: Family, given: GridDict) -> Grid:
 def wider_grid(tried: Grid, given: GridDict) -> Grid | None:
     """What to look with where nothing passed: half the quality, any stability.
 
-    given  what the user said; None where that includes a threshold, and in exact mode
+    Args:
+        given: What the user said; None where that includes a threshold, and in exact mode.
     """
     own = not {"score", "stability"} & set(given)
     if tried.mode == "exact" or not own:
@@ -512,7 +513,8 @@ class Arrangement:
 def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Arrangement:
     """The given settings over the defaults of the grid's mode. Raises InputError for bad values.
 
-    least  the model's own min_objectness
+    Args:
+        least: The model's own min_objectness.
     """
     merged = ArrangementDict()
     if grid.mode == "adaptive":

@@ -47,14 +47,16 @@ _ABOUT = """Clicks, boxes and masks on a photo become its masks. A photo is name
 class ServerParts:
     """What one server is made of.
 
-    inference     the model
-    access        who may ask
-    limits        how much
-    bundle        folder of the exported model, which the page opens itself; None of a checkpoint
-    clips         videos and folders of frames that the page offers, by name
-    scans         that it offers, by name
-    project       that is labelled; None: a page without one
-    label_studio  where the pictures of its tasks are; None: the server is no backend of one
+    Attributes:
+        inference: The model.
+        access: Who may ask.
+        limits: How much.
+        bundle: Folder of the exported model, which the page opens itself; None of a checkpoint.
+        clips: Videos and folders of frames that the page offers, by name.
+        scans: That it offers, by name.
+        project: That is labelled; None: a page without one.
+        label_studio: Where the pictures of its tasks are; None: the server is no backend of
+            one.
     """
 
     inference: Inference

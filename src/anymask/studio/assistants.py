@@ -64,11 +64,13 @@ def assistant_server(
 ) -> MCPServer:
     """A server for assistants; `.run("stdio")` serves one until it leaves.
 
-    folders   what may be read: the photos in them and below
-    detector  what `find` reads words with, as for `Model.find`; None: the model's own names
-    out       a folder for cut-outs; None: they are only shown
-
     Raises InputError for a folder that is none, and for a detector as `Model.find` does.
+
+    Args:
+        folders: What may be read: the photos in them and below.
+        detector: What `find` reads words with, as for `Model.find`; None: the model's own
+            names.
+        out: A folder for cut-outs; None: they are only shown.
     """
     reader = None if detector is None else open_detector(detector)
     desk = Desk(model, Folders(folders), reader, None if out is None else read_folder(out))

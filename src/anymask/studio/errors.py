@@ -57,7 +57,8 @@ class Failure(BaseModel):
 class FailureBody(BaseModel):
     """The body of every error.
 
-    current  with 409, the mask or track as it is now; null where it was deleted
+    Attributes:
+        current: With 409, the mask or track as it is now; null where it was deleted.
     """
 
     error: Failure

@@ -52,12 +52,14 @@ NAMELESS = (None, UNLABELLED)
 class TakenMasks:
     """What an import did.
 
-    new      masks that were added
-    same     masks that their photo had already, and that were left out
-    doubled  proposals that were rejected, as an added mask shows the same thing
-    strange  photos of the file that the project has not
-    unread   what of the file is no mask, or was not understood, in lines
-    stacks   photos of several pages whose masks were put on the first one, as nobody said which
+    Attributes:
+        new: Masks that were added.
+        same: Masks that their photo had already, and that were left out.
+        doubled: Proposals that were rejected, as an added mask shows the same thing.
+        strange: Photos of the file that the project has not.
+        unread: What of the file is no mask, or was not understood, in lines.
+        stacks: Photos of several pages whose masks were put on the first one, as nobody said
+            which.
     """
 
     new: int
@@ -80,13 +82,15 @@ def take_masks(
 ) -> TakenMasks:
     """Read masks of any format for photos that the project has.
 
-    proposals  somebody has to look at them first
-    page       of stacks, where a file's name says none: a number from 0 on, or a place as "z1c0"
-
     A mask that its photo has already, of the same name, is left out (`_is_alike`), as a proposal
     also one that shows the same thing (an IoU of `SAME`); a proposal that shows the same thing as
     a mask that is added is rejected.
     Raises DataError, InputError, ImageError.
+
+    Args:
+        proposals: Somebody has to look at them first.
+        page: Of stacks, where a file's name says none: a number from 0 on, or a place as
+            "z1c0".
     """
     with closing(read(source, name, project.folder, **settings)) as dataset:
         images = list(dataset)
@@ -295,11 +299,12 @@ def take_clip(
 ) -> None:
     """Take up a video of the project's folder, and the objects of a session as proposals.
 
-    session  that `anymask track VIDEO --session` wrote, of every frame
-    label    of its objects
-
     Raises NotFoundError for the video, InputError for a session that does not fit, Conflict for
     objects that are there.
+
+    Args:
+        session: That `anymask track VIDEO --session` wrote, of every frame.
+        label: Of its objects.
     """
     from anymask.track import FrameSampling, SessionStore, frame_numbering, read_facts
 

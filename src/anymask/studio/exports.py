@@ -57,11 +57,12 @@ BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture be
 class Advice:
     """What whoever asked can do about it: in words of the command line, or of the page.
 
-    images     to have the photos in images/, too
-    labelled   to take all photos that have masks
-    proposals  to take proposals, too
-    review     where to review
-    force      to do without the rule
+    Attributes:
+        images: To have the photos in images/, too.
+        labelled: To take all photos that have masks.
+        proposals: To take proposals, too.
+        review: Where to review.
+        force: To do without the rule.
     """
 
     images: str
@@ -134,10 +135,11 @@ def export_masks(
 ) -> list[str]:
     """Write masks in any format; lines that say what left, what stayed, and what was lost.
 
-    advice  in whose words an error or a line says what to do
-
     Raises NotAllowedError for proposals while the acceptance rule is not met, unless forced;
     InputError, DataError.
+
+    Args:
+        advice: In whose words an error or a line says what to do.
     """
     settings = settings or ExportSettings()
     find_format(name)

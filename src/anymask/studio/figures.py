@@ -62,7 +62,8 @@ class Pace:
 class Share:
     """How much of the project one label or one group of photos is.
 
-    pixels  part of its photos' pixels that its masks cover
+    Attributes:
+        pixels: Part of its photos' pixels that its masks cover.
     """
 
     name: str
@@ -75,10 +76,11 @@ class Share:
 class ClipShare:
     """The tracks of one clip.
 
-    frames    None where nobody knows how many
-    doubtful  frames that a person should look at, of tracks that nobody has looked at
-    seconds   that people spent on its tracks
-    seconds_a_track  by those that were accepted; None without one
+    Attributes:
+        frames: None where nobody knows how many.
+        doubtful: Frames that a person should look at, of tracks that nobody has looked at.
+        seconds: That people spent on its tracks.
+        seconds_a_track: By those that were accepted; None without one.
     """
 
     name: str
@@ -96,9 +98,10 @@ class ClipShare:
 class Figures:
     """The report of `anymask project report`; null: nothing was measured.
 
-    looked_at  masks that reviewers have judged
-
     Counts of words are by the word.
+
+    Attributes:
+        looked_at: Masks that reviewers have judged.
     """
 
     name: str
@@ -123,7 +126,8 @@ class Figures:
 class _CountedMask(NamedTuple):
     """What is counted of a mask; a project has tens of thousands, which no `StoredMask` is made of.
 
-    rle  as `tables.RleColumn` keeps it
+    Attributes:
+        rle: As `tables.RleColumn` keeps it.
     """
 
     id: int
@@ -241,10 +245,11 @@ def _shares(masks: Sequence[_CountedMask], *namings: Sequence[str]) -> list[list
 class _Grouping:
     """Masks of one name on one page are a group.
 
-    names    different ones
-    codes    (N,) each mask's place in `names`
-    numbers  (N,) each mask's group
-    firsts   (G,) a mask of each group
+    Attributes:
+        names: Different ones.
+        codes: (N,) each mask's place in `names`.
+        numbers: (N,) each mask's group.
+        firsts: (G,) a mask of each group.
     """
 
     names: list[str]
@@ -309,7 +314,8 @@ def _clip_shares(tracks: Tracks) -> list[ClipShare]:
 def to_report(figures: Figures, rounds: Sequence[Row] = ()) -> Report:
     """Tables of everything that there is to tell, plots, and all figures as data.
 
-    rounds  of training, as `Project.rounds` tells them
+    Args:
+        rounds: Of training, as `Project.rounds` tells them.
     """
 
     def told(counts: dict[str, int]) -> str:
@@ -420,10 +426,11 @@ def plan(
     The automatic stage counts once its batches were accepted: before that nobody knows how many of
     its masks stay.
 
-    rate            money an hour
-    masks_an_image  as measured in each stage when left out
-
     Raises InputError for numbers out of range, and where nothing was measured yet.
+
+    Args:
+        rate: Money an hour.
+        masks_an_image: As measured in each stage when left out.
     """
     if images < 1 or rate < 0 or (masks_an_image or 1) <= 0:
         raise InputError(

@@ -55,7 +55,8 @@ T = TypeVar("T")
 def step_back(nice: int = BACKGROUND) -> None:
     """Lower the priority of the calling thread; where a system knows only processes, do nothing.
 
-    nice  is added to the niceness that the thread has, up to 19, the last
+    Args:
+        nice: Is added to the niceness that the thread has, up to 19, the last.
     """
     if sys.platform == "linux":  # there each thread has a number and a niceness of its own
         number = threading.get_native_id()
@@ -94,8 +95,9 @@ class _Piece:
 class ModelQueue:
     """A queue of work for the model, and its thread; `start` and `close` may be called twice.
 
-    most_together  items of one call
-    nice           of the thread: 0, or more for one that steps back
+    Args:
+        most_together: Items of one call.
+        nice: Of the thread: 0, or more for one that steps back.
     """
 
     def __init__(self, most_together: int = 16, nice: int = 0) -> None:
@@ -134,8 +136,9 @@ class ModelQueue:
     ) -> Future[list[T]]:
         """Have items done, perhaps with others that wait with an equal key; click urgency.
 
-        work  all items of a call -> one answer each; when it raises and several had come together,
-              it is called again for each of them alone
+        Args:
+            work: All items of a call -> one answer each; when it raises and several had come
+                together, it is called again for each of them alone.
         """
         return self._add(Urgency.CLICK, items, key, work)
 
@@ -207,7 +210,8 @@ def queue_calls(
 ) -> WrappedRuntime:
     """The same answers as the runtime inside; never to be asked from the thread of the queue.
 
-    left  set once nobody waits any more: the next piece raises RequestAbandoned
+    Args:
+        left: Set once nobody waits any more: the next piece raises RequestAbandoned.
     """
 
     def wait(_name: str, _given: tuple[Any, ...], call: Callable[[], Any]) -> Any:
@@ -231,11 +235,12 @@ class Health:
 class Inference:
     """Make it, `start` it, ask it from any thread, `close` it. Every answer is a Future.
 
-    load       opens the model; called once, in the thread that runs it
-    name       of the model, while it is not there yet
-    cache      keeps what was encoded
-    most_long  pieces of long work that may wait
-    detector   what `find` reads words with; None: the model's own names
+    Args:
+        load: Opens the model; called once, in the thread that runs it.
+        name: Of the model, while it is not there yet.
+        cache: Keeps what was encoded.
+        most_long: Pieces of long work that may wait.
+        detector: What `find` reads words with; None: the model's own names.
     """
 
     def __init__(
@@ -314,7 +319,8 @@ class Inference:
     def encode(self, read: Callable[[], UintImage]) -> Future[EncodedPhoto]:
         """Encode a photo, or remember it.
 
-        read  decodes the photo; called in a thread
+        Args:
+            read: Decodes the photo; called in a thread.
         """
 
         def work() -> EncodedPhoto:
@@ -339,7 +345,8 @@ class Inference:
     ) -> Future[list[Prediction]]:
         """Answer prompts on one photo, in one call with others that wait for the same photo.
 
-        previous  as for `Model.segment`
+        Args:
+            previous: As for `Model.segment`.
         """
         chosen, embedding = settings or SegmentSettings(), seen.embedding
         warn_of_cut_boxes(prompts, embedding.image_hw)
@@ -362,11 +369,12 @@ class Inference:
     ) -> Future[list[Mask]]:
         """The masks of everything, in slices between which others have their turn.
 
-        look      gives the photo, or what was encoded of it; called in a thread
-        left      set once nobody waits any more: the future then fails with RequestAbandoned
-        tell      told (steps done, all steps), from the thread that searches
-
         Raises Refusal (429) when too many wait already.
+
+        Args:
+            look: Gives the photo, or what was encoded of it; called in a thread.
+            left: Set once nobody waits any more: the future then fails with RequestAbandoned.
+            tell: Told (steps done, all steps), from the thread that searches.
         """
 
         def work(model: Model) -> list[Mask]:
@@ -378,10 +386,11 @@ class Inference:
     def long(self, name: str, work: Callable[[Model], T], left: Event | None = None) -> Future[T]:
         """Work of any length, one at a time, each piece of which waits for its turn.
 
-        work  gets the model
-        left  as for `everything`
-
         Raises Refusal (429) when too many wait already.
+
+        Args:
+            work: Gets the model.
+            left: As for `everything`.
         """
         if self._long_now >= self._most_long:
             raise Refusal(
@@ -433,7 +442,9 @@ class Inference:
     ) -> Future[Named]:
         """What masks of a photo may be called; clicks never wait for it.
 
-        look, left  as for `everything`
+        Args:
+            look: As for `everything`.
+            left: As for `everything`.
         """
 
         def work() -> Named:

@@ -42,9 +42,10 @@ _PATIENCE = 30  # seconds until a picture begins to arrive
 class TaskPictures:
     """Where the tasks' pictures are.
 
-    folder  that local paths are meant in; None: none
-    host    of Label Studio, "http://127.0.0.1:8080"; "": none
-    key     its access token
+    Attributes:
+        folder: That local paths are meant in; None: none.
+        host: Of Label Studio, "http://127.0.0.1:8080"; "": none.
+        key: Its access token.
     """
 
     folder: Path | None = None

@@ -56,12 +56,14 @@ _JSON_ROOM, _JSON_MORE = 4 / 3, 1_000_000  # base64 is that much longer than the
 class Access:
     """Who may use the server: host, token, origins.
 
-    host     that the server listens on
-    token    that every request must bring; "" for none
-    origins  other web pages that may ask: ("https://tool.example",); "*" for any, with a token
-    frames   other web pages that may show the page in a frame of theirs
-
     Raises InputError for a host that others can reach without a token, and for what is no origin.
+
+    Attributes:
+        host: That the server listens on.
+        token: That every request must bring; "" for none.
+        origins: Other web pages that may ask: ("https://tool.example",); "*" for any, with a
+            token.
+        frames: Other web pages that may show the page in a frame of theirs.
     """
 
     host: str = "127.0.0.1"
@@ -189,7 +191,8 @@ def _token_of(headers: Headers, query: bytes) -> str:
 class Guard:
     """An application with everything above around it.
 
-    seconds_ahead  how long those under way will take, about
+    Args:
+        seconds_ahead: How long those under way will take, about.
     """
 
     def __init__(
@@ -299,8 +302,9 @@ def _too_long(most: int, got: str) -> Refusal:
 class BoundedBody:
     """A request's body as it comes in, refused once it is too long, too late or has too much in it.
 
-    seconds  for the whole body, and one more for each SLOWEST bytes of it
-    values   of its JSON; None: it is none
+    Args:
+        seconds: For the whole body, and one more for each SLOWEST bytes of it.
+        values: Of its JSON; None: it is none.
     """
 
     def __init__(self, receive: Receive, most: int, seconds: float, values: int | None) -> None:

@@ -507,7 +507,8 @@ def too_large(got: str, limits: Limits) -> Refusal:
 async def embedded(inference: Inference, read: Callable[[], UintImage]) -> Response:
     """A photo's features as bytes, with the name of its pixels in a header.
 
-    read  decodes the photo; called in a thread
+    Args:
+        read: Decodes the photo; called in a thread.
     """
     seen: Features = (await done(inference.encode(read))).embedding
     packed = await run_in_threadpool(features_to_bytes, seen, inference.model.result().spec)
@@ -671,9 +672,11 @@ def _answers(
 ) -> Response:
     """The candidates of each prompt; PNG, SVG and GeoJSON have the first mask of each.
 
-    keeps  where predictions are kept for further clicks; None: the model cannot correct them
-
     Raises Refusal (422) for a PNG of several prompts.
+
+    Args:
+        keeps: Where predictions are kept for further clicks; None: the model cannot correct
+            them.
     """
     if kind in ("rle", "polygons"):
         rows = []

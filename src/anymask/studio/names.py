@@ -32,10 +32,11 @@ Unknown = Literal["refuse", "leave out", "examples"]
 class NamesAsked:
     """What masks may be called.
 
-    names    to choose from; None: all that were learned
-    unknown  what becomes of names that the model does not know: refused, left out, or explained
-             by masks that have them, and left out where there is none
-    top      names of each mask
+    Attributes:
+        names: To choose from; None: all that were learned.
+        unknown: What becomes of names that the model does not know: refused, left out, or
+            explained by masks that have them, and left out where there is none.
+        top: Names of each mask.
     """
 
     names: list[str] | None
@@ -47,7 +48,8 @@ class NamesAsked:
 class Named:
     """The likeliest names of each mask, the likeliest first; none for an empty mask.
 
-    among  whether they were chosen among the names that were given
+    Attributes:
+        among: Whether they were chosen among the names that were given.
     """
 
     suggestions: list[list[LabelSuggestion]]
@@ -59,8 +61,9 @@ class Named:
 class LabelledMask:
     """A mask that a person gave a label.
 
-    key    names this state of it
-    photo  reads the picture (H, W, 3) that it lies on; `on` names that
+    Attributes:
+        key: Names this state of it.
+        photo: Reads the picture (H, W, 3) that it lies on; `on` names that.
     """
 
     key: str

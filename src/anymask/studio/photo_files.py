@@ -31,9 +31,10 @@ MOST_READ = 1 << 25  # bytes of a file that tell it from another one of its size
 class CurrentFile:
     """The file of a photo as it is now.
 
-    mark      is another one where the file's content is
-    replaced  whether there are masks that were drawn before it took another one's place, and nobody
-              has finished the photo since
+    Attributes:
+        mark: Is another one where the file's content is.
+        replaced: Whether there are masks that were drawn before it took another one's place,
+            and nobody has finished the photo since.
     """
 
     mark: str
@@ -101,9 +102,10 @@ def _is_replaced(project: Project, image_id: int, seen: list[EventRow]) -> bool:
 class FolderNews:
     """What a look into the folder found.
 
-    added       photos that were taken up
-    gone        numbers of photos whose files are not there; their masks stay
-    unreadable  names of pictures that were passed over, each with the reason
+    Attributes:
+        added: Photos that were taken up.
+        gone: Numbers of photos whose files are not there; their masks stay.
+        unreadable: Names of pictures that were passed over, each with the reason.
     """
 
     added: int

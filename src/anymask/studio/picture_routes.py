@@ -72,10 +72,11 @@ EVERY_MASK = {
 class AskedPlane:
     """Which plane of a photo a request means.
 
-    page     of a file of several, as `planes` lists them
-    channel  the place of one in `channels` of `planes`
-    bands    instead: three channels as red, green and blue, counted from 1, 0 for black
-    ranges   of their values, which become black and white, or None of a band
+    Attributes:
+        page: Of a file of several, as `planes` lists them.
+        channel: The place of one in `channels` of `planes`.
+        bands: Instead: three channels as red, green and blue, counted from 1, 0 for black.
+        ranges: Of their values, which become black and white, or None of a band.
     """
 
     page: int | None = None
@@ -332,7 +333,8 @@ async def _propose(
     """The masks of `Model.everything`, stored; those below its least score, not stored; neither
     those that lie on the page already.
 
-    place  the photo's number and the page's
+    Args:
+        place: The photo's number and the page's.
     """
     image_id, page = place
     settings, stage = project.settings, project.stage

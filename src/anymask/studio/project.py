@@ -149,12 +149,13 @@ class Project:
     ) -> TakenMasks:
         """Read masks of any format of `anymask.read` for photos that the project has.
 
-        form       the format's name; left out, it is recognised
-        proposals  somebody has to look at them before they count
-        page       of stacks, where a file's name says none: a number from 0 on, or "z1c0"
-        settings   the fields of `anymask.formats.ReadSettings`
-
         Raises DataError, InputError, ImageError.
+
+        Args:
+            form: The format's name; left out, it is recognised.
+            proposals: Somebody has to look at them before they count.
+            page: Of stacks, where a file's name says none: a number from 0 on, or "z1c0".
+            settings: The fields of `anymask.formats.ReadSettings`.
         """
         from anymask.studio.exchange import take_masks
 
@@ -169,9 +170,10 @@ class Project:
     ) -> Iterator[ImageEntry]:
         """Let a model propose masks of the photos that are new; yields each photo as it is done.
 
-        failed  is told of photos that cannot be read; without it their error is raised
-
         Raises InputError for a stage that needs a person.
+
+        Args:
+            failed: Is told of photos that cannot be read; without it their error is raised.
         """
         return run_stage(self, model, stage, failed=failed)
 
@@ -188,17 +190,19 @@ class Project:
     ) -> Iterator[SearchedPhoto]:
         """Propose, with names, what words or examples mean; yields what became of each photo.
 
-        words     as for `Model.find`; a thing is called as its phrase
-        like      instead: examples as for `Model.find`, or masks of the project
-        unlike    likewise, what is not meant
-        label     of what is like an example; left out, that of the first mask of the project
-        failed    as for `run`
-        settings  detector, score, iou, top_k, side, device, method: see `find.FindSettings`
-
         Finished photos are left out, and masks that are there are not doubled: a proposal without a
         name gets it. The same question again goes on with the photos that it was not asked about.
 
         Raises what `Model.find` raises.
+
+        Args:
+            words: As for `Model.find`; a thing is called as its phrase.
+            like: Instead: examples as for `Model.find`, or masks of the project.
+            unlike: Likewise, what is not meant.
+            label: Of what is like an example; left out, that of the first mask of the project.
+            failed: As for `run`.
+            settings: Detector, score, iou, top_k, side, device, method: see
+                `find.FindSettings`.
         """
         from anymask.find import FindSettings
         from anymask.studio.searching import find_in_project, open_search, own_examples
@@ -259,11 +263,12 @@ class Project:
     def export(self, target: str | Path, form: str = "coco", **settings: Any) -> list[str]:
         """Write the accepted masks; lines that say what left, what stayed, and what was lost.
 
-        form      a format of `anymask convert`
-        settings  fields of `exports.ExportSettings`: only, proposals, images, shares, ...
-
         Raises NotAllowedError for proposals while the acceptance rule is not met; InputError,
         DataError.
+
+        Args:
+            form: A format of `anymask convert`.
+            settings: Fields of `exports.ExportSettings`: only, proposals, images, shares, ...
         """
         from anymask.studio.exports import export_masks
 
@@ -338,7 +343,9 @@ class Project:
     def add_folder(self, failed: Callable[[str, str], None] | None = None) -> int:
         """Take up the photos of the folder that are not known yet, and count them.
 
-        failed  is told the names of pictures that cannot be read, and why; they are left out
+        Args:
+            failed: Is told the names of pictures that cannot be read, and why; they are left
+                out.
         """
         fresh = []
         known = self.store.image_names()
@@ -474,12 +481,13 @@ def create_project(
 ) -> Project:
     """Make a folder of photos a project, or open the one that it is, and take up its photos.
 
-    database  an address such as postgresql://me@localhost/masks; SQLite beside the photos when left
-              out
-    failed    is told of pictures that cannot be read (`Project.add_folder`)
-
     Raises InputError for a folder that is not there and for a project in another database,
     StoreError for a database that does not answer.
+
+    Args:
+        database: An address such as postgresql://me@localhost/masks; SQLite beside the photos
+            when left out.
+        failed: Is told of pictures that cannot be read (`Project.add_folder`).
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -68,8 +68,9 @@ from anymask.studio.video_sessions import write_stream
 class ServedProject:
     """A project behind a server.
 
-    user      who works where a request does not say
-    pictures  what is shown and seen of photos where a request does not say
+    Attributes:
+        user: Who works where a request does not say.
+        pictures: What is shown and seen of photos where a request does not say.
     """
 
     project: Project

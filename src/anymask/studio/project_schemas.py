@@ -50,8 +50,9 @@ BY_HAND = ("brush", "polygon")  # the model's score was of another shape
 class RecordBody(BaseModel):
     """A mask; what the page sends beside it (box, area, id) is worked out anew.
 
-    score  the model's, of this very shape; null for what people drew
-    page   of the photo's file on which it lies; a mask that is there stays on its own
+    Attributes:
+        score: The model's, of this very shape; null for what people drew.
+        page: Of the photo's file on which it lies; a mask that is there stays on its own.
     """
 
     model_config = example(rle=DISC_RLE, label="disc", provenance={"by": "human"})
@@ -382,9 +383,10 @@ class LabelsBody(Strict):
 class LabelBody(BaseModel):
     """A name, and what is to change about it; what is left out stays.
 
-    to      its new name; where that one is there, both become one
-    colour  #rrggbb
-    place   in the list, 0 being the first
+    Attributes:
+        to: Its new name; where that one is there, both become one.
+        colour: #rrggbb.
+        place: In the list, 0 being the first.
     """
 
     model_config = example(name="disc", colour="#1e90ff")

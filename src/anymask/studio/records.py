@@ -190,15 +190,17 @@ Prompted = Annotated[
 class Provenance(Kept):
     """Where a mask comes from.
 
-    kind        "human": drawn or corrected by hand; "model": as a model answered; "import": a file
-    model       the model's name, where one took part
-    model_hash  of its weights
-    licence     of these weights; left out, what the catalogue says of this hash
-    data        what they learned from, and its terms; in the same way
-    prompts     what it was asked
-    tool        the annotator's tool: click, box, brush, polygon, everything, ...
-    stage       of the data engine in which the mask was made
-    source      the file that it was read from
+    Attributes:
+        kind: "human": drawn or corrected by hand; "model": as a model answered; "import": a
+            file.
+        model: The model's name, where one took part.
+        model_hash: Of its weights.
+        licence: Of these weights; left out, what the catalogue says of this hash.
+        data: What they learned from, and its terms; in the same way.
+        prompts: What it was asked.
+        tool: The annotator's tool: click, box, brush, polygon, everything, ...
+        stage: Of the data engine in which the mask was made.
+        source: The file that it was read from.
     """
 
     kind: Kind = "human"
@@ -261,15 +263,16 @@ class MaskNotes(Kept):
 class Draft:
     """A mask to be kept.
 
-    rle        of the photo's size
-    state      "proposed": somebody has to look at it before it counts
-    score      the model's number of this very shape; None where there is none, as of people's
-    stability  the same
-    seconds    that somebody spent on it
-    client_id  a name that its maker gives it: sent twice, it is kept once
-    page       of the photo's file on which it lies, counted from 0
-
     Raises InputError for texts and numbers that no database or format can hold.
+
+    Attributes:
+        rle: Of the photo's size.
+        state: "proposed": somebody has to look at it before it counts.
+        score: The model's number of this very shape; None where there is none, as of people's.
+        stability: The same.
+        seconds: That somebody spent on it.
+        client_id: A name that its maker gives it: sent twice, it is kept once.
+        page: Of the photo's file on which it lies, counted from 0.
     """
 
     rle: Rle
@@ -329,11 +332,12 @@ class Draft:
 class StoredMask(Draft):
     """A mask that the database has numbered.
 
-    id        of the mask
-    image_id  of its photo
-    version   grows with every change; a change names the version that it was made from
-    author    who made this version
-    created   when, in seconds since 1970, UTC
+    Attributes:
+        id: Of the mask.
+        image_id: Of its photo.
+        version: Grows with every change; a change names the version that it was made from.
+        author: Who made this version.
+        created: When, in seconds since 1970, UTC.
     """
 
     id: int
@@ -396,8 +400,9 @@ class ClipEntry:
 
     Of its tracks so many are `proposals`, `accepted` or `rejected`; `tracks` counts the first two.
 
-    name    its path in the project's folder
-    rate    frames a second
+    Attributes:
+        name: Its path in the project's folder.
+        rate: Frames a second.
     """
 
     id: int
@@ -445,8 +450,9 @@ class TrackMask:
 class TrackDraft:
     """An object's masks through a clip, to be kept.
 
-    object   its number in the clip
-    seconds  that somebody spent on it
+    Attributes:
+        object: Its number in the clip.
+        seconds: That somebody spent on it.
     """
 
     object: int
@@ -468,8 +474,10 @@ class TrackDraft:
 class TrackEntry:
     """A track in the database; `version` grows with every change but that of its name.
 
-    first, last  the frames from which and up to which it has masks
-    doubtful     frames that a person should look at
+    Attributes:
+        first: The frames from which and up to which it has masks.
+        last: The frames from which and up to which it has masks.
+        doubtful: Frames that a person should look at.
     """
 
     id: int

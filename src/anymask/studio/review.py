@@ -104,10 +104,11 @@ def give_verdict(
 ) -> StoredMask:
     """Write down what somebody says of a mask, and carry it out.
 
-    rle   the better mask, for the verdict "fix"
-    told  other events tell the seconds (`Store.add_records`)
-
     Raises InputError for a fix without a mask, Conflict where the mask has changed since.
+
+    Args:
+        rle: The better mask, for the verdict "fix".
+        told: Other events tell the seconds (`Store.add_records`).
     """
     one_of("verdict", verdict, get_args(Verdict))
     if (verdict == "fix") != (rle is not None):
@@ -172,13 +173,14 @@ def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
 class BatchState:
     """How a batch of photos stands.
 
-    masks     proposals, and masks that were some before somebody accepted or judged them
-    open      of them, proposals still
-    sampled   of them, looked at by chance
-    doubtful  of them, looked at because the model was unsure: they say nothing of the rest
-    needed    samples before the rule can say anything
-    good      share of the sample that was good enough, 0..1; None without a sample
-    met       whether the rule allows the batch to leave
+    Attributes:
+        masks: Proposals, and masks that were some before somebody accepted or judged them.
+        open: Of them, proposals still.
+        sampled: Of them, looked at by chance.
+        doubtful: Of them, looked at because the model was unsure: they say nothing of the rest.
+        needed: Samples before the rule can say anything.
+        good: Share of the sample that was good enough, 0..1; None without a sample.
+        met: Whether the rule allows the batch to leave.
     """
 
     batch: int
@@ -245,9 +247,10 @@ def judged_batches(
 class Agreement:
     """Two annotators on the photos that both have labelled.
 
-    pairs    masks that both have drawn
-    alone    masks that only one of them has
-    iou      mean overlap of the pairs; None without one
+    Attributes:
+        pairs: Masks that both have drawn.
+        alone: Masks that only one of them has.
+        iou: Mean overlap of the pairs; None without one.
     """
 
     first: str

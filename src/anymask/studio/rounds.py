@@ -78,8 +78,10 @@ Open = Callable[[str], Model]
 class RoundOutcome:
     """A round of training.
 
-    before, after  mean IoU of the leading and of the new model on the held-out photos
-    gain           their difference, with its 95 % interval
+    Attributes:
+        before: Mean IoU of the leading and of the new model on the held-out photos.
+        after: Like `before`.
+        gain: Their difference, with its 95 % interval.
     """
 
     round: int
@@ -107,10 +109,13 @@ def is_held_out(name: str, share: float) -> bool:
 def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> RoundOutcome:
     """One round; one that was cut short goes on, unless other masks are accepted by now.
 
-    train, judge, open_model  as `trainer`, `judge_on` and `anymask.load`
-
     Raises InputError where there is too little to learn from or to measure on, or where another
     round of the project is under way.
+
+    Args:
+        train: As `trainer`, `judge_on` and `anymask.load`.
+        judge: As `trainer`, `judge_on` and `anymask.load`.
+        open_model: As `trainer`, `judge_on` and `anymask.load`.
     """
     with claimed(project.inside / ROUNDS):
         return _retrain(project, train, judge, open_model)
@@ -234,9 +239,10 @@ class RoundStart:
 def start_of(tuning: Tuning, lead: Path | None) -> RoundStart:
     """What is tuned: the leading model, a model by name, or a file.
 
-    lead  weights of the leading model, None where the project has none of its own
-
     Raises InputError, ModelError, WeightsError.
+
+    Args:
+        lead: Weights of the leading model, None where the project has none of its own.
     """
     from anymask.training import named, variant_of
 
@@ -349,7 +355,8 @@ def finish(folder: Path, recipe: Recipe, photos: Sequence[AnnotatedImage]) -> No
 def judge_on(folder: Path) -> Judge:
     """The mean IoU of each photo's masks after 1 to CLICKS clicks in a row.
 
-    folder  of the photos
+    Args:
+        folder: Of the photos.
     """
 
     def judge(place: str, images: Sequence[AnnotatedImage]) -> Floats:

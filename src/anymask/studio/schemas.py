@@ -324,8 +324,12 @@ class EverythingAnswer(Strict):
 class ExampleBody(Strict):
     """A thing that is meant: a mask of the project, or a `point`, `box` or `mask` on a photo.
 
-    record  the number of the mask                photo, page  a photo of the project by its number
-    image   or a photo's hash, or a picture as base64; with neither it is the photo that is searched
+    Attributes:
+        record: The number of the mask.
+        photo: A photo of the project by its number.
+        page: A photo of the project by its number.
+        image: Or a photo's hash, or a picture as base64; with neither it is the photo that is
+            searched.
     """
 
     record: int | None = Field(default=None, ge=1, le=MOST_ID)
@@ -425,11 +429,12 @@ class KnownNamesBody(Strict):
 class NamesBody(Strict):
     """Masks of one photo, and the names to choose from; all that were learned when left out.
 
-    masks    of the photo's size, or of the size in which the server keeps it
-    unknown  what becomes of names that the model does not know: refused, left out, or explained
-             by a project's newest accepted masks of that name ("examples") and left out where it
-             has none. Where no name is left, all that were learned are chosen from.
-    top      names of each mask
+    Attributes:
+        masks: Of the photo's size, or of the size in which the server keeps it.
+        unknown: What becomes of names that the model does not know: refused, left out, or
+            explained by a project's newest accepted masks of that name ("examples") and left
+            out where it has none. Where no name is left, all that were learned are chosen from.
+        top: Names of each mask.
     """
 
     model_config = example(image=DISC, masks=[DISC_RLE], top=3)
@@ -460,7 +465,8 @@ class SuggestionBody(Strict):
 class NamesAnswer(Strict):
     """For each mask its likeliest names, the likeliest first; none for an empty mask.
 
-    among  whether they were chosen among the names that were given
+    Attributes:
+        among: Whether they were chosen among the names that were given.
     """
 
     suggestions: list[list[SuggestionBody]]

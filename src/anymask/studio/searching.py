@@ -45,7 +45,8 @@ TOOL = "find"
 class Search:
     """A question about any number of photos, with what was learned of its words or examples.
 
-    label  of what is like an example; words bring their own
+    Attributes:
+        label: Of what is like an example; words bring their own.
     """
 
     model: Model
@@ -99,8 +100,9 @@ def open_search(
 class SearchedPhoto:
     """What became of what was found in a photo.
 
-    records  proposals that are new, or have their name from it
-    there    how many were there already
+    Attributes:
+        records: Proposals that are new, or have their name from it.
+        there: How many were there already.
     """
 
     image_id: int
@@ -113,7 +115,8 @@ def keep_finds(
 ) -> SearchedPhoto:
     """Keep what was found in a photo, but what is there.
 
-    once  nothing is kept where another search with this key was quicker
+    Args:
+        once: Nothing is kept where another search with this key was quicker.
     """
     entries = store.records(image_id)
     fresh, named, there = list[Draft](), dict[int, tuple[Draft, StoredMask]](), 0
@@ -150,9 +153,10 @@ def search_photos(
 ) -> Iterator[SearchedPhoto]:
     """Search the photos that are left, and yield what became of each.
 
-    look    finds proposals in a photo
-    failed  is told of photos that cannot be read, which are looked at again the next time; without
-            it their error is raised
+    Args:
+        look: Finds proposals in a photo.
+        failed: Is told of photos that cannot be read, which are looked at again the next time;
+            without it their error is raised.
     """
     for image in photos_left(store, store.searched(key)):
         try:

@@ -117,8 +117,9 @@ class TimedProtocol(H11Protocol):
 class Server(uvicorn.Server):
     """uvicorn, which tells when it listens.
 
-    app   of `create_app`
-    told  called once it listens
+    Args:
+        app: Of `create_app`.
+        told: Called once it listens.
     """
 
     def __init__(
@@ -164,11 +165,12 @@ def run_server(
 ) -> None:
     """Serve until Ctrl-C, or until the model turns out to be none.
 
-    told    called once the server answers
-    limits  how long it waits for headers
-    model   that is being loaded, without which the server is of no use
-
     Raises what loading the model raised.
+
+    Args:
+        told: Called once the server answers.
+        limits: How long it waits for headers.
+        model: That is being loaded, without which the server is of no use.
     """
     server, failed = Server(app, told, limits), []
 
@@ -221,10 +223,11 @@ class PlainLines(logging.Formatter):
 def log_to_stderr(level: str = "warning", form: LogFormat = "text") -> None:
     """Write what is logged to standard error, in place of what was asked for before.
 
-    level  "debug", "info", "warning" or "error"
-    form   "text", or "json": one JSON object a line
-
     Raises InputError for another word.
+
+    Args:
+        level: "debug", "info", "warning" or "error".
+        form: "text", or "json": one JSON object a line.
     """
     if level not in LEVELS or form not in get_args(LogFormat):
         raise InputError(

@@ -38,18 +38,23 @@ PORT = 8765
 class ServerSettings(TypedDict, total=False):
     """What `serve` and `annotate` take besides the model.
 
-    weights, device, precision, runtime  as of `anymask.load`
-    host        to listen on; any but this machine's needs a token ("127.0.0.1")
-    port        0 takes a free one (8765)
-    token       that every request must bring; at least 8 characters ("": none)
-    origins     web pages elsewhere that may ask: ["https://tool.example"]; ["*"] with a token
-    frames      web pages elsewhere that may show the page in a frame
-    memory      megabytes of encoded photos that are kept (512)
-    videos      video files and folders of frames that the page offers
-    volumes     scans that the page offers
-    limits      what a request may cost
-    detector    what `find` reads words with, as for `Model.find`; None: the model's own names
-    ready       is told the address once the server answers
+    Attributes:
+        weights: As of `anymask.load`.
+        device: As of `anymask.load`.
+        precision: As of `anymask.load`.
+        runtime: As of `anymask.load`.
+        host: To listen on; any but this machine's needs a token ("127.0.0.1").
+        port: 0 takes a free one (8765).
+        token: That every request must bring; at least 8 characters ("": none).
+        origins: Web pages elsewhere that may ask: ["https://tool.example"]; ["*"] with a token.
+        frames: Web pages elsewhere that may show the page in a frame.
+        memory: Megabytes of encoded photos that are kept (512).
+        videos: Video files and folders of frames that the page offers.
+        volumes: Scans that the page offers.
+        limits: What a request may cost.
+        detector: What `find` reads words with, as for `Model.find`; None: the model's own
+            names.
+        ready: Is told the address once the server answers.
     """
 
     weights: str | Path | None
@@ -167,7 +172,9 @@ def annotate(
         model: Model as for `anymask.load`. Defaults to the current model of the project.
         user: Name of the annotator, if the address of the page contains no name.
         stage: Stage of the project. Defaults to the last stage used.
-        name, labels, database: Settings of a new project, as for `create_project`.
+        name: Name of a new project.
+        labels: Classes of a new project.
+        database: Address of the database of a new project, as for `create_project`.
         pictures: How images with several bands and pages are shown.
         settings: Fields of `ServerSettings`.
 

@@ -49,7 +49,8 @@ COUNTED = (RecordRow.deleted.is_(False), RecordRow.state != "rejected")  # of a 
 class Store:
     """The database of one project, through which everything is written.
 
-    clock  tells the time in seconds since 1970
+    Args:
+        clock: Tells the time in seconds since 1970.
     """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
@@ -226,13 +227,14 @@ class Store:
     ) -> list[StoredMask]:
         """Keep masks of a photo, all or none.
 
-        status  that the photo gets in the same transaction
-        only_new  where the photo is new no longer, nothing is kept and Conflict is raised
-        told    other events tell the seconds; the one that is written here counts none again
-
         A draft whose `client_id` is known is not kept twice: the entry that is there comes back.
         One that was deleted is there again, as the draft has it: so a page undoes a deletion.
         Raises NotFoundError for the photo, InputError for a mask of another size.
+
+        Args:
+            status: That the photo gets in the same transaction.
+            only_new: Where the photo is new no longer, nothing is kept and Conflict is raised.
+            told: Other events tell the seconds; the one that is written here counts none again.
         """
         with writing(self.database) as session:
             image = image_row(session, image_id, lock=only_new)
@@ -283,9 +285,10 @@ class Store:
     ) -> list[StoredMask]:
         """Keep what a search found in a photo, and that it was searched.
 
-        named  masks that are there, as they are to be from now on
-        key    names the question
-        once   nothing is kept where the photo was searched for it before
+        Args:
+            named: Masks that are there, as they are to be from now on.
+            key: Names the question.
+            once: Nothing is kept where the photo was searched for it before.
         """
         who = "search"
         with writing(self.database) as session:
@@ -326,10 +329,11 @@ class Store:
     ) -> StoredMask:
         """Replace a mask that is at `version`, None: at any; it stays on its page.
 
-        beside  rows of other tables that are written in the same transaction
-        told    as for `add_records`
-
         Raises NotFoundError, Conflict, InputError.
+
+        Args:
+            beside: Rows of other tables that are written in the same transaction.
+            told: As for `add_records`.
         """
         with writing(self.database) as session:
             entry = self._change(session, (record_id, version), draft, who, told)
@@ -358,9 +362,11 @@ class Store:
     ) -> list[StoredMask | AnymaskError]:
         """Keep or change masks of a photo in one transaction, each for itself.
 
-        changes  drafts, each with the number and version of the mask that it replaces, or None
-
         A change that is refused is its error in the list; the others are kept.
+
+        Args:
+            changes: Drafts, each with the number and version of the mask that it replaces, or
+                None.
         """
         with writing(self.database) as session:
             image = image_row(session, image_id)

@@ -216,7 +216,8 @@ class ImageRow(Table):
 class MaskColumns:
     """A mask at one version, as `records.StoredMask` tells it, beside its id.
 
-    deleted  nobody lists it; its versions stay
+    Attributes:
+        deleted: Nobody lists it; its versions stay.
     """
 
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
@@ -314,7 +315,8 @@ _refuse_changes()
 class VerdictRow(Table):
     """What a reviewer said of a record; `agreed` is the IoU of the mask before and after.
 
-    version  of the record that was looked at
+    Attributes:
+        version: Of the record that was looked at.
     """
 
     __tablename__ = "verdicts"
@@ -377,8 +379,10 @@ class TrackRow(Table):
 class TrackMaskRow(Table):
     """A track's mask on one frame, as `records.TrackMask` tells it.
 
-    since, until  the track's versions, from the first to before the second, in which it counted;
-                  until None: it counts now
+    Attributes:
+        since: The track's versions, from the first to before the second, in which it counted;
+            until None: it counts now.
+        until: Like `since`.
     """
 
     __tablename__ = "track_masks"
@@ -398,9 +402,11 @@ class TrackMaskRow(Table):
 class TrackVerdictRow(Table):
     """What a reviewer said of a track.
 
-    frame    from which it was corrected; None for the other verdicts
-    version  of the track that was looked at
-    agreed   mean IoU of the frames that were replaced, before and after; 1 accepted, 0 rejected
+    Attributes:
+        frame: From which it was corrected; None for the other verdicts.
+        version: Of the track that was looked at.
+        agreed: Mean IoU of the frames that were replaced, before and after; 1 accepted, 0
+            rejected.
     """
 
     __tablename__ = "track_verdicts"

@@ -54,7 +54,8 @@ MOST_MISSING = 1000  # damaged frames in a row that a track passes over
 class Tracks:
     """The clips and tracks of one project. Each call is one transaction.
 
-    clock  tells the time in seconds since 1970
+    Args:
+        clock: Tells the time in seconds since 1970.
     """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
@@ -158,9 +159,10 @@ class Tracks:
     def next_asked(self, clip_id: int | None = None, after: int | None = None) -> TrackEntry | None:
         """The proposal with the most doubtful frames; None when all tracks were looked at.
 
-        clip_id  those of this clip come first
-        after    a track that is left for later: first those that are asked about behind it, itself
-                 when it is the only one
+        Args:
+            clip_id: Those of this clip come first.
+            after: A track that is left for later: first those that are asked about behind it,
+                itself when it is the only one.
         """
         with reading(self.database) as session:
             left = session.get(TrackRow, after) if after is not None and is_id(after) else None
@@ -178,11 +180,12 @@ class Tracks:
     ) -> TrackEntry:
         """Write down what somebody says of a track that they saw at `version`, and carry it out.
 
-        masks  for the verdict "correct": those that take the places of the old ones, from the
-               frame that was corrected on, up to where the correction reaches
-
         Raises NotFoundError, Conflict where the track is at another version, InputError for masks
         that do not fit the clip or leave a gap in the track.
+
+        Args:
+            masks: For the verdict "correct": those that take the places of the old ones, from
+                the frame that was corrected on, up to where the correction reaches.
         """
         one_of("verdict", verdict, get_args(TrackSaying))
         checked_number("seconds", seconds, 0, MOST_SECONDS)
@@ -229,9 +232,10 @@ class Tracks:
     def rename(self, track_id: int, label: str | None, was: str | None, who: str) -> TrackEntry:
         """Give a track another name, or none; its masks, version and verdicts stay.
 
-        was  the name that somebody saw
-
         Raises NotFoundError, InputError, and Conflict where it has another name by now.
+
+        Args:
+            was: The name that somebody saw.
         """
         checked_text("a label", label)
         with writing(self.database) as session:
@@ -262,8 +266,9 @@ def _next_proposal(
     That with the most doubtful frames comes first, that of the open clip before those of others, so
     that a reviewer stays in one video.
 
-    clip_id  those of this clip come first
-    after    those behind it come first, then those of other clips, then it begins anew
+    Args:
+        clip_id: Those of this clip come first.
+        after: Those behind it come first, then those of other clips, then it begins anew.
     """
     here: ColumnElement[bool] = true() if clip_id is None else TrackRow.clip_id == clip_id
     turns = [here, true()]

@@ -315,7 +315,8 @@ async def follow_lines(
     """A line of JSON for each frame, from one that was found on; the last line of a failure has
     `error`.
 
-    turn  of the request, see `OpenSession`
+    Args:
+        turn: Of the request, see `OpenSession`.
     """
     try:
         while found is not None:

@@ -93,7 +93,8 @@ class NewTrackBody(BaseModel):
 class TrackVerdictBody(BaseModel):
     """What a reviewer says of a track that they saw at `version`.
 
-    masks  of the verdict "correct": those from the corrected frame on
+    Attributes:
+        masks: Of the verdict "correct": those from the corrected frame on.
     """
 
     model_config = example(verdict="accept", version=1)
@@ -136,7 +137,8 @@ def framed_mask(mask: TrackMask) -> dict[str, Any]:
 class ClipBody(BaseModel):
     """A video of the project's folder.
 
-    video  a session whose file is copied into the folder first, where it is not there
+    Attributes:
+        video: A session whose file is copied into the folder first, where it is not there.
     """
 
     model_config = example(name="clip.mp4")
@@ -155,8 +157,9 @@ class ClipsBody(Strict):
 class VideoBody(BaseModel):
     """`settings`: keyword arguments of `Model.track`, such as {"tracker": "match"}.
 
-    name  of the session, by its client; of one that is open, that one comes back. Left out, it is
-          one that nobody can guess
+    Attributes:
+        name: Of the session, by its client; of one that is open, that one comes back. Left out,
+            it is one that nobody can guess.
     """
 
     model_config = example(name="example", settings={"tracker": "match"})
@@ -272,9 +275,10 @@ FilmLook = Literal[
 class VideoExportBody(BaseModel):
     """The format, what the video is called, and the objects' names and colors.
 
-    look    of a film: the masks on the frames, or alone on black; the objects, or what is behind
-            them, out of focus or of one color; the objects cut out, with alpha (.webm)
-    colour  of the looks that have one
+    Attributes:
+        look: Of a film: the masks on the frames, or alone on black; the objects, or what is
+            behind them, out of focus or of one color; the objects cut out, with alpha (.webm).
+        colour: Of the looks that have one.
     """
 
     model_config = example(format="sav", title="video")

@@ -58,7 +58,8 @@ _PIECE = 1_000_000  # bytes that are written at once
 class VideoFiles:
     """The folder of one server: `open` it, ask for folders of sessions, `close` it.
 
-    place  where it lies; None: where the system has temporary files
+    Args:
+        place: Where it lies; None: where the system has temporary files.
     """
 
     def __init__(self, place: Path | None = None) -> None:
@@ -129,12 +130,14 @@ LOG = logging.getLogger("anymask.studio.videos")
 class OpenSession:
     """One client's session, about a video or a scan.
 
-    settings   that it was begun with
-    folder     holds the file that was sent and what is exported, and goes with the session
-    opened, asked  when, by the clock of `VideoSessions`
-    path       what it is about; None: nothing yet, or frames are handed over
-    written    frames of the newest export that are in its file
-    turn       counts the requests for masks: only the newest one is answered further
+    Attributes:
+        settings: That it was begun with.
+        folder: Holds the file that was sent and what is exported, and goes with the session.
+        opened: When, by the clock of `VideoSessions`.
+        asked: When, by the clock of `VideoSessions`.
+        path: What it is about; None: nothing yet, or frames are handed over.
+        written: Frames of the newest export that are in its file.
+        turn: Counts the requests for masks: only the newest one is answered further.
     """
 
     name: str
@@ -175,10 +178,12 @@ class OpenSession:
 class OpenVideo(OpenSession):
     """One client's session about a video.
 
-    session    worked on in the thread of `VideoSessions` alone; `settings` are of `Model.track`
-    viewer     reads its frames to be looked at; used in the viewing thread alone
-    hw         of its first frame
-    times      when each frame is shown, see `uneven_times`
+    Attributes:
+        session: Worked on in the thread of `VideoSessions` alone; `settings` are of
+            `Model.track`.
+        viewer: Reads its frames to be looked at; used in the viewing thread alone.
+        hw: Of its first frame.
+        times: When each frame is shown, see `uneven_times`.
     """
 
     session: VideoSession
@@ -195,11 +200,9 @@ class OpenVideo(OpenSession):
             raise Refusal(409, message)
 
     def close(self) -> None:
-        """See `OpenSession`."""
         self.session.close()
 
     def close_viewer(self) -> None:
-        """See `OpenSession`."""
         self.path = None
         if self.viewer is not None:
             self.viewer.close()
@@ -236,10 +239,11 @@ def uneven_times(frames: FrameSource) -> list[float] | None:
 class VideoSessions:
     """Make it, `start` it, ask it from any thread, `close` it.
 
-    clips  videos and folders of frames of the server's own, by name
-    scans  of the server's own, by name
-    clock  seconds, for life times
-    place  of the files of sessions; None: where the system has temporary ones
+    Args:
+        clips: Videos and folders of frames of the server's own, by name.
+        scans: Of the server's own, by name.
+        clock: Seconds, for life times.
+        place: Of the files of sessions; None: where the system has temporary ones.
     """
 
     def __init__(
@@ -302,7 +306,9 @@ class VideoSessions:
     def read(self, job: Callable[[Callable[[], bool]], T], session: OpenSession) -> Future[T]:
         """Have something read in a thread of its own, one thing at a time.
 
-        job  is given what to ask whether it is to stop: the session was closed, or the server ends
+        Args:
+            job: Is given what to ask whether it is to stop: the session was closed, or the
+                server ends.
         """
         assert self._readers is not None
 
@@ -330,9 +336,10 @@ class VideoSessions:
     def begin(self, settings: dict[str, Any], name: str | None = None) -> OpenVideo:
         """Open a session to which frames are handed; in the thread of the sessions.
 
-        name  that its client gives it: asked for twice, it is opened once
-
         Raises Refusal (429) where too many are open, InputError and ModelError for settings.
+
+        Args:
+            name: That its client gives it: asked for twice, it is opened once.
         """
         if (known := self.opened(name, OpenVideo)) is not None:
             return known
@@ -378,12 +385,13 @@ class VideoSessions:
     ) -> None:
         """Make a session one about the file of a body, which is written as it comes in.
 
-        file    its name in the session's folder
-        take    opens it; in the thread of the sessions
-        before  what is done with the file in its folder before
-
         Raises Refusal where something was said or handed over before, for what cannot be read, or
         where it is too large; MissingExtra for a library that is not installed.
+
+        Args:
+            file: Its name in the session's folder.
+            take: Opens it; in the thread of the sessions.
+            before: What is done with the file in its folder before.
         """
         session.check_new()
         if session.receiving:
@@ -428,7 +436,8 @@ class VideoSessions:
     ) -> None:
         """Make a session one about a file or a folder; in the thread of the sessions. As `receive`.
 
-        folder  of the session, which is made here otherwise
+        Args:
+            folder: Of the session, which is made here otherwise.
         """
         folder = folder or self.files.session_folder()
         session.check_new()

@@ -74,7 +74,8 @@ FILE_BODY = {"requestBody": {"required": True, "content": {"application/octet-st
 class VolumeBody(BaseModel):
     """`settings`: keyword arguments of `Model.volume`, such as {"stop": false}.
 
-    name  of the session, as for videos
+    Attributes:
+        name: Of the session, as for videos.
     """
 
     model_config = example(name="scan", settings={"stop": True})

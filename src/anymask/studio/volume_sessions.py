@@ -43,9 +43,10 @@ OF_SERIES = (".dcm", ".rtstruct.dcm")  # and those of a DICOM series
 class OpenScan(OpenSession):
     """One client's session about a scan.
 
-    session  worked on in the thread of `VideoSessions` alone; None: no scan was given yet
-    scan     as it was read, to which labels refer
-    labels   of all objects, until something changes; a byte or two for each voxel
+    Attributes:
+        session: Worked on in the thread of `VideoSessions` alone; None: no scan was given yet.
+        scan: As it was read, to which labels refer.
+        labels: Of all objects, until something changes; a byte or two for each voxel.
     """
 
     session: VolumeSession | None = None
@@ -103,7 +104,6 @@ class OpenScan(OpenSession):
         return [*ENDINGS, *dicom]
 
     def close(self) -> None:
-        """See `OpenSession`."""
         if self.session is not None:
             self.session.close()
 
@@ -111,7 +111,8 @@ class OpenScan(OpenSession):
 def begin_scan(videos: VideoSessions, settings: dict[str, Any], name: str | None) -> OpenScan:
     """Open a session about a scan to come; in the thread of the sessions. As `VideoSessions.begin`.
 
-    settings  of `Model.volume`, checked before there is a scan
+    Args:
+        settings: Of `Model.volume`, checked before there is a scan.
     """
     VolumeSettings(**settings)
     known = videos.opened(name, OpenScan)

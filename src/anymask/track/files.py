@@ -75,16 +75,17 @@ class TrackReport:
 class TrackFiles:
     """A run: what is followed, and where its masks are written.
 
-    video      a video file, a folder of pictures, or a camera's number
-    prompts    (frame of the source, object) -> what is said of it
-    outputs    as `writers.open_writers` takes them; paths that end in a slash are folders
-    cutout     films show the objects cut out, in this look
-    subject    without a prompt the first frame's main subject is followed
-    direction  which way to follow them from their prompts
-    known      a file of tracks that are known already (`read_tracks`); prompts correct them
-    settings   as for `Model.track`
-
     Raises InputError for an output that is read, too, or named twice, and for settings.
+
+    Attributes:
+        video: A video file, a folder of pictures, or a camera's number.
+        prompts: (frame of the source, object) -> what is said of it.
+        outputs: As `writers.open_writers` takes them; paths that end in a slash are folders.
+        cutout: Films show the objects cut out, in this look.
+        subject: Without a prompt the first frame's main subject is followed.
+        direction: Which way to follow them from their prompts.
+        known: A file of tracks that are known already (`read_tracks`); prompts correct them.
+        settings: As for `Model.track`.
     """
 
     video: str
@@ -161,12 +162,13 @@ def track_files(
 ) -> TrackReport:
     """Follow objects through a video and write their masks.
 
-    load      opens the model, once nothing stands against the run
-    model     what the model is known by: an unfinished run goes on with the same one
-    progress  is told the frames that are done, and all frames or None
-
     Raises what `Model.track` raises, InputError for a session of other prompts, DataError for a
     frame that cannot be read again.
+
+    Args:
+        load: Opens the model, once nothing stands against the run.
+        model: What the model is known by: an unfinished run goes on with the same one.
+        progress: Is told the frames that are done, and all frames or None.
     """
     with claimed_file(asked.paths[0]):
         return _track_files(load, asked, model, progress)
@@ -229,9 +231,10 @@ def _state_of(paths: Sequence[Path]) -> str:
 def _forget_other(path: Path, words: str, *, kept: bool) -> None:
     """Begin anew where the file is of a run with other words.
 
-    kept  the file was named, and is nobody's to throw away: Raises InputError
-
     Raises DataError for no session.
+
+    Args:
+        kept: The file was named, and is nobody's to throw away: Raises InputError.
     """
     if not path.exists():
         return
@@ -414,7 +417,9 @@ def is_damaged(
 ) -> bool:
     """Whether a frame is left out because it cannot be decoded.
 
-    writers  of the frame; where one of them shows it, or there is none yet, it is read to tell
+    Args:
+        writers: Of the frame; where one of them shows it, or there is none yet, it is read to
+            tell.
     """
     if not session.is_missing(frame.index) and (
         not writers or any(one.shows_frames for one in writers)

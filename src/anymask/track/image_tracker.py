@@ -189,10 +189,11 @@ class DrawnLogits:
 class ImageTracker:
     """Follows objects with an image model.
 
-    way   "match" or "memory": see the module
-    reader  the network of the way "memory"
-    refine_edges  whether masks have their edges where the frame has them; what is remembered does
-            not change
+    Args:
+        way: "match" or "memory": see the module.
+        reader: The network of the way "memory".
+        refine_edges: Whether masks have their edges where the frame has them; what is
+            remembered does not change.
     """
 
     def __init__(
@@ -209,11 +210,9 @@ class ImageTracker:
 
     @property
     def name(self) -> str:
-        """See `Tracker`."""
         return f"{self.way}:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
     def see(self, image: UintImage, grey: UintImage) -> SeenFrame:
-        """See `Tracker`."""
         embedding = self.model.encode(image)
         keys = maps_to_keys(embedding.maps, embedding.geometry, self._cells)
         return SeenFrame(embedding, keys, grey, image)
@@ -236,7 +235,6 @@ class ImageTracker:
         prediction: FramePrediction,
         known: MatchState | None,
     ) -> MatchState:
-        """See `Tracker`."""
         soft: FloatArray = prediction.soft
         glimpse = self._glimpse(seen, at, soft, TRUST)
         kept = [] if known is None else [g for g in known.anchors if g.frame != at.frame]
@@ -246,7 +244,6 @@ class ImageTracker:
     def track(
         self, seen: SeenFrame, at: TrackMoment, states: Sequence[MatchState]
     ) -> list[FramePrediction]:
-        """See `Tracker`."""
         flows = Flows(seen.grey)
         shares = match_all(seen, states, at.cut)
         priors = [
@@ -274,7 +271,6 @@ class ImageTracker:
         prediction: FramePrediction,
         sure: bool,
     ) -> MatchState:
-        """See `Tracker`."""
         if not sure:
             return replace(state, soft=prediction.soft, grey=seen.grey)
         soft: FloatArray = prediction.soft
@@ -288,11 +284,9 @@ class ImageTracker:
         return Glimpse(at.frame, seen.keys, soft_to_labels(soft, grid), trust, parts)
 
     def pack(self, state: MatchState) -> StateArrays:
-        """See `Tracker`."""
         return pack_state(state)
 
     def unpack(self, arrays: StateArrays) -> MatchState:
-        """See `Tracker`."""
         return unpack_state(arrays)
 
     def _ask(self, seen: SeenFrame, prompts: list[Prompt]) -> list[Drawn]:

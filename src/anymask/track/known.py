@@ -23,8 +23,10 @@ KINDS = "a .jsonl file of `anymask track`, or a .json file of SA-V or YouTube-VI
 class KnownTracks:
     """The masks of some objects.
 
-    masks    object -> frame -> its mask there
-    sourced  whether frames are the source's numbers; else they are counted among those looked at
+    Attributes:
+        masks: Object -> frame -> its mask there.
+        sourced: Whether frames are the source's numbers; else they are counted among those
+            looked at.
     """
 
     masks: dict[int, dict[int, ObjectMask]]
@@ -34,11 +36,12 @@ class KnownTracks:
 def read_tracks(path: Path) -> KnownTracks:
     """Read a file of tracks.
 
-    path  .jsonl as `anymask track` writes it, SA-V's JSON (Ravi et al. 2024), or YouTube-VIS' JSON
-          of one video
-
     Raises InputError for another kind of file and for one without an object, DataError that names
     file, place and reason.
+
+    Args:
+        path: .jsonl as `anymask track` writes it, SA-V's JSON (Ravi et al. 2024), or
+            YouTube-VIS' JSON of one video.
     """
     if not path.is_file():
         raise InputError(f"The tracks file {str(path)!r} does not exist. Expected {KINDS}.")

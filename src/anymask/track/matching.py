@@ -46,9 +46,11 @@ class CellKeys:
 class Glimpse:
     """One remembered frame of an object: its keys and labels.
 
-    labels  (G,) the object's share of each cell
-    trust   added to the likeness of its cells: what a person said counts for more
-    parts   (G, 16) the object's share of each fine cell, where a network of memory reads them
+    Attributes:
+        labels: (G,) the object's share of each cell.
+        trust: Added to the likeness of its cells: what a person said counts for more.
+        parts: (G, 16) the object's share of each fine cell, where a network of memory reads
+            them.
     """
 
     frame: int
@@ -61,7 +63,8 @@ class Glimpse:
 def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry, cells: int = GRID) -> CellKeys:
     """The keys of the part of the maps that the picture fills.
 
-    cells  along the model's side
+    Args:
+        cells: Along the model's side.
     """
     height, width = geometry.filled_cells(cells)
     parts = []
@@ -103,9 +106,10 @@ def match_cells(
 ) -> FloatArray:  # -> (N, G)
     """The object's share of each cell, for N objects that were remembered on the same frames.
 
-    glimpses  of the first object
-    others    of each further one
-    where     (G,) the cells that are looked at; the others have 0; None: all
+    Args:
+        glimpses: Of the first object.
+        others: Of each further one.
+        where: (G,) the cells that are looked at; the others have 0; None: all.
     """
     asked = np.arange(len(keys.values)) if where is None else np.flatnonzero(where)
     labels = np.stack([np.concatenate([g.labels for g in one]) for one in (glimpses, *others)])
@@ -157,10 +161,11 @@ class SeenFrame:
 class MatchState:
     """What is known of one object.
 
-    anchors  frames of which a person spoke
-    recent   frames on which it was found surely, the last one last
-    soft     (h, w) the object on the last frame, 0..1; all 0 where it was not seen
-    grey     (h, w) the last frame
+    Attributes:
+        anchors: Frames of which a person spoke.
+        recent: Frames on which it was found surely, the last one last.
+        soft: (h, w) the object on the last frame, 0..1; all 0 where it was not seen.
+        grey: (h, w) the last frame.
     """
 
     anchors: tuple[Glimpse, ...]
@@ -205,7 +210,8 @@ def unpack_state(arrays: StateArrays) -> MatchState:
 class Prior:
     """How likely each place (h, w) is the object: both maps together, and each.
 
-    carried  None where the flow says nothing
+    Attributes:
+        carried: None where the flow says nothing.
     """
 
     mixed: FloatArray

@@ -60,7 +60,6 @@ class MemoryTracker:
 
     @property
     def name(self) -> str:
-        """See `Tracker`."""
         return f"memory:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
     def see(self, image: UintImage, grey: UintImage) -> SeenByVideo:
@@ -88,14 +87,12 @@ class MemoryTracker:
     def begin(
         self, seen: SeenByVideo, at: TrackMoment, prediction: FramePrediction, known: Any | None
     ) -> Any:
-        """See `Tracker`."""
         moment = (at.frame, at.backward)
         return self._steps.remember(seen.handle, known, prediction.soft, moment, True)
 
     def track(
         self, seen: SeenByVideo, at: TrackMoment, states: Sequence[Any]
     ) -> list[FramePrediction]:
-        """See `Tracker`."""
         told = self._steps.step_video(seen.handle, states, at.frame, at.backward)
         return self._predictions(seen, told)
 
@@ -107,18 +104,15 @@ class MemoryTracker:
         prediction: FramePrediction,
         sure: bool,
     ) -> Any:
-        """See `Tracker`."""
         if not sure or prediction.quality < self.memory.least_quality:
             return state
         moment = (at.frame, at.backward)
         return self._steps.remember(seen.handle, state, prediction.soft, moment, False)
 
     def pack(self, state: Any) -> StateArrays:
-        """See `Tracker`."""
         return self._steps.bank_to_arrays(state)
 
     def unpack(self, arrays: StateArrays) -> Any:
-        """See `Tracker`."""
         return self._steps.arrays_to_bank(arrays)
 
     def _predictions(self, seen: SeenByVideo, told: VideoAnswer) -> list[FramePrediction]:

@@ -24,9 +24,11 @@ SEEN = 8  # frames whose areas are remembered
 class TrackMonitor:
     """The recent past of a tracked object: areas, centre, frames without it.
 
-    areas    millionths of the frame, on the last frames on which it was seen
-    centre   of its box, x and y, and the box's longer side, on the last of them, in frame widths
-    missing  frames since then
+    Attributes:
+        areas: Millionths of the frame, on the last frames on which it was seen.
+        centre: Of its box, x and y, and the box's longer side, on the last of them, in frame
+            widths.
+        missing: Frames since then.
     """
 
     areas: tuple[int, ...] = ()
@@ -56,7 +58,8 @@ def check_tracked(
 ) -> TrackCheck:
     """A tracker found something, or nothing.
 
-    cut  whether another shot begins with this frame
+    Args:
+        cut: Whether another shot begins with this frame.
     """
     area = _area(prediction)
     doubts: list[Doubt] = ["cut"] if cut else []

@@ -57,9 +57,10 @@ Picture = Callable[[], UintImage]  # reads the frame (H, W, 3) where a writer ne
 class VideoFacts:
     """What writers have to know of a video: name, size, frames a second, objects, and its file.
 
-    sound  the file whose sound goes along, or None
-    begin  seconds of that file at which the first frame is shown
-    end    and at which the first frame is that is left out at its end; None: there is none
+    Attributes:
+        sound: The file whose sound goes along, or None.
+        begin: Seconds of that file at which the first frame is shown.
+        end: And at which the first frame is that is left out at its end; None: there is none.
     """
 
     name: str
@@ -74,7 +75,8 @@ class VideoFacts:
 class MaskWriter:
     """Something that frames are written to, in order.
 
-    shows_frames  whether it needs the pixels of each frame
+    Attributes:
+        shows_frames: Whether it needs the pixels of each frame.
     """
 
     shows_frames = False
@@ -99,12 +101,10 @@ class LineWriter(MaskWriter):
         self._file: IO[str] = path.open("w", encoding="utf-8")
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        """See `MaskWriter`."""
         self._file.write(json.dumps(frame_to_json(frame)) + "\n")
         self._file.flush()
 
     def close(self) -> None:
-        """See `MaskWriter`."""
         self._file.close()
 
 
@@ -122,7 +122,6 @@ class PaletteWriter(MaskWriter):
         self._hw = facts.hw
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        """See `MaskWriter`."""
         found = sorted(frame.objects.items(), key=lambda pair: pair[1].score)
         values = np.zeros(found[0][1].rle.size if found else self._hw, np.uint8)
         for number, one in found:
@@ -172,7 +171,6 @@ class SavWriter(MaskWriter):
         self._first: dict[int, int] = {}
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        """See `MaskWriter`."""
         nothing = [rle_to_coco(empty_rle(self.facts.hw)) for _ in self.facts.objects]
         while self._rows.count < frame.index:  # damaged frames: a row is a frame by its place
             self._rows.add(nothing)
@@ -187,7 +185,6 @@ class SavWriter(MaskWriter):
         self._seconds = frame.seconds
 
     def close(self) -> None:
-        """See `MaskWriter`."""
         (height, width), count = self.facts.hw, self._rows.count
         about = {
             "video_id": self.facts.name,
@@ -211,7 +208,6 @@ class SavWriter(MaskWriter):
             out.write(b"}\n")
 
     def abandon(self) -> None:
-        """See `MaskWriter`."""
         self._rows.abandon()
 
 
@@ -220,7 +216,8 @@ class CocoWriter(MaskWriter):
     it: its `category_id` is the object's name, its `group_id` the object's number, as in
     `formats.coco`.
 
-    names  object -> its class; objects without one are called as masks without a label are
+    Args:
+        names: Object -> its class; objects without one are called as masks without a label are.
     """
 
     def __init__(self, path: Path, facts: VideoFacts, names: Mapping[int, str]) -> None:
@@ -231,7 +228,6 @@ class CocoWriter(MaskWriter):
         self._images, self._rows = RowFile(path, "images"), RowFile(path, "rows")
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        """See `MaskWriter`."""
         number = self._images.count + 1
         (height, width), name = self.facts.hw, frame.name or f"{frame.stem}.png"
         self._images.add({"id": number, "file_name": name, "height": height, "width": width})
@@ -253,7 +249,6 @@ class CocoWriter(MaskWriter):
             self._rows.add(row)
 
     def close(self) -> None:
-        """See `MaskWriter`."""
         classes = [{"id": number, "name": name} for name, number in self._ids.items()]
         about = {"info": {"description": "written by anymask"}, "categories": classes}
         with whole_file(self.path) as out:
@@ -263,7 +258,6 @@ class CocoWriter(MaskWriter):
             out.write(b"}\n")
 
     def abandon(self) -> None:
-        """See `MaskWriter`."""
         self._images.abandon()
         self._rows.abandon()
 
@@ -295,7 +289,8 @@ def cut_objects(
 ) -> UintImage:  # (H, W, 3) -> (H, W, 4), or (H, W, 3) where the look has a background
     """The objects of a frame with soft alpha around them.
 
-    look  settings of `edit.CutoutSettings`
+    Args:
+        look: Settings of `edit.CutoutSettings`.
     """
     from anymask.edit import cut_out
 
@@ -315,12 +310,11 @@ class CutoutWriter(MaskWriter):
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        """See `MaskWriter`."""
         with whole_file(self.folder / f"{frame.stem}.png") as file:
             save_picture(file, cut_objects(frame, picture(), self.look))
 
     def close(self) -> None:
-        """See `MaskWriter`."""
+        """Do nothing: every file is complete."""
 
 
 def draw_objects(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colour]) -> UintImage:
@@ -351,11 +345,13 @@ class FilmWriter(MaskWriter):
     """A video file in the making, by PyAV: pictures with their times, and the original sound. It is
     written under a hidden name, and appears under its own when it is complete.
 
-    path  .mp4, .mov, .mkv or .webm; a cut-out, which has alpha, .webm (VP9) or .mov (ProRes)
-    draw  makes the picture (H, W, 3) of a frame, or (H, W, 4) of a cut-out
-
     Raises InputError for what `check_film` refuses, and for sound that wants an encoder that is not
     there.
+
+    Args:
+        path: .mp4, .mov, .mkv or .webm; a cut-out, which has alpha, .webm (VP9) or .mov
+            (ProRes).
+        draw: Makes the picture (H, W, 3) of a frame, or (H, W, 4) of a cut-out.
     """
 
     shows_frames = True
@@ -384,7 +380,6 @@ class FilmWriter(MaskWriter):
                 raise
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        """See `MaskWriter`."""
         image, seconds = self._draw(frame, picture()), frame.seconds - self.begin
         if self._stream is None:
             self._open_stream(image.shape[0], image.shape[1])
@@ -545,10 +540,11 @@ def check_film(path: Path, look: Look) -> None:
 class CutoutLook:
     """How cut-outs of a video look.
 
-    settings  of `edit.CutoutSettings`; a background makes plain pictures
-    folders   whether folders hold them, too, a PNG a frame, instead of palette pictures
-
     Raises InputError for settings out of range and for `crop`.
+
+    Attributes:
+        settings: Of `edit.CutoutSettings`; a background makes plain pictures.
+        folders: Whether folders hold them, too, a PNG a frame, instead of palette pictures.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)

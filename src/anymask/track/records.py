@@ -21,15 +21,16 @@ Direction = Literal["forward", "backward", "both"]
 class ObjectMask:
     """One object on one frame.
 
-    rle       its pixels; empty where it is not seen
-    score     how sure the tracker is that this is the object, 0..1
-    quality   the model's own estimate of the mask's IoU, raw
-    state     "visible"; "occluded": not seen for a short while; "lost": for long; "back": seen
-              again on this frame
-    doubts    why a person should look here: "score" low, "unclear": not where appearance and
-              motion say, "area" changed at once, "jump" to another
-              place, "gone", "back", "cut" to another shot
-    prompted  whether a person spoke about the object on this frame
+    Attributes:
+        rle: Its pixels; empty where it is not seen.
+        score: How sure the tracker is that this is the object, 0..1.
+        quality: The model's own estimate of the mask's IoU, raw.
+        state: "visible"; "occluded": not seen for a short while; "lost": for long; "back": seen
+            again on this frame.
+        doubts: Why a person should look here: "score" low, "unclear": not where appearance and
+            motion say, "area" changed at once, "jump" to another place, "gone", "back", "cut"
+            to another shot.
+        prompted: Whether a person spoke about the object on this frame.
     """
 
     rle: Rle
@@ -55,11 +56,12 @@ class ObjectMask:
 class TrackedFrame:
     """The objects of one frame, by their number.
 
-    index         the frame, counted from 0 in what the session looks at
-    source_frame  its number in the source, which is another with `every`, `fps` or `start`
-    seconds       when it is shown
-    name          the file of its picture, such as 00005.jpg, where the source is a folder or a list
-                  of files; else empty
+    Attributes:
+        index: The frame, counted from 0 in what the session looks at.
+        source_frame: Its number in the source, which is another with `every`, `fps` or `start`.
+        seconds: When it is shown.
+        name: The file of its picture, such as 00005.jpg, where the source is a folder or a list
+            of files; else empty.
     """
 
     index: int
@@ -99,11 +101,13 @@ class TrackMoment:
 class FramePrediction:
     """One object on one frame, as a tracker finds it.
 
-    rle      its pixels; empty where it is not seen
-    score    how sure the tracker is that this is the object, 0..1
-    quality  the model's own estimate of the mask's IoU
-    soft     what the tracker itself wants to remember of it; the session never reads it
-    agreement  IoU of the mask with what remembered looks and motion say; 1 where nobody compares
+    Attributes:
+        rle: Its pixels; empty where it is not seen.
+        score: How sure the tracker is that this is the object, 0..1.
+        quality: The model's own estimate of the mask's IoU.
+        soft: What the tracker itself wants to remember of it; the session never reads it.
+        agreement: IoU of the mask with what remembered looks and motion say; 1 where nobody
+            compares.
     """
 
     rle: Rle
@@ -116,8 +120,9 @@ class FramePrediction:
 class Tracker(Protocol):
     """A way to follow objects. `SeenFrame` and `State` are the tracker's own.
 
-    name     tells models and ways apart, with the hash of the weights: a saved session is
-             continued by the same tracker only
+    Attributes:
+        name: Tells models and ways apart, with the hash of the weights: a saved session is
+            continued by the same tracker only.
     """
 
     @property
@@ -126,14 +131,16 @@ class Tracker(Protocol):
     def see(self, image: UintImage, grey: UintImage) -> Any:
         """Look at a frame (H, W, 3) once, for all objects.
 
-        grey  the same frame by `flow.reduce_frame`
+        Args:
+            grey: The same frame by `flow.reduce_frame`.
         """
         ...
 
     def answer(self, seen: Any, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """What a person means on this frame.
 
-        earlier  the object's mask on this frame before it was corrected
+        Args:
+            earlier: The object's mask on this frame before it was corrected.
         """
         ...
 
@@ -142,7 +149,8 @@ class Tracker(Protocol):
     ) -> Any:
         """The state of an object of which a person has spoken on this frame.
 
-        known  the object's state until now, whose prompted frames stay remembered
+        Args:
+            known: The object's state until now, whose prompted frames stay remembered.
         """
         ...
 
@@ -184,7 +192,8 @@ def in_ranges(numbers: Sequence[int]) -> str:
 def review_text(doubtful: Sequence[tuple[int, int, Sequence[str]]]) -> str:
     """Frames that a person should look at: "16-17, 21-25 (object 1: unclear)".
 
-    doubtful  (frame, object, doubts), in the order of the frames
+    Args:
+        doubtful: (frame, object, doubts), in the order of the frames.
     """
     alike: dict[tuple[int, str], list[int]] = {}
     for frame, number, doubts in doubtful:

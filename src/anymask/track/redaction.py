@@ -43,9 +43,10 @@ DAMAGED = "damaged frame, not in the copy"
 class Gap:
     """A frame on which not all is hidden, or not surely.
 
-    frame    of the source, from 0 on
-    seconds  at which it is shown
-    reason   in words
+    Attributes:
+        frame: Of the source, from 0 on.
+        seconds: At which it is shown.
+        reason: In words.
     """
 
     frame: int
@@ -63,14 +64,16 @@ def redact_video(
 ) -> list[Gap]:
     """Write a video without the objects of a file of tracks; the frames to look at.
 
-    video        a video file
-    tracks       .jsonl of `anymask track` or `anymask find`, SA-V's or YouTube-VIS' JSON
-    out          .mp4, .mov, .mkv or .webm, which appears when it is complete; one that was made of
-                 the same is left as it is
-    how, colour  as `edit.redact` takes them
-
     Raises InputError for an output that is no film or no copy of ours, and for tracks of another
     video; DataError, MissingExtra.
+
+    Args:
+        video: A video file.
+        tracks: .jsonl of `anymask track` or `anymask find`, SA-V's or YouTube-VIS' JSON.
+        out: .mp4, .mov, .mkv or .webm, which appears when it is complete; one that was made of
+            the same is left as it is.
+        how: As `edit.redact` takes them.
+        colour: As `edit.redact` takes them.
     """
     from anymask.edit import RedactedCopy, check_hiding
 
@@ -207,11 +210,12 @@ def find_for_review(
 ) -> Path:
     """Find what words mean in a video, for somebody to look at: the file of tracks.
 
-    load    opens the model, where something is left to be done
-    review  a folder: masks as .jsonl, and the video with them drawn on it
-    given   as for `find_in_video`
-
     What was found with the same words and settings is there already. Raises as `find_in_video`.
+
+    Args:
+        load: Opens the model, where something is left to be done.
+        review: A folder: masks as .jsonl, and the video with them drawn on it.
+        given: As for `find_in_video`.
     """
     path = Path(video)
     tracks, mark = review / f"{path.stem}.jsonl", review / f".{path.stem}.found"

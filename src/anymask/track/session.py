@@ -116,7 +116,8 @@ class FramePrefetcher:
     def is_cut(self, look: PrefetchedFrame, frame: int, earlier: PrefetchedFrame | None) -> bool:
         """Whether a frame and the one that time brings before it are of two shots.
 
-        earlier  the look that was the last one before this
+        Args:
+            earlier: The look that was the last one before this.
         """
         if earlier is not None and earlier.frame == frame:
             return is_cut(look.grey, earlier.grey)
@@ -166,10 +167,7 @@ class _Live:
 
 @explain_keywords
 class VideoSession:
-    """What is known of some objects in one video. Made by `Model.track`; use it in a `with`.
-
-    One thread at a time, whichever.
-    """
+    """Prompts and masks of objects in one video. Created by `Model.track`; not thread-safe."""
 
     def __init__(
         self,
@@ -233,21 +231,23 @@ class VideoSession:
         mask: ArrayLike | None = None,
         anew: bool = False,
     ) -> ObjectMask:
-        """Say which object is meant on a frame, or correct its mask there; its mask on the frame.
+        """Prompt an object on a frame, or correct its mask there, and return the mask.
 
-        frame          counted from 0 in what the session looks at
-        id             of the object, a number of your own choice; a new one begins a new object
-        points, labels, box, mask
-                       as for `Model.segment`; further points are added to those that were given on
-                       the frame, a box or a mask takes the place of the earlier one; a mask alone
-                       is taken as it is
-        anew           forget what was said of the object on this frame before
+        Masks of this object up to its next prompted frame are discarded; the next `propagate`
+        computes them again. A generator or camera cannot go back to earlier frames.
 
-        What was found of the object from this frame on, up to its next prompt, is forgotten: the
-        next `propagate` finds it anew. Other objects are left alone. Of a generator or a camera
-        the frames before this one are read and cannot be asked for any more.
+        Args:
+            frame: Index of the frame, from 0.
+            id: Number of the object. A new number starts a new object.
+            points: Points (P, 2) in pixels, added to those already given on this frame.
+            labels: Labels of the points (P,), 1 foreground, 0 background.
+            box: Box (4,). Replaces an earlier box.
+            mask: Mask prompt. Without other prompts it is used unchanged.
+            anew: Discard the earlier prompts of this object on this frame.
 
-        Raises PromptError, and InputError for a frame that is not there.
+        Raises:
+            PromptError: The prompt is invalid.
+            InputError: The frame does not exist.
         """
         frame, id = read_whole(frame=frame, id=id)  # noqa: A001
         said = Prompt.of(points, labels, box, mask)
@@ -308,15 +308,14 @@ class VideoSession:
             self._live.pop((id, backward), None)
 
     def import_masks(self, id: int, masks: Mapping[int, ObjectMask]) -> None:  # noqa: A002
-        """Know an object by masks from elsewhere, by frame, in place of what was known of it.
+        """Replace the masks of an object with imported ones, by frame.
 
-        Masks of prompted frames are kept as the prompts that they stand for, as if a person had
-        given them here: what is corrected later rests on them. Where none is prompted, the first
-        mask with pixels is. It is also what was there before a correction on that frame, so that a
-        click there changes it instead of beginning anew.
+        Masks of prompted frames become mask prompts. If no frame is prompted, the first non-empty
+        mask is the prompt. A later click on such a frame corrects the imported mask.
 
-        Raises PromptError for a number that is none, InputError for masks without a pixel or of
-        several sizes, and for frames that are not there.
+        Raises:
+            PromptError: The object number is invalid.
+            InputError: All masks are empty, sizes differ, or a frame does not exist.
         """
         (id,) = read_whole(id=id)  # noqa: A001
         sizes, length = {one.rle.size for one in masks.values()}, self.frames.length
@@ -378,15 +377,18 @@ class VideoSession:
     def propagate(
         self, direction: Direction = "forward", start: int | None = None, stop: int | None = None
     ) -> Iterator[TrackedFrame]:
-        """Follow the objects from frame to frame; frames that are known already cost nothing.
+        """Track the objects from frame to frame. Frames with results are not computed again.
 
-        direction  "forward" from the first prompt, "backward" from the last one, or "both":
-                   forward and then backward
-        start      the frame to begin with instead
-        stop       the last frame, inclusive
+        Leave the loop to pause; the next call resumes.
 
-        Leave the loop to pause; the next call goes on where work is left. Raises InputError where
-        nobody has spoken of an object, PromptError for frames that are no number from 0 on.
+        Args:
+            direction: "forward" from the first prompt, "backward" from the last one, or "both".
+            start: First frame, instead of the prompted one.
+            stop: Last frame, inclusive.
+
+        Raises:
+            InputError: No object has a prompt.
+            PromptError: A frame is not a number from 0.
         """
         if direction not in ("forward", "backward", "both"):
             raise InputError(
@@ -432,9 +434,10 @@ class VideoSession:
             self._work(TrackMoment(frame, backward))
 
     def step(self, image: UintImage | None = None) -> TrackedFrame | None:
-        """The next frame forwards; None behind the last one.
+        """Track into the next frame. Returns None after the last one.
 
-        image  (H, W, 3), where the session was begun without a source: `track(None)`
+        Args:
+            image: (H, W, 3) frame of a session without a source, `track(None)`.
         """
         if image is not None:
             push = getattr(self.frames.source, "push", None)
@@ -657,16 +660,19 @@ def open_session(
     around: Callable[[Tracker], Tracker] | None = None,
     **settings: Unpack[TrackOptions],
 ) -> VideoSession:
-    """Begin to follow objects through a video, or go on with a session that was kept.
+    """Start tracking objects through a video, or resume a saved session.
 
-    source    a video file, a folder of pictures, a list or a generator of them, a camera's number;
-              None: frames are handed to `VideoSession.step`
-    around    makes another tracker of the model's, which then does the work
-    settings  see `settings.TrackSettings`, `FrameSampling`, `MonitorSettings` and `MemorySettings`
+    Args:
+        source: Video file, folder of images, list or generator of frames, or camera number. None:
+            frames are passed to `VideoSession.step`.
+        around: Function that wraps the model's tracker.
+        settings: Fields of `TrackSettings`, `FrameSampling`, `MonitorSettings`, `MemorySettings`.
 
-    Raises InputError for settings and for a session of other frames, ModelError for a tracker that
-    the model cannot be, DataError for a source or session that cannot be read, MissingExtra for a
-    video file without PyAV.
+    Raises:
+        InputError: A setting is invalid, or the session was created with other frames.
+        ModelError: The model does not support this tracker.
+        DataError: The source or session cannot be read.
+        MissingExtra: A video file requires PyAV.
     """
     known = {name: group for group in GROUPS for name in group.__dataclass_fields__}
     if strange := sorted(set(settings) - set(known)):
@@ -702,12 +708,10 @@ def open_session(
 
 
 def model_for_videos(model: Model, named: Model | str | None = None) -> Model:
-    """What follows where a model is asked to: itself, but for a larger one of the package the
-    default one, whose network of memory reads a video's earlier frames; the log says so.
+    """Return the model that tracks: this model, or for larger bundled ones the default tracker.
 
-    named  decides instead: a loaded model, or a name
-
-    Raises what opening a model raises.
+    Args:
+        named: Loaded model or model name to use instead.
     """
     if isinstance(named, Model):
         return named
@@ -756,10 +760,7 @@ def open_tracker(
 
 
 def check_same_video(store: SessionStore, frames: SampledFrames) -> None:
-    """Note which frames a session looks at, or compare them with those that it was begun with.
-
-    A source that is read once and forwards is not looked at. Raises InputError for other frames.
-    """
+    """Store which frames a session uses. Raises InputError if it was started with other frames."""
     numbering = frame_numbering(frames.sampling)
     held = store.about("frames")
     if held is not None and held != numbering:

@@ -60,12 +60,13 @@ _NO_FRAMES = (np.ndarray, bytes, bytearray, memoryview, Mapping, Set, io.IOBase)
 class FrameSource(Protocol):
     """Frames by their number.
 
-    length  frames in all, or None while nobody knows
-    rate    frames a second on average
-    fault   why the frames end before the source does; None: they do not
-
     A source may also have `missing`: the numbers of frames that turned out to be damaged. `read`
     returns None for them, and the frames behind keep their numbers and times.
+
+    Attributes:
+        length: Frames in all, or None while nobody knows.
+        rate: Frames a second on average.
+        fault: Why the frames end before the source does; None: they do not.
     """
 
     @property
@@ -93,8 +94,10 @@ class FrameSource(Protocol):
 class ListedFrames:
     """Pictures that can be opened in any order: paths, arrays, Pillow images.
 
-    names    of the files, where all are files with names of their own, whatever their endings
-    missing  frames whose files cannot be decoded, as far as they were read
+    Attributes:
+        names: Of the files, where all are files with names of their own, whatever their
+            endings.
+        missing: Frames whose files cannot be decoded, as far as they were read.
     """
 
     fault: str | None = None
@@ -108,7 +111,6 @@ class ListedFrames:
 
     @property
     def length(self) -> int:
-        """See `FrameSource`."""
         return len(self._pictures)
 
     def read(self, frame: int) -> UintImage | None:
@@ -122,17 +124,17 @@ class ListedFrames:
             return None
 
     def seconds(self, frame: int) -> float:
-        """See `FrameSource`."""
         return frame / self.rate
 
     def close(self) -> None:
-        """See `FrameSource`."""
+        """Do nothing: no file is open."""
 
 
 class PagedFrames:
     """The pages of one picture: the frames of an animation, the planes of a stack.
 
-    missing  pages that cannot be decoded, as far as they were read
+    Attributes:
+        missing: Pages that cannot be decoded, as far as they were read.
     """
 
     fault: str | None = None
@@ -147,7 +149,6 @@ class PagedFrames:
         self.rate = (count - 1) / self._times[-1] if count > 1 else LIST_RATE
 
     def read(self, frame: int) -> UintImage | None:
-        """See `FrameSource`."""
         if frame in self.missing or not 0 <= frame < self.length:
             return None
         try:
@@ -161,11 +162,10 @@ class PagedFrames:
         return found
 
     def seconds(self, frame: int) -> float:
-        """See `FrameSource`."""
         return self._times[min(max(frame, 0), self.length - 1)]
 
     def close(self) -> None:
-        """See `FrameSource`."""
+        """Do nothing: no file is open."""
 
 
 class FrameStream:
@@ -179,7 +179,6 @@ class FrameStream:
         self._frame, self._last = -1, np.zeros((0, 0, 3), np.uint8)
 
     def read(self, frame: int) -> UintImage | None:
-        """See `FrameSource`."""
         if frame == self._frame:
             return self._last
         if frame < self._frame:
@@ -195,11 +194,9 @@ class FrameStream:
         return self._last
 
     def seconds(self, frame: int) -> float:
-        """See `FrameSource`."""
         return frame / self.rate
 
     def close(self) -> None:
-        """See `FrameSource`."""
         close = getattr(self._coming, "close", None)
         if close is not None:
             close()
@@ -358,10 +355,12 @@ class VideoFile:
     def _promised(self, packets: int, seconds: float) -> int | None:
         """The frames that the container's header promises, where clearly fewer are there.
 
-        packets, seconds  that were read, up to the end of the last frame
-
         Matroska states how long a stream is, MP4 how many packets it has. AVI's number is of no
         use: it may count ticks of a finer clock.
+
+        Args:
+            packets: That were read, up to the end of the last frame.
+            seconds: That were read, up to the end of the last frame.
         """
         if "mp4" in self._container.format.name:
             stated = int(self._stream.frames)
@@ -533,12 +532,13 @@ def import_av() -> Any:
 def open_source(source: Any) -> FrameSource:
     """Frames by their number.
 
-    source  a video file, a picture of several pages, a folder of pictures in natural order, a list
-            or a generator of pictures, a camera (its number); None: frames are handed to
-            `VideoSession.step`
-
     Raises DataError for a file that is no video or a folder without pictures, InputError for
     anything else that has no frames, MissingExtra for a video file without PyAV.
+
+    Args:
+        source: A video file, a picture of several pages, a folder of pictures in natural order,
+            a list or a generator of pictures, a camera (its number); None: frames are handed to
+            `VideoSession.step`.
     """
     if source is None:
         return PushedFrames()
@@ -678,7 +678,6 @@ class SampledFrames:
 
     @property
     def fault(self) -> str | None:
-        """See `FrameSource`."""
         return self.source.fault
 
     def is_missing(self, frame: int) -> bool:
@@ -728,7 +727,6 @@ class SampledFrames:
         return self.source.read(wanted)
 
     def seconds(self, frame: int) -> float:
-        """See `FrameSource`."""
         return self.source.seconds(self.source_frame(frame))
 
     def seconds_of_end(self) -> float | None:
@@ -738,7 +736,6 @@ class SampledFrames:
         return self.source.seconds(end) if end is not None and left_out else None
 
     def close(self) -> None:
-        """See `FrameSource`."""
         self._closed = True
         self.source.close()
 

@@ -32,7 +32,8 @@ class TableWriter(MaskWriter):
     As in tables of masks, x and y are the mean of the pixels' middles, and x0 ... y1 the first and
     last pixel.
 
-    names  object -> its label, where words were searched for
+    Args:
+        names: Object -> its label, where words were searched for.
     """
 
     def __init__(self, path: Path, names: Mapping[int, str] | None = None) -> None:
@@ -42,7 +43,6 @@ class TableWriter(MaskWriter):
         self._file.write(csv_text([COLUMNS]))
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        """See `MaskWriter`."""
         rows = [
             [
                 frame.source_frame,
@@ -65,7 +65,6 @@ class TableWriter(MaskWriter):
         return [name, one.area, *centre, *box, score, one.state]
 
     def close(self) -> None:
-        """See `MaskWriter`."""
         self._file.close()
 
 
@@ -73,7 +72,8 @@ class SequenceWriter(MaskWriter):
     """NAME_{n}.png: a PNG a frame. Frames that are left out because they are damaged keep their
     number, so that the pictures stay in step with the video.
 
-    look  settings of `edit.CutoutSettings`; None: white on black
+    Args:
+        look: Settings of `edit.CutoutSettings`; None: white on black.
     """
 
     def __init__(self, path: Path, facts: VideoFacts, look: Mapping[str, Any] | None) -> None:
@@ -82,7 +82,6 @@ class SequenceWriter(MaskWriter):
         self.shows_frames = look is not None
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        """See `MaskWriter`."""
         drawn: UintImage = (
             draw_matte(frame, np.zeros((*self._hw, 3), np.uint8))[..., 0]
             if self._look is None

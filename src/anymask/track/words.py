@@ -94,13 +94,14 @@ def find_in_video(
 ) -> VideoFinds:
     """What words mean in a video, followed; going through it gives frames.
 
-    source    as for `Model.track`
-    words     as for `Model.find`
-    given     every: look for the words on every n-th frame, and where something was lost; tracking:
-              how things are followed, as for `Model.track`, a mapping; the others as for
-              `Model.find`
-
     Raises what `Model.find` and `Model.track` raise.
+
+    Args:
+        source: As for `Model.track`.
+        words: As for `Model.find`.
+        given: Every: look for the words on every n-th frame, and where something was lost;
+            tracking: how things are followed, as for `Model.track`, a mapping; the others as
+            for `Model.find`.
     """
     check_keywords(given, sorted(VideoFindKeywords.__optional_keys__))
     every, tracking = given.pop("every", EVERY), given.pop("tracking", {})
@@ -137,7 +138,8 @@ class VideoFinds:
     """Things that words mean, followed through one video. Made by `find_in_video`; use it in a
     `with`, and go through it once.
 
-    things  what is known of each, by number, from 1 on
+    Attributes:
+        things: What is known of each, by number, from 1 on.
     """
 
     def __init__(self, session: VideoSession, question: WordQuestion, every: int) -> None:
@@ -275,11 +277,13 @@ def write_finds(
 ) -> list[str]:
     """Follow to the end, then write: what is told of it, a sentence each.
 
-    paths  .json (COCO with labels; `group_id` is a thing's number), .jsonl, films, folders (palette
-           PNGs by number, and things.json, as .json)
     cutout films, and folders where it says so, show the things cut out
 
     Raises InputError for other endings.
+
+    Args:
+        paths: .json (COCO with labels; `group_id` is a thing's number), .jsonl, films, folders
+            (palette PNGs by number, and things.json, as .json).
     """
     check_paths(paths, cutout)
     session, first, last = finds.session, -1, -1
@@ -327,10 +331,11 @@ def cut_words(
 ) -> list[str]:
     """Cut what words mean out of a video, into films or folders; what is told of it.
 
-    load   opens the model, once nothing stands against the outputs
-    given  as for `find_in_video`
-
     Raises as `find_in_video` and `write_finds`.
+
+    Args:
+        load: Opens the model, once nothing stands against the outputs.
+        given: As for `find_in_video`.
     """
     check_paths(paths, look)
     with find_in_video(load(), video, words, **given) as finds:

@@ -34,8 +34,9 @@ def open_writers(
 ) -> list[MaskWriter]:
     """A writer for each path, by its ending; see `check_paths`.
 
-    cutout  films and sequences show the objects cut out, in this look
-    names   object -> its label, of tables
+    Args:
+        cutout: Films and sequences show the objects cut out, in this look.
+        names: Object -> its label, of tables.
     """
     writers: list[MaskWriter] = []
     for path in paths:

@@ -33,8 +33,9 @@ def fit_square(
 ) -> Pair:
     """A random crop stretched to (S, S), or at times the whole photo as the model sees it.
 
-    at_scale  part of the pictures that are cut as `crop_at_scale` does, where S is less than the
-              side that the model sees photos at
+    Args:
+        at_scale: Part of the pictures that are cut as `crop_at_scale` does, where S is less
+            than the side that the model sees photos at.
     """
     if side < spec.image_side and at_scale and rng.random() < at_scale:
         return crop_at_scale(image, masks, side, rng, spec)
@@ -98,7 +99,8 @@ def resize(image: UintImage, masks: UintImage, hw: tuple[int, int]) -> Pair:
 def resize_planes(image: UintImage, hw: tuple[int, int], how: int) -> UintImage:  # -> (h, w, C)
     """A picture of any number of channels at another size; OpenCV takes four of them at a time.
 
-    how  OpenCV's interpolation
+    Args:
+        how: OpenCV's interpolation.
     """
     few = (image[..., first : first + 4] for first in range(0, image.shape[2], 4))
     parts = [cv2.resize(np.ascontiguousarray(one), hw[::-1], interpolation=how) for one in few]

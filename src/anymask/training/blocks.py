@@ -42,7 +42,8 @@ def layer_decays(model: nn.Module, encoder: str, decay: float) -> Callable[[str]
     A block of the encoder learns `decay` times as fast as the one behind it, the last one `decay`
     times as fast as what comes after the blocks; what comes before them slowest of all.
 
-    encoder  prefix of the encoder's parameters
+    Args:
+        encoder: Prefix of the encoder's parameters.
     """
     blocks = [name for name in repeated_blocks(model) if name.startswith(encoder)]
     names = [name for name, _ in model.named_parameters()]

@@ -28,7 +28,9 @@ MB = 1_000_000
 class TrainOptions(RunOptions):
     """What a training by a recipe is asked for.
 
-    scenes  composes pictures, where the recipe has `synthetic` ones (research/nano/scenes.py)
+    Attributes:
+        scenes: Composes pictures, where the recipe has `synthetic` ones
+            (research/nano/scenes.py).
     """
 
     source: Annotated[
@@ -48,7 +50,7 @@ class TrainOptions(RunOptions):
 
 
 class TrainSettings(RunSettings, total=False):
-    """See `TrainOptions`."""
+    """Keyword arguments of `train`."""
 
     source: str | Path | None
     parallel: Parallel
@@ -67,7 +69,8 @@ def train(
     Args:
         config: Config file (TOML), or the name of a bundled recipe.
         data: Folder of datasets with masks.jsonl, or folder of tar shards.
-        out, settings: Folder for checkpoints and log, and fields of `training.TrainOptions`.
+        out: Folder for checkpoints and log.
+        settings: Fields of `training.TrainOptions`.
 
     Raises:
         AnymaskError: A recipe, dataset, option or model is invalid, or PyTorch is missing.
@@ -128,9 +131,10 @@ def write_recipe_shards(
 ) -> None:
     """The recipe's sets as tar shards, and a line that says how many pictures they hold.
 
-    shard_mb  of each, in megabytes
-
     Raises ConfigError, DataError, InputError.
+
+    Args:
+        shard_mb: Of each, in megabytes.
     """
     from anymask.training.recipe import find_recipe, read_recipe
     from anymask.training.samples import training_sets

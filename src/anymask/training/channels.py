@@ -128,9 +128,11 @@ def load_scaled(path: Path, mix: ChannelMix) -> UintImage:  # -> (H, W, C)
 def starting_mix(paths: Sequence[Path], count: int, rgb: Sequence[int] | None) -> ChannelMix:
     """The mix to begin with: ranges of these pictures, red, green and blue where they are known.
 
-    rgb  which channels these are, counted from 1; None: those that the first picture calls so
-
     Raises ImageError, InputError for a picture of other channels or numbers than the first one.
+
+    Args:
+        rgb: Which channels these are, counted from 1; None: those that the first picture calls
+            so.
     """
     chosen = [paths[i * len(paths) // MEASURED] for i in range(MEASURED)]
     parts: list[np.ndarray[Any, Any]] = []

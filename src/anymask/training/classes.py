@@ -31,9 +31,10 @@ def class_names(
 ) -> tuple[str, ...]:
     """The classes of a run, in order: those wanted, or all that the masks have.
 
-    listed  the class list of the data, whose order counts
-
     Raises InputError for a class that no mask has, and for too many.
+
+    Args:
+        listed: The class list of the data, whose order counts.
     """
     used = {label or UNLABELLED for label in labels}
     first = [name for name in listed if name in used]

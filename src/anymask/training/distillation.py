@@ -205,10 +205,11 @@ Figures = dict[str, float]  # mean IoU by what was asked: one_click, three_click
 class HeldPart:
     """What a student is measured on.
 
-    keys     of the pictures that are not learned from
-    photos   those that are measured, with their own masks or the teacher's
-    against  whose masks these are
-    before   the student's figures before it learned
+    Attributes:
+        keys: Of the pictures that are not learned from.
+        photos: Those that are measured, with their own masks or the teacher's.
+        against: Whose masks these are.
+        before: The student's figures before it learned.
     """
 
     keys: tuple[str, ...]
@@ -226,7 +227,8 @@ class HeldPart:
 def choose_held(keys: Iterable[str], count: int | None = None) -> tuple[str, ...]:
     """So many pictures, if one at least is left; none where there are fewer than two.
 
-    count  None: a fifth of them, `MOST` at most
+    Args:
+        count: None: a fifth of them, `MOST` at most.
     """
     known = sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).digest())
     wanted = min(MOST, max(1, round(SHARE * len(known)))) if count is None else count
@@ -236,7 +238,8 @@ def choose_held(keys: Iterable[str], count: int | None = None) -> tuple[str, ...
 def known_keys(recipe: Recipe, data: Path, index: Path) -> list[str]:
     """The keys of all pictures that a recipe learns from. Raises ConfigError, DataError.
 
-    index  the run's folder; of shards it gets the index
+    Args:
+        index: The run's folder; of shards it gets the index.
     """
     if not is_sharded(data):
         return [key_of(info, one) for info, some in training_sets(recipe, data) for one in some]
@@ -262,10 +265,11 @@ def held_part(
 ) -> HeldPart | None:
     """The held-out part with the student's figures before, found once and kept in `folder`.
 
-    count  of the pictures that are held out when a run begins; None: as `choose_held`
-
     None where nothing is held out, as of a single picture.
     Raises ConfigError, DataError, InputError, ModelError, WeightsError.
+
+    Args:
+        count: Of the pictures that are held out when a run begins; None: as `choose_held`.
     """
     path = folder / BEFORE
     kept = parse_json(path.read_bytes(), path) if path.is_file() else None

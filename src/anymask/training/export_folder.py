@@ -186,10 +186,11 @@ def export_beside(weights: Path) -> None:
 def copy_bundle(source: Path, target: Path, side: int | None = None) -> Manifest:
     """An exported model's files in another folder, each compared with its hash.
 
-    side  of the copy's pictures, in pixels (`OnnxRuntime`); None: as before
-
     Raises WeightsError for a bundle that is not whole, InputError for a foreign target or a side
     that the model does not see.
+
+    Args:
+        side: Of the copy's pictures, in pixels (`OnnxRuntime`); None: as before.
     """
     refuse_to_replace(target)
     manifest = read_manifest(source) if side is None else OnnxRuntime(source, side=side).manifest

@@ -154,14 +154,15 @@ def export_bundle(
 ) -> Manifest:
     """Write a model as a bundle folder, whole or not at all, and return its manifest.
 
-    module        with `encode` and `decode` as `anymask.models` builds them; left alone
-    folder        made, or replaced where it is a bundle already (files of other names stay)
-    licence       of the weights, for the manifest and the README
-    weights_hash  of the weights; an embedding of the same weights fits this bundle
-    int8          the encoder's matrix products in 8 bits: smaller, and faster on most CPUs
-    half          weights stored in 16 bits; they run in 32, see `training.export_optimise`
-
     Tables, networks of edges and names are the package's. Raises InputError for a foreign folder.
+
+    Args:
+        module: With `encode` and `decode` as `anymask.models` builds them; left alone.
+        folder: Made, or replaced where it is a bundle already (files of other names stay).
+        licence: Of the weights, for the manifest and the README.
+        weights_hash: Of the weights; an embedding of the same weights fits this bundle.
+        int8: The encoder's matrix products in 8 bits: smaller, and faster on most CPUs.
+        half: Weights stored in 16 bits; they run in 32, see `training.export_optimise`.
     """
     refuse_to_replace(Path(folder))
     with staging(Path(folder)) as stage:
@@ -286,11 +287,14 @@ def write_graph(
 ) -> GraphInfo:
     """Write one graph into the bundle's folder; what its manifest says of it.
 
-    given         its inputs, with two of all that varies: torch takes a size of one for a constant
-    takes, gives  names and shapes of inputs and outputs: a letter for what varies; sizes that are
-                  left out at the end are the example's
-    dims          what letters stand for; others: any size
-    sides         of each input, what varies although its shape has a number
+    Args:
+        given: Its inputs, with two of all that varies: torch takes a size of one for a
+            constant.
+        takes: Names and shapes of inputs and outputs: a letter for what varies; sizes that are
+            left out at the end are the example's.
+        gives: Like `takes`.
+        dims: What letters stand for; others: any size.
+        sides: Of each input, what varies although its shape has a number.
     """
     answers = graph(*given)
     outputs = answers if isinstance(answers, tuple) else (answers,)
@@ -500,8 +504,10 @@ LARGEST = 65504.0  # of float16
 def optimise(source: Path, target: Path, *, level: str = "extended", fold: bool = True) -> None:
     """Write `source` to `target` with constants folded and operators fused.
 
-    level  "extended", or "basic": only what is standard ONNX, for tools that read the graph
-    fold   False: constants that are computed are left to whoever opens the graph
+    Args:
+        level: "extended", or "basic": only what is standard ONNX, for tools that read the
+            graph.
+        fold: False: constants that are computed are left to whoever opens the graph.
     """
     ort = import_offline("onnxruntime")
     levels = {

@@ -43,12 +43,13 @@ MASK_IOU = {"fp32": 0.999, "int8": 0.98}
 class Check:
     """One picture with N prompts of P points, eager against exported.
 
-    input_hw        the part of the model input that the picture fills
-    feature_error   max |a - b| / max |a| over the encoder's maps
-    logit_error     the same over the logits
-    quality_error   max |a - b| of the quality
-    mask_iou        of the masks of both, mean over all N * T; pixels that lie within the logits'
-                    own error bound of the threshold do not count
+    Attributes:
+        input_hw: The part of the model input that the picture fills.
+        feature_error: Max |a - b| / max |a| over the encoder's maps.
+        logit_error: The same over the logits.
+        quality_error: Max |a - b| of the quality.
+        mask_iou: Of the masks of both, mean over all N * T; pixels that lie within the logits'
+            own error bound of the threshold do not count.
     """
 
     input_hw: tuple[int, int]

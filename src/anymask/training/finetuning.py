@@ -249,10 +249,11 @@ def _kept_recipe(
 ) -> Recipe:
     """The recipe that the run began with, so that another option cannot change it midway.
 
-    start   a file, a folder of adapters, or "shipped"
-    photos  that are learned from
-
     Raises InputError.
+
+    Args:
+        start: A file, a folder of adapters, or "shipped".
+        photos: That are learned from.
     """
     path = options.output / RECIPE
     if path.is_file():
@@ -396,10 +397,11 @@ def write_page(
 ) -> None:
     """Write the report as a page.
 
-    model    the weights that were written
-    held     the held-out photos
-    outcome  before and after, on these
-    kinds    IoU of each class that was learned
+    Args:
+        model: The weights that were written.
+        held: The held-out photos.
+        outcome: Before and after, on these.
+        kinds: IoU of each class that was learned.
     """
     before, after = outcome.before, outcome.trained
     counts = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, after.ious.shape[1] + 1)]

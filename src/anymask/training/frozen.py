@@ -31,7 +31,8 @@ def frozen_prefix(module: nn.Module, learn: Learn) -> str:
 class FrozenOutputs:
     """Outputs of the frozen part of one run's networks, which all have the same weights there.
 
-    learn  of the recipe
+    Args:
+        learn: Of the recipe.
     """
 
     def __init__(self, learn: Learn) -> None:

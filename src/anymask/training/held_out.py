@@ -62,10 +62,11 @@ class Measured:
 class TuningOutcome:
     """What a fine-tuning brought on the same held-out masks.
 
-    before   of the starting weights
-    trained  of what was learned
-    kept     of the weights that are written
-    started  whether those are the starting weights
+    Attributes:
+        before: Of the starting weights.
+        trained: Of what was learned.
+        kept: Of the weights that are written.
+        started: Whether those are the starting weights.
     """
 
     before: Measured
@@ -174,9 +175,10 @@ def measure_boxes(model: Model, photos: Sequence[AnnotatedImage]) -> Floats:  # 
 def blend(learned: nn.Module, start: nn.Module, share: float) -> nn.Module:
     """`learned` itself, its numbers now `share` of the way from those of `start`.
 
-    share  0 to 1: of what was learned; 1 changes nothing
-
     What `start` has not, or has in another shape, stays as it was learned; so do whole numbers.
+
+    Args:
+        share: 0 to 1: of what was learned; 1 changes nothing.
     """
     old = start.state_dict()
     for name, value in learned.state_dict().items():
@@ -194,8 +196,9 @@ FEW_SHARES = (0.5, 1.0)  # the same, from few photos
 class TuningEnd:
     """Weights that a run may end with.
 
-    judged  whether they are those of the best judgement, not of the last step
-    share   of what was learned; the rest is of the start
+    Attributes:
+        judged: Whether they are those of the best judgement, not of the last step.
+        share: Of what was learned; the rest is of the start.
     """
 
     judged: bool = False
@@ -222,10 +225,11 @@ def choose_end(
 ) -> tuple[nn.Module, TuningOutcome, TuningEnd]:
     """The network to write, what it brought, and where it is from: the start if nothing gained.
 
-    state   of the run's last checkpoint
-    frozen  outputs that all ends share
-
     Classes are only in what was learned, which is kept then.
+
+    Args:
+        state: Of the run's last checkpoint.
+        frozen: Outputs that all ends share.
     """
     best: tuple[Measured, TuningEnd] | None = None
     for end in ends_of(recipe, state):  # one network at a time: a large one has gigabytes

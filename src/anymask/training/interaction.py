@@ -26,8 +26,9 @@ from anymask.masks import ModelSpec
 class Draws:
     """One generator for each picture of a worker's part of a batch.
 
-    of_step    draws what all workers share
-    of_worker  draws what each worker may have by itself
+    Attributes:
+        of_step: Draws what all workers share.
+        of_worker: Draws what each worker may have by itself.
     """
 
     def __init__(self, seed: int, step: int, pictures: Sequence[int]) -> None:
@@ -61,11 +62,12 @@ WITHOUT_CLICK = 0.3  # of the corrections bring nothing but the answer so far
 class PromptRules:
     """Which prompts a model takes, and how many of the first ones are boxes.
 
-    boxes      part of the objects that get a box first; the others are clicked
-    negatives  whether clicks off the object are taken
-    masks      whether an earlier answer is taken
-    slots      points that every prompt is padded to, or 0
-    stride     model pixels a cell of the low-resolution masks
+    Attributes:
+        boxes: Part of the objects that get a box first; the others are clicked.
+        negatives: Whether clicks off the object are taken.
+        masks: Whether an earlier answer is taken.
+        slots: Points that every prompt is padded to, or 0.
+        stride: Model pixels a cell of the low-resolution masks.
     """
 
     boxes: float
@@ -106,8 +108,9 @@ def first_prompts(
 ) -> SimulatedPrompts:
     """A click on each of N objects, or a box around it, sometimes both.
 
-    places  centres (N, 2), other inner places (N, 2), boxes (N, 4)
-    side    the picture's
+    Args:
+        places: Centres (N, 2), other inner places (N, 2), boxes (N, 4).
+        side: The picture's.
     """
     box_part = rules.boxes
     centres, insides, boxes = places
@@ -146,7 +149,9 @@ def corrected(
 
     Without a click the model learns to better its own answer (appendix A, "no additional points").
 
-    logits   (N, s, s) the answer so far     targets  (N, s, s) 0..1
+    Args:
+        logits: (N, s, s) the answer so far.
+        targets: (N, s, s) 0..1.
     """
     wanted, given = targets.numpy() > 0.5, logits.numpy() > 0
     if not rules.negatives:

@@ -95,19 +95,21 @@ Told = Callable[[int, int], None]  # (steps done, all steps)
 class TrainingRun:
     """What one sitting of a training needs beside its recipe.
 
-    data         folder of training sets, or of tar shards
-    folder       of the run: checkpoints, log, decoded photos
-    device       "cpu", "cuda", ...
-    max_minutes  after which the sitting ends with a checkpoint; None: at the recipe's end
-    report       is told each row of the log (by the first worker)
-    source       folder of another run, whose state the first sitting begins with
-    judge        is given the averaged weights as a finished module every `judge_every` steps, and
-                 says how good they are on held-out pictures; the best ones are kept
-    told         is told of each step (by the first worker)
-    parallel     how several processes share the weights: "ddp", each has all; "fsdp", a part
-    held_out     keys of pictures that are not learned from (`held_pictures`)
-    scenes       composes pictures, where the recipe has `synthetic` ones (research/nano/scenes.py)
-    frozen       outputs of what does not learn, where the recipe has a pool of pictures
+    Attributes:
+        data: Folder of training sets, or of tar shards.
+        folder: Of the run: checkpoints, log, decoded photos.
+        device: "cpu", "cuda", ...
+        max_minutes: After which the sitting ends with a checkpoint; None: at the recipe's end.
+        report: Is told each row of the log (by the first worker).
+        source: Folder of another run, whose state the first sitting begins with.
+        judge: Is given the averaged weights as a finished module every `judge_every` steps, and
+            says how good they are on held-out pictures; the best ones are kept.
+        told: Is told of each step (by the first worker).
+        parallel: How several processes share the weights: "ddp", each has all; "fsdp", a part.
+        held_out: Keys of pictures that are not learned from (`held_pictures`).
+        scenes: Composes pictures, where the recipe has `synthetic` ones
+            (research/nano/scenes.py).
+        frozen: Outputs of what does not learn, where the recipe has a pool of pictures.
     """
 
     data: Path

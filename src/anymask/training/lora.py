@@ -77,8 +77,9 @@ def adapters_of(model: nn.Module) -> dict[str, LowRankChange]:
 def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> None:
     """Write the adapters as PEFT does.
 
-    folder  gets adapter_model.safetensors and adapter_config.json
-    base    the name of the model that they change
+    Args:
+        folder: Gets adapter_model.safetensors and adapter_config.json.
+        base: The name of the model that they change.
     """
     from safetensors.torch import save
 

@@ -76,7 +76,7 @@ class RunOptions:
 
 
 class RunSettings(TypedDict, total=False):
-    """See `RunOptions`."""
+    """Keyword arguments of every training run."""
 
     device: str
     max_minutes: float | None
@@ -196,7 +196,7 @@ class TuningOptions(RunOptions):
 
 
 class TuningSettings(RunSettings, total=False):
-    """See `TuningOptions`."""
+    """Keyword arguments of `finetune`."""
 
     weights: str | Path | None
     method: Method
@@ -247,7 +247,7 @@ class DistilOptions(RunOptions):
 
 
 class DistilSettings(RunSettings, total=False):
-    """See `DistilOptions`."""
+    """Keyword arguments of `distill`."""
 
     teacher_weights: str | Path | None
     weights: str | Path | None
@@ -262,9 +262,10 @@ Options = TypeVar("Options", bound=RunOptions)
 def as_options(kind: type[Options], settings: Mapping[str, Any], **more: Any) -> Options:
     """Keywords as the options of their kind; words become paths.
 
-    more  what is no keyword
-
     Raises InputError for keywords and values that there are not.
+
+    Args:
+        more: What is no keyword.
     """
     declared = {one.name: one for one in list_settings(kind)}
     known = {one.name for one in fields(kind)} - more.keys()
@@ -291,7 +292,8 @@ def check_end(data: Path, options: RunOptions) -> None:
 def refuse_other_options(folder: Path, now: Mapping[str, Any]) -> None:
     """Raises InputError where the run's folder says other options than these.
 
-    now  by their names, as JSON holds them
+    Args:
+        now: By their names, as JSON holds them.
     """
     path = folder / OPTIONS
     kept = parse_json(path.read_bytes(), path)

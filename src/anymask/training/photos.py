@@ -68,10 +68,12 @@ def is_seen(image: AnnotatedImage, recipe: Recipe, spec: ModelSpec) -> bool:
 class PhotoStore:
     """Photos that `keep` has decoded into a folder; others are decoded when they are asked for.
 
-    channels  of pictures that are no photos
-    shorter   pixels that larger photos are made smaller to along their shorter side; 0: none are
-
     A file is named by the photo's path, size and time, so that an edited photo is decoded anew.
+
+    Args:
+        channels: Of pictures that are no photos.
+        shorter: Pixels that larger photos are made smaller to along their shorter side; 0: none
+            are.
     """
 
     def __init__(self, folder: Path, channels: ChannelMix | None = None, shorter: int = 0) -> None:

@@ -23,11 +23,12 @@ from anymask.training.recipe import Learn, Recipe, RecipeStage
 def named(word: str, weights: Path | None) -> tuple[str, str]:
     """A model's variant and the file of its weights, "" for those in the store.
 
-    word     a name of `anymask models list`, or a weights.safetensors, a folder of adapters or the
-             folder of a run
-    weights  of a model that was named
-
     Raises InputError, ModelError, WeightsError.
+
+    Args:
+        word: A name of `anymask models list`, or a weights.safetensors, a folder of adapters or
+            the folder of a run.
+        weights: Of a model that was named.
     """
     if weights is None and (inside := run_weights(word)) is not None:
         word = str(inside)
@@ -146,8 +147,10 @@ TUNING = Recipe(
 class PictureKind:
     """What holds for pictures of a kind.
 
-    turns  part of them that is turned upside down, and by a quarter; None: by the number of photos
-    boxes  part of the first prompts that are boxes
+    Attributes:
+        turns: Part of them that is turned upside down, and by a quarter; None: by the number of
+            photos.
+        boxes: Part of the first prompts that are boxes.
     """
 
     turns: float | None = None
@@ -166,13 +169,14 @@ KINDS = {
 class TuningSize:
     """A run for sets of up to so many photos.
 
-    photos     that it is meant for, at most
-    views      how often each photo is seen
-    fewest     pictures of the run at least
-    most       pictures of the run at most
-    sides      pixels, in turn, of models that see pictures of any side
-    judgements measurements on held-out photos
-    turns      part of the pictures that are turned upside down, and by a quarter
+    Attributes:
+        photos: That it is meant for, at most.
+        views: How often each photo is seen.
+        fewest: Pictures of the run at least.
+        most: Pictures of the run at most.
+        sides: Pixels, in turn, of models that see pictures of any side.
+        judgements: Measurements on held-out photos.
+        turns: Part of the pictures that are turned upside down, and by a quarter.
     """
 
     photos: int
@@ -225,12 +229,13 @@ def tuning_recipe(
 ) -> Recipe:
     """The recipe of a fine-tuning of a variant. Raises InputError, ModelError.
 
-    method    what learns, see `LEARN`
-    photos    that are learned from
-    init      file of weights to start from, or "shipped"
-    pictures  that the run sees, each photo many times; None: by `photos`
-    nested    part of the masks that lie inside another one: near 0 a click means one thing
-    kind      of pictures, see `KINDS`
+    Args:
+        method: What learns, see `LEARN`.
+        photos: That are learned from.
+        init: File of weights to start from, or "shipped".
+        pictures: That the run sees, each photo many times; None: by `photos`.
+        nested: Part of the masks that lie inside another one: near 0 a click means one thing.
+        kind: Of pictures, see `KINDS`.
     """
     if method not in LEARN:
         raise InputError(f"Unknown method {method!r}. Use one of: {', '.join(LEARN)}.")

@@ -27,12 +27,14 @@ Learn = Literal["all", "decoder", "neck", "quality", "lora", "hq", "adapter", "n
 class RecipeStage:
     """A stretch of training at one picture size.
 
-    steps   optimiser steps
-    side    side of the square training pictures, pixels, a multiple of 32
-    images  pictures a step, over all workers together
-    masks   objects a picture
-    cool    whether the rate falls: to nothing along a cosine over all cooling stages, the last ones
-    sides   sides that are used in turn instead of `side`, one for each step
+    Attributes:
+        steps: Optimiser steps.
+        side: Side of the square training pictures, pixels, a multiple of 32.
+        images: Pictures a step, over all workers together.
+        masks: Objects a picture.
+        cool: Whether the rate falls: to nothing along a cosine over all cooling stages, the
+            last ones.
+        sides: Sides that are used in turn instead of `side`, one for each step.
     """
 
     steps: int
@@ -52,63 +54,65 @@ class RecipeStage:
 class Recipe:
     """Everything that decides what comes out of a training run.
 
-    model           variant to train: any image model of `anymask models list`
-    sets            set folder names below the data folder; () takes every set that ships
-    weights         sampling weight by set name, 1 where absent; a set's draw is
-                    weight * sqrt(number of photos)
-    backbone        file of ImageNet weights below the data folder's parent, or ""
-    init            checkpoint to start from, "shipped" for the weights in the package, or ""
-    learn           "all"; "decoder": what sees the picture stays as it is; "neck": the pretrained
-                    backbone alone stays; "quality": a new quality head, the rest stays as `init`
-                    has it; "lora": low-rank adapters of all linear
-                    layers and 1 x 1 convolutions (`training.lora`); "hq": the token and the layers
-                    that SAM-HQ adds to SAM; "adapter": the bottlenecks of Medical SAM Adapter
-                    (`models.bottlenecks`); "no-prompt": a head that prompts SAM for each of the
-                    `classes`, as AutoSAM does (`models.class_head`)
-    lora_rank       r of the adapters
-    lora_alpha      their scale is lora_alpha / lora_rank
-    stages          in order
-    rate            AdamW rate of new layers; the backbone learns at `backbone_rate` times that
-    warmup          steps of linear warm-up
-    synthetic       part of the pictures that are composed scenes, by a function that is handed over
-    boxes           part of the first prompts that are boxes; the others are clicks
-    balanced_steps  steps over which the balanced cross-entropy gives way to focal loss
-    ema             decay of the averaged weights, which are what ships
-    clip            bound of the gradient norm
-    workers         data-parallel processes on a CPU, one thread each
-    prepare_ahead   whether each worker has a process beside it that prepares its pictures
-    seed            of everything random
-    save_every      steps between checkpoints
-    save_minutes    wall time between checkpoints, at most
-    decode_once     whether photos are decoded once into the run's folder
-    mask_loss       "focal": the paper's focal 20 : dice 1; "normalised": RITM's focal divided by
-                    its own sum (Sofiiuk et al. 2021, section 3.2), weighted at edges, and dice
-    judge_every     steps between measurements on held-out pictures, where the sitting has a judge;
-                    0: never
-    patience        measurements without a gain after which the run ends; 0: never
-    turns           part of the photos that are turned upside down, and by a quarter
-    at_scale        part of the pictures that are cut so that things have the size in which the
-                    model will see them, where the side of a step is less than the model's
-    several         weight of all masks that answer a lone click, beside the best one's 1; near 0
-                    for things of any kind, 1 where a click means one kind of thing only
-    falls           steps after each of which the rate is a tenth of what it was
-    layer_decay     what a block of the encoder learns slower than the one behind it, times
-    accumulate      parts of a step that are learned one after the other, to save memory
-    recompute       whether activations inside blocks are computed again instead of kept
-    bf16            whether products are in bf16 where the device is faster so; false: in float32,
-                    and every processor learns the same
-    task            "masks"; "distil": a teacher's features and masks (`training.tasks`)
-    teacher         model to learn from
-    teacher_weights file of its weights; "" for those in the store
-    feature_weight  of the features' error in "distil"
-    truth           of "distil": whose masks the student learns, the "teacher"'s answers to the same
-                    prompts, or the pictures' own, "labels", beside the teacher's features
-    keep            checkpoints that stay beside the last one, the newest ones
-    classes         labels that a head learns to tell apart, in order; () for none
-    views           pictures that are cut from each photo once and used in turn, so that the maps
-                    of what does not learn are computed once; 0: each picture is new
-    channels        of pictures that are no photos: what they begin to be seen as, the values of a
-                    `masks.spec.ChannelMix`; nothing: photos
+    Attributes:
+        model: Variant to train: any image model of `anymask models list`.
+        sets: Set folder names below the data folder; () takes every set that ships.
+        weights: Sampling weight by set name, 1 where absent; a set's draw is weight *
+            sqrt(number of photos).
+        backbone: File of ImageNet weights below the data folder's parent, or "".
+        init: Checkpoint to start from, "shipped" for the weights in the package, or "".
+        learn: "all"; "decoder": what sees the picture stays as it is; "neck": the pretrained
+            backbone alone stays; "quality": a new quality head, the rest stays as `init` has
+            it; "lora": low-rank adapters of all linear layers and 1 x 1 convolutions
+            (`training.lora`); "hq": the token and the layers that SAM-HQ adds to SAM;
+            "adapter": the bottlenecks of Medical SAM Adapter (`models.bottlenecks`);
+            "no-prompt": a head that prompts SAM for each of the `classes`, as AutoSAM does
+            (`models.class_head`).
+        lora_rank: R of the adapters.
+        lora_alpha: Their scale is lora_alpha / lora_rank.
+        stages: In order.
+        rate: AdamW rate of new layers; the backbone learns at `backbone_rate` times that.
+        warmup: Steps of linear warm-up.
+        synthetic: Part of the pictures that are composed scenes, by a function that is handed
+            over.
+        boxes: Part of the first prompts that are boxes; the others are clicks.
+        balanced_steps: Steps over which the balanced cross-entropy gives way to focal loss.
+        ema: Decay of the averaged weights, which are what ships.
+        clip: Bound of the gradient norm.
+        workers: Data-parallel processes on a CPU, one thread each.
+        prepare_ahead: Whether each worker has a process beside it that prepares its pictures.
+        seed: Of everything random.
+        save_every: Steps between checkpoints.
+        save_minutes: Wall time between checkpoints, at most.
+        decode_once: Whether photos are decoded once into the run's folder.
+        mask_loss: "focal": the paper's focal 20 : dice 1; "normalised": RITM's focal divided by
+            its own sum (Sofiiuk et al. 2021, section 3.2), weighted at edges, and dice.
+        judge_every: Steps between measurements on held-out pictures, where the sitting has a
+            judge; 0: never.
+        patience: Measurements without a gain after which the run ends; 0: never.
+        turns: Part of the photos that are turned upside down, and by a quarter.
+        at_scale: Part of the pictures that are cut so that things have the size in which the
+            model will see them, where the side of a step is less than the model's.
+        several: Weight of all masks that answer a lone click, beside the best one's 1; near 0
+            for things of any kind, 1 where a click means one kind of thing only.
+        falls: Steps after each of which the rate is a tenth of what it was.
+        layer_decay: What a block of the encoder learns slower than the one behind it, times.
+        accumulate: Parts of a step that are learned one after the other, to save memory.
+        recompute: Whether activations inside blocks are computed again instead of kept.
+        bf16: Whether products are in bf16 where the device is faster so; false: in float32, and
+            every processor learns the same.
+        task: "masks"; "distil": a teacher's features and masks (`training.tasks`).
+        teacher: Model to learn from.
+        teacher_weights: File of its weights; "" for those in the store.
+        feature_weight: Of the features' error in "distil".
+        truth: Of "distil": whose masks the student learns, the "teacher"'s answers to the same
+            prompts, or the pictures' own, "labels", beside the teacher's features.
+        keep: Checkpoints that stay beside the last one, the newest ones.
+        classes: Labels that a head learns to tell apart, in order; () for none.
+        views: Pictures that are cut from each photo once and used in turn, so that the maps of
+            what does not learn are computed once; 0: each picture is new.
+        channels: Of pictures that are no photos: what they begin to be seen as, the values of a
+            `masks.spec.ChannelMix`; nothing: photos.
     """
 
     model: str = DEFAULT_MODEL

@@ -79,8 +79,9 @@ def worst_answers(
 ) -> str:
     """Pictures of the lowest masks by one click, one a photo: truth green, answer pink.
 
-    after  how the held-out photos' masks were answered
-    names  what the photos are called, in their order
+    Args:
+        after: How the held-out photos' masks were answered.
+        names: What the photos are called, in their order.
     """
     lowest: dict[int, int] = {}  # the place of each photo's lowest mask, the lowest ones first
     for place in np.argsort(after.ious[:, 0], kind="stable"):
@@ -117,9 +118,10 @@ TRAINED = {
 def plan_in_words(recipe: Recipe, photos: int, held: int, minutes: float) -> str:
     """The model, what is trained, how long and how the result is chosen.
 
-    photos   training images
-    held     held-out images
-    minutes  that the run takes, about
+    Args:
+        photos: Training images.
+        held: Held-out images.
+        minutes: That the run takes, about.
     """
     stage = recipe.stages[0]
     most = f"at most {recipe.steps}" if recipe.patience else str(recipe.steps)
@@ -141,9 +143,10 @@ def minutes_of(
 ) -> float:
     """About how long all steps take on this machine: one of them is timed, and thrown away.
 
-    data    folder of the sets, in that of the run
-    photos  training images
-    frozen  outputs that the run will use, too
+    Args:
+        data: Folder of the sets, in that of the run.
+        photos: Training images.
+        frozen: Outputs that the run will use, too.
     """
     one = replace(recipe, prepare_ahead=False, workers=1)
     model = learning_mode(build_trainee(one, data), one).to(device)

@@ -47,11 +47,14 @@ KEPT = "step-{:09d}.pt"
 class TrainingProgress:
     """Where a run stands.
 
-    step     optimiser steps done        images  pictures seen
-    hours    of work, over all sittings  skipped steps without a finite gradient
-    before   optimiser steps of the run that this one was copied from; images and hours count them
-    stale    measurements on held-out pictures since the best one
-    ended    whether the run ended before its last step, as nothing was gained any more
+    Attributes:
+        step: Optimiser steps done.
+        images: Pictures seen.
+        hours: Of work, over all sittings skipped steps without a finite gradient.
+        before: Optimiser steps of the run that this one was copied from; images and hours count
+            them.
+        stale: Measurements on held-out pictures since the best one.
+        ended: Whether the run ended before its last step, as nothing was gained any more.
     """
 
     step: int = 0
@@ -78,9 +81,10 @@ def save_checkpoint(
 ) -> Path:
     """Write `last.pt` in one move; the one before it stays as `before.pt`.
 
-    state       "model", its running "average", "optimiser": their states; "best": "score" on
-                held-out pictures, "step" and "average" weights of the best measurement, or None
-    keep        how many of the newest checkpoints stay beside it, as `step-NUMBER.pt`
+    Args:
+        state: "model", its running "average", "optimiser": their states; "best": "score" on
+            held-out pictures, "step" and "average" weights of the best measurement, or None.
+        keep: How many of the newest checkpoints stay beside it, as `step-NUMBER.pt`.
     """
     state = {
         "format": FORMAT,
@@ -235,9 +239,10 @@ def print_row(row: dict[str, Any]) -> None:
 class TrainingTeller:
     """Tells how far a training is: rows as lines and, on a terminal, a bar with the time left.
 
-    run  the run's folder, where rows are also written for TensorBoard; None: they are not
-
     It travels to the process that learns; only there a bar begins. Raises MissingExtra.
+
+    Args:
+        run: The run's folder, where rows are also written for TensorBoard; None: they are not.
     """
 
     def __init__(self, run: Path | None = None) -> None:
@@ -344,8 +349,9 @@ def licence_of_run(recipe: Recipe) -> str:
 def _licence_of(model: str, word: str, seen: frozenset[Path]) -> str:
     """Of the weights that a recipe names; a run's checkpoint leads to what that run started from.
 
-    word  a file, "shipped" or "" for the published weights
-    seen  checkpoints on the way, as a run may have gone on from itself
+    Args:
+        word: A file, "shipped" or "" for the published weights.
+        seen: Checkpoints on the way, as a run may have gone on from itself.
     """
     path = None if word in ("", "shipped") else Path(word)
     if path is None or path.suffix == ".safetensors" or not path.is_file() or path in seen:

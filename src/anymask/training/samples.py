@@ -48,12 +48,14 @@ MOST_PER_PHOTO = 40  # masks that are decoded from one photo
 class Batch:
     """Pictures and objects, ready for the model.
 
-    images    (B, 3, S, S) uint8; of other channels (B, C, S, S)
-    targets   (B, M, s, s) uint8, the covered part of each cell, 0..255
-    centres   (B, M, 2) the distance-transform centre of each object, model pixels
-    insides   (B, M, 2) some place on the object, model pixels
-    boxes     (B, M, 4) tight, xyxy, model pixels
-    numbers   (B, s, s) uint8, the class of each cell (`training.classes`), where any are learned
+    Attributes:
+        images: (B, 3, S, S) uint8; of other channels (B, C, S, S).
+        targets: (B, M, s, s) uint8, the covered part of each cell, 0..255.
+        centres: (B, M, 2) the distance-transform centre of each object, model pixels.
+        insides: (B, M, 2) some place on the object, model pixels.
+        boxes: (B, M, 4) tight, xyxy, model pixels.
+        numbers: (B, s, s) uint8, the class of each cell (`training.classes`), where any are
+            learned.
     """
 
     images: Tensor
@@ -75,9 +77,10 @@ class Batch:
 class PictureSource(TypedDict, total=False):
     """What there is to know of the data beside their folder.
 
-    index    folder of the index of the data, where these are shards
-    without  keys of pictures that are held out (`held_pictures`)
-    scenes   what composes pictures, where the recipe has some
+    Attributes:
+        index: Folder of the index of the data, where these are shards.
+        without: Keys of pictures that are held out (`held_pictures`).
+        scenes: What composes pictures, where the recipe has some.
     """
 
     index: Path | None
@@ -156,7 +159,8 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     def pooled(self, done: int, stage: RecipeStage) -> tuple[Tensor, ...]:
         """A picture of this worker's part of the pool, each once a round, in any order.
 
-        done  pictures of this worker before this one
+        Args:
+            done: Pictures of this worker before this one.
         """
         assert isinstance(self.source, PicturesInTurn)  # `views` of shards are refused
         count, workers = self.recipe.views * len(self.source.samples), self.recipe.workers
@@ -174,8 +178,9 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     ) -> tuple[Tensor, ...]:
         """One picture with its objects, as the fields of Batch without B.
 
-        place  in the run, of data that are read in an order; after some crops without an object
-               the next picture takes its place
+        Args:
+            place: In the run, of data that are read in an order; after some crops without an
+                object the next picture takes its place.
         """
         for attempt in range(TRIES):
             image, masks = self._scene(rng, side, place + attempt // CROPS)
@@ -230,7 +235,8 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     ) -> UintImage:  # -> (M, h, w)
         """Objects in any order, and behind them what is of each class, to be turned and cut along.
 
-        hw  of what is kept of the photo
+        Args:
+            hw: Of what is kept of the photo.
         """
         order = rng.permutation(len(sample.rles))[:MOST_PER_PHOTO]
         masks = [self.masks.mask(sample, (int(number),), hw) for number in order]
@@ -257,7 +263,9 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
 class SetPictures:
     """Pictures drawn at random from sets, each set by its chance, whatever their place in the run.
 
-    sets     with the samples of each      chances  one for each set, together 1
+    Args:
+        sets: With the samples of each.
+        chances: One for each set, together 1.
     """
 
     def __init__(

@@ -39,11 +39,14 @@ MB = 1_000_000
 class ShardPictures:
     """The pictures of a folder of shards, by their place in a run.
 
-    folder  of the .tar files
-    seed    of the order
-    names   of the shards, in order      counts  (S,) pictures of each
-    places  (N, 4), see the module
     without pictures that are never drawn, by their keys, SHARD/NUMBER; the next one takes the place
+
+    Attributes:
+        folder: Of the .tar files.
+        seed: Of the order.
+        names: Of the shards, in order.
+        counts: (S,) pictures of each.
+        places: (N, 4), see the module.
     """
 
     folder: Path

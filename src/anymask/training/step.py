@@ -51,11 +51,13 @@ THIRD_CLICK = 0.4  # how often a correction without gradient comes before the la
 class StepOutcome:
     """What a step says: the loss to descend, and numbers for the log (detached).
 
-    first_iou, last_iou  of the mask that would be shown, mean over prompts
-    oracle_iou           the best of the first answer's masks
-    quality_error        mean absolute error of the predicted quality
-
     What a task does not have is NaN.
+
+    Attributes:
+        first_iou: Of the mask that would be shown, mean over prompts.
+        last_iou: Of the mask that would be shown, mean over prompts.
+        oracle_iou: The best of the first answer's masks.
+        quality_error: Mean absolute error of the predicted quality.
     """
 
     loss: Tensor
@@ -82,8 +84,9 @@ class TrainingStep(nn.Module):
     def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
         """Forward of one batch with two answers that learn.
 
-        balance  weight of the balanced loss
-        draws    the random numbers of this step
+        Args:
+            balance: Weight of the balanced loss.
+            draws: The random numbers of this step.
         """
         seen = self.see(batch)
         if self.recipe.learn == "no-prompt":
@@ -287,8 +290,9 @@ class Teacher:
     ) -> Tensor:
         """The masks that the teacher shows for prompts in pictures of `side`: (N, 1, s, s), 0..1.
 
-        features  of each prompt's picture, N
-        cells     s
+        Args:
+            features: Of each prompt's picture, N.
+            cells: S.
         """
         device = features[0].device
         own = side if self.spec.pad_multiple else self.spec.image_side

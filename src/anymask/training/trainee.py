@@ -145,9 +145,10 @@ def find_start(recipe: Recipe) -> Path:
 def starting_module(folder: Path, recipe: Recipe) -> nn.Module:
     """The network that a run began with, as it answers. Raises ModelError, WeightsError.
 
-    folder  of the run
-
     What no file holds, SAM-HQ's part where SAM itself is the start, is as the run has drawn it.
+
+    Args:
+        folder: Of the run.
     """
     start = str(find_start(recipe))
     learn = recipe.learn if recipe.learn == "hq" else "all"

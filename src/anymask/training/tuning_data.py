@@ -60,22 +60,26 @@ TINY = 16  # pixels of a mask, below which nothing can be learned from it
 class DataReport:
     """What a fine-tuning learns from, and what is wrong with it.
 
-    photos, masks      of the part that is learned from
-    held_photos, held_masks  of the part that is held out
-    labels             how many masks each label has
-    classes            the class list of the data, in its order
-    empty, tiny        masks without a pixel, and with fewer than `TINY`; both are left out
-    nested             part of the masks that lie inside a larger one of their photo
-    unlabelled_photos  photos without a mask; they are left out
-    duplicates         photos whose file is there twice, byte by byte; one is kept
-    alike              photos that show what another one shows, encoded otherwise; one is kept
-    leaks              held-out photos that are also learned from, byte by byte; they are left out
-                       of learning
-    alike_leaks        the same, encoded otherwise
-    sources            the data sets: what they hold, their licence and source where they state them
-    content            hash of the files of the photos that are learned from
-    held_left          what was left out of the held-out set, in lines
-    unread             what the data sets hold that is no mask, or was not understood, in lines
+    Attributes:
+        photos: Of the part that is learned from.
+        masks: Of the part that is learned from.
+        held_photos: Of the part that is held out.
+        held_masks: Of the part that is held out.
+        labels: How many masks each label has.
+        classes: The class list of the data, in its order.
+        empty: Masks without a pixel, and with fewer than `TINY`; both are left out.
+        tiny: Like `empty`.
+        nested: Part of the masks that lie inside a larger one of their photo.
+        unlabelled_photos: Photos without a mask; they are left out.
+        duplicates: Photos whose file is there twice, byte by byte; one is kept.
+        alike: Photos that show what another one shows, encoded otherwise; one is kept.
+        leaks: Held-out photos that are also learned from, byte by byte; they are left out of
+            learning.
+        alike_leaks: The same, encoded otherwise.
+        sources: The data sets: what they hold, their licence and source where they state them.
+        content: Hash of the files of the photos that are learned from.
+        held_left: What was left out of the held-out set, in lines.
+        unread: What the data sets hold that is no mask, or was not understood, in lines.
     """
 
     photos: int = 0
@@ -413,8 +417,9 @@ def doubts(
 ) -> Iterator[str]:
     """What may be meant otherwise than it is learned.
 
-    names     what their owner calls the photos, by their names
-    channels  those that are learned from together, as a recipe has them; of photos none
+    Args:
+        names: What their owner calls the photos, by their names.
+        channels: Those that are learned from together, as a recipe has them; of photos none.
     """
     files = [one.source for one in photos if isinstance(one.source, Path)]
     held = ((file.name, read_pages(file)) for file in files if file.suffix.lower() in TIFF)
@@ -454,10 +459,11 @@ def write_sheet(
 ) -> None:
     """Photos at equal distances, each with the outlines of its masks, as a JPEG.
 
-    mix    how pictures of other channels are seen
-    names  what their owner calls the photos, by their names
-
     Raises ImageError, DataError for a photo that cannot be opened.
+
+    Args:
+        mix: How pictures of other channels are seen.
+        names: What their owner calls the photos, by their names.
     """
     if path.is_file():
         return

@@ -42,10 +42,11 @@ PASSING = (HEAD, MIX, CLASSES)  # beginnings of names that a run needs only whil
 def load_start(model: nn.Module, path: Path, learn: Learn = "all") -> None:
     """Give a network the weights of a file, or its own, changed by a folder of adapters.
 
-    learn  what will learn: where that is the quality alone, its head starts anew, and so does the
-           part of SAM-HQ, and bottlenecks, that are not in the file
-
     Raises InputError for adapters of another model, WeightsError for what does not fit.
+
+    Args:
+        learn: What will learn: where that is the quality alone, its head starts anew, and so
+            does the part of SAM-HQ, and bottlenecks, that are not in the file.
     """
     parts, name = cast(Trainee, model).parts, cast(Trainee, model).spec.name
     adapters = None if adapter_folder(path) is None else read_adapters(path)
@@ -81,9 +82,10 @@ FORMAT = 1
 def write_result(path: Path, module: nn.Module, variant: str, about: dict[str, Any]) -> None:
     """Write the weights whole or not at all.
 
-    variant  the network's name
-    about    "licence", "data", "recipe", "figures": plain values; "channels": the mix in front of
-             the network, where pictures are no photos (`masks.spec`)
+    Args:
+        variant: The network's name.
+        about: "licence", "data", "recipe", "figures": plain values; "channels": the mix in
+            front of the network, where pictures are no photos (`masks.spec`).
     """
     from safetensors.torch import save
 
@@ -119,9 +121,10 @@ WEIGHTS = "weights.safetensors"  # of a run's folder
 def write_weights(path: Path, module: nn.Module, recipe: Recipe, about: dict[str, Any]) -> None:
     """Write a trained network with what it is, and read the file again to compare.
 
-    about  beside recipe, channels and classes: "licence", "data", "figures"
-
     Raises AnymaskError where the file does not hold what was learned.
+
+    Args:
+        about: Beside recipe, channels and classes: "licence", "data", "figures".
     """
     write_result(path, module, recipe.model, {"recipe": asdict(recipe), **about, **stated(module)})
     check_result(path, module)

@@ -35,11 +35,13 @@ LABELS = (0, 1)  # of clicks: not on the object, on it
 class CubePlace:
     """Where the cube lies in a scan.
 
-    axes    the scan's axis (0 is z) of each of the cube's, which lead right, front and up
-    starts  where the cube's first voxel lies along them, in voxels of the scan
-    steps   voxels of the scan from one voxel of the cube to the next; below 0 where they lead back
-    shape   (Z, Y, X)
-    side    S
+    Attributes:
+        axes: The scan's axis (0 is z) of each of the cube's, which lead right, front and up.
+        starts: Where the cube's first voxel lies along them, in voxels of the scan.
+        steps: Voxels of the scan from one voxel of the cube to the next; below 0 where they
+            lead back.
+        shape: (Z, Y, X).
+        side: S.
     """
 
     axes: tuple[int, int, int]
@@ -118,10 +120,11 @@ def _resampled(part: FloatArray, tables: Sequence[FloatArray]) -> FloatArray:
 class CubeAnswer:
     """What a click in a scan was answered with, the best candidate first.
 
-    masks   (K, Z, Y, X)
-    scores  (K,) predicted IoU
-    logits  (K, m, m, m) of the cube; the first is what `mask=` of a further click takes
-    place   of the cube
+    Attributes:
+        masks: (K, Z, Y, X).
+        scores: (K,) predicted IoU.
+        logits: (K, m, m, m) of the cube; the first is what `mask=` of a further click takes.
+        place: Of the cube.
     """
 
     masks: BoolArray
@@ -141,7 +144,8 @@ class CubeAnswer:
 class SeenCube:
     """A cube of a scan that was encoded; further clicks in it need no encoder.
 
-    features  (1, C, d, h, w), of torch, on the model's device
+    Attributes:
+        features: (1, C, d, h, w), of torch, on the model's device.
     """
 
     place: CubePlace
@@ -188,14 +192,15 @@ class ClicksInVolumes:
     ) -> CubeAnswer:
         """Segment what is clicked at.
 
-        volume        a scan, or a cube of it that `encode` saw
-        points        (P, 3) voxels (z, y, x) of the scan
-        point_labels  1 on the object, 0 off it; None: all on it
-        mask          (m, m, m) logits of an earlier answer about the same cube
-        multimask     several candidates, best first, instead of one
-
         Raises PromptError for clicks that are not in the scan, or none on the object, InputError
         for logits of another shape.
+
+        Args:
+            volume: A scan, or a cube of it that `encode` saw.
+            points: (P, 3) voxels (z, y, x) of the scan.
+            point_labels: 1 on the object, 0 off it; None: all on it.
+            mask: (m, m, m) logits of an earlier answer about the same cube.
+            multimask: Several candidates, best first, instead of one.
         """
         import torch
         from torch.nn import functional as F
@@ -231,9 +236,10 @@ def load_cube_model(
 ) -> ClicksInVolumes:
     """Open a model that sees scans in three dimensions.
 
-    weights  a checkpoint file instead of the one in the store
-
     Raises as `anymask.load`; ModelError for a model that sees pictures.
+
+    Args:
+        weights: A checkpoint file instead of the one in the store.
     """
     from anymask.base import ModelError
     from anymask.runtime import entry, load_module

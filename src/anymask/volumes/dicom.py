@@ -216,9 +216,11 @@ def _jpeg_ls_size(frame: bytes) -> tuple[int, int] | None:
 def read_dicom(path: Path, series: int | str | None = None) -> Volume:
     """The scan of a folder, a zip or one file of DICOM.
 
-    series  its number, its UID or its description, where there are several
     Raises InputError where there is no series or several and none was chosen, DataError for slices
     that make no volume, MissingExtra.
+
+    Args:
+        series: Its number, its UID or its description, where there are several.
     """
     groups = _by_series(path)
     if not groups:

@@ -154,11 +154,9 @@ class EndingTracker:
         return f"volume:{self._inner.name}"
 
     def see(self, image: UintImage, grey: UintImage) -> SeenSlice:
-        """See `Tracker`."""
         return SeenSlice(self._inner.see(image, grey), np.ascontiguousarray(image[..., 0]))
 
     def answer(self, seen: SeenSlice, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
-        """See `Tracker`."""
         return self._inner.answer(seen.inner, prompt, earlier)
 
     def begin(
@@ -168,7 +166,6 @@ class EndingTracker:
         prediction: FramePrediction,
         known: FollowedState | None,
     ) -> FollowedState:
-        """See `Tracker`."""
         before = None if known is None else known.inner
         look = look_at(rle_to_mask(prediction.rle), seen.grey)
         state = self._inner.begin(seen.inner, at, prediction, before)
@@ -214,7 +211,6 @@ class EndingTracker:
         return FollowedState(after, judged.past)
 
     def pack(self, state: FollowedState) -> StateArrays:
-        """See `Tracker`."""
         look, past = state.past.prompted, state.past
         greys = look.inside, look.around, look.deviation
         numbers = [look.area, *greys, past.inside, past.failed, *past.areas]
@@ -228,7 +224,6 @@ class EndingTracker:
         }
 
     def unpack(self, arrays: StateArrays) -> FollowedState:
-        """See `Tracker`."""
         inner = {name: one for name, one in arrays.items() if not name.startswith("volume_")}
         area, *greys, inside, failed = arrays["volume_past"][:6].tolist()
         areas = tuple(int(one) for one in arrays["volume_past"][6:])

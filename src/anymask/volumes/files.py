@@ -29,16 +29,17 @@ from anymask.volumes.writing import check_label_path, measure_labels, write_labe
 class VolumeFiles:
     """A run: what is followed, and where its labels are written.
 
-    scan      as `read_volume` takes it
-    prompts   (slice, object) -> what is said of it
-    axis      that the slices lie across: 0 is z, 1 is y, 2 is x
-    outputs   as `write_labels` takes them
-    names     of the objects, by their numbers
-    frame, series
-              which one of a file's several volumes
-    settings  as for `Model.volume`
-
     Raises InputError for an ending, an output that is read, too, or named twice, and for settings.
+
+    Attributes:
+        scan: As `read_volume` takes it.
+        prompts: (slice, object) -> what is said of it.
+        axis: That the slices lie across: 0 is z, 1 is y, 2 is x.
+        outputs: As `write_labels` takes them.
+        names: Of the objects, by their numbers.
+        frame: Which one of a file's several volumes.
+        series: Which one of a file's several volumes.
+        settings: As for `Model.volume`.
     """
 
     scan: Path
@@ -85,12 +86,13 @@ def follow_volume(
 ) -> list[str]:
     """Follow things through a scan and write their labels; sentences about what was found.
 
-    load      opens the model, once the scan is read
-    model     what the model is known by: an unfinished run goes on with the same one
-    progress  is told the slices that were looked at, and None
-
     Raises what `Model.volume`, `read_volume` and `write_labels` raise, and InputError where another
     run writes the same output.
+
+    Args:
+        load: Opens the model, once the scan is read.
+        model: What the model is known by: an unfinished run goes on with the same one.
+        progress: Is told the slices that were looked at, and None.
     """
     with claimed_file(asked.outputs[0]):
         return _volume_files(load, asked, model, progress)

@@ -31,10 +31,11 @@ def fill_slices(
 ) -> BoolArray:  # (D, H, W) -> (D, H, W), the same array
     """Fill slices of a stack of masks, in place.
 
-    drawn   slices that a person spoke of, in order; they are never changed
-    unsure  slices whose masks are not believed
-    way     "always": every slice between two drawn ones; "auto": those of them without a mask, or
-            unsure, and up to GAP_FILLED empty ones between two with masks; "never"
+    Args:
+        drawn: Slices that a person spoke of, in order; they are never changed.
+        unsure: Slices whose masks are not believed.
+        way: "always": every slice between two drawn ones; "auto": those of them without a mask,
+            or unsure, and up to GAP_FILLED empty ones between two with masks; "never".
     """
     if way == "never":
         return stack
@@ -104,8 +105,9 @@ def join_axes(parts: Sequence[AlongAxis], spacing: Sequence[float]) -> BoolArray
     """Each voxel as the axis has it whose spoken slice is the nearest, in mm; of two that are as
     near the first one.
 
-    parts    at least one
-    spacing  mm along z, y, x
+    Args:
+        parts: At least one.
+        spacing: Mm along z, y, x.
     """
     joined = parts[0].mask.copy()
     nearest = _distances(parts[0], spacing)

@@ -52,12 +52,14 @@ _KINDS: dict[str, type[AnymaskError]] = {
 class IsolatedScan:
     """A scan to read in a process of its own.
 
-    path        as `read_volume` takes it
-    folder      of the results, which exists
-    most_bytes  of voxels; the process has about twice as much memory
-    seconds     until it is given up
     frame, detached
                 as `read_volume` takes them
+
+    Attributes:
+        path: As `read_volume` takes it.
+        folder: Of the results, which exists.
+        most_bytes: Of voxels; the process has about twice as much memory.
+        seconds: Until it is given up.
     """
 
     path: Path

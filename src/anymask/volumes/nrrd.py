@@ -124,7 +124,8 @@ def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
 def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -> NDArray[Any]:
     """The array of a file, its first axis the fastest.
 
-    start  byte behind the header
+    Args:
+        start: Byte behind the header.
     """
     shape = [int(side) for side in header["sizes"]]
     if int(header["dimension"]) != len(shape) or min(shape, default=0) < 1:
@@ -198,7 +199,8 @@ def _check_holds(path: Path, size: int, most: int) -> None:
 def _unpacked(path: Path, stream: Any, size: int, skipped: int) -> NDArray[np.uint8]:
     """The bytes of a compressed stream, whose number the header states.
 
-    skipped  bytes before them; -1: they are the last ones
+    Args:
+        skipped: Bytes before them; -1: they are the last ones.
     """
     if skipped > _MOST_SKIPPED:
         raise DataError(

@@ -49,11 +49,12 @@ def explain(path: Path) -> Iterator[None]:
 class Selected:
     """Three axes of an array of more, in the order (z, y, x); reads what is asked for.
 
-    source  numpy, nibabel or zarr: anything that takes a key of integers and slices
-    axes    which axis of the source is z, y and x
-    fixed   the index on each other axis
-    path    the file, for what is said of it where it is broken
-    holds   bytes of voxels that the file can hold at most
+    Attributes:
+        source: Numpy, nibabel or zarr: anything that takes a key of integers and slices.
+        axes: Which axis of the source is z, y and x.
+        fixed: The index on each other axis.
+        path: The file, for what is said of it where it is broken.
+        holds: Bytes of voxels that the file can hold at most.
     """
 
     source: Any
@@ -64,12 +65,10 @@ class Selected:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """See `Voxels`."""
         return tuple(int(self.source.shape[axis]) for axis in self.axes)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """See `Voxels`."""
         known = getattr(self.source, "dtype", None)
         scaled = (getattr(self.source, "slope", 1), getattr(self.source, "inter", 0)) != (1, 0)
         return np.dtype(np.float64) if known is None or scaled else np.dtype(known)

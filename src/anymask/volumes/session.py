@@ -161,11 +161,9 @@ class SliceFrames:
 
     @property
     def length(self) -> int:
-        """See `FrameSource`."""
         return self.volume.shape[self.axis]
 
     def read(self, frame: int) -> UintImage | None:
-        """See `FrameSource`."""
         if not 0 <= frame < self.length:
             return None
         grey = self.volume.picture(frame, self.axis, self.window)
@@ -176,7 +174,7 @@ class SliceFrames:
         return float(frame)
 
     def close(self) -> None:
-        """See `FrameSource`."""
+        """Do nothing: no file is open."""
 
 
 @explain_keywords
@@ -242,16 +240,17 @@ class VolumeSession:
     ) -> ObjectMask:
         """Say which object is meant on a slice, or correct its mask there; its mask on the slice.
 
-        slice          counted from 0 along the axis
-        id             of the object, a number from 1 on: its label
-        axis           0: a slice (Y, X) across z; 1: (Z, X) across y; 2: (Z, Y) across x
-        said           points, labels, box, mask, anew: as for `VideoSession.add`, in pixels of the
-                       slice; (x, y) is (column, row)
-
         A correction is computed again along its own axis, up to the object's next prompts there.
         Where the object is known along other axes alone, its mask there is what is corrected.
 
         Raises PromptError, and InputError for an axis or a slice that is not there.
+
+        Args:
+            slice: Counted from 0 along the axis.
+            id: Of the object, a number from 1 on: its label.
+            axis: 0: a slice (Y, X) across z; 1: (Z, X) across y; 2: (Z, Y) across x.
+            said: Points, labels, box, mask, anew: as for `VideoSession.add`, in pixels of the
+                slice; (x, y) is (column, row).
         """
         check_keywords(said, SlicePrompt.__annotations__)
         check_axis(axis)
@@ -294,11 +293,12 @@ class VolumeSession:
     def propagate(self, direction: Direction = "both") -> Iterator[FollowedSlice]:
         """Follow the objects from slice to slice, along each axis on which one was spoken of.
 
-        direction  "forward", to higher slices, "backward", or "both"
-
         It stops where every object is over. Leave the loop to pause; the next call goes on where
         work is left; slices that are known cost nothing. Raises InputError where nobody has spoken
         of an object.
+
+        Args:
+            direction: "forward", to higher slices, "backward", or "both".
         """
         if direction not in ("forward", "backward", "both"):
             raise InputError(
@@ -515,11 +515,12 @@ def open_volume_session(
 ) -> VolumeSession:
     """Begin to follow things through a scan, or go on with a session that was kept.
 
-    source    a `Volume`, an array (Z, Y, X), or what `read_volume` reads
-    settings  see `VolumeSettings`
-
     Raises InputError for settings and for a session of another scan, DataError for a file that
     cannot be read, MissingExtra, ModelError for a tracker that the model cannot be.
+
+    Args:
+        source: A `Volume`, an array (Z, Y, X), or what `read_volume` reads.
+        settings: See `VolumeSettings`.
     """
     check_keywords(settings, VolumeSettings.__dataclass_fields__)
     how = VolumeSettings(**settings)

@@ -52,13 +52,14 @@ class Voxels(Protocol):
 class Volume:
     """A scan, or a picture of labels that lies on one.
 
-    voxels   (z, y, x), in memory or in a file; `array` and `slice` read it
-    affine   (4, 4): (x, y, z, 1) of a voxel to millimetres, RAS
-    names    of labels, by their value
-    colours  of labels, by their value: red, green, blue, 0..255
-    source   the file that it was read from
-
     Raises InputError for voxels that are not of three dimensions and for an affine that shears.
+
+    Attributes:
+        voxels: (z, y, x), in memory or in a file; `array` and `slice` read it.
+        affine: (4, 4): (x, y, z, 1) of a voxel to millimetres, RAS.
+        names: Of labels, by their value.
+        colours: Of labels, by their value: red, green, blue, 0..255.
+        source: The file that it was read from.
     """
 
     voxels: Voxels
@@ -146,9 +147,12 @@ class Volume:
     ) -> UintImage:
         """One slice in 8 bits, as a model or a screen takes it.
 
-        window  (level, width): black lies half a width below the level, white half above it;
-                without it, the darkest and brightest .5 % of this slice become black and white.
         Raises InputError for a window that is not one.
+
+        Args:
+            window: (level, width): black lies half a width below the level, white half above
+                it; without it, the darkest and brightest .5 % of this slice become black and
+                white.
         """
         pixels = self.slice(index, axis).astype(np.float64)
         finite = np.isfinite(pixels)

@@ -29,15 +29,16 @@ _LABEL_INTENT, _SCANNER = "label", 1  # codes of the NIfTI standard
 class LabelMeasure:
     """What one label of a volume measures.
 
-    label        its value
-    name         or ""
-    voxels       how many
-    volume_ml    millilitres (cm3)
-    centre_mm    (x, y, z) of its middle, RAS
-    extent_mm    (z, y, x): from its first to its last voxel along each axis of the file
-    slice        the slice across z in which its area is largest
-    area_mm2     its area there
-    diameter_mm  its longest diameter there, between the outer corners of its pixels
+    Attributes:
+        label: Its value.
+        name: Or "".
+        voxels: How many.
+        volume_ml: Millilitres (cm3).
+        centre_mm: (x, y, z) of its middle, RAS.
+        extent_mm: (z, y, x): from its first to its last voxel along each axis of the file.
+        slice: The slice across z in which its area is largest.
+        area_mm2: Its area there.
+        diameter_mm: Its longest diameter there, between the outer corners of its pixels.
     """
 
     label: int
@@ -95,12 +96,18 @@ def check_label_path(path: str | Path) -> None:
 def write_labels(path: str | Path, labels: Volume, scan: Volume | None = None) -> None:
     """Write a volume of labels by the ending of the name, whole or not at all.
 
-    path  .nii, .nii.gz; .seg.nrrd (names and colors, for Slicer); .dcm (DICOM SEG);
-          .rtstruct.dcm (outlines, for radiotherapy)
-    scan  what the labels lie on, as it was read: DICOM refers to its slices
-
     Raises InputError for another ending, and for DICOM of a scan that is none; MissingExtra,
     OSError.
+
+    Args:
+        path: .nii, .nii.gz; .seg.nrrd (names and colors, for Slicer); .dcm (DICOM SEG);
+            .rtstruct.dcm (outlines, for radiotherapy).
+        scan: What the labels lie on, as it was read: DICOM refers to its slices.
+
+    Args:
+        path: .nii, .nii.gz; .seg.nrrd (names and colours, for Slicer); .dcm (DICOM SEG);
+            .rtstruct.dcm (outlines, for radiotherapy).
+        scan: What the labels lie on, as it was read: DICOM refers to its slices.
     """
     check_label_path(path)
     path = Path(path)

@@ -101,7 +101,9 @@ class BundleModel:
     ) -> tuple[Any, float]:
         """The first mask (H, W) bool and its score, as `Model.segment` of anymask returns them.
 
-        points  (P, 2) x, y in pixels; labels (P,) 1 on the object, 0 off it; box x0, y0, x1, y1
+        Args:
+            points: (P, 2) x, y in pixels; labels (P,) 1 on the object, 0 off it; box x0, y0,
+                x1, y1.
         """
         (maps, place), threshold = self.encode(image), self.spec.mask_threshold
         points, labels = np.reshape(points, (-1, 2)), np.array(labels, np.int64)

@@ -46,10 +46,12 @@ BITS = math.log2(math.e)  # powers of two take a third of the time of those of e
 def attend(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = None) -> Tensor:
     """Softmax-weighted means of values: (1 or N, L, C), (N, K, C), (N, K, V) -> (N, L, V).
 
-    extra  (K,) is added to the scores of each key: the logarithm of how many keys it stands for
-
     The library's product wants values as wide as keys on a CPU, or holds all L x K weights, and
     multiplies numbers of 16 bits no faster than those of 32.
+
+    Args:
+        extra: (K,) is added to the scores of each key: the logarithm of how many keys it stands
+            for.
     """
     as_wide = q.dtype == torch.float32 and v.shape[-1] == k.shape[-1] and extra is None
     if (

@@ -29,9 +29,11 @@ class Foldable(Protocol):
 class ConvBn(nn.Sequential):
     """A convolution without bias, then batch norm: the `c` and `bn` of LeViT's descendants.
 
-    inputs, outputs  channels
-    kernel           side of the kernel, odd; padded so that stride 1 keeps the size
-    groups           as in `torch.nn.Conv2d`
+    Args:
+        inputs: Channels.
+        outputs: Channels.
+        kernel: Side of the kernel, odd; padded so that stride 1 keeps the size.
+        groups: As in `torch.nn.Conv2d`.
     """
 
     c: nn.Conv2d
@@ -85,7 +87,8 @@ def _fold_pairs(sequence: nn.Sequential) -> None:
 def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     """One convolution with bias that equals `norm(conv(x))` in inference.
 
-    norm  a batch norm with running statistics
+    Args:
+        norm: A batch norm with running statistics.
     """
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -50,7 +50,9 @@ def fuses(x: Tensor) -> bool:
 def activated(x: Tensor, layer: nn.Module, activation: Activation | None = None) -> Tensor:
     """activation(layer(x)): (..., C) -> (..., C').
 
-    layer  anything but a plain linear layer (an adapter, a quantised one) is called as it is
+    Args:
+        layer: Anything but a plain linear layer (an adapter, a quantised one) is called as it
+            is.
     """
     if isinstance(layer, nn.Linear) and _is_bare(layer) and fuses(x) and _is_large(x):
         return _fused(x.contiguous(), layer.weight, layer.bias, activation)
@@ -67,9 +69,11 @@ def projected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def convolved(x: Tensor, layer: nn.Module, activation: Activation | None = None) -> Tensor:
     """activation(layer(x)): (B, C, h, w) -> (B, C', h', w').
 
-    layer  anything but a plain convolution (one with its batch norm, say) is called as it is
-
     One thread of the default library convolves 1 x 1 and depthwise much slower than oneDNN does.
+
+    Args:
+        layer: Anything but a plain convolution (one with its batch norm, say) is called as it
+            is.
     """
     if isinstance(layer, nn.Conv2d) and _is_bare(layer) and fuses(x):
         y: Tensor = torch.ops.mkldnn._convolution_pointwise(

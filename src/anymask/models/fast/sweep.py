@@ -74,7 +74,8 @@ def centre_rows(rows: Tensor) -> Tensor:
 class Drawing:
     """The upscaling for one image of (h, w) places.
 
-    dtype  of all that has the size of a map
+    Args:
+        dtype: Of all that has the size of a map.
     """
 
     def __init__(
@@ -104,9 +105,10 @@ class Drawing:
     ) -> Tensor:
         """The first rows and columns of places of one prompt's masks -> (k, 4 h', 4 w') float32.
 
-        view     scale (1, L), shares (S, L), rows (S, C)
-        weights  (k, C / 8) of the masks
-        shown    h', w'
+        Args:
+            view: Scale (1, L), shares (S, L), rows (S, C).
+            weights: (k, C / 8) of the masks.
+            shown: H', w'.
         """
         part = tuple(slice(length) for length in shown)
         scale, shares = (x.unflatten(1, self.hw)[:, *part].flatten(1) for x in view[:2])
@@ -147,10 +149,11 @@ def fits(model: nn.Module) -> bool:
 class PromptedImage:
     """The image as N prompts see it: scale * X + shares * rows + a constant of all places.
 
-    scale   (N, 1, L) of X, the (L, C) that all prompts share
-    shares  (N, S, L)
-    rows    (N, S, C) float32
-    spare   (2, R, L) for passing results: fresh memory would cost more than the sums
+    Attributes:
+        scale: (N, 1, L) of X, the (L, C) that all prompts share.
+        shares: (N, S, L).
+        rows: (N, S, C) float32.
+        spare: (2, R, L) for passing results: fresh memory would cost more than the sums.
     """
 
     scale: Tensor
@@ -170,8 +173,10 @@ class SweepTokens:
 class ClickSweep:
     """One image (1, C, h, w), ready to be asked.
 
-    dtype  of products with what has the image's size; the rest stays in the model's own
-    shown  rows and columns of the h, w that are photo; what lies beyond is asked, but not drawn
+    Args:
+        dtype: Of products with what has the image's size; the rest stays in the model's own.
+        shown: Rows and columns of the h, w that are photo; what lies beyond is asked, but not
+            drawn.
     """
 
     def __init__(
@@ -206,7 +211,9 @@ class ClickSweep:
     ) -> tuple[Tensor, SweepTokens]:
         """Prompts (N, P, 2), (N, P) -> quality (N, masks) of all mask tokens, and what is drawn.
 
-        room  of an earlier answer: its memory is used again, and the answer can be drawn no more
+        Args:
+            room: Of an earlier answer: its memory is used again, and the answer can be drawn no
+                more.
         """
         token_at = self.decoder.with_output_tokens(self.prompts.embed_points(coords, labels))
         room = self._room(token_at.shape[0], token_at.shape[1], room)
@@ -254,9 +261,10 @@ def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
 class Scores:
     """Products of tokens with a projection of the image, as every prompt sees it.
 
-    attention  which one; projection is its part for the image
-    image      (L, C) X
-    placed     (L, C) what all prompts add to the view before the projection
+    Attributes:
+        attention: Which one; projection is its part for the image.
+        image: (L, C) X.
+        placed: (L, C) what all prompts add to the view before the projection.
     """
 
     def __init__(
@@ -348,7 +356,8 @@ class FirstLayer:
     def __call__(self, token_at: Tensor, room: Tensor) -> tuple[Tensor, PromptedImage, Tensor]:
         """Tokens (N, T, C) -> tokens, the view after the layer, the values (N, T, H * D) told.
 
-        room  (N, 2 R + 1, L) for the shares of this layer and the next
+        Args:
+            room: (N, 2 R + 1, L) for the shares of this layer and the next.
         """
         layer = self.layer
         tokens = layer.norm1(layer.attend_to_each_other(token_at, token_at))
@@ -482,9 +491,11 @@ class SecondLayer:
 class NormVariance:
     """What the variance of one prompt's image is made of, beside the image itself.
 
-    first, second  (H, T, D) the values that each layer's tokens told
-    among          (2 R, 2 R) products of their rows with each other
-    linear         (2 R, 1) twice those with the constant
+    Attributes:
+        first: (H, T, D) the values that each layer's tokens told.
+        second: (H, T, D) the values that each layer's tokens told.
+        among: (2 R, 2 R) products of their rows with each other.
+        linear: (2 R, 1) twice those with the constant.
     """
 
     first: Tensor

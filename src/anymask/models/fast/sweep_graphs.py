@@ -38,16 +38,19 @@ PROMPTS_AT_ONCE = 4  # in one call: the work on tokens is shared, that on the im
 class ImageWork(NamedTuple):
     """What `SweepImage` computes of an image: (H, D, L) unless another shape is given.
 
-    keys, values  of the first layer for tokens; values (H, L, D)
-    asks          its queries of places
-    power         (L,) mean of the squares of X after it
-    meet          (H, D, L) products of X with what tokens add
-    read_*        the same of the second layer: X, positions, values (H, L, D)
-    asks_*        its queries: X, positions
-    power_2       (L,) mean of the squares of X after it
-    meet_1, meet_2  products of X with what tokens add in each layer
-    meet_all      (L,) with what is added everywhere
-    final_*       of the last attention, as read_*
+    Attributes:
+        keys: Of the first layer for tokens; values (H, L, D).
+        values: Of the first layer for tokens; values (H, L, D).
+        asks: Its queries of places.
+        power: (L,) mean of the squares of X after it.
+        meet: (H, D, L) products of X with what tokens add.
+        read_*: The same of the second layer: X, positions, values (H, L, D).
+        asks_*: Its queries: X, positions.
+        power_2: (L,) mean of the squares of X after it.
+        meet_1: Products of X with what tokens add in each layer.
+        meet_2: Products of X with what tokens add in each layer.
+        meet_all: (L,) with what is added everywhere.
+        final_*: Of the last attention, as read_*.
     """
 
     keys: Tensor
@@ -184,12 +187,12 @@ def _by_place(fine: list[Tensor]) -> list[Tensor]:
 class SweepClicks(SweepPart):
     """`ImageWork`, coords (N, P, 2), labels (N, P) -> `CLICK_OUTPUTS`, N times `VIEW`; N is fixed.
 
-    quality   (N, masks) of all mask tokens
-    weights   (N, masks, C / 8) of the masks
-    rows      (N, 2 R, C) W1, W2 behind the first transposed convolution
-    scale_1   (1, L) r1 r2
-    scale_2   (1, L) r2
-    shares_*  (R, L) A1, A2
+    - quality: (N, masks) of all mask tokens
+    - weights: (N, masks, C / 8) of the masks
+    - rows: (N, 2 R, C) W1, W2 behind the first transposed convolution
+    - scale_1: (1, L) r1 r2
+    - scale_2: (1, L) r2
+    - shares_*: (R, L) A1, A2
     """
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:

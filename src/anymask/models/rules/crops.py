@@ -81,7 +81,9 @@ def logits_around(
 ) -> FloatArray:  # (m, m) -> (m, m)
     """Logits of a photo where the cells of an answer about a window of it lie.
 
-    place, near  how the logits lie over the photo, and the answer's over the window
+    Args:
+        place: How the logits lie over the photo, and the answer's over the window.
+        near: Like `place`.
     """
     side = logits.shape[-1]
     rows = np.zeros((2, 3), np.float32)
@@ -99,7 +101,8 @@ def logits_around(
 def mean_chance(near: FloatArray, far: FloatArray, weight: float) -> FloatArray:
     """Logits above the threshold of both answers -> those of the mean of both probabilities.
 
-    weight  of the answer in the window; the other's is the rest
+    Args:
+        weight: Of the answer in the window; the other's is the rest.
     """
     share = np.float32(weight)
     inside, around = (1 / (1 + np.exp(-np.clip(each, -SURE, SURE))) for each in (near, far))
@@ -132,7 +135,8 @@ def close_up(
 ) -> CloseUp:  # (H, W, 3), of (H, W)
     """The square around a mask; of an empty mask that around the photo's first pixel.
 
-    photo  of the mask's size, or a smaller copy
+    Args:
+        photo: Of the mask's size, or a smaller copy.
     """
     height, width = rle.size
     x0, y0, x1, y1 = rle_box_xyxy(rle)

@@ -27,9 +27,11 @@ SPOT = 5.0  # pixels of a window: how wide a click is drawn
 class EdgeWindow:
     """A square of cells; it may lie over the edge of the logits.
 
-    x, y   of its first cell
-    cells  n
-    pixel  photo pixels a cell is wide and high
+    Attributes:
+        x: Of its first cell.
+        y: Of its first cell.
+        cells: N.
+        pixel: Photo pixels a cell is wide and high.
     """
 
     x: int

@@ -43,14 +43,15 @@ from anymask.masks import (
 class Family(Protocol):
     """The rules of one model: which prompts are ambiguous, which masks are candidates, their order.
 
-    spec    how the model sees a picture, and which prompts it takes
-    grid    the thresholds of automatic mask generation that suit the model's numbers
-    tables  what was learned beside the network's weights, by name
-    roles   which masks learn from which prompts
-    closer  how a clear prompt is asked once more in a window around its first answer; None: it is
-            not, as it is not known to be answered better there
-    stepwise  whether several clicks of one call are decoded one after the other, each with the
-              logits of the one before; False: all at once, as the reference code does
+    Attributes:
+        spec: How the model sees a picture, and which prompts it takes.
+        grid: The thresholds of automatic mask generation that suit the model's numbers.
+        tables: What was learned beside the network's weights, by name.
+        roles: Which masks learn from which prompts.
+        closer: How a clear prompt is asked once more in a window around its first answer; None:
+            it is not, as it is not known to be answered better there.
+        stepwise: Whether several clicks of one call are decoded one after the other, each with
+            the logits of the one before; False: all at once, as the reference code does.
     """
 
     @property
@@ -85,9 +86,10 @@ class Family(Protocol):
     ) -> list[Ordered]:
         """Ask the decoder about N prompts on one photo, and order what it says of each.
 
-        multimask  "auto": candidates for a lone click, one mask for a clearer prompt; True, False:
-                   the candidates or the one mask, as the family's reference code answers
-        ranking    "own": ordered by the network's own numbers, whatever the family learned
+        Args:
+            multimask: "auto": candidates for a lone click, one mask for a clearer prompt; True,
+                False: the candidates or the one mask, as the family's reference code answers.
+            ranking: "own": ordered by the network's own numbers, whatever the family learned.
         """
         ...
 
@@ -211,8 +213,9 @@ def mask_on_photo(
 ) -> BoolArray:  # (h, w) -> (H, W)
     """A mask of any size laid over the whole photo, nearest pixel.
 
-    mask  bool, or integers (not 0 = object), or floats: all within 0..1 they are a soft mask, cut
-          at a half; else logits, those of (mask_side, mask_side) in model space
+    Args:
+        mask: Bool, or integers (not 0 = object), or floats: all within 0..1 they are a soft
+            mask, cut at a half; else logits, those of (mask_side, mask_side) in model space.
     """
     if mask.dtype.kind == "f":
         soft = mask.min(initial=0) >= 0 and mask.max(initial=0) <= 1

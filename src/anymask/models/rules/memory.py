@@ -56,9 +56,10 @@ ANCHOR, RECENT = 1.0, 0.0  # what is remembered of a frame that a person spoke o
 class FrameMaps:
     """One frame, the same for all objects on it.
 
-    keys    (K, h, w) of unit length, as they are matched
-    middle  (C, 2h, 2w) the encoder's second map
-    fine    (C, 4h, 4w) its third
+    Attributes:
+        keys: (K, h, w) of unit length, as they are matched.
+        middle: (C, 2h, 2w) the encoder's second map.
+        fine: (C, 4h, 4w) its third.
     """
 
     keys: FloatArray
@@ -70,10 +71,11 @@ class FrameMaps:
 class MemoryQuestion:
     """One object on one frame. Objects that remember the same cells have the same arrays of them.
 
-    hints          (5, 4h, 4w), see `HINTS`
-    memory_keys    (M, K)
-    memory_labels  (M, 16) how much of each fine cell is the object, row by row
-    memory_kinds   (M,) ANCHOR or RECENT; those of prompted frames come first
+    Attributes:
+        hints: (5, 4h, 4w), see `HINTS`.
+        memory_keys: (M, K).
+        memory_labels: (M, 16) how much of each fine cell is the object, row by row.
+        memory_kinds: (M,) ANCHOR or RECENT; those of prompted frames come first.
     """
 
     frame: FrameMaps
@@ -98,8 +100,9 @@ class MemoryAnswer:
 class MultimaskStability:
     """When the mask of a clear prompt gives way to the best of the three of an unclear one.
 
-    delta      how far the threshold is moved to both sides
-    threshold  below this IoU of the two masks that come out, it gives way
+    Attributes:
+        delta: How far the threshold is moved to both sides.
+        threshold: Below this IoU of the two masks that come out, it gives way.
     """
 
     delta: float = 0.05
@@ -110,28 +113,30 @@ class MultimaskStability:
 class TrackingSettings:
     """The options of SAM 2's families that change numbers but no weights.
 
-    frames            memories that a frame reads: the prompted ones and frames - 1 others
-    stride            the others are every stride-th frame, and the last one
-    prompted_limit    at most so many prompted frames (2 or more), the nearest; None: all
-    pointers          frames whose object pointers are read, beside the prompted ones
-    pointer_times     whether pointers know how old they are: not at all, as a distance, or signed
-    future_pointers   whether pointers of prompted frames that come later are read
-    mask_scale, mask_bias
-                      what becomes of a mask's probability before it is remembered
-    sharp_prompted    whether a prompted frame's mask is remembered as 0 and 1
-    several_points    a prompt of so many points, from and to, gets the best of three masks; a
-                      tracked frame has none
-    stability         when one mask gives way to the best of three; None: never
-    hole_area         holes of up to so many low-resolution pixels are filled in answers; 0: none
-    exclusive         whether a pixel belongs to one object at most in the answers
-    exclusive_memory  the same, in what is remembered
-    corrected         a corrected frame stays "tracked", or becomes "prompted" like the first
-    forget_around     whether a correction takes the tracked memories around it away
-    memory_dtype      in which precision memories are kept
-    pool        memories that are maps are read in squares of so many places a side, as their means
-                (Xiong et al. 2024, EfficientTAM, arXiv:2411.18933, section 3.2)
-    fill_gaps         frames that were not remembered do not leave their places empty: the newest
-                      memories are read, however old they are
+    Attributes:
+        frames: Memories that a frame reads: the prompted ones and frames - 1 others.
+        stride: The others are every stride-th frame, and the last one.
+        prompted_limit: At most so many prompted frames (2 or more), the nearest; None: all.
+        pointers: Frames whose object pointers are read, beside the prompted ones.
+        pointer_times: Whether pointers know how old they are: not at all, as a distance, or
+            signed.
+        future_pointers: Whether pointers of prompted frames that come later are read.
+        mask_scale: What becomes of a mask's probability before it is remembered.
+        mask_bias: Like `mask_scale`.
+        sharp_prompted: Whether a prompted frame's mask is remembered as 0 and 1.
+        several_points: A prompt of so many points, from and to, gets the best of three masks; a
+            tracked frame has none.
+        stability: When one mask gives way to the best of three; None: never.
+        hole_area: Holes of up to so many low-resolution pixels are filled in answers; 0: none.
+        exclusive: Whether a pixel belongs to one object at most in the answers.
+        exclusive_memory: The same, in what is remembered.
+        corrected: A corrected frame stays "tracked", or becomes "prompted" like the first.
+        forget_around: Whether a correction takes the tracked memories around it away.
+        memory_dtype: In which precision memories are kept.
+        pool: Memories that are maps are read in squares of so many places a side, as their
+            means (Xiong et al. 2024, EfficientTAM, arXiv:2411.18933, section 3.2).
+        fill_gaps: Frames that were not remembered do not leave their places empty: the newest
+            memories are read, however old they are.
     """
 
     frames: int = 7
@@ -175,8 +180,9 @@ def for_users(settings: TrackingSettings) -> TrackingSettings:
 class Memory:
     """One object on one frame.
 
-    tokens   (1, K, Cm)
-    pointer  (1, C)
+    Attributes:
+        tokens: (1, K, Cm).
+        pointer: (1, C).
     """
 
     frame: int
@@ -188,9 +194,10 @@ class Memory:
 class VideoMoment:
     """Where in a video a step stands.
 
-    frame     its number
-    backward  whether tracking goes towards the first frame
-    length    frames of the video, or None while nobody knows
+    Attributes:
+        frame: Its number.
+        backward: Whether tracking goes towards the first frame.
+        length: Frames of the video, or None while nobody knows.
     """
 
     frame: int
@@ -210,8 +217,9 @@ class VideoMoment:
 class MemorySelection:
     """What a frame reads of one object.
 
-    memories  (steps ago, memory); 0 steps: a prompted frame, whose time does not count
-    pointers  (steps ago, pointer)
+    Attributes:
+        memories: (steps ago, memory); 0 steps: a prompted frame, whose time does not count.
+        pointers: (steps ago, pointer).
     """
 
     memories: tuple[tuple[int, Memory], ...]
@@ -230,8 +238,9 @@ class MemorySelection:
 class MemoryBank:
     """Everything that is known of one object, by frame.
 
-    prompted  frames that a person spoke about
-    tracked   frames that were found by tracking
+    Attributes:
+        prompted: Frames that a person spoke about.
+        tracked: Frames that were found by tracking.
     """
 
     prompted: dict[int, Memory] = field(default_factory=dict)

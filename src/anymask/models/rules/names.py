@@ -33,11 +33,14 @@ class LabelSuggestion(NamedTuple):
 class NameTable:
     """All names that a network knows.
 
-    words      N, those that are met more often first        vectors  (N, D) of length 1
-    learned    (N,) names that training pictures showed; the others are known by their words alone
-    also       other spellings of names, and their place
-    scale      of the agreement of two vectors, to be a logit
-    network    names the network whose vectors these are
+    Attributes:
+        words: N, those that are met more often first.
+        vectors: (N, D) of length 1.
+        learned: (N,) names that training pictures showed; the others are known by their words
+            alone.
+        also: Other spellings of names, and their place.
+        scale: Of the agreement of two vectors, to be a logit.
+        network: Names the network whose vectors these are.
     """
 
     words: tuple[str, ...]
@@ -52,10 +55,11 @@ class NameTable:
     ) -> ChosenNames:
         """The names to choose from: a list, or all that were learned.
 
-        own  vectors (D,) of length 1 of names that are known by examples; the learned name that is
-             nearest to one may mean the same, and is no rival of it
-
         Raises InputError for one that is not known, with the nearest that are.
+
+        Args:
+            own: Vectors (D,) of length 1 of names that are known by examples; the learned name
+                that is nearest to one may mean the same, and is no rival of it.
         """
         if names is None:
             places = np.flatnonzero(self.learned)
@@ -111,9 +115,11 @@ class NameTable:
 class ChosenNames:
     """Names to choose from.
 
-    labels  n, as the user wrote them        vectors  (n, D)
-    scale   see `NameTable`
-    others  (m, D) of names that are no choice, but may be meant
+    Attributes:
+        labels: N, as the user wrote them.
+        vectors: (n, D).
+        scale: See `NameTable`.
+        others: (m, D) of names that are no choice, but may be meant.
     """
 
     labels: tuple[str, ...]

@@ -52,5 +52,4 @@ class NanoFamily:
         multimask: Multimask,
         ranking: Ranking,
     ) -> list[Ordered]:
-        """See `family.Family.answer`."""
         return self.rules.answer(decode, prompts, place, multimask, ranking)

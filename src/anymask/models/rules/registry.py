@@ -62,11 +62,13 @@ def open_family(
 ) -> Family:
     """The rules of a model.
 
-    tables        what was learned beside its weights; None: what the package ships for its family
-    weights_hash  of its weights; a table that names other ones was learned with these, so tuned
-                  weights go without it, and the log says so
-
     Raises ModelError for a family that this version does not know.
+
+    Args:
+        tables: What was learned beside its weights; None: what the package ships for its
+            family.
+        weights_hash: Of its weights; a table that names other ones was learned with these, so
+            tuned weights go without it, and the log says so.
     """
     maker = _MAKERS.get(spec.family)
     if maker is None:

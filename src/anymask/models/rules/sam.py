@@ -32,7 +32,9 @@ from anymask.masks import (
 class SamFamily:
     """See `family.Family`.
 
-    several, single  the masks of an ambiguous prompt, and the one of a clear one
+    Attributes:
+        several: The masks of an ambiguous prompt, and the one of a clear one.
+        single: Like `several`.
     """
 
     spec: ModelSpec
