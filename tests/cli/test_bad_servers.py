@@ -75,7 +75,7 @@ def test_a_folder_without_a_picture_becomes_no_project(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str]
 ) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
-    assert f"{tmp_path} has no images" in refused(capsys, *words, tmp_path)
+    assert f"{tmp_path} contains no images" in refused(capsys, *words, tmp_path)
     assert not (tmp_path / ".anymask").exists()
 
 
@@ -89,7 +89,7 @@ def test_pictures_that_cannot_be_read_are_named_and_left_out(
     err = capsys.readouterr().err
     assert "with 1 image" in err.splitlines()[-1]
     names = [line.split(":")[0] for line in err.splitlines()[:-1]]
-    assert names == ["passed over text.jpg", "passed over vast.png"]
+    assert names == ["skipped text.jpg", "skipped vast.png"]
     assert "has 100000 x 100000 pixels" in err
 
 

@@ -123,7 +123,7 @@ def test_what_cannot_be_tuned_is_one_error(tiny: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=reason):
             trainer(tuning)(tmp_path, None, tmp_path)
-    with pytest.raises(InputError, match="multiple of 32. Given: 100"):
+    with pytest.raises(InputError, match="Invalid side 100. Use a multiple of 32"):
         Tuning(side=100)
 
 
@@ -143,7 +143,7 @@ def test_another_family_is_tuned_leads_and_is_gone_on_from(
     told = tmp_path / "told.json"
     assert main([*command, "--model", str(tiny), "--method", "lora", "--json", str(told)]) == 0
     said = capsys.readouterr().out
-    assert "promoted: this is the best model of the project now" in said
+    assert "promoted: this is now the best model of the project" in said
     weights = Path(json.loads(told.read_text("utf-8"))["weights"])
     assert said.endswith(f"{weights}\n")
     about = about_weights(weights)

@@ -81,8 +81,9 @@ def test_photos_are_refused_where_a_model_of_channels_would_be_asked_about_them(
     Image.new("RGB", (64, 64)).save(tmp_path / "frame.png")
     track = ["track", str(tmp_path), "--model", tunes, "--point", "9,9", "-o"]
     assert main([*track, str(tmp_path / "masks.jsonl")]) == 2
-    assert f"This model was tuned on images with {COUNT} channels, but video frames have 3" in (
-        capsys.readouterr().err
+    assert (
+        f"This model was fine-tuned on images with {COUNT} channels, but video frames have 3"
+        in (capsys.readouterr().err)
     )
     for server in (["serve"], ["annotate", str(tmp_path)]):
         assert main([*server, "--model", tunes]) == 2

@@ -377,7 +377,7 @@ def test_a_defect_is_told_without_its_details() -> None:
         reply = http.post("/api/segment", json={"image": name, "prompts": [CLICK]})
         assert reply.status_code == 500
         assert "secret" not in reply.text
-        assert "The server failed (RuntimeError)" in reply.json()["error"]["message"]
+        assert "Internal server error (RuntimeError)" in reply.json()["error"]["message"]
         assert reply.headers["x-content-type-options"] == "nosniff"
 
 

@@ -110,5 +110,5 @@ def test_of_several_that_claim_a_photo_at_the_same_moment_one_has_it(
 
 def test_masks_for_a_photo_that_is_done_by_now_are_not_kept(project: Project) -> None:
     project.store.add_records(1, [], "ann", status="proposed", only_new=True)
-    with pytest.raises(Conflict, match="Image 1 has the status proposed now"):
+    with pytest.raises(Conflict, match="status of image 1 is now proposed"):
         project.store.add_records(1, [], "bob", status="proposed", only_new=True)

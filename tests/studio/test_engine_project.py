@@ -203,7 +203,7 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     wanted = ExportSettings(proposals=True, only="labelled")
     with pytest.raises(
         NotAllowedError,
-        match=r"batch 1 do not meet .* 3 reviewed proposals .* 0 are reviewed, none.*--force",
+        match=r"batch 1 do not meet .* 3 must be reviewed.* 0 are reviewed, none.*--force",
     ):
         export_masks(project, tmp_path / "out.json", "coco", wanted)
     answers = iter(["accept", "accept", "accept", "reject", "accept"])  # chance, doubt, chance, ...
@@ -220,10 +220,10 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     assert project.store.image(1).status == "done"
     first, left, told, nameless = export_masks(project, tmp_path / "out.json", "coco")
     assert first == "1 image, 7 masks"
-    assert left.startswith("left out: 3 images not marked as done")
+    assert left.startswith("not exported: 3 images not marked as done")
     labelled = ExportSettings(only="labelled")
     _, left, *_ = export_masks(project, tmp_path / "labelled.json", "coco", labelled)
-    assert left == "left out: 3 images without accepted masks and not marked as done"
+    assert left == "not exported: 3 images without accepted masks and not marked as done"
     assert "Not kept: labels (7 times)" in told
     assert nameless.startswith("7 masks without a class: exported as 'object'")
     images, _ = read_annotations(tmp_path / "out.json")
@@ -263,7 +263,7 @@ def test_a_photo_whose_name_is_no_text_is_told_and_left_out(tmp_path: Path) -> N
     told: list[tuple[str, str]] = []
     project = create_project(tmp_path, failed=lambda name, why: told.append((name, why)))
     assert [image.name for image in project.store.all_images()] == ["b.png"]
-    assert told == [("\\udcff.png", "Its name is not valid UTF-8. Rename it.")]
+    assert told == [("\\udcff.png", "The file name is not valid UTF-8. Rename the file.")]
 
 
 def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ def test_what_an_import_leaves_out_is_told(
     write_annotations([beside], tmp_path / "crowd.json", "coco")
     taken = take_masks(project, tmp_path / "crowd.json", None, "ann")
     assert taken.unread == (
-        "Not kept: crowds (1 time), first: 2.png: 1 crowd masks are not imported as objects",
+        "Not kept: crowds (1 time), first: 2.png: 1 crowd masks were not imported, because a "
+        "crowd is not one object",
     )
     uploaded = replace(photo, file_name="0a1b2c3d-1.png")
     write_annotations([uploaded], tmp_path / "tasks.json", "label-studio")

@@ -161,7 +161,7 @@ def test_a_yolo_set_has_the_layout_that_ultralytics_documents(
 
 def test_a_yolo_set_without_its_photos_says_so(trained_on: Project, tmp_path: Path) -> None:
     told = export_masks(trained_on, tmp_path / "set", "yolo", ExportSettings())
-    assert "data.yaml expects the images in images/; --images copies them there" in told
+    assert "data.yaml expects the images in images/: use --images to copy them there" in told
     told = export_masks(trained_on, tmp_path / "whole", "yolo", ExportSettings(images=True))
     assert not any("--images" in line for line in told)
 
@@ -220,7 +220,7 @@ def test_supervision_loads_what_leaves(trained_on: Project, tmp_path: Path, name
 
 
 def test_a_file_for_a_set_of_many_is_refused(trained_on: Project, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"must be a folder, got 'masks\.json'"):
+    with pytest.raises(InputError, match=r"but 'masks\.json' is a file name"):
         export_masks(trained_on, tmp_path / "masks.json", "coco", SPLIT)
 
 

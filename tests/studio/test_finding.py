@@ -97,7 +97,7 @@ def test_the_server_finds_what_python_finds(ask: TestClient, model: Model) -> No
         ({"words": "reed"}, "(closest: red, green)"),
         ({}, "neither"),
         ({"words": "red", "like": [{"point": [1, 1]}]}, "both"),
-        ({"like": [{"point": [1, 1], "box": [1, 1, 9, 9]}]}, "An example requires a record"),
+        ({"like": [{"point": [1, 1], "box": [1, 1, 9, 9]}]}, "An exemplar must be a record"),
         ({"like": [{"record": 9}]}, "no record 9"),
         ({"words": "red", "score": 7}, "score"),
         ({"words": "red", "label": "cup"}, "require an example"),

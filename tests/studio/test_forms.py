@@ -335,7 +335,7 @@ def test_a_key_that_there_is_not_names_the_one_that_is_meant(
     [
         ("segment", FILE | {"points": (None, "[35, 40]")}, "Use the form points=[[290, 120]]"),
         ("segment", {"points": (None, "[[35, 40]]")}, "Add it with -F file=@photo.jpg"),
-        ("names", FILE | {"masks": (None, "[]")}, "requires 1 to"),
+        ("names", FILE | {"masks": (None, "[]")}, "must have 1 to"),
     ],
 )
 def test_slips_of_a_form_are_told_how_they_are_written(

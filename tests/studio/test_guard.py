@@ -50,7 +50,7 @@ def test_a_host_that_others_reach_needs_a_token(host: str, local: bool) -> None:
 
 
 def test_a_short_token_is_refused() -> None:
-    with pytest.raises(InputError, match="has 3 characters and requires at least 8"):
+    with pytest.raises(InputError, match="has 3 characters, but at least 8 are required"):
         Access("0.0.0.0", "abc")
 
 

@@ -126,8 +126,8 @@ def test_a_request_looks_at_some_examples_and_the_next_at_the_rest() -> None:
 
 
 def test_what_makes_no_sense_is_one_error(http: TestClient) -> None:
-    assert "requires 1 to 256 masks" in error_of(asked(http, masks=[]))
-    assert "requires 1 to 256 masks" in error_of(asked(http, masks=[NOTHING] * 257))
+    assert "must have 1 to 256 masks" in error_of(asked(http, masks=[]))
+    assert "must have 1 to 256 masks" in error_of(asked(http, masks=[NOTHING] * 257))
     other = rle_to_coco(mask_to_rle(LEFT))
     assert "60 x 40" in error_of(asked(http, masks=[other]))
     assert error_of(asked(http, masks=[{"size": [40, 60], "counts": [1]}]))
@@ -144,7 +144,7 @@ def test_masks_of_too_many_pixels_are_refused_before_they_are_read() -> None:
 def test_a_model_without_names_says_so() -> None:
     with client(inference(lambda: Model(ColourRuntime()))) as http:
         reply = asked(http)
-    assert "does not suggest names" in error_of(reply)
+    assert "cannot suggest names" in error_of(reply)
     assert "--" not in reply.text
 
 

@@ -106,7 +106,7 @@ def test_a_project_keeps_its_database_and_takes_another_name(photos: Path) -> No
     assert create_project(photos).name == "first"
     assert create_project(photos, database=address, name="second").name == "second"
     for other in (f"sqlite:///{photos / 'other.db'}", "postgresql://me:secret@127.0.0.1:1/masks"):
-        with pytest.raises(InputError, match=r"is a project already, .*masks\.db'\. --database"):
+        with pytest.raises(InputError, match=r"is already a project, .*masks\.db'\. --database"):
             create_project(photos, database=other)
     assert not (photos / "other.db").exists()
 
@@ -145,7 +145,7 @@ def test_a_server_that_holds_no_project_gets_no_tables_when_one_is_opened(
     (photos / ".anymask").mkdir()
     (photos / ".anymask" / "project.json").write_text(json.dumps({"database": address}))
     with pytest.raises(
-        StoreError, match=r"holds no project. Remove .*project.json.*, then run: anymask"
+        StoreError, match=r"contains no project. Remove .*project.json.*, then run: anymask"
     ):
         Project(photos)
     with psycopg.connect(address) as connection:
@@ -168,7 +168,7 @@ def test_the_leading_model_lies_in_the_project(photos: Path, tmp_path: Path, pla
         session.add(
             WeightsRow(at=0, round=1, place=place, model_hash="x", promoted=True, figures={})
         )
-    with pytest.raises(StoreError, match=r"path outside of .*another program wrote it"):
+    with pytest.raises(StoreError, match=r"path outside of .*another program changed"):
         project.lead()
 
 

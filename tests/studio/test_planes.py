@@ -122,8 +122,8 @@ def test_the_values_of_channels_are_told(ask: TestClient) -> None:
         ("bands=1,2", None),
         ("bands=0,0,0", "Bands are one or three"),
         ("bands=1,2,9", "Band 9 does not exist"),
-        ("ranges=1:2", "ranges requires bands"),
-        ("channel=1&bands=1,2,3", "channel and bands cannot be combined"),
+        ("ranges=1:2", "`ranges` requires `bands`"),
+        ("channel=1&bands=1,2,3", "`channel` and `bands` cannot be combined"),
         ("bands=1,2,3&ranges=2:1", "Ranges must be one pair"),
         ("bands=1,2,3&ranges=a:b", None),
     ],
@@ -259,7 +259,7 @@ def test_masks_that_do_not_say_a_page_go_where_they_are_told(
         project.store.delete_record(entry.id, entry.version, "ann")
     assert "stack" not in capsys.readouterr().err
     assert main(asked) == 0
-    assert "1 stack: masks were imported on page 0" in capsys.readouterr().err
+    assert "1 stack: masks were imported to page 0" in capsys.readouterr().err
     for page, told in (("6", "has pages 0 to 5"), ("z2", "Z 2 x C 3"), ("all", "one page")):
         assert main([*asked, "--page", page]) == 2
         assert told in capsys.readouterr().err

@@ -59,7 +59,7 @@ def test_a_short_gap_is_bridged_and_told_with_frames_that_show_all(clip: Path) -
     told = {gap.frame: gap.reason for gap in gaps}
     assert told == {
         0: "nothing is hidden",
-        2: "object 1 is lost; hidden at its previous and next position",
+        2: "object 1 has no mask; its previous and next position are hidden instead",
         5: "nothing is hidden",
     }
     between = pictures("out.mkv")[2]
@@ -78,7 +78,7 @@ def test_a_long_gap_is_told_and_not_bridged(tmp_path: Path) -> None:
     assert [gap.frame for gap in gaps] == list(range(1, 31))
     assert (
         gaps[0].reason
-        == "object 7 is lost between two detections and not hidden; nothing is hidden"
+        == "object 7 has no mask between two detections and is not hidden; nothing is hidden"
     )
 
 

@@ -115,7 +115,7 @@ def test_a_truncated_file_gives_frames_up_to_the_fault_and_says_so(tmp_path: Pat
     for found, wanted in zip(frames, PICTURES, strict=False):
         np.testing.assert_array_equal(found, wanted)
     assert source.fault is not None
-    assert "clip.mkv is cut off: " in source.fault
+    assert "clip.mkv is truncated: " in source.fault
     assert "of about 40 frames are readable" in source.fault
 
 

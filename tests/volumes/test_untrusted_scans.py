@@ -419,7 +419,7 @@ def test_a_deflated_slice_of_dicom_is_bounded(
     head = (tmp_path / "a.dcm").read_bytes()
     start = 144 + int.from_bytes(head[140:144], "little")
     (tmp_path / "a.dcm").write_bytes(head[:start] + b"\xff" * 99)
-    with pytest.raises(DataError, match="corrupted deflated"):
+    with pytest.raises(DataError, match="deflated transfer syntax"):
         anymask.read_volume(tmp_path / "a.dcm")
 
 

@@ -101,7 +101,7 @@ def test_a_session_that_is_named_is_corrected_later(scan: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--box", "1,1,5,5", "-o", "x.png"], "Label files end in .nii, .nii.gz, .seg.nrrd"),
+        (["--box", "1,1,5,5", "-o", "x.png"], "ends in .nii, .nii.gz, .seg.nrrd"),
         (["--box", "1,1,5,5", "-o", "x.dcm"], "comes from"),
         (["-o", "x.nii"], "or the FILE that a previous run wrote with --session"),
         (["--box", "40:1,1,5,5", "-o", "x.nii"], "SLICE:OBJECT:X0,Y0,X1,Y1"),

@@ -96,7 +96,8 @@ class CutoutSettings:
     soft: Annotated[
         bool,
         Setting(
-            "estimate soft alpha at the object boundary, and remove the background color from it"
+            "estimate soft alpha at the object boundary, and remove the background "
+            "color from the edge pixels"
         ),
     ] = True
     background: Annotated[

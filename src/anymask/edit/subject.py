@@ -103,8 +103,8 @@ def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
     seer = model if model.name == SUBJECT_MODEL else _open_seer(type(model))
     if seer.runtime.weights_hash != probe.weights_hash:
         raise WeightsError(
-            f"Detection of the main subject requires the weights of {SUBJECT_MODEL}, "
-            "which are included in the package. Pass a prompt, or use the model "
+            f"Detection of the main subject requires the weights of {SUBJECT_MODEL} "
+            "that are included in the package. Pass a prompt, or use the model "
             f"{SUBJECT_MODEL!r}."
         )
     with without_advice():  # another model would not find it

@@ -207,8 +207,8 @@ def _checked_hash(weights: Path, facts: DetectorFacts | None) -> str:
     if digest != (published or known or digest):
         what = "the published file" if published else "the file that was loaded first"
         raise WeightsError(
-            f"{weights} differs from {what} (its sha256 is {digest}). Download it again: "
-            f"{facts.command}"
+            f"{weights} differs from {what}: the sha256 of {weights.name} is {digest}. "
+            f"Download it again: {facts.command}"
         )
     if known is None:
         write_json(path, {"name": facts.name, "file": weights.name, "sha256": digest}, indent=1)

@@ -127,7 +127,7 @@ def read_examples(model: Model, given: Examples) -> list[Example]:
         raise InputError(f"Invalid exemplar. Use {SHAPE}. Given: {str(given)[:80]}")
     several = [given] if isinstance(given, str | tuple) else list(given)
     if not several:
-        raise InputError(f"The list of exemplars is empty. Pass at least one {SHAPE}.")
+        raise InputError(f"The list of exemplars is empty. Pass at least one exemplar as {SHAPE}.")
     photos: dict[str, UintImage] = {}  # several examples of one photo share its features
     found = []
     for one in several:

@@ -202,8 +202,8 @@ class PhotoRule:
             )
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise WeightsError(
-                f"{path} is not a valid image preprocessor configuration. Copy the file of the "
-                "detector again."
+                f"{path} is not a valid image preprocessor configuration. Copy it "
+                "again from the detector."
             ) from error
 
     def size(

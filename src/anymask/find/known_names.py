@@ -231,9 +231,10 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
         told = "; ".join(f"{word!r} (closest: {_offer(table, word)})" for word in unknown[:5])
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise InputError(
-            f"Unknown names without a detector: {told}{more}. Use some of the {len(table.words)} "
-            'known names, an open-vocabulary detector (detector="llmdet_tiny"), or your own '
-            "examples (`anymask names`)."
+            f"Unknown names: {told}{more}. Without a detector, only {len(table.words)} "
+            "names are known. Use known names, pass a detector "
+            '(detector="llmdet_tiny"), or learn the names from your own examples '
+            "(`anymask names`)."
         )
     names = [name for name in found if name is not None]
     rough = [one for one in names if not table.learned[table.also[" ".join(one.lower().split())]]]

@@ -134,7 +134,9 @@ class Sam3:
         Raises InputError for a prompt with a mask.
         """
         if prompt.mask is not None:
-            raise InputError("SAM 3 does not support mask prompts here. Pass points or boxes.")
+            raise InputError(
+                "SAM 3 does not support mask prompts for images. Pass points or boxes."
+            )
         torch, side = self._torch, self._side
         scale = side / np.array([photo.shape[1], photo.shape[0]], np.float64)
         given: dict[str, Any] = {}

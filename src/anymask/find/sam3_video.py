@@ -157,7 +157,9 @@ class Sam3Video:
     def _points(self, prompt: Prompt) -> tuple[Any, Any]:  # -> (1, 1, P, 2), (1, 1, P)
         """Clicks and corners in the network's pixels. Raises InputError."""
         if prompt.mask is not None:
-            raise InputError("SAM 3 does not support mask prompts here. Pass points or a box.")
+            raise InputError(
+                "SAM 3 does not support mask prompts in this video session. Pass points or a box."
+            )
         coords = np.zeros((0, 2), np.float32)
         labels: list[int] = []
         if prompt.box is not None:

@@ -78,8 +78,8 @@ class TorchDetector:
                 )
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise WeightsError(
-                f"Cannot load the detector from {folder}. Expected config.json, model.safetensors "
-                "and its tokenizer files."
+                f"Cannot load the detector from {folder}. Expected config.json, "
+                "model.safetensors and the tokenizer files."
             ) from error
         if missing := sorted(loaded["missing_keys"]):
             raise WeightsError(

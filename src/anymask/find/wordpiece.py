@@ -36,8 +36,8 @@ class WordPiece:
         missing = [one for one in ("[CLS]", "[SEP]", "[UNK]", ".") if one not in self.vocabulary]
         if missing:
             raise WeightsError(
-                f"This is not a BERT vocabulary: it has no {', '.join(missing)}. Use the "
-                "vocabulary of the detector."
+                f"This is not a BERT vocabulary: it has no {', '.join(missing)}. Use "
+                "the vocabulary of the detector."
             )
 
     @classmethod

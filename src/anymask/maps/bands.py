@@ -139,7 +139,7 @@ def _find_band(dataset: Any, role: str, preset: str) -> int:
         example = ",".join("421"[: len(PRESETS[preset])])
         raise InputError(
             f"{preset} requires a {role} band, but the file does not declare one: "
-            f"{', '.join(told)}. Pass the numbers, such as --colours {preset}={example}"
+            f"{', '.join(told)}. Pass the band numbers, such as --colours {preset}={example}"
         )
     return number
 

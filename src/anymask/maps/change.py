@@ -55,7 +55,9 @@ def aligned(second: Scene, first: Scene) -> Iterator[Scene]:
         scene = replace(second, dataset=warped, step=first.step)
         _, valid = scene.read_scaled((0, 0, *first.image_hw[::-1]), (64, 64))
         if not valid.any():
-            raise InputError(f"{first.name} and {second.name} do not overlap.")
+            raise InputError(
+                f"{first.name} and {second.name} do not overlap. Use maps of the same area."
+            )
         yield scene
 
 

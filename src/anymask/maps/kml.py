@@ -54,7 +54,7 @@ def kml_features(data: bytes, name: str) -> list[dict[str, Any]]:
     if not found:
         raise PromptError(
             f"{name} contains no placemark. Links to other documents are not followed. "
-            "Save the places themselves as KML."
+            "Save the placemarks in this file."
         )
     return found
 
@@ -66,7 +66,9 @@ def _unpacked(data: bytes, name: str) -> bytes:
             check_members(archive)
             inside = [one for one in archive.namelist() if one.lower().endswith(".kml")]
             if not inside:
-                raise PromptError(f"{name} is a zip archive without a .kml file. Expected a KMZ.")
+                raise PromptError(
+                    f"{name} is a zip archive without a .kml file. Add the .kml file, as in a KMZ."
+                )
             return archive.read(inside[0])
     except AnymaskError as error:
         raise PromptError(str(error)) from error

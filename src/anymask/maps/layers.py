@@ -55,8 +55,8 @@ def check_map_outputs(paths: Sequence[Path]) -> None:
             near = suffix_instead(path.suffix.lower())
             raise InputError(
                 (
-                    f"Output files of a map end in {', '.join(VECTORS)} or {LABELS[0]} "
-                    f"(labels), got {path.name!r}."
+                    f"Unsupported output {path.name!r}. For maps, use "
+                    f"{', '.join(VECTORS)} or {LABELS[0]} (labels)."
                 )
                 + (f" Did you mean {path.with_suffix(near)}?" if near in VECTORS else "")
             )
@@ -255,7 +255,7 @@ def crs_of(text: str | None, scene: Scene) -> Any:
         return CRS.from_user_input(text.strip())
     except (rasterio.errors.CRSError, ValueError) as error:
         raise PromptError(
-            f"Invalid CRS {text!r}. Expected a CRS such as EPSG:4326, or map."
+            f'Invalid CRS {text!r}. Use a CRS such as EPSG:4326, or "map".'
         ) from error
 
 
@@ -316,8 +316,9 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[MapPr
                 found.append(MapPrompt(np.zeros((0, 2)), (), box, text, label))
         except InputError as error:
             raise PromptError(
-                f"{text} has coordinates that are invalid in {str(named)[:40]}. GeoJSON without a "
-                "crs is read as longitude and latitude. Pass its CRS: --crs EPSG:NUMBER."
+                f"{text} has coordinates that are invalid in {str(named)[:40]}. "
+                "GeoJSON without a CRS is read as longitude and latitude. Pass the "
+                "CRS of the file: --crs EPSG:NUMBER."
             ) from error
     if without:
         log.warning("Features without a geometry were skipped: %s", name_some(without))
@@ -357,7 +358,10 @@ def on_the_map(prompts: list[MapPrompt], scene: Scene, source: str) -> list[MapP
         place = ""
         if prompts:
             x, y = (prompts[0].points if prompts[0].box is None else prompts[0].box[:2][None])[0]
-            place = f": the first would be at pixel {x:.0f},{y:.0f} of {width} x {height}"
+            place = (
+                f": the first prompt is at pixel {x:.0f},{y:.0f}, but the map has {width} "
+                f"x {height} pixels"
+            )
         raise PromptError(f"All prompts of {source} are outside the map{place}. Check --crs.")
     if len(inside) < len(prompts):
         off = [one.text for one, here in zip(prompts, lies, strict=True) if not here]

@@ -229,12 +229,14 @@ def transformed(points: Floats, source: Any, target: Any) -> Floats:  # (n, 2) -
         x, y = transform_points(source, target, points[:, 0], points[:, 1])
     except Exception as error:  # PROJ's, such as an invalid latitude; their classes are not public
         raise InputError(
-            f"Points are outside the area of {target}. Check their CRS and the order of x and y."
+            f"Some points are outside the area of {target}. Check their CRS and the "
+            "order of x and y."
         ) from error
     found = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
     if not np.isfinite(found).all():
         raise InputError(
-            f"Points are outside the area of {target}. Check their CRS and the order of x and y."
+            f"Some points are outside the area of {target}. Check their CRS and the "
+            "order of x and y."
         )
     return found
 
@@ -346,7 +348,10 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
     parts = []
     for number, (kind, colour, text) in enumerate(bands, start=1):
         if kind not in _TYPES:
-            raise InputError(f"Tiles of type {kind} cannot be combined. Convert them first.")
+            raise InputError(
+                f"Tiles of type {kind} cannot be combined. Convert the tiles to another "
+                "data type first."
+            )
         value = "" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>"
         parts.append(
             f"<VRTRasterBand dataType='{_TYPES[kind]}' band='{number}'><Description>"

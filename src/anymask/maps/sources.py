@@ -177,7 +177,10 @@ def _parsed(path: Path) -> ET.Element:
     """The root of an XML file. Raises ImageError for one that is damaged."""
     size = path.stat().st_size
     if size > _MOST_XML:
-        raise ImageError(f"{path.name} has {size} bytes of XML. At most {_MOST_XML} are read.")
+        raise ImageError(
+            f"{path.name} has {size} bytes of XML, but at most {_MOST_XML} are read. Pass "
+            "the raster files themselves."
+        )
     try:
         text = parse_text(path.read_bytes(), path.name)
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -262,7 +265,7 @@ def _features_alone(told: Any, name: str, crs: str | None) -> tuple[bytes, str |
     else:
         features = [told] if kind == "Feature" else told.get("features")
     if kind not in _GEOMETRIES | {"Feature", "FeatureCollection"} or not isinstance(features, list):
-        raise PromptError(f"{name} is not GeoJSON: its type is {str(kind)[:40]!r}.")
+        raise PromptError(f'{name} is not GeoJSON: the value of "type" is {str(kind)[:40]!r}.')
     kept: dict[str, Any] = {"type": "FeatureCollection", "features": features}
     system = told.get("crs")
     if system is not None:

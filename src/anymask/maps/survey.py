@@ -368,7 +368,7 @@ def model_about(model: Model) -> dict[str, str]:
     """Which model answers."""
     if model.spec.channels is not None:
         raise InputError(
-            f"{model.name} was trained on other bands, but maps are passed to models "
-            "as three colors. Choose another model."
+            f"{model.name} was trained on images with other bands, but maps are passed "
+            "to models as three colors. Choose another model."
         )
     return {"name": model.name, "weights": model.runtime.weights_hash}

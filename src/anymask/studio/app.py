@@ -38,8 +38,8 @@ from anymask.studio.picture_routes import PictureLook
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.video_sessions import VideoSessions
 
-_ABOUT = """Clicks, boxes and masks on a photo become its masks. A photo is named by the hash that
-`POST /api/encode` answers in `X-Image-Hash`, or comes along as base64, or as the file of a form."""
+_ABOUT = """Segment objects in images, videos and scans. Send an image as base64 or as a form file.
+Later requests can refer to it by the hash in the header `X-Image-Hash` of `POST /api/encode`."""
 
 
 @brief

@@ -51,7 +51,7 @@ INSTRUCTIONS = """\
 Segment objects in the user's images. Use the image names that list_photos returns. Points are
 (x, y) and boxes (x0, y0, x1, y1), in pixels of the original image from its upper left corner.
 Returned images may be smaller: multiply coordinates that you read from them by
-pixels_per_shown_pixel. Each mask has a number, which refine and cut_out accept. Run lengths use
+pixels_per_shown_pixel. Each mask has a number; pass it to refine or cut_out. Run lengths use
 the COCO encoding."""
 
 
@@ -195,7 +195,10 @@ class Folders:
             except (OSError, ValueError, RuntimeError):
                 continue
             if len(data) > MOST_BYTES:
-                raise InputError(f"{name} is larger than {MOST_BYTES // 10**6} MB.")
+                raise InputError(
+                    f"{name} is larger than the limit of {MOST_BYTES // 10**6} MB. Use a "
+                    "smaller image."
+                )
             if same:
                 return path, data
         raise InputError(OUTSIDE)
@@ -236,7 +239,7 @@ class OpenPhoto:
         """Raises InputError for a number that was never given."""
         if number not in self.masks:
             known = f"1 to {len(self.masks)}" if self.masks else "none yet"
-            raise InputError(f"Unknown mask {number}. This image has the masks {known}.")
+            raise InputError(f"Unknown mask number {number}. Mask numbers of this image: {known}.")
         return self.masks[number]
 
     def answer(self, numbers: Sequence[int], **more: Any) -> Answer:
@@ -382,10 +385,13 @@ class Desk:
     def _save(self, picture: UintImage, name: str) -> str:
         """Write a cut-out; its name. Raises InputError for a name that is none, or is taken."""
         if self.out is None:
-            raise InputError("No output folder is configured, so cut-outs cannot be saved.")
+            raise InputError(
+                "No output folder is configured, so cut-outs cannot be saved. Start the "
+                "server with --output DIR."
+            )
         if Path(name).name != name or Path(name).suffix.lower() != ".png" or "\0" in name:
             raise InputError(
-                f"The name save_as must end in .png and have no folder. Given: {name!r}."
+                f"Invalid save_as {name!r}. Use a file name that ends in .png, without a folder."
             )
         target = self.out / name
         if os.path.lexists(target):

@@ -144,14 +144,14 @@ class KeptPredictions(RecentValues[str, _Kept]):
         kept = self.recall(number)
         if kept is None:
             message = (
-                f"Unknown prediction {number!r}. Predictions expire after "
-                f"{self.seconds / 60:g} minutes. Send all points without previous."
+                f"Unknown prediction ID {number!r}. Predictions expire after "
+                f"{self.seconds / 60:g} minutes. Send all points, and omit `previous`."
             )
             raise Refusal(404, message)
         if kept.image != image:
             message = (
-                f"The prediction {number!r} belongs to the image {kept.image}, not to {image}. "
-                "Send all points without previous."
+                f"The prediction {number!r} belongs to the image {kept.image}, not to "
+                f"{image}. Send all points, and omit `previous`."
             )
             raise Refusal(422, message)
         if candidate >= len(kept.prediction):

@@ -179,10 +179,10 @@ def _explained(database: Database) -> Iterator[None]:
     except AnymaskError:
         raise
     except StaleDataError as error:
-        raise Conflict("The entry was changed in the meantime. Read it again.") from error
+        raise Conflict("The entry was changed by another request. Read it again.") from error
     except IntegrityError as error:
         raise Conflict(
-            f"{where}: the entry already exists, or was deleted. Read it again."
+            f"{where}: the entry already exists, or another request deleted it. Read it again."
         ) from error
     except DBAPIError as error:
         raise _told(error, where) from error
@@ -193,8 +193,8 @@ def _explained(database: Database) -> Iterator[None]:
         ) from error
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise StoreError(
-            f"{where}: the database is corrupted: a value has an invalid type. Restore it "
-            "from a copy."
+            f"{where}: the database is corrupted: a value has an invalid type. Restore "
+            "it from a backup."
         ) from error
 
 
@@ -214,6 +214,6 @@ def _told(error: DBAPIError, where: str) -> StoreError:
             f"{where}: the database does not respond. Check that its server is running."
         )
     return StoreError(
-        f"{where}: the database rejected the request ({type(error).__name__}). Its log "
-        "has the details."
+        f"{where}: the database rejected the request ({type(error).__name__}). See the "
+        "log of the database server for details."
     )

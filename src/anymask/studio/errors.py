@@ -132,7 +132,9 @@ async def _answer(request: Request, error: Exception) -> Response:
         case RequestValidationError():
             refusal = _invalid(request, error)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            refusal = Refusal(507, "The disk of the server is full. Free some space there.")
+            refusal = Refusal(
+                507, "The disk of the server is full. Free some space on it and try again."
+            )
         case _:
             raise error
     LOG.info("refused %s %s: %s", request.method, request.url.path, refusal.detail)
@@ -147,11 +149,11 @@ def unknown_settings(strange: Iterable[str], known: Iterable[str]) -> Refusal:
 
 def unknown_hash(image: str) -> str:
     """The message for the hash of an image that the server does not have."""
-    return f"The server has no image with the hash {image!r}. Send the image itself."
+    return f"The server has no image with the hash {image!r}. Send the image instead of the hash."
 
 
-_LISTED = "GET /openapi.json lists all addresses, and /docs shows them."
-_DESCRIBED = "GET /openapi.json describes the body."
+_LISTED = "See /docs or GET /openapi.json for all endpoints."
+_DESCRIBED = "See /docs or GET /openapi.json for the request format."
 
 
 def _plain(request: Request, error: HTTPException) -> Refusal:
@@ -189,8 +191,8 @@ def _invalid(request: Request, error: RequestValidationError) -> Refusal:
     if place == "The body" and "json" not in kind.lower():
         given = f"{kind[:80]!r} is not supported" if kind else "is missing"
         message = (
-            f"The Content-Type {given}. Send JSON with -H 'Content-Type: application/json' (curl), "
-            "or a form with the image as -F file=@NAME."
+            f"The Content-Type {given}. With curl, send JSON with -H 'Content-Type: "
+            "application/json', or a form with the image with -F file=@NAME."
         )
         return Refusal(415, message)
     if first["type"] == "json_invalid":
@@ -201,7 +203,7 @@ def _invalid(request: Request, error: RequestValidationError) -> Refusal:
     named = next((word for word in where[::-1] if word in _LISTS), None)
     remedy = _DESCRIBED
     if first["type"] in ("list_type", "tuple_type") and named is not None:
-        remedy = f"Use the form {named}={_LISTS[str(named)]}. {remedy}"
+        remedy = f"Send a value such as {named}={_LISTS[str(named)]}. {remedy}"
     if first["type"] == "missing" and place == "image" and "form-data" in kind:
         return Refusal(422, "The form has no image. Add it with -F file=@photo.jpg.")
     if first["type"] == "extra_forbidden":

@@ -111,7 +111,10 @@ def take_masks(
         note_traits(report, image, frozenset({"labels", "scores", "stability", "crowds"}))
         if crowds := len(image.masks) - len(masks):
             report.add(
-                "crowds", image.file_name, None, f"{crowds} crowd masks are not imported as objects"
+                "crowds",
+                image.file_name,
+                None,
+                (f"{crowds} crowd masks were not imported, because a crowd is not one object"),
             )
         there = _on_page(project.store.records(photo.id), at)
         fresh = _without_known(masks, there, proposals)
@@ -314,16 +317,17 @@ def take_clip(
         return
     if not session.is_file():
         raise InputError(
-            f"{str(session)!r} is not a file. Create it with: anymask track VIDEO "
-            f"--session {session}"
+            f"The session file {str(session)!r} does not exist. Create it with: "
+            f"anymask track VIDEO --session {session}"
         )
     store = SessionStore(session)
     looked_at = store.about("frames")
     if looked_at not in (None, frame_numbering(FrameSampling())):
         store.close()
         raise InputError(
-            f"{str(session)!r} covers only some frames ({looked_at}), and a clip requires "
-            "all of them. Track it without --every, --fps and --start."
+            f"{str(session)!r} contains only some frames of the video ({looked_at}), "
+            "but a project requires all frames. Track the video again without "
+            "--every, --fps and --start."
         )
     found: dict[int, list[TrackMask]] = {number: [] for number in store.objects()}
     for frame in store.frames():

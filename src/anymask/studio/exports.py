@@ -73,7 +73,7 @@ class Advice:
 
 
 OF_COMMAND = Advice(
-    "--images copies them there",
+    "use --images to copy them there",
     "(--only labelled)",
     "(--proposals)",
     "(`anymask annotate --stage review`)",
@@ -95,13 +95,13 @@ def check_rule(project: Project, advice: Advice = OF_COMMAND) -> None:
     if bad:
         first = bad[0]
         good = "none" if first.good is None else f"{100 * first.good:.0f} %"
-        doubtful = f" ({first.doubtful} more were sampled as uncertain and do not count)"
+        doubtful = f" ({first.doubtful} uncertain ones were also reviewed and do not count)"
         raise NotAllowedError(
-            f"The proposals of batch {first.batch} do not meet the acceptance rule. It "
-            f"requires {first.needed} reviewed proposals with "
-            f"{100 * settings.good_share:.0f} % good ones; {first.sampled} are reviewed, "
-            f"{good} good{doubtful if first.doubtful else ''}. Review more "
-            f"{advice.review}, leave the proposals out, or {advice.force}."
+            f"The proposals of batch {first.batch} do not meet the acceptance rule: "
+            f"{first.needed} must be reviewed, and at least "
+            f"{100 * settings.good_share:.0f} % of these must be good. So far, "
+            f"{first.sampled} are reviewed, {good} good{doubtful if first.doubtful else ''}. "
+            f"Review more {advice.review}, export without proposals, or {advice.force}."
         )
 
 
@@ -145,8 +145,8 @@ def export_masks(
     find_format(name)
     if target.suffix and not target.is_dir() and (settings.images or settings.shares):
         raise InputError(
-            f"With images or a split, the output must be a folder, got {target.name!r}. "
-            "Remove the file ending."
+            "An export with images or a split must be written to a folder, but "
+            f"{target.name!r} is a file name. Remove the file ending."
         )
     if settings.proposals and not settings.force:
         check_rule(project, advice)
@@ -154,8 +154,9 @@ def export_masks(
     splits = [part for part, share in zip(SPLITS, settings.shares, strict=False) if share > 0]
     if len(images) < len(splits):
         raise InputError(
-            f"There are too few images for a split: {len(images)} to export for "
-            f"{', '.join(splits)}. Label more images, or export without a split."
+            f"Too few images for a split: {len(images)} to export, but "
+            f"{', '.join(splits)} require at least one each. Label more images, or "
+            "export without a split."
         )
     if settings.unlabelled == "skip":
         images = [
@@ -166,21 +167,20 @@ def export_masks(
     write_files(_files(project, images, target, name, settings, report), target)
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
     masks = sum(len(image.masks) for image in images)
-    LOG.info("%s: exported %d masks of %d images as %s", project.folder, masks, len(images), name)
+    LOG.info("%s: exported %d masks from %d images as %s", project.folder, masks, len(images), name)
     lines = [f"{counted(len(images), 'image')}, {counted(masks, 'mask')}"]
     if left:
         why = "not marked as done"
         if settings.only == "labelled":
             why = f"without {'' if settings.proposals else 'accepted '}masks and not marked as done"
-        lines.append(f"left out: {counted(left, 'image')} {why}")
+        lines.append(f"not exported: {counted(left, 'image')} {why}")
     if name == "yolo" and not settings.images:
-        lines.append(f"data.yaml expects the images in images/; {advice.images}")
+        lines.append(f"data.yaml expects the images in images/: {advice.images}")
     lines += report.lines()
     nameless = sum(mask.label is None for image in images for mask in image.masks)
     if nameless and project.labels.all() and name not in NO_CLASSES:
         lines.append(
-            f"{counted(nameless, 'mask')} without a class: exported as {UNLABELLED!r} "
-            "where the format has classes"
+            f"{counted(nameless, 'mask')} without a class: exported as class {UNLABELLED!r}"
         )
     return lines
 
@@ -217,7 +217,7 @@ def _leaving(
             wanted, remedy = "annotated", f"include proposals {advice.proposals}"
         raise InputError(
             f"No image to export: none of {len(every)} images is {wanted} ({labelled} "
-            f"have masks). Mark images as done in the page (D), or {remedy}."
+            f"have masks). Mark images as done on the page (key D), or {remedy}."
         )
     return leaving, len(every) - len(leaving)
 

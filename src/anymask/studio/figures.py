@@ -235,7 +235,9 @@ def _shares(masks: Sequence[_CountedMask], *namings: Sequence[str]) -> list[list
     try:
         areas = union_areas(texts, pixels, pages, *(one.numbers for one in groupings))
     except DataError as error:
-        raise StoreError(f"The database is corrupted: {error}. Restore it from a copy.") from error
+        raise StoreError(
+            f"The database is corrupted: {error}. Restore it from a backup."
+        ) from error
     return [
         one.shares(image, pixels, covered) for one, covered in zip(groupings, areas, strict=True)
     ]
@@ -333,30 +335,30 @@ def to_report(figures: Figures, rounds: Sequence[Row] = ()) -> Report:
         ]),
         ("Batches", [
             {"batch": b.batch, "masks": b.masks, "sampled": f"{b.sampled}/{b.needed}",
-             "good": _percent(b.good), "may leave": "yes" if b.met else "no"}
+             "good": _percent(b.good), "rule met": "yes" if b.met else "no"}
             for b in figures.batches
         ]),
         ("Agreement", [
-            {"annotators": f"{a.first}, {a.second}", "images": a.images, "masks of both": a.pairs,
-             "masks of one only": a.alone, "IoU": _number(a.iou, 3)}
+            {"annotators": f"{a.first}, {a.second}", "images": a.images, "matched masks": a.pairs,
+             "masks of one annotator only": a.alone, "IoU": _number(a.iou, 3)}
             for a in figures.agreements
         ]),
         *((title, [
             {"name": s.name, "masks": s.masks, "images": s.images,
-             "of their pixels": _percent(s.pixels)}
+             "share of image pixels": _percent(s.pixels)}
             for s in shares
         ]) for title, shares in (("Labels", figures.labels), ("Groups", figures.groups))),
         ("Clips", [
             {"clip": c.name, "frames": "-" if c.frames is None else c.frames,
              "accepted": c.accepted, "proposed": c.proposals, "rejected": c.rejected,
-             "frames to review": c.doubtful, "seconds a track": _number(c.seconds_a_track)}
+             "frames to review": c.doubtful, "seconds per track": _number(c.seconds_a_track)}
             for c in figures.clips
         ]),
         ("Training rounds", [
             {"round": row["round"], "masks": row["train_masks"], "before": f"{row['before']:.3f}",
              "after": f"{row['after']:.3f}", "gain": f"{row['gain']:+.3f}",
              "95 %": f"{row['low']:+.3f} to {row['high']:+.3f}",
-             "leads": "yes" if row["promoted"] else "no"}
+             "promoted": "yes" if row["promoted"] else "no"}
             for row in rounds
         ]),
     ]  # fmt: skip
@@ -377,8 +379,10 @@ def _plots(figures: Figures, rounds: Sequence[Row]) -> list[tuple[str, str]]:
         slowest = max(measured.values())
         names = [f"{stage} {seconds:.1f} s" for stage, seconds in measured.items()]
         values = np.array(list(measured.values())) / slowest
-        series = [Series("seconds a mask", values)]
-        plots.append(("Time", bar_plot(names, series, "seconds per mask, slowest mode")))
+        series = [Series("seconds per mask", values)]
+        plots.append(
+            ("Time", bar_plot(names, series, "seconds per mask, relative to the slowest stage"))
+        )
     if rounds:
         x = np.array([float(row["round"]) for row in rounds])
         curves = [
@@ -434,8 +438,9 @@ def plan(
     """
     if images < 1 or rate < 0 or (masks_an_image or 1) <= 0:
         raise InputError(
-            f"The number of images must be at least 1 (given: {images}), the hourly rate at "
-            f"least 0 ({rate:g}) and the masks per image above 0 ({masks_an_image})."
+            f"Invalid values. Expected at least 1 image (given: {images}), an hourly "
+            f"rate of at least 0 (given: {rate:g}) and more than 0 masks per image "
+            f"(given: {masks_an_image})."
         )
     rows = []
     for pace in figures.paces:

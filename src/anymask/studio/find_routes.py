@@ -116,7 +116,8 @@ class SubjectLook:
 
     kind: Annotated[Literal["png", "webp"], Query(alias="format")] = "png"
     background: Annotated[
-        str | None, Query(max_length=60, description="a color (white, #20a0ff), or blur")
+        str | None,
+        Query(max_length=60, description="new background: a color (white, #20a0ff), or `blur`"),
     ] = None
     soft: bool = True
     shadow: bool = False
@@ -164,7 +165,11 @@ def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:
         return seen
     if seen.photo is None or seen.photo.shape[:2] != seen.embedding.image_hw:
         raise Refusal(
-            404, "The server keeps only a smaller copy of this image. Send the image itself."
+            404,
+            (
+                "The server has only a smaller copy of this image. Send the image instead "
+                "of its hash."
+            ),
         )
     return np.asarray(seen.photo)
 
@@ -184,7 +189,10 @@ class Examples:
         for one in several:
             one.prompted()
             if self.look is None and (one.record or one.photo):
-                message = "This server has no project. Send examples with image and point."
+                message = (
+                    "This server has no project, so exemplars cannot refer to a record or "
+                    "photo. Send each exemplar with an image and a point, box or mask."
+                )
                 raise Refusal(422, message)
 
     def search(
@@ -215,7 +223,10 @@ class Examples:
             return self._photo(one.photo, one.page), prompted
         if one.image is None:
             if here is None:
-                raise Refusal(422, "The example has no image. Send record, photo or image.")
+                raise Refusal(
+                    422,
+                    ("The exemplar has no image. Send one of the fields record, photo or image."),
+                )
             return here(), prompted
         if not HASH.fullmatch(one.image):
             return read_photo(from_base64(one.image), self.limits), prompted

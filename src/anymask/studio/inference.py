@@ -276,7 +276,7 @@ class Inference:
             if not isinstance(error, AnymaskError):
                 raise
         else:
-            LOG.info("%s is loaded, after %.1f s", model.name, time.monotonic() - began)
+            LOG.info("loaded %s in %.1f s", model.name, time.monotonic() - began)
             self.model.set_result(model)
 
     def close(self) -> None:
@@ -396,8 +396,9 @@ class Inference:
             raise Refusal(
                 429,
                 (
-                    f"The server is busy: {self._long_now} of {self._most_long} long requests "
-                    "are running. Try again after the seconds in Retry-After."
+                    f"The server is busy: {self._long_now} of {self._most_long} long "
+                    "requests are running. Retry after the number of seconds in the "
+                    "Retry-After header."
                 ),
                 max(5.0, self.seconds_ahead),
             )
@@ -405,14 +406,14 @@ class Inference:
         def timed() -> T:
             model = Model(queue_calls(self.ready().runtime, self.heavy, Urgency.LONG, left))
             began = time.monotonic()
-            LOG.info("%s begins", name)
+            LOG.info("%s started", name)
             try:
                 done = work(model)
             except BaseException as error:
                 spent, kind = time.monotonic() - began, type(error).__name__
-                LOG.info("%s ended after %.1f s: %s", name, spent, kind)
+                LOG.info("%s failed after %.1f s: %s", name, spent, kind)
                 raise
-            LOG.info("%s took %.1f s", name, time.monotonic() - began)
+            LOG.info("%s finished in %.1f s", name, time.monotonic() - began)
             return done
 
         def ended(_: object) -> None:

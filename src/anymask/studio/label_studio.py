@@ -64,13 +64,14 @@ class TaskPictures:
             wanted, full = urlsplit(self.host), urlsplit(urljoin(self.host, address))
         except (OSError, ValueError) as error:  # too long, with a NUL, no base64, no host
             message = (
-                f"The image address {address[:80]!r} is invalid. Send it as Label Studio does."
+                f"The image address {address[:80]!r} is invalid. Send it in the form "
+                "that Label Studio uses."
             )
             raise Refusal(422, message) from error
         if not self.host or (full.scheme, full.netloc) != (wanted.scheme, wanted.netloc):
             message = (
-                f"The image {address[:120]} is not available. Start the server with the folder "
-                "(--photos DIR) or the Label Studio (--label-studio URL) that holds it."
+                f"The image {address[:120]} is not available. Start the server with "
+                "--photos DIR or --label-studio URL to give it access to this image."
             )
             raise Refusal(422, message)
         headers = {"Authorization": f"Token {self.key}"} if self.key else {}
@@ -136,8 +137,9 @@ def read_config(xml: str) -> Tag:
         return Tag(name, to_name, picture.attrib["value"].lstrip("$"), labels)
     except (ET.ParseError, StopIteration, KeyError, UnicodeEncodeError) as error:
         message = (
-            f"The labeling configuration is not supported: {xml[:80]!r}. It must hold <Image> and "
-            "<BrushLabels toName=...>. Add a BrushLabels tag in the settings of the project."
+            f"The labeling configuration is not supported: {xml[:80]!r}. It must "
+            "contain <Image> and <BrushLabels toName=...>. Add a BrushLabels tag in "
+            "the settings of the project."
         )
         raise Refusal(422, message) from error
 

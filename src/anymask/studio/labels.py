@@ -183,7 +183,7 @@ def _row(session: Session, name: str) -> LabelRow:
 def _check_name(name: str) -> str:
     checked_text("The class name", name)
     if not name.strip():
-        raise InputError("The class name is empty. Type at least one letter.")
+        raise InputError("The class name is empty. Enter at least one letter.")
     return name.strip()
 
 

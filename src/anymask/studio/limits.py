@@ -22,7 +22,7 @@ def parse_mega(text: str) -> int:
     try:
         return int(float(text) * MEGA)
     except (ValueError, OverflowError):
-        raise InputError(f"The limit must be a number. Given: {text!r}.") from None
+        raise InputError(f"Invalid limit {text!r}. Use a number.") from None
 
 
 @describe_settings
@@ -46,32 +46,37 @@ class Limits:
     pixels: Annotated[
         int,
         Setting(
-            ("maximum size of an image in megapixels, read from its header before it is "
-"decoded; also of all masks of a request"),
+            ("maximum size of an image in megapixels, checked before the image is "
+             "decoded; also the maximum for all masks of a request together"),
             least=1, option="--megapixels", form="N", parse=parse_mega, default="100",
         ),
     ] = 100 * MEGA  # fmt: skip
     prompts: Annotated[int, Setting("maximum number of prompts per request", least=1)] = 256
     points: Annotated[int, Setting("maximum number of points per prompt", least=1)] = 1000
     points_together: Annotated[
-        int, Setting("maximum number of points in all prompts of a request", least=1)
+        int, Setting("maximum number of points in all prompts of a request together", least=1)
     ] = 4000
     decodings: Annotated[
         int,
         Setting(
-            "maximum number of decodings of the prompts of a request: one for each point, at most "
-            "8 for each prompt",
+            (
+                "maximum number of decoder runs per request; each point counts as one, "
+                "and each prompt as at most 8"
+            ),
             least=1,
         ),
     ] = 1024
-    grid: Annotated[int, Setting("of the grid of everything", least=1)] = 64
-    crop_layers: Annotated[int, Setting("of the grid of everything", least=1)] = 2
+    grid: Annotated[int, Setting("maximum `grid` for automatic mask generation", least=1)] = 64
+    crop_layers: Annotated[
+        int, Setting("maximum `crop_n_layers` for automatic mask generation", least=1)
+    ] = 2
     clicks: Annotated[
         int,
         Setting(
             (
-                "maximum number of clicks of one request for everything, with tiles and "
-                "crops; each crop counts as 256 more (`cost_of`)"
+                "maximum number of points per request for automatic mask generation, "
+                "in all tiles and crops together; each tile and each crop counts as "
+                "256 additional points"
             ),
             least=1,
         ),
@@ -79,32 +84,45 @@ class Limits:
     requests: Annotated[
         int,
         Setting(
-            "maximum number of waiting requests that need the model; others get Retry-After",
+            (
+                "maximum number of waiting requests that use the model; further ones are "
+                "rejected with a Retry-After header"
+            ),
             least=1,
         ),
     ] = 64
-    body_bytes: Annotated[int, Setting("maximum size of all request bodies together", least=1)] = (
-        512 * MEGA
-    )
-    header_seconds: Annotated[float, Setting("time limit for the header of a request", above=0)] = (
-        20.0
-    )
+    body_bytes: Annotated[
+        int,
+        Setting("maximum size of all request bodies that are being received, in bytes", least=1),
+    ] = 512 * MEGA
+    header_seconds: Annotated[
+        float, Setting("time limit for the header of a request, in seconds", above=0)
+    ] = 20.0
     body_seconds: Annotated[
         float,
         Setting(
-            "time limit for the body of a request, plus one second for each SLOWEST bytes of it",
+            (
+                "time limit for the body of a request, in seconds; extended by one second "
+                "for every 64000 bytes"
+            ),
             above=0,
         ),
     ] = 60.0
     headers_waiting: Annotated[
         int,
         Setting(
-            "maximum number of connections without a header; the oldest one is closed", least=1
+            (
+                "maximum number of connections that have not sent a complete header; "
+                "beyond it, the oldest one is closed"
+            ),
+            least=1,
         ),
     ] = 256
     videos: Annotated[int, Setting("maximum number of open video and scan sessions", least=1)] = 8
-    video_frames: Annotated[int, Setting("of one session", least=1)] = 20_000
-    video_objects: Annotated[int, Setting("of one session", least=1)] = 32
+    video_frames: Annotated[int, Setting("maximum number of frames per video session", least=1)] = (
+        20_000
+    )
+    video_objects: Annotated[int, Setting("maximum number of objects per session", least=1)] = 32
     volume_bytes: Annotated[
         int,
         Setting(
@@ -114,12 +132,19 @@ class Limits:
     ] = 1024 * MEGA  # fmt: skip
     volume_seconds: Annotated[
         float,
-        Setting("time limit for reading a scan", above=0, option="--volume-seconds", form="N"),
+        Setting(
+            "time limit for reading a scan, in seconds",
+            above=0,
+            option="--volume-seconds",
+            form="N",
+        ),
     ] = 300.0
     video_idle_seconds: Annotated[
-        float, Setting("idle time after which a session is closed", above=0)
+        float, Setting("idle time in seconds after which a session is closed", above=0)
     ] = 600.0
-    video_seconds: Annotated[float, Setting("maximum lifetime of a session", above=0)] = 7200.0
+    video_seconds: Annotated[
+        float, Setting("maximum lifetime of a session, in seconds", above=0)
+    ] = 7200.0
 
     def __post_init__(self) -> None:
         check_settings(self)

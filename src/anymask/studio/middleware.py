@@ -93,8 +93,8 @@ class Access:
             )
         if self.token and len(self.token) < 8:
             raise InputError(
-                f"The token has {len(self.token)} characters and requires at least 8. "
-                'Create one with: python -c "import secrets; '
+                f"The token has {len(self.token)} characters, but at least 8 are "
+                'required. Create one with: python -c "import secrets; '
                 'print(secrets.token_urlsafe())"'
             )
 
@@ -236,7 +236,7 @@ class Guard:
         except Exception as error:
             LOG.exception("a defect in %s %s", method, path)
             kind = type(error).__name__
-            message = f"The server failed ({kind}). Try again; its log has the details."
+            message = f"Internal server error ({kind}). Try again. The server log has the details."
             defect = Refusal(500, message)
             if not status:
                 await defect.response()(scope, receive, sending)
@@ -271,8 +271,8 @@ class Guard:
     def _busy(self, got: str) -> Refusal:
         most = f"{self.limits.requests} requests and {self.limits.body_bytes} bytes"
         message = (
-            f"The server is busy: {got}, the maximum is {most}. Try again after the seconds "
-            "in Retry-After."
+            f"The server is busy: {got}, and the limit is {most}. Retry after the "
+            "number of seconds in the Retry-After header."
         )
         return Refusal(429, message, self._seconds_ahead())
 
@@ -325,9 +325,9 @@ class BoundedBody:
             raise Refusal(
                 408,
                 (
-                    f"The request was not received in time: {self._got} bytes within "
-                    f"{self._seconds:g} s, at least {SLOWEST} bytes per second are required. "
-                    "Send it again."
+                    f"The request was not received in time: only {self._got} bytes "
+                    f"arrived within {self._seconds:g} s. At least {SLOWEST} bytes per "
+                    "second are required. Send it again."
                 ),
             ) from None
         part = message.get("body", b"")

@@ -107,7 +107,7 @@ Look = UintImage | EncodedPhoto  # a photo, or what was encoded of it
 # What /openapi.json says of bodies and answers beside JSON.
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-_FILE = {"file": {"type": "string", "format": "binary", "description": "the photo"}}
+_FILE = {"file": {"type": "string", "format": "binary", "description": "the image"}}
 PICTURE_BODY = {
     "requestBody": {
         "required": True,
@@ -115,7 +115,9 @@ PICTURE_BODY = {
             "application/json": {
                 "schema": {
                     "type": "object",
-                    "properties": {"image": {"type": "string", "description": "as base64"}},
+                    "properties": {
+                        "image": {"type": "string", "description": "the image as base64"}
+                    },
                     "required": ["image"],
                     "examples": [{"image": DISC}],
                 }
@@ -142,7 +144,7 @@ EMBEDDING: dict[int | str, dict[str, Any]] = {
         "content": {"application/octet-stream": BINARY},
         "headers": {
             "X-Image-Hash": {
-                "description": "identifies the image in later requests",
+                "description": "hash that identifies the image in later requests",
                 "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
                 "required": True,
             }
@@ -164,7 +166,7 @@ def form_body(body: type[BaseModel], *names: str) -> dict[str, Any]:
     (example,) = cast("dict[str, Any]", body.model_config["json_schema_extra"])["examples"]
     filled = {name: json.dumps(example[name]) for name in {*example} - {"image"}}
     texts = {
-        name: {"type": "string", "description": "as JSON", "example": filled.get(name, "")}
+        name: {"type": "string", "description": "value as JSON", "example": filled.get(name, "")}
         for name in names
     }
     schema = {"type": "object", "properties": _FILE | texts, "required": ["file"]}
@@ -314,7 +316,7 @@ async def picture_of(request: Request) -> bytes:
         message = "The form has no file. Send it as -F file=@photo.jpg."
         raise Refusal(400, message)
     for name in texts:
-        raise Refusal(422, f"Unknown form field {name!r}. This address accepts only a file.")
+        raise Refusal(422, f"Unknown form field {name!r}. This endpoint accepts only a file.")
     return photo
 
 
@@ -474,8 +476,8 @@ def read_photo(body: bytes, limits: Limits) -> UintImage:  # -> (H, W, 3)
             413,
             (
                 f"The image has {len(body)} bytes, and the server accepts up to "
-                f"{limits.upload_bytes}. Send a smaller image, or raise the limit "
-                "upload_megabytes of the server."
+                f"{limits.upload_bytes} bytes. Send a smaller image, or raise the "
+                "limit upload_megabytes of the server."
             ),
         )
     try:
@@ -627,9 +629,10 @@ def check_cost(photo: Look, settings: dict[str, Any], limits: Limits) -> None:
         raise Refusal(
             422,
             (
-                f"The request needs {cost} clicks on an image of {width} x {height}, and at "
-                f"most {limits.clicks} are allowed (each crop counts as {A_LOOK}). Use larger "
-                "tiles, a smaller grid or fewer crop_n_layers."
+                f"The request requires {cost} points on an image of {width} x {height} "
+                f"pixels, but at most {limits.clicks} are allowed (each tile and crop "
+                f"counts as {A_LOOK} additional points). Use larger tiles, a smaller "
+                "grid or fewer crop_n_layers."
             ),
         )
 
@@ -724,11 +727,18 @@ def _cutout(answers: list[Prediction], photo: UintImage | None, suffix: str) -> 
     """
     if len(answers) > 1:
         message = (
-            f"A cut-out supports one prompt, and {len(answers)} were given. Send one request each."
+            f"A cut-out supports one prompt, and {len(answers)} were given. Send one "
+            "request per prompt."
         )
         raise Refusal(422, message)
     if photo is None:
-        raise Refusal(422, "The server has no pixels of this image. Send the image itself.")
+        raise Refusal(
+            422,
+            (
+                "The server has only the embedding of this image, not its pixels. Send the "
+                "image instead of its hash."
+            ),
+        )
     if not answers[0].best.area:
         raise Refusal(422, "The predicted mask is empty. Use another prompt.")
     file = io.BytesIO()

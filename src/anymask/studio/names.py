@@ -133,8 +133,8 @@ def name_masks(
         raise Refusal(
             422,
             (
-                f"Model {runtime.spec.name} does not suggest names. Use a server with the "
-                f"model {DEFAULT_MODEL}."
+                f"Model {runtime.spec.name} cannot suggest names. Start the server "
+                f"with the model {DEFAULT_MODEL}."
             ),
         )
     names, table = asked.names, naming.name_table()
@@ -161,7 +161,10 @@ def _photo_of(look: UintImage | EncodedPhoto, rles: list[Rle]) -> UintImage:
     if not isinstance(look, EncodedPhoto):
         photo, sizes = look, {look.shape[:2]}
     elif look.photo is None:
-        message = "The server has only the embedding of this image, not its pixels. Send the image."
+        message = (
+            "The server has only the embedding of this image, not its pixels. Send the "
+            "image instead of its hash."
+        )
         raise Refusal(404, message)
     else:
         photo, sizes = look.photo, {look.photo.shape[:2], look.embedding.image_hw}
@@ -171,8 +174,8 @@ def _photo_of(look: UintImage | EncodedPhoto, rles: list[Rle]) -> UintImage:
             raise Refusal(
                 422,
                 (
-                    f"The masks have the size {w} x {h} and the image {width} x {height}. "
-                    "Send the image that belongs to the masks."
+                    f"The masks have the size {w} x {h}, but the image has {width} x "
+                    f"{height} pixels. Send the image that belongs to the masks."
                 ),
             )
     return np.asarray(photo)

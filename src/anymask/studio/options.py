@@ -18,7 +18,7 @@ State = Literal["proposed", "accepted", "rejected"]
 Stage = Literal["assisted", "semi", "auto", "review"]
 STAGES: dict[Stage, str] = {
     "assisted": "a person prompts, the model predicts",
-    "semi": "confident masks are added automatically, a person adds the rest",
+    "semi": "confident masks are added automatically, and a person adds the rest",
     "auto": "the model works without a person; people review samples",
 }
 GENTLE_RATE, GENTLE_SIDE, GENTLE_IMAGES = 2e-4, 384, 4
@@ -55,41 +55,51 @@ class ExportSettings:
     only: Annotated[
         Only,
         Setting(
-            'exported images; "done": marked as done; "labelled": also other images with masks'
+            'which images to export. "done": images marked as done; "labelled": also '
+            "other images with masks"
         ),
     ] = "done"
     shares: Annotated[
         tuple[float, ...],
         Setting(
-            "shares of train, val and test, such as 80/10/10, by image name",
+            ("split of the images into train, val and test by image name, such as "
+             "80/10/10"),
             check=check_shares, option="--split", form="TRAIN/VAL/TEST", parse=read_split,
             default="no split",
         ),
     ] = ()  # fmt: skip
-    images: Annotated[bool, Setting("copy the images, so that the dataset can be trained on")] = (
-        False
-    )
+    images: Annotated[
+        bool, Setting("copy the images into the dataset, which training requires")
+    ] = False
     tolerance: Annotated[
         float,
         Setting(
-            "distance by which outlines may be smoothed; 0 follows the pixels exactly",
+            (
+                "maximum distance by which smoothing may move an outline; 0: outlines "
+                "follow the pixels exactly"
+            ),
             most=100,
             unit="pixels",
         ),
     ] = SMOOTH
     unlabelled: Annotated[
-        Unlabelled, Setting('masks without a class are exported as "object" or left out ("skip")')
+        Unlabelled,
+        Setting(
+            'how to export masks without a class. "object": with the class "object"; '
+            '"skip": not at all'
+        ),
     ] = "object"
     proposals: Annotated[bool, Setting("include proposals that are not accepted")] = False
     classes: Annotated[
         tuple[str, ...],
         Setting(
-            "text file with one class per line, in the order of their numbers; other classes "
-            "follow in the order of the project", default="the project's list", form="FILE",
+            ("text file with one class per line, in the order of the class numbers; "
+             "other classes follow in the order of the project"),
+            default="the project's list", form="FILE",
             parse=read_class_list, check=lambda value: value,
         ),
     ] = ()  # fmt: skip
-    force: Annotated[bool, Setting("export although the acceptance rule is not met")] = False
+    force: Annotated[bool, Setting("export even if the acceptance rule is not met")] = False
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -98,9 +108,7 @@ class ExportSettings:
 def check_side(side: object) -> None:
     """Raises InputError for a side that the encoder's strides do not divide."""
     if side is not None and (not isinstance(side, int) or side < 32 or side % 32):
-        raise InputError(
-            f"The side must be a multiple of 32. Given: {side!r}. Use 384, for example."
-        )
+        raise InputError(f"Invalid side {side!r}. Use a multiple of 32, such as 384.")
 
 
 @describe_settings
@@ -112,9 +120,9 @@ class Tuning:
         str | None,
         Setting(
             (
-                "model to fine-tune: a name of `anymask models list`, or "
-                "weights.safetensors of a training run. A name continues from the "
-                "best fine-tuned weights of the project"
+                "model to fine-tune: a name from `anymask models list`, or a "
+                "weights.safetensors file of a training run. With a name, training "
+                "starts from the best fine-tuned weights of the project"
             ),
             default="the best model of the project",
             check=lambda _value: None,
@@ -123,30 +131,33 @@ class Tuning:
     ] = None
     method: Annotated[
         Literal["full", "decoder", "lora", "hq", "adapter"],
-        Setting("which weights are trained: all, all but the encoder, low-rank adapters, "
-"SAM-HQ's decoder, Medical SAM Adapter"),
-    ] = "full"  # fmt: skip
-    steps: Annotated[int, Setting("optimiser steps", least=1)] = 60
+        Setting(
+            'which weights to train. "full": all; "decoder": all except the encoder; "lora": '
+            'low-rank adapters; "hq": the decoder of SAM-HQ; "adapter": a Medical SAM Adapter'
+        ),
+    ] = "full"
+    steps: Annotated[int, Setting("number of optimizer steps", least=1)] = 60
     side: Annotated[
         int | None,
         Setting(
             "side of the training images in pixels",
             check=check_side,
-            default=f"{GENTLE_SIDE}, or the only side that the model supports",
+            default=f"{GENTLE_SIDE}, or the fixed side of the model",
         ),
     ] = None
     images: Annotated[
         int | None,
         Setting(
-            "pictures a step", least=1, default=f"{GENTLE_IMAGES}; 2 for models with a fixed side"
+            "images per step", least=1, default=f"{GENTLE_IMAGES}; 2 for models with a fixed side"
         ),
     ] = None
-    masks: Annotated[int, Setting("objects a picture", least=1)] = 8
+    masks: Annotated[int, Setting("objects per image", least=1)] = 8
     rate: Annotated[
         float | None,
         Setting(
             "learning rate", above=0,
-            default=f"{GENTLE_RATE:g}; for models with a fixed side and adapters as in finetune",
+            default=(f"{GENTLE_RATE:g}; with adapters or a fixed side, the default of `anymask "
+                     "finetune`"),
         ),
     ] = None  # fmt: skip
     init: Annotated[
@@ -156,7 +167,9 @@ class Tuning:
             default="the model's default",
         ),
     ] = None
-    device: Annotated[str, Setting("cpu, cuda, cuda:1 or mps", check=lambda _value: None)] = "cpu"
+    device: Annotated[
+        str, Setting("device: cpu, cuda, cuda:1 or mps", check=lambda _value: None)
+    ] = "cpu"
     seed: int = 1
 
     def __post_init__(self) -> None:

@@ -196,7 +196,7 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
     async def page() -> Response:
         """The page of the browser."""
         if not (WEB / "index.html").is_file():
-            message = "This installation has no built page. Build it with: make web"
+            message = "The page is not built in this installation. Build it with: make web"
             raise Refusal(404, message)
         return FileResponse(WEB / "index.html", headers=_FRESH)
 
@@ -223,7 +223,7 @@ def write_static(target: Path, bundle: Path | None) -> int:
             f"in separate files. Use --model {DEFAULT_MODEL}, or run without --static."
         )
     if not (WEB / "index.html").is_file():
-        raise InputError("This installation has no built page. Build it with: make web")
+        raise InputError("The page is not built in this installation. Build it with: make web")
     if target.exists() and not target.is_dir():
         raise InputError(
             f"The output must be a folder, and {target} is a file. Choose another name."

@@ -134,7 +134,8 @@ def checked_picture(project: Project, image_id: int) -> Path:
     if hw != image.hw and not project.store.resize_image(image_id, hw):
         known, found = (f"{width} x {height} pixels" for height, width in (image.hw, hw))
         raise Conflict(
-            f"The file of {image.name} was replaced: its masks were drawn on {known}, and "
-            f"it has {found} now. Restore the previous file, or rename the new one."
+            f"The file of {image.name} was replaced: its masks were drawn on an image "
+            f"of {known}, but the file now has {found}. Restore the previous file, or "
+            "rename the new one."
         )
     return path

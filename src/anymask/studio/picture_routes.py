@@ -94,10 +94,14 @@ async def asked_plane(
     """The plane that a query names. Raises InputError for a channel beside bands."""
     if bands is None:
         if ranges is not None:
-            raise InputError("The parameter ranges requires bands. Add bands=2,0,1, for example.")
+            raise InputError(
+                "The parameter `ranges` requires `bands`. Add bands=2,0,1, for example."
+            )
         return AskedPlane(page, channel)
     if channel is not None:
-        raise InputError("The parameters channel and bands cannot be combined. Pass one of them.")
+        raise InputError(
+            "The parameters `channel` and `bands` cannot be combined. Pass one of them."
+        )
     return AskedPlane(page, None, parse_bands(bands), (ranges and parse_ranges(ranges)) or None)
 
 
@@ -144,8 +148,8 @@ class PictureLook:
             raise Refusal(
                 422,
                 (
-                    f"Page {page} has {wide} x {high} pixels, and the first page {width} x "
-                    f"{height}. Split the file by page size."
+                    f"Page {page} has {wide} x {high} pixels, but the first page has "
+                    f"{width} x {height}. Split the file by page size."
                 ),
             )
         return photo

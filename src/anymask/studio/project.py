@@ -103,9 +103,9 @@ class Project:
         try:
             if not is_prepared(database) and not is_file_database(address):
                 raise StoreError(
-                    f"{folder}: the database {database.url.render_as_string()} holds no "
-                    f"project. Remove {self.inside / ADDRESS}, then run: anymask project "
-                    f"init {folder}"
+                    f"{folder}: the database {database.url.render_as_string()} "
+                    f"contains no project. Remove {self.inside / ADDRESS}, then run: "
+                    f"anymask project init {folder}"
                 )
             create_tables(database)
         except AnymaskError:
@@ -286,8 +286,8 @@ class Project:
             row = session.get(ProjectRow, 1)
         if row is None:
             raise NotFoundError(
-                f"{self.folder}: the database holds no project. Run: anymask project init "
-                f"{self.folder}"
+                f"{self.folder}: the database contains no project. Run: anymask "
+                f"project init {self.folder}"
             )
         return row
 
@@ -411,7 +411,7 @@ class Project:
             if name.isprintable() or name.encode("utf-8", "ignore").decode() == name:
                 yield path
             elif failed is not None:
-                failed(ascii(name)[1:-1], "Its name is not valid UTF-8. Rename it.")
+                failed(ascii(name)[1:-1], "The file name is not valid UTF-8. Rename the file.")
 
     def picture(self, image_id: int) -> Path:
         """The file of a photo. Raises NotFoundError, also where it leads out of the project."""
@@ -501,8 +501,8 @@ def create_project(
     elif database is not None and database != (there := _address(folder)):
         told = make_url(there).render_as_string() if isinstance(there, str) else there
         raise InputError(
-            f"{str(folder)!r} is a project already, with its database at {str(told)!r}. --database "
-            "chooses the database of a new project: leave it out."
+            f"{str(folder)!r} is already a project, with its database at {str(told)!r}. "
+            "--database is only supported for new projects. Omit it."
         )
     project = Project(folder, clock=clock)
     with writing(project.store.database) as session:
@@ -576,8 +576,8 @@ def own_place(inside: Path, place: object) -> Path:
     path = inside / str(place)
     if not _lies_in(path, inside):
         raise StoreError(
-            f"The database names a path outside of {inside}: {str(place)[:200]!r}. Check "
-            "whether another program wrote it."
+            f"The database contains a path outside of {inside}: {str(place)[:200]!r}. "
+            "Check whether another program changed the database."
         )
     return path
 
@@ -606,8 +606,9 @@ def check_address(address: str, folder: Path) -> None:
     path, options = _file_of(address)
     if options or not path or not all(_lies_in(Path(path + more), folder) for more in _BESIDE):
         raise InputError(
-            f"{address[:200]!r} cannot be used as database. Use "
-            f"postgresql://USER@HOST/NAME, a SQLite file in {folder}, or omit the address."
+            f"{address[:200]!r} cannot be used as a database. Use "
+            f"postgresql://USER@HOST/NAME, an SQLite file in {folder}, or omit the "
+            "address."
         )
 
 

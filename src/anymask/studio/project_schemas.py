@@ -211,7 +211,7 @@ class SearchState(Strict):
     done: int = 0
     total: int = 0
     found: int = 0
-    why: str = Field(default="", description="details of errors, or of skipped images")
+    why: str = Field(default="", description="error message, or which images were skipped")
 
 
 class SavedAnswer(Strict):
@@ -340,12 +340,18 @@ class PlanesBody(Strict):
     pages: list[PageBody]
     channels: list[str] = Field(description="names of the channels of each page")
     colours: bool = Field(description="the image can also be shown without selecting a channel")
-    pixel: PixelSize | None = Field(description="as stored in the file; null if missing")
-    deep: bool = Field(description="more than 8 bits: value ranges can be selected")
-    file: str = Field(description="changes when the content of the file changes")
+    pixel: PixelSize | None = Field(description="pixel size as stored in the file; null if missing")
+    deep: bool = Field(
+        description=(
+            "whether the image has more than 8 bits per channel, so that value ranges can be "
+            "selected"
+        )
+    )
+    file: str = Field(description="version of the file; changes with its content")
     replaced: bool = Field(
         description=(
-            "masks were drawn on an earlier file, and the image was not marked as done since"
+            "whether the masks were drawn on an earlier version of the file, and the "
+            "image was not marked as done since"
         )
     )
 
@@ -359,12 +365,14 @@ class ValuesBody(Strict):
 class ChangesBody(Strict):
     """How far a photo is."""
 
-    changes: int = Field(description="how often its masks were changed")
+    changes: int = Field(description="how often the masks of the image were changed")
     status: str
     versions: dict[str, int] | None = Field(
-        description="versions of its masks by id; null if `changes` has not changed"
+        description="version of each mask by ID; null if `changes` has not changed"
     )
-    file: str | None = Field(description="as in its planes; null if it cannot be read")
+    file: str | None = Field(
+        description="version of the file, as in `planes`; null if the file cannot be read"
+    )
 
 
 class ProgressBody(Strict):
@@ -435,7 +443,11 @@ class ExportBody(BaseModel):
     images: bool = False
     tolerance: float = Field(default=SMOOTH, allow_inf_nan=False)
     unlabelled: Literal["object", "skip", "ask"] = Field(
-        default="object", description="masks without a class; ask: 428 with their number"
+        default="object",
+        description=(
+            'how to export masks without a class; "ask": respond with status 428 and the '
+            "number of these masks"
+        ),
     )
 
     def settings(self) -> ExportSettings:

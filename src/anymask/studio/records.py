@@ -108,10 +108,10 @@ def checked_json(what: str, value: object) -> None:
                     )
                 _check_encodable(what, one)
             elif one is not None and not (isinstance(one, int | float) and _is_finite(one)):
-                raise InputError(f"{what} must hold finite numbers. Given: {_short(one)}.")
+                raise InputError(f"{what} must contain only finite numbers. Given: {_short(one)}.")
         level, count = below, count + len(below)
         if count > MOST_VALUES:
-            raise InputError(f"{what} has more than {MOST_VALUES} values. Send less.")
+            raise InputError(f"{what} has more than {MOST_VALUES} values. Send fewer values.")
     if level:
         raise InputError(
             f"{what} has more than {MOST_DEPTH} nested levels. Send a flatter structure."
@@ -244,14 +244,16 @@ class MaskNotes(Kept):
         default_factory=dict
     )
     comment: Annotated[str, Field(max_length=MOST_COMMENT), AfterValidator(_encodable)] = ""
-    locked: bool = Field(default=False, description="the mask cannot be edited", strict=True)
-    hidden: bool = Field(default=False, description="the mask is not drawn", strict=True)
+    locked: bool = Field(
+        default=False, description="if true, the mask cannot be edited", strict=True
+    )
+    hidden: bool = Field(default=False, description="if true, the mask is not drawn", strict=True)
     level: int = Field(
         default=0, description="drawing order: higher values are drawn on top", strict=True,
         ge=-MOST_LEVEL, le=MOST_LEVEL,
     )  # fmt: skip
     label_probability: Share = Field(
-        default=0.0, description="probability of a label that the model suggested"
+        default=0.0, description="probability of the label, if the model suggested it"
     )
     objectness: Share = Field(
         default=0.0,
@@ -297,8 +299,8 @@ class Draft:
             )
         if not (math.isfinite(self.score or 0) and math.isfinite(self.stability or 0)):
             raise InputError(
-                f"The values score and stability must be finite numbers. Given: {self.score!r} and "
-                f"{self.stability!r}."
+                f"The fields `score` and `stability` must be finite numbers. Given: {self.score!r} "
+                f"and {self.stability!r}."
             )
 
     @property
@@ -387,7 +389,7 @@ class Action:
 
     def __post_init__(self) -> None:
         if not self.kind:
-            raise InputError("The event has no kind. Pass one or two words.")
+            raise InputError("The event has no kind. Pass a kind of one or two words.")
         checked_text("the kind of an event", self.kind)
         checked_text("the tool of an event", self.tool)
         checked_number("seconds", self.seconds, 0, MOST_SECONDS)

@@ -249,8 +249,8 @@ def start_of(tuning: Tuning, lead: Path | None) -> RoundStart:
     variant, file = (DEFAULT_MODEL, "") if tuning.model is None else named(tuning.model, None)
     if file and tuning.init is not None:
         raise InputError(
-            f"--init applies to model names, and --model {tuning.model} is a file that "
-            "already has weights. Remove one of the two options."
+            f"--init cannot be combined with --model {tuning.model}, which is a "
+            "weights file. Omit one of the two options."
         )
     if file:
         return RoundStart(variant, Path(file))

@@ -107,8 +107,8 @@ def _chosen(groups: Iterable[type]) -> tuple[DeclaredSetting, ...]:
 
 _TILE = Setting(
     (
-        'search a large image in tiles of this side, in pixels; "auto": for very large '
-        "images; null: never"
+        'search large images in tiles of this size, in pixels. "auto": only very '
+        "large images; null: never"
     ),
     least=LEAST_SIDE,
 )
@@ -189,11 +189,16 @@ class CorrectingBody(PromptBody):
     previous: str | None = Field(
         None,
         pattern="^[0-9a-f]{32}$",
-        description="prediction_id of an answer to the first of these points on this image; only "
-        "the new points are decoded",
+        description=(
+            "`prediction_id` of an earlier response to the first of these points on this "
+            "image; only the new points are decoded"
+        ),
     )
     candidate: int = Field(
-        0, ge=0, le=15, description="which of the masks of previous is corrected, counted from 0"
+        0,
+        ge=0,
+        le=15,
+        description="index of the candidate mask in `previous` to correct, counted from 0",
     )
 
     def earlier(self, kept: KeptPredictions, image: str) -> Prediction | None:
@@ -243,9 +248,10 @@ class SegmentBody(CorrectingBody):
         given = {name: way for name, way in ways.items() if way is not None}
         if len(given) != 1:
             message = (
-                "The request requires exactly one kind of prompt: points, labels, box and mask, or "
-                f"prompt, or prompts, or boxes. Given: {', '.join(given) or 'none'}. Send "
-                '"points": [[x, y]] or "box": [x0, y0, x1, y1], for example.'
+                "The request must contain exactly one kind of prompt: the fields "
+                "points, labels, box and mask; or prompt; or prompts; or boxes. "
+                f'Given: {", ".join(given) or "none"}. Send "points": [[x, y]] or '
+                '"box": [x0, y0, x1, y1], for example.'
             )
             raise Refusal(422, message)
         (only,) = given.values()
@@ -256,13 +262,16 @@ class CandidatesBody(Strict):
     """What one prompt brought: its candidates, best first, as run-lengths."""
 
     masks: list[CocoRleBody]
-    score: list[float] = Field(description="0 to 1, for each candidate")
+    score: list[float] = Field(description="score of each candidate mask, 0 to 1")
     violated_points: list[int] = Field(
-        description="indices of the clicks that the first mask contradicts"
+        description="indices of the points that the first mask does not satisfy"
     )
     ambiguous: bool = Field(description="whether the first two masks are almost equally likely")
     prediction_id: str | None = Field(
-        description="for previous of the next request; null for a model without mask prompts"
+        description=(
+            "value of `previous` for the next request; null if the model does not support "
+            "mask prompts"
+        )
     )
 
 
@@ -348,9 +357,9 @@ class ExampleBody(Strict):
         places = [name for name in ("photo", "image") if getattr(self, name) is not None]
         if len(given) != 1 or len(places) > ("record" not in given):
             message = (
-                "An example requires a record, or a point, box or mask on a photo or image. "
-                f"Given: {', '.join([*given, *places]) or 'none'}. "
-                'Send {"point": [x, y]}, for example.'
+                "An exemplar must be a record, or a point, box or mask on a photo or "
+                f'image. Given: {", ".join([*given, *places]) or "none"}. Send {{"point": '
+                "[x, y]}, for example."
             )
             raise Refusal(422, message)
         return given
@@ -375,17 +384,18 @@ class QuestionBody(Strict):
         | None
     ) = Field(
         default=None,
-        description="names to search for; a mapping replaces them by the labels on the right",
+        description="text prompts to search for; a mapping assigns a label to each prompt",
     )
     like: Annotated[list[ExampleBody], Few, _EXAMPLES] | None = None
     unlike: Annotated[list[ExampleBody], Few, _EXAMPLES] | None = None
     label: Annotated[str, Field(max_length=400)] | None = Field(
         default=None,
-        description="label of objects that match an example; default: the label of the example",
+        description="label of objects that match an exemplar; default: the label of the exemplar",
     )
     score: Chance | None = Field(default=None, description="minimum score")
     iou: Chance = Field(
-        default=DUPLICATE, description="overlap from which two finds are the same object"
+        default=DUPLICATE,
+        description="minimum mask IoU at which two masks count as the same object",
     )
     top_k: Annotated[int, Field(ge=1, le=MOST_ID)] | None = None
 
@@ -422,7 +432,9 @@ class KnownNamesBody(Strict):
 
     names: list[str]
     detector: str | None = Field(
-        description="detector for text prompts; null: known names of the model"
+        description=(
+            "detector for text prompts; null if only the known names of the model are supported"
+        )
     )
 
 
@@ -482,9 +494,9 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
     points = [len(body.points or ()) for body in bodies]
     if (decodings := sum(map(count_steps, points))) > limits.decodings:
         message = (
-            f"The request requires up to {decodings} decodings, one for each point and at most "
-            f"{MOST_STEPS} for each prompt, and at most {limits.decodings} are allowed. Send fewer "
-            "prompts."
+            f"The request requires up to {decodings} decoder runs, but at most "
+            f"{limits.decodings} are allowed. Each point counts as one, and each "
+            f"prompt as at most {MOST_STEPS}. Send fewer prompts."
         )
         raise Refusal(422, message)
     for count, most, where in (
@@ -493,8 +505,8 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
     ):
         if count > most:
             message = (
-                f"The {where} has {count} points, and at most {most} are allowed. Send fewer "
-                "points."
+                f"The {where} has {count} points, but at most {most} are allowed. Send "
+                "fewer points."
             )
             raise Refusal(422, message)
     check_pixels((body.mask.size for body in bodies if body.mask is not None), limits)
@@ -503,7 +515,7 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
 def check_count(count: int, what: str, limits: Limits) -> None:
     """Whether a request has some prompts or masks, and not too many. Raises Refusal (422)."""
     if not 0 < count <= limits.prompts:
-        message = f"A request requires 1 to {limits.prompts} {what}. Given: {count}."
+        message = f"A request must have 1 to {limits.prompts} {what}. Given: {count}."
         raise Refusal(422, message)
 
 
@@ -515,8 +527,9 @@ def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
             raise Refusal(
                 413,
                 (
-                    f"The mask has {width} x {height} pixels; 1 to {limits.pixels} pixels are "
-                    "allowed. Send a mask in the size of the image, or smaller."
+                    f"The mask has {width} x {height} pixels, but 1 to {limits.pixels} "
+                    "pixels are allowed. Send a mask of the size of the image, or "
+                    "smaller."
                 ),
             )
         pixels += height * width
@@ -524,7 +537,8 @@ def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
         raise Refusal(
             413,
             (
-                f"The masks of this request have {pixels} pixels together, and at most "
-                f"{limits.pixels} are allowed. Send smaller masks, or several requests."
+                f"The masks of this request have {pixels} pixels in total, but at most "
+                f"{limits.pixels} are allowed. Send smaller masks, or several "
+                "requests."
             ),
         )

@@ -90,7 +90,8 @@ def open_search(
         return Search(model, ExampleFinder(model, like, unlike, settings), label)
     if unlike is not None or label is not None:
         raise InputError(
-            "The parameters unlike and label require an example, not words. Pass like."
+            "The parameters `unlike` and `label` require an exemplar, not a text "
+            "prompt. Pass `like`, or omit them."
         )
     assert words is not None  # `one_question` has seen to it
     return Search(model, WordFinder(model, read_phrases(words, settings.score), settings))
@@ -162,12 +163,17 @@ def search_photos(
         try:
             kept = keep_finds(store, image.id, look(image), key)
         except AnymaskError as error:
-            LOG.warning("passed over %s: %s", image.name, error)
+            LOG.warning("skipped %s: %s", image.name, error)
             if failed is None:
                 raise
             failed(image.name, str(error))
             continue
-        LOG.info("%s: %d finds, %d there", image.name, len(kept.records), kept.there)
+        LOG.info(
+            "%s: %d new proposals, %d already in the project",
+            image.name,
+            len(kept.records),
+            kept.there,
+        )
         yield kept
 
 

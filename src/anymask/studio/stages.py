@@ -49,7 +49,7 @@ class ProjectSettings:
     confident: Annotated[
         float | None,
         Setting(
-            "minimum quality of a mask that stage semi adds automatically",
+            "minimum quality of the masks that stage `semi` adds automatically",
             most=1,
             default="default of automatic mask generation",
         ),
@@ -62,15 +62,20 @@ class ProjectSettings:
         float | None,
         Setting("minimum stability of a proposed mask", most=1, default="the model's default"),
     ] = None
-    grid: Annotated[int, Setting("size of the grid of clicks", least=1, most=1024)] = 32
-    crop_n_layers: Annotated[int, Setting("number of crop layers in stage auto", most=6)] = 0
+    grid: Annotated[int, Setting("points per side of the prompt grid", least=1, most=1024)] = 32
+    crop_n_layers: Annotated[int, Setting("number of crop layers in stage `auto`", most=6)] = 0
     min_mask_area: Annotated[int, Setting("minimum area of a mask, in pixels")] = 16
-    batch: Annotated[int, Setting("number of images per batch of the acceptance rule", least=1)] = (
-        50
-    )
+    batch: Annotated[
+        int,
+        Setting(
+            "number of images per batch; the acceptance rule is applied to each batch", least=1
+        ),
+    ] = 50
     good_iou: Annotated[
         float,
-        Setting("minimum IoU of a good mask with its reviewed version", most=1),
+        Setting(
+            "minimum IoU with the reviewed version for a proposed mask to count as good", most=1
+        ),
     ] = 0.9
     good_share: Annotated[
         float,
@@ -78,7 +83,7 @@ class ProjectSettings:
     ] = 0.9
     sample: Annotated[int, Setting("number of random masks per batch that must be reviewed")] = 20
     double_every: Annotated[
-        int, Setting("all annotators label every n-th image independently; 0: no image")
+        int, Setting("every n-th image is labeled independently by all annotators; 0: none")
     ] = 0
     held_out: Annotated[
         float, Setting("share of the images that are held out from training", below=1)
@@ -168,7 +173,7 @@ def run_stage(
     """
     one_of("stage", stage, tuple(STAGES))
     if stage == "assisted":
-        raise InputError("The stage assisted requires a person. Run: anymask annotate")
+        raise InputError("The stage 'assisted' requires a person. Run: anymask annotate")
     return _run(project, model, stage, failed)
 
 
@@ -187,7 +192,7 @@ def _run(
             photo = load_plane(project.picture(image.id))
             drafts = propose(model, photo, stage, project.settings)
         except AnymaskError as error:
-            LOG.warning("passed over %s: %s", image.name, error)
+            LOG.warning("skipped %s: %s", image.name, error)
             if failed is None:
                 raise
             failed(image.name, str(error))
@@ -195,7 +200,7 @@ def _run(
         try:
             store.add_records(image.id, drafts, who, status="proposed", only_new=True)
         except Conflict:
-            LOG.info("%s was processed by another run in the meantime", image.name)
+            LOG.info("%s was already processed by another run", image.name)
             return
         LOG.info("%s: %d masks in %.1f s", image.name, len(drafts), time.monotonic() - begun)
         yield store.image(image.id)

@@ -101,7 +101,7 @@ class _Server:
             )
         self.access  # noqa: B018  # what does not go together is refused
         named_videos(self.videos)
-        named_videos(self.volumes, "a scan")
+        named_videos(self.volumes, "scan")
 
     @property
     def access(self) -> Access:
@@ -189,7 +189,7 @@ def annotate(
     led = default_model(server.weights) if server.weights else project.lead()
     chosen = server.model(model or led)
     with _opened(server, chosen) as parts:
-        LOG.info("the project is %s", project.folder)
+        LOG.info("opened the project %s", project.folder)
         served = ServedProject(project, user, pictures or PictureChoice())
         _listen(replace(parts, project=served), server)
 
@@ -220,11 +220,11 @@ def _opened(server: _Server, choice: ModelChoice) -> Iterator[ServerParts]:
         cache = EmbeddingCache(int(server.memory * 1e6))
         inference = Inference(choice.load, choice.model, cache, detector=reader)
         clips = named_videos(server.videos)
-        scans = named_videos(server.volumes, "a scan")
+        scans = named_videos(server.volumes, "scan")
         yield ServerParts(inference, server.access, server.limits, bundle, clips, scans)
 
 
-def named_videos(paths: Sequence[str | Path], what: str = "the video") -> dict[str, Path]:
+def named_videos(paths: Sequence[str | Path], what: str = "video") -> dict[str, Path]:
     """Videos or scans by name. Raises InputError for what is not there, or for two of one name."""
     clips: dict[str, Path] = {}
     for path in map(Path, paths):
@@ -272,7 +272,7 @@ def check_model(choice: ModelChoice) -> None:
     if channels is not None:
         raise InputError(
             f"Model {choice.model} was fine-tuned on images with {channels.count} "
-            "channels and cannot be used in the server or the page. Use `anymask "
+            "channels, which the server and the page do not support. Use `anymask "
             "segment` or `anymask everything`."
         )
 

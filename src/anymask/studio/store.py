@@ -240,7 +240,8 @@ class Store:
             image = image_row(session, image_id, lock=only_new)
             if only_new and image.status != "new":
                 raise Conflict(
-                    f"Image {image_id} has the status {image.status} now.", image_entry(image, 0)
+                    (f"The status of image {image_id} is now {image.status}. Read it again."),
+                    image_entry(image, 0),
                 )
             entries = [self._add(session, image, draft, who, told) for draft in drafts]
             if status is not None:

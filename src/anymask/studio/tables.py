@@ -71,7 +71,8 @@ SCHEMA = 1  # grows with every change of a table
 
 def _damaged(what: object, value: object) -> StoreError:
     return StoreError(
-        f"The database is corrupted: {what} holds {str(value)[:40]!r}. Restore it from a copy."
+        f"The database is corrupted: {what} has the invalid value {str(value)[:40]!r}. "
+        "Restore it from a backup."
     )
 
 
@@ -470,8 +471,8 @@ def mask_of(row: RecordRow | VersionRow) -> StoredMask:
         return StoredMask(**held | {"id": number})
     except InputError as error:
         raise StoreError(
-            f"The database is corrupted: record {number} holds an invalid mask. Restore "
-            "it from a copy."
+            f"The database is corrupted: record {number} contains an invalid mask. "
+            "Restore it from a backup."
         ) from error
 
 

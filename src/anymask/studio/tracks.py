@@ -117,8 +117,9 @@ class Tracks:
             if (known := session.scalar(query)) is not None:
                 raise Conflict(
                     (
-                        f"The clip {clip.name!r} already has the object {draft.object} (track "
-                        f"{known.id}). Correct that track, or use another number."
+                        f"The clip {clip.name!r} already has the object {draft.object} "
+                        f"(track {known.id}). Correct that track, or use another "
+                        "object number."
                     ),
                     _entry(session, known),
                 )
@@ -328,8 +329,9 @@ def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> flo
     held, (first, last) = _entry(session, row), (masks[0].frame, masks[-1].frame)
     if first > held.last + 1 or last < held.first - 1:
         raise InputError(
-            f"The correction of frames {first} to {last} leaves a gap to the track from "
-            f"{held.first} to {held.last}. Send the frames between as well."
+            f"The correction of frames {first} to {last} leaves a gap to the track, "
+            f"which has frames {held.first} to {held.last}. Send the frames in between "
+            "as well."
         )
     old = {one.frame: one for one in _current(session, row, first, last)}
     ious = []

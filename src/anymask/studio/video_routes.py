@@ -90,7 +90,8 @@ FILES: dict[str, tuple[str, str]] = {  # format -> the ending of its file, its m
 LINES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": (
-            "One JSON object per line and frame; the last line holds `error` if tracking failed"
+            "One JSON object per line, one line per frame; the last line contains "
+            "`error` if tracking failed"
         ),
         "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
     }
@@ -205,7 +206,13 @@ async def step(video: Asked, videos: OfVideos, limits: OfLimits, request: Reques
     """Hand over the next frame; the objects on it that were followed to it come back."""
     content = await picture_of(request)
     if video.path is not None:
-        raise Refusal(409, "This session has a file. Read its masks with GET.")
+        raise Refusal(
+            409,
+            (
+                "This session has a video file, so it does not accept frames. Read the masks "
+                "of the file with GET."
+            ),
+        )
     if video.frames >= limits.video_frames:
         most = limits.video_frames
         raise Refusal(422, f"The session has the maximum of {most} frames. Open another session.")
@@ -362,7 +369,13 @@ async def results(
 async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Response:
     """A frame of the video as a JPEG, to look at; a damaged frame shows the one before it."""
     if video.path is None:
-        raise Refusal(409, "This session has no video file; frames are only available for files.")
+        raise Refusal(
+            409,
+            (
+                "This session has no video file. Frames can only be read from sessions with a "
+                "video file."
+            ),
+        )
 
     def jpeg() -> bytes | None:
         image, file = videos.shown_picture(video, frame), io.BytesIO()
@@ -422,8 +435,8 @@ async def write_export(
     """Write all that is known; the file lies in the session's folder. Raises Refusal (409, 422)."""
     if video.folder is None or video.hw is None:
         message = (
-            "This session has no video file to write. Save the masks that the tracking requests "
-            "return."
+            "This session has no video file, so it cannot be exported. Save the masks "
+            "that the tracking requests return."
         )
         raise Refusal(409, message)
     if video.exporting:

@@ -193,17 +193,24 @@ class VideoStateBody(Strict):
     """An open session: its name, frames so far or in all, and how long it waits to be asked."""
 
     name: str
-    model: str = Field(description="the tracker: that of the server, or one with a memory")
+    model: str = Field(description="name of the tracking model")
     frames: int
     rate: float = Field(description="average frames per second")
     times: list[float] | None = Field(
-        description="display time of each frame in seconds, for variable rates; null: frame / rate"
+        description=(
+            "display time of each frame in seconds, for videos with a variable frame "
+            "rate; null: frame number / rate"
+        )
     )
     size: Pair | None = Field(description="height and width; null before the first frame")
     objects: list[int]
-    known: dict[str, list[Pair]] = Field(description="object: frames with its mask, first to last")
-    doubtful: list[list[int | list[str]]] = Field(description="frame, object, warnings")
-    fault: str | None = Field(description="why the frames end before the video does")
+    known: dict[str, list[Pair]] = Field(
+        description="for each object number, the ranges of frames with masks as [first, last]"
+    )
+    doubtful: list[list[int | list[str]]] = Field(
+        description="low-confidence masks as [frame, object, warnings]"
+    )
+    fault: str | None = Field(description="reason if not all frames of the video can be read")
     seconds_left: float
 
 

@@ -355,9 +355,9 @@ class VideoSessions:
             raise Refusal(
                 429,
                 (
-                    f"The server is busy: {len(self._open)} of {self.limits.videos} video and "
-                    "scan sessions are open. Close one with DELETE, or try again after the "
-                    "seconds in Retry-After."
+                    f"The server is busy: {len(self._open)} of {self.limits.videos} "
+                    "video and scan sessions are open. Close one with DELETE, or "
+                    "retry after the number of seconds in the Retry-After header."
                 ),
                 self.limits.video_idle_seconds,
             )
@@ -571,9 +571,9 @@ def _checked_hw(session: VideoSession, limits: Limits) -> tuple[int, int]:
             raise Refusal(
                 413,
                 (
-                    f"The video has {frames} frames of {hw[0] * hw[1]} pixels, and at most "
-                    f"{limits.video_frames} frames of {limits.pixels} pixels are allowed. "
-                    "Send a part of it, or a smaller video."
+                    f"The video has {frames} frames of {hw[0] * hw[1]} pixels, but at "
+                    f"most {limits.video_frames} frames of {limits.pixels} pixels are "
+                    "allowed. Send a shorter or smaller video."
                 ),
             )
     except BaseException:

@@ -135,13 +135,18 @@ class VolumeStateBody(Strict):
     shape: Annotated[list[int], Field(min_length=3, max_length=3)] | None = Field(
         description="voxels along z, y, x; null before a scan is sent"
     )
-    spacing: Three | None = Field(description="mm along z, y, x")
-    orientation: str | None = Field(description="directions of x, y and z, such as LPS")
-    window: list[float] | None = Field(description="level and width of the model input")
+    spacing: Three | None = Field(description="voxel spacing along z, y, x in mm")
+    orientation: str | None = Field(description="axis directions of x, y and z, such as LPS")
+    window: list[float] | None = Field(
+        description="level and width of the intensity window that is applied to the slices"
+    )
     endings: list[str] = Field(description="supported export formats")
     objects: list[int]
     known: dict[str, list[Known]] = Field(
-        description="object: axis (0 is z), first and last slice of each stretch"
+        description=(
+            "for each object number, the ranges of slices with masks as [axis, first, "
+            "last]; axis 0 is z"
+        )
     )
     seconds_left: float
 

@@ -70,7 +70,9 @@ class OpenScan(OpenSession):
         have them; in the thread of the sessions. Raises InputError for one outside of the scan."""
         shape = self.about.volume.shape
         if any(index >= side for index, side in zip(at, shape, strict=True)):
-            raise InputError(f"The voxel {tuple(at)} is outside of the scan {shape}.")
+            raise InputError(
+                f"The voxel {tuple(at)} is outside of the scan, which has the shape {shape}."
+            )
         found = []
         for axis, index in enumerate(at):
             here = np.take(self.labelled().array, index, axis=axis)

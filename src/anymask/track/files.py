@@ -244,8 +244,8 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
     same = said == words or (kept and (said is None or _keeps_prompts(said, words)))
     if not same and kept:
         raise InputError(
-            f"{path} was created with different prompts. Repeat these prompts and add further "
-            "ones, choose another session file, or delete this file."
+            f"{path} was created with different prompts. Repeat these prompts (more "
+            "can be added), choose another session file, or delete this file."
         )
     if not same:
         path.unlink()

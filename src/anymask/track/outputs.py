@@ -114,8 +114,9 @@ class PaletteWriter(MaskWriter):
     def __init__(self, folder: Path, facts: VideoFacts) -> None:
         if max(facts.objects, default=0) > MOST_NUMBERS or min(facts.objects, default=1) < 1:
             raise InputError(
-                f"Palette images support objects 1 to {MOST_NUMBERS}, but {list(facts.objects)} "
-                "were given. Change the object numbers, or write .jsonl."
+                f"Palette images support object numbers 1 to {MOST_NUMBERS}, but "
+                f"{list(facts.objects)} were given. Change the object numbers, or "
+                "write .jsonl."
             )
         self.folder, self._palette = folder, voc_palette().tobytes()
         folder.mkdir(parents=True, exist_ok=True)

@@ -263,9 +263,11 @@ class HiddenObjects:
                 continue
             before, after = seen[place - 1], seen[place]
             if after - before - 1 > BRIDGED * rate:
-                lost.append(f"object {number} is lost between two detections and not hidden")
+                lost.append(f"object {number} has no mask between two detections and is not hidden")
                 continue
-            lost.append(f"object {number} is lost; hidden at its previous and next position")
+            lost.append(
+                f"object {number} has no mask; its previous and next position are hidden instead"
+            )
             found[number] = _joined(masks[before], masks[after])
         self._told[frame] = "; ".join([*lost, *([] if found else [NOTHING])])
         return found

@@ -280,7 +280,7 @@ class VideoSession:
         if look is None:
             length = self.frames.length
             known = (
-                "the stream has not reached it yet"
+                "the stream has not reached this frame yet"
                 if length is None
                 else f"frames 0 to {length - 1} are available"
             )
@@ -322,8 +322,9 @@ class VideoSession:
         seen = [frame for frame in sorted(masks) if masks[frame].area]
         if len(sizes) != 1 or not seen:
             raise InputError(
-                f"Invalid masks: {len(masks)} masks of {len(sizes)} sizes. Pass masks of the size "
-                "of the video, with at least one non-empty mask."
+                f"Invalid masks: {len(masks)} masks with {len(sizes)} different sizes. "
+                "Pass masks of the size of the video, with at least one non-empty "
+                "mask."
             )
         if min(masks) < 0 or (length is not None and max(masks) >= length):
             raise InputError(
@@ -357,7 +358,9 @@ class VideoSession:
     def _prompted(self, number: int, frame: int) -> list[int]:
         if frame in (prompted := self._store.prompted_frames(number)):
             return prompted
-        raise InputError(f"Object {number} has no prompt on frame {frame}, only on {prompted}.")
+        raise InputError(
+            f"Object {number} has no prompt on frame {frame}. It has prompts on {prompted}."
+        )
 
     def _forget_around(self, number: int, frame: int) -> None:
         """Forget what was found from a prompt's frame on, up to the next prompt; and before the
@@ -443,7 +446,8 @@ class VideoSession:
             push = getattr(self.frames.source, "push", None)
             if push is None:
                 raise InputError(
-                    "This session has a source. Call step() without an image, or use track(None)."
+                    "This session already has a video source. Call step() without an "
+                    "image, or open a session with track(None)."
                 )
             push(image)
         following = self._stepped + 1
@@ -740,8 +744,8 @@ def open_tracker(
     InputError for settings of another way, and for a model of pictures that are no photos."""
     if model.spec.channels is not None:
         raise InputError(
-            f"This model was tuned on images with {model.spec.channels.count} channels, but video "
-            "frames have 3. Use a model for RGB images."
+            f"This model was fine-tuned on images with {model.spec.channels.count} "
+            "channels, but video frames have 3. Use a model for RGB images."
         )
     memory, steps = memory or MemorySettings(), model.runtime.capability(VideoSteps)
     reader = None if steps is not None else model.runtime.capability(Remembering)

@@ -38,7 +38,8 @@ class TrackSettings:
     refine_edges: Annotated[
         bool,
         Setting(
-            "refine the mask edges of every frame, about 25 ms per mask; for image models only"
+            "refine the mask edges of every frame, which takes about 25 ms per mask; "
+            "for image models only"
         ),
     ] = False
     session: SessionFile = None
@@ -126,29 +127,30 @@ class MemorySettings:
     least_quality: Annotated[
         float,
         Setting(
-            '"memory": masks with a predicted IoU below this are not added to the memory '
-            "(SAM2Long: 0.3, SAMURAI: 0.5)", least=0, most=1,
+            ("for tracker \"memory\": masks with a predicted IoU below this are not "
+             "added to the memory (SAM2Long: 0.3, SAMURAI: 0.5)"), least=0, most=1,
         ),
     ] = 0.0  # fmt: skip
     fill_gaps: Annotated[
         bool,
         Setting(
-            '"memory": read older frames in place of frames that are not in the memory (SAM2Long, '
-            "SAMURAI)"
+            'for tracker "memory": read older frames in place of frames that were not '
+            "added to the memory (SAM2Long, SAMURAI)"
         ),
     ] = False
     memory_stride: Annotated[
         int | None,
         Setting(
-            '"memory": read every n-th of the frames before the last one (DAM4SAM: 5); None: as '
-            "published", least=1,
+            ("for tracker \"memory\": read only every n-th of the frames before the last "
+             "one (DAM4SAM: 5); None: as published"), least=1,
         ),
     ] = None  # fmt: skip
     pool_memory: Annotated[
         int,
         Setting(
-            '"memory" of SAM 2 and EfficientTAM with PyTorch: pool the memory in squares of this '
-            "many cells, which is faster and slightly less accurate (EfficientTAM)",
+            ("for tracker \"memory\" with SAM 2 or EfficientTAM in PyTorch: pool the "
+             "memory in squares of this many cells per side, which is faster and "
+             "slightly less accurate (EfficientTAM)"),
             least=1, most=4,
         ),
     ] = 1  # fmt: skip
@@ -163,7 +165,8 @@ class MemorySettings:
         for one in fields(self):
             if getattr(self, one.name) != one.default:
                 raise InputError(
-                    f"{one.name} requires a video model, but this tracker is {tracker!r}. Omit it."
+                    f"Option {one.name} requires a video model, but this tracker is "
+                    f"{tracker!r}. Omit the option."
                 )
 
     def choice(self) -> MemoryChoice:

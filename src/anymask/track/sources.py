@@ -244,7 +244,7 @@ class VideoFile:
         except (self._av.error.FFmpegError, IndexError, OSError) as error:
             raise _no_video(path, _reason_of(error)) from error
         except AttributeError as error:  # PyAV, where FFmpeg knows the kind and has no decoder
-            raise _no_video(path, "no decoder for its codec") from error
+            raise _no_video(path, "no decoder for the codec of the video") from error
         if max(hw):
             check_size(hw, str(path))
         self._most = max(1, min(KEPT, KEPT_BYTES // max(3 * hw[0] * hw[1], 1)))
@@ -256,8 +256,8 @@ class VideoFile:
         self._times = self._scan()
         if not self._times:
             raise DataError(
-                f"{path} contains no frames: it was cut off before the first one. Choose another "
-                "video."
+                f"{path} contains no frames: the file is truncated before the first "
+                "one. Choose another video."
             )
         self._coming: Iterator[tuple[int, UintImage]] = iter(())
         self._next = -1  # the frame that comes next
@@ -329,7 +329,7 @@ class VideoFile:
         promised = self._promised(packets, float(end * self._stream.time_base)) if times else None
         if promised is not None and self.fault is None:
             self.fault = (
-                f"{self.path} is cut off: {len(times)} of about {promised} frames are readable"
+                f"{self.path} is truncated: {len(times)} of about {promised} frames are readable"
             )
         return self._with_gaps(sorted(times)) if is_corrupt else sorted(times)
 
@@ -459,7 +459,7 @@ class VideoFile:
             self.missing.update(range(frame, self._reached))
             return
         last = frame - 1 if self._reached < 0 else self._reached
-        reason = self.fault or f"{self.path} is cut off or damaged"
+        reason = self.fault or f"{self.path} is truncated or damaged"
         self.fault = f"{reason}: {last + 1} of {len(self._times)} frames are readable"
         del self._times[max(last + 1, 1) :]
 
@@ -496,8 +496,8 @@ def _no_video(path: Path, reason: str) -> DataError:
     if told := use_instead(path, "video"):
         return DataError(told)
     return DataError(
-        f"{path} is not a readable video ({reason}). Choose a video or a folder of images. A "
-        "recording that was cut off may lack its index."
+        f"{path} is not a readable video ({reason}). Choose a video or a folder of "
+        "images. An interrupted recording may lack its index."
     )
 
 
@@ -753,7 +753,9 @@ def first_readable(frames: SampledFrames) -> int | None:
 def _by_time(source: FrameSource, sampling: FrameSampling, fps: float) -> list[int]:
     """The frame that is shown at each time, no frame twice."""
     if source.length is None:
-        raise InputError("Option fps requires a source with timestamps. Use every for a stream.")
+        raise InputError(
+            "Option fps requires a source with timestamps. Use option every for a stream."
+        )
     stop = source.length if sampling.end is None else min(source.length, sampling.end)
     chosen, begin, step = [], source.seconds(sampling.start), 1 / fps
     wanted = begin

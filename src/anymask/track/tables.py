@@ -99,8 +99,9 @@ def is_sequence(path: Path) -> bool:
     if path.name.count(NUMBER) != 1:
         example = f"{path.stem.replace(NUMBER, '')}_{NUMBER}.png"
         raise InputError(
-            f"{path.name!r} is one file, a video has many frames. Put {NUMBER} into the name once: "
-            f"{example} is {example.replace(NUMBER, '0' * DIGITS)} and so on."
+            f"{path.name!r} is a single file, but a video has many frames. Put "
+            f"{NUMBER} into the name once: {example} writes "
+            f"{example.replace(NUMBER, '0' * DIGITS)} and so on."
         )
     return True
 

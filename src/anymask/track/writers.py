@@ -77,8 +77,8 @@ def check_paths(paths: Sequence[Path], cutout: CutoutLook | None = None) -> None
     plain = cutout is not None and not cutout.folders
     if plain and not any(file_suffix(path) in {*FILMS, ".png"} for path in paths):
         raise InputError(
-            f"Option cutout requires a video output, but {paths[0].name!r} was given. Add one, "
-            "such as -o objects.webm."
+            f"Option cutout requires a video output, but {paths[0].name!r} was given. "
+            "Add a video output, such as -o objects.webm."
         )
     for path in paths:
         ending = file_suffix(path)

@@ -257,13 +257,15 @@ def _check_points(scan: Volume | tuple[int, int, int], points: ArrayLike) -> Flo
     at = np.asarray(points, np.float64)
     if at.ndim != 2 or at.shape[1] != 3 or not len(at) or not np.isfinite(at).all():
         raise PromptError(
-            f"Points must be an array (P, 3) of voxels z, y, x, not one of shape {at.shape}."
+            "Points must be an array (P, 3) of voxel coordinates z, y, x. Given: an "
+            f"array of shape {at.shape}."
         )
     outside = ((at < -0.5) | (at > np.array(shape) - 0.5)).any(axis=1)
     if outside.any():
         z, y, x = at[outside][0]
         raise PromptError(
-            f"Voxel ({z:g}, {y:g}, {x:g}) is outside the scan. Points are (z, y, x) below {shape}."
+            f"Voxel ({z:g}, {y:g}, {x:g}) is outside the scan. Points are (z, y, x), "
+            f"and the scan has the shape {shape}."
         )
     return at
 
@@ -272,7 +274,7 @@ def _check_labels(points: ArrayLike, labels: Sequence[int] | None) -> list[int]:
     count = len(np.asarray(points))
     found = [1] * count if labels is None else [int(one) for one in labels]
     if len(found) != count or not set(found) <= set(LABELS):
-        raise PromptError(f"Expected {count} point_labels, each 0 or 1, but got {labels!r}.")
+        raise PromptError(f"Expected {count} point_labels, each 0 or 1. Given: {labels!r}.")
     if 1 not in found:
         raise PromptError("All points are background points. Add at least one foreground point.")
     return found

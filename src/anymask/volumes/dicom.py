@@ -150,7 +150,8 @@ class DicomSlices:
             ) from error
         if pixels.shape != self.shape[1:]:
             raise DataError(
-                f"{name!r} has {pixels.shape} pixels, but its series has {self.shape[1:]}."
+                f"The slice {name!r} has {pixels.shape} pixels, but the other slices "
+                f"of the series have {self.shape[1:]}. Move it to another folder."
             )
         slope, intercept = one.scaling
         if (slope, intercept) == (1.0, 0.0):
@@ -178,7 +179,9 @@ def _check_deflated(file: io.BufferedIOBase, name: str) -> None:
     try:
         size = unpacked_size(file.read(), most, partial(zlib.decompressobj, -zlib.MAX_WBITS))
     except zlib.error as error:
-        raise DataError(f"{name} is corrupted deflated DICOM. Copy it again.") from error
+        raise DataError(
+            f"{name} is a corrupted DICOM file (deflated transfer syntax). Copy it again."
+        ) from error
     check_volume_bytes(size, name, _PARTS)
     file.seek(0)
 
@@ -226,7 +229,10 @@ def read_dicom(path: Path, series: int | str | None = None) -> Volume:
     if not groups:
         if told := use_instead(path, "scan"):
             raise InputError(told)
-        raise InputError(f"{path.name!r} contains neither DICOM slices nor another supported scan.")
+        raise InputError(
+            f"{path.name!r} contains neither DICOM slices nor another supported scan. "
+            "Choose another folder or file."
+        )
     slices = _choose(groups, series, path.name)
     return Volume(DicomSlices(slices), _affine(slices), source=str(path))
 
@@ -240,7 +246,8 @@ def _files(path: Path) -> Iterator[_File]:
         unpacked = sum(one.file_size for one in members)
         if unpacked > max(SMALL, MOST_TIMES * path.stat().st_size):
             raise DataError(
-                f"{path.name!r} unpacks to {unpacked} bytes, far more than a scan needs."
+                f"{path.name!r} unpacks to {unpacked} bytes, which is too much for a "
+                "zip file of its size. Pass a zip file of DICOM slices."
             )
         yield from (_File(path, one.filename) for one in sorted(members, key=lambda m: m.filename))
     else:
@@ -292,9 +299,11 @@ def _choose(
         if series in (uid, title) or str(series) == str(number):
             return slices
     wanted = (
-        f"There is no series {series!r}" if series is not None else "Select one with series=0, ..."
+        f"Unknown series {series!r}. Use one of these:"
+        if series is not None
+        else "Select one of these, such as series=0:"
     )
-    raise InputError(f"{name!r} holds {len(listed)} series; {wanted}\n  " + "\n  ".join(told))
+    raise InputError(f"{name!r} contains {len(listed)} series. {wanted}\n  " + "\n  ".join(told))
 
 
 def write_headers(series: DicomSlices, folder: Path) -> None:
@@ -318,8 +327,8 @@ def write_headers(series: DicomSlices, folder: Path) -> None:
         size += path.stat().st_size
         if size > _MOST_HEADERS:
             raise LimitError(
-                f"The headers of {len(series.slices)} slices exceed {_MOST_HEADERS >> 20} MB. "
-                "Send the scan as NIfTI."
+                f"The headers of {len(series.slices)} slices exceed "
+                f"{_MOST_HEADERS >> 20} MB. Convert the scan to NIfTI."
             )
 
 
@@ -353,8 +362,9 @@ def _affine(slices: list[_Slice]) -> Floats:
             )
         if abs(gaps[worst] - usual) > _UNEVEN * usual:
             raise DataError(
-                f"Slices {worst} and {worst + 1} are {gaps[worst]:.2f} mm apart, the others "
-                f"{usual:.2f} mm: a slice is missing or belongs to another series."
+                f"Slices {worst} and {worst + 1} are {gaps[worst]:.2f} mm apart, but "
+                f"the other slices {usual:.2f} mm: a slice is missing or belongs to "
+                "another series."
             )
         step = (slices[-1].position - first) / len(gaps)
     row_gap, column_gap = (float(part) for part in header.get("PixelSpacing", (1, 1)))

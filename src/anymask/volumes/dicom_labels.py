@@ -80,7 +80,10 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
     series, array = _series(labels, scan), labels.array
     values = [int(one) for one in np.unique(array) if one]
     if not values:
-        raise InputError("These labels are empty. A DICOM SEG contains at least one segment.")
+        raise InputError(
+            "The labels are empty, but a DICOM SEG requires at least one segment. Pass "
+            "labels with at least one object."
+        )
     numbers = np.zeros(int(array.max()) + 1, np.uint16)
     numbers[values] = np.arange(1, len(values) + 1)
     by = highdicom.AlgorithmIdentificationSequence(
@@ -205,12 +208,15 @@ def series_of(scan: Volume) -> DicomSlices:
     series = scan.voxels
     if not isinstance(series, DicomSlices):
         raise InputError(
-            "DICOM SEG and RTSTRUCT refer to the slices of a DICOM series, but this scan "
-            f"comes from {scan.source or 'an array'}. Write .nii.gz or .seg.nrrd, or read "
-            "the series."
+            "DICOM SEG and RTSTRUCT refer to the slices of a DICOM series, but this "
+            f"scan comes from {scan.source or 'an array'}. Write .nii.gz or .seg.nrrd, "
+            "or open the DICOM series instead."
         )
     if "FrameOfReferenceUID" not in series.headers[0]:
-        raise DataError("The series has no FrameOfReferenceUID, which DICOM labels refer to.")
+        raise DataError(
+            "The series has no FrameOfReferenceUID, to which DICOM labels refer. Write "
+            ".nii.gz or .seg.nrrd."
+        )
     return series
 
 
@@ -239,7 +245,7 @@ def _explained(name: str) -> Iterator[None]:
     except (AnymaskError, MemoryError, OSError):
         raise
     except Exception as error:  # highdicom's have no common root
-        raise DataError(f"{name} is not a valid DICOM SEG.") from error
+        raise DataError(f"{name} is not a valid DICOM SEG. Copy or create it again.") from error
 
 
 def _file_bytes(made: Any) -> bytes:

@@ -77,7 +77,7 @@ class FailedSlice:
         return {
             "empty": "no mask was found",
             "area": f"the area is {self.left:.0%} of the previous area",
-            "contrast": f"the contrast is {self.left:.0%} of that on the prompted slice",
+            "contrast": f"the contrast is {self.left:.0%} of the contrast on the prompted slice",
             "grey": "the gray value changes abruptly",
         }[self.reason]
 

@@ -171,7 +171,10 @@ def main() -> None:
     try:
         told: dict[str, Any] = _unpacked(asked)
     except MemoryError:
-        message = f"Reading {asked.path.name!r} requires too much memory. Save a smaller region."
+        message = (
+            f"Reading {asked.path.name!r} requires too much memory. Save a smaller region "
+            "of the scan."
+        )
         told = {"kind": "LimitError", "message": message, "number": 0}
     except AnymaskError as error:
         kind = next(name for name, one in _KINDS.items() if isinstance(error, one))

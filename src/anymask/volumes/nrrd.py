@@ -144,7 +144,9 @@ def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -
             )
         path, start = sibling(path, named, detached), 0
     if lines < 0 or skipped < -1:
-        raise DataError(f"{path.name!r} declares a negative line skip or byte skip.")
+        raise DataError(
+            f"{path.name!r} declares a negative line skip or byte skip. Copy or save it again."
+        )
     size = math.prod(shape) * dtype.itemsize
     with path.open("rb") as file:
         file.seek(start)
@@ -204,7 +206,8 @@ def _unpacked(path: Path, stream: Any, size: int, skipped: int) -> NDArray[np.ui
     """
     if skipped > _MOST_SKIPPED:
         raise DataError(
-            f"{path.name!r} skips {skipped} bytes, more than the limit of {_MOST_SKIPPED}."
+            f"{path.name!r} skips {skipped} bytes before the voxels, more than the "
+            f"limit of {_MOST_SKIPPED}."
         )
     before = _MOST_SKIPPED if skipped == -1 else 0
     if skipped > 0:

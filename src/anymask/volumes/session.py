@@ -67,7 +67,7 @@ def _parse_window(text: str) -> Window:
     try:
         level, width = (float(part) for part in parts)
     except ValueError:
-        raise InputError(f"A window is LEVEL,WIDTH, such as 40,400, got {text!r}.") from None
+        raise InputError(f"Invalid window {text!r}. Use LEVEL,WIDTH, such as 40,400.") from None
     return level, width
 
 
@@ -80,8 +80,9 @@ class VolumeSettings:
         Window | None,
         Setting(
             (
-                "intensity window as level and width of the raw values, such as 40,400 for soft "
-                "tissue in CT. By default, from the 0.5th to the 99.5th percentile of the scan"
+                "intensity window as level and width in raw values, such as 40,400 "
+                "for soft tissue in CT. By default, the range from the 0.5th to the "
+                "99.5th percentile of the scan"
             ),
             check=check_window,
             parse=_parse_window,
@@ -92,7 +93,8 @@ class VolumeSettings:
     stop: Annotated[
         bool,
         Setting(
-            "stop tracking an object where its boundary fades; else track it to the last slice"
+            "stop tracking an object where its boundary fades; otherwise, track it to "
+            "the last slice"
         ),
     ] = True
     fill: Annotated[
@@ -380,7 +382,7 @@ class VolumeSession:
         """
         spoken = {axis: one for axis, one in self._videos.items() if id in one.objects}
         if not spoken:
-            raise InputError(f"There is no object {id!r}. The session has {self.objects}.")
+            raise InputError(f"Unknown object {id!r}. This session has the objects {self.objects}.")
         parts = [
             AlongAxis(axis, np.moveaxis(self._along(axis, video, id), 0, axis), video.prompts(id))
             for axis, video in sorted(spoken.items())

@@ -174,7 +174,7 @@ def check_window(window: object) -> None:
     try:
         level, width = (float(part) for part in window)  # type: ignore[attr-defined]  # user's
     except (TypeError, ValueError):
-        raise InputError(f"A window is (level, width), got {window!r}.") from None
+        raise InputError(f"Invalid window {window!r}. Use (level, width).") from None
     if not (np.isfinite(level) and 0 < width < np.inf):
         raise InputError(
             f"The width of a window (level, width) must be above 0, but the window is {window}."
@@ -198,13 +198,13 @@ def label_colour(labels: Volume, value: int) -> Colour:
 def _check_affine(affine: Floats) -> None:
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise InputError(
-            "An affine is a 4 x 4 matrix of finite numbers, from voxels to millimetres."
+            "Invalid affine. Pass a 4 x 4 matrix of finite numbers that maps voxels to millimetres."
         )
     if not np.allclose(affine[3], (0, 0, 0, 1)):
-        raise InputError("The last row of an affine is 0, 0, 0, 1.")
+        raise InputError("Invalid affine. The last row must be 0, 0, 0, 1.")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if lengths.min() < 1e-9:
-        raise InputError("The affine has an axis with a voxel size of 0 mm.")
+        raise InputError("Invalid affine. The voxel size along one axis is 0 mm.")
     directions = affine[:3, :3] / lengths
     cosines = np.abs(directions.T @ directions - np.eye(3))
     if cosines.max() > _SHEAR:

@@ -72,7 +72,9 @@ def label_volume(
         raise InputError(f"Labels must be whole numbers, got {array.dtype}.")
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > np.iinfo(np.int32).max:
-        raise InputError(f"Labels must be from 0 to 2147483647. These are from {low} to {high}.")
+        raise InputError(
+            f"Labels must be from 0 to 2147483647, but these are from {low} to {high}."
+        )
     small = np.uint8 if high < 2**8 else np.uint16 if high < 2**16 else np.int32
     return Volume(array.astype(small, copy=False), scan.affine, names or {}, colours or {})
 
@@ -82,7 +84,10 @@ def check_label_path(path: str | Path) -> None:
     that writes it is not installed."""
     name = Path(path).name.lower()
     if not name.endswith(LABEL_ENDINGS):
-        raise InputError(f"Label files end in {', '.join(LABEL_ENDINGS)}, got {Path(path).name!r}.")
+        raise InputError(
+            f"Unsupported label file {Path(path).name!r}. Use a name that ends in "
+            f"{', '.join(LABEL_ENDINGS)}."
+        )
     if name.endswith(".seg.nrrd"):
         need_packages(("nrrd",), "volumes", "writing .seg.nrrd")
     elif name.endswith(".rtstruct.dcm"):

@@ -30,18 +30,18 @@ export interface BatchState {
 /** What one prompt brought: its candidates, best first, as run-lengths. */
 export interface CandidatesBody {
   masks: CocoRleBody[];
-  score: number[]; // 0 to 1, for each candidate
-  violated_points: number[]; // indices of the clicks that the first mask contradicts
+  score: number[]; // score of each candidate mask, 0 to 1
+  violated_points: number[]; // indices of the points that the first mask does not satisfy
   ambiguous: boolean; // whether the first two masks are almost equally likely
   prediction_id: string | null;
 }
 
 /** How far a photo is. */
 export interface ChangesBody {
-  changes: number; // how often its masks were changed
+  changes: number; // how often the masks of the image were changed
   status: string;
   versions: Record<string, number> | null;
-  file: string | null; // as in its planes; null if it cannot be read
+  file: string | null; // version of the file, as in `planes`; null if the file cannot be read
 }
 
 /**
@@ -112,7 +112,7 @@ export interface CorrectingBody {
   box?: [number, number, number, number] | null;
   mask?: CocoRleBody | null;
   previous?: string | null;
-  candidate?: number; // which of the masks of previous is corrected, counted from 0
+  candidate?: number; // index of the candidate mask in `previous` to correct, counted from 0
 }
 
 /** Photos, finished ones, masks that are not rejected. */
@@ -172,7 +172,7 @@ export interface ExportBody {
   split?: string | null;
   images?: boolean;
   tolerance?: number;
-  unlabelled?: "object" | "skip" | "ask"; // masks without a class; ask: 428 with their number
+  unlabelled?: "object" | "skip" | "ask";
 }
 
 /** What is wrong, what was expected, and how to fix it. */
@@ -211,7 +211,7 @@ export interface FindBody {
   unlike?: ExampleBody[] | null;
   label?: string | null;
   score?: number | null; // minimum score
-  iou?: number; // overlap from which two finds are the same object
+  iou?: number; // minimum mask IoU at which two masks count as the same object
   top_k?: number | null;
   image: string;
 }
@@ -351,7 +351,7 @@ export interface KnownMasksBody {
 /** The names that words can be; with a detector any words can be asked for. */
 export interface KnownNamesBody {
   names: string[];
-  detector: string | null; // detector for text prompts; null: known names of the model
+  detector: string | null;
 }
 
 /** A name, its color as #rrggbb, and how many masks have it. */
@@ -416,10 +416,10 @@ export interface MaskNotes {
   tags?: string[];
   attributes?: Record<string, string>;
   comment?: string;
-  locked?: boolean; // the mask cannot be edited
-  hidden?: boolean; // the mask is not drawn
+  locked?: boolean; // if true, the mask cannot be edited
+  hidden?: boolean; // if true, the mask is not drawn
   level?: number; // drawing order: higher values are drawn on top
-  label_probability?: number; // probability of a label that the model suggested
+  label_probability?: number; // probability of the label, if the model suggested it
   objectness?: number; // probability that a proposal is an object, if the model predicts it
 }
 
@@ -546,9 +546,9 @@ export interface PlanesBody {
   pages: PageBody[];
   channels: string[]; // names of the channels of each page
   colours: boolean; // the image can also be shown without selecting a channel
-  pixel: PixelSize | null; // as stored in the file; null if missing
-  deep: boolean; // more than 8 bits: value ranges can be selected
-  file: string; // changes when the content of the file changes
+  pixel: PixelSize | null; // pixel size as stored in the file; null if missing
+  deep: boolean;
+  file: string; // version of the file; changes with its content
   replaced: boolean;
 }
 
@@ -690,7 +690,7 @@ export interface SearchBody {
   unlike?: ExampleBody[] | null;
   label?: string | null;
   score?: number | null; // minimum score
-  iou?: number; // overlap from which two finds are the same object
+  iou?: number; // minimum mask IoU at which two masks count as the same object
   top_k?: number | null;
 }
 
@@ -701,7 +701,7 @@ export interface SearchState {
   done?: number;
   total?: number;
   found?: number;
-  why?: string; // details of errors, or of skipped images
+  why?: string; // error message, or which images were skipped
 }
 
 /** One answer for each prompt, and the photo's hash for the next question. */
@@ -717,7 +717,7 @@ export interface SegmentBody {
   box?: [number, number, number, number] | null;
   mask?: CocoRleBody | null;
   previous?: string | null;
-  candidate?: number; // which of the masks of previous is corrected, counted from 0
+  candidate?: number; // index of the candidate mask in `previous` to correct, counted from 0
   image: string;
   prompt?: CorrectingBody | null;
   prompts?: CorrectingBody[] | null;
@@ -842,15 +842,15 @@ export interface VideoPromptBody {
 /** An open session: its name, frames so far or in all, and how long it waits to be asked. */
 export interface VideoStateBody {
   name: string;
-  model: string; // the tracker: that of the server, or one with a memory
+  model: string; // name of the tracking model
   frames: number;
   rate: number; // average frames per second
   times: number[] | null;
   size: number[] | null; // height and width; null before the first frame
   objects: number[];
-  known: Record<string, number[][]>; // object: frames with its mask, first to last
-  doubtful: (number | string[])[][]; // frame, object, warnings
-  fault: string | null; // why the frames end before the video does
+  known: Record<string, number[][]>;
+  doubtful: (number | string[])[][]; // low-confidence masks as [frame, object, warnings]
+  fault: string | null; // reason if not all frames of the video can be read
   seconds_left: number;
 }
 
@@ -881,12 +881,12 @@ export interface VolumeStateBody {
   name: string;
   model: string; // name of the tracking model
   shape: number[] | null; // voxels along z, y, x; null before a scan is sent
-  spacing: number[] | null; // mm along z, y, x
-  orientation: string | null; // directions of x, y and z, such as LPS
-  window: number[] | null; // level and width of the model input
+  spacing: number[] | null; // voxel spacing along z, y, x in mm
+  orientation: string | null; // axis directions of x, y and z, such as LPS
+  window: number[] | null; // level and width of the intensity window that is applied to the slices
   endings: string[]; // supported export formats
   objects: number[];
-  known: Record<string, number[][]>; // object: axis (0 is z), first and last slice of each stretch
+  known: Record<string, number[][]>;
   seconds_left: number;
 }
 

@@ -21,18 +21,18 @@ from anymask.studio.options import Stage
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument(
-        "folder", metavar="DIR", type=Path, help="folder with images; it becomes a project"
+        "folder", metavar="DIR", type=Path, help="folder with images, which becomes a project"
     )
     parser.add_argument(
         "--user",
         metavar="NAME",
         default=login(),
-        help="name stored with the masks (default: your login)",
+        help="annotator name stored with the masks (default: your login name)",
     )
     parser.add_argument(
         "--stage",
         choices=get_args(Stage),
-        help=("mode in which the page opens (default: the last one)"),
+        help=("annotation mode to start in (default: the last one used)"),
     )
     add_init_options(parser)
     add_picture_options(parser)

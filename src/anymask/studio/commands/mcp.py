@@ -27,12 +27,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path,
-        help="existing folder for cut-outs in full size (default: cut-outs are only shown)",
+        help=("existing folder in which cut-outs are saved in full size (default: cut-outs "
+              "are not saved)"),
     )  # fmt: skip
     parser.add_argument(
         "--detector", metavar="NAME|FOLDER",
-        help=("detector for text prompts, as in `anymask find` (default: known names of the "
-              "model)"),
+        help=("detector for text prompts, as in `anymask find` (default: none; only the "
+              "known names of the model)"),
     )  # fmt: skip
     add_model_options(parser)
 

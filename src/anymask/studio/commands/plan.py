@@ -16,13 +16,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--images", metavar="N", type=int, required=True, help="number of images to label"
     )
     parser.add_argument(
-        "--rate", metavar="MONEY", type=float, default=0.0, help="cost of an annotator per hour (0)"
+        "--rate",
+        metavar="MONEY",
+        type=float,
+        default=0.0,
+        help="hourly cost of an annotator (default: 0)",
     )
     parser.add_argument(
         "--masks-per-image",
         metavar="M",
         type=float,
-        help=("masks per image (default: as measured in each stage)"),
+        help=("masks per image (default: the average of each stage)"),
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the plan to this file")
 
@@ -34,7 +38,9 @@ def run(args: argparse.Namespace) -> None:
 
     figures = Project(args.folder).figures()
     costs = plan(figures, args.images, args.rate, args.masks_per_image)
-    print(f"{args.images} images, with the timings of {figures.name!r}:")
+    print(
+        f"Estimate for {args.images} images, based on the timings of the project {figures.name!r}:"
+    )
     for cost in costs:
         money = f" {cost.money:,.0f} at {args.rate:g} per hour" if args.rate else ""
         print(

@@ -60,11 +60,12 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--name", help="name of the project (default: the name of the folder)")
     group.add_argument(
         "--label", dest="labels", metavar="NAME", action="append", default=[],
-        help="class that the page offers; repeatable",
+        help="class to annotate; repeatable",
     )  # fmt: skip
     group.add_argument(
         "--database", metavar="URL",
-        help="postgresql://USER@HOST/NAME (default: an SQLite file in the folder)",
+        help=("database address, such as postgresql://USER@HOST/NAME (default: an SQLite "
+              "file in the folder)"),
     )  # fmt: skip
     group.add_argument(
         "--set", dest="settings", metavar="NAME=VALUE", action="append", default=[],
@@ -102,7 +103,7 @@ def make_project(args: argparse.Namespace) -> Project:
     check_photos(args.folder)
     project = create_project(
         args.folder, name=args.name, labels=args.labels, database=args.database, settings=settings,
-        failed=lambda name, why: say(f"passed over {name}: {why}"),
+        failed=lambda name, why: say(f"skipped {name}: {why}"),
     )  # fmt: skip
     if args.groups:
         from anymask.formats import read_groups
@@ -122,7 +123,7 @@ def check_photos(folder: Path) -> None:
         if told := use_instead(folder, "image"):
             raise InputError(told)
         raise InputError(
-            f"{folder} has no images and no videos. Copy some there, or choose another folder."
+            f"{folder} contains no images or videos. Add some, or choose another folder."
         )
 
 
@@ -141,7 +142,10 @@ def init(args: argparse.Namespace) -> None:
 def import_options(parser: argparse.ArgumentParser) -> None:
     """Of `import`."""
     parser.add_argument(
-        "source", metavar="SOURCE", type=Path, help="masks, in any format of `anymask convert`"
+        "source",
+        metavar="SOURCE",
+        type=Path,
+        help="masks in any format that `anymask convert` reads",
     )
     parser.add_argument("--from", dest="origin", metavar="FORMAT", help="(default: recognized)")
     add_options(parser, ReadSettings)
@@ -151,7 +155,8 @@ def import_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--page", metavar="N|z1c0", type=parse_page,
-        help="page of stacks whose file names have no page, counted from 0 (default: 0)",
+        help=("page of an image stack for masks whose file names contain no page, counted "
+              "from 0 (default: 0)"),
     )  # fmt: skip
 
 
@@ -173,9 +178,12 @@ def take(args: argparse.Namespace) -> None:
         say(f"rejected, replaced by an imported mask: {counted(taken.doubled, 'proposal')}")
     if taken.stacks:
         stacks = counted(taken.stacks, "stack")
-        say(f"{stacks}: masks were imported on page 0; choose another page with --page N or z1c0")
+        say(
+            f"{stacks}: masks were imported to page 0. To choose another page, add --page, "
+            "such as --page 2 or --page z1c0."
+        )
     if taken.strange:
-        say(f"not in the project: {counted(taken.strange, 'image')} of {args.source}")
+        say(f"skipped, not in the project: {counted(taken.strange, 'image')} of {args.source}")
     for line in taken.unread:
         say(line)
 
@@ -186,7 +194,9 @@ def take(args: argparse.Namespace) -> None:
 def run_options(parser: argparse.ArgumentParser) -> None:
     """Of `run`."""
     stages = tuple(stage for stage in STAGES if stage != "assisted")  # which needs a person
-    parser.add_argument("--stage", choices=stages, default="auto", help="stage (default: auto)")
+    parser.add_argument(
+        "--stage", choices=stages, default="auto", help="stage to run (default: auto)"
+    )
     parser.add_argument("--limit", metavar="N", type=int, help="maximum number of images")
     parser.add_argument(
         "--model", metavar="NAME", help="model (default: the best model of the project)"
@@ -216,7 +226,7 @@ def run_photos(args: argparse.Namespace) -> None:
             if photos == most:
                 break
     for failure in failures:
-        say(f"passed over {failure}")
+        say(f"skipped {failure}")
     say(
         f"{counted(photos, 'image')}, {counted(masks, 'mask')}; "
         f"{counted(count_waiting(), 'image')} left"
@@ -230,13 +240,13 @@ def find_options(parser: argparse.ArgumentParser) -> None:
     """Of `find`."""
     parser.add_argument(
         "words", metavar="WORDS", nargs="?",
-        help=("text prompts as in anymask find: 'helmet, red cup', 'lorry = truck'; omit with "
-              "--like"),
+        help=("text prompts as in `anymask find`, such as 'helmet, red cup' or 'lorry = "
+              "truck'; omit with --like"),
     )  # fmt: skip
     for name, about in (
-        ("--like", "example instead of a text prompt: the number of a mask of the project, or "
-                   "PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or PHOTO@mask:FILE; repeatable"),
-        ("--unlike", "negative example; repeatable"),
+        ("--like", "exemplar instead of a text prompt: the number of a mask in the project, or "
+         "PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or PHOTO@mask:FILE; repeatable"),
+        ("--unlike", "negative exemplar: similar objects are not proposed; repeatable"),
     ):  # fmt: skip
         parser.add_argument(
             name, metavar="MASK|EXAMPLE", action="append", type=read_example, default=[], help=about
@@ -244,13 +254,13 @@ def find_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label",
         metavar="NAME",
-        help=("class of objects that match an example (default: that of the example)"),
+        help=("class of the proposed objects with --like (default: the class of the exemplar)"),
     )
     parser.add_argument(
         "--detector", metavar="NAME|FOLDER",
-        help="detector for text prompts (default: known names of the model)",
+        help="detector for text prompts (default: none; only the known names of the model)",
     )  # fmt: skip
-    parser.add_argument("--score", metavar="X", type=float, help="minimum score, 0 to 1")
+    parser.add_argument("--score", metavar="X", type=float, help="minimum confidence score, 0 to 1")
     parser.add_argument("--limit", metavar="N", type=int, help="maximum number of images")
     parser.add_argument(
         "--model", metavar="NAME", help="model (default: the best model of the project)"
@@ -282,7 +292,7 @@ def find_things(args: argparse.Namespace) -> None:
             photos, masks = photos + 1, masks + len(kept.records)
             progress.update(photos)
     for failure in failures:
-        say(f"passed over {failure}")
+        say(f"skipped {failure}")
     say(
         f"{counted(photos, 'image')}, {counted(masks, 'proposal')}; images that are done or were "
         "searched before are skipped"
@@ -304,14 +314,16 @@ def review(args: argparse.Namespace) -> None:
     """Say how the batches stand by the acceptance rule."""
     project = opened(args)
     for state in project.batches():
-        verdict = "may leave" if state.met else "must stay"
+        verdict = f"acceptance rule {'' if state.met else 'not '}met"
         good = "none" if state.good is None else f"{100 * state.good:.0f} %"
         doubtful = (
-            (f" ({state.doubtful} sampled as uncertain do not count)") if state.doubtful else ""
+            (f" ({state.doubtful} uncertain masks were reviewed and do not count)")
+            if state.doubtful
+            else ""
         )
         print(
-            f"batch {state.batch}: {state.masks} masks, {state.sampled} of {state.needed} "
-            f"sampled, {good} good{doubtful}: {verdict}"
+            f"batch {state.batch}: {state.masks} masks, {state.sampled} of "
+            f"{state.needed} required masks reviewed, {good} good{doubtful}: {verdict}"
         )
     if args.accept_rest:
         print(f"accepted {project.accept_rest('acceptance rule')} more masks")
@@ -363,7 +375,9 @@ def export(args: argparse.Namespace) -> None:
 
 def clip_options(parser: argparse.ArgumentParser) -> None:
     """Of `clips`."""
-    parser.add_argument("--take", metavar="VIDEO", help="a video, by its name in DIR")
+    parser.add_argument(
+        "--take", metavar="VIDEO", help="name of a video in DIR to add to the project"
+    )
     parser.add_argument(
         "--session", metavar="FILE", type=Path,
         help=("with --take: add the objects of this session as proposals (anymask track VIDEO "
@@ -432,13 +446,14 @@ def retrain_project(args: argparse.Namespace) -> None:
     if args.json:
         write_json(args.json, outcome.to_json() | {"weights": weights})
     print(
-        f"round {outcome.round}: trained on {outcome.train_masks} masks of "
-        f"{outcome.train_images} images; {outcome.test_images} held-out images: mIoU "
-        f"{outcome.before:.3f} -> {outcome.after:.3f}, gain {outcome.gain:+.3f} (95 %: "
-        f"{outcome.low:+.3f} to {outcome.high:+.3f})"
+        f"round {outcome.round}: trained on {outcome.train_masks} masks from "
+        f"{outcome.train_images} images. mIoU on {outcome.test_images} held-out "
+        f"images: {outcome.before:.3f} -> {outcome.after:.3f}, gain "
+        f"{outcome.gain:+.3f} (95 % interval: {outcome.low:+.3f} to "
+        f"{outcome.high:+.3f})"
     )
     print(
-        "promoted: this is the best model of the project now"
+        "promoted: this is now the best model of the project"
         if outcome.promoted
         else "not promoted: no significant improvement"
     )
@@ -451,7 +466,7 @@ ACTIONS: dict[str, tuple[str, Options, Act]] = {
     "init": ("create a project from a folder of images", add_init_options, init),
     "import": ("import masks of any format", import_options, take),
     "run": (
-        "process new images in one stage; resumes after an interruption",
+        "run a stage on new images; resumes after an interruption",
         run_options, run_photos,
     ),
     "find": (
@@ -459,7 +474,7 @@ ACTIONS: dict[str, tuple[str, Options, Act]] = {
         find_options, find_things,
     ),
     "review": (
-        "list the batches of proposals that meet the acceptance rule",
+        "check each batch of proposals against the acceptance rule",
         review_options, review,
     ),
     "report": (

@@ -32,16 +32,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument(
         "--static", metavar="OUT", type=new_folder,
-        help="write page and model to a folder for any web server, and exit",
+        help=("write the page and the model to a folder that any web server can serve, and "
+              "exit"),
     )  # fmt: skip
     group = parser.add_argument_group("run as a backend of Label Studio")
     group.add_argument(
         "--label-studio", metavar="URL", default="",
-        help=("address of the Label Studio whose images may be downloaded; "
-              "$LABEL_STUDIO_API_KEY is its key"),
+        help=("address of a Label Studio server from which images may be downloaded; set "
+              "its API key in $LABEL_STUDIO_API_KEY"),
     )  # fmt: skip
     group.add_argument(
-        "--photos", metavar="DIR", type=Path, help="folder with the images of Label Studio"
+        "--photos",
+        metavar="DIR",
+        type=Path,
+        help="folder with the images of the Label Studio tasks",
     )
     add_server_options(parser)
     add_model_options(parser)
@@ -63,41 +67,43 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--token", metavar="SECRET", default=os.environ.get(TOKEN, ""),
-        help=f"access token for all requests (default: ${TOKEN}); required for any other host",
+        help=(f"access token for all requests (default: ${TOKEN}); required if --host makes "
+              "the server reachable from other machines"),
     )  # fmt: skip
     group.add_argument(
         "--allow-origin", metavar="URL", action="append", default=[],
         help=("origin of another web page that may send requests (CORS), such as "
-              "https://tool.example; repeatable; '*' for any, with a token"),
+              "https://tool.example; repeatable. '*' allows any origin and requires a token"),
     )  # fmt: skip
     group.add_argument(
         "--allow-frame", metavar="URL", action="append", default=[],
-        help="origin of another web page that may embed the page in a frame; repeatable",
+        help="origin of another web page that may embed this page in a frame; repeatable",
     )  # fmt: skip
     group.add_argument(
         "--video", metavar="PATH", type=Path, action="append", default=[],
-        help="video file or folder of frames that the page offers; repeatable",
+        help="video file or folder of frames to offer on the page; repeatable",
     )  # fmt: skip
     group.add_argument(
         "--volume", metavar="PATH", type=Path, action="append", default=[],
-        help="scan that the page offers (NIfTI, NRRD, a folder of DICOM); repeatable",
+        help="scan to offer on the page (NIfTI, NRRD or a folder of DICOM); repeatable",
     )  # fmt: skip
     group.add_argument(
         "--detector", metavar="NAME|FOLDER",
-        help=("detector for text prompts, as in anymask find (default: known names of the "
-              "model)"),
+        help=("detector for text prompts, as in `anymask find` (default: none; only the "
+              "known names of the model)"),
     )  # fmt: skip
     group.add_argument(
         "--memory", metavar="N", type=float, default=512,
-        help="size of the image embedding cache in megabytes (512)",
+        help="size of the image embedding cache in megabytes (default: 512)",
     )  # fmt: skip
     group.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="warning",
-        help="log level of standard error; info logs each request (default: warning)",
+        help=("level of the log on standard error; info logs each request (default: "
+              "warning)"),
     )  # fmt: skip
     group.add_argument(
         "--log-format", choices=("text", "json"), default="text",
-        help="json: one JSON object per line (default: text)",
+        help="log format; json writes one JSON object per line (default: text)",
     )  # fmt: skip
     add_options(group, Limits, OF_LIMITS)
 
