@@ -221,7 +221,7 @@ def test_a_page_of_another_size_is_refused_with_words(tmp_path: Path) -> None:
     site = ServedProject(create_project(tmp_path), "ann")
     with client(behind, project=site) as ask:
         reply = ask.get("/api/images/1/pixels?page=1")
-        assert "the first page 120 x 80" in error_of(reply, 422)
+        assert "the first page has 120 x 80" in error_of(reply, 422)
 
 
 def test_a_file_that_was_replaced_by_one_of_another_size_is_told_as_that(tmp_path: Path) -> None:
