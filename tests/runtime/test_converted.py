@@ -256,7 +256,7 @@ def test_commands_convert_and_remove(
     assert main(["models", "info", "tiny"]) == 0
     assert "converted:" in capsys.readouterr().out
     assert main(["models", "remove", "tiny", "--converted"]) == 0
-    assert "tiny: removed 0." in capsys.readouterr().out
+    assert "tiny: removed 1." in capsys.readouterr().out
     assert conversions_of(weights) == []
     assert weights.is_file()
     assert main(["models", "remove", "tiny", "--converted"]) == 2

@@ -11,7 +11,9 @@ import torch
 from anymask.masks import Geometry, ModelPrompts
 from anymask.models.variants import TINY, TINY_HQ, Variant
 from anymask.runtime import (
+    DECODER,
     SWEEP_CLICKS,
+    SWEEP_IMAGE,
     DecodingSweep,
     OnnxRuntime,
     TorchRuntime,
@@ -20,6 +22,7 @@ from anymask.runtime import (
     read_manifest,
 )
 from anymask.runtime.manifest import MANIFEST, manifest_to_json
+from anymask.runtime.onnx import PROMPT_INPUTS
 from anymask.runtime.onnx_sweep import OnnxSweep
 from tests.runtime.exports import exported
 from tests.segment.fakes import ColourRuntime
@@ -113,6 +116,37 @@ def test_the_graphs_of_a_bundle_answer_as_decoding_and_choosing_do(
         assert list(asked.logits(np.zeros_like(chosen))) == []
 
 
+@pytest.mark.parametrize("name", ["tiny", "video"])
+def test_prompts_without_masks_are_decoded_as_the_decoder_does(
+    name: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = OnnxRuntime(exported(name, tmp_path_factory), threads=2, device="cpu")
+    side, m = runtime.spec.image_side, runtime.spec.mask_side
+    rng, graphs = np.random.default_rng(1), []
+    images = rng.standard_normal((3, 3, side, side)).astype(np.float32)
+    seen = runtime.see(images)
+    run = OnnxRuntime.run_named
+    monkeypatch.setattr(
+        OnnxRuntime, "run_named", lambda self, *given: graphs.append(given[0]) or run(self, *given)
+    )
+    for image, count, points in ((0, 1, 1), (0, 6, 2), (1, 3, 5), (0, 1, 3), (2, 1, 1), (0, 1, 1)):
+        given = ModelPrompts(
+            rng.uniform(0, side, (count, points, 2)).astype(np.float32),
+            rng.choice([0, 1], (count, points)),
+            np.zeros((count, 1, m, m), np.float32),
+            np.zeros(count, np.float32),
+        )
+        inputs = {one: getattr(given, one) for one in PROMPT_INPUTS}
+        wanted = runtime.run_named(DECODER, runtime.maps_for(DECODER, seen[image]) | inputs)
+        for got, want in zip(runtime.decode(seen[image], given), wanted, strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+    assert graphs.count(SWEEP_IMAGE) == 4  # image 0 again after two others
+    masked = replace(given, masks=given.masks + 1, has_mask=given.has_mask + 1)
+    graphs.clear()
+    runtime.decode(seen[0], masked)
+    assert graphs == [DECODER]
+
+
 def test_a_bundle_of_an_earlier_version_decodes(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -120,7 +154,7 @@ def test_a_bundle_of_an_earlier_version_decodes(
     shutil.copytree(exported("tiny", tmp_path_factory), folder)
     manifest = read_manifest(folder)
     graphs = tuple(one for one in manifest.graphs if not one.name.startswith("sweep"))
-    assert len(graphs) == len(manifest.graphs) - 3
+    assert len(graphs) == len(manifest.graphs) - 4
     (folder / MANIFEST).write_text(manifest_to_json(replace(manifest, graphs=graphs)))
     runtime = OnnxRuntime(folder, device="cpu")
     assert not runtime.manifest.has_graph(SWEEP_CLICKS)

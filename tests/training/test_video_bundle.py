@@ -183,7 +183,7 @@ def test_a_video_is_followed_where_torch_cannot_be_imported(bundle: Path, tmp_pa
 
 def test_the_bundle_says_what_it_holds(bundle: Path) -> None:
     names = {f"video_{part}.onnx" for part in ("attention", "decoder", "memory")}
-    names |= {f"sweep_{part}.onnx" for part in ("image", "clicks", "masks")}
+    names |= {f"sweep_{part}.onnx" for part in ("image", "clicks", "masks", "prompt")}
     assert names | {"video.npz", "encoder.onnx", "decoder.onnx"} == set(
         read_manifest(bundle).sha256
     )

@@ -733,6 +733,8 @@ def clean_logits(
     for label, share in zip((NEGATIVE, POSITIVE), shares, strict=True):
         places = clicks[0][clicks[1] == label]
         gone = small_regions(seen > threshold, label, share * area, places, 1 / cell, shapes)
+        if not gone.any():
+            continue
         if label == POSITIVE:
             seen[gone] = np.minimum(seen[gone], threshold - CLEAR)
         else:
@@ -764,7 +766,7 @@ def small_regions(
             np.clip(n, 0, np.array(mask.shape) - 1).astype(int) for n in (low, high)
         )
         small[labels[y0 : y1 + 1, x0 : x1 + 1]] = False
-    found: BoolArray = small[labels]
+    found: BoolArray = small[labels] if small.any() else np.zeros_like(mask)
     return found
 
 

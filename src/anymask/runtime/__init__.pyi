@@ -48,6 +48,7 @@ from anymask.runtime.manifest import REFINER_WEIGHTS as REFINER_WEIGHTS
 from anymask.runtime.manifest import SWEEP_CLICKS as SWEEP_CLICKS
 from anymask.runtime.manifest import SWEEP_IMAGE as SWEEP_IMAGE
 from anymask.runtime.manifest import SWEEP_MASKS as SWEEP_MASKS
+from anymask.runtime.manifest import SWEEP_PROMPT as SWEEP_PROMPT
 from anymask.runtime.manifest import TABLES as TABLES
 from anymask.runtime.manifest import WEIGHTS as WEIGHTS
 from anymask.runtime.manifest import GraphInfo as GraphInfo

@@ -38,7 +38,7 @@ from anymask.runtime.store import current, file_hash, lock_of, path_of, read_jso
 
 C = TypeVar("C")
 
-CONVERSION = 2  # version: raise it when graphs of other numbers or inputs are written
+CONVERSION = 3  # version: raise it when graphs of other numbers or inputs are written
 LACKING = "pytorch.json"  # in the bundle: the capabilities that only PyTorch has
 FAILED = "failed.json"  # in place of the bundle: why the conversion is not used
 KINDS: tuple[Any, ...] = (

@@ -43,6 +43,7 @@ IR, IR_WEIGHTS = ".xml", ".bin"  # a graph in OpenVINO's own two files
 MEMORY = "memory"  # reads an object's earlier frames; a bundle may be without
 # Many clicks on one image: what is done once, what for clicks, what for masks; likewise.
 SWEEP_IMAGE, SWEEP_CLICKS, SWEEP_MASKS = "sweep_image", "sweep_clicks", "sweep_masks"
+SWEEP_PROMPT = "sweep_prompt"  # one prompt and all of its masks, after `SWEEP_IMAGE`; likewise
 
 _LARGEST_SIDE = 16384  # of a model's input, pixels
 

@@ -57,6 +57,7 @@ from anymask.runtime.manifest import (
     NAMES,
     REFINER,
     SWEEP_CLICKS,
+    SWEEP_PROMPT,
     WEIGHTS,
     GraphInfo,
     Manifest,
@@ -66,7 +67,7 @@ from anymask.runtime.manifest import (
     read_tables,
     shared_folder,
 )
-from anymask.runtime.onnx_sweep import OnnxSweeps
+from anymask.runtime.onnx_sweep import OnnxPrompts, OnnxSweeps
 from anymask.runtime.protocol import (
     ClassLabelling,
     EdgeRefining,
@@ -136,6 +137,8 @@ class OnnxRuntime:
         self._siblings: dict[int, OnnxRuntime] = {}
         self._checked: set[str] = set()  # files that were compared with their hashes
         self._added: dict[Any, Any] = {}  # capabilities that were asked for, or None
+        shares = self.manifest.has_graph(SWEEP_PROMPT)
+        self._prompts = OnnxPrompts(self) if shares else None
         if side is not None:
             self._check_side(side)
 
@@ -269,6 +272,8 @@ class OnnxRuntime:
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
+        if self._prompts is not None and len(prompts.coords) and not prompts.has_mask.any():
+            return self._prompts.decode(seen, prompts)
         given = self.maps_for(DECODER, seen)
         given |= {name: getattr(prompts, name) for name in PROMPT_INPUTS}
         logits, quality = self.run_named(DECODER, given)

@@ -67,6 +67,7 @@ from anymask.models.fast import (
     SweepClicks,
     SweepImage,
     SweepMasks,
+    SweepPrompt,
     decoder_of,
     fuse,
 )
@@ -84,6 +85,7 @@ from anymask.runtime import (
     SWEEP_CLICKS,
     SWEEP_IMAGE,
     SWEEP_MASKS,
+    SWEEP_PROMPT,
     TABLES,
     TRACK_DECODER,
     TRACK_MEMORY,
@@ -270,7 +272,14 @@ def _write_sweep(
     takes |= {name: (len(one), "p") for name, one in zip(VIEW, view, strict=True)}
     takes |= {"rows": "", "weights": "k"}
     masks = write_graph(SWEEP_MASKS, graph, given, takes, {"logits": ("c", "k")}, stage)
-    return [image, clicks, masks]
+
+    h, w = maps["features"].shape[-2:]
+    graph = SweepPrompt(*parts, (h, w)).eval()
+    coords, labels, *_ = example_prompts(spec, 1, 2)
+    takes = dict.fromkeys(names, "") | dict.fromkeys(("coords", "labels"), (1, "P"))
+    gives = dict.fromkeys(ANSWERS, "")
+    prompt = write_graph(SWEEP_PROMPT, graph, (*found, coords, labels), takes, gives, stage)
+    return [image, clicks, masks, prompt]
 
 
 def write_graph(
@@ -341,8 +350,7 @@ def trace_graph(
         if int8:
             fp32, raw = raw, raw.with_name("int8.onnx")
             quantise(fp32, raw)
-        # Folded, the positions of an image's places would be most of the file.
-        optimise(raw, stage / info.file, fold=info.name != SWEEP_IMAGE)
+        optimise(raw, stage / info.file)
 
 
 def _describe(named: Mapping[str, Letters], tensors: Sequence[Tensor]) -> tuple[TensorInfo, ...]:

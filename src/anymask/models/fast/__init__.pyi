@@ -23,4 +23,5 @@ from anymask.models.fast.sweep_graphs import ImageWork as ImageWork
 from anymask.models.fast.sweep_graphs import SweepClicks as SweepClicks
 from anymask.models.fast.sweep_graphs import SweepImage as SweepImage
 from anymask.models.fast.sweep_graphs import SweepMasks as SweepMasks
+from anymask.models.fast.sweep_graphs import SweepPrompt as SweepPrompt
 from anymask.models.fast.sweep_graphs import decoder_of as decoder_of

@@ -1,8 +1,10 @@
 """The sweep of `sweep.py` as modules for export: clicks in, masks of SAM's decoder out.
 
 `SweepImage` runs once for an image, `SweepClicks` for each batch of clicks, and `SweepMasks` for
-each mask that is read. The algebra is that of `sweep.py`, written for ONNX Runtime: products of two
-matrices that accumulate, and sums as products with ones, which cost a tenth of a reduction there.
+each mask that is read. `SweepPrompt` joins the last two for one prompt and all of its masks. The
+algebra is that of `sweep.py`, written for ONNX Runtime: products of two matrices that accumulate,
+and sums as products with ones, which cost a tenth of a reduction there. Places are the columns, as
+in the encoder's maps, so that nothing is transposed.
 The scales of the layer norms stay outside of the shares, and the constant of all places is in the
 rows of the second layer, since the shares of each head add up to 1. So the image of a prompt is
 
@@ -39,12 +41,12 @@ class ImageWork(NamedTuple):
     """What `SweepImage` computes of an image: (H, D, L) unless another shape is given.
 
     Attributes:
-        keys: Of the first layer for tokens; values (H, L, D).
-        values: Of the first layer for tokens; values (H, L, D).
+        keys: Of the first layer for tokens.
+        values: Of the first layer for tokens.
         asks: Its queries of places.
         power: (L,) mean of the squares of X after it.
         meet: (H, D, L) products of X with what tokens add.
-        read_*: The same of the second layer: X, positions, values (H, L, D).
+        read_*: The same of the second layer: X, positions, values.
         asks_*: Its queries: X, positions.
         power_2: (L,) mean of the squares of X after it.
         meet_1: Products of X with what tokens add in each layer.
@@ -124,52 +126,63 @@ class SweepImage(SweepPart):
         features, *fine = maps
         h, w = features.shape[-2:]
         nothing = features.new_zeros(1, 1, 4 * h, 4 * w)
-        dense = self.prompts.embed_masks(nothing, nothing[0, 0, 0, :1])
-        image = (features + dense)[0].flatten(1).t()  # (L, C)
-        places, share = self.prompts.grid(h, w)[0], 2 / image.shape[-1]
+        dense = self.prompts.embed_masks(nothing, nothing[0, 0, 0, :1])[..., :1, :1]  # all alike
+        image = (features + dense)[0].flatten(1)  # (C, L), as all that follows
+        grid, share = self.prompts.grid(h, w)[0].t(), 2 / len(image)
         work: dict[str, Tensor] = {}
 
         read, tell = self.first.cross_attn_token_to_image, self.first.cross_attn_image_to_token
-        work["keys"] = self._columns(read.k_proj(image + places))
-        work["values"] = self._rows(read.v_proj(image))
-        work["asks"] = self._columns(scale_query(tell.q_proj(image + places), self.heads))
+        work["keys"] = self._by_head(_projected(read.k_proj, image + grid))
+        work["values"] = self._by_head(_projected(read.v_proj, image))
+        asks = _projected(tell.q_proj, image + grid)
+        work["asks"] = self._by_head(asks) * (len(asks) // self.heads) ** -0.5
         carry, carry_1, carry_2, constant = self.additions()
-        image = centre_rows(image + tell.out_proj.bias)
-        work["power"] = image.square().mean(-1)
-        work["meet"] = self._columns(share * image @ carry.t())
-        image, places = image * self.first.norm4.weight, places + self.first.norm4.bias
+        image = _centred(image + tell.out_proj.bias[:, None])
+        work["power"] = _mean_square(image)
+        work["meet"] = self._by_head(share * carry @ image)
+        norm = self.first.norm4
+        image, places = image * norm.weight[:, None], grid + norm.bias[:, None]
 
         read, tell = self.second.cross_attn_token_to_image, self.second.cross_attn_image_to_token
         work |= self._attended("read", read, image, places)
-        work["asks_image"] = self._columns(image @ tell.q_proj.weight.t())
-        work["asks_places"] = self._columns(tell.q_proj(places))
-        image = centre_rows(image)
-        work["power_2"] = image.square().mean(-1)
-        work["meet_1"] = self._columns(share * image @ carry_1.t())
-        work["meet_2"] = self._columns(share * image @ carry_2.t())
-        work["meet_all"] = share * image @ constant
+        work["asks_image"] = self._by_head(tell.q_proj.weight @ image)
+        work["asks_places"] = self._by_head(_projected(tell.q_proj, places))
+        image = _centred(image)
+        work["power_2"] = _mean_square(image)
+        work["meet_1"] = self._by_head(share * carry_1 @ image)
+        work["meet_2"] = self._by_head(share * carry_2 @ image)
+        work["meet_all"] = share * constant @ image
         norm = self.second.norm4
-        image, places = image * norm.weight, self.prompts.grid(h, w)[0] + norm.bias
+        image, places = image * norm.weight[:, None], grid + norm.bias[:, None]
 
         work |= self._attended("final", self.final, image, places)
-        found = tuple(work[name].contiguous() for name in ImageWork._fields)
-        return (*found, image @ as_linear(self.widen)[0], *_by_place(fine))
+        found = tuple(work[name] for name in ImageWork._fields)
+        return (*found, image.t() @ as_linear(self.widen)[0], *_by_place(fine))
 
     def _attended(
         self, name: str, attention: DownscaledAttention, image: Tensor, places: Tensor
     ) -> dict[str, Tensor]:
         """Keys and values of an image that prompts scale, and keys of all that they do not."""
         return {
-            f"{name}_image": self._columns(image @ attention.k_proj.weight.t()),
-            f"{name}_places": self._columns(attention.k_proj(places)),
-            f"{name}_values": self._rows(image @ attention.v_proj.weight.t()),
+            f"{name}_image": self._by_head(attention.k_proj.weight @ image),
+            f"{name}_places": self._by_head(_projected(attention.k_proj, places)),
+            f"{name}_values": self._by_head(attention.v_proj.weight @ image),
         }
 
-    def _columns(self, places: Tensor) -> Tensor:  # (L, H * D) -> (H, D, L)
-        return places.unflatten(-1, (self.heads, -1)).permute(1, 2, 0)
+    def _by_head(self, places: Tensor) -> Tensor:  # (H * D, L) -> (H, D, L)
+        return places.unflatten(0, (self.heads, -1))
 
-    def _rows(self, places: Tensor) -> Tensor:  # (L, H * D) -> (H, L, D)
-        return places.unflatten(-1, (self.heads, -1)).transpose(0, 1)
+
+def _projected(layer: nn.Linear, image: Tensor) -> Tensor:  # (C, L) -> (C', L)
+    return layer.weight @ image + layer.bias[:, None]
+
+
+def _centred(image: Tensor) -> Tensor:  # (C, L)
+    return image - sum_rows(image) / len(image)
+
+
+def _mean_square(image: Tensor) -> Tensor:  # (C, L) -> (L,)
+    return (sum_rows(image.square()) / len(image))[0]
 
 
 def _by_place(fine: list[Tensor]) -> list[Tensor]:
@@ -224,7 +237,7 @@ class SweepClicks(SweepPart):
         asked = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
         # No prompt has changed the image yet: one product for the tokens of all.
         together = asked.transpose(0, 1).flatten(1, 2)
-        seen = torch.softmax(together @ work.keys, -1) @ work.values  # (H, N * T, D)
+        seen = torch.softmax(together @ work.keys, -1) @ work.values.transpose(1, 2)
         seen = seen.unflatten(1, (len(start), -1)).transpose(0, 1)
         tokens = layer.norm2(tokens + read.out_proj(_merge(seen)))
         tokens = layer.norm3(tokens + layer.mlp(tokens))
@@ -260,7 +273,7 @@ class SweepClicks(SweepPart):
             scores = torch.addmm((asked[n] @ work.read_image).flatten(0, 1), of_rows[n], shares)
             scores = scores * scale + (asked[n] @ work.read_places).flatten(0, 1)
             taken = torch.softmax(scores, -1) * scale
-            of_image.append(taken.unflatten(0, (self.heads, -1)) @ work.read_values)
+            of_image.append(self._take(taken, work.read_values))
             of_shares.append(taken @ shares.t())
         seen = torch.stack(of_shares) @ rows + self.first.norm4.bias
         tokens = layer.norm2(tokens + self._read(read, torch.stack(of_image), seen))
@@ -310,7 +323,9 @@ class SweepClicks(SweepPart):
             of_2nd.append(taken @ second.t())
             taken = taken * r1
             of_1st.append(taken @ first.t())
-            of_image.append(taken.unflatten(0, (self.heads, -1)) @ work.final_values)
+            of_image.append(
+                taken.unflatten(0, (self.heads, -1)) @ work.final_values.transpose(1, 2)
+            )
         seen = torch.stack(of_1st) @ rows[0] + torch.stack(of_2nd) @ rows[1]
         seen = seen + self.second.norm4.bias
         tokens = tokens + self._read(read, torch.stack(of_image), seen)
@@ -323,6 +338,10 @@ class SweepClicks(SweepPart):
         read = of_image + seen.unflatten(1, (self.heads, -1)) @ back
         y: Tensor = attention.out_proj(_merge(read) + attention.v_proj.bias)
         return y
+
+    def _take(self, shares: Tensor, values: Tensor) -> Tensor:
+        """(H * T, L), (H, D, L) -> (H, T, D)."""
+        return shares.unflatten(0, (self.heads, -1)) @ values.transpose(1, 2)
 
     def _by_head(self, tokens: Tensor) -> Tensor:  # (N, T, H * D) -> (N, H, T, D)
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -358,6 +377,25 @@ class SweepMasks(SweepPart):
         return F.layer_norm(x, x.shape[-1:], weight, bias, cast(float, self.norm.eps))
 
 
+class SweepPrompt(nn.Module):
+    """One prompt without a mask of its own, all in one: `ImageWork`, `UPSCALED`, coords (1, P, 2),
+    labels (1, P) -> logits (1, T, m, m), quality (1, T) as the decoder gives them."""
+
+    def __init__(self, decoder: MaskDecoder, prompts: PromptEncoder, hw: tuple[int, int]) -> None:
+        super().__init__()
+        self.clicks, self.masks = SweepClicks(decoder, prompts), SweepMasks(decoder, prompts)
+        self.hw = hw
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        count = len(ImageWork._fields)
+        quality, weights, rows, *view = self.clicks(*inputs[:count], *inputs[-2:])
+        drawn = self.masks(*inputs[count:-2], *view, rows[0], weights[0])
+        # The two doublings of a place: y and x, and y and x of each.
+        cells = drawn.reshape(*self.hw, 2, 2, 2, 2, -1).permute(6, 0, 2, 4, 1, 3, 5)
+        h, w = self.hw
+        return cells.reshape(1, -1, 4 * h, 4 * w), quality
+
+
 def softmax_over_tokens(scores: Tensor) -> Tensor:  # (H, T, L) -> (H * T, L)
     """Softmax over T; ONNX Runtime's own transposes for an axis that is not the last."""
     shares = torch.exp(scores - scores.amax(1, keepdim=True))
@@ -367,7 +405,7 @@ def softmax_over_tokens(scores: Tensor) -> Tensor:  # (H, T, L) -> (H * T, L)
 
 def sum_rows(x: Tensor) -> Tensor:  # (R, L) -> (1, L)
     """The sum as a product."""
-    return x.new_ones(1, len(x)) @ x
+    return x.new_ones(1, x.shape[0]) @ x
 
 
 def _merge(heads: Tensor) -> Tensor:  # (N, H, T, D) -> (N, T, H * D)
