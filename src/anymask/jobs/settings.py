@@ -356,7 +356,7 @@ class MapChoice:
     gsd: Annotated[
         float | None,
         Setting(
-            "ground sample distance: process the map at this pixel size in metres",
+            "ground sample distance: process the map at this pixel size in meters",
             above=0,
             unit="metres",
             default="the resolution of the file",
@@ -392,7 +392,7 @@ class MapChoice:
     simplify: Annotated[
         float | None,
         Setting(
-            "tolerance in metres to simplify outlines; with 0, they follow the pixel borders",
+            "tolerance in meters to simplify outlines; with 0, they follow the pixel borders",
             least=0,
             unit="metres",
             default="one pixel",

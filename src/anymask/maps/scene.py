@@ -199,7 +199,7 @@ def open_map(
         step = (1.0, 1.0)
         if gsd is not None:
             if not 0 < gsd < math.inf:
-                raise InputError(f"Invalid gsd {gsd}. Use a number of metres above 0.")
+                raise InputError(f"Invalid gsd {gsd}. Use a number of meters above 0.")
             x, y = pixel_metres(dataset)
             step = (gsd / x, gsd / y)
         stamps = [(one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in paths]
