@@ -330,7 +330,7 @@ def test_what_is_no_json_is_told_where() -> None:
             "segment",
             {"image": "PIC", "box": "1,2"},
             422,
-            "Use the form box=[180, 20, 400, 230]",
+            "Send a value such as box=[180, 20, 400, 230]",
         ),
         (
             "everything",

@@ -327,13 +327,13 @@ def test_a_key_that_there_is_not_names_the_one_that_is_meant(
     sent = http.post(f"/api/{address}", json={"image": IMAGE, key: [1, 2]})
     assert sent.status_code == 422
     told = sent.json()["error"]["message"]
-    assert f"{remedy} GET /openapi.json" in told
+    assert f"{remedy} See /docs or GET /openapi.json" in told
 
 
 @pytest.mark.parametrize(
     ("path", "parts", "remedy"),
     [
-        ("segment", FILE | {"points": (None, "[35, 40]")}, "Use the form points=[[290, 120]]"),
+        ("segment", FILE | {"points": (None, "[35, 40]")}, "Send a value such as points=[[290, 120]]"),
         ("segment", {"points": (None, "[[35, 40]]")}, "Add it with -F file=@photo.jpg"),
         ("names", FILE | {"masks": (None, "[]")}, "must have 1 to"),
     ],

@@ -299,8 +299,11 @@ def _sized(size: float, unit: str) -> PixelSize | None:
 
 @dataclass(frozen=True)
 class ChannelValues:
-    """What numbers a channel has: the least and the most finite one, and those that become black
-    and white where no range is given for it."""
+    """The value range of a channel, and its default display range.
+
+    `least` and `most` are the lowest and highest finite values. `low` is displayed as black and
+    `high` as white if no range is given.
+    """
 
     name: str
     least: float

@@ -55,17 +55,18 @@ class Failure(BaseModel):
 
 
 class FailureBody(BaseModel):
-    """The body of every error.
+    """The body of every error response.
 
-    Attributes:
-        current: With 409, the mask or track as it is now; null where it was deleted.
+    `current`: for status 409, the current mask or track; null if it was deleted.
     """
 
     error: Failure
     current: dict[str, Any] | None = None
 
 
-_WAIT = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}}}
+_WAIT = {
+    "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}}
+}
 FAILURES: dict[int | str, dict[str, Any]] = {  # OpenAPI: of every address
     "4XX": {
         "model": FailureBody,

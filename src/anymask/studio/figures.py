@@ -48,7 +48,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds a mask in one stage; None where no mask was accepted, or none cost a second."""
+    """The time per mask in one stage; None without accepted masks or without recorded times."""
 
     stage: str
     masks: int
@@ -60,10 +60,10 @@ class Pace:
 
 @dataclass(frozen=True)
 class Share:
-    """How much of the project one label or one group of photos is.
+    """The masks and images of one class or one group of images.
 
     Attributes:
-        pixels: Part of its photos' pixels that its masks cover.
+        pixels: Share of the pixels of these images that the masks cover.
     """
 
     name: str
@@ -77,10 +77,10 @@ class ClipShare:
     """The tracks of one clip.
 
     Attributes:
-        frames: None where nobody knows how many.
-        doubtful: Frames that a person should look at, of tracks that nobody has looked at.
-        seconds: That people spent on its tracks.
-        seconds_a_track: By those that were accepted; None without one.
+        frames: Number of frames; None if unknown.
+        doubtful: Number of low-confidence frames of tracks that are not reviewed.
+        seconds: Time that people spent on the tracks.
+        seconds_a_track: Time per accepted track; None without one.
     """
 
     name: str
@@ -96,12 +96,12 @@ class ClipShare:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The report of `anymask project report`; null: nothing was measured.
+    """The report of `anymask project report`. Values that were not measured are null.
 
-    Counts of words are by the word.
+    Dictionaries count masks, images, tracks or verdicts by status or verdict.
 
     Attributes:
-        looked_at: Masks that reviewers have judged.
+        looked_at: Number of masks that reviewers have judged.
     """
 
     name: str

@@ -65,7 +65,7 @@ of_project = APIRouter(prefix="/api", route_class=BodyRoute, tags=["project"])
 
 @router.get("/api/names", response_model=KnownNamesBody)
 async def known_names(inference: OfModel) -> dict[str, Any]:
-    """The names that the model knows, those that are met more often first."""
+    """List the names that the model supports, most frequent first."""
     model = await run_in_threadpool(inference.ready)
     naming = model.runtime.capability(MaskNaming)
     table = None if naming is None else naming.name_table()
@@ -88,9 +88,9 @@ async def find(
     kind: Format = "rle",
     tolerance: Tolerance = SMOOTH,
 ) -> Response:
-    """Everything in a photo that words or examples mean, as SA-1B records with labels, best first.
+    """Segment all objects that match a text or exemplar prompt, as labeled SA-1B records.
 
-    Given up once the client has gone.
+    Best first. The request is cancelled if the client disconnects.
     """
     project = request.app.state.project
     look = None if project is None else PictureLook(project.project, project.pictures, limits)
@@ -256,10 +256,10 @@ async def find_here(
     inference: OfModel,
     request: Request,
 ) -> dict[str, Any]:
-    """What words or examples mean in a photo of the project, stored as proposals with names.
+    """Propose objects that match a text or exemplar prompt in an image of the project.
 
-    Masks that are there are not doubled: a proposal without a name gets it. Given up once the
-    client has gone.
+    Objects that already have a mask are not added again; a proposal without a class receives the
+    class. The request is cancelled if the client disconnects.
     """
     examples, left = Examples(inference, look.limits, look), threading.Event()
     examples.check(body)
@@ -389,16 +389,16 @@ OfSearch = Annotated[ProjectSearch, Depends(search_of)]
 
 @of_project.get("/search", response_model=SearchState)
 def search_state(search: OfSearch) -> SearchState:
-    """How far the search of all photos is."""
+    """Return the progress of the search of all images."""
     return search.state()
 
 
 @of_project.post("/search", response_model=SearchState)
 def start_search(body: SearchBody, search: OfSearch) -> SearchState:
-    """Look for words or examples in all photos that are not finished; proposals have names.
+    """Start a search for text or exemplar prompts in all images that are not marked as done.
 
-    It goes on behind the answer. The same question goes on where it was stopped. 409 while another
-    one is under way.
+    Matches become proposals with a class. The search runs in the background. The same request
+    resumes a stopped search. Status 409 if another search is running.
     """
     search.start(body)
     return search.state()
@@ -406,6 +406,6 @@ def start_search(body: SearchBody, search: OfSearch) -> SearchState:
 
 @of_project.delete("/search", response_model=SearchState)
 def stop_search(search: OfSearch) -> SearchState:
-    """Stop it; what was found is kept."""
+    """Stop the search of all images. Proposals that were found are kept."""
     search.stop()
     return search.state()

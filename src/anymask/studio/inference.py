@@ -224,7 +224,7 @@ def queue_calls(
 
 @dataclass(frozen=True)
 class Health:
-    """How the model is; `reason` says why it failed."""
+    """The state of the model. `reason` is the error if loading failed."""
 
     status: Literal["loading", "ready", "failed"]
     model: str

@@ -152,25 +152,25 @@ _CLICK = {"type": "keypointlabels", "value": {"x": 37, "y": 50, "keypointlabels"
 
 
 class TaskBody(BaseModel):
-    """A picture's address, under the name that the labelling configuration gives it."""
+    """The address of an image, under the key in the labeling configuration."""
 
     data: dict[str, Any]
 
 
 class ContextBody(BaseModel):
-    """The regions that somebody has drawn."""
+    """The regions that the annotator has drawn."""
 
     result: Annotated[list[dict[str, Any]], Few] | None = None
 
 
 class ParamsBody(BaseModel):
-    """What Label Studio sends beside the tasks."""
+    """Parameters that Label Studio sends with the tasks."""
 
     context: ContextBody | None = None
 
 
 class PredictBody(BaseModel):
-    """A question of Label Studio; what else it sends is passed over."""
+    """A prediction request of Label Studio. Other fields are ignored."""
 
     model_config = example(
         label_config=_CONFIG,
@@ -184,7 +184,7 @@ class PredictBody(BaseModel):
 
 
 class SetupBody(BaseModel):
-    """The labelling configuration."""
+    """The labeling configuration."""
 
     model_config = example(schema=_CONFIG)
 
@@ -208,7 +208,7 @@ def _version(inference: Inference) -> str:
 
 @router.post("/setup")
 async def setup(body: SetupBody, inference: OfModel) -> dict[str, str]:
-    """Check the labelling configuration and name the model."""
+    """Check the labeling configuration and return the name of the model."""
     read_config(body.xml)
     return {"model_version": _version(inference)}
 
@@ -217,7 +217,7 @@ async def setup(body: SetupBody, inference: OfModel) -> dict[str, str]:
 async def predict(
     body: PredictBody, inference: OfModel, pictures: OfPictures, limits: OfLimits
 ) -> dict[str, list[dict[str, Any]]]:
-    """Masks of the clicks and boxes in `params.context`; nothing without them."""
+    """Segment the points and boxes in `params.context`. Without these, the result is empty."""
     tag = read_config(body.label_config)
     context = None if body.params is None else body.params.context
     regions = (context and context.result) or []

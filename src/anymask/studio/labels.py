@@ -36,7 +36,7 @@ Fate = Literal["unname", "delete"]
 
 @dataclass(frozen=True)
 class Label:
-    """A name, its color as #rrggbb, and how many masks have it."""
+    """A class, its color as #rrggbb, and the number of its masks."""
 
     name: str
     colour: str

@@ -327,7 +327,7 @@ router = APIRouter(route_class=BodyRoute, tags=["model"])
 
 @router.get("/health", response_model_exclude_none=True)
 async def health(inference: OfModel) -> Health:
-    """How the model is: loading, ready or failed; answered at once."""
+    """Return the state of the model: loading, ready or failed. Does not wait."""
     return inference.health()
 
 
@@ -335,7 +335,7 @@ async def health(inference: OfModel) -> Health:
     "/api/encode", response_class=Response, openapi_extra=PICTURE_BODY, responses=EMBEDDING
 )
 async def encode(request: Request, inference: OfModel, limits: OfLimits) -> Response:
-    """Encode a picture; the header X-Image-Hash of the answer names it later."""
+    """Encode an image. The response header X-Image-Hash identifies it in later requests."""
     photo = await picture_of(request)
     return await embedded(inference, lambda: read_photo(photo, limits))
 
@@ -354,9 +354,9 @@ async def segment(
     kind: FormatOfOne = "rle",
     tolerance: Tolerance = SMOOTH,
 ) -> Response:
-    """Prompts on one photo become masks, best first.
+    """Segment objects in an image from prompts. Masks are returned best first.
 
-    Given up where the client has gone before its turn.
+    The request is cancelled if the client disconnects before it starts.
     """
     asked, settings = body.asked(), body.settings()
     check_prompts(asked, limits)
@@ -400,9 +400,9 @@ async def everything(
     kind: Format = "rle",
     tolerance: Tolerance = SMOOTH,
 ) -> Response:
-    """The masks of everything in a photo, as SA-1B records, best first.
+    """Segment all objects in an image, as SA-1B records, best first.
 
-    Given up once the client has gone.
+    The request is cancelled if the client disconnects.
     """
     settings = checked_settings(body.settings, limits)
     look = await view_of(inference, body.image, limits)
@@ -429,9 +429,9 @@ async def everything(
 async def names(
     body: NamesBody, request: Request, inference: OfModel, limits: OfLimits
 ) -> dict[str, Any]:
-    """The likeliest names of each mask of a photo, by the model's network of names.
+    """Suggest the most likely names for each mask of an image, with the model's name network.
 
-    Given up once the client has gone.
+    The request is cancelled if the client disconnects.
     """
     check_count(len(body.masks), "masks", limits)
     for mask in body.masks:

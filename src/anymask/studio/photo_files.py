@@ -100,12 +100,12 @@ def _is_replaced(project: Project, image_id: int, seen: list[EventRow]) -> bool:
 @brief
 @dataclass(frozen=True)
 class FolderNews:
-    """What a look into the folder found.
+    """The changes in the project folder.
 
     Attributes:
-        added: Photos that were taken up.
-        gone: Numbers of photos whose files are not there; their masks stay.
-        unreadable: Names of pictures that were passed over, each with the reason.
+        added: Number of images that were added.
+        gone: IDs of images whose files are missing; their masks are kept.
+        unreadable: Names of image files that were skipped, each with the reason.
     """
 
     added: int

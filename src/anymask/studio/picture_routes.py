@@ -193,9 +193,10 @@ router = APIRouter(prefix="/api/images/{image_id}", route_class=BodyRoute, tags=
 
 @router.get("/planes", response_model=PlanesBody)
 def planes(image_id: ImageId, project: OfProject, look: Looks) -> dict[str, Any]:
-    """The pages and channels of a photo's file, and how large its pixels are.
+    """List the pages and channels of an image file, and the physical size of its pixels.
 
-    The size of a file that was replaced is taken over; 409 where the photo has masks.
+    If the file was replaced by one of another size, the new size is stored; 409 if the image has
+    masks.
     """
     path = checked_picture(project, image_id)
     found, file = read_planes(path), photo_file(project, image_id)
@@ -215,7 +216,7 @@ def planes(image_id: ImageId, project: OfProject, look: Looks) -> dict[str, Any]
 def values(
     image_id: ImageId, project: OfProject, look: Looks, page: PageNumber = None
 ) -> dict[str, Any]:
-    """What numbers the channels of a page have, to choose ranges of them."""
+    """Return the value ranges of the channels of a page, for choosing display ranges."""
     look.check(image_id)
     path = project.picture(image_id)
     return {"channels": read_values(path, look.page(path, page))}
@@ -223,7 +224,7 @@ def values(
 
 @router.get("/embedding", response_class=Response, responses=EMBEDDING)
 async def embedding(image_id: ImageId, asked: Asked, look: Looks, inference: OfModel) -> Response:
-    """The photo's features; asking for the next photo's is a prefetch."""
+    """Return the image embedding. To prefetch the next embedding, request it in advance."""
     return await embedded(inference, partial(look.load, image_id, asked))
 
 
@@ -235,11 +236,12 @@ async def embedding(image_id: ImageId, asked: Asked, look: Looks, inference: OfM
 async def pixels(
     image_id: ImageId, asked: Asked, project: OfProject, look: Looks, request: Request
 ) -> Response:
-    """The upright photo: the file itself where a browser shows it so, else a PNG.
+    """Return the upright image: the file itself if browsers can display it, otherwise a PNG.
 
-    page: of a file of several, as `planes` lists them. channel: the place of one in `channels` of
-    `planes`. bands: instead, three channels as red, green and blue, counted from 1, 0 for black.
-    ranges: values that become black and white, LOW:HIGH of all bands or each, : for none.
+    - page: page of a file with several pages, as listed by `planes`
+    - channel: index of a channel in `channels` of `planes`
+    - bands: instead of `channel`, channels for red, green and blue, counted from 1; 0 for black
+    - ranges: values for black and white, as LOW:HIGH for all bands or for each; : for none
     """
     path = await run_in_threadpool(project.picture, image_id)
     if look.is_plain(asked) and await run_in_threadpool(_is_shown_as_it_is, path):
@@ -256,7 +258,7 @@ async def pixels(
 
 @router.get("/thumbnail", response_class=Response, responses=file_answer("image/jpeg"))
 async def thumbnail(image_id: ImageId, look: Looks, request: Request) -> Response:
-    """The upright photo, small, as a JPEG."""
+    """Return a small upright version of the image as JPEG."""
 
     def small() -> bytes:
         picture = Image.fromarray(look.load(image_id, AskedPlane()))
@@ -286,7 +288,7 @@ def _is_shown_as_it_is(path: Path) -> bool:
 
 @router.get("/progress", response_model=ProgressBody)
 async def progress(image_id: ImageId, request: Request) -> dict[str, int]:
-    """How far the search for everything in the photo is, in clicks or tiles."""
+    """Return the progress of automatic mask generation for the image, in points or tiles."""
     done_now, total = request.app.state.steps.get(image_id, (0, 0))
     return {"done": done_now, "total": total}
 
@@ -300,9 +302,9 @@ async def everything(
     inference: OfModel,
     request: Request,
 ) -> dict[str, Any]:
-    """Proposals of the model for the whole photo, stored as such; once a page.
+    """Run automatic mask generation on the image and store the masks as proposals, once per page.
 
-    others: what it found below its least score; nobody has stored it.
+    others: masks below the minimum score, which are not stored.
     """
     place = await run_in_threadpool(lambda: look.page(project.picture(image_id), asked.page))
     waiting = await run_in_threadpool(project.store.records, image_id, ("proposed",))

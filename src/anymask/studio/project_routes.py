@@ -126,13 +126,13 @@ router = APIRouter(prefix="/api", route_class=BodyRoute, tags=["project"])
 
 @router.get("/project", response_model=ProjectAnswer)
 def describe(project: OfProject, who: Who) -> dict[str, Any]:
-    """Name, labels, stage, and how far it is."""
+    """Return the name, labels, stage and progress of the project."""
     return project.describe(who)
 
 
 @router.put("/project", response_model=ProjectAnswer)
 def change_project(body: ProjectBody, project: OfProject, who: Who) -> dict[str, Any]:
-    """Another way of working from now on: masks are counted under it."""
+    """Change the stage of the project. New masks are counted under this stage."""
     project.change(stage=body.stage)
     return project.describe(who)
 
@@ -143,7 +143,7 @@ def images(
     after: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
-    """Photos in pages: ask again with `after` = `next` until that is null."""
+    """List images in pages. Repeat the request with `after` = `next` until `next` is null."""
     found = project.store.images(after, limit)
     follows = str(found[-1].id) if len(found) == limit else None
     return {"images": found, "next": follows}
@@ -151,7 +151,7 @@ def images(
 
 @router.post("/folder", response_model=FolderNews)
 def folder(project: OfProject, request: Request) -> FolderNews:
-    """Take up the photos that were put into the folder since; which ones are gone?"""
+    """Add new images of the project folder, and list images whose files are missing."""
     with request.app.state.looking:  # one look at a time
         return look_into_folder(project)
 
@@ -175,7 +175,7 @@ async def answer_late(request: Request, error: Exception) -> Response:
     response_model_exclude_unset=True,
 )
 def records(image_id: ImageId, project: OfProject, who: Who) -> dict[str, Any]:
-    """The photo's masks; its version grows when its status changes."""
+    """Return the masks of an image. `version` increases when the status of the image changes."""
     image = project.store.image(image_id)
     found = [kept_mask(entry) for entry in project.records(image_id, who)]
     return {"version": image.version, "records": found}
@@ -190,7 +190,7 @@ def records(image_id: ImageId, project: OfProject, who: Who) -> dict[str, Any]:
 def add_record(
     image_id: ImageId, body: NewRecordBody, project: OfProject, who: Who
 ) -> dict[str, Any]:
-    """Keep a mask; it is on the disk when the answer comes."""
+    """Store a mask. It is on disk when the response is sent."""
     draft = body.record.draft(project.stage, body.client_id)
     (entry,) = project.store.add_records(image_id, [draft], who, told=True)
     return kept_mask(entry)
@@ -204,10 +204,10 @@ def add_record(
 def save_records(
     image_id: ImageId, body: SavedBodies, project: OfProject, who: Who
 ) -> dict[str, Any]:
-    """Keep or replace masks, all on the disk when the answer comes.
+    """Add or replace several masks. All are on disk when the response is sent.
 
-    Each is for itself: of one that is at another version by now (an error with `status` 409) the
-    answer holds it as it is.
+    Each mask is stored independently. If a mask has another version, the response contains an error
+    with `status` 409 and the current mask.
     """
     stage = project.stage
     changes = [
@@ -235,9 +235,9 @@ def save_records(
 def change_record(
     record_id: RecordId, body: RecordBody, version: Version, project: OfProject, who: Who
 ) -> dict[str, Any]:
-    """Replace a mask that is still at the version of If-Match; else 409 with the current one.
+    """Replace a mask if it has the version in If-Match. Otherwise, 409 with the current mask.
 
-    The seconds of the body are added to those that the mask has cost before.
+    The seconds in the body are added to the time that was spent on the mask before.
     """
 
     draft = body.draft(project.stage)
@@ -248,7 +248,7 @@ def change_record(
 def delete_record(
     record_id: RecordId, version: Version, project: OfProject, who: Who
 ) -> dict[str, str]:
-    """Take a mask away; what it was stays in the history."""
+    """Delete a mask. Its previous versions remain in the history."""
     project.store.delete_record(record_id, version, who)
     return {}
 
@@ -260,9 +260,9 @@ def changes(
     who: Who,
     known: Annotated[int | None, Query(ge=0, le=MOST_ID)] = None,
 ) -> dict[str, Any]:
-    """Whether the photo's masks have changed, for a page that asks every few seconds.
+    """Return whether the masks of an image have changed, for clients that poll.
 
-    known: the `changes` of an earlier answer.
+    known: `changes` of an earlier response.
     """
     status = project.store.image(image_id).status
     count = project.store.changes(image_id)  # before the masks: what comes later counts anew
@@ -282,7 +282,7 @@ def changes(
 
 @router.post("/images/{image_id}/events", status_code=201, response_model=AddedBody)
 def add_events(image_id: ImageId, body: EventsBody, project: OfProject, who: Who) -> dict[str, int]:
-    """Write down what was done; events are never changed."""
+    """Append annotation events to the log. Events cannot be changed."""
     actions = [event.action() for event in body.events]
     return {"added": project.store.add_events(image_id, actions, who)}
 
@@ -291,14 +291,14 @@ def add_events(image_id: ImageId, body: EventsBody, project: OfProject, who: Who
 def finish(
     image_id: ImageId, project: OfProject, who: Who, body: DoneBody | None = None
 ) -> ImageEntry:
-    """The photo is finished."""
+    """Mark an image as done."""
     seconds = 0.0 if body is None else body.seconds
     return project.store.mark_image(image_id, "done", who, seconds)
 
 
 @router.delete("/images/{image_id}/done", response_model=ImageEntry)
 def reopen(image_id: ImageId, project: OfProject, who: Who) -> ImageEntry:
-    """The photo is not finished after all; its masks stay."""
+    """Remove the done mark of an image. Its masks are kept."""
     status = "proposed" if project.store.image(image_id).records else "new"
     return project.store.mark_image(image_id, status, who)
 
@@ -308,20 +308,20 @@ def reopen(image_id: ImageId, project: OfProject, who: Who) -> ImageEntry:
 
 @router.get("/labels", response_model=LabelsBody)
 def labels(project: OfProject) -> dict[str, Any]:
-    """The names of masks in their order, with colors and counts."""
+    """List the classes in their order, with colors and counts."""
     return {"labels": project.labels.all()}
 
 
 @router.post("/labels", response_model=LabelsBody)
 def add_label(body: LabelBody, project: OfProject) -> dict[str, Any]:
-    """Add a name; nothing where it is there."""
+    """Add a class. Does nothing if the class exists."""
     project.labels.add(body.name, body.colour)
     return labels(project)
 
 
 @router.put("/labels", response_model=LabelsBody)
 def change_label(body: LabelBody, project: OfProject, who: Who) -> dict[str, Any]:
-    """Another color, place or name; the masks of a renamed one are renamed."""
+    """Change the color, position or name of a class. Its masks are renamed with it."""
     if body.colour is not None:
         project.labels.recolour(body.name, body.colour)
     if body.place is not None:
@@ -333,7 +333,7 @@ def change_label(body: LabelBody, project: OfProject, who: Who) -> dict[str, Any
 
 @router.delete("/labels", response_model=LabelsBody)
 def delete_label(body: LabelFateBody, project: OfProject, who: Who) -> dict[str, Any]:
-    """Delete a name; its masks become nameless, or go too."""
+    """Delete a class. Its masks are kept without a class, or deleted."""
     project.labels.delete(body.name, body.masks, who)
     return labels(project)
 
@@ -347,7 +347,7 @@ def delete_label(body: LabelFateBody, project: OfProject, who: Who) -> dict[str,
     responses={204: {"description": "All masks are reviewed"}},
 )
 def next_review(project: OfProject) -> Response:
-    """The mask that should be looked at next, and why; 204 when all have been."""
+    """Return the next mask to review, with the reason. Status 204 if all masks are reviewed."""
     asked = next_asked(project.store)
     if asked is None:
         return Response(status_code=204)
@@ -362,7 +362,7 @@ def next_review(project: OfProject) -> Response:
 def verdict(
     record_id: RecordId, body: VerdictBody, project: OfProject, who: Who, version: MaybeVersion
 ) -> dict[str, Any]:
-    """Accept, fix (with the better mask) or reject."""
+    """Accept, fix (with the corrected mask) or reject a mask."""
     rle = None if body.rle is None else body.rle.rle()
     asked = asked_about(project.store, record_id)
     if version is not None and (now := asked.entry.version) != version:
@@ -378,7 +378,7 @@ def verdict(
     "/records/{record_id}/verdict", response_model=KeptMaskBody, response_model_exclude_unset=True
 )
 def take_back(record_id: RecordId, project: OfProject, who: Who) -> dict[str, Any]:
-    """Undo the last verdict; 409 where the mask has changed since, or has none."""
+    """Undo the last verdict. Status 409 if the mask has changed since or has no verdict."""
     return kept_mask(take_back_verdict(project.store, record_id, who))
 
 
@@ -392,7 +392,7 @@ def unlabelled_text(count: int) -> str:
 
 @router.get("/report", response_model=Figures)
 def report(project: OfProject) -> Figures:
-    """The figures of `anymask project report`."""
+    """Return the figures of `anymask project report`."""
     return project.figures()
 
 
@@ -403,7 +403,7 @@ async def import_file(
     who: Who,
     name: Annotated[str, Query(max_length=200)] = "annotations.zip",
 ) -> dict[str, Any]:
-    """Add the masks of a file, in any format of `anymask convert`, or of a ZIP with such files."""
+    """Import masks from a file in any format of `anymask convert`, or from a ZIP of such files."""
     with tempfile.TemporaryDirectory(prefix="anymask-import-") as folder:
         path = Path(folder) / (Path(name).name or "annotations")
         if not await write_stream(request.stream(), path):
@@ -415,9 +415,9 @@ async def import_file(
 
 @router.post("/export", response_class=FileResponse, responses=file_answer("application/zip"))
 def export(body: ExportBody, project: OfProject) -> Response:
-    """The masks as a ZIP; 403 for proposals while the acceptance rule is not met.
+    """Export the masks as a ZIP. Status 403 for proposals that do not meet the acceptance rule.
 
-    With `unlabelled` = "ask", 428 with the number of masks without a class, if there are any.
+    With `unlabelled` = "ask", status 428 and the number of masks without a class, if there are any.
     """
     if body.unlabelled == "ask":
         settings = body.settings()

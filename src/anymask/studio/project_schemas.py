@@ -48,11 +48,11 @@ BY_HAND = ("brush", "polygon")  # the model's score was of another shape
 
 
 class RecordBody(BaseModel):
-    """A mask; what the page sends beside it (box, area, id) is worked out anew.
+    """A mask. The fields box, area and id of the body are ignored and computed again.
 
     Attributes:
-        score: The model's, of this very shape; null for what people drew.
-        page: Of the photo's file on which it lies; a mask that is there stays on its own.
+        score: Score of the model for this exact mask; null for masks that a person drew.
+        page: Page of the image file; an existing mask stays on its page.
     """
 
     model_config = example(rle=DISC_RLE, label="disc", provenance={"by": "human"})
@@ -81,7 +81,7 @@ class RecordBody(BaseModel):
 
 
 class NewRecordBody(BaseModel):
-    """A mask to be kept; sent twice with the same client_id, it is kept once."""
+    """A new mask. A repeated request with the same client_id stores the mask only once."""
 
     model_config = example(record=RecordBody.model_config["json_schema_extra"]["examples"][0])  # type: ignore[index]  # made above
 
@@ -90,14 +90,14 @@ class NewRecordBody(BaseModel):
 
 
 class SavedBody(NewRecordBody):
-    """A mask to be kept; with `id` and `version`: in place of the one that is still at it."""
+    """A mask to store. With `id` and `version`, it replaces the mask that has this version."""
 
     id: int | None = None
     version: int | None = None
 
 
 class SavedBodies(BaseModel):
-    """Several masks of one photo."""
+    """Several masks of one image."""
 
     model_config = example(records=[{"record": {"rle": DISC_RLE, "label": "disc"}}])
 
@@ -105,7 +105,7 @@ class SavedBodies(BaseModel):
 
 
 class OriginBody(Provenance):
-    """Where a mask comes from (`Provenance`), in the page's words beside ours."""
+    """The origin of a mask (`Provenance`), with the additional field names that the page uses."""
 
     by: Kind
     points: list[Place] | None = None
@@ -115,7 +115,7 @@ class OriginBody(Provenance):
 
 
 class FoundMaskBody(Strict):
-    """A mask that a model found and nobody has stored; box: x, y, width, height."""
+    """A predicted mask that is not stored. box: x, y, width, height."""
 
     rle: CocoRleBody
     box: Corners
@@ -129,7 +129,7 @@ class FoundMaskBody(Strict):
 
 
 class KeptMaskBody(FoundMaskBody):
-    """A mask of the project, at a version."""
+    """A stored mask of the project, with its version."""
 
     id: TextId
     version: int
@@ -174,36 +174,36 @@ def provenance_of(raw: Mapping[str, Any], stage: Stage) -> Provenance:
 
 
 class KeptMasksBody(Strict):
-    """The masks of a photo; `version` is the photo's."""
+    """The masks of an image. `version` is the version of the image."""
 
     version: int
     records: list[KeptMaskBody]
 
 
 class ProposalsBody(Strict):
-    """Proposals that are stored, and others below the model's thresholds."""
+    """Stored proposals, and other masks below the thresholds of the model."""
 
     records: list[KeptMaskBody]
     others: list[FoundMaskBody]
 
 
 class SearchBody(QuestionBody):
-    """A question about photos of the project."""
+    """A search with text or exemplar prompts in images of the project."""
 
     model_config = example(words="orange")
 
 
 class FindsBody(Strict):
-    """Proposals that are new, or have their name from it; so many finds were there already."""
+    """New proposals and proposals that received a class, and the number of known objects."""
 
     records: list[KeptMaskBody]
     there: int
 
 
 class SearchState(Strict):
-    """How far the search of all photos is: photos that were searched, and proposals made of finds.
+    """Progress of the search of all images: images searched and proposals created.
 
-    A search that was stopped goes on, with the photos that are left, by the same question.
+    The same request resumes a stopped search with the remaining images.
     """
 
     state: Literal["none", "running", "stopped", "done", "failed"]
@@ -215,20 +215,20 @@ class SearchState(Strict):
 
 
 class SavedAnswer(Strict):
-    """A mask as it is now, null where it is gone; `error` where the change was refused."""
+    """The current mask, or null if it was deleted. `error` is set if the change was rejected."""
 
     record: KeptMaskBody | None
     error: Failure | None
 
 
 class SavedAnswers(Strict):
-    """What became of each mask, in order."""
+    """The result for each mask, in the order of the request."""
 
     results: list[SavedAnswer]
 
 
 class EventBody(BaseModel):
-    """Something that the annotator did; `record` is a mask's number or its client_id."""
+    """An action of the annotator. `record` is the ID of a mask or its client_id."""
 
     kind: str
     tool: str | None = None
@@ -251,7 +251,7 @@ class EventBody(BaseModel):
 
 
 class EventsBody(BaseModel):
-    """Several of them, in order."""
+    """Several events, in order."""
 
     model_config = example(events=[{"kind": "click", "seconds": 1.5}])
 
@@ -259,13 +259,13 @@ class EventsBody(BaseModel):
 
 
 class AddedBody(Strict):
-    """How many events were written down."""
+    """The number of events that were stored."""
 
     added: int
 
 
 class VerdictBody(BaseModel):
-    """What a reviewer says; `rle`: the better mask of the verdict "fix"."""
+    """The verdict of a reviewer. `rle` is the corrected mask for the verdict "fix"."""
 
     model_config = example(verdict="accept", seconds=2.0)
 
@@ -275,7 +275,7 @@ class VerdictBody(BaseModel):
 
 
 class ReviewBody(Strict):
-    """A mask to look at, and why."""
+    """A mask to review, with the reason."""
 
     image: TextId
     page: int
@@ -284,7 +284,7 @@ class ReviewBody(Strict):
 
 
 class DoneBody(BaseModel):
-    """A photo that is finished, and the seconds that it took beside its masks."""
+    """Marks an image as done, with the seconds spent on it in addition to its masks."""
 
     model_config = example(seconds=0.0)
 
@@ -292,7 +292,7 @@ class DoneBody(BaseModel):
 
 
 class ProjectBody(BaseModel):
-    """A way of working for everybody in the project; what is left out stays."""
+    """Settings for all annotators of the project. Omitted fields do not change."""
 
     model_config = example(stage="assisted")
 
@@ -300,7 +300,7 @@ class ProjectBody(BaseModel):
 
 
 class CountsBody(Strict):
-    """Photos, finished ones, masks that are not rejected."""
+    """The numbers of images, of images marked as done, and of masks that are not rejected."""
 
     images: int
     done: int
@@ -308,7 +308,7 @@ class CountsBody(Strict):
 
 
 class ProjectAnswer(Strict):
-    """What a page needs to begin; `made` tells it from another project of this name."""
+    """The project. `made` distinguishes it from another project with the same name."""
 
     name: str
     made: float
@@ -320,21 +320,21 @@ class ProjectAnswer(Strict):
 
 
 class ImagesBody(Strict):
-    """Photos, and what to ask with as `after` for more."""
+    """A page of images. Pass `next` as `after` for the next page; null on the last page."""
 
     images: list[ImageEntry]
     next: TextId | None
 
 
 class PageBody(Strict):
-    """A page that masks lie on, and where it is in the stack."""
+    """A page of an image file, and its position in the stack."""
 
     page: int
     name: str
 
 
 class PlanesBody(Strict):
-    """What of a photo's file can be looked at."""
+    """The pages and channels of an image file."""
 
     first: int = Field(description="the page that is shown by default")
     pages: list[PageBody]
@@ -357,13 +357,13 @@ class PlanesBody(Strict):
 
 
 class ValuesBody(Strict):
-    """The values of each channel of a page."""
+    """The value range of each channel of a page."""
 
     channels: list[ChannelValues]
 
 
 class ChangesBody(Strict):
-    """How far a photo is."""
+    """The state of an image and its masks, for polling."""
 
     changes: int = Field(description="how often the masks of the image were changed")
     status: str
@@ -376,25 +376,25 @@ class ChangesBody(Strict):
 
 
 class ProgressBody(Strict):
-    """Steps of a search that are done, and all of them; 0 of 0 while there is none."""
+    """Finished steps and total steps of automatic mask generation; 0 of 0 if it is not running."""
 
     done: int
     total: int
 
 
 class LabelsBody(Strict):
-    """The names of masks in their order."""
+    """The classes in their order."""
 
     labels: list[Label]
 
 
 class LabelBody(BaseModel):
-    """A name, and what is to change about it; what is left out stays.
+    """A class and the fields to change. Omitted fields do not change.
 
     Attributes:
-        to: Its new name; where that one is there, both become one.
+        to: New name; if a class with this name exists, both are merged.
         colour: #rrggbb.
-        place: In the list, 0 being the first.
+        place: Position in the list, counted from 0.
     """
 
     model_config = example(name="disc", colour="#1e90ff")
@@ -406,7 +406,7 @@ class LabelBody(BaseModel):
 
 
 class LabelFateBody(BaseModel):
-    """A name that goes; its masks become nameless, or go too."""
+    """A class to delete. Its masks are kept without a class, or deleted."""
 
     model_config = example(name="disc")
 
@@ -415,12 +415,12 @@ class LabelFateBody(BaseModel):
 
 
 class ImportedBody(Strict):
-    """What an import did.
+    """The result of an import.
 
     Attributes:
-        new: Masks that were added.
-        same: Masks that their image already had.
-        strange: Images of the file that are not in the project.
+        new: Number of masks that were added.
+        same: Number of masks that the images already had.
+        strange: Number of images in the file that are not in the project.
         unread: What could not be read, one line each.
     """
 
@@ -431,7 +431,7 @@ class ImportedBody(Strict):
 
 
 class ExportBody(BaseModel):
-    """A format of `anymask convert`, and what is to leave (see `ExportSettings`)."""
+    """A format of `anymask convert`, and the settings of the export."""
 
     model_config = example(format="coco", only="labelled")
 

@@ -188,19 +188,18 @@ Prompted = Annotated[
 
 
 class Provenance(Kept):
-    """Where a mask comes from.
+    """The origin of a mask.
 
     Attributes:
-        kind: "human": drawn or corrected by hand; "model": as a model answered; "import": a
-            file.
-        model: The model's name, where one took part.
-        model_hash: Of its weights.
-        licence: Of these weights; left out, what the catalogue says of this hash.
-        data: What they learned from, and its terms; in the same way.
-        prompts: What it was asked.
-        tool: The annotator's tool: click, box, brush, polygon, everything, ...
-        stage: Of the data engine in which the mask was made.
-        source: The file that it was read from.
+        kind: "human": drawn or corrected by a person; "model": predicted; "import": from a file.
+        model: Name of the model that was used.
+        model_hash: Hash of the weights.
+        licence: Licence of the weights; by default, the licence in the catalog for this hash.
+        data: Training data of the weights and its terms; by default, as in the catalog.
+        prompts: Prompts of the mask.
+        tool: Tool of the annotator: click, box, brush, polygon, everything, ...
+        stage: Stage of the data engine in which the mask was created.
+        source: File that the mask was imported from.
     """
 
     kind: Kind = "human"
@@ -237,7 +236,7 @@ class Provenance(Kept):
 
 
 class MaskNotes(Kept):
-    """What people note on a mask beside its shape and name."""
+    """Tags, attributes, comment and display properties of a mask."""
 
     tags: Annotated[tuple[Text, ...], Field(max_length=MOST_TAGS)] = ()
     attributes: Annotated[dict[Text, Text], Field(max_length=MOST_TAGS)] = Field(
@@ -359,7 +358,7 @@ IdAsText = Annotated[int, PlainSerializer(str, return_type=str)]  # as the page 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEntry:
-    """A photo; `records` counts its masks that are not rejected."""
+    """An image of the project. `records` is the number of masks that are not rejected."""
 
     id: IdAsText
     name: str
@@ -398,13 +397,13 @@ class Action:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipEntry:
-    """A video of the project; `frames` is null where nobody knows how many it has.
+    """A video of the project. `frames` is null if the number of frames is unknown.
 
-    Of its tracks so many are `proposals`, `accepted` or `rejected`; `tracks` counts the first two.
+    `tracks` is the number of proposed and accepted tracks, without rejected ones.
 
     Attributes:
-        name: Its path in the project's folder.
-        rate: Frames a second.
+        name: Path in the project folder.
+        rate: Frames per second.
     """
 
     id: int
@@ -474,12 +473,12 @@ class TrackDraft:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackEntry:
-    """A track in the database; `version` grows with every change but that of its name.
+    """A stored track. `version` increases with every change except of the label.
 
     Attributes:
-        first: The frames from which and up to which it has masks.
-        last: The frames from which and up to which it has masks.
-        doubtful: Frames that a person should look at.
+        first: First frame with a mask.
+        last: Last frame with a mask.
+        doubtful: Number of low-confidence frames, which a person should check.
     """
 
     id: int

@@ -171,16 +171,16 @@ def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchState:
-    """How a batch of photos stands.
+    """The review state of a batch of images.
 
     Attributes:
-        masks: Proposals, and masks that were some before somebody accepted or judged them.
-        open: Of them, proposals still.
-        sampled: Of them, looked at by chance.
-        doubtful: Of them, looked at because the model was unsure: they say nothing of the rest.
-        needed: Samples before the rule can say anything.
-        good: Share of the sample that was good enough, 0..1; None without a sample.
-        met: Whether the rule allows the batch to leave.
+        masks: Proposals, including accepted and reviewed ones.
+        open: Proposals that are neither accepted nor reviewed.
+        sampled: Reviewed masks of the random sample.
+        doubtful: Masks reviewed because of low confidence, which are not part of the sample.
+        needed: Number of sampled masks that must be reviewed.
+        good: Share of good masks in the sample, 0 to 1; None without a sample.
+        met: Whether the batch meets the acceptance rule.
     """
 
     batch: int
@@ -245,12 +245,12 @@ def judged_batches(
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two annotators on the photos that both have labelled.
+    """The agreement of two annotators on images that both have labeled.
 
     Attributes:
-        pairs: Masks that both have drawn.
-        alone: Masks that only one of them has.
-        iou: Mean overlap of the pairs; None without one.
+        pairs: Masks of one annotator that match a mask of the other.
+        alone: Masks that only one annotator has.
+        iou: Mean IoU of the matched masks; None without matches.
     """
 
     first: str

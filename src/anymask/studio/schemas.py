@@ -156,7 +156,7 @@ def settings_schema(settings: Iterable[DeclaredSetting]) -> dict[str, Any]:
 
 
 class CocoRleBody(Strict):
-    """A mask over a photo of `size` (height, width): COCO's compressed string, or its runs."""
+    """A mask of `size` (height, width): a compressed COCO string, or uncompressed run lengths."""
 
     size: tuple[int, int]
     counts: str | Annotated[list[int], Few]
@@ -170,7 +170,7 @@ _POINTS = at_most(MOST_LISTED, "points and labels")
 
 
 class PromptBody(Strict):
-    """One object, in pixels of the photo."""
+    """The prompt for one object, in pixels of the image."""
 
     points: Annotated[list[Place], Few, _POINTS] | None = None
     labels: Annotated[list[Literal[0, 1]], Few, _POINTS] | None = None
@@ -184,7 +184,7 @@ class PromptBody(Strict):
 
 
 class CorrectingBody(PromptBody):
-    """One object, and the prediction that its last points correct."""
+    """The prompt for one object, and the prediction that the new points correct."""
 
     previous: str | None = Field(
         None,
@@ -207,10 +207,10 @@ class CorrectingBody(PromptBody):
 
 
 class SegmentBody(CorrectingBody):
-    """`image`: the hash that an earlier answer gave, or a picture as base64.
+    """`image`: the hash from an earlier response, or an image as base64.
 
-    One object: its `points`, `labels`, `box`, `mask` here, or in `prompt`. Several: `prompts`, or
-    `boxes` of an object each.
+    For one object, pass `points`, `labels`, `box` and `mask`, or `prompt`. For several objects,
+    pass `prompts`, or `boxes` with one box per object.
     """
 
     model_config = example(image=DISC, points=[[24, 24]])
@@ -259,7 +259,7 @@ class SegmentBody(CorrectingBody):
 
 
 class CandidatesBody(Strict):
-    """What one prompt brought: its candidates, best first, as run-lengths."""
+    """The candidate masks for one prompt, best first, as run lengths."""
 
     masks: list[CocoRleBody]
     score: list[float] = Field(description="score of each candidate mask, 0 to 1")
@@ -276,14 +276,14 @@ class CandidatesBody(Strict):
 
 
 class OutlineBody(Strict):
-    """A region: corners (x, y) in pixels; (0, 0) is the outer corner of the first pixel."""
+    """A polygon (x, y) in pixels; (0, 0) is the outer corner of the first pixel."""
 
     exterior: list[Place]
     holes: list[list[Place]]
 
 
 class OutlinesBody(Strict):
-    """The candidates as outlines: of each mask its regions."""
+    """The candidate masks for one prompt as polygons, with the regions of each mask."""
 
     polygons: list[list[OutlineBody]]
     score: list[float]
@@ -293,14 +293,14 @@ class OutlinesBody(Strict):
 
 
 class SegmentAnswer(Strict):
-    """One answer for each prompt, and the photo's hash for the next question."""
+    """One result per prompt, and the hash of the image for later requests."""
 
     answers: list[CandidatesBody] | list[OutlinesBody]
     image: str = Field(pattern="^[0-9a-f]{32}$")
 
 
 class EverythingBody(Strict):
-    """`settings`: those of `anymask everything`, by their Python names, and `tile`."""
+    """`settings`: settings of `anymask everything` by their Python names, and `tile`."""
 
     model_config = example(image=DISC, settings={"grid": 8})
 
@@ -309,7 +309,7 @@ class EverythingBody(Strict):
 
 
 class Sa1bBody(Strict):
-    """A mask as an SA-1B record; `polygons` stands for `segmentation` with ?format=polygons."""
+    """A mask as an SA-1B record. With ?format=polygons, `polygons` replaces `segmentation`."""
 
     id: int
     segmentation: CocoRleBody | None = None
@@ -325,20 +325,19 @@ class Sa1bBody(Strict):
 
 
 class EverythingAnswer(Strict):
-    """Every mask that was found, best first."""
+    """All masks, best first."""
 
     records: list[Sa1bBody]
 
 
 class ExampleBody(Strict):
-    """A thing that is meant: a mask of the project, or a `point`, `box` or `mask` on a photo.
+    """An exemplar: a mask of the project, or a `point`, `box` or `mask` on an image.
 
     Attributes:
-        record: The number of the mask.
-        photo: A photo of the project by its number.
-        page: A photo of the project by its number.
-        image: Or a photo's hash, or a picture as base64; with neither it is the photo that is
-            searched.
+        record: ID of a mask in the project.
+        photo, page: ID and page of an image in the project.
+        image: Instead of `photo`, the hash of an image or an image as base64; without both, the
+            searched image is used.
     """
 
     record: int | None = Field(default=None, ge=1, le=MOST_ID)
@@ -372,9 +371,9 @@ MOST_WORDS = 10_000  # characters of words in one text
 
 
 class QuestionBody(Strict):
-    """What is looked for, as `Model.find` takes it: `words`, or what is `like` an example.
+    """A text prompt (`words`) or exemplars (`like`), as for `Model.find`.
 
-    Where the server has no detector, words are names that the model knows (`GET /api/names`).
+    Without a detector, only the known names of the model are supported (`GET /api/names`).
     """
 
     words: (
@@ -392,7 +391,7 @@ class QuestionBody(Strict):
         default=None,
         description="label of objects that match an exemplar; default: the label of the exemplar",
     )
-    score: Chance | None = Field(default=None, description="minimum score")
+    score: Chance | None = Field(default=None, description="minimum confidence score")
     iou: Chance = Field(
         default=DUPLICATE,
         description="minimum mask IoU at which two masks count as the same object",
@@ -406,7 +405,7 @@ class QuestionBody(Strict):
 
 
 class FindBody(QuestionBody):
-    """`image`: as of `SegmentBody`; a hash is enough where the whole photo is kept."""
+    """`image`: as in `SegmentBody`. A hash is sufficient if the server has the whole image."""
 
     model_config = example(image=DISC, words="orange")
 
@@ -414,7 +413,7 @@ class FindBody(QuestionBody):
 
 
 class FoundBody(Sa1bBody):
-    """A find: its name, the name's chance, and the second likeliest of the phrases."""
+    """A matching object: its name with the probability, and the second most likely phrase."""
 
     label: str | None = None
     label_probability: float | None = None
@@ -422,13 +421,13 @@ class FoundBody(Sa1bBody):
 
 
 class FindsAnswer(Strict):
-    """What was found, best first; nothing where nothing of the kind is there."""
+    """The matching objects, best first. Empty if nothing matches."""
 
     records: list[FoundBody]
 
 
 class KnownNamesBody(Strict):
-    """The names that words can be; with a detector any words can be asked for."""
+    """The names that text prompts can use. With a detector, any text is supported."""
 
     names: list[str]
     detector: str | None = Field(
@@ -439,14 +438,14 @@ class KnownNamesBody(Strict):
 
 
 class NamesBody(Strict):
-    """Masks of one photo, and the names to choose from; all that were learned when left out.
+    """Masks of one image, and the names to choose from. By default, all known names.
 
     Attributes:
-        masks: Of the photo's size, or of the size in which the server keeps it.
-        unknown: What becomes of names that the model does not know: refused, left out, or
-            explained by a project's newest accepted masks of that name ("examples") and left
-            out where it has none. Where no name is left, all that were learned are chosen from.
-        top: Names of each mask.
+        masks: In the size of the image, or in the size of the copy on the server.
+        unknown: How to treat unknown names: reject them ("refuse"), omit them ("leave out"), or
+            learn them from the newest accepted masks with this name in the project ("examples") and
+            omit them if there are none. If no name remains, all known names are used.
+        top: Number of names per mask.
     """
 
     model_config = example(image=DISC, masks=[DISC_RLE], top=3)
@@ -468,17 +467,16 @@ class NamesBody(Strict):
 
 
 class SuggestionBody(Strict):
-    """A name that a mask may have, and how likely it is."""
+    """A suggested name of a mask, and its probability."""
 
     label: str
     probability: float = Field(ge=0, le=1)
 
 
 class NamesAnswer(Strict):
-    """For each mask its likeliest names, the likeliest first; none for an empty mask.
+    """The most likely names of each mask, best first. Empty for an empty mask.
 
-    Attributes:
-        among: Whether they were chosen among the names that were given.
+    `among`: whether the names were chosen from the names in the request.
     """
 
     suggestions: list[list[SuggestionBody]]

@@ -42,13 +42,13 @@ router = APIRouter(prefix="/api", route_class=BodyRoute, tags=["tracks"])
 
 @router.get("/clips", response_model=ClipsBody)
 def clips(project: OfProject) -> dict[str, Any]:
-    """The videos of the project, and those of its folder that could be."""
+    """List the videos of the project, and videos in its folder that can be added."""
     return {"clips": project.tracks.clips(), "found": project.new_videos()}
 
 
 @router.post("/clips", response_model=ClipEntry, status_code=201)
 async def add_clip(body: ClipBody, project: OfProject, videos: OfVideos) -> ClipEntry:
-    """Take up a video of the project's folder; the one that is there comes back."""
+    """Add a video of the project folder. Returns the existing clip if it was added before."""
     source: Path | None = None
     if body.video is not None:
         source = videos.find(body.video, OpenVideo).path
@@ -66,13 +66,13 @@ async def add_clip(body: ClipBody, project: OfProject, videos: OfVideos) -> Clip
 
 @router.get("/clips/{clip}/file", response_class=FileResponse, responses=file_answer("video/*"))
 def clip_file(clip: ClipId, project: OfProject) -> Response:
-    """The bytes of a video, or a part of them (Range)."""
+    """Return the bytes of a video, or the part in the header Range."""
     return FileResponse(project.file(project.tracks.clip(clip).name))
 
 
 @router.post("/clips/{clip}/session", response_model=VideoStateBody)
 async def begin(clip: ClipId, project: OfProject, videos: OfVideos) -> Response:
-    """Open a session about a clip; /api/videos/{name} of its name has all the rest."""
+    """Open a session for a clip. Use it with the endpoints under /api/videos/{name}."""
     entry = await run_in_threadpool(project.tracks.clip, clip)
     path = await run_in_threadpool(project.file, entry.name)
     video = await done(videos.work(lambda: videos.begin({})))
@@ -98,13 +98,13 @@ async def begin(clip: ClipId, project: OfProject, videos: OfVideos) -> Response:
 
 @router.get("/clips/{clip}/tracks", response_model=TracksBody)
 def tracks(clip: ClipId, project: OfProject) -> dict[str, Any]:
-    """The tracks of a clip by their objects; rejected ones too."""
+    """List the tracks of a clip by object, including rejected ones."""
     return {"tracks": project.tracks.tracks(clip)}
 
 
 @router.post("/clips/{clip}/tracks", response_model=TrackEntry, status_code=201)
 def keep_track(clip: ClipId, body: NewTrackBody, project: OfProject, who: Who) -> TrackEntry:
-    """Keep an object's masks; 409 where the clip has an object of that number."""
+    """Store the masks of an object as a track. Status 409 if the clip has this object number."""
     draft = TrackDraft(
         object=body.object, masks=[one.mask() for one in body.masks], label=body.label or None,
         seconds=body.seconds,
@@ -121,9 +121,9 @@ def keep_track(clip: ClipId, body: NewTrackBody, project: OfProject, who: Who) -
 def next_track(
     project: OfProject, clip: MaybeId = None, after: MaybeId = None
 ) -> Response | TrackEntry:
-    """The track that should be looked at next, that with the most doubtful frames.
+    """Return the next track to review: the one with the most low-confidence frames.
 
-    clip: those of this clip come first; after: a track that is left for later.
+    clip: tracks of this clip come first. after: ID of a track to skip for now.
     """
     asked = project.tracks.next_asked(clip, after)
     return Response(status_code=204) if asked is None else asked
@@ -133,7 +133,7 @@ def next_track(
 def track_masks(
     track: TrackId, project: OfProject, first: Frame = 0, last: Frame = MOST_ID
 ) -> dict[str, Any]:
-    """A track's masks, from a frame to another one."""
+    """Return the masks of a track for a range of frames."""
     version = project.tracks.track(track).version
     found = project.tracks.masks(track, first, last)
     return {"version": version, "masks": [framed_mask(mask) for mask in found]}
@@ -141,18 +141,18 @@ def track_masks(
 
 @router.post("/tracks/{track}/verdict", response_model=TrackEntry)
 def judge_track(track: TrackId, body: TrackVerdictBody, project: OfProject, who: Who) -> TrackEntry:
-    """Accept, reject, or correct from a frame on; 409 where it is at another version."""
+    """Accept, reject or correct a track from a frame on. Status 409 if the version differs."""
     masks = [one.mask() for one in body.masks]
     return project.tracks.give_verdict(track, body.verdict, body.version, who, masks, body.seconds)
 
 
 @router.delete("/tracks/{track}/verdict", response_model=TrackEntry)
 def take_back_track(track: TrackId, project: OfProject, who: Who) -> TrackEntry:
-    """Undo the last verdict; 409 where the track has changed since."""
+    """Undo the last verdict of a track. Status 409 if the track has changed since."""
     return project.tracks.take_back_verdict(track, who)
 
 
 @router.put("/tracks/{track}/label", response_model=TrackEntry)
 def rename_track(track: TrackId, body: TrackLabelBody, project: OfProject, who: Who) -> TrackEntry:
-    """Give a track another name; 409 where it has not the name `was`."""
+    """Change the label of a track. Status 409 if the current label is not `was`."""
     return project.tracks.rename(track, body.label or None, body.was or None, who)

@@ -147,7 +147,7 @@ async def _told(videos: VideoSessions, video: OpenVideo) -> Response:
 
 @router.get("", response_model=OffersBody)
 async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
-    """The server's own videos, and how much a session may hold."""
+    """List the videos on the server and the limits of a session."""
     return {
         "clips": sorted(videos.clips),
         "files": importlib.util.find_spec("av") is not None,
@@ -159,7 +159,7 @@ async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
 
 @router.post("", response_model=VideoStateBody)
 async def begin(body: VideoBody, videos: OfVideos) -> Response:
-    """Open a session; frames are handed over one by one, or a file is sent."""
+    """Open a video session. Then send frames one by one, or send or choose a video file."""
     if strange := sorted(set(body.settings) - set(_SETTINGS)):
         raise unknown_settings(strange, _SETTINGS)
     return await _told(
@@ -169,7 +169,7 @@ async def begin(body: VideoBody, videos: OfVideos) -> Response:
 
 @router.put("/{name}/file", response_model=VideoStateBody, openapi_extra=FILE_BODY)
 async def take_file(video: Asked, videos: OfVideos, request: Request) -> Response:
-    """The video that the session is about; before anything else is said."""
+    """Upload the video file of a session, before any prompt."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     file = f"video{_ENDINGS.get(kind, '.video')}"
     await videos.receive(video, request.stream(), file, videos.take_video)
@@ -178,7 +178,7 @@ async def take_file(video: Asked, videos: OfVideos, request: Request) -> Respons
 
 @router.put("/{name}/clip", response_model=VideoStateBody)
 async def take_clip(video: Asked, body: ClipChoiceBody, videos: OfVideos) -> Response:
-    """One of the server's own videos, which the session is then about."""
+    """Choose a video on the server for a session, before any prompt."""
     await done(
         videos.work(lambda: videos.take_own(video, videos.clips, body.clip, videos.take_video))
     )
@@ -187,13 +187,13 @@ async def take_clip(video: Asked, body: ClipChoiceBody, videos: OfVideos) -> Res
 
 @router.get("/{name}", response_model=VideoStateBody)
 async def look(video: Asked, videos: OfVideos) -> Response:
-    """Objects, doubtful frames, and the seconds that are left of a session."""
+    """Return the objects, the low-confidence frames and the remaining time of a session."""
     return await _told(videos, video)
 
 
 @router.delete("/{name}", status_code=204)
 async def end(video: Asked, videos: OfVideos) -> Response:
-    """Close a session; its masks and its file are gone."""
+    """Close a session and delete its masks and its file."""
     videos.end(video.name)
     return Response(status_code=204)
 
@@ -203,7 +203,7 @@ async def end(video: Asked, videos: OfVideos) -> Response:
 
 @router.post("/{name}/frames", response_model=FrameBody, openapi_extra=PICTURE_BODY)
 async def step(video: Asked, videos: OfVideos, limits: OfLimits, request: Request) -> Response:
-    """Hand over the next frame; the objects on it that were followed to it come back."""
+    """Send the next frame. Returns the objects that were tracked to this frame."""
     content = await picture_of(request)
     if video.path is not None:
         raise Refusal(
@@ -231,8 +231,10 @@ async def step(video: Asked, videos: OfVideos, limits: OfLimits, request: Reques
 async def prompt(
     video: Asked, body: VideoPromptBody, videos: OfVideos, limits: OfLimits
 ) -> Response:
-    """Say what is meant on a frame; the object's mask there comes back, a further prompt corrects
-    it."""
+    """Add a prompt to an object on a frame. Returns the mask of the object on this frame.
+
+    Another prompt on the same frame corrects the mask.
+    """
     check_prompts([body], limits)
     video.check_room(body.object, limits)
 
@@ -253,9 +255,9 @@ async def prompt(
 async def take_up(
     video: Asked, number: Number, body: KnownMasksBody, videos: OfVideos, limits: OfLimits
 ) -> Response:
-    """Masks of an object that are known from elsewhere; corrections and following go on from them.
+    """Set the masks of an object that were created elsewhere, for corrections and tracking.
 
-    What the session knew of the object is forgotten.
+    These masks replace all earlier masks and prompts of the object in this session.
     """
     video.check_room(number, limits)
 
@@ -269,7 +271,7 @@ async def take_up(
 
 @router.delete("/{name}/objects/{number}/prompts/{frame}", response_model=VideoStateBody)
 async def take_back(video: Asked, number: Number, frame: FrameNumber, videos: OfVideos) -> Response:
-    """Undo what was said of an object on a frame; without another prompt it is forgotten."""
+    """Remove the prompts of an object on a frame. Removes the object if it has no other prompt."""
 
     def back() -> None:
         video.session.take_back(number, frame)
@@ -281,7 +283,7 @@ async def take_back(video: Asked, number: Number, frame: FrameNumber, videos: Of
 
 @router.delete("/{name}/objects/{number}", response_model=VideoStateBody)
 async def remove(video: Asked, number: Number, videos: OfVideos) -> Response:
-    """Forget an object; the others are left alone."""
+    """Remove an object. Other objects are not changed."""
     await done(videos.work(lambda: video.session.remove(number)))
     video.objects.discard(number)
     return await _told(videos, video)
@@ -298,10 +300,10 @@ async def masks(
     start: Frame | None = None,
     stop: Frame | None = None,
 ) -> Response:
-    """Follow the objects; a line a frame, sent as soon as it is found.
+    """Track the objects. Streams one line per frame as soon as the frame is tracked.
 
-    Leave to pause, or POST .../pause; the next request goes on where work is left, and ends an
-    earlier one.
+    To pause, disconnect or send POST .../pause. The next request continues with the remaining
+    frames and ends an earlier request.
     """
     video.turn += 1
     turn, frames = video.turn, video.session.propagate(direction, start, stop)
@@ -339,7 +341,7 @@ async def follow_lines(
 
 @router.post("/{name}/pause", status_code=204)
 async def pause(video: Asked, videos: OfVideos) -> Response:
-    """End the request for masks after the frame that is under way, and wait for that."""
+    """Pause tracking after the current frame, and wait until this frame is finished."""
     video.turn += 1
     await done(videos.work(lambda: None))
     return Response(status_code=204)
@@ -349,7 +351,7 @@ async def pause(video: Asked, videos: OfVideos) -> Response:
 async def results(
     video: Asked, videos: OfVideos, start: Frame = 0, stop: Frame = MOST_ID
 ) -> Response:
-    """What is known of the frames from `start` to `stop`; nothing is computed."""
+    """Return the masks of the frames from `start` to `stop`, without tracking."""
 
     def known() -> list[int]:
         spans = [span for n in video.session.objects for span in video.session.known(n)]
@@ -367,7 +369,7 @@ async def results(
 
 @router.get("/{name}/frames/{frame}", response_class=Response, responses=file_answer("image/jpeg"))
 async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Response:
-    """A frame of the video as a JPEG, to look at; a damaged frame shows the one before it."""
+    """Return a frame of the video as JPEG. For a damaged frame, returns the frame before it."""
     if video.path is None:
         raise Refusal(
             409,
@@ -399,8 +401,10 @@ async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Respons
 async def export(
     video: Asked, body: VideoExportBody, videos: OfVideos, request: Request
 ) -> Response:
-    """All that is known of the objects, as a file; frames without masks have none in it. Given up
-    once the client has gone."""
+    """Export the masks of all objects as a file. Frames that are not tracked have no masks in it.
+
+    The request is cancelled if the client disconnects.
+    """
     title = re.sub(r"[^\w.-]+", "-", body.title).strip(".-") or "video"
     writing = asyncio.create_task(write_export(videos, video, body, title[:80]))
     async with gives_up(request, writing):
@@ -415,7 +419,7 @@ async def export(
 
 @router.get("/{name}/export", response_model=ProgressBody)
 async def export_progress(video: Asked) -> dict[str, int]:
-    """How many frames of the export under way are written."""
+    """Return how many frames of the running export are written."""
     total = video.session.frames.length or 0
     return {"done": video.written, "total": total if video.exporting else 0}
 

@@ -28,7 +28,7 @@ FRAMED_DISC = {"frame": 0, "segmentation": DISC_RLE}
 
 
 class FramedMaskBody(BaseModel):
-    """An object on one frame; `area` is worked out anew."""
+    """The mask of an object on one frame. `area` in a request is ignored."""
 
     frame: Count
     segmentation: CocoRleBody
@@ -47,7 +47,7 @@ class FramedMaskBody(BaseModel):
 
 
 class KnownMasksBody(BaseModel):
-    """An object's masks, each on a frame of its own; `prompted` ones count as what was said."""
+    """The masks of an object on different frames. Masks with `prompted` count as prompts."""
 
     model_config = example(masks=[FRAMED_DISC])
 
@@ -79,7 +79,7 @@ class KnownMasksBody(BaseModel):
 
 
 class NewTrackBody(BaseModel):
-    """An object's masks, one for each frame from the first to the last."""
+    """The masks of an object, one for each frame from the first to the last."""
 
     model_config = example(object=1, masks=[FRAMED_DISC], label="disc")
 
@@ -91,10 +91,9 @@ class NewTrackBody(BaseModel):
 
 
 class TrackVerdictBody(BaseModel):
-    """What a reviewer says of a track that they saw at `version`.
+    """The verdict of a reviewer on a track at `version`.
 
-    Attributes:
-        masks: Of the verdict "correct": those from the corrected frame on.
+    `masks`: for the verdict "correct", the masks from the corrected frame on.
     """
 
     model_config = example(verdict="accept", version=1)
@@ -106,7 +105,7 @@ class TrackVerdictBody(BaseModel):
 
 
 class TrackLabelBody(BaseModel):
-    """Another name for a track, and the name that it has as somebody saw it; null: none."""
+    """The new label of a track, and the label that the client last read (`was`); null: no label."""
 
     model_config = example(label="disc", was="disc")
 
@@ -121,7 +120,7 @@ class TracksBody(Strict):
 
 
 class TrackMasksBody(Strict):
-    """The masks of a track at a version of it."""
+    """The masks of a track, with its version."""
 
     version: int
     masks: list[FramedMaskBody]
@@ -135,10 +134,9 @@ def framed_mask(mask: TrackMask) -> dict[str, Any]:
 
 
 class ClipBody(BaseModel):
-    """A video of the project's folder.
+    """A video of the project folder.
 
-    Attributes:
-        video: A session whose file is copied into the folder first, where it is not there.
+    `video`: a session whose video file is first copied to the folder if it is not there.
     """
 
     model_config = example(name="clip.mp4")
@@ -148,7 +146,7 @@ class ClipBody(BaseModel):
 
 
 class ClipsBody(Strict):
-    """The videos of a project, and the names of those in its folder that were not taken up."""
+    """The videos of a project, and names of videos in its folder that were not added."""
 
     clips: list[ClipEntry]
     found: list[str]
@@ -157,9 +155,8 @@ class ClipsBody(Strict):
 class VideoBody(BaseModel):
     """`settings`: keyword arguments of `Model.track`, such as {"tracker": "match"}.
 
-    Attributes:
-        name: Of the session, by its client; of one that is open, that one comes back. Left out,
-            it is one that nobody can guess.
+    `name`: the name of the session. If this session is open, it is returned. By default, a random
+    name.
     """
 
     model_config = example(name="example", settings={"tracker": "match"})
@@ -169,7 +166,7 @@ class VideoBody(BaseModel):
 
 
 class ClipChoiceBody(BaseModel):
-    """`clip`: the name of one of the server's own videos."""
+    """`clip`: the name of a video on the server."""
 
     model_config = example(clip="clip.mp4")
 
@@ -177,7 +174,7 @@ class ClipChoiceBody(BaseModel):
 
 
 class VideoPromptBody(PromptBody):
-    """What is meant on a frame: as for /api/segment, with the frame and the object's number."""
+    """A prompt on a frame: as for /api/segment, with the frame and the object number."""
 
     model_config = example(frame=0, object=1, points=[[24, 24]])
 
@@ -190,7 +187,7 @@ Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 
 
 class VideoStateBody(Strict):
-    """An open session: its name, frames so far or in all, and how long it waits to be asked."""
+    """An open session: its name, number of frames, objects, and remaining time."""
 
     name: str
     model: str = Field(description="name of the tracking model")
@@ -215,7 +212,7 @@ class VideoStateBody(Strict):
 
 
 class OffersBody(Strict):
-    """What a session may be about, and how much it may hold."""
+    """The videos on the server, and the limits of a session."""
 
     clips: list[str] = Field(description="videos and folders of frames on the server")
     files: bool = Field(description="whether video files are supported (PyAV is installed)")
@@ -237,13 +234,13 @@ class ObjectBody(Strict):
 
 
 class PromptedBody(ObjectBody):
-    """The object on the frame, and the frames on which its mask is known still."""
+    """The object on the frame, and the frames on which its masks are still valid."""
 
     known: list[Pair]
 
 
 class FrameBody(Strict):
-    """The objects of one frame; `file`: of a folder of frames, which one it is."""
+    """The objects on one frame. `file` is the file name, for a folder of frames."""
 
     frame: int
     file: str | None = None
@@ -267,7 +264,7 @@ Hex = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
 
 
 class NamedObjectBody(BaseModel):
-    """What an object is called, and its color on a film."""
+    """The name of an object, and its color in an exported video."""
 
     object: Count
     name: str = Field(default="", max_length=200)
@@ -280,12 +277,12 @@ FilmLook = Literal[
 
 
 class VideoExportBody(BaseModel):
-    """The format, what the video is called, and the objects' names and colors.
+    """The format, the title of the video, and the names and colors of the objects.
 
     Attributes:
-        look: Of a film: the masks on the frames, or alone on black; the objects, or what is
-            behind them, out of focus or of one color; the objects cut out, with alpha (.webm).
-        colour: Of the looks that have one.
+        look: For videos, the rendering: masks on the frames, or only the masks on black; objects or
+            background blurred or in one color; or cut-outs with alpha (.webm).
+        colour: Color for renderings that use one.
     """
 
     model_config = example(format="sav", title="video")

@@ -74,8 +74,7 @@ FILE_BODY = {"requestBody": {"required": True, "content": {"application/octet-st
 class VolumeBody(BaseModel):
     """`settings`: keyword arguments of `Model.volume`, such as {"stop": false}.
 
-    Attributes:
-        name: Of the session, as for videos.
+    `name`: the name of the session, as for videos.
     """
 
     model_config = example(name="scan", settings={"stop": True})
@@ -85,7 +84,7 @@ class VolumeBody(BaseModel):
 
 
 class ScanChoiceBody(BaseModel):
-    """`scan`: the name of one of the server's own; `frame`: which one of several times."""
+    """`scan`: the name of a scan on the server. `frame`: index of the volume, counted from 0."""
 
     model_config = example(scan="scan.nii.gz")
 
@@ -94,7 +93,7 @@ class ScanChoiceBody(BaseModel):
 
 
 class WindowBody(BaseModel):
-    """The raw values that the model sees as black and white: level and width."""
+    """The intensity window in raw values: level and width."""
 
     model_config = example(level=60, width=120)
 
@@ -103,7 +102,7 @@ class WindowBody(BaseModel):
 
 
 class SlicePromptBody(PromptBody):
-    """What is meant on a slice: as for /api/segment, with the slice and the object's number."""
+    """A prompt on a slice: as for /api/segment, with the slice and the object number."""
 
     model_config = example(axis="z", slice=0, object=1, points=[[24, 24]])
 
@@ -114,7 +113,7 @@ class SlicePromptBody(PromptBody):
 
 
 class VolumeExportBody(BaseModel):
-    """The ending of the file, what the scan is called, and the objects' names and colors."""
+    """The file ending, the title of the scan, and the names and colors of the objects."""
 
     model_config = example(ending=".nii.gz", title="scan")
 
@@ -128,7 +127,7 @@ Known = Annotated[list[int], Field(min_length=3, max_length=3)]
 
 
 class VolumeStateBody(Strict):
-    """An open session: its scan, what is known of it, and how long it waits to be asked."""
+    """An open session: its scan, segmented slices, and remaining time."""
 
     name: str
     model: str = Field(description="name of the tracking model")
@@ -152,7 +151,7 @@ class VolumeStateBody(Strict):
 
 
 class VolumeOffersBody(Strict):
-    """What a session may be about, and how much it may hold."""
+    """The scans on the server, and the limits of a session."""
 
     scans: list[str] = Field(description="scans on the server")
     files: bool = Field(description="whether NIfTI is supported (nibabel is installed)")
@@ -162,13 +161,13 @@ class VolumeOffersBody(Strict):
 
 
 class PromptedSliceBody(ObjectBody):
-    """The object on the slice, and the slices on which its mask is known still."""
+    """The object on the slice, and the slices on which its masks are still valid."""
 
     known: list[Known]
 
 
 class LabelledObjectBody(Strict):
-    """An object on a plane."""
+    """An object on a slice."""
 
     object: int
     segmentation: CocoRleBody
@@ -183,13 +182,13 @@ class LabelledSliceBody(Strict):
 
 
 class LabelledSlicesBody(Strict):
-    """The labels on the slices across z, y and x that meet in a voxel."""
+    """The labels on the three slices across z, y and x through a voxel."""
 
     planes: list[LabelledSliceBody]
 
 
 class MeasuresBody(Strict):
-    """What each object measures, see `measure_labels`."""
+    """The measurements of each object."""
 
     rows: list[LabelMeasure]
 
@@ -233,7 +232,7 @@ async def _told(videos: VideoSessions, scan: OpenScan) -> Response:
 
 @router.get("", response_model=VolumeOffersBody)
 async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
-    """The server's own scans, and how much a session may hold."""
+    """List the scans on the server and the limits of a session."""
     return {
         "scans": sorted(videos.scans),
         "files": importlib.util.find_spec("nibabel") is not None,
@@ -245,7 +244,7 @@ async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
 
 @router.post("", response_model=VolumeStateBody)
 async def begin(body: VolumeBody, videos: OfVideos) -> Response:
-    """Open a session about a scan, which is sent or chosen next."""
+    """Open a scan session. Then send a scan, or choose one on the server."""
     known = sorted(setting.name for setting in VOLUME)
     if strange := sorted(set(body.settings) - set(known)):
         raise unknown_settings(strange, known)
@@ -261,7 +260,7 @@ async def take_file(
     ending: Ending = ".nii.gz",
     frame: Which = None,
 ) -> Response:
-    """The scan that the session is about: a NIfTI, NRRD, MGH or TIFF file, a zip of DICOM."""
+    """Upload the scan of a session: a NIfTI, NRRD, MGH or TIFF file, or a zip of DICOM slices."""
     asked: list[IsolatedScan] = []
 
     async def read(path: Path, folder: Path) -> None:
@@ -279,20 +278,20 @@ async def take_file(
 async def take_own(
     scan: Asked, body: ScanChoiceBody, videos: OfVideos, request: Request
 ) -> Response:
-    """One of the server's own scans, which the session is then about."""
+    """Choose a scan on the server for a session."""
     await take_own_scan(videos, scan, request, body.scan, body.frame)
     return await _told(videos, scan)
 
 
 @router.get("/{name}", response_model=VolumeStateBody)
 async def look(scan: Asked, videos: OfVideos) -> Response:
-    """Shape, spacing, objects, known slices, and the seconds that are left of a session."""
+    """Return the shape, spacing, objects, segmented slices and remaining time of a session."""
     return await _told(videos, scan)
 
 
 @router.delete("/{name}", status_code=204)
 async def end(scan: Asked, videos: OfVideos) -> Response:
-    """Close a session; its masks and its file are gone."""
+    """Close a session and delete its masks and its file."""
     videos.end(scan.name)
     return Response(status_code=204)
 
@@ -311,7 +310,7 @@ async def picture(
     level: Annotated[float | None, Query(allow_inf_nan=False)] = None,
     width: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
 ) -> Response:
-    """A slice as a PNG in 8 bits by a window; left out, by the one that the model sees."""
+    """Return a slice as an 8-bit PNG. Without a window, the window of the model is used."""
     session = scan.about
     window = (
         session.window[0] if level is None else level,
@@ -328,7 +327,7 @@ async def picture(
 
 @router.put("/{name}/window", response_model=VolumeStateBody)
 async def window(scan: Asked, body: WindowBody, videos: OfVideos) -> Response:
-    """The window by which the model sees the slices, before anything is said of them."""
+    """Set the intensity window that is applied to the slices, before any prompt."""
     chosen = (body.level, body.width)
     await done(videos.work(lambda: take_window(videos, scan, chosen)))
     return await _told(videos, scan)
@@ -338,7 +337,7 @@ async def window(scan: Asked, body: WindowBody, videos: OfVideos) -> Response:
 async def labels(
     scan: Asked, videos: OfVideos, z: Frame = 0, y: Frame = 0, x: Frame = 0
 ) -> Response:
-    """What is known, as it would be exported, on the three slices through a voxel."""
+    """Return the labels on the three slices through a voxel, as they would be exported."""
 
     def planes() -> list[dict[str, Any]]:
         return [
@@ -363,7 +362,7 @@ async def labels(
 async def prompt(
     scan: Asked, body: SlicePromptBody, videos: OfVideos, limits: OfLimits
 ) -> Response:
-    """Say what is meant on a slice; the object's mask there comes back."""
+    """Add a prompt to an object on a slice. Returns the mask of the object on this slice."""
     check_prompts([body], limits)
     scan.check_room(body.object, limits)
 
@@ -383,7 +382,7 @@ async def prompt(
 async def take_back(
     scan: Asked, number: Number, axis: OfAxis, index: SliceNumber, videos: OfVideos
 ) -> Response:
-    """Undo what was said of an object on a slice; without another prompt it is forgotten."""
+    """Remove the prompts of an object on a slice. Removes the object if it has no other prompt."""
 
     def back() -> None:
         session = scan.changed()
@@ -396,7 +395,7 @@ async def take_back(
 
 @router.delete("/{name}/objects/{number}", response_model=VolumeStateBody)
 async def remove(scan: Asked, number: Number, videos: OfVideos) -> Response:
-    """Forget an object of the scan; the others are left alone."""
+    """Remove an object of the scan. Other objects are not changed."""
     await done(videos.work(lambda: scan.changed().remove(number)))
     scan.objects.discard(number)
     return await _told(videos, scan)
@@ -413,7 +412,7 @@ def slice_body(found: FollowedSlice) -> dict[str, Any]:
 
 @router.get("/{name}/masks", response_class=StreamingResponse, responses=LINES)
 async def masks(scan: Asked, videos: OfVideos, direction: Direction = "both") -> Response:
-    """Follow the objects through the slices, to where they end; a line a slice, as it is found."""
+    """Track the objects through the slices to their ends. Streams one line per slice."""
     scan.turn += 1
     turn = scan.turn
 
@@ -430,7 +429,7 @@ async def masks(scan: Asked, videos: OfVideos, direction: Direction = "both") ->
 
 @router.get("/{name}/results", response_class=StreamingResponse, responses=LINES)
 async def results(scan: Asked, videos: OfVideos) -> Response:
-    """The lines of all slices that are known; nothing is computed."""
+    """Return the masks of all segmented slices, one line per slice, without tracking."""
 
     def slices() -> Iterator[FollowedSlice]:
         session = scan.about
@@ -447,7 +446,7 @@ async def results(scan: Asked, videos: OfVideos) -> Response:
 
 @router.post("/{name}/pause", status_code=204)
 async def pause(scan: Asked, videos: OfVideos) -> Response:
-    """End the request for masks after the slice that is under way, and wait for that."""
+    """Pause tracking after the current slice, and wait until this slice is finished."""
     scan.turn += 1
     await done(videos.work(lambda: None))
     return Response(status_code=204)
@@ -455,7 +454,7 @@ async def pause(scan: Asked, videos: OfVideos) -> Response:
 
 @router.get("/{name}/measures", response_model=MeasuresBody)
 async def measures(scan: Asked, videos: OfVideos) -> Response:
-    """Volume in ml, largest area and diameter in mm of each object."""
+    """Return the volume in ml, largest area and diameter in mm of each object."""
     known = await done(videos.work(lambda: scan.named({}, {})))
     rows = await done(videos.view(lambda: measure_labels(known)))
     return JSONResponse({"rows": [asdict(row) for row in rows]})
@@ -467,7 +466,7 @@ async def measures(scan: Asked, videos: OfVideos) -> Response:
     responses=file_answer(*sorted(set(KINDS.values()))),
 )
 async def export(scan: Asked, body: VolumeExportBody, videos: OfVideos) -> Response:
-    """All that is known of the objects, as labels that lie on the scan, or as a table."""
+    """Export the objects as a label file on the grid of the scan, or as a table."""
     names = {one.object: one.name for one in body.objects if one.name}
     colours = {
         one.object: (red, green, blue)

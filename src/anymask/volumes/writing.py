@@ -27,18 +27,18 @@ _LABEL_INTENT, _SCANNER = "label", 1  # codes of the NIfTI standard
 
 @dataclass(frozen=True)
 class LabelMeasure:
-    """What one label of a volume measures.
+    """The measurements of one label of a volume.
 
     Attributes:
-        label: Its value.
-        name: Or "".
-        voxels: How many.
-        volume_ml: Millilitres (cm3).
-        centre_mm: (x, y, z) of its middle, RAS.
-        extent_mm: (z, y, x): from its first to its last voxel along each axis of the file.
-        slice: The slice across z in which its area is largest.
-        area_mm2: Its area there.
-        diameter_mm: Its longest diameter there, between the outer corners of its pixels.
+        label: Value of the label.
+        name: Name of the label, or "".
+        voxels: Number of voxels.
+        volume_ml: Volume in millilitres (cm3).
+        centre_mm: Center (x, y, z), RAS.
+        extent_mm: Extent (z, y, x), from the first to the last voxel along each axis of the file.
+        slice: Slice across z with the largest area of the label.
+        area_mm2: Area on this slice.
+        diameter_mm: Longest diameter on this slice, between outer corners of pixels.
     """
 
     label: int
