@@ -116,7 +116,7 @@ def test_what_cannot_be_tuned_is_one_error(tiny: Path, tmp_path: Path) -> None:
     plain.write_bytes(tiny.read_bytes().replace(b'"anymask"', b'"another"', 1))
     for tuning, reason in (
         (Tuning(init=tmp_path / "absent.pt"), "are missing.*--init"),
-        (Tuning(model=str(tiny), init=tiny), "Remove one of the two options"),
+        (Tuning(model=str(tiny), init=tiny), "Omit one of the two options"),
         (Tuning(model="absent.safetensors"), "'absent.safetensors' does not exist"),
         (Tuning(model=str(plain)), "does not contain the name of its model"),
         (Tuning(method="hq"), "Method hq is not supported: nano has no HQ token"),

@@ -225,7 +225,7 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     _, left, *_ = export_masks(project, tmp_path / "labelled.json", "coco", labelled)
     assert left == "not exported: 3 images without accepted masks and not marked as done"
     assert "Not kept: labels (7 times)" in told
-    assert nameless.startswith("7 masks without a class: exported as 'object'")
+    assert nameless.startswith("7 masks without a class: exported as class 'object'")
     images, _ = read_annotations(tmp_path / "out.json")
     assert sum(len(image.masks) for image in images) == 7
     add(project, 5, image=3, state="proposed")  # the second batch has not been looked at
@@ -271,7 +271,7 @@ def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> N
     create_project(tmp_path).store.database.dispose()
     with contextlib.closing(sqlite3.connect(tmp_path / ".anymask" / "project.db")) as database:
         for value, told in (
-            ("[]", "corrupted: projects.settings holds"),
+            ("[]", "corrupted: projects.settings has the invalid value"),
             ("[" * 9000, "corrupted"),
         ):
             database.execute("update projects set settings = ?", [value])

@@ -169,7 +169,7 @@ def test_a_yolo_set_without_its_photos_says_so(trained_on: Project, tmp_path: Pa
 def test_the_page_is_told_what_to_press(trained_on: Project, tmp_path: Path) -> None:
     told = export_archive(trained_on, "yolo", tmp_path / "set.zip", advice=OF_PAGE)
     assert (
-        "data.yaml expects the images in images/; select 'Include the images' to export them"
+        "data.yaml expects the images in images/: select 'Include the images' to export them"
         in (told)
     )
     trained_on.store.add_records(1, [replace(block(), state="proposed")], "model")
@@ -259,7 +259,7 @@ def test_a_split_of_fewer_photos_than_it_has_parts_is_refused(
     project: Project, tmp_path: Path
 ) -> None:
     finished(project, 1)
-    with pytest.raises(InputError, match="too few images for a split: 1"):
+    with pytest.raises(InputError, match="Too few images for a split: 1"):
         export_masks(project, tmp_path / "yolo", "yolo", SPLIT)
     assert not (tmp_path / "yolo").exists()
 

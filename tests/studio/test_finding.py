@@ -100,7 +100,7 @@ def test_the_server_finds_what_python_finds(ask: TestClient, model: Model) -> No
         ({"like": [{"point": [1, 1], "box": [1, 1, 9, 9]}]}, "An exemplar must be a record"),
         ({"like": [{"record": 9}]}, "no record 9"),
         ({"words": "red", "score": 7}, "score"),
-        ({"words": "red", "label": "cup"}, "require an example"),
+        ({"words": "red", "label": "cup"}, "require an exemplar"),
     ],
 )
 def test_what_is_no_question_is_told(ask: TestClient, body: dict[str, Any], told: str) -> None:

@@ -333,7 +333,11 @@ def test_a_key_that_there_is_not_names_the_one_that_is_meant(
 @pytest.mark.parametrize(
     ("path", "parts", "remedy"),
     [
-        ("segment", FILE | {"points": (None, "[35, 40]")}, "Send a value such as points=[[290, 120]]"),
+        (
+            "segment",
+            FILE | {"points": (None, "[35, 40]")},
+            "Send a value such as points=[[290, 120]]",
+        ),
         ("segment", {"points": (None, "[[35, 40]]")}, "Add it with -F file=@photo.jpg"),
         ("names", FILE | {"masks": (None, "[]")}, "must have 1 to"),
     ],

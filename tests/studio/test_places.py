@@ -82,7 +82,7 @@ def test_another_programs_database_gets_no_tables(photos: Path, cookies: Path, f
     (photos / ".anymask").mkdir()
     (photos / ".anymask" / "project.json").write_text(json.dumps({"database": address}))
     for begin in (Project, create_project):
-        with pytest.raises(InputError, match=r"cannot be used as database"):
+        with pytest.raises(InputError, match=r"cannot be used as a database"):
             begin(photos)
     assert tables(cookies) == {"cookies"}
 
