@@ -105,7 +105,7 @@ def test_a_graph_of_other_inputs_is_refused(bundle: Path, tmp_path: Path) -> Non
     manifest = tmp_path / "older" / "manifest.json"
     told = manifest.read_text(encoding="utf-8")
     manifest.write_text(told.replace('"recent_there"', '"memory_kinds"'), encoding="utf-8")
-    with pytest.raises(WeightsError, match=r"nano has .*memory_kinds. Train it again"):
+    with pytest.raises(WeightsError, match=r"nano has .*memory_kinds. Train the memory network"):
         OnnxRuntime(tmp_path / "older").capability(Remembering)
 
 

@@ -138,7 +138,7 @@ def test_a_photo_that_is_not_there_or_not_its_own_stops_no_other(
     ("words", "message"),
     [
         (["nothing"], "File or folder not found: 'nothing'"),
-        (["masks"], "Labels with boxes are required, but the yolo data has none"),
+        (["masks"], "Labels with boxes are required, but the yolo data has no boxes"),
         (["set/images"], "Labels with boxes are required"),
         (["set", "-o", "out.json"], "'out.json' is a file name, but an output folder is required"),
         (["set", "--images", "away"], "away: The image folder does not exist"),

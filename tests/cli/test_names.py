@@ -157,8 +157,8 @@ def test_names_that_cannot_be_used_are_one_line(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["-o", "mine.json"], "Labelled masks and -o FILE.json require each other"),
-        (["some"], "Labelled masks and -o FILE.json require each other"),
+        (["-o", "mine.json"], "To learn names, pass labeled masks and -o FILE.json"),
+        (["some"], "To learn names, pass labeled masks and -o FILE.json"),
         (["some", "-o", "mine.txt"], "mine.txt is not a .json file"),
     ],
 )

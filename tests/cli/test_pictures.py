@@ -56,13 +56,13 @@ def test_a_mask_is_made_of_the_chosen_bands(scene: Path, tmp_path: Path) -> None
     [
         ([], "has 6 bands and does not declare which are red, green and blue. Choose one or three"),
         (["--bands", "7"], "Band 7 does not exist: '{scene}' has 6 bands, numbered from 1"),
-        (["--bands", "1,2"], "Bands are one or three whole numbers, counted from 1"),
+        (["--bands", "1,2"], "Expected one or three whole numbers, counted from 1"),
         (["--bands", "red"], "--bands: Expected comma-separated numbers, got 'red'"),
         (["--bands", "1", "--page", "9"], "Page 9 is out of range: '{scene}' has 2 pages"),
         (["--ranges", "9"], "--ranges: Expected values such as 200:4000, or 200:4000,:,0:900"),
-        (["--ranges", "9:1"], "Ranges must be one pair (black, white)"),
-        (["--ranges", "1:9", "--stretch", "2,98"], "Pass stretch or ranges, not both"),
-        (["--stretch", "2"], "A stretch is two percentiles from 0 to 100"),
+        (["--ranges", "9:1"], "Expected one pair (black, white)"),
+        (["--ranges", "1:9", "--stretch", "2,98"], "cannot be combined"),
+        (["--stretch", "2"], "Expected two percentiles from 0 to 100"),
     ],
 )
 def test_what_cannot_be_is_told(

@@ -24,7 +24,7 @@ def test_the_first_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> 
     assert "anymask project export photos -o reviewed.json" in told
     assert not Path("out").exists()
     assert main(["redact", "photos", "--labels", "out-review", "-o", "out"]) == 0
-    assert "out: 2 objects hidden in 3 copied photos" in capsys.readouterr().err
+    assert "out: 2 objects redacted in 3 copied images" in capsys.readouterr().err
     assert sorted(path.name for path in Path("out").glob("*.*g")) == ["a.jpg", "wall.png"]
 
 
@@ -51,7 +51,7 @@ def test_tracks_hide_objects_in_a_folder_of_frames(
             lines.append(json.dumps({"frame": frame, "objects": [record]}))
     Path("t.jsonl").write_text("\n".join(lines))
     assert main(["redact", "clip", "--labels", "t.jsonl", "-o", "out"]) == 0
-    assert "11 copied photos" in capsys.readouterr().err
+    assert "11 copied images" in capsys.readouterr().err
     masks[3] = masks[2] | masks[4]
     for frame in range(11):
         with Image.open(f"out/{frame}.png") as picture:

@@ -99,7 +99,9 @@ def test_a_row_without_regions_keeps_its_picture(tmp_path: Path) -> None:
     empty = {"image": "b.jpg", "id": 4} | FACTS
     (tmp_path / "a.json").write_text(json.dumps([ROW, empty]))
     (image,), report = read_annotations(tmp_path / "a.json")
-    assert "b.jpg: No region contains the image size; left out" in map(str, report.losses)
+    assert "b.jpg: No region contains the image size; the image was skipped" in map(
+        str, report.losses
+    )
 
 
 def region(kind: str, value: dict[str, Any], name: str, control: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def huge_gif(side: int) -> bytes:
 
 
 def test_a_large_screen_is_refused_before_its_second_frame_is_drawn() -> None:
-    with pytest.raises(ImageError, match="30000 x 30000 pixels, the limit is 200 megapixels"):
+    with pytest.raises(ImageError, match="30000 x 30000 pixels, but the limit is 200 megapixels"):
         load_image(huge_gif(30_000), page=1)
 
 

@@ -127,12 +127,12 @@ def test_sixteen_bits_of_each_channel_are_laid_between_its_own_values(tmp_path: 
     ("settings", "told"),
     [
         ({"bands": (0, 0, 0)}, "such as .3, 2, 1. for red, green, blue .0 for black"),
-        ({"bands": 0}, "Bands are one or three whole numbers"),
-        ({"ranges": (5, 5)}, "Ranges must be one pair"),
+        ({"bands": 0}, "Expected one or three whole numbers"),
+        ({"ranges": (5, 5)}, "Expected one pair"),
         ({"ranges": ((1, 2), (3, 4))}, "for each of the 3 bands"),
-        ({"ranges": ((1, 2), (3, 4), (5, np.inf))}, "Ranges must be one pair"),
-        ({"ranges": "wide"}, "Ranges must be one pair"),
-        ({"ranges": (1, 2), "stretch": (1, 2)}, "Pass stretch or ranges, not both"),
+        ({"ranges": ((1, 2), (3, 4), (5, np.inf))}, "Expected one pair"),
+        ({"ranges": "wide"}, "Expected one pair"),
+        ({"ranges": (1, 2), "stretch": (1, 2)}, "cannot be combined"),
     ],
 )
 def test_settings_that_make_no_composite_are_refused(settings: dict, told: str) -> None:

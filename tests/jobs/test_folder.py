@@ -108,7 +108,7 @@ def test_what_fails_is_listed_and_the_rest_is_done(
     }  # fmt: skip
     assert told["defect.jpg"]["reason"] == "ZeroDivisionError: nobody thought of this"
     assert "in misbehave" in told["defect.jpg"]["traceback"]
-    assert "Out of memory. Resize" in told["large.jpg"]["reason"]
+    assert "The system is out of memory. Resize" in told["large.jpg"]["reason"]
     captured = capsys.readouterr()
     assert "3 done, 0 skipped (existing), 3 failed; " in captured.err
     assert captured.err.count("bad is no picture") == 1
@@ -237,7 +237,7 @@ def test_a_photo_whose_worker_died_is_tried_once_more(desk: Path) -> None:
     assert made() == ["a.txt", "b.txt", "deadly once.txt", "errors.jsonl", "z.txt"]
     (line,) = [json.loads(line) for line in Path("out/errors.jsonl").read_text().splitlines()]
     assert line["kind"] == "WorkerDied"
-    assert "its worker was killed (SIGKILL), and so did another one" in line["reason"]
+    assert "its worker was killed (SIGKILL), and a second worker failed" in line["reason"]
     assert 1 <= begun()["deadly.jpg"] <= 2  # it may have been waiting behind the other deadly one
 
 
@@ -264,7 +264,7 @@ def test_a_task_that_cannot_be_opened_is_told_once(desk: Path) -> None:
 def test_workers_that_never_start_end_the_run(desk: Path) -> None:
     put("a.jpg", "b.jpg")
     with pytest.raises(
-        AnymaskError, match=r"Workers exit before .*the last one was killed \(SIGKILL\)"
+        AnymaskError, match=r"Worker processes exit before .*the last one was killed \(SIGKILL\)"
     ):
         run_toy(ToyTask(Path("marks"), "dies"), workers=2)
 
@@ -348,7 +348,7 @@ def test_machines_share_a_folder_and_each_has_its_own_log(desk: Path) -> None:
         (["--workers", "-1"], "workers must be 0 or more, got -1"),
         (["--output-shards", "-1"], "output_shards must be 0 or more, got -1"),
         (["--shard", "3/2"], "--shard: Invalid part"),
-        (["-o", "photos"], "images are in the output folder 'photos'"),
+        (["-o", "photos"], "The output folder 'photos' contains the images"),
         (["-o", "file"], "Cannot create the output folder 'file'"),
         (["-o", "file/out"], "is a file. Choose another output"),
     ],

@@ -202,17 +202,17 @@ def test_bands_and_stretch_travel_with_the_job(
         ({"workers": -1}, "workers must be 0 or more, got -1"),
         ({"workers": "two"}, "workers must be 0 or more, got 'two'"),
         ({"engine": "slurm"}, "Invalid engine 'slurm'"),
-        ({"shard": (3, 2)}, r"A shard is \(I, N\) with I from 1 to N, got \(3, 2\)"),
-        ({"shard": "1/2"}, r"A shard is \(I, N\) with I from 1 to N, got '1/2'"),
+        ({"shard": (3, 2)}, r"Invalid shard \(3, 2\). Expected \(I, N\)"),
+        ({"shard": "1/2"}, r"Invalid shard '1/2'. Expected \(I, N\)"),
         ({"worker": 2}, "Unknown argument 'worker'"),
-        ({"model": 7}, "Pass a model name or a ModelChoice, got int. A loaded model cannot"),
+        ({"model": 7}, "Expected a model name or a ModelChoice, got int. A loaded model cannot"),
         ({"folder": "empty"}, "'empty' contains no images"),
         (
             {"folder": "a.jpg", "out": "a.jpg"},
             "must be a folder, but 'a.jpg' is a file",
         ),
         ({"out": "a.jpg/out"}, "The output must be a folder, but 'a.jpg' is a file"),
-        ({"out": "photos"}, "images are in the output folder 'photos'"),
+        ({"out": "photos"}, "The output folder 'photos' contains the images"),
     ],
 )
 @pytest.mark.usefixtures("fake")
@@ -262,7 +262,7 @@ def test_a_killed_script_goes_on_where_it_stopped(
 def test_a_script_that_starts_workers_unguarded_is_told_how(photos: Path, repository: Path) -> None:
     done = script(SCRIPT + "run()\n", 2, -1, repository=repository)
     assert done.returncode == 1
-    assert "requires `if __name__ == '__main__':` around its calls" in done.stderr
+    assert "put the calls under `if __name__ == '__main__':`" in done.stderr
 
 
 @pytest.mark.usefixtures("photos")

@@ -83,7 +83,7 @@ def test_a_difference_names_what_is_missing_left_over_and_misshapen():
     with pytest.raises(WeightsError) as error:
         load_official(model, weights)
     text = str(error.value)
-    assert "do not fit Tiny: 1 with another shape, 1 missing, 1 unexpected" in text
+    assert "do not fit Tiny. Tensors with another shape: 1, missing: 1, unexpected: 1" in text
     assert "shape     first.weight: the file has 4x2, Tiny requires 3x2" in text
     assert "missing   first.bias 3" in text
     assert "left over second.bias 5" in text
@@ -145,5 +145,5 @@ def test_weights_of_transformers_are_named_in_the_error():
     with torch.device("meta"):
         model = models.build("mobile_sam")
     weights = {"vision_encoder.pos_embed": torch.zeros(1)}
-    with pytest.raises(WeightsError, match="These are transformers' parameter names"):
+    with pytest.raises(WeightsError, match="names are those of the transformers library"):
         load_official(model, weights)

@@ -67,7 +67,7 @@ def test_adding_the_stored_file_itself_changes_nothing(model, file, content):
 
 def test_another_file_is_not_added_under_a_published_name(model, file, content):
     file.write_bytes(content + b"0")
-    with pytest.raises(WeightsError, match=rf"it has {len(content) + 1} bytes, the published"):
+    with pytest.raises(WeightsError, match=rf"it has {len(content) + 1} bytes, but the published"):
         weights.add("m", file)
     with pytest.raises(WeightsError, match="To use your own weights"):
         weights.add("m", file)

@@ -135,5 +135,5 @@ def test_it_answers_clicks_and_nothing_that_it_does_not_know() -> None:
     runtime = TorchRuntime(build(), device="cpu")
     assert runtime.capability(PromptDecoding) is runtime
     assert runtime.capability(Flies) is None
-    with pytest.raises(ModelError, match="stand_in does not support this: it has no flies. Choose"):
+    with pytest.raises(ModelError, match="stand_in does not support flies. Choose"):
         require(runtime, Flies)

@@ -33,7 +33,7 @@ def test_a_box_beyond_the_image_is_told(model: Model, caplog: pytest.LogCaptureF
         )
     caplog.clear()
     model.segment(PICTURE, boxes=[FAR, (0, 0, 90, 60), (-9.5, 0, 9, 9)])
-    assert caplog.messages[0].startswith("2 boxes extend, the first 10,10,900,900, beyond")
+    assert caplog.messages[0].startswith("2 boxes (the first: 10,10,900,900) extend beyond")
 
 
 @pytest.mark.parametrize("box", [(0, 0, 90, 60), (-0.5, -1, 90.9, 61), (5, 5, 9, 9)])

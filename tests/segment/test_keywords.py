@@ -28,7 +28,7 @@ def test_boxes_are_one_mask_each_with_the_names_that_were_given() -> None:
     for wrong in ([1, 2, 3, 4], [[1, 2]], "a"):
         with pytest.raises(PromptError, match=r"Invalid boxes .*\(N, 4\) numbers"):
             model.segment(PICTURE, boxes=wrong)
-    with pytest.raises(PromptError, match="Pass points, box and mask of one object"):
+    with pytest.raises(PromptError, match="Options points=, box= and mask= describe one object"):
         model.segment(PICTURE, boxes=boxes, points=[(1, 2)])
     with pytest.raises(InputError, match="2 boxes have .* labels"):
         model.segment(PICTURE, boxes=boxes, names=["one"])

@@ -48,5 +48,5 @@ def test_a_model_without_clicks_says_so() -> None:
         def capability(self, kind: type) -> None:
             return None
 
-    with pytest.raises(ModelError, match="fake does not support this: it has no prompt decoding."):
+    with pytest.raises(ModelError, match="fake does not support prompt decoding."):
         Model(Deaf()).segment(PICTURE, points=[(35, 40)])

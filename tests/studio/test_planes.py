@@ -120,11 +120,11 @@ def test_the_values_of_channels_are_told(ask: TestClient) -> None:
     ("query", "told"),
     [
         ("bands=1,2", None),
-        ("bands=0,0,0", "Bands are one or three"),
+        ("bands=0,0,0", "Expected one or three"),
         ("bands=1,2,9", "Band 9 does not exist"),
         ("ranges=1:2", "`ranges` requires `bands`"),
         ("channel=1&bands=1,2,3", "`channel` and `bands` cannot be combined"),
-        ("bands=1,2,3&ranges=2:1", "Ranges must be one pair"),
+        ("bands=1,2,3&ranges=2:1", "Expected one pair"),
         ("bands=1,2,3&ranges=a:b", None),
     ],
 )

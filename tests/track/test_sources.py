@@ -55,7 +55,7 @@ def test_frames_beyond_the_limit_are_refused_before_one_is_decoded(
     path = write_video(tmp_path / "clip.mkv", PICTURES[:2])
     monkeypatch.setattr("anymask.images.decoding.MAX_PIXELS", 12_287)
     monkeypatch.setattr(video_file, "_upright", lambda _: pytest.fail("decoded"))
-    with pytest.raises(ImageError, match=r"clip.mkv has 128 x 96 pixels, the limit"):
+    with pytest.raises(ImageError, match=r"clip.mkv has 128 x 96 pixels, but the limit"):
         open_source(path).read(0)
 
 

@@ -202,7 +202,7 @@ def test_adapters_of_another_model_are_refused(tmp_path: Path) -> None:
     tensors = load_file(tmp_path / TENSORS)
     name = next(iter(tensors))
     save_file({**tensors, name: torch.zeros(1, 1)}, tmp_path / TENSORS)
-    with pytest.raises(WeightsError, match="Expected A and B of rank 4"):
+    with pytest.raises(WeightsError, match="Expected lora_A and lora_B of rank 4"):
         load_adapters(models.build("tiny"), tmp_path)
     narrow = {name.replace(".lora_A", f".lora_{letter}"): one for letter, one in NARROW.items()}
     save_file({**tensors, **narrow}, tmp_path / TENSORS)

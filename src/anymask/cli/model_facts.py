@@ -251,7 +251,7 @@ def own_facts(name: str) -> list[tuple[str, str]] | None:
     for when in ("before", "after"):
         if when in figures:
             ious = ", ".join(f"{value:.3f}" for value in figures[when])
-            found.append((when, f"mean IoU of held-out masks after 1, 2, ... clicks: {ious}"))
+            found.append((when, f"mean IoU on held-out masks after 1, 2, ... clicks: {ious}"))
     if about.get("classes"):
         found.append(("classes", ", ".join(about["classes"])))
     if about.get("channels"):

@@ -174,11 +174,13 @@ def told(asked: Redaction, report: RedactReport, typed: Sequence[str]) -> list[s
     lines = []
     if report.without:
         listed = f"{len(report.without)} of {counted(report.photos, 'image')}"
-        lines.append(f"without a detection: {listed}, listed in {asked.list}; check them")
+        lines.append(
+            f"images without a detection: {listed}, listed in {asked.list}. Check these images"
+        )
     things = counted(report.things, "object")
     if report.written:
         return [
-            f"{asked.out}: {things} hidden in {counted(report.written, 'copied photo')}",
+            f"{asked.out}: {things} redacted in {counted(report.written, 'copied image')}",
             *lines,
         ]
     source, review = " ".join(typed), asked.review

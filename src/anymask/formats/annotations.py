@@ -111,9 +111,9 @@ class AnnotatedImage:
         for number, mask in enumerate(self.masks):
             if mask.rle.size != self.hw:
                 raise DataError(
-                    f"{self.file_name}, mask {number}: The mask has {mask.rle.size} "
-                    f"(height, width), the image {self.hw}. It belongs to another "
-                    "version of the image."
+                    f"{self.file_name}, mask {number}: The mask has the size {mask.rle.size} "
+                    f"(height, width), but the image has {self.hw}. The mask belongs to "
+                    "another version of the image."
                 )
 
     @classmethod

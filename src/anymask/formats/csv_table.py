@@ -46,7 +46,7 @@ def encode(
             rows.append(table_row(image.file_name, number, mask.rle, mask))
         more += columns_of(image.objects, picture_numbers(picture, image.hw))
         if crowds := len(image.masks) - len(image.objects):
-            report.add("crowds", image.file_name, None, f"{crowds} left out")
+            report.add("crowds", image.file_name, None, f"{crowds} omitted")
     path = target if target.suffix.lower() == ".csv" else target / NAME
     names = sorted({name: None for row in more for name in row}, key=_order)
     cells = [[table_cell(row.get(name, "")) for name in names] for row in more]

@@ -268,7 +268,7 @@ def _image(
     if hw is None and any(_type_of(region) in _KINDS for region in regions):
         raise DataError(f"{_UNSIZED}. Pass the folder of the images.")
     if hw is None:
-        report.add("images", name, None, f"{_UNSIZED}; left out")
+        report.add("images", name, None, f"{_UNSIZED}; the image was skipped")
         return None
     masks = []
     named = {_place(region) for region in regions if _type_of(region) == "labels"}

@@ -81,10 +81,13 @@ class PictureView:
         """Checked settings. Raises InputError."""
         chosen = None if bands is None else _check_bands(bands)
         if type(page) is not int or page < 0:
-            raise InputError(f"Pages are whole numbers of at least 0, got {page!r}.")
+            raise InputError(f"Invalid page {page!r}. Use a whole number of at least 0.")
         if ranges is not None:
             if stretch is not None:
-                raise InputError("Pass stretch or ranges, not both. ranges are pixel values.")
+                raise InputError(
+                    "Options stretch (percentiles) and ranges (pixel values) "
+                    "cannot be combined. Pass one of them."
+                )
             return cls(
                 chosen, page, None, _check_ranges(ranges, 3 if chosen is None else len(chosen))
             )
@@ -93,7 +96,8 @@ class PictureView:
         ends = tuple(float(end) for end in stretch)
         if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
             raise InputError(
-                f"A stretch is two percentiles from 0 to 100, such as (2, 98), got {stretch!r}."
+                f"Invalid stretch {stretch!r}. Expected two percentiles from 0 to 100, such as "
+                "(2, 98)."
             )
         return cls(chosen, page, ends)
 
@@ -121,8 +125,8 @@ def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
     least = 0 if len(chosen) == 3 and any(chosen) else 1
     if len(chosen) not in (1, 3) or any(type(one) is not int or one < least for one in chosen):
         raise InputError(
-            "Bands are one or three whole numbers, counted from 1, such as (3, 2, 1) "
-            f"for red, green, blue (0 for black), got {bands!r}."
+            f"Invalid bands {bands!r}. Expected one or three whole numbers, counted from 1, "
+            "such as (3, 2, 1) for red, green, blue (0 for black)."
         )
     return chosen
 
@@ -139,9 +143,9 @@ def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
     right = all(-np.inf < low < high < np.inf for low, high in filter(None, found))
     if len(found) not in (1, bands) or not right:
         raise InputError(
-            "Ranges must be one pair (black, white) for all bands, or an entry for each of "
-            f"the {bands} bands, a pair or None, such as ((200, 4000), None, (0, 900)), "
-            f"got {ranges!r}."
+            f"Invalid ranges {ranges!r}. Expected one pair (black, white) for all bands, or a "
+            f"pair or None for each of the {bands} bands, such as ((200, 4000), None, (0, "
+            "900))."
         )
     return found
 
@@ -326,12 +330,13 @@ def check_size(image_hw: tuple[int, int], name: str) -> None:
     """Raises ImageError for no pixel, and for more than MAX_PIXELS."""
     height, width = image_hw
     if height < 1 or width < 1:
-        raise ImageError(f"An image has at least 1 x 1 pixel, but {name} has {width} x {height}.")
+        raise ImageError(
+            f"An image must have at least 1 x 1 pixel, but {name} has {width} x {height}."
+        )
     if height * width > MAX_PIXELS:
         raise ImageError(
-            f"{name} has {width} x {height} pixels, the limit is "
-            f"{MAX_PIXELS // 1000000} megapixels. Resize it or split it into tiles "
-            "first."
+            f"{name} has {width} x {height} pixels, but the limit is {MAX_PIXELS // 1000000} "
+            "megapixels. Resize it or split it into tiles first."
         )
 
 

@@ -179,8 +179,8 @@ def _load_bgr(source: ImageSource, view: PictureView) -> UintImage:
         source, "read"
     ):
         raise InputError(
-            "bgr=True is only supported for arrays, because files and Pillow images "
-            "declare their color order. Remove it."
+            "bgr=True is only supported for arrays, because files and Pillow images declare "
+            "their color order. Remove bgr=True."
         )
     if view.bands is not None:
         raise InputError(

@@ -182,7 +182,7 @@ class Planes:
         if channel is not None and not 0 <= channel < len(self.channels):
             count = len(self.channels)
             raise InputError(
-                f"Channel {channel} is out of range. Use 0 to {count - 1}, or omit it."
+                f"Channel {channel} is out of range. Use 0 to {count - 1}, or omit the channel."
             )
         if channel is None and (view.bands is not None or self.colours or not self.channels):
             return replace(view, page=place)

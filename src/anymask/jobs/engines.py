@@ -123,7 +123,7 @@ class PhotoWorker:
             reason = disk_message(error, item.stem.parent)
             fields = {"state": state, "reason": reason, "kind": type(error).__name__}
         except MemoryError:
-            reason = "Out of memory. Resize the image, or use fewer workers."
+            reason = "The system is out of memory. Resize the image, or use fewer workers."
             fields = {"state": "failed", "reason": reason, "kind": "MemoryError"}
         except Exception as error:  # a defect, of ours or of a library: the other photos go on
             kind = type(error).__name__
@@ -171,8 +171,8 @@ def _process_in_pool(
 def _lost_photo(what: str) -> PhotoResult:
     """The result of a photo whose processes died; `what` says how the last one did."""
     reason = (
-        f"{what}, and so did another one. If memory was short, resize the image or use "
-        "fewer workers."
+        f"{what}, and a second worker failed on the same image. If the system is out of "
+        "memory, resize the image or use fewer workers."
     )
     return PhotoResult(state="failed", reason=reason, kind="WorkerDied")
 

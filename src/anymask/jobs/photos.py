@@ -116,7 +116,7 @@ class FolderJob:
         shard: Any = self.shard
         whole = isinstance(shard, tuple) and all(isinstance(number, int) for number in shard)
         if not whole or len(shard) != 2 or not 1 <= shard[0] <= shard[1]:
-            raise InputError(f"A shard is (I, N) with I from 1 to N, got {shard!r}.")
+            raise InputError(f"Invalid shard {shard!r}. Expected (I, N) with I from 1 to N.")
 
     @property
     def one(self) -> bool:
@@ -225,8 +225,8 @@ def _side_by_side(
             base = os.path.commonpath([path.parent for path in paths])
         except ValueError:
             raise InputError(
-                "Images on different drives have the same name, and so would their "
-                "results. Run the command once per drive."
+                "Images on different drives have the same name, so their results would "
+                "overwrite each other. Run the command once per drive."
             ) from None
     for path in paths:
         source, place = kept[path], path.relative_to(base or path.parent)
@@ -242,9 +242,9 @@ def _check_apart(source: Path, output: Path) -> None:
     """Raises InputError where results would lie among the images of a folder."""
     if output.resolve() in (source.resolve(), *source.resolve().parents):
         raise InputError(
-            f"The images are in the output folder {str(output)!r}, where results would "
-            "be read as images. Choose another output, such as a new folder next to "
-            "them."
+            f"The output folder {str(output)!r} contains the images, so the next run would "
+            "read the results as images. Choose another output folder, such as a new folder "
+            "next to the images."
         )
 
 

@@ -134,8 +134,8 @@ def run_in_pool(
         except OSError as error:  # from the semaphores of its queues
             raise AnymaskError(
                 f"Worker processes cannot start: {SHARED_MEMORY} cannot be written to "
-                f"({error.strerror}). Work in one process: leave out --workers, or pass "
-                "--workers 1 to 'evaluate'."
+                f"({error.strerror}). Use a single process: omit --workers, or for "
+                "`anymask evaluate` pass --workers 1."
             ) from error
         try:
             yield from pool.work(todo)
@@ -143,10 +143,9 @@ def run_in_pool(
             pool.stop()
             if not (pool.ready or started):
                 raise AnymaskError(
-                    f"Workers exit before they are ready (the last one {pool.death}). "
-                    "If memory is short, use fewer workers. A Python script that "
-                    "starts workers requires `if __name__ == '__main__':` around its "
-                    "calls."
+                    f"Worker processes exit before they are ready (the last one {pool.death}). "
+                    "If the system is out of memory, use fewer workers. In a Python script "
+                    "that starts workers, put the calls under `if __name__ == '__main__':`."
                 ) from None
             if alone and pool.ready:
                 yield from (ItemLost(item, pool.death) for item in pool.out.values())

@@ -61,7 +61,9 @@ class RedactLabels:
                 them are hidden.
         """
         if isinstance(source, PlacedPhotos):
-            raise InputError("Pass the folder of the images to redact.")
+            raise InputError(
+                "Redaction with labels requires the folder of the images. Pass the folder."
+            )
         folder = source if isinstance(source, Path) and source.is_dir() else None
         path = labels.source if isinstance(labels, Dataset) else Path(labels)
         if folder is None and path.suffix.lower() in TRANSPARENT | OPAQUE:
@@ -79,10 +81,15 @@ class RedactLabels:
             except DataError:
                 continue  # labels may be of more photos than these
         stream.lost.refuse_records(
-            path, "Choose other labels: the objects of skipped records would stay visible."
+            path,
+            "Fix these records, or choose other labels. The objects of skipped records "
+            "would stay visible.",
         )
         if not images:
-            raise DataError(f"{path}: None of these labels belongs to an image in {folder}.")
+            raise DataError(
+                f"{path}: None of these labels belongs to an image in {folder}. "
+                "Pass the folder of the labeled images."
+            )
         return cls(stream.name, only_named(images, names))
 
     def of(self, photo: Path) -> AnnotatedImage | None:
@@ -132,8 +139,8 @@ def only_named(
     unknown = sorted(wanted - {name.lower() for name in there})
     if unknown:
         raise InputError(
-            f"No mask of the labels has the name {', '.join(map(repr, unknown))}. The "
-            f"labels have {', '.join(sorted(there)) or 'only masks without a name'}."
+            f"No mask in the labels is named {', '.join(map(repr, unknown))}. The names in the "
+            f"labels: {', '.join(sorted(there)) or 'none'}."
         )
     return {
         key: AnnotatedImage(
@@ -171,7 +178,7 @@ class RedactTask:
         more = ["mask_values", "shard", "output_shards"]
         check_keywords(settings, ["labels", "names", "how", "colour", "force", *more])
         if settings.get("labels") is None:
-            raise InputError("Labels are required. Pass labels=")
+            raise InputError("Labels are required. Pass labels=FILE.")
         many = not isinstance(source, str | Path)
         photos = tuple(map(Path, source)) if many else Path(source)
         labels = RedactLabels.read(

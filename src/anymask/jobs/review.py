@@ -29,7 +29,7 @@ Work = Callable[[FolderJob, PhotoTask], object]  # does a job; `run_job` where n
 Row = tuple[str, str]  # a photo, and why nothing is hidden in it
 
 NOTHING_FOUND, FAILED = "nothing found", "failed, see errors.jsonl"
-NO_MASK, NO_LABELS = "no mask", "not in the labels, not written"
+NO_MASK, NO_LABELS = "no mask", "not in the labels, so no copy was written"
 
 
 @brief
@@ -88,7 +88,10 @@ class Redaction:
         if self.labels is None and self.words is None and self.like is None:
             raise InputError("Words or labels are required. Pass --words or --labels.")
         if self.labels is not None and self.like is not None:
-            raise InputError("Labels already define what is redacted. Remove the exemplar.")
+            raise InputError(
+                "Labels and an exemplar cannot be combined, because the labels "
+                "already define what is redacted. Remove the exemplar."
+            )
         if self.list_to is not None and self.list_to.suffix.lower() not in (".csv", ".json"):
             raise InputError(
                 "The list of images without a detection must be .csv or .json, got "

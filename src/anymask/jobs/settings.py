@@ -33,18 +33,20 @@ class ModelChoice:
     model: Annotated[
         str,
         Setting(
-            "a name of `anymask models list`, or an exported folder; NAME@768: input size of 768 "
-            f"pixels. {MODEL_VARIABLE} sets another default for images; audits and --weights use "
-            f"{DEFAULT_MODEL}",
-            default=f"{PHOTO_MODEL}; {DEFAULT_MODEL} for videos, scans",
+            "model name (see `anymask models list`), or a folder with an exported model; "
+            f"NAME@768 sets the input size to 768 pixels. {MODEL_VARIABLE} sets another "
+            f"default for images; audits and --weights use {DEFAULT_MODEL}",
+            default=f"{PHOTO_MODEL}; {DEFAULT_MODEL} for videos and scans",
         ),
     ] = field(default_factory=default_model)
     weights: Annotated[
         Path | None,
-        Setting("checkpoint of that model, instead of the downloaded one", default="none"),
+        Setting(
+            "checkpoint file of the model, used instead of the downloaded weights", default="none"
+        ),
     ] = None
     device: Annotated[str, Setting("auto, cpu, cuda, cuda:1 or mps")] = "auto"
-    precision: Annotated[str, Setting("fp32, bf16 or fp16; on OpenVINO fp32, bf16 or int8")] = (
+    precision: Annotated[str, Setting("fp32, bf16 or fp16; with OpenVINO fp32, bf16 or int8")] = (
         "fp32"
     )
     runtime: Annotated[str, Setting("auto, onnx, torch or openvino")] = "auto"
@@ -64,8 +66,8 @@ def model_choice(model: str | ModelChoice | None) -> ModelChoice:
         return model
     if not isinstance(model, str):
         raise InputError(
-            f"Pass a model name or a ModelChoice, got {type(model).__name__}. A "
-            "loaded model cannot be sent to workers; pass its name."
+            f"Expected a model name or a ModelChoice, got {type(model).__name__}. A loaded "
+            "model cannot be sent to worker processes. Pass its name."
         )
     return ModelChoice(model)
 
@@ -82,7 +84,7 @@ def parse_bands(text: str) -> tuple[int, ...]:
     """Whole numbers with commas or spaces between them. Raises InputError."""
     numbers = parse_numbers(text)
     if any(not number.is_integer() for number in numbers):
-        raise InputError(f"Band numbers are whole numbers of at least 1, got {text!r}.")
+        raise InputError(f"Invalid bands {text!r}. Band numbers are whole numbers of at least 1.")
     return tuple(int(number) for number in numbers)
 
 
@@ -142,8 +144,8 @@ class PictureChoice:
         tuple[int, ...] | None,
         Setting(
             (
-                "one band or channel as gray, or three as red, green, blue, numbered from "
-                "1 (0: black)"
+                "one band or channel for a gray image, or three for red, green and blue, "
+                "counted from 1 (0: black)"
             ),
             default="the image's own colors",
             check=_check_view("bands"),
@@ -155,9 +157,9 @@ class PictureChoice:
         Page,
         Setting(
             (
-                "page of a TIFF or frame of an animation, counted from 0; z1c0: position "
-                "along the axes of the file, each counted from 0; all: each page, with "
-                "its number in the names of its results"
+                "page of a TIFF or frame of an animation, counted from 0; or a position along "
+                "the axes of the file, such as z1c0 (each counted from 0); with `all`, every "
+                "page is processed, and the names of the results contain the page number"
             ),
             check=check_page,
             form="N|z1c0|all",
@@ -167,8 +169,9 @@ class PictureChoice:
     stretch: Annotated[
         tuple[float, ...] | None,
         Setting(
-            "percentiles that map to black and white, per band, such as 2,98",
-            default="from the data type",
+            "percentiles of the pixel values that become black and white, for each band, such "
+            "as 2,98",
+            default="range of the data type",
             check=_check_view("stretch"),
             form="LOW,HIGH",
             parse=parse_numbers,
@@ -178,10 +181,10 @@ class PictureChoice:
         Ranges | None,
         Setting(
             (
-                "values that map to black and white, for all bands or for each (: for "
-                "none), such as 200:4000,:,0:900"
+                "pixel values that become black and white: one pair for all bands, or a pair "
+                "for each band, such as 200:4000,:,0:900 (: is the default of a band)"
             ),
-            default="from the data type",
+            default="range of the data type",
             check=_check_view("ranges"),
             form="LOW:HIGH[,...]",
             parse=parse_ranges,
@@ -213,7 +216,10 @@ class PictureChoice:
 
         number = self._page(page)
         if number == "all":
-            raise InputError(f"{str(path)!r} requires one page, not all of them. Pass its number.")
+            raise InputError(
+                f"A single page of {str(path)!r} is required, but all were "
+                "requested. Pass a page number."
+            )
         look = self.view
         if isinstance(number, str):
             number, bands = resolve_place(path, number, look.bands)
@@ -264,8 +270,9 @@ class LookChoice:
         Tile,
         Setting(
             (
-                "also run on overlapping tiles of this size, in pixels; none: never; "
-                "auto: tiles of 2048 for images of more than 24 megapixels"
+                "also run on overlapping tiles of this size, in pixels; with `none`, no tiles "
+                "are used; with `auto`, images of more than 24 megapixels are divided into "
+                "tiles of 2048 pixels"
             ),
             check=check_tile,
             form="PIXELS",

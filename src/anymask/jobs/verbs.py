@@ -301,9 +301,9 @@ class BoxLabels:
         if not any(box_of(mask) for image in labelled for mask in image.objects):
             unread = "".join(f"; {line}" for line in stream.unread_lines())
             raise DataError(
-                f"{stream.source}: Labels with boxes are required, but the "
-                f"{stream.form} data has none{unread}. If it has masks already, they "
-                "need no boxes. For images without labels, use `anymask everything`."
+                f"{stream.source}: Labels with boxes are required, but the {stream.form} data "
+                f"has no boxes{unread}. Data that already has masks does not need this "
+                "command. For images without labels, use `anymask everything`."
             )
         images, photos, lost = dict[str, AnnotatedImage](), list[Path](), list[str]()
         for image in labelled:
@@ -506,7 +506,8 @@ class CutoutTask:
         CutoutSettings(**self.look)
         if self.prompt and self.words is not None:
             raise InputError(
-                "Pass text or an exemplar, or clicks and a box of one object, not both."
+                "Text and exemplar prompts cannot be combined with points or a box. Pass one "
+                "or the other."
             )
 
     @classmethod

@@ -57,7 +57,8 @@ def rle_in_window(rle: Rle, window: Window) -> Rle:
     x0, y0, x1, y1 = window
     if x0 < 0 or y0 < 0 or x1 > rle.size[1] or y1 > rle.size[0] or x1 < x0 or y1 < y0:
         raise InputError(
-            f"The window {window} is outside the image of (H, W) = {rle.size}. Clip it first."
+            f"The window {window} is outside the image of (H, W) = {rle.size}. Clip the window "
+            "first."
         )
     column, top, bottom = column_runs(rle)
     top, bottom = np.maximum(top, y0), np.minimum(bottom, y1)
@@ -77,8 +78,8 @@ def rle_on_photo(rle: Rle, offset_xy: tuple[int, int], image_hw: tuple[int, int]
     (x0, y0), (height, width) = offset_xy, image_hw
     if x0 < 0 or y0 < 0 or x0 + rle.size[1] > width or y0 + rle.size[0] > height:
         raise InputError(
-            f"The window of {rle.size[1]} x {rle.size[0]} pixels at x={x0}, y={y0} is outside the "
-            f"image of (H, W) = {image_hw}. Move or clip it first."
+            f"The window of {rle.size[1]} x {rle.size[0]} pixels at x={x0}, y={y0} is outside "
+            f"the image of (H, W) = {image_hw}. Move or clip the window first."
         )
     column, top, bottom = column_runs(rle)
     shift = (column + x0) * height + y0

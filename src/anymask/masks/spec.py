@@ -102,7 +102,9 @@ class ChannelMix:
                 "A channel mix requires 3 rows and 3 offsets, one each for red, green and blue."
             )
         if any(low >= high for low, high in zip(mix.lows, mix.highs, strict=True)):
-            raise ValueError("The low of a channel must be less than its high.")
+            raise ValueError(
+                "The value in `lows` must be less than the value in `highs` for each channel."
+            )
         return mix
 
     def check(self, array: NDArray[Any], name: str) -> NDArray[Any]:  # -> (H, W, C)

@@ -77,8 +77,8 @@ def read_adapters(folder: Path) -> AdapterFiles:
         if set(pair) != {"A", "B"} or not pair["A"].shape[0] == pair["B"].shape[1] == rank:
             shapes = ", ".join(f"{letter} {tuple(one.shape)}" for letter, one in pair.items())
             raise WeightsError(
-                f"{folder / TENSORS}: Expected A and B of rank {rank} for {name}, but "
-                f"their shapes are {shapes}."
+                f"{folder / TENSORS}: Expected lora_A and lora_B of rank {rank} for {name}, "
+                f"but the shapes are {shapes}. Save the adapters again."
             )
     pairs = {name: (pair["A"], pair["B"]) for name, pair in layers.items()}
     return AdapterFiles(folder, base, rank, alpha, pairs)
@@ -98,7 +98,7 @@ def check_base(adapters: AdapterFiles, name: str) -> None:
     """Raises InputError for adapters of another model."""
     if adapters.base != name:
         raise InputError(
-            f"{adapters.folder}: These adapters belong to {adapters.base}, not to "
+            f"{adapters.folder}: These adapters were trained for {adapters.base}, not for "
             f"{name}. Load {adapters.base} with them."
         )
 
@@ -117,8 +117,9 @@ def _shift(model: nn.Module, adapters: AdapterFiles, scale: float) -> None:
             first.shape[1],
         ):
             raise WeightsError(
-                f"{adapters.folder / TENSORS}: These adapters do not fit this model: "
-                f"it has no layer {name} of {second.shape[0]} x {first.shape[1]}."
+                f"{adapters.folder / TENSORS}: These adapters do not fit this model, which has "
+                f"no layer {name} of shape {second.shape[0]} x {first.shape[1]}. Use adapters "
+                "that were trained for this model."
             )
     for name, (first, second) in adapters.pairs.items():
         weight = layers[name].get_parameter("weight")
@@ -135,7 +136,10 @@ def _config_of(folder: Path) -> tuple[str, int, float]:
         if rank < 1:
             raise ValueError(f"r is {rank}")
     except (OSError, KeyError, TypeError, ValueError, DataError) as error:
-        raise WeightsError(f"{folder}: Not a valid PEFT adapter folder ({error}).") from error
+        raise WeightsError(
+            f"{folder}: Not a valid PEFT adapter folder. {CONFIG} must contain "
+            "base_model_name_or_path, r (a whole number of at least 1) and lora_alpha."
+        ) from error
     return base, rank, alpha
 
 
@@ -155,7 +159,11 @@ def licence_of_weights(name: str, weights: Path | None = None, sha256: str = "")
         known, digest = published.licence.name, published.sha256
     if weights is None:
         return known or f"unknown (no published weights of {name})"
-    beside = f"the published {name} has {known}" if known else f"{name} has no published weights"
+    beside = (
+        f"the licence of the published {name} is {known}"
+        if known
+        else f"{name} has no published weights"
+    )
     if adapter_folder(weights) is not None:
         return f"unknown (from the adapters in {weights.name}; {beside})"
     if not weights.is_file():

@@ -202,9 +202,9 @@ def _refusal(path: Path, reason: str) -> str:
         else "it is a general Python pickle, which can run code when it is loaded"
     )
     return (
-        f"{path} was not loaded: {why}. Weights files never need that, and anymask ran "
-        "none of it. Download the file from its official source, or ask its author to "
-        "save only the state_dict, preferably as safetensors."
+        f"{path} was not loaded: {why}. Weights files never need to run code, and anymask ran "
+        "none of it. Download the file from its official source, or ask its author to save "
+        "only the state_dict, preferably as safetensors."
     )
 
 
@@ -272,8 +272,8 @@ def difference(wanted: Shapes, got: Shapes, name: str) -> str:
         lines = [*few, f"  ... and {len(lines) - len(few)} more"]
     return (
         (
-            f"The weights do not fit {name}: {len(misshapen)} with another shape, "
-            f"{len(missing)} missing, {len(left_over)} unexpected\n"
+            f"The weights do not fit {name}. Tensors with another shape: {len(misshapen)}, "
+            f"missing: {len(missing)}, unexpected: {len(left_over)}\n"
         )
         + "\n".join(lines)
         + f"\n{_hint(got, name)}"
@@ -284,8 +284,8 @@ def _hint(got: Shapes, name: str) -> str:
     """What to do about weights that do not fit."""
     if any(key.startswith(TRANSFORMERS) for key in got):
         return (
-            "These are transformers' parameter names. Use the original checkpoint: "
-            f"anymask models get {name}"
+            "The parameter names are those of the transformers library. Use the original "
+            f"checkpoint: anymask models get {name}"
         )
     whose = _whose(got)
     if whose is not None and whose != name:

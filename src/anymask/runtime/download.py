@@ -134,7 +134,11 @@ def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -
     if not failures:
         failures.append("  it requires a download with a browser")
     kept = Part.of(target).size
-    failures += [f"{kept} bytes are kept. The next download resumes there."] if kept else []
+    failures += (
+        [f"{kept} bytes were downloaded and are kept. The next download resumes after them."]
+        if kept
+        else []
+    )
     raise WeightsError(
         f"Could not download {what.file} for {name}:\n"
         + "\n".join(failures)
@@ -229,7 +233,7 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> N
             raise Refused("The server returned a web page instead of the file")
         if what.bytes is not None and total not in (None, what.bytes):
             raise Refused(
-                f"The file on the server has {total} bytes, the published one {what.bytes}"
+                f"The file on the server has {total} bytes, but the published file has {what.bytes}"
             )
         folder = part.path.parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -245,7 +249,7 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> N
         blocks = transfers.read_blocks(response, deadline)
         if pour(blocks, part, start, total, most, progress):
             part.discard()
-            raise Refused(f"The server sent more than the {most} bytes of the file")
+            raise Refused(f"The server sent more than {most} bytes, the size of the file")
     if total is not None and part.size < total:
         raise CutShort(f"The connection ended at {part.size} of {total} bytes")
 
@@ -286,7 +290,7 @@ def total_of(headers: Message, start: int) -> int | None:
         r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18}|\*)", (headers.get("Content-Range") or "").strip()
     )
     if match is None or int(match[1]) != start:
-        raise Refused(f"The server sent another part than the one from byte {start} on")
+        raise Refused(f"The server did not send the requested part, which starts at byte {start}")
     return None if match[2] == "*" else int(match[2])
 
 

@@ -328,7 +328,9 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
             f"'name' and 'classes' must be text, got {values['name']!r}, {values['classes']!r}"
         )
     if not set(values["accepts"]) <= set(get_args(PromptKind)):
-        raise ValueError(f"'accepts' is {values['accepts']!r}, not of {get_args(PromptKind)}")
+        raise ValueError(
+            f"'accepts' is {values['accepts']!r}, but only {get_args(PromptKind)} are supported"
+        )
     for name, least, most in (
         ("image_side", 1, _LARGEST_SIDE), ("mask_side", 1, _LARGEST_SIDE),
         ("pad_multiple", 0, values["image_side"]), ("fixed_points", 0, MOST_POINTS),
@@ -364,11 +366,17 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
         size = f"the next multiples of {spec.pad_multiple} (or to {size}, which is slower)"
     pad = f"pad right and bottom with zeros to {size}" if spec.fit != "square" else ""
     points = f"points are x, y in pixels of the {side} x {side} input"
-    labels = "labels: 1 object, 0 background, 2 and 3 the corners of a box, -1 not a point"
+    labels = (
+        "point labels: 1 for the object, 0 for the background, 2 and 3 for the corners "
+        "of a box, -1 for padding"
+    )
     which = "points and boxes" if spec.pad_box else "points without a box"
     end = f"after {which}, add the point 0, 0 with label -1" if spec.pad_point else ""
-    fixed = f"pad to {spec.fixed_points} points with label -1" if spec.fixed_points else ""
-    masks = f"masks: earlier logits ({spec.mask_side} x {spec.mask_side}), or zeros and has_mask 0"
+    fixed = f"pad the points to {spec.fixed_points} with label -1" if spec.fixed_points else ""
+    masks = (
+        f"mask prompt: logits of an earlier prediction ({spec.mask_side} x "
+        f"{spec.mask_side}) and has_mask 1; without a mask prompt: zeros and has_mask 0"
+    )
     mix = spec.channels
     mixed = mix and (
         f"an image has {mix.count} channels: scale each from low..high to 0..255, then "
@@ -381,7 +389,7 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
         f"x = (pixel - mean) / std per RGB channel, mean {spec.mean}, std {spec.std}",
         *(step for step in (pad, points, labels, end, fixed) if step),
         masks,
-        f"an output logit above {spec.mask_threshold} is object",
+        f"pixels with an output logit above {spec.mask_threshold} belong to the object",
     ]
 
 

@@ -297,8 +297,8 @@ class OnnxRuntime:
         shapes = {node.name: node.shape for node in session.get_inputs()}
         if isinstance(shapes["masks"][2], int) and shapes["masks"][2] != self.spec.mask_side:
             raise InputError(
-                f"{self._folder} was exported for one image size, so @{side} does not "
-                "apply. Remove it, or export the model again."
+                f"{self._folder} was exported for one image size, so @{side} does not apply. "
+                f"Remove @{side}, or export the model again."
             )
 
     def _open(self, name: str) -> tuple[GraphInfo, Any]:
@@ -361,8 +361,8 @@ def _tell_if_slow(name: str, seconds: float) -> None:
 def _pick_providers(device: str) -> tuple[str, ...]:
     if device not in _PROVIDERS:
         raise InputError(
-            f"Exported models run on device {', '.join(_PROVIDERS)}, got {device!r}. "
-            "For other devices, load the checkpoint with runtime='torch'."
+            f"Exported models support device {', '.join(_PROVIDERS)}, got {device!r}. For "
+            "other devices, load the checkpoint with runtime='torch'."
         )
     if device == "cpu":
         return _PROVIDERS[device]
@@ -381,9 +381,10 @@ def _check_inputs(manifest: Manifest, path: str) -> None:
     names = {tensor.name for tensor in decoder.inputs}
     if len(encoder.inputs) != 1 or not encoder.outputs or not names > set(PROMPT_INPUTS):
         raise WeightsError(
-            f"{path}: Expected an encoder with one input and a decoder with maps and "
-            f"{', '.join(PROMPT_INPUTS)}, but the manifest declares "
-            f"{len(encoder.inputs)} and {sorted(names)}. Export the model again."
+            f"{path}: Expected an encoder with one input and a decoder with feature maps and "
+            f"{', '.join(PROMPT_INPUTS)}, but the manifest declares an encoder with "
+            f"{len(encoder.inputs)} inputs and a decoder with {sorted(names)}. Export the "
+            "model again."
         )
 
 
@@ -427,8 +428,9 @@ class OnnxMemory:
         names = tuple(tensor.name for tensor in runtime.manifest.graph(MEMORY).inputs)
         if names != self.INPUTS:
             raise WeightsError(
-                f"A memory network requires the inputs {', '.join(self.INPUTS)}, but "
-                f"{runtime.spec.name} has {', '.join(names)}. Train it again."
+                f"A memory network requires the inputs {', '.join(self.INPUTS)}, but the "
+                f"network of {runtime.spec.name} has {', '.join(names)}. Train the memory "
+                "network again."
             )
 
     def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
@@ -473,9 +475,9 @@ class OnnxNames:
         network, side = graph.file, graph.inputs[0].shape[-1]
         if path is None or side != CLOSE_UP_SIDE:
             raise WeightsError(
-                f"{network} requires {NAME_VECTORS} and crops of {CLOSE_UP_SIDE} "
-                f"pixels, but found {NAME_VECTORS if path else 'none'} and {side} "
-                "pixels. Export the model again."
+                f"{network} requires {NAME_VECTORS} and crops of {CLOSE_UP_SIDE} pixels, but "
+                f"found {NAME_VECTORS if path else 'no such file'} and crops of {side} pixels. "
+                "Export the model again."
             )
         self._runtime = runtime
         self.name_table = cache(lambda: read_table(path, runtime.manifest.sha256[network]))

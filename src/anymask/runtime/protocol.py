@@ -333,8 +333,8 @@ def require(runtime: ImageRuntime, kind: type[C]) -> C:
     if found is None:
         words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
         raise ModelError(
-            f"{runtime.spec.name} does not support this: it has no {words}. Choose "
-            "another model from `anymask models list`."
+            f"{runtime.spec.name} does not support {words}. Choose another model from `anymask "
+            "models list`."
         )
     return found
 
@@ -414,8 +414,8 @@ def running(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # the runtimes' own classes are not public
         raise AnymaskError(
-            f"{name} failed to run ({type(error).__name__}). If memory is short, pass "
-            "fewer points or prompts at once. Otherwise encode the image again."
+            f"{name} failed to run ({type(error).__name__}). If the system is out of memory, "
+            "pass fewer points or prompts at once. Otherwise encode the image again."
         ) from error
 
 

@@ -155,9 +155,10 @@ Status = Literal["bundled", "absent", "verified", "verified_md5", "unverified", 
 SAYS: dict[Status, str] = {
     "bundled": "included in the package",
     "absent": "not installed",
-    "verified": "the published sha256",
+    "verified": "matches the published sha256",
     "verified_md5": (
-        "the published md5 (no sha256 is published): protects from accidents, not from attacks"
+        "matches the published md5 (no sha256 is published), which protects from accidents, "
+        "but not from attacks"
     ),
     "unverified": "unchanged since its download, but no hash is published",
     "altered": "not the published or added file",
@@ -340,10 +341,10 @@ def mismatch(what: Checkpoint, path: Path, sha256: str) -> str:
     """What differs between a file and its catalogue entry, in words."""
     size = path.stat().st_size
     if what.bytes not in (None, size):
-        return f"it has {size} bytes, the published file {what.bytes}"
+        return f"it has {size} bytes, but the published file has {what.bytes}"
     if what.sha256:
-        return f"its sha256 is {sha256}, the published one {what.sha256}"
-    return f"its md5 is not the published {what.md5}"
+        return f"its sha256 is {sha256}, but the published sha256 is {what.sha256}"
+    return f"its md5 differs from the published md5 {what.md5}"
 
 
 def place(file: Path, target: Path, *, link: bool) -> None:

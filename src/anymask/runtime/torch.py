@@ -361,8 +361,8 @@ class TorchVideo:
     def choosing(self, choice: MemoryChoice) -> TorchVideo:
         if choice.pool > 1 and self._module.config.perceiver is not None:
             raise InputError(
-                f"The memory of {self._module.spec.name} already has few tokens. Remove "
-                "pool_memory."
+                f"{self._module.spec.name} does not support pool_memory, because its memory "
+                "already has few tokens. Omit pool_memory."
             )
         other = TorchVideo(self._module, self._device)
         other._settings = choice.applied_to(self._settings)

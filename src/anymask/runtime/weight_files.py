@@ -138,9 +138,9 @@ def about_weights(path: Path) -> dict[str, Any] | None:
         text = parse_json(header, path).get("__metadata__", {}).get(ABOUT)
         about = None if text is None else parse_json(text.encode(), path)
     except (AttributeError, DataError) as error:
-        raise WeightsError(f"{path}: Its header is corrupted. Copy it again.") from error
+        raise WeightsError(f"{path}: The header is corrupted. Copy the file again.") from error
     if about is not None and not isinstance(about.get("variant"), str):
-        raise WeightsError(f"{path}: Its header contains no model name. Train it again.")
+        raise WeightsError(f"{path}: The header contains no model name. Train the model again.")
     return about
 
 
@@ -148,7 +148,9 @@ def classes_of_weights(path: Path) -> tuple[str, ...]:
     """The classes that a file of a training says its head tells apart. Raises WeightsError."""
     said = (about_weights(path) or {}).get("classes", [])
     if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
-        raise WeightsError(f"{path}: Its classes are corrupted. Train it again.")
+        raise WeightsError(
+            f"{path}: The classes in the header are corrupted. Train the model again."
+        )
     return tuple(said)
 
 
@@ -161,4 +163,6 @@ def channels_of_weights(path: Path) -> ChannelMix | None:
     try:
         return None if said is None else ChannelMix.of(said)
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: Its channels are corrupted.") from error
+        raise WeightsError(
+            f"{path}: The channels in the header are corrupted. Train the model again."
+        ) from error

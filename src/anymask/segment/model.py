@@ -364,9 +364,14 @@ class Model:
         one = (points, point_labels, box, mask)
         ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
         if sum(ways) > 1:
-            raise PromptError("Pass points, box and mask of one object, or boxes, or prompts.")
+            raise PromptError(
+                "Options points=, box= and mask= describe one object and cannot be combined with "
+                "boxes= or prompts=. Pass one of these ways."
+            )
         if previous is not None and (boxes is not None or is_several(image)):
-            raise PromptError("previous= supports points or prompts for one image only. Omit it.")
+            raise PromptError(
+                "previous= is supported only for points or prompts of one image. Omit previous=."
+            )
         if is_several(image):
             if prompts is None:
                 raise PromptError("Several images require prompts=, with one entry for each image.")
@@ -404,7 +409,9 @@ class Model:
         asked = box_prompts(boxes)
         labels = [None] * len(asked) if names is None else list(names)
         if len(labels) != len(asked):
-            raise InputError(f"{len(asked)} boxes have {len(labels)} labels. Pass one for each.")
+            raise InputError(
+                f"{len(asked)} boxes have {len(labels)} labels. Pass one label for each box."
+            )
         view = self._view(image, source, settings)
         answers = self._answers(asked, settings, view)
         found = [

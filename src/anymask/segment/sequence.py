@@ -94,10 +94,13 @@ def _check_previous(prompt: Prompt, previous: Prediction, family: Family, place:
     if "mask" not in spec.accepts:
         raise PromptError(
             f"{spec.name} does not support previous=, because it does not support mask "
-            "prompts. Omit it."
+            "prompts. Omit previous=."
         )
     if prompt.mask is not None:
-        raise PromptError("Pass mask= or previous=, not both: each replaces the other.")
+        raise PromptError(
+            "Options mask= and previous= cannot be combined, because both set "
+            "the mask to refine. Pass one of them."
+        )
     side = spec.mask_side
     if previous.geometry != place or previous.logits.shape[1:] != (side, side):
         (height, width), (rows, columns) = previous.geometry.image_hw, place.image_hw

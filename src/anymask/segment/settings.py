@@ -94,9 +94,9 @@ class SegmentSettings:
     zoom: Annotated[
         Zoom,
         Setting(
-            '"auto": with multimask="auto", also predict from a crop around small '
-            "objects; True: also with other models, and use the mask from the crop if "
-            "its score is higher; False: off. Requires the image, not Features"
+            'also predict from a crop around the object. "auto": for models that gain from '
+            'it, if multimask="auto"; True: for every model, and the mask from the crop is '
+            "used if its score is higher; False: off. Requires the image, not Features"
         ),
     ] = "auto"
     mirror: Annotated[

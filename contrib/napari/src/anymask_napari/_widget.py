@@ -177,7 +177,7 @@ class AnymaskWidget(QWidget):
         whole[whole == label] = 0
         whole[answer.masks[0] & (whole == 0)] = label
         labels.refresh()
-        return f"{label}: {int((whole == label).sum())} pixels, score {answer.scores[0]:.2f}"
+        return f"label {label}: {int((whole == label).sum())} pixels, score {answer.scores[0]:.2f}"
 
     def everything(self) -> str:
         """Label all objects of the slice and replace its labels."""
@@ -210,4 +210,4 @@ class AnymaskWidget(QWidget):
                     whole[mask & (whole == 0)] = label
         labels.refresh()
         slices = int((labels.data == label).any(axis=(1, 2)).sum())
-        return f"{label}: on {slices} of {len(frames)} slices"
+        return f"label {label}: on {slices} of {len(frames)} slices"

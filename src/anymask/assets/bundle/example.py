@@ -1,4 +1,4 @@
-"""Run this exported model with NumPy, Pillow and ONNX Runtime alone.
+"""Run this exported model with only NumPy, Pillow and ONNX Runtime.
 
 python example.py PHOTO X Y MASK.png            the object at X, Y (pixels of the image)
 python example.py PHOTO X0 Y0 X1 Y1 MASK.png    the object in a box
@@ -6,7 +6,7 @@ python example.py PHOTO +X,Y -X,Y MASK.png      clicks on (+) and off (-) the ob
                                                 you need; they can follow a box
 
 The mask is the first one that anymask returns without crops and edge refinement (README.md).
-Images of other channels are .npy files (H, W, C).
+For a model with other channels than RGB, pass a .npy file (H, W, C).
 """
 
 import json
