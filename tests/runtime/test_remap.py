@@ -93,7 +93,7 @@ def test_a_difference_names_what_is_missing_left_over_and_misshapen():
 def test_a_long_difference_is_cut_but_shows_each_sort():
     weights = {f"other.{i}": torch.zeros(1) for i in range(500)}
     weights["first.weight"] = torch.zeros(9)
-    with pytest.raises(WeightsError, match=r"500 unexpected") as error:
+    with pytest.raises(WeightsError, match=r"unexpected: 500") as error:
         load_official(Tiny(), weights)
     lines = str(error.value).splitlines()
     assert len(lines) <= LINES + 2

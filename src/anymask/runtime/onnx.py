@@ -476,7 +476,7 @@ class OnnxNames:
         if path is None or side != CLOSE_UP_SIDE:
             raise WeightsError(
                 f"{network} requires {NAME_VECTORS} and crops of {CLOSE_UP_SIDE} pixels, but "
-                f"found {NAME_VECTORS if path else 'no such file'} and crops of {side} pixels. "
+                f"found {NAME_VECTORS if path else 'nothing'} and crops of {side} pixels. "
                 "Export the model again."
             )
         self._runtime = runtime
