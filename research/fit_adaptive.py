@@ -33,18 +33,11 @@ from anymask.base import FloatArray, UintImage
 from anymask.formats import load_set
 from anymask.masks import mask_nms, rle_iou
 from anymask.models.rules import SHIPPED, adaptive_table
-from anymask.runtime import open_sweep, read_manifest, read_tables, write_tables
-from anymask.segment import (
-    CropView,
-    Frontier,
-    Grid,
-    TanhNetwork,
-    click_prompts,
-    encode_image,
-    good_enough,
-    grid_of,
-    make_record,
-)
+from anymask.runtime import open_sweep, read_manifest
+from anymask.runtime.manifest import read_tables, write_tables
+from anymask.segment import Grid, encode_image, grid_of
+from anymask.segment.adaptive import CropView, Frontier, TanhNetwork
+from anymask.segment.search import click_prompts, good_enough, make_record
 
 Floats = NDArray[np.float64]
 

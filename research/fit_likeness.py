@@ -21,9 +21,17 @@ from numpy.typing import NDArray
 
 import anymask
 from anymask.base import parse_json
-from anymask.find import FACTS, Example, alike_scores, chance_of, compare, learn_kinds, logit
-from anymask.find.examples import MOST_COMPARED, PHOTO_WEIGHTS
-from anymask.find.likeness import NAMED
+from anymask.find.examples import (
+    MOST_COMPARED,
+    PHOTO_WEIGHTS,
+    Example,
+    alike_scores,
+    chance_of,
+    compare,
+    learn_kinds,
+    logit,
+)
+from anymask.find.likeness import FACTS, NAMED
 from anymask.masks import Rle, rle_iou, rle_to_mask, string_to_rle
 
 SETS = (

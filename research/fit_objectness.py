@@ -37,24 +37,13 @@ from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import Rle, mask_nms, rle_area, rle_intersection, rle_iou
 from anymask.models.rules import DEFAULT_MODEL, SHIPPED
-from anymask.runtime import open_sweep, read_manifest, read_tables, write_tables
-from anymask.segment import (
-    ADAPTIVE_NMS,
-    CONTAINED,
-    PART,
-    SHAPE,
-    SURROUNDING,
-    Clock,
-    CropView,
-    Grid,
-    Objectness,
-    ObjectnessWeights,
-    Scan,
-    TanhNetwork,
-    encode_image,
-    grid_of,
-    search_view,
-)
+from anymask.runtime import open_sweep, read_manifest
+from anymask.runtime.manifest import read_tables, write_tables
+from anymask.segment import Grid, encode_image, grid_of
+from anymask.segment.adaptive import CropView, TanhNetwork
+from anymask.segment.automatic import PART
+from anymask.segment.search import SHAPE, Clock, Objectness, ObjectnessWeights, Scan, search_view
+from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED, SURROUNDING
 from research.nano.proposals import COMPLETE, ROUND, SAME, judge_proposals
 
 Floats = NDArray[np.floating[Any]]

@@ -35,23 +35,19 @@ from scipy.special import expit, logit
 import anymask
 from anymask.base import BoolArray, UintImage
 from anymask.formats import AnnotatedImage, load_set
-from anymask.masks import (
+from anymask.masks import OPENCV, Prompt, centre_click, logits_to_masks, mask_iou, rle_to_mask
+from anymask.masks.answer import (
     FACTS,
-    OPENCV,
-    Prompt,
     RankingWeights,
-    centre_click,
     chances,
     clicked_cell,
     facts,
-    logits_to_masks,
-    mask_iou,
     order_masks,
-    rle_to_mask,
     without_parts,
 )
 from anymask.models.rules import DEFAULT_MODEL, SHIPPED, group_prompts, shipped_tables
-from anymask.runtime import PromptDecoding, require, write_tables
+from anymask.runtime import PromptDecoding, require
+from anymask.runtime.manifest import write_tables
 from anymask.segment import encode_image
 
 Arrays = NDArray[Any]

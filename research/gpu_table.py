@@ -27,7 +27,8 @@ from anymask import models
 from anymask.base import AnymaskError, this_machine, write_json
 from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, iou
 from anymask.models.sam_med3d import CubeModel
-from anymask.runtime import TorchRuntime, VideoSteps, pick_device, pick_dtype
+from anymask.runtime import TorchRuntime, VideoSteps, pick_device
+from anymask.runtime.protocol import pick_dtype
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 PARITY = {"fp32": 1e-3}  # of logits; what else is measured has no bound

@@ -29,7 +29,7 @@ import anymask
 from anymask.evaluation import TruthMask
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import centre_click, iou, rle_to_string
-from anymask.training import asked_masks, evenly, measure
+from anymask.training.held_out import asked_masks, evenly, measure
 
 UNET_STEPS = 4_000
 TEST_PHOTOS = 100

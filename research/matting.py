@@ -20,7 +20,8 @@ import cv2
 import numpy as np
 
 from anymask.base import BoolArray, FloatArray, UintImage
-from anymask.edit import covering, foreground_colours, soft_alpha
+from anymask.edit.alpha import foreground_colours, soft_alpha
+from anymask.edit.cutouts import covering
 from anymask.images import list_photos, load_image
 
 KINDS = ("strands", "fur", "defocus", "plain")

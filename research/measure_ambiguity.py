@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 import anymask
-from anymask.formats import iter_samples
+from anymask.formats.sets import iter_samples
 from anymask.masks import centre_click, iou, rle_area, rle_to_mask
-from anymask.segment import TOSS_IOU, TOSS_QUALITY
+from anymask.segment.prediction import TOSS_IOU, TOSS_QUALITY
 
 SMALLEST = 200  # pixels of a true mask
 

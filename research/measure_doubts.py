@@ -20,7 +20,8 @@ from PIL import Image
 import anymask
 from anymask.base import BoolArray, UintImage
 from anymask.masks import iou
-from anymask.training import Recipe, TrainingPictures
+from anymask.training import Recipe
+from anymask.training.samples import TrainingPictures
 from research.nano.motion import make_clip
 
 BAD = 0.5

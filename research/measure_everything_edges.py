@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import anymask
-from anymask.evaluation import boundary_iou
+from anymask.evaluation.metrics import boundary_iou
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import rle_area, rle_iou, rle_to_mask
 from anymask.segment import Model, refine_record_edges

@@ -22,8 +22,12 @@ import anymask
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import Rle, rle_iou
 from anymask.segment import Model
-from anymask.studio import Project, asked_about, create_project, paired_gain
-from anymask.training import Measured, measure
+from anymask.studio import create_project
+from anymask.studio.options import Tuning
+from anymask.studio.project import Project
+from anymask.studio.review import asked_about
+from anymask.studio.rounds import paired_gain
+from anymask.training.held_out import Measured, measure
 
 RIGHT = 0.75  # IoU with a hidden mask from which the reviewer accepts
 
@@ -44,7 +48,7 @@ def main() -> None:
     project = proposed(before, shown, asked.output / "photos")
     review(project, shown, asked.reviewer)
     if not project.rounds():
-        project.retrain(anymask.studio.Tuning(model=asked.model))
+        project.retrain(Tuning(model=asked.model))
     print(project.rounds()[-1], flush=True)
     after = anymask.load(project.inside / "rounds" / "1" / "bundle")
     clicks = [measure(model, fresh) for model in (before, after)]

@@ -22,16 +22,11 @@ import numpy as np
 
 import anymask
 from anymask.base import FloatArray, Floats
-from anymask.evaluation import (
-    EvalSettings,
-    box_scores,
-    click_rounds,
-    find_suite,
-    iterate_photos,
-    open_sets,
-    read_suite,
-)
-from anymask.masks import Decode, Geometry, ModelPrompts, Multimask, Ranking, lone_clicks
+from anymask.evaluation import box_scores, click_rounds
+from anymask.evaluation.selection import EvalSettings, iterate_photos
+from anymask.evaluation.suite import find_suite, open_sets, read_suite
+from anymask.masks import Decode, Geometry, ModelPrompts, Multimask, Ranking
+from anymask.masks.answer import lone_clicks
 from anymask.models.rules import NanoFamily
 
 WITHOUT = {

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from anymask import models
 from anymask.base import this_machine
-from anymask.training import recompute_blocks
+from anymask.training.blocks import recompute_blocks
 
 POINTS = 3  # of a prompt: a box's corners and a click
 PASSES = 2.4  # answers a step: two learn, in 40 % of the steps one more without gradient

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 import anymask
 from anymask.base import this_machine
-from anymask.volumes import Volume, scaled_affine
+from anymask.volumes import Volume
+from anymask.volumes.volume import scaled_affine
 
 SHAPE = (72, 112, 128)
 SUB = 3  # samples along each axis of a voxel

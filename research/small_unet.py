@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from anymask.formats import AnnotatedImage
 from anymask.masks import rle_to_mask
-from anymask.training import multiplies_halves, recolour, turn
+from anymask.training.augment import recolour, turn
+from anymask.training.trainee import multiplies_halves
 
 WIDTHS = (16, 32, 64)
 CROP, BATCH, RATE = 256, 4, 2e-3

@@ -23,7 +23,7 @@ import numpy as np
 
 import anymask
 from anymask.base import BoolArray, FloatArray, InputError
-from anymask.edit import (
+from anymask.edit.subject import (
     SUBJECT_MODEL,
     SUBJECT_TABLE,
     SubjectProbe,

@@ -13,7 +13,8 @@ from anymask.base import ModelError
 from anymask.cli.main import main
 from anymask.jobs import ModelChoice
 from anymask.models.rules import DEFAULT_MODEL, PHOTO_MODEL, default_model
-from anymask.runtime import ASSETS, GRAPH_WEIGHTS
+from anymask.runtime import ASSETS
+from anymask.runtime.manifest import GRAPH_WEIGHTS
 from anymask.studio import EmbeddingCache, Inference, start
 from anymask.track import model_for_videos
 from tests.studio.servers import client

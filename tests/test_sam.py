@@ -293,7 +293,7 @@ def test_the_pipeline_answers_with_masks_and_scores() -> None:
 
 
 def test_the_registry_names_the_catalogue() -> None:
-    from anymask.runtime import names
+    from anymask.runtime.catalogue import names
 
     assert {one.args[0] for one in sam_model_registry.values()} <= set(names())  # type: ignore[attr-defined]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from anymask.base import AnymaskError, InputError, ProgressBar, this_machine, write_json
 from anymask.cli import add_model_options, read_model
-from anymask.evaluation import grader_to_json, load_grader
+from anymask.evaluation.audit_grading import grader_to_json, load_grader
 from anymask.formats import is_set, load_set
 from research.audit import self_test_report as report
 from research.audit.corruptions import CORRUPTIONS

@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 
 from anymask.base import BoolArray
-from anymask.masks import Polygon, mask_depth, mask_to_box, mask_to_polygons, polygons_to_mask
+from anymask.masks import Polygon, mask_to_box, mask_to_polygons, polygons_to_mask
+from anymask.masks.prompts import mask_depth
 
 Corruption = Literal["shifted", "dilated", "eroded", "halved", "merged", "swapped", "coarse"]
 CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)

@@ -13,20 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from anymask.base import BoolArray, Floats
-from anymask.evaluation import (
-    WRONG_SHARE,
+from anymask.evaluation.audit_features import (
     AuditPhoto,
-    FeatureScale,
-    Grader,
-    LinearModel,
     MaskFeatures,
-    describe_answers,
-    find_missing,
-    fit_scale,
     measure_features,
     prepare_photo,
     shrink_mask,
 )
+from anymask.evaluation.audit_grading import (
+    WRONG_SHARE,
+    FeatureScale,
+    Grader,
+    LinearModel,
+    describe_answers,
+    fit_scale,
+)
+from anymask.evaluation.audit_photos import find_missing
 from anymask.formats import AnnotatedImage
 from anymask.masks import Rle, mask_iou, mask_to_rle, rle_area, rle_iou, rle_to_mask
 from anymask.segment import Model

@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, Floats
-from anymask.evaluation import LEAST_GAIN, SUSPECT_BELOW, UNREPLACED_ERRORS, Grader, markdown_table
+from anymask.evaluation.audit_grading import Grader
+from anymask.evaluation.label_errors import LEAST_GAIN, SUSPECT_BELOW, UNREPLACED_ERRORS
+from anymask.evaluation.report import markdown_table
 from research.audit.corruptions import CORRUPTIONS
 from research.audit.self_test import CLEAN, DeletedMask, SelfTestCase, fit_scales_by_set
 

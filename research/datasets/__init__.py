@@ -4,7 +4,8 @@
 `anymask WORDS` with them.
 """
 
-from anymask.formats import LAYOUTS, Layout
+from anymask.formats import LAYOUTS
+from anymask.formats.layouts import Layout
 
 DATASETS: dict[str, Layout] = {
     "open-images": Layout(

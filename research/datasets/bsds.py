@@ -19,15 +19,10 @@ import numpy as np
 import scipy.io
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    BenchmarkTruth,
-    annotated_photo,
-    checked_hw,
-    find_place,
-    located,
-    value_rles,
-)
+from anymask.formats import AnnotatedImage, find_place, located
+from anymask.formats.annotations import BenchmarkTruth, annotated_photo
+from anymask.formats.documents import checked_hw
+from anymask.formats.mask_numbers import value_rles
 from anymask.masks import Mask, Rle, mask_to_rle
 
 

@@ -22,16 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import DataError, ImageError
-from anymask.formats import (
-    AnnotatedImage,
-    annotated_photo,
-    colours_to_numbers,
-    find_picture,
-    find_place,
-    label_values,
-    located,
-    value_rles,
-)
+from anymask.formats import AnnotatedImage, find_place, label_values, located
+from anymask.formats.annotations import annotated_photo
+from anymask.formats.documents import find_picture
+from anymask.formats.mask_numbers import colours_to_numbers, value_rles
 from anymask.images import open_picture
 from anymask.masks import Mask, Rle, mask_to_rle
 

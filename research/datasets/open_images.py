@@ -19,17 +19,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anymask.formats import (
-    AnnotatedImage,
-    annotated_photo,
-    find_photo,
-    find_place,
-    label_values,
-    located,
-    picture_hw,
-    read_rows,
-    read_table,
-)
+from anymask.formats import AnnotatedImage, find_place, label_values, located, picture_hw
+from anymask.formats.annotations import annotated_photo
+from anymask.formats.documents import find_photo, read_rows, read_table
 from anymask.masks import Box, Mask, Rle, mask_to_rle
 
 _COLUMNS = ("MaskPath", "ImageID", "LabelName", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")

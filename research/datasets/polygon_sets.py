@@ -28,14 +28,13 @@ from anymask.base import DataError
 from anymask.formats import (
     AnnotatedImage,
     SequencePlace,
-    annotated_photo,
-    checked_hw,
-    find_photo,
     find_place,
     located,
     picture_hw,
     read_json,
 )
+from anymask.formats.annotations import annotated_photo
+from anymask.formats.documents import checked_hw, find_photo
 from anymask.masks import Mask, coco_polygons_to_rle, mask_to_rle
 
 # PhraseCut

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from anymask.base import whole_file
-from anymask.training import heeding_signals, multiplies_halves
+from anymask.training.trainee import multiplies_halves
+from anymask.training.workers import heeding_signals
 
 N = TypeVar("N", bound=nn.Module)
 TOLD, SAVED = 50, 60.0  # steps between reports, seconds between checkpoints

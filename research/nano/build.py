@@ -24,7 +24,6 @@ from anymask import models
 from anymask.runtime import (
     DECODER,
     ENCODER,
-    GRAPH_WEIGHTS,
     MANIFEST,
     file_sha256,
     load_official,
@@ -32,7 +31,8 @@ from anymask.runtime import (
     read_checkpoint,
     read_manifest,
 )
-from anymask.training import write_module
+from anymask.runtime.manifest import GRAPH_WEIGHTS
+from anymask.training.run_folder import write_module
 from research.nano.number_index import write_index
 
 

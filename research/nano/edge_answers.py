@@ -21,7 +21,8 @@ from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import Prompt, centre_click, iou, next_click, rle_to_mask
 from anymask.models.rules import window_around
 from anymask.segment import Candidate, Prediction
-from anymask.training import Recipe, TrainingPictures
+from anymask.training import Recipe
+from anymask.training.samples import TrainingPictures
 from research.nano.edge_samples import MEANT, WindowWriter
 from research.nano.scenes import compose, page
 

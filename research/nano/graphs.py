@@ -36,17 +36,17 @@ from anymask.models.rules import HINTS, PARTS, NameTable
 from anymask.models.rules import crops as close_up
 from anymask.models.rules import edges as edge_window
 from anymask.runtime import (
-    MEMORY,
     NAME_VECTORS,
     NAMES,
     REFINER,
     REFINER_WEIGHTS,
     GraphInfo,
-    OnnxMemory,
     read_manifest,
-    table_to_arrays,
 )
-from anymask.training import Letters, enter_graphs, round_to_half, store_half, write_graph
+from anymask.runtime.manifest import MEMORY
+from anymask.runtime.onnx import OnnxMemory, table_to_arrays
+from anymask.training.export_folder import enter_graphs
+from anymask.training.export_graphs import Letters, round_to_half, store_half, write_graph
 
 LEAST_SCALE = 2.0**-14  # of weights in 8 bits: some channels are empty
 CONVOLUTIONS = ("Conv", "FusedConv")  # the latter with what follows, by ONNX Runtime

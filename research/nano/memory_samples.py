@@ -27,7 +27,8 @@ from torch.nn import functional as F
 
 from anymask.base import BoolArray, DataError, UintImage, whole_file
 from anymask.models.rules import ANCHOR, PARTS, RECENT
-from anymask.training import Recipe, TrainingPictures
+from anymask.training import Recipe
+from anymask.training.samples import TrainingPictures
 from research.nano.motion import make_clip
 from research.nano.rehearsal import Rehearsal
 

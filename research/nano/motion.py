@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import rle_to_mask
-from anymask.training import TrainingPictures
+from anymask.training.samples import TrainingPictures
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from anymask.base import write_json
-from anymask.runtime import DECODER, ENCODER, GRAPH_WEIGHTS
+from anymask.runtime import DECODER, ENCODER
+from anymask.runtime.manifest import GRAPH_WEIGHTS
 from research.small.share_numbers import digest
 
 Place = dict[str, Any]

@@ -26,15 +26,9 @@ from anymask.models.rules import (
 )
 from anymask.runtime import Remembering
 from anymask.segment import Model
-from anymask.track import (
-    KNOWN,
-    RECENT_FRAMES,
-    ImageTracker,
-    MatchState,
-    TrackMoment,
-    frame_maps,
-    reduce_frame,
-)
+from anymask.track import TrackMoment, reduce_frame
+from anymask.track.image_tracker import KNOWN, RECENT_FRAMES, ImageTracker, frame_maps
+from anymask.track.matching import MatchState
 
 SURE = 0.5  # score from which a finding is remembered
 THERE = 5.0  # the logit of an object that is seen

@@ -79,7 +79,7 @@ def check_maps(model: Model) -> None:
     import numpy as np
 
     from anymask.models.rules import PARTS
-    from anymask.track import GRID
+    from anymask.track.matching import GRID
 
     seen, wanted = model.encode(np.zeros((64, 64, 3), np.uint8)), [GRID, 2 * GRID, PARTS * GRID]
     sides = [one.values.shape[-1] for one in seen.maps]

@@ -17,21 +17,12 @@ from typing import Any
 
 from anymask.base import AnymaskError, DataError
 from anymask.cli import add_options, read_options
-from anymask.evaluation import (
-    MEASURES,
-    EvalSet,
-    EvalSettings,
-    Measure,
-    SetQuery,
-    Suite,
-    add_report_options,
-    configure_photos,
-    evaluate_photos,
-    read_methods,
-    read_photos,
-    read_suite,
-    write_report,
-)
+from anymask.evaluation.commands import add_report_options, write_report
+from anymask.evaluation.commands.evaluate import configure_photos, read_methods, read_photos
+from anymask.evaluation.evaluating import evaluate_photos
+from anymask.evaluation.measures import MEASURES, Measure
+from anymask.evaluation.selection import EvalSet, EvalSettings
+from anymask.evaluation.suite import SetQuery, Suite, read_suite
 from research import datasets
 from research.paper.baselines import list_baselines
 from research.paper.calibration import measure_calibration

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, UintImage
-from anymask.evaluation import BOX, CLICK, CLICKS, FromFunction, Segmenter
+from anymask.evaluation import FromFunction
+from anymask.evaluation.protocols import BOX, CLICK, CLICKS, Segmenter
 from anymask.masks import Prompt
 from research.paper.edges import EDGE_BASELINES
 

@@ -34,22 +34,22 @@ from typing import Any
 import numpy as np
 
 from anymask.base import Floats, IntArray
-from anymask.evaluation import (
+from anymask.evaluation.metrics import sum_by_photo
+from anymask.evaluation.protocols import NotMeasured, Segmenter, click_masks
+from anymask.evaluation.results import (
     Curve,
     DetailTable,
+    MetricValue,
+    SetResult,
+    shares_to_metric,
+    values_to_metric,
+)
+from anymask.evaluation.selection import (
     EvalPhoto,
     EvalSet,
     EvalSettings,
-    MetricValue,
-    NotMeasured,
     OnProgress,
-    Segmenter,
-    SetResult,
-    click_masks,
     iterate_photos,
-    shares_to_metric,
-    sum_by_photo,
-    values_to_metric,
 )
 from anymask.masks import centre_click, iou
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray, UintImage
-from anymask.evaluation import NotMeasured, Segmenter, click_masks, region_borders
+from anymask.evaluation.protocols import NotMeasured, Segmenter, click_masks
+from anymask.evaluation.video_metrics import region_borders
 from anymask.masks import box_nms, logits_to_image, mask_to_box, point_grid
 from anymask.segment import Prediction
 from research.paper.edge_levels import THRESHOLDS, thin

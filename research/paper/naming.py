@@ -13,17 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from anymask.base import BoolArray, InputError, ModelError, UintImage
-from anymask.evaluation import (
-    EvalSet,
-    EvalSettings,
-    NotMeasured,
-    OnProgress,
-    Segmenter,
-    SetResult,
-    iterate_photos,
-    tight_box,
-    values_to_metric,
-)
+from anymask.evaluation import tight_box
+from anymask.evaluation.protocols import NotMeasured, Segmenter
+from anymask.evaluation.results import SetResult, values_to_metric
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
 from anymask.masks import Prompt, rle_to_mask
 from anymask.models.rules import LabelSuggestion
 

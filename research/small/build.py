@@ -31,7 +31,7 @@ from anymask.runtime import (
     read_checkpoint,
     read_manifest,
 )
-from anymask.training import export_bundle
+from anymask.training.export_graphs import export_bundle
 from research.small.share_numbers import share
 
 DATA = (

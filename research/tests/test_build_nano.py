@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 import anymask
 from anymask import models
-from anymask.runtime import ASSETS, GRAPH_WEIGHTS, load_official, read_checkpoint, read_manifest
+from anymask.runtime import ASSETS, load_official, read_checkpoint, read_manifest
+from anymask.runtime.manifest import GRAPH_WEIGHTS
 from anymask.runtime.torch import TorchRuntime
 from research.nano.build import build
 

@@ -8,16 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.evaluation import (
-    BOX,
-    CLICKS,
-    EvalSet,
-    EvalSettings,
-    FromFunction,
-    NotMeasured,
-    SetPlan,
-    SetResult,
-)
+from anymask.evaluation import FromFunction
+from anymask.evaluation.protocols import BOX, CLICKS, NotMeasured
+from anymask.evaluation.results import SetResult
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
 from anymask.masks import ALL_KINDS, ModelSpec, Prompt
 from research.paper.calibration import RankedCandidates, describe_calibration, measure_calibration

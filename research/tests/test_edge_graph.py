@@ -16,18 +16,18 @@ from anymask.models.edge_refiner import EdgeRefiner
 from anymask.models.rules.edges import SIDE
 from anymask.runtime import (
     ASSETS,
-    GRAPH_WEIGHTS,
     REFINER,
     REFINER_WEIGHTS,
     EdgeRefining,
     OnnxRuntime,
-    TorchEdges,
     file_sha256,
-    load_refiner,
     manifest_to_json,
     read_checkpoint,
     read_manifest,
 )
+from anymask.runtime.manifest import GRAPH_WEIGHTS
+from anymask.runtime.open import load_refiner
+from anymask.runtime.torch import TorchEdges
 from anymask.training import copy_bundle
 from research.nano.graphs import add_refiner
 

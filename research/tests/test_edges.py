@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from anymask.evaluation import EvalSet, EvalSettings, NotMeasured, SetPlan
+from anymask.evaluation.protocols import NotMeasured
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
 from anymask.masks import mask_to_rle, rle_to_string
 from research.paper.edge_levels import THRESHOLDS

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from anymask.masks import FACTS, RankingWeights, chances, order_masks
+from anymask.masks.answer import FACTS, RankingWeights, chances, order_masks
 from tests.scripts import loaded_script
 
 RECIPE = Path(__file__).parents[2] / "research" / "fit_ranking.py"

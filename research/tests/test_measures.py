@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from anymask.evaluation import MEASURES, read_suite
+from anymask.evaluation.measures import MEASURES
+from anymask.evaluation.suite import read_suite
 from research.paper.__main__ import PAPER_MEASURES, SUITES, main
 from tests.evaluation.small_sets import write_set
 

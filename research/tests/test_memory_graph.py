@@ -10,8 +10,10 @@ import torch
 from anymask.base import WeightsError
 from anymask.models.memory_reader import MemoryReader, ReaderSizes
 from anymask.models.rules import FrameMaps, MemoryQuestion
-from anymask.runtime import ASSETS, MEMORY, OnnxRuntime, Remembering, file_sha256, read_manifest
-from anymask.training import copy_bundle, round_to_half
+from anymask.runtime import ASSETS, OnnxRuntime, Remembering, file_sha256, read_manifest
+from anymask.runtime.manifest import MEMORY
+from anymask.training import copy_bundle
+from anymask.training.export_graphs import round_to_half
 from research.nano.graphs import add_memory
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from anymask.training import Recipe, TrainingPictures
+from anymask.training import Recipe
+from anymask.training.samples import TrainingPictures
 from research.nano.motion import Layer, draw_frame, make_clip, similarity
 from tests.training.small_data import write_sets
 

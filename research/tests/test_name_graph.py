@@ -19,9 +19,10 @@ from anymask.runtime import (
     OnnxRuntime,
     file_sha256,
     read_manifest,
-    read_table,
 )
-from anymask.training import copy_bundle, round_to_half
+from anymask.runtime.onnx import read_table
+from anymask.training import copy_bundle
+from anymask.training.export_graphs import round_to_half
 from research.frozen_features import FrozenLite0
 from research.frozen_names import NameHead, Namer
 from research.nano.graphs import add_names, round_to_bytes

@@ -8,8 +8,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from anymask.runtime import GRAPH_WEIGHTS
 from anymask.runtime.checkpoints import as_stored
+from anymask.runtime.manifest import GRAPH_WEIGHTS
 from research.nano.number_index import write_index
 
 

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.stats import mannwhitneyu
 
 import anymask
-from anymask.evaluation import FEATURES
+from anymask.evaluation.audit_features import FEATURES
 from anymask.segment import Model
 from research.audit.__main__ import main
 from research.audit.self_test import (

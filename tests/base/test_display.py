@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.base import brief, brief_text
+from anymask.base import brief
+from anymask.base.display import brief_text
 from anymask.masks import LabelMap, Prompt
 from anymask.volumes import Volume
 
@@ -123,7 +124,8 @@ def test_nothing_of_a_patient_is_shown(tmp_path: Path) -> None:
 
 
 def test_no_secret_of_a_server_is_shown() -> None:
-    from anymask.studio import Access, TaskPictures
+    from anymask.studio.label_studio import TaskPictures
+    from anymask.studio.middleware import Access
 
     token = "a-secret-token"
     assert token not in repr(Access(token=token)) + repr(TaskPictures(key=token))

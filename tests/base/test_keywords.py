@@ -5,8 +5,10 @@ from inspect import signature
 import pytest
 
 import anymask
-from anymask.base import OTHER_WORDS, InputError, check_keywords, our_word
-from anymask.segment import BatchKeywords, EverythingKeywords, Model
+from anymask.base import InputError, check_keywords, our_word
+from anymask.base.settings import OTHER_WORDS
+from anymask.segment import Model
+from anymask.segment.settings import BatchKeywords, EverythingKeywords
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.base import DataError, csv_text, escape_formula, read_csv, unescape_formula
+from anymask.base import DataError, csv_text, read_csv, unescape_formula
+from anymask.base.tables import escape_formula
 from anymask.evaluation.report import Report
 from anymask.formats import AnnotatedImage, read_groups, write_annotations
 from anymask.jobs.review import write_list

@@ -19,22 +19,15 @@ from anymask.cli.main import main
 from anymask.formats import load_set
 from anymask.masks import rle_to_mask
 from anymask.runtime import read_checkpoint, trainable_weights
-from anymask.training import (
-    LAST,
-    RESULT,
-    Batch,
-    DistilOptions,
-    begin,
-    distillation,
-    held_out,
-    held_part,
-    loop,
-    open_teacher,
-    read_state,
-    recipe_of,
-    write_result,
-)
-from anymask.training.distillation import BEFORE
+from anymask.training import LAST, distillation, held_out, loop
+from anymask.training.distillation import BEFORE, begin, held_part
+from anymask.training.options import DistilOptions
+from anymask.training.recipe import recipe_of
+from anymask.training.reports import RESULT
+from anymask.training.run_folder import read_state
+from anymask.training.samples import Batch
+from anymask.training.step import open_teacher
+from anymask.training.weights import write_result
 from tests.training.small_data import write_sets
 
 

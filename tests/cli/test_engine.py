@@ -9,7 +9,8 @@ from PIL import Image
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, read_annotations, write_annotations
 from anymask.masks import Mask, mask_to_rle
-from anymask.studio import Project, to_report
+from anymask.studio.figures import to_report
+from anymask.studio.project import Project
 from tests.segment.fakes import discs
 from tests.studio.disc_projects import label
 

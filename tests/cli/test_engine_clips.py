@@ -10,7 +10,8 @@ import pytest
 from anymask.cli.main import main
 from anymask.formats import read_annotations
 from anymask.segment import Model
-from anymask.studio import Project, create_project
+from anymask.studio import create_project
+from anymask.studio.project import Project
 from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime
 from tests.track.clips import damage_packet, moving_discs, write_video

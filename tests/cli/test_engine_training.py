@@ -16,25 +16,15 @@ from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, write_annotations
 from anymask.masks import Mask, mask_to_rle
 from anymask.runtime import about_weights
-from anymask.studio import (
-    Project,
-    RoundStart,
-    Tuning,
-    last_weights,
-    recipe_of,
-    rounds,
-    start_of,
-    trainer,
-)
-from anymask.training import (
-    LARGE_RATE,
-    Recipe,
-    RecipeStage,
-    TrainingRun,
-    loop,
-    newest_state,
-    write_result,
-)
+from anymask.studio import rounds
+from anymask.studio.options import Tuning
+from anymask.studio.project import Project
+from anymask.studio.rounds import RoundStart, last_weights, recipe_of, start_of, trainer
+from anymask.training import Recipe, loop, newest_state
+from anymask.training.loop import TrainingRun
+from anymask.training.presets import LARGE_RATE
+from anymask.training.recipe import RecipeStage
+from anymask.training.weights import write_result
 from tests.studio.disc_projects import write_photos
 
 GENTLE = Recipe(  # what `retrain` has always done

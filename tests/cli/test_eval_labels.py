@@ -7,7 +7,7 @@ import pytest
 
 import anymask
 from anymask.cli.main import main
-from anymask.evaluation import labelled_suite
+from anymask.evaluation.suite import labelled_suite
 from anymask.formats import read
 from tests.evaluation.small_sets import perfect, write_set
 

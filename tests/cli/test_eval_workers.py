@@ -12,7 +12,8 @@ import pytest
 
 from anymask.base import InputError
 from anymask.cli.main import main
-from anymask.evaluation import SetScores, score_in_workers
+from anymask.evaluation.evaluating import score_in_workers
+from anymask.evaluation.results import SetScores
 from tests.evaluation.small_sets import write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]

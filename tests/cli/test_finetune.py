@@ -22,21 +22,13 @@ from anymask.formats import load_set, read
 from anymask.images import image_hw
 from anymask.masks import empty_rle, mask_to_rle, rle_to_string
 from anymask.runtime import about_weights, read_checkpoint, trainable_weights
-from anymask.training import (
-    HELD_OUT,
-    LAST,
-    TRAIN,
-    check_result,
-    curve,
-    held_out,
-    nested_part,
-    prepare,
-    presets,
-    read_state,
-    write_result,
-)
+from anymask.training import LAST, held_out, nested_part, presets
 from anymask.training import finetuning as finetune
 from anymask.training.commands import finetune as command
+from anymask.training.reports import curve
+from anymask.training.run_folder import read_state
+from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
+from anymask.training.weights import check_result, write_result
 from tests.training.small_data import write_sets
 
 

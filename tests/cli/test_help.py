@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from anymask.cli import COMMON, LONG_HELP, commands
+from anymask.cli.command_table import commands
 from anymask.cli.main import main
+from anymask.cli.parser import COMMON, LONG_HELP
 
 
 @pytest.mark.parametrize("command", sorted(commands()))

@@ -11,7 +11,8 @@ import pytest
 
 from anymask import __version__
 from anymask.base import InputError, disk_message
-from anymask.cli import COMMANDS, SUMMARIES
+from anymask.cli import SUMMARIES
+from anymask.cli.command_table import COMMANDS
 from anymask.cli.main import main
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from anymask.cli import model_facts as command
 from anymask.cli.main import main
-from anymask.runtime import ASSETS, Checkpoint, Licence, catalogue
+from anymask.runtime import ASSETS, Checkpoint, catalogue
+from anymask.runtime.catalogue import Licence
 
 
 @pytest.fixture(autouse=True)

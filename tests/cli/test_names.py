@@ -18,9 +18,8 @@ from anymask.runtime import (
     file_sha256,
     manifest_to_json,
     read_manifest,
-    read_table,
-    table_to_arrays,
 )
+from anymask.runtime.onnx import read_table, table_to_arrays
 from anymask.training import copy_bundle
 
 WORDS = ("cat", "dog", "lamp")

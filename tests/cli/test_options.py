@@ -7,12 +7,15 @@ import pytest
 
 import anymask
 from anymask.base import InputError, list_settings
-from anymask.cli import add_options, commands, load, option_of, read_model, read_options
-from anymask.cli.main import main
-from anymask.evaluation import EvalSettings
+from anymask.cli import add_options, read_model, read_options
+from anymask.cli.command_table import commands
+from anymask.cli.main import load, main
+from anymask.cli.options import option_of
+from anymask.evaluation.selection import EvalSettings
 from anymask.jobs import LookChoice, ModelChoice
 from anymask.segment import Arrangement, Grid, SegmentSettings
-from anymask.studio import Limits, add_server_options, read_server
+from anymask.studio.commands.serve import add_server_options, read_server
+from anymask.studio.limits import Limits
 
 LOADING = ["annotate", "audit", "encode", "evaluate", "everything", "segment", "serve"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from anymask.base import InputError
-from anymask.cli import check_outputs
+from anymask.cli.outputs import check_outputs
 
 
 def test_the_photo_is_never_overwritten(tmp_path: Path) -> None:

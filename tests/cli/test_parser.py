@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from anymask.base import InputError
-from anymask.cli import CommandParser, add_options, nearest
+from anymask.cli import CommandParser, add_options
 from anymask.cli.main import main
+from anymask.cli.parser import nearest
 from anymask.segment import SegmentSettings
 
 
@@ -126,7 +127,7 @@ def test_the_nearest_name_is_found_by_case_beginning_and_slip() -> None:
 
 
 def test_every_command_s_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    from anymask.cli import COMMANDS
+    from anymask.cli.command_table import COMMANDS
 
     for name in COMMANDS:
         assert main([name, "--no-such-option"]) == 2

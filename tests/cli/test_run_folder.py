@@ -10,17 +10,11 @@ import torch
 from anymask import models
 from anymask.cli.main import main
 from anymask.runtime import licence_of_weights
-from anymask.training import (
-    Recipe,
-    RecipeStage,
-    TrainingProgress,
-    licence_of_run,
-    run_folder,
-    save_checkpoint,
-    write_bundle,
-    write_result,
-)
+from anymask.training import Recipe, run_folder, write_bundle
 from anymask.training import export_graphs as graphs
+from anymask.training.recipe import RecipeStage
+from anymask.training.run_folder import TrainingProgress, licence_of_run, save_checkpoint
+from anymask.training.weights import write_result
 
 STAGES = (RecipeStage(steps=1, side=64, images=2, masks=2),)
 S_LAB = "NTU S-Lab License 1.0"

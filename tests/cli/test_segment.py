@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.cli import report_lines
 from anymask.cli.main import main
+from anymask.cli.segment_photos import report_lines
 from anymask.masks import Mask, Prompt, mask_to_rle
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, PerverseRuntime, discs, iou

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from anymask.cli import any_text, printable, was_interrupted
-from anymask.cli.main import main
+from anymask.cli.main import main, was_interrupted
+from anymask.cli.streams import any_text, printable
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import torch
 from anymask.base import claimed, progress
 from anymask.cli.main import main
 from anymask.training import export_graphs as graphs
-from anymask.training import newest_state, read_state, run_folder
+from anymask.training import newest_state, run_folder
+from anymask.training.run_folder import read_state
 from tests.training.small_data import write_sets
 
 RECIPE = """

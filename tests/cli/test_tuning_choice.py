@@ -9,16 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from anymask.training import (
+from anymask.training import Recipe, held_out, presets
+from anymask.training.held_out import (
     Measured,
-    Recipe,
     TuningEnd,
     TuningOutcome,
     choose_end,
     ends_of,
     gained,
-    held_out,
-    presets,
 )
 
 STAGES = presets.tuning_recipe("nano_tiny", "full", 9).stages

@@ -7,7 +7,7 @@ import tifffile
 
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, mask_to_rle
-from anymask.training import doubts
+from anymask.training.tuning_data import doubts
 
 CHANNELS = 5
 

@@ -12,24 +12,21 @@ import anymask
 from anymask import models
 from anymask.base import InputError, list_settings, write_json
 from anymask.cli.main import main
-from anymask.training import (
+from anymask.training import check_method, presets
+from anymask.training import finetuning as finetune
+from anymask.training.by_recipe import TrainOptions, TrainSettings
+from anymask.training.options import (
     OPTIONS,
     DistilOptions,
     DistilSettings,
     RunOptions,
     RunSettings,
-    TrainOptions,
-    TrainSettings,
     TuningOptions,
     TuningSettings,
-    asked,
-    check_method,
-    presets,
     refuse_other_options,
-    with_fields,
-    write_result,
 )
-from anymask.training import finetuning as finetune
+from anymask.training.presets import asked, with_fields
+from anymask.training.weights import write_result
 
 
 @pytest.mark.parametrize(

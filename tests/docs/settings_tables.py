@@ -13,7 +13,7 @@ from pathlib import Path
 from anymask.base import DeclaredSetting, list_settings
 from anymask.jobs import LookChoice, MapChoice, ModelChoice, NamesChoice, PictureChoice
 from anymask.segment import Arrangement, Grid, SegmentSettings
-from anymask.studio import ProjectSettings
+from anymask.studio.stages import ProjectSettings
 from anymask.track import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
 from anymask.volumes import VolumeSettings
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.edit import closed_form_alpha, foreground_colours, soft_alpha
+from anymask.edit.alpha import closed_form_alpha, foreground_colours, soft_alpha
 
 RANDOM = np.random.default_rng(5)
 

@@ -11,7 +11,8 @@ import pytest
 
 import anymask
 from anymask.base import AnymaskError, InputError
-from anymask.edit import CutoutDict, CutoutSettings, box_slices, covering, cut_out
+from anymask.edit import CutoutSettings, cut_out
+from anymask.edit.cutouts import CutoutDict, box_slices, covering
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs, iou
 

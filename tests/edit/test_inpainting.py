@@ -10,7 +10,8 @@ from PIL import Image
 
 from anymask.base import InputError, WeightsError
 from anymask.cli.main import main
-from anymask.edit import fill_holes, open_lama, remove
+from anymask.edit import open_lama, remove
+from anymask.edit.inpainting import fill_holes
 
 GREY = np.full((700, 900, 3), 90, np.uint8)
 

@@ -9,7 +9,8 @@ import pytest
 
 import anymask
 from anymask.base import WeightsError
-from anymask.edit import agreement, main_subject, subject_prompts
+from anymask.edit import main_subject
+from anymask.edit.subject import agreement, subject_prompts
 from anymask.segment import Model
 from tests.segment.fakes import SPEC, ColourRuntime
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from anymask.base import ConfigError, InputError
-from anymask.evaluation import BOX, PEER_PROMPTS, FromFunction, Peer, RenamedSegmenter, open_peer
+from anymask.evaluation import FromFunction, Peer
+from anymask.evaluation.adapters import PEER_PROMPTS, RenamedSegmenter, open_peer
+from anymask.evaluation.protocols import BOX
 from anymask.masks import Prompt
 from tests.evaluation.small_sets import filled_box, perfect
 

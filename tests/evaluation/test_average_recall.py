@@ -6,15 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.evaluation import (
-    GRID_SETTINGS,
-    EvalSet,
-    EvalSettings,
-    NotMeasured,
-    SetPlan,
-    measure_everything,
-    rank_scores,
-)
+from anymask.evaluation.everything import GRID_SETTINGS, measure_everything, rank_scores
+from anymask.evaluation.protocols import NotMeasured
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
 from anymask.masks import ALL_KINDS, Mask, ModelSpec, mask_to_rle
 from tests.evaluation.small_sets import perfect, rectangle, write_set

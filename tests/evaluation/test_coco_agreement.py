@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
-from anymask.evaluation import EvalSet, EvalSettings, SetPlan, choose_masks, score_set, tight_box
+from anymask.evaluation import tight_box
+from anymask.evaluation.measures import score_set
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan, choose_masks
 from anymask.formats import load_set
 from anymask.masks import iou, rle_to_mask, rle_to_string
 from tests.evaluation.small_sets import perfect

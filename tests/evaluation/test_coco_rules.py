@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from anymask.evaluation import AREA_RANGES, average_recall, match_photo
+from anymask.evaluation.coco import AREA_RANGES, match_photo
+from anymask.evaluation.everything import average_recall
 from anymask.masks import Rle, mask_to_rle, rle_area, rle_to_coco
 from tests.evaluation.small_sets import rectangle
 

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 import anymask
-from anymask.evaluation import EdgesRefined
+from anymask.evaluation.adapters import EdgesRefined
 from anymask.masks import Prompt
 
 

@@ -8,26 +8,26 @@ import numpy as np
 import pytest
 
 from anymask.base import DataError
-from anymask.evaluation import (
+from anymask.evaluation.audit_features import (
     FEATURES,
-    AuditFile,
-    AuditHeader,
-    ExaminedPhoto,
-    apply_proposals,
-    count_sizes,
-    draw_suspect,
-    examine_photo,
-    find_missing,
-    grade_masks,
-    hash_masks,
-    list_suspects,
-    load_grader,
     measure_features,
     measure_outline,
-    photo_to_json,
     prepare_photo,
     shrink_mask,
 )
+from anymask.evaluation.audit_grading import load_grader
+from anymask.evaluation.audit_photos import (
+    AuditFile,
+    AuditHeader,
+    ExaminedPhoto,
+    count_sizes,
+    examine_photo,
+    find_missing,
+    hash_masks,
+    photo_to_json,
+)
+from anymask.evaluation.audit_report import draw_suspect
+from anymask.evaluation.label_errors import apply_proposals, grade_masks, list_suspects
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, empty_rle, mask_to_rle, rle_iou, rle_to_mask
 from anymask.segment import Model

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from anymask.cli.main import main
-from anymask.evaluation import FindAnswer, measure_finding
+from anymask.evaluation.finding import FindAnswer, measure_finding
 from anymask.masks import Rle, mask_to_rle, rle_merge, rle_to_string
 
 SIDE = 60

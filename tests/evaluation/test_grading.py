@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 
 from anymask.base import DataError
-from anymask.evaluation import (
-    ERROR_PHRASES,
-    FEATURES,
-    FeatureScale,
-    explain_error,
-    fit_scale,
-    grader_to_json,
-    load_grader,
-)
+from anymask.evaluation.audit_features import FEATURES
+from anymask.evaluation.audit_grading import FeatureScale, fit_scale, grader_to_json, load_grader
+from anymask.evaluation.label_errors import ERROR_PHRASES, explain_error
 
 RNG = np.random.default_rng(0)
 

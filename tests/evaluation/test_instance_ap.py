@@ -16,27 +16,14 @@ from pycocotools.cocoeval import COCOeval
 
 from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.evaluation import (
-    DetectedPhoto,
-    Detection,
-    EvalSet,
-    EvalSettings,
-    FromFunction,
-    NotMeasured,
-    SetPlan,
-    SetQuery,
-    ap_result,
-    measure_instance_ap,
-    read_detections,
-)
-from anymask.formats import (
-    AnnotatedImage,
-    BenchmarkTruth,
-    Federated,
-    LossReport,
-    ReadSettings,
-    load_set,
-)
+from anymask.evaluation import FromFunction
+from anymask.evaluation.coco import DetectedPhoto, ap_result, measure_instance_ap
+from anymask.evaluation.detections import Detection, read_detections
+from anymask.evaluation.protocols import NotMeasured
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.suite import SetQuery
+from anymask.formats import AnnotatedImage, LossReport, ReadSettings, load_set
+from anymask.formats.annotations import BenchmarkTruth, Federated
 from anymask.masks import Mask, Rle, mask_to_rle, rle_area, rle_to_coco
 from tests.evaluation.small_sets import Box, filled_box, rectangle, write_set
 

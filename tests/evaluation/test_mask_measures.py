@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from anymask.evaluation import MASK_MEASURES, EvalSettings, TruthMask
+from anymask.evaluation import TruthMask
+from anymask.evaluation.measures import MASK_MEASURES
+from anymask.evaluation.selection import EvalSettings
 from anymask.masks import ALL_KINDS
 from tests.evaluation.small_sets import perfect, rectangle
 

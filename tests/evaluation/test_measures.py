@@ -8,33 +8,30 @@ import numpy as np
 import pytest
 
 from anymask.base import ConfigError, this_machine
-from anymask.evaluation import (
-    DEFAULT_MEASURES,
+from anymask.evaluation import measures as module
+from anymask.evaluation.measures import (
     MASK_MEASURES,
     MEASURES,
+    Measure,
+    check_measures,
+    score_set,
+)
+from anymask.evaluation.metrics import Shares, cluster_mean, mean_of_means
+from anymask.evaluation.photo_report import report_photos
+from anymask.evaluation.protocols import NotMeasured
+from anymask.evaluation.results import (
     Curve,
     DetailTable,
-    EvalSet,
-    EvalSettings,
     Evaluation,
-    Measure,
     MethodResult,
-    NotMeasured,
-    SetPlan,
     SetResult,
-    Shares,
-    check_measures,
-    cluster_mean,
     evaluation_to_json,
-    mean_of_means,
     mean_over_sets,
-    report_photos,
-    score_set,
     sets_from_json,
     shares_to_metric,
     values_to_metric,
 )
-from anymask.evaluation import measures as module
+from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
 from tests.evaluation.small_sets import perfect, write_set
 

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from anymask.evaluation import boundary_iou, clicks_needed, cluster_mean, inner_rim, mean_of_means
+from anymask.evaluation.metrics import (
+    boundary_iou,
+    clicks_needed,
+    cluster_mean,
+    inner_rim,
+    mean_of_means,
+)
 from tests.evaluation.small_sets import rectangle
 
 small_masks = arrays(np.bool_, st.tuples(st.integers(1, 8), st.integers(1, 9)))

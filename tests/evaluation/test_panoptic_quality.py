@@ -14,8 +14,9 @@ from PIL import Image
 
 from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.evaluation import PanopticQuality, score_panoptic
-from anymask.formats import PanopticCategory, PanopticPicture, PanopticSegment
+from anymask.evaluation.panoptic_quality import PanopticQuality, score_panoptic
+from anymask.formats import PanopticCategory, PanopticPicture
+from anymask.formats.panoptic import PanopticSegment
 from tests.masks.strategies import quickly
 
 CLASSES = {

@@ -10,16 +10,8 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from anymask.evaluation import (
-    Goal,
-    TruthMask,
-    box_scores,
-    click_rounds,
-    deepest_click,
-    harm_of,
-    largest_click,
-    tight_box,
-)
+from anymask.evaluation import TruthMask, box_scores, click_rounds, tight_box
+from anymask.evaluation.protocols import Goal, deepest_click, harm_of, largest_click
 from anymask.masks import ALL_KINDS, Click, ModelSpec, Prompt
 from tests.evaluation.small_sets import rectangle
 

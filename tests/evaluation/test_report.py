@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from anymask.base import DataError, this_machine, write_json
-from anymask.evaluation import (
-    EvalSettings,
+from anymask.evaluation.photo_report import report_photos
+from anymask.evaluation.results import (
     Evaluation,
     ScoreColumn,
     SetScores,
     evaluation_to_json,
-    report_photos,
     sets_from_json,
 )
+from anymask.evaluation.selection import EvalSettings
 
 
 def scores(name: str, group: str, first: list[float], area: list[int]) -> SetScores:

@@ -12,26 +12,19 @@ import pytest
 from PIL import Image
 
 from anymask.base import this_machine
-from anymask.evaluation import (
-    ANSWER,
-    CLICKS,
-    TRUTH,
+from anymask.evaluation import FromFunction, Points, curve_plot
+from anymask.evaluation.measures import score_set
+from anymask.evaluation.photo_report import ANSWER, TRUTH, draw_worst_cases, report_photos
+from anymask.evaluation.protocols import CLICKS
+from anymask.evaluation.results import (
     Curve,
     DetailTable,
-    EvalSet,
-    EvalSettings,
     Evaluation,
-    FromFunction,
     MethodResult,
-    Points,
-    SetPlan,
     SetResult,
-    curve_plot,
-    draw_worst_cases,
-    report_photos,
-    score_set,
     values_to_metric,
 )
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
 from tests.evaluation.small_sets import perfect, same_colour, write_set
 

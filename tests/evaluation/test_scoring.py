@@ -7,18 +7,12 @@ import numpy as np
 import pytest
 
 from anymask.base import DataError
-from anymask.evaluation import (
-    BOX,
-    CLICK,
-    CLICKS,
-    EvalSet,
-    EvalSettings,
-    FromFunction,
-    SetPlan,
-    Suite,
-    evaluate,
-    score_set,
-)
+from anymask.evaluation import FromFunction
+from anymask.evaluation.evaluating import evaluate
+from anymask.evaluation.measures import score_set
+from anymask.evaluation.protocols import BOX, CLICK, CLICKS
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.suite import Suite
 from anymask.formats import load_set
 from anymask.masks import Prompt
 from tests.evaluation.small_sets import Box, filled_box, perfect, rectangle, same_colour, write_set

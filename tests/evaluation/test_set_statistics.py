@@ -9,19 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.evaluation import (
+from anymask.evaluation import Series, bar_plot, legend
+from anymask.evaluation.page import heat_map, line_plot
+from anymask.evaluation.statistics import (
     Histogram,
-    Series,
     SetStatistics,
-    bar_plot,
     collect_statistics,
     find_duplicates,
-    heat_map,
-    legend,
-    line_plot,
-    report_statistics,
     reweight_concavity,
 )
+from anymask.evaluation.statistics_report import report_statistics
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, empty_rle, mask_to_rle
 from tests.evaluation.small_sets import rectangle

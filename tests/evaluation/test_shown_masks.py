@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.evaluation import EvalSettings, NotMeasured, ShownPhoto, measure_shown, shown_ap
+from anymask.evaluation.by_class import ShownPhoto, shown_ap
+from anymask.evaluation.everything import measure_shown
+from anymask.evaluation.protocols import NotMeasured
+from anymask.evaluation.selection import EvalSettings
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, Masks, ModelSpec, mask_to_rle
 from tests.evaluation.small_sets import rectangle

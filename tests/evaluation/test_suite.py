@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from anymask.base import ConfigError, DataError
-from anymask.evaluation import (
-    SetPlan,
+from anymask.evaluation.selection import SetPlan, choose_masks
+from anymask.evaluation.suite import (
     Suite,
-    choose_masks,
     find_suite,
     folder_suite,
     open_sets,

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from anymask.base import InputError
-from anymask.evaluation import (
+from anymask.evaluation import score_track
+from anymask.evaluation.video_metrics import (
     TrackScores,
     TrackStatistics,
     mean_track,
     outline_f,
-    score_track,
     summarise_track,
 )
 from tests.evaluation.small_sets import rectangle

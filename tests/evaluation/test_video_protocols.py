@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 from anymask.cli.main import main
-from anymask.evaluation import (
+from anymask.evaluation.video_metrics import mean_over_objects
+from anymask.evaluation.video_protocols import (
     CLICKS_A_FRAME,
     follow_given,
     follow_offline,
     follow_online,
-    mean_over_objects,
     read_tracks,
     worst_frame,
 )

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 import anymask
 from anymask.base import DataError, InputError
 from anymask.cli.main import main
-from anymask.evaluation import score_label, score_volume, surface_distances
-from anymask.volumes import Volume, label_volume, scaled_affine, write_labels
+from anymask.evaluation.volume_scores import score_label, score_volume, surface_distances
+from anymask.volumes import Volume, label_volume, write_labels
+from anymask.volumes.volume import scaled_affine
 
 distance = pytest.importorskip("scipy.spatial.distance")
 pytest.importorskip("nibabel")

@@ -13,7 +13,8 @@ import pytest
 
 import anymask
 from anymask.base import AnymaskError, InputError, ModelError, UintImage, WeightsError
-from anymask.find import DEFAULT_DETECTOR, ScoredBoxes, known_detectors, open_detector
+from anymask.find import DEFAULT_DETECTOR, known_detectors, open_detector
+from anymask.find.grounding import ScoredBoxes
 from tests.find.tiny import write_preprocessor
 
 KINDS = ("grounding-dino", "mm-grounding-dino", "owlv2", "owlvit")
@@ -254,7 +255,7 @@ def test_photos_are_sized_as_the_folder_says(
     size: dict[str, int], hw: tuple[int, int], side: int | None, wanted: tuple[int, int],
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    from anymask.find import PhotoRule
+    from anymask.find.grounding import PhotoRule
 
     write_preprocessor(tmp_path, **size)
     rule = PhotoRule.read(tmp_path)

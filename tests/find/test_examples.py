@@ -14,14 +14,13 @@ import anymask
 from anymask import jobs
 from anymask.base import InputError, ModelError, UintImage
 from anymask.cli.main import main
-from anymask.find import (
+from anymask.find import ExampleFinder, open_detector
+from anymask.find.examples import (
     Example,
-    ExampleFinder,
     alike_scores,
     compare,
     hold_several,
     learn_kinds,
-    open_detector,
     parse_example,
 )
 from anymask.masks import mask_to_rle

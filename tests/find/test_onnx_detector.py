@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError, UintImage, WeightsError
-from anymask.find import WordPiece, open_detector
+from anymask.find import open_detector
+from anymask.find.wordpiece import WordPiece
 from tests.find.tiny import write_preprocessor, write_vocabulary
 
 SIDE = 64

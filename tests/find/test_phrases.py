@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from anymask.base import AnymaskError, DataError, InputError, WeightsError
-from anymask.find import Phrase, WordPiece, read_phrases
+from anymask.find import Phrase, read_phrases
+from anymask.find.wordpiece import WordPiece
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pytest
 
 import anymask
 from anymask.base import AnymaskError, InputError, UintImage
-from anymask.find import Detector, ScoredBoxes
+from anymask.find import Detector
+from anymask.find.grounding import ScoredBoxes
 from anymask.find.known_names import one_winner, word_scores
 from anymask.masks import Mask, mask_to_rle
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.formats import BadRecordsError, LossError, LossReport
+from anymask.formats import LossError, LossReport
+from anymask.formats.losses import BadRecordsError
 
 GOOD, EVERY = 200, 10  # records, of which each tenth is broken
 NAN = float("nan")

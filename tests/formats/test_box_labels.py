@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, box_of, box_to_mask, read
+from anymask.formats import AnnotatedImage, box_of, read
+from anymask.formats.outlines import box_to_mask
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
 
 HW = (20, 30)

@@ -13,8 +13,9 @@ from PIL import Image
 import anymask
 from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.formats import AnnotatedImage, read_annotations, recognise, write_annotations
+from anymask.formats import AnnotatedImage, read_annotations, write_annotations
 from anymask.formats.pickled import read_pickled
+from anymask.formats.registry import recognise
 from anymask.masks import Mask, mask_to_rle
 
 VALUES = np.zeros((6, 9), np.uint16)

@@ -18,14 +18,14 @@ from anymask.formats import (
     AnnotatedImage,
     LossReport,
     Policy,
-    output_paths,
     output_stem,
     picture_hw,
     read_annotations,
-    recognise,
     write_annotations,
     write_files,
 )
+from anymask.formats.documents import output_paths
+from anymask.formats.registry import recognise
 from anymask.masks import Mask, Rle, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly

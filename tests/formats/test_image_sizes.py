@@ -136,7 +136,7 @@ def test_commands_skip_it_and_say_what_to_do(
 @pytest.mark.parametrize("case", CAUSES)
 def test_a_fine_tuning_leaves_it_out(case: str, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from anymask.training import prepare
+    from anymask.training.tuning_data import prepare
 
     source, photos = one_wrong(tmp_path, case)
     report = prepare(read(source, images=photos), None, tmp_path / "run")

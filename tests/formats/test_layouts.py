@@ -13,14 +13,13 @@ from anymask.formats import (
     LAYOUTS,
     AnnotatedImage,
     SequencePlace,
-    iter_dataset,
     load_clips,
     load_dataset,
     read,
     read_annotations,
-    recognise,
-    recognise_layout,
 )
+from anymask.formats.layouts import iter_dataset, recognise_layout
+from anymask.formats.registry import recognise
 from anymask.masks import rle_to_mask
 from tests.evaluation.small_sets import write_set
 from tests.formats import published

@@ -19,13 +19,12 @@ from anymask.formats import (
     LossReport,
     Policy,
     encode_annotations,
-    name_uuid,
-    output_paths,
-    output_stems,
     read,
     read_annotations,
     write_annotations,
 )
+from anymask.formats.documents import output_paths
+from anymask.formats.names import name_uuid, output_stems
 from anymask.masks import Mask, Masks, mask_to_rle
 
 # Formats of several files, which other tests have no other names for.

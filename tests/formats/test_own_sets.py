@@ -12,9 +12,9 @@ from anymask.formats import (
     LossReport,
     load_set,
     read_annotations,
-    recognise,
     write_annotations,
 )
+from anymask.formats.registry import recognise
 from anymask.masks import Mask
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly

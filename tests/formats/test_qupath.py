@@ -11,7 +11,8 @@ from PIL import Image
 
 import anymask
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, Policy, read_annotations, recognise, write_annotations
+from anymask.formats import AnnotatedImage, Policy, read_annotations, write_annotations
+from anymask.formats.registry import recognise
 from anymask.masks import Mask, mask_to_rle
 from tests.formats.annotated import rings
 

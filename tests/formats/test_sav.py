@@ -11,15 +11,8 @@ from PIL import Image
 from pycocotools import mask as peer
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    Policy,
-    SequencePlace,
-    recognise,
-    sav,
-    write_files,
-)
+from anymask.formats import AnnotatedImage, LossReport, Policy, SequencePlace, sav, write_files
+from anymask.formats.registry import recognise
 from anymask.masks import Mask, mask_to_rle
 from tests.masks.strategies import Pixels, mask_lists, quickly
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import LossReport, Policy, read_annotations, recognise, write_annotations
+from anymask.formats import LossReport, Policy, read_annotations, write_annotations
+from anymask.formats.registry import recognise
 from anymask.masks import rle_to_mask
 from tests.formats.annotated import pixels, rings
 

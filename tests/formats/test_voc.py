@@ -7,13 +7,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from PIL import Image
 
-from anymask.formats import (
-    VOC_CLASSES,
-    AnnotatedImage,
-    read_annotations,
-    read_voc,
-    write_annotations,
-)
+from anymask.formats import AnnotatedImage, read_annotations, write_annotations
+from anymask.formats.voc import VOC_CLASSES, read_voc
 from anymask.masks import Mask, mask_to_rle
 
 LEFT, RIGHT = np.zeros((2, 8, 10), bool)

@@ -12,13 +12,13 @@ import numpy as np
 from PIL import Image
 
 import anymask
-from anymask.evaluation import open_sets, read_suite
+from anymask.evaluation.suite import open_sets, read_suite
 from anymask.formats import FORMATS, load_clips, load_dataset, read_annotations, write_annotations
 from anymask.images import load_image, load_mask
 from anymask.masks import Features, Mask, mask_to_rle
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.runtime import ASSETS
-from anymask.training import read_recipe
+from anymask.training.recipe import read_recipe
 from tests.formats.annotated import rings
 from tests.formats.published import WRITERS
 
@@ -256,7 +256,8 @@ def tables(root: Path) -> list[Target]:
 
 def projects(root: Path) -> list[Target]:
     """A project of the data engine: its report is made."""
-    from anymask.studio import Draft, Project, create_project
+    from anymask.studio import Draft, create_project
+    from anymask.studio.project import Project
 
     (root / "address" / ".anymask").mkdir(parents=True)
     (root / "own").mkdir()

@@ -8,18 +8,12 @@ import torch
 from safetensors.torch import save_file
 
 from anymask import models
-from anymask.training import (
-    KEPT,
-    LAST,
-    Recipe,
-    RecipeStage,
-    TrainingRun,
-    merge_adapters,
-    read_state,
-    set_learning,
-    train,
-    trained_module,
-)
+from anymask.training import LAST, Recipe, trained_module
+from anymask.training.loop import TrainingRun, train
+from anymask.training.lora import merge_adapters
+from anymask.training.recipe import RecipeStage
+from anymask.training.run_folder import KEPT, read_state
+from anymask.training.trainee import set_learning
 from tests.golden.parity import load_recipe
 from tests.training.small_data import write_sets
 

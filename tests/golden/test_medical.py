@@ -9,7 +9,8 @@ import torch
 
 import anymask
 from anymask.models.sam_med3d import CubeModel
-from anymask.volumes import CubePlace, SeenCube, Volume, load_cube_model
+from anymask.volumes import Volume, load_cube_model
+from anymask.volumes.cubes import CubePlace, SeenCube
 from tests.golden.parity import assert_embedding, load_recipe
 
 LOW, SCORES = 1e-2, 1e-3  # absolute, as ../shared/golden/README.md says

@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw
 
 from anymask import models
 from anymask.base import UintImage
-from anymask.find import ExampleFinder, FindSettings, learn_target, personal_steps
+from anymask.find import ExampleFinder, FindSettings
+from anymask.find.persam import learn_target, personal_steps
 from anymask.runtime import TorchRuntime
 from anymask.segment import Model
 from tests.golden.parity import assert_logits, assert_quality, load_recipe

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import docstrings, gates
+from tests.house import docstrings, gates, surface
 
 STANDARD = frozenset(sys.stdlib_module_names)
 
@@ -179,6 +179,18 @@ def test_docstrings_in_columns_and_of_unknown_parameters_are_named(package: Path
     assert any("'b' does not appear" in line for line in docstrings.unparsed(package))
     write(package / "formats/sets.py", 'def f(a):\n    """See `g`."""\n    return a\n')
     assert len(docstrings.old_rows([package])) == 1
+
+
+def test_public_names_that_only_their_room_uses_are_named(package: Path, tmp_path: Path) -> None:
+    names = "read", "write", "told", "shown", "own"
+    lines = [f"from anymask.formats.sets import {name} as {name}" for name in names]
+    write(package / "formats/__init__.pyi", "\n".join(lines))
+    write(package / "formats/sets.py", "from anymask.formats import own")
+    write(package / "studio/app.py", "from anymask.formats import read\n")
+    write(package / "cli/app.py", "from anymask import formats\nformats.write()\n")
+    write(tmp_path / "guide.md", "Call `formats.told` or\n\nfrom anymask.formats import shown")
+    found = surface.unused_names(package, [], [tmp_path / "guide.md"])
+    assert found == ["formats.own"]
 
 
 def test_errors_that_are_gone_are_named(package: Path) -> None:

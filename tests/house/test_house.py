@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anymask.base import offline
-from tests.house import budget, docstrings, gates
+from tests.house import budget, docstrings, gates, surface
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "anymask"
@@ -126,6 +126,15 @@ def test_every_floor_is_a_package_that_says_what_it_holds() -> None:
 def test_the_picture_of_the_house_shows_every_floor() -> None:
     drawn = set(re.findall(r">(\w+)/<", (ROOT / "docs/images/house.svg").read_text("utf-8")))
     assert drawn == set(gates.ROOMS) - {"anymask"}
+
+
+def test_public_names_are_used_outside_of_their_room() -> None:
+    """A name that only tests or research use is imported from its module."""
+    applications = [ROOT / folder for folder in ("demo", "examples", "docs")]
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    documents += [*(ROOT / "docs").rglob("*.ipynb"), *(ROOT / "examples").rglob("*.md")]
+    report(surface.unused_names(PACKAGE, applications, documents))
+    assert len(surface.public_names(PACKAGE)) <= surface.MAX_NAMES
 
 
 def test_every_name_of_a_surface_is_there() -> None:

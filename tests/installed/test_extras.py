@@ -15,7 +15,9 @@ from tests.house import gates
 
 HELPS = """
 import argparse, contextlib, io, json
-from anymask.cli import CommandParser, commands, load
+from anymask.cli import CommandParser
+from anymask.cli.command_table import commands
+from anymask.cli.main import load
 from anymask.cli.main import main
 
 def lines():
@@ -63,7 +65,7 @@ assert all(hasattr(anymask, name) for name in anymask.__all__)
 assert dict(inspect.getmembers(anymask))["load"] is load
 assert not isinstance(3, Project) and (Project | None) and inspect.isclass(Project)
 assert not hasattr(Project, "_repr_html_") and not hasattr(Project, "__wrapped__")
-asked = (lambda: anymask.studio.Project, lambda: hasattr(anymask.studio, "Project"))
+asked = (lambda: anymask.studio.create_project, lambda: hasattr(anymask.studio, "create_project"))
 for use in (lambda: Project("photos"), lambda: Project.open, *asked):
     try:
         use()
@@ -91,7 +93,7 @@ def test_every_help_text_is_shown(extras: tuple[str, ...]) -> None:
 def test_the_list_of_commands_imports_none_of_them() -> None:
     program = """
 import sys
-from anymask.cli import COMMANDS
+from anymask.cli.command_table import COMMANDS
 from anymask.cli.main import main
 main(["--help"])
 print(sorted(sys.modules.keys() & {*COMMANDS.values(), "numpy", "cv2", "importlib.metadata"}))
@@ -129,7 +131,7 @@ def test_a_star_import_works_where_packages_are_missing() -> None:
 def test_a_package_that_only_a_module_s_head_needs_is_named() -> None:
     program = """
 import sys, types
-from anymask.cli import COMMANDS
+from anymask.cli.command_table import COMMANDS
 from anymask.cli.main import main
 module = types.ModuleType("late")
 module.configure = lambda parser: None

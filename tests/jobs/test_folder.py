@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from anymask.base import AnymaskError
-from anymask.cli import run_folder
+from anymask.cli.folders import run_folder
 from anymask.cli.main import main
 from anymask.jobs import FIRST_FAILURES, FolderJob
 from tests.jobs.toys import ToyTask

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.base import InputError
-from anymask.cli import read_shard
-from anymask.jobs import FolderJob, PhotoItem, PlacedPhotos, output_names, own_names, place_number
+from anymask.cli.folders import read_shard
+from anymask.jobs import FolderJob, PhotoItem, own_names
+from anymask.jobs.photos import PlacedPhotos, output_names, place_number
 
 NAMES = st.lists(
     st.builds("".join, st.lists(st.sampled_from(["a", "b", ".", ".jpg", ".png"]), max_size=4)),

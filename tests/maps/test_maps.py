@@ -19,21 +19,20 @@ pytest.importorskip("rasterio.features")
 pyogrio = pytest.importorskip("pyogrio")
 shapely = pytest.importorskip("shapely")
 
-from anymask.maps import (  # noqa: E402 - after the check that the extra is there
+from anymask.maps import (  # noqa: E402
     ChangeEye,
-    GroundArea,
     PromptEye,
     TileEye,
     aligned,
     on_the_map,
     open_map,
-    open_worksheet,
-    pixel_metres,
     placed_prompt,
     read_prompts,
-    right_angled,
     survey_map,
 )
+from anymask.maps.scene import pixel_metres  # noqa: E402
+from anymask.maps.shapes import GroundArea, right_angled  # noqa: E402
+from anymask.maps.worksheet import open_worksheet  # noqa: E402
 from tests.maps.made import UTM, ThresholdModel, field, light, photo_of, write_map  # noqa: E402
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,8 @@ import pytest
 from skimage.transform import resize
 
 from anymask import models
-from anymask.masks import cubic_resized, image_to_model
+from anymask.masks import image_to_model
+from anymask.masks.cubic import cubic_resized
 
 
 @pytest.mark.parametrize("hw", [(7, 5), (1, 9), (60, 40), (33, 200)])

@@ -10,15 +10,8 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.masks import (
-    TABLE_TYPES,
-    Mask,
-    Masks,
-    ModelSpec,
-    geometry,
-    mask_to_rle,
-    measure_mask,
-)
+from anymask.masks import Mask, Masks, ModelSpec, geometry, mask_to_rle, measure_mask
+from anymask.masks.measure import TABLE_TYPES
 from anymask.segment import Prediction
 from tests.formats.annotated import rings
 

@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 
 from anymask.base import InputError
 from anymask.formats import read_sa1b
-from anymask.masks import (
-    Mask,
-    Masks,
-    Nesting,
-    divide,
-    mask_to_rle,
-    part_tree,
-    rle_to_mask,
-)
+from anymask.masks import Mask, Masks, mask_to_rle, part_tree, rle_to_mask
+from anymask.masks.relations import Nesting, divide
 from tests.masks.strategies import Pixels, mask_lists, quickly, thoroughly
 
 

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as arrays
 from shapely import Polygon
 from skimage import draw, measure
 
-from anymask.masks import HEADER, Measurements, mask_to_rle, measure_mask, table_row, to_csv
+from anymask.masks import HEADER, mask_to_rle, measure_mask, table_row, to_csv
+from anymask.masks.measure import Measurements
 
 MASKS = arrays.arrays(
     np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans()

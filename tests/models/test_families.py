@@ -8,16 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.base import FloatArray, ModelError
-from anymask.masks import (
-    OPENCV,
-    Geometry,
-    ModelPrompts,
-    ModelSpec,
-    by_quality,
-    lone_clicks,
-    wants_many,
-    without_parts,
-)
+from anymask.masks import OPENCV, Geometry, ModelPrompts, ModelSpec
+from anymask.masks.answer import by_quality, lone_clicks, wants_many, without_parts
 from anymask.models.rules import (
     DEFAULT_MODEL,
     Family,

@@ -94,7 +94,8 @@ def test_slips_are_counted(first: str, second: str, slips: int) -> None:
 
 def test_the_bundled_names_offer_the_likely_ones_first() -> None:
     """A cat, not a vat."""
-    from anymask.runtime import ASSETS, read_table
+    from anymask.runtime import ASSETS
+    from anymask.runtime.onnx import read_table
 
     table = read_table(ASSETS / "nano" / "names.npz")
     assert table.near("kat")[0] == "cat"

@@ -8,16 +8,13 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 from scipy.special import expit, logit, softmax
 
-from anymask.masks import (
+from anymask.masks import OPENCV, Geometry, ModelSpec, pairwise_box_iou
+from anymask.masks.answer import (
     FACTS,
-    OPENCV,
-    Geometry,
-    ModelSpec,
     chances,
     expected_iou,
     facts,
     order_masks,
-    pairwise_box_iou,
     without_parts,
     worth,
 )

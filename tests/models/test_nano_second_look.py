@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 
 from anymask.base import FloatArray
-from anymask.masks import (
-    OPENCV,
-    EncoderOutput,
-    ModelPrompts,
-    Prompt,
-    deepest_cell,
-    with_middle_clicks,
-)
+from anymask.masks import OPENCV, EncoderOutput, ModelPrompts, Prompt
+from anymask.masks.answer import deepest_cell, with_middle_clicks
 from anymask.models.rules import open_family
 from anymask.segment import Model
 from tests.segment.fakes import SPEC, ColourRuntime, seen_of

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from anymask.masks import OPENCV, chamfer_depths, connected_parts
+from anymask.masks import OPENCV
+from anymask.masks.shapes import chamfer_depths, connected_parts
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
 

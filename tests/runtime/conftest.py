@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from anymask.runtime import Checkpoint, Licence
+from anymask.runtime import Checkpoint
+from anymask.runtime.catalogue import Licence
 from tests.runtime.exports import exported
 
 LICENCE = Licence(name="Apache-2.0", url="https://www.apache.org/licenses/", commercial=True)

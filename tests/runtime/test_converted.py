@@ -14,7 +14,6 @@ from anymask.base import ModelError, WeightsError
 from anymask.cli.main import main
 from anymask.masks import ModelPrompts
 from anymask.runtime import (
-    ConvertedRuntime,
     GuidedDecoding,
     OnnxRuntime,
     PromptDecoding,
@@ -24,7 +23,7 @@ from anymask.runtime import (
     open_runtime,
     store,
 )
-from anymask.runtime.converted import FAILED, KINDS, conversions_of
+from anymask.runtime.converted import FAILED, KINDS, ConvertedRuntime, conversions_of
 from anymask.training import conversion
 from tests.runtime.conftest import Shelf
 from tests.runtime.exports import export_once, network

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from anymask.base import InputError, MissingExtra
-from anymask.runtime import pick_device, pick_dtype
+from anymask.runtime import pick_device
+from anymask.runtime.protocol import pick_dtype
 
 
 @pytest.mark.parametrize(

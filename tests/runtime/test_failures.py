@@ -7,7 +7,8 @@ import pytest
 from anymask.base import AnymaskError, DataError, InputError, PromptError, pick_threads
 from anymask.masks import FeatureMap, Features, Prompt, StoredMaps
 from anymask.models.rules import DEFAULT_MODEL
-from anymask.runtime import ASSETS, OnnxRuntime, check_maps, open_runtime, running
+from anymask.runtime import ASSETS, OnnxRuntime, open_runtime
+from anymask.runtime.protocol import check_maps, running
 from anymask.segment import Model
 
 

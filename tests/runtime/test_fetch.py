@@ -9,8 +9,9 @@ from urllib.request import Request
 import pytest
 
 from anymask.base import WeightsError, transfers
-from anymask.runtime import Part, fetch, store
 from anymask.runtime import download as fetching
+from anymask.runtime import fetch, store
+from anymask.runtime.download import Part
 
 
 def part_of(name: str) -> Part:

@@ -10,8 +10,9 @@ import pytest
 
 from anymask import models
 from anymask.base import WeightsError
-from anymask.runtime import ASSETS, GRAPH_WEIGHTS, load_official, read_checkpoint
+from anymask.runtime import ASSETS, load_official, read_checkpoint
 from anymask.runtime.checkpoints import as_stored
+from anymask.runtime.manifest import GRAPH_WEIGHTS
 
 NANO = ASSETS / "nano"
 

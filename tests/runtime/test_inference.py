@@ -8,7 +8,7 @@ from torch import nn
 
 from anymask import models
 from anymask.models.fast import Foldable
-from anymask.runtime import for_inference
+from anymask.runtime.torch import for_inference
 from tests.models.encoder_parity import noise, randomise, relative_error
 
 CPU = torch.device("cpu")

@@ -19,7 +19,6 @@ from anymask.masks import ModelSpec, spec_at
 from anymask.models.nano import Nano, NanoConfig
 from anymask.runtime import (
     ASSETS,
-    GRAPH_WEIGHTS,
     OnnxRuntime,
     TorchRuntime,
     open_runtime,
@@ -27,8 +26,9 @@ from anymask.runtime import (
     read_manifest,
     split_side,
 )
-from anymask.studio import check_model, exported_choice
-from anymask.track import ImageTracker
+from anymask.runtime.manifest import GRAPH_WEIGHTS
+from anymask.studio.start import check_model, exported_choice
+from anymask.track.image_tracker import ImageTracker
 from tests.runtime.stand_in import some_prompts
 
 WEIGHTS = ASSETS / "nano" / GRAPH_WEIGHTS

@@ -10,16 +10,8 @@ from hypothesis import strategies as st
 from anymask.base import WeightsError
 from anymask.masks import ALL_KINDS, ChannelMix, Fit, ModelSpec, Resample
 from anymask.models.rules import family_names
-from anymask.runtime import (
-    GraphInfo,
-    Manifest,
-    TensorInfo,
-    manifest_from_json,
-    manifest_to_json,
-    read_manifest,
-    spec_from_dict,
-    spec_to_dict,
-)
+from anymask.runtime import GraphInfo, Manifest, TensorInfo, manifest_to_json, read_manifest
+from anymask.runtime.manifest import manifest_from_json, spec_from_dict, spec_to_dict
 
 MANIFEST = Manifest(
     spec=ModelSpec(name="x"),

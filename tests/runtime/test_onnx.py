@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError, WeightsError
-from anymask.runtime import (
-    ImageRuntime,
-    OnnxRuntime,
-    ThreadSharing,
-    TorchRuntime,
-    file_sha256,
-    write_tables,
-)
+from anymask.runtime import ImageRuntime, OnnxRuntime, ThreadSharing, TorchRuntime, file_sha256
+from anymask.runtime.manifest import write_tables
 from tests.runtime.stand_in import build, some_prompts
 
 

@@ -23,7 +23,7 @@ from anymask.runtime import (
     store,
 )
 from anymask.runtime import open as opening
-from anymask.training import adapters_of, add_adapters, merge_adapters, save_adapters
+from anymask.training.lora import adapters_of, add_adapters, merge_adapters, save_adapters
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from anymask.runtime import (
     open_runtime,
     read_manifest,
 )
-from anymask.training import export
+from anymask.training.export_folder import export
 from tests.runtime.stand_in import some_prompts
 
 LOGITS = 1e-3  # of the largest

@@ -16,12 +16,12 @@ from anymask.runtime import (
     EdgeRefining,
     MaskNaming,
     OnnxRuntime,
-    from_8_bits,
     onnx,
     read_manifest,
     store,
 )
-from anymask.studio import model_files, page_bundle, write_static
+from anymask.runtime.checkpoints import from_8_bits
+from anymask.studio.pages import model_files, page_bundle, write_static
 
 SMALL = ASSETS / "small"
 CLICK = {"points": [(60, 40)], "multimask": True}

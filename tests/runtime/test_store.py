@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from anymask import runtime as weights
 from anymask.base import ModelError, WeightsError, write_whole
 from anymask.runtime import fetch, home, store
+from anymask.runtime import store as weights
 
 
 @pytest.fixture

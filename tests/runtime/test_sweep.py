@@ -14,16 +14,16 @@ from anymask.runtime import (
     DECODER,
     SWEEP_CLICKS,
     SWEEP_IMAGE,
-    DecodingSweep,
     OnnxRuntime,
     TorchRuntime,
-    TorchSweep,
     open_sweep,
     read_manifest,
 )
 from anymask.runtime.manifest import MANIFEST, manifest_to_json
 from anymask.runtime.onnx import PROMPT_INPUTS
 from anymask.runtime.onnx_sweep import OnnxSweep
+from anymask.runtime.protocol import DecodingSweep
+from anymask.runtime.torch import TorchSweep
 from tests.runtime.exports import exported
 from tests.segment.fakes import ColourRuntime
 

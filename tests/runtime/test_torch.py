@@ -10,7 +10,8 @@ import torch
 from anymask import models
 from anymask.base import ModelError
 from anymask.masks import Features, ModelPrompts, StoredMaps
-from anymask.runtime import ImageRuntime, PromptDecoding, SeenTensors, TorchRuntime, require
+from anymask.runtime import ImageRuntime, PromptDecoding, TorchRuntime, require
+from anymask.runtime.torch import SeenTensors
 from anymask.segment import Model
 from tests.runtime.stand_in import SPEC, build, some_prompts
 

@@ -10,16 +10,15 @@ import numpy as np
 from anymask.base import BoolArray, FloatArray
 from anymask.masks import EncoderOutput, Geometry, ModelPrompts
 from anymask.runtime import (
-    KeptMasks,
     MemoryChoice,
     PromptDecoding,
     SweepPrecision,
-    Sweeps,
     VideoSteps,
     WrappedRuntime,
     open_sweep,
     require,
 )
+from anymask.runtime.protocol import KeptMasks, Sweeps
 from tests.segment.fakes import ColourRuntime
 
 GEOMETRY = Geometry((128, 128), (128, 128), 128)

@@ -11,7 +11,7 @@ import numpy as np
 from anymask.base import FloatArray, UintImage
 from anymask.masks import ALL_KINDS, EncoderOutput, FeatureMap, ModelPrompts, ModelSpec, StoredMaps
 from anymask.models.rules import Family, NameTable, open_family
-from anymask.runtime import map_names
+from anymask.runtime.torch import map_names
 
 C = TypeVar("C")
 

@@ -5,7 +5,8 @@ import pytest
 
 from anymask.masks import geometry, point_grid
 from anymask.models.rules import DEFAULT_MODEL, shipped_tables
-from anymask.segment import CropView, Frontier, Grid, Model, TanhNetwork, most_clicks
+from anymask.segment import Grid, Model
+from anymask.segment.adaptive import CropView, Frontier, TanhNetwork, most_clicks
 from tests.segment.fakes import SPEC, ColourRuntime, discs, iou
 
 WEIGHTS = TanhNetwork.of(shipped_tables(DEFAULT_MODEL)["adaptive"])

@@ -7,17 +7,10 @@ import pytest
 
 from anymask.base import InputError
 from anymask.masks import Mask, mask_to_rle
-from anymask.segment import (
-    ADAPTIVE_NMS,
-    Arrangement,
-    Grid,
-    arrange,
-    arrangement_of,
-    check_level,
-    keep_level,
-    split_by_score,
-    without_duplicates,
-)
+from anymask.segment import Arrangement, Grid, split_by_score
+from anymask.segment.automatic import arrange, keep_level
+from anymask.segment.search import without_duplicates
+from anymask.segment.settings import ADAPTIVE_NMS, arrangement_of, check_level
 
 
 def box(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 import anymask
 from anymask.masks import Prompt, clean_mask, iou, parse_region_size
 from anymask.runtime import EdgeRefining
-from anymask.segment import scaled_area, settled_pixels, without_crumbs
+from anymask.segment.postprocess import scaled_area, settled_pixels, without_crumbs
 
 
 def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,8 @@ import pytest
 from anymask.base import InputError, PromptError
 from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, rle_area, rle_to_coco
 from anymask.models.rules import open_family
-from anymask.segment import MOST_AT_ONCE, Grid, Model, grid_of
+from anymask.segment import Grid, Model, grid_of
+from anymask.segment.settings import MOST_AT_ONCE
 from tests.segment.fakes import ColourRuntime, Modest, discs, iou, with_spec
 
 EASY = {

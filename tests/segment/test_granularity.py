@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 import anymask
 from anymask.base import InputError
 from anymask.masks import Geometry
-from anymask.segment import Model, Prediction, check_granularity, order_by_granularity
+from anymask.segment import Model, Prediction
+from anymask.segment.pipeline import order_by_granularity
+from anymask.segment.settings import check_granularity
 from tests.masks.strategies import quickly
 from tests.segment.fakes import ColourRuntime, discs
 

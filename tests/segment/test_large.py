@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from anymask.base import FloatArray, InputError
 from anymask.masks import ALL_KINDS, EncoderOutput, Mask, ModelPrompts, ModelSpec, mask_to_rle
 from anymask.models.rules import open_family
-from anymask.segment import (
-    Grid,
-    Model,
-    Piece,
-    WindowScanner,
-    common_window,
-    cut_bands,
-    find_in_tiles,
-    stitch,
-)
+from anymask.segment import Grid, Model, common_window, cut_bands
+from anymask.segment.automatic import Piece, WindowScanner, find_in_tiles, stitch
 from tests.segment.fakes import iou, seen_of
 
 C = TypeVar("C")

@@ -11,7 +11,7 @@ import anymask
 from anymask.base import FloatArray, InputError, UintImage
 from anymask.masks import EncoderOutput, ModelPrompts, geometry, mask_iou
 from anymask.runtime import OnnxRuntime
-from anymask.segment import both_ways, mirror_cells, mirror_prompts
+from anymask.segment.pipeline import both_ways, mirror_cells, mirror_prompts
 
 SPEC = replace(anymask.load().spec, image_side=512, mask_side=128)
 LEFT = {"wide": (0, 600), "square": (100, 500), "tall": (150, 416)}  # columns of the photo

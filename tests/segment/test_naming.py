@@ -11,12 +11,8 @@ import pytest
 from anymask.base import BoolArray, DataError, InputError, ModelError, PromptError, UintImage
 from anymask.masks import Mask, Masks, mask_to_rle
 from anymask.runtime import MaskNaming, mask_vectors
-from anymask.segment import (
-    read_own_names,
-    suggest_labels,
-    with_labels,
-    write_own_names,
-)
+from anymask.segment import write_own_names
+from anymask.segment.labels import read_own_names, suggest_labels, with_labels
 from tests.segment.fakes import ColourNaming
 
 HW = (40, 60)

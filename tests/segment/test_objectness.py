@@ -12,24 +12,17 @@ import anymask
 from anymask.masks import Geometry, Mask, ModelSpec, mask_to_rle, rle_intersection, rle_iou
 from anymask.models.rules import Family, open_family, shipped_tables
 from anymask.segment import (
-    ADAPTIVE_NMS,
-    CONTAINED,
-    SHAPE,
     Arrangement,
     Grid,
     GridDict,
-    Objectness,
-    ObjectnessWeights,
-    arrange,
-    arrangement_of,
     automatic,
-    best_of,
-    find_everything,
     grid_of,
     least_objectness,
     split_by_score,
-    without_unlikely,
 )
+from anymask.segment.automatic import arrange, best_of, without_unlikely
+from anymask.segment.search import SHAPE, Objectness, ObjectnessWeights, find_everything
+from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED, arrangement_of
 from tests.scripts import loaded_script
 
 SIDE, ROWS, COLUMNS = 32, 24, 32

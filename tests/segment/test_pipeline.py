@@ -5,15 +5,8 @@ import pytest
 
 from anymask.base import ModelError
 from anymask.masks import Prompt
-from anymask.segment import (
-    Model,
-    Question,
-    SegmentSettings,
-    decode_prompts,
-    look_closer,
-    order_by_granularity,
-    refine_edges,
-)
+from anymask.segment import Model, Question, SegmentSettings, refine_edges
+from anymask.segment.pipeline import decode_prompts, look_closer, order_by_granularity
 from tests.segment.fakes import ColourRuntime, PerverseRuntime, discs
 
 PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from anymask.masks import Mask
 from anymask.models.variants import TINY
 from anymask.runtime import TorchRuntime
-from anymask.segment import Grid, encode_image, find_everything
+from anymask.segment import Grid, encode_image
+from anymask.segment.search import find_everything
 from tests.segment.fakes import SPEC, ColourRuntime, NoiseRuntime
 from tests.segment.plain import find_plainly
 

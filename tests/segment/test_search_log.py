@@ -10,7 +10,8 @@ from PIL import Image
 import anymask
 from anymask.cli.main import main
 from anymask.masks import Mask, mask_to_rle
-from anymask.segment import Lesson, LoggedBatch, Model, SearchLog
+from anymask.segment import Model, SearchLog
+from anymask.segment.adaptive import Lesson, LoggedBatch
 from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((180, 240), [(60, 90, 40), (180, 90, 44), (120, 20, 9)])

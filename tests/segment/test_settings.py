@@ -8,13 +8,13 @@ import pytest
 from anymask.base import list_settings
 from anymask.segment import (
     Arrangement,
-    ArrangementDict,
     EverythingDict,
     Grid,
     GridDict,
     SegmentSettings,
     SegmentSettingsDict,
 )
+from anymask.segment.settings import ArrangementDict
 
 
 @pytest.mark.parametrize(

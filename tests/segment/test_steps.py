@@ -11,7 +11,8 @@ import pytest
 import anymask
 from anymask.base import PromptError
 from anymask.masks import MOST_STEPS, EncoderOutput, ModelPrompts, Prompt, click_steps
-from anymask.segment import Model, Prediction, SegmentSettings, count_steps, decode_prompts
+from anymask.segment import Model, Prediction, SegmentSettings, count_steps
+from anymask.segment.pipeline import decode_prompts
 from tests.segment.fakes import SPEC, ColourRuntime, NoiseRuntime, discs
 
 PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])

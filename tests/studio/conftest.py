@@ -9,15 +9,10 @@ from sqlalchemy import Engine
 
 from anymask.formats import AnnotatedImage
 from anymask.segment import Model
-from anymask.studio import (
-    FOLDER,
-    Draft,
-    Project,
-    Store,
-    create_project,
-    create_tables,
-    open_database,
-)
+from anymask.studio import Draft, create_project
+from anymask.studio.database import create_tables, open_database
+from anymask.studio.project import FOLDER, Project
+from anymask.studio.store import Store
 from tests.segment.fakes import ColourRuntime
 from tests.studio import postgres
 from tests.studio.disc_projects import write_photos

@@ -8,7 +8,10 @@ from PIL import Image
 
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, mask_to_rle
-from anymask.studio import Draft, Project, Provenance, Stage
+from anymask.studio import Draft
+from anymask.studio.options import Stage
+from anymask.studio.project import Project
+from anymask.studio.records import Provenance
 from tests.segment.fakes import discs
 
 PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]

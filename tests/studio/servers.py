@@ -17,16 +17,16 @@ from anymask.base import FloatArray
 from anymask.masks import EncoderOutput, ModelPrompts
 from anymask.segment import Model
 from anymask.studio import (
-    Access,
     EmbeddingCache,
     Inference,
-    Limits,
     Server,
     ServerParts,
     address_of,
     create_app,
     open_socket,
 )
+from anymask.studio.limits import Limits
+from anymask.studio.middleware import Access
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime, discs
 

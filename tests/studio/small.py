@@ -4,7 +4,9 @@ import numpy as np
 from sqlalchemy import func, select
 
 from anymask.masks import Rle, mask_to_rle
-from anymask.studio import EventRow, Store, reading
+from anymask.studio.database import reading
+from anymask.studio.store import Store
+from anymask.studio.tables import EventRow
 
 
 def small_mask(columns: int) -> Rle:

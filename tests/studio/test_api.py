@@ -17,17 +17,18 @@ import anymask
 from anymask.base import WeightsError
 from anymask.images import load_image
 from anymask.masks import EncoderOutput, Prompt
-from anymask.segment import LONGEST, Model
+from anymask.segment import Model
+from anymask.segment.postprocess import LONGEST
 from anymask.studio import (
     EmbeddingCache,
-    KeptPredictions,
-    Refusal,
     Server,
     ServerParts,
     address_of,
     create_app,
     open_socket,
 )
+from anymask.studio.caches import KeptPredictions
+from anymask.studio.errors import Refusal
 from tests.segment.fakes import ColourRuntime, seen_of
 from tests.studio.servers import CLICK, LEFT, PATIENCE_S, PICTURE, client, inference, png
 

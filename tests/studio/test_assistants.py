@@ -18,7 +18,7 @@ from PIL import Image
 
 import anymask
 from anymask.base import InputError, UintImage
-from anymask.find import ScoredBoxes
+from anymask.find.grounding import ScoredBoxes
 from anymask.masks import coco_to_rle, rle_area, rle_to_mask
 
 mcp = pytest.importorskip("mcp")

@@ -10,7 +10,9 @@ from starlette.testclient import TestClient
 import anymask
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import Mask, open_box, rle_to_mask
-from anymask.studio import Project, ServedProject, create_project
+from anymask.studio import create_project
+from anymask.studio.project import Project
+from anymask.studio.project_routes import ServedProject
 from tests.studio.servers import client, inference
 
 # Of the six groups of COCO's classes that most photos of coco_val show, the class that most show.

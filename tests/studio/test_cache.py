@@ -8,7 +8,8 @@ import numpy as np
 
 from anymask.masks import Features, Geometry
 from anymask.segment import EncodedPhoto
-from anymask.studio import EmbeddingCache, size_of
+from anymask.studio import EmbeddingCache
+from anymask.studio.caches import size_of
 from tests.segment.fakes import seen_of
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (10, 10, 3), dtype=np.uint8)

@@ -11,18 +11,12 @@ from sqlalchemy import JSON, Text, column, event, table, update
 
 from anymask.base import DiskFull, InputError, NotFoundError, StoreError
 from anymask.masks import Rle, rle_to_string
-from anymask.studio import (
-    Action,
-    Draft,
-    Provenance,
-    RecordRow,
-    Store,
-    asked_about,
-    create_tables,
-    open_database,
-    reading,
-    writing,
-)
+from anymask.studio import Draft
+from anymask.studio.database import create_tables, open_database, reading, writing
+from anymask.studio.records import Action, Provenance
+from anymask.studio.review import asked_about
+from anymask.studio.store import Store
+from anymask.studio.tables import RecordRow
 from tests.studio.small import small_mask
 
 NAN, HUGE = float("nan"), 10**400

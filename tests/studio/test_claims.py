@@ -13,7 +13,9 @@ import pytest
 
 from anymask.base import Conflict
 from anymask.segment import Model
-from anymask.studio import Project, Store, create_project
+from anymask.studio import create_project
+from anymask.studio.project import Project
+from anymask.studio.store import Store
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime
 from tests.studio import postgres

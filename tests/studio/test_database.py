@@ -7,7 +7,10 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from anymask.base import InputError, StoreError
-from anymask.studio import Action, Store, create_tables, is_prepared, open_database, tables, writing
+from anymask.studio import tables
+from anymask.studio.database import create_tables, is_prepared, open_database, writing
+from anymask.studio.records import Action
+from anymask.studio.store import Store
 
 
 def test_the_tables_are_made_once(database: Engine) -> None:

@@ -14,22 +14,18 @@ from anymask.base import Conflict, InputError, NotAllowedError, NotFoundError, S
 from anymask.formats import AnnotatedImage, read_annotations
 from anymask.masks import mask_to_rle
 from anymask.segment import Model
-from anymask.studio import (
-    Draft,
-    ExportSettings,
-    Project,
-    Provenance,
-    accept_rest,
+from anymask.studio import Draft, create_project
+from anymask.studio.exports import accept_rest, check_rule, export_masks
+from anymask.studio.figures import plan, to_report
+from anymask.studio.options import ExportSettings
+from anymask.studio.project import Project
+from anymask.studio.records import Provenance
+from anymask.studio.review import (
     agreements,
     batch_states,
-    check_rule,
-    create_project,
-    export_masks,
     give_verdict,
     next_asked,
-    plan,
     take_back_verdict,
-    to_report,
 )
 from tests.studio.disc_projects import SECONDS, SIDE, add, label, write_photos
 

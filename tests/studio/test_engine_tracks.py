@@ -8,20 +8,14 @@ from sqlalchemy import func, select
 
 from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import Rle, empty_rle, mask_to_rle, rle_area
-from anymask.studio import (
-    EventRow,
-    LabelRow,
-    ProjectSettings,
-    Provenance,
-    Store,
-    TrackDraft,
-    TrackMask,
-    TrackMaskRow,
-    Tracks,
-    measure,
-    reading,
-    to_report,
-)
+from anymask.studio import TrackDraft, TrackMask
+from anymask.studio.database import reading
+from anymask.studio.figures import measure, to_report
+from anymask.studio.records import Provenance
+from anymask.studio.stages import ProjectSettings
+from anymask.studio.store import Store
+from anymask.studio.tables import EventRow, LabelRow, TrackMaskRow
+from anymask.studio.tracks import Tracks
 
 HW, FRAMES = (6, 8), 5
 

@@ -15,20 +15,12 @@ from anymask.formats import AnnotatedImage, Policy, read_annotations, write_anno
 from anymask.masks import Mask, Masks, Origin, mask_to_rle, rle_iou
 from anymask.runtime import entry
 from anymask.segment import Model
-from anymask.studio import (
-    LEAST_HELD,
-    Project,
-    Provenance,
-    TakenMasks,
-    Trained,
-    annotated_images,
-    create_project,
-    is_held_out,
-    masks_file,
-    paired_gain,
-    retrain,
-    take_masks,
-)
+from anymask.studio import create_project
+from anymask.studio.exchange import TakenMasks, annotated_images, take_masks
+from anymask.studio.exports import masks_file
+from anymask.studio.project import Project
+from anymask.studio.records import Provenance
+from anymask.studio.rounds import LEAST_HELD, Trained, is_held_out, paired_gain, retrain
 from tests.studio.disc_projects import label, write_photos
 
 

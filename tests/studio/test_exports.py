@@ -11,18 +11,12 @@ import pytest
 from anymask.base import InputError, NotAllowedError, page_name
 from anymask.formats import FORMATS, SPLITS, read, read_annotations
 from anymask.masks import mask_to_rle
-from anymask.studio import (
-    OF_PAGE,
-    Draft,
-    ExportSettings,
-    Project,
-    Provenance,
-    export_archive,
-    export_masks,
-    photo_name,
-    read_split,
-    split_names,
-)
+from anymask.studio import Draft
+from anymask.studio.exchange import photo_name
+from anymask.studio.exports import OF_PAGE, export_archive, export_masks, split_names
+from anymask.studio.options import ExportSettings, read_split
+from anymask.studio.project import Project
+from anymask.studio.records import Provenance
 from tests.studio.disc_projects import SIDE, write_photos
 from tests.studio.small import count_events
 

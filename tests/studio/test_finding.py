@@ -18,7 +18,9 @@ from anymask.base import UintImage
 from anymask.cli.main import main
 from anymask.masks import Rle, coco_to_rle, mask_to_rle, rle_iou
 from anymask.segment import Model
-from anymask.studio import Draft, Project, ServedProject, create_project
+from anymask.studio import Draft, create_project
+from anymask.studio.project import Project
+from anymask.studio.project_routes import ServedProject
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import NamingRuntime
 from tests.studio.servers import client, error_of, inference, png

@@ -14,7 +14,7 @@ import pytest
 from pycocotools import mask as coco
 from starlette.testclient import TestClient
 
-from anymask.studio import Limits
+from anymask.studio.limits import Limits
 from tests.studio.servers import CLICK, JSON, LEFT, PICTURE, client, error_of, png
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools

@@ -14,8 +14,9 @@ from PIL import Image
 from anymask.base import InputError
 from anymask.runtime import ASSETS
 from anymask.segment import Model
-from anymask.studio import HEADERS, Access, Limits, is_loopback
 from anymask.studio.commands import serve
+from anymask.studio.limits import Limits
+from anymask.studio.middleware import HEADERS, Access, is_loopback
 from tests.studio.servers import (
     CLICK,
     PATIENCE_S,

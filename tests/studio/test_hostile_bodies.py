@@ -16,19 +16,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from anymask.segment import Model
-from anymask.studio import (
-    A_LOOK,
-    Inference,
-    Limits,
-    Refusal,
-    RequestAbandoned,
-    ServerParts,
-    check_cost,
-    cost_of,
-    create_app,
-    done,
-    gives_up,
-)
+from anymask.studio import Inference, ServerParts, create_app
+from anymask.studio.errors import Refusal
+from anymask.studio.inference import RequestAbandoned
+from anymask.studio.limits import Limits
+from anymask.studio.model_routes import A_LOOK, check_cost, cost_of, done, gives_up
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import (

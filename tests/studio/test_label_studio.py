@@ -10,7 +10,9 @@ import pytest
 from anymask.formats import brush_to_rle
 from anymask.masks import rle_to_mask
 from anymask.segment import Model
-from anymask.studio import Limits, Refusal, TaskPictures
+from anymask.studio.errors import Refusal
+from anymask.studio.label_studio import TaskPictures
+from anymask.studio.limits import Limits
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import PATIENCE_S, PICTURE, client, inference, png
 

@@ -5,7 +5,10 @@ import colorsys
 import pytest
 
 from anymask.base import InputError, NotFoundError
-from anymask.studio import Draft, LabelSet, Store, Tracks, nth_colour
+from anymask.studio import Draft
+from anymask.studio.labels import LabelSet, nth_colour
+from anymask.studio.store import Store
+from anymask.studio.tracks import Tracks
 from tests.studio.small import small_mask
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from anymask.base import InputError
-from anymask.studio import LOGGERS, Access, log_to_stderr
+from anymask.studio.middleware import Access
+from anymask.studio.server import LOGGERS, log_to_stderr
 from tests.studio.servers import client
 
 

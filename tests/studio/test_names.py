@@ -15,7 +15,8 @@ from anymask.base import ImageError
 from anymask.images import load_image
 from anymask.masks import coco_to_rle, mask_to_rle, rle_to_coco
 from anymask.segment import Model
-from anymask.studio import AT_ONCE, FIRST_LOOK, MOST, LabelledMask, Limits, OwnNames
+from anymask.studio.limits import Limits
+from anymask.studio.names import AT_ONCE, FIRST_LOOK, MOST, LabelledMask, OwnNames
 from tests.segment.fakes import ColourRuntime, NamingRuntime
 from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference, png
 

@@ -18,7 +18,10 @@ from PIL import Image
 import anymask
 from anymask.runtime import find_bundle
 from anymask.segment import Model
-from anymask.studio import DISC, ServedProject, ServerParts, TaskPictures, create_project
+from anymask.studio import ServerParts, create_project
+from anymask.studio.label_studio import TaskPictures
+from anymask.studio.project_routes import ServedProject
+from anymask.studio.schemas import DISC
 from tests.patience import PATIENCE_S
 from tests.scripts import loaded_script
 from tests.segment.fakes import NamingRuntime

@@ -12,7 +12,7 @@ import pytest
 
 from anymask.base import WeightsError
 from anymask.runtime import ASSETS
-from anymask.studio import model_files, write_static
+from anymask.studio.pages import model_files, write_static
 
 
 @pytest.fixture

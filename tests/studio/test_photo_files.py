@@ -11,17 +11,11 @@ from sqlalchemy import select
 
 from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import mask_to_rle
-from anymask.studio import (
-    SEEN,
-    Draft,
-    EventRow,
-    Project,
-    checked_picture,
-    create_project,
-    look_into_folder,
-    photo_file,
-    reading,
-)
+from anymask.studio import Draft, create_project
+from anymask.studio.database import reading
+from anymask.studio.photo_files import SEEN, checked_picture, look_into_folder, photo_file
+from anymask.studio.project import Project
+from anymask.studio.tables import EventRow
 
 
 def photo(path: Path, width: int, height: int) -> None:

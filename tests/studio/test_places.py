@@ -10,16 +10,11 @@ from pathlib import Path
 import pytest
 
 from anymask.base import InputError, NotFoundError, StoreError
-from anymask.studio import (
-    KEPT_WEIGHTS,
-    Project,
-    WeightsRow,
-    begin_round,
-    create_project,
-    last_weights,
-    link_photos,
-    writing,
-)
+from anymask.studio import create_project
+from anymask.studio.database import writing
+from anymask.studio.project import Project
+from anymask.studio.rounds import KEPT_WEIGHTS, begin_round, last_weights, link_photos
+from anymask.studio.tables import WeightsRow
 from tests.studio.disc_projects import write_photos
 
 

@@ -16,7 +16,10 @@ from anymask.cli.main import main
 from anymask.images import PictureFile
 from anymask.jobs import PictureChoice
 from anymask.masks import Mask, Masks, coco_to_rle, mask_to_rle, rle_to_mask
-from anymask.studio import Draft, Project, ServedProject, create_project, take_masks
+from anymask.studio import Draft, create_project
+from anymask.studio.exchange import take_masks
+from anymask.studio.project import Project
+from anymask.studio.project_routes import ServedProject
 from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference
 from tests.studio.test_serving_project import body
 

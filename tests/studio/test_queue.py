@@ -6,16 +6,10 @@ import numpy as np
 from sqlalchemy import event
 
 from anymask.masks import Rle, mask_to_rle, rle_to_string
-from anymask.studio import (
-    Draft,
-    ReviewItem,
-    Store,
-    all_verdicts,
-    asked_about,
-    draw_of,
-    give_verdict,
-    next_asked,
-)
+from anymask.studio import Draft
+from anymask.studio.review import ReviewItem, all_verdicts, asked_about, give_verdict, next_asked
+from anymask.studio.store import Store
+from anymask.studio.tables import draw_of
 
 
 def mask(rng: np.random.Generator) -> Rle:

@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from anymask.masks import mask_to_rle, rle_to_coco
 from anymask.runtime import ASSETS
 from anymask.segment import Model
-from anymask.studio import Access, ServerParts
+from anymask.studio import ServerParts
+from anymask.studio.middleware import Access
 from tests.segment.fakes import NamingRuntime
 from tests.studio.servers import (
     CLICK,
@@ -107,7 +108,9 @@ def test_what_the_schema_does_not_allow_is_refused_as_it_says(schema: Any, path:
 @pytest.fixture(scope="module")
 def project_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Of a project with one photo, and of a backend of Label Studio, on one server."""
-    from anymask.studio import ServedProject, TaskPictures, create_project
+    from anymask.studio import create_project
+    from anymask.studio.label_studio import TaskPictures
+    from anymask.studio.project_routes import ServedProject
 
     folder = tmp_path_factory.mktemp("project")
     (folder / "a.png").write_bytes(png(PICTURE))

@@ -15,13 +15,11 @@ from starlette.testclient import TestClient
 
 from anymask.masks import coco_to_rle, mask_to_rle, rle_to_coco
 from anymask.segment import Model
-from anymask.studio import (
-    EventRow,
-    Project,
-    ServedProject,
-    create_project,
-    reading,
-)
+from anymask.studio import create_project
+from anymask.studio.database import reading
+from anymask.studio.project import Project
+from anymask.studio.project_routes import ServedProject
+from anymask.studio.tables import EventRow
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import NamingRuntime
 from tests.studio.servers import (

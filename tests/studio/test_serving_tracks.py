@@ -11,7 +11,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from anymask.segment import Model
-from anymask.studio import Limits, Project, ServedProject, create_project
+from anymask.studio import create_project
+from anymask.studio.limits import Limits
+from anymask.studio.project import Project
+from anymask.studio.project_routes import ServedProject
 from anymask.track import object_to_json, open_session
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import client, error_of, inference

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from anymask.base import InputError, list_settings
 from anymask.masks import rle_to_coco
 from anymask.segment import Arrangement, EverythingDict, Grid, Model, SegmentSettingsDict
-from anymask.studio import EVERYTHING, SEGMENT, TRACK, SegmentBody, settings_schema
+from anymask.studio.schemas import EVERYTHING, SEGMENT, TRACK, SegmentBody, settings_schema
 from anymask.track import GROUPS, TrackOptions
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import PICTURE, client, error_of, png

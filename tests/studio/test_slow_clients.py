@@ -12,14 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.types import Message
 
-from anymask.studio import (
-    SLOWEST,
-    BoundedBody,
-    Limits,
-    Refusal,
-    ServerParts,
-    create_app,
-)
+from anymask.studio import ServerParts, create_app
+from anymask.studio.errors import Refusal
+from anymask.studio.limits import SLOWEST, Limits
+from anymask.studio.middleware import BoundedBody
 from tests.patience import PATIENCE_S
 from tests.studio.servers import inference, listening
 

@@ -12,20 +12,14 @@ from sqlalchemy import text
 
 from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import mask_to_rle
-from anymask.studio import (
-    Action,
-    Draft,
-    MaskNotes,
-    ProjectSettings,
-    Provenance,
-    RecordRow,
-    Store,
-    agreements,
-    measure,
-    open_database,
-    reading,
-    writing,
-)
+from anymask.studio import Draft
+from anymask.studio.database import open_database, reading, writing
+from anymask.studio.figures import measure
+from anymask.studio.records import Action, MaskNotes, Provenance
+from anymask.studio.review import agreements
+from anymask.studio.stages import ProjectSettings
+from anymask.studio.store import Store
+from anymask.studio.tables import RecordRow
 from tests.studio.small import count_events, small_mask
 
 
@@ -222,9 +216,9 @@ def run_together(work: list) -> None:
 CHILD = """
 import sys
 from sqlalchemy import text
-from anymask.studio import open_database, reading
+from anymask.studio.database import open_database, reading
 from anymask.studio import Draft
-from anymask.studio import Store
+from anymask.studio.store import Store
 from tests.studio.small import count_events, small_mask
 
 store = Store(open_database(sys.argv[1]))

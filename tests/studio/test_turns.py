@@ -10,15 +10,9 @@ import pytest
 
 from anymask.masks import Prompt
 from anymask.segment import Model
-from anymask.studio import (
-    BACKGROUND,
-    EmbeddingCache,
-    Inference,
-    ModelQueue,
-    QueueClosed,
-    Refusal,
-    Urgency,
-)
+from anymask.studio import EmbeddingCache, Inference
+from anymask.studio.errors import Refusal
+from anymask.studio.inference import BACKGROUND, ModelQueue, QueueClosed, Urgency
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import PATIENCE_S, PICTURE, GatedRuntime
 

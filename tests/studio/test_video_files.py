@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from anymask.studio import (
+from anymask.studio.errors import Refusal
+from anymask.studio.limits import Limits
+from anymask.studio.video_sessions import (
     LOCK,
     PREFIX,
-    Limits,
-    Refusal,
     VideoFiles,
     VideoSessions,
     delete_abandoned,
@@ -152,7 +152,7 @@ def test_a_session_stays_open_while_its_file_comes_in(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from anymask.studio import VideoFiles
+from anymask.studio.video_sessions import VideoFiles
 files = VideoFiles(Path(sys.argv[1]))
 files.open()
 folder = files.session_folder()

@@ -12,14 +12,11 @@ import pytest
 
 from anymask.masks import coco_to_rle
 from anymask.segment import Model
-from anymask.studio import (
-    Limits,
-    OpenVideo,
-    PromptBody,
-    Refusal,
-    VideoSessions,
-    video_routes,
-)
+from anymask.studio import video_routes
+from anymask.studio.errors import Refusal
+from anymask.studio.limits import Limits
+from anymask.studio.schemas import PromptBody
+from anymask.studio.video_sessions import OpenVideo, VideoSessions
 from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import client, error_of, inference, png

@@ -20,7 +20,8 @@ from PIL import Image
 import anymask
 from anymask.masks import coco_to_rle, rle_to_mask
 from anymask.segment import Model
-from anymask.studio import Limits, ServerParts
+from anymask.studio import ServerParts
+from anymask.studio.limits import Limits
 from anymask.volumes import measure_labels, open_volume_session
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime

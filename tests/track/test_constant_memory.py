@@ -5,15 +5,9 @@ from __future__ import annotations
 import anymask
 from anymask.masks import iou
 from anymask.segment import Model
-from anymask.track import (
-    FrameSampling,
-    ImageTracker,
-    MonitorSettings,
-    SampledFrames,
-    SessionStore,
-    VideoSession,
-    open_source,
-)
+from anymask.track import FrameSampling, MonitorSettings, SessionStore, VideoSession, open_source
+from anymask.track.image_tracker import ImageTracker
+from anymask.track.sources import SampledFrames
 from tests.track.holdings import held_by
 from tests.track.made_scene import MadeScene, resident_memory
 

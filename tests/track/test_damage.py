@@ -17,12 +17,13 @@ from PIL import Image
 
 from anymask.base import ImageError, InputError
 from anymask.cli.main import main
-from anymask.evaluation import follow_given
+from anymask.evaluation.video_protocols import follow_given
 from anymask.formats import Clip
 from anymask.images import Animation
 from anymask.images import animations as animated
 from anymask.segment import Model
-from anymask.track import FrameSampling, SampledFrames, open_session, open_source, redact_video
+from anymask.track import FrameSampling, open_session, open_source, redact_video
+from anymask.track.sources import SampledFrames
 from tests.segment.fakes import ColourRuntime, iou
 from tests.studio.servers import client
 from tests.studio.test_videos import START as CLICK

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from anymask.base import ImageError
-from anymask.track import FramePrefetcher, FrameSampling, SampledFrames, open_source
+from anymask.track import FrameSampling, open_source
+from anymask.track.session import FramePrefetcher
+from anymask.track.sources import SampledFrames
 
 
 class Watching:

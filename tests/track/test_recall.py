@@ -13,14 +13,8 @@ from anymask.base import InputError
 from anymask.models.rules import ANCHOR, HINTS, LIMIT, RECENT, MemoryAnswer, MemoryQuestion
 from anymask.runtime import Remembering
 from anymask.segment import Model
-from anymask.track import (
-    ImageTracker,
-    from_plane,
-    open_session,
-    open_tracker,
-    soft_to_parts,
-    to_plane,
-)
+from anymask.track import open_session, open_tracker
+from anymask.track.image_tracker import ImageTracker, from_plane, soft_to_parts, to_plane
 from research.nano.rehearsal import RuleReader, rehearse
 from tests.segment.fakes import iou
 from tests.track.clips import moving_discs

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError, ImageError, InputError
-from anymask.track import FrameSampling, FrameStream, SampledFrames, open_source
+from anymask.track import FrameSampling, open_source
 from anymask.track import sources as video_file
+from anymask.track.sources import FrameStream, SampledFrames
 from tests.track.clips import moving_discs, write_video
 
 PICTURES, _ = moving_discs(40)

@@ -13,7 +13,7 @@ import pytest
 import anymask
 from anymask.base import BoolArray, InputError, UintImage, parse_json
 from anymask.cli.main import main
-from anymask.find import ScoredBoxes
+from anymask.find.grounding import ScoredBoxes
 from anymask.masks import mask_iou
 from anymask.track import find_in_video, write_finds
 from tests.track.clips import write_video

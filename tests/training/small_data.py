@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from anymask.masks import mask_to_rle, rle_to_string
-from anymask.training import Recipe, RecipeStage
+from anymask.training import Recipe
+from anymask.training.recipe import RecipeStage
 
 
 def write_sets(folder: Path) -> Path:

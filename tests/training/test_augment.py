@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.masks import ModelSpec, geometry
-from anymask.training import (
+from anymask.training.augment import (
     brighten,
     crop_at_scale,
     fit_square,

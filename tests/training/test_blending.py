@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from anymask.training import blend
+from anymask.training.held_out import blend
 
 
 class Net(nn.Module):

@@ -7,15 +7,10 @@ import pytest
 import torch
 
 from anymask import models
-from anymask.training import (
-    TrainingRun,
-    TrainingWorker,
-    batches,
-    layer_decays,
-    make_optimiser,
-    recompute_blocks,
-    repeated_blocks,
-)
+from anymask.training.blocks import layer_decays, recompute_blocks, repeated_blocks
+from anymask.training.loop import TrainingRun, TrainingWorker
+from anymask.training.samples import batches
+from anymask.training.trainee import make_optimiser
 from tests.training.small_data import small_recipe, write_sets
 from tests.training.test_families import TINY, one_step
 

@@ -13,23 +13,14 @@ from anymask import models
 from anymask.base import ConfigError, InputError, write_json
 from anymask.formats import load_set
 from anymask.masks import ChannelMix, mask_to_rle, rle_to_string
-from anymask.training import (
-    MIX,
-    ChannelConvolution,
-    PhotoStore,
-    Recipe,
-    TrainingPictures,
-    TrainingRun,
-    as_colours,
-    brighten,
-    build_trainee,
-    newest_state,
-    recipe_of,
-    recolour,
-    starting_mix,
-    train,
-    trained_module,
-)
+from anymask.training import Recipe, newest_state, trained_module
+from anymask.training.augment import brighten, recolour
+from anymask.training.channels import MIX, ChannelConvolution, as_colours, starting_mix
+from anymask.training.loop import TrainingRun, train
+from anymask.training.photos import PhotoStore
+from anymask.training.recipe import recipe_of
+from anymask.training.samples import TrainingPictures
+from anymask.training.trainee import build_trainee
 from tests.training.small_data import small_recipe
 
 COUNT = 5

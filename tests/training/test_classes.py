@@ -14,23 +14,14 @@ from anymask.masks import ClassOverlaps, LabelMap, Mask, mask_to_rle
 from anymask.models.class_head import add_class_head, class_head_of
 from anymask.runtime import TorchRuntime, load_official
 from anymask.segment import Model
-from anymask.training import (
-    Recipe,
-    TrainingPictures,
-    TrainingRun,
-    TrainingStep,
-    batches,
-    build_trainee,
-    class_loss,
-    class_masks,
-    class_names,
-    class_numbers,
-    load_start,
-    newest_state,
-    recipe_of,
-    train,
-    trained_module,
-)
+from anymask.training import Recipe, newest_state, trained_module
+from anymask.training.classes import class_loss, class_masks, class_names, class_numbers
+from anymask.training.loop import TrainingRun, train
+from anymask.training.recipe import recipe_of
+from anymask.training.samples import TrainingPictures, batches
+from anymask.training.step import TrainingStep
+from anymask.training.trainee import build_trainee
+from anymask.training.weights import load_start
 from tests.training.small_data import small_recipe, write_sets
 
 CLASSES = ("round", "square")
@@ -191,7 +182,7 @@ def test_a_model_without_classes_says_how_to_get_them() -> None:
 
 
 def test_weights_with_a_head_start_a_run_without_it(tmp_path: Path) -> None:
-    from anymask.training import write_result
+    from anymask.training.weights import write_result
 
     module = models.build("nano_tiny")
     add_class_head(module, 2)

@@ -8,7 +8,7 @@ import pytest
 
 from anymask.base import InputError
 from anymask.formats import read
-from anymask.training import prepare
+from anymask.training.tuning_data import prepare
 from tests.training.small_data import write_sets
 
 

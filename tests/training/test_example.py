@@ -16,7 +16,8 @@ from anymask.images.decoding import DECODERS
 from anymask.masks import iou
 from anymask.models.rules import open_family
 from anymask.runtime import manifest_to_json, read_manifest
-from anymask.training import copy_bundle, export
+from anymask.training import copy_bundle
+from anymask.training.export_folder import export
 from tests.runtime.exports import exported
 
 SHIPPED = Path(anymask.__file__).parent / "assets" / "nano"

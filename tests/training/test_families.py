@@ -11,20 +11,12 @@ from anymask import models
 from anymask.base import ConfigError
 from anymask.models.layers import ModelParts
 from anymask.models.rules import family_names, open_family
-from anymask.training import (
-    LAST,
-    Draws,
-    PromptRules,
-    Recipe,
-    RecipeStage,
-    TrainingRun,
-    TrainingWorker,
-    corrected,
-    first_prompts,
-    prompt_loss,
-    read_state,
-    train,
-)
+from anymask.training import LAST, Recipe
+from anymask.training.interaction import Draws, PromptRules, corrected, first_prompts
+from anymask.training.loop import TrainingRun, TrainingWorker, train
+from anymask.training.losses import prompt_loss
+from anymask.training.recipe import RecipeStage
+from anymask.training.run_folder import read_state
 from tests.training.small_data import small_recipe, write_sets
 
 TINY = {"tiny": 64, "tiny_hq": 64, "tiny_efficient": 32, "nano_tiny": 64, "tiny_video": 64}

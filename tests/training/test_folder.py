@@ -14,13 +14,14 @@ from anymask.runtime import (
     DECODER,
     ENCODER,
     MANIFEST,
-    MEMORY,
     NAMES,
     REFINER,
     manifest_to_json,
     read_manifest,
 )
-from anymask.training import add_shared_networks, copy_bundle, export
+from anymask.runtime.manifest import MEMORY
+from anymask.training import copy_bundle
+from anymask.training.export_folder import add_shared_networks, export
 
 
 def bare(folder: Path) -> Path:

@@ -12,22 +12,17 @@ from anymask import models
 from anymask.base import ConfigError
 from anymask.models.nano import Nano
 from anymask.runtime import named_weights, run_weights
-from anymask.training import (
-    Draws,
-    FrozenOutputs,
-    Recipe,
-    TrainingPictures,
-    TuningOptions,
-    build_step,
-    chosen_method,
-    named,
-    plan_in_words,
-    presets,
-    recipe_of,
-    set_learning,
-    write_result,
-)
-from anymask.training.samples import collate
+from anymask.training import Recipe, named, presets
+from anymask.training.frozen import FrozenOutputs
+from anymask.training.interaction import Draws
+from anymask.training.options import TuningOptions
+from anymask.training.presets import chosen_method
+from anymask.training.recipe import recipe_of
+from anymask.training.reports import plan_in_words
+from anymask.training.samples import TrainingPictures, collate
+from anymask.training.step import build_step
+from anymask.training.trainee import set_learning
+from anymask.training.weights import write_result
 from tests.training.small_data import small_recipe, write_sets
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from anymask.base import InputError
 from anymask.runtime import GraphInfo, OnnxRuntime, TensorInfo, file_sha256, read_manifest
-from anymask.training import export_bundle, verify_bundle
 from anymask.training import export_graphs as graphs
+from anymask.training.export_graphs import export_bundle
+from anymask.training.export_verify import verify_bundle
 from tests.runtime.exports import META, exported, network
 from tests.runtime.stand_in import SPEC, build, some_prompts
 

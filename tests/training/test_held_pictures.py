@@ -5,15 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from anymask.training import (
-    ShardPictures,
-    TrainingPictures,
-    choose_held,
-    held_pictures,
-    known_keys,
-    training_sets,
-    write_shards,
-)
+from anymask.training.distillation import choose_held, held_pictures, known_keys
+from anymask.training.samples import TrainingPictures, training_sets
+from anymask.training.shards import ShardPictures, write_shards
 from tests.training.small_data import small_recipe, write_sets
 
 PLAIN = small_recipe()

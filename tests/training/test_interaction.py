@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from anymask.training import (
+from anymask.training.interaction import (
     WITHOUT_CLICK,
     Draws,
     PromptRules,

@@ -10,20 +10,19 @@ from safetensors.torch import load_file, save_file
 
 from anymask import models
 from anymask.base import WeightsError
-from anymask.runtime import CONFIG, TENSORS, merge_files, read_adapters, unmerge_files
-from anymask.training import (
-    LAST,
-    TrainingRun,
+from anymask.runtime import CONFIG, TENSORS, merge_files, read_adapters
+from anymask.runtime.adapters import unmerge_files
+from anymask.training import LAST, trained_module
+from anymask.training.loop import TrainingRun, train
+from anymask.training.lora import (
     adapted_layers,
     adapters_of,
     add_adapters,
     load_adapters,
     merge_adapters,
-    read_state,
     save_adapters,
-    train,
-    trained_module,
 )
+from anymask.training.run_folder import read_state
 from tests.training.small_data import small_recipe, write_sets
 from tests.training.test_families import TINY, one_step
 
@@ -221,7 +220,7 @@ def test_adapters_of_another_model_are_refused(tmp_path: Path) -> None:
 
 def test_a_recipe_with_adapters_of_no_rank_is_refused() -> None:
     from anymask.base import ConfigError
-    from anymask.training import recipe_of
+    from anymask.training.recipe import recipe_of
 
     raw = {"stages": [{"steps": 1, "side": 64, "images": 2, "masks": 2}], "lora_rank": 0}
     with pytest.raises(ConfigError, match="lora_rank must be at least 1"):

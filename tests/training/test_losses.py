@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from anymask.masks import ONE_OR_THREE
-from anymask.training import (
+from anymask.training.losses import (
     EDGE_WEIGHT,
     NORMALISED_WEIGHT,
     RANK_WEIGHT,

@@ -16,20 +16,14 @@ from anymask.models.class_head import PromptHead, add_class_head, class_logits
 from anymask.models.fast import fits
 from anymask.runtime import TorchRuntime, entry
 from anymask.segment import Model
-from anymask.training import (
-    LAST,
-    TrainingRun,
-    TrainingStep,
-    batches,
-    build_trainee,
-    check_method,
-    export_bundle,
-    load_start,
-    read_state,
-    train,
-    trained_module,
-    write_weights,
-)
+from anymask.training import LAST, check_method, trained_module, write_weights
+from anymask.training.export_graphs import export_bundle
+from anymask.training.loop import TrainingRun, train
+from anymask.training.run_folder import read_state
+from anymask.training.samples import batches
+from anymask.training.step import TrainingStep
+from anymask.training.trainee import build_trainee
+from anymask.training.weights import load_start
 from tests.training.small_data import small_recipe, write_sets
 from tests.training.test_families import TINY, one_step
 from tests.training.test_lora import answers

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import torch
 from torch import nn
 
-from anymask.training import SMALLEST_HALF, round_to_half, store_half
+from anymask.training.export_graphs import SMALLEST_HALF, round_to_half, store_half
 
 
 def graph(path: Path, weight: np.ndarray) -> Path:

@@ -12,19 +12,11 @@ from PIL import Image
 from anymask.base import BoolArray, DataError
 from anymask.formats import load_set
 from anymask.masks import mask_to_rle, rle_to_string
-from anymask.training import (
-    PhotoStore,
-    Recipe,
-    RecipeStage,
-    SetPictures,
-    SmallMasks,
-    TrainingPictures,
-    TrainingRun,
-    enough,
-    kept_hw,
-    loop,
-    samples,
-)
+from anymask.training import Recipe, loop, samples
+from anymask.training.loop import TrainingRun
+from anymask.training.photos import PhotoStore, SmallMasks, enough, kept_hw
+from anymask.training.recipe import RecipeStage
+from anymask.training.samples import SetPictures, TrainingPictures
 from tests.training.small_data import small_recipe
 
 

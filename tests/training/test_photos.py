@@ -13,7 +13,8 @@ from PIL import Image
 from anymask.base import DataError, ImageError
 from anymask.formats import AnnotatedImage
 from anymask.images import image_hw, load_image
-from anymask.training import PhotoStore, photos
+from anymask.training import photos
+from anymask.training.photos import PhotoStore
 
 
 def of_file(path: Path) -> AnnotatedImage:
@@ -89,7 +90,8 @@ import os, signal, sys
 from pathlib import Path
 from anymask.formats import AnnotatedImage
 from anymask.images import image_hw
-from anymask.training import PhotoStore, photos
+from anymask.training import photos
+from anymask.training.photos import PhotoStore
 load = photos.load_image
 def load_or_die(path):
     if path.name == "2.jpg":

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from anymask.base import ConfigError
-from anymask.training import find_recipe, read_recipe, recipe_of, shipped_recipes
+from anymask.training.recipe import find_recipe, read_recipe, recipe_of, shipped_recipes
 
 STAGE = {"steps": 2, "side": 64, "images": 2, "masks": 2}
 

@@ -13,17 +13,12 @@ import torch
 
 from anymask.base import ConfigError, DataError
 from anymask.formats import load_set
-from anymask.training import (
-    LAST,
-    ShardPictures,
-    TrainingRun,
-    batches,
-    index_shards,
-    read_state,
-    train,
-    write_shards,
-)
+from anymask.training import LAST
 from anymask.training import shards as of_shards
+from anymask.training.loop import TrainingRun, train
+from anymask.training.run_folder import read_state
+from anymask.training.samples import batches
+from anymask.training.shards import ShardPictures, index_shards, write_shards
 from tests.training.small_data import small_recipe, write_sets
 
 

@@ -9,16 +9,11 @@ import pytest
 import torch
 
 from anymask.base import ConfigError, WeightsError
-from anymask.training import (
-    LAST,
-    RecipeStage,
-    TrainingRun,
-    TrainingWorker,
-    newest_state,
-    read_state,
-    train,
-)
+from anymask.training import LAST, newest_state
 from anymask.training import loop as of_worker
+from anymask.training.loop import TrainingRun, TrainingWorker, train
+from anymask.training.recipe import RecipeStage
+from anymask.training.run_folder import read_state
 from tests.training.small_data import small_recipe, write_sets
 
 

@@ -10,17 +10,11 @@ from torch import Tensor, nn
 
 from anymask import models
 from anymask.base import InputError, WeightsError
-from anymask.training import (
-    Recipe,
-    Teacher,
-    adapters_of,
-    add_adapters,
-    load_start,
-    merge_adapters,
-    save_adapters,
-    starting_module,
-    weights,
-)
+from anymask.training import Recipe, weights
+from anymask.training.lora import adapters_of, add_adapters, merge_adapters, save_adapters
+from anymask.training.step import Teacher
+from anymask.training.trainee import starting_module
+from anymask.training.weights import load_start
 
 
 def network(name: str, seed: int) -> nn.Module:

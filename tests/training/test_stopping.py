@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from anymask.training import heeding_signals
+from anymask.training.workers import heeding_signals
 
 
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
@@ -34,8 +34,8 @@ import os, signal, tempfile
 from pathlib import Path
 from anymask.training import loop
 from anymask.training import Recipe
-from anymask.training import heeding_signals
-from anymask.training import TrainingRun
+from anymask.training.workers import heeding_signals
+from anymask.training.loop import TrainingRun
 
 class Learner:
     def __init__(self, *given): pass

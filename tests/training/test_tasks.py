@@ -11,22 +11,14 @@ from safetensors.torch import save_file
 
 from anymask import models
 from anymask.base import ConfigError, WeightsError
-from anymask.training import (
-    HEAD,
-    LAST,
-    DistillationStep,
-    Draws,
-    Recipe,
-    Teacher,
-    TrainingRun,
-    batches,
-    build_step,
-    build_trainee,
-    make_optimiser,
-    read_state,
-    train,
-    trained_module,
-)
+from anymask.training import LAST, Recipe, trained_module
+from anymask.training.interaction import Draws
+from anymask.training.loop import TrainingRun, train
+from anymask.training.run_folder import read_state
+from anymask.training.samples import batches
+from anymask.training.step import DistillationStep, Teacher, build_step
+from anymask.training.trainee import build_trainee, make_optimiser
+from anymask.training.weights import HEAD
 from tests.training.small_data import small_recipe, write_sets
 from tests.training.test_families import TINY, one_step
 

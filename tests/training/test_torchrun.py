@@ -11,8 +11,11 @@ import torch
 from torch import distributed
 
 from anymask.base import ConfigError
-from anymask.training import LAST, LOG, RecipeStage, TrainingRun, TrainingWorker, read_state, train
+from anymask.training import LAST, LOG
 from anymask.training import loop as of_worker
+from anymask.training.loop import TrainingRun, TrainingWorker, train
+from anymask.training.recipe import RecipeStage
+from anymask.training.run_folder import read_state
 from tests.training.small_data import small_recipe, write_sets
 
 STEPS = 3

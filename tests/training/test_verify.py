@@ -8,8 +8,9 @@ import torch
 
 from anymask.models.nano import TINY, Nano
 from anymask.runtime import ASSETS, OnnxRuntime, load_module
-from anymask.training import Check, Verification, export_bundle, random_prompts, verify_bundle
 from anymask.training import export_verify as verify
+from anymask.training.export_graphs import export_bundle
+from anymask.training.export_verify import Check, Verification, random_prompts, verify_bundle
 from tests.runtime.stand_in import build
 
 GOOD = Check(

@@ -23,18 +23,16 @@ from anymask.runtime import (
     TRACK_DECODER,
     TRACK_MEMORY,
     OnnxRuntime,
-    OnnxVideo,
     TorchRuntime,
     VideoAnswer,
     VideoSteps,
-    map_names,
-    read_constants,
     read_manifest,
-    to_bfloat16,
 )
+from anymask.runtime.onnx_video import OnnxVideo, read_constants, to_bfloat16
+from anymask.runtime.torch import map_names
 from anymask.segment import Model
 from anymask.track import open_session
-from anymask.training import (
+from anymask.training.export_graphs import (
     AttentionGraph,
     TrackDecoderGraph,
     TrackMemoryGraph,

@@ -12,8 +12,7 @@ from anymask.models.memory_attention import RecalledMemories
 from anymask.models.positions import RotaryAngles
 from anymask.models.rules import MemoryBank, VideoMoment
 from anymask.models.video_model import FramePrompts, VideoModel
-from anymask.training import OPSET
-from anymask.training.export_graphs import _quiet
+from anymask.training.export_graphs import OPSET, _quiet
 
 
 class Reading(nn.Module):

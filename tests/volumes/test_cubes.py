@@ -12,7 +12,8 @@ import anymask
 from anymask import models
 from anymask.base import InputError, ModelError, PromptError
 from anymask.models.sam_med3d import CubeModel
-from anymask.volumes import ClicksInVolumes, CubePlace, Volume, load_cube_model
+from anymask.volumes import Volume, load_cube_model
+from anymask.volumes.cubes import ClicksInVolumes, CubePlace
 
 ORIENTATIONS = ("RAS", "LPS", "SAR", "IPL")  # of x, y, z
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 import anymask
 from anymask.base import InputError
 from anymask.masks import Polygon, polygons_to_mask
-from anymask.volumes import Volume, label_volume, scaled_affine, write_labels
+from anymask.volumes import Volume, label_volume, write_labels
+from anymask.volumes.volume import scaled_affine
 from tests.volumes.test_volumes import RAS_AND_LPS, SHAPE, orientations, some_labels
 
 pydicom = pytest.importorskip("pydicom")

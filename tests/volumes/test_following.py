@@ -10,20 +10,10 @@ from numpy.typing import NDArray
 
 from anymask.base import InputError, PromptError
 from anymask.segment import Model
-from anymask.volumes import (
-    Look,
-    Past,
-    Volume,
-    VolumeSession,
-    VolumeSettings,
-    fill_slices,
-    judge,
-    look_at,
-    mix_masks,
-    open_volume_session,
-    scaled_affine,
-    signed_distance,
-)
+from anymask.volumes import Volume, VolumeSession, VolumeSettings, open_volume_session
+from anymask.volumes.ending import Look, Past, judge, look_at
+from anymask.volumes.filling import fill_slices, mix_masks, signed_distance
+from anymask.volumes.volume import scaled_affine
 from tests.segment.fakes import ColourRuntime
 
 SHAPE = (16, 64, 80)

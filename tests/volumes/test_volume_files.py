@@ -11,8 +11,9 @@ from anymask.base import InputError, claimed
 from anymask.cli.main import main
 from anymask.segment import Model
 from anymask.track import FilePrompt
-from anymask.volumes import VolumeFiles, follow_volume, read_volume, scaled_affine
+from anymask.volumes import VolumeFiles, follow_volume, read_volume
 from anymask.volumes.files import depth_text, volume_text
+from anymask.volumes.volume import scaled_affine
 from tests.segment.fakes import ColourRuntime
 from tests.volumes.test_following import dice, made
 

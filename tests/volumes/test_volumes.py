@@ -12,14 +12,8 @@ from numpy.typing import NDArray
 
 import anymask
 from anymask.base import DataError, InputError
-from anymask.volumes import (
-    Volume,
-    label_volume,
-    measure_labels,
-    reading,
-    scaled_affine,
-    write_labels,
-)
+from anymask.volumes import Volume, label_volume, measure_labels, reading, write_labels
+from anymask.volumes.volume import scaled_affine
 
 nibabel = pytest.importorskip("nibabel")
 nrrd = pytest.importorskip("nrrd")

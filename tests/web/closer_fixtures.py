@@ -8,7 +8,7 @@ import numpy as np
 
 from anymask.masks import ModelSpec, Prompt, geometry, mask_to_model, mask_to_rle, rle_to_coco
 from anymask.models.rules import closer_window, logits_around, mean_chance, object_box, open_family
-from anymask.segment import prompt_in_window
+from anymask.segment.pipeline import prompt_in_window
 
 NUMBERS = 3  # decimals
 SPEC = ModelSpec(

@@ -8,7 +8,8 @@ import numpy as np
 
 from anymask.masks import empty_rle, mask_to_rle, rle_to_coco
 from anymask.models.rules import NameTable, close_up
-from anymask.runtime import ASSETS, read_table
+from anymask.runtime import ASSETS
+from anymask.runtime.onnx import read_table
 from tests.web.edge_fixtures import striped
 
 SIDE = 18  # of a close-up

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from anymask.studio import nth_colour
+from anymask.studio.labels import nth_colour
 
 
 def listed(project: Any) -> list[dict[str, Any]]:

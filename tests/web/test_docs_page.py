@@ -10,7 +10,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from anymask.studio import Access, ServerParts
+from anymask.studio import ServerParts
+from anymask.studio.middleware import Access
 from tests.patience import PATIENCE_S
 from tests.studio.servers import inference, listening
 from tests.web.conftest import late

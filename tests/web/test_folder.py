@@ -8,13 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anymask.studio import (
-    FolderNews,
-    Project,
-    ServedProject,
-    create_project,
-    look_into_folder,
-)
+from anymask.studio import create_project
+from anymask.studio.photo_files import FolderNews, look_into_folder
+from anymask.studio.project import Project
+from anymask.studio.project_routes import ServedProject
 from tests.studio.servers import PICTURE, inference
 from tests.web.conftest import Annotator
 from tests.web.viewers import Viewer, served

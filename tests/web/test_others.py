@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from anymask.masks import rle_box_xywh
-from anymask.studio import Project, ServedProject, create_project
+from anymask.studio import create_project
+from anymask.studio.project import Project
+from anymask.studio.project_routes import ServedProject
 from tests.studio.servers import PICTURE, inference
 from tests.web.conftest import Annotator
 from tests.web.viewers import Viewer, served

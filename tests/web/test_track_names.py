@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from anymask.studio import Project
+from anymask.studio.project import Project
 from tests.web.test_video_project import begin, project, reviewer, stored, track_of
 from tests.web.viewers import Viewer
 

@@ -10,14 +10,10 @@ import numpy as np
 import pytest
 
 from anymask.masks import coco_to_rle, mask_to_rle, rle_area, rle_iou
-from anymask.studio import (
-    Project,
-    ServedProject,
-    TrackDraft,
-    TrackEntry,
-    TrackMask,
-    create_project,
-)
+from anymask.studio import TrackDraft, TrackMask, create_project
+from anymask.studio.project import Project
+from anymask.studio.project_routes import ServedProject
+from anymask.studio.records import TrackEntry
 from tests.studio.servers import inference
 from tests.track.clips import HW, write_video
 from tests.web.conftest import SIZE

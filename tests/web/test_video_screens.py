@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from anymask.studio import Limits
+from anymask.studio.limits import Limits
 from tests.track.clips import moving_discs, write_video
 from tests.web.conftest import SIZE
 from tests.web.test_accessibility import axe, check

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from anymask.images import PictureView, array_to_image, value_range
+from anymask.images import PictureView
+from anymask.images.decoding import array_to_image, value_range
 from anymask.jobs import parse_ranges
 
 PAGES = 10  # from one place to the next: pages of a file are not counted one by one

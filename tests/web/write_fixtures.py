@@ -21,10 +21,8 @@ from anymask.masks import (
     ModelPrompts,
     ModelSpec,
     Prompt,
-    chances,
     clean_logits,
     click_steps,
-    facts,
     geometry,
     image_to_model,
     logits_to_masks,
@@ -36,17 +34,13 @@ from anymask.masks import (
     point_pixels,
     rle_box_xywh,
     rle_to_coco,
-    with_middle_clicks,
 )
+from anymask.masks.answer import chances, facts, with_middle_clicks
 from anymask.models.rules import NanoFamily, family_names, open_family
-from anymask.segment import (
-    ADAPTIVE_NMS,
-    Prediction,
-    clean_kept,
-    hold_to_clicks,
-    split_by_score,
-    without_duplicates,
-)
+from anymask.segment import Prediction, split_by_score
+from anymask.segment.postprocess import clean_kept, hold_to_clicks
+from anymask.segment.search import without_duplicates
+from anymask.segment.settings import ADAPTIVE_NMS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 

@@ -9,7 +9,6 @@ from anymask.base.arrays import read_array as read_array
 from anymask.base.arrays import read_arrays as read_arrays
 from anymask.base.checked_types import check_types as check_types
 from anymask.base.display import brief as brief
-from anymask.base.display import brief_text as brief_text
 from anymask.base.display import preview_html as preview_html
 from anymask.base.display import repr_html as repr_html
 from anymask.base.errors import AmbiguousMaskError as AmbiguousMaskError
@@ -54,7 +53,6 @@ from anymask.base.progress import clock_text as clock_text
 from anymask.base.progress import follow as follow
 from anymask.base.progress import pick_teller as pick_teller
 from anymask.base.progress import tell_each as tell_each
-from anymask.base.settings import OTHER_WORDS as OTHER_WORDS
 from anymask.base.settings import DeclaredSetting as DeclaredSetting
 from anymask.base.settings import Setting as Setting
 from anymask.base.settings import check_keywords as check_keywords
@@ -77,7 +75,6 @@ from anymask.base.storage import whole_file as whole_file
 from anymask.base.storage import write_json as write_json
 from anymask.base.storage import write_whole as write_whole
 from anymask.base.tables import csv_text as csv_text
-from anymask.base.tables import escape_formula as escape_formula
 from anymask.base.tables import read_csv as read_csv
 from anymask.base.tables import unescape_formula as unescape_formula
 from anymask.base.threads import THREADS as THREADS

@@ -1,6 +1,3 @@
-from anymask.edit.alpha import closed_form_alpha as closed_form_alpha
-from anymask.edit.alpha import foreground_colours as foreground_colours
-from anymask.edit.alpha import soft_alpha as soft_alpha
 from anymask.edit.changes import Hiding as Hiding
 from anymask.edit.changes import RedactedCopy as RedactedCopy
 from anymask.edit.changes import blur as blur
@@ -9,11 +6,8 @@ from anymask.edit.changes import collage as collage
 from anymask.edit.changes import redact as redact
 from anymask.edit.changes import remove as remove
 from anymask.edit.changes import replace as replace
-from anymask.edit.cutouts import CutoutDict as CutoutDict
 from anymask.edit.cutouts import CutoutKeywords as CutoutKeywords
 from anymask.edit.cutouts import CutoutSettings as CutoutSettings
-from anymask.edit.cutouts import box_slices as box_slices
-from anymask.edit.cutouts import covering as covering
 from anymask.edit.cutouts import cut_out as cut_out
 from anymask.edit.cutouts import cut_photo as cut_photo
 from anymask.edit.cutouts import object_pixels as object_pixels
@@ -21,15 +15,5 @@ from anymask.edit.cutouts import objects_sought as objects_sought
 from anymask.edit.cutouts import save_cutout as save_cutout
 from anymask.edit.cutouts import write_cutout as write_cutout
 from anymask.edit.inpainting import Filler as Filler
-from anymask.edit.inpainting import fill_holes as fill_holes
 from anymask.edit.inpainting import open_lama as open_lama
-from anymask.edit.subject import SUBJECT_MODEL as SUBJECT_MODEL
-from anymask.edit.subject import SUBJECT_TABLE as SUBJECT_TABLE
-from anymask.edit.subject import SubjectProbe as SubjectProbe
-from anymask.edit.subject import agreement as agreement
-from anymask.edit.subject import best_candidate as best_candidate
-from anymask.edit.subject import cell_numbers as cell_numbers
 from anymask.edit.subject import main_subject as main_subject
-from anymask.edit.subject import shipped_probe as shipped_probe
-from anymask.edit.subject import subject_map as subject_map
-from anymask.edit.subject import subject_prompts as subject_prompts

@@ -2,12 +2,10 @@ from anymask.images.animations import Animation as Animation
 from anymask.images.decoding import DECODERS as DECODERS
 from anymask.images.decoding import PictureView as PictureView
 from anymask.images.decoding import Ranges as Ranges
-from anymask.images.decoding import array_to_image as array_to_image
 from anymask.images.decoding import check_size as check_size
 from anymask.images.decoding import open_header as open_header
 from anymask.images.decoding import open_picture as open_picture
 from anymask.images.decoding import strips as strips
-from anymask.images.decoding import value_range as value_range
 from anymask.images.fingerprints import fingerprint as fingerprint
 from anymask.images.fingerprints import first_alike as first_alike
 from anymask.images.kinds import one_image_instead as one_image_instead

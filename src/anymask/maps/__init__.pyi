@@ -9,10 +9,6 @@ from anymask.maps.prompting import PromptEye as PromptEye
 from anymask.maps.scene import Scene as Scene
 from anymask.maps.scene import is_map as is_map
 from anymask.maps.scene import open_map as open_map
-from anymask.maps.scene import pixel_metres as pixel_metres
-from anymask.maps.shapes import GroundArea as GroundArea
-from anymask.maps.shapes import right_angled as right_angled
 from anymask.maps.survey import MapReport as MapReport
 from anymask.maps.survey import TileEye as TileEye
 from anymask.maps.survey import survey_map as survey_map
-from anymask.maps.worksheet import open_worksheet as open_worksheet

@@ -1,17 +1,7 @@
-from anymask.volumes.cubes import ClicksInVolumes as ClicksInVolumes
-from anymask.volumes.cubes import CubePlace as CubePlace
-from anymask.volumes.cubes import SeenCube as SeenCube
 from anymask.volumes.cubes import load_cube_model as load_cube_model
 from anymask.volumes.dicom_labels import series_of as series_of
-from anymask.volumes.ending import Look as Look
-from anymask.volumes.ending import Past as Past
-from anymask.volumes.ending import judge as judge
-from anymask.volumes.ending import look_at as look_at
 from anymask.volumes.files import VolumeFiles as VolumeFiles
 from anymask.volumes.files import follow_volume as follow_volume
-from anymask.volumes.filling import fill_slices as fill_slices
-from anymask.volumes.filling import mix_masks as mix_masks
-from anymask.volumes.filling import signed_distance as signed_distance
 from anymask.volumes.isolated import IsolatedScan as IsolatedScan
 from anymask.volumes.reading import read_volume as read_volume
 from anymask.volumes.session import FollowedSlice as FollowedSlice
@@ -21,7 +11,6 @@ from anymask.volumes.session import VolumeSettings as VolumeSettings
 from anymask.volumes.session import open_volume_session as open_volume_session
 from anymask.volumes.volume import Volume as Volume
 from anymask.volumes.volume import check_window as check_window
-from anymask.volumes.volume import scaled_affine as scaled_affine
 from anymask.volumes.writing import LabelMeasure as LabelMeasure
 from anymask.volumes.writing import label_volume as label_volume
 from anymask.volumes.writing import measure_labels as measure_labels

@@ -34,7 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print a line for every way of working that was measured. Raises InputError, StoreError."""
     need_engine()
-    from anymask.studio import Project, plan
+    from anymask.studio.figures import plan
+    from anymask.studio.project import Project
 
     figures = Project(args.folder).figures()
     costs = plan(figures, args.images, args.rate, args.masks_per_image)
