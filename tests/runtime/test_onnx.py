@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -177,3 +178,22 @@ def test_a_sibling_has_other_threads_the_same_answers_and_is_opened_once(bundle:
     for a, b in zip(runtime.see(some_images(1)), sibling.see(some_images(1)), strict=True):
         for ours, theirs in zip(a.maps(), b.maps(), strict=True):
             np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-4, atol=1e-5)
+
+
+def test_the_graphs_of_prompts_are_opened_while_the_first_image_is_encoded(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, read = [], OnnxRuntime._read_graph
+    monkeypatch.setattr(
+        OnnxRuntime, "_read_graph", lambda self, path: opened.append(path.stem) or read(self, path)
+    )
+    runtime = OnnxRuntime(bundle, threads=1)
+    assert opened == []
+    side = runtime.spec.image_side
+    for _ in range(2):
+        runtime.see(np.zeros((1, 3, side, side), np.float32))
+    for thread in threading.enumerate():
+        if thread.name == "anymask-open":
+            thread.join()
+    assert opened[0] == "encoder"
+    assert sorted(opened[1:]) in (["decoder"], ["sweep_image", "sweep_prompt"])

@@ -45,6 +45,7 @@ MEMORY = "memory"  # reads an object's earlier frames; a bundle may be without
 SWEEP_IMAGE, SWEEP_CLICKS, SWEEP_MASKS = "sweep_image", "sweep_clicks", "sweep_masks"
 SWEEP_PROMPT = "sweep_prompt"  # one prompt and all of its masks, after `SWEEP_IMAGE`; likewise
 
+REMEMBERED = 1 << 20  # bytes of a file whose hash is worth an entry in the cache
 _LARGEST_SIDE = 16384  # of a model's input, pixels
 
 # ONNX Runtime fuses "add, then layer norm" into an operator that is slower on a CPU than the two
@@ -252,14 +253,22 @@ def shared_folder(spec: ModelSpec) -> Path | None:
 
 
 def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
-    """The path of one file of a bundle, present and unaltered; WeightsError otherwise."""
+    """The path of one file of a bundle, present and unaltered; WeightsError otherwise.
+
+    Hashes of large files are remembered by size and time of change, as those of weights are.
+    """
     path = folder / name
     if not path.is_file():
         raise WeightsError(
             f"{path} is missing, but {MANIFEST} lists it. Copy the whole folder, or "
             "export the model again."
         )
-    got = file_sha256(path)
+    if path.stat().st_size < REMEMBERED:
+        got = file_sha256(path)
+    else:
+        from anymask.runtime.store import file_hash
+
+        got = file_hash(path)
     if got != manifest.sha256[name]:
         raise WeightsError(
             f"{path} was changed or truncated: its sha256 is {got[:12]}..., {MANIFEST} "

@@ -10,6 +10,7 @@ length of a name's vector.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import (
+    AnymaskError,
     DataError,
     FloatArray,
     InputError,
@@ -57,6 +59,7 @@ from anymask.runtime.manifest import (
     NAMES,
     REFINER,
     SWEEP_CLICKS,
+    SWEEP_IMAGE,
     SWEEP_PROMPT,
     WEIGHTS,
     GraphInfo,
@@ -79,6 +82,7 @@ from anymask.runtime.protocol import (
     running,
 )
 
+LARGE = 20_000_000  # bytes of a graph's file
 SLOW = 2.0  # seconds a photo, from which on the smaller model of the package is named
 
 C = TypeVar("C")
@@ -137,6 +141,7 @@ class OnnxRuntime:
         self._siblings: dict[int, OnnxRuntime] = {}
         self._checked: set[str] = set()  # files that were compared with their hashes
         self._added: dict[Any, Any] = {}  # capabilities that were asked for, or None
+        self._is_opened_ahead = False
         shares = self.manifest.has_graph(SWEEP_PROMPT)
         self._prompts = OnnxPrompts(self) if shares else None
         if side is not None:
@@ -215,6 +220,7 @@ class OnnxRuntime:
         One after the other: a batch is no faster on a CPU and needs B times the memory.
         """
         info, _ = self._open(ENCODER)  # which is no part of the time
+        self._open_ahead()
         names = [tensor.name for tensor in info.outputs]
         began = time.monotonic()
         found: list[EncoderOutput] = [
@@ -303,6 +309,9 @@ class OnnxRuntime:
 
     def _open(self, name: str) -> tuple[GraphInfo, Any]:
         """What a graph takes and gives, and its session; the first thread that asks opens it."""
+        found = self._sessions.get(name)
+        if found is not None:  # without the lock: another graph may just be opened
+            return found
         with self._lock:
             if name not in self._sessions:
                 info = self.manifest.graph(name)
@@ -310,6 +319,21 @@ class OnnxRuntime:
                 _check_signature(session, info, str(self._folder / info.file))
                 self._sessions[name] = info, session
             return self._sessions[name]
+
+    def _open_ahead(self) -> None:
+        """Open the graphs of prompts in a thread, while the first image is encoded."""
+        with self._lock:
+            if self._is_opened_ahead:
+                return
+            self._is_opened_ahead = True
+
+        def open_graphs() -> None:
+            shared = (SWEEP_IMAGE, SWEEP_PROMPT)
+            with contextlib.suppress(AnymaskError):  # which the first prompt raises
+                for name in (DECODER,) if self._prompts is None else shared:
+                    self._open(name)
+
+        threading.Thread(target=open_graphs, name="anymask-open").start()
 
     def _create_session(self, name: str) -> Any:
         for part in self.manifest.sha256:  # the graph, and its weights where they lie apart
@@ -326,6 +350,9 @@ class OnnxRuntime:
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # A plan of buffers is made after the first run, and takes new memory in the second one: of
+        # a large encoder a third more, and 0.1 s.
+        options.enable_mem_pattern = path.stat().st_size < LARGE
         # The threads of the encoder must not burn the cores while the decoder works.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
