@@ -44,7 +44,7 @@ def test_holes_and_parts_come_back_through_bridges(tmp_path: Path) -> None:
     assert [str(loss) for loss in report.losses] == [
         "rings.png, mask 0: 1 hole bridged",
         "rings.png, mask 0: its 2 parts were joined by bridges",
-        "rings.png, mask 2: an empty mask has no outline; it was omitted",
+        "rings.png, mask 2: omitted an empty mask, which has no outline",
     ]
 
 

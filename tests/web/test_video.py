@@ -228,7 +228,7 @@ def test_an_overlay_and_a_cut_out_leave_with_times_sound_and_alpha(
     viewer.say(30, 30)
     viewer.follow()
     known = [mask_on(viewer, frame) for frame in range(viewer.ask("f.length"))]
-    film = viewer.export("Video", tmp_path, "Masks over the frames (MP4)")
+    film = viewer.export("Video", tmp_path, "Video with masks overlaid (MP4)")
     assert film.name == "turned.mp4"
     for drawn, picture, mask in zip(decoded(film.read_bytes()), CLIP, known, strict=True):
         assert off(drawn, picture, mask) > 8

@@ -193,8 +193,8 @@ def report_panoptic(results: Path, truth: Path, on_bad: OnBad = "skip") -> Repor
     for path in (truth, results):
         if path.is_dir():
             raise InputError(
-                f"{str(path)!r} is a folder. Pass the panoptic JSON file next to the folder of "
-                "PNG files."
+                f"{str(path)!r} is a folder. Pass the panoptic JSON file instead. It is usually in "
+                "the same directory as the folder of PNG files."
             )
     categories, drawn = read_panoptic(truth)
     lost = LossReport(settings=ReadSettings(on_bad=on_bad))

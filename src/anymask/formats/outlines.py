@@ -126,7 +126,7 @@ def plain_rings(
     """
     polygons = rle_to_polygons(image.masks[number].rle, policy.tolerance)
     if not polygons:
-        report.add("empty", image.file_name, number, "an empty mask has no outline; it was omitted")
+        report.add("empty", image.file_name, number, "omitted an empty mask, which has no outline")
         return []
     if count := sum(len(polygon.holes) for polygon in polygons):
         holes = "1 hole" if count == 1 else f"{count} holes"

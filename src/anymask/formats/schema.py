@@ -17,7 +17,7 @@ def record_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of one picture's file; a new dict each time."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "anymask records of one image",
+        "title": "anymask: the mask records of one image",
         "type": "object",
         "required": ["image", "annotations"],
         "properties": {

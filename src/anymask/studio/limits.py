@@ -54,7 +54,7 @@ class Limits:
     prompts: Annotated[int, Setting("maximum number of prompts per request", least=1)] = 256
     points: Annotated[int, Setting("maximum number of points per prompt", least=1)] = 1000
     points_together: Annotated[
-        int, Setting("maximum number of points in all prompts of a request together", least=1)
+        int, Setting("maximum total number of points of all prompts in a request", least=1)
     ] = 4000
     decodings: Annotated[
         int,

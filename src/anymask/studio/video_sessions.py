@@ -163,7 +163,7 @@ class OpenSession:
     def check_new(self) -> None:
         """Raises Refusal (409) for a session that is about something already."""
         if self.objects or self.path is not None:
-            message = "The session already has content. Open another session."
+            message = "The session already contains a video or objects. Open a new session."
             raise Refusal(409, message)
 
     def close(self) -> None:

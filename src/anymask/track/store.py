@@ -121,7 +121,7 @@ class SessionStore:
         held = self.about("tracker")
         if held is not None and held != name:
             raise InputError(
-                f"{self.path} was created by {held}, which is not compatible with {name}. Load "
+                f"{self.path} was created with {held}, which is not compatible with {name}. Load "
                 "the same model, or choose another session file."
             )
         self.tell("tracker", name)

@@ -93,7 +93,7 @@ class VolumeSettings:
     stop: Annotated[
         bool,
         Setting(
-            "stop tracking an object where its boundary fades; otherwise, track it to "
+            "stop tracking an object where its boundary fades; with 'no', track it to "
             "the last slice"
         ),
     ] = True

@@ -25,7 +25,7 @@ export const FORMATS: [name: string, title: string, about: string][] = [
     "Label images (TIFF)",
     "one TIFF per image for Fiji, napari and QuPath: 0 is background, n is mask n",
   ],
-  ["imagej", "ImageJ and Fiji", "one ROI set (.zip) per image"],
+  ["imagej", "ImageJ and Fiji", "one ImageJ ROI set (.zip) per image"],
   ["cellpose", "Cellpose", "one _seg.npy per image"],
   ["qupath", "QuPath", "one GeoJSON per image, with classes and their colors"],
   ["csv", "Table (CSV)", "one row per mask: class, area, center, perimeter, axes and more"],

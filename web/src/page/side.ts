@@ -63,7 +63,7 @@ export function side(session: Session, kept: () => void, names: () => void): Sid
 
 function granularityChoice(session: Session): HTMLElement {
   const choices: [string, "all" | number, string][] = [
-    ["Part", 0, "Prefer the smallest good candidate"],
+    ["Part", 0, "Prefer the smallest candidate with a good score"],
     ["Best", "all", "Prefer the candidate with the best score"],
     ["Whole", 1, "Prefer the largest good candidate"],
   ];

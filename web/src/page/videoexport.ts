@@ -15,7 +15,7 @@ const FORMATS: [name: string, title: string, about: string][] = [
 ];
 
 const LOOKS: [name: string, title: string][] = [
-  ["overlay", "Masks over the frames (MP4)"],
+  ["overlay", "Video with masks overlaid (MP4)"],
   ["masks", "Masks on black (MP4)"],
   ["blur", "Objects blurred (MP4)"],
   ["colour", "Objects in one color (MP4)"],
