@@ -31,7 +31,7 @@ PROPOSED_COLOUR: Colour = (60, 200, 90)
 PANEL_SIDE = 360  # pixels of the longest side of a panel, at most four times the photo's own
 WINDOW_MARGIN = 0.35  # of the window's sides, around both masks
 MASK_HEADER = ("no.", "image", "mask", "label", "grade", "proposal", "why")
-OBJECT_HEADER = ("no.", "image", "quality", "area", "box around the object without a mask (x0,y0,x1,y1)")
+OBJECT_HEADER = ("no.", "image", "quality", "area", "box around the unmasked object (x0,y0,x1,y1)")
 TENTHS = tuple(f".{n}-{'1' if n == 9 else f'.{n + 1}'}" for n in range(10))
 
 
