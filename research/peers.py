@@ -4,11 +4,12 @@
     peers/bin/pip install --no-deps mobilesam-lite
     peers/bin/python -m research.peers --recipe ../shared/golden -o peers.json
 
-transformers runs SAM ViT-B and SAM 2.1 tiny, MobileSAM's own code runs MobileSAM. Its weights are
-those of ours, made by the recipe; the models of transformers
-have random weights, on which speed does not depend. EdgeTAM of transformers requires timm, which is
-never installed. torchvision is not installed either: the functions that MobileSAM's code imports
-from both packages are replaced here.
+transformers runs SAM ViT-B, SAM 2.1 tiny and EdgeTAM, MobileSAM's own code runs MobileSAM. Its
+weights are those of ours, made by the recipe; the models of transformers have random weights, on
+which speed does not depend. timm and torchvision are never installed: the functions that
+MobileSAM's code imports from both packages are replaced here, and EdgeTAM of transformers gets our
+own backbone, unfolded, in place of timm's. A video frame has two objects, each with one click on
+the first frame.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -31,8 +34,12 @@ from torch import Tensor, nn
 import anymask
 from anymask.base import import_offline, this_machine, write_json
 from anymask.masks import box_nms
+from anymask.models import build
+from anymask.runtime import VideoSteps, require
 
 CLICK = (0.5, 0.5)  # of the image's width and height
+PLACES = ((0.3, 0.5), (0.7, 0.5))  # of the objects of a video
+FRAMES = 3  # of a video in each turn
 CLICKS = 4  # on each encoded image; the first is a step of its own
 Steps = dict[str, Callable[[], Any]]
 
@@ -135,31 +142,119 @@ def sam_vit_b(weights: Path, image: np.ndarray, everything: bool) -> Steps:
 def sam2_tiny(weights: Path, image: np.ndarray, everything: bool) -> Steps:
     """SAM 2.1 tiny of transformers."""
     package = import_offline("transformers")
-    return of_transformers(package.Sam2Model(package.Sam2Config()), 1024)
+    video = package.Sam2VideoModel(package.Sam2VideoConfig())
+    steps = of_transformers(package.Sam2Model(package.Sam2Config()), 1024)
+    return steps | video_of_transformers(video, "sam2_video", "Sam2VideoInferenceSession")
+
+
+class Backbone(nn.Module):
+    """Our backbone of EdgeTAM, as transformers calls timm's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = build("edgetam").image_encoder.trunk
+
+    def forward(self, pixels: Tensor, **_: Any) -> SimpleNamespace:
+        """Maps, the largest first."""
+        return SimpleNamespace(last_hidden_state=list(self.trunk(pixels)), hidden_states=None)
+
+
+def edgetam(weights: Path, image: np.ndarray, everything: bool) -> Steps:
+    """EdgeTAM of transformers with our backbone."""
+    package = import_offline("transformers")
+    auto = importlib.import_module("transformers.models.auto.modeling_auto").AutoModel
+    made = auto.from_config
+
+    def from_config(config: Any, **settings: Any) -> Any:
+        return Backbone() if config.model_type == "timm_wrapper" else made(config, **settings)
+
+    with mock.patch.object(auto, "from_config", from_config):
+        steps = of_transformers(package.EdgeTamModel(package.EdgeTamConfig()), 1024)
+        video = package.EdgeTamVideoModel(package.EdgeTamVideoConfig())
+    return steps | video_of_transformers(video, "edgetam_video", "EdgeTamVideoInferenceSession")
+
+
+def video_of_transformers(network: Any, module: str, session: str) -> Steps:
+    """A frame of a video, preprocessed already."""
+    code = importlib.import_module(f"transformers.models.{module}.modeling_{module}")
+    network.eval()
+    held = getattr(code, session)(
+        video=torch.randn(1, 3, 1024, 1024), video_height=534, video_width=800, dtype=torch.float32
+    )
+    number = 0
+    for place in PLACES:
+        index = held.obj_id_to_idx(len(held.obj_ids))
+        point = {
+            "point_coords": torch.tensor([[[[1024 * side for side in place]]]]),
+            "point_labels": torch.ones(1, 1, 1, dtype=torch.int32),
+        }
+        held.add_point_inputs(index, 0, point)
+        held.obj_with_new_inputs.append(held.obj_ids[index])
+
+    def step() -> None:
+        nonlocal number
+        held.processed_frames[number] = held.processed_frames[0]
+        network(inference_session=held, frame_idx=number)
+        number += 1
+
+    with torch.inference_mode():
+        step()  # the clicks
+    return {"video frame": step}
 
 
 PEERS: dict[str, tuple[str, Callable[[Path, np.ndarray, bool], Steps]]] = {
     "mobile_sam": ("MobileSAM's own code", mobile_sam),
     "sam_vit_b": ("transformers", sam_vit_b),
     "sam2.1_hiera_t": ("transformers", sam2_tiny),
+    "edgetam": ("transformers", edgetam),
 }
 
 
 def ours(name: str, weights: Path, image: np.ndarray, everything: bool) -> Steps:
-    """The same steps of anymask's default on a CPU."""
+    """The same steps of anymask's default on a CPU; preprocessed images as in `of_transformers`."""
     model = anymask.load(name, weights, device="cpu", convert=True)
+    features = model.encode(image)
     held: dict[str, Any] = {}
     point = np.array([CLICK]) * image.shape[1::-1]
+    side = model.runtime.spec.image_side
+    pixels = np.random.default_rng(0).standard_normal((1, 3, side, side)).astype(np.float32)
 
     def encode() -> None:
-        held["seen"] = model.encode(image)
+        if PEERS[name][0] == "transformers":
+            held["seen"] = replace(features, seen=model.runtime.see(pixels)[0])
+        else:
+            held["seen"] = model.encode(image)
 
     steps: Steps = {
         "encode": encode,
         "click": lambda: model.segment(held["seen"], points=point).best.mask,
     }
+    if model.runtime.capability(VideoSteps) is not None:
+        steps |= our_video(model)
     every = {"mode": "exact", "score": 0.0, "stability": 0.0}
     return steps | ({"everything": lambda: model.everything(image, **every)} if everything else {})
+
+
+def our_video(model: Any) -> Steps:
+    """A frame of a video, preprocessed already."""
+    video, side = require(model.runtime, VideoSteps), model.runtime.spec.image_side
+    image = np.random.default_rng(0).standard_normal((3, side, side)).astype(np.float32)
+    frame, number = video.see_frame(image), 0
+    banks = []
+    for place in PLACES:
+        point = np.array([place], np.float32) * side
+        first = video.answer_points(frame, point, np.ones(1, np.int64), None)
+        banks.append(video.remember(frame, None, first.handles[0], (0, False), True))
+
+    def step() -> None:
+        nonlocal number
+        number += 1
+        seen = video.see_frame(image)
+        found = video.step_video(seen, banks, number, False)
+        for place, handle in enumerate(found.handles):
+            banks[place] = video.remember(seen, banks[place], handle, (number, False), False)
+
+    return {"video frame": step}
 
 
 def made_weights(name: str, recipe: Path, folder: Path) -> Path:
@@ -173,7 +268,7 @@ def made_weights(name: str, recipe: Path, folder: Path) -> Path:
     state = {key: torch.from_numpy(np.asarray(value)) for key, value in arrays.items()}
     path = folder / f"{name}.pt"
     if not path.exists():
-        torch.save({"model": state} if name.startswith("sam2") else state, path)
+        torch.save({"model": state} if name.startswith(("sam2", "edgetam")) else state, path)
     return path
 
 
@@ -205,6 +300,8 @@ def compare(
 def _calls(side: Steps, turn: int) -> list[tuple[str, str]]:
     """The steps of a turn: what each is called in the table, and what is run."""
     steps = [("encode", "encode"), ("first click", "click")] + [("click", "click")] * (CLICKS - 1)
+    if "video frame" in side:
+        steps += [("video frame", "video frame")] * FRAMES
     if "everything" in side and turn == 1:  # once: it takes a hundred times as long
         steps.append(("everything", "everything"))
     return steps
