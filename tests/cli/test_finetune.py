@@ -52,7 +52,7 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     assert (tmp_path / "bundle").is_dir()
     assert (tmp_path / "told.json").read_bytes() == (run / finetune.RESULT).read_bytes()
     told = capsys.readouterr().out
-    assert "5 training images with 5 masks, 1 held-out images with 1 masks" in told
+    assert "5 training images with 5 masks, and 1 held-out images with 1 masks" in told
     figures = json.loads((run / finetune.RESULT).read_text("utf-8"))
     assert [len(figures[when]) for when in ("before", "after")] == [3, 3]
     assert figures["kept"] == "start" or figures["share"] in held_out.FEW_SHARES

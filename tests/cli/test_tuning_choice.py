@@ -107,7 +107,7 @@ def test_what_lost_on_the_held_out_photos_is_never_written(
     assert not gained(before, lower)
     assert gained(before, of_photos([0.6, 0.7, 0.81]))
     outcome = TuningOutcome(before, lower, before, started=True)
-    assert "0.640 after training, 0.700 before. The starting weights" in outcome.verdict()
+    assert "0.640 after training and 0.700 before. The starting" in outcome.verdict()
 
 
 @pytest.mark.parametrize(
