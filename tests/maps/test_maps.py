@@ -376,7 +376,7 @@ def test_small_things_are_left_out_and_a_map_without_things_is_a_layer(
 
 
 def test_outputs_that_are_no_layers_are_refused(tmp_path: Path, ortho: Path) -> None:
-    with pytest.raises(InputError, match=r"end in \.gpkg"):
+    with pytest.raises(InputError, match=r"For maps, use \.gpkg"):
         search(ortho, tmp_path / "a.gml")
 
 

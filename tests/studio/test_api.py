@@ -134,7 +134,7 @@ def test_predictions_that_cannot_be_corrected_are_refused() -> None:
         (422, "must come first in points"),
         (422, "previous"),
         (422, "The prompt is empty"),
-        (422, "1032 decodings"),
+        (422, "1032 decoder runs"),
     ]
     for (status, message), (wanted, word) in zip(told, words, strict=True):
         assert status == wanted

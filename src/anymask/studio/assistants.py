@@ -275,12 +275,12 @@ class Desk:
         self._asking = threading.RLock()
 
     def list_photos(self, start: int = 0) -> Answer:
-        """The photos that there are, 200 at a time; start says how many to leave out first."""
+        """List the image names, 200 at a time. start: how many images to skip."""
         names = self.folders.photos()
         return Answer({"photos": names[max(0, start) :][:LISTED], "count": len(names)})
 
     def open_photo(self, photo: str) -> Answer:
-        """Look at a photo: its size, a small picture of it, and the masks that it has so far."""
+        """Return an image in reduced size, its original size, and its masks so far."""
         with self._asking:
             known = self._photo(photo)
             return known.answer([*known.masks])
@@ -288,15 +288,16 @@ class Desk:
     def find(
         self, photo: str, words: list[str], score: float | None = None, most: int = 30
     ) -> Answer:
-        """Find every instance of things by words, such as ["cat", "red cup"]; each gets a mask, a
-        label and a score. score is the least one, 0 to 1; most is the number of masks told."""
+        """Find every instance of objects by text prompts, such as ["cat", "red cup"]. Each instance
+        has a mask, a label and a score. score: minimum score, 0 to 1; most: maximum number of
+        returned masks."""
         with self._asking:
             known = self._photo(photo)
             found = self.model.find(known.pixels, words, detector=self.detector, score=score)
             return self._told(known, found, most)
 
     def everything(self, photo: str, most: int = 30) -> Answer:
-        """The masks of everything in a photo, the best first; most is the number of masks told."""
+        """Segment all objects in an image, best first. most: maximum number of returned masks."""
         with self._asking:
             known = self._photo(photo)
             return self._told(known, self.model.everything(known.seen), most)
@@ -304,14 +305,14 @@ class Desk:
     def click(
         self, photo: str, points: list[tuple[float, float]], labels: list[int] | None = None
     ) -> Answer:
-        """The mask of one thing by clicks (x, y) in pixels of the photo. labels, one a click: 1 on
-        the thing, 0 on what does not belong to it; all 1 when left out."""
+        """Segment one object from points (x, y) in pixels of the image. labels: one per point, 1 on
+        the object, 0 outside of it; default: all 1."""
         with self._asking:
             known = self._photo(photo)
             return self._asked(known, Prompt.of(points, labels))
 
     def box(self, photo: str, box: tuple[float, float, float, float]) -> Answer:
-        """The mask of the thing in a box x0, y0, x1, y1 in pixels of the photo."""
+        """Segment the object in a box x0, y0, x1, y1 in pixels of the image."""
         with self._asking:
             known = self._photo(photo)
             return self._asked(known, Prompt.of(box=box))
@@ -323,8 +324,8 @@ class Desk:
         points: list[tuple[float, float]] | None = None,
         labels: list[int] | None = None,
     ) -> Answer:
-        """A better version of a mask, as a new mask: with clicks, as click takes them, on what is
-        missing (label 1) or too much (label 0); without, as the model sees it."""
+        """Improve a mask and return it as a new mask. points and labels, as in click: on missing
+        parts (label 1) or on wrong parts (label 0). Without points, the model refines the mask."""
         with self._asking:
             known = self._photo(photo)
             given = known.mask(mask)
@@ -338,9 +339,9 @@ class Desk:
             return known.answer([known.keep(replace(better, label=given.label))])
 
     def cut_out(self, photo: str, mask: int, save_as: str | None = None) -> Answer:
-        """The thing of a mask alone, with soft edges on a transparent ground, cut to its box.
-        save_as, a name such as "cup.png", writes it in full size, where the user named a folder
-        for that."""
+        """Cut out the object of a mask with soft edges on a transparent background, cropped to its
+        box. save_as: file name such as "cup.png" to save it in full size, if the user set an
+        output folder."""
         with self._asking:
             known = self._photo(photo)
             picture = cut_out(known.pixels, known.mask(mask).mask, crop=True)
