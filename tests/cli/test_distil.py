@@ -150,7 +150,7 @@ def test_a_report_on_masks_says_what_the_student_could_before_and_can_after(
     own = str(tiny.parent / "own.safetensors")
     command = ["distil", "--teacher", str(tiny), "--student", own, "--data", str(data)]
     assert main([*command, "-o", str(run), "--pictures", "4"]) == 2
-    assert "1 of 1 held-out images are missing" in capsys.readouterr().err
+    assert "1 of its 1 held-out images are missing" in capsys.readouterr().err
 
 
 def test_without_masks_the_report_says_how_far_student_and_teacher_agree(

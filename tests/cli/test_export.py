@@ -40,7 +40,9 @@ def test_it_writes_verifies_and_reports(
     assert runtime.weights_hash == file_hash(checkpoint)
     said = capsys.readouterr().out
     assert said.startswith(f"mobile_sam (fp32) -> {tmp_path / 'x'}\n  decoder.onnx")
-    assert "licence        unknown (from tiny.pt; the published mobile_sam has " in said
+    assert (
+        "licence        unknown (from tiny.pt; the licence of the published mobile_sam is " in said
+    )
     assert said.endswith("verified\n")
     record = json.loads(report.read_text("utf-8"))
     assert record["verification"]["passed"] is True

@@ -110,7 +110,7 @@ def test_broken_shards_are_named(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name in ("1.jpg", "2.jpg", "2.json"):
             tar.addfile(tarfile.TarInfo(name), io.BytesIO())
-    with pytest.raises(DataError, match=r"1 images without NAME\.json.*first is 1"):
+    with pytest.raises(DataError, match=r"1 images without NAME\.json.*first one is 1"):
         index_shards(tmp_path, tmp_path)
 
 
