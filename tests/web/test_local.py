@@ -155,7 +155,7 @@ def test_hovers_are_timed(sit_down: SitDown, photo_files: list[Path]) -> None:
     open_photos(ann, photo_files[:1], "?local=1&bench=5")
     ann.seen()
     bench = ann.page.locator(".bench")
-    ann.until_so(lambda: "hovers to mask" in bench.inner_text(), "the figures")
+    ann.until_so(lambda: "Hover to mask" in bench.inner_text(), "the figures")
     assert "Hover to mask, 5 times: median" in bench.inner_text()
     print("\n" + bench.inner_text())
 
