@@ -255,7 +255,8 @@ def shared_folder(spec: ModelSpec) -> Path | None:
 def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
     """The path of one file of a bundle, present and unaltered; WeightsError otherwise.
 
-    Hashes of large files are remembered by size and time of change, as those of weights are.
+    Hashes of large files are remembered by size and time of change, as those of weights are, except
+    for the models of the package: `store` and what it loads take longer than their hashes.
     """
     path = folder / name
     if not path.is_file():
@@ -263,7 +264,7 @@ def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
             f"{path} is missing, but {MANIFEST} lists it. Copy the whole folder, or "
             "export the model again."
         )
-    if path.stat().st_size < REMEMBERED:
+    if folder.parent == ASSETS or path.stat().st_size < REMEMBERED:
         got = file_sha256(path)
     else:
         from anymask.runtime.store import file_hash
