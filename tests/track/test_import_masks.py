@@ -109,7 +109,7 @@ def test_a_stream_goes_on_from_what_is_taken_up(known: dict[int, ObjectMask]) ->
 @pytest.mark.parametrize(
     ("masks", "complaint"),
     [
-        ({}, "Invalid masks: 0 masks of 0 sizes"),
+        ({}, "Invalid masks: 0 masks with 0 different sizes"),
         ({0: (4, 4), 1: (5, 4)}, "Invalid masks: 2 masks with 2 different sizes"),
         ({0: None}, "at least one non-empty mask"),
         ({8: HW}, "frames 8 to 8, but the video has frames 0 to 7"),
