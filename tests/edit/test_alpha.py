@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.edit.alpha import closed_form_alpha, foreground_colours, soft_alpha
+from anymask.edit.alpha import closed_form_alpha, edge_width, foreground_colours, soft_alpha
 
 RANDOM = np.random.default_rng(5)
 
@@ -146,3 +146,28 @@ def test_the_rim_s_colours_are_freed_of_the_background() -> None:
     after = np.abs(foreground_colours(image, alpha)[rim].astype(float) - front[rim]).mean()
     assert after < 0.5 * before
     np.testing.assert_array_equal(foreground_colours(image, alpha)[alpha == 1], image[alpha == 1])
+
+
+def test_only_three_pixels_are_soft_along_the_sharp_edge_of_a_textured_object() -> None:
+    """With a dark rim, whose colors are those of neither object nor background."""
+    sharp = disc()
+    image, _ = composite(sharp)
+    rim = cv2.dilate(sharp, np.ones((5, 5))) - cv2.erode(sharp, np.ones((5, 5)))
+    image[rim > 0] = (20, 20, 20)
+    image = np.clip(image + RANDOM.normal(0, 12, image.shape), 0, 255).astype(np.uint8)
+    mask = sharp > 0.5
+    found = soft_alpha(image, mask)
+    sides = [cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5) for side in (mask, ~mask)]
+    far = np.where(mask, *sides) > 3.5
+    assert not ((found > 0.05) & (found < 0.95) & far).any()
+
+
+@pytest.mark.parametrize("sigma", [0.7, 4.0, 8.0])
+def test_the_width_of_an_edge_is_read_from_the_image(sigma: float) -> None:
+    truth = cv2.GaussianBlur(disc(), (0, 0), sigma)
+    image = np.round(200 * truth[..., None] + 30 * (1 - truth[..., None])).repeat(3, 2)
+    mask = truth >= 0.5
+    sides = [cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5) for side in (mask, ~mask)]
+    distance = (np.where(mask, *sides) - 0.5).astype(np.float32)
+    width = edge_width(image.astype(np.uint8), mask, distance)[distance <= 1]
+    assert 0.7 * sigma < np.median(width) < 1.5 * sigma + 1

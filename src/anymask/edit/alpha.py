@@ -2,9 +2,12 @@
 
 In a band along the mask's outline alpha is solved by closed-form matting: in each window of 3 x 3
 pixels it is a linear function of the colors (Levin, Lischinski and Weiss, "A closed-form solution
-to natural image matting", PAMI 2008). The band begins narrow, as a wide one invents soft rims along
-sharp ones; where the solution is still undecided at the band's border, as out of focus, it is made
-wider. A rim out of focus is the blurred mask; the width of the blur is read from the solution.
+to natural image matting", PAMI 2008). The band is `NARROW` pixels wide on each side, and alpha is
+held to the slightly blurred mask, as the Laplacian alone leaves soft rims along sharp edges.
+
+Only where the image itself has no sharp edge along the outline (`edge_width`), a wider band is
+solved as well. Where the blurred mask fits that solution, it replaces the narrow one: an edge out
+of focus; the width of the blur is read from the solution.
 
 Large photos are solved smaller; the solution's local linear functions of color then give alpha at
 the photo's own size (He and Sun, "Fast guided filter", 2015).
@@ -22,7 +25,11 @@ import numpy as np
 from anymask.base import BoolArray, FloatArray, Floats, InputError, UintImage
 
 SIDE = 1000  # an object's longest side is solved with at most so many pixels
-REACHES = (5, 12, 28)  # half widths of the band, pixels, each where the one before is too narrow
+NARROW = 3  # half width of the band along sharp edges, pixels
+RIM, PULL = 0.7, 0.1  # sigma of the blurred mask there, and the weight of the distance from it
+BLURRED = 2.0  # sigma of an edge of the image from which on wider bands are solved
+EDGE = 9  # side of the window in which the steepest place of an edge is looked for, pixels
+REACHES = (5, 12, 28)  # half widths of wider bands, each where the one before is too narrow
 OPEN = 0.036  # mean distance from the mask in the band's outer part: above, the band is too narrow
 APART = 0.5  # of the spreads: object and background differ in color by more, or nothing widens
 OUTER = 0.6  # the outer part of the band begins here, of its half width
@@ -32,6 +39,7 @@ EXACT = 1e-3  # of the residual: solved
 # Side of the linear functions' windows, pixels of the photo as it is solved.
 GUIDED = 5
 GUIDED_EPSILON = 1e-5  # their regularisation, of 0..1 squared
+FARTHEST = 40  # pixels from the outline up to which colors tell object from background
 FAR, NEAR = 90, 7  # widths of the two blurs of colors, pixels
 FITS = 0.7  # of what the mask itself is off: a blur that is nearer than this is taken
 # Widths of a rim out of focus, sigma in pixels.
@@ -122,11 +130,69 @@ def _surroundings(mask: BoolArray) -> tuple[int, int, int, int, float]:
 
 
 def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
-    """Alpha in a band that is as wide as it must be, place by place."""
+    """Alpha in a narrow band, and out of focus in a band that is as wide as it must be."""
     distance = _distance(mask)
     hard = mask.astype(np.float32)
-    wide = np.zeros(mask.shape, bool)
     settled = _middles(mask, distance)
+    rim = np.asarray(cv2.GaussianBlur(hard, (0, 0), RIM), np.float32)
+    alpha = closed_form_alpha(photo, hard, rim, (distance <= NARROW) & ~settled, PULL)
+    blurred = edge_width(photo, mask, distance) > BLURRED
+    if (blurred & (distance <= 1)).any():
+        wide, found = _out_of_focus(photo, mask, distance, blurred, settled)
+        alpha = np.where(found, wide, alpha)
+    return alpha
+
+
+def edge_width(photo: UintImage, mask: BoolArray, distance: FloatArray) -> FloatArray:
+    """Sigma of the image's edge along the outline, in pixels, around each pixel.
+
+    A step of the colors that is blurred by a Gaussian has the slope of its height by sigma times
+    the root of 2 pi in its middle. Texture makes slopes steeper, so the width is rather too small.
+    """
+    colours = photo.astype(np.float32)
+    inside, outside = (
+        mean for mean, _ in _sides(colours, mask, (distance > REACHES[0]) & (distance <= FARTHEST))
+    )
+    step = inside - outside
+    height = np.linalg.norm(step, axis=2) + 1e-3
+    smooth = cv2.GaussianBlur(colours, (0, 0), 1.0)
+    slopes = [
+        (cv2.Sobel(smooth, -1, across, 1 - across, scale=0.125) * step).sum(axis=2) / height
+        for across in (1, 0)
+    ]
+    steepest = cv2.dilate(np.hypot(*slopes), np.ones((EDGE, EDGE), np.uint8))
+    rim = (distance <= 1).astype(np.float32)
+    size = (FARTHEST + 1,) * 2
+    mean = cv2.blur(steepest * rim, size) / (cv2.blur(rim, size) + 1e-6)
+    width = height / (np.sqrt(2 * np.pi) * np.maximum(mean, 1e-3))
+    return np.asarray(width, np.float32)
+
+
+def _sides(
+    colours: FloatArray, mask: BoolArray, near: BoolArray, reach: int = REACHES[1]
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Around each pixel mean and variance of the near colors inside of the mask, and outside."""
+    window = (8 * reach + 1,) * 2
+    found = []
+    for side in (mask, ~mask):
+        counted = (near & side).astype(np.float32)[..., None]
+        weight = np.asarray(cv2.blur(counted, window), np.float32)[..., None] + 1e-6
+        mean = np.asarray(cv2.blur(colours * counted, window) / weight, np.float32)
+        variance = np.asarray(cv2.blur(colours**2 * counted, window) / weight, np.float32)
+        found.append((mean, variance - mean**2))
+    return found
+
+
+def _out_of_focus(
+    photo: UintImage,
+    mask: BoolArray,
+    distance: FloatArray,
+    blurred: BoolArray,
+    settled: BoolArray,
+) -> tuple[FloatArray, BoolArray]:
+    """Alpha where the edge is out of focus, and where that is."""
+    hard = mask.astype(np.float32)
+    wide = np.zeros(mask.shape, bool)
     band = (distance <= REACHES[0]) & ~settled
     start = np.asarray(cv2.GaussianBlur(hard, (0, 0), 1.0), np.float32)
     alpha = closed_form_alpha(photo, hard, start, band)
@@ -135,14 +201,14 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
         window = (8 * reach + 1,) * 2
         undecided = cv2.blur(np.abs(alpha - hard) * outer, window)
         open_here = undecided > OPEN * cv2.blur(outer, window)
-        open_here &= _apart(photo, mask, distance, next_reach) > APART
+        open_here &= blurred & (_apart(photo, mask, distance, next_reach) > APART)
         more = (distance <= next_reach) & open_here & ~band & ~settled
         if not more.any():
             break
         band |= more
         wide |= open_here
         alpha = closed_form_alpha(photo, hard, alpha, band)
-    return _out_of_focus(alpha, hard, band, wide)
+    return _as_blur(alpha, hard, band, wide)
 
 
 def _apart(photo: UintImage, mask: BoolArray, distance: FloatArray, reach: int) -> FloatArray:
@@ -150,18 +216,10 @@ def _apart(photo: UintImage, mask: BoolArray, distance: FloatArray, reach: int) 
 
     Where both look alike, colors do not say where the object ends, and the mask does.
     """
-    window = (8 * reach + 1,) * 2
-    colours = photo.astype(np.float32)
     near = (distance > OUTER * reach) & (distance <= 3 * reach)
-    means, spreads = [], []
-    for side in (mask, ~mask):
-        counted = (near & side).astype(np.float32)[..., None]
-        weight = np.asarray(cv2.blur(counted, window), np.float32)[..., None] + 1e-6
-        mean = cv2.blur(colours * counted, window) / weight
-        spreads.append(cv2.blur(colours**2 * counted, window) / weight - mean**2)
-        means.append(mean)
-    spread = np.sqrt(np.maximum(spreads[0] + spreads[1], 0).sum(axis=2)) + 4
-    return np.asarray(np.linalg.norm(means[0] - means[1], axis=2) / spread, np.float32)
+    (inside, some), (outside, other) = _sides(photo.astype(np.float32), mask, near, reach)
+    spread = np.sqrt(np.maximum(some + other, 0).sum(axis=2)) + 4
+    return np.asarray(np.linalg.norm(inside - outside, axis=2) / spread, np.float32)
 
 
 def _middles(mask: BoolArray, distance: FloatArray) -> BoolArray:
@@ -181,12 +239,13 @@ def _distance(mask: BoolArray) -> FloatArray:
     return np.asarray(np.where(mask, *both) - 0.5, np.float32)
 
 
-def _out_of_focus(
+def _as_blur(
     alpha: FloatArray, hard: FloatArray, band: BoolArray, wide: BoolArray
-) -> FloatArray:  # four (H, W)
-    """Where the band had to be widened: the mask's blur that comes nearest to the solution."""
+) -> tuple[FloatArray, BoolArray]:  # four (H, W)
+    """The mask's blur that comes nearest to the solution, and where the band was widened and one
+    fits."""
     if not wide.any():
-        return alpha
+        return alpha, wide
     window = (2 * REACHES[-1] + 1,) * 2
     counted = (band & wide).astype(np.float32)
     best, least = alpha, np.full(alpha.shape, np.inf, np.float32)
@@ -197,20 +256,22 @@ def _out_of_focus(
         off = cv2.blur(np.abs(alpha - blurred) * counted, window) / weight
         nearer = off < least
         best, least = np.where(nearer, blurred, best), np.where(nearer, off, least)
-    found = wide & band & (least < FITS * unsettled)
-    return np.where(found, best, alpha)
+    return np.asarray(best, np.float32), wide & band & (least < FITS * unsettled)
 
 
 def closed_form_alpha(
-    photo: UintImage, hard: FloatArray, start: FloatArray, band: BoolArray
+    photo: UintImage, hard: FloatArray, start: FloatArray, band: BoolArray, pull: float = 0.0
 ) -> FloatArray:  # (H, W, 3), three (H, W) -> (H, W)
     """Alpha by the matting Laplacian in the band, `hard` outside; conjugate gradients from `start`.
+
+    pull  weight of the squared distance from `start`, which is added to the Laplacian's cost
 
     Without a pixel outside the band there is nothing to go by, and `start` comes back.
     """
     height, width = band.shape
     ys, xs = np.nonzero(band)
     weights = _laplacian(photo, band)  # (B, 25)
+    weights[:, 12] += np.float32(pull)
     padded = np.pad(np.where(band, start, hard), 2, mode="edge").astype(np.float32).ravel()
     around = np.array([y * (width + 4) + x for y in range(-2, 3) for x in range(-2, 3)])
     middle = (ys + 2) * (width + 4) + xs + 2
@@ -220,7 +281,7 @@ def closed_form_alpha(
     def product(values: FloatArray) -> FloatArray:
         return np.asarray(np.einsum("bk,bk->b", weights, values[neighbours]), np.float32)
 
-    residual = -product(padded)
+    residual = np.float32(pull) * padded[middle] - product(padded)
     ready = residual / diagonal
     step = np.zeros_like(padded)
     step[middle] = ready
