@@ -130,6 +130,18 @@ def test_finds_are_proposals_and_nothing_is_doubled(ask: TestClient, project: Pr
     assert len(project.masks()) == 2
 
 
+def test_names_without_training_images_are_told(project: Project) -> None:
+    runtime = NamingRuntime()
+    runtime.table.learned[1] = False
+    with client(inference(lambda: Model(runtime)), project=ServedProject(project, "ann")) as ask:
+        assert ask.post("/api/images/1/find", json={"words": "green, red"}).json()["untrained"] == [
+            runtime.table.words[1]
+        ]
+        assert "untrained" not in ask.post("/api/images/1/find", json={"words": "red"}).json()
+        ask.post("/api/search", json={"words": "green"})
+        assert "Names without training images: green" in finished(ask)["why"]
+
+
 def test_a_proposal_without_a_name_gets_it_and_a_rejected_find_stays_away(
     ask: TestClient, project: Project
 ) -> None:

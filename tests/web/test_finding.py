@@ -86,6 +86,32 @@ def test_a_word_is_found_and_an_unknown_one_is_told_where_it_stands(
     assert states(project)[1:] == [("cat", "proposed")] * 2
 
 
+def test_a_word_that_finds_nothing_offers_a_lower_score_and_the_selected_mask(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    ann.keys("Control+Shift+F")
+    dialog = ann.page.get_by_role("dialog", name="Find by text")
+    dialog.get_by_role("combobox", name="Text prompt").fill("fish")
+    dialog.get_by_role("button", name="In this image").click()
+    dialog.get_by_text("No training images for “fish”: scores are less accurate.").wait_for()
+    dialog.get_by_role("button", name="Search with a lower score").click()
+    dialog.get_by_role("button", name="Search with a lower score").wait_for(state="detached")
+    dialog.get_by_text("No training images for “fish”").wait_for()
+    assert project.finds == [{"words": "fish"}, {"words": "fish", "score": 0.05}]
+    dialog.get_by_role("button", name="Find similar to the selected mask").click()
+    dialog.get_by_text("Select a mask first").wait_for()
+    dialog.get_by_role("button", name="Close").click()
+    pick_the_cup(ann)
+    ann.keys("Control+Shift+F")
+    dialog.get_by_role("combobox", name="Text prompt").fill("fish")
+    dialog.get_by_role("button", name="In this image").click()
+    dialog.get_by_role("button", name="Find similar to the selected mask").click()
+    ann.message("New objects found and selected: 2")
+    assert dialog.count() == 0
+    assert project.finds[-1] == {"like": [{"record": 7}]}
+
+
 def test_all_photos_are_searched_stopped_and_gone_on_with(
     sit_down: SitDown, project: Project
 ) -> None:

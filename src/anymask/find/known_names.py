@@ -215,9 +215,18 @@ def with_edges(model: Model, photo: UintImage, records: Sequence[Mask]) -> list[
     return [better.get(id(one), one) for one in records]
 
 
-def check_names(model: Model, phrases: Sequence[Phrase]) -> None:
-    """Raises ModelError for a model without names, InputError for phrases that it does not know."""
-    match_names(require(model.runtime, MaskNaming).name_table(), phrases)
+def check_names(model: Model, phrases: Sequence[Phrase]) -> list[str]:
+    """The names without training images, whose scores are less accurate.
+
+    Raises ModelError for a model without names, InputError for phrases that it does not know.
+    """
+    table = require(model.runtime, MaskNaming).name_table()
+    return untrained_names(table, match_names(table, phrases))
+
+
+def untrained_names(table: NameTable, names: Sequence[str]) -> list[str]:
+    """Of names that the table knows those without training images."""
+    return [one for one in names if not table.learned[table.also[" ".join(one.lower().split())]]]
 
 
 def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
@@ -237,8 +246,7 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
             "(`anymask names`)."
         )
     names = [name for name in found if name is not None]
-    rough = [one for one in names if not table.learned[table.also[" ".join(one.lower().split())]]]
-    if rough:
+    if rough := untrained_names(table, names):
         log.warning(
             "Name %s has no training images. Its scores come from the text only and are less "
             "accurate.",

@@ -107,6 +107,7 @@ class WordFinder:
         phrases: With thresholds of their own where they have any (`read_phrases`).
         detector: What reads them; None: the model's own names.
         about: What its answers depend on, ready for JSON.
+        untrained: Without a detector: the names without training images.
     """
 
     def __init__(
@@ -120,8 +121,7 @@ class WordFinder:
         self.model, self.phrases, self.settings = model, phrases, settings
         name = settings.detector
         self.detector = None if name is None else open_detector(name, settings.device)
-        if self.detector is None:
-            check_names(model, phrases)
+        self.untrained = check_names(model, phrases) if self.detector is None else []
         self.about: dict[str, Any] = {
             "phrases": [asdict(phrase) for phrase in phrases],
             "detector": None if self.detector is None else self.detector.about,

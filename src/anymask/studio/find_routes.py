@@ -266,16 +266,18 @@ async def find_here(
     place = await run_in_threadpool(lambda: look.page(look.project.picture(image_id), asked.page))
     least = look.project.settings.min_mask_area
 
-    def work(model: Model) -> tuple[list[Draft], str]:
+    def work(model: Model) -> tuple[list[Draft], Search]:
         photo = look.load(image_id, asked)
         search = examples.search(model, body, lambda: photo)
-        return search.drafts(photo, place, least), search.key
+        return search.drafts(photo, place, least), search
 
     asking = inference.long("find", work, left)
     async with gives_up(request, asking, left):
-        drafts, key = await done(asking)
-    kept = await run_in_threadpool(keep_finds, look.project.store, image_id, drafts, key, False)
-    return {"records": [kept_mask(one) for one in kept.records], "there": kept.there}
+        drafts, search = await done(asking)
+    store, key = look.project.store, search.key
+    kept = await run_in_threadpool(keep_finds, store, image_id, drafts, key, False)
+    answer = {"records": [kept_mask(one) for one in kept.records], "there": kept.there}
+    return answer | ({"untrained": search.untrained} if search.untrained else {})
 
 
 class ProjectSearch:
@@ -344,6 +346,9 @@ class ProjectSearch:
         try:
             search = self._wait(lambda model: examples.search(model, self._body, None))
             self._key = search.key
+            if search.untrained:
+                names = ", ".join(search.untrained)
+                self._passed.append(f"Names without training images: {names}")
             question = self._body.model_dump(mode="json", exclude_defaults=True)
             told = Action(kind=ASKED, detail={"key": search.key, "question": question})
             store.add_events(None, [told], "search")

@@ -198,6 +198,9 @@ class FindsBody(Strict):
 
     records: list[KeptMaskBody]
     there: int
+    untrained: list[str] = Field(
+        default=[], description="names without training images: their scores are less accurate"
+    )
 
 
 class SearchState(Strict):

@@ -59,6 +59,11 @@ class Search:
         told = [self.model.runtime.weights_hash, self.label, self.finder.about]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
+    @property
+    def untrained(self) -> list[str]:
+        """The names of the question without training images."""
+        return self.finder.untrained if isinstance(self.finder, WordFinder) else []
+
     def find(self, photo: UintImage) -> list[Mask]:
         """The things in a photo (H, W, 3), best first, named."""
         found = self.finder.find(photo)

@@ -15,6 +15,7 @@ import { dialog } from "./dialogs";
 import { fill, h } from "./dom";
 
 const LIKE = "Leave the field empty to find objects similar to the selected mask.";
+const LOWER = 0.05; // minimum score of a second search; the default is 0.13
 
 export function findDialog(session: Session): void {
   if (!session.store.find) return session.say(ALONE);
@@ -31,20 +32,28 @@ export function findDialog(session: Session): void {
   const about = h("p", { class: "dim small" }, LIKE);
   const said = h("p", { class: "said", role: "status" });
   const state = h("div", { class: "name-add" });
-  const ask = async (work: (question: SearchBody) => Promise<void>) => {
+  const more = h("div", { class: "name-add" });
+  const ask = async (work: (question: SearchBody) => Promise<string | void>) => {
     said.textContent = "Searching …";
+    more.replaceChildren();
     try {
       const words = field.value.trim();
-      await work(words ? { words } : await likePicked(session));
-      said.textContent = "";
+      said.textContent = (await work(words ? { words } : await likePicked(session))) ?? "";
     } catch (error) {
       said.textContent = (error as Error).message;
     }
   };
   const here = async (question: SearchBody) => {
-    await findHere(session, question);
-    element.close();
+    const none = await findHere(session, question);
+    if (!none || !question.words) return element.close();
+    more.replaceChildren(
+      ...(question.score == null ? [button("Search with a lower score", "", lower)] : []),
+      button("Find similar to the selected mask", "", () => void ask(similar)),
+    );
+    return none;
   };
+  const lower = () => void ask((question) => here({ ...question, score: LOWER }));
+  const similar = async () => here(await likePicked(session));
   const all = (question: SearchBody | null) => searchAll(session, question);
   const button = (text: string, kind: string, run: () => void) =>
     h("button", { class: `button ${kind}`, type: kind ? "submit" : "button", onclick: run }, text);
@@ -72,7 +81,7 @@ export function findDialog(session: Session): void {
         !over && button(go ? "Resume" : "Stop", "", () => void all(go)),
       ];
     });
-  const element = dialog("Find by text or by example", form, known, about, said, state);
+  const element = dialog("Find by text or by example", form, known, about, said, more, state);
   session.watchers.push(draw);
   element.addEventListener("close", () =>
     session.watchers.splice(session.watchers.indexOf(draw), 1),

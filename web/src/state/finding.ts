@@ -21,17 +21,21 @@ export async function likePicked({ editor, outbox }: Session): Promise<SearchBod
   return { like };
 }
 
-/** Find in the open photo, and pick what is found. Throws where that cannot be answered. */
-export async function findHere(session: Session, question: SearchBody): Promise<void> {
+/**
+ * Find in the open photo, and pick what is found. Returns why nothing is picked, null otherwise.
+ * Throws where that cannot be answered.
+ */
+export async function findHere(session: Session, question: SearchBody): Promise<string | null> {
   const { editor, outbox, store } = session;
-  if (!editor || editor.finding) return;
+  if (!editor || editor.finding) return null;
   if (!store.find) throw new Error(ALONE);
   editor.finding = [0, 1];
   session.changed();
   try {
     await editor.settled();
     await outbox.flush();
-    const { records, there } = await store.find(editor.entry.id, question, editor.sight.asked);
+    const answer = await store.find(editor.entry.id, question, editor.sight.asked);
+    const { records, there, untrained = [] } = answer;
     const keys = outbox.learnAll(records);
     const found = records.map((record, i) => toMask(record, keys[i]));
     if (found.length) propose(session.db, editor, "find", found, true);
@@ -39,15 +43,23 @@ export async function findHere(session: Session, question: SearchBody): Promise<
     const more = there
       ? ` ${there} more already ${there === 1 ? "has a mask" : "have masks"}.`
       : "";
+    const none = `No new objects found in this image.${more}${untrainedText(untrained)}`;
     session.say(
       found.length
         ? `New objects found and selected: ${found.length}. Enter accepts them, Delete rejects them.${more}`
-        : `No new objects found in this image.${more}`,
+        : none,
     );
+    return found.length ? null : none;
   } finally {
     editor.finding = null;
     session.changed();
   }
+}
+
+/** Says that the model has not learned some names from images; nothing where it has. */
+export function untrainedText(names: string[]): string {
+  const list = names.map((name) => `“${name}”`).join(", ");
+  return names.length ? ` No training images for ${list}: scores are less accurate.` : "";
 }
 
 export async function findAllLike(session: Session): Promise<void> {

@@ -222,6 +222,7 @@ export interface FindsAnswer {
 export interface FindsBody {
   records: KeptMaskBody[];
   there: number;
+  untrained?: string[]; // names without training images: their scores are less accurate
 }
 
 /** The changes in the project folder. */
