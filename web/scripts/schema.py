@@ -14,14 +14,11 @@ from typing import Any
 
 from PIL import Image
 
-from anymask.studio import (
-    EmbeddingCache,
-    Inference,
-    ServedProject,
-    ServerParts,
-    create_app,
-    create_project,
-)
+from anymask.studio.app import ServerParts, create_app
+from anymask.studio.caches import EmbeddingCache
+from anymask.studio.inference import Inference
+from anymask.studio.project import create_project
+from anymask.studio.project_routes import ServedProject
 
 TARGET = Path(__file__).parents[1] / "src" / "store" / "schema.ts"
 HEAD = (
