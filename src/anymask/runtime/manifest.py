@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -45,7 +45,6 @@ MEMORY = "memory"  # reads an object's earlier frames; a bundle may be without
 SWEEP_IMAGE, SWEEP_CLICKS, SWEEP_MASKS = "sweep_image", "sweep_clicks", "sweep_masks"
 SWEEP_PROMPT = "sweep_prompt"  # one prompt and all of its masks, after `SWEEP_IMAGE`; likewise
 
-REMEMBERED = 1 << 20  # bytes of a file whose hash is worth an entry in the cache
 _LARGEST_SIDE = 16384  # of a model's input, pixels
 
 # ONNX Runtime fuses "add, then layer norm" into an operator that is slower on a CPU than the two
@@ -252,11 +251,16 @@ def shared_folder(spec: ModelSpec) -> Path | None:
     return ASSETS / DEFAULT_MODEL if ours else None
 
 
-def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
+def check_file(
+    folder: Path, manifest: Manifest, name: str, digest: Callable[[Path], str] | None = None
+) -> Path:
     """The path of one file of a bundle, present and unaltered; WeightsError otherwise.
 
-    Hashes of large files are remembered by size and time of change, as those of weights are, except
-    for the models of the package: `store` and what it loads take longer than their hashes.
+    Args:
+        folder: Of the bundle.
+        manifest: With the hashes of its files.
+        name: Of the file.
+        digest: Computes or remembers the sha256 of a file.
     """
     path = folder / name
     if not path.is_file():
@@ -264,12 +268,7 @@ def check_file(folder: Path, manifest: Manifest, name: str) -> Path:
             f"{path} is missing, but {MANIFEST} lists it. Copy the whole folder, or "
             "export the model again."
         )
-    if folder.parent == ASSETS or path.stat().st_size < REMEMBERED:
-        got = file_sha256(path)
-    else:
-        from anymask.runtime.store import file_hash
-
-        got = file_hash(path)
+    got = (digest or file_sha256)(path)
     if got != manifest.sha256[name]:
         raise WeightsError(
             f"{path} was changed or truncated: its sha256 is {got[:12]}..., {MANIFEST} "

@@ -65,6 +65,7 @@ from anymask.runtime.manifest import (
     GraphInfo,
     Manifest,
     check_file,
+    file_sha256,
     manifest_at,
     read_manifest,
     read_tables,
@@ -339,9 +340,18 @@ class OnnxRuntime:
         for part in self.manifest.sha256:  # the graph, and its weights where they lie apart
             own = part.startswith(name) or part == Path(name).with_suffix(IR_WEIGHTS).name
             if own or (part == WEIGHTS and WEIGHTS not in self._checked):
-                check_file(self._folder, self.manifest, part)
+                check_file(self._folder, self.manifest, part, self._hash)
                 self._checked.add(part)
         return self._read_graph(self._folder / name)
+
+    def _hash(self, path: Path) -> str:
+        """Of a file: remembered by size and time of change, as those of weights are, except for the
+        package's models: `store` and the modules that it imports take longer than the hash."""
+        if self._folder.parent == ASSETS:
+            return file_sha256(path)
+        from anymask.runtime.store import file_hash
+
+        return file_hash(path)
 
     def _read_graph(self, path: Path) -> Any:
         """A session of one graph's file. Raises WeightsError for one that cannot be opened."""

@@ -1,5 +1,6 @@
-"""Prompts on exported graphs that share an image's part of the work: `OnnxPrompts` decodes some
-prompts, `OnnxSweep` many, of which few masks are read.
+"""Prompts on exported graphs that share an image's part of the work.
+
+`OnnxPrompts` decodes some prompts, `OnnxSweep` answers many, of which few masks are read.
 
 The graphs are those of `models.fast.sweep_graphs`. Their steps are small, so each thread computes
 separate clicks, with sessions of one thread.
@@ -74,7 +75,7 @@ class OnnxPrompts:
         self._lock = threading.Lock()
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        """See `PromptDecoding.decode`."""
+        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T)."""
         work, count = self.work_on(seen), len(prompts.coords)
 
         def answer(runtime: GraphRuntime, row: int) -> list[FloatArray]:
