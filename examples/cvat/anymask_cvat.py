@@ -14,8 +14,8 @@ import cvat_sdk.auto_annotation as cvataa
 from PIL import Image
 
 import anymask
+from anymask.integrations import SHAPES, CvatFrame, CvatModel, Tracked, mask_to_shape, shape_to_mask
 from anymask.masks import Features
-from anymask.studio import SHAPES, CvatFrame, CvatModel, Tracked, mask_to_shape, shape_to_mask
 
 
 def create(kind: str = "interaction", model: str | None = None) -> Any:

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import Floats, IntArray
+from anymask.base import Floats, IntArray, OnProgress
 from anymask.evaluation.metrics import sum_by_photo
 from anymask.evaluation.protocols import NotMeasured, Segmenter, click_masks
 from anymask.evaluation.results import (
@@ -48,7 +48,6 @@ from anymask.evaluation.selection import (
     EvalPhoto,
     EvalSet,
     EvalSettings,
-    OnProgress,
     iterate_photos,
 )
 from anymask.masks import centre_click, iou

@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, Floats, IntArray, UintImage
+from anymask.base import BoolArray, FloatArray, Floats, IntArray, OnProgress, UintImage
 from anymask.evaluation.metrics import draw_photos
 from anymask.evaluation.protocols import NotMeasured, Segmenter
 from anymask.evaluation.results import Curve, MetricValue, SetResult
-from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.formats import AnnotatedImage
 from anymask.masks import ModelSpec, Prompt, rle_to_mask
 from research.paper.edge_levels import THRESHOLDS, cut, pixels_per_level, thin_levels

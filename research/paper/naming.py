@@ -12,11 +12,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from anymask.base import BoolArray, InputError, ModelError, UintImage
+from anymask.base import BoolArray, InputError, ModelError, OnProgress, UintImage
 from anymask.evaluation import tight_box
 from anymask.evaluation.protocols import NotMeasured, Segmenter
 from anymask.evaluation.results import SetResult, values_to_metric
-from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
+from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_photos
 from anymask.masks import Prompt, rle_to_mask
 from anymask.models.rules import LabelSuggestion
 

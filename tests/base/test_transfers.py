@@ -7,7 +7,6 @@ import itertools
 import socket
 import threading
 import time
-import urllib.request
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -40,9 +39,7 @@ def serving(pieces: Iterable[bytes], pause: float) -> Iterator[str]:
 
 
 def read(address: str) -> bytes:
-    deadline = transfers.Deadline(transfers.ANSWER_S)
-    with transfers.open_address(urllib.request.Request(address), deadline) as response:
-        return b"".join(transfers.read_blocks(response, deadline))
+    return transfers.read_address(address, {}, 1 << 30)
 
 
 @pytest.fixture(autouse=True)

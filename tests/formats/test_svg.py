@@ -9,6 +9,7 @@ from hypothesis import given
 
 from anymask.base import DataError
 from anymask.formats import AnnotatedImage, LossReport, Policy, svg, write_files
+from anymask.formats.shapes import even_odd_to_rle
 from anymask.masks import empty_rle, rle_to_mask
 from tests.formats.annotated import annotated_images
 from tests.masks.strategies import quickly
@@ -52,12 +53,12 @@ def test_what_two_rings_cover_is_outside() -> None:
     truth[:4, :6] = True
     truth[1:3, 1:3] = False
     truth[0, 7] = True
-    np.testing.assert_array_equal(rle_to_mask(svg.rings_to_rle(rings, (5, 8))), truth)
+    np.testing.assert_array_equal(rle_to_mask(even_odd_to_rle(rings, (5, 8))), truth)
 
 
 @pytest.mark.parametrize("text", ["M-5,-5H-2V-1H-5Z", "M9,1H12V3H9Z", "M-5,9H20V12H-5Z"])
 def test_rings_beside_the_picture_have_no_pixel(text: str) -> None:
-    rle = svg.rings_to_rle(svg.path_to_rings(text), (5, 8))
+    rle = even_odd_to_rle(svg.path_to_rings(text), (5, 8))
     assert rle == empty_rle((5, 8))
 
 

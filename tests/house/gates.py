@@ -20,7 +20,7 @@ CORE = frozenset(
     {"base", "masks", "images", "formats", "models", "runtime", "find", "edit", "segment", "track"}
     | {"volumes", "maps"}
 )
-APPLICATIONS = frozenset({"training", "evaluation", "studio"})
+APPLICATIONS = frozenset({"training", "evaluation", "studio", "integrations"})
 
 # room -> the rooms that it may import (docs/explanation/design.md)
 ROOMS: dict[str, frozenset[str]] = {
@@ -41,12 +41,21 @@ ROOMS: dict[str, frozenset[str]] = {
     "training": CORE | {"cli", "jobs", "anymask", "evaluation"},
     "evaluation": CORE | {"cli", "jobs", "anymask"},
     "studio": CORE | {"cli", "jobs", "anymask", "training", "evaluation"},
+    "integrations": CORE | {"cli", "anymask", "studio"},
     # __init__.py, __main__.py and sam.py: the public surface names every room
     "anymask": CORE | APPLICATIONS | {"cli", "jobs"},
 }
 
-# `Masks.save` and its kin hand over to the writers of files, a room above, when they are called.
-CALLS_UP = frozenset({("masks/mask.py", "anymask.formats")})
+# `Masks.save` and its kin hand over to the writers of files, a room above, when they are called. A
+# server that is a backend of Label Studio mounts the routes of `integrations`.
+CALLS_UP = frozenset(
+    {
+        ("masks/mask.py", "anymask.formats"),
+        ("studio/app.py", "anymask.integrations"),
+        ("studio/start.py", "anymask.integrations"),
+    }
+)
+PUBLIC_ONLY = frozenset({"integrations"})  # rooms that import no module of another room
 
 # What the core may import when a module is loaded; everything else is an extra, imported in the
 # function that needs it.
@@ -55,7 +64,8 @@ BASE_PACKAGES = frozenset({"numpy", "PIL", "cv2"})
 TORCH_PACKAGES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
 TORCH_ROOMS = frozenset({"models", "training"})
 ROOM_PACKAGES = {  # of the extras without which a whole room makes no sense
-    "studio": frozenset({"sqlalchemy", "fastapi", "starlette", "uvicorn", "pydantic", "mcp"}),
+    "studio": frozenset({"sqlalchemy", "fastapi", "starlette", "uvicorn", "pydantic"}),
+    "integrations": frozenset({"fastapi", "starlette", "pydantic", "mcp"}),
     "maps": frozenset({"rasterio", "pyogrio", "shapely"}),
 }
 TORCH_FILES = frozenset({"runtime/torch.py", "runtime/checkpoints.py"})
@@ -159,6 +169,21 @@ def climbing_imports(package: Path) -> list[str]:
                 complaints.append(
                     f"{where}:{line}: {room}/ imports {name}; it may import {allowed}"
                 )
+    return complaints
+
+
+def inner_imports(package: Path) -> list[str]:
+    """Imports of another room's modules in a room that may only use public names."""
+    complaints = []
+    for path in python_files(package):
+        room = room_of(path, package)
+        if room not in PUBLIC_ONLY:
+            continue
+        where = path.relative_to(package.parent).as_posix()
+        for line, name in imported(ast.parse(path.read_text("utf-8"))):
+            first, *inside = name.split(".")
+            if first == "anymask" and len(inside) > 1 and inside[0] != room:
+                complaints.append(f"{where}:{line}: imports {name}; use public names of its room")
     return complaints
 
 

@@ -9,10 +9,10 @@ import pytest
 MOST_MODULES = 77  # of our own
 ROOMS = {"base", "cli", "formats", "images", "jobs", "masks", "models", "runtime", "segment"}
 LATER = {  # modules of these rooms for which one answer has no use
-    "formats": {"annotations", "documents", "outlines", "registry", "sa1b", "yolo"},
+    "formats": {"annotations", "documents", "outlines", "recognition", "registry", "sa1b", "yolo"},
     "jobs": {"engines", "folder", "pool", "records", "verbs"},
-    "segment": {"adaptive", "automatic", "labels", "search"},
-    "masks": {"draw", "relations"},
+    "segment": {"adaptive", "automatic", "labels", "search", "tiles"},
+    "masks": {"draw", "joining", "relations"},
     "base": {"machine"},
     "runtime": {"onnx_video", "torch"},
 }  # fmt: skip

@@ -83,6 +83,15 @@ def test_imports_that_climb_are_named(package: Path, file: str, line: str, compl
     assert gates.climbing_imports(package) == [complaint]
 
 
+def test_a_room_of_public_names_imports_no_module_of_another(package: Path) -> None:
+    lines = ("from anymask.studio import Refusal", "from anymask.integrations.cvat import SHAPES")
+    write(package / "integrations/a.py", "\n".join([*lines, "import anymask.studio.errors"]))
+    write(package / "studio/a.py", "import anymask.masks.rle")
+    assert [line.partition(": ")[0] for line in gates.inner_imports(package)] == [
+        "anymask/integrations/a.py:3"
+    ]
+
+
 def test_files_that_import_each_other_are_named_once(package: Path) -> None:
     write(package / "formats/a.py", "from anymask.formats import b")
     write(package / "formats/b.py", "def f():\n    from anymask.formats.c import C")

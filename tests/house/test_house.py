@@ -26,6 +26,10 @@ def test_imports_only_go_down() -> None:
     report(gates.climbing_imports(PACKAGE))
 
 
+def test_integrations_use_public_names() -> None:
+    report(gates.inner_imports(PACKAGE))
+
+
 def test_no_files_of_a_room_import_each_other_in_a_circle() -> None:
     report(gates.circular_imports(PACKAGE))
 

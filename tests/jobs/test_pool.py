@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from anymask.base import exit_text
-from anymask.jobs import ItemDone, ItemLost, ItemStep, ReportStep, run_in_pool
+from anymask.base import OnNamedProgress, exit_text
+from anymask.jobs import ItemDone, ItemLost, ItemStep, run_in_pool
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Squares:
                 raise ImportError("initialization failed") from error
         return self
 
-    def __call__(self, item: int, report: ReportStep) -> int:
+    def __call__(self, item: int, report: OnNamedProgress) -> int:
         report("half way", 1, 2)
         if item == 13:
             os.kill(os.getpid(), 9)

@@ -9,10 +9,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anymask.base import FloatArray, InputError
-from anymask.masks import ALL_KINDS, EncoderOutput, Mask, ModelPrompts, ModelSpec, mask_to_rle
+from anymask.masks import (
+    ALL_KINDS,
+    EncoderOutput,
+    Mask,
+    ModelPrompts,
+    ModelSpec,
+    common_window,
+    cut_bands,
+    mask_to_rle,
+)
 from anymask.models.rules import open_family
-from anymask.segment import Grid, Model, common_window, cut_bands
-from anymask.segment.automatic import Piece, WindowScanner, find_in_tiles, stitch
+from anymask.segment import Grid, Model
+from anymask.segment.tiles import Piece, WindowScanner, find_in_tiles, stitch
 from tests.segment.fakes import iou, seen_of
 
 C = TypeVar("C")

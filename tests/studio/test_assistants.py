@@ -98,7 +98,7 @@ def picture(answer: Any) -> Image.Image:
 
 
 def open_server(desk: Path, model: anymask.Model, *folders: str, **given: Any) -> Any:
-    from anymask.studio import assistant_server
+    from anymask.integrations import assistant_server
 
     places = [desk / folder for folder in folders or ("photos",)]
     return assistant_server(model, places, **given)
@@ -273,7 +273,7 @@ def test_a_photo_that_changed_is_looked_at_anew(desk: Path, model: anymask.Model
 def test_folders_that_are_none_are_refused(
     folders: list[str], desk: Path, model: anymask.Model
 ) -> None:
-    from anymask.studio import assistant_server
+    from anymask.integrations import assistant_server
 
     with pytest.raises(InputError, match="folder"):
         assistant_server(model, [desk / folder for folder in folders])

@@ -19,9 +19,9 @@ from hypothesis import given
 from PIL import Image
 
 from anymask.formats import mask_to_cvat
+from anymask.integrations import CvatModel, mask_to_shape, shape_to_mask
 from anymask.masks import mask_to_rle
 from anymask.segment import Model
-from anymask.studio import CvatModel, mask_to_shape, shape_to_mask
 from tests.masks.strategies import Pixels, masks, quickly
 from tests.scripts import loaded_script
 from tests.segment.fakes import ColourRuntime, discs, iou

@@ -14,9 +14,9 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from anymask.base import DiskFull, StoreError
+from anymask.integrations import TaskPictures
 from anymask.studio import create_project, picture_routes
 from anymask.studio.inference import PHOTO_THREADS
-from anymask.studio.label_studio import TaskPictures
 from anymask.studio.project import Project
 from anymask.studio.project_routes import ServedProject
 from tests.patience import PATIENCE_S

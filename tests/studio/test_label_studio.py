@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from anymask.formats import brush_to_rle
+from anymask.integrations import TaskPictures
 from anymask.masks import rle_to_mask
 from anymask.segment import Model
 from anymask.studio.errors import Refusal
-from anymask.studio.label_studio import TaskPictures
 from anymask.studio.limits import Limits
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import PATIENCE_S, PICTURE, client, inference, png

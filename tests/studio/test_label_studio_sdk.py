@@ -21,9 +21,9 @@ from PIL import Image
 
 import anymask
 from anymask.formats import AnnotatedImage, Policy, picture_hw, read_annotations, write_annotations
+from anymask.integrations import TaskPictures
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
 from anymask.studio import ServerParts
-from anymask.studio.label_studio import TaskPictures
 from tests.formats.annotated import rings
 from tests.studio.sdk_folder import CLIENT, NoSdk, sdk_folder
 from tests.studio.servers import PATIENCE_S, inference, listening

@@ -20,8 +20,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from anymask.integrations import CvatModel, shape_to_mask
 from anymask.segment import Model
-from anymask.studio import CvatModel, shape_to_mask
 from tests.scripts import loaded_script
 from tests.segment.fakes import ColourRuntime, iou
 from tests.studio.servers import LEFT, PICTURE, RIGHT, png

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 import anymask
+from anymask.integrations import TaskPictures
 from anymask.runtime import find_bundle
 from anymask.segment import Model
 from anymask.studio import ServerParts, create_project
-from anymask.studio.label_studio import TaskPictures
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.schemas import DISC
 from tests.patience import PATIENCE_S

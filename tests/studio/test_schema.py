@@ -108,8 +108,8 @@ def test_what_the_schema_does_not_allow_is_refused_as_it_says(schema: Any, path:
 @pytest.fixture(scope="module")
 def project_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Of a project with one photo, and of a backend of Label Studio, on one server."""
+    from anymask.integrations import TaskPictures
     from anymask.studio import create_project
-    from anymask.studio.label_studio import TaskPictures
     from anymask.studio.project_routes import ServedProject
 
     folder = tmp_path_factory.mktemp("project")

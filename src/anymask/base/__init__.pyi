@@ -32,6 +32,9 @@ from anymask.base.errors import exit_text as exit_text
 from anymask.base.lazy import lazy_names as lazy_names
 from anymask.base.lazy import missing_extra as missing_extra
 from anymask.base.lazy import need_packages as need_packages
+from anymask.base.ledger import Ledger as Ledger
+from anymask.base.ledger import Stamp as Stamp
+from anymask.base.ledger import file_hash as file_hash
 from anymask.base.locks import ON_WINDOWS as ON_WINDOWS
 from anymask.base.locks import claimed as claimed
 from anymask.base.locks import claimed_file as claimed_file
@@ -46,9 +49,10 @@ from anymask.base.parsing import parse_json as parse_json
 from anymask.base.parsing import parse_text as parse_text
 from anymask.base.parsing import parse_toml as parse_toml
 from anymask.base.parsing import to_utf8 as to_utf8
+from anymask.base.progress import OnNamedProgress as OnNamedProgress
+from anymask.base.progress import OnProgress as OnProgress
 from anymask.base.progress import Progress as Progress
 from anymask.base.progress import ProgressBar as ProgressBar
-from anymask.base.progress import Told as Told
 from anymask.base.progress import clock_text as clock_text
 from anymask.base.progress import follow as follow
 from anymask.base.progress import pick_teller as pick_teller

@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TextIO, TypeVar
+from typing import TextIO, TypeVar, cast
 
 from anymask.base.errors import InputError
 
 T = TypeVar("T")
-Told = Callable[[int, int], None]  # (steps done, all steps)
-Progress = Told | bool | None  # True: a bar; False and None: nothing
+OnProgress = Callable[[int, int | None], None]  # (steps done, all steps; None: unknown)
+OnNamedProgress = Callable[[str, int, int], None]  # (what is done, steps done, all steps)
+Progress = OnProgress | Callable[[int, int], None] | bool | None  # True: a bar; False: nothing
 
 BAR_WIDTH = 24
 SECONDS_BETWEEN_BARS = 0.1
@@ -117,18 +118,18 @@ def follow(items: Iterable[T], what: str, total: int | None = None) -> Iterator[
 
 
 @contextmanager
-def pick_teller(progress: Progress, what: str) -> Iterator[Told | None]:
+def pick_teller(progress: Progress, what: str) -> Iterator[OnProgress | None]:
     """Whom a piece of work tells how far it is: a bar, the caller's own function, or nobody.
 
     Raises InputError for anything else.
     """
     if progress is True:
         with ProgressBar(what) as bar:
-            yield lambda done, total: bar.update(done, total)
+            yield bar.update
     elif progress is None or progress is False:
         yield None
     elif callable(progress):
-        yield progress
+        yield cast("OnProgress", progress)  # a total that is unknown is never reported here
     else:
         raise InputError(
             f"Invalid progress {progress!r}. Pass True or a function of (done, total)."

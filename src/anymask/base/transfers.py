@@ -1,4 +1,6 @@
-"""Downloads that end: a server that stalls, or whose headers never end, raises TimeoutError.
+"""The one place that opens addresses: downloads end, also those from a server that stalls.
+
+A server that stalls, or whose headers never end, raises TimeoutError.
 
 The timeout of a socket restarts at each byte, so that a server can block a reader forever with a
 byte now and then. Here a deadline holds for the headers (`ANSWER_S`), and another one for each
@@ -13,12 +15,14 @@ import io
 import socket
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.error import HTTPError as HTTPError  # with a status; offered to callers
 
 ANSWER_S = 60.0  # until the headers have ended, after all redirects
 STALL_S = 30.0  # for LEAST bytes; for a connection to be made
 LEAST = 30_000
+FAILURES = (OSError, http.client.HTTPException, ValueError)  # of opening and reading an address
 _BLOCK = 1 << 18
 
 
@@ -41,20 +45,53 @@ class Deadline:
 
 
 def open_address(
-    request: urllib.request.Request, deadline: Deadline, redirects: type | None = None
+    address: str, headers: Mapping[str, str], deadline: Deadline, *, follow: bool = True
 ) -> Any:
     """Open an address; reading the response raises TimeoutError when the deadline has passed.
 
     Args:
-        request: The address, with headers.
+        address: URL of http, https, or of a file.
+        headers: Of the request.
         deadline: `ANSWER_S` from now; `read_blocks` moves it.
-        redirects: A handler of redirects. Default: `SafeRedirects`.
+        follow: Whether to follow redirects, as `SafeRedirects` does.
 
     Raises:
-        OSError, HTTPException, ValueError: As `urllib.request` does.
+        OSError, HTTPException, ValueError: `FAILURES`, as `urllib.request` raises them.
     """
-    opener = urllib.request.build_opener(redirects or SafeRedirects, _TimedHandler(deadline))
+    request = urllib.request.Request(address, headers={**headers})
+    redirects = SafeRedirects if follow else _NoRedirects
+    opener = urllib.request.build_opener(redirects, _TimedHandler(deadline))
     return opener.open(request, timeout=STALL_S)
+
+
+def read_address(
+    address: str,
+    headers: Mapping[str, str],
+    max_bytes: int,
+    *,
+    answer_s: float | None = None,
+    follow: bool = True,
+) -> bytes:
+    """The content at an address, of which reading stops behind `max_bytes`: more came then.
+
+    Args:
+        address: See `open_address`.
+        headers: See `open_address`.
+        max_bytes: A longer content is returned incomplete, with more bytes than these.
+        answer_s: Seconds until the headers have ended. Default: `ANSWER_S`.
+        follow: See `open_address`.
+
+    Raises:
+        OSError, HTTPException, ValueError: `FAILURES`, as `urllib.request` raises them.
+    """
+    deadline = Deadline(ANSWER_S if answer_s is None else answer_s)
+    content = bytearray()
+    with open_address(address, headers, deadline, follow=follow) as response:
+        for block in read_blocks(response, deadline):
+            content += block
+            if len(content) > max_bytes:
+                break
+    return bytes(content)
 
 
 def read_blocks(response: Any, deadline: Deadline) -> Iterator[bytes]:
@@ -80,6 +117,11 @@ class SafeRedirects(urllib.request.HTTPRedirectHandler):
         if after not in ("http", "https") or (before == "https" and after != "https"):
             raise ValueError(f"The address redirects from {before} to {address[:200]}")
         return super().redirect_request(*details)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *details: Any) -> None:
+        """Follow none: it could lead to another machine."""
 
 
 class _TimedHandler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):

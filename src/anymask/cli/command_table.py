@@ -43,6 +43,8 @@ _PACKAGES: dict[str, dict[str, str]] = {
         "annotate": "label a folder of images in the browser",
         "project": "manage a labeling project: import, run, review, report, export, retrain",
         "plan": "estimate annotation time and cost",
+    },
+    "anymask.integrations.commands": {
         "mcp": "run an MCP server",
     },
 }

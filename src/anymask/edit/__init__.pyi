@@ -1,9 +1,5 @@
-from anymask.edit.changes import Hiding as Hiding
-from anymask.edit.changes import RedactedCopy as RedactedCopy
 from anymask.edit.changes import blur as blur
-from anymask.edit.changes import check_hiding as check_hiding
 from anymask.edit.changes import collage as collage
-from anymask.edit.changes import redact as redact
 from anymask.edit.changes import remove as remove
 from anymask.edit.changes import replace as replace
 from anymask.edit.cutouts import CutoutKeywords as CutoutKeywords
@@ -16,4 +12,8 @@ from anymask.edit.cutouts import save_cutout as save_cutout
 from anymask.edit.cutouts import write_cutout as write_cutout
 from anymask.edit.inpainting import Filler as Filler
 from anymask.edit.inpainting import open_lama as open_lama
+from anymask.edit.redaction import Hiding as Hiding
+from anymask.edit.redaction import RedactedCopy as RedactedCopy
+from anymask.edit.redaction import Redactor as Redactor
+from anymask.edit.redaction import redact as redact
 from anymask.edit.subject import main_subject as main_subject

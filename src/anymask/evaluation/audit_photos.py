@@ -14,7 +14,6 @@ A run that was killed leaves at most one torn line, which is read as if it were 
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import DataError, Floats, UintImage, brief, parse_json
+from anymask.base import DataError, Floats, Ledger, UintImage, brief, parse_json
 from anymask.evaluation.audit_features import (
     FEATURES,
     MaskFeatures,
@@ -323,17 +322,14 @@ class AuditFile:
     """
 
     def __init__(self, path: Path, header: AuditHeader) -> None:
-        self.path = path
+        self._ledger = Ledger(path)
         self.photos: dict[str, ExaminedPhoto] = {}  # by file name
         self._header = {"format": RESULTS_FORMAT, "names": list(FEATURES), **asdict(header)}
-        written = path.read_bytes() if path.is_file() else b""
-        self._whole = written.rfind(b"\n") + 1  # a killed run leaves a torn last line
-        for number, line in enumerate(written[: self._whole].splitlines(), start=1):
+        if self._ledger.head:
+            self._check(parse_json(self._ledger.head, f"{path}, line 1"))
+        for number, line in enumerate(self._ledger.rows, start=2):
             where = f"{path}, line {number}"
             row = parse_json(line, where)
-            if number == 1:
-                self._check(row)
-                continue
             try:
                 photo = photo_from_json(row)
             except (KeyError, TypeError, ValueError, DataError) as error:
@@ -344,15 +340,8 @@ class AuditFile:
 
     def add(self, photo: ExaminedPhoto) -> None:
         """Append one photo; the line is on disk when this returns."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         row = photo_to_json(photo)
-        rows = [row] if self._whole else [self._header, row]
-        data = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-        with self.path.open("r+b" if self.path.exists() else "wb") as file:
-            file.truncate(self._whole)
-            file.seek(self._whole)
-            file.write(data)
-        self._whole += len(data)
+        self._ledger.add(row, self._header)
         self.photos[photo.file_name] = photo_from_json(row)  # rounded, as a resumed run reads it
 
     def _check(self, row: Any) -> None:
@@ -361,7 +350,7 @@ class AuditFile:
             if got != value:
                 shown = "a different list" if key == "names" else f"{got!r} instead of {value!r}"
                 raise DataError(
-                    f"{self.path} was created with other settings ({key}: {shown}). Choose "
+                    f"{self._ledger.path} was created with other settings ({key}: {shown}). Choose "
                     "another output folder, or remove this file to restart."
                 )
 

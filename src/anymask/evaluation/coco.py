@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import BoolArray, Floats, IntArray, MissingExtra, brief
+from anymask.base import BoolArray, Floats, IntArray, MissingExtra, OnProgress, brief
 from anymask.evaluation.detections import DETECTIONS_FILE, Detection, read_detections
 from anymask.evaluation.metrics import NAN
 from anymask.evaluation.protocols import NotMeasured, Segmenter, ask_in_parts
 from anymask.evaluation.results import Curve, MetricValue, SetResult
-from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.formats import VOID_LABEL, AnnotatedImage, LossReport
 from anymask.masks import Prompt, Rle, mask_to_rle, rle_area, rle_to_coco
 

@@ -14,6 +14,7 @@ from anymask.base import (
     ConfigError,
     DataError,
     InputError,
+    OnNamedProgress,
     ProgressBar,
     check_types,
     list_settings,
@@ -38,7 +39,7 @@ from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.evaluation.suite import SetQuery, Suite
 from anymask.evaluation.video_protocols import VIDEO_PROTOCOLS, VideoSettings, evaluate_videos
 from anymask.formats import ReadKeywords, ReadSettings
-from anymask.jobs import ItemDone, ItemLost, ItemStep, PoolTask, ReportStep, run_in_pool
+from anymask.jobs import ItemDone, ItemLost, ItemStep, PoolTask, run_in_pool
 from anymask.masks import counted
 
 Data = str | Path | tuple[Suite, Sequence[EvalSet]]
@@ -230,7 +231,7 @@ class SetScorer:
     settings: EvalSettings
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def __call__(self, item: int, report: ReportStep) -> SetScores:
+    def __call__(self, item: int, report: OnNamedProgress) -> SetScores:
         """Measure one set."""
         return score_set(self.methods, self.sets[item], self.settings, progress=report)
 

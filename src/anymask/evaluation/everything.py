@@ -28,13 +28,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from anymask.base import Floats
+from anymask.base import Floats, OnProgress
 from anymask.evaluation.by_class import ShownPhoto, shown_ap
 from anymask.evaluation.coco import AREA_RANGES, IOU_THRESHOLDS, Matches, match_photo
 from anymask.evaluation.metrics import Shares
 from anymask.evaluation.protocols import NotMeasured, Segmenter
 from anymask.evaluation.results import Curve, DetailTable, SetResult, shares_to_metric
-from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.masks import Mask
 
 RECALL_LIMITS = (10, 100, 1000)

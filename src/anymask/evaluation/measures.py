@@ -19,7 +19,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from anymask.base import ConfigError, DataError, Floats, brief, need_packages
+from anymask.base import (
+    ConfigError,
+    DataError,
+    Floats,
+    OnNamedProgress,
+    OnProgress,
+    brief,
+    need_packages,
+)
 from anymask.evaluation.coco import measure_instance_ap
 from anymask.evaluation.detections import DETECTIONS_FILE
 from anymask.evaluation.everything import measure_everything, measure_shown
@@ -47,7 +55,6 @@ from anymask.evaluation.selection import (
     EvalPhoto,
     EvalSet,
     EvalSettings,
-    OnProgress,
     choose_masks,
     mask_limit,
 )
@@ -59,7 +66,6 @@ NOC_AT = (0.85, 0.90)
 HARM = (0.1, 0.02)  # of IoU: a further click that lowers it by more is counted
 
 Accepts = frozenset[PromptKind]
-ScoreProgress = Callable[[str, int, int], None]
 MaskScores = tuple[Floats, ...]  # (N,) for each column
 
 
@@ -262,7 +268,7 @@ def score_set(
     one: EvalSet,
     settings: EvalSettings,
     *,
-    progress: ScoreProgress | None = None,
+    progress: OnNamedProgress | None = None,
 ) -> SetScores:
     """Measure methods on one set by all that its plan names, all of them on the same masks.
 
@@ -307,7 +313,7 @@ def _score_masks(
     one: EvalSet,
     chosen: ChosenMasks,
     settings: EvalSettings,
-    tell: ScoreProgress,
+    tell: OnNamedProgress,
 ) -> list[ScoreColumn]:
     """Every method about every mask, photo by photo; NaN where a method was not asked."""
     wanted = [MASK_MEASURES[name] for name in one.plan.measures if name in MASK_MEASURES]

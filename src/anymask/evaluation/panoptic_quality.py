@@ -14,7 +14,7 @@ Kirillov et al., CVPR 2019, counted as the official panopticapi counts (`evaluat
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import DataError, InputError, ProgressBar
+from anymask.base import DataError, InputError, OnProgress, ProgressBar
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.formats import (
     LossReport,
@@ -84,7 +84,7 @@ def score_panoptic(
     categories: Mapping[int, PanopticCategory],
     truth: Mapping[int, PanopticPicture],
     results: Mapping[int, PanopticPicture],
-    told: Callable[[int, int], None] | None = None,
+    told: OnProgress | None = None,
     report: LossReport | None = None,
 ) -> PanopticScores:
     """Compare all pictures of the truth with their results.

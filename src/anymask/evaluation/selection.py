@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
@@ -18,6 +18,7 @@ from anymask.base import (
     BoolArray,
     InputError,
     IntArray,
+    OnProgress,
     Setting,
     UintImage,
     brief,
@@ -31,7 +32,6 @@ from anymask.masks import rle_area, rle_to_mask
 DEFAULT_MEASURES = ("clicks", "box")
 
 Annotators = Literal["first", "all"]
-OnProgress = Callable[[int, int], None]  # is told how many are done, and of how many
 
 
 def _parse_limit(text: str) -> int | None:

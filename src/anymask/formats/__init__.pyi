@@ -88,7 +88,13 @@ from anymask.formats.sets import SetInfo as SetInfo
 from anymask.formats.sets import is_set as is_set
 from anymask.formats.sets import load_set as load_set
 from anymask.formats.sets import picture_name as picture_name
+from anymask.formats.shapes import box_ring as box_ring
 from anymask.formats.sizes import other_size as other_size
 from anymask.formats.stated import CLASSES as CLASSES
 from anymask.formats.stated import note_facts as note_facts
+from anymask.formats.streams import CocoStream as CocoStream
+from anymask.formats.streams import FrameEncoder as FrameEncoder
+from anymask.formats.streams import PaletteStream as PaletteStream
+from anymask.formats.streams import SavStream as SavStream
+from anymask.formats.streams import StreamedFrame as StreamedFrame
 from anymask.formats.video_sets import Clip as Clip

@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 from anymask.base import BoolArray, DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     find_picture,
@@ -31,7 +29,7 @@ from anymask.formats.fields import as_record, held, shown
 from anymask.formats.label_pictures import MOST_IN_TIFF, object_numbers, paint_numbers
 from anymask.formats.mask_numbers import value_rles
 from anymask.formats.outlines import Policy
-from anymask.formats.pickled import is_pickled, read_pickled
+from anymask.formats.pickled import read_pickled
 from anymask.formats.stated import note_facts
 from anymask.images import SUFFIXES
 from anymask.masks import Mask, Masks
@@ -42,13 +40,6 @@ _HELD = (
     "diameter", "est_diam", "chan_choose", "model_path", "flow_threshold", "cellprob_threshold",
     "normalize_params",
 )  # fmt: skip
-
-
-def sniff(found: Sniffed) -> Fit:
-    """An array file that is called so, or holds a pickled object."""
-    if found.suffix != ".npy":
-        return Fit.NO
-    return Fit.sure(found.path.name.lower().endswith(ENDING) and is_pickled(found.path))
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

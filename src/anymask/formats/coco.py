@@ -27,9 +27,7 @@ from anymask.formats.annotations import (
     with_extras,
 )
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     read_json,
@@ -49,7 +47,8 @@ from anymask.formats.fields import (
     shown,
 )
 from anymask.formats.origins import origin_in, with_origins
-from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, note_changed, plain_rings
+from anymask.formats.outlines import CornerCheck, Policy, note_changed, plain_rings
+from anymask.formats.shapes import box_to_mask, with_area
 from anymask.formats.stated import (
     CLASS_IDS,
     CLASSES,
@@ -68,7 +67,6 @@ from anymask.masks import (
     Rle,
     coco_polygons_to_rle,
     coco_to_rle,
-    rle_area,
 )
 
 OURS = "written by anymask"
@@ -86,24 +84,6 @@ OF_DOCUMENT = AllBut(
     "info", "licenses", "images", "annotations", "categories", "origins", "anymask", "videos"
 )
 IN_ATTRIBUTES = ("occluded", "rotation")  # CVAT writes them there
-
-
-def sniff(found: Sniffed) -> Fit:
-    """JSON of images and annotations. Raises DataError for JSON of videos."""
-    if "videos" in found.keys and "images" not in found.keys:
-        raise DataError(
-            f"{found.path}: This JSON describes videos (YouTube-VIS) and can only be "
-            "read with their frames. Name it annotations_train.json, place it next to "
-            "train/VIDEO/00000.jpg, and pass the folder with --split train."
-        )
-    return Fit.sure({"images", "annotations"} <= found.keys and not has_segments(found))
-
-
-def has_segments(found: Sniffed) -> bool:
-    """Whether the first annotation of a JSON is a panoptic one."""
-    rows = found.document["annotations"]
-    first = rows[0] if isinstance(rows, list) and rows else None
-    return isinstance(first, dict) and "segments_info" in first
 
 
 def read(
@@ -352,9 +332,7 @@ def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
         )
     flat = all(type(number) in (int, float) for number in segmentation)
     rle = coco_polygons_to_rle([segmentation] if flat else segmentation, hw)
-    if not rle_area(rle):
-        raise DataError("The mask has no area: its polygons cover no pixel of the image.")
-    return rle
+    return with_area(rle, "its polygons cover")
 
 
 # Writing.

@@ -26,9 +26,7 @@ from anymask.formats.annotations import (
 )
 from anymask.formats.cvat_tracks import read_tracks
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     read_xml,
@@ -37,13 +35,13 @@ from anymask.formats.documents import (
 )
 from anymask.formats.facts import as_colour
 from anymask.formats.fields import as_corners, as_number, as_whole, held, rest_of
-from anymask.formats.outlines import Policy, filled
+from anymask.formats.outlines import Policy
+from anymask.formats.shapes import box_ring, ring_to_rle, with_area
 from anymask.formats.stated import CLASSES, note_facts, take_class, take_info
 from anymask.masks import (
     UNLABELLED,
     Mask,
     Masks,
-    Polygon,
     Rle,
     crop_to_rle,
     ellipse_ring,
@@ -100,11 +98,6 @@ def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:
         )
     turned = Rle(np.array(runs, np.int64), (wide, high))
     return crop_to_rle(rle_to_mask(turned).T, (x0, y0), image_hw)
-
-
-def sniff(found: Sniffed) -> Fit:
-    """XML, but for that of one picture (PASCAL VOC)."""
-    return Fit.sure(found.root_tag not in ("", "annotation"))
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -197,16 +190,13 @@ def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
         )
         runs = [as_whole(run, "rle") for run in at["rle"].split(",")]
         rle = cvat_to_rle([*runs, left, top, left + wide - 1, top + high - 1], hw)
-        if not rle_area(rle):
-            raise DataError("The mask has no area: it covers no pixel of the image.")
-        return rle
+        return with_area(rle, "it covers")
     if shape.tag == "polygon":
         pairs = at["points"].split(";") if at["points"].strip() else []
         corners = as_corners([pair.split(",") for pair in pairs])
     elif shape.tag == "box":
         x0, y0, x1, y1 = numbers("xtl", "ytl", "xbr", "ybr")
-        corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-        corners = turned_ring(corners, ((x0 + x1) / 2, (y0 + y1) / 2), turn)
+        corners = turned_ring(box_ring(x0, y0, x1, y1), ((x0 + x1) / 2, (y0 + y1) / 2), turn)
     elif shape.tag == "ellipse":
         x, y, *radii = numbers("cx", "cy", "rx", "ry")
         corners = ellipse_ring((x, y), radii, turn)
@@ -214,7 +204,7 @@ def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
         return None
     else:
         raise DataError(f"Unknown shape type. Given: {shape.tag!r}.")
-    return filled([Polygon(corners)], hw)
+    return ring_to_rle(corners, hw)
 
 
 # Writing.

@@ -10,9 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, replace
-from enum import IntEnum
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -342,60 +340,3 @@ def write_files(files: Iterable[OutFile], target: Path) -> int:
             with together.open(path) as file:
                 file.write(data)
         return len(together.places)
-
-
-# Recognising a format.
-
-
-class Fit(IntEnum):
-    """How well a file or folder fits a format; MAYBE yields to any SURE and to published sets."""
-
-    NO = 0
-    MAYBE = 1
-    SURE = 2
-
-    @classmethod
-    def sure(cls, found: bool) -> Fit:
-        """SURE or NO."""
-        return cls.SURE if found else cls.NO
-
-
-@dataclass(frozen=True)
-class Sniffed:
-    """A file or a folder, whose contents are read once, when a format asks."""
-
-    path: Path
-
-    @cached_property
-    def suffix(self) -> str:
-        """In lower case, with its dot; "" of a folder."""
-        return "" if self.path.is_dir() else self.path.suffix.lower()
-
-    @cached_property
-    def head(self) -> str:
-        """The first characters of a file."""
-        with self.path.open("rb") as file:
-            return file.read(4096).decode("utf-8-sig", "replace")
-
-    @cached_property
-    def document(self) -> Any:
-        """Of a JSON file; None of any other. Raises DataError."""
-        return read_json(self.path) if self.suffix == ".json" else None
-
-    @property
-    def keys(self) -> frozenset[str]:
-        """Of a JSON file that is one object; none of any other."""
-        return frozenset(self.document if isinstance(self.document, dict) else ())
-
-    @cached_property
-    def first(self) -> dict[str, Any] | None:
-        """The first record of a JSON file that is a list of objects; {} where the list is empty."""
-        if not isinstance(self.document, list):
-            return None
-        first = self.document[0] if self.document else {}
-        return first if isinstance(first, dict) else None
-
-    @cached_property
-    def root_tag(self) -> str:
-        """Of an XML file; "" of any other. Raises DataError."""
-        return str(read_xml(self.path).tag) if self.suffix == ".xml" else ""

@@ -27,9 +27,7 @@ from anymask.formats.annotations import (
 )
 from anymask.formats.coco import json_target
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     read_json,
@@ -48,7 +46,8 @@ from anymask.formats.fields import (
     shown,
 )
 from anymask.formats.names import name_uuid
-from anymask.formats.outlines import Policy, filled
+from anymask.formats.outlines import Policy
+from anymask.formats.shapes import box_ring, polygons_to_rle, ring_to_rle, transpose_rle
 from anymask.formats.stated import CLASSES, note_facts, take_class
 from anymask.masks import (
     UNLABELLED,
@@ -57,7 +56,6 @@ from anymask.masks import (
     Polygon,
     Rle,
     crop_to_rle,
-    mask_to_rle,
     rle_area,
     rle_to_mask,
     rle_to_string,
@@ -82,11 +80,6 @@ _OF_OBJECT = (
 )  # fmt: skip
 _HELD = ("attributes", "createdAt", "createdBy", "lastEditedAt", "lastEditedBy")
 _WITHOUT_AREA = ("point", "polyline", "skeleton", "cuboid", "audio", "text")
-
-
-def sniff(found: Sniffed) -> Fit:
-    """A label row, or a list of them."""
-    return Fit.sure("data_units" in found.keys or "data_units" in (found.first or ()))
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -175,9 +168,9 @@ def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
     if shape == "bitmask":
         about = one["bitmask"]
         size = checked_hw(about["height"], about["width"])
-        columns = string_to_rle(about["rleString"], size[::-1])  # along the rows: of the transposed
+        rows = string_to_rle(about["rleString"], size[::-1])  # along the rows: of the transposed
         corner = [as_whole(about[key], key) for key in ("left", "top")]
-        return crop_to_rle(rle_to_mask(columns).T, corner, hw)
+        return crop_to_rle(rle_to_mask(rows).T, corner, hw)
     if shape == "polygon":
         polygons = [_rings(part, scale) for part in one.get("polygons") or ()]
         if not polygons:
@@ -185,13 +178,13 @@ def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
             listed = corners.values() if isinstance(corners, dict) else corners
             ring = as_corners([(corner["x"], corner["y"]) for corner in listed], "polygon")
             polygons = [Polygon(ring * scale)]
-        return filled(polygons, hw)
+        return polygons_to_rle(polygons, hw)
     if shape in ("bounding_box", "rotatable_bounding_box"):
         box = one["boundingBox" if shape == "bounding_box" else "rotatableBoundingBox"]
         x, y, wide, high = (as_number(box[key], key) for key in "xywh")
-        ends = np.array([[x, y], [x + wide, y], [x + wide, y + high], [x, y + high]]) * scale
+        ends = box_ring(x, y, x + wide, y + high) * scale
         ring = turned_ring(ends, ends.mean(axis=0), as_number(box.get("theta", 0), "theta"))
-        return filled([Polygon(ring)], hw)
+        return ring_to_rle(ring, hw)
     if shape in _WITHOUT_AREA:
         return None
     raise DataError(f"Unknown shape type. Given: {shown(shape)}.")
@@ -283,7 +276,7 @@ def _row(image: AnnotatedImage, objects: list[dict[str, Any]]) -> dict[str, Any]
 def _object(image: AnnotatedImage, number: int) -> dict[str, Any]:
     mask = image.masks[number]
     label, (height, width) = mask.label or UNLABELLED, image.hw
-    along_rows = mask_to_rle(rle_to_mask(mask.rle).T)
+    along_rows = transpose_rle(mask.rle)
     window = {"top": 0, "left": 0, "width": width, "height": height}
     return held(mask.extra, _HELD[1:]) | {
         "classifications": _answers(mask.extra),

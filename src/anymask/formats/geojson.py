@@ -26,9 +26,7 @@ from anymask.formats.annotations import (
     with_extras,
 )
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     find_picture,
@@ -49,7 +47,8 @@ from anymask.formats.fields import (
     rest_of,
     shown,
 )
-from anymask.formats.outlines import Policy, filled, outline
+from anymask.formats.outlines import Policy, outline
+from anymask.formats.shapes import polygons_to_rle
 from anymask.formats.stated import note_facts
 from anymask.masks import (
     IN_PIXELS,
@@ -69,12 +68,6 @@ QUPATH_KEYS = ("name", "objectType", "isLocked", "measurements", "metadata")
 OF_PROPERTIES = AllBut("id", "area", "score", "label", "group", "crowd", "classification")
 OF_DOCUMENT = AllBut("type", "anymask", "features", "bbox", "crs")
 _WITHOUT_AREA = ("Point", "MultiPoint", "LineString", "MultiLineString", "GeometryCollection")
-
-
-def sniff(found: Sniffed) -> Fit:
-    """A file called so, or JSON with features."""
-    listed = found.first is not None and "geometry" in found.first
-    return Fit.sure(found.suffix == ".geojson" or "features" in found.keys or listed)
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -148,7 +141,7 @@ def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
         label, told = _of_qupath(about)
     score = told.pop("score", about.get("score", 0.0))
     mask = Mask(
-        empty_rle(hw) if empty else filled(polygons, hw),
+        empty_rle(hw) if empty else polygons_to_rle(polygons, hw),
         None if label is None else as_text(label, "label"),
         score=as_number(score, "score"),
         id=None if group is None else as_whole(group, "group"),

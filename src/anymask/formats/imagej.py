@@ -23,9 +23,7 @@ import numpy as np
 from anymask.base import DataError, Floats, MissingExtra, check_members
 from anymask.formats.annotations import AnnotatedImage, LossReport, attributes_of, note_traits
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     find_files,
     find_picture,
     output_paths,
@@ -34,10 +32,10 @@ from anymask.formats.documents import (
 )
 from anymask.formats.fields import as_corners, as_number, as_whole, rest_of
 from anymask.formats.outlines import Policy, outline
+from anymask.formats.shapes import box_ring, even_odd_to_rle, with_area
 from anymask.formats.stated import note_facts
-from anymask.formats.svg import rings_to_rle
 from anymask.images import SUFFIXES, Pages, read_pages
-from anymask.masks import Mask, Masks, Polygon, Ring, Rle, ellipse_ring, rle_area
+from anymask.masks import Mask, Masks, Polygon, Ring, Rle, ellipse_ring
 
 ROI, ROI_SET = ".roi", ".zip"
 MOST_ROIS = 1_000_000  # members of a set
@@ -51,20 +49,6 @@ _COLOUR = re.compile("#[0-9a-f]{8}")
 _COLOURS = ("stroke_color", "fill_color")  # "#aarrggbb"
 _HELD = (*_COLOURS, "roi_group", "attributes")
 _LARGEST_WHOLE = 32767  # corner that a record of whole numbers has
-
-
-def sniff(found: Sniffed) -> Fit:
-    """A .roi file, or an archive of them."""
-    if found.suffix == ROI:
-        return Fit.SURE
-    if found.suffix != ROI_SET or not zipfile.is_zipfile(found.path):
-        return Fit.NO
-    try:
-        with zipfile.ZipFile(found.path) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):
-        return Fit.NO  # damaged
-    return Fit.sure(bool(names) and all(name.lower().endswith(ROI) for name in names))
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -227,10 +211,7 @@ def _rle(roi: Any, hw: tuple[int, int]) -> Rle | None:
         rings = _rings(roi)
     if rings is None:
         return None
-    rle = rings_to_rle([as_corners(ring, "coordinates") for ring in rings], hw)
-    if not rle_area(rle):
-        raise DataError("The mask has no area: its outline covers no pixel of the image.")
-    return rle
+    return with_area(even_odd_to_rle([as_corners(ring, "coordinates") for ring in rings], hw))
 
 
 def _rings(roi: Any) -> list[Floats] | None:
@@ -242,7 +223,7 @@ def _rings(roi: Any) -> list[Floats] | None:
         x0, y0, x1, y1 = map(float, box)
         if kind == "OVAL":
             return [ellipse_ring(((x0 + x1) / 2, (y0 + y1) / 2), ((x1 - x0) / 2, (y1 - y0) / 2))]
-        return [np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])]
+        return [box_ring(x0, y0, x1, y1)]
     if kind not in ("RECT", "POLYGON", "FREEHAND", "TRACED") or roi.subtype.name in _NO_SHAPE:
         return None
     return [np.asarray(ring, np.float64) for ring in roi.coordinates(multi=True)]

@@ -20,18 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.base import AmbiguousMaskError, DataError, ImageError, UintImage
+from anymask.base import DataError, UintImage
 from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     find_picture,
     output_paths,
 )
-from anymask.formats.label_folders import has_both, label_files, photo_name, places_of
+from anymask.formats.label_folders import label_files, photo_name, places_of
 from anymask.formats.mask_numbers import (
     EVERY_KIND,
     is_binary,
@@ -41,27 +39,13 @@ from anymask.formats.mask_numbers import (
 )
 from anymask.formats.outlines import Policy
 from anymask.formats.stated import note_facts
-from anymask.images import read_mask_image, strips
+from anymask.images import strips
 from anymask.masks import Mask, Masks, rle_area, rle_to_mask
 
 VOID = 255
 RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # DAVIS' folders
 MOST_IN_TIFF = (1 << 31) - 1  # which signed and unsigned readers take
 _SAMPLE_FORMAT, _UNSIGNED = 339, 1  # a tag of TIFF 6.0, and its value
-
-
-def sniff(found: Sniffed) -> Fit:
-    """A PNG, or a folder of labels beside one of photos. Raises DataError for a photo."""
-    if found.suffix == ".png":
-        refuse_photo(found.path)
-        return Fit.SURE
-    return Fit.MAYBE if found.path.is_dir() and has_both(found.path) else Fit.NO
-
-
-def sniff_davis(found: Sniffed) -> Fit:
-    """A folder with Annotations/ of pictures."""
-    folder = found.path / "Annotations"
-    return Fit.MAYBE if folder.is_dir() and not any(folder.glob("*.xml")) else Fit.NO
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -134,18 +118,6 @@ def _image(path: Path, name: str, report: LossReport, void: int | None) -> Annot
         elif value:
             masks.append(Mask(rle, id=value))
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
-
-
-def refuse_photo(path: Path) -> None:
-    """Raises DataError for an image that looks like a photo, or cannot be read."""
-    try:
-        read_mask_image(path, name=str(path))
-    except AmbiguousMaskError:
-        return
-    except ImageError as error:
-        raise DataError(
-            f"{error} To read it as a mask image, add --from label-png, or pass an annotation file."
-        ) from error
 
 
 # Writing.
@@ -253,17 +225,18 @@ def _note_hidden(image: AnnotatedImage, left: NDArray[np.int64], report: LossRep
             report.add("overlaps", image.file_name, place, hidden)
 
 
-def encode_palette(values: NDArray[Any]) -> bytes:  # (H, W) 0..255
-    """An 8-bit PNG with VOC's palette."""
-    return _png(values.astype(np.uint8), palette=True)
-
-
-def _png(values: NDArray[Any], palette: bool = False) -> bytes:
-    picture = Image.fromarray(values)
-    if palette:
-        picture.putpalette(voc_palette().tobytes())
+def encode_palette(values: NDArray[Any], level: int = 6) -> bytes:  # (H, W) 0..255
+    """An 8-bit PNG with VOC's palette, compressed by zlib's level 0 to 9."""
+    picture = Image.fromarray(values.astype(np.uint8))
+    picture.putpalette(voc_palette().tobytes())
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    picture.save(buffer, "PNG", compress_level=level)
+    return buffer.getvalue()
+
+
+def _png(values: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -35,9 +35,7 @@ from anymask.base import DataError, Floats, InputError, IntArray
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
 from anymask.formats.coco import json_target
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     find_named,
@@ -58,15 +56,15 @@ from anymask.formats.fields import (
     rest_of,
     shown,
 )
-from anymask.formats.label_studio_min import is_row, is_table, read_table, task_of
+from anymask.formats.label_studio_min import is_row, read_table, task_of
 from anymask.formats.names import address_name
-from anymask.formats.outlines import CornerCheck, Policy, filled, single_rings
+from anymask.formats.outlines import CornerCheck, Policy, single_rings
+from anymask.formats.shapes import box_ring, ring_to_rle
 from anymask.formats.stated import CLASSES, note_facts, take_class
 from anymask.masks import (
     UNLABELLED,
     Mask,
     Masks,
-    Polygon,
     Ring,
     Rle,
     ellipse_ring,
@@ -196,13 +194,6 @@ _UNSIZED = "No region contains the image size"
 _SIDES = ("x", "y", "width", "height")
 _PLACE = (*_SIDES, "rotation", "points", "radiusX", "radiusY", "rle")
 _IMAGE_KEYS = ("image", "img", "photo", "url")
-
-
-def sniff(found: Sniffed) -> Fit:
-    """JSON that is a list of tasks, or rows of JSON-MIN, CSV or TSV."""
-    first = found.first
-    listed = first is not None and (not first or "data" in first or is_row(first))
-    return Fit.sure(listed or (found.suffix in (".csv", ".tsv") and is_table(found.head)))
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -383,7 +374,7 @@ def _rle(region: Any, shape: str, hw: tuple[int, int]) -> Rle:
             "Rotated images are not supported. Set image_rotation to 0 in Label Studio."
         )
     if shape != "brush":
-        return filled([Polygon(_corners(value, shape, hw))], hw)
+        return ring_to_rle(_corners(value, shape, hw), hw)
     if "rle" not in value:
         raise DataError(f"The brush has no `rle`. Its keys are {sorted(value)}.")
     return brush_to_rle(value["rle"], hw)
@@ -402,8 +393,7 @@ def _corners(value: Mapping[str, Any], shape: str, hw: tuple[int, int]) -> Ring:
     if shape == "ellipse":
         return ellipse_ring(first, share("radiusX", "radiusY"), angle)
     wide, high = share("width", "height")
-    corners = first + np.array([[0, 0], [wide, 0], [wide, high], [0, high]])
-    return turned_ring(corners, first, angle)
+    return turned_ring(first + box_ring(0, 0, wide, high), first, angle)
 
 
 # Writing.

@@ -31,9 +31,7 @@ from anymask.formats.annotations import (
     with_extras,
 )
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     hw_of_photo,
@@ -54,16 +52,15 @@ from anymask.formats.fields import (
     rest_of,
     shown,
 )
-from anymask.formats.outlines import Policy, filled, plain_rings
+from anymask.formats.outlines import Policy, plain_rings
+from anymask.formats.shapes import box_ring, ring_to_rle, stamp_to_rle
 from anymask.formats.stated import note_facts
 from anymask.images import open_picture
 from anymask.masks import (
     UNLABELLED,
     Mask,
     Masks,
-    Polygon,
     Rle,
-    crop_to_rle,
     ellipse_ring,
     rle_area,
     rle_box_xyxy,
@@ -79,11 +76,6 @@ _LEAST = dict.fromkeys(_WITHOUT_AREA, 0) | {  # points of each shape_type
     "polygon": 3, "rectangle": 2, "oriented_rectangle": 3, "circle": 2, "mask": 2,
     "rotation": 4, "quadrilateral": 4,  # of X-AnyLabeling
 }  # fmt: skip
-
-
-def sniff(found: Sniffed) -> Fit:
-    """JSON with shapes."""
-    return Fit.sure("shapes" in found.keys)
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -159,18 +151,18 @@ def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
     if kind in _WITHOUT_AREA:
         return None
     if kind == "mask":
-        return _stamp_to_rle(shape["mask"], points[:2], hw)
+        return _mask_to_rle(shape["mask"], points[:2], hw)
     if kind == "rectangle" and len(points) != 4:  # X-AnyLabeling writes all four corners
         (x0, y0), (x1, y1) = points[:2]
-        points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        points = box_ring(x0, y0, x1, y1)
     elif kind == "circle":
         centre, rim = points[:2]
         radius = float(np.hypot(*(rim - centre)))
         points = ellipse_ring(centre, (radius, radius))
-    return filled([Polygon(points)], hw)
+    return ring_to_rle(points, hw)
 
 
-def _stamp_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
+def _mask_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
     """A base64 PNG of the mask inside its box (first and last pixel)."""
     try:
         with open_picture(base64.b64decode(text, validate=True), "`mask`") as picture:
@@ -184,10 +176,7 @@ def _stamp_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
             f"from ({x0}, {y0}) to ({x1}, {y1}) has {x1 - x0 + 1} x {y1 - y0 + 1} "
             "pixels."
         )
-    rle = crop_to_rle(stamp, (x0, y0), hw)
-    if not rle_area(rle):
-        raise DataError("The mask has no area: it covers no pixel of the image.")
-    return rle
+    return stamp_to_rle(stamp, (x0, y0), hw)
 
 
 # Writing.

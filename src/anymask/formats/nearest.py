@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from difflib import get_close_matches
 
-from anymask.formats.documents import Sniffed
+from anymask.formats.recognition import Sniffed
 
 KEYS: dict[str, tuple[str, ...]] = {  # of a document, or of each record of a list
     "coco": ("images", "annotations", "categories"),

@@ -8,19 +8,15 @@ those come as rectangles from any reader.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
-
 from anymask.base import DataError, InputError, Setting, check_settings, describe_settings
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import read_text
 from anymask.formats.facts import SetFacts
-from anymask.formats.fields import checked_corners
 from anymask.masks import (
     SMOOTH,
     Box,
@@ -36,10 +32,7 @@ from anymask.masks import (
     rle_box_xywh,
     rle_iou,
     rle_to_polygons,
-    runs_to_rle,
 )
-
-_LINE = 1e-6  # square pixels that rounding may give to a line
 
 
 def read_class_list(path: object) -> tuple[str, ...]:
@@ -177,48 +170,6 @@ def note_changed(image: AnnotatedImage, number: int, report: LossReport, again: 
             f"{overlap:.4f}"
         )
         report.add("pixels", image.file_name, number, reason)
-
-
-def filled(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> Rle:
-    """The pixels inside of the polygons of a record. Raises DataError where there is none."""
-    for polygon in polygons:
-        for ring in (polygon.exterior, *polygon.holes):
-            checked_corners(ring)
-    rle = mask_to_rle(polygons_to_mask(polygons, image_hw))
-    if not rle_area(rle) or all(_is_line(polygon.exterior) for polygon in polygons):
-        raise DataError("The mask has no area: its outline covers no pixel of the image.")
-    return rle
-
-
-def _is_line(ring: Ring) -> bool:
-    """Whether all corners lie on one line; rounding may give such a ring a pixel."""
-    ways = ring - ring[0]
-    x, y = ways[np.abs(ways).sum(axis=1).argmax()]
-    return bool((np.abs(ways[:, 0] * y - ways[:, 1] * x) < _LINE).all())
-
-
-def box_to_mask(box: Box, image_hw: tuple[int, int], label: str | None = None) -> Mask | None:
-    """All pixels that a box touches; the box itself, cut at the picture's border, is `drawn_box`.
-
-    None for a box that lies off the picture. Raises DataError for one without an inside.
-
-    Args:
-        box: x0, y0, x1, y1 in pixel-border coordinates, the first two included.
-    """
-    height, width = image_hw
-    x0, y0, x1, y1 = box
-    if not all(map(math.isfinite, box)) or x1 <= x0 or y1 <= y0:
-        raise DataError(
-            "The box has no area. Its width and height must be above 0. Given as x0, "
-            f"y0, x1, y1: {[*map(float, box)]}."
-        )
-    cut = (max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1))
-    if cut[2] <= cut[0] or cut[3] <= cut[1]:
-        return None
-    columns = np.arange(math.floor(cut[0]), math.ceil(cut[2]), dtype=np.int64)
-    starts = columns * height + math.floor(cut[1])
-    rle = runs_to_rle(starts, starts + math.ceil(cut[3]) - math.floor(cut[1]), image_hw)
-    return Mask(rle, label, drawn_box=cut)
 
 
 @dataclass

@@ -34,16 +34,13 @@ from anymask.formats.coco import (
     category_names,
     crowds_count,
     document_facts,
-    has_segments,
     image_extra,
     json_target,
     read_facts,
     rows_by_id,
 )
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     located,
@@ -61,11 +58,6 @@ from anymask.images import open_picture
 from anymask.masks import UNLABELLED, Mask, Masks, rle_area, rle_box_xywh
 
 OF_SEGMENT = AllBut("id", "category_id", "area", "bbox", "iscrowd")  # else it holds any key
-
-
-def sniff(found: Sniffed) -> Fit:
-    """JSON of images and annotations of segments."""
-    return Fit.sure({"images", "annotations"} <= found.keys and has_segments(found))
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
-from anymask.formats.documents import Fit, OutFile, Sniffed, output_paths, read_json, to_json
+from anymask.formats.documents import OutFile, output_paths, to_json
 from anymask.formats.fields import held
 from anymask.formats.geojson import COLOUR, PLANE, QUPATH_KEYS, picture_member
 from anymask.formats.geojson import read as read  # of both
@@ -20,20 +19,6 @@ from anymask.formats.names import name_uuid
 from anymask.formats.outlines import Policy, outline
 from anymask.formats.stated import note_facts
 from anymask.masks import Mask, colours, polygons_to_geometry
-
-_KEYS = frozenset(["objectType", "classification", "isLocked", "measurements"])
-
-
-def sniff(found: Sniffed) -> Fit:
-    """GeoJSON whose first feature has properties of QuPath's."""
-    try:
-        document = read_json(found.path) if found.suffix == ".geojson" else found.document
-    except DataError:
-        return Fit.NO
-    features = document.get("features") if isinstance(document, dict) else document
-    first = features[0] if isinstance(features, list) and features else None
-    about = first.get("properties") if isinstance(first, dict) and "geometry" in first else None
-    return Fit.sure(isinstance(about, dict) and not _KEYS.isdisjoint(about))
 
 
 def encode(

@@ -2,10 +2,11 @@
 
 A format is a row of `WRITTEN` and a module of this folder, imported when it is used, with
 
-    sniff(found) -> Fit                              whether a file or folder is of the format
     read(source, report, pictures) -> images         what is not read is told to the report
     encode(images, target, report, policy) -> files  what is not kept is told to the report
     read_classes(source, report)                     optional: a class list beside the files
+
+Files and folders are recognised by the marks of `formats/recognition.py`, which imports no reader.
 
 Published data sets (`formats/layouts.py`) are read by the name of their layout.
 """
@@ -13,7 +14,6 @@ Published data sets (`formats/layouts.py`) are read by the name of their layout.
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,13 @@ from typing import Any, Literal, NoReturn
 
 from anymask.base import DataError, InputError, file_suffix, near_suffix
 from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.documents import SPLITS, Fit, OutFile, Sniffed, note_renamed, write_files
+from anymask.formats.documents import SPLITS, OutFile, note_renamed, write_files
 from anymask.formats.label_folders import FORM, has_both
 from anymask.formats.layouts import LAYOUTS, fitting_layout, recognise_layout
 from anymask.formats.nearest import nearest
 from anymask.formats.origins import WITH_ROOM, encode_side
 from anymask.formats.outlines import Policy
+from anymask.formats.recognition import MARKS, Fit, Mark, Sniffed
 from anymask.images import use_instead
 
 
@@ -72,14 +73,16 @@ class Format:
         """How well a file or folder fits. Raises DataError for a file that is broken."""
         if found.suffix and found.suffix not in self.suffixes:
             return Fit.NO
-        fit: Fit = self._function("sniff")(found)
-        return fit
+        return self._mark.match(found)
 
     @property
     def mark(self) -> str:
         """What a file or folder of the format is recognised by."""
-        told = inspect.getdoc(self._function("sniff")) or self.about
-        return told.split(". ")[0].rstrip(".")
+        return self._mark.about
+
+    @property
+    def _mark(self) -> Mark:
+        return MARKS[f"{self.module} {self.variant}".rstrip()]
 
     def read(
         self, source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False

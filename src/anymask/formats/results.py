@@ -17,8 +17,6 @@ from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, with_extras
 from anymask.formats.coco import record_extra, segmentation_to_rle
 from anymask.formats.documents import (
-    Fit,
-    Sniffed,
     find_files,
     photo_beside,
     picture_hw,
@@ -26,16 +24,11 @@ from anymask.formats.documents import (
 )
 from anymask.formats.fields import as_list, as_number, as_numbers, as_record, as_whole, shown
 from anymask.formats.outlines import CornerCheck
+from anymask.formats.shapes import with_area
 from anymask.images import SUFFIXES
-from anymask.masks import Mask, Masks, rle_area
+from anymask.masks import Mask, Masks
 
 _ABOUT = ("predicted_iou", "stability_score", "point_coords", "crop_box")  # of a generator
-
-
-def sniff(found: Sniffed) -> Fit:
-    """JSON that is a list of records with `segmentation`, or with `image_id` and `bbox`."""
-    keys = (found.first or {}).keys()
-    return Fit.sure("segmentation" in keys or {"image_id", "bbox"} <= keys)
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -154,8 +147,7 @@ def _mask(row: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
         raise DataError(
             f"The mask has the size (height, width) = {rle.size}, but the image has {hw}."
         )
-    if not rle_area(rle):
-        raise DataError("The mask has no area: it covers no pixel of the image.")
+    with_area(rle, "it covers")
     told = {key: row[key] for key in _ABOUT if key in row}
     score = as_number(row.get("score", row.get("predicted_iou", 0.0)), "score")
     held = {"size": rle.size, "counts": rle.counts}

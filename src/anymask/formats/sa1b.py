@@ -20,9 +20,7 @@ from anymask.formats.annotations import (
     with_extras,
 )
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     output_paths,
@@ -41,11 +39,6 @@ OF_RECORD = AllBut(  # beside these, a record holds any key
     "group_id", "iscrowd", "origin",
 )  # fmt: skip
 OF_IMAGE = AllBut("image_id", "width", "height", "file_name")
-
-
-def sniff(found: Sniffed) -> Fit:
-    """JSON with annotations, where no other format knows its keys."""
-    return Fit.MAYBE if "annotations" in found.keys else Fit.NO
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

@@ -20,9 +20,7 @@ from numpy.typing import NDArray
 from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, SequencePlace, note_traits
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     located,
@@ -50,11 +48,6 @@ SPLIT_FOLDER = "Annotations_6fps"
 EVERY = 4  # frames from one annotated frame to the next
 RATE = 24  # frames a second
 _SMALL, _MEDIUM = 32**2, 96**2  # pixels, of the size buckets
-
-
-def sniff(found: Sniffed) -> Fit:
-    """JSON with a masklet, or a folder of the val and test splits."""
-    return Fit.sure("masklet" in found.keys or (found.path / SPLIT_FOLDER).is_dir())
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -142,17 +135,13 @@ def _document(video: str, frames: list[AnnotatedImage], report: LossReport) -> d
     sizes = {image.hw for image in frames}
     if len(sizes) > 1:
         raise DataError(f"The frames of {video!r} have different sizes: {sorted(sizes)}.")
-    (height, width) = frames[0].hw
+    height, width = frames[0].hw
     tracks = _tracks(frames, report)
     areas = np.array([[rle_area(rle) for rle in row] for row in tracks.values()], np.int64)
+    count = EVERY * (len(frames) - 1) + 1
     return (
-        {
-            "video_id": video,
-            "video_duration": len(frames) * EVERY / RATE,
-            "video_frame_count": EVERY * (len(frames) - 1) + 1,
-            "video_height": height,
-            "video_width": width,
-            "video_resolution": height * width,
+        video_facts(video, (height, width), len(frames) * EVERY / RATE, count)
+        | {
             "video_split": "train",
             "masklet": [
                 [rle_to_coco(track[number]) for track in tracks.values()]
@@ -165,6 +154,19 @@ def _document(video: str, frames: list[AnnotatedImage], report: LossReport) -> d
         | held(frames[0].extra, _OF_VIDEO)
         | _statistics(areas.reshape(len(tracks), len(frames)), height * width)
     )
+
+
+def video_facts(name: str, hw: tuple[int, int], seconds: float, count: int) -> dict[str, Any]:
+    """What SA-V states of a video: its id, duration, number of frames and size."""
+    height, width = hw
+    return {
+        "video_id": name,
+        "video_duration": seconds,
+        "video_frame_count": count,
+        "video_height": height,
+        "video_width": width,
+        "video_resolution": height * width,
+    }
 
 
 def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[Rle]]:

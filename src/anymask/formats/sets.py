@@ -28,7 +28,7 @@ from anymask.formats.annotations import (
     note_traits,
     with_extras,
 )
-from anymask.formats.documents import Fit, OutFile, Sniffed, to_json
+from anymask.formats.documents import OutFile, to_json
 from anymask.formats.facts import as_licences, licence_text
 from anymask.formats.fields import AllBut, as_list, as_record, as_text, held, rest_of, shown
 from anymask.formats.names import output_stem, output_stems
@@ -72,11 +72,6 @@ class SetInfo:
     source: str = ""
     mask_kind: str = ""
     ships: bool | None = None
-
-
-def sniff(found: Sniffed) -> Fit:
-    """A folder with masks.jsonl."""
-    return Fit.sure((found.path / MASKS_FILE).is_file())
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

@@ -31,9 +31,7 @@ from anymask.formats.annotations import (
     with_extras,
 )
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     read_json,
@@ -52,7 +50,8 @@ from anymask.formats.fields import (
     shown,
 )
 from anymask.formats.names import output_stems
-from anymask.formats.outlines import Policy, filled
+from anymask.formats.outlines import Policy
+from anymask.formats.shapes import box_ring, ring_to_rle, stamp_to_rle
 from anymask.formats.stated import CLASSES, note_facts, take_class, take_info
 from anymask.images import open_picture
 from anymask.masks import (
@@ -60,9 +59,7 @@ from anymask.masks import (
     UNLABELLED,
     Mask,
     Masks,
-    Polygon,
     Rle,
-    crop_to_rle,
     rle_area,
     rle_box_xyxy,
     rle_to_mask,
@@ -78,14 +75,6 @@ _PLAIN = "ds0"  # the data set of pictures that lie in no folder
 _NESTED = "datasets"  # the folder of a data set for those inside of it
 _WITHOUT_AREA = ("point", "line", "graph", "cuboid", "cuboid_2d", "any")
 _HALF = 128  # of an alpha mask, from which on a pixel is object
-
-
-def sniff(found: Sniffed) -> Fit:
-    """A project's folder, or the JSON of a picture with its size and objects."""
-    if found.path.is_dir():
-        has_meta = (found.path / _META).is_file()
-        return Fit.sure(has_meta and next(found.path.glob("**/ann/*.json"), None) is not None)
-    return Fit.sure({"size", "objects"} <= found.keys)
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -161,10 +150,8 @@ def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
     kind = one["geometryType"]
     if kind in ("bitmap", "alpha_mask"):
         stamp = _stamp_to_mask(one["bitmap"]["data"], soft=kind == "alpha_mask")
-        rle = crop_to_rle(stamp, as_numbers(one["bitmap"]["origin"], 2, "origin"), hw)
-        if not rle_area(rle):
-            raise DataError("The mask has no area: its bitmap covers no pixel of the image.")
-        return rle
+        corner = as_numbers(one["bitmap"]["origin"], 2, "origin")
+        return stamp_to_rle(stamp, corner, hw, "its bitmap covers")
     if kind in _WITHOUT_AREA:
         return None
     if kind not in ("polygon", "rectangle"):
@@ -173,9 +160,9 @@ def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
     ring = as_corners(points["exterior"], "exterior", 2 if kind == "rectangle" else 3)
     if kind == "rectangle":
         (x0, y0), (x1, y1) = np.sort(ring[:2], axis=0) + np.array([[0], [1]])
-        ring = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        ring = box_ring(x0, y0, x1, y1)
     holes = [as_corners(hole, "interior") for hole in points.get("interior") or ()]
-    return filled([Polygon(ring, tuple(holes))], hw)
+    return ring_to_rle(ring, hw, holes)
 
 
 def _stamp_to_mask(text: Any, *, soft: bool) -> BoolArray:  # -> (h, w)

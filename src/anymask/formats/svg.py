@@ -17,9 +17,7 @@ import numpy as np
 from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, with_extras
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     output_paths,
@@ -28,19 +26,14 @@ from anymask.formats.documents import (
 )
 from anymask.formats.fields import as_number, as_whole, rest_of
 from anymask.formats.outlines import Policy, outline
+from anymask.formats.shapes import even_odd_to_rle, with_area
 from anymask.formats.stated import note_facts
 from anymask.masks import (
     Mask,
     Masks,
-    Polygon,
     Ring,
-    Rle,
     colours,
-    crop_to_rle,
-    empty_rle,
-    polygons_to_mask,
     polygons_to_svg_path,
-    rle_area,
 )
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
@@ -50,11 +43,6 @@ _LENGTH = re.compile(rf"\s*({_NUMBER})\s*(?:px)?\s*")
 _DATA = ("label", "quality", "group", "crowd")  # data- attributes
 _OUTLINES = ("path", "polygon")
 _SHAPES = ("rect", "circle", "ellipse", "line", "polyline", "image", "text", "use")
-
-
-def sniff(found: Sniffed) -> Fit:
-    """A file called so."""
-    return Fit.sure(found.suffix == ".svg")
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -108,9 +96,9 @@ def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> Mask:
     text = element.get("d", "") if kind == "path" else f"M{element.get('points', '')}Z"
     group = element.get("data-group")
     rings = path_to_rings(text if text != "MZ" else "")
-    rle = rings_to_rle(rings, hw)
-    if not rle_area(rle) and element.get("d") != "":  # an empty path is an empty mask of ours
-        raise DataError("The mask has no area: its outline covers no pixel of the image.")
+    rle = even_odd_to_rle(rings, hw)
+    if element.get("d") != "":  # an empty path is an empty mask of ours
+        with_area(rle)
     mask = Mask(
         rle,
         element.get("data-label"),
@@ -120,21 +108,6 @@ def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> Mask:
     )
     data = {key[5:]: value for key, value in element.items() if key.startswith("data-")}
     return with_extras(mask, rest_of(data, _DATA))
-
-
-def rings_to_rle(rings: list[Ring], hw: tuple[int, int]) -> Rle:
-    """The pixels that an odd number of rings covers."""
-    if not rings:
-        return empty_rle(hw)
-    corners = np.concatenate(rings)
-    least, most = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
-    x0, y0 = np.clip(least, 0, hw[::-1]).astype(int).tolist()
-    x1, y1 = np.clip(most, 0, hw[::-1]).astype(int).tolist()
-    frame = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64) - (x0, y0)
-    inside = Polygon(frame, tuple(ring - (x0, y0) for ring in rings))
-    # A ring around all of the window turns every pixel's side once.
-    window = ~polygons_to_mask([inside], (y1 - y0, x1 - x0))
-    return crop_to_rle(window, (x0, y0), hw)
 
 
 def path_to_rings(text: str) -> list[Ring]:

@@ -26,9 +26,7 @@ from anymask.formats.annotations import (
     note_unlabelled,
 )
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     hw_of_photo,
@@ -48,17 +46,16 @@ from anymask.formats.fields import (
     rest_of,
 )
 from anymask.formats.names import name_uuid
-from anymask.formats.outlines import Policy, box_to_mask, filled, outline
+from anymask.formats.outlines import Policy, outline
+from anymask.formats.shapes import box_to_mask, even_odd_to_rle, ring_to_rle, with_area
 from anymask.formats.stated import CLASSES, note_facts, take_class
 from anymask.masks import (
     UNLABELLED,
     Mask,
     Masks,
-    Polygon,
     Rle,
     ellipse_ring,
     mask_to_rle,
-    polygons_to_mask,
     rle_area,
     rle_box_xywh,
 )
@@ -79,11 +76,6 @@ _WITHOUT_AREA = (
     "tag", "line", "keypoint", "skeleton", "string", "graph", "link", "cuboid",
     "directional_vector", "simple_table", "eye", "frames",
 )  # fmt: skip
-
-
-def sniff(found: Sniffed) -> Fit:
-    """JSON with an item and annotations."""
-    return Fit.sure({"item", "annotations"} <= found.keys)
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -183,20 +175,18 @@ def _rle(annotation: Any, hw: tuple[int, int]) -> Rle | None:
     if "polygon" in annotation:
         about = annotation["polygon"]
         paths = about["paths"] if "paths" in about else [about["path"]]
-        inside = np.zeros(hw, np.bool_)
-        for path in paths:
-            ring = as_corners([(corner["x"], corner["y"]) for corner in as_list(path, "path")])
-            inside ^= polygons_to_mask([Polygon(ring)], hw)
-        if not inside.any():
-            raise DataError("The mask has no area: its outline covers no pixel of the image.")
-        return mask_to_rle(inside)
+        rings = [
+            as_corners([(corner["x"], corner["y"]) for corner in as_list(path, "path")])
+            for path in paths
+        ]
+        return with_area(even_odd_to_rle(rings, hw))
     if "ellipse" in annotation:
         about = annotation["ellipse"]
         centre, radii = (
             [as_number(about[key][axis], key) for axis in "xy"] for key in ("center", "radius")
         )
         angle = math.degrees(as_number(about.get("angle", 0), "angle"))
-        return filled([Polygon(ellipse_ring(centre, radii, angle))], hw)
+        return ring_to_rle(ellipse_ring(centre, radii, angle), hw)
     if "bounding_box" in annotation and not any(key in annotation for key in _WITHOUT_AREA):
         x, y, wide, high = (as_number(annotation["bounding_box"][key], key) for key in "xywh")
         mask = box_to_mask((x, y, x + wide, y + high), hw)

@@ -26,8 +26,6 @@ import numpy as np
 from anymask.base import DataError, parse_json, read_csv
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import (
-    Fit,
-    Sniffed,
     find_files,
     photo_beside,
     picture_hw,
@@ -37,13 +35,13 @@ from anymask.formats.documents import (
 )
 from anymask.formats.fields import as_corners, as_list, as_number, as_record, as_text, shown
 from anymask.formats.names import address_name
-from anymask.formats.outlines import CornerCheck, filled
+from anymask.formats.outlines import CornerCheck
+from anymask.formats.recognition import VIA3
+from anymask.formats.shapes import box_ring, ring_to_rle
 from anymask.formats.stated import take_info
-from anymask.masks import Mask, Masks, Polygon, Ring, ellipse_ring
+from anymask.masks import Mask, Masks, Ring, ellipse_ring
 
 _NAMES = ("label", "class", "category", "name", "type", "object", "classes", "labels")
-_VIA3 = frozenset(["metadata", "view", "file"])
-_TABLES = ("filename,file_size", "#filename,file_size", "# Exported using VGG Image Annotator")
 _COLUMNS_3 = ("metadata_id", "file_list", "flags", "temporal", "spatial", "metadata")
 _KINDS_3 = dict(
     enumerate(
@@ -74,18 +72,6 @@ class _Picture:
 
 
 _Pictures = defaultdict[str, _Picture]  # by name
-
-
-def sniff(found: Sniffed) -> Fit:
-    """A project or an export of annotations of VIA 1, 2 or 3, as JSON or CSV."""
-    if found.suffix == ".csv":
-        return Fit.sure(found.head.startswith(_TABLES))
-    document = found.document
-    if not isinstance(document, dict):
-        return Fit.NO
-    first = next(iter(document.values()), None)
-    regions = isinstance(first, dict) and {"filename", "regions"} <= first.keys()
-    return Fit.sure("_via_img_metadata" in document or regions or document.keys() >= _VIA3)
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -130,7 +116,7 @@ def _image(
                 x, y, width, height = region.numbers
                 corners.add((x, y, x + width, y + height), region.numbers, hw)
             label, rest = _label_of(region.attributes)
-            rle = filled([Polygon(_ring(region.kind, region.numbers))], hw)
+            rle = ring_to_rle(_ring(region.kind, region.numbers), hw)
             masks.append(Mask(rle, label, extra={"attributes": rest} if rest else {}))
     about = {key: value for key, value in found.attributes.items() if _first(value)}
     extra = {"file_attributes": about} if about else {}
@@ -183,13 +169,10 @@ def _ring(kind: str, numbers: Sequence[float]) -> Ring:
         )
     if kind == "rect":
         x, y, width, height = numbers
-        return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
+        return box_ring(x, y, x + width, y + height)
     if kind == "extreme_rect":
-        (x0, y0), (x1, y1) = (
-            np.reshape(numbers, (4, 2)).min(0),
-            np.reshape(numbers, (4, 2)).max(0),
-        )
-        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        ends = np.reshape(numbers, (4, 2))
+        return box_ring(*ends.min(0), *ends.max(0))
     if kind == "ellipse":
         x, y, wide, high, turn = numbers
         return ellipse_ring((x, y), (wide, high), math.degrees(turn))
@@ -217,7 +200,7 @@ def _pictures(path: Path, report: LossReport) -> _Pictures:
         table = _table_3 if text.startswith("#") and _is_3(text) else _table_2
         return table(text, path, report)
     document = as_record(read_json(path), "the document")
-    if document.keys() >= _VIA3:
+    if document.keys() >= VIA3:
         return _project_3(document, report)
     rows = as_record(document.get("_via_img_metadata", document), "_via_img_metadata")
     described = as_record(document.get("_via_attributes", {}), "_via_attributes")

@@ -37,9 +37,7 @@ from anymask.formats.annotations import (
     note_unlabelled,
 )
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     find_picture,
@@ -82,12 +80,6 @@ VOC_CLASSES = (
     "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
     "train", "tvmonitor",
 )  # fmt: skip
-
-
-def sniff(found: Sniffed) -> Fit:
-    """A folder of object pictures, or XML of one picture."""
-    folders = (found.path / f"{OBJECTS}{end}" for end in ("", "PNG"))
-    return Fit.sure(found.root_tag == "annotation" or any(map(Path.is_dir, folders)))
 
 
 def read(

@@ -29,8 +29,8 @@ from anymask.formats.documents import (
     refuse_boxes,
 )
 from anymask.formats.fields import as_corners, as_number, rest_of
-from anymask.formats.outlines import box_to_mask, filled
-from anymask.masks import UNLABELLED, Box, Mask, Masks, Polygon, Rle, mask_to_rle
+from anymask.formats.shapes import box_to_mask, ring_to_rle, with_area
+from anymask.masks import UNLABELLED, Box, Mask, Masks, Rle, mask_to_rle
 
 ROOT, PHOTOS = "annotation", "JPEGImages"
 _OF_OBJECT = ("name", "polygon", "bndbox", "attributes")
@@ -156,9 +156,7 @@ def _box(element: ET.Element) -> Box:
 
 def _rle(corners: Floats, hw: tuple[int, int]) -> Rle:
     if (corners != corners.round()).any():
-        return filled([Polygon(corners)], hw)
+        return ring_to_rle(corners, hw)
     drawn = np.zeros(hw, np.uint8)
     cv2.fillPoly(drawn, [np.clip(corners - 1, -(2**15), 2**15).astype(np.int32)], 1)
-    if not drawn.any():
-        raise DataError("The mask has no area: its outline covers no pixel of the image.")
-    return mask_to_rle(drawn)
+    return with_area(mask_to_rle(drawn))

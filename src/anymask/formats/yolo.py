@@ -36,9 +36,7 @@ from anymask.formats.annotations import (
     note_unlabelled,
 )
 from anymask.formats.documents import (
-    Fit,
     OutFile,
-    Sniffed,
     checked_hw,
     find_files,
     find_named,
@@ -52,9 +50,9 @@ from anymask.formats.documents import (
 )
 from anymask.formats.facts import as_licences, licence_text
 from anymask.formats.fields import AllBut, as_number, as_record, as_whole, held, rest_of
-from anymask.formats.label_folders import has_both
 from anymask.formats.names import name_key, output_stems
-from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, filled, single_rings
+from anymask.formats.outlines import CornerCheck, Policy, single_rings
+from anymask.formats.shapes import box_to_mask, ring_to_rle
 from anymask.formats.stated import (
     CLASSES,
     INFO,
@@ -71,7 +69,6 @@ from anymask.masks import (
     Box,
     Mask,
     Masks,
-    Polygon,
     Ring,
 )
 
@@ -79,17 +76,6 @@ _OF_YAML = AllBut(  # the others state something of the set
     "path", "train", "val", "test", "names", "nc", "download", "channels", "license", "info",
 )  # fmt: skip
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
-
-
-def sniff(found: Sniffed) -> Fit:
-    """A folder with data.yaml, or with folders of labels that are text."""
-    folder = found.path
-    if not folder.is_dir():
-        return Fit.NO
-    plain = (folder / "labels").is_dir() and not has_both(folder)
-    if (folder / "data.yaml").is_file() or plain or any(folder.glob("*/labels/*.txt")):
-        return Fit.SURE
-    return Fit.MAYBE if folder.name == "labels" and any(folder.glob("*.txt")) else Fit.NO
 
 
 def read(
@@ -330,7 +316,7 @@ def _mask(line: Line, hw: tuple[int, int], names: list[str]) -> Mask:
     ring = np.where(np.abs(ring - near) < _DIGITS * sides, near, ring)
     score = 0.0 if line.confidence is None else as_number(line.confidence, "confidence")
     track = None if line.track is None else as_whole(line.track, "track")
-    return Mask(filled([Polygon(ring)], hw), label, score=score, id=track)
+    return Mask(ring_to_rle(ring, hw), label, score=score, id=track)
 
 
 def _shares(numbers: list[str]) -> Floats:

@@ -524,20 +524,11 @@ def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
     """
     if address.partition("://")[0].lower() not in ("http", "https"):
         raise ImageError(f"Invalid address {address[:200]!r}. Expected an http or https URL.")
-    import http.client
-    import urllib.request
-
     from anymask.base import transfers
 
-    deadline, data = transfers.Deadline(transfers.ANSWER_S), bytearray()
     try:
-        request = urllib.request.Request(address, headers={"User-Agent": _AGENT})
-        with transfers.open_address(request, deadline) as answer:
-            for block in transfers.read_blocks(answer, deadline):
-                data += block
-                if len(data) > most_bytes:
-                    break
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        data = transfers.read_address(address, {"User-Agent": _AGENT}, most_bytes)
+    except transfers.FAILURES as error:
         raise ImageError(
             f"{address[:200]} cannot be read ({error}). Check the URL, or download the image."
         ) from error
@@ -546,4 +537,4 @@ def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
             f"{address[:200]} has more than {most_bytes} bytes, which is the limit for "
             "downloads. Download it and pass the file."
         )
-    return bytes(data)
+    return data

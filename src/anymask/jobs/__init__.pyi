@@ -9,7 +9,6 @@ from anymask.jobs.pool import ItemDone as ItemDone
 from anymask.jobs.pool import ItemLost as ItemLost
 from anymask.jobs.pool import ItemStep as ItemStep
 from anymask.jobs.pool import PoolTask as PoolTask
-from anymask.jobs.pool import ReportStep as ReportStep
 from anymask.jobs.pool import run_in_pool as run_in_pool
 from anymask.jobs.review import Redaction as Redaction
 from anymask.jobs.review import RedactReport as RedactReport

@@ -24,7 +24,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -35,6 +35,8 @@ from anymask.base import (
     InputError,
     MissingExtra,
     ModelError,
+    OnNamedProgress,
+    OnProgress,
     PromptError,
     disk_message,
     import_offline,
@@ -44,7 +46,7 @@ from anymask.base import (
     threads_each,
 )
 from anymask.jobs.photos import FolderJob, PhotoItem
-from anymask.jobs.pool import Idle, ItemDone, ItemLost, ReportStep, WorkerReady, run_in_pool
+from anymask.jobs.pool import Idle, ItemDone, ItemLost, WorkerReady, run_in_pool
 
 # With these every further photo would fail too.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
@@ -53,7 +55,6 @@ NOT_THE_PHOTO = (ModelError, PromptError, ConfigError, MissingExtra)
 MOST_BLOCKS = 10_000  # of one data set of Ray; what is lost with an actor is a block
 STORE_BYTES = 128 * 2**20  # of a local cluster's shared memory: only paths and results go through
 
-OnStep = Callable[[int, int], None]  # steps done in a photo, of how many
 Row = dict[str, Any]
 
 
@@ -62,7 +63,7 @@ class PhotoWork(Protocol):
 
     about: dict[str, Any]  # what the results were made with: model, hash of the weights, settings
 
-    def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
+    def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
         """Do one photo; how many things were made, or None where they are there already."""
 
 
@@ -107,7 +108,7 @@ class PhotoWorker:
         self.work = task.open()
         self.about = self.work.about
 
-    def __call__(self, item: PhotoItem, report: ReportStep | None = None) -> PhotoResult:
+    def __call__(self, item: PhotoItem, report: OnNamedProgress | None = None) -> PhotoResult:
         """Do one photo."""
         began = time.time()
         fields: dict[str, Any]

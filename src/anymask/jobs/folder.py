@@ -18,8 +18,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from anymask.base import ON_WINDOWS, AnymaskError, DataError, InputError, lock_file, this_machine
-from anymask.jobs.engines import OnStep, PhotoResult, PhotoTask, process
+from anymask.base import (
+    ON_WINDOWS,
+    AnymaskError,
+    DataError,
+    InputError,
+    OnProgress,
+    lock_file,
+    this_machine,
+)
+from anymask.jobs.engines import PhotoResult, PhotoTask, process
 from anymask.jobs.photos import FolderJob
 from anymask.jobs.pool import Idle, WorkerReady
 
@@ -148,14 +156,14 @@ class Summary:
             )
 
 
-OnProgress = Callable[[Summary], None]
+OnSummary = Callable[[Summary], None]
 
 
 def run_job(
     job: FolderJob,
     task: PhotoTask,
-    on_progress: OnProgress | None = None,
-    on_step: OnStep | None = None,
+    on_progress: OnSummary | None = None,
+    on_step: OnProgress | None = None,
 ) -> Summary:
     """Do every photo that this machine has to do and that is not done; one that fails stops nobody.
 
@@ -199,7 +207,7 @@ def run_job(
     return replace(summary, failure=None, empty_photo=None)
 
 
-def _run_photo(job: FolderJob, task: PhotoTask, on_step: OnStep | None) -> Summary:
+def _run_photo(job: FolderJob, task: PhotoTask, on_step: OnProgress | None) -> Summary:
     """Do one photo in this process; its error is raised."""
     if job.workers or job.output_shards or job.shard != (1, 1):
         raise InputError(

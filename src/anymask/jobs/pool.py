@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from anymask.base import (
     ON_WINDOWS,
     AnymaskError,
+    OnNamedProgress,
     exit_text,
     limit_threads,
     signals_blocked,
@@ -39,8 +40,6 @@ Result = TypeVar("Result")
 ItemIn = TypeVar("ItemIn", contravariant=True)
 ResultOut = TypeVar("ResultOut", covariant=True)
 
-ReportStep = Callable[[str, int, int], None]  # what, steps done, of how many
-
 SHARED_MEMORY = "the system's shared memory, /dev/shm on Linux,"
 SECONDS_TO_LEAVE = 10.0  # that a worker gets; one call of a model may take that long
 
@@ -50,7 +49,7 @@ class PoolWork(Protocol[ItemIn, ResultOut]):
 
     about: dict[str, Any]  # what the work says of itself, for JSON
 
-    def __call__(self, item: ItemIn, report: ReportStep) -> ResultOut:
+    def __call__(self, item: ItemIn, report: OnNamedProgress) -> ResultOut:
         """Do one item. Whatever it raises ends the run."""
 
 

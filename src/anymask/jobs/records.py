@@ -11,8 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import DataError, parse_json, whole_file, write_json
-from anymask.jobs.engines import OnStep
+from anymask.base import DataError, OnProgress, parse_json, whole_file, write_json
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.settings import PictureChoice
 from anymask.masks import save_picture
@@ -58,7 +57,7 @@ class MaskWork:
         """Whether what an earlier run made is what this one would make."""
         return True
 
-    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
+    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
         """The masks of one photo. Raises what `PhotoWork` does."""
         raise NotImplementedError
 
@@ -70,7 +69,7 @@ class MaskWork:
         """Write the picture: the photo with its masks."""
         write_overlay(path, photo.shown, records)
 
-    def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
+    def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
         """Write what is missing and count the masks; None where nothing is missing.
 
         The records come last: they say that the photo is done. Older ones go first, so that a

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import DataError, InputError, check_keywords, whole_file
+from anymask.base import DataError, InputError, OnProgress, check_keywords, whole_file
 from anymask.formats import AnnotatedImage, Dataset, read
-from anymask.jobs.engines import OnStep
 from anymask.jobs.photos import PhotoItem, PlacedPhotos
 from anymask.jobs.records import PhotoFile
 from anymask.jobs.settings import PictureChoice
@@ -22,7 +21,7 @@ from anymask.masks import OPAQUE, TRANSPARENT, Mask, Masks, mask_to_rle, rle_to_
 from anymask.track import is_track_file, masks_of_frames
 
 if TYPE_CHECKING:
-    from anymask.edit import Hiding
+    from anymask.edit import Hiding, Redactor
     from anymask.images import MaskValues
 
 Source = Path | tuple[Path, ...] | PlacedPhotos
@@ -168,9 +167,14 @@ class RedactTask:
     force: bool = False
 
     def __post_init__(self) -> None:
-        from anymask.edit import check_hiding
+        _ = self.redactor  # checked
 
-        check_hiding(self.how, self.colour)
+    @property
+    def redactor(self) -> Redactor:
+        """What hides objects. Raises InputError."""
+        from anymask.edit import Redactor
+
+        return Redactor(self.how, self.colour)
 
     @classmethod
     def plan(cls, source: Any, settings: dict[str, Any]) -> tuple[Source, RedactTask]:
@@ -202,7 +206,7 @@ class RedactWork:
             "labels": task.labels.name, "how": task.how, "colour": task.colour,
         }  # fmt: skip
 
-    def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
+    def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
         """Write the copy and count what was hidden; None where it is there already, 0 where the
         labels do not know the photo.
 
@@ -233,8 +237,6 @@ class RedactWork:
         return [photo.file_hash, masks, self.task.how, self.task.colour]
 
     def _hidden(self, photo: PhotoFile, image: AnnotatedImage | None) -> Any:  # -> (H, W, 3)
-        from anymask.edit import redact
-
         shown = photo.shown
         if image is None or not image.masks:
             return shown
@@ -243,8 +245,7 @@ class RedactWork:
                 f"The labels belong to an image of {image.hw} (height, width), but "
                 f"this image has {shown.shape[:2]}. Use the labeled image."
             )
-        hidden = Masks(image.masks).union().mask
-        return redact(shown, hidden, self.task.how, self.task.colour)
+        return self.task.redactor.hide(shown, [mask.rle for mask in image.masks])
 
 
 def copy_suffix(photo: Path) -> str:

@@ -82,9 +82,9 @@ class Redaction:
     sharing: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from anymask.edit import check_hiding
+        from anymask.edit import Redactor
 
-        check_hiding(self.how, self.colour)
+        Redactor(self.how, self.colour)
         if self.labels is None and self.words is None and self.like is None:
             raise InputError("Words or labels are required. Pass --words or --labels.")
         if self.labels is not None and self.like is not None:

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
-from anymask.base import DataError, InputError, brief, check_keywords, follow
+from anymask.base import DataError, InputError, OnProgress, brief, check_keywords, follow
 from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, box_of, output_stem, read
-from anymask.jobs.engines import OnStep, PhotoTask
-from anymask.jobs.folder import OnProgress, Summary, run_job
+from anymask.jobs.engines import PhotoTask
+from anymask.jobs.folder import OnSummary, Summary, run_job
 from anymask.jobs.photos import Engine, FolderJob, PhotoItem, PlacedPhotos
 from anymask.jobs.records import MaskWork, PhotoFile
 from anymask.jobs.redaction import RedactTask
@@ -64,7 +64,7 @@ def run(
     workers: int = 0,
     engine: Engine = "processes",
     *,
-    on_progress: OnProgress | None = None,
+    on_progress: OnSummary | None = None,
     **settings: Any,
 ) -> Summary:
     """Do one thing with every photo of a folder; what is done already is not done again.
@@ -147,7 +147,7 @@ class EncodeWork:
         self.model, self.pictures = model, pictures
         self.about: dict[str, Any] = {"model": model.name, "weights": model.runtime.weights_hash}
 
-    def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
+    def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
         """Write the features and return 1; None where they are there already."""
         from anymask.images import shown_picture
         from anymask.masks import Features
@@ -247,7 +247,7 @@ class EverythingWork(MaskWork):
         """Another grid would have given another answer only where nothing passed."""
         return bool(made_from.get("widens", self.widens and bool(records)) == self.widens)
 
-    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
+    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
         """See `MaskWork`. A search that was killed goes on from a file beside the records."""
         from anymask.segment import SearchLog
 
@@ -379,7 +379,7 @@ class BoxesWork(MaskWork):
         ]
         return {"labels": hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]}
 
-    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
+    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
         """See `MaskWork`. Raises DataError for a photo of another size than its labels say."""
         image = self.images[item.name]
         if photo.pixels.shape[:2] != image.hw:
@@ -470,7 +470,7 @@ class FindWork(MaskWork):
         asked = {"find": self.finder.about}
         self.about |= json.loads(json.dumps(asked))  # as it will be read again
 
-    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
+    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
         return self.look(photo.shown)
 
     def look(self, picture: UintImage) -> Sequence[Mask]:
@@ -552,7 +552,7 @@ class CutoutWork(MaskWork):
         self.about |= {} if self.finder is None else self.finder.about
         self.about |= json.loads(json.dumps({"cutout": about}))  # as it will be read again
 
-    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
+    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
         from anymask.edit import main_subject
 
         if self.finder is not None:

@@ -1,11 +1,8 @@
 """Joins what windows of a map saw of one thing, so that no outline ends at a seam.
 
-The rules are those of tiles of a photo (`segment/automatic.py`, and its constants), on outlines
-instead of run-lengths, and a few windows at a time: memory does not hold a whole map. Two fragments
-of neighbouring windows are one thing when, in the strip that both saw, each is the other's best
-match; those that hang together become one outline. Where a cut is not confirmed by a neighbour the
-thing is asked for once more in a window around it. Of two things that overlap, and of which no
-window saw both, the one of higher rank stays.
+The rules are those of `masks/joining.py`, on outlines instead of run-lengths, and a few windows at
+a time: memory does not hold a whole map. Of two things that overlap, and of which no window saw
+both, the one of higher rank stays.
 
 Letters: N M fragments of two windows.
 """
@@ -21,8 +18,15 @@ import shapely
 from anymask.base import Floats
 from anymask.maps.shapes import polygons_only
 from anymask.maps.worksheet import Fragment, MapThing, Worksheet, bounds_of, key_of
-from anymask.masks import Window
-from anymask.segment import AGREE, CONFIRMED, common_window, cut_bands
+from anymask.masks import (
+    Groups,
+    Window,
+    best_matches,
+    common_window,
+    cut_bands,
+    is_confirmed,
+    whole_of,
+)
 
 RIVAL = 0.5  # IoU of two things of different windows that are one
 INSIDE = 0.9  # of the smaller one that lies in the other
@@ -54,25 +58,30 @@ def neighbours(windows: Sequence[Window]) -> Iterator[tuple[Window, Window]]:
                         yield first, second
 
 
-class Groups:
-    """Fragments that are one thing, by their numbers: a forest whose roots name the groups."""
+class OutlineOverlap:
+    """Fragments compared by their outlines.
 
-    def __init__(self) -> None:
-        self.above: dict[int, int] = {}
-        self.partners: dict[int, list[int]] = {}
+    Args:
+        by_label: Whether things of different labels are different things.
+    """
 
-    def root(self, number: int) -> int:
-        """The group of a fragment."""
-        while (up := self.above.get(number, number)) != number:
-            self.above[number] = self.above.get(up, up)
-            number = up
-        return number
+    def __init__(self, by_label: bool = False) -> None:
+        self.by_label = by_label
 
-    def join(self, first: int, second: int) -> None:
-        """Two fragments are one thing."""
-        self.above[self.root(first)] = self.root(second)
-        self.partners.setdefault(first, []).append(second)
-        self.partners.setdefault(second, []).append(first)
+    def iou(self, ours: Sequence[Fragment], theirs: Sequence[Fragment], strip: Window) -> Floats:
+        first, second = ([part_in(one.outline, strip) for one in side] for side in (ours, theirs))
+        iou = outline_iou(first, second)  # (N, M)
+        for row, one in enumerate(ours if self.by_label else []):
+            iou[row, [one.label != other.label for other in theirs]] = 0
+        return iou
+
+    def covered(
+        self, piece: Fragment, bands: Sequence[Window], partners: Sequence[Fragment]
+    ) -> Iterator[tuple[float, float]]:
+        others = polygons_only(shapely.union_all([other.outline for other in partners]))
+        for band in bands:
+            cut = part_in(piece.outline, band)
+            yield shapely.area(shapely.intersection(cut, others)), shapely.area(cut)
 
 
 def group_fragments(work: Worksheet, windows: Sequence[Window], by_label: bool = True) -> Groups:
@@ -81,7 +90,7 @@ def group_fragments(work: Worksheet, windows: Sequence[Window], by_label: bool =
     Args:
         by_label: Whether things of different labels are different things.
     """
-    groups = Groups()
+    groups, overlap = Groups(), OutlineOverlap(by_label)
     for first, second in neighbours(windows):
         strip = common_window(first, second)
         assert strip is not None
@@ -89,34 +98,16 @@ def group_fragments(work: Worksheet, windows: Sequence[Window], by_label: bool =
             [one for one in work.fragments(window) if _meets(one, strip)]
             for window in (first, second)
         )
-        if any(one.cut for one in (*ours, *theirs)):
-            for here, there in _best_matches(ours, theirs, strip, by_label):
-                if here.cut or there.cut:
-                    groups.join(here.id, there.id)
+        if ours and theirs and any(one.cut for one in (*ours, *theirs)):
+            for row, column in best_matches(overlap.iou(ours, theirs, strip)):
+                if ours[row].cut or theirs[column].cut:
+                    groups.join(ours[row].id, theirs[column].id)
     return groups
 
 
 def _meets(one: Fragment, strip: Window) -> bool:
     x0, y0, x1, y1 = one.bounds
     return x0 < strip[2] and strip[0] < x1 and y0 < strip[3] and strip[1] < y1
-
-
-def _best_matches(
-    ours: list[Fragment], theirs: list[Fragment], strip: Window, by_label: bool
-) -> list[tuple[Fragment, Fragment]]:
-    """Pairs that are each other's best match in the strip, and agree enough."""
-    if not ours or not theirs:
-        return []
-    first, second = ([part_in(one.outline, strip) for one in side] for side in (ours, theirs))
-    iou = outline_iou(first, second)  # (N, M)
-    for row, one in enumerate(ours if by_label else []):
-        iou[row, [one.label != other.label for other in theirs]] = 0
-    best, back = iou.argmax(axis=1), iou.argmax(axis=0)
-    return [
-        (ours[row], theirs[column])
-        for row, column in enumerate(best.tolist())
-        if back[column] == row and iou[row, column] >= AGREE
-    ]
 
 
 def outline_iou(first: Iterable[object], second: Iterable[object]) -> Floats:  # N, M -> (N, M)
@@ -139,25 +130,22 @@ def join_fragments(
 
     Returns the largest fragments of the other groups, by their numbers.
     """
-    members: dict[int, list[int]] = {}
-    for number in list(groups.partners):
-        members.setdefault(groups.root(number), []).append(number)
+    place = {number: at for at, number in enumerate(groups.partners)}
+    members = {group[0]: sorted(group, key=place.__getitem__) for group in groups.of(place)}
     open_ends = []
     for window in windows:
         ready = []
         for one in work.fragments(window):
             if one.id not in groups.partners:  # alone
-                if _is_confirmed(one, [], image_hw):
+                if _is_whole(one, [], image_hw):
                     ready.append(_thing([one]))
                 else:
                     open_ends.append(one.id)
-            elif members.get(groups.root(one.id), [0])[0] == one.id:  # once for each group
-                group = [work.fragment(number) for number in members[groups.root(one.id)]]
+            elif one.id in members:  # once for each group
+                group = [work.fragment(number) for number in members[one.id]]
                 known = {other.id: other for other in group}
                 if all(
-                    _is_confirmed(
-                        part, [known[other] for other in groups.partners[part.id]], image_hw
-                    )
+                    _is_whole(part, [known[other] for other in groups.partners[part.id]], image_hw)
                     for part in group
                 ):
                     ready.append(_thing(group))
@@ -167,18 +155,12 @@ def join_fragments(
     return open_ends
 
 
-def _is_confirmed(one: Fragment, partners: list[Fragment], image_hw: tuple[int, int]) -> bool:
+def _is_whole(one: Fragment, partners: list[Fragment], image_hw: tuple[int, int]) -> bool:
     """Whether other windows see the thing wherever this one's border cuts it."""
     if not one.cut:
         return True
-    if not partners:
-        return False
-    others = polygons_only(shapely.union_all([other.outline for other in partners]))
-    for band in cut_bands(last_pixels(one.bounds), one.window, image_hw):
-        cut = part_in(one.outline, band)
-        if shapely.area(shapely.intersection(cut, others)) < CONFIRMED * shapely.area(cut):
-            return False
-    return True
+    bands = cut_bands(last_pixels(one.bounds), one.window, image_hw)
+    return bool(partners) and is_confirmed(OutlineOverlap(), one, bands, partners)
 
 
 def _thing(group: list[Fragment]) -> MapThing:
@@ -196,12 +178,8 @@ def _thing(group: list[Fragment]) -> MapThing:
 def whole_answer(piece: Fragment, answers: Sequence[Fragment]) -> Fragment | None:
     """The answer, if any, that no border cuts and that shows what a window showed of the thing."""
     uncut = [one for one in answers if not one.cut]
-    if not uncut:
-        return None
-    seen = [part_in(one.outline, piece.window) for one in uncut]
-    agreement = outline_iou(seen, [piece.outline])[:, 0]
-    best = int(agreement.argmax())
-    if agreement[best] < AGREE:
+    best = whole_of(OutlineOverlap(), piece, piece.window, uncut)
+    if best is None:
         return None
     return replace(uncut[best], label=piece.label, prompt=piece.prompt, rank=piece.rank)
 

@@ -17,10 +17,10 @@ from anymask.base import BoolArray, Floats, UintImage
 from anymask.maps.layers import MapPrompt
 from anymask.maps.scene import Scene
 from anymask.maps.shapes import outline_of
-from anymask.maps.survey import model_about, pick_side, window_around
+from anymask.maps.survey import model_about, pick_side
 from anymask.maps.worksheet import Fragment
-from anymask.masks import Mask, Prompt, Tile, Window, cut_boxes
-from anymask.segment import Model, cut_bands
+from anymask.masks import Mask, Prompt, Tile, Window, cut_bands, cut_boxes, window_with
+from anymask.segment import Model
 
 _ROOM = 1.5  # sides of its box that the window of a prompt has
 _LARGEST = 16  # tiles along a side: larger windows are not tried
@@ -69,7 +69,7 @@ class PromptEye:
         longest = float((box[2:] - box[:2]).max())
         while longest * _ROOM > side:
             side *= 2
-        window = window_around(box.tolist(), side, self.scene.image_hw)
+        window = window_with(box.tolist(), side, self.scene.image_hw)
         return (0, 0, *self.scene.image_hw[::-1]) if window is None else window
 
     def look(self, window: Window) -> list[Fragment]:

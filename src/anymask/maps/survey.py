@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import shapely
 
-from anymask.base import InputError, Progress, Told, UintImage, pick_teller
+from anymask.base import InputError, OnProgress, Progress, UintImage, pick_teller
 from anymask.maps.joining import (
     group_fragments,
     join_fragments,
@@ -28,8 +28,8 @@ from anymask.maps.layers import MapPrompt, check_map_outputs, write_things
 from anymask.maps.scene import Scene
 from anymask.maps.shapes import GroundArea, drawn_shape, outline_of
 from anymask.maps.worksheet import Fragment, MapThing, Worksheet, bounds_of, key_of, open_worksheet
-from anymask.masks import Mask, Prompt, Tile, Window, tile_boxes
-from anymask.segment import OVERLAP, WINDOW_STEPS, Model, cut_bands
+from anymask.masks import OVERLAP, Mask, Prompt, Tile, Window, cut_bands, tile_boxes, window_with
+from anymask.segment import Model
 
 SIDE = 1024  # of tiles, where nobody says
 
@@ -132,14 +132,16 @@ def survey_map(
     return MapReport(things, left_out, len(windows), without)
 
 
-def _join(scene: Scene, eye: Eye, work: Worksheet, windows: list[Window], tell: Told | None) -> int:
+def _join(
+    scene: Scene, eye: Eye, work: Worksheet, windows: list[Window], tell: OnProgress | None
+) -> int:
     """Make things of fragments, cut ones asked for again; how many stay cut and are left out."""
     groups = group_fragments(work, windows, eye.by_label)
     cut = join_fragments(work, groups, windows, scene.image_hw)
     side = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in windows)
     by_window: dict[Window, list[int]] = {}
     for number in cut:
-        window = window_around(work.fragment(number).bounds, side, scene.image_hw)
+        window = window_with(work.fragment(number).bounds, side, scene.image_hw)
         if window is not None:
             by_window.setdefault(window, []).append(number)
     total = len(windows) + len(by_window)
@@ -162,25 +164,6 @@ def _join(scene: Scene, eye: Eye, work: Worksheet, windows: list[Window], tell: 
     whole = list(work.asked_again())
     work.add_things(_thing_of(one, f"again {one.id}") for one in whole)
     return len(cut) - len(whole)
-
-
-def window_around(bounds: Sequence[float], side: int, image_hw: tuple[int, int]) -> Window | None:
-    """A window with a thing in its middle; None where the thing fills it.
-
-    Windows begin at steps of a part of their side, so that some are shared.
-    """
-    step = max(1, side // WINDOW_STEPS)
-    corner = []
-    for low, high, length in (
-        (bounds[0], bounds[2], image_hw[1]),
-        (bounds[1], bounds[3], image_hw[0]),
-    ):
-        if high - low >= side - step:
-            return None
-        start = round(((low + high) / 2 - side / 2) / step) * step
-        corner.append(max(0, min(start, length - side)))
-    left, top = corner
-    return left, top, min(left + side, image_hw[1]), min(top + side, image_hw[0])
 
 
 def _take_each(work: Worksheet, windows: Sequence[Window]) -> None:

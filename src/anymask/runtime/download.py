@@ -11,20 +11,17 @@ A download from a server that stalls (`base.transfers`) ends, and keeps what cam
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import re
 import shutil
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 from typing import IO, Any
 
-from anymask.base import WeightsError, transfers, write_json
+from anymask.base import OnProgress, WeightsError, transfers, write_json
 from anymask.runtime.catalogue import Checkpoint
 from anymask.runtime.store import (
     Installed,
@@ -38,8 +35,6 @@ from anymask.runtime.store import (
     record,
 )
 from anymask.runtime.weight_files import sniff
-
-Progress = Callable[[int, int | None], None]
 
 MIRROR = "ANYMASK_MIRROR"
 LARGEST = 32 << 30  # bytes of a file whose length nobody tells
@@ -99,7 +94,7 @@ class Part:
         self._notes.unlink(missing_ok=True)
 
 
-def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -> Installed:
+def fetch(name: str, *, progress: OnProgress | None = None, again: bool = False) -> Installed:
     """Bring a model's weights into the store and return what is there.
 
     Raises WeightsError when no source can give the right file: it lists each with its reason.
@@ -172,7 +167,7 @@ def check_protected(what: Checkpoint, source: str) -> None:
         )
 
 
-def download(what: Checkpoint, source: str, target: Path, progress: Progress) -> Installed:
+def download(what: Checkpoint, source: str, target: Path, progress: OnProgress) -> Installed:
     """Get one file from one source, going on after cuts as long as bytes come."""
     part = Part.of(target)
     for attempt in range(TRIES):
@@ -205,13 +200,13 @@ def settle(what: Checkpoint, part: Part, target: Path, source: str) -> Installed
     return record(what, state, source=source)
 
 
-def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> None:
+def transfer(what: Checkpoint, source: str, part: Part, progress: OnProgress) -> None:
     """Ask a source for what is missing and append it; raise CutShort when it ends early."""
     start = resume_point(what, source, part)
     deadline = transfers.Deadline(transfers.ANSWER_S)
     try:
         response = ask(source, start, part, deadline)
-    except urllib.error.HTTPError as error:
+    except transfers.HTTPError as error:
         with error:
             if error.code == 416:  # nothing lies behind the bytes that are there
                 told = error.headers.get("Content-Range") or ""
@@ -219,7 +214,7 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> N
                     return
                 part.discard()
             raise Refused(f"The server responded {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except transfers.FAILURES as error:
         raise Refused(_network(error)) from error
     with contextlib.closing(response):
         if getattr(response, "status", None) != 206:
@@ -274,8 +269,7 @@ def ask(source: str, start: int, part: Part, deadline: transfers.Deadline) -> An
         headers["Range"] = f"bytes={start}-"
         if validator := part.validator(source):
             headers["If-Range"] = validator
-    request = urllib.request.Request(source, headers=headers)
-    return transfers.open_address(request, deadline)
+    return transfers.open_address(source, headers, deadline)
 
 
 def total_of(headers: Message, start: int) -> int | None:
@@ -300,7 +294,7 @@ def pour(
     start: int,
     total: int | None,
     most: int,
-    progress: Progress,
+    progress: OnProgress,
 ) -> bool:
     """Append a response's bytes to the part, and say whether more came than `most` bytes in all.
 
@@ -318,7 +312,7 @@ def pour(
                     f"The download stalled at byte {done}: fewer than "
                     f"{transfers.LEAST} bytes arrived in {transfers.STALL_S:.0f} s"
                 ) from error
-            except (OSError, http.client.HTTPException) as error:
+            except transfers.FAILURES as error:
                 file.flush()
                 raise CutShort(
                     f"The connection failed at byte {done}: {_network(error)}"

@@ -1,12 +1,5 @@
 from anymask.segment.adaptive import SearchLog as SearchLog
-from anymask.segment.automatic import AGREE as AGREE
 from anymask.segment.automatic import AS_SHOWN as AS_SHOWN
-from anymask.segment.automatic import CONFIRMED as CONFIRMED
-from anymask.segment.automatic import OVERLAP as OVERLAP
-from anymask.segment.automatic import WINDOW_STEPS as WINDOW_STEPS
-from anymask.segment.automatic import common_window as common_window
-from anymask.segment.automatic import count_looks as count_looks
-from anymask.segment.automatic import cut_bands as cut_bands
 from anymask.segment.automatic import refine_record_edges as refine_record_edges
 from anymask.segment.automatic import split_by_score as split_by_score
 from anymask.segment.labels import choose_names as choose_names
@@ -39,3 +32,4 @@ from anymask.segment.settings import SegmentSettingsDict as SegmentSettingsDict
 from anymask.segment.settings import Zoom as Zoom
 from anymask.segment.settings import grid_of as grid_of
 from anymask.segment.settings import wider_grid as wider_grid
+from anymask.segment.tiles import count_looks as count_looks

@@ -24,11 +24,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from anymask.base import BoolArray, DataError, FloatArray, Floats, IntArray, brief, parse_json
+from anymask.base import (
+    BoolArray,
+    DataError,
+    FloatArray,
+    Floats,
+    IntArray,
+    Ledger,
+    brief,
+    parse_json,
+)
 from anymask.masks import Canvas, Geometry, Mask, Window, points_to_model
 from anymask.segment.settings import Grid
 
@@ -95,17 +104,14 @@ class SearchLog:
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
-        self.path = path
-        self._head = json.dumps({"format": FORMAT, **about}, sort_keys=True).encode() + b"\n"
-        self._file: BinaryIO | None = None
+        self._ledger = Ledger(path)
+        self._head = json.loads(json.dumps({"format": FORMAT, **about}, sort_keys=True))
         self._known: dict[str, dict[str, Any]] = {}
-        try:
-            head, *lines = self.path.read_bytes().splitlines(keepends=True)
-        except (OSError, ValueError):
-            return
-        for line in lines if head == self._head else ():
+        if self._ledger.head != json.dumps(self._head).encode():
+            self._ledger.restart()
+        for line in self._ledger.rows:
             with contextlib.suppress(DataError, LookupError, TypeError):
-                row = parse_json(line, self.path)
+                row = parse_json(line, path)
                 self._known[str(row["key"])] = row
 
     def recall(self, key: str) -> LoggedBatch | None:
@@ -126,10 +132,6 @@ class SearchLog:
 
     def keep(self, key: str, batch: LoggedBatch) -> None:
         """Write a batch down. Raises OSError."""
-        if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("ab" if self._known else "wb")
-            self._file.write(b"\n" if self._known else self._head)  # behind a line that was cut off
         lessons = [
             {
                 "on": base64.b64encode(np.packbits(lesson.on).tobytes()).decode(),
@@ -141,16 +143,12 @@ class SearchLog:
             for lesson in batch.lessons
         ]
         records = [record.to_sa1b() for record in batch.records]
-        row = {"key": key, "records": records, "lessons": lessons}
-        self._file.write(json.dumps(row).encode() + b"\n")
-        self._file.flush()
+        self._ledger.add({"key": key, "records": records, "lessons": lessons}, self._head)
 
     def close(self, *, done: bool) -> None:
-        """Let go of the file, and remove it where the search is done."""
-        if self._file is not None:
-            self._file.close()
+        """Remove the file where the search is done."""
         if done:
-            self.path.unlink(missing_ok=True)
+            self._ledger.path.unlink(missing_ok=True)
 
 
 def batch_key(image_hash: str, window: Window, clicks: Floats) -> str:

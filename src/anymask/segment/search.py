@@ -12,7 +12,7 @@ photo, n masks, C channels of the encoder's first map, F facts, H hidden units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -28,6 +28,7 @@ from anymask.base import (
     Floats,
     InputError,
     IntArray,
+    OnProgress,
     PromptError,
     UintImage,
     brief,
@@ -69,8 +70,6 @@ from anymask.segment.adaptive import (
 from anymask.segment.pipeline import encode_image
 from anymask.segment.settings import Grid
 
-Told = Callable[[int, int], None]
-
 CUTTERS = 2  # threads
 NEARLY_BEST = 0.8  # of the best rank: what is shown where no mask passes
 
@@ -79,7 +78,7 @@ def find_everything(
     runtime: ImageRuntime,
     seen: Features | UintImage,
     settings: Grid,
-    progress: Told | None = None,
+    progress: OnProgress | None = None,
     log: SearchLog | None = None,
     least: float = 0.0,
 ) -> list[Mask]:
@@ -133,7 +132,7 @@ def find_everything(
 class Clock:
     """Tells how many clicks of all are done."""
 
-    progress: Told | None = None
+    progress: OnProgress | None = None
     total: int = 0
     done: int = 0
 

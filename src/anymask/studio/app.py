@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
@@ -28,8 +28,6 @@ from anymask.studio import (
 )
 from anymask.studio.errors import FAILURES, install_errors
 from anymask.studio.inference import PHOTO_THREADS, Inference
-from anymask.studio.label_studio import TaskPictures
-from anymask.studio.label_studio import router as label_studio
 from anymask.studio.limits import Limits
 from anymask.studio.middleware import Access, Guard
 from anymask.studio.names import OwnNames
@@ -37,6 +35,9 @@ from anymask.studio.pages import add_pages
 from anymask.studio.picture_routes import PictureLook
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.video_sessions import VideoSessions
+
+if TYPE_CHECKING:
+    from anymask.integrations import TaskPictures
 
 _ABOUT = """Segment objects in images, videos and scans. Send an image as base64 or as a form file.
 Later requests can refer to it by the hash in the header `X-Image-Hash` of `POST /api/encode`."""
@@ -110,8 +111,7 @@ def create_app(parts: ServerParts) -> FastAPI:
         state.search = find_routes.ProjectSearch(parts.inference, look)
         routers += [project_routes.router, picture_routes.router, find_routes.of_project]
         routers.append(track_routes.router)
-    if parts.label_studio is not None:
-        routers.append(label_studio)
+    routers += _label_studio(parts)
     for router in routers:
         api.include_router(router)
     add_pages(api, parts.bundle)
@@ -129,6 +129,15 @@ def create_app(parts: ServerParts) -> FastAPI:
             expose_headers=["X-Image-Hash", "Retry-After", "ETag"],
         )
     return api
+
+
+def _label_studio(parts: ServerParts) -> list[APIRouter]:
+    """The routes of a backend of Label Studio, where the server is one."""
+    if parts.label_studio is None:
+        return []
+    from anymask.integrations import label_studio
+
+    return [label_studio.router]
 
 
 def _describe(api: FastAPI, token: bool) -> None:

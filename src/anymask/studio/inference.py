@@ -27,7 +27,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal, TypeVar
 
-from anymask.base import AnymaskError, ModelError, Told, UintImage
+from anymask.base import AnymaskError, ModelError, OnProgress, UintImage
 from anymask.find import Detector
 from anymask.masks import Mask, Prompt, Rle, warn_of_cut_boxes
 from anymask.runtime import ImageRuntime, WrappedRuntime
@@ -365,7 +365,7 @@ class Inference:
         look: Callable[[], UintImage | EncodedPhoto],
         settings: dict[str, Any],
         left: Event | None = None,
-        tell: Told | None = None,
+        tell: OnProgress | None = None,
     ) -> Future[list[Mask]]:
         """The masks of everything, in slices between which others have their turn.
 

@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse
 
-from anymask.base import ImageError, InputError, Told, UintImage
+from anymask.base import ImageError, InputError, OnProgress, UintImage
 from anymask.images import (
     PictureView,
     Ranges,
@@ -315,8 +315,8 @@ async def everything(
     if not known:
         steps: dict[int, tuple[int, int]] = request.app.state.steps
 
-        def tell(step: int, total: int) -> None:
-            steps[image_id] = (step, total)
+        def tell(step: int, total: int | None) -> None:
+            steps[image_id] = (step, total or 0)
 
         photo = partial(look.load, image_id, replace(asked, page=place))
         try:
@@ -334,7 +334,7 @@ async def _propose(
     inference: Inference,
     place: tuple[int, int],
     photo: Callable[[], UintImage],
-    tell: Told,
+    tell: OnProgress,
 ) -> tuple[list[StoredMask], list[Draft]]:
     """The masks of `Model.everything`, stored; those below its least score, not stored; neither
     those that lie on the page already.

@@ -19,7 +19,6 @@ from anymask.models.rules import default_model
 from anymask.studio.app import ServerParts, create_app
 from anymask.studio.caches import EmbeddingCache
 from anymask.studio.inference import Inference
-from anymask.studio.label_studio import TaskPictures
 from anymask.studio.limits import Limits
 from anymask.studio.middleware import Access
 from anymask.studio.options import Stage
@@ -146,6 +145,8 @@ def serve(
         raise InputError(f"{photos} is not a folder of images. Pass a folder.")
     pictures = None
     if label_studio or photos is not None:
+        from anymask.integrations import TaskPictures
+
         folder = None if photos is None else Path(photos)
         pictures = TaskPictures(folder, label_studio, label_studio_key)
     with _opened(server, server.model(model or default_model(server.weights))) as parts:

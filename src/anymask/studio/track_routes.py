@@ -11,14 +11,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse
 
 from anymask.studio.errors import Refusal
 from anymask.studio.model_routes import BodyRoute, done, file_answer
 from anymask.studio.project_routes import OfProject, Who
 from anymask.studio.project_schemas import provenance_of
 from anymask.studio.records import MOST_ID, ClipEntry, TrackDraft, TrackEntry
-from anymask.studio.video_routes import OfVideos, video_to_json
+from anymask.studio.session_routes import OfVideos, state_of
 from anymask.studio.video_schemas import (
     ClipBody,
     ClipsBody,
@@ -90,7 +90,7 @@ async def begin(clip: ClipId, project: OfProject, videos: OfVideos) -> Response:
     except BaseException:
         videos.end(video.name)
         raise
-    return JSONResponse(await done(videos.work(lambda: video_to_json(videos, video))))
+    return await state_of(videos, video)
 
 
 # Tracks.

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.util
 import io
 import json
-import re
-import secrets
 import shutil
 import zipfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, StreamingResponse
 from PIL import Image
-from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse
 
-from anymask.base import AnymaskError, UintImage
+from anymask.base import UintImage
 from anymask.masks import Colour
-from anymask.studio.errors import Refusal, refusal_of, unknown_settings
+from anymask.studio.errors import Refusal
 from anymask.studio.model_routes import (
     BINARY,
     PICTURE_BODY,
@@ -40,6 +36,19 @@ from anymask.studio.model_routes import (
 from anymask.studio.project_schemas import ProgressBody
 from anymask.studio.records import MOST_ID
 from anymask.studio.schemas import TRACK, check_prompts
+from anymask.studio.session_routes import (
+    LINES,
+    Frame,
+    Number,
+    OfVideos,
+    add_shared,
+    check_known,
+    export_answer,
+    export_folder,
+    lines_of,
+    plain_title,
+    state_of,
+)
 from anymask.studio.video_schemas import (
     ClipChoiceBody,
     FilmLook,
@@ -54,29 +63,25 @@ from anymask.studio.video_schemas import (
     frame_body,
     object_body,
 )
-from anymask.studio.video_sessions import OpenSession, OpenVideo, VideoSessions
+from anymask.studio.video_sessions import OpenVideo, VideoSessions
 from anymask.track import (
-    CocoWriter,
     Direction,
     FilmWriter,
     LineWriter,
     MaskWriter,
-    PaletteWriter,
-    SavWriter,
     TrackedFrame,
     VideoFacts,
+    coco_writer,
     cut_objects,
     draw_masks,
     draw_objects,
     hide_objects,
+    palette_writer,
+    sav_writer,
 )
 
-T = TypeVar("T")
-_SETTINGS = sorted(setting.name for setting in TRACK)
 _ENDINGS = {"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov",
             "video/x-matroska": ".mkv", "video/x-msvideo": ".avi", "image/gif": ".gif"}  # fmt: skip
-Frame = Annotated[int, Query(ge=0, le=MOST_ID)]
-Number = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[1])]
 FrameNumber = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[0])]
 FILE_BODY = {"requestBody": {"required": True, "content": {"video/*": BINARY}}}
 FILES: dict[str, tuple[str, str]] = {  # format -> the ending of its file, its media type
@@ -87,24 +92,6 @@ FILES: dict[str, tuple[str, str]] = {  # format -> the ending of its file, its m
     "film": (".mp4", "video/mp4"),
     "cutout": (".webm", "video/webm"),  # a film with alpha
 }
-LINES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": (
-            "One JSON object per line, one line per frame; the last line contains "
-            "`error` if tracking failed"
-        ),
-        "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
-    }
-}
-
-
-async def videos_of(request: Request) -> VideoSessions:
-    """The sessions of the server that answers a request."""
-    videos: VideoSessions = request.app.state.videos
-    return videos
-
-
-OfVideos = Annotated[VideoSessions, Depends(videos_of)]
 
 
 async def video_of(
@@ -117,29 +104,12 @@ async def video_of(
 
 Asked = Annotated[OpenVideo, Depends(video_of)]
 router = APIRouter(prefix="/api/videos", route_class=BodyRoute, tags=["videos"])
-
-
-def video_to_json(videos: VideoSessions, video: OpenVideo) -> dict[str, Any]:
-    """As `VideoStateBody`; in the thread of the sessions."""
-    objects = video.session.objects
-    length = video.session.frames.length  # less, once a fault was met
-    return {
-        "name": video.name,
-        "model": videos.model.name,
-        "frames": video.frames if length is None else length,
-        "rate": video.session.frames.rate,
-        "times": video.times,
-        "size": video.hw,
-        "objects": objects,
-        "known": {str(number): video.session.known(number) for number in objects},
-        "doubtful": [[frame, n, list(why)] for frame, n, why in video.session.doubtful()],
-        "fault": video.fault,
-        "seconds_left": videos.seconds_left(video),
-    }
-
-
-async def _told(videos: VideoSessions, video: OpenVideo) -> Response:
-    return JSONResponse(await done(videos.work(lambda: video_to_json(videos, video))))
+_ABOUT = {
+    "look": "Return the objects, the low-confidence frames and the remaining time of a session.",
+    "remove": "Remove an object. Other objects are not changed.",
+    "pause": "Pause tracking after the current frame, and wait until this frame is finished.",
+}
+add_shared(router, Depends(video_of), VideoStateBody, _ABOUT)
 
 
 # Sessions.
@@ -160,11 +130,9 @@ async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
 @router.post("", response_model=VideoStateBody)
 async def begin(body: VideoBody, videos: OfVideos) -> Response:
     """Open a video session. Then send frames one by one, or send or choose a video file."""
-    if strange := sorted(set(body.settings) - set(_SETTINGS)):
-        raise unknown_settings(strange, _SETTINGS)
-    return await _told(
-        videos, await done(videos.work(lambda: videos.begin(body.settings, body.name)))
-    )
+    check_known(body.settings, (setting.name for setting in TRACK))
+    video = await done(videos.work(lambda: videos.begin(body.settings, body.name)))
+    return await state_of(videos, video)
 
 
 @router.put("/{name}/file", response_model=VideoStateBody, openapi_extra=FILE_BODY)
@@ -173,7 +141,7 @@ async def take_file(video: Asked, videos: OfVideos, request: Request) -> Respons
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     file = f"video{_ENDINGS.get(kind, '.video')}"
     await videos.receive(video, request.stream(), file, videos.take_video)
-    return await _told(videos, video)
+    return await state_of(videos, video)
 
 
 @router.put("/{name}/clip", response_model=VideoStateBody)
@@ -182,20 +150,7 @@ async def take_clip(video: Asked, body: ClipChoiceBody, videos: OfVideos) -> Res
     await done(
         videos.work(lambda: videos.take_own(video, videos.clips, body.clip, videos.take_video))
     )
-    return await _told(videos, video)
-
-
-@router.get("/{name}", response_model=VideoStateBody)
-async def look(video: Asked, videos: OfVideos) -> Response:
-    """Return the objects, the low-confidence frames and the remaining time of a session."""
-    return await _told(videos, video)
-
-
-@router.delete("/{name}", status_code=204)
-async def end(video: Asked, videos: OfVideos) -> Response:
-    """Close a session and delete its masks and its file."""
-    videos.end(video.name)
-    return Response(status_code=204)
+    return await state_of(videos, video)
 
 
 # What is meant.
@@ -266,7 +221,7 @@ async def take_up(
         video.objects.add(number)
 
     await done(videos.work(take))
-    return await _told(videos, video)
+    return await state_of(videos, video)
 
 
 @router.delete("/{name}/objects/{number}/prompts/{frame}", response_model=VideoStateBody)
@@ -278,15 +233,7 @@ async def take_back(video: Asked, number: Number, frame: FrameNumber, videos: Of
         video.objects &= set(video.session.objects)
 
     await done(videos.work(back))
-    return await _told(videos, video)
-
-
-@router.delete("/{name}/objects/{number}", response_model=VideoStateBody)
-async def remove(video: Asked, number: Number, videos: OfVideos) -> Response:
-    """Remove an object. Other objects are not changed."""
-    await done(videos.work(lambda: video.session.remove(number)))
-    video.objects.discard(number)
-    return await _told(videos, video)
+    return await state_of(videos, video)
 
 
 # What was found.
@@ -306,45 +253,8 @@ async def masks(
     frames and ends an earlier request.
     """
     video.turn += 1
-    turn, frames = video.turn, video.session.propagate(direction, start, stop)
-    # What cannot be followed is told as a refusal, not as a line.
-    first = await done(videos.work(lambda: videos.follow(video, frames, turn)))
-    lines = follow_lines(videos, video, frames, turn, first, frame_body)
-    return StreamingResponse(lines, media_type="application/x-ndjson")
-
-
-async def follow_lines(
-    videos: VideoSessions,
-    session: OpenSession,
-    frames: Iterator[T],
-    turn: int,
-    found: T | None,
-    body: Callable[[T], dict[str, Any]],
-) -> AsyncIterator[bytes]:
-    """A line of JSON for each frame, from one that was found on; the last line of a failure has
-    `error`.
-
-    Args:
-        turn: Of the request, see `OpenSession`.
-    """
-    try:
-        while found is not None:
-            yield json.dumps(body(found)).encode() + b"\n"
-            found = await done(videos.work(lambda: videos.follow(session, frames, turn)))
-    except (AnymaskError, Refusal) as error:
-        told = error if isinstance(error, Refusal) else refusal_of(error)
-        yield json.dumps({"error": told.error}).encode() + b"\n"
-    finally:
-        with contextlib.suppress(RuntimeError):  # a server that goes down takes no more work
-            videos.work(frames.close)  # type: ignore[attr-defined]  # a generator's
-
-
-@router.post("/{name}/pause", status_code=204)
-async def pause(video: Asked, videos: OfVideos) -> Response:
-    """Pause tracking after the current frame, and wait until this frame is finished."""
-    video.turn += 1
-    await done(videos.work(lambda: None))
-    return Response(status_code=204)
+    frames = video.session.propagate(direction, start, stop)
+    return await lines_of(videos, video, frames, frame_body)
 
 
 @router.get("/{name}/results", response_class=StreamingResponse, responses=LINES)
@@ -405,16 +315,11 @@ async def export(
 
     The request is cancelled if the client disconnects.
     """
-    title = re.sub(r"[^\w.-]+", "-", body.title).strip(".-") or "video"
-    writing = asyncio.create_task(write_export(videos, video, body, title[:80]))
+    title = plain_title(body.title, "video")
+    writing = asyncio.create_task(write_export(videos, video, body, title))
     async with gives_up(request, writing):
         path = await done(writing)
-    return FileResponse(
-        path,
-        media_type=_file_of(body)[1],
-        filename=path.name,
-        background=BackgroundTask(shutil.rmtree, path.parent, True),
-    )
+    return export_answer(path, _file_of(body)[1])
 
 
 @router.get("/{name}/export", response_model=ProgressBody)
@@ -446,7 +351,7 @@ async def write_export(
     if video.exporting:
         raise Refusal(409, "Another export of this session is running. Wait until it ends.")
     video.exporting, video.written = True, 0
-    folder = Path(video.folder.name) / f"export-{secrets.token_hex(8)}"
+    folder = export_folder(video)
     try:
         known = await done(videos.work(lambda: video.session.objects))
         if not known:
@@ -505,11 +410,11 @@ async def _write(videos: VideoSessions, video: OpenVideo, writer: MaskWriter) ->
 def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
     match body.format:
         case "sav":
-            return SavWriter(path, facts)
+            return sav_writer(path, facts)
         case "davis":
-            return PaletteWriter(path, facts)
+            return palette_writer(path, facts)
         case "coco":
-            return CocoWriter(path, facts, {one.object: one.name for one in body.objects})
+            return coco_writer(path, facts, {one.object: one.name for one in body.objects})
         case "jsonl":
             return LineWriter(path)
         case "film":

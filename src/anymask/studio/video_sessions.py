@@ -166,6 +166,14 @@ class OpenSession:
             message = "The session already contains a video or objects. Open a new session."
             raise Refusal(409, message)
 
+    def state(self, videos: VideoSessions) -> dict[str, Any]:
+        """What a client is told of it; in the thread of the sessions."""
+        raise NotImplementedError
+
+    def remove(self, number: int) -> None:
+        """Forget an object; in the thread of the sessions."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Let go of what is known; in the thread of the sessions."""
 
@@ -198,6 +206,27 @@ class OpenVideo(OpenSession):
         if self.frames:
             message = "The session already has frames. Open another session."
             raise Refusal(409, message)
+
+    def state(self, videos: VideoSessions) -> dict[str, Any]:
+        """As `VideoStateBody`."""
+        objects = self.session.objects
+        length = self.session.frames.length  # less, once a fault was met
+        return {
+            "name": self.name,
+            "model": videos.model.name,
+            "frames": self.frames if length is None else length,
+            "rate": self.session.frames.rate,
+            "times": self.times,
+            "size": self.hw,
+            "objects": objects,
+            "known": {str(number): self.session.known(number) for number in objects},
+            "doubtful": [[frame, n, list(why)] for frame, n, why in self.session.doubtful()],
+            "fault": self.fault,
+            "seconds_left": videos.seconds_left(self),
+        }
+
+    def remove(self, number: int) -> None:
+        self.session.remove(number)
 
     def close(self) -> None:
         self.session.close()

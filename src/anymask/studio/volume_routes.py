@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
-import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, fields
@@ -17,12 +15,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, Field, WithJsonSchema
-from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse
 
 from anymask.base import csv_text, write_whole
 from anymask.masks import mask_to_rle, rle_to_coco
-from anymask.studio.errors import unknown_settings
 from anymask.studio.model_routes import BINARY, BodyRoute, OfLimits, done, file_answer
 from anymask.studio.records import MOST_ID
 from anymask.studio.schemas import (
@@ -36,9 +32,20 @@ from anymask.studio.schemas import (
     example,
     settings_schema,
 )
-from anymask.studio.video_routes import LINES, Frame, Number, OfVideos, follow_lines
+from anymask.studio.session_routes import (
+    LINES,
+    Frame,
+    Number,
+    OfVideos,
+    add_shared,
+    check_known,
+    export_answer,
+    export_folder,
+    lines_of,
+    plain_title,
+    state_of,
+)
 from anymask.studio.video_schemas import NamedObjectBody, ObjectBody, object_body
-from anymask.studio.video_sessions import VideoSessions
 from anymask.studio.volume_sessions import (
     AXES,
     OpenScan,
@@ -202,29 +209,12 @@ async def scan_of(
 
 Asked = Annotated[OpenScan, Depends(scan_of)]
 router = APIRouter(prefix="/api/volumes", route_class=BodyRoute, tags=["volumes"])
-
-
-def scan_to_json(videos: VideoSessions, scan: OpenScan) -> dict[str, Any]:
-    """As `VolumeStateBody`; in the thread of the sessions."""
-    session = scan.session
-    volume = None if session is None else session.volume
-    objects = [] if session is None else session.objects
-    return {
-        "name": scan.name,
-        "model": videos.model.name,
-        "shape": volume and volume.shape,
-        "spacing": volume and volume.spacing,
-        "orientation": volume and volume.orientation,
-        "window": session and session.window,
-        "endings": scan.endings if volume else [],
-        "objects": objects,
-        "known": {str(number): scan.about.known(number) for number in objects},
-        "seconds_left": videos.seconds_left(scan),
-    }
-
-
-async def _told(videos: VideoSessions, scan: OpenScan) -> Response:
-    return JSONResponse(await done(videos.work(lambda: scan_to_json(videos, scan))))
+_ABOUT = {
+    "look": "Return the shape, spacing, objects, segmented slices and remaining time of a session.",
+    "remove": "Remove an object of the scan. Other objects are not changed.",
+    "pause": "Pause tracking after the current slice, and wait until this slice is finished.",
+}
+add_shared(router, Depends(scan_of), VolumeStateBody, _ABOUT)
 
 
 # Sessions.
@@ -245,11 +235,9 @@ async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
 @router.post("", response_model=VolumeStateBody)
 async def begin(body: VolumeBody, videos: OfVideos) -> Response:
     """Open a scan session. Then send a scan, or choose one on the server."""
-    known = sorted(setting.name for setting in VOLUME)
-    if strange := sorted(set(body.settings) - set(known)):
-        raise unknown_settings(strange, known)
+    check_known(body.settings, (setting.name for setting in VOLUME))
     opened = await done(videos.work(lambda: begin_scan(videos, body.settings, body.name)))
-    return await _told(videos, opened)
+    return await state_of(videos, opened)
 
 
 @router.put("/{name}/file", response_model=VolumeStateBody, openapi_extra=FILE_BODY)
@@ -271,7 +259,7 @@ async def take_file(
         take_scan(videos, session, asked[0])
 
     await videos.receive(scan, request.stream(), f"scan{ending}", take, read)
-    return await _told(videos, scan)
+    return await state_of(videos, scan)
 
 
 @router.put("/{name}/scan", response_model=VolumeStateBody)
@@ -280,20 +268,7 @@ async def take_own(
 ) -> Response:
     """Choose a scan on the server for a session."""
     await take_own_scan(videos, scan, request, body.scan, body.frame)
-    return await _told(videos, scan)
-
-
-@router.get("/{name}", response_model=VolumeStateBody)
-async def look(scan: Asked, videos: OfVideos) -> Response:
-    """Return the shape, spacing, objects, segmented slices and remaining time of a session."""
-    return await _told(videos, scan)
-
-
-@router.delete("/{name}", status_code=204)
-async def end(scan: Asked, videos: OfVideos) -> Response:
-    """Close a session and delete its masks and its file."""
-    videos.end(scan.name)
-    return Response(status_code=204)
+    return await state_of(videos, scan)
 
 
 # What is looked at.
@@ -330,7 +305,7 @@ async def window(scan: Asked, body: WindowBody, videos: OfVideos) -> Response:
     """Set the intensity window that is applied to the slices, before any prompt."""
     chosen = (body.level, body.width)
     await done(videos.work(lambda: take_window(videos, scan, chosen)))
-    return await _told(videos, scan)
+    return await state_of(videos, scan)
 
 
 @router.get("/{name}/labels", response_model=LabelledSlicesBody)
@@ -390,15 +365,7 @@ async def take_back(
         scan.objects &= set(session.objects)
 
     await done(videos.work(back))
-    return await _told(videos, scan)
-
-
-@router.delete("/{name}/objects/{number}", response_model=VolumeStateBody)
-async def remove(scan: Asked, number: Number, videos: OfVideos) -> Response:
-    """Remove an object of the scan. Other objects are not changed."""
-    await done(videos.work(lambda: scan.changed().remove(number)))
-    scan.objects.discard(number)
-    return await _told(videos, scan)
+    return await state_of(videos, scan)
 
 
 # What was found.
@@ -414,17 +381,13 @@ def slice_body(found: FollowedSlice) -> dict[str, Any]:
 async def masks(scan: Asked, videos: OfVideos, direction: Direction = "both") -> Response:
     """Track the objects through the slices to their ends. Streams one line per slice."""
     scan.turn += 1
-    turn = scan.turn
 
     def slices() -> Iterator[FollowedSlice]:
         for found in scan.about.propagate(direction):
             scan.changed()
             yield found
 
-    frames = slices()
-    first = await done(videos.work(lambda: videos.follow(scan, frames, turn)))
-    lines = follow_lines(videos, scan, frames, turn, first, slice_body)
-    return StreamingResponse(lines, media_type="application/x-ndjson")
+    return await lines_of(videos, scan, slices(), slice_body)
 
 
 @router.get("/{name}/results", response_class=StreamingResponse, responses=LINES)
@@ -438,18 +401,7 @@ async def results(scan: Asked, videos: OfVideos) -> Response:
         for axis, index in sorted(known):
             yield session.slice(index, axis)
 
-    frames, turn = slices(), scan.turn
-    first = await done(videos.work(lambda: videos.follow(scan, frames, turn)))
-    lines = follow_lines(videos, scan, frames, turn, first, slice_body)
-    return StreamingResponse(lines, media_type="application/x-ndjson")
-
-
-@router.post("/{name}/pause", status_code=204)
-async def pause(scan: Asked, videos: OfVideos) -> Response:
-    """Pause tracking after the current slice, and wait until this slice is finished."""
-    scan.turn += 1
-    await done(videos.work(lambda: None))
-    return Response(status_code=204)
+    return await lines_of(videos, scan, slices(), slice_body)
 
 
 @router.get("/{name}/measures", response_model=MeasuresBody)
@@ -474,21 +426,14 @@ async def export(scan: Asked, body: VolumeExportBody, videos: OfVideos) -> Respo
         for red, green, blue in [bytes.fromhex(one.colour[1:])]
     }
     known = await done(videos.work(lambda: scan.named(names, colours)))
-    assert scan.folder is not None  # made with the scan
-    title = re.sub(r"[^\w.-]+", "-", body.title).strip(".-") or "scan"
-    path = Path(scan.folder.name) / f"export-{secrets.token_hex(8)}" / f"{title[:80]}{body.ending}"
+    path = export_folder(scan) / f"{plain_title(body.title, 'scan')}{body.ending}"
     path.parent.mkdir()
     try:
         await done(videos.view(partial(write_known, path, known, scan.scan)))
     except BaseException:
         shutil.rmtree(path.parent, ignore_errors=True)
         raise
-    return FileResponse(
-        path,
-        media_type=KINDS[body.ending],
-        filename=path.name,
-        background=BackgroundTask(shutil.rmtree, path.parent, True),
-    )
+    return export_answer(path, KINDS[body.ending])
 
 
 def write_known(path: Path, labels: Volume, scan: Volume | None) -> None:

@@ -105,6 +105,27 @@ class OpenScan(OpenSession):
         dicom = OF_SERIES if importlib.util.find_spec("highdicom") else OF_SERIES[1:]
         return [*ENDINGS, *dicom]
 
+    def state(self, videos: VideoSessions) -> dict[str, Any]:
+        """As `VolumeStateBody`."""
+        session = self.session
+        volume = None if session is None else session.volume
+        objects = [] if session is None else session.objects
+        return {
+            "name": self.name,
+            "model": videos.model.name,
+            "shape": volume and volume.shape,
+            "spacing": volume and volume.spacing,
+            "orientation": volume and volume.orientation,
+            "window": session and session.window,
+            "endings": self.endings if volume else [],
+            "objects": objects,
+            "known": {str(number): self.about.known(number) for number in objects},
+            "seconds_left": videos.seconds_left(self),
+        }
+
+    def remove(self, number: int) -> None:
+        self.changed().remove(number)
+
     def close(self) -> None:
         if self.session is not None:
             self.session.close()

@@ -21,12 +21,13 @@ from anymask.base import (
     BoolArray,
     DataError,
     InputError,
+    OnProgress,
     PromptError,
+    Stamp,
     UintImage,
     brief,
     claimed_file,
     parse_json,
-    whole_file,
 )
 from anymask.images import MaskValues, load_mask
 from anymask.runtime import home
@@ -158,7 +159,7 @@ def track_files(
     load: Callable[[], Model],
     asked: TrackFiles,
     model: str = "",
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> TrackReport:
     """Follow objects through a video and write their masks.
 
@@ -178,10 +179,10 @@ def _track_files(
     load: Callable[[], Model],
     asked: TrackFiles,
     model: str,
-    progress: Callable[[int, int | None], None] | None,
+    progress: OnProgress | None,
 ) -> TrackReport:
-    stamp, journal = asked.stamp(model), _journal(asked.paths)
-    if journal.is_file() and journal.read_text("utf-8") == stamp + _state_of(asked.paths):
+    stamp, journal = asked.stamp(model), Stamp(_journal(asked.paths))
+    if journal.notes([stamp, _state_of(asked.paths)]) is not None:
         return TrackReport([f"exists: {path}" for path in asked.paths], [])
     video = Path(asked.video)
     source: Any = int(asked.video) if asked.video.isdecimal() and not video.exists() else video
@@ -204,9 +205,7 @@ def _track_files(
             path.unlink(missing_ok=True)
     if complete:
         with contextlib.suppress(OSError):  # of a home that cannot be written to
-            journal.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(journal) as file:
-                file.write((stamp + _state_of(asked.paths)).encode())
+            journal.end([stamp, _state_of(asked.paths)])
     return TrackReport(notes, moved)
 
 
@@ -352,9 +351,7 @@ def find_place(frames: SampledFrames, frame: int) -> int:
     return frames.nearest(frame)
 
 
-def _write(
-    session: VideoSession, asked: TrackFiles, progress: Callable[[int, int | None], None]
-) -> list[str]:
+def _write(session: VideoSession, asked: TrackFiles, progress: OnProgress) -> list[str]:
     """Propagate and write every frame; what is told of it."""
     writers: list[MaskWriter] = []
     written: set[str] = set()
@@ -398,7 +395,7 @@ def _write(
 
 
 def _frames_in_order(
-    session: VideoSession, direction: Direction, progress: Callable[[int, int | None], None]
+    session: VideoSession, direction: Direction, progress: OnProgress
 ) -> Iterator[TrackedFrame]:
     """Every frame from the first on: while they are followed, or afterwards, where what comes may
     still change them."""

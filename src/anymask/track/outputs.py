@@ -17,31 +17,26 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from anymask.base import BoolArray, InputError, UintImage, whole_file
-from anymask.formats import voc_palette
+from anymask.formats import CocoStream, FrameEncoder, PaletteStream, SavStream, StreamedFrame
 from anymask.masks import (
-    UNLABELLED,
     Colour,
-    empty_rle,
+    Mask,
     overlay,
-    rle_box_xyxy,
     rle_to_coco,
     save_picture,
 )
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.sources import import_av
 
-MOST_NUMBERS = 255  # objects of a palette PNG
 CLOCK = 90_000  # ticks a second
 SOUND_RATE = 48_000  # samples a second, of sound that is encoded anew
 _SOUNDS = {"libopus": ("flt", 960), "aac": ("fltp", 1024)}  # encoder -> samples, and in a packet
@@ -108,159 +103,36 @@ class LineWriter(MaskWriter):
         self._file.close()
 
 
-class PaletteWriter(MaskWriter):
-    """A folder of palette PNGs; where objects overlap, the surer one is on top."""
+class EncoderWriter(MaskWriter):
+    """SA-V, COCO and DAVIS: a streaming encoder of `formats`."""
 
-    def __init__(self, folder: Path, facts: VideoFacts) -> None:
-        if max(facts.objects, default=0) > MOST_NUMBERS or min(facts.objects, default=1) < 1:
-            raise InputError(
-                f"Palette images support object numbers 1 to {MOST_NUMBERS}, but "
-                f"{list(facts.objects)} were given. Change the object numbers, or "
-                "write .jsonl."
-            )
-        self.folder, self._palette = folder, voc_palette().tobytes()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._hw = facts.hw
+    def __init__(self, encoder: FrameEncoder) -> None:
+        self._encoder = encoder
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        found = sorted(frame.objects.items(), key=lambda pair: pair[1].score)
-        values = np.zeros(found[0][1].rle.size if found else self._hw, np.uint8)
-        for number, one in found:
-            values[one.mask] = number
-        drawn = Image.fromarray(values, "P")
-        drawn.putpalette(self._palette)
-        with whole_file(self.folder / f"{frame.stem}.png") as file:
-            drawn.save(file, "PNG", compress_level=3)
-
-
-class RowFile:
-    """Rows of a JSON list, in a hidden file beside the one of which they become a part."""
-
-    def __init__(self, path: Path, kind: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path.with_name(f".{path.name}.{kind}")
-        self._file: IO[str] = self._path.open("w", encoding="utf-8")
-        self.count = 0
-
-    def add(self, row: object) -> None:
-        """One row more."""
-        self._file.write(("," if self.count else "") + json.dumps(row))
-        self.count += 1
-
-    def append_to(self, out: BinaryIO, key: str) -> None:
-        """The key and the list in an object that is being written; the hidden file is gone then."""
-        self._file.close()
-        out.write(f', "{key}": ['.encode())
-        with self._path.open("rb") as file:
-            shutil.copyfileobj(file, out)
-        out.write(b"]")
-        self._path.unlink()
-
-    def abandon(self) -> None:
-        """Leave nothing behind."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
-
-
-class SavWriter(MaskWriter):
-    """SA-V's JSON."""
-
-    def __init__(self, path: Path, facts: VideoFacts) -> None:
-        self.path, self.facts = path, facts
-        self._rows, self._seconds = RowFile(path, "rows"), 0.0
-        self._areas = dict.fromkeys(facts.objects, 0)
-        self._first: dict[int, int] = {}
-
-    def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        nothing = [rle_to_coco(empty_rle(self.facts.hw)) for _ in self.facts.objects]
-        while self._rows.count < frame.index:  # damaged frames: a row is a frame by its place
-            self._rows.add(nothing)
-        row = []
-        for number in self.facts.objects:
-            one = frame.objects.get(number)
-            row.append(rle_to_coco(empty_rle(self.facts.hw) if one is None else one.rle))
-            if one is not None and one.area:
-                self._areas[number] += one.area
-                self._first.setdefault(number, self._rows.count)
-        self._rows.add(row)
-        self._seconds = frame.seconds
+        masks = {n: Mask(one.rle, score=one.score) for n, one in frame.objects.items()}
+        self._encoder.add(StreamedFrame(frame.index, frame.seconds, frame.stem, frame.name, masks))
 
     def close(self) -> None:
-        (height, width), count = self.facts.hw, self._rows.count
-        about = {
-            "video_id": self.facts.name,
-            "video_duration": self._seconds + 1 / self.facts.rate,
-            "video_frame_count": count,
-            "video_height": height,
-            "video_width": width,
-            "video_resolution": height * width,
-            "video_environment": "",
-            "video_split": "",
-            "masklet_id": list(self.facts.objects),
-            "masklet_num": len(self.facts.objects),
-            "masklet_size_abs": [area / max(count, 1) for area in self._areas.values()],
-            "masklet_first_appeared_frame": [self._first.get(n, -1) for n in self._areas],
-            "masklet_frame_count": [count] * len(self._areas),
-            "masklet_type": ["auto"] * len(self._areas),
-        }
-        with whole_file(self.path) as out:
-            out.write(json.dumps(about)[:-1].encode())
-            self._rows.append_to(out, "masklet")
-            out.write(b"}\n")
+        self._encoder.close()
 
     def abandon(self) -> None:
-        self._rows.abandon()
+        self._encoder.abandon()
 
 
-class CocoWriter(MaskWriter):
-    """.json: COCO's instances. An image of it is a frame (`00012.png`), an annotation an object on
-    it: its `category_id` is the object's name, its `group_id` the object's number, as in
-    `formats.coco`.
+def sav_writer(path: Path, facts: VideoFacts) -> MaskWriter:
+    """A writer of SA-V's JSON."""
+    return EncoderWriter(SavStream(path, facts.name, facts.hw, facts.rate, facts.objects))
 
-    Args:
-        names: Object -> its class; objects without one are called as masks without a label are.
-    """
 
-    def __init__(self, path: Path, facts: VideoFacts, names: Mapping[int, str]) -> None:
-        self.path, self.facts = path, facts
-        self._names = {number: names.get(number) or UNLABELLED for number in facts.objects}
-        classes = sorted(set(self._names.values()))
-        self._ids = {name: place for place, name in enumerate(classes, start=1)}
-        self._images, self._rows = RowFile(path, "images"), RowFile(path, "rows")
+def coco_writer(path: Path, facts: VideoFacts, names: Mapping[int, str]) -> MaskWriter:
+    """A writer of COCO's instances; names: object -> its class."""
+    return EncoderWriter(CocoStream(path, facts.hw, facts.objects, names))
 
-    def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        number = self._images.count + 1
-        (height, width), name = self.facts.hw, frame.name or f"{frame.stem}.png"
-        self._images.add({"id": number, "file_name": name, "height": height, "width": width})
-        for thing, one in frame.objects.items():
-            if not one.area:
-                continue
-            x0, y0, x1, y1 = rle_box_xyxy(one.rle)
-            row = {
-                "id": self._rows.count + 1,
-                "image_id": number,
-                "category_id": self._ids[self._names[thing]],
-                "segmentation": rle_to_coco(one.rle),
-                "bbox": [int(x0), int(y0), int(x1 - x0 + 1), int(y1 - y0 + 1)],
-                "area": one.area,
-                "iscrowd": 0,
-                "group_id": thing,
-                "score": round(one.score, 4),
-            }
-            self._rows.add(row)
 
-    def close(self) -> None:
-        classes = [{"id": number, "name": name} for name, number in self._ids.items()]
-        about = {"info": {"description": "written by anymask"}, "categories": classes}
-        with whole_file(self.path) as out:
-            out.write(json.dumps(about)[:-1].encode())
-            self._images.append_to(out, "images")
-            self._rows.append_to(out, "annotations")
-            out.write(b"}\n")
-
-    def abandon(self) -> None:
-        self._images.abandon()
-        self._rows.abandon()
+def palette_writer(folder: Path, facts: VideoFacts) -> MaskWriter:
+    """A writer of DAVIS' palette PNGs. Raises InputError for numbers that a palette lacks."""
+    return EncoderWriter(PaletteStream(folder, facts.hw, facts.objects))
 
 
 def frame_to_json(frame: TrackedFrame) -> dict[str, Any]:
@@ -302,7 +174,7 @@ def cut_objects(
 
 
 class CutoutWriter(MaskWriter):
-    """A folder of cut-outs: a PNG a frame, called as in `PaletteWriter`."""
+    """A folder of cut-outs: a PNG a frame, called as in `PaletteStream`."""
 
     shows_frames = True
 

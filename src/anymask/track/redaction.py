@@ -8,9 +8,7 @@ which nothing, or not all, is hidden is told.
 from __future__ import annotations
 
 import bisect
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 from functools import partial
@@ -19,8 +17,16 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from anymask.base import DataError, InputError, UintImage, parse_json, write_whole
-from anymask.masks import Mask, rle_area, rle_merge, rle_to_mask
+from anymask.base import (
+    DataError,
+    InputError,
+    OnProgress,
+    Stamp,
+    UintImage,
+    file_hash,
+    parse_json,
+)
+from anymask.masks import Mask, rle_area, rle_merge
 from anymask.track.known import KnownTracks, read_tracks
 from anymask.track.outputs import Drawing, FilmWriter, VideoFacts, check_film
 from anymask.track.records import ObjectMask, TrackedFrame
@@ -60,7 +66,7 @@ def redact_video(
     out: str | Path,
     how: Hiding = "solid",
     colour: str = "black",
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    progress: OnProgress = lambda done, total: None,
 ) -> list[Gap]:
     """Write a video without the objects of a file of tracks; the frames to look at.
 
@@ -75,13 +81,13 @@ def redact_video(
         how: As `edit.redact` takes them.
         colour: As `edit.redact` takes them.
     """
-    from anymask.edit import RedactedCopy, check_hiding
+    from anymask.edit import RedactedCopy, Redactor
 
     path, place = Path(video), Path(out)
-    check_hiding(how, colour)
+    Redactor(how, colour)
     check_film(place, "picture")
     hidden = HiddenObjects(read_tracks(Path(tracks)))
-    copy, facts = RedactedCopy(place, path), [_hash_of(path), _hash_of(Path(tracks)), how, colour]
+    copy, facts = RedactedCopy(place, path), [file_hash(path), file_hash(Path(tracks)), how, colour]
     if (rows := copy.notes(facts)) is not None:
         return [Gap(*row) for row in rows]
     frames = SampledFrames(open_source(path), FrameSampling())
@@ -121,20 +127,12 @@ def masks_of_frames(folder: Path, tracks: Path) -> dict[Path, list[Mask]]:
     }
 
 
-def _hash_of(path: Path) -> str:
-    """Of a file's bytes; "" of what is none."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _write(
     copy: RedactedCopy,
     frames: SampledFrames,
     hidden: HiddenObjects,
     draw: Drawing,
-    progress: Callable[[int, int | None], None],
+    progress: OnProgress,
 ) -> list[Gap]:
     """Write every frame as it is drawn; what is to be told of them."""
     gaps: list[Gap] = []
@@ -192,12 +190,9 @@ def hide_objects(
     frame: TrackedFrame, image: UintImage, how: Hiding, colour: str = "black"
 ) -> UintImage:  # (H, W, 3) -> (H, W, 3)
     """A frame whose objects, and a margin of theirs, are hidden as `edit.redact` does it."""
-    from anymask.edit import redact
+    from anymask.edit import Redactor
 
-    mask = np.zeros(image.shape[:2], np.bool_)
-    for one in frame.objects.values():
-        mask |= rle_to_mask(one.rle)
-    return redact(image, mask, how, colour)
+    return Redactor(how, colour).hide(image, [one.rle for one in frame.objects.values()])
 
 
 def find_for_review(
@@ -205,7 +200,7 @@ def find_for_review(
     video: str | Path,
     words: Phrases,
     review: Path,
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    progress: OnProgress = lambda done, total: None,
     **given: Unpack[VideoFindKeywords],
 ) -> Path:
     """Find what words mean in a video, for somebody to look at: the file of tracks.
@@ -218,14 +213,14 @@ def find_for_review(
         given: As for `find_in_video`.
     """
     path = Path(video)
-    tracks, mark = review / f"{path.stem}.jsonl", review / f".{path.stem}.found"
-    stamp = json.dumps([str(words), repr(sorted(given.items())), _hash_of(path)])
-    if tracks.is_file() and mark.is_file() and mark.read_text("utf-8") == stamp:
+    tracks, stamp = review / f"{path.stem}.jsonl", Stamp(review / f".{path.stem}.found")
+    facts = [str(words), repr(sorted(given.items())), file_hash(path)]
+    if tracks.is_file() and stamp.notes(facts) is not None:
         return tracks
-    mark.unlink(missing_ok=True)
+    stamp.path.unlink(missing_ok=True)
     with find_in_video(load(), path, words, **given) as finds:
         write_finds(finds, path, [tracks, review / f"{path.stem}.mp4"], progress)
-    write_whole(mark, stamp)
+    stamp.end(facts)
     return tracks
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 import cv2
 import numpy as np
 
-from anymask.base import FloatArray, InputError, UintImage, check_keywords, file_suffix
+from anymask.base import FloatArray, InputError, OnProgress, UintImage, check_keywords, file_suffix
 from anymask.find import (
     NOTHING,
     Detector,
@@ -38,7 +38,7 @@ from anymask.masks import Features, HeldPicture, Mask, Masks, Rle, rle_iou, rle_
 from anymask.segment import Model
 from anymask.track.files import read_picture, video_facts
 from anymask.track.matching import maps_to_keys, soft_to_labels
-from anymask.track.outputs import CocoWriter, CutoutLook, MaskWriter
+from anymask.track.outputs import CutoutLook, MaskWriter, coco_writer
 from anymask.track.records import TrackedFrame
 from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import TrackOptions
@@ -272,7 +272,7 @@ def write_finds(
     finds: VideoFinds,
     video: Path,
     paths: Sequence[Path],
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    progress: OnProgress = lambda done, total: None,
     cutout: CutoutLook | None = None,
 ) -> list[str]:
     """Follow to the end, then write: what is told of it, a sentence each.
@@ -298,11 +298,11 @@ def write_finds(
     try:
         for path in paths:
             if file_suffix(path) == ".json":
-                writers.append(CocoWriter(path, facts, names))
+                writers.append(coco_writer(path, facts, names))
                 continue
             writers += open_writers([path], facts, cutout, names)
             if not file_suffix(path) and cutout is None:
-                writers.append(CocoWriter(path / "things.json", facts, names))
+                writers.append(coco_writer(path / "things.json", facts, names))
         for index in range(first, last + 1):
             if session.is_missing(index):
                 continue
@@ -326,7 +326,7 @@ def cut_words(
     words: Phrases,
     paths: Sequence[Path],
     look: CutoutLook,
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    progress: OnProgress = lambda done, total: None,
     **given: Unpack[VideoFindKeywords],
 ) -> list[str]:
     """Cut what words mean out of a video, into films or folders; what is told of it.

@@ -15,13 +15,13 @@ from anymask.track.outputs import (
     FilmWriter,
     LineWriter,
     MaskWriter,
-    PaletteWriter,
-    SavWriter,
     VideoFacts,
     check_film,
     cut_objects,
     draw_matte,
     draw_objects,
+    palette_writer,
+    sav_writer,
 )
 from anymask.track.tables import SequenceWriter, TableWriter, is_sequence
 
@@ -42,7 +42,7 @@ def open_writers(
     for path in paths:
         match file_suffix(path):
             case ".json":
-                writers.append(SavWriter(path, facts))
+                writers.append(sav_writer(path, facts))
             case ".jsonl":
                 writers.append(LineWriter(path))
             case ".csv":
@@ -53,7 +53,7 @@ def open_writers(
             case "" if cutout is not None and cutout.folders:
                 writers.append(CutoutWriter(path, cutout.settings))
             case "":
-                writers.append(PaletteWriter(path, facts))
+                writers.append(palette_writer(path, facts))
             case _ if is_matte(path):
                 writers.append(FilmWriter(path, facts, draw_matte))
             case _ if cutout is not None:

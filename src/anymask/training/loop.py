@@ -30,6 +30,7 @@ from anymask import models
 from anymask.base import (
     AnymaskError,
     ConfigError,
+    OnProgress,
     WeightsError,
     brief,
     errors,
@@ -87,7 +88,6 @@ SAVING_S = 300  # at most, for a checkpoint of the workers that are left when on
 
 Report = Callable[[dict[str, Any]], None]
 Judge = Callable[[nn.Module], float]
-Told = Callable[[int, int], None]  # (steps done, all steps)
 
 
 @brief
@@ -119,7 +119,7 @@ class TrainingRun:
     report: Report | None = None
     source: Path | None = None
     judge: Judge | None = None
-    told: Told | None = None
+    told: OnProgress | None = None
     parallel: Parallel = "ddp"
     held_out: frozenset[str] = frozenset()
     scenes: Scenes | None = None

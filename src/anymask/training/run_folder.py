@@ -262,7 +262,7 @@ class TrainingTeller:
         if self.run is not None:
             write_scalars(self.run / EVENTS, row)
 
-    def step(self, done: int, total: int) -> None:
+    def step(self, done: int, total: int | None) -> None:
         """A step is done."""
         if not sys.stderr.isatty():
             return

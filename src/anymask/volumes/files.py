@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, brief, claimed_file
+from anymask.base import InputError, OnProgress, brief, claimed_file
 from anymask.segment import Model
 from anymask.track import FilePrompt, review_text
 from anymask.volumes.dicom_labels import series_of
@@ -82,7 +82,7 @@ def follow_volume(
     load: Callable[[], Model],
     asked: VolumeFiles,
     model: str = "",
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> list[str]:
     """Follow things through a scan and write their labels; sentences about what was found.
 
@@ -102,7 +102,7 @@ def _volume_files(
     load: Callable[[], Model],
     asked: VolumeFiles,
     model: str,
-    progress: Callable[[int, int | None], None] | None,
+    progress: OnProgress | None,
 ) -> list[str]:
     scan = read_volume(asked.scan, frame=asked.frame, series=asked.series)
     if any(output.name.lower().endswith(".dcm") for output in asked.outputs):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from anymask.base import BoolArray, InputError, brief
-from anymask.formats import cvat_to_rle, mask_to_cvat
+from anymask.formats import box_ring, cvat_to_rle, mask_to_cvat
 from anymask.images import ImageSource, load_image
 from anymask.masks import (
     Features,
@@ -140,7 +140,7 @@ def shape_to_mask(kind: str, points: Sequence[float], image_hw: tuple[int, int])
     corners = np.asarray(points, np.float64).reshape(-1, 2)
     if kind == "rectangle":
         (x0, y0), (x1, y1) = corners
-        corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        corners = box_ring(x0, y0, x1, y1)
     elif kind != "polygon":
         raise InputError(f"Unknown shape {kind!r}. Use one of {', '.join(sorted(SHAPES))}.")
     return polygons_to_mask([Polygon(corners)], image_hw)

@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Serve until the assistant leaves. Raises AnymaskError for what the user can mend."""
     need_packages(("mcp",), "mcp", "MCP server")
-    from anymask.studio.assistants import assistant_server
+    from anymask.integrations import assistant_server
 
     model = read_model(args).load()
     assistant_server(model, args.folders, detector=args.detector, out=args.output).run("stdio")

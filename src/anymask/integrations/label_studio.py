@@ -10,8 +10,6 @@ is refused, so that nobody makes this server read other files or ask other machi
 from __future__ import annotations
 
 import base64
-import http.client
-import urllib.request
 import uuid
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,11 +26,20 @@ from anymask.base import transfers
 from anymask.formats import mask_to_brush
 from anymask.masks import Prompt
 from anymask.segment import Prediction
-from anymask.studio.errors import Refusal
-from anymask.studio.inference import Inference
-from anymask.studio.limits import Limits
-from anymask.studio.model_routes import BodyRoute, OfLimits, OfModel, done, read_photo
-from anymask.studio.schemas import DISC, Few, at_most, example
+from anymask.studio import (
+    DISC,
+    BodyRoute,
+    Few,
+    Inference,
+    Limits,
+    OfLimits,
+    OfModel,
+    Refusal,
+    at_most,
+    done,
+    example,
+    read_photo,
+)
 
 MOST_TASKS = 1000  # of one question
 _PATIENCE = 30  # seconds until a picture begins to arrive
@@ -75,16 +82,11 @@ class TaskPictures:
             )
             raise Refusal(422, message)
         headers = {"Authorization": f"Token {self.key}"} if self.key else {}
-        deadline, read = transfers.Deadline(_PATIENCE), bytearray()
         try:
-            asked = urllib.request.Request(full.geturl(), headers=headers)
-            with transfers.open_address(asked, deadline, _NoRedirect) as reply:
-                for block in transfers.read_blocks(reply, deadline):
-                    read += block
-                    if len(read) > limits.upload_bytes:
-                        break
-            return bytes(read)
-        except (OSError, ValueError, http.client.HTTPException) as error:
+            return transfers.read_address(
+                full.geturl(), headers, limits.upload_bytes, answer_s=_PATIENCE, follow=False
+            )
+        except transfers.FAILURES as error:
             status = getattr(error, "code", None)
             why = f"HTTP status {status}" if status else "no response"
             message = (
@@ -103,11 +105,6 @@ class TaskPictures:
             if place.resolve().is_relative_to(root) and place.is_file():
                 return place.resolve()
         return None
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args: Any) -> None:
-        """Follow none: it could lead to another machine."""
 
 
 @dataclass(frozen=True)

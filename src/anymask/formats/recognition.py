@@ -1,0 +1,309 @@
+"""The marks of annotation formats: how a file or folder is recognised, without loading its reader.
+
+A row of `MARKS` names the suffix, the JSON keys, the root element of XML or the contents of a
+folder that a format has; a function where these do not suffice.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from anymask.base import AmbiguousMaskError, DataError, ImageError
+from anymask.formats.documents import read_json, read_xml
+from anymask.formats.label_folders import has_both
+from anymask.formats.label_studio_min import is_row, is_table
+from anymask.formats.pickled import is_pickled
+
+Keys = tuple[frozenset[str], ...]  # alternatives, each of keys that must all be there
+_QUPATH = frozenset(["objectType", "classification", "isLocked", "measurements"])
+_VIA_TABLES = (
+    "filename,file_size", "#filename,file_size", "# Exported using VGG Image Annotator",
+)  # fmt: skip
+VIA3 = frozenset(["metadata", "view", "file"])  # keys of a project
+
+
+class Fit(IntEnum):
+    """How well a file or folder fits a format; MAYBE yields to any SURE and to published sets."""
+
+    NO = 0
+    MAYBE = 1
+    SURE = 2
+
+    @classmethod
+    def sure(cls, found: bool) -> Fit:
+        """SURE or NO."""
+        return cls.SURE if found else cls.NO
+
+
+@dataclass(frozen=True)
+class Sniffed:
+    """A file or a folder, whose contents are read once, when a format asks."""
+
+    path: Path
+
+    @cached_property
+    def suffix(self) -> str:
+        """In lower case, with its dot; "" of a folder."""
+        return "" if self.path.is_dir() else self.path.suffix.lower()
+
+    @cached_property
+    def head(self) -> str:
+        """The first characters of a file."""
+        with self.path.open("rb") as file:
+            return file.read(4096).decode("utf-8-sig", "replace")
+
+    @cached_property
+    def document(self) -> Any:
+        """Of a JSON file; None of any other. Raises DataError."""
+        return read_json(self.path) if self.suffix == ".json" else None
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Of a JSON file that is one object; none of any other."""
+        return frozenset(self.document if isinstance(self.document, dict) else ())
+
+    @cached_property
+    def first(self) -> dict[str, Any] | None:
+        """The first record of a JSON file that is a list of objects; {} where the list is empty."""
+        if not isinstance(self.document, list):
+            return None
+        first = self.document[0] if self.document else {}
+        return first if isinstance(first, dict) else None
+
+    @cached_property
+    def root_tag(self) -> str:
+        """Of an XML file; "" of any other. Raises DataError."""
+        return str(read_xml(self.path).tag) if self.suffix == ".xml" else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What a format is recognised by; one of these is enough.
+
+    Attributes:
+        about: In words.
+        suffixes: Of files that are not looked into.
+        keys: Of a JSON object.
+        first: Of the first record of a JSON list.
+        root: Element of an XML file.
+        holds: What a folder contains; folders with a slash at the end.
+        look: Answers instead of all these.
+        fit: Of what has the mark.
+    """
+
+    about: str
+    suffixes: tuple[str, ...] = ()
+    keys: Keys = ()
+    first: Keys = ()
+    root: str = ""
+    holds: tuple[str, ...] = ()
+    look: Callable[[Sniffed], Fit] | None = None
+    fit: Fit = Fit.SURE
+
+    def match(self, found: Sniffed) -> Fit:
+        """How well a file or folder fits. Raises DataError for a file that is broken."""
+        if self.look is not None:
+            return self.look(found)
+        has_mark = (
+            found.suffix in self.suffixes
+            or any(keys <= found.keys for keys in self.keys)
+            or any(keys <= (found.first or {}).keys() for keys in self.first)
+            or (self.root != "" and found.root_tag == self.root)
+            or any(_holds(found.path, name) for name in self.holds)
+        )
+        return self.fit if has_mark else Fit.NO
+
+
+def _holds(folder: Path, name: str) -> bool:
+    place = folder / name
+    return place.is_dir() if name.endswith("/") else place.is_file()
+
+
+def _all_of(*alternatives: str) -> Keys:
+    """Alternatives of keys, each written as one text: "images annotations"."""
+    return tuple(frozenset(keys.split()) for keys in alternatives)
+
+
+_INSTANCES = frozenset({"images", "annotations"})
+
+
+def _coco(found: Sniffed) -> Fit:
+    if "videos" in found.keys and "images" not in found.keys:
+        raise DataError(
+            f"{found.path}: This JSON describes videos (YouTube-VIS) and can only be "
+            "read with their frames. Name it annotations_train.json, place it next to "
+            "train/VIDEO/00000.jpg, and pass the folder with --split train."
+        )
+    return Fit.sure(found.keys >= _INSTANCES and not _has_segments(found))
+
+
+def _panoptic(found: Sniffed) -> Fit:
+    return Fit.sure(found.keys >= _INSTANCES and _has_segments(found))
+
+
+def _has_segments(found: Sniffed) -> bool:
+    """Whether the first annotation of a JSON is a panoptic one."""
+    rows = found.document["annotations"]
+    first = rows[0] if isinstance(rows, list) and rows else None
+    return isinstance(first, dict) and "segments_info" in first
+
+
+def _davis(found: Sniffed) -> Fit:
+    folder = found.path / "Annotations"
+    return Fit.MAYBE if folder.is_dir() and not any(folder.glob("*.xml")) else Fit.NO
+
+
+def _label_png(found: Sniffed) -> Fit:
+    """Raises DataError for a photo."""
+    if found.suffix == ".png":
+        _refuse_photo(found.path)
+        return Fit.SURE
+    return Fit.MAYBE if found.path.is_dir() and has_both(found.path) else Fit.NO
+
+
+def _refuse_photo(path: Path) -> None:
+    """Raises DataError for an image that looks like a photo, or cannot be read."""
+    from anymask.images import read_mask_image
+
+    try:
+        read_mask_image(path, name=str(path))
+    except AmbiguousMaskError:
+        return
+    except ImageError as error:
+        raise DataError(
+            f"{error} To read it as a mask image, add --from label-png, or pass an annotation file."
+        ) from error
+
+
+def _label_studio(found: Sniffed) -> Fit:
+    first = found.first
+    listed = first is not None and (not first or "data" in first or is_row(first))
+    return Fit.sure(listed or (found.suffix in (".csv", ".tsv") and is_table(found.head)))
+
+
+def _cvat(found: Sniffed) -> Fit:
+    return Fit.sure(found.root_tag not in ("", "annotation"))
+
+
+def _yolo(found: Sniffed) -> Fit:
+    folder = found.path
+    if not folder.is_dir():
+        return Fit.NO
+    plain = (folder / "labels").is_dir() and not has_both(folder)
+    if (folder / "data.yaml").is_file() or plain or any(folder.glob("*/labels/*.txt")):
+        return Fit.SURE
+    return Fit.MAYBE if folder.name == "labels" and any(folder.glob("*.txt")) else Fit.NO
+
+
+def _qupath(found: Sniffed) -> Fit:
+    try:
+        document = read_json(found.path) if found.suffix == ".geojson" else found.document
+    except DataError:
+        return Fit.NO
+    features = document.get("features") if isinstance(document, dict) else document
+    first = features[0] if isinstance(features, list) and features else None
+    about = first.get("properties") if isinstance(first, dict) and "geometry" in first else None
+    return Fit.sure(isinstance(about, dict) and not _QUPATH.isdisjoint(about))
+
+
+def _supervisely(found: Sniffed) -> Fit:
+    if found.path.is_dir():
+        has_meta = (found.path / "meta.json").is_file()
+        return Fit.sure(has_meta and next(found.path.glob("**/ann/*.json"), None) is not None)
+    return Fit.sure({"size", "objects"} <= found.keys)
+
+
+def _imagej(found: Sniffed) -> Fit:
+    if found.suffix == ".roi":
+        return Fit.SURE
+    if found.suffix != ".zip" or not zipfile.is_zipfile(found.path):
+        return Fit.NO
+    try:
+        with zipfile.ZipFile(found.path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError):
+        return Fit.NO  # damaged
+    return Fit.sure(bool(names) and all(name.lower().endswith(".roi") for name in names))
+
+
+def _cellpose(found: Sniffed) -> Fit:
+    if found.suffix != ".npy":
+        return Fit.NO
+    return Fit.sure(found.path.name.lower().endswith("_seg.npy") and is_pickled(found.path))
+
+
+def _via(found: Sniffed) -> Fit:
+    if found.suffix == ".csv":
+        return Fit.sure(found.head.startswith(_VIA_TABLES))
+    document = found.document
+    if not isinstance(document, dict):
+        return Fit.NO
+    first = next(iter(document.values()), None)
+    regions = isinstance(first, dict) and {"filename", "regions"} <= first.keys()
+    return Fit.sure("_via_img_metadata" in document or regions or document.keys() >= VIA3)
+
+
+# By module of the reader, and its variant.
+MARKS: dict[str, Mark] = {
+    "sa1b": Mark(
+        about="JSON with annotations, where no other format knows its keys",
+        keys=_all_of("annotations"), fit=Fit.MAYBE,
+    ),
+    "coco": Mark(about="JSON of images and annotations", look=_coco),
+    "panoptic": Mark(about="JSON of images and annotations of segments", look=_panoptic),
+    "label_pictures davis": Mark(about="A folder with Annotations/ of pictures", look=_davis),
+    "label_pictures": Mark(
+        about="A PNG, or a folder of labels beside one of photos", look=_label_png
+    ),
+    "voc": Mark(
+        about="A folder of object pictures, or XML of one picture", root="annotation",
+        holds=("SegmentationObject/", "SegmentationObjectPNG/"),
+    ),
+    "sav": Mark(
+        about="JSON with a masklet, or a folder of the val and test splits",
+        keys=_all_of("masklet"), holds=("Annotations_6fps/",),
+    ),
+    "labelme": Mark(about="JSON with shapes", keys=_all_of("shapes")),
+    "label_studio": Mark(
+        about="JSON that is a list of tasks, or rows of JSON-MIN, CSV or TSV", look=_label_studio
+    ),
+    "cvat": Mark(about="XML, but for that of one picture (PASCAL VOC)", look=_cvat),
+    "yolo": Mark(
+        about="A folder with data.yaml, or with folders of labels that are text", look=_yolo
+    ),
+    "qupath": Mark(
+        about="GeoJSON whose first feature has properties of QuPath's", look=_qupath
+    ),
+    "geojson": Mark(
+        about="A file called so, or JSON with features", suffixes=(".geojson",),
+        keys=_all_of("features"), first=_all_of("geometry"),
+    ),
+    "sets": Mark(about="A folder with masks.jsonl", holds=("masks.jsonl",)),
+    "svg": Mark(about="A file called so", suffixes=(".svg",)),
+    "v7": Mark(about="JSON with an item and annotations", keys=_all_of("item annotations")),
+    "encord": Mark(
+        about="A label row, or a list of them", keys=_all_of("data_units"),
+        first=_all_of("data_units"),
+    ),
+    "supervisely": Mark(
+        about="A project's folder, or the JSON of a picture with its size and objects",
+        look=_supervisely,
+    ),
+    "imagej": Mark(about="A .roi file, or an archive of them", look=_imagej),
+    "cellpose": Mark(
+        about="An array file that is called so, or holds a pickled object", look=_cellpose
+    ),
+    "via": Mark(
+        about="A project or an export of annotations of VIA 1, 2 or 3, as JSON or CSV", look=_via
+    ),
+    "results": Mark(
+        about="JSON that is a list of records with `segmentation`, or with `image_id` and `bbox`",
+        first=_all_of("segmentation", "image_id bbox"),
+    ),
+}  # fmt: skip

@@ -1,0 +1,125 @@
+"""Shapes of files to masks: rings, boxes, stamps and runs along the rows.
+
+Readers take keys and numbers out of their files; every mask of a shape is made here. A shape that
+covers no pixel is an error of its record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import DataError, Floats
+from anymask.formats.fields import checked_corners
+from anymask.masks import (
+    Box,
+    Mask,
+    Polygon,
+    Ring,
+    Rle,
+    crop_to_rle,
+    empty_rle,
+    mask_to_rle,
+    polygons_to_mask,
+    rle_area,
+    rle_to_mask,
+    runs_to_rle,
+)
+
+_LINE = 1e-6  # square pixels that rounding may give to a line
+
+
+def with_area(rle: Rle, covering: str = "its outline covers") -> Rle:
+    """The mask itself. Raises DataError where it has no pixel.
+
+    Args:
+        covering: What covers no pixel, with its verb.
+    """
+    if not rle_area(rle):
+        raise DataError(f"The mask has no area: {covering} no pixel of the image.")
+    return rle
+
+
+def polygons_to_rle(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> Rle:
+    """The pixels inside of the polygons of a record. Raises DataError where there is none."""
+    for polygon in polygons:
+        for ring in (polygon.exterior, *polygon.holes):
+            checked_corners(ring)
+    rle = mask_to_rle(polygons_to_mask(polygons, image_hw))
+    return with_area(empty_rle(image_hw) if all(map(_is_line, polygons)) else rle)
+
+
+def ring_to_rle(ring: Floats, image_hw: tuple[int, int], holes: Sequence[Floats] = ()) -> Rle:
+    """The pixels inside of one ring, (N, 2) x y, without those in its holes. Raises DataError."""
+    return polygons_to_rle([Polygon(ring, tuple(holes))], image_hw)
+
+
+def even_odd_to_rle(rings: Sequence[Ring], image_hw: tuple[int, int]) -> Rle:
+    """The pixels that an odd number of rings covers; there may be none."""
+    if not rings:
+        return empty_rle(image_hw)
+    corners = np.concatenate(rings)
+    least, most = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
+    x0, y0 = np.clip(least, 0, image_hw[::-1]).astype(int).tolist()
+    x1, y1 = np.clip(most, 0, image_hw[::-1]).astype(int).tolist()
+    frame = box_ring(x0, y0, x1, y1) - (x0, y0)
+    inside = Polygon(frame, tuple(ring - (x0, y0) for ring in rings))
+    # A ring around all of the window turns every pixel's side once.
+    window = ~polygons_to_mask([inside], (y1 - y0, x1 - x0))
+    return crop_to_rle(window, (x0, y0), image_hw)
+
+
+def box_ring(x0: float, y0: float, x1: float, y1: float) -> Ring:
+    """The corners of a box, (4, 2), clockwise from the first."""
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64)
+
+
+def stamp_to_rle(
+    stamp: NDArray[Any],
+    corner_xy: Sequence[float],
+    image_hw: tuple[int, int],
+    covering: str = "it covers",
+) -> Rle:
+    """The pixels of a mask (h, w) whose first pixel lies at a corner. Raises DataError."""
+    return with_area(crop_to_rle(stamp, corner_xy, image_hw), covering)
+
+
+def transpose_rle(rle: Rle) -> Rle:
+    """The mask with rows and columns exchanged: COCO's runs of it go along the rows."""
+    return mask_to_rle(rle_to_mask(rle).T)
+
+
+def _is_line(polygon: Polygon) -> bool:
+    """Whether all corners lie on one line; rounding may give such an outline a pixel."""
+    ring = polygon.exterior
+    ways = ring - ring[0]
+    x, y = ways[np.abs(ways).sum(axis=1).argmax()]
+    return bool((np.abs(ways[:, 0] * y - ways[:, 1] * x) < _LINE).all())
+
+
+def box_to_mask(box: Box, image_hw: tuple[int, int], label: str | None = None) -> Mask | None:
+    """All pixels that a box touches; the box itself, cut at the picture's border, is `drawn_box`.
+
+    None for a box that lies off the picture. Raises DataError for one without an inside.
+
+    Args:
+        box: x0, y0, x1, y1 in pixel-border coordinates, the first two included.
+    """
+    height, width = image_hw
+    x0, y0, x1, y1 = box
+    if not all(map(math.isfinite, box)) or x1 <= x0 or y1 <= y0:
+        raise DataError(
+            "The box has no area. Its width and height must be above 0. Given as x0, "
+            f"y0, x1, y1: {[*map(float, box)]}."
+        )
+    cut = (max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1))
+    if cut[2] <= cut[0] or cut[3] <= cut[1]:
+        return None
+    columns = np.arange(math.floor(cut[0]), math.ceil(cut[2]), dtype=np.int64)
+    starts = columns * height + math.floor(cut[1])
+    rle = runs_to_rle(starts, starts + math.ceil(cut[3]) - math.floor(cut[1]), image_hw)
+    return Mask(rle, label, drawn_box=cut)

@@ -1,0 +1,225 @@
+"""Streaming encoders of videos: SA-V and COCO as one JSON file, DAVIS as a palette PNG a frame.
+
+A frame is written when it comes, and no frame is held. The rows of a JSON file wait in a hidden
+file beside it, because its head, which counts them, stands before them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO
+
+import numpy as np
+
+from anymask.base import InputError, whole_file
+from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.coco import OURS, image_row
+from anymask.formats.label_pictures import VOID, encode_palette
+from anymask.formats.sav import video_facts
+from anymask.masks import UNLABELLED, Mask, empty_rle, rle_box_xyxy, rle_to_coco
+
+_FAST = 3  # zlib's level of the PNGs of a stream
+
+
+@dataclass(frozen=True)
+class StreamedFrame:
+    """A frame of a video with its objects.
+
+    Attributes:
+        index: Its place in the video, from 0.
+        seconds: At which it is shown.
+        stem: What files about the frame are called.
+        name: The file of its image; empty in a video file.
+        objects: Masks by number; where they overlap, the one with the higher score is on top.
+    """
+
+    index: int
+    seconds: float
+    stem: str
+    name: str
+    objects: Mapping[int, Mask]
+
+
+class _RowFile:
+    """Rows of a JSON list, in a hidden file beside the one of which they become a part."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path.with_name(f".{path.name}.{kind}")
+        self._file: IO[str] = self._path.open("w", encoding="utf-8")
+        self.count = 0
+
+    def add(self, row: object) -> None:
+        self._file.write(("," if self.count else "") + json.dumps(row))
+        self.count += 1
+
+    def append_to(self, out: BinaryIO, key: str) -> None:
+        """The key and the list in an object that is being written; the hidden file is gone then."""
+        self._file.close()
+        out.write(f', "{key}": ['.encode())
+        with self._path.open("rb") as file:
+            shutil.copyfileobj(file, out)
+        out.write(b"]")
+        self._path.unlink()
+
+    def abandon(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _write_document(path: Path, head: Mapping[str, object], lists: Mapping[str, _RowFile]) -> None:
+    """Write an object whose last keys are lists that were collected in files."""
+    with whole_file(path) as out:
+        out.write(json.dumps(head)[:-1].encode())
+        for key, rows in lists.items():
+            rows.append_to(out, key)
+        out.write(b"}\n")
+
+
+class SavStream:
+    """SA-V's JSON of one video; every frame has a row of all objects.
+
+    Args:
+        name: The id of the video.
+        hw: Height and width of all frames.
+        rate: Frames per second.
+        objects: Their numbers.
+    """
+
+    def __init__(
+        self, path: Path, name: str, hw: tuple[int, int], rate: float, objects: Sequence[int]
+    ) -> None:
+        self._path, self._name, self._hw, self._rate = path, name, hw, rate
+        self._rows, self._seconds = _RowFile(path, "rows"), 0.0
+        self._areas = dict.fromkeys(objects, 0)
+        self._first: dict[int, int] = {}
+
+    def add(self, frame: StreamedFrame) -> None:
+        """Write one frame; those that are missing before it have empty masks."""
+        empty = rle_to_coco(empty_rle(self._hw))
+        while self._rows.count < frame.index:  # damaged frames: a row is a frame by its place
+            self._rows.add([empty] * len(self._areas))
+        row = []
+        for number in self._areas:
+            one = frame.objects.get(number)
+            row.append(empty if one is None else rle_to_coco(one.rle))
+            if one is not None and one.area:
+                self._areas[number] += one.area
+                self._first.setdefault(number, self._rows.count)
+        self._rows.add(row)
+        self._seconds = frame.seconds
+
+    def close(self) -> None:
+        """Write the file."""
+        count = self._rows.count
+        head = video_facts(self._name, self._hw, self._seconds + 1 / self._rate, count) | {
+            "video_environment": "",
+            "video_split": "",
+            "masklet_id": list(self._areas),
+            "masklet_num": len(self._areas),
+            "masklet_size_abs": [area / max(count, 1) for area in self._areas.values()],
+            "masklet_first_appeared_frame": [self._first.get(n, -1) for n in self._areas],
+            "masklet_frame_count": [count] * len(self._areas),
+            "masklet_type": ["auto"] * len(self._areas),
+        }
+        _write_document(self._path, head, {"masklet": self._rows})
+
+    def abandon(self) -> None:
+        """Delete the draft."""
+        self._rows.abandon()
+
+
+class CocoStream:
+    """COCO's instances. An image of it is a frame (`00012.png`), an annotation an object on it: its
+    `category_id` is the object's name, its `group_id` the object's number, as in `formats.coco`.
+
+    Args:
+        hw: Height and width of all frames.
+        objects: Their numbers.
+        names: Object -> its class; objects without one are called as masks without a label are.
+    """
+
+    def __init__(
+        self, path: Path, hw: tuple[int, int], objects: Sequence[int], names: Mapping[int, str]
+    ) -> None:
+        self._path, self._hw = path, hw
+        self._names = {number: names.get(number) or UNLABELLED for number in objects}
+        classes = sorted(set(self._names.values()))
+        self._ids = {name: place for place, name in enumerate(classes, start=1)}
+        self._images, self._rows = _RowFile(path, "images"), _RowFile(path, "rows")
+
+    def add(self, frame: StreamedFrame) -> None:
+        """Write one frame and the objects that are visible on it."""
+        number = self._images.count + 1
+        name = frame.name or f"{frame.stem}.png"
+        self._images.add(image_row(number, AnnotatedImage(file_name=name, hw=self._hw)))
+        for thing, one in frame.objects.items():
+            if not one.area:
+                continue
+            x0, y0, x1, y1 = rle_box_xyxy(one.rle)
+            row = {
+                "id": self._rows.count + 1,
+                "image_id": number,
+                "category_id": self._ids[self._names[thing]],
+                "segmentation": rle_to_coco(one.rle),
+                "bbox": [int(x0), int(y0), int(x1 - x0 + 1), int(y1 - y0 + 1)],
+                "area": one.area,
+                "iscrowd": 0,
+                "group_id": thing,
+                "score": round(one.score, 4),
+            }
+            self._rows.add(row)
+
+    def close(self) -> None:
+        """Write the file."""
+        classes = [{"id": number, "name": name} for name, number in self._ids.items()]
+        head = {"info": {"description": OURS}, "categories": classes}
+        _write_document(self._path, head, {"images": self._images, "annotations": self._rows})
+
+    def abandon(self) -> None:
+        """Delete the drafts."""
+        self._images.abandon()
+        self._rows.abandon()
+
+
+class PaletteStream:
+    """A folder of palette PNGs; where objects overlap, the one with the higher score is on top.
+
+    Raises InputError for numbers that a palette does not have.
+
+    Args:
+        hw: Height and width of frames without objects.
+        objects: Their numbers, which are the values of the PNGs.
+    """
+
+    def __init__(self, folder: Path, hw: tuple[int, int], objects: Sequence[int]) -> None:
+        if max(objects, default=0) > VOID or min(objects, default=1) < 1:
+            raise InputError(
+                f"Palette images support object numbers 1 to {VOID}, but "
+                f"{list(objects)} were given. Change the object numbers, or "
+                "write .jsonl."
+            )
+        self._folder, self._hw = folder, hw
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, frame: StreamedFrame) -> None:
+        """Write the PNG of one frame."""
+        found = sorted(frame.objects.items(), key=lambda pair: pair[1].score)
+        values = np.zeros(found[0][1].rle.size if found else self._hw, np.uint8)
+        for number, one in found:
+            values[one.mask] = number
+        with whole_file(self._folder / f"{frame.stem}.png") as file:
+            file.write(encode_palette(values, _FAST))
+
+    def close(self) -> None:
+        """All PNGs are written."""
+
+    def abandon(self) -> None:
+        """PNGs that are written stay."""
+
+
+FrameEncoder = SavStream | CocoStream | PaletteStream  # frames are added in order

@@ -1,0 +1,1 @@
+"""Commands of `anymask` that serve other programs."""

@@ -1,0 +1,348 @@
+"""Finds the masks of a photo that is large in overlapping tiles, and stitches them.
+
+A model sees every photo at its own small size, so what is small in a large photo is lost. Here
+the photo is cut into overlapping tiles of one size, each is searched like a photo, and the masks
+are joined by the rules of `masks/joining.py`. A look at the whole finds what is larger than a tile.
+
+A mask that reaches a border of its tile where the photo goes on may be cut there. Where the masks
+of neighbouring tiles do not confirm it, the object is prompted once more in a window around it, and
+left out where even that ends at a border.
+
+Memory: the photo, one tile, and run-lengths; never a mask of the photo's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import cv2
+import numpy as np
+
+from anymask.base import Floats, OnProgress, UintImage
+from anymask.masks import (
+    OVERLAP,
+    Box,
+    Groups,
+    Mask,
+    Prompt,
+    Tile,
+    Window,
+    best_matches,
+    common_window,
+    cut_bands,
+    enlarged_rle,
+    is_confirmed,
+    rle_area,
+    rle_in_window,
+    rle_intersection,
+    rle_iou,
+    rle_merge,
+    rle_on_photo,
+    tile_boxes,
+    tile_side,
+    whole_of,
+    window_with,
+)
+from anymask.runtime import ImageRuntime
+from anymask.segment.adaptive import SearchLog
+from anymask.segment.pipeline import decode_prompts, encode_image
+from anymask.segment.search import find_everything, without_duplicates
+from anymask.segment.settings import Grid, SegmentSettings
+
+AS_FOUND = SegmentSettings(multimask=True, ranking="own")  # the masks that a grid's clicks find
+DUPLICATE = 0.7  # mask IoU from which on two tiles' masks are one object
+COARSE_DUPLICATE = 0.5  # the same between a tile's mask and one of the shrunk photo
+
+
+def count_looks(tile: Tile, image_hw: tuple[int, int]) -> int:
+    """How many pictures are searched: one, or every tile and the whole. Raises InputError."""
+    side = tile_side(tile, image_hw)
+    return 1 if side is None else len(tile_boxes(image_hw, side, int(side * OVERLAP))) + 1
+
+
+@dataclass(frozen=True)
+class WindowScanner:
+    """Finds the masks of one picture: a tile, or the photo shrunk to the size of a tile.
+
+    Attributes:
+        log: Keeps what was found, so that a killed search goes on; None: nobody does.
+    """
+
+    runtime: ImageRuntime
+    settings: Grid
+    log: SearchLog | None = None
+
+    def everything(
+        self, picture: UintImage, scale: float = 1.0, progress: OnProgress | None = None
+    ) -> list[Mask]:
+        """All of its masks.
+
+        Args:
+            scale: Pixels of the photo along one pixel of the picture: areas are meant on the
+                photo.
+            progress: Told (clicks done, all clicks) after every batch.
+        """
+        area = int(self.settings.min_mask_region_area / scale**2)
+        settings = replace(self.settings, min_mask_region_area=area)
+        return find_everything(self.runtime, picture, settings, progress, self.log)
+
+    def clicks(self, picture: UintImage, clicks: Sequence[tuple[float, float]]) -> list[list[Mask]]:
+        """The masks of each click that pass."""
+        prompts = [Prompt.of(points=[click]) for click in clicks]
+        seen = encode_image(self.runtime, picture)
+        answers = decode_prompts(self.runtime, seen, prompts, AS_FOUND)
+        return [
+            [
+                record
+                for record in replace(answer, prompt=prompt)
+                if record.score > self.settings.score
+                and (record.stability or 0.0) >= self.settings.stability
+                and record.area
+            ]
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+
+
+def find_in_tiles(
+    eye: WindowScanner, photo: UintImage, side: int, progress: OnProgress | None = None
+) -> list[Mask]:
+    """Every mask of a photo (H, W, 3), best quality first, each once.
+
+    Args:
+        side: Of the tiles, in pixels.
+        progress: Told (looks done, all looks) after every tile.
+    """
+    image_hw = (photo.shape[0], photo.shape[1])
+    overlap = int(side * OVERLAP)
+    windows = tile_boxes(image_hw, side, overlap)
+    pieces: list[Piece] = []
+    for number, window in enumerate(windows, start=1):
+        records = eye.everything(_pixels(photo, window))
+        pieces += [Piece(_on_photo(record, window, image_hw), window) for record in records]
+        if progress is not None:
+            progress(number, len(windows) + 1)
+    objects = stitch(pieces, image_hw)
+    whole = [one.record for one in objects if not one.cut]
+    whole += _asked_again(eye, photo, [one for one in objects if one.cut], side)
+    large = _seen_from_afar(eye, photo, side)
+    if progress is not None:
+        progress(len(windows) + 1, len(windows) + 1)
+    return _once(whole, large)
+
+
+def _pixels(photo: UintImage, window: Window) -> UintImage:
+    x0, y0, x1, y1 = window
+    return np.ascontiguousarray(photo[y0:y1, x0:x1])
+
+
+def _on_photo(record: Mask, window: Window, image_hw: tuple[int, int]) -> Mask:
+    """A tile's record as one of the photo."""
+    x0, y0 = window[:2]
+    left, top, right, bottom = record.crop_box
+    return replace(
+        record,
+        rle=rle_on_photo(record.rle, (x0, y0), image_hw),
+        points=tuple((x + x0, y + y0) for x, y in record.points),
+        crop_box=(left + x0, top + y0, right + x0, bottom + y0),
+    )
+
+
+def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[Mask]:
+    """What a look at the whole photo, shrunk to the size of a tile, finds of half a tile on."""
+    height, width = photo.shape[:2]
+    scale = max(height, width) / side
+    small_hw = (max(1, round(height / scale)), max(1, round(width / scale)))
+    small = cv2.resize(photo, (small_hw[1], small_hw[0]), interpolation=cv2.INTER_AREA)
+    along_x, along_y = width / small_hw[1], height / small_hw[0]
+    found = []
+    for record in eye.everything(np.asarray(small, np.uint8), scale):
+        x0, y0, x1, y1 = record.box
+        if max((x1 - x0 + 1) * along_x, (y1 - y0 + 1) * along_y) < side / 2:
+            continue
+        enlarged = enlarged_rle(record.rle, (height, width))
+        points = tuple((x * along_x, y * along_y) for x, y in record.points)
+        whole = (0.0, 0.0, float(width), float(height))
+        found.append(replace(record, rle=enlarged, points=points, crop_box=whole))
+    return found
+
+
+def _asked_again(
+    eye: WindowScanner, photo: UintImage, cut: Sequence[Stitched], side: int
+) -> list[Mask]:
+    """Objects that tiles have cut, from windows in which they lie whole."""
+    image_hw = (photo.shape[0], photo.shape[1])
+    by_window: dict[Window, list[Piece]] = {}
+    for one in cut:
+        window = window_with(one.record.box, side, image_hw)
+        if window is not None and one.pieces[0].record.points:
+            by_window.setdefault(window, []).append(one.pieces[0])
+    found = []
+    for window, pieces in by_window.items():
+        clicks = [(x - window[0], y - window[1]) for x, y in (p.record.points[0] for p in pieces)]
+        answers = eye.clicks(_pixels(photo, window), clicks)
+        for piece, answer in zip(pieces, answers, strict=True):
+            records = [_on_photo(record, window, image_hw) for record in answer]
+            found += _same_whole(records, piece, window, image_hw)
+    return found
+
+
+def _same_whole(
+    records: Sequence[Mask], piece: Piece, window: Window, image_hw: tuple[int, int]
+) -> list[Mask]:
+    """The record, if any, that no border cuts and that shows what the tile showed of the object."""
+    uncut = [Piece(r, window) for r in records if not cut_bands(r.box, window, image_hw)]
+    best = whole_of(RLE, piece, piece.window, uncut)
+    if best is None:
+        return []
+    return [replace(uncut[best].record, objectness=piece.record.objectness)]
+
+
+def _once(sharp: list[Mask], coarse: list[Mask]) -> list[Mask]:
+    """All masks without duplicates, best quality first; a tile's mask goes before a coarse one."""
+    fine = without_duplicates(sharp, DUPLICATE)
+    rough = without_duplicates(coarse, DUPLICATE)
+    kept = [*fine, *(record for record in rough if not _is_among(record, fine))]
+    return sorted(kept, key=lambda record: -record.rank)
+
+
+def _is_among(record: Mask, others: Sequence[Mask]) -> bool:
+    """Whether one of the others is the same object, drawn more sharply."""
+    alike = [
+        other.rle
+        for other in others
+        if COARSE_DUPLICATE * record.area < other.area < record.area / COARSE_DUPLICATE
+        and boxes_meet(record.box, other.box)
+    ]
+    return bool((rle_iou(alike, [record.rle]) > COARSE_DUPLICATE).any())
+
+
+# Stitching.
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A mask that one tile led to; the record speaks of the whole photo.
+
+    Attributes:
+        record: Run-lengths of the photo.
+        window: The tile.
+    """
+
+    record: Mask
+    window: Window
+
+
+@dataclass(frozen=True)
+class Stitched:
+    """An object of one or more pieces.
+
+    Attributes:
+        record: The merged mask; quality and stability are means, weighted by area.
+        pieces: What it was merged from, the largest first.
+        cut: Whether it ends at a tile's border without another tile's consent.
+    """
+
+    record: Mask
+    pieces: tuple[Piece, ...]
+    cut: bool
+
+
+def stitch(pieces: Sequence[Piece], image_hw: tuple[int, int]) -> list[Stitched]:
+    """Every object once for each tile that saw it whole, and once if tiles saw it in pieces."""
+    bands = [cut_bands(piece.record.box, piece.window, image_hw) for piece in pieces]
+    groups = _group(pieces, [bool(band) for band in bands])
+    found = []
+    for group in groups.of(range(len(pieces))):
+        cut = any(
+            not is_confirmed(
+                RLE,
+                pieces[index],
+                bands[index],
+                [pieces[other] for other in groups.partners.get(index, ())],
+            )
+            for index in group
+        )
+        found.append(_merge([pieces[index] for index in group], cut))
+    return found
+
+
+class RleOverlap:
+    """Pieces compared by their run-lengths."""
+
+    def iou(self, ours: Sequence[Piece], theirs: Sequence[Piece], strip: Window) -> Floats:
+        first, second = (
+            [rle_in_window(piece.record.rle, strip) for piece in side] for side in (ours, theirs)
+        )
+        return rle_iou(first, second)
+
+    def covered(
+        self, piece: Piece, bands: Sequence[Window], partners: Sequence[Piece]
+    ) -> Iterator[tuple[float, float]]:
+        for band in bands:
+            cut = rle_in_window(piece.record.rle, band)
+            both = 0
+            if partners and rle_area(cut):
+                others = rle_merge([rle_in_window(other.record.rle, band) for other in partners])
+                both = int(rle_intersection([cut], [others])[0, 0])
+            yield both, rle_area(cut)
+
+
+RLE = RleOverlap()
+
+
+def _group(pieces: Sequence[Piece], is_cut: Sequence[bool]) -> Groups:
+    """Which pieces of two tiles are the same object, where either is cut."""
+    by_tile: dict[Window, list[int]] = {}
+    for index, piece in enumerate(pieces):
+        by_tile.setdefault(piece.window, []).append(index)
+    groups = Groups()
+    for first, second in combinations(by_tile, 2):
+        strip = common_window(first, second)
+        if strip is None:
+            continue
+        x0, y0, x1, y1 = strip
+        last = (x0, y0, x1 - 1, y1 - 1)
+        ours, theirs = (
+            [index for index in by_tile[tile] if boxes_meet(pieces[index].record.box, last)]
+            for tile in (first, second)
+        )
+        if not (ours and theirs and any(is_cut[index] for index in (*ours, *theirs))):
+            continue
+        iou = RLE.iou([pieces[i] for i in ours], [pieces[i] for i in theirs], strip)
+        for row, column in best_matches(iou):
+            if is_cut[ours[row]] or is_cut[theirs[column]]:
+                groups.join(ours[row], theirs[column])
+    return groups
+
+
+def boxes_meet(first: Box, second: Box) -> bool:
+    """Whether two boxes that name their last pixels have a pixel in common."""
+    return (
+        first[0] <= second[2]
+        and second[0] <= first[2]
+        and first[1] <= second[3]
+        and second[1] <= first[3]
+    )
+
+
+def _merge(pieces: list[Piece], cut: bool) -> Stitched:
+    pieces = sorted(pieces, key=lambda piece: -piece.record.area)
+    if len(pieces) == 1:
+        return Stitched(pieces[0].record, tuple(pieces), cut)
+    records = [piece.record for piece in pieces]
+    weights = np.array([record.area for record in records]) / sum(r.area for r in records)
+    windows = np.array([record.crop_box for record in records])
+    x0, y0 = windows[:, :2].min(axis=0).tolist()
+    x1, y1 = windows[:, 2:].max(axis=0).tolist()
+    stable = [record.stability for record in records if record.stability is not None]
+    whole = replace(
+        records[0],
+        rle=rle_merge([record.rle for record in records]),
+        score=float(weights @ [record.score for record in records]),
+        stability=float(weights @ stable) if len(stable) == len(records) else None,
+        points=tuple(point for record in records for point in record.points),
+        crop_box=(x0, y0, x1, y1),
+    )
+    return Stitched(whole, tuple(pieces), cut)

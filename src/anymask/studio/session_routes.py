@@ -1,0 +1,143 @@
+"""What the routes of video and scan sessions share: states, streams of lines, files, small routes.
+
+The two routers differ in what a session is about. How it is looked up, told, paused, closed and
+exported is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Path as InPath
+from fastapi.responses import FileResponse, StreamingResponse
+from starlette.background import BackgroundTask
+from starlette.responses import JSONResponse
+
+from anymask.base import AnymaskError
+from anymask.studio.errors import Refusal, refusal_of, unknown_settings
+from anymask.studio.model_routes import done
+from anymask.studio.records import MOST_ID
+from anymask.studio.video_sessions import OpenSession, VideoSessions
+
+T = TypeVar("T")
+Frame = Annotated[int, Query(ge=0, le=MOST_ID)]
+Number = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[1])]
+LINES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": (
+            "One JSON object per line, one line per frame; the last line contains "
+            "`error` if tracking failed"
+        ),
+        "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+    }
+}
+
+
+async def videos_of(request: Request) -> VideoSessions:
+    """The sessions of the server that answers a request."""
+    videos: VideoSessions = request.app.state.videos
+    return videos
+
+
+OfVideos = Annotated[VideoSessions, Depends(videos_of)]
+
+
+def check_known(settings: Iterable[str], known: Iterable[str]) -> None:
+    """Raises Refusal (422) for settings that a session does not have."""
+    listed = sorted(known)
+    if strange := sorted({*settings} - {*listed}):
+        raise unknown_settings(strange, listed)
+
+
+async def state_of(videos: VideoSessions, session: OpenSession) -> Response:
+    """What is known of a session."""
+    return JSONResponse(await done(videos.work(lambda: session.state(videos))))
+
+
+def add_shared(router: APIRouter, asked: Any, body: type[Any], about: Mapping[str, str]) -> None:
+    """The routes that look at a session, close it, forget an object, and pause.
+
+    Args:
+        asked: The dependency that finds the session of an address.
+        body: Of its state.
+        about: "look", "remove" and "pause" in a sentence each, for the schema.
+    """
+
+    @router.get("/{name}", response_model=body, description=about["look"])
+    async def look(videos: OfVideos, session: OpenSession = asked) -> Response:
+        return await state_of(videos, session)
+
+    @router.delete("/{name}", status_code=204)
+    async def end(videos: OfVideos, session: OpenSession = asked) -> Response:
+        """Close a session and delete its masks and its file."""
+        videos.end(session.name)
+        return Response(status_code=204)
+
+    @router.delete("/{name}/objects/{number}", response_model=body, description=about["remove"])
+    async def remove(number: Number, videos: OfVideos, session: OpenSession = asked) -> Response:
+        await done(videos.work(lambda: session.remove(number)))
+        session.objects.discard(number)
+        return await state_of(videos, session)
+
+    @router.post("/{name}/pause", status_code=204, description=about["pause"])
+    async def pause(videos: OfVideos, session: OpenSession = asked) -> Response:
+        session.turn += 1
+        await done(videos.work(lambda: None))
+        return Response(status_code=204)
+
+
+# Streams and files.
+
+
+async def lines_of(
+    videos: VideoSessions,
+    session: OpenSession,
+    frames: Iterator[T],
+    body: Callable[[T], dict[str, Any]],
+) -> Response:
+    """A line of JSON for each frame, as it is found; the last line of a failure has `error`.
+
+    The request is answered until a newer one takes its turn, see `OpenSession`. What fails before
+    the first frame is a refusal, not a line.
+    """
+    turn = session.turn
+    found = await done(videos.work(lambda: videos.follow(session, frames, turn)))
+
+    async def lines(found: T | None) -> AsyncIterator[bytes]:
+        try:
+            while found is not None:
+                yield json.dumps(body(found)).encode() + b"\n"
+                found = await done(videos.work(lambda: videos.follow(session, frames, turn)))
+        except (AnymaskError, Refusal) as error:
+            told = error if isinstance(error, Refusal) else refusal_of(error)
+            yield json.dumps({"error": told.error}).encode() + b"\n"
+        finally:
+            with contextlib.suppress(RuntimeError):  # a server that goes down takes no more work
+                videos.work(frames.close)  # type: ignore[attr-defined]  # a generator's
+
+    return StreamingResponse(lines(found), media_type="application/x-ndjson")
+
+
+def export_folder(session: OpenSession) -> Path:
+    """A new name for the folder of an export, which goes with the session."""
+    assert session.folder is not None  # made with the video or scan
+    return Path(session.folder.name) / f"export-{secrets.token_hex(8)}"
+
+
+def plain_title(title: str, default: str) -> str:
+    """A title as the stem of a file."""
+    return (re.sub(r"[^\w.-]+", "-", title).strip(".-") or default)[:80]
+
+
+def export_answer(path: Path, kind: str) -> Response:
+    """A file whose folder is deleted once it is sent."""
+    delete = BackgroundTask(shutil.rmtree, path.parent, True)
+    return FileResponse(path, media_type=kind, filename=path.name, background=delete)

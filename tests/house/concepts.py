@@ -1,0 +1,111 @@
+"""Concepts that have one implementation: each row names its file, and what other files lack.
+
+A row is a pattern of code that only its home may hold. The home must hold it, so that a row whose
+code has moved fails instead of passing for ever.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.house.gates import STANDALONE, python_files
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One row.
+
+    Attributes:
+        name: For people.
+        pattern: A regular expression, searched in each line of code.
+        home: The files, or folders ending in "/", that may hold it.
+        remedy: What to use instead.
+    """
+
+    name: str
+    pattern: str
+    home: tuple[str, ...]
+    remedy: str
+
+
+CONCEPTS = (
+    Concept(
+        "HTTP",
+        r"^\s*(import|from) (urllib\.(request|error)|http\.client|requests|httpx|urllib3)\b",
+        ("base/transfers.py",),
+        "open_address or read_address of base/transfers.py, whose downloads end",
+    ),
+    Concept(
+        "the type of a progress callback",
+        r"Callable\[\[(str, )?int, int( \| None)?\], None\]",
+        ("base/progress.py",),
+        "OnProgress or OnNamedProgress of base/progress.py",
+    ),
+    Concept(
+        "records of finished work",
+        r"sha256\(json\.dumps\(facts|\.rfind\(b\"\\n\"\)|\"begun\"",
+        ("base/ledger.py",),
+        "Ledger or Stamp of base/ledger.py",
+    ),
+    Concept(
+        "routes of sessions",
+        r"videos\.follow\(|export-\{secrets",
+        ("studio/session_routes.py",),
+        "add_shared, lines_of and export_folder of studio/session_routes.py",
+    ),
+    Concept(
+        "hiding pixels",
+        r"\bcheck_hiding\(|(?<!def )\bredact\(|\.redacted\"",
+        ("edit/redaction.py",),
+        "Redactor and RedactedCopy of edit/redaction.py",
+    ),
+    Concept(
+        "joining tiles",
+        r"^(AGREE|CONFIRMED|WINDOW_STEPS) = |argmax\(axis=1\), iou\.argmax",
+        ("masks/joining.py",),
+        "best_matches, Groups, is_confirmed, whole_of and window_with of masks/joining.py",
+    ),
+    Concept(
+        "recognising a format",
+        r"\bdef (sniff|_?is_format)|\bFit\.(SURE|MAYBE|NO|sure)\b",
+        ("formats/recognition.py", "formats/registry.py", "runtime/weight_files.py"),
+        "a row of MARKS in formats/recognition.py",
+    ),
+    Concept(
+        "a shape of a file made a mask",
+        r"The mask has no area|np\.array\(\[\[x0, y0\], \[x1, y0\]|\bcrop_to_rle\(stamp",
+        ("formats/shapes.py",),
+        "ring_to_rle, box_ring, stamp_to_rle and with_area of formats/shapes.py",
+    ),
+    Concept(
+        "SA-V, COCO or DAVIS written",
+        r"\"(video_frame_count|masklet_num)\": |putpalette\(voc_palette",
+        ("formats/",),
+        "the encoders of formats/, of frames one by one those of formats/streams.py",
+    ),
+)
+
+
+def copies(package: Path, concept: Concept) -> list[str]:
+    """Lines outside of a concept's home that hold its pattern; or that its home has none."""
+    complaints, held = [], False
+    for path in python_files(package):
+        inside = path.relative_to(package).as_posix()
+        if inside.startswith(STANDALONE):
+            continue
+        lines = path.read_text("utf-8").splitlines()
+        found = [n for n, line in enumerate(lines, start=1) if re.search(concept.pattern, line)]
+        if inside.startswith(concept.home):
+            held = held or bool(found)
+            continue
+        complaints += [
+            f"{package.name}/{inside}:{line}: {concept.name} in a second place; use "
+            f"{concept.remedy}"
+            for line in found
+        ]
+    if not held:
+        where = " and ".join(concept.home)
+        complaints.append(f"{package.name}/{where}:1: no longer holds {concept.name}; mend the row")
+    return complaints
