@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from anymask.base import Ledger, Stamp, file_hash
+from anymask.base.ledger import Ledger, Stamp, file_hash
 
 
 def test_rows_come_back_and_a_torn_line_is_replaced(tmp_path: Path) -> None:

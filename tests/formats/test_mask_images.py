@@ -13,7 +13,8 @@ from PIL import Image, ImageFilter
 import anymask
 from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.formats import convert, read, read_annotations, voc_palette
+from anymask.formats import convert, read, read_annotations
+from anymask.formats.label_pictures import voc_palette
 from anymask.masks import iou, rle_to_mask
 from tests.images.test_mask_files import (
     BLACK,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from anymask.base import ImageError
-from anymask.formats import voc_palette
+from anymask.formats.label_pictures import voc_palette
 from anymask.images import load_mask
 from anymask.masks import iou
 

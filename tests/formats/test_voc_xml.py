@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import LossReport, read, voc_palette, voc_xml
+from anymask.formats import LossReport, read, voc_xml
+from anymask.formats.label_pictures import voc_palette
 
 
 def points(*corners: tuple[float, float]) -> str:

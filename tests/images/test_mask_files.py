@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image, ImageDraw, ImageFilter
 
 from anymask.base import AmbiguousMaskError, ImageError
-from anymask.formats import voc_palette
+from anymask.formats.label_pictures import voc_palette
 from anymask.images import load_mask, read_mask_image
 from anymask.masks import iou
 

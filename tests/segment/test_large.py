@@ -15,10 +15,9 @@ from anymask.masks import (
     Mask,
     ModelPrompts,
     ModelSpec,
-    common_window,
-    cut_bands,
     mask_to_rle,
 )
+from anymask.masks.joining import common_window, cut_bands
 from anymask.models.rules import open_family
 from anymask.segment import Grid, Model
 from anymask.segment.tiles import Piece, WindowScanner, find_in_tiles, stitch

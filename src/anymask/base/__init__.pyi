@@ -1,3 +1,4 @@
+from anymask.base import ledger as ledger
 from anymask.base import transfers as transfers
 from anymask.base.arrays import BoolArray as BoolArray
 from anymask.base.arrays import FloatArray as FloatArray
@@ -32,9 +33,6 @@ from anymask.base.errors import exit_text as exit_text
 from anymask.base.lazy import lazy_names as lazy_names
 from anymask.base.lazy import missing_extra as missing_extra
 from anymask.base.lazy import need_packages as need_packages
-from anymask.base.ledger import Ledger as Ledger
-from anymask.base.ledger import Stamp as Stamp
-from anymask.base.ledger import file_hash as file_hash
 from anymask.base.locks import ON_WINDOWS as ON_WINDOWS
 from anymask.base.locks import claimed as claimed
 from anymask.base.locks import claimed_file as claimed_file

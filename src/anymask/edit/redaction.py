@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import ImageColor
 
-from anymask.base import InputError, Stamp, UintImage
+from anymask.base import InputError, UintImage, ledger
 from anymask.edit.changes import Where, grown, pixels_of
 from anymask.masks import Rle, rle_merge, rle_to_mask
 
@@ -122,8 +122,8 @@ class RedactedCopy:
     original: Path
 
     @property
-    def _stamp(self) -> Stamp:
-        return Stamp(self.path.with_name(f".{self.path.name}.redacted"))
+    def _stamp(self) -> ledger.Stamp:
+        return ledger.Stamp(self.path.with_name(f".{self.path.name}.redacted"))
 
     def notes(self, facts: Sequence[Any]) -> list[Any] | None:
         """What was noted of a copy that is there and was made of these facts; None: it has to be

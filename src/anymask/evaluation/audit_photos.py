@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import DataError, Floats, Ledger, UintImage, brief, parse_json
+from anymask.base import DataError, Floats, UintImage, brief, ledger, parse_json
 from anymask.evaluation.audit_features import (
     FEATURES,
     MaskFeatures,
@@ -322,7 +322,7 @@ class AuditFile:
     """
 
     def __init__(self, path: Path, header: AuditHeader) -> None:
-        self._ledger = Ledger(path)
+        self._ledger = ledger.Ledger(path)
         self.photos: dict[str, ExaminedPhoto] = {}  # by file name
         self._header = {"format": RESULTS_FORMAT, "names": list(FEATURES), **asdict(header)}
         if self._ledger.head:

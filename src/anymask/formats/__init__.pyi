@@ -1,3 +1,4 @@
+from anymask.formats import streams as streams
 from anymask.formats.annotations import VOID_LABEL as VOID_LABEL
 from anymask.formats.annotations import AnnotatedImage as AnnotatedImage
 from anymask.formats.annotations import SequencePlace as SequencePlace
@@ -30,7 +31,6 @@ from anymask.formats.fields import as_record as as_record
 from anymask.formats.fields import as_text as as_text
 from anymask.formats.fields import as_whole as as_whole
 from anymask.formats.label_pictures import encode_palette as encode_palette
-from anymask.formats.label_pictures import voc_palette as voc_palette
 from anymask.formats.label_studio import brush_to_rle as brush_to_rle
 from anymask.formats.label_studio import mask_to_brush as mask_to_brush
 from anymask.formats.layouts import LAYOUTS as LAYOUTS
@@ -92,9 +92,4 @@ from anymask.formats.shapes import box_ring as box_ring
 from anymask.formats.sizes import other_size as other_size
 from anymask.formats.stated import CLASSES as CLASSES
 from anymask.formats.stated import note_facts as note_facts
-from anymask.formats.streams import CocoStream as CocoStream
-from anymask.formats.streams import FrameEncoder as FrameEncoder
-from anymask.formats.streams import PaletteStream as PaletteStream
-from anymask.formats.streams import SavStream as SavStream
-from anymask.formats.streams import StreamedFrame as StreamedFrame
 from anymask.formats.video_sets import Clip as Clip

@@ -22,24 +22,11 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from anymask.base import transfers
+from anymask.base import UintImage, transfers
 from anymask.formats import mask_to_brush
 from anymask.masks import Prompt
 from anymask.segment import Prediction
-from anymask.studio import (
-    DISC,
-    BodyRoute,
-    Few,
-    Inference,
-    Limits,
-    OfLimits,
-    OfModel,
-    Refusal,
-    at_most,
-    done,
-    example,
-    read_photo,
-)
+from anymask.studio import Inference, Limits, Refusal, model_routes, schemas
 
 MOST_TASKS = 1000  # of one question
 _PATIENCE = 30  # seconds until a picture begins to arrive
@@ -157,7 +144,7 @@ class TaskBody(BaseModel):
 class ContextBody(BaseModel):
     """The regions that the annotator has drawn."""
 
-    result: Annotated[list[dict[str, Any]], Few] | None = None
+    result: Annotated[list[dict[str, Any]], schemas.Few] | None = None
 
 
 class ParamsBody(BaseModel):
@@ -169,21 +156,23 @@ class ParamsBody(BaseModel):
 class PredictBody(BaseModel):
     """A prediction request of Label Studio. Other fields are ignored."""
 
-    model_config = example(
+    model_config = schemas.example(
         label_config=_CONFIG,
-        tasks=[{"data": {"image": f"data:image/png;base64,{DISC}"}}],
+        tasks=[{"data": {"image": f"data:image/png;base64,{schemas.DISC}"}}],
         params={"context": {"result": [_CLICK]}},
     )
 
     label_config: str = ""
-    tasks: Annotated[list[TaskBody], Few, at_most(MOST_TASKS, "tasks")] | None = None
+    tasks: Annotated[list[TaskBody], schemas.Few, schemas.at_most(MOST_TASKS, "tasks")] | None = (
+        None
+    )
     params: ParamsBody | None = None
 
 
 class SetupBody(BaseModel):
     """The labeling configuration."""
 
-    model_config = example(schema=_CONFIG)
+    model_config = schemas.example(schema=_CONFIG)
 
     xml: str = Field(default="", alias="schema")
 
@@ -195,7 +184,7 @@ async def pictures_of(request: Request) -> TaskPictures:
 
 
 OfPictures = Annotated[TaskPictures, Depends(pictures_of)]
-router = APIRouter(route_class=BodyRoute, tags=["Label Studio"])
+router = APIRouter(route_class=model_routes.BodyRoute, tags=["Label Studio"])
 
 
 def _version(inference: Inference) -> str:
@@ -204,15 +193,23 @@ def _version(inference: Inference) -> str:
 
 
 @router.post("/setup")
-async def setup(body: SetupBody, inference: OfModel) -> dict[str, str]:
+async def setup(body: SetupBody, inference: model_routes.OfModel) -> dict[str, str]:
     """Check the labeling configuration and return the name of the model."""
     read_config(body.xml)
     return {"model_version": _version(inference)}
 
 
+def _photo_of(pictures: TaskPictures, address: str, limits: Limits) -> UintImage:  # (H, W, 3)
+    """The photo of a task. Raises Refusal."""
+    return model_routes.read_photo(pictures.read(address, limits), limits)
+
+
 @router.post("/predict")
 async def predict(
-    body: PredictBody, inference: OfModel, pictures: OfPictures, limits: OfLimits
+    body: PredictBody,
+    inference: model_routes.OfModel,
+    pictures: OfPictures,
+    limits: model_routes.OfLimits,
 ) -> dict[str, list[dict[str, Any]]]:
     """Segment the points and boxes in `params.context`. Without these, the result is empty."""
     tag = read_config(body.label_config)
@@ -223,10 +220,11 @@ async def predict(
     for task in body.tasks or []:
         found: dict[str, Any] = {"result": [], "score": 0.0}
         if kinds & {"keypointlabels", "rectanglelabels"}:
-            read = partial(pictures.read, str(task.data.get(tag.image_key, "")), limits)
-            seen = await done(inference.encode(lambda read=read: read_photo(read(), limits)))  # type: ignore[misc]  # bound now, called at once
+            address = str(task.data.get(tag.image_key, ""))
+            look = partial(_photo_of, pictures, address, limits)
+            seen = await model_routes.done(inference.encode(look))
             prompt = prompt_of(regions, seen.embedding.image_hw)
-            (answer,) = await done(inference.segment(seen, [prompt]))
+            (answer,) = await model_routes.done(inference.segment(seen, [prompt]))
             last = regions[-1]["value"]  # `prompt_of` has read it
             names = last.get("keypointlabels") or last.get("rectanglelabels")
             label = tag.label(str(names[0]) if isinstance(names, list) and names else "")
@@ -236,7 +234,7 @@ async def predict(
 
 
 @router.get("/versions")
-async def versions(inference: OfModel) -> dict[str, str | list[str]]:
+async def versions(inference: model_routes.OfModel) -> dict[str, str | list[str]]:
     """The only version there is."""
     return {"versions": [_version(inference)], "message": ""}
 

@@ -18,15 +18,7 @@ import shapely
 from anymask.base import Floats
 from anymask.maps.shapes import polygons_only
 from anymask.maps.worksheet import Fragment, MapThing, Worksheet, bounds_of, key_of
-from anymask.masks import (
-    Groups,
-    Window,
-    best_matches,
-    common_window,
-    cut_bands,
-    is_confirmed,
-    whole_of,
-)
+from anymask.masks import Window, joining
 
 RIVAL = 0.5  # IoU of two things of different windows that are one
 INSIDE = 0.9  # of the smaller one that lies in the other
@@ -54,7 +46,7 @@ def neighbours(windows: Sequence[Window]) -> Iterator[tuple[Window, Window]]:
                 other = (row + down) * columns + column + right
                 if 0 <= column + right < columns and other < len(windows):
                     second = windows[other]
-                    if common_window(first, second) is not None:
+                    if joining.common_window(first, second) is not None:
                         yield first, second
 
 
@@ -84,22 +76,24 @@ class OutlineOverlap:
             yield shapely.area(shapely.intersection(cut, others)), shapely.area(cut)
 
 
-def group_fragments(work: Worksheet, windows: Sequence[Window], by_label: bool = True) -> Groups:
+def group_fragments(
+    work: Worksheet, windows: Sequence[Window], by_label: bool = True
+) -> joining.Groups:
     """Which fragments of neighbouring windows are one thing, where either is cut.
 
     Args:
         by_label: Whether things of different labels are different things.
     """
-    groups, overlap = Groups(), OutlineOverlap(by_label)
+    groups, overlap = joining.Groups(), OutlineOverlap(by_label)
     for first, second in neighbours(windows):
-        strip = common_window(first, second)
+        strip = joining.common_window(first, second)
         assert strip is not None
         ours, theirs = (
             [one for one in work.fragments(window) if _meets(one, strip)]
             for window in (first, second)
         )
         if ours and theirs and any(one.cut for one in (*ours, *theirs)):
-            for row, column in best_matches(overlap.iou(ours, theirs, strip)):
+            for row, column in joining.best_matches(overlap.iou(ours, theirs, strip)):
                 if ours[row].cut or theirs[column].cut:
                     groups.join(ours[row].id, theirs[column].id)
     return groups
@@ -124,7 +118,7 @@ def outline_iou(first: Iterable[object], second: Iterable[object]) -> Floats:  #
 
 
 def join_fragments(
-    work: Worksheet, groups: Groups, windows: Sequence[Window], image_hw: tuple[int, int]
+    work: Worksheet, groups: joining.Groups, windows: Sequence[Window], image_hw: tuple[int, int]
 ) -> list[int]:
     """Make a thing of each group whose cuts its neighbours confirm.
 
@@ -159,8 +153,8 @@ def _is_whole(one: Fragment, partners: list[Fragment], image_hw: tuple[int, int]
     """Whether other windows see the thing wherever this one's border cuts it."""
     if not one.cut:
         return True
-    bands = cut_bands(last_pixels(one.bounds), one.window, image_hw)
-    return bool(partners) and is_confirmed(OutlineOverlap(), one, bands, partners)
+    bands = joining.cut_bands(last_pixels(one.bounds), one.window, image_hw)
+    return bool(partners) and joining.is_confirmed(OutlineOverlap(), one, bands, partners)
 
 
 def _thing(group: list[Fragment]) -> MapThing:
@@ -178,7 +172,7 @@ def _thing(group: list[Fragment]) -> MapThing:
 def whole_answer(piece: Fragment, answers: Sequence[Fragment]) -> Fragment | None:
     """The answer, if any, that no border cuts and that shows what a window showed of the thing."""
     uncut = [one for one in answers if not one.cut]
-    best = whole_of(OutlineOverlap(), piece, piece.window, uncut)
+    best = joining.whole_of(OutlineOverlap(), piece, piece.window, uncut)
     if best is None:
         return None
     return replace(uncut[best], label=piece.label, prompt=piece.prompt, rank=piece.rank)

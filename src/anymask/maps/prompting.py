@@ -19,7 +19,7 @@ from anymask.maps.scene import Scene
 from anymask.maps.shapes import outline_of
 from anymask.maps.survey import model_about, pick_side
 from anymask.maps.worksheet import Fragment
-from anymask.masks import Mask, Prompt, Tile, Window, cut_bands, cut_boxes, window_with
+from anymask.masks import Mask, Prompt, Tile, Window, cut_boxes, joining
 from anymask.segment import Model
 
 _ROOM = 1.5  # sides of its box that the window of a prompt has
@@ -69,7 +69,7 @@ class PromptEye:
         longest = float((box[2:] - box[:2]).max())
         while longest * _ROOM > side:
             side *= 2
-        window = window_with(box.tolist(), side, self.scene.image_hw)
+        window = joining.window_with(box.tolist(), side, self.scene.image_hw)
         return (0, 0, *self.scene.image_hw[::-1]) if window is None else window
 
     def look(self, window: Window) -> list[Fragment]:
@@ -137,7 +137,7 @@ class PromptEye:
             return None
         placed = shapely.transform(outline, lambda xy: xy * scale + window[:2])
         x0, y0, x1, y1 = shapely.bounds(placed).tolist()
-        cut = bool(cut_bands((x0, y0, x1 - 1, y1 - 1), window, self.scene.image_hw))
+        cut = bool(joining.cut_bands((x0, y0, x1 - 1, y1 - 1), window, self.scene.image_hw))
         x, y = shapely.get_coordinates(shapely.point_on_surface(placed))[0].tolist()
         return Fragment(
             window, placed, cut, mask.score, mask.rank, prompt.label, prompt.text, (x, y)

@@ -28,7 +28,7 @@ from anymask.maps.layers import MapPrompt, check_map_outputs, write_things
 from anymask.maps.scene import Scene
 from anymask.maps.shapes import GroundArea, drawn_shape, outline_of
 from anymask.maps.worksheet import Fragment, MapThing, Worksheet, bounds_of, key_of, open_worksheet
-from anymask.masks import OVERLAP, Mask, Prompt, Tile, Window, cut_bands, tile_boxes, window_with
+from anymask.masks import Mask, Prompt, Tile, Window, joining, tile_boxes
 from anymask.segment import Model
 
 SIDE = 1024  # of tiles, where nobody says
@@ -141,7 +141,7 @@ def _join(
     side = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in windows)
     by_window: dict[Window, list[int]] = {}
     for number in cut:
-        window = window_with(work.fragment(number).bounds, side, scene.image_hw)
+        window = joining.window_with(work.fragment(number).bounds, side, scene.image_hw)
         if window is not None:
             by_window.setdefault(window, []).append(number)
     total = len(windows) + len(by_window)
@@ -276,7 +276,7 @@ class TileEye:
         }
 
     def windows(self) -> list[Window]:
-        return tile_boxes(self.scene.image_hw, self.side, int(self.side * OVERLAP))
+        return tile_boxes(self.scene.image_hw, self.side, int(self.side * joining.OVERLAP))
 
     def look(self, window: Window) -> list[Fragment]:
         picture, valid = self.scene.read(window)
@@ -311,7 +311,7 @@ class Cutting(NamedTuple):
             else:
                 x, y = shapely.get_coordinates(shapely.point_on_surface(outline))[0].tolist()
             box = last_pixels(bounds_of(outline))
-            cut = bool(cut_bands(box, self.window, self.image_hw))
+            cut = bool(joining.cut_bands(box, self.window, self.image_hw))
             found.append(
                 Fragment(
                     self.window,

@@ -1,3 +1,4 @@
+from anymask.masks import joining as joining
 from anymask.masks.answer import CHOICES as CHOICES
 from anymask.masks.answer import CORNERS as CORNERS
 from anymask.masks.answer import MOST_STEPS as MOST_STEPS
@@ -41,14 +42,6 @@ from anymask.masks.draw import contact_sheet as contact_sheet
 from anymask.masks.draw import contours as contours
 from anymask.masks.draw import marks as marks
 from anymask.masks.draw import overlay as overlay
-from anymask.masks.joining import OVERLAP as OVERLAP
-from anymask.masks.joining import Groups as Groups
-from anymask.masks.joining import best_matches as best_matches
-from anymask.masks.joining import common_window as common_window
-from anymask.masks.joining import cut_bands as cut_bands
-from anymask.masks.joining import is_confirmed as is_confirmed
-from anymask.masks.joining import whole_of as whole_of
-from anymask.masks.joining import window_with as window_with
 from anymask.masks.label_map import ClassOverlaps as ClassOverlaps
 from anymask.masks.label_map import LabelMap as LabelMap
 from anymask.masks.mask import STABILITY_OFFSET as STABILITY_OFFSET

@@ -34,8 +34,8 @@ from anymask.base import (
     FloatArray,
     Floats,
     IntArray,
-    Ledger,
     brief,
+    ledger,
     parse_json,
 )
 from anymask.masks import Canvas, Geometry, Mask, Window, points_to_model
@@ -104,7 +104,7 @@ class SearchLog:
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
-        self._ledger = Ledger(path)
+        self._ledger = ledger.Ledger(path)
         self._head = json.loads(json.dumps({"format": FORMAT, **about}, sort_keys=True))
         self._known: dict[str, dict[str, Any]] = {}
         if self._ledger.head != json.dumps(self._head).encode():

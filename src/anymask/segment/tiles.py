@@ -22,18 +22,13 @@ import numpy as np
 
 from anymask.base import Floats, OnProgress, UintImage
 from anymask.masks import (
-    OVERLAP,
     Box,
-    Groups,
     Mask,
     Prompt,
     Tile,
     Window,
-    best_matches,
-    common_window,
-    cut_bands,
     enlarged_rle,
-    is_confirmed,
+    joining,
     rle_area,
     rle_in_window,
     rle_intersection,
@@ -42,8 +37,6 @@ from anymask.masks import (
     rle_on_photo,
     tile_boxes,
     tile_side,
-    whole_of,
-    window_with,
 )
 from anymask.runtime import ImageRuntime
 from anymask.segment.adaptive import SearchLog
@@ -59,7 +52,7 @@ COARSE_DUPLICATE = 0.5  # the same between a tile's mask and one of the shrunk p
 def count_looks(tile: Tile, image_hw: tuple[int, int]) -> int:
     """How many pictures are searched: one, or every tile and the whole. Raises InputError."""
     side = tile_side(tile, image_hw)
-    return 1 if side is None else len(tile_boxes(image_hw, side, int(side * OVERLAP))) + 1
+    return 1 if side is None else len(tile_boxes(image_hw, side, int(side * joining.OVERLAP))) + 1
 
 
 @dataclass(frozen=True)
@@ -115,7 +108,7 @@ def find_in_tiles(
         progress: Told (looks done, all looks) after every tile.
     """
     image_hw = (photo.shape[0], photo.shape[1])
-    overlap = int(side * OVERLAP)
+    overlap = int(side * joining.OVERLAP)
     windows = tile_boxes(image_hw, side, overlap)
     pieces: list[Piece] = []
     for number, window in enumerate(windows, start=1):
@@ -175,7 +168,7 @@ def _asked_again(
     image_hw = (photo.shape[0], photo.shape[1])
     by_window: dict[Window, list[Piece]] = {}
     for one in cut:
-        window = window_with(one.record.box, side, image_hw)
+        window = joining.window_with(one.record.box, side, image_hw)
         if window is not None and one.pieces[0].record.points:
             by_window.setdefault(window, []).append(one.pieces[0])
     found = []
@@ -192,8 +185,8 @@ def _same_whole(
     records: Sequence[Mask], piece: Piece, window: Window, image_hw: tuple[int, int]
 ) -> list[Mask]:
     """The record, if any, that no border cuts and that shows what the tile showed of the object."""
-    uncut = [Piece(r, window) for r in records if not cut_bands(r.box, window, image_hw)]
-    best = whole_of(RLE, piece, piece.window, uncut)
+    uncut = [Piece(r, window) for r in records if not joining.cut_bands(r.box, window, image_hw)]
+    best = joining.whole_of(RLE, piece, piece.window, uncut)
     if best is None:
         return []
     return [replace(uncut[best].record, objectness=piece.record.objectness)]
@@ -251,12 +244,12 @@ class Stitched:
 
 def stitch(pieces: Sequence[Piece], image_hw: tuple[int, int]) -> list[Stitched]:
     """Every object once for each tile that saw it whole, and once if tiles saw it in pieces."""
-    bands = [cut_bands(piece.record.box, piece.window, image_hw) for piece in pieces]
+    bands = [joining.cut_bands(piece.record.box, piece.window, image_hw) for piece in pieces]
     groups = _group(pieces, [bool(band) for band in bands])
     found = []
     for group in groups.of(range(len(pieces))):
         cut = any(
-            not is_confirmed(
+            not joining.is_confirmed(
                 RLE,
                 pieces[index],
                 bands[index],
@@ -292,14 +285,14 @@ class RleOverlap:
 RLE = RleOverlap()
 
 
-def _group(pieces: Sequence[Piece], is_cut: Sequence[bool]) -> Groups:
+def _group(pieces: Sequence[Piece], is_cut: Sequence[bool]) -> joining.Groups:
     """Which pieces of two tiles are the same object, where either is cut."""
     by_tile: dict[Window, list[int]] = {}
     for index, piece in enumerate(pieces):
         by_tile.setdefault(piece.window, []).append(index)
-    groups = Groups()
+    groups = joining.Groups()
     for first, second in combinations(by_tile, 2):
-        strip = common_window(first, second)
+        strip = joining.common_window(first, second)
         if strip is None:
             continue
         x0, y0, x1, y1 = strip
@@ -311,7 +304,7 @@ def _group(pieces: Sequence[Piece], is_cut: Sequence[bool]) -> Groups:
         if not (ours and theirs and any(is_cut[index] for index in (*ours, *theirs))):
             continue
         iou = RLE.iou([pieces[i] for i in ours], [pieces[i] for i in theirs], strip)
-        for row, column in best_matches(iou):
+        for row, column in joining.best_matches(iou):
             if is_cut[ours[row]] or is_cut[theirs[column]]:
                 groups.join(ours[row], theirs[column])
     return groups

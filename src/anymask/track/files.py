@@ -23,10 +23,10 @@ from anymask.base import (
     InputError,
     OnProgress,
     PromptError,
-    Stamp,
     UintImage,
     brief,
     claimed_file,
+    ledger,
     parse_json,
 )
 from anymask.images import MaskValues, load_mask
@@ -181,7 +181,7 @@ def _track_files(
     model: str,
     progress: OnProgress | None,
 ) -> TrackReport:
-    stamp, journal = asked.stamp(model), Stamp(_journal(asked.paths))
+    stamp, journal = asked.stamp(model), ledger.Stamp(_journal(asked.paths))
     if journal.notes([stamp, _state_of(asked.paths)]) is not None:
         return TrackReport([f"exists: {path}" for path in asked.paths], [])
     video = Path(asked.video)

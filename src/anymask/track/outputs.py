@@ -26,7 +26,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from anymask.base import BoolArray, InputError, UintImage, whole_file
-from anymask.formats import CocoStream, FrameEncoder, PaletteStream, SavStream, StreamedFrame
+from anymask.formats import streams
 from anymask.masks import (
     Colour,
     Mask,
@@ -106,12 +106,14 @@ class LineWriter(MaskWriter):
 class EncoderWriter(MaskWriter):
     """SA-V, COCO and DAVIS: a streaming encoder of `formats`."""
 
-    def __init__(self, encoder: FrameEncoder) -> None:
+    def __init__(self, encoder: streams.FrameEncoder) -> None:
         self._encoder = encoder
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         masks = {n: Mask(one.rle, score=one.score) for n, one in frame.objects.items()}
-        self._encoder.add(StreamedFrame(frame.index, frame.seconds, frame.stem, frame.name, masks))
+        self._encoder.add(
+            streams.StreamedFrame(frame.index, frame.seconds, frame.stem, frame.name, masks)
+        )
 
     def close(self) -> None:
         self._encoder.close()
@@ -122,17 +124,17 @@ class EncoderWriter(MaskWriter):
 
 def sav_writer(path: Path, facts: VideoFacts) -> MaskWriter:
     """A writer of SA-V's JSON."""
-    return EncoderWriter(SavStream(path, facts.name, facts.hw, facts.rate, facts.objects))
+    return EncoderWriter(streams.SavStream(path, facts.name, facts.hw, facts.rate, facts.objects))
 
 
 def coco_writer(path: Path, facts: VideoFacts, names: Mapping[int, str]) -> MaskWriter:
     """A writer of COCO's instances; names: object -> its class."""
-    return EncoderWriter(CocoStream(path, facts.hw, facts.objects, names))
+    return EncoderWriter(streams.CocoStream(path, facts.hw, facts.objects, names))
 
 
 def palette_writer(folder: Path, facts: VideoFacts) -> MaskWriter:
     """A writer of DAVIS' palette PNGs. Raises InputError for numbers that a palette lacks."""
-    return EncoderWriter(PaletteStream(folder, facts.hw, facts.objects))
+    return EncoderWriter(streams.PaletteStream(folder, facts.hw, facts.objects))
 
 
 def frame_to_json(frame: TrackedFrame) -> dict[str, Any]:

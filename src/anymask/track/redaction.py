@@ -17,15 +17,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from anymask.base import (
-    DataError,
-    InputError,
-    OnProgress,
-    Stamp,
-    UintImage,
-    file_hash,
-    parse_json,
-)
+from anymask.base import DataError, InputError, OnProgress, UintImage, ledger, parse_json
 from anymask.masks import Mask, rle_area, rle_merge
 from anymask.track.known import KnownTracks, read_tracks
 from anymask.track.outputs import Drawing, FilmWriter, VideoFacts, check_film
@@ -87,7 +79,10 @@ def redact_video(
     Redactor(how, colour)
     check_film(place, "picture")
     hidden = HiddenObjects(read_tracks(Path(tracks)))
-    copy, facts = RedactedCopy(place, path), [file_hash(path), file_hash(Path(tracks)), how, colour]
+    copy, facts = (
+        RedactedCopy(place, path),
+        [ledger.file_hash(path), ledger.file_hash(Path(tracks)), how, colour],
+    )
     if (rows := copy.notes(facts)) is not None:
         return [Gap(*row) for row in rows]
     frames = SampledFrames(open_source(path), FrameSampling())
@@ -213,8 +208,8 @@ def find_for_review(
         given: As for `find_in_video`.
     """
     path = Path(video)
-    tracks, stamp = review / f"{path.stem}.jsonl", Stamp(review / f".{path.stem}.found")
-    facts = [str(words), repr(sorted(given.items())), file_hash(path)]
+    tracks, stamp = review / f"{path.stem}.jsonl", ledger.Stamp(review / f".{path.stem}.found")
+    facts = [str(words), repr(sorted(given.items())), ledger.file_hash(path)]
     if tracks.is_file() and stamp.notes(facts) is not None:
         return tracks
     stamp.path.unlink(missing_ok=True)
