@@ -99,7 +99,7 @@ def test_a_sequence_of_cutouts_has_alpha(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.png", "{n}_{n}.png"])
 def test_a_png_without_a_number_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=r"Put \{n\} into the name once: .*_\{n\}\.png is"):
+    with pytest.raises(InputError, match=r"Put \{n\} into the name once: .*_\{n\}\.png writes"):
         check_paths([Path(name)])
 
 
