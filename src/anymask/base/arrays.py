@@ -45,7 +45,7 @@ def read_array(file: BinaryIO) -> NDArray[Any]:
         shape, _, dtype = read_header(file)
         wanted = math.prod(shape) * dtype.itemsize
         if dtype.kind not in "buif" or min(shape, default=0) < 0:
-            raise DataError(f"It contains {dtype} with shape {shape}, not numbers.")
+            raise DataError(f"Expected a numeric array, got dtype {dtype} with shape {shape}.")
         if wanted > size - file.tell():
             raise DataError(
                 f"Its header declares {wanted} bytes with shape {shape}, but the file "

@@ -195,7 +195,7 @@ def _rings(part: Any, scale: Any) -> Polygon:
     rings = []
     for flat in as_list(part, "polygons"):
         if len(numbers := as_list(flat, "polygons")) % 2:
-            raise DataError(f"Odd count of numbers. Expected x and y, given: {len(numbers)}.")
+            raise DataError(f"Odd count of numbers: {len(numbers)}. Expected pairs of x and y.")
         rings.append(as_corners([*zip(numbers[::2], numbers[1::2], strict=True)]) * scale)
     if not rings:
         raise DataError("The polygon has too few points: it has no ring.")

@@ -42,9 +42,7 @@ LEAST_SHARE, LEAST_PIXELS = 0.0005, 16  # of a level or color of a lossy file
 APART = 32  # distance of two colors of a lossy file
 MOST_COLOURS = 64  # classes of a lossy file, and colors of few pixels, that no photo has
 
-SOFT = (
-    "The edge of the mask is soft or noisy: only pixels of at least half of white are foreground."
-)
+SOFT = "The mask has soft or noisy edges: pixels from half of the maximum value are foreground."
 NEAREST = "The edges between colors are soft or noisy: each pixel is assigned to the nearest color."
 
 

@@ -200,8 +200,7 @@ class Model:
         Args:
             image: Path, bytes, file, Pillow image, or array (H, W[, C]) of any number type. For a
                 list or iterator of images, an iterator of features is returned.
-            progress: For several images, True for a progress bar, or a callable (images done, all
-                images).
+            progress: For several images, True for a bar, or a callable (images done, all images).
             source: bgr=True for arrays of `cv2.imread`; allow_url=True for a web address.
 
         Raises:
@@ -245,13 +244,12 @@ class Model:
 
         Args:
             masks: A prediction, masks, or an array (H, W) or (N, H, W) of masks of this image.
-            names: List of candidate names, or file written by `anymask names`. Defaults to all
-                trained names.
+            names: Candidate names, or a file of `anymask names`. Defaults to all trained names.
             top: Number of names per mask.
             source: Keywords as for `encode`.
 
         Raises:
-            ModelError, InputError: The model has no names, or a name is unknown.
+            ModelError, InputError: The model suggests no names, or a name is unknown.
             PromptError: The masks belong to another image.
         """
         from anymask.segment.labels import suggest_labels
@@ -349,8 +347,7 @@ class Model:
                 `encode`. For several images also progress, and on_error="return".
 
         Returns:
-            Prediction: Candidate masks, best first. With `prompts` a list, with `boxes` `Masks`,
-                and for several images an iterator is returned.
+            Prediction: Candidate masks, best first; with `prompts` a list, with `boxes` `Masks`.
 
         Raises:
             PromptError: The prompt is invalid, outside the image, or not supported by this model.
@@ -450,8 +447,7 @@ class Model:
         prediction is at least the score of that prediction, the estimated IoU with the true mask.
 
         Args:
-            mask: Mask (h, w) of any size, which is stretched to the image: bool, integers (0 is
-                background), soft values 0..1, or logits.
+            mask: Mask (h, w), stretched to the image: bool, integers, soft values 0..1, or logits.
             settings: Keywords as for `segment`.
 
         Raises:
@@ -508,11 +504,9 @@ class Model:
         """Segment all objects in an image with a grid of clicks, best first.
 
         Args:
-            image: Image as for `encode`, or `Features`. For a list or iterator of images, an
-                iterator is returned.
+            image: Image as for `encode`, `Features`, or several of them for an iterator of masks.
             progress: True for a progress bar, or a callable (steps done, all steps).
-            tile: Size in pixels of overlapping tiles that are searched in addition to the whole
-                image. "auto": only for images above `tiles.AUTO_PIXELS`. None: no tiles.
+            tile: Size in pixels of additional overlapping tiles, None, or "auto" (large images).
             log: `SearchLog` that stores the results so far, so that an interrupted call can resume.
             settings: Fields of `segment.Grid` (grid, score, ...) and of `segment.Arrangement` (iou,
                 min_mask_area, alike, layout, ...). bgr and allow_url as for `encode`.
@@ -592,7 +586,7 @@ class Model:
         """Segment every object that matches a text or exemplar prompt, best first.
 
         Args:
-            image: Image as for `encode`. For a list or iterator of images, an iterator is returned.
+            image: Image as for `encode`, or several of them for an iterator of masks.
             words: Text prompts: "helmet, red cup", ["helmet", "red cup"], {phrase: label}, or the
                 Path of a text or JSON file.
             like: Exemplar: (image, {"point": (x, y)}), or with {"box": ...} or {"mask": ...}, or
@@ -652,7 +646,7 @@ class Model:
                 margin (`edit.CutoutSettings`); bgr and allow_url as for `encode`.
 
         Returns:
-            Pillow image in RGBA, or in RGB if a background is set. With `crop`, only the object.
+            Pillow image in RGBA, or in RGB with a background; with `crop`, only the object's box.
 
         Raises:
             PromptError: There is no main subject or no instance. `cutout` also raises the errors of
@@ -669,8 +663,7 @@ class Model:
         """Track objects through a video. Prompt with `add`, then iterate over the session.
 
         Args:
-            source: Video file, folder, list or generator of frames, or camera number. None: pass
-                the frames to `step`.
+            source: Video file, folder, list or generator of frames, camera, or None (`step`).
             model: Model that tracks. Defaults to this model, or to `nano` for `small`.
             settings: Settings of `track.settings`, explained in docs/explanation/tracking.md.
 

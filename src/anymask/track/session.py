@@ -310,12 +310,8 @@ class VideoSession:
     def import_masks(self, id: int, masks: Mapping[int, ObjectMask]) -> None:  # noqa: A002
         """Replace the masks of an object with imported ones, by frame.
 
-        Masks of prompted frames become mask prompts. If no frame is prompted, the first non-empty
-        mask is the prompt. A later click on such a frame corrects the imported mask.
-
-        Raises:
-            PromptError: The object number is invalid.
-            InputError: All masks are empty, sizes differ, or a frame does not exist.
+        Masks of prompted frames, or else the first non-empty mask, become mask prompts. A later
+        click on such a frame corrects the imported mask. Raises PromptError, InputError.
         """
         (id,) = read_whole(id=id)  # noqa: A001
         sizes, length = {one.rle.size for one in masks.values()}, self.frames.length

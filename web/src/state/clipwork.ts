@@ -77,7 +77,7 @@ export class ClipWork {
     const { work } = this;
     const entry = this.of(work.chosen);
     if (this.saving) return;
-    if (!entry) return work.say("The project has no track of this object yet. Press C to save it.");
+    if (!entry) return work.say("The project has no track of this object yet. Press C to save the track.");
     if (isCorrected(work, entry.object)) {
       return work.say("Save the correction (C) or discard it (Esc) first.");
     }

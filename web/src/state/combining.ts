@@ -84,7 +84,7 @@ function replace(editor: Editor, what: string, gone: Mask[], made: Mask[]): void
 export async function copyToNext(session: Session): Promise<void> {
   const chosen = session.editor?.selection ?? [];
   if (session.opening) return; // the copies are on their way
-  if (!chosen.length) return session.say("Select the masks to copy first (O).");
+  if (!chosen.length) return session.say("First select the masks to copy (press O).");
   const before = session.editor;
   const page = before && pageBeside(before.sight, 1);
   if (before && page !== null) await session.open(before.entry.id, page);
