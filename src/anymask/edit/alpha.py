@@ -264,9 +264,10 @@ def closed_form_alpha(
 ) -> FloatArray:  # (H, W, 3), three (H, W) -> (H, W)
     """Alpha by the matting Laplacian in the band, `hard` outside; conjugate gradients from `start`.
 
-    pull  weight of the squared distance from `start`, which is added to the Laplacian's cost
-
     Without a pixel outside the band there is nothing to go by, and `start` comes back.
+
+    Args:
+        pull: Weight of the squared distance from `start`, which is added to the Laplacian's cost.
     """
     height, width = band.shape
     ys, xs = np.nonzero(band)
