@@ -12,7 +12,8 @@ export const OWN_FORMATS = ["yolo", "coco", "labelme-polygon", "sa1b", "label-pn
 const NO_CLASSES = ["label-png", "sa1b"]; // formats without classes
 const SPLITS = ["train", "val", "test"];
 const BARE =
-  "\ndata.yaml expects the image files in images/. Select 'Include the images' to export these files";
+  "\ndata.yaml expects the image files in images/. " +
+  "Select 'Include the images' to export these files";
 const BESIDE = ["labelme-polygon", "sa1b"]; // their files name a picture beside them
 
 export interface Work {

@@ -51,7 +51,8 @@ export function simplifyBar({ simplifying, watchers }: Opened, stage: HTMLElemen
     tolerance.value = String(simplifying.tolerance);
     shown.textContent = `${simplifying.tolerance} px`;
     tolerance.setAttribute("aria-valuetext", `${simplifying.tolerance} pixels`);
-    cost.textContent = `${percent(changed)} of pixels change, ${corners} of ${before} vertices remain`;
+    cost.textContent =
+      `${percent(changed)} of pixels change, ` + `${corners} of ${before} vertices remain`;
     if (opens) tolerance.focus();
   });
   return element;

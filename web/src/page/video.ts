@@ -301,7 +301,10 @@ function advise(videoWork: VideoWork): string {
   if (entry && entry.state !== "proposed" && !isCorrected(videoWork, entry.object))
     return `${name} is ${entry.state}. U undoes this, Page ↓ opens the next track.`;
   if (entry && !isCorrected(videoWork, entry.object))
-    return `Is ${name} correct on every ${part}? A accepts, R rejects, a click corrects it from here.`;
+    return (
+      `Is ${name} correct on every ${part}? ` +
+      "A accepts, R rejects, a click corrects it from here."
+    );
   if (entry && !videoWork.left) return "C saves the correction, Esc discards it.";
   if (!videoWork.said.length)
     return "Click the object. Shift + click marks background, N adds an object.";

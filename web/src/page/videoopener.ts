@@ -251,7 +251,8 @@ export class VideoOpener {
     if (source.size <= most) return;
     const [wanted, got] = [most, source.size].map((bytes) => Math.ceil(bytes / 1e6));
     throw new Error(
-      `The file has ${got} MB, but this server accepts at most ${wanted} MB. Use a smaller file, or ` +
+      `The file has ${got} MB, but this server accepts at most ${wanted} MB. ` +
+        `Use a smaller file, or ` +
         `ask the administrator of the server to raise the limit.`,
     );
   }

@@ -46,7 +46,8 @@ export async function findHere(session: Session, question: SearchBody): Promise<
     const none = `No new objects found in this image.${more}${untrainedText(untrained)}`;
     session.say(
       found.length
-        ? `New objects found and selected: ${found.length}. Enter accepts them, Delete rejects them.${more}`
+        ? `New objects found and selected: ${found.length}. ` +
+            `Enter accepts them, Delete rejects them.${more}`
         : none,
     );
     return found.length ? null : none;

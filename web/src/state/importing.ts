@@ -32,7 +32,8 @@ export function summary({ new: fresh, same, strange, unread }: Imported): string
     `${counted(fresh, "mask")} imported.`,
     same > 0 && `Already in the project: ${counted(same, "mask")}.`,
     strange > 0 &&
-      `Annotations skipped because their image is not in the project: ${counted(strange, "image")}.`,
+      "Annotations skipped because their image is not in the project: " +
+        `${counted(strange, "image")}.`,
     unread.length > 0 && `Skipped: ${unread.slice(0, 3).join("; ")}.`,
   ];
   return parts.filter(Boolean).join(" ");
