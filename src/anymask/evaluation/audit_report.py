@@ -88,19 +88,14 @@ def report_audit(
             pictures=[_card(result, s, p) for s, p in pictures if s.mask is None],
         ),
     ]
-    more = (
-        [
+    more, sides = [], []
+    if hidden:
+        more.append(
             f"audit.json lists {hidden} more suspects. To show up to N of each kind in this "
             "report, use --top N."
-        ]
-        if hidden
-        else []
-    )
-    sides = (
-        ["images: the current mask is on the left, the proposed mask on the right"]
-        if pictures
-        else []
-    )
+        )
+    if pictures:
+        sides.append("images: the current mask is on the left, the proposed mask on the right")
     graded = [
         {
             "image": result.image_of(one), "mask": one.found.mask, "label": one.found.label,

@@ -249,20 +249,20 @@ def _via(found: Sniffed) -> Fit:
     return Fit.sure("_via_img_metadata" in document or regions or document.keys() >= VIA3)
 
 
-# By module of the reader, and its variant.
+# Keys: module of the reader, and its variant.
 MARKS: dict[str, Mark] = {
     "sa1b": Mark(
-        about="JSON with annotations, where no other format knows its keys",
+        about="JSON with annotations that matches no other format",
         keys=_all_of("annotations"), fit=Fit.MAYBE,
     ),
     "coco": Mark(about="JSON of images and annotations", look=_coco),
     "panoptic": Mark(about="JSON of images and annotations of segments", look=_panoptic),
-    "label_pictures davis": Mark(about="A folder with Annotations/ of pictures", look=_davis),
+    "label_pictures davis": Mark(about="A folder with label images in Annotations/", look=_davis),
     "label_pictures": Mark(
-        about="A PNG, or a folder of labels beside one of photos", look=_label_png
+        about="A label PNG, or a folder of them next to a folder of images", look=_label_png
     ),
     "voc": Mark(
-        about="A folder of object pictures, or XML of one picture", root="annotation",
+        about="A folder of object label images, or XML with annotation as root", root="annotation",
         holds=("SegmentationObject/", "SegmentationObjectPNG/"),
     ),
     "sav": Mark(
@@ -271,33 +271,33 @@ MARKS: dict[str, Mark] = {
     ),
     "labelme": Mark(about="JSON with shapes", keys=_all_of("shapes")),
     "label_studio": Mark(
-        about="JSON that is a list of tasks, or rows of JSON-MIN, CSV or TSV", look=_label_studio
+        about="JSON with a list of tasks, or JSON-MIN, CSV or TSV", look=_label_studio
     ),
-    "cvat": Mark(about="XML, but for that of one picture (PASCAL VOC)", look=_cvat),
+    "cvat": Mark(about="XML, except PASCAL VOC", look=_cvat),
     "yolo": Mark(
-        about="A folder with data.yaml, or with folders of labels that are text", look=_yolo
+        about="A folder with data.yaml, or with label files in text form", look=_yolo
     ),
     "qupath": Mark(
-        about="GeoJSON whose first feature has properties of QuPath's", look=_qupath
+        about="GeoJSON with the properties of QuPath in the first feature", look=_qupath
     ),
     "geojson": Mark(
-        about="A file called so, or JSON with features", suffixes=(".geojson",),
+        about="A file with the suffix .geojson, or JSON with features", suffixes=(".geojson",),
         keys=_all_of("features"), first=_all_of("geometry"),
     ),
     "sets": Mark(about="A folder with masks.jsonl", holds=("masks.jsonl",)),
-    "svg": Mark(about="A file called so", suffixes=(".svg",)),
+    "svg": Mark(about="A file with the suffix .svg", suffixes=(".svg",)),
     "v7": Mark(about="JSON with an item and annotations", keys=_all_of("item annotations")),
     "encord": Mark(
         about="A label row, or a list of them", keys=_all_of("data_units"),
         first=_all_of("data_units"),
     ),
     "supervisely": Mark(
-        about="A project's folder, or the JSON of a picture with its size and objects",
+        about="A project folder, or JSON of one image with its size and objects",
         look=_supervisely,
     ),
-    "imagej": Mark(about="A .roi file, or an archive of them", look=_imagej),
+    "imagej": Mark(about="A .roi file, or a zip of .roi files", look=_imagej),
     "cellpose": Mark(
-        about="An array file that is called so, or holds a pickled object", look=_cellpose
+        about="A .npy file named _seg.npy, or with a pickled object", look=_cellpose
     ),
     "via": Mark(
         about="A project or an export of annotations of VIA 1, 2 or 3, as JSON or CSV", look=_via

@@ -331,8 +331,7 @@ class Model:
     ) -> Reply | Masks | Iterator[Reply | AnymaskError]:
         """Segment one or several objects from point, box or mask prompts.
 
-        `small` and `nano` decode several points one after the other, each with the logits of the
-        previous step. Other models decode all points at once, unless you pass `previous`.
+        `small` and `nano` decode several points one after the other, others at once.
 
         Args:
             image: Image as for `encode`, or `Features`, or a list or iterator of these.
@@ -341,10 +340,9 @@ class Model:
             box: Box (4,) as x0, y0, x1, y1, clipped to the image.
             mask: Mask prompt: bool of any size, or `prediction.logits[i]`.
             prompts: List of `Prompt`, one object each; for several images, one list per image.
-            settings: Fields of `segment.SegmentSettings`. boxes: (N, 4), one object each, with
-                names= for N labels. previous: prediction for the first of these points; only the
-                new points are decoded, with its first mask as mask prompt. bgr and allow_url as for
-                `encode`. For several images also progress, and on_error="return".
+            settings: Fields of `segment.SegmentSettings`; boxes (N, 4) with N names; previous, the
+                prediction for the first of these points; bgr and allow_url as for `encode`; for
+                several images progress, and on_error="return".
 
         Returns:
             Prediction: Candidate masks, best first; with `prompts` a list, with `boxes` `Masks`.

@@ -82,15 +82,12 @@ def take_masks(
 ) -> TakenMasks:
     """Read masks of any format for photos that the project has.
 
-    A mask that its photo has already, of the same name, is left out (`_is_alike`), as a proposal
-    also one that shows the same thing (an IoU of `SAME`); a proposal that shows the same thing as
-    a mask that is added is rejected.
-    Raises DataError, InputError, ImageError.
+    Masks that the image already has (`_is_alike`) are skipped, and proposals also if their IoU
+    with a mask is at least `SAME`. Existing proposals that match an added mask are rejected.
 
     Args:
-        proposals: Somebody has to look at them first.
-        page: Of stacks, where a file's name says none: a number from 0 on, or a place as
-            "z1c0".
+        proposals: Import the masks as proposals, which need a review.
+        page: Page of stacks whose file names contain none: a number from 0, or "z1c0".
     """
     with closing(read(source, name, project.folder, **settings)) as dataset:
         images = list(dataset)
@@ -110,12 +107,8 @@ def take_masks(
         masks = list(image.objects)
         note_traits(report, image, frozenset({"labels", "scores", "stability", "crowds"}))
         if crowds := len(image.masks) - len(masks):
-            report.add(
-                "crowds",
-                image.file_name,
-                None,
-                (f"{crowds} crowd masks were not imported, because a crowd is not one object"),
-            )
+            why = f"{crowds} crowd masks were not imported, because a crowd is not one object"
+            report.add("crowds", image.file_name, None, why)
         there = _on_page(project.store.records(photo.id), at)
         fresh = _without_known(masks, there, proposals)
         same += len(masks) - len(fresh)

@@ -77,7 +77,8 @@ export class ClipWork {
     const { work } = this;
     const entry = this.of(work.chosen);
     if (this.saving) return;
-    if (!entry) return work.say("The project has no track of this object yet. Press C to save the track.");
+    if (!entry)
+      return work.say("The project has no track of this object yet. Press C to save the track.");
     if (isCorrected(work, entry.object)) {
       return work.say("Save the correction (C) or discard it (Esc) first.");
     }
