@@ -54,7 +54,7 @@ DEFAULT = (CORE, "studio", "torch", "maps")
 LOWEST = "lowest"
 OUTPUTS = ("-o", "--json", "--html", "--bundle")
 LIMIT_S = 1200  # of one command; .ci/run has other groups beside it
-MOST_TEXT, MOST_FAILURES = 1500, 20  # that are printed of a failure, of an environment
+MAX_TEXT, MAX_FAILURES = 1500, 20  # that are printed of a failure, of an environment
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"
 UV = (sys.executable, "-m", "uv", "--quiet", "--no-config")
 TRACEBACK = "Traceback (most recent call last)"
@@ -122,7 +122,7 @@ class Environment:
 
     def fail(self, what: str, text: str) -> None:
         """Write down a failure."""
-        self.failures.append(f"{self.name}: {what}\n{text.strip()[-MOST_TEXT:]}")
+        self.failures.append(f"{self.name}: {what}\n{text.strip()[-MAX_TEXT:]}")
 
     def variables(self) -> dict[str, str]:
         """What its processes find in their surroundings."""
@@ -350,7 +350,7 @@ def main() -> int:
 
         def checked(one: Environment) -> Environment:
             one.check(wheel)
-            print(one.row(), *one.failures[:MOST_FAILURES], sep="\n", flush=True)
+            print(one.row(), *one.failures[:MAX_FAILURES], sep="\n", flush=True)
             return one
 
         with ThreadPoolExecutor(options.at_once) as threads:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import anymask
 from anymask.base import parse_json
 from anymask.find.examples import (
-    MOST_COMPARED,
+    MAX_COMPARED,
     PHOTO_WEIGHTS,
     Example,
     alike_scores,
@@ -117,7 +117,7 @@ def fit(files: list[Path]) -> None:
     cheap = fit_masks([row | {"facts": facts_of(row)[:, NAMED:].tolist()} for row in rows])
     for row in rows:  # as `find` does: the promising ones
         told = facts_of(row)[:, NAMED:] @ cheap[:-1]
-        kept = np.argsort(-told, kind="stable")[:MOST_COMPARED]
+        kept = np.argsort(-told, kind="stable")[:MAX_COMPARED]
         row.update(facts=facts_of(row)[kept].tolist(), fits=[row["fits"][n] for n in kept])
     print("CHEAP_WEIGHTS", cheap.round(3).tolist())
     print("WEIGHTS", fit_masks(rows).round(3).tolist())

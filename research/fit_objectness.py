@@ -36,7 +36,7 @@ import anymask
 from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import Rle, mask_nms, rle_area, rle_intersection, rle_iou
-from anymask.models.rules import DEFAULT_MODEL, SHIPPED
+from anymask.models.rules import DEFAULT_VIDEO_MODEL, SHIPPED
 from anymask.runtime import open_sweep, read_manifest
 from anymask.runtime.manifest import read_tables, write_tables
 from anymask.segment import Grid, encode_image, grid_of
@@ -342,7 +342,7 @@ def main() -> None:
     """Look, learn, choose the threshold, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", choices=SEARCHED, default=DEFAULT_MODEL)
+    parser.add_argument("--model", choices=SEARCHED, default=DEFAULT_VIDEO_MODEL)
     parser.add_argument("--photos", type=int, default=2048)
     parser.add_argument("--facts", type=Path, help="a folder that keeps what was found")
     parser.add_argument("--part", default="0/1", help="0/2: every second photo")

@@ -45,7 +45,7 @@ from anymask.masks.answer import (
     order_masks,
     without_parts,
 )
-from anymask.models.rules import DEFAULT_MODEL, SHIPPED, group_prompts, shipped_tables
+from anymask.models.rules import DEFAULT_VIDEO_MODEL, SHIPPED, group_prompts, shipped_tables
 from anymask.runtime import PromptDecoding, require
 from anymask.runtime.manifest import write_tables
 from anymask.segment import encode_image
@@ -54,7 +54,7 @@ Arrays = NDArray[Any]
 
 LOOKS = 3  # at each photo: as it is, and distorted
 PHOTOS, MASKS = 40, 4  # of a set that is not of everyday photos
-MOST_MASKS = 10  # of an everyday photo
+MAX_MASKS = 10  # of an everyday photo
 LEAST = 64  # pixels of a mask that counts
 NATURAL = {
     "coco_instances": 3.0,
@@ -78,7 +78,7 @@ KINDS = (
 HIDDEN, STEPS, BATCH, RATE = 8, 3000, 1500, 0.02
 SOFT = 0.1  # of worth, in the softmax that says which mask comes first
 DECAY = 3e-5
-LEAST_NUMBER = 1e-4  # of the network, and as far from 1
+MIN_NUMBER = 1e-4  # of the network, and as far from 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ def answers_of(folder: Path, name: str) -> Iterator[Answers]:
             (*row, place.name, look)
             for n in chosen
             for look in range(LOOKS)
-            for row in ask(model, samples[n], MOST_MASKS if natural else MASKS, look, rng)
+            for row in ask(model, samples[n], MAX_MASKS if natural else MASKS, look, rng)
         ]
         print(place.name, len(rows), flush=True)
         yield Answers(*(np.array(column) for column in zip(*rows, strict=True)))
@@ -235,7 +235,7 @@ def scores_table(answers: Answers, ranking: dict[str, Any]) -> dict[str, float]:
     numbers, ious = answers.found[rows, firsts, 0], answers.ious[rows, firsts]
     line: Arrays = np.array([1.0, 0.0])
     for _ in range(30):  # Newton's method on the cross-entropy
-        facts_of = np.stack([logit(numbers.clip(LEAST_NUMBER, 1 - LEAST_NUMBER)), 0 * numbers + 1])
+        facts_of = np.stack([logit(numbers.clip(MIN_NUMBER, 1 - MIN_NUMBER)), 0 * numbers + 1])
         said = expit(line @ facts_of)
         bend = (facts_of * said * (1 - said)) @ facts_of.T
         line = line + np.linalg.solve(bend, facts_of @ (ious - said))
@@ -290,7 +290,7 @@ def main() -> None:
     """Learn, write, and perhaps check."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("data", type=Path, help="a folder of sets")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="of the package")
+    parser.add_argument("--model", default=DEFAULT_VIDEO_MODEL, help="of the package")
     parser.add_argument("--check", action="store_true", help="print what is won on other photos")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -29,7 +29,7 @@ import anymask
 from anymask.evaluation import TruthMask
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import centre_click, iou, rle_to_string
-from anymask.training.held_out import asked_masks, evenly, measure
+from anymask.training.held_out import evenly, measure, prompted_masks
 
 UNET_STEPS = 4_000
 TEST_PHOTOS = 100
@@ -65,7 +65,7 @@ def row_of(count: int, photos: list[AnnotatedImage], args: argparse.Namespace) -
         row |= {"before": before.means(), "after": after.means(), "unet": None}
         if not args.no_unet:
             net = learn(photos, 60 * max(minutes, 0.1), UNET_STEPS, seed=1)
-            asked = zip(test, asked_masks(test), strict=True)
+            asked = zip(test, prompted_masks(test), strict=True)
             found = [score for one, truths in asked for score in scores(net, one, truths)]
             row["unet"] = round(float(np.mean(found)), 4)
         path.write_text(json.dumps(row) + "\n")

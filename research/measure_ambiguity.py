@@ -3,8 +3,8 @@
     python research/measure_ambiguity.py SET ... [--photos 60] [--masks 5]
 
 One click in the middle of each true mask. An answer counts where its first two masks differ (IoU
-under TOSS_IOU); it is ambiguous where the first is not better by TOSS_QUALITY. The figures in
-docs/explanation/prompts.md come from here.
+under AMBIGUITY_IOU); it is ambiguous where the first is not better by AMBIGUITY_MARGIN. The figures
+in docs/explanation/prompts.md come from here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import anymask
 from anymask.formats.sets import iter_samples
 from anymask.masks import centre_click, iou, rle_area, rle_to_mask
-from anymask.segment.prediction import TOSS_IOU, TOSS_QUALITY
+from anymask.segment.prediction import AMBIGUITY_IOU, AMBIGUITY_MARGIN
 
 SMALLEST = 200  # pixels of a true mask
 
@@ -41,9 +41,9 @@ def main() -> None:
                 if len(answer) > 1:
                     one, two = answer.logits[:2] > answer.threshold
                     first, second = (iou(found.pixels(), truth) for found in answer.items[:2])
-                    rows.append((answer.ambiguous, iou(one, two) < TOSS_IOU, first > second))
+                    rows.append((answer.ambiguous, iou(one, two) < AMBIGUITY_IOU, first > second))
     toss, differ, first = np.array(rows, np.bool_).T
-    print(f"{len(rows)} clicks; TOSS_QUALITY {TOSS_QUALITY}, TOSS_IOU {TOSS_IOU}")
+    print(f"{len(rows)} clicks; AMBIGUITY_MARGIN {AMBIGUITY_MARGIN}, AMBIGUITY_IOU {AMBIGUITY_IOU}")
     print(f"ambiguous: {100 * toss.mean():.0f} %, the first is better in {share(first[toss])}")
     print(f"others that differ: the first is better in {share(first[differ & ~toss])}")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import anymask
-from anymask.maps import TileEye, open_map, survey_map
+from anymask.maps import TileEye, open_map, segment_tiles
 from tests.maps.made import field, photo_of
 
 BLOCK = 2000  # pixels of a side of what is drawn at once; its things never reach the next
@@ -55,7 +55,7 @@ def main() -> None:
     model = anymask.load(args.model)
     with open_map([path]) as scene:
         eye = TileEye(scene, model, functools.partial(model.everything, grid=args.grid))
-        report = survey_map(scene, eye, [args.folder / "things.gpkg"], progress=True)
+        report = segment_tiles(scene, eye, [args.folder / "things.gpkg"], progress=True)
     gib = 2**20  # ru_maxrss is in KiB on Linux
     print(
         json.dumps(

@@ -12,11 +12,11 @@ import anymask
 from anymask.base import ModelError
 from anymask.cli.main import main
 from anymask.jobs import ModelChoice
-from anymask.models.rules import DEFAULT_MODEL, PHOTO_MODEL, default_model
+from anymask.models.rules import DEFAULT_IMAGE_MODEL, DEFAULT_VIDEO_MODEL, default_model
 from anymask.runtime import ASSETS
 from anymask.runtime.manifest import GRAPH_WEIGHTS
 from anymask.studio import EmbeddingCache, Inference, start
-from anymask.track import model_for_videos
+from anymask.track import tracking_model
 from tests.studio.servers import client
 
 
@@ -41,7 +41,7 @@ def refuse(choice: ModelChoice) -> NoReturn:
 
 
 def test_photos_are_asked_with_the_better_model() -> None:
-    assert (PHOTO_MODEL, DEFAULT_MODEL) == ("small", "nano")
+    assert (DEFAULT_IMAGE_MODEL, DEFAULT_VIDEO_MODEL) == ("small", "nano")
     assert anymask.load().name == ModelChoice().model == default_model() == "small"
 
 
@@ -83,7 +83,7 @@ def test_videos_and_scans_of_the_better_model_are_followed_by_the_one_with_a_mem
         assert session.follower.startswith("match:small:")
     with model.track(frames, model="small") as session:
         assert session.follower.startswith("match:small:")
-    assert model_for_videos(anymask.load("nano@384")).name == "nano@384"
+    assert tracking_model(anymask.load("nano@384")).name == "nano@384"
 
 
 @pytest.mark.parametrize(("words", "name"), [([], "small"), (["--static", "page"], "nano")])

@@ -37,7 +37,7 @@ from research.audit.corruptions import CORRUPTIONS, CorruptedMask, Corruption, c
 CLEAN = "clean"
 RIDGE = 5.0
 NEWTON_STEPS = 30
-LEAST_CORRUPTED_AREA = 100  # pixels of a mask that is worth making wrong
+MIN_CORRUPTED_AREA = 100  # pixels of a mask that is worth making wrong
 MASKS_A_PHOTO = 3  # masks of a photo
 FOUND_IOU = 0.5  # IoU of a found object with the deleted mask
 
@@ -93,7 +93,7 @@ def run_self_test(
     done = 0
     for place in rng.permutation(len(samples)).tolist():
         sample = samples[place]
-        fitting = [n for n, rle in enumerate(sample.rles) if rle_area(rle) >= LEAST_CORRUPTED_AREA]
+        fitting = [n for n, rle in enumerate(sample.rles) if rle_area(rle) >= MIN_CORRUPTED_AREA]
         if done >= masks or not fitting:
             continue
         view = prepare_photo(model, sample.image())
@@ -113,7 +113,7 @@ def _pick_mask(
 ) -> BoolArray | None:
     """A mask of another photo, if there is one."""
     other = samples[int(rng.integers(len(samples)))]
-    fitting = [rle for rle in other.rles if rle_area(rle) >= LEAST_CORRUPTED_AREA]
+    fitting = [rle for rle in other.rles if rle_area(rle) >= MIN_CORRUPTED_AREA]
     if other is samples[not_this] or not fitting:
         return None
     return rle_to_mask(fitting[int(rng.integers(len(fitting)))])

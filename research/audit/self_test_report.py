@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from anymask.base import BoolArray, Floats
 from anymask.evaluation.audit_grading import Grader
-from anymask.evaluation.label_errors import LEAST_GAIN, SUSPECT_BELOW, UNREPLACED_ERRORS
+from anymask.evaluation.label_errors import MIN_GAIN, SUSPECT_BELOW, UNREPLACED_ERRORS
 from anymask.evaluation.report import markdown_table
 from research.audit.corruptions import CORRUPTIONS
 from research.audit.self_test import CLEAN, DeletedMask, SelfTestCase, fit_scales_by_set
@@ -118,7 +118,7 @@ def _grade_cases(grader: Grader, cases: Sequence[SelfTestCase], below: float) ->
         names=np.array([case.name for case in cases]),
         kinds=np.array([case.kind for case in cases]),
         grades=grades,
-        proposed=(grades < below) & (gains >= LEAST_GAIN) & ~np.isin(errors, UNREPLACED_ERRORS),
+        proposed=(grades < below) & (gains >= MIN_GAIN) & ~np.isin(errors, UNREPLACED_ERRORS),
         before=np.array([case.given for case in cases]),
         after=np.array([case.truths[n] for case, n in zip(cases, best, strict=True)]),
     )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from anymask.base import whole_file
 from anymask.training.trainee import multiplies_halves
-from anymask.training.workers import heeding_signals
+from anymask.training.workers import handling_signals
 
 N = TypeVar("N", bound=nn.Module)
 TOLD, SAVED = 50, 60.0  # steps between reports, seconds between checkpoints
@@ -114,7 +114,7 @@ class Sitting:
         """
         losses, began, before, asked = [0.0], self.clock(), learner.minutes, list[int]()
         saved = began
-        with heeding_signals(lambda number, _: asked.append(number)):
+        with handling_signals(lambda number, _: asked.append(number)):
             while not asked and learner.minutes < self.minutes:
                 losses.append(step())
                 learner.minutes = before + (self.clock() - began) / 60

@@ -48,9 +48,9 @@ from anymask.runtime.onnx import OnnxMemory, table_to_arrays
 from anymask.training.export_folder import enter_graphs
 from anymask.training.export_graphs import Letters, round_to_half, store_half, write_graph
 
-LEAST_SCALE = 2.0**-14  # of weights in 8 bits: some channels are empty
+MIN_SCALE = 2.0**-14  # of weights in 8 bits: some channels are empty
 CONVOLUTIONS = ("Conv", "FusedConv")  # the latter with what follows, by ONNX Runtime
-MOST_BATCH, MOST_GRID, MOST_CELLS = 1024, 256, 1 << 20  # masks; a grid's side; remembered cells
+MAX_BATCH, MAX_GRID, MAX_CELLS = 1024, 256, 1 << 20  # masks; a grid's side; remembered cells
 
 
 @torch.no_grad()
@@ -65,7 +65,7 @@ def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
         torch.zeros(1, 2, side, side),
     )
     takes: dict[str, Letters] = {"photo": (1,), "logits": (1, 1, "n", "n"), "prompt": (1,)}
-    n = torch.export.Dim("n", min=fewest, max=MOST_BATCH)
+    n = torch.export.Dim("n", min=fewest, max=MAX_BATCH)
     info = _write_half(folder, REFINER, network, given, takes, {"change": (1,)}, {"n": n})
     halves = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     write_whole(folder / REFINER_WEIGHTS, save(halves))
@@ -79,7 +79,7 @@ def add_names(folder: Path, namer: nn.Module, table: NameTable) -> None:
     round_to_half(network)
     round_to_bytes(network)
     given = (torch.zeros(2, 3, side, side), torch.zeros(2, 1, side, side))
-    dims = {"B": torch.export.Dim("B", min=1, max=MOST_BATCH)}
+    dims = {"B": torch.export.Dim("B", min=1, max=MAX_BATCH)}
     takes = dict.fromkeys(("photo", "mask"), "B")
     info = write_graph(NAMES, network.eval(), given, takes, {"vector": "B"}, folder, dims)
     store_bytes(folder / info.file)
@@ -96,7 +96,7 @@ def round_to_bytes(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             most = layer.weight.abs().amax((1, 2, 3), keepdim=True)
-            scale = (most / 127).clamp(min=LEAST_SCALE).half().float()
+            scale = (most / 127).clamp(min=MIN_SCALE).half().float()
             layer.weight.copy_((layer.weight / scale).round().clamp(-127, 127) * scale)
 
 
@@ -109,7 +109,7 @@ def store_bytes(path: Path) -> None:
     for weight in [one for one in model.graph.initializer if one.name in convolved]:
         name, values = weight.name, numpy_helper.to_array(weight)
         most = np.abs(values).max((1, 2, 3), keepdims=True)
-        scale = np.maximum(most / 127, LEAST_SCALE).astype(np.float16)
+        scale = np.maximum(most / 127, MIN_SCALE).astype(np.float16)
         weight.CopyFrom(
             numpy_helper.from_array(np.rint(values / scale).astype(np.int8), f"{name}_bytes")
         )
@@ -162,8 +162,8 @@ def add_memory(folder: Path, reader: MemoryReader) -> None:
         ("N", len(HINTS), "4h", "4w"),
         *((1, "A"), ("N", "A"), (1, "R"), ("N", "R"), (1, "R")),
     )
-    h, w = (torch.export.Dim(name, min=2, max=MOST_GRID) for name in "hw")
-    n, a, r = (torch.export.Dim(name, min=1, max=MOST_CELLS) for name in "NAR")
+    h, w = (torch.export.Dim(name, min=2, max=MAX_GRID) for name in "hw")
+    n, a, r = (torch.export.Dim(name, min=1, max=MAX_CELLS) for name in "NAR")
     dims = {"h": h, "w": w, "2h": 2 * h, "2w": 2 * w, "4h": PARTS * h, "4w": PARTS * w}
     dims |= {"N": n, "A": a, "R": r}
     takes = dict(zip(OnnxMemory.INPUTS, shapes, strict=True))

@@ -26,7 +26,7 @@ from anymask.base import DataError
 
 SIDE, FEW_SIDE = 480, 400  # pixels of a photo's longest side at most
 QUALITY, FEW_QUALITY = 46, 42  # of AVIF
-MOST_MASKS, LEAST_AREA = 40, 48  # of a photo; pixels of a mask in the set's own photo
+MAX_MASKS, MIN_AREA = 40, 48  # of a photo; pixels of a mask in the set's own photo
 FEW_THINGS = (
     "accelerator", "building_facade", "caltech", "class5", "coco_person", "dog_cat", "fire_trucks",
     "pets",
@@ -81,8 +81,8 @@ def _encoded(path: Path) -> bytes:
 def _kept(masks: object, chance: random.Random) -> list[str]:
     """Run-lengths of masks that are large enough, some of them where they are many."""
     assert isinstance(masks, list)
-    large = [one["rle"] for one in masks if one["area"] >= LEAST_AREA]
-    return large if len(large) <= MOST_MASKS else chance.sample(large, MOST_MASKS)
+    large = [one["rle"] for one in masks if one["area"] >= MIN_AREA]
+    return large if len(large) <= MAX_MASKS else chance.sample(large, MAX_MASKS)
 
 
 def pack(data: Path, place: Path, first: float) -> None:

@@ -93,28 +93,28 @@ def _begin_session(
     model: Model, source: Any, named: Model | str | None, **settings: Unpack[TrackOptions]
 ) -> VideoSession:
     """What `Model.track` does; the sessions' floor lies above the model's."""
-    from anymask.track import model_for_videos, open_session
+    from anymask.track import open_session, tracking_model
 
-    return open_session(model_for_videos(model, named), source, **settings)
+    return open_session(tracking_model(model, named), source, **settings)
 
 
 def _begin_volume(
     model: Model, scan: Any, named: Model | str | None, **settings: Unpack[VolumeOptions]
 ) -> VolumeSession:
     """What `Model.volume` does."""
-    from anymask.track import model_for_videos
+    from anymask.track import tracking_model
     from anymask.volumes import open_volume_session
 
-    return open_volume_session(model_for_videos(model, named), scan, **settings)
+    return open_volume_session(tracking_model(model, named), scan, **settings)
 
 
 def _follow_words(
     model: Model, source: Any, words: Phrases, **settings: Unpack[VideoFindKeywords]
 ) -> Iterator[Masks]:
     """What `Model.find` does of a video. What is wrong is told at once, not at the first frame."""
-    from anymask.track import find_in_video, model_for_videos
+    from anymask.track import find_in_video, tracking_model
 
-    finds = find_in_video(model_for_videos(model), source, words, **settings)
+    finds = find_in_video(tracking_model(model), source, words, **settings)
 
     def frames() -> Iterator[Masks]:
         with finds:

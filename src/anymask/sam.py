@@ -40,7 +40,7 @@ from anymask.masks import (
     logits_to_image,
     points_to_model,
 )
-from anymask.models.rules import BUNDLED, DEFAULT_MODEL, default_model
+from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL, default_model
 from anymask.segment import GridDict, Model, Prediction
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class SamModel:
     """
 
     model: Model
-    name: str = DEFAULT_MODEL
+    name: str = DEFAULT_VIDEO_MODEL
     checkpoint: str | Path | None = None
 
     def to(self, device: object = "cpu") -> SamModel:
@@ -292,7 +292,7 @@ sam_model_registry: dict[str, Callable[..., SamModel]] = {
     "vit_l": partial(build_sam, "sam_vit_l"),
     "vit_b": partial(build_sam, "sam_vit_b"),
     "vit_t": partial(build_sam, "mobile_sam"),
-    **{name: partial(build_sam, name) for name in BUNDLED},
+    **{name: partial(build_sam, name) for name in BUNDLED_MODELS},
 }
 build_sam_vit_h = sam_model_registry["vit_h"]
 build_sam_vit_l = sam_model_registry["vit_l"]

@@ -57,7 +57,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(
         "anymask.training.run_folder.write_bundle", lambda _run, target: target.mkdir()
     )
-    monkeypatch.setattr("anymask.studio.rounds.LEAST_HELD", 1)
+    monkeypatch.setattr("anymask.studio.rounds.MIN_HELD", 1)
     return folder
 
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from anymask.cli import ending_well
+from anymask.cli import finish_job
 
 
 def interrupted_import() -> None:
@@ -18,11 +18,11 @@ def interrupted_import() -> None:
 
 def test_sigterm_is_an_interruption_even_in_an_import() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), ending_well():
+    with pytest.raises(KeyboardInterrupt), finish_job():
         interrupted_import()
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(ImportError, match="absent"), ending_well():
+    with pytest.raises(ImportError, match="absent"), finish_job():
         raise ImportError("absent")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from anymask.cli.main import main, was_interrupted
-from anymask.cli.streams import any_text, printable
+from anymask.cli.streams import printable, utf8_stdio
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_control_characters_of_labels_do_not_reach_the_terminal(text: str, shown
 def test_bytes_of_names_that_are_no_text_are_printed_as_escapes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with any_text():
+    with utf8_stdio():
         print(os.fsdecode(b"\xff.png"))
     assert capsys.readouterr().out == "\\udcff.png\n"
 

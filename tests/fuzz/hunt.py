@@ -31,7 +31,7 @@ from tests.fuzz.targets import TEXTS, Target, makers_of
 
 HANG_S = 20.0  # of CPU
 SILENT_S = 120.0  # of the clock, of an input that waits for something
-MOST_BYTES = 2 << 30  # of memory in use
+MAX_BYTES = 2 << 30  # of memory in use
 ADDRESSES = 12 << 30  # bytes of address space: torch and decoders reserve much more than they use
 
 
@@ -110,7 +110,7 @@ def watch(name: str, share: int, first: int, found: dict[str, Any]) -> None:
                 found["places"][place] += 1
             elif kind == "done":
                 found["inputs"] += 1
-                if peak * 1024 > max(MOST_BYTES, found["peak"]):
+                if peak * 1024 > max(MAX_BYTES, found["peak"]):
                     print(f"{said}: {peak >> 10} MB", flush=True)
                 found["peak"] = max(found["peak"], peak * 1024)
                 said = ""

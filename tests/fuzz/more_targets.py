@@ -13,7 +13,7 @@ from anymask.volumes import Volume, label_volume, write_labels
 from tests.fuzz.targets import Target
 
 SHAPE = (3, 6, 8)  # of scans: z, y, x
-MOST_FRAMES = 40  # that are looked at
+MAX_FRAMES = 40  # that are looked at
 
 
 def look_at(path: Path) -> None:
@@ -146,7 +146,7 @@ def videos(root: Path) -> list[Target]:
         try:
             for number in (0, 1, 2, 5, 3):
                 source.read(number)
-            for number in range(min(source.length or 0, MOST_FRAMES)):
+            for number in range(min(source.length or 0, MAX_FRAMES)):
                 source.seconds(number)
         finally:
             source.close()

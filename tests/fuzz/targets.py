@@ -16,7 +16,7 @@ from anymask.evaluation.suite import open_sets, read_suite
 from anymask.formats import FORMATS, load_clips, load_dataset, read_annotations, write_annotations
 from anymask.images import load_image, load_mask
 from anymask.masks import Features, Mask, mask_to_rle
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.runtime import ASSETS
 from anymask.training.recipe import read_recipe
 from tests.formats.annotated import rings
@@ -208,7 +208,7 @@ def embeddings(root: Path) -> list[Target]:
 
 def bundles(root: Path) -> list[Target]:
     """The manifest of a bundle whose graphs are sound; each is opened and asked."""
-    shutil.copytree(ASSETS / DEFAULT_MODEL, root)
+    shutil.copytree(ASSETS / DEFAULT_VIDEO_MODEL, root)
     photo = np.zeros((9, 12, 3), np.uint8)
 
     def use(_: Path) -> None:

@@ -405,7 +405,7 @@ def function_faults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[st
 
 # Families.
 
-# The files that may name the model in the package; all others ask for `rules.DEFAULT_MODEL`.
+# The files that may name the model in the package; all others ask for `rules.DEFAULT_VIDEO_MODEL`.
 ITS_OWN = (
     "models/rules/nano.py",
     "models/rules/registry.py",
@@ -423,7 +423,7 @@ def named_models(package: Path, name: str = "nano") -> list[str]:
     wanted = re.compile(rf"(?<![A-Za-z]){name}(?![A-Za-z])|^four$", re.IGNORECASE)
     return [
         f"{package.name}/{place.as_posix()}:{line}: names a model; ask its family, or take "
-        "rules.DEFAULT_MODEL"
+        "rules.DEFAULT_VIDEO_MODEL"
         for path in python_files(package)
         if (place := path.relative_to(package)).as_posix() not in ITS_OWN
         and place.parts[0] != CARGO

@@ -149,4 +149,4 @@ def test_what_the_web_does_not_give_is_one_clear_error(server: str) -> None:
 def test_a_picture_that_is_too_large_is_not_read(server: str) -> None:
     with pytest.raises(ImageError, match="more than 100 bytes, which is the limit"):
         fetch_picture(f"{server}/a.png", most_bytes=100)
-    assert web_pictures.MOST_BYTES == 100_000_000
+    assert web_pictures.MAX_BYTES == 100_000_000

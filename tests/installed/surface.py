@@ -19,7 +19,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 
-LEAST_COMMANDS = 28
+MIN_COMMANDS = 28
 GENERAL = ([], ["--help"], ["-h"], ["help"], ["--version"], ["version"], ["help", "segment"])
 
 
@@ -57,8 +57,8 @@ class Surface:
         from anymask.cli.main import commands
 
         found = [(name,) for name in commands()]
-        if len(found) < LEAST_COMMANDS:
-            self.failures.append(("commands", f"{len(found)}, wanted {LEAST_COMMANDS}"))
+        if len(found) < MIN_COMMANDS:
+            self.failures.append(("commands", f"{len(found)}, wanted {MIN_COMMANDS}"))
         seen: set[tuple[str, ...]] = set()
         while found:
             command = found.pop()

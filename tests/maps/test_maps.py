@@ -28,7 +28,7 @@ from anymask.maps import (  # noqa: E402
     open_map,
     placed_prompt,
     read_prompts,
-    survey_map,
+    segment_tiles,
 )
 from anymask.maps.scene import pixel_metres  # noqa: E402
 from anymask.maps.shapes import GroundArea, right_angled  # noqa: E402
@@ -47,7 +47,7 @@ def search(source: Any, *outputs: Path, tile: int = 256, min_area: float = 0, **
     model = how.pop("model", None) or ThresholdModel()
     with open_map(source, **how) as scene:
         eye = TileEye(scene, model, model.everything, tile=tile)
-        return survey_map(scene, eye, outputs, simplify=0, min_area=min_area)
+        return segment_tiles(scene, eye, outputs, simplify=0, min_area=min_area)
 
 
 @pytest.fixture(scope="module")
@@ -409,7 +409,7 @@ def test_buildings_get_right_angles_and_round_things_stay() -> None:
 
 def prompted(scene: Any, *prompts: Any, **how: Any) -> NDArray[Any]:
     out = Path(scene.dataset.name).with_suffix(".gpkg")
-    survey_map(scene, PromptEye(scene, ThresholdModel(), prompts, **how), [out], simplify=0)
+    segment_tiles(scene, PromptEye(scene, ThresholdModel(), prompts, **how), [out], simplify=0)
     return read_layer(out)[0]
 
 
@@ -487,7 +487,7 @@ def test_change_tells_what_appeared_and_what_vanished_also_on_another_grid(tmp_p
         out, model = tmp_path / "change.gpkg", ThresholdModel()
         with open_map(old) as a, open_map(second) as b, aligned(b, a) as on_a:
             eye = ChangeEye(a, on_a, model, model.everything, tile=256)
-            survey_map(a, eye, [out], simplify=0)
+            segment_tiles(a, eye, [out], simplify=0)
         _, columns = read_layer(out)
         found = sorted(zip(columns["label"], columns["area_m2"], strict=True))
         sizes = np.bincount(numbers.ravel()) * 0.25 / 0.9996**2

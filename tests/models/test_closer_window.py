@@ -4,15 +4,15 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from anymask.masks import CloserLook, ModelSpec, Prompt, geometry
+from anymask.masks import CropRefinement, ModelSpec, Prompt, geometry
 from anymask.models.rules import closer_window, logits_around, mean_chance, object_box
 from tests.masks.strategies import quickly, sizes
 
 SPEC = ModelSpec(name="any", image_side=256, mask_side=64)
 
 
-def look(*, margin: float = 1.0, gain: float = 0.0, least: int = 96) -> CloserLook:
-    return CloserLook(margin=margin, gain=gain, weight=0.6, min_side=least)
+def look(*, margin: float = 1.0, gain: float = 0.0, least: int = 96) -> CropRefinement:
+    return CropRefinement(margin=margin, gain=gain, weight=0.6, min_side=least)
 
 
 @quickly

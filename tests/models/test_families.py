@@ -11,7 +11,7 @@ from anymask.base import FloatArray, ModelError
 from anymask.masks import OPENCV, Geometry, ModelPrompts, ModelSpec
 from anymask.masks.answer import by_quality, lone_clicks, wants_many, without_parts
 from anymask.models.rules import (
-    DEFAULT_MODEL,
+    DEFAULT_VIDEO_MODEL,
     Family,
     adaptive_table,
     default_grid,
@@ -251,7 +251,7 @@ def test_an_unknown_family_is_told_with_those_that_are_known() -> None:
 
 
 def test_a_family_without_tables_of_its_own_borrows_the_default_model_s_for_adaptive_mode() -> None:
-    shipped = shipped_tables(DEFAULT_MODEL)["adaptive"]
+    shipped = shipped_tables(DEFAULT_VIDEO_MODEL)["adaptive"]
     assert shipped_tables("sam") == {}
     assert adaptive_table(family("sam")) == shipped
     own = {"into": [[1.0]], "bias": [0.0], "out": [1.0]}
@@ -281,5 +281,5 @@ def test_tables_that_are_handed_in_go_before_those_of_the_package() -> None:
 
 
 def test_the_default_thresholds_are_those_of_the_default_model() -> None:
-    assert default_grid() == family(DEFAULT_MODEL).grid
+    assert default_grid() == family(DEFAULT_VIDEO_MODEL).grid
     assert family("sam").grid.score == 0.88

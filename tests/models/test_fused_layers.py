@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.fast import (
-    LEAST_ROWS,
+    MIN_ROWS,
     Activation,
     activated,
     convolved,
@@ -43,7 +43,7 @@ def test_one_pass_gives_the_numbers_of_two(
     activation: Activation | None, calls: list[torch.Size]
 ) -> None:
     torch.manual_seed(0)
-    x, layer = torch.randn(2, LEAST_ROWS, 24), nn.Linear(24, 40)
+    x, layer = torch.randn(2, MIN_ROWS, 24), nn.Linear(24, 40)
     wanted = AFTER[activation](x.double() @ layer.weight.double().T + layer.bias.double())
     with torch.inference_mode():
         got = activated(x, layer, activation)
@@ -52,7 +52,7 @@ def test_one_pass_gives_the_numbers_of_two(
 
 
 def test_what_learns_has_its_gradients(calls: list[torch.Size]) -> None:
-    x, layer = torch.randn(LEAST_ROWS, 4, requires_grad=True), nn.Linear(4, 3)
+    x, layer = torch.randn(MIN_ROWS, 4, requires_grad=True), nn.Linear(4, 3)
     activated(x, layer, "gelu").sum().backward()
     assert layer.weight.grad is not None
     assert x.grad is not None
@@ -68,7 +68,7 @@ class Scaled(nn.Linear):
 
 def test_other_layers_few_rows_and_hooks_are_called_as_they_are(calls: list[torch.Size]) -> None:
     torch.manual_seed(0)
-    x, plain, watched = torch.randn(LEAST_ROWS, 4), nn.Linear(4, 3), nn.Linear(4, 3)
+    x, plain, watched = torch.randn(MIN_ROWS, 4), nn.Linear(4, 3), nn.Linear(4, 3)
     scaled, seen = Scaled(4, 3), list[Tensor]()
     watched.register_forward_hook(lambda layer, given, y: seen.append(y))
     with torch.inference_mode():
@@ -89,7 +89,7 @@ def test_an_exported_graph_has_the_plain_layer() -> None:
             return activated(x, self.layer, "gelu")
 
     with torch.inference_mode():
-        graph = torch.export.export(Module(), (torch.randn(LEAST_ROWS, 4),)).graph
+        graph = torch.export.export(Module(), (torch.randn(MIN_ROWS, 4),)).graph
     named = [str(node.target) for node in graph.nodes if node.op == "call_function"]
     assert named == ["aten.linear.default", "aten.gelu.default"]
 

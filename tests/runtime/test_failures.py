@@ -6,7 +6,7 @@ import pytest
 
 from anymask.base import AnymaskError, DataError, InputError, PromptError, pick_threads
 from anymask.masks import FeatureMap, Features, Prompt, StoredMaps
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.runtime import ASSETS, OnnxRuntime, open_runtime
 from anymask.runtime.protocol import check_maps, running
 from anymask.segment import Model
@@ -35,7 +35,7 @@ def test_maps_of_another_shape_do_not_reach_the_decoder() -> None:
 
 
 def test_an_altered_embedding_is_refused_by_the_model() -> None:
-    model = Model(OnnxRuntime(ASSETS / DEFAULT_MODEL))
+    model = Model(OnnxRuntime(ASSETS / DEFAULT_VIDEO_MODEL))
     sound = model.encode(np.zeros((9, 12, 3), np.uint8))
     about = (sound.geometry, sound.model, sound.model_hash)
     first, *others = sound.maps
@@ -51,14 +51,14 @@ def answer_of(model: Model) -> float:
 
 
 def test_a_model_goes_to_another_process_by_its_folder() -> None:
-    model = Model(OnnxRuntime(ASSETS / DEFAULT_MODEL, threads=1))
+    model = Model(OnnxRuntime(ASSETS / DEFAULT_VIDEO_MODEL, threads=1))
     assert answer_of(pickle.loads(pickle.dumps(model))) == answer_of(model)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(answer_of, (model,)) == pytest.approx(answer_of(model))
 
 
 def test_the_model_of_the_package_is_pickled_without_the_place_of_the_package() -> None:
-    data = pickle.dumps(Model(OnnxRuntime(ASSETS / DEFAULT_MODEL, threads=1)))
+    data = pickle.dumps(Model(OnnxRuntime(ASSETS / DEFAULT_VIDEO_MODEL, threads=1)))
     assert str(ASSETS.parent).encode() not in data
     assert b"assets/nano" in data
 
@@ -77,7 +77,7 @@ def test_a_name_that_is_no_text_is_refused(name: str) -> None:
 
 
 def test_prompts_have_a_limit_and_must_be_a_list() -> None:
-    model = Model(OnnxRuntime(ASSETS / DEFAULT_MODEL))
+    model = Model(OnnxRuntime(ASSETS / DEFAULT_VIDEO_MODEL))
     photo = np.zeros((9, 12, 3), np.uint8)
     with pytest.raises(PromptError, match="at most 1000 points, but 1001"):
         Prompt.of(points=np.ones((1001, 2)))

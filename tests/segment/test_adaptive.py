@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from anymask.masks import geometry, point_grid
-from anymask.models.rules import DEFAULT_MODEL, shipped_tables
+from anymask.models.rules import DEFAULT_VIDEO_MODEL, shipped_tables
 from anymask.segment import Grid, Model
 from anymask.segment.adaptive import CropView, Frontier, TanhNetwork, most_clicks
 from tests.segment.fakes import SPEC, ColourRuntime, discs, iou
 
-WEIGHTS = TanhNetwork.of(shipped_tables(DEFAULT_MODEL)["adaptive"])
+WEIGHTS = TanhNetwork.of(shipped_tables(DEFAULT_VIDEO_MODEL)["adaptive"])
 EASY = {"score": 0.3, "stability": 0.3}
 PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22), (60, 10, 8)])
 

@@ -10,7 +10,7 @@ import pytest
 import anymask
 from anymask.masks import Prompt, clean_mask, iou, parse_region_size
 from anymask.runtime import EdgeRefining
-from anymask.segment.postprocess import scaled_area, settled_pixels, without_crumbs
+from anymask.segment.postprocess import prompt_fixed_pixels, remove_small_components, scaled_area
 
 
 def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -36,18 +36,18 @@ def test_crumbs_go_and_those_of_clicks_stay() -> None:
     mask[20:23, 30:33] = mask[20:23, 40:43] = False
     mask[5:7, 20:22] = mask[5:7, 50:52] = True
     clicks = np.array([(21, 6), (31, 21), (75, 3)]), np.array([1, 0, 0])
-    tidy = without_crumbs(mask.copy(), clicks, (0.05, 0.05))
+    tidy = remove_small_components(mask.copy(), clicks, (0.05, 0.05))
     assert tidy[5:7, 20:22].all()
     assert not tidy[5:7, 50:52].any()
     assert not tidy[20:23, 30:33].any()
     assert tidy[20:23, 40:43].all()
-    np.testing.assert_array_equal(without_crumbs(mask.copy(), clicks, (0, 0)), mask)
+    np.testing.assert_array_equal(remove_small_components(mask.copy(), clicks, (0, 0)), mask)
 
 
 def test_what_a_prompt_settles_stays() -> None:
     """Outside of the box and under a click the prompt has said what the pixels are."""
     prompt = Prompt.of(points=[(160.0, 50.0)], box=(100, 60, 220, 200))
-    settled = settled_pixels(prompt, TRUTH.shape)
+    settled = prompt_fixed_pixels(prompt, TRUTH.shape)
     assert settled[50, 160]
     assert settled[:60].all()
     assert not settled[60:200, 100:220].any()

@@ -8,7 +8,7 @@ from anymask.base import InputError, PromptError
 from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, rle_area, rle_to_coco
 from anymask.models.rules import open_family
 from anymask.segment import Grid, Model, grid_of
-from anymask.segment.settings import MOST_AT_ONCE
+from anymask.segment.settings import MAX_AT_ONCE
 from tests.segment.fakes import ColourRuntime, Modest, discs, iou, with_spec
 
 EASY = {
@@ -46,7 +46,7 @@ def test_the_batch_follows_the_memory_that_is_allowed() -> None:
     assert Grid().batch(10_000_000) == 50
     assert Grid(memory_limit=35).batch(10_000_000) == 3
     assert Grid(memory_limit=1).batch(10_000_000) == 1
-    assert Grid().batch(1) == MOST_AT_ONCE
+    assert Grid().batch(1) == MAX_AT_ONCE
     assert Grid(points_per_batch=7, memory_limit=1).batch(10_000_000) == 7
     runtime = ColourRuntime()
     Model(runtime).everything(PICTURE, **EASY, memory_limit=3)

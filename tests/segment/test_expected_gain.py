@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from anymask.masks import geometry, point_grid
-from anymask.models.rules import DEFAULT_MODEL, shipped_tables
+from anymask.models.rules import DEFAULT_VIDEO_MODEL, shipped_tables
 from anymask.segment.adaptive import ExpectedGain, TanhNetwork
 from tests.segment.fakes import SPEC
 
 SIDE = 16
-WEIGHTS = TanhNetwork.of(shipped_tables(DEFAULT_MODEL)["adaptive"])
+WEIGHTS = TanhNetwork.of(shipped_tables(DEFAULT_VIDEO_MODEL)["adaptive"])
 FACTS = (
     "new", "new too", "unusual", "unusual too", "unseen", "smallest", "rim", "asked", "passed",
     "worth", "nearly", "value", "wide", "crowd", "mean", "alike",

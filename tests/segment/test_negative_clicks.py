@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anymask.masks import OPENCV, ModelSpec, Prompt, geometry, obey_negatives
+from anymask.masks import OPENCV, ModelSpec, Prompt, apply_negative_points, geometry
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, NoiseRuntime, PerverseRuntime, discs, with_spec
 
@@ -82,7 +82,7 @@ def test_the_model_itself_is_heard_when_multimask_is_given() -> None:
 def cleared(mask: np.ndarray, *points: tuple[int, int], labels: list[int]) -> np.ndarray:
     logits = np.where(mask, 5, -5).astype(np.float32)[None]
     prompt = Prompt.of(points=points, labels=labels)
-    return obey_negatives(logits, (prompt.points, prompt.labels), PLACE, 0.0, OPENCV)[0] > 0
+    return apply_negative_points(logits, (prompt.points, prompt.labels), PLACE, 0.0, OPENCV)[0] > 0
 
 
 def test_a_part_without_a_positive_click_goes_as_a_whole() -> None:

@@ -165,12 +165,12 @@ def test_each_record_has_the_chance_of_its_own_mask(monkeypatch: pytest.MonkeyPa
 
 def test_masks_that_cannot_be_shown_are_not_cut_out() -> None:
     judge = Objectness(PLACE, 0.0, view(), None, least=0.5)
-    assert judge.worth_cutting(np.array([0.2, 0.15, 0.25])) == [0, 2]  # nearly the best so far
-    assert judge.worth_cutting(np.array([0.1, 0.4, 0.33])) == [1, 2]
-    assert judge.worth_cutting(np.array([0.9, 0.49, 0.5])) == [0, 2]
-    assert judge.worth_cutting(np.array([0.49, 0.51])) == [1]
+    assert judge.above_threshold(np.array([0.2, 0.15, 0.25])) == [0, 2]  # nearly the best so far
+    assert judge.above_threshold(np.array([0.1, 0.4, 0.33])) == [1, 2]
+    assert judge.above_threshold(np.array([0.9, 0.49, 0.5])) == [0, 2]
+    assert judge.above_threshold(np.array([0.49, 0.51])) == [1]
     every = Objectness(PLACE, 0.0, view(), None)
-    assert every.worth_cutting(np.array([0.9, 0.0])) == [0, 1]
+    assert every.above_threshold(np.array([0.9, 0.0])) == [0, 1]
 
 
 @pytest.mark.parametrize("least", [0.15, 0.999])

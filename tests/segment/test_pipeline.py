@@ -5,8 +5,8 @@ import pytest
 
 from anymask.base import ModelError
 from anymask.masks import Prompt
-from anymask.segment import Model, Question, SegmentSettings, refine_edges
-from anymask.segment.pipeline import decode_prompts, look_closer, order_by_granularity
+from anymask.segment import Model, PromptContext, SegmentSettings, refine_edges
+from anymask.segment.pipeline import decode_prompts, order_by_granularity, refine_in_crop
 from tests.segment.fakes import ColourRuntime, PerverseRuntime, discs
 
 PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
@@ -30,9 +30,9 @@ def test_a_step_that_is_not_wanted_gives_the_answer_itself() -> None:
     embedding = model.encode(PICTURE)
     prompt = Prompt.of(points=[(35, 40)])
     (answer,) = decode_prompts(model.runtime, embedding, [prompt], SegmentSettings())
-    question = Question(model.runtime, None, embedding, prompt, SegmentSettings())
+    question = PromptContext(model.runtime, None, embedding, prompt, SegmentSettings())
     assert order_by_granularity(answer, "all") is answer
-    assert look_closer(answer, question) is answer
+    assert refine_in_crop(answer, question) is answer
     assert refine_edges(answer, question) is answer
 
 

@@ -11,7 +11,7 @@ import anymask
 from anymask.cli.main import main
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model, SearchLog
-from anymask.segment.adaptive import Lesson, LoggedBatch
+from anymask.segment.adaptive import LoggedBatch, Observation
 from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((180, 240), [(60, 90, 40), (180, 90, 44), (120, 20, 9)])
@@ -75,7 +75,7 @@ def test_a_log_of_another_search_is_begun_anew(tmp_path: Path) -> None:
 def test_a_lesson_comes_back_bit_by_bit_and_a_cut_line_is_asked_again(tmp_path: Path) -> None:
     on = np.random.default_rng(0).random(37) < 0.4
     log = SearchLog(tmp_path / "log", {})
-    log.keep("a", LoggedBatch([], [Lesson(on, 5, 1 / 3, 0.1)]))
+    log.keep("a", LoggedBatch([], [Observation(on, 5, 1 / 3, 0.1)]))
     log.keep("b", LoggedBatch([], []))
     log.close(done=False)
     data = (tmp_path / "log").read_bytes()

@@ -10,7 +10,7 @@ import pytest
 
 import anymask
 from anymask.base import PromptError
-from anymask.masks import MOST_STEPS, EncoderOutput, ModelPrompts, Prompt, click_steps
+from anymask.masks import MAX_STEPS, EncoderOutput, ModelPrompts, Prompt, click_steps
 from anymask.segment import Model, Prediction, SegmentSettings, count_steps
 from anymask.segment.pipeline import decode_prompts
 from tests.segment.fakes import SPEC, ColourRuntime, NoiseRuntime, discs
@@ -82,7 +82,7 @@ def test_at_most_eight_steps_are_taken() -> None:
     points = [(10 + 7 * n, 40) for n in range(12)]
     Model(runtime).segment(PICTURE, points=points, zoom=False, refine_edges=False)
     assert [len(step) for step in runtime.clicks] == [5, 6, 7, 8, 9, 10, 11, 12]
-    assert len(runtime.clicks) == MOST_STEPS == count_steps(12)
+    assert len(runtime.clicks) == MAX_STEPS == count_steps(12)
     assert [count_steps(clicks) for clicks in (0, 1, 8)] == [1, 1, 8]
 
 

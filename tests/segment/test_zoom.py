@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from anymask.base import FloatArray
-from anymask.masks import CloserLook, EncoderOutput, ModelPrompts, Prompt
+from anymask.masks import CropRefinement, EncoderOutput, ModelPrompts, Prompt
 from anymask.models.rules import Family, SamFamily
 from anymask.segment import (
     Model,
     Prediction,
-    Question,
+    PromptContext,
     SegmentSettings,
     answer_prompts,
     pipeline,
@@ -45,7 +45,7 @@ class Gaining(Blunt):
     def family(self) -> Family:
         family = super().family
         assert isinstance(family, SamFamily)
-        close = CloserLook(margin=1.0, gain=1.2, weight=0.6, min_side=96)
+        close = CropRefinement(margin=1.0, gain=1.2, weight=0.6, min_side=96)
         return replace(family, closer=close)
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
@@ -144,7 +144,7 @@ def test_a_smaller_copy_of_the_photo_is_enough(name: str) -> None:
 def test_edges_are_refined_in_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def refined(answer: Prediction, question: Question) -> Prediction:
+    def refined(answer: Prediction, question: PromptContext) -> Prediction:
         assert question.photo is not None
         seen.append((question.photo.shape[:2], question.features.geometry.image_hw))
         return answer

@@ -20,7 +20,7 @@ from anymask.studio.exchange import TakenMasks, annotated_images, take_masks
 from anymask.studio.exports import masks_file
 from anymask.studio.project import Project
 from anymask.studio.records import Provenance
-from anymask.studio.rounds import LEAST_HELD, Trained, is_held_out, paired_gain, retrain
+from anymask.studio.rounds import MIN_HELD, Trained, is_held_out, paired_gain, retrain
 from tests.studio.disc_projects import label, write_photos
 
 
@@ -141,7 +141,7 @@ def test_a_better_model_leads_and_a_worse_one_does_not(
     truth |= write_photos(project.folder, count=photos)
     project.add_folder()
     held = [name for name in truth if is_held_out(name, 0.2)]
-    assert (len(held) >= LEAST_HELD) is enough
+    assert (len(held) >= MIN_HELD) is enough
     label(project, truth)
     scores = {"nano": 0.5}
     asked: list[Path | None] = []

@@ -15,7 +15,7 @@ STEPS, EARLY, SAMPLE = 400, 100, 50
 SMALL = (144, 192)  # pixels of a frame, which is not enlarged for the encoder
 FRONT = 2  # the object that nothing hides
 APART = 20  # a frame on which it hides no other object
-LEAST_IOU = 0.8
+MIN_IOU = 0.8
 ROOM = 16 << 20  # bytes: what an allocator may keep back; the keys alone of 300 frames: 23 MB
 
 
@@ -26,7 +26,7 @@ def test_four_hundred_steps_of_nano_follow_an_object_and_hold_what_a_hundred_do(
         for frame in session:
             if frame.index % SAMPLE == 0:
                 found = frame.masks[1]
-                assert iou(found, scene.mask(FRONT, frame.index)) >= LEAST_IOU, frame.index
+                assert iou(found, scene.mask(FRONT, frame.index)) >= MIN_IOU, frame.index
             if frame.index == EARLY:
                 early, memory = held_by(session), resident_memory()
         late, memory_late = held_by(session), resident_memory()

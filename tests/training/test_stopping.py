@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from anymask.training.workers import heeding_signals
+from anymask.training.workers import handling_signals
 
 
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_reaches_the_handler_and_only_for_a_while(name: signal.Signals) -> None:
     heard: list[int] = []
     before = signal.getsignal(name)
-    with heeding_signals(lambda number, _: heard.append(number)):
+    with handling_signals(lambda number, _: heard.append(number)):
         os.kill(os.getpid(), name)
     assert heard == [name]
     assert signal.getsignal(name) == before
@@ -22,7 +22,7 @@ def test_a_signal_reaches_the_handler_and_only_for_a_while(name: signal.Signals)
 
 def test_the_handlers_come_back_after_an_error_too() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(ZeroDivisionError), heeding_signals(lambda *_: None):
+    with pytest.raises(ZeroDivisionError), handling_signals(lambda *_: None):
         raise ZeroDivisionError
     assert signal.getsignal(signal.SIGTERM) == before
 
@@ -34,14 +34,14 @@ import os, signal, tempfile
 from pathlib import Path
 from anymask.training import loop
 from anymask.training import Recipe
-from anymask.training.workers import heeding_signals
+from anymask.training.workers import handling_signals
 from anymask.training.loop import TrainingRun
 
 class Learner:
     def __init__(self, *given): pass
 
     def run(self):
-        with heeding_signals(lambda *_: print("asked")):
+        with handling_signals(lambda *_: print("asked")):
             signal.raise_signal(signal.SIGTERM)
 
 loop.TrainingWorker = Learner

@@ -21,6 +21,7 @@ from anymask.masks import (
     ModelPrompts,
     ModelSpec,
     Prompt,
+    apply_negative_points,
     clean_logits,
     click_steps,
     geometry,
@@ -28,7 +29,6 @@ from anymask.masks import (
     logits_to_masks,
     mask_to_model,
     mask_to_rle,
-    obey_negatives,
     parse_region_size,
     pixels_to_cells,
     point_pixels,
@@ -176,7 +176,9 @@ def clicks() -> list[dict[str, Any]]:
         plane = smooth(rng, 16)
         points = np.round(rng.uniform(0, 1, (4, 2)) * (119, 89), 1).astype(np.float32)
         prompt = Prompt.of(points=points, labels=[1, 0, 0, 0])
-        out = obey_negatives(plane[None], (prompt.points, prompt.labels), place, 0.0, OPENCV)[0]
+        out = apply_negative_points(
+            plane[None], (prompt.points, prompt.labels), place, 0.0, OPENCV
+        )[0]
         order = np.zeros(1, np.int64)
         answer = Prediction.of_logits(out[None], np.ones(1, np.float32), order, place)
         cases.append({

@@ -51,10 +51,10 @@ from anymask.base.progress import OnNamedProgress as OnNamedProgress
 from anymask.base.progress import OnProgress as OnProgress
 from anymask.base.progress import Progress as Progress
 from anymask.base.progress import ProgressBar as ProgressBar
+from anymask.base.progress import choose_progress as choose_progress
 from anymask.base.progress import clock_text as clock_text
 from anymask.base.progress import follow as follow
-from anymask.base.progress import pick_teller as pick_teller
-from anymask.base.progress import tell_each as tell_each
+from anymask.base.progress import report_progress as report_progress
 from anymask.base.settings import DeclaredSetting as DeclaredSetting
 from anymask.base.settings import Setting as Setting
 from anymask.base.settings import check_keywords as check_keywords

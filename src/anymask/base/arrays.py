@@ -28,7 +28,7 @@ UintImage = NDArray[np.uint8]
 if TYPE_CHECKING:
     import zipfile
 
-MOST_TIMES = 100  # its size, that an archive may unpack to
+MAX_TIMES = 100  # its size, that an archive may unpack to
 SMALL = 64 << 20  # bytes; up to here an archive may be packed as well as it can be
 
 
@@ -85,7 +85,7 @@ def check_members(archive: zipfile.ZipFile) -> None:
     assert archive.fp is not None
     packed = archive.fp.seek(0, io.SEEK_END)
     total = sum(member.file_size for member in members)
-    if total > max(SMALL, MOST_TIMES * packed):
+    if total > max(SMALL, MAX_TIMES * packed):
         largest = max(members, key=lambda member: member.file_size)
         raise DataError(
             f"Its {packed} bytes unpack to {total}, which is more than is allowed. The "

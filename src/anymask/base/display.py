@@ -13,10 +13,10 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-_MOST_TEXT = 40  # characters of one value
-_MOST_LINE = 240  # characters of all of them
-_MOST_OWN = 70  # of a value inside of another one
-_MOST_ITEMS = 4  # of a sequence that are written out
+_MAX_TEXT = 40  # characters of one value
+_MAX_LINE = 240  # characters of all of them
+_MAX_OWN = 70  # of a value inside of another one
+_MAX_ITEMS = 4  # of a sequence that are written out
 _PLAIN = (str, int, float, bool, Path, type(None))
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def brief_text(value: object) -> str:
     """One value in at most 60 characters: a shape, a count, a short text, or the type's name."""
     if type(value).__module__.startswith("anymask.") and not _is_generated(value):
         own = "" if type(value).__repr__ is object.__repr__ else repr(value)
-        return own if 0 < len(own) <= _MOST_OWN else f"<{type(value).__name__}>"
+        return own if 0 < len(own) <= _MAX_OWN else f"<{type(value).__name__}>"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         sides = "x".join(map(str, value.shape)) or "number"
         return f"{sides} {str(value.dtype).removeprefix('torch.')}"
@@ -46,7 +46,7 @@ def brief_text(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, str | Path):
         text = str(value)
-        return repr(text if len(text) <= _MOST_TEXT else f"{text[: _MOST_TEXT - 1]}…")
+        return repr(text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…")
     if isinstance(value, bytes | bytearray | memoryview):
         return f"{len(value)} bytes"
     if isinstance(value, Mapping | Set | Sequence):
@@ -58,11 +58,11 @@ def brief_text(value: object) -> str:
 
 def _items(value: Mapping[Any, Any] | Set[Any] | Sequence[Any]) -> str:
     given = value.items() if isinstance(value, Mapping) else value
-    items = [*itertools.islice(given, _MOST_ITEMS + 1)]
+    items = [*itertools.islice(given, _MAX_ITEMS + 1)]
     flat = [part for item in items for part in (item if isinstance(item, tuple) else (item,))]
-    if len(items) <= _MOST_ITEMS and all(isinstance(part, _PLAIN) for part in flat):
+    if len(items) <= _MAX_ITEMS and all(isinstance(part, _PLAIN) for part in flat):
         told = repr(value)
-        if len(told) <= _MOST_TEXT:
+        if len(told) <= _MAX_TEXT:
             return told
     return f"{len(value)} item{'s' if len(value) != 1 else ''}"
 
@@ -74,7 +74,7 @@ def _is_generated(value: object) -> bool:
 
 
 def _brief_repr(self: Any) -> str:
-    told, room = [], _MOST_LINE
+    told, room = [], _MAX_LINE
     for one in fields(self):
         value = getattr(self, one.name, None)
         if not one.repr or value is None or (isinstance(value, str | Sequence) and not value):

@@ -118,7 +118,7 @@ def follow(items: Iterable[T], what: str, total: int | None = None) -> Iterator[
 
 
 @contextmanager
-def pick_teller(progress: Progress, what: str) -> Iterator[OnProgress | None]:
+def choose_progress(progress: Progress, what: str) -> Iterator[OnProgress | None]:
     """Whom a piece of work tells how far it is: a bar, the caller's own function, or nobody.
 
     Raises InputError for anything else.
@@ -136,10 +136,10 @@ def pick_teller(progress: Progress, what: str) -> Iterator[OnProgress | None]:
         )
 
 
-def tell_each(items: Iterable[T], progress: Progress, what: str) -> Iterator[T]:
+def report_progress(items: Iterable[T], progress: Progress, what: str) -> Iterator[T]:
     """The items one after the other; after each, `progress` is told, of 0 where none knows all."""
     total = len(items) if isinstance(items, Sized) else 0
-    with pick_teller(progress, what) as tell:
+    with choose_progress(progress, what) as tell:
         for done, item in enumerate(items, start=1):
             yield item
             if tell is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from anymask.base.errors import InputError
 
-MOST_THREADS = 1024  # ONNX Runtime is not up to a hundred thousand
+MAX_THREADS = 1024  # ONNX Runtime is not up to a hundred thousand
 THREADS = "ANYMASK_THREADS"  # of one call of a model, for this process and those it starts
 
 
@@ -36,9 +36,9 @@ def pick_threads(threads: int | None = None) -> int:
         count = int(asked)
     except (ValueError, TypeError, OverflowError):
         count = 0
-    if not 1 <= count <= MOST_THREADS:
+    if not 1 <= count <= MAX_THREADS:
         raise InputError(
-            f"{source} must be a whole number from 1 to {MOST_THREADS}, got {str(asked)[:20]!r}."
+            f"{source} must be a whole number from 1 to {MAX_THREADS}, got {str(asked)[:20]!r}."
         )
     return count
 

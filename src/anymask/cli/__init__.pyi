@@ -1,5 +1,5 @@
 from anymask.cli.command_table import SUMMARIES as SUMMARIES
-from anymask.cli.folders import ending_well as ending_well
+from anymask.cli.folders import finish_job as finish_job
 from anymask.cli.options import add_model_options as add_model_options
 from anymask.cli.options import add_options as add_options
 from anymask.cli.options import add_picture_options as add_picture_options

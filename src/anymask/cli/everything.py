@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from anymask.base import list_settings
-from anymask.cli.everything_files import work_through
+from anymask.cli.everything_files import process_files
 from anymask.cli.folders import add_folder_options
 from anymask.cli.maps import add_map_options, search_map, wants_map
 from anymask.cli.options import (
@@ -24,7 +24,7 @@ NOTHING = "No mask passed the filters. Lower --score or --stability."
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options; the names and defaults are segment-anything's."""
-    from anymask.models.rules import BUNDLED, default_grid
+    from anymask.models.rules import BUNDLED_MODELS, default_grid
     from anymask.segment import Arrangement, Grid
 
     add_sources(parser, "PHOTO|FOLDER", "; or folders, including subfolders")
@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     own = default_grid()
     others = {
-        setting.name: f"{setting.default_in_words}; {' and '.join(BUNDLED)}: {value}"
+        setting.name: f"{setting.default_in_words}; {' and '.join(BUNDLED_MODELS)}: {value}"
         for setting in list_settings(Grid)
         if (value := getattr(own, setting.name, setting.default)) != setting.default
     }
@@ -74,4 +74,4 @@ def run(args: argparse.Namespace) -> None:
     if wants_map(args):
         search_map(args, task)
     else:
-        work_through(args, task, NOTHING)
+        process_files(args, task, NOTHING)

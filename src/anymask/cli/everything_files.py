@@ -147,7 +147,7 @@ def read_records(item: PhotoItem) -> Masks:
     return Masks(records, image_hw=(about["height"], about["width"]), picture=picture)
 
 
-def work_through(
+def process_files(
     args: argparse.Namespace,
     task: EverythingTask | FindTask,
     nothing: str,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from anymask.base import InputError
-from anymask.cli.everything_files import work_through
+from anymask.cli.everything_files import process_files
 from anymask.cli.folders import add_folder_options
 from anymask.cli.maps import add_map_options, search_map, wants_map
 from anymask.cli.options import (
@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> None:
     if wants_map(args):
         search_map(args, task)
     else:
-        work_through(args, task, NOTHING, ENDINGS)
+        process_files(args, task, NOTHING, ENDINGS)
 
 
 def is_video(sources: list[str]) -> bool:

@@ -109,7 +109,7 @@ def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None, empty
     Args:
         empty: What is printed for a photo of which nothing was made; "" prints nothing.
     """
-    with contextlib.ExitStack() as stack, ending_well():
+    with contextlib.ExitStack() as stack, finish_job():
         summary = run_job(job, task, JobReporter(job, stack, empty).show)
     counts = f"{summary.done} done, {summary.there} skipped (existing), {summary.failed} failed"
     if empty and summary.empty:
@@ -135,7 +135,7 @@ def run_photo(
     """
     with contextlib.ExitStack() as stack:
         on_step = stack.enter_context(ProgressBar(what)).update if what else None
-        stack.enter_context(ending_well())
+        stack.enter_context(finish_job())
         summary = run_job(job, task, on_step=on_step)
     if summary_file:
         write_json(summary_file, summary.to_json(job), indent=2)
@@ -168,7 +168,7 @@ class JobReporter:
 
 
 @contextlib.contextmanager
-def ending_well() -> Iterator[None]:
+def finish_job() -> Iterator[None]:
     """SIGTERM as Ctrl-C: an exception, on whose way out every process and draft is cleared away."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -23,14 +23,14 @@ from anymask import __version__
 from anymask.base import AnymaskError, disk_message, missing_extra
 from anymask.cli.command_table import COMMANDS, SUMMARIES, commands
 from anymask.cli.parser import CommandParser, nearest
-from anymask.cli.streams import any_text, quieten_decoders
+from anymask.cli.streams import quieten_decoders, utf8_stdio
 
 USAGE = 2
 INTERRUPTED = 130
 READER_GONE = 141
 
 # What other tools call our commands.
-SYNONYMS: dict[str, str] = {
+ALIASES: dict[str, str] = {
     "predict": "segment",
     "click": "segment",
     "mask": "segment",
@@ -106,12 +106,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # No command downloads from Hugging Face. A Python process of the user's may, so importing
     # anymask does not set this. huggingface_hub reads it when it is imported.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    with any_text(), warnings.catch_warnings():
+    with utf8_stdio(), warnings.catch_warnings():
         quieten_decoders()
-        return run_told(list(sys.argv[1:] if argv is None else argv))
+        return run_with_error_handling(list(sys.argv[1:] if argv is None else argv))
 
 
-def run_told(words: list[str]) -> int:
+def run_with_error_handling(words: list[str]) -> int:
     """Run one command line and tell, in a sentence, what the user has to know of a failure."""
     try:
         code = run(words)
@@ -119,25 +119,25 @@ def run_told(words: list[str]) -> int:
     except SystemExit as stop:  # argparse: 0 after --help
         return stop.code if isinstance(stop.code, int) else USAGE
     except AnymaskError as error:
-        return complain(str(error))
+        return print_error(str(error))
     except KeyboardInterrupt:
-        return tell_interrupted()
+        return print_interrupted()
     except ImportError as error:
         if was_interrupted(error):
-            return tell_interrupted()
+            return print_interrupted()
         missing = missing_extra(error, f"'anymask {words[0]}'")
         if missing is None:
             raise
-        return complain(str(missing))
+        return print_error(str(missing))
     except BrokenPipeError:
         silence_stdout()
         return READER_GONE
     except OSError as error:  # a full disk, a folder that may not be written
-        return complain(disk_message(error))
+        return print_error(disk_message(error))
     return code
 
 
-def tell_interrupted() -> int:
+def print_interrupted() -> int:
     """Say what Ctrl-C has left; the exit code of an interruption."""
     print(
         (
@@ -173,7 +173,7 @@ def run(words: list[str]) -> int:
     name, rest = words[0], words[1:]
     module = COMMANDS.get(name) or commands().get(name)
     if module is None:
-        return complain(unknown(name, rest))
+        return print_error(unknown(name, rest))
     command = load(module)
     parser = CommandParser(
         prog=f"anymask {name}",
@@ -230,12 +230,12 @@ def unknown(name: str, rest: Sequence[str] = ()) -> str:
             f"segment one object: anymask segment {name} {given}. To segment all "
             f"objects: anymask everything {name}"
         )
-    near = SYNONYMS.get(name.lower()) or nearest(name, known)
+    near = ALIASES.get(name.lower()) or nearest(name, known)
     guess = f"Did you mean {near!r}? " if near else ""
     return f"Unknown command {name!r}. {guess}{listed}"
 
 
-def complain(message: str) -> int:
+def print_error(message: str) -> int:
     """Print one error as the user reads it; the exit code says that the user can mend it."""
     print(f"anymask: error: {message}", file=sys.stderr)
     return USAGE

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SURE, _MAYBE = LAYERS, (".geojson", ".tif", ".tiff")
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".j2k")
-MOST_TOLD = 100  # prompts without a mask that are listed
+MAX_TOLD = 100  # prompts without a mask that are listed
 FEW = 50  # objects in a megapixel; a suburb has more houses
 PACKAGES = ("rasterio", "pyogrio", "shapely")
 
@@ -96,7 +96,7 @@ def open_scene(
         yield scene
 
 
-def note_few(report: MapReport, scene: Scene, source: str) -> None:
+def warn_few_results(report: MapReport, scene: Scene, source: str) -> None:
     """Name the better way where everything on a map is next to nothing."""
     height, width = scene.image_hw
     megapixels = height * width / 1e6
@@ -126,7 +126,7 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
         )
         report = write_survey(args, scene, eye, settings)
         if phrases is None:
-            note_few(report, scene, args.sources[0])
+            warn_few_results(report, scene, args.sources[0])
 
 
 def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
@@ -172,10 +172,10 @@ def write_survey(
     args: argparse.Namespace, scene: Scene, eye: Any, settings: MapChoice
 ) -> MapReport:
     """Do the windows and tell what was written. Raises AnymaskError."""
-    from anymask.maps import survey_map
+    from anymask.maps import segment_tiles
 
     with ProgressBar("windows", None) as bar:
-        report = survey_map(
+        report = segment_tiles(
             scene, eye, args.outputs, simplify=settings.simplify, min_area=settings.min_area,
             right_angles=settings.right_angles, progress=bar.update,
         )  # fmt: skip
@@ -189,8 +189,8 @@ def write_survey(
         )
     if report.without:
         say(f"Prompts without a mask: {len(report.without)}")
-    for text, reason in report.without[:MOST_TOLD]:
+    for text, reason in report.without[:MAX_TOLD]:
         say(f"  {text}: {reason}")
-    if len(report.without) > MOST_TOLD:
-        say(f"  ... and {len(report.without) - MOST_TOLD} more")
+    if len(report.without) > MAX_TOLD:
+        say(f"  ... and {len(report.without) - MAX_TOLD} more")
     return report

@@ -10,7 +10,7 @@ from typing import Any
 from anymask.base import DeclaredSetting, InputError, list_settings, need_packages
 from anymask.cli.parser import nearest
 from anymask.jobs import ModelChoice, PictureChoice
-from anymask.models.rules import DEFAULT_MODEL, default_model
+from anymask.models.rules import DEFAULT_VIDEO_MODEL, default_model
 
 
 def need_engine() -> None:
@@ -187,5 +187,9 @@ def read_model(args: argparse.Namespace, **chosen: object) -> ModelChoice:
 
 
 def read_default_model(args: argparse.Namespace) -> ModelChoice:
-    """The same for videos, scans and audits, which take `DEFAULT_MODEL` where none is named."""
-    return read_model(args) if args.model or args.weights else read_model(args, model=DEFAULT_MODEL)
+    """Like `read_model`; videos, scans and audits default to `DEFAULT_VIDEO_MODEL`."""
+    return (
+        read_model(args)
+        if args.model or args.weights
+        else read_model(args, model=DEFAULT_VIDEO_MODEL)
+    )

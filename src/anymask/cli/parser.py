@@ -18,7 +18,7 @@ from anymask.base import InputError
 from anymask.cli.outputs import check_file_options, check_inputs_stay, check_stdout
 
 # What other tools call our options.
-SYNONYMS = {
+ALIASES = {
     "--click": "--point",
     "--coords": "--point",
     "--point-coords": "--point",
@@ -209,7 +209,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     names = list(known)
     plain = word.lower().replace("_", "-")
     by_plain = {name.lower().replace("_", "-"): name for name in names}
-    if (other := SYNONYMS.get(plain)) in names:
+    if (other := ALIASES.get(plain)) in names:
         return other
     if plain in by_plain:
         return by_plain[plain]

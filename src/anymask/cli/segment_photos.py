@@ -278,7 +278,7 @@ def zoom_report(
 ) -> str | None:
     """Why a closer look changed nothing; None where it did."""
     from anymask.models.rules import closer_window, object_box
-    from anymask.segment import IN_DOUBT
+    from anymask.segment import UNCERTAIN
 
     plain = job.settings | {"zoom": False}
     (first,) = answer_prompts(model, seen, [prompt], plain)
@@ -286,7 +286,7 @@ def zoom_report(
     if (mask != answer.first.pixels()).any():
         return None
     box = object_box(prompt, mask)
-    if box is None or closer_window(box, first.geometry.image_hw, IN_DOUBT) is None:
+    if box is None or closer_window(box, first.geometry.image_hw, UNCERTAIN) is None:
         return "--zoom had no effect because the object is too large for a crop"
     return "--zoom had no effect because the mask of the crop has a lower predicted IoU"
 

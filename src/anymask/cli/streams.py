@@ -26,7 +26,7 @@ _PLACE = "\ue000\ue001"  # stands for it meanwhile; private characters, which no
 
 
 @contextlib.contextmanager
-def any_text() -> Iterator[None]:
+def utf8_stdio() -> Iterator[None]:
     """Standard output and error as the module says, until the end of the `with`."""
     before = sys.stdout, sys.stderr
     with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - no path of a user's

@@ -30,8 +30,8 @@ SHIPPED_GRADER = Path(__file__).parents[1] / "assets" / "audit.json"
 GRADER_FORMAT = 1
 ANSWER_FEATURES = ("quality", "agrees", "mutual", "quality_mutual", *PROMPT_NAMES)
 WRONG_SHARE = 0.25  # wrong masks for each careful one, of all kinds together
-MOST_SPREADS = 4.0
-LEAST_SPREAD = 0.05
+MAX_SPREADS = 4.0
+MIN_SPREAD = 0.05
 
 
 @brief
@@ -43,9 +43,9 @@ class FeatureScale:
     spread: Floats
 
     def relative(self, values: Floats) -> Floats:  # (N, F) -> (N, F)
-        """How many spreads each value lies from the middle, at most MOST_SPREADS."""
+        """How many spreads each value lies from the middle, at most MAX_SPREADS."""
         return np.clip(
-            (values - self.middle) / (self.spread + LEAST_SPREAD), -MOST_SPREADS, MOST_SPREADS
+            (values - self.middle) / (self.spread + MIN_SPREAD), -MAX_SPREADS, MAX_SPREADS
         )
 
 

@@ -52,16 +52,16 @@ from anymask.masks import (
 from anymask.segment import Model, Prediction
 
 OBJECT_GRID_SIDE = 12
-LEAST_QUALITY = 0.6
-LEAST_STABILITY = 0.65
-LEAST_OBJECT_AREA = 64  # pixels
-MOST_OF_PHOTO = 0.5  # larger masks are ground, not objects
-MOST_COVERED = 0.3  # of the mask, by the given ones
+MIN_QUALITY = 0.6
+MIN_STABILITY = 0.65
+MIN_OBJECT_AREA = 64  # pixels
+MAX_OF_PHOTO = 0.5  # larger masks are ground, not objects
+MAX_COVERED = 0.3  # of the mask, by the given ones
 SAME_ANSWER_IOU = 0.5  # IoU of two answers that mean one object
 SAME_OBJECT_IOU = 0.8  # of two masks of one photo that are one object drawn twice
-LEAST_USUAL_MASKS = 20  # masks, to know what is usual in a set or for a label
+MIN_USUAL_MASKS = 20  # masks, to know what is usual in a set or for a label
 MASKS_A_CALL = 16  # masks asked about at once: memory
-MOST_NEIGHBOURS = 60  # masks beside one that are compared with it, the nearest in the list
+MAX_NEIGHBOURS = 60  # masks beside one that are compared with it, the nearest in the list
 RESULTS_FORMAT = 1
 
 
@@ -110,14 +110,14 @@ def _keep_certain(reply: Prediction, click: tuple[float, float], covered: Rle | 
     """The candidates of one click that may be objects."""
     height, width = reply.geometry.image_hw
     stability = stability_score(reply.shown_logits, reply.threshold, 1.0)
-    good = (reply.scores >= LEAST_QUALITY) & (stability >= LEAST_STABILITY)
+    good = (reply.scores >= MIN_QUALITY) & (stability >= MIN_STABILITY)
     records = []
     for number in np.flatnonzero(good):
         rle = reply.items[number].rle()
         area = rle_area(rle)
-        if not LEAST_OBJECT_AREA <= area <= MOST_OF_PHOTO * height * width:
+        if not MIN_OBJECT_AREA <= area <= MAX_OF_PHOTO * height * width:
             continue
-        if covered is not None and rle_intersection([rle], [covered])[0, 0] > MOST_COVERED * area:
+        if covered is not None and rle_intersection([rle], [covered])[0, 0] > MAX_COVERED * area:
             continue
         record = Mask(rle, score=float(reply.scores[number]), stability=float(stability[number]))
         records.append(replace(record, points=(click,)))
@@ -183,7 +183,7 @@ class SizeTable:
     def oddness(self, mask: Mask) -> float:
         """How many usual spreads a mask's size lies from its label's middle; signed, 0 unknown."""
         tally = self.sizes.get(mask.label or "")
-        if tally is None or tally.n < LEAST_USUAL_MASKS:
+        if tally is None or tally.n < MIN_USUAL_MASKS:
             return 0.0
         spread = (tally.quantile(0.75) - tally.quantile(0.25)) / 1.35
         return float((_relative_size(mask.rle) - tally.quantile(0.5)) / max(spread, 0.1))
@@ -269,7 +269,7 @@ def _list_neighbours(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[i
     """The other masks but its twins, the nearest in the list where there are too many."""
     twins = {n for pair in pairs if place in pair for n in pair}
     others = [n for n in range(len(rles)) if n != place and n not in twins]
-    nearest = sorted(others, key=lambda n: abs(n - place))[:MOST_NEIGHBOURS]
+    nearest = sorted(others, key=lambda n: abs(n - place))[:MAX_NEIGHBOURS]
     return [rles[n] for n in sorted(nearest)]
 
 

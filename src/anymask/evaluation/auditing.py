@@ -51,7 +51,7 @@ from anymask.formats import (
 )
 from anymask.jobs import ModelChoice, model_choice
 from anymask.masks import contact_sheet, counted
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.segment import Model
 
 PHOTOS = "photos.jsonl"  # what was found so far
@@ -158,7 +158,9 @@ def audit(
     grader = load_grader(None if grades is None else Path(grades))
 
     def opened() -> Model:
-        return model if isinstance(model, Model) else model_choice(model or DEFAULT_MODEL).load()
+        return (
+            model if isinstance(model, Model) else model_choice(model or DEFAULT_VIDEO_MODEL).load()
+        )
 
     with claimed(folder):
         return _audit(stream, folder, options, grader, opened)

@@ -38,8 +38,8 @@ AREA_RANGES: dict[str, tuple[float, float]] = {  # in pixels, both ends included
     "medium": (32**2, 96**2),
     "large": (96**2, 1e10),
 }
-MOST_A_CLASS = 100  # COCO
-MOST_A_PHOTO = 300  # LVIS
+MAX_A_CLASS = 100  # COCO
+MAX_A_PHOTO = 300  # LVIS
 FREQUENCIES = {"r": "APr", "c": "APc", "f": "APf"}
 
 
@@ -233,7 +233,7 @@ def _precisions(photos: Sequence[DetectedPhoto]) -> dict[str, dict[str, Floats]]
     if not labels:
         return {size: {} for size in AREA_RANGES}
     federated = any(photo.truth.benchmark.federated for photo in photos)
-    run = match_all(compared, labels, MOST_A_PHOTO if federated else MOST_A_CLASS)
+    run = match_all(compared, labels, MAX_A_PHOTO if federated else MAX_A_CLASS)
     for row in filter(None, run.evalImgs):  # LVIS: what nobody looked for is not wrong
         if labels[row["category_id"] - 1] in compared[row["image_id"] - 1].partial:
             row["dtIgnore"] |= row["dtMatches"] == 0
@@ -251,7 +251,7 @@ def _compare(photo: DetectedPhoto) -> ComparedPhoto:
     sample, federated = photo.truth, photo.truth.benchmark.federated
     drawn = {mask.label for mask in sample.objects if mask.label is not None}
     scores = np.array([one.score for one in photo.detections], np.float64)
-    kept = np.sort(np.argsort(-scores, kind="stable")[: MOST_A_PHOTO if federated else None])
+    kept = np.sort(np.argsort(-scores, kind="stable")[: MAX_A_PHOTO if federated else None])
     labels = drawn | {photo.detections[int(n)].label for n in kept}
     if federated:
         labels &= drawn | federated.absent

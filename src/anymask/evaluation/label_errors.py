@@ -21,7 +21,7 @@ from anymask.base import Floats
 from anymask.evaluation.audit_features import FEATURES
 from anymask.evaluation.audit_grading import Grader, fit_scale
 from anymask.evaluation.audit_photos import (
-    LEAST_USUAL_MASKS,
+    MIN_USUAL_MASKS,
     ExaminedMask,
     ExaminedPhoto,
     object_certainty,
@@ -29,7 +29,7 @@ from anymask.evaluation.audit_photos import (
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, Masks, Rle, rle_area
 
-MOST_REASONS = 3  # features in the reasons of one mask
+MAX_REASONS = 3  # features in the reasons of one mask
 TINY_AREA = 64  # pixels
 ERROR_PHRASES = {
     "shifted": "probably shifted",
@@ -45,7 +45,7 @@ SUSPECT_BELOW = 0.5  # grades below it are suspects
 DUPLICATE_GRADE = 0.02  # at most, of the later one
 EMPTY_REASON = "empty mask"
 UNREPLACED_ERRORS = ("merged", "swapped")  # after these one answer of the model is no better mask
-LEAST_GAIN = 0.1  # in guessed IoU, that a proposal must promise
+MIN_GAIN = 0.1  # in guessed IoU, that a proposal must promise
 MISSING_REASON = "missing: the model predicts an object without a mask"
 # What of a mask stays when another outline takes its place.
 ANNOTATED = ("label", "id", "crowd", "annotator", "drawn_box", "extra")
@@ -87,7 +87,7 @@ def explain_error(error: str, values: Floats, label: str | None, area: int) -> t
     ]  # fmt: skip
     holding = sorted((pair for pair in weighed if pair[0] > 0), key=lambda pair: -pair[0])
     looks = ERROR_PHRASES.get(error, f"probably {error}")
-    return (looks, *(words for _, words in holding[:MOST_REASONS]))
+    return (looks, *(words for _, words in holding[:MAX_REASONS]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -124,7 +124,7 @@ def grade_masks(
     places = [(n, one) for n, photo in enumerate(photos) for one in photo.masks]
     filled = [one.values for _, one in places if len(one.values)]
     values = np.stack(filled) if filled else np.zeros((0, len(FEATURES)))
-    usual = fit_scale(values) if len(values) >= LEAST_USUAL_MASKS else None
+    usual = fit_scale(values) if len(values) >= MIN_USUAL_MASKS else None
     rows = zip(
         grader.grade(values, usual).tolist(),
         grader.guess_given(values, usual).tolist(),
@@ -146,7 +146,7 @@ def grade_masks(
             reasons = explain_error(error, found.values, found.label, rle_area(found.rle))
             one = replace(one, grade=grade, error=error, reasons=reasons)
             gain = found.guess - given
-            if found.answer and gain >= LEAST_GAIN and error not in UNREPLACED_ERRORS:
+            if found.answer and gain >= MIN_GAIN and error not in UNREPLACED_ERRORS:
                 one = replace(one, action="replace", gain=gain)
         verdicts.append(one if one.reasons else replace(one, grade=grade))
     return verdicts

@@ -14,7 +14,7 @@ from typing import Any
 from anymask.base import InputError, brief, csv_text, write_json, write_whole
 from anymask.evaluation.page import html_page, html_table, note, picture_tag, section, sheets
 
-MOST_PLOTS = 24  # plots of a section that are shown at once
+MAX_PLOTS = 24  # plots of a section that are shown at once
 
 
 @brief
@@ -165,7 +165,7 @@ def _section_to_html(one: Section) -> str:
         parts += [note(table.more)] if table.more else []
     if one.plots:
         drawn = sheets(*one.plots)
-        many = len(one.plots) > MOST_PLOTS
+        many = len(one.plots) > MAX_PLOTS
         parts.append(_fold(f"{len(one.plots)} plots", drawn) if many else drawn)
     if one.pictures:
         figures = "".join(_figure(picture) for picture in one.pictures)

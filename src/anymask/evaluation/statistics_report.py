@@ -25,7 +25,7 @@ from anymask.masks import Mask, counted
 
 STATISTICS_FORMAT = 1
 ORIGIN_HEADER = ("set", "masks", "model", "weights", "licence", "data")
-MOST_LABELS = 20  # rows of the tables of labels and groups; JSON has all
+MAX_LABELS = 20  # rows of the tables of labels and groups; JSON has all
 MASK_BINS = ("none", "1-10", "11-50", "51-100", "101-200", "more")
 GROUP_HEADER = ("group", "images", "share", "masks", "share", "masks per image", "median size")
 NOT_COUNTED = "–"
@@ -147,10 +147,10 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     sections = [
         _section("Overview", ("", *names), _overview(sets)),
         _section("Masks per image", ("share of images with", *names), shares),
-        _section("Labels", ("masks with this label", *names), labels, MOST_LABELS),
-        _section("Annotation source", ORIGIN_HEADER, _origin_rows(sets), MOST_LABELS),
+        _section("Labels", ("masks with this label", *names), labels, MAX_LABELS),
+        _section("Annotation source", ORIGIN_HEADER, _origin_rows(sets), MAX_LABELS),
         *(
-            _section(f"Groups of {found.name}", GROUP_HEADER, _group_rows(found), MOST_LABELS)
+            _section(f"Groups of {found.name}", GROUP_HEADER, _group_rows(found), MAX_LABELS)
             for found in sets
             if found.groups
         ),

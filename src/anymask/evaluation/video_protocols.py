@@ -45,7 +45,7 @@ from anymask.evaluation.video_metrics import (
 from anymask.formats import Clip, load_clips, located
 from anymask.jobs import ModelChoice, model_choice
 from anymask.masks import Rle, empty_rle, iou, rle_area, rle_to_mask
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.segment import Model
 from anymask.track import MemorySettings, VideoSession, natural_order, open_session
 
@@ -103,7 +103,7 @@ def evaluate_videos(
     clips = masked_clips(folder) if own else load_clips(folder, split=split)
     if not isinstance(model, Model):
         named = model if model is None or isinstance(model, (str, ModelChoice)) else str(model)
-        model = model_choice(named or DEFAULT_MODEL).load()
+        model = model_choice(named or DEFAULT_VIDEO_MODEL).load()
     opened, way = model, VIDEO_PROTOCOLS[protocol]
     tracker = settings.get("tracker", "auto")
     more: dict[str, Any] = {**memory, **({"refine_edges": True} if edges else {})}

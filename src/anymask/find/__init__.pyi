@@ -8,8 +8,8 @@ from anymask.find.grounding import Detector as Detector
 from anymask.find.known_names import SeenMasks as SeenMasks
 from anymask.find.known_names import check_names as check_names
 from anymask.find.known_names import known_spelling as known_spelling
-from anymask.find.phrases import MOST_CHARACTERS as MOST_CHARACTERS
-from anymask.find.phrases import MOST_PHRASES as MOST_PHRASES
+from anymask.find.phrases import MAX_CHARACTERS as MAX_CHARACTERS
+from anymask.find.phrases import MAX_PHRASES as MAX_PHRASES
 from anymask.find.phrases import Phrase as Phrase
 from anymask.find.phrases import Phrases as Phrases
 from anymask.find.phrases import read_phrases as read_phrases

@@ -44,7 +44,7 @@ from anymask.find.words import (
     clip_boxes,
     mask_boxes,
     name_boxes,
-    one_a_thing,
+    one_per_object,
 )
 from anymask.images import ImageSource, load_image, load_mask, picture_of
 from anymask.masks import (
@@ -61,7 +61,7 @@ from anymask.masks import (
     rle_intersection,
     rle_to_string,
 )
-from anymask.models.rules import BUNDLED
+from anymask.models.rules import BUNDLED_MODELS
 from anymask.runtime import mask_vectors
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.55  # of the score, at which something is found: docs/explanation/text-prompts.md
 LIKELY = 0.1  # of the chance, at which a mask says that there may be more like it
-MOST_PLACES = 96  # clicks in a photo
+MAX_PLACES = 96  # clicks in a photo
 REACH = 0.35  # of an example's side: how near to each other two clicks may lie
-MOST_COMPARED = 40  # masks whose vectors are worked out
+MAX_COMPARED = 40  # masks whose vectors are worked out
 ROUNDS, MANY = 4, 8  # a photo is asked again where so many things were found
 SAME = 0.8  # IoU of two answers of which only one is compared
 DETECTED = 0.6  # the least score of a detector's box; not measured
@@ -212,7 +212,7 @@ def learn_kinds(model: Model, like: Sequence[Example], unlike: Sequence[Example]
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class ScoredCandidates:
     """Masks of a photo, best first, and what is known of each.
 
     Attributes:
@@ -270,13 +270,13 @@ class ExampleFinder:
 
     def find(self, photo: UintImage) -> list[Mask]:
         """What is found in a photo (H, W, 3), best first."""
-        found = one_a_thing(self._look(photo), self.settings.iou)
+        found = one_per_object(self._look(photo), self.settings.iou)
         return best_of_each(found, self.settings.top_k)
 
     def _own(self) -> Callable[[UintImage], list[Mask]]:
         """By the model itself."""
         model, least = self.model, self.settings.score
-        bundled = model.spec.family in BUNDLED
+        bundled = model.spec.family in BUNDLED_MODELS
         method = self.settings.method or ("likeness" if bundled else "persam")
         self.about["method"] = method
         if method != "likeness":
@@ -358,11 +358,11 @@ def find_alike(model: Model, photo: UintImage, wanted: Wanted, score: float | No
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] >= max(least, 1e-4)]
     found = [replace(seen.masks[n], score=round(float(scores[n]), 4)) for n in order]
-    group = hold_several([one.rle for one in found], seen.facts[order, FACTS.index("size")])
+    group = allows_several([one.rle for one in found], seen.facts[order, FACTS.index("size")])
     return without_parts([one for one, several in zip(found, group, strict=True) if not several])
 
 
-def hold_several(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,)
+def allows_several(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,)
     """Which masks are a group of others: they hold several that lie apart from each other, and each
     of these is nearer to the example's size.
 
@@ -397,7 +397,7 @@ def alike_scores(
 
     Args:
         chances: Of the masks.
-        scene: See `Compared`.
+        scene: See `ScoredCandidates`.
         weights: See `PHOTO_WEIGHTS`.
     """
     best = float(chances.max(initial=0))
@@ -413,7 +413,9 @@ def logit(chance: float) -> float:
     return float(np.log((chance + 1e-4) / (1 - chance + 1e-4)))
 
 
-def compare(model: Model, photo: UintImage, wanted: Wanted, most: int = MOST_COMPARED) -> Compared:
+def compare(
+    model: Model, photo: UintImage, wanted: Wanted, most: int = MAX_COMPARED
+) -> ScoredCandidates:
     """What the model answers at the best places of a photo, compared with the examples.
 
     Where many things were found, it is asked again beside them: nuclei come by the hundred.
@@ -448,7 +450,7 @@ def compare(model: Model, photo: UintImage, wanted: Wanted, most: int = MOST_COM
         for one, is_alike in zip(masks, alike, strict=True):
             if is_alike:
                 left[cells.share(one.mask) > 0] = -np.inf
-    return Compared(
+    return ScoredCandidates(
         [one for masks, _, _ in rounds for one in masks],
         np.concatenate([np.zeros((0, len(FACTS)), np.float32), *(facts for _, facts, _ in rounds)]),
         np.concatenate([np.zeros(0, np.bool_), *(unlike for _, _, unlike in rounds)]),
@@ -476,7 +478,7 @@ def _places(agreement: FloatArray, kind: Kind, place: Geometry) -> list[tuple[fl
     radius = float(np.clip(REACH * side, 1.0, min(rows, columns) / 6))
     y, x = np.mgrid[:rows, :columns]
     left, found = agreement.copy(), []
-    for _ in range(MOST_PLACES):
+    for _ in range(MAX_PLACES):
         row, column = np.unravel_index(left.argmax(), left.shape)
         if not np.isfinite(left[row, column]):
             break

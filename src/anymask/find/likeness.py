@@ -26,7 +26,7 @@ STRIDE = 8  # pixels of the model's input along a cell
 BINS = 8  # of each color channel
 PARTS = (0.5, 0.25, 0.25)  # what coarse map, fine map and colors count
 NEAREST = 3  # cells of an example that a cell is compared with
-MOST_OBJECT, MOST_AROUND = 48, 96  # cells of an example that are kept
+MAX_OBJECT, MAX_AROUND = 48, 96  # cells of an example that are kept
 RING = 2  # cells around a mask that are its surroundings
 SOFTER = 0.5  # of the names' scale: names that are near to the likeliest count, too
 
@@ -121,8 +121,8 @@ class Kind:
         for photo, mask, cells in examples:
             covered = cells.share(mask)
             level = min(0.5, float(covered.max()))
-            inside.append(_some(cells.values[covered >= level], MOST_OBJECT))
-            outside.append(_some(cells.values[covered == 0], MOST_AROUND))
+            inside.append(_some(cells.values[covered >= level], MAX_OBJECT))
+            outside.append(_some(cells.values[covered == 0], MAX_AROUND))
             vectors.append(mask_vectors(runtime, photo, [mask_to_rle(mask)]))
             scenes.append(scene_vector(runtime, photo))
             shares.append(float(mask.mean()))

@@ -37,7 +37,7 @@ from anymask.find.grounding import (
 )
 from anymask.find.wordpiece import WordPiece
 
-MOST_TOKENS = 256  # of a caption, as the network was trained
+MAX_TOKENS = 256  # of a caption, as the network was trained
 NEEDED = ("pixel_values", "input_ids")
 TYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(int64)": np.int64,
          "tensor(bool)": np.bool_}  # fmt: skip
@@ -89,7 +89,7 @@ class OnnxDetector:
         length = self._inputs["input_ids"].shape[1]
         fixed = length if isinstance(length, int) else None
         seen = []
-        for caption in write_captions(self._tokenizer, phrases, fixed or MOST_TOKENS):
+        for caption in write_captions(self._tokenizer, phrases, fixed or MAX_TOKENS):
             logits, boxes = self._ask(pixels, caption, fixed)
             seen.append(
                 ScoredBoxes(scale_boxes(boxes, photo.shape[:2]), phrase_scores(logits, caption))

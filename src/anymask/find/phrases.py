@@ -16,8 +16,8 @@ from typing import Any
 
 from anymask.base import DataError, InputError, parse_json
 
-MOST_CHARACTERS = 200  # of a phrase
-MOST_PHRASES = 2000
+MAX_CHARACTERS = 200  # of a phrase
+MAX_PHRASES = 2000
 
 _BETWEEN = re.compile(r"[,;|\r\n]|\.(?!\d)")  # 0.4 is a number
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
@@ -73,9 +73,9 @@ def read_phrases(
         raise InputError(
             'The text prompt is empty. Pass at least one phrase, for example "helmet, red cup".'
         )
-    if len(by_prompt) > MOST_PHRASES:
+    if len(by_prompt) > MAX_PHRASES:
         raise InputError(
-            f"At most {MOST_PHRASES} phrases are supported, but {len(by_prompt)} were given. "
+            f"At most {MAX_PHRASES} phrases are supported, but {len(by_prompt)} were given. "
             "Split them into several calls."
         )
     return _with_thresholds(tuple(by_prompt.values()), score)
@@ -99,9 +99,9 @@ def _plain(word: object) -> str:
     if not isinstance(word, str) or not word.strip():
         raise InputError(f"Invalid phrase or label {word!r}. Use at least one word.")
     plain = " ".join(word.split())
-    if len(plain) > MOST_CHARACTERS:
+    if len(plain) > MAX_CHARACTERS:
         raise InputError(
-            f"A phrase has at most {MOST_CHARACTERS} characters, but {len(plain)} were given: "
+            f"A phrase has at most {MAX_CHARACTERS} characters, but {len(plain)} were given: "
             f"{plain[:40]!r}. Use a shorter phrase."
         )
     return plain

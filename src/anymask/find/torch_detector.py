@@ -51,7 +51,7 @@ GROUNDING = ("grounding-dino", "mm-grounding-dino")
 OWL = ("owlv2", "owlvit")
 OWL_TOKENS = 16  # of a phrase, as its text encoder was trained
 OWL_PHRASE = "a photo of a {}"  # one of its training's templates
-MOST_REMEMBERED = 8  # lists of phrases
+MAX_REMEMBERED = 8  # lists of phrases
 _PROGRESS = threading.Lock()
 
 
@@ -225,7 +225,7 @@ def _remember(owner: Any, part: str) -> None:
         answer = encode(input_ids, *given, **named)
         with lock:
             kept[key] = answer
-            while len(kept) > MOST_REMEMBERED:
+            while len(kept) > MAX_REMEMBERED:
                 kept.popitem(last=False)
         return answer
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from anymask.base import WeightsError, parse_json
 
-MOST_LETTERS = 100  # of a word that is cut into pieces
+MAX_LETTERS = 100  # of a word that is cut into pieces
 
 # Code points of Chinese characters (the released code's list).
 _CJK = (
@@ -66,7 +66,7 @@ class WordPiece:
     def _pieces(self, word: str) -> list[int]:
         """The longest pieces from the left; [UNK] where one part has none."""
         unknown = [self.vocabulary["[UNK]"]]
-        if len(word) > MOST_LETTERS:
+        if len(word) > MAX_LETTERS:
             return unknown
         numbers, start = [], 0
         while start < len(word):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DUPLICATE = 0.7  # IoU of two masks from which on they are one thing
 SAME_BOX = 0.9  # IoU of two boxes from which on only one is segmented
-MOST_BOXES = 300  # of a photo
+MAX_BOXES = 300  # of a photo
 AT_ONCE = 64  # boxes that are segmented together
 NOTHING = "no matching objects; lower --score, for example --score 0.1"
 
@@ -184,7 +184,7 @@ def find_phrases(
             found = own_masks(boxes, inside)
         else:
             found = mask_boxes(model, photo, inside)
-    return best_of_each(one_a_thing(found, settings.iou), settings.top_k)
+    return best_of_each(one_per_object(found, settings.iou), settings.top_k)
 
 
 class NamedBox(NamedTuple):
@@ -211,7 +211,7 @@ def name_boxes(seen: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) -
     passed = np.where(seen.scores >= least, seen.scores, -1.0)
     best, own = passed.max(1), passed.argmax(1)
     order = np.argsort(-best, kind="stable")
-    order = order[best[order] >= 0][:MOST_BOXES]
+    order = order[best[order] >= 0][:MAX_BOXES]
     # Only boxes of one label are compared: another label's may become a runner-up by its mask.
     places = {label: place for place, label in enumerate(dict.fromkeys(p.label for p in phrases))}
     apart = np.array([places[phrases[own[row]].label] for row in order], np.float32)
@@ -277,7 +277,7 @@ def name_mask(mask: Mask, one: NamedBox) -> Mask:
     )
 
 
-def one_a_thing(found: Sequence[Mask], iou: float) -> list[Mask]:
+def one_per_object(found: Sequence[Mask], iou: float) -> list[Mask]:
     """The records, best first, without those whose thing a better one has already.
 
     Where they are of different labels, the worse one's may become the better one's runner-up.

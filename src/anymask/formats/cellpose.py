@@ -26,7 +26,7 @@ from anymask.formats.documents import (
     read_bytes,
 )
 from anymask.formats.fields import as_record, held, shown
-from anymask.formats.label_pictures import MOST_IN_TIFF, object_numbers, paint_numbers
+from anymask.formats.label_pictures import MAX_IN_TIFF, object_numbers, paint_numbers
 from anymask.formats.mask_numbers import value_rles
 from anymask.formats.outlines import Policy
 from anymask.formats.pickled import read_pickled
@@ -124,7 +124,7 @@ def encode(
             if not mask.area:
                 report.add("empty", image.file_name, number, "an empty mask has no pixel to label")
         kept = replace(image, masks=Masks(filled, image_hw=image.hw))
-        numbers = object_numbers(kept, report, MOST_IN_TIFF)
+        numbers = object_numbers(kept, report, MAX_IN_TIFF)
         values = paint_numbers(kept, numbers, report)
         document = {
             "masks": values,

@@ -26,7 +26,7 @@ _MOVED = {
     "box": ("xtl", "ytl", "xbr", "ybr", "rotation"),
     "ellipse": ("cx", "cy", "rx", "ry", "rotation"),
 }
-_MOST_FRAMES = 10_000_000  # of a task; more is a broken number
+_MAX_FRAMES = 10_000_000  # of a task; more is a broken number
 _CHANGED = (
     "Polygons with different numbers of points are not interpolated. The frames "
     "between two such polygons repeat the earlier polygon."
@@ -89,7 +89,7 @@ def _tasks(root: ET.Element, path: Path, pictures: Path | None) -> dict[str, _Ta
 
 
 def _count(text: str | None) -> int:
-    return min(max(as_whole(text, "size"), 0), _MOST_FRAMES) if text else 0
+    return min(max(as_whole(text, "size"), 0), _MAX_FRAMES) if text else 0
 
 
 def _size(root: ET.Element, about: ET.Element) -> tuple[int, int] | None:
@@ -126,7 +126,7 @@ def _frames(track: ET.Element, frames: int, report: LossReport) -> Iterator[tupl
     for number, element in enumerate(track):
         with report.record(f"element {number} ({element.tag})"):
             frame = as_whole(element.attrib["frame"], "frame")
-            if not 0 <= frame < _MOST_FRAMES:
+            if not 0 <= frame < _MAX_FRAMES:
                 raise DataError(f"`frame` is outside the video. Given: {frame}.")
             elements[frame] = element
     ordered = sorted(elements)

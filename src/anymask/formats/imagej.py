@@ -38,7 +38,7 @@ from anymask.images import SUFFIXES, Pages, read_pages
 from anymask.masks import Mask, Masks, Polygon, Ring, Rle, ellipse_ring
 
 ROI, ROI_SET = ".roi", ".zip"
-MOST_ROIS = 1_000_000  # members of a set
+MAX_ROIS = 1_000_000  # members of a set
 _AUTOMATIC = re.compile(r"\d{4,}(-\d{4,}){1,3}(-\d+)?")
 _NUMBERED = re.compile(r"(?P<name>.+)-\d+")
 _NOT_IN_NAMES = re.compile("[\n\r\ud800-\udfff\U00010000-\U0010ffff]")  # as roifile counts them
@@ -130,9 +130,9 @@ def _members(path: Path) -> list[tuple[str, bytes]]:
         with zipfile.ZipFile(path) as archive:
             check_members(archive)
             listed = [one for one in archive.infolist() if one.filename.lower().endswith(ROI)]
-            if len(listed) > MOST_ROIS:
+            if len(listed) > MAX_ROIS:
                 raise DataError(
-                    f"The set contains {len(listed)} ROIs, but at most {MOST_ROIS} are supported."
+                    f"The set contains {len(listed)} ROIs, but at most {MAX_ROIS} are supported."
                 )
             return [(one.filename, archive.read(one)) for one in listed]
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:

@@ -44,7 +44,7 @@ from anymask.masks import Mask, Masks, rle_area, rle_to_mask
 
 VOID = 255
 RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # DAVIS' folders
-MOST_IN_TIFF = (1 << 31) - 1  # which signed and unsigned readers take
+MAX_IN_TIFF = (1 << 31) - 1  # which signed and unsigned readers take
 _SAMPLE_FORMAT, _UNSIGNED = 339, 1  # a tag of TIFF 6.0, and its value
 
 
@@ -135,7 +135,7 @@ def encode(
 
     The value is the mask's group, or its place from 1 on.
     """
-    most, encoded = (65535, _png) if suffix == ".png" else (MOST_IN_TIFF, _tiff)
+    most, encoded = (65535, _png) if suffix == ".png" else (MAX_IN_TIFF, _tiff)
     paths = output_paths(images, target, suffix)
     for image, path in zip(images, paths, strict=True):
         note_traits(report, image, frozenset({"ids"}))

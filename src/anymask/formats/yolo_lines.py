@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 BOX = 4  # numbers of a box
 _LEAST = 6  # numbers of an outline
-_LEAST_KEYPOINTS = 5
+_MIN_KEYPOINTS = 5
 _COCO_KEYPOINTS = 17
 _SEEN = 0.5  # a keypoint of this confidence lies in its box,
 _MARGIN = 0.6  # which reaches so far from its middle, in its sides
@@ -175,7 +175,7 @@ class _Evidence:
 def _is_pose(numbers: list[str], last: int) -> bool:
     """Whether numbers are a box and keypoints, of which those that are seen lie in the box."""
     count = len(numbers) - BOX - last
-    if count % 3 or count < 3 * _LEAST_KEYPOINTS or not all(map(_is_share, numbers[: BOX + count])):
+    if count % 3 or count < 3 * _MIN_KEYPOINTS or not all(map(_is_share, numbers[: BOX + count])):
         return False
     x, y, width, height, *points = (float(number) for number in numbers[: BOX + count])
     if min(x - width / 2, y - height / 2) < -0.01 or max(x + width / 2, y + height / 2) > 1.01:

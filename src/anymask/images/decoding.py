@@ -40,7 +40,7 @@ from anymask.base import (
 from anymask.masks import MAX_PIXELS
 
 PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
-_LEAST_WHITE = 1 / 8  # of white, which colors in floats reach somewhere; 0..3 are no colors
+_MIN_WHITE = 1 / 8  # of white, which colors in floats reach somewhere; 0..3 are no colors
 Ends = float | NDArray[np.float64]  # one, or one a band
 Range = tuple[float, float]
 Ranges = tuple[Range | None, ...]
@@ -258,7 +258,7 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
             "--stretch 2,98 on the command line"
         )
     scale = _colour_range(values.dtype, least, most)
-    dim = values.dtype.kind == "f" and scale is not None and most < _LEAST_WHITE * scale[1]
+    dim = values.dtype.kind == "f" and scale is not None and most < _MIN_WHITE * scale[1]
     return _stretch(values, least, most) if scale is None or dim else scale
 
 
@@ -550,10 +550,10 @@ def unidentified(file: Any, name: str) -> ImageError:
     if not isinstance(head, bytes):
         return ImageError(f"{name} was opened in text mode. Open it with mode 'rb'.")
     shown = name if name.startswith("'") else "FILE"
-    if (count := _count_bands(head)) > _MOST_BANDS:
+    if (count := _count_bands(head)) > _MAX_BANDS:
         return ImageError(
             f"{name} is a JPEG 2000 file with {count} bands. Images can have 1 to "
-            f"{_MOST_BANDS} bands. Convert three of the bands to TIFF: gdal_translate "
+            f"{_MAX_BANDS} bands. Convert three of the bands to TIFF: gdal_translate "
             f"-b 3 -b 2 -b 1 {shown} rgb.tif"
         )
     if (kind := _kind_of(head)) is not None:
@@ -630,7 +630,7 @@ def to_srgb(picture: Image.Image) -> ToSrgb | None:
 # however many there are: Pillow then fails on three and takes the fourth of four as transparency.
 # Layout: ISO/IEC 15444-1, annex I.
 
-_MOST_BANDS = 4  # that Pillow reads of a JPEG 2000 file
+_MAX_BANDS = 4  # that Pillow reads of a JPEG 2000 file
 _HEAD = 4096  # bytes that hold the header
 _SRGB, _GRAY = b"\0\0\0\x10", b"\0\0\0\x11"
 _ENUMERATED = b"colr\1"  # a box of one of the color spaces that have a number

@@ -84,7 +84,7 @@ SAMPLES = ("cat", "coffee", "rocket")
 _PHOTOS = Path(__file__).parents[1] / "assets" / "photos"
 _PATTERN = "*?["  # what makes a path a pattern
 
-MOST_BYTES = 100_000_000  # of a file from an address
+MAX_BYTES = 100_000_000  # of a file from an address
 _AGENT = "anymask (https://pypi.org/project/anymask)"  # some servers refuse Python's own name
 
 
@@ -113,7 +113,7 @@ def load_image(
             infinity are ignored.
         ranges: Two values that become black and white, or for each band a pair or None.
         bgr: Read the channels of an array in the order of `cv2.imread`.
-        allow_url: Also accept http and https addresses of images with at most MOST_BYTES.
+        allow_url: Also accept http and https addresses of images with at most MAX_BYTES.
 
     Raises:
         ImageError: The image is missing, corrupted, empty, larger than MAX_PIXELS, not finite, has
@@ -516,7 +516,7 @@ def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
     return found
 
 
-def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
+def fetch_picture(address: str, most_bytes: int = MAX_BYTES) -> bytes:
     """The file at an address.
 
     Raises ImageError, naming the address, for another kind of address, where nothing answers, and

@@ -28,9 +28,9 @@ from anymask.base import AmbiguousMaskError, BoolArray, ImageError, UintImage
 
 MaskValues = Literal["auto", "labels", "binary", "colours"]
 WHITE, WHITE_16 = 255, 65535
-LEAST_WHITE = 0.9  # of white, from which on the largest number may be meant for it
-MOST_SMALL = 127  # the largest number that no tool means for white
-MOST_CLASSES = 20  # numbers without white that are classes, however thin their regions are
+MIN_WHITE = 0.9  # of white, from which on the largest number may be meant for it
+MAX_SMALL = 127  # the largest number that no tool means for white
+MAX_CLASSES = 20  # numbers without white that are classes, however thin their regions are
 ALIKE, NOT_ALIKE = 0.5, 0.2  # shares from which on they are labels, and up to which edges
 BETWEEN, NOT_BETWEEN = 0.3, 0.05
 FEW = 0.25  # of the white pixels, that stray numbers may be without lying between
@@ -38,9 +38,9 @@ ENDS, NEAR = 0.5, 0.15  # the share of an image near black and white, and how ne
 GREY_TONES = 24  # between the channels of a pixel in a lossy file, up to which it is grey
 FLAT, GAP = 12, 12  # of lossy files: the range of pixels around one in a region; between levels
 PLATEAU = 64  # levels of one region at most
-LEAST_SHARE, LEAST_PIXELS = 0.0005, 16  # of a level or color of a lossy file
+MIN_SHARE, MIN_PIXELS = 0.0005, 16  # of a level or color of a lossy file
 APART = 32  # distance of two colors of a lossy file
-MOST_COLOURS = 64  # classes of a lossy file, and colors of few pixels, that no photo has
+MAX_COLOURS = 64  # classes of a lossy file, and colors of few pixels, that no photo has
 
 SOFT = "The mask has soft or noisy edges: pixels from half of the maximum value are foreground."
 NEAREST = "The edges between colors are soft or noisy: each pixel is assigned to the nearest color."
@@ -115,7 +115,7 @@ def _has_colours(stored: MaskPixels) -> bool:
     greys = bool((colours == colours[:, :1]).all())
     black = bool((colours == 0).all(axis=1).any())
     first = bool(stored.palette[0].any())
-    return (greys and len(used) > 2 and int(colours.max()) >= MOST_SMALL) or (black and first)
+    return (greys and len(used) > 2 and int(colours.max()) >= MAX_SMALL) or (black and first)
 
 
 def _is_plain(values: NDArray[Any], alpha: UintImage) -> bool:
@@ -149,9 +149,9 @@ def _white(values: NDArray[Any], name: str) -> float:
         raise ImageError(f"The mask image {name} contains NaN or infinity. Replace them with 0.")
     if values.dtype.kind == "f":
         return 0.0 if values.min() < 0 else 1.0 if most <= 1 else max(most, WHITE)
-    if MOST_SMALL < most <= WHITE:
+    if MAX_SMALL < most <= WHITE:
         return WHITE
-    return WHITE_16 if LEAST_WHITE * WHITE_16 <= most <= WHITE_16 else most
+    return WHITE_16 if MIN_WHITE * WHITE_16 <= most <= WHITE_16 else most
 
 
 def _cut(values: NDArray[Any], white: float) -> NDArray[Any]:
@@ -218,9 +218,9 @@ def _greys(values: NDArray[Any], stored: MaskPixels, name: str) -> tuple[NDArray
     if soft and _may_be_white(values, most) and _has_ends(values, most):
         return _cut(values, most), SOFT
     tiny = between < NOT_BETWEEN and strays > FEW * whites
-    if tiny or (counts <= MOST_CLASSES and not _may_be_white(values, most)):
+    if tiny or (counts <= MAX_CLASSES and not _may_be_white(values, most)):
         return values, ""
-    if counts > MOST_COLOURS and alike < NOT_ALIKE and not _has_ends(values, most):
+    if counts > MAX_COLOURS and alike < NOT_ALIKE and not _has_ends(values, most):
         raise _photo(name)
     raise _ambiguous(name, f"{counts} gray levels, which may be labels or a soft edge")
 
@@ -233,7 +233,7 @@ def _fractions(values: NDArray[Any], name: str) -> tuple[NDArray[Any], str]:
     """Probabilities, or a mask of 8 bits that was scaled as floats."""
     white = _white(values, name)
     least, most = float(values.min()), float(values.max())
-    if least >= 0 and (most <= 1 or (LEAST_WHITE * WHITE <= most <= WHITE)):
+    if least >= 0 and (most <= 1 or (MIN_WHITE * WHITE <= most <= WHITE)):
         white = 1.0 if most <= 1 else WHITE
         if most <= 1 or _has_ends(values, most):
             return _cut(values, white), SOFT
@@ -249,7 +249,7 @@ def _count_numbers(values: NDArray[Any]) -> int:
 
 def _may_be_white(values: NDArray[Any], most: int) -> bool:
     whites = {1: (WHITE,), 2: (WHITE_16,)}.get(values.dtype.itemsize, (WHITE, WHITE_16))
-    return any(LEAST_WHITE * white <= most <= white for white in whites)
+    return any(MIN_WHITE * white <= most <= white for white in whites)
 
 
 def _has_ends(values: NDArray[Any], most: float) -> bool:
@@ -310,7 +310,7 @@ def _lossy_levels(
     counts = np.bincount(values[_flat(values, 5)].ravel(), minlength=256)
     places = np.flatnonzero(counts)
     groups = np.split(places, np.flatnonzero(np.diff(places) > GAP) + 1) if len(places) else []
-    least = max(LEAST_PIXELS, LEAST_SHARE * values.size)
+    least = max(MIN_PIXELS, MIN_SHARE * values.size)
     groups = [group for group in groups if counts[group].sum() >= least]
     levels = [int(np.average(group, weights=counts[group]).round()) for group in groups]
     bright = [one for one, group in zip(levels, groups, strict=True) if group[-1] > GREY_TONES]
@@ -320,12 +320,12 @@ def _lossy_levels(
         table = np.unique([0, *bright])
         nearest = np.abs(np.arange(256)[:, None] - table).argmin(axis=1)
         return table[nearest].astype(np.uint8)[values], False
-    if len(bright) <= 1 and most > MOST_SMALL and _has_ends(values, most):
+    if len(bright) <= 1 and most > MAX_SMALL and _has_ends(values, most):
         return _cut(values, most), False
     if gradient and not _has_ends(values, most):
         raise _photo(name)
     what = (
-        "label values, which its lossy format has changed" if most <= MOST_SMALL
+        "label values, which its lossy format has changed" if most <= MAX_SMALL
         else f"{max(2, len(bright))} gray levels in a lossy format"
     )  # fmt: skip
     raise _ambiguous(name, what)
@@ -369,7 +369,7 @@ def _looks_like_photo(colours: UintImage) -> bool:
     packed = _packed(colours)
     same = (packed[:, 1:] == packed[:, :-1])[(packed[:, 1:] > 0) | (packed[:, :-1] > 0)]
     few = bool(same.size) and float(same.mean()) < 0.75
-    return few and len(np.unique(packed)) > MOST_COLOURS
+    return few and len(np.unique(packed)) > MAX_COLOURS
 
 
 def _packed(colours: NDArray[Any]) -> NDArray[np.int32]:  # (..., 3) -> (...)
@@ -408,8 +408,8 @@ def _colours(colours: UintImage, stored: MaskPixels, name: str, *, ask: bool) ->
     if not strays:
         return packed, True, ""
     count, without = np.count_nonzero(regions), not (regions & (found > 0)).any()
-    mixed = count > MOST_COLOURS and strays > FEW * np.count_nonzero(packed)
-    if ask and (mixed or (without and len(found) > MOST_COLOURS)):
+    mixed = count > MAX_COLOURS and strays > FEW * np.count_nonzero(packed)
+    if ask and (mixed or (without and len(found) > MAX_COLOURS)):
         raise _photo(name)
     between = _share(_between(shown), stray)
     if between >= BETWEEN and not without:
@@ -438,12 +438,12 @@ def _lossy_colours(colours: UintImage, name: str) -> tuple[BoolArray, UintImage]
         away = [int(np.abs(colour - one).max()) for one in centres]
         if away and min(away) <= APART:
             weights[int(np.argmin(away))] += int(counts[place])
-        elif len(centres) <= MOST_COLOURS:
+        elif len(centres) <= MAX_COLOURS:
             centres.append(colour)
             weights.append(int(counts[place]))
-    least = max(LEAST_PIXELS, LEAST_SHARE * flat.size)
+    least = max(MIN_PIXELS, MIN_SHARE * flat.size)
     kept = [one for one, weight in zip(centres, weights, strict=True) if weight >= least]
-    if not kept or len(kept) > MOST_COLOURS or flat.mean() < ENDS:
+    if not kept or len(kept) > MAX_COLOURS or flat.mean() < ENDS:
         raise _photo(name)
     table = np.array(kept, np.int32)
     table[(table <= GREY_TONES).all(axis=1)] = 0

@@ -22,7 +22,7 @@ from anymask.images.tiff import no_such_page
 from anymask.masks import MAX_PIXELS
 
 MICROSCOPES = (".czi", ".lif", ".nd2")  # suffixes
-_MOST_BYTES = 12 * MAX_PIXELS  # of what is decoded at once: a CZI whole, of others a page
+_MAX_BYTES = 12 * MAX_PIXELS  # of what is decoded at once: a CZI whole, of others a page
 _FLAT = ("C", "Y", "X", "S", "0")  # axes of one page; the last two are a pixel's red, green, blue
 
 
@@ -201,8 +201,8 @@ def _channels_last(array: NDArray[Any], sizes: Mapping[str, int]) -> NDArray[Any
 
 def _check_bytes(sizes: Mapping[str, int], item: int) -> None:
     """Raises ImageError for more than can be decoded at once."""
-    if (size := math.prod(sizes.values()) * item) > _MOST_BYTES:
+    if (size := math.prod(sizes.values()) * item) > _MAX_BYTES:
         raise ImageError(
             f"One plane requires {size >> 20} MB of memory, but at most "
-            f"{_MOST_BYTES >> 20} MB are supported. Export it as TIFF."
+            f"{_MAX_BYTES >> 20} MB are supported. Export it as TIFF."
         )

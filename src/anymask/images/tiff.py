@@ -30,7 +30,7 @@ from anymask.images.decoding import PictureView, check_size, open_header
 from anymask.masks import MAX_PIXELS
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_MOST_BYTES = 12 * MAX_PIXELS  # of a page with all its bands
+_MAX_BYTES = 12 * MAX_PIXELS  # of a page with all its bands
 _COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow cuts down to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
 _GEO_KEYS = 34735  # the tag of TIFF that holds GeoTIFF's keys
@@ -44,7 +44,7 @@ _UNBOUNDED: dict[int, Callable[[], Any]] = {  # of Compression, whose decoders k
     **dict.fromkeys(_DEFLATE, zlib.decompressobj), 34925: lzma.LZMADecompressor
 }  # fmt: skip
 _HARMLESS = 256 << 20  # bytes that one segment may unpack to, whatever is stated
-_MOST_PLANES = 9_999_999  # of an OME-TIFF: tifffile makes a list of them
+_MAX_PLANES = 9_999_999  # of an OME-TIFF: tifffile makes a list of them
 _MANY_PLANES = re.compile(
     r"""\b(?:Size[CZT]|PlaneCount|NumPlanes|IFD|First[CZT])\s*=\s*["']\s*\+?0*(\d{8,})"""
 )
@@ -140,10 +140,10 @@ def deep_grey(picture: Image.Image) -> NDArray[Any]:  # -> (H, W)
 def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
     """A page of a TIFF by tifffile. Raises ImageError; MissingExtra without the package."""
     with _tiff_page(file, name, view.page) as page:
-        if page.imagedepth != 1 or page.nbytes > _MOST_BYTES:
+        if page.imagedepth != 1 or page.nbytes > _MAX_BYTES:
             raise ImageError(
                 f"{name} stores {page.shape} ({page.nbytes >> 20} MB) in one piece, "
-                f"but at most {_MOST_BYTES >> 20} MB are supported. Split it into "
+                f"but at most {_MAX_BYTES >> 20} MB are supported. Split it into "
                 "tiles or pages."
             )
         check_segments(page, name)
@@ -354,7 +354,7 @@ def open_tiff(file: BinaryIO) -> Iterator[Any]:
     try:
         with tifffile.TiffFile(alone, name=name, _multifile=False) as document:
             if document.is_ome and _MANY_PLANES.search(document.ome_metadata or ""):
-                raise ImageError(f"Its OME-XML declares more than {_MOST_PLANES} planes")
+                raise ImageError(f"Its OME-XML declares more than {_MAX_PLANES} planes")
             yield document
     except Exception as error:
         if not (codec := _missing_codec(error)):

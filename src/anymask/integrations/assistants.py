@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 KEPT = 4  # photos with their features and masks
 SIDE = 512  # pixels of the longer side of the pictures that are answered
 LISTED = 200  # photos that are told at once
-MOST_BYTES = 200_000_000  # of a photo's file
+MAX_BYTES = 200_000_000  # of a photo's file
 OUTSIDE = "This image is not in the shared folders. Call list_photos to get the available names."
 
 INSTRUCTIONS = """\
@@ -73,7 +73,7 @@ def assistant_server(
         out: A folder for cut-outs; None: they are only shown.
     """
     reader = None if detector is None else open_detector(detector)
-    desk = Desk(model, Folders(folders), reader, None if out is None else read_folder(out))
+    desk = McpSession(model, Folders(folders), reader, None if out is None else read_folder(out))
     server = MCPServer("anymask", version=__version__, instructions=INSTRUCTIONS)
     for ask in (
         desk.list_photos, desk.open_photo, desk.find, desk.click, desk.box, desk.everything,
@@ -191,12 +191,12 @@ class Folders:
                 with path.open("rb") as file:
                     # A link that was put there meanwhile leads to another file than was looked at.
                     same = os.path.samestat(os.fstat(file.fileno()), path.lstat())
-                    data = file.read(MOST_BYTES + 1) if same else b""
+                    data = file.read(MAX_BYTES + 1) if same else b""
             except (OSError, ValueError, RuntimeError):
                 continue
-            if len(data) > MOST_BYTES:
+            if len(data) > MAX_BYTES:
                 raise InputError(
-                    f"{name} is larger than the limit of {MOST_BYTES // 10**6} MB. Use a "
+                    f"{name} is larger than the limit of {MAX_BYTES // 10**6} MB. Use a "
                     "smaller image."
                 )
             if same:
@@ -263,7 +263,7 @@ class OpenPhoto:
         return Answer(facts, Masks(some, image_hw=hw).draw(self.pixels))
 
 
-class Desk:
+class McpSession:
     """The questions that an assistant may ask; their texts are what it reads of them. One question
     is answered at a time."""
 

@@ -32,9 +32,9 @@ from anymask.track import (
     TrackMonitor,
     check_prompted,
     check_tracked,
-    model_for_videos,
     open_tracker,
     reduce_frame,
+    tracking_model,
 )
 
 SHAPES = frozenset({"mask", "polygon", "rectangle"})
@@ -73,7 +73,7 @@ class CvatModel:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._tracker = open_tracker(model_for_videos(model))
+        self._tracker = open_tracker(tracking_model(model))
 
     def preprocess(self, image: ImageSource) -> Features:
         """See a picture; what it returns may be kept and used for any number of calls."""

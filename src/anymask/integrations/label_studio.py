@@ -28,7 +28,7 @@ from anymask.masks import Prompt
 from anymask.segment import Prediction
 from anymask.studio import Inference, Limits, Refusal, model_routes, schemas
 
-MOST_TASKS = 1000  # of one question
+MAX_TASKS = 1000  # of one question
 _PATIENCE = 30  # seconds until a picture begins to arrive
 
 
@@ -163,9 +163,7 @@ class PredictBody(BaseModel):
     )
 
     label_config: str = ""
-    tasks: Annotated[list[TaskBody], schemas.Few, schemas.at_most(MOST_TASKS, "tasks")] | None = (
-        None
-    )
+    tasks: Annotated[list[TaskBody], schemas.Few, schemas.at_most(MAX_TASKS, "tasks")] | None = None
     params: ParamsBody | None = None
 
 

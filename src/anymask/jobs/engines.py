@@ -52,7 +52,7 @@ from anymask.jobs.pool import Idle, ItemDone, ItemLost, WorkerReady, run_in_pool
 NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 NOT_THE_PHOTO = (ModelError, PromptError, ConfigError, MissingExtra)
 
-MOST_BLOCKS = 10_000  # of one data set of Ray; what is lost with an actor is a block
+MAX_BLOCKS = 10_000  # of one data set of Ray; what is lost with an actor is a block
 STORE_BYTES = 128 * 2**20  # of a local cluster's shared memory: only paths and results go through
 
 Row = dict[str, Any]
@@ -253,7 +253,7 @@ def _map_photos(
     context.max_errored_blocks = -1  # a dead actor's photos are missing, the rest goes on
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     rows = [_item_to_row(index, item) for index, item in items.items()]
-    photos = ray.data.from_items(rows, override_num_blocks=min(len(rows), MOST_BLOCKS))
+    photos = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
     in_flight = 1 if again else 2
     pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight)
     with warnings.catch_warnings():

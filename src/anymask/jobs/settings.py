@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from anymask.base import InputError, Setting, check_settings, describe_settings
 from anymask.masks import Tile, tile_side
-from anymask.models.rules import DEFAULT_MODEL, MODEL_VARIABLE, PHOTO_MODEL, default_model
+from anymask.models.rules import (
+    DEFAULT_IMAGE_MODEL,
+    DEFAULT_VIDEO_MODEL,
+    MODEL_VARIABLE,
+    default_model,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,8 +40,8 @@ class ModelChoice:
         Setting(
             "model name (see `anymask models list`), or a folder with an exported model; "
             f"NAME@768 sets the input size to 768 pixels. {MODEL_VARIABLE} sets another "
-            f"default for images; audits and --weights use {DEFAULT_MODEL}",
-            default=f"{PHOTO_MODEL}; {DEFAULT_MODEL} for videos and scans",
+            f"default for images; audits and --weights use {DEFAULT_VIDEO_MODEL}",
+            default=f"{DEFAULT_IMAGE_MODEL}; {DEFAULT_VIDEO_MODEL} for videos and scans",
         ),
     ] = field(default_factory=default_model)
     weights: Annotated[

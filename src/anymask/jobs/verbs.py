@@ -37,7 +37,7 @@ Photos = str | Path | Sequence[str | Path]  # a folder, a photo, or several phot
 Source = Path | tuple[Path, ...] | PlacedPhotos
 
 AT_ONCE = 64  # boxes of a photo that are asked together
-MOST_OF_A_LABEL = 200  # masks from which a name is learned
+MAX_OF_A_LABEL = 200  # masks from which a name is learned
 
 
 class Verb(PhotoTask, Protocol):
@@ -588,7 +588,7 @@ VERBS: dict[str, type[Verb]] = {
 
 
 def learn_names(
-    model: Model, streams: Iterable[Dataset], out: str | Path, most: int = MOST_OF_A_LABEL
+    model: Model, streams: Iterable[Dataset], out: str | Path, most: int = MAX_OF_A_LABEL
 ) -> dict[str, int]:
     """Learn the labels of masks as names for `names=`, into a .json file; the masks of each label.
 

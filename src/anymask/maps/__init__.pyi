@@ -11,4 +11,4 @@ from anymask.maps.scene import is_map as is_map
 from anymask.maps.scene import open_map as open_map
 from anymask.maps.survey import MapReport as MapReport
 from anymask.maps.survey import TileEye as TileEye
-from anymask.maps.survey import survey_map as survey_map
+from anymask.maps.survey import segment_tiles as segment_tiles

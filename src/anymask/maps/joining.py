@@ -17,7 +17,7 @@ import shapely
 
 from anymask.base import Floats
 from anymask.maps.shapes import polygons_only
-from anymask.maps.worksheet import Fragment, MapThing, Worksheet, bounds_of, key_of
+from anymask.maps.worksheet import Fragment, MapThing, TileStore, bounds_of, key_of
 from anymask.masks import Window, joining
 
 RIVAL = 0.5  # IoU of two things of different windows that are one
@@ -77,7 +77,7 @@ class OutlineOverlap:
 
 
 def group_fragments(
-    work: Worksheet, windows: Sequence[Window], by_label: bool = True
+    work: TileStore, windows: Sequence[Window], by_label: bool = True
 ) -> joining.Groups:
     """Which fragments of neighbouring windows are one thing, where either is cut.
 
@@ -118,7 +118,7 @@ def outline_iou(first: Iterable[object], second: Iterable[object]) -> Floats:  #
 
 
 def join_fragments(
-    work: Worksheet, groups: joining.Groups, windows: Sequence[Window], image_hw: tuple[int, int]
+    work: TileStore, groups: joining.Groups, windows: Sequence[Window], image_hw: tuple[int, int]
 ) -> list[int]:
     """Make a thing of each group whose cuts its neighbours confirm.
 
@@ -178,7 +178,7 @@ def whole_answer(piece: Fragment, answers: Sequence[Fragment]) -> Fragment | Non
     return replace(uncut[best], label=piece.label, prompt=piece.prompt, rank=piece.rank)
 
 
-def settle_things(work: Worksheet, nested: bool = False, by_label: bool = True) -> None:
+def settle_things(work: TileStore, nested: bool = False, by_label: bool = True) -> None:
     """Give each thing its place, the best first, unless one has it already.
 
     Args:

@@ -29,7 +29,7 @@ from anymask.formats import suffix_instead
 from anymask.maps.scene import WGS_84, Scene
 from anymask.maps.shapes import on_map
 from anymask.maps.sources import WANTED_LAYERS, layer_source, offline_layers
-from anymask.maps.worksheet import MapThing, Worksheet
+from anymask.maps.worksheet import MapThing, TileStore
 
 VECTORS = (".gpkg", ".fgb", ".shp", ".geojson", ".kml")
 LABELS = (".tif", ".tiff")
@@ -38,7 +38,7 @@ SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")  # suffixes of the files beside a .
 _STREAMED = {  # suffix -> driver that can add nothing, and its options
     ".fgb": ("FlatGeobuf", {}), ".kml": ("KML", {"dataset_options": {"NameField": "label"}}),
 }  # fmt: skip
-_MOST_BYTES = 254  # of a text in a Shapefile
+_MAX_BYTES = 254  # of a text in a Shapefile
 _AT_ONCE = 5000  # things that are handed over together
 _STRIP_PIXELS = 1 << 24  # of a label picture in memory
 _BLOCK = 256
@@ -64,7 +64,7 @@ def check_map_outputs(paths: Sequence[Path]) -> None:
         raise InputError("An output file is required, such as -o objects.gpkg")
 
 
-def write_things(path: Path, scene: Scene, work: Worksheet) -> None:
+def write_things(path: Path, scene: Scene, work: TileStore) -> None:
     """Write all things as the ending says, whole or not at all. Raises OSError."""
     suffix = path.suffix.lower()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def attributes(one: MapThing, scene: Scene) -> Attributes:
     return source, one.prompt, one.label, round(one.score, 4), round(one.area, 3)
 
 
-def _write_layer(draft: Path, name: str, scene: Scene, work: Worksheet) -> None:
+def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore) -> None:
     """GPKG and Shapefile in parts; FlatGeobuf and KML, to which nothing can be added, from a GPKG,
     as a stream."""
     if draft.suffix in _STREAMED:
@@ -145,19 +145,19 @@ def _write_layer(draft: Path, name: str, scene: Scene, work: Worksheet) -> None:
 def _shortened(told: Attributes) -> Attributes:
     """Texts that a Shapefile can hold; those that are cut are logged."""
     cut = [
-        one if not isinstance(one, str) else one.encode()[:_MOST_BYTES].decode(errors="ignore")
+        one if not isinstance(one, str) else one.encode()[:_MAX_BYTES].decode(errors="ignore")
         for one in told
     ]
     for before, after in zip(told, cut, strict=True):
         if before != after:
             log.warning(
-                "Shapefile text fields hold at most %d bytes. Truncated: %s", _MOST_BYTES, before
+                "Shapefile text fields hold at most %d bytes. Truncated: %s", _MAX_BYTES, before
             )
     source, prompt, label, score, area = cut
     return str(source), str(prompt), None if label is None else str(label), told[3], told[4]
 
 
-def _write_geojson(path: Path, scene: Scene, work: Worksheet) -> None:
+def _write_geojson(path: Path, scene: Scene, work: TileStore) -> None:
     with whole_file(path) as file:
         file.write(b'{"type": "FeatureCollection", "features": [')
         for number, one in enumerate(work.finished()):
@@ -182,7 +182,7 @@ def _write_geojson(path: Path, scene: Scene, work: Worksheet) -> None:
 # Labels.
 
 
-def _write_labels(draft: Path, scene: Scene, work: Worksheet) -> None:
+def _write_labels(draft: Path, scene: Scene, work: TileStore) -> None:
     source, missing = scene.dataset, _label_nodata(scene)
     profile = {
         "driver": "GTiff", "dtype": "int32", "count": 1, "crs": source.crs,

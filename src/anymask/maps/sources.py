@@ -57,7 +57,7 @@ LAYERS: tuple[bytes, ...] = (  # first bytes of layers that GDAL reads from the 
 WANTED_LAYERS = "GeoPackage, FlatGeobuf, GeoJSON, Shapefile or KML"
 WGS_84 = "EPSG:4326"  # of GeoJSON (RFC 7946) and of KML
 _HEAD, _DEEPEST = 1024, 8
-_MOST_XML = 100_000_000  # bytes of a VRT
+_MAX_XML = 100_000_000  # bytes of a VRT
 _SIDE_FILES = (".ovr", ".OVR", ".msk", ".MSK")
 _NAMES = ("filename", "dataset", "dempath")  # ends of elements of a VRT whose text is a file
 _KEYS = ("dataset", "file", "path", "dem")  # parts of the keys of options whose value is a file
@@ -176,9 +176,9 @@ def _source(path: Path, element: ET.Element, text: str) -> Path:
 def _parsed(path: Path) -> ET.Element:
     """The root of an XML file. Raises ImageError for one that is damaged."""
     size = path.stat().st_size
-    if size > _MOST_XML:
+    if size > _MAX_XML:
         raise ImageError(
-            f"{path.name} has {size} bytes of XML, but at most {_MOST_XML} are read. Pass "
+            f"{path.name} has {size} bytes of XML, but at most {_MAX_XML} are read. Pass "
             "the raster files themselves."
         )
     try:

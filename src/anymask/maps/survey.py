@@ -1,7 +1,7 @@
-"""Goes over a map window by window, joins what was found and writes it; a killed run is resumed.
+"""Segment a map tile by tile, join the results and write them; a killed run is resumed.
 
-`survey_map` is the whole of it. What is looked for is an eye's matter: everything or words in tiles
-(`TileEye`), prompts (`prompting.PromptEye`), what changed between two dates (`change.ChangeEye`).
+`segment_tiles` runs one detector on each tile: everything or text prompts (`TileEye`), prompts
+(`prompting.PromptEye`) or changes between two dates (`change.ChangeEye`).
 
 Letters: H W the scene, h w a window.
 """
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import shapely
 
-from anymask.base import InputError, OnProgress, Progress, UintImage, pick_teller
+from anymask.base import InputError, OnProgress, Progress, UintImage, choose_progress
 from anymask.maps.joining import (
     group_fragments,
     join_fragments,
@@ -27,7 +27,7 @@ from anymask.maps.joining import (
 from anymask.maps.layers import MapPrompt, check_map_outputs, write_things
 from anymask.maps.scene import Scene
 from anymask.maps.shapes import GroundArea, drawn_shape, outline_of
-from anymask.maps.worksheet import Fragment, MapThing, Worksheet, bounds_of, key_of, open_worksheet
+from anymask.maps.worksheet import Fragment, MapThing, TileStore, bounds_of, key_of, open_worksheet
 from anymask.masks import Mask, Prompt, Tile, Window, joining, tile_boxes
 from anymask.segment import Model
 
@@ -82,7 +82,7 @@ class MapReport(NamedTuple):
     without: tuple[tuple[str, str], ...] = ()
 
 
-def survey_map(
+def segment_tiles(
     scene: Scene,
     eye: Eye,
     outputs: Sequence[str | Path],
@@ -112,7 +112,7 @@ def survey_map(
     check_map_outputs(paths)
     windows = eye.windows()
     about = {"scene": scene.about, "eye": eye.about}
-    with open_worksheet(paths[0], about) as work, pick_teller(progress, "windows") as tell:
+    with open_worksheet(paths[0], about) as work, choose_progress(progress, "windows") as tell:
         for done, window in enumerate(windows, start=1):
             if not work.looked(key_of(window)):
                 work.keep(key_of(window), eye.look(window))
@@ -133,7 +133,7 @@ def survey_map(
 
 
 def _join(
-    scene: Scene, eye: Eye, work: Worksheet, windows: list[Window], tell: OnProgress | None
+    scene: Scene, eye: Eye, work: TileStore, windows: list[Window], tell: OnProgress | None
 ) -> int:
     """Make things of fragments, cut ones asked for again; how many stay cut and are left out."""
     groups = group_fragments(work, windows, eye.by_label)
@@ -166,7 +166,7 @@ def _join(
     return len(cut) - len(whole)
 
 
-def _take_each(work: Worksheet, windows: Sequence[Window]) -> None:
+def _take_each(work: TileStore, windows: Sequence[Window]) -> None:
     """Each answer is a thing."""
     for window in windows:
         work.add_things(_thing_of(one, f"{one.id}") for one in work.fragments(window))
@@ -181,7 +181,7 @@ def _thing_of(one: Fragment, window: str) -> MapThing:
 
 
 def _finish(
-    scene: Scene, work: Worksheet, tolerance: float, right_angles: bool, min_area: float
+    scene: Scene, work: TileStore, tolerance: float, right_angles: bool, min_area: float
 ) -> int:
     """Draw what is written, in reading order; how many things there are."""
     area_of, number = GroundArea(scene), 0
@@ -198,7 +198,7 @@ def _finish(
 
 
 def prompts_without(
-    scene: Scene, prompts: Sequence[MapPrompt], work: Worksheet
+    scene: Scene, prompts: Sequence[MapPrompt], work: TileStore
 ) -> tuple[tuple[str, str], ...]:
     """The prompts that no thing in the file answers, and why."""
     answered, written = work.prompts_of("fragment"), work.prompts_of("object")

@@ -97,7 +97,7 @@ def bounds_of(outline: shapely.Geometry) -> Bounds:
     return x0, y0, x1, y1
 
 
-class Worksheet:
+class TileStore:
     """The open file. Made by `open_worksheet`."""
 
     def __init__(self, base: sqlite3.Connection) -> None:
@@ -239,7 +239,7 @@ class Worksheet:
 
 
 @contextlib.contextmanager
-def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[Worksheet]:
+def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[TileStore]:
     """The unfinished work of an output, or new work; removed at the end when all went well.
 
     Raises InputError where another process is at it.
@@ -261,7 +261,7 @@ def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[Worksheet]:
             _start(base, text)
         base.execute("BEGIN EXCLUSIVE")
         base.commit()
-        yield Worksheet(base)
+        yield TileStore(base)
     except sqlite3.OperationalError as error:
         if "locked" not in str(error):
             raise

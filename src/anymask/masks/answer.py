@@ -12,7 +12,7 @@ sam_hq              one mask, the correction in the last one added (Ke et al. 20
 efficient_sam       all masks for every prompt
 with table ranking  `LearnedRules`: all T masks compete
 
-Then negative clicks are applied (`obey_negatives`), and small holes and islands removed
+Then negative clicks are applied (`apply_negative_points`), and small holes and islands removed
 (`clean_logits`). The edits are made in the logits, so that the model sees them with the next click.
 
 Letters: H W the image, S the side of the model's input, N prompts, P points, T masks of the
@@ -284,12 +284,12 @@ def answer(
 # click are removed before that (`without_parts`). A bare box is decoded a second time, with the
 # first answer and a click at its deepest cell, as in training (`training/interaction.py`).
 
-LEAST_PART = 0.2  # of a mask's largest part
+MIN_PART = 0.2  # of a mask's largest part
 FAVOUR = 8.0  # a mask of half the expected IoU counts exp(-4) times as much
-LEAST_REGION = 0.05  # of a mask: smaller holes and islands are removed, unless a setting differs
+MIN_REGION = 0.05  # of a mask: smaller holes and islands are removed, unless a setting differs
 CLEAR = 2.0  # logits from the threshold that a cell gets at least which is filled or removed
 SURE = 1.0  # logits within it of the threshold are a doubt
-LEAST_NUMBER = 1e-4  # of the network, and as far from 1
+MIN_NUMBER = 1e-4  # of the network, and as far from 1
 FARTHEST = 2.0  # of the distances between click and middle, in sides of a mask
 
 FACTS = (
@@ -429,7 +429,7 @@ class LearnedRules:
             The mean logits, and the quality of the mask with the largest weight.
         """
         threshold = self.spec.mask_threshold
-        logits = without_parts(logits, cells, LEAST_PART, threshold, self.shapes)
+        logits = without_parts(logits, cells, MIN_PART, threshold, self.shapes)
         value = worth(np.maximum(quality, 0), iou_of_pairs(common_cells(logits > threshold)))
         best = int(value.argmax())
         if value[best] <= 0:
@@ -546,7 +546,7 @@ def expected_iou(quality: FloatArray, table: Mapping[str, float] | None) -> Floa
     """
     if table is None:
         return quality
-    sure = np.clip(quality, LEAST_NUMBER, 1 - LEAST_NUMBER)
+    sure = np.clip(quality, MIN_NUMBER, 1 - MIN_NUMBER)
     odds = np.exp(table["shift"]) * (sure / (1 - sure)) ** table["factor"]
     expected: FloatArray = odds / (1 + odds)
     return expected.astype(np.float32)
@@ -643,7 +643,7 @@ CLEARED = 2.0  # logits below the threshold that a cleared cell gets at least
 REACH = 0.1  # of the root of the part's area: how far a disc reaches at most
 
 
-def obey_negatives(
+def apply_negative_points(
     logits: FloatArray,
     clicks: tuple[NDArray[Any], NDArray[Any]],
     geometry: Geometry,
@@ -772,7 +772,7 @@ def small_regions(
 
 # --- steps
 
-MOST_STEPS = 8  # of one prompt: the clicks before the last seven are decoded together
+MAX_STEPS = 8  # of one prompt: the clicks before the last seven are decoded together
 
 
 def click_steps(labels: Sequence[int], answered: int = 0, *, alone: bool = True) -> list[list[int]]:
@@ -788,6 +788,6 @@ def click_steps(labels: Sequence[int], answered: int = 0, *, alone: bool = True)
     first = next((place for place in order if labels[place] == 1), 0)
     if alone and not answered and first:
         order.insert(0, order.pop(first))
-    together = answered + max(len(order) - answered - MOST_STEPS + 1, 1)
+    together = answered + max(len(order) - answered - MAX_STEPS + 1, 1)
     ends = range(min(together, len(order)), len(order) + 1)
     return [sorted(order[:end]) for end in ends]

@@ -23,13 +23,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.base import BoolArray, FloatArray, InputError, IntArray
-from anymask.masks.answer import LEAST_REGION, Shapes
+from anymask.masks.answer import MIN_REGION, Shapes
 from anymask.masks.rle import Rle, rle_area, rle_box_xyxy, rle_intersection
 
 RegionSize = float | str
-CLEAN = (
-    f"{LEAST_REGION:.0%}"  # what holes and islands have at least, unless a setting says otherwise
-)
+CLEAN = f"{MIN_REGION:.0%}"  # what holes and islands have at least, unless a setting says otherwise
 
 
 @dataclass(frozen=True)

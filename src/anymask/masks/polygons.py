@@ -31,7 +31,7 @@ IN_PIXELS: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 SMOOTH = 0.5  # pixels: the tolerance of outlines that people look at
 LONG = 3  # pixels of a side from which it is no stair
 ELLIPSE_CORNERS = 180
-_MOST_CUTS = 200_000_000  # of outlines with rows of pixels
+_MAX_CUTS = 200_000_000  # of outlines with rows of pixels
 _AT_ONCE = 2_000_000  # cuts that are kept in memory
 
 
@@ -290,9 +290,9 @@ def _even_odd(rings: Sequence[Ring], size: tuple[int, ...]) -> BoolArray:
     slope = np.divide(run, rise, out=np.zeros(len(start)), where=rise != 0)
     changes = np.zeros(height * (width + 1), np.bool_)
     ends = np.cumsum(count)
-    if ends[-1] > _MOST_CUTS:
+    if ends[-1] > _MAX_CUTS:
         raise InputError(
-            f"The polygons cross {int(ends[-1])} pixel rows, but at most {_MOST_CUTS} "
+            f"The polygons cross {int(ends[-1])} pixel rows, but at most {_MAX_CUTS} "
             "are supported. Simplify the polygons."
         )
     for part in np.split(np.arange(len(count)), np.flatnonzero(np.diff(ends // _AT_ONCE)) + 1):

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptError, repr_html
-from anymask.masks.spec import MAX_PIXELS, MOST_POINTS, PromptKind
+from anymask.masks.spec import MAX_PIXELS, MAX_POINTS, PromptKind
 
 log = logging.getLogger(__name__)
 SLACK = 1.0  # pixels that a box may reach beyond the image without a warning
@@ -134,7 +134,7 @@ def violated_points(
     return tuple(int(index) for index in np.flatnonzero(~obeyed))
 
 
-MOST_WORDS = 1000  # characters of a name or a description
+MAX_WORDS = 1000  # characters of a name or a description
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,9 +295,9 @@ def _check_points(points: Any) -> FloatArray | None:
             "point. Pass a single point as points=[(x, y)], and points on several "
             "objects as one Prompt per object."
         )
-    if len(array) > MOST_POINTS:
+    if len(array) > MAX_POINTS:
         raise PromptError(
-            f"A prompt supports at most {MOST_POINTS} points, but {len(array)} were "
+            f"A prompt supports at most {MAX_POINTS} points, but {len(array)} were "
             "passed. Pass fewer points, or a mask."
         )
     return array.astype(np.float32)
@@ -348,10 +348,10 @@ def _check_box(box: Any, name: str = "box") -> FloatArray:
 
 def _check_vectors(embedding: Any) -> FloatArray:  # -> (V, D)
     rows = _numbers(embedding, "embedding", "embedding=vector of shape (D,) or (V, D)")
-    if rows.ndim not in (1, 2) or not rows.size or len(np.atleast_2d(rows)) > MOST_POINTS:
+    if rows.ndim not in (1, 2) or not rows.size or len(np.atleast_2d(rows)) > MAX_POINTS:
         raise PromptError(
             f"Invalid embedding of shape {rows.shape}. Expected (D,) or (V, D) with at most "
-            f"{MOST_POINTS} vectors."
+            f"{MAX_POINTS} vectors."
         )
     return np.atleast_2d(rows).astype(np.float32)
 
@@ -388,10 +388,10 @@ def _check_mask(mask: Any) -> NDArray[Any]:
 
 
 def _check_words(words: Any) -> str:
-    if not isinstance(words, str) or not 0 < len(words.strip()) <= MOST_WORDS:
+    if not isinstance(words, str) or not 0 < len(words.strip()) <= MAX_WORDS:
         raise PromptError(
             f"Invalid text prompt {str(words)[:40]!r}. A text prompt must have 1 to "
-            f"{MOST_WORDS} characters."
+            f"{MAX_WORDS} characters."
         )
     return words.strip()
 

@@ -36,7 +36,7 @@ from anymask.base import (
 )
 from anymask.masks.answer import Geometry
 
-MOST_CHANNELS = 16
+MAX_CHANNELS = 16
 WHITE = 255.0
 _STRIP_PIXELS = 1_000_000
 _LARGEST = 1e30  # of any number of a mix
@@ -95,8 +95,8 @@ class ChannelMix:
             dtype=str(np.dtype(record["dtype"])),
         )
         sizes = {len(mix.highs), *(len(row) for row in mix.weights)}
-        if not 1 <= mix.count <= MOST_CHANNELS or sizes != {mix.count}:
-            raise ValueError(f"Each row of a channel mix must have 1 to {MOST_CHANNELS} channels.")
+        if not 1 <= mix.count <= MAX_CHANNELS or sizes != {mix.count}:
+            raise ValueError(f"Each row of a channel mix must have 1 to {MAX_CHANNELS} channels.")
         if len(mix.weights) != 3 or len(mix.bias) != 3:
             raise ValueError(
                 "A channel mix requires 3 rows and 3 offsets, one each for red, green and blue."
@@ -203,8 +203,8 @@ Resample = Literal[
 ]  # fmt: skip
 
 MAX_PIXELS = 200_000_000  # of a photo: 600 MB as RGB
-MOST_POINTS = 1000  # of one prompt: attention takes the square of their number
-LEAST_SIDE, MOST_SIDE = 128, 1536  # of an input whose side the user chooses, pixels
+MAX_POINTS = 1000  # of one prompt: attention takes the square of their number
+MIN_SIDE, MAX_SIDE = 128, 1536  # of an input whose side the user chooses, pixels
 
 # What SAM and its family take.
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
@@ -272,11 +272,11 @@ def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
             f"{spec.name} has the fixed input size {spec.image_side}, but @{side} was "
             f"requested. Omit @{side}."
         )
-    if side % step or not LEAST_SIDE <= side <= MOST_SIDE:
-        nearest = min(max(round(side / step) * step, LEAST_SIDE), MOST_SIDE)
+    if side % step or not MIN_SIDE <= side <= MAX_SIDE:
+        nearest = min(max(round(side / step) * step, MIN_SIDE), MAX_SIDE)
         raise InputError(
             f"Invalid input size {side} for {spec.name}. Use a multiple of {step} from "
-            f"{LEAST_SIDE} to {MOST_SIDE}, such as {spec.name}@{nearest}."
+            f"{MIN_SIDE} to {MAX_SIDE}, such as {spec.name}@{nearest}."
         )
     cells = spec.mask_side * side // spec.image_side
     return replace(spec, name=f"{spec.name}@{side}", image_side=side, mask_side=cells)
@@ -296,7 +296,7 @@ class GridDefaults:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CloserLook:
+class CropRefinement:
     """How an object is looked at again in a window of the photo.
 
     Attributes:
@@ -332,7 +332,7 @@ ONE_OR_THREE = TokenRoles(clear=(0,), ambiguous=(1, 2, 3))
 
 
 EMBEDDING_FORMAT = 2  # of saved files; a reader refuses what it does not know
-_MOST_HALF = 65504.0  # the largest number that fp16 holds
+_MAX_HALF = 65504.0  # the largest number that fp16 holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -442,9 +442,9 @@ class Features:
         """
         maps = {one.name: one.values for one in self.maps}
         if precision == "fp16":
-            if any(np.abs(array).max(initial=0) > _MOST_HALF for array in maps.values()):
+            if any(np.abs(array).max(initial=0) > _MAX_HALF for array in maps.values()):
                 raise InputError(
-                    f"This embedding has values above {_MOST_HALF:g}, which fp16 "
+                    f"This embedding has values above {_MAX_HALF:g}, which fp16 "
                     'cannot store. Save the embedding with precision="fp32".'
                 )
             stored = {name: array.astype(np.float16) for name, array in maps.items()}

@@ -16,7 +16,7 @@ Tile = int | Literal["auto"] | None
 
 AUTO_PIXELS = 24_000_000  # larger photos are tiled by tile="auto"
 AUTO_SIDE = 2048  # of their tiles
-LEAST_SIDE = 64
+MIN_SIDE = 64
 
 
 def crop_boxes(
@@ -60,9 +60,9 @@ def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
     if tile == "auto":
         return AUTO_SIDE if image_hw[0] * image_hw[1] > AUTO_PIXELS else None
     given: object = tile
-    if isinstance(given, bool) or not isinstance(given, Integral) or int(given) < LEAST_SIDE:
+    if isinstance(given, bool) or not isinstance(given, Integral) or int(given) < MIN_SIDE:
         raise InputError(
-            f'Invalid tile {tile!r}. Use "auto", None or a size of at least {LEAST_SIDE} pixels.'
+            f'Invalid tile {tile!r}. Use "auto", None or a size of at least {MIN_SIDE} pixels.'
         )
     return int(given) if max(image_hw) > int(given) else None
 

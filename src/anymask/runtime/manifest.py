@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from anymask.base import DataError, WeightsError, brief, parse_json, write_whole
 from anymask.masks import (
-    MOST_POINTS,
+    MAX_POINTS,
     ChannelMix,
     Fit,
     ModelSpec,
@@ -25,7 +25,7 @@ from anymask.masks import (
     Tables,
     spec_at,
 )
-from anymask.models.rules import BUNDLED, DEFAULT_MODEL, family_names, open_family
+from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL, family_names, open_family
 
 ASSETS: Path = Path(__file__).parents[1] / "assets"
 
@@ -247,8 +247,8 @@ def shared_folder(spec: ModelSpec) -> Path | None:
 
     Those networks look at the photo and at a mask, whatever weights drew it.
     """
-    ours = spec.family in BUNDLED and spec.channels is None
-    return ASSETS / DEFAULT_MODEL if ours else None
+    ours = spec.family in BUNDLED_MODELS and spec.channels is None
+    return ASSETS / DEFAULT_VIDEO_MODEL if ours else None
 
 
 def check_file(
@@ -342,7 +342,7 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
         )
     for name, least, most in (
         ("image_side", 1, _LARGEST_SIDE), ("mask_side", 1, _LARGEST_SIDE),
-        ("pad_multiple", 0, values["image_side"]), ("fixed_points", 0, MOST_POINTS),
+        ("pad_multiple", 0, values["image_side"]), ("fixed_points", 0, MAX_POINTS),
     ):  # fmt: skip
         value = values[name]
         if type(value) is not int or not least <= value <= most:

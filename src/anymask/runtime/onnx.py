@@ -37,7 +37,7 @@ from anymask.base import (
 from anymask.masks import EncoderOutput, FeatureMap, ModelPrompts, ModelSpec, Origin, StoredMaps
 from anymask.models.rules import (
     ANCHOR,
-    DEFAULT_MODEL,
+    DEFAULT_VIDEO_MODEL,
     Family,
     MemoryAnswer,
     MemoryQuestion,
@@ -233,7 +233,7 @@ class OnnxRuntime:
             )
             for image in images
         ]
-        if self._folder.parent == ASSETS and self.spec.family != DEFAULT_MODEL:
+        if self._folder.parent == ASSETS and self.spec.family != DEFAULT_VIDEO_MODEL:
             _tell_if_slow(self.spec.name, (time.monotonic() - began) / max(1, len(images)))
         return found
 
@@ -388,10 +388,11 @@ def _tell_if_slow(name: str, seconds: float) -> None:
     if seconds > SLOW:
         from anymask.runtime.store import advise_once
 
+        fast = DEFAULT_VIDEO_MODEL
         advise_once(
             f"slow-{name}",
-            f"{name} takes {seconds:.1f} s to encode an image on this machine. {DEFAULT_MODEL} is "
-            f"about 10 times faster: --model {DEFAULT_MODEL}, or anymask.load({DEFAULT_MODEL!r}).",
+            f"{name} takes {seconds:.1f} s to encode an image on this machine. {fast} is "
+            f"about 10 times faster: --model {fast}, or anymask.load({fast!r}).",
         )
 
 

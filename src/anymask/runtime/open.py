@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from anymask.base import InputError, ModelError, WeightsError
 from anymask.masks import spec_at
-from anymask.models.rules import BUNDLED
+from anymask.models.rules import BUNDLED_MODELS
 from anymask.runtime.manifest import (
     ASSETS,
     ENCODER,
@@ -130,7 +130,7 @@ def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | No
             f"Invalid runtime {runtime!r}. Choose from: {', '.join(get_args(Runtime))}"
         )
     folder = find_bundle(name, weights)
-    if folder is not None and runtime == "torch" and weights is None and name in BUNDLED:
+    if folder is not None and runtime == "torch" and weights is None and name in BUNDLED_MODELS:
         return None
     if folder is None and runtime in ("onnx", "openvino"):
         from anymask.runtime.converted import find_converted
@@ -170,7 +170,7 @@ def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
             return None
         inside = not (path / MANIFEST).is_file() and (path / EXPORTED / MANIFEST).is_file()
         return path / EXPORTED if inside else path
-    if name in BUNDLED:
+    if name in BUNDLED_MODELS:
         return ASSETS / name
     folder = Path(name).expanduser()
     for place in (folder, folder / EXPORTED):  # of a training

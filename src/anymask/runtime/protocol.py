@@ -526,7 +526,7 @@ def fast_halves(device: torch.device) -> bool:
 # the sweeps that they open) is forwarded alike.
 
 # Is told the method's name and what it was given, and makes the call (or does without it).
-Around = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
+Interceptor = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
 
 
 class WrappedRuntime:
@@ -536,7 +536,7 @@ class WrappedRuntime:
         around: Makes each call of a method that computes.
     """
 
-    def __init__(self, inside: ImageRuntime, around: Around) -> None:
+    def __init__(self, inside: ImageRuntime, around: Interceptor) -> None:
         self._inside, self._around = inside, around
 
     @property
@@ -560,17 +560,17 @@ class WrappedRuntime:
 
     def capability(self, kind: type[C]) -> C | None:
         found = self._inside.capability(kind)
-        return None if found is None else cast(C, Forwarded(found, self._around))
+        return None if found is None else cast(C, RuntimeProxy(found, self._around))
 
 
-class Forwarded:
+class RuntimeProxy:
     """An object whose methods are called through `around`; other attributes are its own.
 
     A sweep, an answer or steps that a method returns are forwarded as well; a generator is read to
     its end inside the call, as its work is done there.
     """
 
-    def __init__(self, inside: object, around: Around) -> None:
+    def __init__(self, inside: object, around: Interceptor) -> None:
         self._inside, self._around = inside, around
 
     def __getattr__(self, name: str) -> Any:
@@ -584,7 +584,7 @@ class Forwarded:
                 return iter(list(found)) if isinstance(found, Iterator) else found
 
             found = self._around(name, (*given, *named.values()), compute)
-            opened = isinstance(found, Sweep | SweepAnswer | VideoSteps | Forwarded)
-            return Forwarded(found, self._around) if opened else found
+            opened = isinstance(found, Sweep | SweepAnswer | VideoSteps | RuntimeProxy)
+            return RuntimeProxy(found, self._around) if opened else found
 
         return call

@@ -32,7 +32,7 @@ from anymask.masks import (
 )
 from anymask.models.class_head import class_logits
 from anymask.models.edge_refiner import EdgeRefiner
-from anymask.models.fast import ClickSweep, Foldable, SweepTokens, fits, fuse, open_lone_pool
+from anymask.models.fast import ClickSweep, Foldable, SweepTokens, fits, fuse, single_thread_pool
 from anymask.models.image_model import ImageModel
 from anymask.models.rules import Family, MemoryBank, VideoMoment, for_users, open_family
 from anymask.models.video_model import DTYPES, Frame, FramePrompts, ObjectAnswer, VideoModel
@@ -291,7 +291,7 @@ class TorchSweep:
         self._sweep, self._device = sweep, device
         self.bytes_per_prompt = sweep.bytes_per_prompt
         self._threads = torch.get_num_threads() if device.type == "cpu" else 1
-        self._pool = open_lone_pool(self._threads, "anymask-sweep")
+        self._pool = single_thread_pool(self._threads, "anymask-sweep")
         self._rooms: list[Any] = [None] * self._threads
 
     def ask(self, prompts: ModelPrompts) -> TorchSweepAnswer:

@@ -6,10 +6,10 @@ from anymask.segment.labels import choose_names as choose_names
 from anymask.segment.labels import naming_network as naming_network
 from anymask.segment.labels import write_own_names as write_own_names
 from anymask.segment.model import Model as Model
-from anymask.segment.pipeline import IN_DOUBT as IN_DOUBT
 from anymask.segment.pipeline import PROMPTS_PER_CALL as PROMPTS_PER_CALL
+from anymask.segment.pipeline import UNCERTAIN as UNCERTAIN
 from anymask.segment.pipeline import EncodedPhoto as EncodedPhoto
-from anymask.segment.pipeline import Question as Question
+from anymask.segment.pipeline import PromptContext as PromptContext
 from anymask.segment.pipeline import answer_prompts as answer_prompts
 from anymask.segment.pipeline import encode_image as encode_image
 from anymask.segment.pipeline import image_hash as image_hash

@@ -66,7 +66,7 @@ class CropView:
 
 @brief
 @dataclass(frozen=True)
-class Lesson:
+class Observation:
     """What adaptive mode learns from one mask.
 
     Attributes:
@@ -88,7 +88,7 @@ class LoggedBatch:
     """What the clicks of one batch led to."""
 
     records: list[Mask]
-    lessons: list[Lesson]
+    lessons: list[Observation]
 
 
 class SearchLog:
@@ -125,7 +125,7 @@ class SearchLog:
                 bits = np.frombuffer(base64.b64decode(one["on"]), np.uint8)
                 on = np.unpackbits(bits, count=int(one["count"])).astype(np.bool_)
                 about = int(one["place"]), float(one["value"]), float(one["area"])
-                lessons.append(Lesson(on, *about))
+                lessons.append(Observation(on, *about))
         except (DataError, ValueError, LookupError, TypeError):
             return None
         return LoggedBatch(records, lessons)
@@ -425,7 +425,7 @@ class Frontier:
         looked: BoolArray = quality > PROMISING * self._settings.score
         return looked
 
-    def lesson(self, plane: FloatArray, quality: float, click: Floats) -> Lesson:
+    def lesson(self, plane: FloatArray, quality: float, click: Floats) -> Observation:
         """What is to be learned of a candidate (m, m) and of the click (2,) that found it."""
         settings, view = self._settings, self._view
         step = view.geometry.side / len(plane)
@@ -439,9 +439,9 @@ class Frontier:
         cells = (self._places / step).astype(np.intp)
         on = inside[np.minimum(cells[:, 1], height - 1), np.minimum(cells[:, 0], width - 1)]
         place = int(np.abs(self._clicks - click).sum(1).argmin())
-        return Lesson(on, place, value, np.count_nonzero(inside) / inside.size)
+        return Observation(on, place, value, np.count_nonzero(inside) / inside.size)
 
-    def learn(self, lesson: Lesson) -> None:
+    def learn(self, lesson: Observation) -> None:
         """Take notice of a candidate."""
         self._gain.see(lesson.on, lesson.place, lesson.value, lesson.area)
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anymask.base import InputError, OnProgress, Progress, UintImage, pick_teller
+from anymask.base import InputError, OnProgress, Progress, UintImage, choose_progress
 from anymask.masks import (
     CLEAN,
     Features,
@@ -35,7 +35,7 @@ from anymask.masks import (
 from anymask.runtime import EdgeRefining, ImageRuntime
 from anymask.segment.adaptive import SearchLog
 from anymask.segment.pipeline import (
-    Question,
+    PromptContext,
     check_features,
     decode_prompts,
     encode_image,
@@ -127,7 +127,7 @@ def find_masks(
     if wanted.alike:
         refine = partial(_alike, photo, refine)
     look = partial(_look, runtime, photo, features)
-    with pick_teller(progress, "everything") as tell:
+    with choose_progress(progress, "everything") as tell:
         every = look(grid, looks, tell, wanted.min_objectness)
         found = arrange(every, wanted, refine, relative)
         found = found or arrange(best_of(every), loose, refine)
@@ -318,7 +318,7 @@ def refine_record_edges(
             best = int(alike.argmax())
             if alike[best] < AGAIN:
                 continue
-            question = Question(runtime, photo, features, prompt, AS_SHOWN)
+            question = PromptContext(runtime, photo, features, prompt, AS_SHOWN)
             rle = refine_edges(answer.picked([best]), question).first.rle()
             if rle_area(rle):
                 kept[index] = replace(kept[index], rle=rle)

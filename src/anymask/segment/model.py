@@ -27,8 +27,8 @@ from anymask.base import (
     WeightsError,
     check_keywords,
     explain_keywords,
+    report_progress,
     repr_html,
-    tell_each,
 )
 from anymask.images import ImageSource, is_address, load_image, picture_of
 from anymask.masks import (
@@ -78,7 +78,7 @@ PROMPT_WORDS = (
     "points", "point_labels", "box", "boxes", "names", "mask", "prompts", "previous",
 )  # fmt: skip
 SEVERAL_WORDS = ("on_error", "progress")
-AS_USUAL = SegmentSettings()
+DEFAULT_SETTINGS = SegmentSettings()
 
 _PREDICTOR = (
     "segment(image, points=...), or anymask.sam.SamPredictor(model) for the segment-anything API"
@@ -691,7 +691,7 @@ class Model:
         self,
         image: Photo | EncodedPhoto,
         source: SourceDict,
-        settings: SegmentSettings = AS_USUAL,
+        settings: SegmentSettings = DEFAULT_SETTINGS,
     ) -> EncodedPhoto:
         """The photo, where it is there, and its features."""
         if not isinstance(image, Features | EncodedPhoto):
@@ -757,7 +757,7 @@ def _split_segment(
         also: The arguments that the call has beside these, for the hint.
     """
     if not given:
-        return {}, AS_USUAL
+        return {}, DEFAULT_SETTINGS
     source, rest = _split_source(given)
     own = sorted(SegmentSettingsDict.__optional_keys__)
     check_keywords(rest, [*also, *own, *SOURCE_WORDS])
@@ -778,7 +778,7 @@ def is_several(image: object) -> bool:
 def _each(images: Iterable[T], progress: Progress) -> Iterator[T]:
     """Several photos, with a bar on a terminal where nothing else is said."""
     told = sys.stderr.isatty() if progress is None else progress
-    return tell_each(images, told, "photos")
+    return report_progress(images, told, "photos")
 
 
 def _several(image: object) -> str:

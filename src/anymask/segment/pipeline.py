@@ -23,7 +23,7 @@ from anymask.masks import (
     CORNERS,
     NO_POINT,
     OPENCV,
-    CloserLook,
+    CropRefinement,
     Decode,
     EncoderOutput,
     Features,
@@ -33,10 +33,10 @@ from anymask.masks import (
     Picture,
     Prompt,
     Window,
+    apply_negative_points,
     geometry,
     image_to_model,
     mask_to_model,
-    obey_negatives,
 )
 from anymask.models.rules import (
     check_prompt,
@@ -131,7 +131,7 @@ class EncodedPhoto:
 
 @brief
 @dataclass(frozen=True)
-class Question:
+class PromptContext:
     """What was asked of a model, and the ways to ask more.
 
     Attributes:
@@ -194,8 +194,8 @@ def answer_prompts(
     answers = []
     asked = decode_in_steps(runtime, features, plans, settings)
     for (answer, last), prompt in zip(asked, prompts, strict=True):
-        question = Question(runtime, photo, features, last, settings)
-        answer = refine_edges(look_closer(answer, question), question)
+        question = PromptContext(runtime, photo, features, last, settings)
+        answer = refine_edges(refine_in_crop(answer, question), question)
         answer = hold_to_clicks(answer, last) if settings.multimask == "auto" else answer
         answers.append(replace(answer, prompt=prompt))
     if not runtime.spec.classes:
@@ -316,7 +316,7 @@ def _obey_negative_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
     if prompt.labels is None or prompt.labels.all():
         return answer
     clicks, place = clicks_of(prompt), answer.geometry
-    cleared = obey_negatives(answer.logits, clicks, place, answer.threshold, OPENCV)
+    cleared = apply_negative_points(answer.logits, clicks, place, answer.threshold, OPENCV)
     items = [one.with_logits(plane) for one, plane in zip(answer.items, cleared, strict=True)]
     return replace(answer, items=tuple(items))
 
@@ -329,7 +329,7 @@ def _clean(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Pre
     return answer if unchanged else replace(answer, items=items)
 
 
-def refine_edges(answer: Prediction, question: Question) -> Prediction:
+def refine_edges(answer: Prediction, question: PromptContext) -> Prediction:
     """The answer with its edges where the photo has them, as the settings want it.
 
     A model without a network of edges keeps its own, as does an answer without a photo.
@@ -402,10 +402,10 @@ def mirror_cells(planes: FloatArray, cells: float) -> FloatArray:  # (.., m, m) 
 # only when the model gives it the higher score.
 
 # Where a window is in doubt: its answer alone counts, when it is the better one.
-IN_DOUBT = CloserLook(margin=0.5, gain=1.5, weight=1.0, min_side=96)
+UNCERTAIN = CropRefinement(margin=0.5, gain=1.5, weight=1.0, min_side=96)
 
 
-def look_closer(first: Prediction, question: Question) -> Prediction:
+def refine_in_crop(first: Prediction, question: PromptContext) -> Prediction:
     """The answer with the help of a window around the first one, or the first one."""
     photo, settings, prompt = question.photo, question.settings, question.prompt
     is_clear = prompt.box is not None or (prompt.points is not None and len(prompt.points) > 1)
@@ -417,7 +417,7 @@ def look_closer(first: Prediction, question: Question) -> Prediction:
         return first
     mask = first.first.pixels()
     box = object_box(prompt, mask)
-    window = box and closer_window(box, first.geometry.image_hw, clear or IN_DOUBT)
+    window = box and closer_window(box, first.geometry.image_hw, clear or UNCERTAIN)
     if window is None:
         return first
     if clear is None:
@@ -430,7 +430,7 @@ def look_closer(first: Prediction, question: Question) -> Prediction:
 
 
 def _average_in_window(
-    question: Question, photo: UintImage, first: Prediction, window: Window, weight: float
+    question: PromptContext, photo: UintImage, first: Prediction, window: Window, weight: float
 ) -> Prediction:
     """The first answer, its pixels decided by the mean of its chances and those in the window."""
 
@@ -449,7 +449,7 @@ def _average_in_window(
 
 
 def _decode_in_window(
-    question: Question, photo: UintImage, first: Prediction, window: Window
+    question: PromptContext, photo: UintImage, first: Prediction, window: Window
 ) -> Prediction:
     """The answer of one window, with geometry and logits of the first one, of the whole photo."""
     second, masks = _ask_window(question, photo, first, window)
@@ -466,7 +466,7 @@ def _decode_in_window(
 
 
 def _ask_window(
-    question: Question,
+    question: PromptContext,
     photo: UintImage,
     first: Prediction,
     window: Window,

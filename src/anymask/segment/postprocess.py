@@ -41,7 +41,7 @@ from anymask.models.rules import (
     window_prompt,
 )
 from anymask.runtime import EdgeRefining
-from anymask.segment.prediction import Candidate, PixelsLater, Prediction
+from anymask.segment.prediction import Candidate, LazyMask, Prediction
 
 PhotoClicks = tuple[NDArray[Any], NDArray[Any]]  # (P, 2) x and y in pixels, (P,) labels
 NO_CLICKS: PhotoClicks = (np.zeros((0, 2)), np.zeros(0))
@@ -49,8 +49,8 @@ NO_CLICKS: PhotoClicks = (np.zeros((0, 2)), np.zeros(0))
 
 # Clicks.
 #
-# Negative clicks are applied in the logits (`masks.obey_negatives`), so that feeding these back
-# shows it to the model. At last a positive click outside of the mask gets its own pixel, whatever
+# Negative clicks are applied in the logits (`masks.apply_negative_points`), which are fed back to the
+# model. At last a positive click outside of the mask gets its own pixel, whatever
 # model, crop and edge network say. Where two clicks on one pixel contradict each other, the
 # negative one wins and the positive one is reported as violated.
 
@@ -81,7 +81,7 @@ def hold_to_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
     items = []
     for one in answer.items:
         if one.finished is not None:
-            later = PixelsLater(partial(_with_clicked, one, pixels, prompt.labels))
+            later = LazyMask(partial(_with_clicked, one, pixels, prompt.labels))
             one = replace(one, finished=later)
         elif violated(one, prompt):
             one = replace(one, finished=_with_clicked(one, pixels, prompt.labels))
@@ -186,8 +186,8 @@ def with_fine_edges(
         window = window_around(cells, reduced(mask.geometry, LONGEST))
         part = None if window is None else window_photo(photo, window)
         decide = partial(_fine_pixels, mask, prompt, areas, network, window, part)
-        later.append(PixelsLater(decide))
-    decided: list[Rle | PixelsLater] = [later[0].rle, *later[1:]]
+        later.append(LazyMask(decide))
+    decided: list[Rle | LazyMask] = [later[0].rle, *later[1:]]
     items = zip(answer.items, decided, strict=True)
     return replace(
         answer, items=tuple(replace(one, finished=done, tidied=False) for one, done in items)
@@ -210,8 +210,8 @@ def _fine_pixels(
         cells = window_logits(mask.shown_logits - np.float32(mask.threshold), window)
         change = network.refine_edge(photo, cells, window_prompt(prompt, window))
         add_change(drawn, change, window)
-        fine = np.where(settled_pixels(prompt, place.image_hw), fine, drawn > 0)
-    rle = mask_to_rle(without_crumbs(fine, clicks_of(prompt), areas))
+        fine = np.where(prompt_fixed_pixels(prompt, place.image_hw), fine, drawn > 0)
+    rle = mask_to_rle(remove_small_components(fine, clicks_of(prompt), areas))
     whole = mask.geometry.image_hw
     return rle if place.image_hw == whole else enlarged_rle(rle, whole)
 
@@ -239,7 +239,7 @@ def scaled_area(least: LeastArea, scale: float) -> float:
     return least.share or (pixels if pixels >= 1 else 0.0)
 
 
-def settled_pixels(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:  # (H, W)
+def prompt_fixed_pixels(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:  # (H, W)
     """The pixels about which the prompt itself speaks: those clicked, those outside the box."""
     settled = np.zeros(hw, np.bool_)
     if prompt.box is not None:
@@ -252,7 +252,7 @@ def settled_pixels(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:  # (H, W)
     return settled
 
 
-def without_crumbs(
+def remove_small_components(
     mask: BoolArray, clicks: PhotoClicks, least: tuple[float, float]
 ) -> BoolArray:  # (H, W) -> (H, W)
     """The mask without holes and islands below shares of its area (below 1) or below so many

@@ -47,7 +47,7 @@ from anymask.masks import (
 )
 
 
-class PixelsLater:
+class LazyMask:
     """Pixels of a mask that are decided when they are first read, and pickled as run-lengths."""
 
     def __init__(self, decide: Callable[[], Rle]) -> None:
@@ -95,7 +95,7 @@ class Candidate:
     order: int = 0
     threshold: float = 0.0
     cleaned: FloatArray | None = None
-    finished: Rle | PixelsLater | None = None
+    finished: Rle | LazyMask | None = None
     tidied: bool = False
     label: str | None = None
     label_probability: float | None = None
@@ -116,7 +116,7 @@ class Candidate:
 
     def rle(self) -> Rle:
         """The run-lengths of the same pixels."""
-        if isinstance(self.finished, PixelsLater):
+        if isinstance(self.finished, LazyMask):
             return self.finished.rle
         if self.finished is not None:
             return self.finished
@@ -140,8 +140,8 @@ class Candidate:
         return int(np.count_nonzero(self.shown_logits[:rows, :columns] > self.threshold))
 
 
-TOSS_QUALITY = 0.03  # a first mask that is better by less does not say which mask is meant
-TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
+AMBIGUITY_MARGIN = 0.03  # a first mask that is better by less does not say which mask is meant
+AMBIGUITY_IOU = 0.65  # masks that overlap more are the same answer to most users
 
 
 @explain_keywords
@@ -241,17 +241,19 @@ class Prediction:
     def ambiguous(self) -> bool:
         """Whether the first two masks differ and the first has hardly the higher quality.
 
-        Their IoU is under TOSS_IOU, and the first one's quality is above the second's by less than
-        TOSS_QUALITY, or below it where a learned order overrules the qualities. Measured on
+        Their IoU is below AMBIGUITY_IOU, and the first quality exceeds the second by less than
+        AMBIGUITY_MARGIN, or below it where a learned order overrules the qualities. Measured on
         one-click answers of the bundled model, the second is then nearly as often the better mask
         (docs/explanation/prompts.md). Another click, or a box, decides.
         """
         if len(self) < 2:
             return False
         one, two = self.items[:2]
-        if one.score - two.score >= TOSS_QUALITY:
+        if one.score - two.score >= AMBIGUITY_MARGIN:
             return False
-        return iou(one.shown_logits > one.threshold, two.shown_logits > two.threshold) < TOSS_IOU
+        return (
+            iou(one.shown_logits > one.threshold, two.shown_logits > two.threshold) < AMBIGUITY_IOU
+        )
 
     @property
     def geometry(self) -> Geometry:

@@ -55,13 +55,13 @@ from anymask.masks import (
     rle_to_mask,
     window_strips,
 )
-from anymask.models.rules import DEFAULT_MODEL, Family, adaptive_table
+from anymask.models.rules import DEFAULT_VIDEO_MODEL, Family, adaptive_table
 from anymask.runtime import ImageRuntime, Sweep, open_sweep
 from anymask.segment.adaptive import (
     CropView,
     Frontier,
-    Lesson,
     LoggedBatch,
+    Observation,
     SearchLog,
     TanhNetwork,
     batch_key,
@@ -96,7 +96,7 @@ def find_everything(
     if "point" not in spec.accepts:
         raise PromptError(
             f"Automatic mask generation requires point prompts, which {spec.name} does not "
-            f'support. Use another model, for example "{DEFAULT_MODEL}".'
+            f'support. Use another model, for example "{DEFAULT_VIDEO_MODEL}".'
         )
     if settings.crop_n_layers and isinstance(seen, Features):
         raise InputError(
@@ -186,7 +186,7 @@ class Scan:
         looked = good if frontier is None else good | frontier.worth_a_look(asked.quality)
         judged: list[tuple[FloatArray, float, Floats]] = []
         cut: list[Future[list[Mask]]] = []
-        lessons: list[Lesson] = []
+        lessons: list[Observation] = []
         for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
             score, click = float(asked.quality[row, mask]), clicks[row]
             if frontier is not None:
@@ -202,7 +202,7 @@ class Scan:
             chosen = np.eye(good.shape[1], dtype=np.bool_)[places]
             planes = np.stack([plane for plane, _, _ in judged])
             chances = self.judge.of_masks(planes, asked.quality[rows], chosen)
-            likely = self.judge.worth_cutting(chances)
+            likely = self.judge.above_threshold(chances)
             for n, future in [(n, self._cut(*judged[n])) for n in likely]:
                 records += [replace(one, objectness=float(chances[n])) for one in future.result()]
         return LoggedBatch(records, lessons)
@@ -451,7 +451,7 @@ def objectness_of(family: Family, seen: Features, least: float = 0.0) -> Objectn
     """What judges masks of a picture; None for a family that did not learn it.
 
     Args:
-        least: Chance below which masks are not wanted, as `Objectness.worth_cutting` says.
+        least: Chance below which masks are not wanted, as `Objectness.above_threshold` says.
     """
     table = family.tables.get("objectness")
     if table is None:
@@ -495,7 +495,7 @@ class Objectness:
         assert self._weights is not None
         return self._weights.chances(self.facts(logits, quality, chosen))
 
-    def worth_cutting(self, chances: Floats) -> list[int]:  # (n,)
+    def above_threshold(self, chances: Floats) -> list[int]:  # (n,)
         """Which masks may be shown, after all that were asked about before.
 
         Those that reach the least chance, and those near the best so far: where none reaches it,

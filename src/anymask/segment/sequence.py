@@ -13,7 +13,7 @@ import numpy as np
 
 from anymask.base import BoolArray, PromptError
 from anymask.masks import (
-    MOST_STEPS,
+    MAX_STEPS,
     Geometry,
     ModelSpec,
     Prompt,
@@ -79,7 +79,7 @@ def plan_steps(
 
 def count_steps(clicks: int) -> int:
     """The decodings that a prompt with so many clicks takes at most."""
-    return min(max(clicks, 1), MOST_STEPS)
+    return min(max(clicks, 1), MAX_STEPS)
 
 
 def _is_about_an_object(prompt: Prompt | None) -> bool:

@@ -178,7 +178,7 @@ Mode = Literal["adaptive", "exact"]
 GridPrecision = Literal["auto", "model", "mixed"]
 
 WIDER = 0.5  # of the quality that nothing reached
-MOST_AT_ONCE = 64  # clicks; larger batches are no faster
+MAX_AT_ONCE = 64  # clicks; larger batches are no faster
 
 
 class GridDict(TypedDict, total=False):
@@ -245,7 +245,7 @@ class Grid:
         Setting(
             "number of points in one batch; affects only memory and speed",
             least=1,
-            default=f"limited by memory_limit, at most {MOST_AT_ONCE}",
+            default=f"limited by memory_limit, at most {MAX_AT_ONCE}",
         ),
     ] = None
     score: Annotated[
@@ -335,7 +335,7 @@ class Grid:
         """How many clicks are decoded at once, for what each of them needs."""
         if self.points_per_batch is not None:
             return self.points_per_batch
-        return int(min(max(1, self.memory_limit * 1e6 // bytes_per_prompt), MOST_AT_ONCE))
+        return int(min(max(1, self.memory_limit * 1e6 // bytes_per_prompt), MAX_AT_ONCE))
 
     @property
     def sweep_precision(self) -> SweepPrecision:

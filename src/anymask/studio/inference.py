@@ -52,7 +52,7 @@ BACKGROUND = 5  # niceness: a third of an ordinary thread's share where both wan
 T = TypeVar("T")
 
 
-def step_back(nice: int = BACKGROUND) -> None:
+def lower_thread_priority(nice: int = BACKGROUND) -> None:
     """Lower the priority of the calling thread; where a system knows only processes, do nothing.
 
     Args:
@@ -165,7 +165,7 @@ class ModelQueue:
 
     def _run(self) -> None:
         if self._nice:
-            step_back(self._nice)
+            lower_thread_priority(self._nice)
         while pieces := self._next():
             began = time.monotonic()
             _do(pieces)
@@ -256,8 +256,8 @@ class Inference:
         self.clicks, self.heavy = ModelQueue(), ModelQueue(nice=BACKGROUND)
         self.model: Future[Model] = Future()
         self._name, self._load = name, load
-        self._photos = ThreadPoolExecutor(PHOTO_THREADS, "anymask-photo", step_back)
-        self._long = ThreadPoolExecutor(1, "anymask-long", step_back)
+        self._photos = ThreadPoolExecutor(PHOTO_THREADS, "anymask-photo", lower_thread_priority)
+        self._long = ThreadPoolExecutor(1, "anymask-long", lower_thread_priority)
         self._most_long, self._long_now = most_long, 0
 
     def start(self) -> None:

@@ -90,12 +90,12 @@ from anymask.studio.schemas import (
 )
 
 FORM = "multipart/form-data"
-_MOST_FIELDS, _MOST_TEXT = 20, 200_000  # fields beside the file, and characters of each
+_MAX_FIELDS, _MAX_TEXT = 20, 200_000  # fields beside the file, and characters of each
 _PLAIN = ("image", "granularity", "multimask", "previous")  # not to be read as JSON
 HASH = re.compile(r"[0-9a-f]{32}")
 A_LOOK = 256  # clicks: what the encoder takes beside them, about
-_MOST_NUMBER = 1_000_000_000  # of settings that have no limit of their own
-_MOST_HALF = 65504.0
+_MAX_NUMBER = 1_000_000_000  # of settings that have no limit of their own
+_MAX_HALF = 65504.0
 MaskFormat = Literal["rle", "png", "svg", "polygons", "geojson"]
 # The last two hold the object itself.
 ObjectFormat = Literal["rle", "png", "svg", "polygons", "geojson", "cutout", "webp"]
@@ -271,7 +271,7 @@ async def _read_form(request: Request) -> tuple[bytes | None, dict[str, str]]:
     """The file and the other fields of a form. Raises Refusal (400)."""
     parser = MultiPartParser(
         request.headers, request.stream(),
-        max_files=1, max_fields=_MOST_FIELDS, max_part_size=_MOST_TEXT,
+        max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_TEXT,
     )  # fmt: skip
     try:
         form = await parser.parse()
@@ -523,7 +523,7 @@ def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
     order, little endian, in half precision; float32 for a map that this cannot hold."""
 
     def packed(array: FloatArray) -> Any:
-        fits = np.abs(array).max(initial=0) <= _MOST_HALF
+        fits = np.abs(array).max(initial=0) <= _MAX_HALF
         return array.astype("<f2" if fits else "<f4")
 
     maps = {one.name: packed(one.values) for one in features.maps}
@@ -612,7 +612,7 @@ def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]
     known = sorted(setting.name for setting in EVERYTHING)
     if strange := sorted(set(settings) - set(known)):
         raise unknown_settings(strange, known)
-    most = dict.fromkeys(known, _MOST_NUMBER)
+    most = dict.fromkeys(known, _MAX_NUMBER)
     most |= {"grid": limits.grid, "crop_n_layers": limits.crop_layers}
     for name, value in settings.items():
         if isinstance(value, int | float) and value > most[name]:

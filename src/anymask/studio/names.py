@@ -16,7 +16,7 @@ import numpy as np
 
 from anymask.base import AnymaskError, FloatArray, UintImage, brief
 from anymask.masks import Rle, rle_area
-from anymask.models.rules import DEFAULT_MODEL, LabelSuggestion
+from anymask.models.rules import DEFAULT_VIDEO_MODEL, LabelSuggestion
 from anymask.runtime import ImageRuntime, MaskNaming, mask_vectors
 from anymask.segment import EncodedPhoto, choose_names
 from anymask.studio.errors import Refusal
@@ -134,7 +134,7 @@ def name_masks(
             422,
             (
                 f"Model {runtime.spec.name} cannot suggest names. Start the server "
-                f"with the model {DEFAULT_MODEL}."
+                f"with the model {DEFAULT_VIDEO_MODEL}."
             ),
         )
     names, table = asked.names, naming.name_table()

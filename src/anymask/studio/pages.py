@@ -24,7 +24,7 @@ from starlette.types import Scope
 
 from anymask.base import InputError, import_offline, parse_json, staged
 from anymask.images import sample
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.runtime import (
     DECODER,
     ENCODER,
@@ -220,7 +220,7 @@ def write_static(target: Path, bundle: Path | None) -> int:
     if not files:
         raise InputError(
             f"Model {bundle.name} cannot run in a browser because its weights are stored "
-            f"in separate files. Use --model {DEFAULT_MODEL}, or run without --static."
+            f"in separate files. Use --model {DEFAULT_VIDEO_MODEL}, or run without --static."
         )
     if not (WEB / "index.html").is_file():
         raise InputError("The page is not built in this installation. Build it with: make web")

@@ -24,7 +24,7 @@ from anymask.studio.tables import EventRow, RecordRow, event_row
 SEEN = "image file"  # the event that tells what a photo's file is
 FINISHED = "image done"
 WRITER = "anymask"
-MOST_READ = 1 << 25  # bytes of a file that tell it from another one of its size
+MAX_READ = 1 << 25  # bytes of a file that tell it from another one of its size
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def photo_file(project: Project, image_id: int) -> CurrentFile:
             mark = last["sha256"]
         else:
             with path.open("rb") as file:
-                mark = hashlib.sha256(file.read(MOST_READ)).hexdigest()
+                mark = hashlib.sha256(file.read(MAX_READ)).hexdigest()
     except OSError as error:
         raise DataError(
             f"{path.name} cannot be read. Check that the file exists and is readable."

@@ -52,12 +52,12 @@ from anymask.studio.project_schemas import (
     found_mask,
     kept_mask,
 )
-from anymask.studio.records import MOST_PAGE, Draft, StoredMask
+from anymask.studio.records import MAX_PAGE, Draft, StoredMask
 from anymask.studio.searching import SAME
 from anymask.studio.stages import grid_settings, proposals_of
 
 THUMBNAIL = 160  # pixels
-PageNumber = Annotated[int | None, Query(ge=0, le=MOST_PAGE)]
+PageNumber = Annotated[int | None, Query(ge=0, le=MAX_PAGE)]
 _NUMBER = r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?"
 _RANGE = rf"({_NUMBER}:{_NUMBER}|:)"
 EVERY_MASK = {

@@ -54,7 +54,7 @@ from anymask.studio.project_schemas import (
     VerdictBody,
     kept_mask,
 )
-from anymask.studio.records import MOST_ID, ImageEntry, StoredMask
+from anymask.studio.records import MAX_ID, ImageEntry, StoredMask
 from anymask.studio.review import (
     asked_about,
     give_verdict,
@@ -258,7 +258,7 @@ def changes(
     image_id: ImageId,
     project: OfProject,
     who: Who,
-    known: Annotated[int | None, Query(ge=0, le=MOST_ID)] = None,
+    known: Annotated[int | None, Query(ge=0, le=MAX_ID)] = None,
 ) -> dict[str, Any]:
     """Return whether the masks of an image have changed, for clients that poll.
 

@@ -18,7 +18,7 @@ from anymask.studio.errors import Failure
 from anymask.studio.labels import Fate, Label
 from anymask.studio.options import ExportSettings, Only, Stage, State, read_split
 from anymask.studio.records import (
-    MOST_PAGE,
+    MAX_PAGE,
     Action,
     Draft,
     ImageEntry,
@@ -63,7 +63,7 @@ class RecordBody(BaseModel):
     score: float | None = None
     stability: float | None = None
     seconds: float = 0.0
-    page: int = Field(default=0, ge=0, le=MOST_PAGE)
+    page: int = Field(default=0, ge=0, le=MAX_PAGE)
     provenance: dict[str, Any] = Field(default_factory=dict)
     notes: dict[str, Any] = Field(default_factory=dict)
 

@@ -36,18 +36,18 @@ Kind = Literal["human", "model", "import"]
 Verdict = Literal["accept", "fix", "reject"]
 TrackSaying = Literal["accept", "correct", "reject"]
 Why = Literal["uncertain", "random"]
-MOST_TEXT = 400  # characters of a name or a label
-MOST_PLACES = 100_000  # points of one prompt
-MOST_PROMPTS = 1000  # of one mask
-MOST_SECONDS = 1e9  # thirty years
-MOST_PAGE = 10_000_000  # of a file
-MOST_ID = 2**31 - 1  # numbers of photos and masks: what a column of each database holds
+MAX_TEXT = 400  # characters of a name or a label
+MAX_PLACES = 100_000  # points of one prompt
+MAX_PROMPTS = 1000  # of one mask
+MAX_SECONDS = 1e9  # thirty years
+MAX_PAGE = 10_000_000  # of a file
+MAX_ID = 2**31 - 1  # numbers of photos and masks: what a column of each database holds
 MOST_DEPTH = 8  # of lists and objects in each other
-MOST_VALUES = 10_000  # of an event's detail, and characters of each of its texts
-MOST_TAGS = 100
-MOST_COMMENT = 10_000  # characters
-MOST_LEVEL = 1_000_000
-MOST_RATE = 1e6  # frames a second
+MAX_VALUES = 10_000  # of an event's detail, and characters of each of its texts
+MAX_TAGS = 100
+MAX_COMMENT = 10_000  # characters
+MAX_LEVEL = 1_000_000
+MAX_RATE = 1e6  # frames a second
 
 
 # Checks.
@@ -61,18 +61,18 @@ def one_of(name: str, value: object, known: tuple[object, ...]) -> None:
 
 def is_id(number: int) -> bool:
     """Whether a photo or a mask can have this number."""
-    return 0 < number <= MOST_ID
+    return 0 < number <= MAX_ID
 
 
 def checked_text(what: str, text: object) -> None:
-    """Text of at most MOST_TEXT characters, or None. Raises InputError."""
+    """Text of at most MAX_TEXT characters, or None. Raises InputError."""
     if text is None:
         return
     if not isinstance(text, str):
         raise InputError(f"{what} must be text. Given: {_short(text)}.")
-    if len(text) > MOST_TEXT:
+    if len(text) > MAX_TEXT:
         raise InputError(
-            f"{what} has {len(text)} characters, and at most {MOST_TEXT} are allowed. Shorten it."
+            f"{what} has {len(text)} characters, and at most {MAX_TEXT} are allowed. Shorten it."
         )
     _check_encodable(what, text)
 
@@ -92,7 +92,7 @@ def checked_number(what: str, number: object, least: float, most: float) -> None
 
 
 def checked_json(what: str, value: object) -> None:
-    """Plain JSON of at most MOST_DEPTH levels and MOST_VALUES values. Raises InputError."""
+    """Plain JSON of at most MOST_DEPTH levels and MAX_VALUES values. Raises InputError."""
     level, count = [value], 0
     for _ in range(MOST_DEPTH):
         below: list[object] = []
@@ -102,16 +102,16 @@ def checked_json(what: str, value: object) -> None:
             elif isinstance(one, list | tuple):
                 below += one
             elif isinstance(one, str):
-                if len(one) > MOST_VALUES:
+                if len(one) > MAX_VALUES:
                     raise InputError(
-                        f"{what} has a text of more than {MOST_VALUES} characters. Shorten it."
+                        f"{what} has a text of more than {MAX_VALUES} characters. Shorten it."
                     )
                 _check_encodable(what, one)
             elif one is not None and not (isinstance(one, int | float) and _is_finite(one)):
                 raise InputError(f"{what} must contain only finite numbers. Given: {_short(one)}.")
         level, count = below, count + len(below)
-        if count > MOST_VALUES:
-            raise InputError(f"{what} has more than {MOST_VALUES} values. Send fewer values.")
+        if count > MAX_VALUES:
+            raise InputError(f"{what} has more than {MAX_VALUES} values. Send fewer values.")
     if level:
         raise InputError(
             f"{what} has more than {MOST_DEPTH} nested levels. Send a flatter structure."
@@ -142,10 +142,10 @@ def _encodable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(max_length=MOST_TEXT), AfterValidator(_encodable)]
+Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_encodable)]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Places = Annotated[list[tuple[Finite, Finite]], Field(max_length=MOST_PLACES, fail_fast=True)]
-Labels = Annotated[list[Literal[0, 1]], Field(max_length=MOST_PLACES, fail_fast=True)]
+Places = Annotated[list[tuple[Finite, Finite]], Field(max_length=MAX_PLACES, fail_fast=True)]
+Labels = Annotated[list[Literal[0, 1]], Field(max_length=MAX_PLACES, fail_fast=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -207,7 +207,7 @@ class Provenance(Kept):
     model_hash: Text | None = None
     licence: Text | None = None
     data: Text | None = None
-    prompts: Annotated[tuple[Prompted, ...], Field(max_length=MOST_PROMPTS)] = ()
+    prompts: Annotated[tuple[Prompted, ...], Field(max_length=MAX_PROMPTS)] = ()
     tool: Text | None = None
     stage: Stage | None = None
     source: Text | None = None
@@ -222,7 +222,7 @@ class Provenance(Kept):
         if origin is None:
             return cls(**more)
         told: dict[str, Any] = {"model": origin.model, "model_hash": origin.weights or None}
-        terms = {"licence": origin.licence[:MOST_TEXT], "data": origin.data[:MOST_TEXT]}
+        terms = {"licence": origin.licence[:MAX_TEXT], "data": origin.data[:MAX_TEXT]}
         return cls(**told | {key: text for key, text in terms.items() if text} | more)
 
     def origin(self) -> Origin | None:
@@ -238,18 +238,18 @@ class Provenance(Kept):
 class MaskNotes(Kept):
     """Tags, attributes, comment and display properties of a mask."""
 
-    tags: Annotated[tuple[Text, ...], Field(max_length=MOST_TAGS)] = ()
-    attributes: Annotated[dict[Text, Text], Field(max_length=MOST_TAGS)] = Field(
+    tags: Annotated[tuple[Text, ...], Field(max_length=MAX_TAGS)] = ()
+    attributes: Annotated[dict[Text, Text], Field(max_length=MAX_TAGS)] = Field(
         default_factory=dict
     )
-    comment: Annotated[str, Field(max_length=MOST_COMMENT), AfterValidator(_encodable)] = ""
+    comment: Annotated[str, Field(max_length=MAX_COMMENT), AfterValidator(_encodable)] = ""
     locked: bool = Field(
         default=False, description="if true, the mask cannot be edited", strict=True
     )
     hidden: bool = Field(default=False, description="if true, the mask is not drawn", strict=True)
     level: int = Field(
         default=0, description="drawing order: higher values are drawn on top", strict=True,
-        ge=-MOST_LEVEL, le=MOST_LEVEL,
+        ge=-MAX_LEVEL, le=MAX_LEVEL,
     )  # fmt: skip
     label_probability: Share = Field(
         default=0.0, description="probability of the label, if the model suggested it"
@@ -291,8 +291,8 @@ class Draft:
         one_of("state", self.state, get_args(State))
         checked_text("a label", self.label)
         checked_text("client_id", self.client_id)
-        checked_number("seconds", self.seconds, 0, MOST_SECONDS)
-        if type(self.page) is not int or not 0 <= self.page <= MOST_PAGE:
+        checked_number("seconds", self.seconds, 0, MAX_SECONDS)
+        if type(self.page) is not int or not 0 <= self.page <= MAX_PAGE:
             raise InputError(
                 f"The page must be an integer of at least 0. Given: {str(self.page)[:40]}."
             )
@@ -391,7 +391,7 @@ class Action:
             raise InputError("The event has no kind. Pass a kind of one or two words.")
         checked_text("the kind of an event", self.kind)
         checked_text("the tool of an event", self.tool)
-        checked_number("seconds", self.seconds, 0, MOST_SECONDS)
+        checked_number("seconds", self.seconds, 0, MAX_SECONDS)
         checked_json("the detail of an event", self.detail)
 
 
@@ -438,7 +438,7 @@ class TrackMask:
     prompted: bool = False
 
     def __post_init__(self) -> None:
-        if type(self.frame) is not int or not 0 <= self.frame <= MOST_ID:
+        if type(self.frame) is not int or not 0 <= self.frame <= MAX_ID:
             raise InputError(f"The frame must be an integer of at least 0. Given: {self.frame!r}.")
         checked_number("score", self.score, 0, 1)
         for word in (self.state, *self.doubts):
@@ -463,12 +463,12 @@ class TrackDraft:
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
-        if type(self.object) is not int or not 0 <= self.object <= MOST_ID:
+        if type(self.object) is not int or not 0 <= self.object <= MAX_ID:
             raise InputError(
                 f"The object must be an integer of at least 0. Given: {self.object!r}."
             )
         checked_text("a label", self.label)
-        checked_number("seconds", self.seconds, 0, MOST_SECONDS)
+        checked_number("seconds", self.seconds, 0, MAX_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

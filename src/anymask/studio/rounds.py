@@ -1,7 +1,7 @@
 """Retraining rounds: tune a model on the accepted masks, promote it where it is better.
 
 A new model leads only where the 95 % interval of the gain (the same photos for both, whole photos
-resampled) lies above zero, on at least LEAST_HELD photos that training never sees.
+resampled) lies above zero, on at least MIN_HELD photos that training never sees.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from anymask.formats import (
 )
 from anymask.images import page_as_png
 from anymask.masks import Masks, rle_to_mask
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.runtime import WEIGHTS
 from anymask.segment import Model
 from anymask.studio.exchange import annotated_images, photo_name, source_of
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("anymask.studio.rounds")
 SET = "accepted"
-LEAST_MASKS = 10
-LEAST_HELD = 5  # photos: an interval over fewer says nothing
+MIN_MASKS = 10
+MIN_HELD = 5  # photos: an interval over fewer says nothing
 RESAMPLES = 1000
 KEPT_WEIGHTS = (WEIGHTS, "last.pt")  # of a round, the first of them that is there
-MOST_MASKS = 40  # of a photo that are asked for when measuring
+MAX_MASKS = 40  # of a photo that are asked for when measuring
 CLICKS = 3  # of each mask when measuring
 RECIPE = "recipe.json"  # of a round's folder
 GENTLE: dict[str, Any] = {  # of models that see pictures of any side: short, on few photos
@@ -141,7 +141,7 @@ def _retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> 
         gain=gain,
         low=low,
         high=high,
-        promoted=low > 0 and len(held) >= LEAST_HELD,
+        promoted=low > 0 and len(held) >= MIN_HELD,
     )
     told = "promoted" if outcome.promoted else "not promoted"
     LOG.info("%s: round %d finished, gain %+.3f, %s", project.folder, number, gain, told)
@@ -181,9 +181,9 @@ def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]
     for image in held:
         source_of(project, image.file_name)
     masks = sum(len(image.masks) for image in taught)
-    if masks < LEAST_MASKS or not held:
+    if masks < MIN_MASKS or not held:
         raise InputError(
-            f"A training round requires at least {LEAST_MASKS} accepted masks and one "
+            f"A training round requires at least {MIN_MASKS} accepted masks and one "
             f"held-out image. This project has {masks} and {len(held)}. Label more images."
         )
     return taught, held
@@ -246,7 +246,7 @@ def start_of(tuning: Tuning, lead: Path | None) -> RoundStart:
     """
     from anymask.training import named, variant_of
 
-    variant, file = (DEFAULT_MODEL, "") if tuning.model is None else named(tuning.model, None)
+    variant, file = (DEFAULT_VIDEO_MODEL, "") if tuning.model is None else named(tuning.model, None)
     if file and tuning.init is not None:
         raise InputError(
             f"--init cannot be combined with --model {tuning.model}, which is a "
@@ -365,7 +365,7 @@ def judge_on(folder: Path) -> Judge:
 
         model, means = load(place), []
         for image in images:
-            truths = [TruthMask(rle_to_mask(mask.rle)) for mask in image.masks[:MOST_MASKS]]
+            truths = [TruthMask(rle_to_mask(mask.rle)) for mask in image.masks[:MAX_MASKS]]
             features = model.encode(folder / image.file_name)
             means.append(click_rounds(model, features, truths, CLICKS).ious.mean())
         return np.array(means)

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from anymask.base import DeclaredSetting, Setting, list_settings
-from anymask.find import DUPLICATE, MOST_CHARACTERS, MOST_PHRASES, Detector, FindSettings
+from anymask.find import DUPLICATE, MAX_CHARACTERS, MAX_PHRASES, Detector, FindSettings
 from anymask.masks import (
-    LEAST_SIDE,
-    MOST_STEPS,
+    MAX_STEPS,
+    MIN_SIDE,
     Multimask,
     Prompt,
     Ranking,
@@ -41,11 +41,11 @@ from anymask.studio.caches import KeptPredictions
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits
 from anymask.studio.names import NamesAsked, Unknown
-from anymask.studio.records import MOST_ID, MOST_PAGE
+from anymask.studio.records import MAX_ID, MAX_PAGE
 from anymask.track import GROUPS
 from anymask.volumes import VolumeSettings
 
-MOST_LISTED = 10_000  # items of a list that are looked at at all; `Limits` has fewer
+MAX_LISTED = 10_000  # items of a list that are looked at at all; `Limits` has fewer
 DISC = (  # a small picture, for the examples of /docs
     "iVBORw0KGgoAAAANSUhEUgAAAEAAAAAwCAAAAACEICPDAAAAe0lEQVR42u2VSw7AIAhE0fQwnmMOztlcNhEsTkxsm+BK"
     "DfP4RKQ02VtVEpCALwAu507vLUJAaQ/yFUQN9OYcAVSEI9TYWgmAb6vLgJmlnnpIc0eazZSAPwHmnw9OpQA+gCEC0Pox"
@@ -78,7 +78,7 @@ Corners = tuple[float, float, float, float]
 TextId = Annotated[str, Field(pattern="^[0-9]{1,10}$")]
 Few = Field(fail_fast=True)
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=MOST_ID)]
+Count = Annotated[int, Field(ge=0, le=MAX_ID)]
 # Pixels or a share of the mask: the settings themselves say which numbers and words those are.
 Size = (
     Annotated[float, Field(strict=True, allow_inf_nan=False, json_schema_extra={"minimum": 0})]
@@ -110,7 +110,7 @@ _TILE = Setting(
         'search large images in tiles of this size, in pixels. "auto": only very '
         "large images; null: never"
     ),
-    least=LEAST_SIDE,
+    least=MIN_SIDE,
 )
 EVERYTHING = (
     *_chosen((Grid, Arrangement)),
@@ -166,7 +166,7 @@ class CocoRleBody(Strict):
         return coco_to_rle({"size": list(self.size), "counts": self.counts})
 
 
-_POINTS = at_most(MOST_LISTED, "points and labels")
+_POINTS = at_most(MAX_LISTED, "points and labels")
 
 
 class PromptBody(Strict):
@@ -217,8 +217,8 @@ class SegmentBody(CorrectingBody):
 
     image: str
     prompt: CorrectingBody | None = None
-    prompts: Annotated[list[CorrectingBody], Few, at_most(MOST_LISTED, "prompts")] | None = None
-    boxes: Annotated[list[Corners], Few, at_most(MOST_LISTED, "boxes")] | None = None
+    prompts: Annotated[list[CorrectingBody], Few, at_most(MAX_LISTED, "prompts")] | None = None
+    boxes: Annotated[list[Corners], Few, at_most(MAX_LISTED, "boxes")] | None = None
     multimask: Multimask = Field("auto", description=SEGMENT["multimask"])
     granularity: Granularity = Field("all", description=SEGMENT["granularity"])
     ranking: Ranking = Field("expected", description=SEGMENT["ranking"])
@@ -340,9 +340,9 @@ class ExampleBody(Strict):
             searched image is used.
     """
 
-    record: int | None = Field(default=None, ge=1, le=MOST_ID)
-    photo: int | None = Field(default=None, ge=1, le=MOST_ID)
-    page: int | None = Field(default=None, ge=0, le=MOST_PAGE)
+    record: int | None = Field(default=None, ge=1, le=MAX_ID)
+    photo: int | None = Field(default=None, ge=1, le=MAX_ID)
+    page: int | None = Field(default=None, ge=0, le=MAX_PAGE)
     image: str | None = None
     point: Place | None = None
     box: Corners | None = None
@@ -366,8 +366,8 @@ class ExampleBody(Strict):
 
 _EXAMPLES = at_most(16, "examples")
 Chance = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Word = Annotated[str, Field(max_length=MOST_CHARACTERS)]
-MOST_WORDS = 10_000  # characters of words in one text
+Word = Annotated[str, Field(max_length=MAX_CHARACTERS)]
+MAX_WORDS = 10_000  # characters of words in one text
 
 
 class QuestionBody(Strict):
@@ -377,8 +377,8 @@ class QuestionBody(Strict):
     """
 
     words: (
-        Annotated[str, Field(max_length=MOST_WORDS)]
-        | Annotated[list[Word], Few, at_most(MOST_PHRASES, "phrases")]
+        Annotated[str, Field(max_length=MAX_WORDS)]
+        | Annotated[list[Word], Few, at_most(MAX_PHRASES, "phrases")]
         | dict[Word, Word]
         | None
     ) = Field(
@@ -396,7 +396,7 @@ class QuestionBody(Strict):
         default=DUPLICATE,
         description="minimum mask IoU at which two masks count as the same object",
     )
-    top_k: Annotated[int, Field(ge=1, le=MOST_ID)] | None = None
+    top_k: Annotated[int, Field(ge=1, le=MAX_ID)] | None = None
 
     def settings(self, detector: str | Path | Detector | None) -> FindSettings:
         """How things are found: words by the server's detector where it has one."""
@@ -451,10 +451,10 @@ class NamesBody(Strict):
     model_config = example(image=DISC, masks=[DISC_RLE], top=3)
 
     image: str
-    masks: Annotated[list[CocoRleBody], Few, at_most(MOST_LISTED, "masks")]
+    masks: Annotated[list[CocoRleBody], Few, at_most(MAX_LISTED, "masks")]
     names: (
         Annotated[
-            list[Annotated[str, Field(max_length=400)]], Few, at_most(MOST_LISTED, "names")
+            list[Annotated[str, Field(max_length=400)]], Few, at_most(MAX_LISTED, "names")
         ]
         | None
     ) = None  # fmt: skip
@@ -494,7 +494,7 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
         message = (
             f"The request requires up to {decodings} decoder runs, but at most "
             f"{limits.decodings} are allowed. Each point counts as one, and each "
-            f"prompt as at most {MOST_STEPS}. Send fewer prompts."
+            f"prompt as at most {MAX_STEPS}. Send fewer prompts."
         )
         raise Refusal(422, message)
     for count, most, where in (

@@ -24,12 +24,12 @@ from starlette.responses import JSONResponse
 from anymask.base import AnymaskError
 from anymask.studio.errors import Refusal, refusal_of, unknown_settings
 from anymask.studio.model_routes import done
-from anymask.studio.records import MOST_ID
+from anymask.studio.records import MAX_ID
 from anymask.studio.video_sessions import OpenSession, VideoSessions
 
 T = TypeVar("T")
-Frame = Annotated[int, Query(ge=0, le=MOST_ID)]
-Number = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[1])]
+Frame = Annotated[int, Query(ge=0, le=MAX_ID)]
+Number = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[1])]
 LINES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from anymask.base import THREADS, InputError, check_types, import_offline, pick_threads
-from anymask.cli import ending_well
+from anymask.cli import finish_job
 from anymask.jobs import ModelChoice, PictureChoice
 from anymask.models.rules import default_model
 from anymask.studio.app import ServerParts, create_app
@@ -287,6 +287,6 @@ def _listen(parts: ServerParts, server: _Server) -> None:
         LOG.info("listening on %s", address)
         server.ready(address)
 
-    with contextlib.suppress(KeyboardInterrupt), ending_well():  # Ctrl-C or SIGTERM
+    with contextlib.suppress(KeyboardInterrupt), finish_job():  # Ctrl-C or SIGTERM
         run_server(create_app(parts), bound, ready, server.limits, parts.inference.model)
     LOG.info("stopped listening on %s", address)

@@ -21,7 +21,7 @@ from anymask.masks import rle_to_string
 from anymask.studio.database import named_after, reading, writing
 from anymask.studio.labels import current_label, learn_label
 from anymask.studio.options import State
-from anymask.studio.records import MOST_ID, Action, Draft, ImageEntry, StoredMask, is_id
+from anymask.studio.records import MAX_ID, Action, Draft, ImageEntry, StoredMask, is_id
 from anymask.studio.tables import (
     EventRow,
     ImageRow,
@@ -39,7 +39,7 @@ from anymask.studio.tables import (
 )
 
 NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 BEGUN = "image begun"  # the event of a run that works on a photo
 SEARCHED = "image searched"  # of a question that was asked about a photo; its key is the tool
 ASKED = "search asked"  # of a question about all photos
@@ -99,7 +99,7 @@ class Store:
             row.height, row.width = hw
         return True
 
-    def images(self, after: int = 0, limit: int = MOST_LISTED) -> list[ImageEntry]:
+    def images(self, after: int = 0, limit: int = MAX_LISTED) -> list[ImageEntry]:
         """Photos in order of their numbers, from the first one after `after` on."""
         counts = (
             select(func.count())
@@ -108,9 +108,9 @@ class Store:
         )
         query = (
             select(ImageRow, counts)
-            .where(ImageRow.id > min(after, MOST_ID))
+            .where(ImageRow.id > min(after, MAX_ID))
             .order_by(ImageRow.id)
-            .limit(max(1, min(limit, MOST_LISTED)))
+            .limit(max(1, min(limit, MAX_LISTED)))
         )
         with reading(self.database) as session:
             return [image_entry(row, int(count)) for row, count in session.execute(query)]

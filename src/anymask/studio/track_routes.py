@@ -17,7 +17,7 @@ from anymask.studio.errors import Refusal
 from anymask.studio.model_routes import BodyRoute, done, file_answer
 from anymask.studio.project_routes import OfProject, Who
 from anymask.studio.project_schemas import provenance_of
-from anymask.studio.records import MOST_ID, ClipEntry, TrackDraft, TrackEntry
+from anymask.studio.records import MAX_ID, ClipEntry, TrackDraft, TrackEntry
 from anymask.studio.session_routes import OfVideos, state_of
 from anymask.studio.video_schemas import (
     ClipBody,
@@ -33,10 +33,10 @@ from anymask.studio.video_schemas import (
 from anymask.studio.video_sessions import OpenVideo
 from anymask.track import read_facts
 
-ClipId = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[1])]
-TrackId = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[1])]
-Frame = Annotated[int, Query(ge=0, le=MOST_ID)]
-MaybeId = Annotated[int | None, Query(ge=0, le=MOST_ID)]
+ClipId = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[1])]
+TrackId = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[1])]
+Frame = Annotated[int, Query(ge=0, le=MAX_ID)]
+MaybeId = Annotated[int | None, Query(ge=0, le=MAX_ID)]
 router = APIRouter(prefix="/api", route_class=BodyRoute, tags=["tracks"])
 
 
@@ -131,7 +131,7 @@ def next_track(
 
 @router.get("/tracks/{track}/masks", response_model=TrackMasksBody)
 def track_masks(
-    track: TrackId, project: OfProject, first: Frame = 0, last: Frame = MOST_ID
+    track: TrackId, project: OfProject, first: Frame = 0, last: Frame = MAX_ID
 ) -> dict[str, Any]:
     """Return the masks of a track for a range of frames."""
     version = project.tracks.track(track).version

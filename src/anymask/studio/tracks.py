@@ -26,8 +26,8 @@ from anymask.masks import empty_rle, rle_iou
 from anymask.studio.database import named_after, reading, writing
 from anymask.studio.labels import learn_label
 from anymask.studio.records import (
-    MOST_RATE,
-    MOST_SECONDS,
+    MAX_RATE,
+    MAX_SECONDS,
     Action,
     ClipEntry,
     TrackDraft,
@@ -48,7 +48,7 @@ _BECOMES = {
     "correct": ("proposed", "track corrected"),
 }
 
-MOST_MISSING = 1000  # damaged frames in a row that a track passes over
+MAX_MISSING = 1000  # damaged frames in a row that a track passes over
 
 
 class Tracks:
@@ -74,7 +74,7 @@ class Tracks:
         Raises InputError where it is there with other frames.
         """
         checked_text("a clip's name", name)
-        checked_number("a clip's rate", rate, 0, MOST_RATE)
+        checked_number("a clip's rate", rate, 0, MAX_RATE)
         with writing(self.database) as session:
             row = session.scalar(select(ClipRow).where(ClipRow.name == name))
             if row is None:
@@ -189,7 +189,7 @@ class Tracks:
                 the frame that was corrected on, up to where the correction reaches.
         """
         one_of("verdict", verdict, get_args(TrackSaying))
-        checked_number("seconds", seconds, 0, MOST_SECONDS)
+        checked_number("seconds", seconds, 0, MAX_SECONDS)
         if (verdict == "correct") != bool(masks):
             raise InputError(
                 "The verdict 'correct' requires the corrected masks, and other verdicts "
@@ -298,9 +298,9 @@ def _checked_run(masks: Sequence[TrackMask], clip: ClipEntry) -> list[TrackMask]
         raise InputError(
             "A track must have at least one mask, and at most one per frame, in order."
         )
-    if max(steps, default=1) > MOST_MISSING:
+    if max(steps, default=1) > MAX_MISSING:
         raise InputError(
-            f"A track has a mask for each frame from its first to its last. At most {MOST_MISSING} "
+            f"A track has a mask for each frame from its first to its last. At most {MAX_MISSING} "
             f"frames in a row may have none, given: {max(steps) - 1}. Pass empty masks where the "
             "object is hidden."
         )

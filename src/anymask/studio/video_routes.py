@@ -34,7 +34,7 @@ from anymask.studio.model_routes import (
     read_photo,
 )
 from anymask.studio.project_schemas import ProgressBody
-from anymask.studio.records import MOST_ID
+from anymask.studio.records import MAX_ID
 from anymask.studio.schemas import TRACK, check_prompts
 from anymask.studio.session_routes import (
     LINES,
@@ -82,7 +82,7 @@ from anymask.track import (
 
 _ENDINGS = {"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov",
             "video/x-matroska": ".mkv", "video/x-msvideo": ".avi", "image/gif": ".gif"}  # fmt: skip
-FrameNumber = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[0])]
+FrameNumber = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[0])]
 FILE_BODY = {"requestBody": {"required": True, "content": {"video/*": BINARY}}}
 FILES: dict[str, tuple[str, str]] = {  # format -> the ending of its file, its media type
     "sav": (".json", "application/json"),
@@ -259,7 +259,7 @@ async def masks(
 
 @router.get("/{name}/results", response_class=StreamingResponse, responses=LINES)
 async def results(
-    video: Asked, videos: OfVideos, start: Frame = 0, stop: Frame = MOST_ID
+    video: Asked, videos: OfVideos, start: Frame = 0, stop: Frame = MAX_ID
 ) -> Response:
     """Return the masks of the frames from `start` to `stop`, without tracking."""
 

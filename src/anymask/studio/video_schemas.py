@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from anymask.masks import rle_area, rle_to_coco
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits
-from anymask.studio.records import MOST_ID, ClipEntry, TrackEntry, TrackMask, TrackSaying
+from anymask.studio.records import MAX_ID, ClipEntry, TrackEntry, TrackMask, TrackSaying
 from anymask.studio.schemas import (
     DISC_RLE,
     TRACK,
@@ -23,7 +23,7 @@ from anymask.studio.schemas import (
 )
 from anymask.track import ObjectMask, TrackedFrame, frame_to_json, object_to_json
 
-MOST_MASKS = 100_000  # of a track in one request
+MAX_MASKS = 100_000  # of a track in one request
 FRAMED_DISC = {"frame": 0, "segmentation": DISC_RLE}
 
 
@@ -51,7 +51,7 @@ class KnownMasksBody(BaseModel):
 
     model_config = example(masks=[FRAMED_DISC])
 
-    masks: list[FramedMaskBody] = Field(max_length=MOST_MASKS)
+    masks: list[FramedMaskBody] = Field(max_length=MAX_MASKS)
 
     def known(self, hw: tuple[int, int] | None, limits: Limits) -> dict[int, ObjectMask]:
         """By frame. Raises Refusal: 409 before a frame came, 413 for too many prompted ones, 422
@@ -84,7 +84,7 @@ class NewTrackBody(BaseModel):
     model_config = example(object=1, masks=[FRAMED_DISC], label="disc")
 
     object: Count
-    masks: list[FramedMaskBody] = Field(max_length=MOST_MASKS)
+    masks: list[FramedMaskBody] = Field(max_length=MAX_MASKS)
     label: str | None = None
     seconds: float = 0.0
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -99,9 +99,9 @@ class TrackVerdictBody(BaseModel):
     model_config = example(verdict="accept", version=1)
 
     verdict: TrackSaying
-    version: int = Field(ge=1, le=MOST_ID)
+    version: int = Field(ge=1, le=MAX_ID)
     seconds: float = 0.0
-    masks: list[FramedMaskBody] = Field(default_factory=list, max_length=MOST_MASKS)
+    masks: list[FramedMaskBody] = Field(default_factory=list, max_length=MAX_MASKS)
 
 
 class TrackLabelBody(BaseModel):

@@ -36,8 +36,8 @@ from anymask.studio.inference import (
     QueueClosed,
     RequestAbandoned,
     Urgency,
+    lower_thread_priority,
     queue_calls,
-    step_back,
 )
 from anymask.studio.limits import Limits
 from anymask.studio.model_routes import done
@@ -45,9 +45,9 @@ from anymask.track import (
     FrameSource,
     VideoSession,
     first_readable,
-    model_for_videos,
     open_session,
     open_source,
+    tracking_model,
 )
 
 PREFIX = "anymask-videos-"
@@ -246,7 +246,7 @@ class OpenVideo(OpenSession):
 S = TypeVar("S", bound=OpenSession)
 
 
-class Begun(TypedDict):
+class SessionStart(TypedDict):
     """Of a new session: see `OpenSession`."""
 
     name: str
@@ -297,7 +297,7 @@ class VideoSessions:
         """Begin to take work, and to look for sessions that are over; files that a killed server
         left are deleted."""
         self.files.open()
-        self._pool = ThreadPoolExecutor(1, "anymask-videos", step_back)
+        self._pool = ThreadPoolExecutor(1, "anymask-videos", lower_thread_priority)
         self._viewers = ThreadPoolExecutor(1, "anymask-viewers")
         self._readers = ThreadPoolExecutor(1, "anymask-readers")
         wait = min(LOOK_EVERY, self.limits.video_idle_seconds / 2)
@@ -392,7 +392,7 @@ class VideoSessions:
             )
         return None
 
-    def begun(self, name: str | None) -> Begun:
+    def begun(self, name: str | None) -> SessionStart:
         """What a new session is begun with."""
         now = self._clock()
         return {"name": name or secrets.token_urlsafe(16), "opened": now, "asked": now}
@@ -562,8 +562,8 @@ class VideoSessions:
 
     @cached_property
     def model(self) -> Model:
-        """What follows (`model_for_videos`), whose calls wait behind clicks on photos."""
-        model = model_for_videos(self.inference.ready())
+        """What follows (`tracking_model`), whose calls wait behind clicks on photos."""
+        model = tracking_model(self.inference.ready())
         return Model(queue_calls(model.runtime, self.inference.heavy, Urgency.PHOTO))
 
 

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse
 from anymask.base import csv_text, write_whole
 from anymask.masks import mask_to_rle, rle_to_coco
 from anymask.studio.model_routes import BINARY, BodyRoute, OfLimits, done, file_answer
-from anymask.studio.records import MOST_ID
+from anymask.studio.records import MAX_ID
 from anymask.studio.schemas import (
     VOLUME,
     CocoRleBody,
@@ -68,11 +68,11 @@ from anymask.volumes import (
 
 Axis = Literal["z", "y", "x"]
 Ending = Literal[".nii.gz", ".nii", ".mgz", ".mgh", ".nrrd", ".tif", ".zip", ".dcm", ".scan"]
-Which = Annotated[int | None, Query(ge=0, le=MOST_ID)]
+Which = Annotated[int | None, Query(ge=0, le=MAX_ID)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Width = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OfAxis = Annotated[Axis, InPath(examples=["z"])]
-SliceNumber = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[0])]
+SliceNumber = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[0])]
 KINDS = {".csv": "text/csv", ".dcm": "application/dicom", ".rtstruct.dcm": "application/dicom",
          ".nii.gz": "application/gzip", ".seg.nrrd": "application/octet-stream"}  # fmt: skip
 FILE_BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": BINARY}}}

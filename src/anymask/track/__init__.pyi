@@ -35,10 +35,10 @@ from anymask.track.redaction import masks_of_frames as masks_of_frames
 from anymask.track.redaction import redact_video as redact_video
 from anymask.track.session import VideoSession as VideoSession
 from anymask.track.session import frame_numbering as frame_numbering
-from anymask.track.session import model_for_videos as model_for_videos
 from anymask.track.session import open_session as open_session
 from anymask.track.session import open_tracker as open_tracker
 from anymask.track.session import read_whole as read_whole
+from anymask.track.session import tracking_model as tracking_model
 from anymask.track.settings import GROUPS as GROUPS
 from anymask.track.settings import FrameSampling as FrameSampling
 from anymask.track.settings import MemorySettings as MemorySettings

@@ -57,7 +57,7 @@ from anymask.segment import (
     Candidate,
     Model,
     Prediction,
-    Question,
+    PromptContext,
     SegmentSettings,
     answer_prompts,
     without_small_regions,
@@ -357,7 +357,7 @@ class ImageTracker:
         x0, y0, x1, y1 = rle_box_xyxy(rle)
         prompt = Prompt.of(box=(x0, y0, x1 + 1, y1 + 1))
         mask = Prediction((whole,))
-        question = Question(self.model.runtime, seen.image, seen.embedding, prompt, AS_SHOWN)
+        question = PromptContext(self.model.runtime, seen.image, seen.embedding, prompt, AS_SHOWN)
         fine = edges_refined(mask, question).first.rle()
         return fine if rle_area(fine) else rle
 

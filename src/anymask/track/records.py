@@ -173,7 +173,7 @@ class Tracker(Protocol):
         ...
 
 
-MOST_RANGES = 10  # of frames that a sentence lists
+MAX_RANGES = 10  # of frames that a sentence lists
 
 
 def in_ranges(numbers: Sequence[int]) -> str:
@@ -185,8 +185,8 @@ def in_ranges(numbers: Sequence[int]) -> str:
         else:
             ranges.append([number, number])
     told = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
-    more = f" and {len(told) - MOST_RANGES} more ranges" if len(told) > MOST_RANGES else ""
-    return ", ".join(told[:MOST_RANGES]) + more
+    more = f" and {len(told) - MAX_RANGES} more ranges" if len(told) > MAX_RANGES else ""
+    return ", ".join(told[:MAX_RANGES]) + more
 
 
 def review_text(doubtful: Sequence[tuple[int, int, Sequence[str]]]) -> str:

@@ -34,7 +34,7 @@ from anymask.base import (
     preview_html,
 )
 from anymask.masks import Prompt, merged_prompts, rle_to_mask, warn_of_cut_boxes
-from anymask.models.rules import BUNDLED, DEFAULT_MODEL
+from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL
 from anymask.runtime import (
     ASSETS,
     Remembering,
@@ -707,7 +707,7 @@ def open_session(
         raise
 
 
-def model_for_videos(model: Model, named: Model | str | None = None) -> Model:
+def tracking_model(model: Model, named: Model | str | None = None) -> Model:
     """Return the model that tracks: this model, or for larger bundled ones the default tracker.
 
     Args:
@@ -717,14 +717,16 @@ def model_for_videos(model: Model, named: Model | str | None = None) -> Model:
         return named
     family, runtime = model.spec.family, model.runtime
     if named is None:
-        if family == DEFAULT_MODEL or family not in BUNDLED:
+        if family == DEFAULT_VIDEO_MODEL or family not in BUNDLED_MODELS:
             return model
         if runtime.weights_hash != read_manifest(ASSETS / family).weights_hash:
             return model  # tuned ones know things that the default one does not
         LOG.info(
-            "Tracking with %s, because %s does not support video memory.", DEFAULT_MODEL, model.name
+            "Tracking with %s, because %s does not support video memory.",
+            DEFAULT_VIDEO_MODEL,
+            model.name,
         )
-    opened = open_runtime(named or DEFAULT_MODEL)
+    opened = open_runtime(named or DEFAULT_VIDEO_MODEL)
     if isinstance(opened, ThreadSharing) and isinstance(runtime, ThreadSharing):
         opened = opened.with_threads(runtime.threads)
     return Model(opened)

@@ -51,8 +51,8 @@ KEPT_BYTES = 512 << 20  # of large frames fewer are kept
 DEFAULT_RATE = 25.0
 _PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"v=0\r", b"v=0\n", b"[playlist]")
 LATE = 3  # frames behind a gap that are waited for
-LEAST_MISSING = 0.02  # of a video's length, from which on it is told; headers are rounded
-_MOST_GAPS = 10_000_000  # frames of a damaged video
+MIN_MISSING = 0.02  # of a video's length, from which on it is told; headers are rounded
+_MAX_GAPS = 10_000_000  # frames of a damaged video
 _DURATION = re.compile(r"\d+:\d+:\d+(\.\d+)?")
 _NO_FRAMES = (np.ndarray, bytes, bytearray, memoryview, Mapping, Set, io.IOBase)  # to go through
 
@@ -339,11 +339,7 @@ class VideoFile:
         steps = np.diff(times)
         step = int(np.median(steps)) if len(steps) else 0
         counts = np.rint(steps / max(step, 1)).astype(int)
-        if (
-            not step
-            or (np.abs(steps - counts * step) > step / 4).any()
-            or counts.sum() > _MOST_GAPS
-        ):
+        if not step or (np.abs(steps - counts * step) > step / 4).any() or counts.sum() > _MAX_GAPS:
             return times
         found = times[:1]
         for time, count in zip(times[1:], counts.tolist(), strict=True):
@@ -369,7 +365,7 @@ class VideoFile:
         if not length or not self._stream.average_rate:
             return None
         rate = float(self._stream.average_rate)
-        short = length - seconds > max(2 / rate, LEAST_MISSING * length)
+        short = length - seconds > max(2 / rate, MIN_MISSING * length)
         return round(length * rate) if short else None
 
     def _seek(self, frame: int) -> None:

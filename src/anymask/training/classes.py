@@ -23,7 +23,7 @@ from anymask.models.class_head import add_class_head
 from anymask.training.channels import Trainee
 
 DICE = 0.8  # of the loss, the rest is cross-entropy (SAMed, section 3.4)
-MOST_CLASSES = 100
+MAX_CLASSES = 100
 
 
 def class_names(
@@ -46,9 +46,9 @@ def class_names(
                 f"{', '.join(known[:20])}."
             )
     names = tuple(wanted or known)
-    if not 1 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names):
+    if not 1 <= len(names) <= MAX_CLASSES or len(set(names)) < len(names):
         raise InputError(
-            f"Invalid number of classes: {len(names)}. Set classes to 1 to {MOST_CLASSES} "
+            f"Invalid number of classes: {len(names)}. Set classes to 1 to {MAX_CLASSES} "
             "different labels, separated by commas."
         )
     return names

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from anymask.base import InputError, ModelError, check_types, write_whole
-from anymask.models.rules import BUNDLED, DEFAULT_MODEL
+from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL
 from anymask.runtime import (
     ASSETS,
     CONSTANTS,
@@ -93,12 +93,12 @@ def export(
     if format == "openvino":
         return _export_openvino(model, Path(out), weights, int8=int8, video=video, verify=verify)
     (name, side), folder = split_side(str(model)), Path(out)
-    if int8 and name == DEFAULT_MODEL:
+    if int8 and name == DEFAULT_VIDEO_MODEL:
         raise ModelError(
-            f"{DEFAULT_MODEL} does not support 8-bit export: it consists of convolutions, "
+            f"{DEFAULT_VIDEO_MODEL} does not support 8-bit export: it consists of convolutions, "
             "which an int8 export leaves in float32. Export it without int8."
         )
-    if name in BUNDLED and weights is None and not int8 and not video:
+    if name in BUNDLED_MODELS and weights is None and not int8 and not video:
         from anymask.runtime import bundled
 
         copied = copy_bundle(cast(Path, bundled(name).path), folder, side)

@@ -55,7 +55,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from anymask.base import InputError, import_offline
-from anymask.masks import MOST_SIDE, ModelSpec
+from anymask.masks import MAX_SIDE, ModelSpec
 from anymask.models.class_head import class_head_of, class_logits
 from anymask.models.fast import (
     CLICK_INPUTS,
@@ -200,7 +200,7 @@ def varying_sides(spec: ModelSpec, planes: Sequence[Tensor]) -> list[dict[int, A
     if not spec.pad_multiple:
         return [{} for _ in planes]
     steps = spec.image_side // spec.pad_multiple
-    unit = torch.export.Dim("s", min=2, max=MOST_SIDE // spec.pad_multiple)
+    unit = torch.export.Dim("s", min=2, max=MAX_SIDE // spec.pad_multiple)
     return [{axis: one.shape[axis] // steps * unit for axis in (2, 3)} for one in planes]
 
 

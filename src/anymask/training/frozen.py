@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from anymask.training.channels import Trainee
 from anymask.training.recipe import Learn, Recipe
 
-MOST_BYTES = 2 << 30  # of stored maps; what comes after them is computed each time
+MAX_BYTES = 2 << 30  # of stored maps; what comes after them is computed each time
 
 
 def frozen_prefix(module: nn.Module, learn: Learn) -> str:
@@ -81,6 +81,6 @@ class FrozenOutputs:
             return None
         row = [one[0].to("cpu", torch.float16) for one in maps]
         self.bytes += sum(one.nbytes for one in row)
-        if self.bytes <= MOST_BYTES:
+        if self.bytes <= MAX_BYTES:
             self._rows[key] = row
         return row

@@ -98,7 +98,7 @@ def gained(before: Measured, after: Measured) -> bool:
     return bool(after.ious.mean() > before.ious.mean())
 
 
-def surely_better(before: Measured, after: Measured) -> bool:
+def significantly_better(before: Measured, after: Measured) -> bool:
     """As `gained`, by more than twice the error of the mean."""
     apart = (after.ious - before.ious).mean(1)
     error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else np.inf
@@ -145,7 +145,7 @@ def evenly(photos: Sequence[AnnotatedImage], most: int) -> list[AnnotatedImage]:
     )
 
 
-def asked_masks(photos: Sequence[AnnotatedImage]) -> Iterator[list[TruthMask]]:
+def prompted_masks(photos: Sequence[AnnotatedImage]) -> Iterator[list[TruthMask]]:
     """The first masks of each photo, more where the photos are few; read one photo at a time."""
     most = max(MASKS_A_PHOTO, ENOUGH_MASKS // max(1, len(photos)))
     for photo in photos:
@@ -155,7 +155,7 @@ def asked_masks(photos: Sequence[AnnotatedImage]) -> Iterator[list[TruthMask]]:
 def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS) -> Measured:
     """IoU of the first masks of each photo after each click, in the order of the photos."""
     scores, places = [], []
-    for number, (photo, truths) in enumerate(zip(photos, asked_masks(photos), strict=True)):
+    for number, (photo, truths) in enumerate(zip(photos, prompted_masks(photos), strict=True)):
         seen = model.encode(photo.picture(model.spec.channels))
         scores.append(click_rounds(model, seen, truths, clicks).ious)
         places += [(number, mask) for mask in range(len(truths))]
@@ -165,7 +165,7 @@ def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS
 def measure_boxes(model: Model, photos: Sequence[AnnotatedImage]) -> Floats:  # (N,)
     """IoU of the masks that `measure` asks for, each by its tight box."""
     scores = []
-    for photo, truths in zip(photos, asked_masks(photos), strict=True):
+    for photo, truths in zip(photos, prompted_masks(photos), strict=True):
         seen = model.encode(photo.picture(model.spec.channels))
         scores.append(box_scores(model, seen, truths))
     return np.concatenate(scores)
@@ -235,7 +235,7 @@ def choose_end(
     for end in ends_of(recipe, state):  # one network at a time: a large one has gigabytes
         network = network_at(folder, recipe, state, end)
         measured = measure(model_of(network if frozen is None else frozen.attach(network)), held)
-        better = gained if recipe.views else surely_better
+        better = gained if recipe.views else significantly_better
         if best is None or better(best[0], measured):
             best = (measured, end)
     assert best is not None  # a run has a last step

@@ -70,11 +70,11 @@ from anymask.training.workers import (
     GOES_ON,
     STOPPING,
     TorchrunPlace,
-    heeding_signals,
+    handling_signals,
+    ignore_signals,
     load_whole,
     load_whole_optimiser,
     mean_of_all,
-    outlast_signals,
     shard,
     spread,
     take_signals,
@@ -160,7 +160,7 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
 
-        with heeding_signals(stop):
+        with handling_signals(stop):
             take_signals()
             try:
                 while not workers.join(grace_period=SAVING_S):
@@ -250,7 +250,7 @@ def run_worker(rank: int, recipe: Recipe, run: TrainingRun, meeting: Path | None
     if run.device == "cpu":
         torch.set_num_threads(1)
     if meeting is not None:
-        outlast_signals()
+        ignore_signals()
         where = (meeting / "rendezvous").as_uri()
         distributed.init_process_group(
             "gloo", init_method=where, rank=rank, world_size=recipe.workers
@@ -323,7 +323,7 @@ class TrainingWorker:
 
     def run(self) -> None:
         """All remaining steps; SIGTERM, SIGINT and SIGHUP end it after a checkpoint."""
-        with heeding_signals(lambda *_: setattr(self, "stopping", True)):
+        with handling_signals(lambda *_: setattr(self, "stopping", True)):
             take_signals()
             self.began, self.began_at = time.monotonic(), dataclasses.replace(self.progress)
             first = self.progress.step

@@ -30,8 +30,8 @@ from anymask.cli import new_folder
 from anymask.formats import CROWD, MASK_VALUES, ON_BAD, Crowd, OnBad
 from anymask.images import MaskValues
 from anymask.jobs import parse_bands
-from anymask.masks import MOST_CHANNELS
-from anymask.models.rules import PHOTO_MODEL
+from anymask.masks import MAX_CHANNELS
+from anymask.models.rules import DEFAULT_IMAGE_MODEL
 
 # Composes a picture of a side from some photo and cut-out objects (h, w, 3), (h, w), which it asks
 # for: the picture (S, S, 3) and masks (M, S, S).
@@ -92,7 +92,7 @@ class TuningOptions(RunOptions):
 
     data: Path
     output: Path
-    model: str = PHOTO_MODEL
+    model: str = DEFAULT_IMAGE_MODEL
     weights: Annotated[
         Path | None,
         Setting(
@@ -152,7 +152,7 @@ class TuningOptions(RunOptions):
     channels: Annotated[
         int | None,
         Setting("number of channels per image, for multi-channel images of any data type", least=1,
-                most=MOST_CHANNELS, default="RGB images"),
+                most=MAX_CHANNELS, default="RGB images"),
     ] = None  # fmt: skip
     rgb: Annotated[
         tuple[int, ...] | None,

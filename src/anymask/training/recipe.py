@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from anymask.base import ConfigError, brief, parse_toml
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "recipes"
 _LARGEST = 1 << 62  # of any number of a recipe
@@ -115,7 +115,7 @@ class Recipe:
             `masks.spec.ChannelMix`; nothing: photos.
     """
 
-    model: str = DEFAULT_MODEL
+    model: str = DEFAULT_VIDEO_MODEL
     sets: tuple[str, ...] = ()
     weights: dict[str, float] = dataclasses.field(default_factory=dict)
     backbone: str = ""

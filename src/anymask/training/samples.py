@@ -40,7 +40,7 @@ CROPS = 8  # tries of a picture before the next one is taken, where pictures hav
 SPOT = 8  # pixels a side of a place that is asked about, where no object is known
 LARGEST = 0.95  # of a training picture: a mask that covers more says nothing
 TRIES = 1000  # pictures without an object in a row, after which there is none to learn
-MOST_PER_PHOTO = 40  # masks that are decoded from one photo
+MAX_PER_PHOTO = 40  # masks that are decoded from one photo
 
 
 @brief
@@ -238,7 +238,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         Args:
             hw: Of what is kept of the photo.
         """
-        order = rng.permutation(len(sample.rles))[:MOST_PER_PHOTO]
+        order = rng.permutation(len(sample.rles))[:MAX_PER_PHOTO]
         masks = [self.masks.mask(sample, (int(number),), hw) for number in order]
         labels = [one.label or UNLABELLED for one in sample.objects]
         for name in self.recipe.classes:

@@ -50,7 +50,7 @@ TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
 NAMES = "names.json"  # what its owner calls each photo
 HELD_SHARE = 0.2  # of the photos, where no held-out set is given
-MOST_HELD = 50  # photos that are held out of a large set
+MAX_HELD = 50  # photos that are held out of a large set
 INSIDE = 0.8  # of a mask's pixels, that make it nested in another one
 NESTED_PHOTOS = 200  # that are looked at for it
 TINY = 16  # pixels of a mask, below which nothing can be learned from it
@@ -158,7 +158,7 @@ class _Photo:
 def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataReport:
     """Check the data and write the sets `train` and `held_out` below `folder`.
 
-    Without a held-out source, a fifth of the photos (`MOST_HELD` at most) is held out; which ones
+    Without a held-out source, a fifth of the photos (`MAX_HELD` at most) is held out; which ones
     depends on their content alone. A folder that was prepared already is left as it is.
 
     Raises DataError for a damaged source, InputError where too little is left, or where the folder
@@ -368,7 +368,7 @@ def _not_held_out(
 
 def _divided(photos: list[_Photo]) -> tuple[list[_Photo], list[_Photo]]:
     """(held out, to learn from), by the digests of the files, each in the source's order."""
-    count = min(MOST_HELD, max(1, round(HELD_SHARE * len(photos))))
+    count = min(MAX_HELD, max(1, round(HELD_SHARE * len(photos))))
     chosen = set(sorted(photo.digest for photo in photos)[:count])
     return (
         [photo for photo in photos if photo.digest in chosen],
@@ -448,7 +448,7 @@ def doubts(
 
 SHEET_PHOTOS = 24
 CELL = 320  # pixels of a photo on the sheet
-MOST_MASKS = 200  # that are outlined on one photo
+MAX_MASKS = 200  # that are outlined on one photo
 
 
 def write_sheet(
@@ -483,6 +483,6 @@ def outlined(photo: AnnotatedImage, mix: ChannelMix | None = None) -> UintImage:
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     masks = [
         cv2.resize(rle_to_mask(rle).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        for rle in photo.rles[:MOST_MASKS]
+        for rle in photo.rles[:MAX_MASKS]
     ]
     return contours(small, np.stack(masks))

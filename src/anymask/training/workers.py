@@ -43,7 +43,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def heeding_signals(handler: Handler) -> Iterator[None]:
+def handling_signals(handler: Handler) -> Iterator[None]:
     """Send what asks to stop to `handler` for a while; afterwards it does what it did before."""
     before = {name: signal.signal(name, handler) for name in _heeded()}
     try:
@@ -58,7 +58,7 @@ def take_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
-def outlast_signals() -> None:
+def ignore_signals() -> None:
     """What asks to stop does nothing from now on, but while it is heeded.
 
     A process that has heeded one, and ends, may be asked once more by those that wait for it.

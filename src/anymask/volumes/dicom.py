@@ -33,7 +33,7 @@ from anymask.base import (
     unpacked_size,
     volume_bytes,
 )
-from anymask.base.arrays import MOST_TIMES, SMALL
+from anymask.base.arrays import MAX_TIMES, SMALL
 from anymask.images import use_instead
 from anymask.volumes.volume import LPS_TO_RAS, Volume
 
@@ -41,7 +41,7 @@ _DEFLATED = b"1.2.840.10008.1.2.1.99"  # the transfer syntax, whose files pydico
 _META = 4096  # bytes in which the transfer syntax stands
 _PARTS = 8  # of the limit of memory, of which a deflated slice has one
 _LONG_ELEMENT = 4096  # bytes
-_MOST_HEADERS = 32 << 20  # bytes of all headers of a series
+_MAX_HEADERS = 32 << 20  # bytes of all headers of a series
 _UNEVEN = 0.25  # of the usual gap, that a gap may differ: headers round positions
 
 
@@ -244,7 +244,7 @@ def _files(path: Path) -> Iterator[_File]:
         with zipfile.ZipFile(path) as archive:
             members = [one for one in archive.infolist() if not one.is_dir()]
         unpacked = sum(one.file_size for one in members)
-        if unpacked > max(SMALL, MOST_TIMES * path.stat().st_size):
+        if unpacked > max(SMALL, MAX_TIMES * path.stat().st_size):
             raise DataError(
                 f"{path.name!r} unpacks to {unpacked} bytes, which is too much for a "
                 "zip file of its size. Pass a zip file of DICOM slices."
@@ -309,7 +309,7 @@ def _choose(
 def write_headers(series: DicomSlices, folder: Path) -> None:
     """Write the headers of slices, a file each, without pixels, private and long elements.
 
-    Raises LimitError for more than `_MOST_HEADERS` bytes.
+    Raises LimitError for more than `_MAX_HEADERS` bytes.
     """
     from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
@@ -325,10 +325,10 @@ def write_headers(series: DicomSlices, folder: Path) -> None:
         path = folder / f"{number:06}.dcm"
         header.save_as(path, enforce_file_format=False)
         size += path.stat().st_size
-        if size > _MOST_HEADERS:
+        if size > _MAX_HEADERS:
             raise LimitError(
                 f"The headers of {len(series.slices)} slices exceed "
-                f"{_MOST_HEADERS >> 20} MB. Convert the scan to NIfTI."
+                f"{_MAX_HEADERS >> 20} MB. Convert the scan to NIfTI."
             )
 
 

@@ -32,13 +32,13 @@ from anymask.masks import Prompt, Rle, empty_rle, rle_to_mask
 from anymask.track import FramePrediction, StateArrays, Tracker, TrackMoment
 
 GAP = 2  # slices in a row that end an object
-LEAST_AREA = 0.15  # of the median of the last areas
-LEAST_CONTRAST = 0.5  # of that on the prompted slice, unless it fades slowly
+MIN_AREA = 0.15  # of the median of the last areas
+MIN_CONTRAST = 0.5  # of that on the prompted slice, unless it fades slowly
 SLOWLY = 0.6  # of the contrast on the slice before, down to
 FAINTEST = 0.2  # of that on the prompted slice
 STANDS_OUT = 1.0  # contrast in standard deviations of the grey inside, from which on it counts
 GREY_JUMP = 1.5  # of the mean grey and of the contrast, in deviations of the grey inside
-LEAST_DEVIATION = 6.0  # of 255: of greys without noise
+MIN_DEVIATION = 6.0  # of 255: of greys without noise
 RING = 0.35  # the ring's width, in radii of a disc of the mask's area
 LAST = 5  # areas that are remembered
 
@@ -251,10 +251,10 @@ def _failure(past: Past, look: Look, number: int) -> FailedSlice | None:
     at once."""
     if look.area == 0:
         return FailedSlice(number, "empty")
-    if (left := look.area / median(past.areas)) < LEAST_AREA:
+    if (left := look.area / median(past.areas)) < MIN_AREA:
         return FailedSlice(number, "area", left)
     prompted = past.prompted
-    deviation = max(prompted.deviation, LEAST_DEVIATION)
+    deviation = max(prompted.deviation, MIN_DEVIATION)
     jumps = abs(look.inside - past.inside), abs(look.contrast - past.contrast)
     if min(jumps) > GREY_JUMP * deviation:
         return FailedSlice(number, "grey")
@@ -262,6 +262,4 @@ def _failure(past: Past, look: Look, number: int) -> FailedSlice | None:
         return None
     left = look.contrast / prompted.contrast
     slowly = left >= FAINTEST and look.contrast / past.contrast >= SLOWLY
-    return (
-        None if left >= LEAST_CONTRAST or slowly else FailedSlice(number, "contrast", max(left, 0))
-    )
+    return None if left >= MIN_CONTRAST or slowly else FailedSlice(number, "contrast", max(left, 0))

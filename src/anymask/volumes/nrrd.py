@@ -48,7 +48,7 @@ _TYPES = {  # without the words that change nothing: signed, int, _t
 }  # fmt: skip
 _PACKED: dict[str, Any] = {"gzip": gzip, "gz": gzip, "bzip2": bz2, "bz2": bz2}
 _TEXT = ("ascii", "text", "txt")
-_MOST_SKIPPED = 1 << 20  # bytes before the voxels of a compressed stream
+_MAX_SKIPPED = 1 << 20  # bytes before the voxels of a compressed stream
 
 
 def sibling(path: Path, name: str, detached: bool) -> Path:
@@ -204,12 +204,12 @@ def _unpacked(path: Path, stream: Any, size: int, skipped: int) -> NDArray[np.ui
     Args:
         skipped: Bytes before them; -1: they are the last ones.
     """
-    if skipped > _MOST_SKIPPED:
+    if skipped > _MAX_SKIPPED:
         raise DataError(
             f"{path.name!r} skips {skipped} bytes before the voxels, more than the "
-            f"limit of {_MOST_SKIPPED}."
+            f"limit of {_MAX_SKIPPED}."
         )
-    before = _MOST_SKIPPED if skipped == -1 else 0
+    before = _MAX_SKIPPED if skipped == -1 else 0
     if skipped > 0:
         stream.read(skipped)
     flat = np.empty(size + before, np.uint8)

@@ -39,7 +39,7 @@ from anymask.volumes.volume import Volume, scaled_affine
 _HEAD = 544  # bytes that tell a format: all of NIfTI's second header
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 UNPACKED_BYTES = 512 << 20  # of a compressed scan that is held in memory
-_MOST_BEFORE = 64 << 20  # bytes between the header and the voxels of NIfTI: its extensions
+_MAX_BEFORE = 64 << 20  # bytes between the header and the voxels of NIfTI: its extensions
 
 
 @check_types
@@ -128,7 +128,7 @@ def _nibabel_kind(head: bytes) -> str:
 
 def _check_start(start: float) -> None:
     """Raise DataError for voxels that begin too far behind the header: all between is read."""
-    if not 0 <= start <= _MOST_BEFORE:
+    if not 0 <= start <= _MAX_BEFORE:
         raise DataError(
             f"The header declares that the voxels start at byte {start:.0f}. Copy the file again."
         )

@@ -246,7 +246,9 @@ function tools(videoWork: VideoWork): HTMLElement {
   const kinds = [
     ["point", "Click", "V"],
     ["box", "Box", "B"],
-    ...(part === "slice" ? ([["window", "Drag to change the window level and width", "W"]] as const) : []),
+    ...(part === "slice"
+      ? ([["window", "Drag to change the window level and width", "W"]] as const)
+      : []),
     ["pan", `Move the ${part}`, "H"],
   ] as const;
   const icons = { point: "point", box: "box", window: "sliders", pan: "pan" } as const;

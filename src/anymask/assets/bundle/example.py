@@ -20,17 +20,17 @@ from typing import Any
 
 import numpy as np
 from answer import (
-    LEAST_REGION,
+    MIN_REGION,
     Geometry,
     LearnedRules,
     ModelPrompts,
     Shapes,
     answer,
+    apply_negative_points,
     bilinear_taps,
     cell_weights,
     clean_logits,
     click_steps,
-    obey_negatives,
     pixels_to_cells,
     point_pixels,
 )
@@ -116,10 +116,10 @@ class BundleModel:
             decode = partial(self.decode, maps)
             [(masks, scores, _)] = answer(decode, prompts, place, self.spec.family, self.rules)
             clicks = points[step], labels[step]
-            logits = obey_negatives(masks[:1], clicks, place, threshold, SHAPES)[0]
+            logits = apply_negative_points(masks[:1], clicks, place, threshold, SHAPES)[0]
         pixels = point_pixels(points, place.image_hw)
         cells = pixels_to_cells(pixels, logits.shape, place), labels
-        least = (LEAST_REGION, LEAST_REGION)  # holes and islands
+        least = (MIN_REGION, MIN_REGION)  # holes and islands
         logits = clean_logits(logits, place, cells, least, threshold, SHAPES)
         mask = drawn(logits, place) > threshold
         for label in (1, 0):  # of two clicks on one pixel the negative one counts

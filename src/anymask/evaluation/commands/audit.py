@@ -17,7 +17,7 @@ from anymask.cli import (
 )
 from anymask.evaluation.commands import write_report
 from anymask.formats import ReadKeywords, ReadSettings
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="apply only the proposals for these suspects, for example 1,4-9 (default: all)")
     add = parser.add_argument_group("grading").add_argument
     add("--grades", metavar="FILE", type=Path,
-        help=f"grader file (default: the built-in grader for {DEFAULT_MODEL})")
+        help=f"grader file (default: the built-in grader for {DEFAULT_VIDEO_MODEL})")
     # fmt: on
     add_options(parser, ReadSettings)
     add_model_options(parser)

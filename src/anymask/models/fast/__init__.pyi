@@ -1,11 +1,11 @@
 from anymask.models.fast.attention import attend as attend
 from anymask.models.fast.attention import attend_in_blocks as attend_in_blocks
-from anymask.models.fast.attention import open_lone_pool as open_lone_pool
+from anymask.models.fast.attention import single_thread_pool as single_thread_pool
 from anymask.models.fast.folding import ConvBn as ConvBn
 from anymask.models.fast.folding import Foldable as Foldable
 from anymask.models.fast.folding import fold_batch_norm as fold_batch_norm
 from anymask.models.fast.folding import fuse as fuse
-from anymask.models.fast.layers import LEAST_ROWS as LEAST_ROWS
+from anymask.models.fast.layers import MIN_ROWS as MIN_ROWS
 from anymask.models.fast.layers import Activation as Activation
 from anymask.models.fast.layers import activated as activated
 from anymask.models.fast.layers import convolved as convolved

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from anymask.models.fast.layers import multiplies_halves, times_transposed
 
 
-def open_lone_pool(threads: int, name: str) -> ThreadPoolExecutor:
+def single_thread_pool(threads: int, name: str) -> ThreadPoolExecutor:
     """A pool whose threads each compute alone; torch's number of threads elsewhere is left."""
     before, started = torch.get_num_threads(), Barrier(threads + 1)
     pool = ThreadPoolExecutor(threads, name, _compute_alone)
@@ -106,7 +106,7 @@ def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = Non
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     """One pool for all calls of a process."""
-    return open_lone_pool(threads, "anymask-attention")
+    return single_thread_pool(threads, "anymask-attention")
 
 
 def _mean(q: Tensor, k: Tensor, values: Tensor, extra: Tensor | None) -> Tensor:

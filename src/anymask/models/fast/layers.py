@@ -17,7 +17,7 @@ from torch.nn import functional as F
 Activation = Literal["relu", "gelu"]
 
 EXACT = "none"  # of GELU: by the error function, no approximation
-LEAST_ROWS = 256  # for fewer, the call costs more than it saves
+MIN_ROWS = 256  # for fewer, the call costs more than it saves
 
 
 @cache
@@ -100,7 +100,7 @@ def _is_bare(layer: nn.Linear | nn.Conv2d) -> bool:
 
 
 def _is_large(x: Tensor) -> bool:
-    return x.numel() >= LEAST_ROWS * x.shape[-1]
+    return x.numel() >= MIN_ROWS * x.shape[-1]
 
 
 def times_transposed(a: Tensor, b: Tensor) -> Tensor:

@@ -49,10 +49,10 @@ from anymask.models.rules.names import NameTable as NameTable
 from anymask.models.rules.names import edit_distance as edit_distance
 from anymask.models.rules.names import plain_word as plain_word
 from anymask.models.rules.nano import NanoFamily as NanoFamily
-from anymask.models.rules.registry import BUNDLED as BUNDLED
-from anymask.models.rules.registry import DEFAULT_MODEL as DEFAULT_MODEL
+from anymask.models.rules.registry import BUNDLED_MODELS as BUNDLED_MODELS
+from anymask.models.rules.registry import DEFAULT_IMAGE_MODEL as DEFAULT_IMAGE_MODEL
+from anymask.models.rules.registry import DEFAULT_VIDEO_MODEL as DEFAULT_VIDEO_MODEL
 from anymask.models.rules.registry import MODEL_VARIABLE as MODEL_VARIABLE
-from anymask.models.rules.registry import PHOTO_MODEL as PHOTO_MODEL
 from anymask.models.rules.registry import SHIPPED as SHIPPED
 from anymask.models.rules.registry import adaptive_table as adaptive_table
 from anymask.models.rules.registry import default_grid as default_grid

@@ -19,7 +19,7 @@ import numpy as np
 from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import (
     Box,
-    CloserLook,
+    CropRefinement,
     Geometry,
     Prompt,
     Rle,
@@ -49,7 +49,7 @@ def object_box(prompt: Prompt, mask: BoolArray) -> Box | None:  # (H, W)
     return (x0, y0, x1, y1)
 
 
-def closer_window(box: Box, image_hw: tuple[int, int], close: CloserLook) -> Window | None:
+def closer_window(box: Box, image_hw: tuple[int, int], close: CropRefinement) -> Window | None:
     """A square window around a box of the photo, or None where it shows the box hardly larger.
 
     The window is moved, not shrunk, when it would leave the photo, and only cut where the photo is

@@ -20,7 +20,7 @@ from anymask.base import BoolArray, FloatArray, IntArray, PromptError
 from anymask.masks import (
     CORNERS,
     NO_POINT,
-    CloserLook,
+    CropRefinement,
     Decode,
     Geometry,
     GridDefaults,
@@ -67,7 +67,7 @@ class Family(Protocol):
     def roles(self) -> TokenRoles: ...
 
     @property
-    def closer(self) -> CloserLook | None: ...
+    def closer(self) -> CropRefinement | None: ...
 
     @property
     def stepwise(self) -> bool: ...

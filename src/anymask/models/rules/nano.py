@@ -9,7 +9,7 @@ from anymask.base import FloatArray
 from anymask.masks import (
     ONE_OR_THREE,
     OPENCV,
-    CloserLook,
+    CropRefinement,
     Decode,
     Geometry,
     GridDefaults,
@@ -31,7 +31,7 @@ class NanoFamily:
     spec: ModelSpec
     grid: GridDefaults
     tables: Tables
-    closer: CloserLook | None = None
+    closer: CropRefinement | None = None
     roles: TokenRoles = ONE_OR_THREE
     stepwise: bool = True
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import ModelError, parse_json
-from anymask.masks import CloserLook, GridDefaults, ModelSpec, Tables
+from anymask.masks import CropRefinement, GridDefaults, ModelSpec, Tables
 from anymask.models.rules.family import Family
 from anymask.models.rules.nano import NanoFamily
 from anymask.models.rules.sam import efficient_sam, sam, sam_hq
@@ -22,14 +22,14 @@ from anymask.models.rules.sam import efficient_sam, sam, sam_hq
 LOG = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parents[2] / "assets"
-BUNDLED = ("nano", "small")  # the models in the package, each a folder of `SHIPPED`
-PHOTO_MODEL = "small"  # of them, what photos are asked with unless told otherwise
-DEFAULT_MODEL = "nano"  # all else: videos, scans, pages without a server, trainings
+BUNDLED_MODELS = ("nano", "small")  # the models in the package, each a folder of `SHIPPED`
+DEFAULT_IMAGE_MODEL = "small"  # of them, what photos are asked with unless told otherwise
+DEFAULT_VIDEO_MODEL = "nano"  # all else: videos, scans, pages without a server, trainings
 MODEL_VARIABLE = "ANYMASK_MODEL"  # names another one for photos
 # nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it. On
 # street scenes most of its right masks have a stability of .1 to .6: it says little of their worth.
 NANO_GRID = GridDefaults(score=0.5, stability=0.3)
-NANO_CLOSER = CloserLook(margin=1.0, gain=1.2, weight=0.6, min_side=96)
+NANO_CLOSER = CropRefinement(margin=1.0, gain=1.2, weight=0.6, min_side=96)
 SAM_GRID = GridDefaults(score=0.88, stability=0.95)
 
 _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
@@ -44,11 +44,11 @@ _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
 def default_model(weights: object = None) -> str:
     """What is asked about photos where no model is named: what ANYMASK_MODEL names, else `small`.
 
-    Videos, scans and training take `DEFAULT_MODEL` whatever the variable says: what reads a
+    Videos, scans and training take `DEFAULT_VIDEO_MODEL` whatever the variable says: what reads a
     video's earlier frames was learned with it, and so do weights without a name, as it is what is
     trained where no name is given.
     """
-    own = PHOTO_MODEL if weights is None else DEFAULT_MODEL
+    own = DEFAULT_IMAGE_MODEL if weights is None else DEFAULT_VIDEO_MODEL
     return os.environ.get(MODEL_VARIABLE, "").strip() or own
 
 
@@ -125,7 +125,7 @@ def adaptive_table(family: Family) -> Mapping[str, Any]:
         return own
     LOG.info(
         "%s has no table for adaptive mode, so the table of %s selects the points. Exact mode "
-        "uses all points of the grid.", family.spec.name, DEFAULT_MODEL,
+        "uses all points of the grid.", family.spec.name, DEFAULT_VIDEO_MODEL,
     )  # fmt: skip
-    table: Mapping[str, Any] = shipped_tables(DEFAULT_MODEL)["adaptive"]
+    table: Mapping[str, Any] = shipped_tables(DEFAULT_VIDEO_MODEL)["adaptive"]
     return table

@@ -13,7 +13,7 @@ from anymask.masks import (
     CHOICES,
     ONE_OR_THREE,
     Choice,
-    CloserLook,
+    CropRefinement,
     Decode,
     Geometry,
     GridDefaults,
@@ -43,7 +43,7 @@ class SamFamily:
     several: Choice
     single: Choice
     roles: TokenRoles = ONE_OR_THREE
-    closer: CloserLook | None = None
+    closer: CropRefinement | None = None
     stepwise: bool = False
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:

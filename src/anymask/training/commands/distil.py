@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from anymask.cli import add_options, need_torch, new_folder, read_options
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.training.options import DistilOptions
 
 
@@ -21,9 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--student",
-        default=DEFAULT_MODEL,
+        default=DEFAULT_VIDEO_MODEL,
         metavar="NAME",
-        help=f"model to train (default: {DEFAULT_MODEL})",
+        help=f"model to train (default: {DEFAULT_VIDEO_MODEL})",
     )
     add("--data", type=Path, required=True,
         help="folder of training sets, tar shards or unlabeled images")  # fmt: skip

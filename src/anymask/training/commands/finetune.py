@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from anymask.cli import add_options, need_torch, new_folder, read_options
-from anymask.models.rules import MODEL_VARIABLE, PHOTO_MODEL
+from anymask.models.rules import DEFAULT_IMAGE_MODEL, MODEL_VARIABLE
 from anymask.training.options import TuningOptions
 
 
@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="annotated images: any dataset that `anymask convert` reads")  # fmt: skip
     add("-o", "--output", type=new_folder, required=True, help="run folder")
     add("--model", default=None, metavar="NAME",
-        help=f"model name, or the folder of an earlier run (default: {PHOTO_MODEL}, or the "
+        help=f"model name, or the folder of an earlier run (default: {DEFAULT_IMAGE_MODEL}, or the "
              f"value of {MODEL_VARIABLE})")  # fmt: skip
     add_options(parser, TuningOptions)
 
