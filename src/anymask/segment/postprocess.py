@@ -49,8 +49,8 @@ NO_CLICKS: PhotoClicks = (np.zeros((0, 2)), np.zeros(0))
 
 # Clicks.
 #
-# Negative clicks are applied in the logits (`masks.apply_negative_points`), which are fed back to the
-# model. At last a positive click outside of the mask gets its own pixel, whatever
+# Negative clicks are applied to the logits (`masks.apply_negative_points`), which are fed back to
+# the model. At last a positive click outside of the mask gets its own pixel, whatever
 # model, crop and edge network say. Where two clicks on one pixel contradict each other, the
 # negative one wins and the positive one is reported as violated.
 

@@ -378,8 +378,6 @@ class VideoSession:
     ) -> Iterator[TrackedFrame]:
         """Track the objects from frame to frame. Frames with results are not computed again.
 
-        Leave the loop to pause; the next call resumes.
-
         Args:
             direction: "forward" from the first prompt, "backward" from the last one, or "both".
             start: First frame, instead of the prompted one.
