@@ -99,14 +99,14 @@ def test_a_word_that_finds_nothing_offers_a_lower_score_and_the_selected_mask(
     dialog.get_by_role("button", name="Search with a lower score").wait_for(state="detached")
     dialog.get_by_text("No training images for “fish”").wait_for()
     assert project.finds == [{"words": "fish"}, {"words": "fish", "score": 0.05}]
-    dialog.get_by_role("button", name="Find similar to the selected mask").click()
+    dialog.get_by_role("button", name="Find objects similar to the selected mask").click()
     dialog.get_by_text("Select a mask first").wait_for()
     dialog.get_by_role("button", name="Close").click()
     pick_the_cup(ann)
     ann.keys("Control+Shift+F")
     dialog.get_by_role("combobox", name="Text prompt").fill("fish")
     dialog.get_by_role("button", name="In this image").click()
-    dialog.get_by_role("button", name="Find similar to the selected mask").click()
+    dialog.get_by_role("button", name="Find objects similar to the selected mask").click()
     ann.message("New objects found and selected: 2")
     assert dialog.count() == 0
     assert project.finds[-1] == {"like": [{"record": 7}]}

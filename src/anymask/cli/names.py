@@ -31,7 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--from", dest="origin", metavar="FORMAT",
         help="format of the datasets (default: detected)")  # fmt: skip
     add("--images", metavar="DIR", type=Path,
-        help="folder or archive of the images; required by formats without paths")  # fmt: skip
+        help="folder or archive of the images; required if the annotations contain no "
+             "image paths")  # fmt: skip
     add("--most", metavar="N", type=read_count, default=MOST,
         help=f"maximum number of masks per label (default: {MOST})")  # fmt: skip
     add_options(parser, ReadSettings)

@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "DICOM series")
     said = parser.add_argument_group("prompts (PLACE: SLICE:OBJECT: or empty; pixels of the slice)")
     said.add_argument("--slice", metavar="N", type=int, default=0, dest="start",
-                      help="slice of all prompts without a PLACE (default: 0)")
+                      help="index of the slice for all prompts that have no PLACE (default: 0)")
     said.add_argument("--axis", choices=("z", "y", "x"), default="z",
                       help=("axis, as stored in the file, along which the slices are "
                           "counted (default: z)"))

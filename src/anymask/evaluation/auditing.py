@@ -128,7 +128,7 @@ def audit(
     Args:
         data: File or folder of annotations that `anymask.read` reads.
         model: A loaded model, or a name from `anymask models list`. Default: as for `anymask.load`.
-        out: Output folder for audit.json, audit.html and images of suspects.
+        out: Output folder for audit.json, audit.html and images of the suspicious masks.
 
     Raises:
         InputError: The options cannot be combined.

@@ -188,7 +188,11 @@ def _weights_of(folder: Path) -> Path:
     known = [path for name in GRAPHS for path in graphs if path.name == name]
     for path in [*known, *graphs]:
         return path
-    there = "a pickle such as model.bin, which is never loaded" if [*folder.glob("*.bin")] else ""
+    there = (
+        "a pickle file such as model.bin (anymask never loads pickle files)"
+        if [*folder.glob("*.bin")]
+        else ""
+    )
     raise WeightsError(
         f"{folder} does not contain a detector. Expected {WEIGHTS[0]} with config.json, or an "
         f".onnx graph, but found {there or 'neither'}."

@@ -151,8 +151,8 @@ def crowds_count(flags: Sequence[bool], report: LossReport) -> bool:
         return False
     if report.settings.crowd == "auto" and all(flags):
         report.note(
-            f"All {len(flags)} masks are crowds (iscrowd: 1), as CVAT writes brush "
-            "masks. They are read as objects. To ignore them, pass --crowd ignore."
+            f"All {len(flags)} masks are marked as crowds (iscrowd: 1). CVAT exports brush masks "
+            "in this way, so they are read as objects. To ignore them, pass --crowd ignore."
         )
         return True
     return report.settings.crowd == "keep"

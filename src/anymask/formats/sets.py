@@ -225,10 +225,12 @@ def _size_of(row: Mapping[str, Any]) -> tuple[int, int]:
 def _image_path(folder: Path, row: Mapping[str, Any], may_be_absent: bool) -> Path:
     name = row.get("image")
     if not isinstance(name, str) or not name:
-        raise DataError(f"`image` must be a path inside the set, but it is {shown(name)}.")
+        raise DataError(
+            f"`image` must be a path inside the dataset folder, but it is {shown(name)}."
+        )
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-        raise DataError(f"`image` must be a path inside the set, but it is {name!r}.")
+        raise DataError(f"`image` must be a path inside the dataset folder, but it is {name!r}.")
     path = folder.joinpath(*parts.parts)
     if not path.is_file() and not may_be_absent:
         raise DataError(

@@ -320,9 +320,9 @@ class Grid:
         int,
         Setting(
             (
-                "remove holes and separate parts smaller than this, in pixels, and "
-                "duplicate masks that result from it, as in segment-anything; small masks "
-                "are kept"
+                "fill holes and remove disconnected parts smaller than this, in pixels, then "
+                "remove masks that have become duplicates, as in segment-anything; masks "
+                "that are small as a whole are kept"
             ),
             unit="pixels",
         ),

@@ -11,7 +11,7 @@ import type { Size } from "./geometry";
 import type { GraphInfo, Manifest } from "./manifest";
 import type { Tokens } from "./prompts";
 
-const SERVE_IT = "Serve the folder ort of the build at this URL.";
+const SERVE_IT = "Serve the 'ort' folder of the build at this URL.";
 
 export interface Opened {
   session: InferenceSession;

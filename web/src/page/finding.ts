@@ -48,7 +48,7 @@ export function findDialog(session: Session): void {
     if (!none || !question.words) return element.close();
     more.replaceChildren(
       ...(question.score == null ? [button("Search with a lower score", "", lower)] : []),
-      button("Find similar to the selected mask", "", () => void ask(similar)),
+      button("Find objects similar to the selected mask", "", () => void ask(similar)),
     );
     return none;
   };
