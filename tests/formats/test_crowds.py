@@ -82,7 +82,10 @@ def test_the_commands_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     source = write(tmp_path / "a.json", 1, 1)
     assert main(["convert", str(source), str(tmp_path / "set"), "--to", "set"]) == 0
     told = capsys.readouterr().err
-    assert "All 2 masks are marked as crowds (iscrowd: 1). CVAT exports brush masks in this way" in told
+    assert (
+        "All 2 masks are marked as crowds (iscrowd: 1). CVAT exports brush masks in this way"
+        in told
+    )
     assert "nothing was lost" in told
     assert len(next(iter(anymask.read(tmp_path / "set"))).objects) == 2
     assert main(["stats", str(source)]) == 0

@@ -35,8 +35,8 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
         help=("process part I of N of the images; pass a different I from 1 to N on each "
             "machine (default: all images)"))
     add("--output-shards", metavar="K", type=int, default=0,
-        help=("distribute the results over K folders named sa_000000, sa_000001, ...; a "
-            "good K is the number of images / 1000 (default: 0, one folder)"))
+        help=("distribute the results over K folders named sa_000000, sa_000001, ...; "
+            "for example K = number of images / 1000 (default: 0, one folder)"))
     add("--json", metavar="FILE", type=Path,
         help=("write a summary with counts, speed and settings; failures are always listed "
             "in DIR/errors.jsonl"))

@@ -112,8 +112,8 @@ class AnnotatedImage:
             if mask.rle.size != self.hw:
                 raise DataError(
                     f"{self.file_name}, mask {number}: The mask has the size {mask.rle.size} "
-                    f"(height, width), but the image has {self.hw}. The mask belongs to "
-                    "another version of the image."
+                    f"(height, width), but the image has {self.hw}. It probably "
+                    "belongs to another version of the image."
                 )
 
     @classmethod

@@ -39,8 +39,9 @@ class ModelChoice:
         str,
         Setting(
             "model name (see `anymask models list`), or a folder with an exported model; "
-            f"NAME@768 sets the input size to 768 pixels. {MODEL_VARIABLE} sets another "
-            f"default for images; audits and --weights use {DEFAULT_VIDEO_MODEL}",
+            "NAME@768 sets the input size to 768 pixels. The environment variable "
+            f"{MODEL_VARIABLE} changes the default for images. Audits and --weights default to "
+            f"{DEFAULT_VIDEO_MODEL}",
             default=f"{DEFAULT_IMAGE_MODEL}; {DEFAULT_VIDEO_MODEL} for videos and scans",
         ),
     ] = field(default_factory=default_model)
@@ -186,8 +187,8 @@ class PictureChoice:
         Ranges | None,
         Setting(
             (
-                "pixel values that become black and white: one pair for all bands, or a pair "
-                "for each band, such as 200:4000,:,0:900 (: is the default of a band)"
+                "pixel values to map to black and white: one pair for all bands, or a pair "
+                "for each band, such as 200:4000,:,0:900 (a lone : keeps the default of that band)"
             ),
             default="range of the data type",
             check=_check_view("ranges"),

@@ -200,7 +200,7 @@ class Model:
         Args:
             image: Path, bytes, file, Pillow image, or array (H, W[, C]) of any number type. For a
                 list or iterator of images, an iterator of features is returned.
-            progress: For several images, True for a bar, or a callable (images done, all images).
+            progress: Progress of several images: True for a bar, or a callable (done, total).
             source: bgr=True for arrays of `cv2.imread`; allow_url=True for a web address.
 
         Raises:
@@ -442,7 +442,7 @@ class Model:
         self, image: Photo, mask: ArrayLike, **settings: Unpack[SegmentKeywords]
     ) -> Prediction:
         """Improve a mask. The given mask is kept (`order` is `GIVEN`) if its IoU with the best
-        prediction is at least the score of that prediction, the estimated IoU with the true mask.
+        prediction is at least the score (estimated IoU) of that prediction.
 
         Args:
             mask: Mask (h, w), stretched to the image: bool, integers, soft values 0..1, or logits.
@@ -502,8 +502,8 @@ class Model:
         """Segment all objects in an image with a grid of clicks, best first.
 
         Args:
-            image: Image as for `encode`, `Features`, or several of them for an iterator of masks.
-            progress: True for a progress bar, or a callable (steps done, all steps).
+            image: Image as for `encode`, or `Features`. Several return an iterator of masks.
+            progress: True for a progress bar, or a callable (steps done, total steps).
             tile: Size in pixels of additional overlapping tiles, None, or "auto" (large images).
             log: `SearchLog` that stores the results so far, so that an interrupted call can resume.
             settings: Fields of `segment.Grid` (grid, score, ...) and of `segment.Arrangement` (iou,
@@ -584,7 +584,7 @@ class Model:
         """Segment every object that matches a text or exemplar prompt, best first.
 
         Args:
-            image: Image as for `encode`, or several of them for an iterator of masks.
+            image: Image as for `encode`. Several images return an iterator of masks.
             words: Text prompts: "helmet, red cup", ["helmet", "red cup"], {phrase: label}, or the
                 Path of a text or JSON file.
             like: Exemplar: (image, {"point": (x, y)}), or with {"box": ...} or {"mask": ...}, or

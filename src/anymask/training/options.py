@@ -139,8 +139,8 @@ class TuningOptions(RunOptions):
     kind: Annotated[
         Kind,
         Setting(
-            "kind of images: photos, microscopy or satellite (rotated freely), medical (never "
-            "rotated, box prompts first)"
+            "kind of images, which sets the augmentation: photos; microscopy or satellite (any "
+            "rotation); medical (no rotation, more box prompts)"
         ),
     ] = "photos"  # fmt: skip
     classes: Annotated[

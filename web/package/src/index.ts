@@ -36,8 +36,8 @@ import type {
 export type * from "./types";
 
 const LEFT_OUT =
-  "Copy the package's folders model and ort next to the built script; with Vite, the plugin " +
-  "anymask/vite does this. Or serve an exported model and pass its URL: load({ model }).";
+  "Copy the folders 'model' and 'ort' of the package to the folder of the built script. " +
+  "With Vite, the plugin anymask/vite copies them. Or serve an exported model and pass its URL: load({ model }).";
 
 /** Load a model. Throws an Error if its files are missing or invalid. */
 export async function load(options: LoadOptions = {}): Promise<Anymask> {

@@ -25,7 +25,7 @@ export async function lookIntoFolder(session: Session): Promise<void> {
     await session.list();
     const images = news.added === 1 ? "image" : "images";
     session.say(
-      `${news.added} new ${images} found in the folder and added at the end of the list (I).`,
+      `${news.added} new ${images} found in the folder and added at the end of the list (press I).`,
     );
     const [first] = session.images;
     if (session.index < 0 && !session.opening && first) void session.open(first.id);
