@@ -77,7 +77,9 @@ def test_a_failed_move_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     for path in ("out/m.npy", "out/sub/m.npy"):
-        with pytest.raises(InputError, match="part of .* is a file. Choose another output"):
+        with pytest.raises(
+            InputError, match="part of the path .* is a file. Choose another output"
+        ):
             write_whole(tmp_path / path, b"")
 
 

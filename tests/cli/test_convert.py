@@ -252,8 +252,7 @@ def test_verbose_says_which_format_was_recognised_and_why(
     target = source.parent / "coco.json"
     assert main(["convert", str(source), str(target), "-v"]) == 0
     assert capsys.readouterr().err.startswith(
-        f"{source}: sa1b (rings.json in it: JSON with annotations, where no other format knows its "
-        "keys)\n"
+        f"{source}: sa1b (rings.json in it: JSON with annotations that matches no other format)\n"
     )
     assert main(["convert", str(target), str(source.parent / "o.xml"), "-v"]) == 0
     assert f"{target}: coco (JSON of images and annotations)\n" in capsys.readouterr().err

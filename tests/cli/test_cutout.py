@@ -120,7 +120,7 @@ def test_a_pattern_names_the_suffix_of_a_folder_s_pictures() -> None:
         (["photos/one.png", "--margin", "3"], "crop"),
         (["photos/one.png", "--detector", "x"], "--words"),
         (["photos/one.png", "--top-k", "1"], "--like"),
-        (["photos/one.png", "--box", "1,1,5,5", "--words", "cup"], "both"),
+        (["photos/one.png", "--box", "1,1,5,5", "--words", "cup"], "cannot be combined"),
         (["photos/one.png", "--box", "1,1,5,5", "--box", "7,7,9,9"], "one object"),
     ],
     ids=lambda given: given if isinstance(given, str) else "",

@@ -129,7 +129,7 @@ def test_a_report_on_masks_says_what_the_student_could_before_and_can_after(
     said = capsys.readouterr().out
     for when in ("before", "after"):
         shown = ", ".join(f"{k.replace('_', ' ')} {figures[when][k]:.3f}" for k in kinds)
-        line = f"{when}: {' ' * (when == 'after')}mean IoU of held-out masks on 1 held-out images"
+        line = f"{when}: {' ' * (when == 'after')}mean IoU on held-out masks on 1 held-out images"
         assert f"{line}: {shown}\n" in said
     # The figures are those of the weights in the file, measured by itself.
     (key,) = json.loads((run / "before.json").read_text("utf-8"))["keys"]

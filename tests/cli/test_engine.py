@@ -54,7 +54,7 @@ def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[st
         assert asked is not None
         project.judge(asked, "accept", "ann")
     told = said(capsys, "project", "review", photos, "--accept-rest")
-    assert "batch 1: 6 masks, 2 of 2 sampled, 100 % good (2 sampled" in told
+    assert "batch 1: 6 masks, 2 of 2 required masks reviewed, 100 % good (2 uncertain" in told
     assert "do not count): acceptance rule met" in told
     assert "accepted 2 more masks" in told
     assert "wrote" in said(capsys, "project", "export", photos, "-o", out)

@@ -64,7 +64,7 @@ def test_what_cannot_be_taken_up_is_told(
     for words, complaint in (
         (["--session", "x"], "require --take. Add --take VIDEO"),
         (["--take", "missing.mkv"], "is missing from the project's folder"),
-        (["--take", "drive.mkv", "--session", "missing.session"], "is not a file"),
+        (["--take", "drive.mkv", "--session", "missing.session"], "does not exist"),
     ):
         assert main(["project", "clips", folder, *words]) == 2
         assert complaint in capsys.readouterr().err

@@ -109,7 +109,7 @@ def test_what_cannot_be_tuned_is_one_error(tiny: Path, tmp_path: Path) -> None:
         (Tuning(model=str(tiny), init=tiny), "Omit one of the two options"),
         (Tuning(model="absent.safetensors"), "'absent.safetensors' does not exist"),
         (Tuning(model=str(plain)), "does not contain the name of its model"),
-        (Tuning(method="hq"), "Method hq is not supported: nano has no HQ token"),
+        (Tuning(method="hq"), "Method 'hq' is not supported: nano has no HQ token"),
     ):
         with pytest.raises(InputError, match=reason):
             trainer(tuning)(tmp_path, None, tmp_path)

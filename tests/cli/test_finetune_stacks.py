@@ -180,7 +180,7 @@ def test_keywords_about_photos_are_refused(tuned: Path) -> None:
         (["--channels", "0"], "channels must be a whole number of at least 1 and at most 16"),
         (["--channels", "17"], "at most 16 or None, got 17"),
         (["--rgb", "1,2,3"], "Invalid rgb"),
-        (["--channels", "5", "--rgb", "1,2,6"], "Invalid rgb 1,2,6: channels is 5"),
+        (["--channels", "5", "--rgb", "1,2,6"], "Invalid rgb 1,2,6 with channels 5"),
         (["--channels", "4"], "has 1 channels of uint16, but every image must have 4 channels"),
     ],
 )

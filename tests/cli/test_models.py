@@ -163,7 +163,7 @@ def test_info_of_tuned_weights_is_what_they_say_of_themselves(tmp_path, capsys):
         "network:   nano",
         "learned:   10 images with 346 masks",
         "set:       nuclei (set): CC0",
-        "after:     mean IoU of held-out masks after 1, 2, ... clicks: 0.677, 0.822",
+        "after:     mean IoU on held-out masks after 1, 2, ... clicks: 0.677, 0.822",
         "classes:   nucleus",
     ):
         assert f"{line}\n" in told

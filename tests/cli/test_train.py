@@ -274,7 +274,7 @@ def test_a_process_that_the_system_kills_ends_a_run_that_goes_on_and_is_named(
     _, err = process.communicate()
     assert process.returncode == 2, err
     said = {
-        "worker": f"Training process 0 (pid {lost}) was killed (SIGKILL), ",
+        "worker": f"Training process 0 (pid {lost}) was killed (SIGKILL).",
         "beside": "A data loading process was terminated",
     }[which]
     assert said in err

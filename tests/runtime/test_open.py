@@ -119,7 +119,7 @@ def test_adapters_are_merged_into_their_model(
         runtime = open_runtime(str(name), weights=weights, device="cpu")
         assert (runtime.spec.name, runtime.weights_hash) == ("mobile_sam", merged_hash)
     assert licence_of_weights("mobile_sam", tmp_path / "adapter").startswith(
-        "unknown (from the adapters in adapter; the published mobile_sam has"
+        "unknown (from the adapters in adapter; the licence of the published mobile_sam"
     )
     with pytest.raises(InputError, match="belong to mobile_sam, not to edge_sam"):
         open_runtime("edge_sam", weights=tmp_path / "adapter")

@@ -92,7 +92,7 @@ def test_masks_of_another_photo_or_shape_are_refused(
 
 def test_a_model_without_names_and_a_wrong_number_are_refused(photo: UintImage) -> None:
     runtime: Any = StandIn(None)
-    with pytest.raises(ModelError, match="it has no mask naming"):
+    with pytest.raises(ModelError, match="does not support mask naming"):
         suggest_labels(runtime, photo, RED, None, 1)
     with pytest.raises(InputError, match="Invalid top 0"):
         suggest_labels(runtime, photo, RED, None, 0)

@@ -176,7 +176,7 @@ def test_previous_predictions_that_do_not_fit_are_refused() -> None:
         model.segment(PICTURE, points=POINTS[:1], previous=first)
     with pytest.raises(PromptError, match="must come first in points"):
         model.segment(PICTURE, points=POINTS[:2], point_labels=[1, 1], previous=first)
-    with pytest.raises(PromptError, match="not both"):
+    with pytest.raises(PromptError, match="mask= and previous= cannot be combined"):
         model.segment(PICTURE, points=POINTS[:2], mask=PICTURE[..., 0] > 9, previous=first)
     with pytest.raises(PromptError, match="another image"):
         model.segment(PICTURE[:50], points=POINTS[:1], previous=first)

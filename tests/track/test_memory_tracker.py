@@ -128,7 +128,7 @@ def test_half_precision_tracks_nearly_the_same() -> None:
 @pytest.mark.parametrize(
     ("variant", "pool", "message"),
     [
-        (TINY_EDGE, 2, "The memory of tiny_edge"),
+        (TINY_EDGE, 2, "tiny_edge does not support pool_memory"),
         (TINY_VIDEO, 3, "Invalid pool_memory 3"),
     ],
 )

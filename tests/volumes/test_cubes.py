@@ -93,7 +93,7 @@ def test_a_click_is_answered_on_the_scans_own_voxels(clicks: ClicksInVolumes) ->
 
 def test_wrong_clicks_are_told(clicks: ClicksInVolumes) -> None:
     volume = oriented("RAS", (1.0, 1.0, 1.0), (8, 9, 10))
-    with pytest.raises(PromptError, match=r"\(8, 0, 0\) is outside .* below \(8, 9, 10\)"):
+    with pytest.raises(PromptError, match=r"\(8, 0, 0\) is outside .* shape \(8, 9, 10\)"):
         clicks.segment(volume, [(8, 0, 0)])
     with pytest.raises(PromptError, match=r"an array \(P, 3\)"):
         clicks.segment(volume, [(8, 0)])

@@ -88,7 +88,7 @@ def _check_places(places: Sequence[Path]) -> None:
         for folder in path.parents:
             if folder in files or (not folder.is_dir() and os.path.lexists(folder)):
                 raise InputError(
-                    f"Cannot create the folder of {path.name!r}, because part of "
+                    f"Cannot create the output folder of {path.name!r}, because a part of the path "
                     f"{str(path.parent)!r} is a file. Choose another output."
                 )
 

@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     told = "video file, folder of frames, or camera number"
     parser.add_argument("video", metavar="VIDEO", help=told)
     said = parser.add_argument_group(
-        "prompts (PLACE: FRAME:OBJECT: or empty; pixels of the frame as displayed)"
+        "prompts (PLACE is an optional prefix FRAME:OBJECT: ; pixels of the displayed frame)"
     )
     for name, (shape, about) in TRACKED.items():
         said.add_argument(

@@ -27,6 +27,7 @@ from anymask.base import BoolArray, FloatArray, Floats, InputError, UintImage
 SIDE = 1000  # an object's longest side is solved with at most so many pixels
 NARROW = 3  # half width of the band along sharp edges, pixels
 RIM, PULL = 0.7, 0.1  # sigma of the blurred mask there, and the weight of the distance from it
+FAINT = 0.02  # alpha this close to 0 or 1 is a trace of the blur, not a soft edge
 BLURRED = 2.0  # sigma of an edge of the image from which on wider bands are solved
 EDGE = 9  # side of the window in which the steepest place of an edge is looked for, pixels
 REACHES = (5, 12, 28)  # half widths of wider bands, each where the one before is too narrow
@@ -136,6 +137,7 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
     settled = _middles(mask, distance)
     rim = np.asarray(cv2.GaussianBlur(hard, (0, 0), RIM), np.float32)
     alpha = closed_form_alpha(photo, hard, rim, (distance <= NARROW) & ~settled, PULL)
+    alpha = np.clip((alpha - FAINT) / (1 - 2 * FAINT), 0, 1)
     blurred = edge_width(photo, mask, distance) > BLURRED
     if (blurred & (distance <= 1)).any():
         wide, found = _out_of_focus(photo, mask, distance, blurred, settled)

@@ -219,7 +219,7 @@ READ_ONLY: dict[str, Format] = {
         kind="file", suffixes=(".json", ".csv"), also=("vgg", "vgg-image-annotator"),
     ),
     "results": Format(
-        module="results", about="lists of results, of COCO or of segment-anything; IN only",
+        module="results", about="result lists of COCO or segment-anything; IN only",
         kind="file", also=("coco-results", "amg"),
     ),
 }  # fmt: skip

@@ -225,8 +225,8 @@ function takeDrops(element: HTMLElement, session: Session, door: VideoOpener): v
 }
 
 const WORKED_ON =
-  "This image already has annotations. Press M to add proposals; new images get them " +
-  "automatically.";
+  "This image already has annotations, so no proposals were added. Press M to add them. " +
+  "Images without annotations get proposals automatically.";
 
 async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Promise<void> {
   try {
