@@ -28,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     # fmt: off
     add("scan", metavar="SCAN", help="NIfTI, NRRD, a TIFF stack, OME-Zarr, or a folder or zip of a "
         "DICOM series")
-    said = parser.add_argument_group("prompts (PLACE is an optional prefix SLICE:OBJECT: ; pixels of the slice)")
+    said = parser.add_argument_group(
+        "prompts (PLACE is an optional prefix SLICE:OBJECT: ; pixels of the slice)"
+    )
     said.add_argument("--slice", metavar="N", type=int, default=0, dest="start",
                       help="index of the slice for all prompts that have no PLACE (default: 0)")
     said.add_argument("--axis", choices=("z", "y", "x"), default="z",
