@@ -270,14 +270,14 @@ def answer(
 #
 # All four mask tokens of `nano` and `small` are trained on every kind of prompt, so all of them
 # compete.
-
+#
 # A single click returns three of them, each reduced to the connected part under it. A network
 # with eight hidden units predicts the probability that each mask is the intended one (`chances`)
 # from 15 features (`FACTS`) and their mean over the masks. The mask with the highest expected IoU
 # (`worth`) comes first; the least useful one is dropped: an unlikely mask or a near duplicate. The
 # weights are the table "ranking", fitted on training images by `research/fit_ranking.py`. The score
 # is the calibrated predicted IoU (`expected_iou`; the table "scores" of the same program).
-
+#
 # An unambiguous prompt returns the mean of the four (`consensus`), weighted by expected IoU, with
 # quality as the probability of each mask. Small parts without a click are removed first
 # (`without_parts`). A box without clicks is decoded a second time, with the first mask and a click
@@ -626,13 +626,13 @@ def iou_of_pairs(both: Floats) -> Floats:  # (T, T) -> (T, T)
 #
 # Rule for negative clicks, applied to every candidate. If the mask still contains the clicked pixel
 # or one of its eight neighbours:
-
+#
 # - The whole connected part under the click is removed, if it contains no positive click and either
 #   another part contains one or the rest of the mask is larger.
 # - Otherwise a disc around the click is removed. Its radius is at most half the distance to the
 #   nearest positive click and at most a tenth of the part's size (square root of its area), but
 #   always large enough to clear the nine pixels.
-
+#
 # A negative click therefore never adds its own pixel. If a positive click shares a low-resolution
 # cell with it, the negative click takes precedence and the positive one is reported as violated.
 # The logits are edited because they are the mask prompt of the next click.

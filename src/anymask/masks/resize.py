@@ -208,8 +208,8 @@ def mask_to_model(
 
     Args:
         mask: Bool or integer mask of any size, or float logits (m, m) of an earlier prediction,
-            which are returned unchanged. A mask is stretched over the image and averaged to m x m; the
-            logit of each cell is that of its object share, within -MASK_LOGIT..MASK_LOGIT. The
+            which are returned unchanged. A mask is stretched over the image and averaged to m x m;
+            the logit of each cell is that of its object share, within -MASK_LOGIT..MASK_LOGIT. The
             padding is background.
         geometry: Position of the image in model space.
         mask_side: Side m of the model's masks.
