@@ -58,7 +58,7 @@ class VideoConstants:
 
     Attributes:
         settings: Tracking settings of the model.
-        ages: Temporal encoding of memories (frames, Cm), by distance in frames minus 1.
+        ages: Temporal encoding of memories (frames, Cm), by number of positions back minus 1.
         no_object: Pointer (1, C) of an absent object.
         no_memory: Embedding (C,) that the encoder's graph adds to the features.
         mask_weight: Weight (4, 4) from a given mask to the decoder's mask prompt.
