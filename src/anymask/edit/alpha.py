@@ -3,8 +3,8 @@
 In a band along the mask's outline, alpha is solved by closed-form matting: in each window of 3 x 3
 pixels it is a linear function of the colors (Levin, Lischinski and Weiss, "A closed-form solution
 to natural image matting", PAMI 2008). The band is `NARROW` pixels wide on each side, and alpha is
-regularized towards the slightly blurred mask, as the Laplacian alone leaves soft rims along sharp
-edges.
+regularized towards the slightly blurred mask, because the Laplacian itself leaves soft rims along
+sharp edges.
 
 Where the image has no sharp edge along the outline (`edge_width`), a wider band is also solved. If
 a blurred mask fits that solution, it replaces the narrow one: the edge is out of focus, and the

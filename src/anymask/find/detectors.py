@@ -186,7 +186,7 @@ def _kind_of(folder: Path) -> str:
 
 
 def _weights_of(folder: Path) -> Path:
-    """Weights file of a folder. Raises WeightsError if there is none."""
+    """Weights file of a folder. Raises WeightsError if it is missing."""
     for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name

@@ -295,7 +295,7 @@ IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "ch
 
 
 def _offer(table: NameTable, word: str) -> str:
-    """Nearest names: those of its own words first, starting with the last word."""
+    """Nearest names: those of single words of the phrase first, the last word before the others."""
     parts = word.lower().split()
     inside = [name for part in reversed(parts) for name in spellings(part) if table.knows(name)]
     near = list(dict.fromkeys([*inside, *table.near(word), *table.near(parts[-1])]))[:NEAREST]

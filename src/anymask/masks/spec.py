@@ -349,7 +349,7 @@ class FeatureMap:
 
 
 class EncoderOutput(Protocol):
-    """Encoder output of one image, stored where it was computed (a GPU, a session).
+    """Encoder output of one image, stored on the device that computed it.
 
     Only the runtime that created it reads it directly; `maps` copies it to memory.
     """

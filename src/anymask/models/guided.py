@@ -6,7 +6,7 @@ its released code (MIT) for the order of steps:
     attention  In each block, where tokens attend to the image, the similarity of every cell to the
                target is added to the softmax, and a second softmax follows.
     prompting  The target's feature is added to all tokens before each block. Before the first block
-               tokens are their own positions, so those change, too. It is added once more to the
+               tokens are their own positions, so those also change. It is added once more to the
                queries of the last attention.
 
 Letters: N prompts, T tokens, L cells of the image, C channels.

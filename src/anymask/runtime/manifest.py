@@ -119,7 +119,7 @@ class Manifest:
         return any(info.name == name for info in self.graphs)
 
     def graph(self, name: str) -> GraphInfo:
-        """The graph with this name. Raises WeightsError if there is none."""
+        """The graph with this name. Raises WeightsError if it is missing."""
         for info in self.graphs:
             if info.name == name:
                 return info

@@ -292,7 +292,7 @@ def _checkpoint_of(name: str, weights: str | Path | None) -> tuple[Path, Path | 
 
 
 def load_refiner(folder: Path) -> EdgeRefiner | None:
-    """Load the edge network in a checkpoint's folder, or None if there is none.
+    """Load the edge network in a checkpoint's folder, or None if it has none.
 
     Raises WeightsError if its weights are invalid.
     """
@@ -313,7 +313,7 @@ def load_refiner(folder: Path) -> EdgeRefiner | None:
 
 
 def _open_converted(name: str, weights: str | Path | None, device: str) -> ImageRuntime | None:
-    """Open the conversion of a checkpoint; None if there is none or the device is not the CPU."""
+    """Open the conversion of a checkpoint; None if it is missing or the device is not the CPU."""
     from anymask.runtime.converted import ConvertedRuntime, find_converted, runs_on_cpu
 
     folder = find_converted(name, weights)

@@ -538,7 +538,7 @@ def fast_halves(device: torch.device) -> bool:
 
 
 # A runtime that passes every computing call through one function, which may queue, count or cache
-# it. Capabilities and the sweeps that they open are wrapped, too.
+# it. Capabilities and the sweeps that they open are also wrapped.
 
 # Receives the method's name, its arguments, and a function that makes the call.
 Interceptor = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
@@ -582,7 +582,7 @@ class WrappedRuntime:
 class RuntimeProxy:
     """A proxy whose method calls pass through `around`; other attributes are unchanged.
 
-    Returned sweeps, predictions and steps are wrapped, too. A generator is consumed inside the
+    Returned sweeps, predictions and steps are also wrapped. A generator is consumed inside the
     call, because it computes lazily.
     """
 

@@ -128,7 +128,8 @@ class TorchRuntime:
         return [SeenTensors(tuple(one[i : i + 1] for one in maps)) for i in range(len(images))]
 
     def capability(self, kind: type[C]) -> C | None:
-        """See `ImageRuntime.capability`."""
+        """See `ImageRuntime.capability`; supports prompts, and sweeps, edges and videos if the
+        model does."""
         if kind in self._added:
             return cast(C | None, self._added[kind])
         return self if isinstance(self, kind) else None

@@ -52,7 +52,7 @@ class Alikeness(NamedTuple):
 
 
 def only_alike(photo: UintImage, found: Sequence[Mask]) -> list[Mask]:
-    """Objects of the most frequent kind, best first; the small masks if there is none.
+    """Objects of the most frequent kind, best first; the small masks without such a kind.
 
     Args:
         photo: Image (H, W, C), resized if it differs from the masks.
