@@ -247,7 +247,8 @@ def save_cutout(
 ) -> None:
     """Write the cut-out of a mask to a file; formats without alpha have a white background.
 
-    Raises the errors of `cut_out`.
+    Raises:
+        InputError: The errors of `cut_out`.
     """
     with whole_file(path) as file:
         write_cutout(file, path.suffix.lower(), image, mask, **settings)
@@ -272,7 +273,8 @@ def write_cutout(
         empty: As for `cut_out`.
         settings: Fields of `CutoutSettings`.
 
-    Raises the errors of `cut_out`.
+    Raises:
+        InputError: The errors of `cut_out`.
     """
     settings = {**settings}
     if suffix not in TRANSPARENT and settings.get("background") is None:

@@ -48,7 +48,11 @@ class LeastArea:
 
 
 def parse_region_size(given: object, name: str) -> LeastArea:
-    """Parse a minimum region size. Raises InputError, naming the setting, if it is invalid."""
+    """Parse a minimum region size.
+
+    Raises:
+        InputError: The size is invalid. The message has the name of the setting.
+    """
     if isinstance(given, str) and given.strip().endswith("%"):
         return LeastArea(share=_number(given.strip()[:-1], given, name, below=100) / 100)
     number = _number(given, given, name)

@@ -54,7 +54,11 @@ class HeldPicture:
 
 
 def spare_photo(target: Path, picture: Picture | None) -> None:
-    """Raises InputError if the output file is the input image."""
+    """Prevent overwriting the input image.
+
+    Raises:
+        InputError: The output file is the input image.
+    """
     photo = getattr(picture, "path", None)  # of an image that is read from its file
     if photo is not None and target.exists() and photo.exists() and target.samefile(photo):
         raise InputError(f"The output {str(target)!r} is the input image. Choose another name.")

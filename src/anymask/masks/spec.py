@@ -87,7 +87,11 @@ class ChannelMix:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> ChannelMix:
-        """Read from JSON values. Raises KeyError, TypeError or ValueError if they are invalid."""
+        """Read from JSON values.
+
+        Raises:
+            KeyError, TypeError, ValueError: The values are invalid.
+        """
         mix = cls(
             lows=_numbers(record["lows"]),
             highs=_numbers(record["highs"]),
@@ -109,9 +113,13 @@ class ChannelMix:
         return mix
 
     def check(self, array: NDArray[Any], name: str) -> NDArray[Any]:  # -> (H, W, C)
-        """Return the image as (H, W, C). Raises InputError or ImageError if the channels differ.
+        """Return the image as (H, W, C).
 
         A model with one channel also accepts three equal channels (grey stored as RGB).
+
+        Raises:
+            InputError: The channels or the number type differ from the training.
+            ImageError: The array is not an image.
         """
         array = array[..., None] if array.ndim == 2 else array
         if array.ndim != 3 or not array.size or array.dtype.kind not in "buif":

@@ -119,7 +119,11 @@ class Manifest:
         return any(info.name == name for info in self.graphs)
 
     def graph(self, name: str) -> GraphInfo:
-        """The graph with this name. Raises WeightsError if it is missing."""
+        """The graph with this name.
+
+        Raises:
+            WeightsError: The bundle has no such graph.
+        """
         for info in self.graphs:
             if info.name == name:
                 return info

@@ -181,7 +181,11 @@ class OnnxRuntime:
         return self.manifest.weights_hash
 
     def file(self, name: str) -> Path | None:
-        """Path of a file of the bundle, or None. Raises WeightsError if it has changed."""
+        """Path of a file of the bundle, or None.
+
+        Raises:
+            WeightsError: The file has changed.
+        """
         return (
             check_file(self._folder, self.manifest, name) if name in self.manifest.sha256 else None
         )
@@ -273,7 +277,11 @@ class OnnxRuntime:
         return cells
 
     def maps_for(self, graph: str, seen: EncoderOutput) -> dict[str, NDArray[Any]]:
-        """Feature maps as graph inputs. Raises DataError for maps of another model."""
+        """Feature maps as graph inputs.
+
+        Raises:
+            DataError: The maps are from another model.
+        """
         maps = seen.maps()
         inputs = {one.name: one.shape for one in self._open(graph)[0].inputs}
         wanted = {name: shape for name, shape in inputs.items() if name not in PROMPT_INPUTS}
@@ -295,7 +303,11 @@ class OnnxRuntime:
         return self.run_named(name, dict(zip(names, given, strict=True)))
 
     def run_named(self, name: str, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
-        """Run a graph on named inputs. Raises AnymaskError if it fails."""
+        """Run a graph on named inputs.
+
+        Raises:
+            AnymaskError: The graph failed.
+        """
         _, session = self._open(name)
         with running(f"the {name} of {self.spec.name}"):
             found: list[FloatArray] = session.run(None, given)

@@ -286,8 +286,11 @@ class VideoSteps(Protocol):
     """Stateless steps of a video model."""
 
     def choosing(self, choice: MemoryChoice) -> VideoSteps:
-        """Steps with another selection of memories. Raises InputError if the model does not support
-        it."""
+        """Steps with another selection of memories.
+
+        Raises:
+            InputError: The model does not support it.
+        """
         ...
 
     def see_frame(self, image: FloatArray) -> Any:
@@ -471,7 +474,7 @@ def pick_device(device: str = "auto") -> torch.device:
     torch = import_torch()
     found = available_devices()
     if device == "auto":
-        return torch.device(found[0])  # torch is imported as Any
+        return torch.device(found[0])  # type: ignore[no-any-return]  # torch is Any
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
         raise InputError(
@@ -489,7 +492,7 @@ def pick_device(device: str = "auto") -> torch.device:
             f"Device {device!r} does not exist: this machine has "
             f"{torch.cuda.device_count()} CUDA devices, numbered from 0."
         )
-    return torch.device(device)  # torch is imported as Any
+    return torch.device(device)  # type: ignore[no-any-return]  # torch is Any
 
 
 def available_devices() -> tuple[str, ...]:
@@ -514,7 +517,7 @@ def pick_dtype(precision: str) -> torch.dtype:
     check_precision(precision)
     torch = import_torch()
     names = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    return names[precision]  # torch is imported as Any
+    return names[precision]  # type: ignore[no-any-return]  # torch is Any
 
 
 def import_torch() -> Any:

@@ -131,7 +131,11 @@ class SearchLog:
         return LoggedBatch(records, lessons)
 
     def keep(self, key: str, batch: LoggedBatch) -> None:
-        """Append a batch to the log. Raises OSError if the file cannot be written."""
+        """Append a batch to the log.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
         lessons = [
             {
                 "on": base64.b64encode(np.packbits(lesson.on).tobytes()).decode(),

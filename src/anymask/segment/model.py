@@ -179,7 +179,7 @@ class Model:
         return stated or Origin(self.name, self.runtime.weights_hash)
 
     @overload
-    def encode(  # an array may also be a list
+    def encode(  # type: ignore[overload-overlap]  # an array may also be a list
         self, image: ImageSource, **source: Unpack[SourceDict]
     ) -> Features: ...
 
@@ -771,13 +771,7 @@ def is_several(image: object) -> bool:
         if not image:
             return True
         first = next(iter(image))
-        alone = (
-            str,
-            Path,
-            bytes,
-            Image.Image,
-            Features,
-        )  # types of single images; lists of numbers are arrays
+        alone = str, Path, bytes, Image.Image, Features  # items that are images, not numbers
         return isinstance(first, alone) or getattr(first, "ndim", 0) > 1
     return isinstance(image, Iterator) and not hasattr(image, "read")  # files are single images
 

@@ -304,7 +304,11 @@ class Prediction:
         return np.array([one.cells() for one in self.items], np.int64)
 
     def picked(self, places: Sequence[int]) -> Prediction:
-        """Select candidates in the given order. Raises InputError for an invalid index."""
+        """Select candidates in the given order.
+
+        Raises:
+            InputError: An index is invalid.
+        """
         given: object = places
         for place in given if isinstance(given, Sequence | np.ndarray) else [given]:
             self._check_place(place)
@@ -338,23 +342,35 @@ class Prediction:
     # Conversion and output.
 
     def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
-        """Outlines of the first mask (see `Mask.polygons`)."""
+        """Return the outlines of the first mask (see `Mask.polygons`)."""
         return self.best.polygons(tolerance, min_area)
 
     def to_coco(self, image_id: int = 1, category_id: int = 1) -> dict[str, Any]:
-        """COCO annotation of the first mask, with RLE."""
+        """Return a COCO annotation of the first mask, with RLE."""
         return self.best.to_coco(1, image_id, category_id)
 
     def to_supervision(self) -> Any:
-        """`supervision.Detections` of all candidates. Raises InputError if it is not installed."""
+        """Return a `supervision.Detections` of all candidates.
+
+        Raises:
+            InputError: supervision is not installed.
+        """
         return Masks(self).to_supervision()
 
     def to_dataframe(self) -> Any:
-        """`pandas.DataFrame`, one row per candidate. Raises InputError if pandas is missing."""
+        """Return a `pandas.DataFrame` with one row per candidate.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
         return Masks(self).to_dataframe()
 
     def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
-        """Draw the first mask and the prompt on the image. Raises InputError without an image."""
+        """Draw the first mask and the prompt on the image.
+
+        Raises:
+            InputError: No image is known, or it has another size.
+        """
         from anymask.formats import mask_picture
 
         masks = Masks([self.best], picture=self.picture)

@@ -82,7 +82,11 @@ class SegmentSettingsDict(TypedDict, total=False):
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class SegmentSettings:
-    """Settings of `Model.segment`. Raises InputError if a value is out of range."""
+    """Settings of `Model.segment`.
+
+    Raises:
+        InputError: A value is out of range.
+    """
 
     multimask: Annotated[
         Multimask,
@@ -352,9 +356,12 @@ class Grid:
 
 
 def grid_of(family: Family, given: GridDict) -> Grid:
-    """Settings of the user, with the defaults of the model. Raises InputError if invalid.
+    """Settings of the user, with the defaults of the model.
 
     In adaptive mode, a model with objectness has its own thresholds in that table.
+
+    Raises:
+        InputError: A setting is invalid.
     """
     judging = family.tables.get("objectness")
     if judging is None or given.get("mode", "adaptive") != "adaptive":

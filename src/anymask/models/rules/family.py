@@ -118,7 +118,8 @@ KIND_NAMES: dict[PromptKind, str] = {
 def check_prompt(prompt: Prompt, image_hw: tuple[int, int], spec: ModelSpec) -> Prompt:
     """Validate a prompt, and clip its box to the image, before anything is computed.
 
-    Raises PromptError for unsupported prompts, and for points or boxes outside the image.
+    Raises:
+        PromptError: The prompt is not supported, or its points or box are outside the image.
     """
     refused = prompt.kinds - spec.accepts
     if refused:

@@ -59,7 +59,8 @@ class NameTable:
             own: Unit vectors (D,) of names defined by examples. The trained name nearest to one may
                 have the same meaning, and does not compete with it.
 
-        Raises InputError for an unknown name, with suggestions.
+        Raises:
+            InputError: A name is unknown. The message has suggestions.
         """
         if names is None:
             places = np.flatnonzero(self.learned)
