@@ -1,4 +1,4 @@
-"""Finished pictures from masks: cut-outs with soft alpha, backgrounds, shadows."""
+"""Image editing with masks: cut-outs with soft alpha, backgrounds, shadows, redaction."""
 
 from anymask.base.lazy import lazy_names
 

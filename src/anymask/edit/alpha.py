@@ -1,18 +1,19 @@
-"""Soft alpha of a mask's rim, and the object's own colors under it.
+"""Soft alpha at a mask's edge, and foreground colors.
 
-In a band along the mask's outline alpha is solved by closed-form matting: in each window of 3 x 3
+In a band along the mask's outline, alpha is solved by closed-form matting: in each window of 3 x 3
 pixels it is a linear function of the colors (Levin, Lischinski and Weiss, "A closed-form solution
 to natural image matting", PAMI 2008). The band is `NARROW` pixels wide on each side, and alpha is
-held to the slightly blurred mask, as the Laplacian alone leaves soft rims along sharp edges.
+regularized towards the slightly blurred mask, because the Laplacian itself leaves soft rims along
+sharp edges.
 
-Only where the image itself has no sharp edge along the outline (`edge_width`), a wider band is
-solved as well. Where the blurred mask fits that solution, it replaces the narrow one: an edge out
-of focus; the width of the blur is read from the solution.
+Where the image has no sharp edge along the outline (`edge_width`), a wider band is also solved. If
+a blurred mask fits that solution, it replaces the narrow one: the edge is out of focus, and the
+solution determines the width of the blur.
 
-Large photos are solved smaller; the solution's local linear functions of color then give alpha at
-the photo's own size (He and Sun, "Fast guided filter", 2015).
+Large images are solved at reduced size; the local linear functions of color then give alpha at full
+size (He and Sun, "Fast guided filter", 2015).
 
-Letters: H W a photo, B pixels of the band.
+Letters: H W an image, B pixels of the band.
 """
 
 from __future__ import annotations
@@ -24,33 +25,33 @@ import numpy as np
 
 from anymask.base import BoolArray, FloatArray, Floats, InputError, UintImage
 
-SIDE = 1000  # an object's longest side is solved with at most so many pixels
+SIDE = 1000  # maximum length of an object's longest side when solved, pixels
 NARROW = 3  # half width of the band along sharp edges, pixels
-RIM, PULL = 0.7, 0.1  # sigma of the blurred mask there, and the weight of the distance from it
-FAINT = 0.02  # alpha this close to 0 or 1 is a trace of the blur, not a soft edge
-BLURRED = 2.0  # sigma of an edge of the image from which on wider bands are solved
-EDGE = 9  # side of the window in which the steepest place of an edge is looked for, pixels
-REACHES = (5, 12, 28)  # half widths of wider bands, each where the one before is too narrow
-OPEN = 0.036  # mean distance from the mask in the band's outer part: above, the band is too narrow
-APART = 0.5  # of the spreads: object and background differ in color by more, or nothing widens
-OUTER = 0.6  # the outer part of the band begins here, of its half width
-EPSILON = 1e-7  # regularisation of a window's colors, of 0..1 squared (Levin's)
-ROUNDS = 150  # of conjugate gradients, at most
-EXACT = 1e-3  # of the residual: solved
-# Side of the linear functions' windows, pixels of the photo as it is solved.
+RIM, PULL = 0.7, 0.1  # sigma of the blurred mask, and weight of the squared distance from it
+BLURRED = 2.0  # minimum sigma of an image edge for wider bands
+EDGE = 9  # side of the window for the steepest slope of an edge, pixels
+REACHES = (5, 12, 28)  # half widths of wider bands, each used if the one before is too narrow
+OPEN = 0.036  # mean difference from the mask in the band's outer part, above which it is too narrow
+APART = 0.5  # minimum color difference of object and background, in spreads, for a wider band
+OUTER = 0.6  # start of the band's outer part, relative to its half width
+EPSILON = 1e-7  # regularization of a window's colors, of 0..1 squared (Levin's)
+ROUNDS = 150  # maximum iterations of conjugate gradients
+EXACT = 1e-3  # relative residual at which the iteration stops
+# Side of the linear functions' windows, pixels of the reduced image.
+FAINT = 0.02  # alpha this close to 0 or 1 is rounded: a trace of the blur, not a soft edge
 GUIDED = 5
-GUIDED_EPSILON = 1e-5  # their regularisation, of 0..1 squared
-FARTHEST = 40  # pixels from the outline up to which colors tell object from background
+GUIDED_EPSILON = 1e-5  # their regularization, of 0..1 squared
+FARTHEST = 40  # maximum distance of sampled colors from the outline, pixels
 FAR, NEAR = 90, 7  # widths of the two blurs of colors, pixels
-FITS = 0.7  # of what the mask itself is off: a blur that is nearer than this is taken
-# Widths of a rim out of focus, sigma in pixels.
+FITS = 0.7  # maximum error of a blurred mask, relative to that of the mask
+# Sigma of edges out of focus, in pixels.
 BLURS = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0)
 
 
 def soft_alpha(image: UintImage, mask: BoolArray) -> FloatArray:  # (H, W, 3), (H, W) -> (H, W)
-    """How much of each pixel the object covers, 0..1; far from the outline as the mask says.
+    """Coverage of each pixel by the object, 0..1; equal to the mask far from the outline.
 
-    Raises InputError where image and mask differ in size.
+    Raises InputError if image and mask differ in size.
     """
     if image.ndim != 3 or image.shape[:2] != mask.shape:
         raise InputError(
@@ -75,11 +76,11 @@ def soft_alpha(image: UintImage, mask: BoolArray) -> FloatArray:  # (H, W, 3), (
 
 
 def foreground_colours(image: UintImage, alpha: FloatArray) -> UintImage:  # (H, W, 3), (H, W)
-    """The object's own colors: where alpha is below 1 the old background is taken out.
+    """Foreground colors: removes the background color where alpha is below 1.
 
     The colors of object and background are blurred into the rim, each from its own side, then the
-    object's are corrected by what the mixture lacks; twice, with a wide and a narrow blur (Forte,
-    "Approximate fast foreground color estimation", ICIP 2021).
+    object's are corrected by the residual of the mixture; twice, with a wide and a narrow blur
+    (Forte, "Approximate fast foreground color estimation", ICIP 2021).
     """
     soft = (alpha > 0) & (alpha < 1)
     if not soft.any():
@@ -101,7 +102,7 @@ def foreground_colours(image: UintImage, alpha: FloatArray) -> UintImage:  # (H,
 def _unmixed(
     photo: FloatArray, alpha: FloatArray, front: FloatArray, back: FloatArray, width: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Better colors of object and background, by a box blur of this width."""
+    """One step of the estimation of foreground and background, by a box blur of this width."""
 
     def blur(values: FloatArray) -> FloatArray:
         blurred = np.asarray(cv2.blur(values, (width, width)), np.float32)
@@ -115,7 +116,7 @@ def _unmixed(
 
 
 def _surroundings(mask: BoolArray) -> tuple[int, int, int, int, float]:
-    """The window round the object (top, left, bottom, right), and its scale to be solved at."""
+    """Window around the object (top, left, bottom, right), and the scale for solving."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     longest = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
     scale = min(1.0, SIDE / longest)
@@ -131,7 +132,7 @@ def _surroundings(mask: BoolArray) -> tuple[int, int, int, int, float]:
 
 
 def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
-    """Alpha in a narrow band, and out of focus in a band that is as wide as it must be."""
+    """Alpha in a narrow band, and in a wide band where the edge is out of focus."""
     distance = _distance(mask)
     hard = mask.astype(np.float32)
     settled = _middles(mask, distance)
@@ -148,8 +149,8 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
 def edge_width(photo: UintImage, mask: BoolArray, distance: FloatArray) -> FloatArray:
     """Sigma of the image's edge along the outline, in pixels, around each pixel.
 
-    A step of the colors that is blurred by a Gaussian has the slope of its height by sigma times
-    the root of 2 pi in its middle. Texture makes slopes steeper, so the width is rather too small.
+    A color step blurred by a Gaussian has a maximum slope of its height / (sigma * sqrt(2 pi)).
+    Texture increases slopes, so the width is a lower bound.
     """
     colours = photo.astype(np.float32)
     inside, outside = (
@@ -173,7 +174,7 @@ def edge_width(photo: UintImage, mask: BoolArray, distance: FloatArray) -> Float
 def _sides(
     colours: FloatArray, mask: BoolArray, near: BoolArray, reach: int = REACHES[1]
 ) -> list[tuple[FloatArray, FloatArray]]:
-    """Around each pixel mean and variance of the near colors inside of the mask, and outside."""
+    """Mean and variance of the nearby colors inside and outside the mask, around each pixel."""
     window = (8 * reach + 1,) * 2
     found = []
     for side in (mask, ~mask):
@@ -192,7 +193,7 @@ def _out_of_focus(
     blurred: BoolArray,
     settled: BoolArray,
 ) -> tuple[FloatArray, BoolArray]:
-    """Alpha where the edge is out of focus, and where that is."""
+    """Alpha of edges out of focus, and their pixels."""
     hard = mask.astype(np.float32)
     wide = np.zeros(mask.shape, bool)
     band = (distance <= REACHES[0]) & ~settled
@@ -214,9 +215,9 @@ def _out_of_focus(
 
 
 def _apart(photo: UintImage, mask: BoolArray, distance: FloatArray, reach: int) -> FloatArray:
-    """How far the colors of object and background lie apart around each pixel, by their spread.
+    """Color difference of object and background around each pixel, in spreads.
 
-    Where both look alike, colors do not say where the object ends, and the mask does.
+    If both are similar, the color does not determine the edge, and the mask does.
     """
     near = (distance > OUTER * reach) & (distance <= 3 * reach)
     (inside, some), (outside, other) = _sides(photo.astype(np.float32), mask, near, reach)
@@ -225,7 +226,7 @@ def _apart(photo: UintImage, mask: BoolArray, distance: FloatArray, reach: int) 
 
 
 def _middles(mask: BoolArray, distance: FloatArray) -> BoolArray:
-    """The middles of parts so small that a band covers them: there alpha stays 1."""
+    """Centres of parts that are small enough to be covered by a band: alpha stays 1 there."""
     count, found = cv2.connectedComponents(mask.astype(np.uint8))
     labels = np.asarray(found, np.int32)
     deepest = np.zeros(count, np.float32)
@@ -235,7 +236,7 @@ def _middles(mask: BoolArray, distance: FloatArray) -> BoolArray:
 
 
 def _distance(mask: BoolArray) -> FloatArray:
-    """Of each pixel's middle from the mask's outline."""
+    """Distance of each pixel's centre to the mask's outline."""
     inside = mask.astype(np.uint8)
     both = [cv2.distanceTransform(side, cv2.DIST_L2, 5) for side in (inside, 1 - inside)]
     return np.asarray(np.where(mask, *both) - 0.5, np.float32)
@@ -244,8 +245,7 @@ def _distance(mask: BoolArray) -> FloatArray:
 def _as_blur(
     alpha: FloatArray, hard: FloatArray, band: BoolArray, wide: BoolArray
 ) -> tuple[FloatArray, BoolArray]:  # four (H, W)
-    """The mask's blur that comes nearest to the solution, and where the band was widened and one
-    fits."""
+    """The blurred mask nearest to the solution, and the pixels of the wide band where one fits."""
     if not wide.any():
         return alpha, wide
     window = (2 * REACHES[-1] + 1,) * 2
@@ -264,12 +264,16 @@ def _as_blur(
 def closed_form_alpha(
     photo: UintImage, hard: FloatArray, start: FloatArray, band: BoolArray, pull: float = 0.0
 ) -> FloatArray:  # (H, W, 3), three (H, W) -> (H, W)
-    """Alpha by the matting Laplacian in the band, `hard` outside; conjugate gradients from `start`.
+    """Solve alpha in the band by the matting Laplacian and conjugate gradients; `hard` outside.
 
-    Without a pixel outside the band there is nothing to go by, and `start` comes back.
+    If the band covers the whole image, `start` is returned.
 
     Args:
-        pull: Weight of the squared distance from `start`, which is added to the Laplacian's cost.
+        photo: Image (H, W, 3).
+        hard: Alpha outside the band (H, W).
+        start: Initial alpha (H, W).
+        band: Pixels to solve (H, W).
+        pull: Weight of the squared distance from `start` in the cost.
     """
     height, width = band.shape
     ys, xs = np.nonzero(band)
@@ -306,9 +310,9 @@ def closed_form_alpha(
 
 
 def _laplacian(photo: UintImage, band: BoolArray) -> FloatArray:  # -> (B, 25)
-    """The matting Laplacian's rows of the band: the weights of each pixel's 5 x 5 neighbours."""
+    """Rows of the matting Laplacian in the band: weights of each pixel's 5 x 5 neighbours."""
     height, width = band.shape
-    wide = width + 4  # two pixels round the photo, so that each window lies inside
+    wide = width + 4  # two pixels around the image, so that all windows are inside
     colours = np.pad(photo.astype(np.float32) / 255, ((2, 2), (2, 2), (0, 0)), mode="reflect")
     inside = np.pad(band.astype(np.uint8), 2)
     windows = np.flatnonzero(cv2.dilate(inside, np.ones((3, 3), np.uint8)))
@@ -329,7 +333,7 @@ def _laplacian(photo: UintImage, band: BoolArray) -> FloatArray:  # -> (B, 25)
 def _at_full_size(
     photo: UintImage, hard: FloatArray, small: UintImage, solved: FloatArray
 ) -> FloatArray:  # (H, W, 3), (H, W), (h, w, 3), (h, w) -> (H, W)
-    """Alpha of the photo by the linear functions of color that give the solved alpha."""
+    """Alpha at full size, by the linear functions of color that give the solved alpha."""
     size = (photo.shape[1], photo.shape[0])
     guide = small.astype(np.float64) / 255
 

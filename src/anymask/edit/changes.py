@@ -1,10 +1,9 @@
-"""Photos changed where masks are: things taken out, blurred, replaced; a collage.
+"""Edit images with masks: remove, blur or replace objects, and make a collage.
 
-Taking out fills the mask from what lies around it (Telea, "An image inpainting technique based on
-the fast marching method", 2004): the pixels are invented, and good for small things on plain
-ground.
+Removal fills the mask from its surroundings (Telea, "An image inpainting technique based on the
+fast marching method", 2004). It suits small objects on a plain background.
 
-Letters: H W a photo.
+Letters: H W an image.
 """
 
 from __future__ import annotations
@@ -20,21 +19,25 @@ from anymask.edit.cutouts import covering, cut_out
 from anymask.edit.inpainting import Filler
 from anymask.masks import Mask, Masks
 
-Where = BoolArray | Mask | Masks  # (H, W), or what a model answered: all of its things
+Where = BoolArray | Mask | Masks  # (H, W), or a result of a model: all of its masks
 
-GROWN = 0.006  # of the photo's longest side: how much wider than the mask is taken out
-FILLED = 5  # pixels round a pixel from which it is filled
-BLUR = 0.02  # sigma of a blur, of the photo's longest side
-GAP = 16  # pixels between the things of a collage
+GROWN = 0.006  # margin of a removed mask, relative to the image's longest side
+FILLED = 5  # radius in pixels of the neighbourhood from which a pixel is filled
+BLUR = 0.02  # sigma of a blur, relative to the image's longest side
+GAP = 16  # pixels between the objects of a collage
 
 
 def remove(image: UintImage, what: Where, fill: Filler | None = None) -> UintImage:
-    """The photo without the object: its place is filled from what lies around; invented pixels.
-
-    Raises InputError for a mask of another size, an empty mask, or one of the whole photo.
+    """Remove an object: fill its pixels from the surroundings.
 
     Args:
-        fill: What fills it, such as `open_lama()`; None: Telea's method, for small things.
+        image: Image (H, W, 3).
+        what: The mask or masks.
+        fill: Inpainting function, such as `open_lama()`. Defaults to Telea's method, for small
+            objects.
+
+    Raises:
+        InputError: The mask has another size, is empty, or covers the whole image.
     """
     mask = pixels_of(image, what)
     if mask.all():
@@ -52,12 +55,15 @@ def remove(image: UintImage, what: Where, fill: Filler | None = None) -> UintIma
 
 
 def blur(image: UintImage, what: Where, width: float | None = None) -> UintImage:
-    """The photo with the object out of focus; for what must not be recognised take `redact`.
-
-    Raises InputError for a mask of another size, or an empty one.
+    """Blur an object. To make it unrecognizable, use `redact`.
 
     Args:
-        width: Sigma in pixels; None: 2 % of the photo's longest side.
+        image: Image (H, W, 3).
+        what: The mask or masks.
+        width: Sigma in pixels. Defaults to 2 % of the image's longest side.
+
+    Raises:
+        InputError: The mask has another size or is empty, or the width is not positive.
     """
     mask = pixels_of(image, what)
     sigma = BLUR * max(mask.shape) if width is None else width
@@ -68,9 +74,10 @@ def blur(image: UintImage, what: Where, width: float | None = None) -> UintImage
 
 
 def replace(image: UintImage, what: Where, picture: UintImage) -> UintImage:
-    """The photo with the object's place filled by a picture that is scaled to cover its box.
+    """Replace an object by another image, scaled to cover its box.
 
-    Raises InputError for a mask of another size, or an empty one.
+    Raises:
+        InputError: The mask has another size, or is empty.
     """
     mask = pixels_of(image, what)
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
@@ -82,9 +89,10 @@ def replace(image: UintImage, what: Where, picture: UintImage) -> UintImage:
 def collage(
     image: UintImage, masks: Sequence[BoolArray], background: str = "white"
 ) -> UintImage:  # (H, W, 3), each (H, W) -> (h, w, 3)
-    """The objects cut out side by side, in rows about as wide as high, on one color.
+    """Arrange cut-outs of objects in rows on one color, nearly square.
 
-    Raises InputError for no masks, an empty one, or another size.
+    Raises:
+        InputError: There are no masks, or one is empty or has another size.
     """
     if not masks:
         raise InputError("A collage requires at least one mask. Segment the image first.")
@@ -113,14 +121,14 @@ def collage(
 
 
 def grown(mask: BoolArray) -> UintImage:  # (H, W) -> (H, W) of 0 and 1
-    """The mask with a margin."""
+    """Dilate the mask by a margin."""
     reach = max(1, round(GROWN * max(mask.shape)))
     wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
     return np.asarray(wide, np.uint8)
 
 
 def _mixed(front: UintImage, image: UintImage, mask: BoolArray) -> UintImage:
-    """The front where the mask is, over a soft rim outside of it the photo."""
+    """Blend: `front` inside the mask, the image outside, with a soft rim outside the mask."""
     grown = cv2.dilate(mask.astype(np.float32), np.ones((5, 5), np.uint8))
     alpha: FloatArray = np.maximum(cv2.GaussianBlur(grown, (0, 0), 1.0), mask)[..., None]
     mixed = front * alpha + image * (1 - alpha)
@@ -128,7 +136,7 @@ def _mixed(front: UintImage, image: UintImage, mask: BoolArray) -> UintImage:
 
 
 def pixels_of(image: UintImage, what: Where, *, empty: bool = False) -> BoolArray:  # -> (H, W)
-    """What is meant as one mask. Raises InputError for one that does not fit."""
+    """Union of the masks. Raises InputError if the size differs."""
     if isinstance(what, Masks):
         mask = what.union().mask if what else np.zeros(image.shape[:2], np.bool_)
     else:
@@ -138,7 +146,7 @@ def pixels_of(image: UintImage, what: Where, *, empty: bool = False) -> BoolArra
 
 
 def _check(image: UintImage, mask: BoolArray, *, empty: bool = False) -> None:
-    """Raises InputError for a mask that does not fit."""
+    """Raises InputError if the mask is empty or has another size."""
     if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != mask.shape:
         raise InputError(
             f"The mask has the size {mask.shape}, but the image has {image.shape}. Pass an image "

@@ -1,4 +1,4 @@
-"""Cut-outs: an object with soft alpha on nothing, a color, a picture or the blurred photo."""
+"""Cut-outs: an object with soft alpha on transparency, a color, an image or its blurred image."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 Background = str | Path | UintImage | Literal["blur"] | None
 
-BLUR = 0.02  # width of the blur of a background, of the photo's longest side
-SHADOW = 0.015  # width and way down of a shadow, of the photo's longest side
-SHADE = 0.45  # darkest part of a shadow, 0..1
+BLUR = 0.02  # sigma of a background blur, relative to the image's longest side
+SHADOW = 0.015  # sigma and offset of a shadow, relative to the image's longest side
+SHADE = 0.45  # opacity of a shadow, 0..1
 
 
 def parse_background(text: str) -> Background:
-    """A color, `blur`, or a picture by its suffix. Raises InputError."""
+    """Parse a color, `blur`, or an image file by its suffix. Raises InputError."""
     suffix = Path(text).suffix.lower()
     chosen = Path(text).expanduser().absolute() if suffix and picture_format(suffix) else text
     check_background(chosen)
@@ -48,7 +48,7 @@ def parse_background(text: str) -> Background:
 
 
 def check_background(background: object) -> None:
-    """Raises InputError for what cannot lie behind an object."""
+    """Raises InputError if the background is invalid."""
     told = "Use a color (white, #20a0ff), `blur`, or an image file."
     if isinstance(background, Path):
         if not background.is_file():
@@ -70,7 +70,7 @@ def check_background(background: object) -> None:
 
 
 class CutoutDict(TypedDict, total=False):
-    """The keyword arguments of `CutoutSettings`; a test says that the two agree."""
+    """Keyword arguments of `CutoutSettings`; a test keeps both in sync."""
 
     soft: bool
     background: Background
@@ -80,7 +80,7 @@ class CutoutDict(TypedDict, total=False):
 
 
 class CutoutKeywords(CutoutDict, total=False):
-    """The keyword arguments of `Model.cutout` beside the photo, the prompt and the words."""
+    """Keyword arguments of `Model.cutout` in addition to the image, the prompt and the text."""
 
     like: Examples | None
     unlike: Examples | None
@@ -91,7 +91,11 @@ class CutoutKeywords(CutoutDict, total=False):
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class CutoutSettings:
-    """How an object is cut out. Raises InputError for values out of range."""
+    """Settings of cut-outs.
+
+    Raises:
+        InputError: A value is out of range.
+    """
 
     soft: Annotated[
         bool,
@@ -124,7 +128,7 @@ class CutoutSettings:
 
     @property
     def about(self) -> dict[str, object]:
-        """The same, ready for JSON."""
+        """The settings as JSON types."""
         behind = self.background
         told = "picture" if isinstance(behind, np.ndarray) else behind and str(behind)
         return asdict(self) | {"background": told}
@@ -137,17 +141,21 @@ def cut_photo(
     words: Phrases | None = None,
     **settings: Unpack[CutoutKeywords],
 ) -> Image.Image:
-    """What `Model.cutout` answers. Raises as it does.
+    """Implementation of `Model.cutout`.
 
     Args:
-        asked: Points, point_labels, box and mask, None where they are not given.
+        model: The model.
+        image: The image.
+        asked: Values of points, point_labels, box and mask, or None.
+        words: Text prompt, or None.
+        settings: Keywords of `Model.cutout`.
     """
     known = sorted(CutoutKeywords.__optional_keys__)
     check_keywords(settings, [*asked, "words", *known])
     rest: dict[str, Any] = dict(settings)
     sought = {"words": words, "like": rest.pop("like", None), "unlike": rest.pop("unlike", None)}
     source = {name: rest.pop(name) for name in ("bgr", "allow_url") if name in rest}
-    CutoutSettings(**rest)  # before the photo is read
+    CutoutSettings(**rest)  # validates before the image is read
     photo = load_image(image, **source)
     return Image.fromarray(cut_out(photo, object_pixels(model, photo, asked, sought), **rest))
 
@@ -155,13 +163,16 @@ def cut_photo(
 def object_pixels(
     model: Model, photo: UintImage, asked: Mapping[str, Any], sought: Mapping[str, Any]
 ) -> BoolArray:  # (H, W, 3) -> (H, W)
-    """The pixels of a prompt, of all that words or an example mean, or of the main subject.
-
-    Raises PromptError where nothing is found, as where prompt and words are given.
+    """Pixels of a prompt, of all matches of a text or exemplar, or of the main subject.
 
     Args:
-        asked: A prompt's parts as `Model.segment` takes them; None where they are not given.
-        sought: Likewise words, like and unlike, as `Model.find` takes them.
+        model: The model.
+        photo: Image (H, W, 3).
+        asked: Prompt arguments of `Model.segment`, or None.
+        sought: Arguments words, like and unlike of `Model.find`, or None.
+
+    Raises:
+        PromptError: Nothing is found, or both kinds of prompts are given.
     """
     prompted = any(part is not None for part in asked.values())
     found = any(part is not None for part in sought.values())
@@ -184,9 +195,10 @@ def object_pixels(
 
 
 def objects_sought(model: Model, photo: UintImage, sought: Mapping[str, Any]) -> Masks:
-    """All that words or an example mean in a photo (H, W, 3).
+    """All matches of a text or exemplar in an image (H, W, 3).
 
-    Raises PromptError where nothing is found.
+    Raises:
+        PromptError: Nothing is found.
     """
     given = {name: value for name, value in sought.items() if value is not None}
     found: Masks = model.find(photo, **given)
@@ -199,14 +211,16 @@ def objects_sought(model: Model, photo: UintImage, sought: Mapping[str, Any]) ->
 def cut_out(
     image: UintImage, mask: BoolArray, *, empty: bool = False, **settings: Unpack[CutoutDict]
 ) -> UintImage:  # (H, W, 3), (H, W)
-    """The object of a mask as a picture: (H, W, 4) RGBA, or (H, W, 3) where there is a background.
-
-    Raises InputError on an empty mask unless it may be one, sizes that differ, or settings out of
-    range.
+    """Cut out the object of a mask: (H, W, 4) RGBA, or (H, W, 3) with a background.
 
     Args:
-        empty: Whether a mask may have no pixel, as on a frame where the object is not seen.
-        settings: See `CutoutSettings`; with no background a shadow lies in the alpha.
+        image: Image (H, W, 3).
+        mask: Mask (H, W).
+        empty: Whether the mask may be empty, as on video frames without the object.
+        settings: Fields of `CutoutSettings`. Without a background, a shadow is part of the alpha.
+
+    Raises:
+        InputError: The mask is empty, sizes differ, or a setting is out of range.
     """
     how = CutoutSettings(**settings)
     if image.shape[:2] != mask.shape:
@@ -231,9 +245,10 @@ def cut_out(
 def save_cutout(
     path: Path, image: UintImage, mask: BoolArray, **settings: Unpack[CutoutDict]
 ) -> None:
-    """Write the cut-out of a mask by the suffix; where that knows no alpha, it lies on white.
+    """Write the cut-out of a mask to a file; formats without alpha have a white background.
 
-    Raises as `cut_out`.
+    Raises:
+        InputError: The errors of `cut_out`.
     """
     with whole_file(path) as file:
         write_cutout(file, path.suffix.lower(), image, mask, **settings)
@@ -248,12 +263,18 @@ def write_cutout(
     empty: bool = False,
     **settings: Unpack[CutoutDict],
 ) -> None:
-    """Write the cut-out of a mask into an open file, as `save_cutout` does.
-
-    Raises as `cut_out`.
+    """Write the cut-out of a mask to an open file, as `save_cutout` does.
 
     Args:
-        empty: As `cut_out` takes it.
+        file: Binary file.
+        suffix: Suffix of the format, with its dot.
+        image: Image (H, W, 3).
+        mask: Mask (H, W).
+        empty: As for `cut_out`.
+        settings: Fields of `CutoutSettings`.
+
+    Raises:
+        InputError: The errors of `cut_out`.
     """
     settings = {**settings}
     if suffix not in TRANSPARENT and settings.get("background") is None:
@@ -262,7 +283,7 @@ def write_cutout(
 
 
 def box_slices(mask: BoolArray, margin: int = 0) -> tuple[slice, slice]:
-    """Rows and columns of the mask's box with a margin of pixels; all of an empty mask."""
+    """Rows and columns of the mask's box with a margin in pixels; all if the mask is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
         return slice(None), slice(None)
@@ -273,7 +294,7 @@ def box_slices(mask: BoolArray, margin: int = 0) -> tuple[slice, slice]:
 
 
 def _transparent(colours: UintImage, alpha: FloatArray, shade: FloatArray) -> UintImage:
-    """RGBA; a shadow is black under the object, not premultiplied."""
+    """RGBA; a shadow is black behind the object, not premultiplied."""
     whole = alpha + shade * (1 - alpha)
     share = np.where(whole > 0, alpha / np.maximum(whole, 1e-6), 0)
     rgb = np.round(colours * share[..., None] if shade.any() else colours).astype(np.uint8)
@@ -283,7 +304,7 @@ def _transparent(colours: UintImage, alpha: FloatArray, shade: FloatArray) -> Ui
 
 
 def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImage) -> FloatArray:
-    """What lies behind the object, (H, W, 3) of 0..255. Raises ImageError for a broken picture."""
+    """Background (H, W, 3) in 0..255. Raises ImageError if its file is invalid."""
     if isinstance(background, Path):
         background = load_image(background)
     if isinstance(background, np.ndarray):
@@ -295,7 +316,7 @@ def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImag
 
 
 def _blurred_background(image: UintImage, mask: BoolArray) -> FloatArray:
-    """The photo out of focus; the object's own colors do not run into it."""
+    """Blurred image without the colors of the object."""
     width = BLUR * max(mask.shape)
     grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     seen = (~grown).astype(np.float32)
@@ -306,7 +327,7 @@ def _blurred_background(image: UintImage, mask: BoolArray) -> FloatArray:
 
 
 def covering(picture: UintImage, hw: tuple[int, int]) -> UintImage:
-    """A picture scaled so that it covers (H, W), its middle cut out."""
+    """Scale an image to cover (H, W), and crop it to the centre."""
     scale = max(hw[0] / picture.shape[0], hw[1] / picture.shape[1])
     size = [max(n, round(m * scale)) for n, m in zip(hw, picture.shape[:2], strict=True)]
     shrinks = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -316,7 +337,7 @@ def covering(picture: UintImage, hw: tuple[int, int]) -> UintImage:
 
 
 def _shadow(alpha: FloatArray) -> FloatArray:
-    """How much a soft shadow, a little below the object, darkens each pixel, 0..1."""
+    """Opacity of a soft shadow a little below the object, 0..1."""
     down = SHADOW * max(alpha.shape)
     moved = np.roll(alpha, round(down), axis=0)
     moved[: round(down)] = 0

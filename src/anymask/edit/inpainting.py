@@ -1,9 +1,9 @@
-"""Holes filled by LaMa: a photo and a hole in, the photo with invented pixels in the hole out.
+"""Inpainting by LaMa.
 
-Around each hole a square is cut out, made at most 512 pixels large, filled, and pasted back, so
-that the rest of the photo keeps every pixel. Weights are the user's own: nothing is fetched.
+Around each hole, a square of the image is cropped, downscaled to at most 512 pixels, filled, and
+pasted into the hole; all other pixels are unchanged. Nothing is downloaded: weights are local.
 
-Letters: H W a photo, h w a square of it.
+Letters: H W an image, h w a square of it.
 """
 
 from __future__ import annotations
@@ -29,23 +29,25 @@ from anymask.runtime import download_command, home, import_torch
 Filler = Callable[[UintImage, BoolArray], UintImage]  # (H, W, 3), (H, W) -> (H, W, 3)
 Network = Callable[[FloatArray, FloatArray], FloatArray]  # (3, h, w), (h, w) of 0..1 -> (3, h, w)
 
-SIDE = 512  # pixels of a square that is filled
-AROUND = 2.0  # a square's side, of the hole's longest side
-NEAR = 64  # holes that are nearer, in pixels, are filled together
-STEP = 8  # sides that the network takes are multiples of it
-FIRST = "model.1.ffc.convl2l.weight"  # of a generator
+SIDE = 512  # maximum side of the network's input in pixels
+AROUND = 2.0  # side of a square, relative to the hole's longest side
+NEAR = 64  # holes with a smaller distance in pixels are filled together
+STEP = 8  # input sides are multiples of it
+FIRST = "model.1.ffc.convl2l.weight"  # a parameter of the generator
 FILES = ("big-lama.safetensors", "big-lama.ckpt", "best.ckpt", "big-lama.pth", "lama_fp32.onnx")
 
 
 def open_lama(file: str | Path | None = None) -> Filler:
-    """LaMa, ready to fill holes.
-
-    Raises WeightsError where there is none or it is no LaMa, and MissingExtra without torch.
+    """Load LaMa as an inpainting function.
 
     Args:
-        file: A checkpoint of advimman/lama (.ckpt, .pth, .safetensors; torch), or a graph whose
-            inputs are a photo and a mask of 512 x 512 (.onnx); None: one of `FILES` in the
+        file: Checkpoint of advimman/lama (.ckpt, .pth, .safetensors; requires torch), or a graph
+            with the inputs image and mask of 512 x 512 (.onnx). Defaults to one of `FILES` in the
             folder `lama` of ANYMASK_HOME.
+
+    Raises:
+        WeightsError: The file is missing or not a LaMa model.
+        MissingExtra: torch is required and not installed.
     """
     path = _own_file() if file is None else Path(file).expanduser()
     if not path.is_file():
@@ -55,7 +57,7 @@ def open_lama(file: str | Path | None = None) -> Filler:
 
 
 def _own_file() -> Path:
-    """The weights that lie in the store. Raises WeightsError that says how to get them."""
+    """Weights in the store. Raises WeightsError with the download command."""
     folder = home() / "lama"
     found = [folder / name for name in FILES if (folder / name).is_file()]
     if found:
@@ -79,7 +81,7 @@ def _open_checkpoint(path: Path) -> Network:
             f"{path} is not a LaMa checkpoint: the parameter generator.{FIRST} is missing. Use "
             "best.ckpt of big-lama."
         )
-    generator = {  # a training's checkpoint also holds losses and a discriminator
+    generator = {  # training checkpoints also contain losses and a discriminator
         f"generator.{name.removeprefix(start)}": value
         for name, value in weights.items()
         if name.startswith(f"{start}model.")
@@ -109,7 +111,7 @@ def _open_graph(path: Path) -> Network:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # onnxruntime's own classes have no common name
+    except Exception as error:  # onnxruntime's exception classes have no public base class
         raise WeightsError(
             f"Cannot load {path}: the file is corrupted or incomplete. Download it again."
         ) from error
@@ -132,16 +134,16 @@ def _open_graph(path: Path) -> Network:
         }
         (out,) = session.run(None, given)[:1]
         shown = np.asarray(out[0][:, :height, :width], np.float32)
-        in_bytes = shown.max(initial=0) > 2  # as some exports answer
+        in_bytes = shown.max(initial=0) > 2  # output of some exports
         return np.asarray(shown / 255 if in_bytes else shown, np.float32)
 
     return fill
 
 
 def fill_holes(image: UintImage, hole: BoolArray, network: Network) -> UintImage:
-    """The photo with its holes filled; outside of them no pixel is changed.
+    """Fill the holes of an image; pixels outside are unchanged.
 
-    Raises InputError for a photo without any pixel outside of the hole.
+    Raises InputError if the hole covers the whole image.
     """
     if hole.all():
         raise InputError(
@@ -161,7 +163,7 @@ def fill_holes(image: UintImage, hole: BoolArray, network: Network) -> UintImage
 
 
 def _square(part: BoolArray) -> tuple[slice, slice]:
-    """A square around a part that shows enough of what is beside it, cut at the photo's border."""
+    """Square around a part with enough surroundings, clipped to the image."""
     x, y, width, height = cv2.boundingRect(part.astype(np.uint8))
     side = max(SIDE, round(AROUND * max(width, height)))
     ranges = []
@@ -172,7 +174,7 @@ def _square(part: BoolArray) -> tuple[slice, slice]:
 
 
 def _fill(image: UintImage, hole: BoolArray, network: Network) -> FloatArray:
-    """A square (h, w, 3) as the network sees it filled, of its own size, 0..255."""
+    """Fill a square (h, w, 3) by the network, at its own size, 0..255."""
     height, width = hole.shape
     scale = min(1.0, SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

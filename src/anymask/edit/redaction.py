@@ -1,8 +1,8 @@
-"""Redaction of frames, of photos and of videos alike: masks in, unreadable pixels out.
+"""Redaction of images and video frames.
 
-Redaction is one color, or cells so large that the whole thing has few; a strong blur can be undone
-in part (McPherson et al., "Defeating image obfuscation with deep learning", 2016). Photos come from
-`jobs/redaction.py` and `jobs/review.py`, frames of videos from `track/redaction.py`.
+Redacted objects become one color, or a few large cells; a strong blur can be partly reversed
+(McPherson et al., "Defeating image obfuscation with deep learning", 2016). Images come from
+`jobs/redaction.py` and `jobs/review.py`, video frames from `track/redaction.py`.
 
 Letters: H W a frame.
 """
@@ -24,21 +24,24 @@ from anymask.masks import Rle, rle_merge, rle_to_mask
 
 Hiding = Literal["solid", "pixels", "blur"]
 
-CELLS = 4  # along the longer side of a redacted thing in large pixels
-HAZE = 6  # sigmas of a redacting blur along the longer side of the thing
+CELLS = 4  # along the longer side of an object redacted by cells
+HAZE = 6  # sigmas of a redacting blur along the object's longer side
 
 
 def redact(
     image: UintImage, what: Where, how: Hiding = "solid", colour: str = "black"
 ) -> UintImage:
-    """The photo with the mask's pixels, and a margin, made unreadable.
-
-    Raises InputError for a mask of another size and other words. An empty mask changes nothing.
+    """Make the mask's pixels, and a margin, unrecognizable.
 
     Args:
-        how: "solid": one color; "pixels": the mean of few large cells; "blur": nicer to look
-            at, but what is under it can be guessed.
-        colour: Of "solid".
+        image: Image (H, W, 3).
+        what: The mask or masks. An empty mask changes nothing.
+        how: "solid": one color; "pixels": the mean of a few large cells; "blur": looks better, but
+            the content can be guessed.
+        colour: Color of "solid".
+
+    Raises:
+        InputError: The mask has another size, or a value is invalid.
     """
     mask = pixels_of(image, what, empty=True)
     check_hiding(how, colour)
@@ -58,12 +61,13 @@ def redact(
 
 @dataclass(frozen=True)
 class Redactor:
-    """Hides objects in frames, each with a margin.
-
-    Raises InputError for others.
+    """Redacts objects in frames, each with a margin.
 
     Attributes:
-        how, colour: As `redact` takes them.
+        how, colour: As for `redact`.
+
+    Raises:
+        InputError: A value is invalid.
     """
 
     how: Hiding = "solid"
@@ -73,7 +77,7 @@ class Redactor:
         check_hiding(self.how, self.colour)
 
     def hide(self, image: UintImage, rles: Iterable[Rle]) -> UintImage:  # (H, W, 3) -> (H, W, 3)
-        """The frame without the objects; the frame itself where there are none."""
+        """Redact the objects in a frame; returns the frame itself if there are none."""
         hidden = list(rles)
         if not hidden:
             return image
@@ -81,7 +85,7 @@ class Redactor:
 
 
 def check_hiding(how: str, colour: str) -> None:
-    """Raises InputError for words that `redact` does not know."""
+    """Raises InputError if the method or color is invalid."""
     if how not in get_args(Hiding):
         raise InputError(f'Unknown method {how!r}. Use "solid", "pixels" or "blur".')
     try:
@@ -93,7 +97,7 @@ def check_hiding(how: str, colour: str) -> None:
 
 
 def _in_cells(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
-    """Few large cells, each of its mean color."""
+    """Pixelate into a few large cells of mean color."""
     height, width = part.shape[:2]
     cell = max(width, height) / CELLS
     size = (max(1, round(width / cell)), max(1, round(height / cell)))
@@ -103,19 +107,19 @@ def _in_cells(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
 
 
 def _hazy(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
-    """So far out of focus that no part of it is left."""
+    """Blur strongly."""
     sigma = max(1.0, max(part.shape[:2]) / HAZE)
     return np.asarray(cv2.GaussianBlur(part, (0, 0), sigma), np.uint8)
 
 
 @dataclass(frozen=True)
 class RedactedCopy:
-    """The file of a copy, and a hidden stamp beside it. A file without one is not ours and is never
+    """A redacted copy of a file, with a hidden stamp next to it. Files without a stamp are never
     overwritten.
 
     Attributes:
-        path: Of the copy.
-        original: What it is a copy of.
+        path: The copy.
+        original: The original file.
     """
 
     path: Path
@@ -126,8 +130,11 @@ class RedactedCopy:
         return ledger.Stamp(self.path.with_name(f".{self.path.name}.redacted"))
 
     def notes(self, facts: Sequence[Any]) -> list[Any] | None:
-        """What was noted of a copy that is there and was made of these facts; None: it has to be
-        written. Raises InputError where another file, or the original, is in its place."""
+        """Notes of an existing complete copy with the same facts, or None if it must be written.
+
+        Raises:
+            InputError: The path is another file, or the original.
+        """
         if not self.path.exists():
             return None
         if not self._stamp.path.is_file() or self.path.samefile(self.original):
@@ -138,9 +145,9 @@ class RedactedCopy:
         return self._stamp.notes(facts)
 
     def begin(self) -> None:
-        """The copy is ours from now on, and not whole."""
+        """Mark the copy as ours and incomplete."""
         self._stamp.begin()
 
     def end(self, facts: Sequence[Any], notes: Sequence[Any] = ()) -> None:
-        """The copy is whole."""
+        """Mark the copy as complete."""
         self._stamp.end(facts, notes)

@@ -1,15 +1,15 @@
-"""The main subject of a photo, without a prompt: where it probably is, and the model's mask of it.
+"""Find and segment the main subject of an image, without a prompt.
 
-A logistic probe on the features of `small` says for each cell how likely it belongs to what a photo
-is of; it looks at a cell's features, at their distance from those along the photo's border, and at
-its place. Boxes round the likely cells, a click in their middle and the cells themselves are
-prompts; of the masks that the model answers the one is taken that the others agree with most. Where
-none agrees with the map, the photo has no clear subject.
+A logistic probe on the features of `small` predicts for each cell the probability that it belongs
+to the main subject, from the cell's features, their distance to those along the image's border, and
+its position. Boxes around the likely cells, a click in their centre and the cells themselves are
+prompts; of the predicted masks, the one with the highest agreement with the others is returned. If
+none agrees with the map, the image has no clear subject.
 
-The probe is a table beside the weights (`subject.json`), fitted by `research/subject.py`; it fits
+The probe is a table next to the weights (`subject.json`), fitted by `research/subject.py`; it fits
 no other weights.
 
-Letters: H W a photo, h w its cells of 16 model pixels, C channels, D numbers of a cell.
+Letters: H W an image, h w its cells of 16 model pixels, C channels, D features of a cell.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from anymask.runtime import ASSETS, open_runtime, without_advice
 if TYPE_CHECKING:
     from anymask.segment import Model
 
-SUBJECT_MODEL = "small"  # its features are looked at
+SUBJECT_MODEL = "small"  # model of the features
 SUBJECT_TABLE = ASSETS / SUBJECT_MODEL / "subject.json"
-STRIDE = 16  # model pixels along a cell
-LEVELS = (0.15, 0.25, 0.5, 0.7)  # of the map: from which on a cell is boxed
+STRIDE = 16  # model pixels per cell
+LEVELS = (0.15, 0.25, 0.5, 0.7)  # thresholds of the map for boxes
 
 
 @brief
@@ -40,10 +40,10 @@ class SubjectProbe:
     """A fitted probe.
 
     Attributes:
-        weights_hash: Of the weights whose features it reads.
-        weights: (D,) one for each number of a cell.
-        offset: Added to them.
-        least: Agreement of mask and map from which on a subject is clear, 0..1.
+        weights_hash: Hash of the model weights whose features it requires.
+        weights: Weights (D,) of a cell's features.
+        offset: Constant term.
+        least: Minimum agreement of mask and map for a clear subject, 0..1.
     """
 
     weights_hash: str
@@ -54,7 +54,7 @@ class SubjectProbe:
 
 @functools.cache
 def shipped_probe() -> SubjectProbe:
-    """The probe beside the weights. Raises WeightsError where it is absent or broken."""
+    """Load the probe next to the weights. Raises WeightsError if it is missing or invalid."""
     try:
         table: Any = parse_json(SUBJECT_TABLE.read_bytes(), SUBJECT_TABLE)
         weights = np.array(table["weights"], np.float32)
@@ -66,7 +66,7 @@ def shipped_probe() -> SubjectProbe:
 
 
 def cell_numbers(features: Features) -> FloatArray:  # -> (h, w, D)
-    """What the probe looks at: features, their distance from the border's, and the place."""
+    """Inputs of the probe: features, their distance to those of the border, and the position."""
     h, w = (-(-side // STRIDE) for side in features.geometry.input_hw)
     seen = features.features.astype(np.float32)[:, :h, :w]
     rim = [seen[:, 0], seen[:, -1], seen[:, :, 0], seen[:, :, -1]]
@@ -81,23 +81,27 @@ def cell_numbers(features: Features) -> FloatArray:  # -> (h, w, D)
 
 
 def _places(count: int) -> FloatArray:
-    """The middles of so many cells, -1..1."""
+    """Centres of `count` cells, -1..1."""
     return ((np.arange(count, dtype=np.float32) + 0.5) / count * 2 - 1).astype(np.float32)
 
 
 def subject_map(features: Features, probe: SubjectProbe) -> FloatArray:  # -> (h, w)
-    """How likely each cell is of the main subject, 0..1."""
+    """Probability that each cell belongs to the main subject, 0..1."""
     likely = cell_numbers(features) @ probe.weights + probe.offset
     return np.asarray(1 / (1 + np.exp(-np.clip(likely, -30, 30))), np.float32)
 
 
 def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
-    """The mask of what a photo is of; None: there is no clear subject.
+    """Mask of the main subject, or None if there is no clear subject.
 
-    The mask's score says how clear it is, 0..1. Raises WeightsError for other weights of `small`.
+    The score of the mask is the clarity of the subject, 0..1.
 
     Args:
-        model: Where it is not `small`, that one is opened once and finds it.
+        model: The model. If it is not `small`, that model is also loaded, once.
+        photo: Image (H, W, 3).
+
+    Raises:
+        WeightsError: `small` has other weights than the bundled ones.
     """
     probe = shipped_probe()
     seer = model if model.name == SUBJECT_MODEL else _open_seer(type(model))
@@ -107,26 +111,26 @@ def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
             "that are included in the package. Pass a prompt, or use the model "
             f"{SUBJECT_MODEL!r}."
         )
-    with without_advice():  # another model would not find it
+    with without_advice():  # another model does not find subjects
         features = seer.encode(photo)
     best = best_candidate(seer, features, subject_map(features, probe))
     return best if best is not None and best.score >= probe.least else None
 
 
-_seers: dict[type[Model], Model] = {}  # opened once for each class of models
+_seers: dict[type[Model], Model] = {}  # loaded once per class
 
 
 def _open_seer(kind: type[Model]) -> Model:
-    """The model of the package that finds main subjects."""
+    """Load the bundled model that finds main subjects."""
     if kind not in _seers:
         _seers[kind] = kind(open_runtime(SUBJECT_MODEL))
     return _seers[kind]
 
 
 def best_candidate(model: Model, features: Features, likely: FloatArray) -> Mask | None:
-    """Of what the model answers about the map (h, w) the mask that the other answers agree with.
+    """Of the masks for the map (h, w), the one with the highest agreement with the others.
 
-    Its score says how clear the subject is: the best agreement of any answer with the map.
+    Its score is the best agreement of any mask with the map.
     """
     height, width = features.image_hw
     large = cv2.resize(likely, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -151,7 +155,7 @@ def best_candidate(model: Model, features: Features, likely: FloatArray) -> Mask
 
 
 def subject_prompts(likely: FloatArray) -> list[Prompt]:  # (H, W)
-    """Boxes round the likely pixels at several levels, a click in their middle, and themselves."""
+    """Prompts at several levels: boxes around likely pixels, a click in their centre, a mask."""
     prompts = []
     for level in LEVELS:
         count, labels = cv2.connectedComponents((likely > level).astype(np.uint8))
@@ -171,6 +175,6 @@ def subject_prompts(likely: FloatArray) -> list[Prompt]:  # (H, W)
 
 
 def agreement(one: FloatArray, other: FloatArray) -> float:  # two (h, w) of 0..1
-    """Their soft IoU; 0 of two empty ones."""
+    """Soft IoU; 0 if both are empty."""
     union = float(np.maximum(one, other).sum())
     return float(np.minimum(one, other).sum()) / union if union else 0.0

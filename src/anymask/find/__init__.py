@@ -1,4 +1,4 @@
-"""Find things by their names: words in, every instance of them out, each with mask and label."""
+"""Segment every instance of a text or exemplar prompt."""
 
 from anymask.base.lazy import lazy_names
 

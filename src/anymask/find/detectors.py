@@ -1,9 +1,9 @@
-"""The catalogue of detectors, and opening one: a name or a folder in, a `Detector` out.
+"""The catalogue of detectors, and loading one by name or folder.
 
-Nothing is fetched here: weights lie in a folder of the store (`detectors/` in ANYMASK_HOME) or in
-one that the user names. The facts of each checkpoint stand in detectors.toml beside this file. The
-hash of the weights is compared with the published one, else with what was recorded when they were
-first loaded from the store.
+Nothing is downloaded: weights are in a folder of the store (`detectors/` in ANYMASK_HOME) or in one
+chosen by the user. The entries are in detectors.toml next to this file. The hash of the weights is
+compared with the published one, else with the one recorded when they were first loaded from the
+store.
 """
 
 from __future__ import annotations
@@ -32,27 +32,30 @@ from anymask.runtime import download_command, file_hash, home
 log = logging.getLogger("anymask.find")
 
 DEFAULT_DETECTOR = "llmdet_tiny"
-THRESHOLD = 0.3  # of a folder that is in no catalogue
+THRESHOLD = 0.3  # default of folders that are not in the catalogue
 RECORD = "record.json"  # in a folder of the store: the hash at the first load
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-# Of several graphs in one folder the most exact is taken.
+# Of several graphs in one folder, the first of these is used.
 GRAPHS = ("model.onnx", "model_fp16.onnx", "model_q4f16.onnx", "model_quantized.onnx")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorFacts:
-    """What is known about one published detector.
+    """Catalogue entry of a published detector.
 
     Attributes:
-        name: What the user types.
-        repository: Where its folder is published, on huggingface.co.
-        revision: The commit that its facts are of; None where no public source names one.
-        bytes: Of the weights, or None where no public source states it.
-        sha256: Of the weights, 64 hexadecimal digits, or None.
-        stated_by: Who states revision, size and hash.
-        runs: What opens it: "transformers" or "onnx".
-        files: Those that are needed; all of the repository where left out.
-        threshold: The least score in its published examples, 0..1.
+        name: Name used by the user.
+        repository: Repository on huggingface.co.
+        revision: Commit of the entry, or None if no public source names one.
+        bytes: Size of the weights, or None if no public source states it.
+        sha256: Hash of the weights, 64 hexadecimal digits, or None.
+        licence: Licence of the weights.
+        stated_by: Source of revision, size and hash.
+        runs: Runtime: "transformers" or "onnx".
+        files: Required files. Empty for all files of the repository.
+        threshold: Minimum score in the published examples, 0..1.
+        parameters: Number of parameters.
+        notes: Remarks.
     """
 
     name: str
@@ -70,12 +73,12 @@ class DetectorFacts:
 
     @property
     def folder(self) -> Path:
-        """Where it lies in the store, or would lie."""
+        """Folder in the store."""
         return home() / "detectors" / self.name
 
     @property
     def command(self) -> str:
-        """What downloads it."""
+        """Command line that downloads it."""
         wanted = " ".join(self.files) or "--exclude '*.bin' --exclude '*.pt*'"
         revision = f" --revision {self.revision}" if self.revision else ""
         return download_command(self.repository, f"{wanted}{revision}", self.folder)
@@ -83,7 +86,7 @@ class DetectorFacts:
 
 @cache
 def known_detectors() -> dict[str, DetectorFacts]:
-    """Every detector of the catalogue by name, the default first."""
+    """All detectors of the catalogue by name, the default first."""
     text = resources.files("anymask.find").joinpath("detectors.toml").read_text("utf-8")
     table: dict[str, dict[str, Any]] = tomllib.loads(text)["detectors"]
     return {
@@ -93,14 +96,17 @@ def known_detectors() -> dict[str, DetectorFacts]:
 
 
 def open_detector(detector: str | Path | Detector, device: str = "auto") -> Detector:
-    """Open a detector; the same one again is not loaded again.
-
-    Raises ModelError for an unknown name, WeightsError where it is absent, altered or not whole
-    (the text says how to get it), MissingExtra where its packages are not installed.
+    """Load a detector. The most recent one is cached.
 
     Args:
-        detector: A name of `known_detectors()`, a folder with one, or one that is open.
-        device: "auto", "cpu", "cuda", ... for those on torch.
+        detector: A name of `known_detectors()`, a folder, or a loaded detector.
+        device: Torch device: "auto", "cpu", "cuda", ...
+
+    Raises:
+        ModelError: The name is unknown.
+        WeightsError: The weights are missing, changed or incomplete. The message has the command to
+            run.
+        MissingExtra: A required package is not installed.
     """
     if not isinstance(detector, str | Path):
         if not callable(getattr(detector, "detect", None)):
@@ -111,7 +117,7 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
         return detector
     facts = known_detectors().get(str(detector))
     folder = facts.folder if facts else Path(detector).expanduser()
-    if facts and facts.runs == "transformers":  # before a download of gigabytes is named
+    if facts and facts.runs == "transformers":  # before asking the user to download gigabytes
         _need_transformers()
     if facts and not folder.is_dir():
         raise WeightsError(
@@ -128,8 +134,8 @@ def _need_transformers() -> None:
     need_packages(("torch", "transformers"), "words", "This detector")
 
 
-_OPENING = threading.Lock()  # two threads must not load 700 MB twice
-_OPEN: dict[tuple[Path, str, str], Detector] = {}  # the last one
+_OPENING = threading.Lock()  # prevents two threads from loading 700 MB twice
+_OPEN: dict[tuple[Path, str, str], Detector] = {}  # most recent detector
 
 
 def _unknown(name: str) -> str:
@@ -142,7 +148,7 @@ def _unknown(name: str) -> str:
 
 
 def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Detector:
-    """What a folder holds, by its files."""
+    """Load the detector in a folder, selected by its files."""
     name = facts.name if facts else folder.name
     weights = _weights_of(folder)
     if weights.suffix != ".onnx":
@@ -173,14 +179,14 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
 
 
 def _kind_of(folder: Path) -> str:
-    """The network that config.json names; empty where it names none."""
+    """Model type in config.json, or "" if missing."""
     path = folder / "config.json"
     told = parse_json(path.read_bytes(), path) if path.is_file() else {}
     return str(told.get("model_type", "")) if isinstance(told, dict) else ""
 
 
 def _weights_of(folder: Path) -> Path:
-    """The file of weights of a folder. Raises WeightsError where there is none."""
+    """Weights file of a folder. Raises WeightsError if it is missing."""
     for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name
@@ -200,7 +206,7 @@ def _weights_of(folder: Path) -> Path:
 
 
 def _checked_hash(weights: Path, facts: DetectorFacts | None) -> str:
-    """The sha256 of the weights, compared with what is known. Raises WeightsError."""
+    """SHA-256 of the weights after comparison with the known one. Raises WeightsError."""
     digest = file_hash(weights)
     if facts is None:
         return digest
@@ -220,5 +226,5 @@ def _checked_hash(weights: Path, facts: DetectorFacts | None) -> str:
 
 
 def _is_published(weights: Path, facts: DetectorFacts) -> bool:
-    """Whether the published hash is of this file: a graph may be there in another precision."""
+    """Whether the published hash is of this file, and not of a graph in another precision."""
     return weights.name == (Path(facts.files[0]).name if facts.files else WEIGHTS[0])

@@ -1,14 +1,14 @@
-"""Everything in photos that is like an example: photos and examples in, masks with scores out.
+"""Segment every object that matches an exemplar.
 
-For the bundled models. The example's cells and what is around it say where in a photo something
-like it may be (`likeness.Kind.agreement`); the best places become clicks; the masks that the model
-answers are compared with the example, and `chance_of` turns the facts of each into the chance that
-a person would say "the same kind". The likeliest mask, and how alike the two photos are as a whole,
-tell the chance that there is one at all (`alike_scores`); below `THRESHOLD` nothing is found, so
-that "not here" is an answer. The weights are logistic regressions on pairs of training photos
-(`research.fit_likeness`).
+For the bundled models: the feature cells of the exemplar and its surroundings predict the locations
+of similar objects (`likeness.Kind.agreement`). The best locations become clicks; the resulting
+masks are compared with the exemplar, and `chance_of` converts their features to the probability of
+the same kind of object. The highest probability, and the similarity of the two images, give the
+probability that the image contains such an object (`alike_scores`). Masks below `THRESHOLD` are
+dropped, so the result may be empty. The weights are logistic regressions on pairs of training
+images (`research.fit_likeness`).
 
-Letters: H W a photo, h w its cells, n masks.
+Letters: H W an image, h w its cells, n masks.
 """
 
 from __future__ import annotations
@@ -67,27 +67,28 @@ from anymask.runtime import mask_vectors
 if TYPE_CHECKING:
     from anymask.segment import Model
 
-THRESHOLD = 0.55  # of the score, at which something is found: docs/explanation/text-prompts.md
-LIKELY = 0.1  # of the chance, at which a mask says that there may be more like it
-MAX_PLACES = 96  # clicks in a photo
-REACH = 0.35  # of an example's side: how near to each other two clicks may lie
-MAX_COMPARED = 40  # masks whose vectors are worked out
-ROUNDS, MANY = 4, 8  # a photo is asked again where so many things were found
-SAME = 0.8  # IoU of two answers of which only one is compared
-DETECTED = 0.6  # the least score of a detector's box; not measured
-APART = 0.2  # of the smaller one's area: what two things beside each other may share
-GROUP = 2  # things that a mask holds, which make it a group of them ...
-COVERED = 0.2  # ... where they cover so much of it
-LIKE = "like"  # what a detector's answers to examples are called meanwhile
-LEAST, MOST = 9, 0.95  # pixels of a mask; its part of the photo
+THRESHOLD = 0.55  # default minimum score: docs/explanation/text-prompts.md
+LIKELY = 0.1  # probability from which a mask indicates further objects
+MAX_PLACES = 96  # clicks per image
+REACH = 0.35  # minimum distance of two clicks, relative to the exemplar's side
+MAX_COMPARED = 40  # masks with computed name vectors
+ROUNDS, MANY = 4, 8  # maximum number of rounds, and of matches that cause another round
+SAME = 0.8  # maximum IoU of two masks that are compared
+DETECTED = 0.6  # default minimum score of a detector's box; not tuned
+APART = 0.2  # maximum overlap of two neighbouring objects, relative to the smaller one
+GROUP = 2  # number of contained objects from which a mask is a group ...
+COVERED = 0.2  # ... if they cover this share of it
+LIKE = "like"  # temporary label of a detector's boxes for exemplars
+LEAST, MOST = 9, 0.95  # minimum area of a mask in pixels; maximum share of the image
 
-# Of a mask, in the order of FACTS, then the constant; and without those of the network of names.
+# Weights of the features in the order of FACTS, and the constant; and without those of the name
+# model.
 WEIGHTS = (1.409, 9.531, 2.983, -1.881, 6.203, -1.113, -0.131, 4.887, -16.255)
 CHEAP_WEIGHTS = (7.429, -6.0, 7.408, 0.952, -0.242, 4.884)
-# Of a photo: the logit of its likeliest mask, how alike the photos are, the constant.
+# Weights of the image: the logit of its best mask, the similarity of the images, the constant.
 PHOTO_WEIGHTS = (0.664, 3.468, 0.462)
-PART = 0.9  # of a mask inside a surer one of the same label: a part of that thing
-STEEPNESS = 0.7  # of how a score falls with a mask's chance against that of the likeliest
+PART = 0.9  # share of a mask inside a better one of the same label, from which it is a part
+STEEPNESS = 0.7  # exponent of a mask's probability relative to the best one
 
 
 Prompted = tuple[ImageSource, Mapping[str, Any]]
@@ -98,14 +99,18 @@ _TEXT = re.compile(r"(.+)@(click|point|box|mask):(.+)", re.DOTALL)
 
 
 class Example(NamedTuple):
-    """A thing in a photo: (H, W, 3), (H, W)."""
+    """An exemplar: image (H, W, 3) and mask (H, W)."""
 
     photo: UintImage
     mask: BoolArray
 
 
 def one_question(words: object, like: object) -> None:
-    """Raises InputError unless there are words or an example, not both."""
+    """Raise InputError unless there is either a text prompt or an exemplar.
+
+    Raises:
+        InputError: Both or neither are given.
+    """
     if (words is None) == (like is None):
         got = "neither" if words is None else "both"
         raise InputError(
@@ -115,20 +120,20 @@ def one_question(words: object, like: object) -> None:
 
 
 def read_examples(model: Model, given: Examples) -> list[Example]:
-    """Examples as users give them, one or a list.
+    """Read one or several exemplars.
 
-    Each is (photo, {"mask" | "box" | "point": ...}), or a text: "photo.jpg@click:320,200",
-    "@box:x0,y0,x1,y1" or "@mask:mask.png" (white is the thing). A box or a point becomes the
-    model's best mask for it.
+    Each is (image, {"mask" | "box" | "point": ...}), or a text: "photo.jpg@click:320,200",
+    "@box:x0,y0,x1,y1" or "@mask:mask.png" (white is foreground). For a box or a point, the model's
+    best mask is used.
 
-    Raises InputError for anything else, PromptError for a prompt that makes no sense, ImageError.
+    Raises InputError for an invalid exemplar, PromptError for an invalid prompt, ImageError.
     """
     if not isinstance(given, Iterable):
         raise InputError(f"Invalid exemplar. Use {SHAPE}. Given: {str(given)[:80]}")
     several = [given] if isinstance(given, str | tuple) else list(given)
     if not several:
         raise InputError(f"The list of exemplars is empty. Pass at least one exemplar as {SHAPE}.")
-    photos: dict[str, UintImage] = {}  # several examples of one photo share its features
+    photos: dict[str, UintImage] = {}  # several exemplars of one image share its features
     found = []
     for one in several:
         source, kind, value = parse_example(one)
@@ -144,7 +149,7 @@ def read_examples(model: Model, given: Examples) -> list[Example]:
 
 
 def parse_example(one: object) -> tuple[ImageSource, str, Any]:
-    """Photo, kind of prompt and its value. Raises InputError."""
+    """Image, kind of prompt and its value. Raises InputError."""
     if isinstance(one, str):
         found = _TEXT.fullmatch(one)
         if found is None:
@@ -174,7 +179,7 @@ def parse_example(one: object) -> tuple[ImageSource, str, Any]:
 
 
 def _example_mask(model: Model, photo: UintImage, kind: str, value: Any) -> BoolArray:  # (H, W)
-    """The mask that a prompt means. Raises InputError, PromptError, ImageError."""
+    """Mask of a prompt. Raises InputError, PromptError, ImageError."""
     if kind == "box":
         return model.segment(photo, box=value).best.mask
     if kind == "point":
@@ -192,14 +197,14 @@ def _example_mask(model: Model, photo: UintImage, kind: str, value: Any) -> Bool
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What is looked for, and what it must not be mistaken for."""
+    """Kind of object to find, and optionally the kind to exclude."""
 
     like: Kind
     unlike: Kind | None = None
 
 
 def learn_kinds(model: Model, like: Sequence[Example], unlike: Sequence[Example] = ()) -> Wanted:
-    """What examples look like. Raises ModelError for a model without names."""
+    """Learn the appearance of exemplars. Raises ModelError for a model without names."""
     seen = {
         id(one.photo): PhotoCells.of(one.photo, model.encode(one.photo)) for one in (*like, *unlike)
     }
@@ -213,12 +218,13 @@ def learn_kinds(model: Model, like: Sequence[Example], unlike: Sequence[Example]
 
 @dataclass(frozen=True, eq=False)
 class ScoredCandidates:
-    """Masks of a photo, best first, and what is known of each.
+    """Masks of an image, best first, with features.
 
     Attributes:
-        facts: (n, len(FACTS)).
-        unlike: (n,) whether each is rather like what it must not be.
-        scene: The cosine of the photo's vector with that of the nearest example's photo.
+        masks: The masks.
+        facts: Features (n, len(FACTS)).
+        unlike: Whether each mask is more similar to the excluded kind (n,).
+        scene: Cosine similarity of the image's vector and the nearest exemplar's image.
     """
 
     masks: list[Mask]
@@ -228,16 +234,19 @@ class ScoredCandidates:
 
 
 class ExampleFinder:
-    """Finds what is like examples, in any number of photos: what was learned of them is kept.
+    """Finds objects that match exemplars in any number of images.
 
-    With a detector, its boxes and our masks; else by `settings.method`: the bundled models' own
-    features, or PerSAM, which always answers one mask a photo. Raises InputError, ModelError,
-    PromptError, ImageError, and what `open_detector` raises.
+    With a detector, its boxes are segmented. Without one, `settings.method` is used: the features
+    of the bundled models, or PerSAM, which always returns one mask per image.
 
     Attributes:
-        examples: What it is like, and what it is not.
-        others: What it is like, and what it is not.
-        about: What its answers depend on, ready for JSON.
+        examples: Exemplars to find.
+        others: Exemplars to exclude.
+        about: Values on which the results depend, as JSON types.
+
+    Raises:
+        InputError, ModelError, PromptError, ImageError: An exemplar or setting is invalid.
+            `ExampleFinder` also raises the errors of `open_detector`.
     """
 
     def __init__(
@@ -262,19 +271,19 @@ class ExampleFinder:
         self._look = self._detecting() if settings.detector is not None else self._own()
 
     def __call__(self, image: ImageSource, source: Mapping[str, Any] | None = None) -> Masks:
-        """What is found in a photo; `source`: how it is read. Raises ImageError."""
+        """Find objects in an image; `source` has the image options. Raises ImageError."""
         photo = load_image(image, **(source or {}))
         hw = (photo.shape[0], photo.shape[1])
         found, picture = self.find(photo), picture_of(image, photo)
         return Masks(found, image_hw=hw, picture=picture, origin=self.model.origin)
 
     def find(self, photo: UintImage) -> list[Mask]:
-        """What is found in a photo (H, W, 3), best first."""
+        """Find objects in an image (H, W, 3), best first."""
         found = one_per_object(self._look(photo), self.settings.iou)
         return best_of_each(found, self.settings.top_k)
 
     def _own(self) -> Callable[[UintImage], list[Mask]]:
-        """By the model itself."""
+        """Find objects by the model itself."""
         model, least = self.model, self.settings.score
         bundled = model.spec.family in BUNDLED_MODELS
         method = self.settings.method or ("likeness" if bundled else "persam")
@@ -300,7 +309,7 @@ class ExampleFinder:
         return lambda photo: find_alike(model, photo, wanted, cast("float | None", least))
 
     def _detecting(self) -> Callable[[UintImage], list[Mask]]:
-        """By a detector that takes examples. Raises ModelError for one that does not."""
+        """Find objects by a detector. Raises ModelError if it does not support exemplars."""
         assert self.settings.detector is not None
         if self.settings.method is not None:
             raise InputError("`method` and `detector` cannot be combined. Pass only one of them.")
@@ -331,13 +340,13 @@ class ExampleFinder:
 
 
 def _marks(one: Example) -> list[str]:
-    """What an example is, in little."""
+    """Hash of the image and encoding of the mask of an exemplar."""
     digest = hashlib.sha256(np.ascontiguousarray(one.photo).data).hexdigest()
     return [digest[:32], rle_to_string(mask_to_rle(one.mask))]
 
 
 def without_parts(records: Sequence[Mask]) -> list[Mask]:
-    """The records, the surest first, without those that lie in a surer one of the same label."""
+    """Remove masks that are contained in a better one of the same label; best first."""
     kept: list[Mask] = []
     for record in sorted(records, key=lambda one: -one.score):
         same = [one.rle for one in kept if one.label == record.label]
@@ -348,9 +357,9 @@ def without_parts(records: Sequence[Mask]) -> list[Mask]:
 
 
 def find_alike(model: Model, photo: UintImage, wanted: Wanted, score: float | None) -> list[Mask]:
-    """The things in a photo (H, W, 3) whose score reaches `score`, the surest first.
+    """Objects in an image (H, W, 3) with a minimum score, best first.
 
-    Groups of things, and parts of a surer thing, are left out.
+    Groups of objects, and parts of better objects, are removed.
     """
     least = THRESHOLD if score is None else score
     seen = compare(model, photo, wanted)
@@ -363,12 +372,12 @@ def find_alike(model: Model, photo: UintImage, wanted: Wanted, score: float | No
 
 
 def allows_several(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,)
-    """Which masks are a group of others: they hold several that lie apart from each other, and each
-    of these is nearer to the example's size.
+    """Whether each mask is a group: it contains several disjoint masks, each closer in size to the
+    exemplar.
 
     Args:
-        rles: N, the surest first.
-        sizes: (n,) how much larger or smaller than the example each is, as a logarithm.
+        rles: n masks, best first.
+        sizes: Absolute logarithm (n,) of the size relative to the exemplar.
     """
     shared = rle_intersection(rles, rles)
     areas = shared.diagonal()
@@ -384,7 +393,7 @@ def allows_several(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (
 
 
 def chance_of(facts: FloatArray, weights: Sequence[float] = WEIGHTS) -> FloatArray:
-    """The chance (n,) that a mask is the same kind of thing, of its facts (n, len(FACTS))."""
+    """Probability (n,) that a mask is the same kind of object, from features (n, len(FACTS))."""
     told = facts @ np.array(weights[:-1], np.float32) + np.float32(weights[-1])
     return sigmoid(told)
 
@@ -392,11 +401,11 @@ def chance_of(facts: FloatArray, weights: Sequence[float] = WEIGHTS) -> FloatArr
 def alike_scores(
     chances: FloatArray, scene: float, weights: Sequence[float] = PHOTO_WEIGHTS
 ) -> FloatArray:  # (n,) -> (n,)
-    """The chance that the photo has such a thing at all, less for masks that are less likely than
-    its likeliest.
+    """Probability that the image contains such an object, lowered for masks less likely than the
+    best.
 
     Args:
-        chances: Of the masks.
+        chances: Probability of each mask.
         scene: See `ScoredCandidates`.
         weights: See `PHOTO_WEIGHTS`.
     """
@@ -409,17 +418,17 @@ def alike_scores(
 
 
 def logit(chance: float) -> float:
-    """Of a chance, 0 and 1 included."""
+    """Logit of a probability, finite for 0 and 1."""
     return float(np.log((chance + 1e-4) / (1 - chance + 1e-4)))
 
 
 def compare(
     model: Model, photo: UintImage, wanted: Wanted, most: int = MAX_COMPARED
 ) -> ScoredCandidates:
-    """What the model answers at the best places of a photo, compared with the examples.
+    """Predict masks at the best locations of an image, and compare them with the exemplars.
 
-    Where many things were found, it is asked again beside them: nuclei come by the hundred.
-    `most`: masks that are compared each time, the most promising ones
+    If many objects match, further rounds search the remaining locations (images may contain
+    hundreds of nuclei). `most` is the number of masks compared per round, the most promising ones.
     """
     features = model.encode(photo)
     cells = PhotoCells.of(photo, features)
@@ -461,7 +470,7 @@ def compare(
 def _add_names(
     model: Model, photo: UintImage, wanted: Wanted, masks: list[Mask], facts: FloatArray
 ) -> BoolArray:  # -> (n,)
-    """Fill in the facts of the network of names; whether each mask is rather unlike."""
+    """Set the features of the name model; returns whether each mask is of the excluded kind."""
     vectors = mask_vectors(model.runtime, photo, [one.rle for one in masks])
     facts[:, 0] = vector_likeness(vectors, wanted.like.vectors)
     facts[:, 1] = name_likeness(wanted.like, vectors)
@@ -472,7 +481,7 @@ def _add_names(
 
 
 def _places(agreement: FloatArray, kind: Kind, place: Geometry) -> list[tuple[float, float]]:
-    """Pixels (x, y) of the best cells, none too near to a better one."""
+    """Pixels (x, y) of the best cells, with a minimum distance."""
     rows, columns = agreement.shape
     side = float(np.sqrt(np.median(kind.shares) * rows * columns))
     radius = float(np.clip(REACH * side, 1.0, min(rows, columns) / 6))
@@ -493,7 +502,7 @@ def _places(agreement: FloatArray, kind: Kind, place: Geometry) -> list[tuple[fl
 
 
 def _answers(model: Model, features: Features, places: Sequence[tuple[float, float]]) -> list[Mask]:
-    """The different masks that clicks at these places mean."""
+    """Distinct masks for clicks at these locations."""
     prompts = [Prompt.of(points=[place]) for place in places]
     masks = [
         one

@@ -1,13 +1,13 @@
-"""Grounding by phrases: photo and phrases in, a network's arrays and scores of boxes out.
+"""Grounding by phrases: captions, preprocessing and scores of open-vocabulary detectors.
 
-Liu et al., "Grounding DINO" (2023). The caption is all phrases with a full stop behind each; words
-see each other only inside their phrase. Upstream's demonstration cuts an answer into words again
-(the tokens above a threshold), so that "red cup, blue plate" may answer "red plate". Here, as in
-the papers' own evaluation, a phrase's score is the mean over its tokens, each phrase alone.
+Liu et al., "Grounding DINO" (2023). The caption consists of all phrases, each followed by a full
+stop; tokens attend only to their own phrase. The upstream demo splits the output into words (the
+tokens above a threshold), so that "red cup, blue plate" may return "red plate". As in the papers'
+evaluation, a phrase's score is the mean over its tokens, and phrases are independent.
 
-Deviation: photos are resized by Pillow from uint8, as upstream and transformers' processor do it.
+Difference: images are resized by Pillow from uint8, as upstream and transformers' processor do it.
 
-Letters: Q boxes, P phrases, T tokens, H W the photo, h w what the network sees.
+Letters: Q boxes, P phrases, T tokens, H W the image, h w the network's input.
 """
 
 from __future__ import annotations
@@ -32,39 +32,39 @@ from anymask.base import (
 from anymask.find.wordpiece import WordPiece
 from anymask.masks import Rle
 
-CPU_SIDE = 640  # longer side on a CPU: half the time of 800 x 1066 pixels
+CPU_SIDE = 640  # maximum longer side on a CPU: half the time of 800 x 1066 pixels
 SIDES = (64, 4096)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class ScoredBoxes(NamedTuple):
-    """What a detector saw: boxes (Q, 4) x0, y0, x1, y1 in pixels, scores (Q, P) 0..1."""
+    """Detected boxes (Q, 4) as x0, y0, x1, y1 in pixels, and scores (Q, P) 0..1."""
 
     boxes: FloatArray
     scores: FloatArray
 
 
 class SegmentedBoxes(ScoredBoxes):
-    """The same of a detector that segments, too; `mask` makes the mask of a box, by its row."""
+    """Boxes of a detector that also segments; `mask` returns the mask of a box by row."""
 
     mask: Callable[[int], Rle]
 
     def __new__(
         cls, boxes: FloatArray, scores: FloatArray, mask: Callable[[int], Rle]
     ) -> SegmentedBoxes:
-        """The fields and the function."""
+        """Create from the fields and the function."""
         made = super().__new__(cls, boxes, scores)
         made.mask = mask
         return made
 
 
 class Detector(Protocol):
-    """Words to boxes: the same surface for every network.
+    """An open-vocabulary detector.
 
     Attributes:
-        name: As in the catalogue, or the folder's.
-        threshold: The least score of a thing, where nobody asks for another.
-        about: What its answers depend on, ready for JSON.
+        name: Name in the catalogue, or of the folder.
+        threshold: Default minimum score.
+        about: Values on which the results depend, as JSON types.
     """
 
     name: str
@@ -74,19 +74,22 @@ class Detector(Protocol):
     def detect(
         self, photo: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> ScoredBoxes:
-        """Look at a photo (H, W, 3) once for all phrases.
-
-        Raises InputError for a side that it cannot take.
+        """Detect all phrases in an image (H, W, 3) in one call.
 
         Args:
-            side: The longer side, in pixels, of what the network sees; None: its own, on a
-                processor at most `CPU_SIDE` for those that take any size.
+            photo: Image (H, W, 3).
+            phrases: P phrases.
+            side: Longer side of the network's input in pixels. Defaults to that of the network, on
+                a CPU at most `CPU_SIDE` for networks with variable input size.
+
+        Raises:
+            InputError: The side is not supported.
         """
 
 
 @runtime_checkable
 class ExampleDetector(Protocol):
-    """A detector that also takes examples: photos with a box in each."""
+    """A detector that also supports exemplars: images with a box each."""
 
     name: str
     about: dict[str, Any]
@@ -94,33 +97,35 @@ class ExampleDetector(Protocol):
     def learn_examples(
         self, examples: Sequence[tuple[UintImage, Sequence[float]]]
     ) -> FloatArray:  # -> (E, D)
-        """What lies in the boxes. Raises ModelError for a network that reads words only."""
+        """Embed the contents of boxes. Raises ModelError for a network that supports only text."""
 
     def detect_examples(
         self, photo: UintImage, learned: FloatArray, side: int | None = None
     ) -> ScoredBoxes:
-        """Look at a photo (H, W, 3) for all of them: scores (Q, E)."""
+        """Detect all exemplars in an image (H, W, 3): scores (Q, E)."""
 
 
 class Caption(NamedTuple):
-    """Numbers of tokens (T,), and for each phrase where its tokens lie: first, behind the last."""
+    """Token ids (T,), and the token range of each phrase: first, exclusive last."""
 
     tokens: list[int]
     spans: list[tuple[int, int]]
 
 
 def write_captions(tokenizer: WordPiece, phrases: Sequence[str], most: int) -> list[Caption]:
-    """Captions that hold all phrases in their order, as few as there can be.
-
-    Raises InputError for a phrase that no caption can hold, or that has no letter.
+    """Write all phrases in order into as few captions as possible.
 
     Args:
-        most: Tokens of one caption.
+        tokenizer: The tokenizer.
+        phrases: P phrases.
+        most: Maximum number of tokens of a caption.
+
+    Raises InputError if a phrase is too long or has no letter.
     """
     first, last, stop = (tokenizer.vocabulary[one] for one in ("[CLS]", "[SEP]", "."))
     captions = [Caption([first], [])]
     for phrase in phrases:
-        # These two end a phrase for the network.
+        # These characters end a phrase for the network.
         numbers = tokenizer.encode(phrase.replace(".", " ").replace("?", " "))
         if not 0 < len(numbers) <= most - 3:
             raise InputError(
@@ -138,13 +143,13 @@ def write_captions(tokenizer: WordPiece, phrases: Sequence[str], most: int) -> l
 
 
 def phrase_scores(logits: FloatArray, caption: Caption) -> FloatArray:  # (Q, T') -> (Q, P)
-    """The mean chance of each phrase's tokens."""
+    """Mean probability of each phrase's tokens."""
     chances = sigmoid(logits)
     return np.stack([chances[:, a:b].mean(1) for a, b in caption.spans], axis=1)
 
 
 def sigmoid(logits: FloatArray) -> FloatArray:
-    """Chances of logits, which may be infinite."""
+    """Sigmoid of logits, which may be infinite."""
     chances: FloatArray = np.asarray(
         1 / (1 + np.exp(-np.clip(logits.astype(np.float32), -50, 50))), np.float32
     )
@@ -152,7 +157,7 @@ def sigmoid(logits: FloatArray) -> FloatArray:
 
 
 def scale_boxes(boxes: FloatArray, hw: tuple[float, float]) -> FloatArray:  # (Q, 4) -> (Q, 4)
-    """Centre and size in parts of (height, width) -> x0, y0, x1, y1 in pixels."""
+    """Convert relative centre and size to x0, y0, x1, y1 in pixels."""
     centre, half = boxes[:, :2].astype(np.float32), boxes[:, 2:].astype(np.float32) / 2
     size = np.array([hw[1], hw[0]], np.float32)
     return np.concatenate([(centre - half) * size, (centre + half) * size], axis=1)
@@ -160,13 +165,16 @@ def scale_boxes(boxes: FloatArray, hw: tuple[float, float]) -> FloatArray:  # (Q
 
 @dataclass(frozen=True)
 class PhotoRule:
-    """How a network wants its photos (preprocessor_config.json of its folder).
+    """Image preprocessing of a network (preprocessor_config.json of its folder).
 
     Attributes:
-        shortest: Sides in pixels, the photo's shape kept; or.
-        longest: Sides in pixels, the photo's shape kept; or.
-        exact: (h, w) whatever the photo's shape.
-        square: The photo is padded to a square first, at its right and lower edge.
+        shortest: Shorter side in pixels, with the aspect ratio kept.
+        longest: Maximum longer side in pixels, with the aspect ratio kept.
+        exact: Size (h, w), without keeping the aspect ratio, or None.
+        square: Whether to pad the image to a square at its right and lower edge first.
+        mean: Mean per channel, 0..1.
+        std: Standard deviation per channel, 0..1.
+        resample: Pillow's resampling filter.
     """
 
     shortest: int = 800
@@ -179,7 +187,7 @@ class PhotoRule:
 
     @classmethod
     def read(cls, folder: Path, square: bool = False) -> PhotoRule:
-        """From a folder. Raises WeightsError for a file that says nothing."""
+        """Read from a folder. Raises WeightsError if the file is missing or invalid."""
         path = folder / "preprocessor_config.json"
         if not path.is_file():
             raise WeightsError(
@@ -188,7 +196,7 @@ class PhotoRule:
         told = parse_json(path.read_bytes(), path)
         try:
             size = told.get("size", {})
-            if isinstance(size, int):  # of the first versions of the file
+            if isinstance(size, int):  # first versions of the file
                 size = {"shortest_edge": size, "longest_edge": told.get("max_size", 1333)}
             exact = (int(size["height"]), int(size["width"])) if "height" in size else None
             return cls(
@@ -209,13 +217,14 @@ class PhotoRule:
     def size(
         self, hw: tuple[int, int], side: int | None, most: int | None = None
     ) -> tuple[int, int]:
-        """(h, w) of what the network sees of a photo (H, W).
-
-        Raises InputError for a side out of range.
+        """Input size (h, w) of the network for an image (H, W).
 
         Args:
-            side: The longer one, if somebody asked for it.
-            most: Pixels of the longer one, if nobody did and the network takes any size.
+            hw: Height and width of the image.
+            side: Longer side chosen by the user, or None.
+            most: Maximum longer side if none is chosen and the input size is variable.
+
+        Raises InputError if the side is out of range.
         """
         if side is not None and (type(side) is not int or not SIDES[0] <= side <= SIDES[1]):
             raise InputError(
@@ -224,17 +233,17 @@ class PhotoRule:
         if self.exact is not None:
             return (side, side) if side else self.exact
         short, long = min(hw), max(hw)
-        reach = min(float(self.shortest), self.longest * short / long)  # of the short side
+        reach = min(float(self.shortest), self.longest * short / long)  # of the shorter side
         if side is not None:
             reach = side * short / long
         elif most is not None:
             reach = min(reach, most * short / long)
-        # As transformers' processor rounds: the short side to the nearest, the long one down.
+        # Rounding of transformers' processor: the shorter side to nearest, the longer one down.
         sides = {long: int(reach * long / short + 1e-6), short: round(reach)}
         return max(32, sides[hw[0]]), max(32, sides[hw[1]])
 
     def apply(self, photo: UintImage, hw: tuple[int, int]) -> FloatArray:  # -> (1, 3, h, w)
-        """The photo at a size, normalised."""
+        """Resize and normalize an image."""
         if self.square:
             side = max(photo.shape[:2])
             padded = np.zeros((side, side, 3), np.uint8)
@@ -247,10 +256,11 @@ class PhotoRule:
 
 
 def caption_arrays(caption: Caption, length: int | None = None) -> dict[str, IntArray]:
-    """The text inputs of a network, (1, T) each, by transformers' names.
+    """Text inputs of a network, (1, T) each, with transformers' names.
 
     Args:
-        length: T where it is fixed.
+        caption: The caption.
+        length: T if it is fixed, else None.
     """
     count = len(caption.tokens)
     ids: NDArray[np.int64] = np.zeros((1, length or count), np.int64)
@@ -261,7 +271,7 @@ def caption_arrays(caption: Caption, length: int | None = None) -> dict[str, Int
 
 
 def join_captions(seen: Sequence[ScoredBoxes]) -> ScoredBoxes:
-    """The answers to several captions of a photo as one: a box scores 0 for others' phrases."""
+    """Join the boxes of several captions; a box has score 0 for phrases of other captions."""
     count = sum(one.scores.shape[1] for one in seen)
     scores, start = [], 0
     for one in seen:

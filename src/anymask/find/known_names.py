@@ -1,15 +1,15 @@
-"""Words without a detector: the names that a model knows, compared with the masks of everything.
+"""Text prompts without a detector: compare a model's known names with all masks of an image.
 
-The network of names (docs/explanation/prompts.md) encodes the close-up of each mask that
-`everything` finds, also of unlikely and of overlapping ones. The score of a mask is the probability
-that it is one whole object of that name: a logistic regression on the probability of the name among
-all learned ones, on the same with everything outside of the mask gray, which lowers it for masks
-beside the object, and on the mask's objectness. It is fitted on masks of training images that the
-network of names has not learned from, where parts, unions and background are the other class
-(`research.fit_words`). Of masks that overlap, the one with the highest score is kept.
+The name model (docs/explanation/prompts.md) encodes a crop of each mask that `everything` finds,
+including unlikely and overlapping ones. The score of a mask is the probability that it is one whole
+object of that name: a logistic regression on the probability of the name among all trained ones, on
+the same with everything outside the mask gray, which is lower for masks next to the object, and on
+the objectness. It is fitted on masks of training images that the name model was not trained on,
+where parts, unions and background are the negative class (`research.fit_words`). Of overlapping
+masks, the one with the highest score is kept.
 
-The names are those of COCO and LVIS with their synonyms, placed by CLIP's embeddings of their
-words; other words raise an error that lists the nearest known names.
+The names are those of COCO and LVIS with their synonyms, embedded by CLIP's text encoder; other
+words raise an error that lists the nearest known names.
 """
 
 from __future__ import annotations
@@ -32,28 +32,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("anymask.find")
 
-THRESHOLD = 0.13  # of the score, and ...
-CERTAIN = 0.05  # ... of the name's probability: docs/reference/results.md
-WEIGHTS = (0.649, 0.147, 0.843, -0.006)  # of two log probabilities, the objectness' logit, and 1
-FAINT = -8.0  # the least log probability that counts
-POSSIBLE = 0.003  # probability of a name below which a mask is not looked at alone
-ALIKE, LIKELY = 0.8, 0.02  # the IoU of two candidates at most, and the least objectness of one
-MOST = 56  # candidates of a photo
-UNJUDGED = 0.3  # the objectness of masks of models that do not judge it
-OVERLAP = 0.3  # of the smaller one's area: what two finds of one label may share
-RIVAL = 1 / 3  # of the best score of a label, which others need where no threshold is given
-SAME = 0.9  # IoU of a mask and the one that its click brings again
-NEAREST = 5  # names that an error offers
+THRESHOLD = 0.13  # minimum score, and ...
+CERTAIN = 0.05  # ... minimum probability of the name: docs/reference/results.md
+WEIGHTS = (0.649, 0.147, 0.843, -0.006)  # of two log probabilities, the objectness logit, and 1
+FAINT = -8.0  # lower limit of the log probability
+POSSIBLE = 0.003  # minimum probability of a name for a second crop with gray surroundings
+ALIKE, LIKELY = 0.8, 0.02  # maximum IoU of two candidates, and their minimum objectness
+MOST = 56  # candidates per image
+UNJUDGED = 0.3  # objectness of masks of models that do not predict it
+OVERLAP = 0.3  # maximum overlap of two masks of one label, relative to the smaller one
+RIVAL = 1 / 3  # minimum score relative to the best of a label, without a given threshold
+SAME = 0.9  # minimum IoU of a mask and the prediction for its click
+NEAREST = 5  # names suggested in an error
 
 
 @brief
 @dataclass(frozen=True, eq=False)
 class SeenMasks:
-    """The masks of a photo that words choose from, and their vectors (n, D).
+    """Candidate masks of an image, with vectors (n, D).
 
     Attributes:
-        lone: Vectors with everything outside of the mask gray, by place: those that were
-            needed.
+        model: The model.
+        photo: Image (H, W, 3).
+        records: The masks.
+        vectors: Vectors (n, D) of the masks.
+        lone: Vectors with everything outside the mask gray, by index, computed on demand.
     """
 
     model: Model
@@ -64,7 +67,11 @@ class SeenMasks:
 
     @classmethod
     def of(cls, model: Model, photo: UintImage) -> SeenMasks:
-        """What any word may choose from. Raises ModelError for a model without names."""
+        """Find the candidates of an image.
+
+        Raises:
+            ModelError: The model does not support names.
+        """
         require(model.runtime, MaskNaming)
         found = model.everything(
             photo, iou=ALIKE, contained=1, min_objectness=LIKELY, refine_edges=False
@@ -74,7 +81,7 @@ class SeenMasks:
         return cls(model, photo, records, vectors)
 
     def alone(self, places: Sequence[int]) -> FloatArray:  # -> (n, D)
-        """The vectors of some masks with everything outside gray; those of the others as seen."""
+        """Vectors with everything outside gray for some masks, unchanged for the others."""
         new = [place for place in places if place not in self.lone]
         rles = [self.records[place].rle for place in new]
         found = mask_vectors(self.model.runtime, self.photo, rles, alone=True)
@@ -85,7 +92,7 @@ class SeenMasks:
         return vectors
 
     def chances(self, names: Sequence[str]) -> tuple[Floats, Floats]:  # -> (n, P) each
-        """The probability of each name, and with everything outside of the mask gray."""
+        """Probability of each name, and the same with everything outside the mask gray."""
         table = require(self.model.runtime, MaskNaming).name_table()
         chosen = table.chosen([*dict.fromkeys(names)])
 
@@ -97,13 +104,13 @@ class SeenMasks:
         return seen, told(self.alone(np.flatnonzero(seen.max(1) >= POSSIBLE).tolist()))
 
     def objectness(self) -> Floats:  # -> (n, 1)
-        """Of each mask."""
+        """Objectness of each mask."""
         judged = [UNJUDGED if one.objectness is None else one.objectness for one in self.records]
         return np.array(judged)[:, None]
 
 
 def word_facts(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # -> (..., 3)
-    """What a score depends on: the log probabilities of a name, and the logit of objectness."""
+    """Features of a score: two log probabilities of a name, and the logit of the objectness."""
     logs = [np.log(np.maximum(one, np.exp(FAINT))) for one in (seen, alone)]
     sure = np.clip(objectness, 0.001, 0.99)
     logit = np.log(sure) - np.log1p(-sure)
@@ -111,11 +118,12 @@ def word_facts(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # ->
 
 
 def word_scores(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # (n, P), (n, 1)
-    """The probability that a mask is one whole object of a name, 0..1.
+    """Probability that a mask is one whole object of a name, 0..1.
 
     Args:
-        seen: The probability of the name, and with everything outside of the mask gray.
-        alone: Like `seen`.
+        seen: Probability of the name (n, P).
+        alone: Probability with everything outside the mask gray (n, P).
+        objectness: Objectness (n, 1).
     """
     told = word_facts(seen, alone, objectness) @ np.array(WEIGHTS[:-1]) + WEIGHTS[-1]
     scores: Floats = np.round(1 / (1 + np.exp(-told)), 4)
@@ -125,12 +133,12 @@ def word_scores(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # (
 def find_by_name(
     model: Model, photo: UintImage, phrases: Sequence[Phrase], seen: SeenMasks | None = None
 ) -> list[Mask]:
-    """The masks of everything that are called so, best first.
-
-    Raises ModelError for a model without names, InputError for phrases that it does not know.
+    """Masks that match the phrases, best first.
 
     Args:
-        seen: Of this photo; None: made here.
+        seen: Candidates of this image, or None to find them.
+
+    Raises ModelError for a model without names, InputError for unknown names.
     """
     names = match_names(require(model.runtime, MaskNaming).name_table(), phrases)
     seen = SeenMasks.of(model, photo) if seen is None else seen
@@ -146,7 +154,7 @@ def find_by_name(
 
 
 def least_scores(scores: Floats, phrases: Sequence[Phrase]) -> list[float]:
-    """The threshold of each phrase: the given one, else a share of its best score of (n, P)."""
+    """Threshold of each phrase: the given one, else relative to its best score of (n, P)."""
     return [
         max(THRESHOLD, RIVAL * float(best)) if phrase.threshold is None else phrase.threshold
         for phrase, best in zip(phrases, scores.max(0), strict=True)
@@ -160,12 +168,14 @@ def name_records(
     passed: BoolArray,
     phrases: Sequence[Phrase],
 ) -> list[Mask]:
-    """The records that pass for a phrase, each with the label of the best such phrase.
+    """Masks that pass for a phrase, each with the label of the best such phrase.
 
     Args:
-        scores: (n, P): the scores, the probabilities of the names, and what passes.
-        named: Like `scores`.
-        passed: Like `scores`.
+        records: n masks.
+        scores: Scores (n, P).
+        named: Probabilities of the names (n, P).
+        passed: Whether each mask passes for each phrase (n, P).
+        phrases: P phrases.
     """
     labels, found = [phrase.label for phrase in phrases], []
     rows = zip(records, scores.tolist(), named.tolist(), passed, strict=True)
@@ -191,7 +201,7 @@ def name_records(
 
 
 def one_winner(records: Sequence[Mask]) -> list[Mask]:
-    """The records, best first, without those that overlap a better one of the same label."""
+    """Remove masks that overlap a better one of the same label; best first."""
     kept: list[Mask] = []
     for label in dict.fromkeys(one.label for one in records):
         same = [one for one in records if one.label == label]
@@ -201,7 +211,7 @@ def one_winner(records: Sequence[Mask]) -> list[Mask]:
 
 
 def with_edges(model: Model, photo: UintImage, records: Sequence[Mask]) -> list[Mask]:
-    """The records with refined edges, where their click brings the same mask again."""
+    """Refine the edges of masks that their click reproduces."""
     clicked = [one for one in records if one.points]
     if not clicked:
         return [*records]
@@ -216,23 +226,25 @@ def with_edges(model: Model, photo: UintImage, records: Sequence[Mask]) -> list[
 
 
 def check_names(model: Model, phrases: Sequence[Phrase]) -> list[str]:
-    """The names without training images, whose scores are less accurate.
+    """Names without training images, whose scores are less accurate.
 
-    Raises ModelError for a model without names, InputError for phrases that it does not know.
+    Raises:
+        ModelError: The model does not support names.
+        InputError: A name is unknown.
     """
     table = require(model.runtime, MaskNaming).name_table()
     return untrained_names(table, match_names(table, phrases))
 
 
 def untrained_names(table: NameTable, names: Sequence[str]) -> list[str]:
-    """Of names that the table knows those without training images."""
+    """Known names without training images."""
     return [one for one in names if not table.learned[table.also[" ".join(one.lower().split())]]]
 
 
 def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
-    """For each phrase the name that the table has for it.
+    """Known name of each phrase.
 
-    Raises InputError for those that it does not know, all of them at once.
+    Raises InputError that lists all unknown names.
     """
     found = [known_spelling(table, phrase.prompt) for phrase in phrases]
     unknown = [p.prompt for p, name in zip(phrases, found, strict=True) if name is None]
@@ -256,12 +268,12 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
 
 
 def known_spelling(table: NameTable, phrase: str) -> str | None:
-    """The spelling of a phrase that the table knows; None without any."""
+    """Known spelling of a phrase, or None."""
     return next((word for word in spellings(phrase) if table.knows(word)), None)
 
 
 def spellings(phrase: str) -> list[str]:
-    """A phrase as it stands, and where it looks like a plural its singulars."""
+    """A phrase, and its possible singulars."""
     word = " ".join(phrase.replace("-", " ").split())
     found = [phrase, word]
     lower = word.lower()
@@ -283,7 +295,7 @@ IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "ch
 
 
 def _offer(table: NameTable, word: str) -> str:
-    """The nearest names: those of its own words first, the last of them before the others."""
+    """Nearest names: those of single words of the phrase first, the last word before the others."""
     parts = word.lower().split()
     inside = [name for part in reversed(parts) for name in spellings(part) if table.knows(name)]
     near = list(dict.fromkeys([*inside, *table.near(word), *table.near(parts[-1])]))[:NEAREST]

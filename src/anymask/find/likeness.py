@@ -1,12 +1,11 @@
-"""How alike a mask of one photo is to examples of others: photos, maps and masks in, numbers out.
+"""Similarity of masks to exemplars in other images.
 
-Two things are compared. The encoder's maps, cell by cell (`PhotoCells`), say where in a photo
-something like the example may be, and what is rather like the example's surroundings. The vectors
-of the network of names say whether two masks are the same kind of thing, and, of whole photos,
-whether two are of the same kind of scene.
+Two kinds of features are compared. The encoder's maps, cell by cell (`PhotoCells`), locate cells
+similar to the exemplar or to its surroundings. The vectors of the name model compare the kinds of
+two masks and, for whole images, the kinds of scene.
 
-Letters: H W a photo, h w its cells, C channels, n masks, K cells of an example, D a vector's
-length, N learned names.
+Letters: H W an image, h w its cells, C channels, n masks, K cells of an exemplar, D a vector's
+length, N trained names.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ from anymask.masks import Features, Rle, mask_to_rle, rle_area, rle_to_mask
 from anymask.models.rules import NameTable
 from anymask.runtime import ImageRuntime, MaskNaming, mask_vectors, require
 
-STRIDE = 8  # pixels of the model's input along a cell
-BINS = 8  # of each color channel
-PARTS = (0.5, 0.25, 0.25)  # what coarse map, fine map and colors count
-NEAREST = 3  # cells of an example that a cell is compared with
-MAX_OBJECT, MAX_AROUND = 48, 96  # cells of an example that are kept
-RING = 2  # cells around a mask that are its surroundings
-SOFTER = 0.5  # of the names' scale: names that are near to the likeliest count, too
+STRIDE = 8  # pixels of the model's input per cell
+BINS = 8  # per color channel
+PARTS = (0.5, 0.25, 0.25)  # weights of coarse map, fine map and colors
+NEAREST = 3  # cells of an exemplar that are averaged
+MAX_OBJECT, MAX_AROUND = 48, 96  # maximum number of stored cells of an exemplar
+RING = 2  # width of a mask's surroundings in cells
+SOFTER = 0.5  # factor of the names' scale, so that names near the most likely one also count
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoCells:
-    """What the encoder saw of a photo, cell by cell.
+    """Features of an image by cell.
 
     Attributes:
-        values: (h, w, C), each cell of length 1; only the cells that the photo fills.
+        values: Unit vectors (h, w, C) of the cells that the image covers.
     """
 
     values: FloatArray
 
     @classmethod
     def of(cls, photo: UintImage, features: Features) -> PhotoCells:
-        """The cells of a photo (H, W, 3)."""
+        """Compute the cells of an image (H, W, 3)."""
         place = features.geometry
         side = place.side // STRIDE
         rows, columns = place.filled_cells(side)
@@ -54,7 +53,7 @@ class PhotoCells:
         return cls(_unit(np.concatenate(parts, axis=2)))
 
     def share(self, mask: BoolArray) -> FloatArray:  # (H, W) -> (h, w)
-        """How much of each cell a mask covers, 0..1."""
+        """Share of each cell that a mask covers, 0..1."""
         hw = self.values.shape[:2]
         covered = cv2.resize(mask.astype(np.float32), hw[::-1], interpolation=cv2.INTER_AREA)
         return np.asarray(covered, np.float32).reshape(hw)
@@ -78,10 +77,10 @@ def _resized(planes: FloatArray, side: int) -> FloatArray:  # (C, h, w) -> (side
 
 
 def _colours(photo: UintImage, hw: tuple[int, int]) -> FloatArray:  # (H, W, 3) -> (h, w, 3 BINS)
-    """Each channel of Lab as shares of the two bins around it."""
+    """Linear histogram of each Lab channel."""
     small = cv2.resize(photo, hw[::-1], interpolation=cv2.INTER_AREA).reshape(*hw, 3)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32) / 255
-    # a and b of photos lie near the middle
+    # a and b of images are close to the centre of their range
     lab[..., 1:] = np.clip((lab[..., 1:] - 0.5) * 2 + 0.5, 0, 1)
     middles = np.arange(BINS, dtype=np.float32) / (BINS - 1)
     near = np.maximum(0, 1 - np.abs(lab[..., None] - middles) * (BINS - 1))
@@ -91,16 +90,16 @@ def _colours(photo: UintImage, hw: tuple[int, int]) -> FloatArray:  # (H, W, 3) 
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """What examples of one kind of thing look like.
+    """Appearance of exemplars of one kind.
 
     Attributes:
-        cells: (K, C) of their masks, and of what is around them.
-        around: (K, C) of their masks, and of what is around them.
-        prototype: (C,) the mean of their masks.
-        vectors: (n, D) by the network of names.
-        scenes: (n, D) the same, of their whole photos.
-        shares: (n,) of the photo that each covers.
-        table: The names of that network.
+        cells: Cells (K, C) inside their masks.
+        around: Cells (K, C) around their masks.
+        prototype: Mean cell (C,) of their masks.
+        vectors: Vectors (n, D) of the name model.
+        scenes: Vectors (n, D) of their whole images.
+        shares: Share of the image that each covers (n,).
+        table: Names of the name model.
     """
 
     cells: FloatArray
@@ -115,7 +114,7 @@ class Kind:
     def of(
         cls, runtime: ImageRuntime, examples: Sequence[tuple[UintImage, BoolArray, PhotoCells]]
     ) -> Kind:
-        """Of photos (H, W, 3) with masks (H, W). Raises ModelError for a model without names."""
+        """Learn from images (H, W, 3) with masks (H, W). Raises ModelError without names."""
         inside, outside, vectors, scenes, shares = [], [], [], [], []
         table = require(runtime, MaskNaming).name_table()
         for photo, mask, cells in examples:
@@ -132,7 +131,7 @@ class Kind:
         return cls(cells_in, cells_out, prototype, *both, np.array(shares), table)
 
     def agreement(self, cells: PhotoCells) -> FloatArray:  # -> (h, w)
-        """How much more each cell is like the examples than like what is around them."""
+        """Similarity of each cell to the exemplars minus the similarity to their surroundings."""
         flat = cells.values.reshape(-1, cells.values.shape[2])
         like = (flat @ self.prototype + _nearest(flat, self.cells)) / 2
         zeros = np.zeros(len(flat), np.float32)
@@ -142,13 +141,13 @@ class Kind:
 
 
 def _some(cells: FloatArray, most: int) -> FloatArray:  # (n, C) -> (K, C)
-    """At most so many of them, evenly chosen."""
+    """At most `most` evenly spaced cells."""
     kept: FloatArray = cells[np.linspace(0, len(cells) - 1, min(most, len(cells))).astype(int)]
     return kept
 
 
 def _nearest(flat: FloatArray, cells: FloatArray) -> FloatArray:  # (n, C), (K, C) -> (n,)
-    """The mean likeness to the nearest of the cells."""
+    """Mean similarity to the nearest cells."""
     told = flat @ cells.T
     count = min(NEAREST, len(cells))
     nearest: FloatArray = np.partition(told, told.shape[1] - count, axis=1)[:, -count:].mean(1)
@@ -156,22 +155,22 @@ def _nearest(flat: FloatArray, cells: FloatArray) -> FloatArray:  # (n, C), (K, 
 
 
 FACTS = (
-    "vector",  # cosine of the vectors by the network of names with the nearest example's
-    "names",  # how far the names that both may have agree, 0..1 (Bhattacharyya's coefficient)
-    "cells",  # cosine of the mean cell with the prototype
+    "vector",  # cosine similarity of the name model's vectors, for the nearest exemplar
+    "names",  # similarity of the name distributions, 0..1 (Bhattacharyya coefficient)
+    "cells",  # cosine similarity of the mean cell and the prototype
     "inside",  # mean agreement of the mask's cells
-    "contrast",  # the same, less that of the cells around it
-    "best",  # the highest agreement in the photo
-    "size",  # how many times larger or smaller than the nearest example, as a logarithm
-    "score",  # the model's own number
+    "contrast",  # the same minus that of the cells around it
+    "best",  # the highest agreement in the image
+    "size",  # absolute logarithm of the size relative to the nearest exemplar
+    "score",  # predicted IoU
 )
-NAMED = 2  # facts that need the network of names
+NAMED = 2  # features that require the name model
 
 
 def cheap_facts(
     kind: Kind, cells: PhotoCells, agreement: FloatArray, rles: Sequence[Rle], scores: FloatArray
 ) -> FloatArray:  # -> (n, len(FACTS))
-    """Every fact of `FACTS` but those of the network of names, which are left at 0."""
+    """Features in the order of `FACTS`; those of the name model are 0."""
     facts = np.zeros((len(rles), len(FACTS)), np.float32)
     for row, rle in zip(facts, rles, strict=True):
         covered = cells.share(rle_to_mask(rle))
@@ -194,18 +193,18 @@ def cheap_facts(
 
 
 def scene_vector(runtime: ImageRuntime, photo: UintImage) -> FloatArray:  # -> (1, D)
-    """The vector of a whole photo (H, W, 3). Raises ModelError for a model without names."""
+    """Vector of a whole image (H, W, 3). Raises ModelError for a model without names."""
     return mask_vectors(runtime, photo, [mask_to_rle(np.ones(photo.shape[:2], np.bool_))])
 
 
 def vector_likeness(vectors: FloatArray, examples: FloatArray) -> FloatArray:  # (n, D), (m, D)
-    """The cosine of each vector with the nearest example's: (n,)."""
+    """Cosine similarity (n,) of each vector and the nearest exemplar."""
     likeness: FloatArray = (vectors @ examples.T).max(1)
     return likeness
 
 
 def name_likeness(kind: Kind, vectors: FloatArray) -> FloatArray:  # (n, D) -> (n,)
-    """How far the chances of all learned names agree with those of the nearest example."""
+    """Similarity of the distributions over trained names, for the nearest exemplar."""
     table = kind.table
     names = SOFTER * table.scale * table.vectors[table.learned].T.astype(np.float32)
 

@@ -1,10 +1,10 @@
 """Grounding DINO as an ONNX graph, without torch and transformers.
 
-The graph is one of transformers' exports (`onnx-community/grounding-dino-tiny-ONNX`, int8 204 MB):
-pixel_values, input_ids, token_type_ids, attention_mask, pixel_mask in; logits (1, Q, T) and
-pred_boxes (1, Q, 4) out. That export takes photos of 800 x 800, whatever their shape.
+The graph is an export of transformers (`onnx-community/grounding-dino-tiny-ONNX`, int8 204 MB).
+Inputs: pixel_values, input_ids, token_type_ids, attention_mask, pixel_mask. Outputs: logits
+(1, Q, T) and pred_boxes (1, Q, 4). This export has a fixed input size of 800 x 800.
 
-Letters: Q boxes, T tokens, h w what the network sees.
+Letters: Q boxes, T tokens, h w the network's input.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from anymask.find.grounding import (
 )
 from anymask.find.wordpiece import WordPiece
 
-MAX_TOKENS = 256  # of a caption, as the network was trained
+MAX_TOKENS = 256  # of a caption, as in training
 NEEDED = ("pixel_values", "input_ids")
 TYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(int64)": np.int64,
          "tensor(bool)": np.bool_}  # fmt: skip
@@ -46,11 +46,13 @@ TYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(int
 class OnnxDetector:
     """An exported Grounding DINO.
 
-    Raises WeightsError for a graph that cannot be read or is of another network.
-
     Args:
+        name: Name of the detector.
         graph: The .onnx file.
-        folder: Where its tokenizer and preprocessor_config.json lie.
+        folder: Folder of its tokenizer and preprocessor_config.json.
+        threshold: Default minimum score.
+
+    Raises WeightsError if the graph cannot be loaded or is of another network.
     """
 
     def __init__(self, name: str, graph: Path, folder: Path, threshold: float) -> None:
@@ -77,7 +79,7 @@ class OnnxDetector:
     def detect(
         self, photo: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> ScoredBoxes:
-        """See `Detector`. Raises InputError for a side that the graph does not take."""
+        """See `Detector`. Raises InputError if the graph does not support the side."""
         exact = self._rule.exact
         if side is not None and exact is not None and (side, side) != exact:
             raise InputError(
@@ -99,7 +101,7 @@ class OnnxDetector:
     def _ask(
         self, pixels: FloatArray, caption: Caption, fixed: int | None
     ) -> tuple[FloatArray, FloatArray]:
-        """Logits (Q, T) and boxes (Q, 4)."""
+        """Run the network: logits (Q, T) and boxes (Q, 4)."""
         mask = np.ones((1, *pixels.shape[2:]), np.int64)
         given: dict[str, Any] = {"pixel_values": pixels, "pixel_mask": mask}
         given |= caption_arrays(caption, fixed)
@@ -113,10 +115,10 @@ class OnnxDetector:
 
 
 def _open_graph(graph: Path) -> Any:
-    """The session of a graph. Raises WeightsError.
+    """Create the session of a graph. Raises WeightsError.
 
-    Some releases of ONNX Runtime fail in their own optimisations of the half-precision exports;
-    these are then opened as they are.
+    Some releases of ONNX Runtime fail to optimize half-precision exports, which are then loaded
+    without optimization.
     """
     onnxruntime = import_offline("onnxruntime")
     error: Exception | None = None
@@ -132,7 +134,7 @@ def _open_graph(graph: Path) -> Any:
             return onnxruntime.InferenceSession(
                 str(graph), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as failure:  # onnxruntime's own classes have no common name
+        except Exception as failure:  # onnxruntime's exception classes have no public base class
             error = failure
     raise WeightsError(
         f"Cannot load {graph}: the file is corrupted or incomplete. Copy it again."

@@ -1,18 +1,19 @@
-"""PerSAM and PerSAM-F: a thing in one photo and another photo in, its mask there out.
+"""PerSAM and PerSAM-F: segment the object of an exemplar in another image.
 
 Zhang et al. 2023, "Personalize Segment Anything Model with One Shot"; the released code
-(ZrrSkywalker/Personalize-SAM, MIT) for numbers and the order of steps. For SAM-type models whose
-decoder can be guided (`models.guided`), so on torch.
+(ZrrSkywalker/Personalize-SAM, MIT) for numbers and the order of steps. Requires a SAM model with
+guided decoding (`models.guided`), so torch.
 
-    PerSAM    the likest pixel is clicked, the unlikest one as background; the first answer is
-              guided; two more refine it, the second with the box of the first's mask
-    PerSAM-F  the likest pixel alone, unguided; a mix of the three masks, of which two weights are
-              learned on the example, is refined in the same way
+    PerSAM    The most similar pixel is a foreground click, the least similar one a background
+              click. The first prediction is guided; two more refine it, the second with the box of
+              the first mask.
+    PerSAM-F  Only the most similar pixel, unguided. A combination of the three masks, with two
+              weights learned on the exemplar, is refined in the same way.
 
-Always one mask a photo: the method has no "not here", its score is the model's own. Deviation: of
-several examples the cells are put together (the paper has one).
+There is always one mask per image: the method cannot reject an image, its score is the predicted
+IoU. Difference: the cells of several exemplars are concatenated (the paper has one).
 
-Letters: H W a photo, C channels, h w the features, S the model's input side, m side of logits.
+Letters: H W an image, C channels, h w the features, S the model's input side, m side of logits.
 """
 
 from __future__ import annotations
@@ -44,19 +45,19 @@ from anymask.runtime import GuidedDecoding, ImageRuntime, PromptDecoding, requir
 if TYPE_CHECKING:
     from anymask.segment import Model
 
-STEPS, RATE = 1000, 1e-3  # of the two weights
-FOCAL = (0.25, 2.0)  # alpha and gamma of their loss
-EPS = 1e-4  # AdamW's
+STEPS, RATE = 1000, 1e-3  # training of the two weights
+FOCAL = (0.25, 2.0)  # alpha and gamma of the focal loss
+EPS = 1e-4  # of AdamW
 
 
 @dataclass(frozen=True, eq=False)
 class PersonalTarget:
-    """What is looked for.
+    """Features of the object to find.
 
     Attributes:
-        direction: (C,) of length 1: cells are compared with it.
-        mean: (C,) of the example's cells.
-        weights: (3,) of the masks, of PerSAM-F; None: PerSAM.
+        direction: Unit vector (C,) with which cells are compared.
+        mean: Mean (C,) of the exemplar's cells.
+        weights: Weights (3,) of the masks for PerSAM-F, or None for PerSAM.
     """
 
     direction: FloatArray
@@ -65,7 +66,7 @@ class PersonalTarget:
 
 
 class PersonalStep(NamedTuple):
-    """One answer: logits (K, m, m) and scores (K,), and the place of the one that is kept."""
+    """One prediction: logits (K, m, m), scores (K,), and the index of the selected mask."""
 
     prompt: Prompt
     logits: FloatArray
@@ -79,14 +80,13 @@ def learn_target(
     tuned: bool = False,
     steps: int = STEPS,
 ) -> PersonalTarget:
-    """What examples, photos (H, W, 3) with masks (H, W), have in common.
-
-    Raises ModelError for a model whose decoder cannot be guided, InputError for a mask that covers
-    no cell.
+    """Learn the features of exemplars: images (H, W, 3) with masks (H, W).
 
     Args:
-        tuned: PerSAM-F: weights of the masks are learned on the first example, in so many
-            steps.
+        tuned: Whether to learn the mask weights of PerSAM-F on the first exemplar.
+        steps: Number of training steps.
+
+    Raises ModelError for a model without guided decoding, InputError if a mask covers no cell.
     """
     if model.runtime.capability(GuidedDecoding) is None:
         raise ModelError(
@@ -120,7 +120,7 @@ def _map_of(features: Features) -> FloatArray:  # -> (C, h, w)
 def _cells_of(
     mask: BoolArray, place: Geometry, hw: tuple[int, ...]
 ) -> BoolArray:  # (H, W) -> (h, w)
-    """The cells that a mask covers, as SAM sees the photo."""
+    """Cells that a mask covers, resized as SAM does."""
     drawn = Image.fromarray(mask.view(np.uint8) * np.uint8(255))
     small = drawn.resize(place.input_hw[::-1], Image.Resampling.BILINEAR)
     whole = np.zeros((place.side, place.side), np.float32)
@@ -130,7 +130,7 @@ def _cells_of(
 
 
 def likeness_on_photo(features: Features, target: PersonalTarget) -> FloatArray:  # -> (H, W)
-    """The cosine of every pixel's cell with the target."""
+    """Cosine similarity of every pixel's cell to the target."""
     cells = _map_of(features)
     told = np.tensordot(target.direction, cells / np.linalg.norm(cells, axis=0), 1)
     large = cv2.resize(told, (4 * told.shape[1], 4 * told.shape[0]))
@@ -139,7 +139,7 @@ def likeness_on_photo(features: Features, target: PersonalTarget) -> FloatArray:
 
 
 def find_target(model: Model, photo: UintImage, target: PersonalTarget) -> Mask:
-    """The target's mask in a photo (H, W, 3)."""
+    """Mask of the target in an image (H, W, 3)."""
     features = model.encode(photo)
     *_, last = personal_steps(model.runtime, features, target)
     mask = _pixels(last.logits[last.best], features, model.runtime.spec.mask_threshold)
@@ -149,7 +149,7 @@ def find_target(model: Model, photo: UintImage, target: PersonalTarget) -> Mask:
 def personal_steps(
     runtime: ImageRuntime, features: Features, target: PersonalTarget
 ) -> list[PersonalStep]:
-    """The three answers about a photo, the last one counts."""
+    """The three predictions for an image; the last is the result."""
     likeness = likeness_on_photo(features, target)
     likest = _pixel(likeness.argmax(), likeness)
     if target.weights is None:
@@ -184,7 +184,7 @@ def _pixels(logits: FloatArray, features: Features, threshold: float) -> BoolArr
 
 
 def _attention(likeness: FloatArray, features: Features) -> FloatArray:  # (H, W) -> (h, w)
-    """The likeness, standardised, where the decoder's cells are: stretched, as published."""
+    """Standardized similarity at the decoder's resolution, stretched as published."""
     plain = (likeness - likeness.mean()) / likeness.std(ddof=1)
     cells = _map_of(features).shape[1:]
     small = cv2.resize(plain, cells[::-1], interpolation=cv2.INTER_LINEAR)
@@ -199,11 +199,11 @@ def _ask(
     attention: FloatArray | None = None,
     target: FloatArray | None = None,
 ) -> PersonalStep:
-    """One or three masks for a prompt, in the model's order, guided where there is attention."""
+    """Predict one or three masks for a prompt, in the model's order, optionally guided."""
     ((_, batch),) = group_prompts([prompt], features.geometry, runtime.spec, 1)
     told = _decode(runtime, features, batch, attention, target)
     family = runtime.family
-    assert isinstance(family, SamFamily)  # of what decodes with guidance
+    assert isinstance(family, SamFamily)  # models with guided decoding
     choose = family.single if count == 1 else family.several
     logits, scores = choose(*told)
     return PersonalStep(prompt, logits[0], scores[0], int(scores[0].argmax()))
@@ -224,7 +224,7 @@ def _decode(
 def _learn_weights(
     runtime: ImageRuntime, features: Features, target: PersonalTarget, truth: BoolArray, steps: int
 ) -> FloatArray:  # (H, W) -> (3,)
-    """Weights of the three masks with which their mix is the example's mask."""
+    """Weights with which the combination of the three masks is the exemplar's mask."""
     import torch
     from torch.nn import functional as F
 

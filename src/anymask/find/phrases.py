@@ -1,9 +1,8 @@
-"""Phrases: words as users write them in; what is looked for, and what it is called, out.
+"""Parse text prompts into phrases and labels.
 
-A phrase and a class are two things: `{"shipping container": "container"}` looks for the left and
-calls it the right. As text that is `shipping container = container`; `helmet @ 0.4` gives a phrase
-a threshold of its own. Tools differ in what stands between phrases, so any of , ; | . and the end
-of a line does.
+A phrase and its label may differ: `{"shipping container": "container"}` detects the key and assigns
+the value as label. In text, write `shipping container = container`; `helmet @ 0.4` sets the
+threshold of a phrase. Phrases are separated by any of , ; | . and line breaks.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from anymask.base import DataError, InputError, parse_json
 MAX_CHARACTERS = 200  # of a phrase
 MAX_PHRASES = 2000
 
-_BETWEEN = re.compile(r"[,;|\r\n]|\.(?!\d)")  # 0.4 is a number
+_BETWEEN = re.compile(r"[,;|\r\n]|\.(?!\d)")  # not in 0.4
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 
 Phrases = str | Path | Sequence[str] | Mapping[str, str]
@@ -27,12 +26,12 @@ Phrases = str | Path | Sequence[str] | Mapping[str, str]
 
 @dataclass(frozen=True)
 class Phrase:
-    """One thing to look for.
+    """One phrase to detect.
 
     Attributes:
-        prompt: As the detector reads it.
-        label: What found things are called.
-        threshold: The least score of a thing, 0..1; None: the detector's own.
+        prompt: Text for the detector.
+        label: Label of matching objects.
+        threshold: Minimum score, 0..1, or None for that of the detector.
     """
 
     prompt: str
@@ -43,15 +42,17 @@ class Phrase:
 def read_phrases(
     words: Phrases, score: float | Mapping[str, float] | None = None
 ) -> tuple[Phrase, ...]:
-    """The phrases that words mean, each once, in their order.
-
-    Raises InputError for words that are none, too many or too long, and scores out of range or of
-    a phrase that is not asked for; DataError for a broken file.
+    """Parse text prompts into distinct phrases, in order.
 
     Args:
-        words: A text ("helmet, red cup"), a list (taken as it is), a mapping from phrase to
-            label, or the path of a file: such a text, or JSON of a list or a mapping.
-        score: The least score of all phrases, or of some: a mapping from prompt or label to it.
+        words: A text ("helmet, red cup"), a list (unchanged), a dict from phrase to label, or the
+            path of a file: such a text, or JSON with a list or an object.
+        score: Minimum score of all phrases, or a dict from prompt or label to minimum score.
+
+    Raises:
+        InputError: The phrases are invalid, too many or too long, or a score is out of range or for
+            an unknown phrase.
+        DataError: The file is invalid.
     """
     if isinstance(words, Path):
         words = _read_file(words)
@@ -82,7 +83,7 @@ def read_phrases(
 
 
 def _parse_phrase(text: str) -> Phrase:
-    """`prompt [= label] [@ threshold]`. Raises InputError."""
+    """Parse `prompt [= label] [@ threshold]`. Raises InputError."""
     text, at, threshold = text.partition("@")
     prompt, _, label = text.partition("=")
     try:
@@ -95,7 +96,7 @@ def _parse_phrase(text: str) -> Phrase:
 
 
 def _plain(word: object) -> str:
-    """A phrase without needless spaces. Raises InputError for what is none."""
+    """Normalize the spaces of a phrase. Raises InputError if it is invalid."""
     if not isinstance(word, str) or not word.strip():
         raise InputError(f"Invalid phrase or label {word!r}. Use at least one word.")
     plain = " ".join(word.split())
@@ -108,7 +109,7 @@ def _plain(word: object) -> str:
 
 
 def _read_file(path: Path) -> Any:
-    """The words of a file. Raises InputError where there is none, DataError for a broken one."""
+    """Read phrases from a file. Raises InputError if it is missing, DataError if invalid."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -126,7 +127,7 @@ def _read_file(path: Path) -> Any:
 def _with_thresholds(
     phrases: tuple[Phrase, ...], score: float | Mapping[str, float] | None
 ) -> tuple[Phrase, ...]:
-    """The phrases with the thresholds that were given. Raises InputError."""
+    """Set the given thresholds. Raises InputError."""
     given = dict(score) if isinstance(score, Mapping) else {}
     for name in given:
         if not any(name in (phrase.prompt, phrase.label) for phrase in phrases):

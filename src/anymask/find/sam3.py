@@ -1,17 +1,16 @@
-"""SAM 3 by the user's own file (extra [words]): phrases, example boxes or clicks in, masks out.
+"""SAM 3 from local weights (extra [words]): text, exemplar box and click prompts.
 
 Meta, "SAM 3: Segment Anything with Concepts" (2025), through transformers' `Sam3Model` and
-`Sam3TrackerModel` (Apache-2.0); videos are `sam3_video`'s. Weights are gated and under the SAM
-License, which is shown when they are opened; nothing of them is bundled. The photo's features are
-computed once for all phrases and clicks about it; each phrase is a pass of its own through the
-decoder, as published.
+`Sam3TrackerModel` (Apache-2.0); videos are in `sam3_video`. The weights are gated and under the SAM
+License, which is logged when they are loaded; they are not bundled. Image features are computed
+once for all phrases and clicks; each phrase is a separate pass through the decoder, as published.
 
-Deviations from transformers, each towards the published model: norms have eps 1e-5; a phrase
-without example boxes keeps the class token of the geometry encoder; for clicks the embedding of "no
-memory" counts twice; photos are resized by torch from uint8, and features of example boxes pooled
-by `roi_align` below, as torchvision would.
+Differences to transformers, each to match the published model: norms have eps 1e-5; a phrase
+without exemplar boxes keeps the class token of the geometry encoder; for clicks the "no memory"
+embedding is added twice; images are resized by torch from uint8, and features of exemplar boxes are
+pooled by `roi_align` below, as torchvision does.
 
-Letters: B boxes, Q queries, P phrases, C channels, H W the photo, h w a map, R bins of a box.
+Letters: B boxes, Q queries, P phrases, C channels, H W the image, h w a map, R bins of a box.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ from anymask.runtime import pick_device
 
 log = logging.getLogger("anymask.find")
 
-TOKENS = 32  # of a phrase
-EXAMPLES_ONLY = "visual"  # the phrase of example boxes without one
+TOKENS = 32  # per phrase
+EXAMPLES_ONLY = "visual"  # phrase for exemplar boxes without a text
 EPS = 1e-5
-PADDED = -10  # the label of a box that is none
+PADDED = -10  # label of a padding box
 LICENCE = (
     "SAM 3 uses the SAM License of Meta (19 November 2025), which is not an open-source licence. "
     "Use, modification and redistribution of code and weights are allowed, also commercially, "
@@ -56,10 +55,9 @@ LICENCE = (
 
 
 class Sam3:
-    """SAM 3 in a local folder, as a `Detector` that brings its own masks.
+    """SAM 3 from a local folder, as a `Detector` with its own masks.
 
-    Raises MissingExtra without transformers or torch, WeightsError for files that are broken or do
-    not fit.
+    Raises MissingExtra without transformers or torch, WeightsError if the files are invalid.
     """
 
     def __init__(self, name: str, folder: Path, threshold: float, device: str = "auto") -> None:
@@ -89,7 +87,7 @@ class Sam3:
         encoder._encode_boxes = lambda *given: encode_boxes(encoder, *given)
         self._clicker: Any = None
         self._tracker: Any = None
-        self._seen: tuple[str, Any] | None = None  # the last photo's maps
+        self._seen: tuple[str, Any] | None = None  # feature maps of the last image
         self._clicked: tuple[str, list[Any]] | None = None
         self._lock = threading.RLock()
         self.about: dict[str, Any] = {"detector": name, "kind": "sam3"}
@@ -100,7 +98,7 @@ class Sam3:
     def detect(
         self, photo: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> SegmentedBoxes:
-        """See `Detector`; the side is fixed."""
+        """See `Detector`; the input size is fixed."""
         if side is not None:
             raise InputError(f"SAM 3 has a fixed image size, but side={side} was given. Omit side.")
         return join_answers([self._ask(photo, phrase, (), ()) for phrase in phrases])
@@ -112,14 +110,15 @@ class Sam3:
         unlike: Sequence[Sequence[float]] = (),
         phrase: str | None = None,
     ) -> SegmentedBoxes:  # P = 1
-        """Everything that is like the things in some boxes of the same photo.
-
-        Raises InputError for no boxes, or boxes that are none.
+        """Detect every object similar to those in some boxes of the same image.
 
         Args:
-            boxes: x0, y0, x1, y1 in pixels, each around such a thing.
-            unlike: Boxes around what is not meant.
-            phrase: What they are, if that helps.
+            photo: Image (H, W, 3).
+            boxes: Boxes x0, y0, x1, y1 in pixels around exemplars.
+            unlike: Boxes around objects to exclude.
+            phrase: Optional name of the objects.
+
+        Raises InputError if there are no boxes, or a box is invalid.
         """
         if not len(boxes) and not len(unlike):
             raise InputError("No exemplar box was given. Pass boxes=.")
@@ -128,10 +127,10 @@ class Sam3:
     def segment(
         self, photo: UintImage, prompt: Prompt, multimask: bool = True
     ) -> tuple[FloatArray, FloatArray]:  # -> (K, h, w), (K,)
-        """The masks that clicks or a box mean, in the model's order: logits of the whole photo at
-        its own side, and scores (raw). K is 3, or 1 without `multimask`.
+        """Segment an object from clicks or a box, in the model's order.
 
-        Raises InputError for a prompt with a mask.
+        Returns logits (K, h, w) of the whole image at the model's resolution, and uncalibrated
+        scores. K is 3, or 1 without `multimask`. Raises InputError for a mask prompt.
         """
         if prompt.mask is not None:
             raise InputError(
@@ -153,12 +152,12 @@ class Sam3:
         return as_numpy(answer.pred_masks[0, 0]), as_numpy(answer.iou_scores[0, 0])
 
     def follow(self, frames: Sequence[UintImage]) -> Sam3Video:
-        """A video whose objects SAM 3's own tracker follows from clicks and boxes.
-
-        Raises InputError for no frames.
+        """Start a video session of SAM 3's tracker.
 
         Args:
-            frames: Each (H, W, 3), all of one size.
+            frames: Frames (H, W, 3) of the same size.
+
+        Raises InputError if there are no frames.
         """
         with self._lock:
             if self._tracker is None:
@@ -202,14 +201,14 @@ class Sam3:
         return (small.to(self._device).float() / 255 - 0.5) / 0.5
 
     def _look(self, photo: UintImage) -> Any:
-        """What the vision encoder sees of a photo; the last one is remembered."""
+        """Vision features of an image; those of the last image are cached."""
         key = key_of(photo)
         if self._seen is None or self._seen[0] != key:
             self._seen = (key, self._model.vision_encoder(self._pixels(photo)))
         return self._seen[1]
 
     def _tracker_maps(self, photo: UintImage) -> list[Any]:
-        """The maps that clicks are answered from: the tracker's own neck on the same trunk."""
+        """Feature maps for clicks: the tracker's own neck on the same trunk."""
         if self._clicker is None:
             clicks = import_offline("transformers.models.sam3_tracker.modeling_sam3_tracker")
             self._clicker = self._load(clicks.Sam3TrackerModel)
@@ -250,13 +249,13 @@ class Sam3:
 
 
 def key_of(photo: UintImage) -> str:
-    """Tells photos apart."""
+    """Identifier of an image."""
     return f"{photo.shape} {hashlib.sha256(photo.tobytes()).hexdigest()}"
 
 
 @dataclass(frozen=True, eq=False)
 class Sam3Answer:
-    """What one phrase found: boxes (Q, 4) in pixels, scores (Q,), mask logits (Q, h, w)."""
+    """Result of one phrase: boxes (Q, 4) in pixels, scores (Q,), mask logits (Q, h, w)."""
 
     boxes: FloatArray
     scores: FloatArray
@@ -264,7 +263,7 @@ class Sam3Answer:
     hw: tuple[int, int]
 
     def mask(self, query: int) -> Rle:
-        """A query's pixels: logits resized to the photo, cut at 0."""
+        """Mask of a query: logits resized to the image, thresholded at 0."""
         import torch
 
         wide = torch.nn.functional.interpolate(
@@ -274,7 +273,7 @@ class Sam3Answer:
 
 
 def join_answers(answers: Sequence[Sam3Answer]) -> SegmentedBoxes:
-    """The answers to several phrases as one: a box scores 0 for others' phrases."""
+    """Join the results of several phrases; a box has score 0 for other phrases."""
     counts = [len(one.scores) for one in answers]
     scores = np.zeros((sum(counts), len(answers)), np.float32)
     starts = np.cumsum([0, *counts])
@@ -291,8 +290,9 @@ def join_answers(answers: Sequence[Sam3Answer]) -> SegmentedBoxes:
 def example_boxes(
     boxes: Sequence[Sequence[float]], unlike: Sequence[Sequence[float]], hw: tuple[int, ...]
 ) -> tuple[FloatArray, Any]:  # -> (B, 4), (B,)
-    """Centre and size in parts of the photo, and labels: 1 like it, 0 unlike it; of none a box that
-    does not count, so that the class token is there. Raises InputError."""
+    """Relative centre and size of exemplar boxes, and labels (1 include, 0 exclude).
+
+    Without boxes, a padding box is returned, which keeps the class token. Raises InputError."""
     rows: FloatArray = np.array([*boxes, *unlike], np.float32).reshape(-1, 4)
     if not np.isfinite(rows).all() or (rows[:, 2:] <= rows[:, :2]).any():
         raise InputError(
@@ -307,7 +307,7 @@ def example_boxes(
 
 
 def set_eps(config: Any) -> None:
-    """The norms' eps of the detector and the trunk as published, in all parts of a config."""
+    """Set the published eps of the detector's and the trunk's norms, in all parts of a config."""
     for name, part in vars(config).items():
         if hasattr(part, "to_dict") and name not in (
             "prompt_encoder_config",
@@ -318,17 +318,18 @@ def set_eps(config: Any) -> None:
         config.layer_norm_eps = EPS
 
 
-# Example boxes.
+# Exemplar boxes.
 
 
 def encode_boxes(encoder: Any, boxes: Any, seen: Any, labels: Any, maps: Any) -> tuple[Any, Any]:
-    """A token (256,) for each box: its numbers, its features and its place, added.
+    """Token (256,) for each box: the sum of its coordinates, features and position encodings.
 
     Args:
-        boxes: (N, B, 4) centre and size in parts of the photo.
-        seen: (N, B) which of them count, handed on.
-        labels: (N, B) 1 like it, 0 unlike it.
-        maps: (N, 256, h, w) the normed features.
+        encoder: Geometry encoder of transformers.
+        boxes: Relative centre and size (N, B, 4).
+        seen: Mask (N, B) of valid boxes, returned unchanged.
+        labels: Labels (N, B): 1 include, 0 exclude.
+        maps: Normalized features (N, 256, h, w).
     """
     import torch
 
@@ -358,12 +359,14 @@ def roi_align(maps: Any, low: Sequence[float], high: Sequence[float], bins: int)
     """Features of a box: (C, h, w) -> (C, R, R), the mean of bilinear samples in each bin.
 
     He et al., "Mask R-CNN" (2017), as torchvision's with `aligned=False` and `sampling_ratio=-1`:
-    cell i lies at i, not at i + 0.5; a box has one cell at least; a bin has ceil(side / R) samples
-    a side. Sampling is separable, so it is two products.
+    cell i is at i, not at i + 0.5; a box has at least one cell; a bin has ceil(side / R) samples
+    per side. Sampling is separable, so it is two matrix products.
 
     Args:
-        low: X, y of its corners, in cells of the map.
-        high: X, y of its corners, in cells of the map.
+        maps: Feature map (C, h, w).
+        low: Upper left corner (x, y), in cells of the map.
+        high: Lower right corner (x, y), in cells of the map.
+        bins: Number of bins R.
     """
     columns = _bin_weights(low[0], high[0], bins, maps.shape[-1])
     rows = _bin_weights(low[1], high[1], bins, maps.shape[-2])
@@ -371,7 +374,7 @@ def roi_align(maps: Any, low: Sequence[float], high: Sequence[float], bins: int)
 
 
 def _bin_weights(low: float, high: float, bins: int, cells: int) -> FloatArray:  # -> (R, cells)
-    """What each cell of an axis counts for each bin."""
+    """Weight of each cell of an axis for each bin."""
     side = max(high - low, 1.0)
     samples = max(1, int(np.ceil(side / bins)))
     places = low + (np.arange(bins * samples) + 0.5) * side / (bins * samples)

@@ -1,15 +1,16 @@
-"""Clicks in a video by SAM 3's own tracker: frames and prompts in, each object's masks out.
+"""Video tracking by SAM 3's own tracker, with click and box prompts.
 
 Meta, "SAM 3: Segment Anything with Concepts" (2025), through transformers' `Sam3TrackerVideoModel`
-(Apache-2.0) on weights that `sam3.Sam3` opened. It is SAM 2's memory: see `models/video_model.py`.
+(Apache-2.0) on weights loaded by `sam3.Sam3`. It has SAM 2's memory: see `models/video_model.py`.
 
-Deviations from transformers, each towards the published model, whose numbers these are
+Differences to transformers, each to match the published model, whose numbers these are
 (`tests/golden/test_sam3.py`): frames are resized by Pillow, bicubic; memories stay float32; a mask
-gets the memory encoder's side after it was cut and scaled, not before; on a frame with prompts a
-pixel of the memories is the likeliest object's alone; a prompt on a frame that was tracked corrects
-the mask there without looking at memories, and the frame is then remembered for good, for all.
+is resized for the memory encoder after thresholding and scaling, not before; on a prompted frame,
+each pixel of the memories belongs only to the most likely object; a prompt on a tracked frame
+corrects the mask there without reading memories, and the frame then becomes a permanent memory of
+all objects.
 
-Letters: N objects, H W a frame, S the side that the network sees, h w a mask.
+Letters: N objects, H W a frame, S the network's input side, h w a mask.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ from anymask.find.grounding import sigmoid
 from anymask.find.torch_detector import as_numpy
 from anymask.masks import Mask, Prompt, mask_to_rle
 
-SURE = 32  # logits of a mask that is corrected are at most that sure
-OVERLAPPED = -10  # logit of a pixel that is another object's
+SURE = 32  # limit of the absolute logits of a mask to correct
+OVERLAPPED = -10  # logit of a pixel of another object
 GIVEN, TRACKED = "cond_frame_outputs", "non_cond_frame_outputs"
 CORNERS = [2, 3]  # labels of a box
 
 
 @dataclass(frozen=True, eq=False)
 class Sam3Frame:
-    """What the tracker saw on a frame.
+    """Predictions of the tracker on a frame.
 
     Attributes:
-        numbers: Of N objects, in the order in which they were first prompted.
-        logits: (N, h, w) of the whole frame.
-        there: (N,) logit that each is there.
+        numbers: Numbers of N objects, in the order of their first prompts.
+        logits: Logits (N, h, w) of the whole frame.
+        there: Logit of each object's presence (N,).
     """
 
     numbers: tuple[int, ...]
@@ -50,12 +51,12 @@ class Sam3Frame:
 
 
 class Sam3Video:
-    """Objects of one video, followed by SAM 3. Made by `Sam3.follow`.
+    """Objects of one video tracked by SAM 3. Created by `Sam3.follow`.
 
     Args:
         network: Transformers' tracker.
-        frames: Each (H, W, 3), all of one size.
-        lock: Held while the network computes.
+        frames: Frames (H, W, 3) of the same size.
+        lock: Lock held while the network computes.
     """
 
     def __init__(self, network: Any, frames: Sequence[UintImage], lock: threading.RLock) -> None:
@@ -73,7 +74,7 @@ class Sam3Video:
         self._session.dtype = torch.float32
         seen: Any = _SeenFrames(frames, network.image_size)
         self._session.processed_frames = seen
-        self._unsettled: set[int] = set()  # frames whose memories are to be made
+        self._unsettled: set[int] = set()  # frames with pending memory encoding
         network._encode_new_memory = partial(encode_memory, network)
 
     def __repr__(self) -> str:
@@ -83,11 +84,10 @@ class Sam3Video:
         return len(self._session.processed_frames)
 
     def prompt(self, frame: int, number: int, prompt: Prompt) -> FloatArray:  # -> (h, w)
-        """Say by clicks or a box what an object is on a frame: the logits of its mask.
+        """Prompt an object on a frame by clicks or a box, and return the logits of its mask.
 
-        On a frame where the object has a mask, the prompt corrects it.
-
-        Raises InputError for a frame that is none, and a prompt with a mask or without anything.
+        If the object has a mask on the frame, the prompt corrects it. Raises InputError for an
+        invalid frame, and for an empty prompt or a mask prompt.
         """
         self._check(frame)
         coords, labels = self._points(prompt)
@@ -114,9 +114,9 @@ class Sam3Video:
         return as_numpy(found["pred_masks"][0, 0])
 
     def step(self, frame: int, backward: bool = False) -> Sam3Frame:
-        """The objects on a frame; go from frame to frame, forward or backward.
+        """Predict the objects on a frame; call it for consecutive frames, forward or backward.
 
-        Raises InputError for a frame that is none, or before any prompt.
+        Raises InputError for an invalid frame, or before any prompt.
         """
         self._check(frame)
         if not self._session.obj_ids:
@@ -135,7 +135,7 @@ class Sam3Video:
         return Sam3Frame(tuple(self._session.obj_ids), logits, there)
 
     def masks(self, seen: Sam3Frame) -> list[Mask]:
-        """The masks (H, W) of what is there, with numbers (`id`) and the chance that it is."""
+        """Masks (H, W) of the present objects, with object numbers and presence probabilities."""
         torch = self._torch
         wide = torch.nn.functional.interpolate(
             torch.from_numpy(seen.logits)[:, None], self._hw, mode="bilinear", align_corners=False
@@ -155,7 +155,7 @@ class Sam3Video:
             )
 
     def _points(self, prompt: Prompt) -> tuple[Any, Any]:  # -> (1, 1, P, 2), (1, 1, P)
-        """Clicks and corners in the network's pixels. Raises InputError."""
+        """Clicks and box corners in the network's pixels. Raises InputError."""
         if prompt.mask is not None:
             raise InputError(
                 "SAM 3 does not support mask prompts in this video session. Pass points or a box."
@@ -178,7 +178,7 @@ class Sam3Video:
         )
 
     def _settle(self, frame: int) -> None:
-        """Make the memories of a frame with prompts, of all objects that have a mask there."""
+        """Encode the memories of a prompted frame, for all objects with a mask there."""
         torch, outputs = self._torch, self._session.output_dict_per_obj
         for known in outputs.values():
             if frame in known[TRACKED]:
@@ -203,7 +203,7 @@ class Sam3Video:
 
 
 class _SeenFrames:
-    """Frames as the network sees them, (3, S, S) each, made when they are looked at."""
+    """Preprocessed frames (3, S, S), computed on access."""
 
     def __init__(self, frames: Sequence[UintImage], side: int) -> None:
         self._frames, self._side = frames, side
@@ -227,13 +227,14 @@ def encode_memory(
     object_score_logits: Any,
     is_mask_from_pts: bool,
 ) -> tuple[Any, Any]:
-    """Memories and their places, (h w, N, C) each; the names are transformers'.
+    """Memories and their position encodings, (h w, N, C) each; argument names are transformers'.
 
     Args:
-        current_vision_feats: (h w, N, C).
-        pred_masks_high_res: (N, 1, S, S) logits.
-        object_score_logits: (N, 1, 1).
-        is_mask_from_pts: Whether somebody prompted: each pixel is then one object's, in or out.
+        network: Transformers' tracker.
+        current_vision_feats: Features (h w, N, C).
+        pred_masks_high_res: Logits (N, 1, S, S).
+        object_score_logits: Presence logits (N, 1, 1).
+        is_mask_from_pts: Whether the frame was prompted: masks are then binary and disjoint.
     """
     import torch
 

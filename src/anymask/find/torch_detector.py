@@ -1,15 +1,15 @@
-"""Detectors of transformers (extra [words]): photo and phrases, or examples, in; scored boxes out.
+"""Detectors of transformers (extra [words]): text and exemplar prompts to scored boxes.
 
 Grounding DINO, MM-Grounding-DINO, LLMDet, OWLv2 and OWL-ViT: one adapter over
 `AutoModelForZeroShotObjectDetection`. Weights are safetensors of a local folder, never a pickle,
-and nothing is asked of the network. The text encoder runs once for a list of phrases and is
-remembered; all phrases of a photo share one pass.
+without network access. The text encoder runs once per list of phrases and is cached; all phrases of
+an image share one pass.
 
-Deviations from transformers' processors, which want torchvision or SciPy: photos are resized and
-normalised by `PhotoRule` (OWLv2's own, a blur and then bilinear, becomes Pillow's bilinear), and
-answers are scored phrase by phrase (`phrase_scores`).
+Differences to transformers' processors, which require torchvision or SciPy: images are resized and
+normalized by `PhotoRule` (OWLv2's blur and bilinear resizing becomes Pillow's bilinear), and scores
+are computed per phrase (`phrase_scores`).
 
-Letters: Q boxes, P phrases, H W the photo.
+Letters: Q boxes, P phrases, H W the image.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ from anymask.runtime import pick_device
 
 GROUNDING = ("grounding-dino", "mm-grounding-dino")
 OWL = ("owlv2", "owlvit")
-OWL_TOKENS = 16  # of a phrase, as its text encoder was trained
-OWL_PHRASE = "a photo of a {}"  # one of its training's templates
-MAX_REMEMBERED = 8  # lists of phrases
+OWL_TOKENS = 16  # per phrase, as in training
+OWL_PHRASE = "a photo of a {}"  # one of the templates in training
+MAX_REMEMBERED = 8  # cached lists of phrases
 _PROGRESS = threading.Lock()
 
 
 class TorchDetector:
-    """A detector of transformers in a local folder.
+    """A detector of transformers from a local folder.
 
-    Raises MissingExtra without transformers or torch, ModelError for another kind of network,
-    WeightsError for files that are broken or do not fit.
+    Raises MissingExtra without transformers or torch, ModelError for an unsupported network,
+    WeightsError if the files are invalid.
     """
 
     def __init__(self, name: str, folder: Path, threshold: float, device: str = "auto") -> None:
@@ -155,10 +155,10 @@ class TorchDetector:
     def learn_examples(
         self, examples: Sequence[tuple[UintImage, Sequence[float]]]
     ) -> FloatArray:  # -> (E, D)
-        """What OWL networks call what lies in boxes of photos: each (H, W, 3), (x0, y0, x1, y1).
+        """Embed the contents of boxes (x0, y0, x1, y1) in images (H, W, 3) by an OWL network.
 
-        As in image-guided detection, a query of the example's own photo stands for the thing: the
-        one whose box fits best. Raises ModelError for a network that reads words only.
+        As in image-guided detection, the embedding is that of the query with the best-fitting box.
+        Raises ModelError for a network that supports only text.
         """
         if self.kind not in OWL:
             raise ModelError(
@@ -177,7 +177,7 @@ class TorchDetector:
     def detect_examples(
         self, photo: UintImage, learned: FloatArray, side: int | None = None
     ) -> ScoredBoxes:  # (H, W, 3), (E, D)
-        """Look for what `learn_examples` learned: scores (Q, E). See `detect`."""
+        """Detect exemplars of `learn_examples`: scores (Q, E). See `detect`."""
         cells, boxes = self._see_owl(photo, side)
         queries = self._torch.from_numpy(learned).to(self._device)[None]
         with self._torch.inference_mode():
@@ -185,7 +185,7 @@ class TorchDetector:
         return ScoredBoxes(boxes, sigmoid(as_numpy(logits[0])))
 
     def _see_owl(self, photo: UintImage, side: int | None) -> tuple[Any, FloatArray]:
-        """A photo's cells (1, Q, C), and the box of each (Q, 4) in pixels."""
+        """Cells (1, Q, C) of an image, and the box of each (Q, 4) in pixels."""
         size = self._rule.size(photo.shape[:2], side)
         pixels = self._torch.from_numpy(self._rule.apply(photo, size)).to(self._device)
         other = pixels.shape[-2:] != self._rule.exact
@@ -196,7 +196,7 @@ class TorchDetector:
         return cells, scale_boxes(as_numpy(boxes[0]), self._seen_hw(photo))
 
     def _seen_hw(self, photo: UintImage) -> tuple[int, int]:
-        """What boxes are parts of: the photo, or the square that it was padded to."""
+        """Size that boxes are relative to: the image, or the padded square."""
         height, width = photo.shape[:2]
         return (max(height, width),) * 2 if self._rule.square else (height, width)
 
@@ -213,12 +213,12 @@ def _owl_tokenizer(folder: Path) -> Any:
 
 
 def _remember(owner: Any, part: str) -> None:
-    """Let a network's text encoder remember its last answers, by what it was asked."""
+    """Cache the last outputs of a network's text encoder by its tokens."""
     encoder = getattr(owner, part)
     encode, kept, lock = encoder.forward, OrderedDict[bytes, Any](), threading.Lock()
 
     def forward(input_ids: Any, *given: Any, **named: Any) -> Any:
-        key = input_ids.cpu().numpy().tobytes()  # masks and positions follow from the tokens
+        key = input_ids.cpu().numpy().tobytes()  # masks and positions depend only on the tokens
         with lock:
             if key in kept:
                 return kept[key]
@@ -234,7 +234,7 @@ def _remember(owner: Any, part: str) -> None:
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """Without transformers' progress bar; its global switch is put back."""
+    """Disable transformers' progress bar, and restore its global setting."""
     logging = import_offline("transformers.utils.logging")
     with _PROGRESS:
         shown = logging.is_progress_bar_enabled()
@@ -247,6 +247,6 @@ def silent() -> Iterator[None]:
 
 
 def as_numpy(tensor: Any) -> FloatArray:
-    """A tensor's values in float32."""
+    """Values of a tensor as float32."""
     array: FloatArray = tensor.float().cpu().numpy()
     return array

@@ -1,8 +1,8 @@
-"""WordPiece: text in, the numbers of BERT's uncased vocabulary out, without a package for it.
+"""WordPiece tokenizer for BERT's uncased vocabulary, without dependencies.
 
 Devlin et al., "BERT" (2018), as the tokenizer of its released code (google-research/bert,
-Apache-2.0): lower case, accents dropped, punctuation and CJK characters apart, then for each word
-the longest pieces that the vocabulary has.
+Apache-2.0): lower case, accents removed, punctuation and CJK characters split off, then the longest
+matching pieces of each word.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from anymask.base import WeightsError, parse_json
 
-MAX_LETTERS = 100  # of a word that is cut into pieces
+MAX_LETTERS = 100  # longer words are unknown
 
 # Code points of Chinese characters (the released code's list).
 _CJK = (
@@ -23,12 +23,12 @@ _CJK = (
 
 
 class WordPiece:
-    """A tokenizer of one vocabulary.
-
-    Raises WeightsError for a vocabulary without BERT's special tokens.
+    """Tokenizer of one vocabulary.
 
     Args:
-        vocabulary: Token -> number; continuations begin with ##.
+        vocabulary: Token -> id; continuations start with ##.
+
+    Raises WeightsError if BERT's special tokens are missing.
     """
 
     def __init__(self, vocabulary: Mapping[str, int]) -> None:
@@ -42,7 +42,7 @@ class WordPiece:
 
     @classmethod
     def read(cls, folder: Path) -> WordPiece:
-        """From a folder's vocab.txt or tokenizer.json. Raises WeightsError, DataError."""
+        """Read vocab.txt or tokenizer.json of a folder. Raises WeightsError, DataError."""
         plain, whole = folder / "vocab.txt", folder / "tokenizer.json"
         if plain.is_file():
             lines = plain.read_text("utf-8").splitlines()
@@ -60,11 +60,11 @@ class WordPiece:
         return cls(model["vocab"])
 
     def encode(self, text: str) -> list[int]:
-        """The numbers of a text's pieces, without [CLS] and [SEP]."""
+        """Token ids of a text, without [CLS] and [SEP]."""
         return [number for word in split_words(text) for number in self._pieces(word)]
 
     def _pieces(self, word: str) -> list[int]:
-        """The longest pieces from the left; [UNK] where one part has none."""
+        """Longest pieces from the left, or [UNK] if a part has none."""
         unknown = [self.vocabulary["[UNK]"]]
         if len(word) > MAX_LETTERS:
             return unknown
@@ -82,12 +82,12 @@ class WordPiece:
 
 
 def split_words(text: str) -> Iterator[str]:
-    """The words of a text in small letters; punctuation and CJK characters are words themselves."""
+    """Words of a text in lower case; punctuation and CJK characters are separate words."""
     word = ""
     for letter in unicodedata.normalize("NFD", text.lower()):
         kind = unicodedata.category(letter)
         if kind == "Mn" or (kind in ("Cc", "Cf") and not letter.isspace()) or letter in "\0\ufffd":
-            continue  # an accent, or nothing to see
+            continue  # an accent, or invisible
         alone = _is_punctuation(letter, kind) or _is_cjk(ord(letter))
         if (letter.isspace() or alone) and word:
             yield word
@@ -101,7 +101,7 @@ def split_words(text: str) -> Iterator[str]:
 
 
 def _is_punctuation(letter: str, kind: str) -> bool:
-    """As the released code sees it: all of ASCII that is neither letter, digit nor space."""
+    """Punctuation of the released code: all ASCII except letters, digits and spaces."""
     return kind.startswith("P") or ("!" <= letter <= "~" and not letter.isalnum())
 
 

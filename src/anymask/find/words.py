@@ -1,13 +1,13 @@
-"""Everything in a photo that words mean: photo and phrases in, one mask a thing out, labelled.
+"""Segment every object that matches a text prompt, with labels.
 
-With a detector: boxes with a score for each phrase, then our segmenter's mask in each box. Without
-one: the masks of everything, each compared with the names that the model knows (`known_names`).
+With a detector: boxes with a score per phrase, each segmented by the model. Without one: all masks
+of the image, compared with the names that the model was trained on (`known_names`).
 
-One record a thing: of the phrases that reach their threshold the highest names it, the next best is
-kept as `runner_up`. Boxes that came twice, and boxes of two phrases around one thing, are told by
-their masks.
+There is one mask per object: of the phrases that reach their threshold, the best is the label, and
+the next best is stored as `runner_up`. Duplicate boxes, and boxes of two phrases around one object,
+are detected by their masks.
 
-Letters: Q boxes, P phrases, H W the photo.
+Letters: Q boxes, P phrases, H W the image.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from anymask.masks import Features, Mask, Masks, box_nms, cut_boxes, rle_area, r
 if TYPE_CHECKING:
     from anymask.segment import Model
 
-DUPLICATE = 0.7  # IoU of two masks from which on they are one thing
-SAME_BOX = 0.9  # IoU of two boxes from which on only one is segmented
-MAX_BOXES = 300  # of a photo
-AT_ONCE = 64  # boxes that are segmented together
+DUPLICATE = 0.7  # minimum IoU of two masks of one object
+SAME_BOX = 0.9  # minimum IoU of two boxes of which only one is segmented
+MAX_BOXES = 300  # per image
+AT_ONCE = 64  # boxes per batch
 NOTHING = "no matching objects; lower --score, for example --score 0.1"
 
 
@@ -41,7 +41,7 @@ Method = Literal["likeness", "persam", "persam_f"]
 
 
 class FindKeywords(TypedDict, total=False):
-    """The keyword arguments of `Model.find` beside the photo and the words."""
+    """Keyword arguments of `Model.find` in addition to the image and the text."""
 
     detector: str | Path | Detector | None
     score: float | Mapping[str, float] | None
@@ -56,22 +56,23 @@ class FindKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class FindSettings:
-    """How things are found.
-
-    Raises InputError for values out of range.
+    """Settings of `Model.find`.
 
     Attributes:
-        detector: A name of `find.known_detectors()`, a folder, or an open one; None: the
-            model's own names.
-        score: The least score of a thing, 0..1; a mapping has one for each phrase or label;
-            None: the detector's own.
-        iou: Two masks that overlap with a larger IoU are one thing.
-        top_k: The best so many of each label; None: all.
-        side: The longer side, in pixels, of what the detector sees; None: its own, on a
-            processor 640 where it takes any size.
-        device: Of the detector: "auto", "cpu", "cuda", ...
-        method: With an example and no detector: "likeness" (the bundled models), "persam" or
-            "persam_f" (SAM-type models on torch); None: what the model has.
+        detector: A name of `find.known_detectors()`, a folder, or a loaded detector. Defaults to
+            the names that the model was trained on.
+        score: Minimum score, 0..1, or a dict from phrase or label to minimum score. Defaults to
+            that of the detector.
+        iou: Maximum IoU of two masks; otherwise they are one object.
+        top_k: Maximum number of masks per label. Defaults to all.
+        side: Longer side of the detector's input in pixels. Defaults to that of the detector, on a
+            CPU at most 640 if it is variable.
+        device: Device of the detector: "auto", "cpu", "cuda", ...
+        method: For exemplars without a detector: "likeness" (bundled models), "persam" or
+            "persam_f" (SAM models on torch). Defaults to the one that the model supports.
+
+    Raises:
+        InputError: A value is out of range.
     """
 
     detector: str | Path | Detector | None = None
@@ -98,16 +99,18 @@ class FindSettings:
 
 
 class WordFinder:
-    """Finds what words mean, in any number of photos.
-
-    Raises InputError for words that the model does not know where there is no detector, ModelError,
-    and what `open_detector` raises.
+    """Finds objects that match a text prompt in any number of images.
 
     Attributes:
-        phrases: With thresholds of their own where they have any (`read_phrases`).
-        detector: What reads them; None: the model's own names.
-        about: What its answers depend on, ready for JSON.
-        untrained: Without a detector: the names without training images.
+        phrases: Phrases, optionally with thresholds (`read_phrases`).
+        detector: The detector, or None for the model's names.
+        about: Values on which the results depend, as JSON types.
+        untrained: Without a detector: names without training images.
+
+    Raises:
+        InputError: A name is unknown, and there is no detector.
+        ModelError: The model does not support names. `WordFinder` also raises the errors of
+            `open_detector`.
     """
 
     def __init__(
@@ -131,27 +134,31 @@ class WordFinder:
         }
 
     def __call__(self, image: ImageSource, source: Mapping[str, Any] | None = None) -> Masks:
-        """What is found in a photo; `source`: how it is read. Raises ImageError."""
+        """Find objects in an image; `source` has the image options. Raises ImageError."""
         photo = load_image(image, **(source or {}))
         hw = (photo.shape[0], photo.shape[1])
         picture, origin = picture_of(image, photo), self.model.origin
         return Masks(self.find(photo), image_hw=hw, picture=picture, origin=origin)
 
     def find(self, photo: UintImage) -> list[Mask]:
-        """What is found in a photo (H, W, 3), best first."""
+        """Find objects in an image (H, W, 3), best first."""
         return find_phrases(self.model, photo, self.phrases, self.detector, self.settings)
 
 
 def find_words(
     model: Model, image: ImageSource, words: Phrases, **given: Unpack[FindKeywords]
 ) -> Masks:
-    """What `Model.find` answers: best first. Raises as it does."""
+    """Implementation of `Model.find` with a text prompt."""
     settings, source = split_settings(image, given)
     return WordFinder(model, read_phrases(words, settings.score), settings)(image, source)
 
 
 def split_settings(image: object, given: Mapping[str, Any]) -> tuple[FindSettings, dict[str, Any]]:
-    """The settings of a call, and how its photo is read. Raises InputError."""
+    """Split keywords into settings and image options.
+
+    Raises:
+        InputError: A keyword is invalid, or the image is an embedding.
+    """
     check_keywords(given, sorted(FindKeywords.__optional_keys__))
     if isinstance(image, Features):
         raise InputError(
@@ -169,10 +176,15 @@ def find_phrases(
     settings: FindSettings,
     seen: SeenMasks | None = None,
 ) -> list[Mask]:
-    """The things in a photo (H, W, 3), best first; the thresholds are those of the phrases.
+    """Objects in an image (H, W, 3), best first, with the thresholds of the phrases.
 
     Args:
-        seen: Without a detector: the masks of the photo, which several searches can share.
+        model: The model.
+        photo: Image (H, W, 3).
+        phrases: Phrases to find.
+        detector: The detector, or None for the model's names.
+        settings: Settings of the search.
+        seen: Without a detector: candidates of the image, shared by several searches.
     """
     if detector is None:
         found = find_by_name(model, photo, phrases, seen)
@@ -188,10 +200,14 @@ def find_phrases(
 
 
 class NamedBox(NamedTuple):
-    """A box x0, y0, x1, y1 in pixels, the label and score of its phrase, and the next best.
+    """A box x0, y0, x1, y1 in pixels with label, score and runner-up.
 
     Attributes:
-        row: Of the box in what the detector saw.
+        corners: The box.
+        label: Label of its best phrase.
+        score: Score of its best phrase.
+        runner_up: Second-best label and its score, or None.
+        row: Index of the box in the detector's output.
     """
 
     corners: tuple[float, ...]
@@ -202,17 +218,19 @@ class NamedBox(NamedTuple):
 
 
 def name_boxes(seen: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) -> list[NamedBox]:
-    """The boxes that reach a phrase's threshold, best first, each once.
+    """Boxes that reach a phrase's threshold, best first, without duplicates.
 
     Args:
-        threshold: Of phrases that have none of their own.
+        seen: Output of the detector.
+        phrases: P phrases.
+        threshold: Threshold of phrases without one.
     """
     least = np.array([threshold if p.threshold is None else p.threshold for p in phrases])
     passed = np.where(seen.scores >= least, seen.scores, -1.0)
     best, own = passed.max(1), passed.argmax(1)
     order = np.argsort(-best, kind="stable")
     order = order[best[order] >= 0][:MAX_BOXES]
-    # Only boxes of one label are compared: another label's may become a runner-up by its mask.
+    # Only boxes of one label are compared: another label may become a runner-up by its mask.
     places = {label: place for place, label in enumerate(dict.fromkeys(p.label for p in phrases))}
     apart = np.array([places[phrases[own[row]].label] for row in order], np.float32)
     reach = float(np.abs(seen.boxes).max(initial=0)) * 4
@@ -232,7 +250,7 @@ def name_boxes(seen: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) -
 
 
 def clip_boxes(named: Sequence[NamedBox], hw: tuple[int, int]) -> list[NamedBox]:
-    """The boxes cut at the photo's border; those with less than a pixel in it are left out."""
+    """Clip boxes to the image; boxes of less than a pixel are removed."""
     kept = []
     for one in named:
         x0, y0, x1, y1 = one.corners
@@ -244,9 +262,9 @@ def clip_boxes(named: Sequence[NamedBox], hw: tuple[int, int]) -> list[NamedBox]
 
 
 def mask_boxes(model: Model, photo: UintImage, named: Sequence[NamedBox]) -> list[Mask]:
-    """A mask for each box; boxes in which the model sees nothing are left out.
+    """Segment the object in each box; empty masks are removed.
 
-    Raises InputError for a model that takes no boxes.
+    Raises InputError if the model does not support box prompts.
     """
     if "box" not in model.spec.accepts:
         raise InputError(f"{model.name} does not support box prompts. Use another model.")
@@ -265,22 +283,22 @@ def mask_boxes(model: Model, photo: UintImage, named: Sequence[NamedBox]) -> lis
 
 
 def own_masks(seen: SegmentedBoxes, named: Sequence[NamedBox]) -> list[Mask]:
-    """The masks of a detector that brings its own; empty ones are left out."""
+    """Masks of a detector that segments; empty ones are removed."""
     masks = [(one, seen.mask(one.row)) for one in named]
     return [name_mask(Mask(rle), one) for one, rle in masks if rle_area(rle)]
 
 
 def name_mask(mask: Mask, one: NamedBox) -> Mask:
-    """A mask called as its box is."""
+    """Set label, score and runner-up of a mask from its box."""
     return replace(
         mask, label=one.label, score=one.score, label_probability=one.score, runner_up=one.runner_up
     )
 
 
 def one_per_object(found: Sequence[Mask], iou: float) -> list[Mask]:
-    """The records, best first, without those whose thing a better one has already.
+    """Remove masks of an object that already has a better one; best first.
 
-    Where they are of different labels, the worse one's may become the better one's runner-up.
+    A different label of the removed mask may become the runner-up of the better one.
     """
     kept: list[Mask] = []
     for record in sorted(found, key=lambda one: -one.score):
@@ -297,7 +315,7 @@ def one_per_object(found: Sequence[Mask], iou: float) -> list[Mask]:
 
 
 def best_of_each(found: Sequence[Mask], top_k: int | None) -> list[Mask]:
-    """The first `top_k` of each label."""
+    """The first `top_k` masks of each label."""
     if top_k is None:
         return [*found]
     counts: dict[str | None, int] = {}

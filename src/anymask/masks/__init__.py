@@ -1,4 +1,4 @@
-"""Masks as values: run-lengths, polygons, boxes, drawing, measurements, prompts, geometry."""
+"""Masks and prompts: run-length encoding, polygons, boxes, drawing, measurements, geometry."""
 
 from anymask.base.lazy import lazy_names
 

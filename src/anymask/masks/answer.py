@@ -1,22 +1,23 @@
-"""Choose, rank and clean the masks of a decoder, in NumPy alone.
+"""Choose, rank and clean the masks of a decoder, using only NumPy.
 
-`anymask export` writes this file beside the `example.py` of an exported model, and the package
-imports it, so both answer a prompt alike. It imports neither anymask nor OpenCV.
+`anymask export` copies this file next to the `example.py` of an exported model, so that the package
+and the export share one implementation. It must not import anymask or OpenCV.
 
-A decoder returns T masks for each prompt. Families of models choose by different rules:
+A decoder returns T masks for each prompt. The selection depends on the model family:
 
-sam                 a lone click: the three masks that were trained for whole, part and subpart;
-                    a clear prompt: the first mask (Segment Anything, section 3, "Resolving
-                    ambiguity")
-sam_hq              one mask, the correction in the last one added (Ke et al. 2023, section 3.2)
-efficient_sam       all masks for every prompt
-with table ranking  `LearnedRules`: all T masks compete
+    sam                 a single click: the three masks trained for whole, part and subpart;
+                        an unambiguous prompt: the first mask (Segment Anything, section 3,
+                        "Resolving ambiguity")
+    sam_hq              one mask, with the last one added as a correction (Ke et al. 2023,
+                        section 3.2)
+    efficient_sam       all masks for every prompt
+    with table ranking  `LearnedRules`: all T masks compete
 
-Then negative clicks are applied (`apply_negative_points`), and small holes and islands removed
-(`clean_logits`). The edits are made in the logits, so that the model sees them with the next click.
+Then negative clicks are applied (`apply_negative_points`), and small holes and islands are removed
+(`clean_logits`). Both edit the logits, which are the mask prompt of the next click.
 
 Letters: H W the image, S the side of the model's input, N prompts, P points, T masks of the
-decoder, K candidates, m the side of a mask, h w its part that the image fills, F facts.
+decoder, K candidates, m the side of a mask, h w its part covered by the image, F features.
 """
 
 from __future__ import annotations
@@ -37,22 +38,23 @@ Indices = NDArray[np.intp]
 
 NO_POINT, NEGATIVE, POSITIVE, CORNERS = -1, 0, 1, (2, 3)  # values of ModelPrompts.labels
 
-# The K candidates of one prompt, the first one first: logits (K, m, m); quality (K,), each mask's
-# own number; order (K,), each candidate's place among the K in the model's own order.
+# The K candidates of one prompt, best first: logits (K, m, m); quality (K,), predicted IoU of each
+# mask; order (K,), index of each candidate in the order of the model.
 Ordered = tuple[FloatArray, FloatArray, IntArray]
 Multimask = bool | Literal["auto"]
 Ranking = Literal["expected", "own"]
-Tables = Mapping[str, Any]  # learned numbers by name, as the bundle's tables.json holds them
+Tables = Mapping[str, Any]  # learned parameters by name, as in the bundle's tables.json
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How one image lies in model space.
+    """Position of an image in model space.
 
     Attributes:
-        image_hw: The image, in pixels.
-        input_hw: The part of the S x S model input that the image fills (the rest is padding).
-        side: S.
+        image_hw: Height and width of the image in pixels.
+        input_hw: Height and width of the S x S model input covered by the image; the rest is
+            padding.
+        side: Side S of the model input.
     """
 
     image_hw: tuple[int, int]
@@ -65,23 +67,21 @@ class Geometry:
         return (self.input_hw[1] / self.image_hw[1], self.input_hw[0] / self.image_hw[0])
 
     def filled_cells(self, side: int) -> tuple[int, int]:
-        """Rows and columns of a map of `side` x `side` cells that the image fills, the last ones
-        perhaps in part."""
+        """Rows and columns of a `side` x `side` map that the image covers, at least in part."""
         rows, columns = (-(-filled * side // self.side) for filled in self.input_hw)
         return rows, columns
 
 
 @dataclass(frozen=True, eq=False)
 class ModelPrompts:
-    """N prompts of equal length in model space, as a decoder takes them.
+    """N prompts of equal length in model space, the input of a decoder.
 
     Attributes:
-        coords: (N, P, 2) float32, model pixels.
-        labels: (N, P) int64: 1 object, 0 background, 2 and 3 box corners, -1 no point.
-        masks: (N, 1, m, m) float32 logits, zeros where there is none.
-        has_mask: (N,) float32, 1 where `masks` counts.
-        vectors: (N, V, D) float32, tokens that come behind the points; None where there are
-            none.
+        coords: Points (N, P, 2) float32 in model pixels.
+        labels: Labels (N, P) int64: 1 object, 0 background, 2 and 3 box corners, -1 no point.
+        masks: Logits (N, 1, m, m) float32, zeros without a mask prompt.
+        has_mask: (N,) float32, 1 if `masks` is used.
+        vectors: Tokens (N, V, D) float32 appended to the points, or None.
     """
 
     coords: FloatArray
@@ -99,7 +99,7 @@ Decode = Callable[[ModelPrompts], tuple[FloatArray, FloatArray]]  # -> (N, T, m,
 
 
 class MaskSpec(Protocol):
-    """The part of a model's specification that the rules use."""
+    """Fields of a model specification that the selection requires."""
 
     @property
     def image_side(self) -> int: ...
@@ -111,11 +111,11 @@ class MaskSpec(Protocol):
     def mask_threshold(self) -> float: ...
 
 
-# --- pixels of the image in cells of a mask
+# --- image pixels to mask cells
 
 
 def point_pixels(points: ArrayLike, image_hw: tuple[int, int]) -> Indices:  # (P, 2) -> (P, 2)
-    """The pixel (x, y) that holds each point; floor, as `clicks.violated_points` does."""
+    """Pixel (x, y) that contains each point; rounds down, as `prompts.violated_points` does."""
     height, width = image_hw
     pixels: Indices = np.floor(np.asarray(points, np.float64).reshape(-1, 2)).astype(np.intp)
     return np.clip(pixels, 0, (width - 1, height - 1))
@@ -124,7 +124,7 @@ def point_pixels(points: ArrayLike, image_hw: tuple[int, int]) -> Indices:  # (P
 def pixels_to_cells(
     pixels: Indices, low_hw: tuple[int, ...], geometry: Geometry
 ) -> Floats:  # (P, 2) x, y -> (P, 2) row, column
-    """Pixels as low-resolution places, cell centres at whole numbers."""
+    """Convert pixels to low-resolution coordinates, with cell centres at integers."""
     scale = np.array(geometry.input_hw) / geometry.image_hw * np.array(low_hw) / geometry.side
     places: Floats = (pixels[:, ::-1] + 0.5) * scale - 0.5
     return places
@@ -133,7 +133,7 @@ def pixels_to_cells(
 def cell_weights(
     pixels: Indices, low_side: int, geometry: Geometry, axis: int
 ) -> FloatArray:  # (P,) -> (P, low_side)
-    """How much each low-resolution row (axis 0) or column (axis 1) counts for each pixel."""
+    """Bilinear weight of each low-resolution row (axis 0) or column (axis 1) for each pixel."""
     weights = np.zeros((len(pixels), low_side), np.float32)
     rows = np.arange(len(pixels))
     for place, share in _pairs(pixels, geometry.input_hw[axis], geometry.image_hw[axis]):
@@ -143,7 +143,7 @@ def cell_weights(
 
 
 def _pairs(places: Indices, old: int, new: int) -> list[tuple[Indices, FloatArray]]:
-    """The two of `old` places around each of `new`, and how much each counts."""
+    """Both neighbours of each place and their bilinear weights."""
     first, second, share = bilinear_taps(places, old, new)
     return [(first, 1 - share), (second, share)]
 
@@ -151,7 +151,7 @@ def _pairs(places: Indices, old: int, new: int) -> list[tuple[Indices, FloatArra
 def bilinear_taps(
     places: Indices, old: int, new: int
 ) -> tuple[Indices, Indices, FloatArray]:  # (P,) -> (P,) each
-    """For half-pixel places of `new`: the two of `old` around each, and the second's weight."""
+    """Both neighbours among `old` samples of each half-pixel place, and the second's weight."""
     place = np.maximum((places + 0.5) * (old / new) - 0.5, 0)
     first = np.minimum(place.astype(np.intp), old - 1)
     return first, np.minimum(first + 1, old - 1), (place - first).astype(np.float32)
@@ -164,8 +164,9 @@ class Shapes(NamedTuple):
     """Functions that measure a mask (h, w): those of `shapes.py`, or OpenCV's in the package.
 
     Attributes:
-        parts: Mask, connectivity 4 or 8 -> (h, w) integers: 0 outside, 1, 2, ... for each part.
-        depths: Mask -> (h, w) float32: distance to the mask's edge, in cells; so is the border.
+        parts: Mask and connectivity (4 or 8) -> (h, w) integers: 0 outside, 1, 2, ... per part.
+        depths: Mask -> (h, w) float32 distance to the background in cells. The border counts as
+            background.
     """
 
     parts: Callable[[BoolArray, int], NDArray[Any]]
@@ -176,7 +177,7 @@ class Shapes(NamedTuple):
 
 
 def lone_clicks(prompts: ModelPrompts) -> list[bool]:
-    """Which prompts are one positive click and nothing else: the ambiguous case."""
+    """Whether each prompt is a single positive click without a mask (the ambiguous case)."""
     labels = prompts.labels
     single = ((labels == POSITIVE).sum(axis=1) == 1) & ((labels >= 0).sum(axis=1) == 1)
     alone: list[bool] = (single & (prompts.has_mask == 0)).tolist()
@@ -184,19 +185,19 @@ def lone_clicks(prompts: ModelPrompts) -> list[bool]:
 
 
 def wants_many(prompts: ModelPrompts, multimask: Multimask) -> list[bool]:
-    """Which prompts are answered with several candidates."""
+    """Whether each prompt returns several candidates."""
     if multimask == "auto":
         return lone_clicks(prompts)
     return [bool(multimask)] * len(prompts.labels)
 
 
 def by_quality(logits: FloatArray, quality: FloatArray) -> Ordered:  # (K, m, m), (K,)
-    """The candidates with the highest quality first; equal ones stay in their order."""
+    """Sort candidates by quality, highest first; the sort is stable."""
     return in_order(logits, quality, np.argsort(-quality, kind="stable"))
 
 
 def in_order(logits: FloatArray, quality: FloatArray, order: Any) -> Ordered:
-    """The candidates in a given order."""
+    """Reorder candidates."""
     places = np.asarray(order, np.int64)
     return logits[places], quality[places], places
 
@@ -229,13 +230,13 @@ def _first_corrected(logits: FloatArray, quality: FloatArray) -> tuple[FloatArra
 def _corrected(
     logits: FloatArray, quality: FloatArray, chosen: IntArray
 ) -> tuple[FloatArray, FloatArray]:  # (N, T, m, m), (N, T), (N,) -> (N, 1, m, m), (N, 1)
-    """The chosen masks with the last one added; the quality may leave out the correction."""
+    """Add the last mask to the chosen ones; the quality array may omit the correction."""
     rows = np.arange(len(logits))
     masks = logits[rows, chosen] + logits[:, -1]
     return masks[:, None], quality[rows, chosen][:, None]
 
 
-# By family: the masks of an ambiguous prompt, and those of a clear one.
+# By family: the selection for an ambiguous prompt, and for an unambiguous one.
 CHOICES: Mapping[str, tuple[Choice, Choice]] = {
     "sam": (_last_three, _first),
     "sam_hq": (_best_corrected, _first_corrected),
@@ -246,7 +247,7 @@ CHOICES: Mapping[str, tuple[Choice, Choice]] = {
 def choose(
     decode: Decode, prompts: ModelPrompts, multimask: Multimask, choices: tuple[Choice, Choice]
 ) -> list[Ordered]:
-    """Decode N prompts, and order each one's candidates by the network's own numbers."""
+    """Decode N prompts and sort the candidates of each by predicted IoU."""
     logits, quality = decode(prompts)
     answers = []
     for row, many in enumerate(wants_many(prompts, multimask)):
@@ -259,7 +260,7 @@ def choose(
 def answer(
     decode: Decode, prompts: ModelPrompts, place: Geometry, family: str, rules: LearnedRules
 ) -> list[Ordered]:
-    """The candidates of N prompts by the rules of a family, as `Model.segment` returns them."""
+    """Candidates of N prompts by the rules of a family, as `Model.segment` returns them."""
     if "ranking" in rules.tables:
         return rules.answer(decode, prompts, place, "auto", "expected")
     return choose(decode, prompts, "auto", CHOICES[family])
@@ -267,44 +268,42 @@ def answer(
 
 # --- learned rules
 #
-# Every one of the four tokens of `nano` and `small` learned from every kind of prompt, so all of
-# them compete.
+# All four mask tokens of `nano` and `small` are trained on every kind of prompt, so all of them
+# compete.
 #
-# A lone click is answered with three of them, each cut to the connected part under the click.
-# Fifteen facts of each (`FACTS`) go through a network with eight hidden units, which also has their
-# mean as input, and give the chance that this mask is meant (`chances`). The mask with the largest
-# expected IoU with the one that is meant comes first (`worth`); the one that the others can best do
-# without is left out: an unlikely one, or a near duplicate. The weights are the table "ranking",
-# fitted on training images by `research/fit_ranking.py`. The score of each is the IoU that may be
-# expected of a first mask with the network's own number (`expected_iou`; the table "scores" of the
-# same program).
+# A single click returns three of them, each reduced to the connected part under it. A network
+# with eight hidden units predicts the probability that each mask is the intended one (`chances`)
+# from 15 features (`FACTS`) and their mean over the masks. The mask with the highest expected IoU
+# (`worth`) comes first; the least useful one is dropped: an unlikely mask or a near duplicate. The
+# weights are the table "ranking", fitted on training images by `research/fit_ranking.py`. The score
+# is the calibrated predicted IoU (`expected_iou`; the table "scores" of the same program).
 #
-# A clear prompt is answered with the mean of the four (`consensus`), in which a mask counts more
-# the larger its expected IoU is, where each is as likely as its quality. Small parts without a
-# click are removed before that (`without_parts`). A bare box is decoded a second time, with the
-# first answer and a click at its deepest cell, as in training (`training/interaction.py`).
+# An unambiguous prompt returns the mean of the four (`consensus`), weighted by expected IoU, with
+# quality as the probability of each mask. Small parts without a click are removed first
+# (`without_parts`). A box without clicks is decoded a second time, with the first mask and a click
+# at its deepest cell, as in training (`training/interaction.py`).
 
-MIN_PART = 0.2  # of a mask's largest part
-FAVOUR = 8.0  # a mask of half the expected IoU counts exp(-4) times as much
-MIN_REGION = 0.05  # of a mask: smaller holes and islands are removed, unless a setting differs
-CLEAR = 2.0  # logits from the threshold that a cell gets at least which is filled or removed
-SURE = 1.0  # logits within it of the threshold are a doubt
-MIN_NUMBER = 1e-4  # of the network, and as far from 1
-FARTHEST = 2.0  # of the distances between click and middle, in sides of a mask
+MIN_PART = 0.2  # of the area of a mask's largest part
+FAVOUR = 8.0  # a mask of half the expected IoU has exp(-4) times the weight
+MIN_REGION = 0.05  # of the mask's area: smaller holes and islands are removed by default
+CLEAR = 2.0  # minimum distance in logits to the threshold of a filled or removed cell
+SURE = 1.0  # logits within this distance of the threshold are uncertain
+MIN_NUMBER = 1e-4  # predicted IoU is clipped to this distance from 0 and 1
+FARTHEST = 2.0  # upper limit of the distance between click and centroid, in mask sides
 
 FACTS = (
-    "quality",  # the network's own number
-    "depth",  # of the click, as a part of the mask's deepest place
-    "size",  # logarithm of the share of the photo
-    "stability",  # what is surely inside, as a part of what may be inside
-    "certain",  # chance that the click's cell is inside
-    "rough",  # logarithm of the outline's length in sides of the mask
+    "quality",  # predicted IoU
+    "depth",  # of the click, relative to the deepest cell of the mask
+    "size",  # logarithm of the share of the image
+    "stability",  # area that is certainly inside, relative to the area that may be inside
+    "certain",  # probability that the click's cell is inside
+    "rough",  # logarithm of the outline length in mask sides
     "fill",  # share of its box
-    "thick",  # its deepest place, in sides
-    "aside",  # from the click to the mask's mean place, in sides
-    "within",  # mean share of it that lies inside another mask
-    "doubt",  # cells in doubt for each cell of the outline
-    "first",  # its place in the model's order
+    "thick",  # depth of its deepest cell, in sides
+    "aside",  # distance from the click to the centroid, in sides
+    "within",  # mean share of it inside another mask
+    "doubt",  # uncertain cells per outline cell
+    "first",  # one-hot index of the mask token
     "second",
     "third",
     "fourth",
@@ -313,14 +312,14 @@ FACTS = (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RankingWeights:
-    """Of the ranking network: direct and out are added, each hidden unit is a tanh.
+    """Parameters of the ranking network, a linear part plus a tanh hidden layer.
 
     Attributes:
-        direct: (F,) from the facts.
-        own: (F, 8) from the facts to the hidden units.
-        mean: (F, 8) from their mean over the T masks.
-        bias: (8,).
-        out: (8,).
+        direct: Linear weights (F,).
+        own: Hidden weights (F, 8) of the features.
+        mean: Hidden weights (F, 8) of the mean features over the T masks.
+        bias: Hidden bias (8,).
+        out: Output weights (8,).
     """
 
     direct: Floats
@@ -331,13 +330,13 @@ class RankingWeights:
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> RankingWeights:
-        """Of lists, as the table has them."""
+        """Create from lists, as stored in the table."""
         return cls(**{name: np.array(values) for name, values in table.items()})
 
 
 @dataclass(frozen=True)
 class LearnedRules:
-    """All T masks compete; `tables` holds "ranking" and perhaps "scores"."""
+    """Selection where all T masks compete; `tables` has "ranking" and optionally "scores"."""
 
     spec: MaskSpec
     tables: Tables
@@ -345,11 +344,11 @@ class LearnedRules:
 
     @cached_property
     def weights(self) -> RankingWeights:
-        """Of the network that orders a lone click's masks."""
+        """Parameters of the network that ranks the masks of a single click."""
         return RankingWeights.of(self.tables["ranking"])
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(N, T, m, m), (N, T) -> the three of the highest quality, in the model's order."""
+        """Select the three masks of highest quality, (N, T, m, m), in the order of the model."""
         rows = np.arange(len(logits))[:, None]
         best = np.sort(np.argsort(-quality, axis=1, kind="stable")[:, :3], axis=1)
         return logits[rows, best], quality[rows, best]
@@ -362,7 +361,7 @@ class LearnedRules:
         multimask: Multimask,
         ranking: Ranking,
     ) -> list[Ordered]:
-        """Decode N prompts, and order each one's candidates."""
+        """Decode N prompts and sort the candidates of each."""
         logits, quality = decode(prompts)
         if multimask is not True:
             logits, quality = self._decode_boxes_again(decode, prompts, (logits, quality))
@@ -384,7 +383,7 @@ class LearnedRules:
     def ranked(
         self, logits: FloatArray, quality: FloatArray, click: FloatArray, place: Geometry
     ) -> Ordered:  # (T, m, m), (T,), (2,) in model pixels
-        """The three masks of a lone click that are worth the most, in the learned order."""
+        """Rank the masks of a single click and return the best three."""
         cells = [clicked_cell(click, place, self.spec)]
         logits = without_parts(logits, cells, np.inf, self.spec.mask_threshold, self.shapes)
         found, shared = facts(quality, logits, click, place, self.spec, self.shapes)
@@ -396,7 +395,7 @@ class LearnedRules:
     def _decode_boxes_again(
         self, decode: Decode, prompts: ModelPrompts, answer: tuple[FloatArray, FloatArray]
     ) -> tuple[FloatArray, FloatArray]:
-        """The same answer with those to bare boxes replaced by a second one."""
+        """Replace the masks of boxes without clicks by those of a second decoding."""
         logits, quality = answer
         bare = ((prompts.labels == NO_POINT) | np.isin(prompts.labels, CORNERS)).all(axis=1)
         boxed = np.isin(prompts.labels, CORNERS).any(axis=1)
@@ -418,14 +417,15 @@ class LearnedRules:
     def consensus(
         self, logits: FloatArray, quality: FloatArray, cells: Sequence[tuple[int, int]]
     ) -> tuple[FloatArray, FloatArray]:  # (T, m, m), (T,) -> (1, m, m), (1,)
-        """The mean of the masks without small parts, weighted by their expected IoU.
+        """Average the masks without small parts, weighted by their expected IoU.
 
         Args:
-            logits: (T, m, m) of the decoder.
-            quality: (T,) of each mask, taken as its probability.
-            cells: (x, y) of the clicked cells.
+            logits: Decoder logits (T, m, m).
+            quality: Predicted IoU (T,), used as probability.
+            cells: Clicked cells (x, y).
 
         Returns:
+            The mean logits, and the quality of the mask with the largest weight.
             The mean logits, and the quality of the mask with the largest weight.
         """
         threshold = self.spec.mask_threshold
@@ -439,7 +439,7 @@ class LearnedRules:
         return mean[None].astype(np.float32), quality[best : best + 1]
 
 
-# --- one mask for a clear prompt
+# --- one mask for an unambiguous prompt
 
 
 def without_parts(
@@ -449,16 +449,16 @@ def without_parts(
     threshold: float,
     shapes: Shapes,
 ) -> FloatArray:  # (T, m, m) -> (T, m, m)
-    """Each mask without the connected parts that no cell x, y lies in and that are too small.
+    """Remove small connected parts without a clicked cell; they are mostly other objects.
 
     Args:
-        least: Share of the largest part; at least one part stays. What the network adds
-            elsewhere is mostly another object.
+        cells: Clicked cells (x, y).
+        least: Minimum area relative to the largest part. At least one part stays.
     """
     kept = logits.copy()
     for plane in kept:
         labels = shapes.parts(plane > threshold, 4)
-        sizes = np.bincount(labels.ravel())[1:]  # the first is what is no mask
+        sizes = np.bincount(labels.ravel())[1:]  # without the background
         if len(sizes) < 2:
             continue
         stays = np.zeros(len(sizes) + 1, np.bool_)
@@ -474,7 +474,7 @@ def without_parts(
 def with_middle_clicks(
     given: ModelPrompts, logits: FloatArray, quality: FloatArray, rules: LearnedRules
 ) -> ModelPrompts:  # P points -> P + 1 points
-    """N prompts with the masks that answered them, each clicked at its deepest cell."""
+    """Add to N prompts their predicted masks and a click at each deepest cell."""
     answers, spec = zip(logits, quality, strict=True), rules.spec
     masks = np.concatenate([rules.consensus(*answer, ())[0] for answer in answers])
     clicks = [deepest_cell(mask > spec.mask_threshold, spec, rules.shapes) for mask in masks]
@@ -492,27 +492,27 @@ def with_middle_clicks(
 def deepest_cell(
     mask: BoolArray, spec: MaskSpec, shapes: Shapes
 ) -> tuple[float, float] | None:  # (m, m)
-    """Where a mask is thickest, x and y in model pixels; None where it is empty."""
+    """Deepest point of a mask, (x, y) in model pixels, or None if it is empty."""
     if not mask.any():
         return None
-    rounded = np.round(shapes.depths(mask), 3)  # equal depths are equal, whatever the steps' order
+    rounded = np.round(shapes.depths(mask), 3)  # makes ties independent of rounding errors
     y, x = np.unravel_index(int(rounded.argmax()), mask.shape)
     cell = spec.image_side / spec.mask_side
     return (float(x) + 0.5) * cell, (float(y) + 0.5) * cell
 
 
-# --- the order of a lone click's masks
+# --- order of the masks of a single click
 
 
 def clicked_cell(click: FloatArray, place: Geometry, spec: MaskSpec) -> tuple[int, int]:
-    """The cell x, y of a mask that a click lies in, one of those that the photo fills."""
+    """Mask cell (x, y) that contains a click, clipped to the cells that the image covers."""
     rows, columns = place.filled_cells(spec.mask_side)
     x, y = np.clip(click * (spec.mask_side / spec.image_side), 0, (columns - 1, rows - 1))
     return int(x), int(y)
 
 
 def order_masks(likely: Floats, shared: Floats) -> list[int]:  # (T,), (T, T)
-    """The masks, the one of the most worth first, the one that can be spared last."""
+    """Sort the masks: highest expected IoU first, most dispensable last."""
     value = worth(likely, shared)
     first = int(value.argmax())
     apart = 1 - np.where(np.eye(len(likely), dtype=np.bool_), -np.inf, shared).max(axis=1)
@@ -523,13 +523,13 @@ def order_masks(likely: Floats, shared: Floats) -> list[int]:  # (T,), (T, T)
 
 
 def worth(likely: Floats, shared: Floats) -> Floats:  # (T,), (T, T) -> (T,)
-    """The IoU of each mask with the one that is meant, as it may be expected."""
+    """Expected IoU of each mask with the intended one."""
     value: Floats = shared @ likely
     return value
 
 
 def chances(found: Floats, weights: RankingWeights) -> Floats:  # (T, F) -> (T,)
-    """How likely each mask is the one that is meant; they sum to 1."""
+    """Probability that each mask is the intended one; sums to 1."""
     hidden = np.tanh(found @ weights.own + found.mean(axis=0) @ weights.mean + weights.bias)
     score = found @ weights.direct + hidden @ weights.out
     chance = np.exp(score - score.max())
@@ -538,11 +538,10 @@ def chances(found: Floats, weights: RankingWeights) -> Floats:  # (T, F) -> (T,)
 
 
 def expected_iou(quality: FloatArray, table: Mapping[str, float] | None) -> FloatArray:
-    """What the network's own numbers of a lone click's masks are worth: (K,) -> (K,) in 0..1.
+    """Calibrate the predicted IoU of the masks of a single click, (K,) -> (K,) in 0..1.
 
     Args:
-        table: "factor" and "shift" of their logits (Platt's scaling); None: they stay as they
-            are.
+        table: Platt scaling, "factor" and "shift" of the logits. None for no calibration.
     """
     if table is None:
         return quality
@@ -560,7 +559,7 @@ def facts(
     spec: MaskSpec,
     shapes: Shapes,
 ) -> tuple[Floats, Floats]:  # (T,), (T, m, m), (2,) in model pixels -> (T, F), (T, T)
-    """What is known of each mask, in the order of `FACTS`, and the IoU of every two."""
+    """Features of each mask in the order of `FACTS`, and the IoU of every pair."""
     rows, columns = place.filled_cells(spec.mask_side)
     planes = logits[:, :rows, :columns] - np.float32(spec.mask_threshold)
     masks = planes > 0
@@ -596,10 +595,10 @@ def facts(
 
 
 def box_cells(masks: BoolArray) -> tuple[Floats, Floats]:  # (T, h, w) -> (T,), (T, 2)
-    """Cells of each mask's box, at least 1, and its mean place (x, y); (0, 0) of an empty one."""
+    """Area of each mask's box, at least 1, and centroid (x, y), (0, 0) for an empty mask."""
     sizes, means = [], []
     for axis in (1, 2):
-        counts = np.count_nonzero(masks, axis=axis)  # over the columns, then over the rows
+        counts = np.count_nonzero(masks, axis=axis)  # per column, then per row
         filled = counts > 0
         last = counts.shape[1] - filled[:, ::-1].argmax(axis=1)
         sizes.append(last - filled.argmax(axis=1))
@@ -609,14 +608,14 @@ def box_cells(masks: BoolArray) -> tuple[Floats, Floats]:  # (T, h, w) -> (T,), 
 
 
 def common_cells(masks: BoolArray) -> Floats:  # (T, h, w) -> (T, T)
-    """The cells that every pair of masks shares."""
+    """Number of common cells of every pair of masks."""
     flat = masks.reshape(len(masks), -1).astype(np.float32)
     both: Floats = (flat @ flat.T).astype(np.float64)
     return both
 
 
 def iou_of_pairs(both: Floats) -> Floats:  # (T, T) -> (T, T)
-    """The IoU of every two masks, of the cells that they share; 1 of each with itself."""
+    """IoU of every pair, from their common cells; 1 on the diagonal."""
     areas = np.diag(both)
     shared: Floats = both / np.maximum(np.add.outer(areas, areas) - both, 1)
     np.fill_diagonal(shared, 1)
@@ -625,22 +624,21 @@ def iou_of_pairs(both: Floats) -> Floats:  # (T, T) -> (T, T)
 
 # --- negative clicks
 #
-# The rule for negative clicks, applied to every candidate: if the model still marks the clicked
-# pixel or one of the eight around it, then
+# Rule for negative clicks, applied to every candidate. If the mask still contains the clicked pixel
+# or one of its eight neighbours:
 #
-# - the whole connected part under the click is taken back, if it holds no positive click and
-#   another part does, or the rest of the mask is larger;
-# - otherwise a disc around the click is taken back, which reaches at most half the way to the
-#   nearest positive click and at most a tenth of the part's size (the root of its area), but always
-#   far enough to clear the nine pixels.
+# - The whole connected part under the click is removed, if it contains no positive click and either
+#   another part contains one or the rest of the mask is larger.
+# - Otherwise a disc around the click is removed. Its radius is at most half the distance to the
+#   nearest positive click and at most a tenth of the part's size (square root of its area), but
+#   always large enough to clear the nine pixels.
 #
-# So adding a negative click can never switch its own place on. Where a positive click lies so close
-# that both share a cell of the low-resolution mask, the negative one wins and the positive one is
-# reported as violated. The edit happens in the logits, so that feeding them back shows it to the
-# model.
+# A negative click therefore never adds its own pixel. If a positive click shares a low-resolution
+# cell with it, the negative click takes precedence and the positive one is reported as violated.
+# The logits are edited because they are the mask prompt of the next click.
 
-CLEARED = 2.0  # logits below the threshold that a cleared cell gets at least
-REACH = 0.1  # of the root of the part's area: how far a disc reaches at most
+CLEARED = 2.0  # minimum distance of a cleared cell below the threshold, in logits
+REACH = 0.1  # maximum radius of a disc, relative to the square root of the part's area
 
 
 def apply_negative_points(
@@ -650,10 +648,10 @@ def apply_negative_points(
     threshold: float,
     shapes: Shapes,
 ) -> FloatArray:  # (K, h, w) -> (K, h, w)
-    """The same logits, cleared around the negative clicks that they do not obey.
+    """Clear the logits around violated negative clicks.
 
     Args:
-        clicks: (P, 2) x and y in pixels of the image, and their (P,) labels.
+        clicks: Points (P, 2), x and y in image pixels, and labels (P,).
     """
     points, labels = clicks
     if labels.all():
@@ -663,7 +661,7 @@ def apply_negative_points(
     positive = pixels_to_cells(pixels[labels == POSITIVE], low_hw, geometry)
     cleared = logits.copy()
     for pixel in pixels[labels == NEGATIVE]:
-        # The cells that the pixel and its eight neighbours are made of, (3, h) and (3, w).
+        # Interpolation weights of the pixel and its eight neighbours, (3, h) and (3, w).
         rows, columns = (
             cell_weights(
                 np.clip(pixel[1 - axis] + np.arange(-1, 2), 0, geometry.image_hw[axis] - 1),
@@ -689,7 +687,7 @@ def _part_to_clear(
     centre: Floats,
     positive: Floats,
 ) -> BoolArray:  # (h, w) -> (h, w)
-    """The cells that a violated negative click takes back."""
+    """Cells that a violated negative click removes."""
     mask = labels > 0
     under_click: BoolArray = np.isin(labels, np.unique(labels[touched & mask]))
     clicked = np.rint(positive).astype(np.intp).clip(0, np.array(mask.shape) - 1)
@@ -716,14 +714,16 @@ def clean_logits(
     threshold: float,
     shapes: Shapes,
 ) -> FloatArray:  # (m, m) -> (m, m)
-    """A mask without holes and islands below a share of its cells; itself if it has none.
+    """Remove holes and islands below a share of the mask's area.
 
     Args:
-        place: The photo in the model's square; what lies beside it is not looked at.
-        clicks: (P, 2) row and column in cells, centres at whole numbers, and their (P,) labels:
-            a part that a positive one touches stays, and so does a hole that a negative one
-            touches.
-        shares: Of holes and of islands; 0 leaves them alone.
+        place: Position of the image in the model's square. Padding is ignored.
+        clicks: Cells (P, 2), row and column with centres at integers, and labels (P,). Parts that
+            a positive click touches and holes that a negative click touches stay.
+        shares: Minimum share of holes and of islands. 0 for no removal.
+
+    Returns:
+        The cleaned logits, or `logits` itself if nothing changed.
     """
     cell = place.side / len(logits)
     rows, columns = (min(len(logits), int((n - 0.5) / cell - 0.5) + 2) for n in place.input_hw)
@@ -745,11 +745,11 @@ def clean_logits(
 def small_regions(
     mask: BoolArray, label: int, area: float, places: Any, reach: float, shapes: Shapes
 ) -> BoolArray:  # (h, w), (P, 2) -> (h, w)
-    """The islands (label POSITIVE) or enclosed holes (NEGATIVE) below an area; not the largest one.
+    """Islands (label POSITIVE, without the largest) or enclosed holes (NEGATIVE) below an area.
 
     Args:
-        places: In cells: a region that a click's pixel is interpolated from is left out.
-        reach: Like `places`.
+        places: Clicks (P, 2) in cells. Regions that a click is interpolated from are excluded.
+        reach: Half the width of a click in cells.
     """
     labels = shapes.parts(mask if label == POSITIVE else ~mask, 8)
     sizes = np.bincount(labels.ravel())
@@ -759,7 +759,7 @@ def small_regions(
         small[1 + sizes[1:].argmax()] = False
     if label == NEGATIVE:
         for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-            small[border] = False  # is not enclosed
+            small[border] = False  # not enclosed
     for place in places:
         low, high = np.floor(place - reach), np.floor(place + reach) + 1
         (y0, x0), (y1, x1) = (
@@ -772,17 +772,17 @@ def small_regions(
 
 # --- steps
 
-MAX_STEPS = 8  # of one prompt: the clicks before the last seven are decoded together
+MAX_STEPS = 8  # per prompt; earlier clicks than the last seven are decoded together
 
 
 def click_steps(labels: Sequence[int], answered: int = 0, *, alone: bool = True) -> list[list[int]]:
-    """The clicks of each step, as indices in the order of the prompt; one step without clicks.
+    """Split the clicks of a prompt into steps, each a list of indices; one step without clicks.
 
     Args:
-        labels: (P,) 1 foreground, 0 background.
-        answered: Number of clicks, the first ones, that an earlier answer is about already.
-        alone: Whether nothing else says where the object is. Then the first foreground click comes
-            before all others, as a background click means nothing without an object.
+        labels: Labels (P,): 1 foreground, 0 background.
+        answered: Number of leading clicks that an earlier prediction includes.
+        alone: True if the clicks are the only prompt. The first foreground click then moves to the
+            front, because a background click requires an object.
     """
     order = list(range(len(labels)))
     first = next((place for place in order if labels[place] == 1), 0)

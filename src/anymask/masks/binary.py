@@ -1,12 +1,12 @@
-"""Binary masks (H, W): overlaps, stability, small regions, suppression.
+"""Binary masks (H, W): overlap, stability, small regions, suppression.
 
-How small a region may be is said in pixels or as a share of the mask:
+Minimum region sizes are given in pixels or as a share of the mask:
 
-50             pixels of the photo
-0.05, "5%"     a share of the mask's own area
-0              none: nothing is too small
+    50             pixels of the image
+    0.05, "5%"     share of the mask's area
+    0              no minimum
 
-Letters: H W the photo, h w logits, N M masks. Regions are 8-connected.
+Letters: H W the image, h w logits, N M masks. Regions are 8-connected.
 """
 
 from __future__ import annotations
@@ -27,28 +27,32 @@ from anymask.masks.answer import MIN_REGION, Shapes
 from anymask.masks.rle import Rle, rle_area, rle_box_xyxy, rle_intersection
 
 RegionSize = float | str
-CLEAN = f"{MIN_REGION:.0%}"  # what holes and islands have at least, unless a setting says otherwise
+CLEAN = f"{MIN_REGION:.0%}"  # default minimum size of holes and islands
 
 
 @dataclass(frozen=True)
 class LeastArea:
-    """Regions of less are too small.
+    """Minimum area of a region.
 
     Attributes:
-        pixels: Of the photo; 0: none.
-        share: Of the mask's area, 0..1; 0: none. One of the two is 0.
+        pixels: Image pixels, or 0.
+        share: Share of the mask's area, 0..1, or 0. At least one of the two is 0.
     """
 
     pixels: float = 0.0
     share: float = 0.0
 
     def of(self, area: float) -> float:
-        """In the units of `area`, the mask's own, which for `pixels` must be pixels."""
+        """Minimum area in pixels for a mask of `area` pixels."""
         return self.pixels + self.share * area
 
 
 def parse_region_size(given: object, name: str) -> LeastArea:
-    """Raises InputError, with the setting's name, for what is no size."""
+    """Parse a minimum region size.
+
+    Raises:
+        InputError: The size is invalid. The message has the name of the setting.
+    """
     if isinstance(given, str) and given.strip().endswith("%"):
         return LeastArea(share=_number(given.strip()[:-1], given, name, below=100) / 100)
     number = _number(given, given, name)
@@ -68,7 +72,7 @@ def _number(text: object, given: object, name: str, below: float = math.inf) -> 
     return number
 
 
-_EXACT = 1 << 22  # pixels that float32 products may count before they are added in float64
+_EXACT = 1 << 22  # largest count that float32 products represent exactly, with a margin
 
 
 RegionMode = Literal["holes", "islands"]
@@ -77,8 +81,8 @@ RegionMode = Literal["holes", "islands"]
 def iou(first: BoolArray, second: BoolArray, ignore: BoolArray | None = None) -> float:
     """Intersection over union of two (H, W) masks, without the pixels of `ignore`.
 
-    Two empty masks agree: 1.0, as it is measured. `mask_iou` and `rle_iou`, which compare lists of
-    masks, give such a pair 0 as pycocotools does, so that no empty mask is another's duplicate.
+    Two empty masks have an IoU of 1.0. `mask_iou` and `rle_iou`, which compare lists of masks,
+    return 0 for them as pycocotools does, so that no empty mask duplicates another.
     """
     common, either = first & second, first | second
     if ignore is not None:
@@ -91,9 +95,10 @@ def iou(first: BoolArray, second: BoolArray, ignore: BoolArray | None = None) ->
 def mask_iou(
     first: NDArray[Any], second: NDArray[Any]
 ) -> NDArray[np.float64]:  # (N, H, W), (M, H, W) -> (N, M)
-    """Intersection over union of every pair; 0 where both are empty (other than `iou`).
+    """Intersection over union of every pair; 0 if both are empty (unlike `iou`).
 
-    Raises InputError when the masks differ in size.
+    Raises:
+        InputError: The masks differ in size.
     """
     if first.ndim != 3 or second.ndim != 3 or first.shape[1:] != second.shape[1:]:
         raise InputError(
@@ -110,7 +115,7 @@ def mask_iou(
 def common_pixels(
     first: NDArray[Any], second: NDArray[Any]
 ) -> NDArray[np.float64]:  # (N, H, W), (M, H, W) -> (N, M)
-    """The pixels that every pair of masks of one size shares."""
+    """Number of common pixels of every pair of masks of the same size."""
     a, b = (
         np.asarray(masks, np.bool_).reshape(len(masks), int(np.prod(first.shape[1:])))
         for masks in (first, second)
@@ -125,10 +130,9 @@ def common_pixels(
 def stability_score(
     logits: NDArray[Any], threshold: float = 0.0, offset: float = 1.0
 ) -> NDArray[np.float64]:  # (..., h, w) -> (...)
-    """IoU of the masks cut at threshold + offset and threshold - offset; 0 where both are empty.
+    """IoU of the masks at threshold + offset and threshold - offset; 0 if both are empty.
 
-    Automatic mask generation of the Segment Anything paper (appendix B), there NaN where both are
-    empty.
+    From the Segment Anything paper (appendix B), which has NaN if both are empty.
     """
     inner = (logits > threshold + offset).sum(axis=(-2, -1))
     outer = (logits > threshold - offset).sum(axis=(-2, -1))
@@ -141,9 +145,11 @@ def remove_small_regions(
 ) -> tuple[BoolArray, bool]:  # (H, W)
     """Fill background regions ("holes") or drop object regions ("islands") below `area` pixels.
 
-    Returns the mask (the same one where nothing changed) and whether anything changed. Background
-    that touches the border counts as a hole; the largest island always stays. The rules of
-    segment-anything (utils/amg.py).
+    The rules of segment-anything (utils/amg.py): background that touches the border counts as a
+    hole, and the largest island always stays.
+
+    Returns:
+        The mask, and whether it changed.
     """
     boolean = np.ascontiguousarray(mask, np.bool_)
     if not boolean.size:
@@ -163,9 +169,9 @@ def clean_mask(
 ) -> BoolArray:  # (H, W)
     """Fill holes below `max_hole_area`, then drop islands below `min_island_area`.
 
-    Both are pixels or a share of the mask (`region_size`). A hole is background that the mask
-    encloses; the largest island stays, and a mask without an object stays without one. Other than
-    in `remove_small_regions`, background that touches the border is no hole.
+    Both are pixels or a share of the mask (`parse_region_size`). A hole is enclosed background:
+    unlike in `remove_small_regions`, background at the border is not filled. The largest island
+    stays.
     """
     boolean = np.ascontiguousarray(mask, np.bool_)
     area = int(np.count_nonzero(boolean))
@@ -179,7 +185,7 @@ def clean_mask(
 
 
 def _fill(mask: BoolArray, area: float) -> BoolArray:  # (H, W) -> (H, W)
-    """The mask with the background regions filled that it encloses and that are below an area."""
+    """Fill the enclosed background regions below an area."""
     labels, sizes = _regions(~mask)
     small = sizes < area
     small[0] = False
@@ -189,9 +195,9 @@ def _fill(mask: BoolArray, area: float) -> BoolArray:  # (H, W) -> (H, W)
 
 
 def _regions(mask: BoolArray) -> tuple[NDArray[np.int32], IntArray]:  # (H, W) -> (H, W), (N,)
-    """Each pixel's region, 0 where there is none, and the regions' areas.
+    """Region number of each pixel, 0 for the background, and the areas of the regions.
 
-    A third of the time of `cv2.connectedComponentsWithStats`.
+    Three times as fast as `cv2.connectedComponentsWithStats`.
     """
     count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
     return np.asarray(labels, np.int32), np.bincount(labels.ravel(), minlength=count)
@@ -204,18 +210,17 @@ def mask_nms(
     share_of: Literal["union", "smaller"] = "union",
     weaker: float = 1.0,
 ) -> IntArray:
-    """Greedy suppression by the masks' own overlap: the kept indices, best score first.
+    """Non-maximum suppression by mask overlap: kept indices, best score first.
 
-    Only masks whose boxes and areas allow such an overlap are compared.
+    Only masks whose boxes and areas permit such an overlap are compared.
 
     Args:
-        scores: (N,); equal scores keep their order.
-        threshold: A mask that overlaps a kept one by a larger share is dropped; two empty masks
-            do not.
-        share_of: What the common pixels are a share of: the union (IoU), or the smaller mask's
-            area.
-        weaker: A mask is dropped only if its score is below this share of the kept one's; 1:
-            always.
+        rles: N masks.
+        scores: Scores (N,). Ties keep their order.
+        threshold: Maximum overlap with a kept mask. Two empty masks do not overlap.
+        share_of: Denominator of the overlap: the union (IoU) or the area of the smaller mask.
+        weaker: Drop a mask only if its score is below this share of the kept mask's score.
+            1 to always drop it.
     """
     score = np.asarray(scores, np.float64)
     order = np.argsort(-score, kind="stable")
@@ -239,7 +244,7 @@ def mask_nms(
 
 
 def _whole(some: IntArray, one: IntArray, common: IntArray, share_of: str) -> IntArray:
-    """What common pixels are a share of; never 0."""
+    """Denominator of the overlap, at least 1."""
     whole = np.minimum(some, one) if share_of == "smaller" else some + one - common
     return np.maximum(whole, 1)
 
@@ -247,7 +252,7 @@ def _whole(some: IntArray, one: IntArray, common: IntArray, share_of: str) -> In
 def _overlap_bound(
     best: int, others: IntArray, boxes: IntArray, areas: IntArray, share_of: str
 ) -> NDArray[np.float64]:
-    """An upper bound of the masks' overlap from boxes and areas."""
+    """Upper bound of the overlap, from boxes and areas."""
     low = np.maximum(boxes[best, :2], boxes[others, :2])
     high = np.minimum(boxes[best, 2:], boxes[others, 2:])
     shared = np.prod(np.maximum(high - low + 1, 0), axis=1)
@@ -267,4 +272,4 @@ def _depths(mask: BoolArray) -> FloatArray:
     return inner
 
 
-OPENCV = Shapes(_parts, _depths)  # faster twins of the functions in `masks.shapes`
+OPENCV = Shapes(_parts, _depths)  # faster equivalents of the functions in `masks.shapes`

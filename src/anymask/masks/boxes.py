@@ -1,8 +1,8 @@
-"""Boxes: coordinates x0, y0, x1, y1 in; areas, overlaps, conversions and suppression out.
+"""Box areas, overlaps, conversions and suppression.
 
-Letters: N M boxes. A box is (x0, y0, x1, y1) in pixels unless the name says xywh; its area is
-(x1 - x0) * (y1 - y0), as in the detection literature, also for boxes that came from masks and name
-the first and the last pixel (segment-anything's convention).
+Letters: N M boxes. A box is (x0, y0, x1, y1) in pixels unless the name contains xywh; its area is
+(x1 - x0) * (y1 - y0), as in the detection literature, also for boxes of masks, which name the first
+and the last pixel (segment-anything's convention).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _boxes(boxes: ArrayLike) -> Floats:
 
 
 def pairwise_box_iou(first: ArrayLike, second: ArrayLike) -> Floats:  # (N, 4), (M, 4) -> (N, M)
-    """Intersection over union of every pair of xyxy boxes; 0 where both have no area."""
+    """Intersection over union of every pair of xyxy boxes; 0 if both have no area."""
     a, b = _boxes(first), _boxes(second)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
@@ -70,18 +70,18 @@ def mask_to_box(masks: NDArray[Any]) -> FloatArray:  # (N, H, W) or (H, W) -> (N
 
 
 def open_box(mask: BoolArray) -> tuple[float, float, float, float]:  # (H, W)
-    """x0, y0, x1, y1 around a mask that has pixels, as in prompts: x1, y1 lie behind the last."""
+    """Prompt box (x0, y0, x1, y1) around a non-empty mask; x1 and y1 are exclusive."""
     x0, y0, x1, y1 = mask_to_box(mask).tolist()
     return x0, y0, x1 + 1, y1 + 1
 
 
 def box_nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> IntArray:
-    """Greedy suppression: the kept indices, best score first.
+    """Non-maximum suppression by box IoU: kept indices, best score first.
 
     Args:
-        boxes: (N, 4).
-        scores: (N,); equal scores keep their order.
-        threshold: A box that overlaps a kept one with a larger IoU is dropped.
+        boxes: Boxes (N, 4).
+        scores: Scores (N,). Ties keep their order.
+        threshold: Maximum IoU with a kept box.
     """
     boxes = _boxes(boxes)
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
@@ -99,10 +99,10 @@ def boxes_at_crop_edge(
     image_hw: tuple[int, int],
     tolerance: float = 20.0,
 ) -> BoolArray:  # (N, 4), (4,) -> (N,)
-    """Which boxes touch the crop's border where it is not also the photo's border.
+    """Whether each box touches a crop border that is not an image border.
 
-    Such an object is probably cut off. Boxes and crop are in image pixels; `tolerance` in pixels,
-    as `is_box_near_crop_edge` of segment-anything (utils/amg.py).
+    Such an object is probably truncated. Boxes, crop and `tolerance` are in image pixels, as in
+    `is_box_near_crop_edge` of segment-anything (utils/amg.py).
     """
     boxes, crop = _boxes(boxes), np.asarray(crop_box_xyxy, np.float64)
     height, width = image_hw

@@ -1,10 +1,10 @@
-"""COCO's polygons: rings of corners in, the run-lengths that COCO's own tools give out.
+"""Convert COCO polygons to the run-length encodings that pycocotools produces.
 
-COCO, LVIS and their kin state areas and overlaps of masks that pycocotools made from polygons. It
-rounds each corner to a fifth of a pixel, walks along the outline one such step at a time and notes
-where the way changes its column at the middle of a pixel: there the object begins or ends in that
-column. What is right on such a way belongs to the object by this rule and no other, so a data set's
-published masks can only be had by walking it too (cocoapi, `rleFrPoly` in maskApi.c, BSD).
+COCO, LVIS and related datasets state areas and overlaps of masks that pycocotools made from
+polygons. It rounds each corner to a fifth of a pixel, walks along the outline in steps of that size
+and records each change of column at the middle of a pixel, where the object begins or ends in that
+column. The published masks can only be reproduced by the same walk (cocoapi, `rleFrPoly` in
+maskApi.c, BSD).
 """
 
 from __future__ import annotations
@@ -19,15 +19,20 @@ from anymask.base import DataError, IntArray
 from anymask.masks.rle import Rle, rle_merge, runs_to_rle
 
 STEPS = 5  # along each side of a pixel
-_FURTHEST = 1e6  # pixels from the corner of the picture that a polygon may reach
-_LONGEST = 200_000_000  # steps of one polygon, those far from the picture not counted
-_AT_ONCE = 1_000_000  # steps that are kept in memory
+_FURTHEST = 1e6  # maximum distance of a corner from the image, in pixels
+_LONGEST = 200_000_000  # maximum number of steps of a polygon, without those far from the image
+_AT_ONCE = 1_000_000  # steps held in memory
 
 
 def coco_polygons_to_rle(rings: Sequence[Any], image_hw: tuple[int, int]) -> Rle:
-    """The union of rings, each a flat list [x, y, x, y, ...] of at least three corners.
+    """Convert polygons to the run-length encoding of their union.
 
-    Raises DataError that names the ring.
+    Args:
+        rings: Polygons, each a flat list [x, y, x, y, ...] of at least three corners.
+        image_hw: Height and width of the image.
+
+    Raises:
+        DataError: A polygon is invalid. The message contains its index.
     """
     if not len(rings):
         raise DataError("The list of polygons is empty. Expected at least one polygon.")
@@ -63,12 +68,12 @@ def _corners(ring: Any, number: int) -> NDArray[np.float64]:  # -> (n, 2)
 
 
 def _ring_to_rle(corners: NDArray[np.float64], image_hw: tuple[int, int]) -> Rle:
-    """Every second crossing ends a run; crossings at one place cancel each other."""
+    """Every second crossing ends a run; crossings at the same place cancel each other."""
     height, width = image_hw
     first = (STEPS * corners + 0.5).astype(np.int64)  # rounds towards zero, as C does
     last = np.roll(first, -1, axis=0)
     across, down = np.abs(last - first).T
-    # How much an edge costs at the most: a column for each crossing, a steep one its steps, too.
+    # Upper bound of the steps of an edge: its columns, and for a steep edge also its rows.
     cost = np.minimum(across // STEPS, width) + np.minimum(down, STEPS * height) + 8 * STEPS
     ends = np.cumsum(cost)
     if ends[-1] > _LONGEST:
@@ -90,10 +95,10 @@ def _ring_to_rle(corners: NDArray[np.float64], image_hw: tuple[int, int]) -> Rle
 
 
 def _level_crossings(first: IntArray, last: IntArray, image_hw: tuple[int, int]) -> IntArray:
-    """Where edges that are wider than high cross the middles of the picture's columns.
+    """Crossings of column centres by edges that are wider than high.
 
-    Such an edge is walked along x, from left to right whichever way it goes; only the two steps
-    beside each column's middle are looked at.
+    The walk along such an edge follows x from left to right. Only the two steps beside each
+    column's centre are computed.
     """
     turned = first[:, 0] > last[:, 0]
     start, end = np.where(turned[:, None], last, first), np.where(turned[:, None], first, last)
@@ -108,10 +113,10 @@ def _level_crossings(first: IntArray, last: IntArray, image_hw: tuple[int, int])
 
 
 def _steep_crossings(first: IntArray, last: IntArray, image_hw: tuple[int, int]) -> IntArray:
-    """The same of edges that are higher than wide, which are walked along y, downwards.
+    """Crossings of column centres by edges that are higher than wide.
 
-    Above and below the picture a crossing's row is the first or the last one, whatever the step,
-    so only the steps beside the picture are walked.
+    The walk follows y downwards. Above and below the image, a crossing has the first or last row
+    at any step, so only the steps next to the image are computed.
     """
     turned = first[:, 1] > last[:, 1]
     start, end = np.where(turned[:, None], last, first), np.where(turned[:, None], first, last)
@@ -139,14 +144,14 @@ def _steep_crossings(first: IntArray, last: IntArray, image_hw: tuple[int, int])
 
 
 def _columns_between(least: IntArray, most: IntArray, width: int) -> tuple[IntArray, IntArray]:
-    """Edge and column of each column of the picture whose middle lies between two steps."""
+    """Edge and image column of each column centre between two steps."""
     first = np.maximum(-((STEPS // 2 - least) // STEPS), 0)
     last = np.minimum((most - STEPS // 2 - 1) // STEPS, width - 1)
     return _list_between(first, last)
 
 
 def _list_between(first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
-    """Index and value of every whole number from `first` to `last`, both included, in order."""
+    """Index and value of every integer from `first` to `last`, both inclusive, in order."""
     count = np.maximum(last - first + 1, 0)
     index = np.repeat(np.arange(len(count)), count)
     value = np.arange(len(index)) - np.repeat(np.cumsum(count) - count, count) + first[index]
@@ -154,7 +159,7 @@ def _list_between(first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
 
 
 def _places(column: IntArray, upper: IntArray, image_hw: tuple[int, int]) -> IntArray:
-    """The flat place of the first pixel below each crossing; `upper` is the higher step's v."""
+    """Flat index of the first pixel below each crossing; `upper` is v of the higher step."""
     height = image_hw[0]
     row = np.ceil(np.clip((upper + 0.5) / STEPS - 0.5, 0, height)).astype(np.int64)
     return column * height + row

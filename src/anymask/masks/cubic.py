@@ -1,12 +1,12 @@
-"""Resizing by cubic splines as scikit-image does it: photos of any size in, float pixels out.
+"""Resize images by cubic splines as scikit-image does.
 
 Sources: Unser 1999 ("Splines: a perfect fit for signal and image processing", box 2) for the
-recursive filter that turns samples into coefficients; `skimage.transform.resize` with order 3,
+recursive filter from samples to coefficients; `skimage.transform.resize` with order 3,
 anti_aliasing and preserve_range (BSD-3-Clause), which MedSAM calls, for the order of the steps: a
-Gaussian where an axis shrinks, then the spline, each axis alone, mirrored at the first and last
-pixel's middle; what overshoots the picture's own range is cut.
+Gaussian along axes that shrink, then the spline along each axis, mirrored at the centres of the
+first and last pixel. The result is clipped to the range of the image.
 
-Letters: H W the photo, n pixels along an axis.
+Letters: H W the image, n pixels along an axis.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Indices = NDArray[np.intp]
 
 POLE = np.sqrt(3.0) - 2.0  # of the filter
 _GAIN = (1 - POLE) * (1 - 1 / POLE)
-_HORIZON = 40  # pixels from which on the pole's power is nothing
-_REACH = 4.0  # standard deviations of the Gaussian that count
+_HORIZON = 40  # pixels after which the power of the pole is negligible
+_REACH = 4.0  # truncation of the Gaussian in standard deviations
 
 
 def cubic_resized(image: UintImage, size_hw: tuple[int, int]) -> Floats:  # (H, W, C) -> (h, w, C)
-    """A photo of another size, in 64 bits within the photo's own range."""
+    """Resize an image in float64 within its value range."""
     out: Floats = image.astype(np.float64)
     for axis in (0, 1):
         out = _smoothed(out, axis, (out.shape[axis] / size_hw[axis] - 1) / 2)
@@ -36,9 +36,9 @@ def cubic_resized(image: UintImage, size_hw: tuple[int, int]) -> Floats:  # (H, 
 
 
 def medsam_pixels(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
-    """As MedSAM sees a photo: cubic, cut to whole numbers, from its least to its largest 0..255.
+    """Preprocess an image as MedSAM does: cubic resizing, rounded down, rescaled to 0..255.
 
-    A picture of one grey value alone is black.
+    A constant image becomes black.
     """
     whole = np.floor(cubic_resized(image, size_hw) + 1e-9)
     least, largest = whole.min(), whole.max()
@@ -47,14 +47,14 @@ def medsam_pixels(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
 
 
 def _smoothed(values: Floats, axis: int, sigma: float) -> Floats:
-    """A Gaussian along one axis; nothing where the axis does not shrink."""
+    """Apply a Gaussian along one axis, if the axis shrinks."""
     if sigma <= 0:
         return values
     radius = int(_REACH * sigma + 0.5)
     bell = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel, one = bell / bell.sum(), np.ones(1)
     n = values.shape[axis]
-    # Mirrored by hand: OpenCV wants more pixels than the kernel has.
+    # OpenCV's mirror border requires more pixels than the kernel has.
     padded = values.take(_mirrored(np.arange(-radius, n + radius), n), axis)
     across, down = (one, kernel) if axis == 0 else (kernel, one)
     found = cv2.sepFilter2D(padded, -1, across, down, borderType=cv2.BORDER_REPLICATE)
@@ -63,7 +63,7 @@ def _smoothed(values: Floats, axis: int, sigma: float) -> Floats:
 
 
 def _stretched(values: Floats, axis: int, size: int) -> Floats:
-    """`size` places along one axis, centres of pixels at halves."""
+    """Sample `size` places along one axis, with pixel centres at halves."""
     n = values.shape[axis]
     rows = _coefficients(np.moveaxis(values, axis, 0).copy())
     place = (np.arange(size) + 0.5) * (n / size) - 0.5
@@ -78,7 +78,7 @@ def _stretched(values: Floats, axis: int, size: int) -> Floats:
 
 
 def _coefficients(rows: Floats) -> Floats:
-    """Samples along the first axis to coefficients of the spline through them, in place."""
+    """Convert samples along the first axis to spline coefficients, in place."""
     n = len(rows)
     if n == 1:
         return rows
@@ -94,7 +94,7 @@ def _coefficients(rows: Floats) -> Floats:
 
 
 def _mirrored(places: Indices, n: int) -> Indices:
-    """Indices beyond an axis, mirrored at the middles of its first and last pixel."""
+    """Mirror indices beyond an axis at the centres of its first and last pixel."""
     if n == 1:
         return np.zeros_like(places)
     period = 2 * n - 2

@@ -1,7 +1,7 @@
-"""Drawing: a picture with masks or prompts in; overlays, outlines, cut-outs, contact sheets out.
+"""Draw masks and prompts: overlays, outlines, contact sheets.
 
-Pictures are (H, W, 3) uint8 RGB; every function returns a new one. Colors are RGB 0..255; mask i
-of a list always has color i of `colours`.
+Images are (H, W, 3) uint8 RGB; every function returns a new one. Colors are RGB 0..255; mask i of a
+list always has color i of `colours`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Colour = tuple[int, int, int]
 
 SMALL_PICTURE = 400  # pixels of the longest side
 
-# Far apart in hue and readable on photos; the first is for the lone mask.
+# Far apart in hue and readable on images; the first is for a single mask.
 _FIRST: tuple[Colour, ...] = (
     (30, 144, 255), (255, 112, 67), (102, 204, 80), (186, 85, 211), (255, 202, 40),
     (0, 200, 190), (240, 70, 120), (140, 110, 250), (190, 220, 60), (255, 150, 200),
@@ -34,8 +34,8 @@ _LIGHT: Colour = (236, 238, 242)
 
 
 def colours(n: int) -> list[Colour]:
-    """n colors, always the same ones in the same order."""
-    golden = 0.618034  # of the circle of hues: neighbours in the list stay far apart
+    """First n colors of a fixed sequence."""
+    golden = 0.618034  # of the hue circle: neighbours in the list stay far apart
     more = (
         colorsys.hsv_to_rgb((index * golden) % 1, 0.55 + 0.4 * (index % 3) / 2, 0.95)
         for index in range(len(_FIRST), n)
@@ -54,7 +54,7 @@ def _check_picture(image: UintImage) -> UintImage:
 
 
 def _stack(masks: ArrayLike, image: UintImage) -> BoolArray:
-    """(K, H, W) bool of the picture's size."""
+    """Masks as (K, H, W) bool of the image's size."""
     stack = np.asarray(masks, np.bool_)
     if stack.size == 0:
         return np.zeros((0, *image.shape[:2]), np.bool_)
@@ -68,7 +68,7 @@ def _stack(masks: ArrayLike, image: UintImage) -> BoolArray:
 
 
 def line_width(image_hw: tuple[int, int]) -> int:
-    """A line that looks alike on small and big pictures, in pixels."""
+    """Line width in pixels, proportional to the image size."""
     return max(1, round(max(image_hw) / 600))
 
 
@@ -80,17 +80,17 @@ def overlay(
     palette: Sequence[Colour] | None = None,
     outline: bool = True,
 ) -> UintImage:  # (H, W, 3), (K, H, W) or (H, W)
-    """Translucent masks with outlines; large masks first, so that small ones stay visible.
-
-    Raises InputError when picture and masks do not fit together.
+    """Draw translucent masks with outlines, the largest first so that small ones stay visible.
 
     Args:
-        alpha: 0 leaves the photo, 1 hides it.
-        palette: One color a mask; `colours` when left out.
+        image: Image (H, W, 3) uint8 RGB.
+        masks: Masks (K, H, W) or (H, W).
+        alpha: Opacity of the masks, 0..1.
+        palette: One color per mask. Defaults to `colours`.
+        outline: Whether to draw outlines.
 
-    Args:
-        alpha: 0 leaves the photo, 1 hides it.
-        palette: One colour a mask; `colours` when left out.
+    Raises:
+        InputError: Image and masks differ in size, or the palette is too short.
     """
     stack = _stack(masks, _check_picture(image))
     chosen = _palette(palette, len(stack))
@@ -101,7 +101,7 @@ def overlay(
         if not areas[index]:
             continue
         tint = np.array(chosen[index], np.float32) * alpha
-        tinted = (values + tint).round().astype(np.uint8)[None]  # what each value becomes
+        tinted = (values + tint).round().astype(np.uint8)[None]  # output of each input value
         rows, columns = _extent(stack[index])
         patch, mask = out[rows, columns], stack[index, rows, columns].view(np.uint8)
         cv2.copyTo(cv2.LUT(patch, tinted), mask, patch)
@@ -111,7 +111,7 @@ def overlay(
 
 
 def _extent(mask: BoolArray) -> tuple[slice, slice]:
-    """The rows and columns that hold the object of a mask; none of an empty one."""
+    """Rows and columns of the mask's bounding box; empty slices for an empty mask."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     return slice(y, y + height), slice(x, x + width)
 
@@ -134,11 +134,14 @@ def contours(
     palette: Sequence[Colour] | None = None,
     width: int | None = None,
 ) -> UintImage:  # (H, W, 3), (K, H, W) or (H, W)
-    """Outlines of masks, holes included, with a thin white edge that shows on every ground.
+    """Draw outlines of masks, holes included, with a thin white edge.
 
     Args:
-        width: Of the line in pixels; fits the picture when left out. On pictures of less than
-            SMALL_PICTURE pixels the line has no edge: it would be as wide as what it surrounds.
+        image: Image (H, W, 3) uint8 RGB.
+        masks: Masks (K, H, W) or (H, W).
+        palette: One color per mask. Defaults to `colours`.
+        width: Line width in pixels. Defaults to `line_width`. On images of less than SMALL_PICTURE
+            pixels the line has no white edge, which would be as wide as the objects.
     """
     stack = _stack(masks, _check_picture(image))
     chosen = _palette(palette, len(stack))
@@ -150,7 +153,7 @@ def contours(
 
 
 def _draw_outline(out: UintImage, mask: BoolArray, colour: Colour, thick: int) -> None:
-    """One mask's lines, in place."""
+    """Draw the outline of one mask in place."""
     rows, columns = _extent(mask)
     patch, corner = mask[rows, columns].view(np.uint8), (int(columns.start), int(rows.start))
     if not patch.size:
@@ -163,7 +166,7 @@ def _draw_outline(out: UintImage, mask: BoolArray, colour: Colour, thick: int) -
 
 
 def _smooth(line: NDArray[Any]) -> NDArray[np.int32]:
-    """A chain of pixels as a line in 1/16 pixels, its stairs averaged away."""
+    """Smooth a chain of pixels into a line in 1/16 pixels."""
     chain = line.reshape(-1, 2)
     if len(chain) <= 8:
         return np.asarray((chain * 16)[:, None], np.int32)
@@ -178,8 +181,8 @@ def marks(
     labels: ArrayLike | None = None,
     boxes: ArrayLike | None = None,
 ) -> UintImage:  # (H, W, 3), (P, 2), (P,), (N, 4)
-    """The prompt on the picture: a green disc with a plus on the object, a red one with a minus
-    off it, boxes as white lines with a dark edge.
+    """Draw a prompt: green discs with a plus for foreground points, red ones with a minus for
+    background points, boxes as white lines with a dark edge.
     """
     out = _check_picture(image).copy()
     size = line_width((image.shape[0], image.shape[1]))
@@ -203,13 +206,15 @@ def marks(
 def contact_sheet(
     pictures: Sequence[tuple[UintImage, str]], *, columns: int | None = None, cell: int = 480
 ) -> UintImage:
-    """Pictures with titles on one dark sheet, (H, W, 3).
-
-    Raises InputError on an empty list.
+    """Arrange images with titles on one dark sheet (H, W, 3).
 
     Args:
-        columns: How many side by side; about a square when left out.
-        cell: The width and the height, in pixels, that a picture may fill.
+        pictures: Images (H, W, 3) and their titles.
+        columns: Images per row. Defaults to a nearly square arrangement.
+        cell: Maximum width and height of an image in pixels.
+
+    Raises:
+        InputError: The list is empty.
     """
     if not pictures:
         raise InputError("A contact sheet requires at least one image.")
@@ -236,7 +241,7 @@ def contact_sheet(
 
 
 def _fit(image: UintImage, cell: int) -> UintImage:
-    """The picture with its longest side at `cell` pixels."""
+    """Resize an image so that its longest side has `cell` pixels."""
     scale = cell / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -245,7 +250,7 @@ def _fit(image: UintImage, cell: int) -> UintImage:
 
 
 def _shorten(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The title cut with an ellipsis where it is wider than its cell."""
+    """Shorten a title with an ellipsis if it is wider than `width`."""
     short = title
     while short and font.getlength(short if short == title else short + "…") > width:
         short = short[:-1]

@@ -1,12 +1,12 @@
-"""Joins what overlapping windows show of one object, so that no mask ends at a seam.
+"""Merge the masks of overlapping windows, so that no mask ends at a seam.
 
-Two pieces of neighbouring windows are one object when, in the strip that both windows show, each is
-the other's best match with an IoU of at least `AGREE`. Pieces that hang together are one object.
-Where a window's border cuts a piece and no partner shows the object there, the object is prompted
-once more in a window around it.
+Two pieces of neighbouring windows are one object if, in the strip that both windows contain, each
+is the other's best match with an IoU of at least `AGREE`. Connected pieces form one object. If a
+window's border cuts a piece and no partner covers the cut, the object is prompted again in a window
+around it.
 
-How much two pieces overlap is the matter of an `Overlap`: of run-lengths in `segment/tiles.py`, of
-outlines in `maps/joining.py`.
+An `Overlap` compares two pieces: as run-length encodings in `segment/tiles.py`, as outlines in
+`maps/joining.py`.
 
 Letters: N M pieces of two windows.
 """
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Piece = TypeVar("Piece", contravariant=True)
 
-AGREE = 0.6  # IoU, in the common strip, of two views of one object
-CONFIRMED = 0.7  # of a piece's pixels along a cut that its partners must have, too
-CELLS = 128  # of a window: what ends within one cell of a border counts as reaching it
-OVERLAP = 0.25  # of a window's side, that neighbours share
-WINDOW_STEPS = 4  # windows around what was cut begin at quarters of a side, so that some are shared
+AGREE = 0.6  # minimum IoU of two pieces of one object in the common strip
+CONFIRMED = 0.7  # share of a piece's pixels along a cut that its partners must cover
+CELLS = 128  # per window: a piece within one cell of a border counts as reaching it
+OVERLAP = 0.25  # of neighbouring windows, relative to the window's side
+WINDOW_STEPS = 4  # windows around cut pieces start at quarters of a side, to be shared
 
 
 class Overlap(Protocol[Piece]):
-    """How pieces of windows are compared."""
+    """Comparison of the pieces of windows."""
 
     def iou(self, ours: Sequence[Piece], theirs: Sequence[Piece], strip: Window) -> Floats:
-        """The IoU of their parts in a strip, (N, M)."""
+        """IoU (N, M) of their parts in a strip."""
 
     def covered(
         self, piece: Piece, bands: Sequence[Window], partners: Sequence[Piece]
     ) -> Iterator[tuple[float, float]]:
-        """For each band the area of the piece in it that partners have, too, and its area in it."""
+        """For each band: the area of the piece that partners cover, and its area."""
 
 
 def common_window(first: Window, second: Window) -> Window | None:
-    """The pixels of two windows that both have; None without any."""
+    """Intersection of two windows, or None."""
     x0, y0 = max(first[0], second[0]), max(first[1], second[1])
     x1, y1 = min(first[2], second[2]), min(first[3], second[3])
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
 def cut_bands(box: Box, window: Window, image_hw: tuple[int, int]) -> list[Window]:
-    """Strips along those borders of a window that a box reaches and beyond which is more photo."""
+    """Strips along the inner borders of a window that a box reaches."""
     (height, width), (x0, y0, x1, y1) = image_hw, window
     near = max(1, max(x1 - x0, y1 - y0) // CELLS)
     left, top, right, bottom = box
@@ -66,9 +66,9 @@ def cut_bands(box: Box, window: Window, image_hw: tuple[int, int]) -> list[Windo
 
 
 def window_with(bounds: Sequence[float], side: int, image_hw: tuple[int, int]) -> Window | None:
-    """A window with an object in its middle; None where the object fills it.
+    """A window centred on an object, or None if the object fills it.
 
-    Windows begin at steps of a part of their side, so that some are shared.
+    Windows start at multiples of a part of their side, so that several objects share one.
     """
     step = max(1, side // WINDOW_STEPS)
     x0, y0, x1, y1 = bounds
@@ -83,7 +83,7 @@ def window_with(bounds: Sequence[float], side: int, image_hw: tuple[int, int]) -
 
 
 def best_matches(iou: Floats) -> list[tuple[int, int]]:  # (N, M)
-    """Rows and columns that are each other's best match, and agree enough."""
+    """Rows and columns that are each other's best match with an IoU of at least `AGREE`."""
     best, back = iou.argmax(axis=1), iou.argmax(axis=0)
     return [
         (row, column)
@@ -93,18 +93,18 @@ def best_matches(iou: Floats) -> list[tuple[int, int]]:  # (N, M)
 
 
 class Groups:
-    """Pieces that are one object, by their numbers."""
+    """Groups of pieces that are one object, by piece number."""
 
     def __init__(self) -> None:
         self.partners: dict[int, list[int]] = {}
 
     def join(self, first: int, second: int) -> None:
-        """Two pieces are one object."""
+        """Mark two pieces as one object."""
         self.partners.setdefault(first, []).append(second)
         self.partners.setdefault(second, []).append(first)
 
     def of(self, numbers: Iterable[int]) -> Iterator[list[int]]:
-        """The groups of these pieces, each once, from its first piece on."""
+        """Yield each group that contains one of these pieces once."""
         seen: set[int] = set()
         for start in numbers:
             if start in seen:
@@ -123,7 +123,7 @@ class Groups:
 def is_confirmed(
     overlap: Overlap[T], piece: T, bands: Sequence[Window], partners: Sequence[T]
 ) -> bool:
-    """Whether partners show the object in all bands where the window's border cuts it."""
+    """Whether partners cover the object in all bands where the window's border cuts it."""
     if not bands:
         return True
     covered = overlap.covered(piece, bands, partners)
@@ -131,10 +131,10 @@ def is_confirmed(
 
 
 def whole_of(overlap: Overlap[T], piece: T, window: Window, answers: Sequence[T]) -> int | None:
-    """The answer, if any, that shows what a window showed of an object.
+    """Index of the mask that matches a piece of an object, or None.
 
     Args:
-        answers: That no border cuts.
+        answers: Masks that no border cuts.
     """
     if not answers:
         return None

@@ -1,6 +1,6 @@
-"""Label maps: the class of every pixel of a photo, with its names, its parts and its overlaps.
+"""Label maps: the class of every pixel of an image.
 
-Letters: H W the photo, K classes.
+Letters: H W the image, K classes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from anymask.masks.preview import preview_png
 @explain_keywords
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """What a model that was tuned on classes says of a photo without being asked about objects.
+    """Semantic segmentation of an image by a model fine-tuned on classes.
 
     Attributes:
-        classes: K names.
-        numbers: (H, W) uint8: 0 for none of them, else 1 to K in their order.
+        classes: K class names.
+        numbers: Map (H, W) uint8: 0 for no class, 1 to K for the classes in order.
     """
 
     classes: tuple[str, ...]
@@ -32,12 +32,16 @@ class LabelMap:
         return f"<LabelMap of {width}x{height}: {shares}>"
 
     def _repr_html_(self) -> str:
-        """The classes in grey levels."""
+        """HTML preview with the classes in grey levels."""
         grey = self.numbers.astype(np.float32) * (255 / max(len(self.classes), 1))
         return preview_html(repr(self), (), preview_png(grey.astype(np.uint8)))
 
     def mask(self, name: str) -> BoolArray:  # (H, W)
-        """The pixels of a class. Raises InputError for one that is not there."""
+        """Mask of a class.
+
+        Raises:
+            InputError: The class is unknown.
+        """
         if name not in self.classes:
             raise InputError(
                 f"Unknown class {name!r}. Available classes: {', '.join(self.classes)}."
@@ -46,14 +50,14 @@ class LabelMap:
         return found
 
     def shares(self) -> dict[str, float]:
-        """The part of the photo that each class has, 0..1."""
+        """Share of the image of each class, 0..1."""
         counts = np.bincount(self.numbers.ravel(), minlength=1 + len(self.classes))
         parts = counts[1:] / max(1, self.numbers.size)
         return dict(zip(self.classes, parts.tolist(), strict=True))
 
 
 class ClassOverlaps:
-    """Intersection over union of each class over many photos, pixels counted together."""
+    """Intersection over union of each class over many images, with pixels counted together."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         self.classes = classes
@@ -61,14 +65,14 @@ class ClassOverlaps:
         self._either = np.zeros(len(classes), np.int64)
 
     def add(self, found: UintImage, truth: UintImage) -> None:  # (H, W) twice
-        """Count one photo."""
+        """Add one image."""
         for number in range(1, 1 + len(self.classes)):
             one, other = found == number, truth == number
             self._both[number - 1] += int((one & other).sum())
             self._either[number - 1] += int((one | other).sum())
 
     def ious(self) -> dict[str, float | None]:
-        """By name; None where neither has a pixel of it."""
+        """IoU by class name, or None for a class without pixels."""
         return {
             name: round(float(both / either), 4) if either else None
             for name, both, either in zip(self.classes, self._both, self._either, strict=True)

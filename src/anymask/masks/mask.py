@@ -1,8 +1,9 @@
-"""One mask with what is known of it (`Mask`), and the masks of one picture (`Masks`).
+"""One mask with its attributes (`Mask`), and the masks of one image (`Masks`).
 
-Masks stay run-lengths until pixels are needed: 400 masks of 12 megapixels are not 4.8 GB.
+Masks stay run-length encoded until pixels are required: 400 decoded masks of 12 megapixels take
+4.8 GB.
 
-Letters: N masks, H W the photo.
+Letters: N masks, H W the image.
 """
 
 from __future__ import annotations
@@ -62,16 +63,16 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]
 OutputMode = Literal["coco_rle", "uncompressed_rle", "binary_mask"]
-UNLABELLED = "object"  # the class of a mask without a label, where a format wants one
-WHOLE: Box = (0.0, 0.0, 0.0, 0.0)  # as a crop: the whole photo
+UNLABELLED = "object"  # class of a mask without a label in formats that require one
+WHOLE: Box = (0.0, 0.0, 0.0, 0.0)  # as a crop: the whole image
 STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
-_SHOWN = 20  # masks that a notebook lists below the picture
+_SHOWN = 20  # masks that a notebook lists below the image
 
 
 @brief
 @dataclass(frozen=True)
 class Origin:
-    """The model that took part in a mask.
+    """The model that predicted a mask.
 
     Attributes:
         model: Name of the model.
@@ -86,12 +87,12 @@ class Origin:
     data: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """Without what nobody knows."""
+        """JSON record without unknown values."""
         return {name: value for name, value in asdict(self).items() if value}
 
     @classmethod
     def from_json(cls, record: object) -> Origin | None:
-        """Read such a record; None for anything else."""
+        """Read a record of `to_json`, or return None for anything else."""
         if not isinstance(record, Mapping) or not isinstance(record.get("model"), str):
             return None
         told = {one: str(record.get(one, "")) for one in ("weights", "licence", "data")}
@@ -167,39 +168,39 @@ class Mask:
 
     @cached_property
     def box(self) -> Box:
-        """First and last pixel along x and y; zeros where the mask is empty."""
+        """First and last pixel along x and y; zeros if the mask is empty."""
         x0, y0, x1, y1 = rle_box_xyxy(self.rle)
         return (float(x0), float(y0), float(x1), float(y1))
 
     @cached_property
     def area(self) -> int:
-        """Object pixels."""
+        """Number of object pixels."""
         return rle_area(self.rle)
 
     @property
     def coverage(self) -> float:
-        """The share of the photo's pixels, 0..1."""
+        """Share of the image's pixels, 0..1."""
         return self.area / max(1, self.rle.size[0] * self.rle.size[1])
 
     @property
     def mask(self) -> BoolArray:
-        """(H, W) bool, decoded each time: a list of large masks would fill the memory."""
+        """Decoded mask (H, W) bool. Not cached, to limit the memory of lists of large masks."""
         return rle_to_mask(self.rle)
 
     def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
-        """The mask's outlines, holes included: smooth, or exact at a tolerance of 0.
+        """Outlines of the mask with holes: smooth, or exact at a tolerance of 0.
 
-        See `mask_to_polygons`.
+        See also `mask_to_polygons`.
         """
         return rle_to_polygons(self.rle, tolerance, min_area)
 
     @property
     def rank(self) -> float:
-        """What orders masks of one photo: how likely it is an object, else its score."""
+        """Sort key of masks of one image: the objectness if known, else the score."""
         return self.score if self.objectness is None else self.objectness
 
     def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
-        """The photo with this mask. Raises InputError without the photo."""
+        """Draw this mask on the image. Raises InputError if no image is known."""
         return Masks([self], picture=self.picture).draw(image)
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
@@ -220,7 +221,7 @@ class Mask:
         return save_masks(masks, Path(path), image, plain="cutout", one=True)
 
     def show(self, image: UintImage | None = None) -> None:
-        """Open the photo with this mask in the system's viewer of pictures."""
+        """Open the image with this mask in the system's image viewer."""
         show_picture(self.draw(image))
 
     def to_sa1b(
@@ -273,7 +274,7 @@ class Mask:
     ) -> dict[str, Any]:
         """Return a COCO annotation with RLE, the box in x, y, width, height, and the SA-1B keys."""
         written = self.to_sa1b(record_id)
-        # A file has many pictures, a tree only one.
+        # A tree refers to masks of one image, but a file has many images.
         for key in ("label", "parent", "depth"):
             written.pop(key, None)
         if not self.points:
@@ -290,8 +291,7 @@ class Mask:
     def from_sa1b(cls, record: Any) -> Mask:
         """Read a record in SA-1B format. Only `segmentation` is required.
 
-        Box and area are computed from the mask. Raises DataError if the mask cannot be read or a
-        value has the wrong type.
+        Box and area are computed from the mask. Raises DataError if the mask or a value is invalid.
         """
         if not isinstance(record, Mapping) or "segmentation" not in record:
             raise DataError(f'Invalid SA-1B record {str(record)[:60]}: "segmentation" is missing.')
@@ -328,7 +328,7 @@ class Mask:
 
 
 _ABSENT = object()
-_NUMBERS = ("crop_box", "predicted_iou", "stability_score")  # null is none of their values
+_NUMBERS = ("crop_box", "predicted_iou", "stability_score")  # keys that do not allow null
 
 
 def _finite(value: Any) -> float:
@@ -396,7 +396,7 @@ class Masks(list[Mask]):
     def __getitem__(self, index: slice | list[bool] | BoolArray) -> Masks: ...
 
     def __getitem__(self, index: SupportsIndex | slice | list[bool] | BoolArray) -> Mask | Masks:
-        """One mask by its place, some by a slice or by a boolean for each, as NumPy does it."""
+        """One mask by index, or several by a slice or one boolean per mask, as in NumPy."""
         if isinstance(index, slice):
             return self._with(super().__getitem__(index))
         if isinstance(index, list | np.ndarray):
@@ -409,9 +409,9 @@ class Masks(list[Mask]):
             return self._with(mask for mask, kept in zip(self, index, strict=True) if kept)
         return super().__getitem__(index)
 
-    # A list's `+` is typed for items of any kind; this one takes masks alone.
+    # `list.__add__` accepts items of any type; this one only masks.
     def __add__(self, other: Any) -> Masks:  # type: ignore[override]
-        """All masks of both. Raises InputError where their photos are of other sizes."""
+        """Concatenate. Raises InputError if the images differ in size."""
         return self._joined(other, [*self, *other]) if isinstance(other, list) else NotImplemented
 
     def __radd__(self, other: Any) -> Masks:
@@ -423,7 +423,7 @@ class Masks(list[Mask]):
     __rmul__ = __mul__
 
     def copy(self) -> Masks:
-        """The same masks in a list of their own."""
+        """Shallow copy of the list."""
         return self._with(self)
 
     __copy__ = copy
@@ -453,12 +453,12 @@ class Masks(list[Mask]):
         )
 
     def _with(self, masks: Iterable[Mask]) -> Masks:
-        """Other masks of the same photo."""
+        """Other masks of the same image."""
         return Masks(masks, image_hw=self._image_hw, picture=self.picture)
 
     @property
     def image_hw(self) -> tuple[int, int]:
-        """(H, W) of the photo. Raises InputError for an empty list that does not know it."""
+        """Size (H, W) of the image. Raises InputError for an empty list without `image_hw`."""
         if self._image_hw is not None:
             return self._image_hw
         if not self:
@@ -467,14 +467,14 @@ class Masks(list[Mask]):
 
     @property
     def image_name(self) -> str:
-        """The name of the photo's file, where it is known; else a likely one."""
+        """File name of the image, or "photo.jpg" if unknown."""
         return "photo.jpg" if self.picture is None else self.picture.name
 
     # The masks as arrays.
 
     @property
     def masks(self) -> BoolArray:  # (N, H, W)
-        """All masks in pixels: N * H * W bytes, decoded each time."""
+        """All masks as pixels, N * H * W bytes. Not cached."""
         stack = np.zeros((len(self), *self.image_hw), np.bool_)
         for plane, mask in zip(stack, self, strict=True):
             plane[:] = mask.mask
@@ -482,32 +482,32 @@ class Masks(list[Mask]):
 
     @property
     def boxes(self) -> Floats:  # (N, 4)
-        """x0, y0, x1, y1 of each: the first and the last pixel along x and y."""
+        """Boxes x0, y0, x1, y1 of the first and last pixel along x and y."""
         return np.array([mask.box for mask in self], np.float64).reshape(-1, 4)
 
     @property
     def scores(self) -> FloatArray:  # (N,)
-        """Each mask's score."""
+        """Scores of the masks."""
         return np.array([mask.score for mask in self], np.float32)
 
     @property
     def areas(self) -> NDArray[np.int64]:  # (N,)
-        """Object pixels of each."""
+        """Number of object pixels of each mask."""
         return np.array([mask.area for mask in self], np.int64)
 
     @property
     def labels(self) -> list[str | None]:
-        """Each mask's label; None where it has none."""
+        """Labels of the masks, or None for masks without one."""
         return [mask.label for mask in self]
 
     @property
     def ids(self) -> list[int | None]:
-        """The number of each mask's object; None where it has none."""
+        """Object numbers of the masks, or None for masks without one."""
         return [mask.id for mask in self]
 
     @property
     def coverage(self) -> float:
-        """The share of the photo's pixels, 0..1, that lie in at least one mask."""
+        """Share of the image's pixels in at least one mask, 0..1."""
         if not self:
             return 0.0
         union = rle_merge([mask.rle for mask in self])
@@ -515,12 +515,12 @@ class Masks(list[Mask]):
 
     @property
     def best(self) -> Mask:
-        """The mask of the highest score. Raises InputError for an empty list."""
+        """Mask with the highest score. Raises InputError if the list is empty."""
         if not self:
             raise InputError("An empty list of masks has no best mask. Check len() first.")
         return max(self, key=lambda mask: mask.score)
 
-    # Other masks of the same photo.
+    # Derived lists for the same image.
 
     def filter(
         self,
@@ -552,25 +552,25 @@ class Masks(list[Mask]):
         )
 
     def nms(self, threshold: float = 0.7) -> Masks:
-        """Of two masks that overlap with a larger IoU the one of higher score, best first."""
+        """Remove masks that overlap a mask of higher score with a larger IoU; best first."""
         check_number("threshold", threshold, 0, 1)
         kept = mask_nms([mask.rle for mask in self], [mask.score for mask in self], threshold)
         return self._with(self[index] for index in kept.tolist())
 
     def merge(self, *others: Iterable[Mask], threshold: float = 0.7) -> Masks:
-        """The masks of this and other lists of the same photo, each once (see `nms`)."""
+        """Join lists of masks of the same image and remove duplicates by `nms`."""
         return self._with([*self, *(mask for other in others for mask in other)]).nms(threshold)
 
     def union(self, label: str | None = None) -> Mask:
         """Return the union of all masks, with the scores of the best one.
 
-        Raises InputError for an empty list.
+        Raises InputError if the list is empty.
         """
         whole = rle_merge([mask.rle for mask in self]) if self else self.best.rle
         return replace(self.best, rle=whole, label=label, points=(), parent=None, depth=None)
 
     def tree(self) -> Masks:
-        """The same masks, each with its `parent` (an index in the list) and its `depth`."""
+        """Set `parent` (an index into the list) and `depth` of each mask."""
         from anymask.masks.relations import part_tree
 
         places = part_tree([mask.rle for mask in self])
@@ -580,7 +580,7 @@ class Masks(list[Mask]):
         )
 
     def partition(self) -> Masks:
-        """Disjoint masks that cover the same pixels, in the same order (see `masks.relations`)."""
+        """Make the masks disjoint, with the same union and order (see `masks.relations`)."""
         from anymask.masks.relations import divide, parts_first
 
         rles = [mask.rle for mask in self]
@@ -589,7 +589,7 @@ class Masks(list[Mask]):
             replace(mask, rle=rle) for mask, rle in zip(self, shares, strict=True) if rle_area(rle)
         )
 
-    # Pictures.
+    # Images.
 
     def draw(
         self, image: UintImage | None = None, *, alpha: float = 0.45
@@ -613,7 +613,7 @@ class Masks(list[Mask]):
         return drawn
 
     def show(self, image: UintImage | None = None) -> None:
-        """Open the photo with its masks in the system's viewer of pictures."""
+        """Open the image with its masks in the system's image viewer."""
         show_picture(self.draw(image))
 
     def _repr_png_(self) -> bytes | None:
@@ -624,7 +624,7 @@ class Masks(list[Mask]):
         rows += [f"and {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
         return preview_html(repr(self), rows, self._repr_png_())
 
-    # Files. `formats` writes them; it lies above this room and is loaded when it is used.
+    # Files. `formats` is a layer above this package, so it is imported on use.
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
         """Write one file atomically. The suffix selects the format.
@@ -658,7 +658,7 @@ class Masks(list[Mask]):
         return write_annotations([AnnotatedImage.of(self)], target, form, policy)
 
     def encode(self, form: str, policy: Policy | None = None) -> dict[str, bytes]:
-        """The files that `write` would write, by their names."""
+        """Encode the files of `write` in memory, by file name."""
         from anymask.formats import encode_masks
 
         return encode_masks(self, form, policy)
@@ -678,34 +678,34 @@ class Masks(list[Mask]):
         return self._document("coco-polygon" if polygons else "coco", tolerance)
 
     def to_labelme(self, polygons: bool = False, tolerance: float = SMOOTH) -> dict[str, Any]:
-        """A labelme document with masks or with polygons."""
+        """Return a labelme document with masks or polygons."""
         return self._document("labelme-polygon" if polygons else "labelme", tolerance)
 
     def to_label_studio(
         self, polygons: bool = False, tolerance: float = SMOOTH
     ) -> list[dict[str, Any]]:
-        """Label Studio's tasks, with brushes or polygons as predictions."""
+        """Return Label Studio tasks, with brushes or polygons as predictions."""
         form = "label-studio-polygon" if polygons else "label-studio"
         return cast(list[dict[str, Any]], self._document(form, tolerance))
 
     def to_geojson(self, tolerance: float = SMOOTH) -> dict[str, Any]:
-        """A FeatureCollection in pixels of the photo."""
+        """Return a FeatureCollection in image pixels."""
         return self._document("geojson", tolerance)
 
     def to_cvat(self) -> str:
-        """CVAT for images 1.1, XML."""
+        """Return XML in the format CVAT for images 1.1."""
         return self._text("cvat", SMOOTH)
 
     def to_svg(self, tolerance: float = SMOOTH) -> str:
-        """An SVG picture, a path a mask."""
+        """Return an SVG image with one path per mask."""
         return self._text("svg", tolerance)
 
     def to_yolo(self, tolerance: float = SMOOTH) -> str:
-        """The lines of a YOLO-seg label file: class and corners, from 0 to 1."""
+        """Return the lines of a YOLO-seg label file: class and corners, normalized to 0..1."""
         return self._text("yolo", tolerance)
 
     def to_csv(self) -> str:
-        """A table of measurements, a row a mask (`masks.measure`)."""
+        """Return a CSV table of measurements, one row per mask (`masks.measure`)."""
         return self._text("csv", SMOOTH)
 
     def _text(self, form: str, tolerance: float) -> str:

@@ -1,8 +1,8 @@
-"""Measurements of masks: shape, outline and ellipse of each, and tables of them as CSV.
+"""Measure masks (shape, outline, ellipse) and write the measurements as CSV tables.
 
-Only the mask's own box is ever decoded, so a small mask costs little on a large photo. All lengths
-are in pixels of the photo, areas in square pixels. A centre is in pixel-border coordinates, as
-clicks are: the middle of the first pixel is (0.5, 0.5).
+Only the mask's box is decoded, so small masks of large images are fast. All lengths are in image
+pixels, areas in square pixels. Centres are in pixel-border coordinates like points: the centre of
+the first pixel is (0.5, 0.5).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ PixelBox = tuple[int, int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class MaskShape:
-    """One mask in numbers; all are zero for an empty one.
+    """Shape of a mask; all values are zero for an empty mask.
 
     Attributes:
-        area: Object pixels.
-        box: Pixel borders: x1 and y1 are one past the last pixel.
-        hull: Square pixels of the convex hull of the pixels' squares.
-        parts: 8-connected regions.
-        holes: 4-connected regions of background that the object encloses.
-        centre: (x, y), the mean of the pixels' centres.
+        area: Number of object pixels.
+        box: Pixel borders x0, y0, x1, y1; x1 and y1 are exclusive.
+        hull: Area of the convex hull of the pixel squares, in square pixels.
+        parts: Number of 8-connected regions.
+        holes: Number of enclosed 4-connected background regions.
+        centre: Mean (x, y) of the pixel centres.
     """
 
     area: int = 0
@@ -73,7 +73,7 @@ def measure_shape(rle: Rle) -> MaskShape:
 
 
 def _hull_area(columns: IntArray, tops: IntArray, bottoms: IntArray) -> float:
-    """Only a column's first and last pixel can touch the hull; their squares' corners make it."""
+    """Convex hull area; only the corners of each column's first and last pixel can touch it."""
     first = np.flatnonzero(np.diff(columns, prepend=-1))
     x = columns[first]
     top, bottom = np.minimum.reduceat(tops, first), np.maximum.reduceat(bottoms, first)
@@ -84,19 +84,19 @@ def _hull_area(columns: IntArray, tops: IntArray, bottoms: IntArray) -> float:
 
 
 def _regions(window: BoolArray) -> tuple[int, int]:
-    """Parts and holes of the pixels in a box."""
+    """Number of parts and holes in a window."""
     inside = np.pad(window, 1).view(np.uint8)
     parts = cv2.connectedComponents(inside, connectivity=8)[0] - 1
-    holes = cv2.connectedComponents(1 - inside, connectivity=4)[0] - 2  # less the ground around
+    holes = cv2.connectedComponents(1 - inside, connectivity=4)[0] - 2  # minus the outside
     return parts, holes
 
 
-DIGITS = 6  # of a number in a table
-ROUND = 1e-9  # difference of the axes, as a part, below which there is no long one
+DIGITS = 6  # significant digits of a number in a table
+ROUND = 1e-9  # relative difference of the axes below which the ellipse is a circle
 
 
 class NamedMask(Protocol):
-    """What a table tells of a mask beside its shape (`Mask` does)."""
+    """Attributes of a mask in a table (those of `Mask`)."""
 
     @property
     def score(self) -> float: ...
@@ -107,23 +107,26 @@ class NamedMask(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Measurements:
-    """One mask in numbers; all are zero for an empty one.
+    """Measurements of a mask; all values are zero for an empty mask.
 
     Attributes:
-        area: Pixels.
+        area: Number of pixels.
         x: Centroid of the pixel centers along x.
         y: Centroid of the pixel centers along y.
-        x0: First pixel along x; y0 along y, x1 and y1 the last ones.
-        perimeter: Length of the smooth outline, those of parts and holes too.
-        diameter: Of the circle of the same area.
+        x0: First pixel along x.
+        y0: First pixel along y.
+        x1: Last pixel along x.
+        y1: Last pixel along y.
+        perimeter: Length of the smooth outlines of all parts and holes.
+        diameter: Diameter of the circle of the same area.
         length: Long axis of the ellipse with the same second moments.
-        width: Its short axis.
-        angle: From the x axis to the long axis, degrees, clockwise as one sees it, -90..90; 0
-            where both axes are equal.
+        width: Short axis of this ellipse.
+        angle: Angle from the x axis to the long axis, in degrees clockwise on screen, -90..90. 0 if
+            both axes are equal.
         circularity: 4 pi area / perimeter squared, 0..1; 1 is a circle.
         solidity: Area / area of the convex hull, 0..1.
-        parts: 8-connected regions.
-        holes: Regions of background that the mask encloses.
+        parts: Number of 8-connected regions.
+        holes: Number of enclosed background regions.
     """
 
     area: int = 0
@@ -147,7 +150,7 @@ class Measurements:
 MEASURED = tuple(field.name for field in dataclasses.fields(Measurements))
 HEADER = ("image", "number", "label", "score", *MEASURED)
 _COUNTS = ("parts", "holes")
-TABLE_TYPES = {  # pandas' types; Int64 are integers that may be absent
+TABLE_TYPES = {  # pandas types; Int64 permits missing values
     "label": "object", "score": "float64", "stability": "float64", "area": "int64",
     "coverage": "float64", "x0": "float64", "y0": "float64", "x1": "float64", "y1": "float64",
     "parent": "Int64", "depth": "Int64",
@@ -158,10 +161,10 @@ TABLE_TYPES |= {
 
 
 def measure_mask(rle: Rle) -> Measurements:
-    """Measure one mask; only its own box is decoded.
+    """Measure one mask; only its box is decoded.
 
-    For the ellipse a pixel is a square, as for MATLAB's `regionprops`; for scikit-image's it is a
-    point, which makes the axes of small masks shorter.
+    The ellipse treats pixels as squares, as MATLAB's `regionprops` does; scikit-image treats them
+    as points, which shortens the axes of small masks.
     """
     shape = measure_shape(rle)
     if not shape.area:
@@ -191,13 +194,13 @@ def measure_mask(rle: Rle) -> Measurements:
 
 
 def _ellipse(rle: Rle, shape: MaskShape) -> tuple[float, float, float]:
-    """Both axes and the angle, from the second moments of the runs of pixels in each column."""
+    """Axes and angle of the ellipse, from the second moments of the runs in each column."""
     columns, tops, bottoms = column_runs(rle)
     count = (bottoms - tops).astype(np.float64)
     x = columns + 0.5 - shape.centre[0]
     top, bottom = tops - shape.centre[1], bottoms - shape.centre[1]
     xx = float((count * (x**2 + 1 / 12)).sum() / shape.area)
-    yy = float(((bottom**3 - top**3) / 3).sum() / shape.area)  # over squares: 1 / 12 is in it
+    yy = float(((bottom**3 - top**3) / 3).sum() / shape.area)  # includes the 1 / 12
     xy = float((count * x * (top + bottom) / 2).sum() / shape.area)
     middle, apart = (xx + yy) / 2, math.hypot((xx - yy) / 2, xy)
     angle = math.degrees(math.atan2(2 * xy, xx - yy) / 2) if apart > ROUND * middle else 0.0
@@ -208,20 +211,20 @@ def _length(ring: Ring) -> float:
     return float(np.linalg.norm(ring - np.roll(ring, 1, axis=0), axis=1).sum())
 
 
-# How bright masks are. The background is the median of the pixels that lie under none of them.
+# Brightness. The background is the median of the pixels outside all masks.
 
 BRIGHTNESS = ("mean", "sum", "min", "max", "background", "net_mean", "net_sum")
 
 
 def measure_brightness(rles: Sequence[Rle], values: NDArray[Any]) -> FloatArray:
-    """The numbers `BRIGHTNESS` of each mask in each channel: (N, C, 7) float64.
+    """Measure `BRIGHTNESS` of each mask in each channel: (N, C, 7) float64.
 
-    The net numbers are those less the background: net_sum is what microscopists call corrected
-    total fluorescence. An empty mask has NaN; where the masks leave no background, its three do.
+    Net values have the background subtracted; net_sum is the corrected total fluorescence of
+    microscopy. Empty masks have NaN. Background and net values are NaN if masks cover the image.
 
     Args:
         rles: N masks of (H, W).
-        values: (H, W, C) of any number type.
+        values: Image (H, W, C) of any number type.
     """
     found = np.full((len(rles), values.shape[2], len(BRIGHTNESS)), np.nan)
     covered = np.zeros(values.shape[:2], np.bool_)
@@ -247,23 +250,23 @@ def measure_brightness(rles: Sequence[Rle], values: NDArray[Any]) -> FloatArray:
 
 
 def table_row(image: str, number: int, rle: Rle, named: NamedMask) -> list[str]:
-    """The cells of one mask, under `HEADER`.
+    """Table cells of one mask, in the order of `HEADER`.
 
     Args:
-        image: Name of the photo.
-        number: Of the mask in its photo, from 1.
+        image: Name of the image.
+        number: Number of the mask in its image, from 1.
     """
     values = (named.score, *dataclasses.astuple(measure_mask(rle)))
     return [image, str(number), named.label or "", *map(table_cell, values)]
 
 
 def table_cell(value: float | str) -> str:
-    """A number or a word as it stands in a table; nothing where it is not known (NaN)."""
+    """Format a value for a table; NaN becomes an empty cell."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.{DIGITS}g}"
     return str(value)
 
 
 def to_csv(rows: Iterable[Sequence[str]], header: Sequence[str] = HEADER) -> str:
-    """Rows of `table_row` as a CSV file."""
+    """CSV text of the rows of `table_row`."""
     return csv_text([header, *rows])

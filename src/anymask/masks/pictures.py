@@ -1,6 +1,6 @@
-"""Pictures in every format that Pillow can write, by the suffix of their file.
+"""Save images in every format that Pillow writes, selected by file suffix.
 
-Light to import: the command line asks for suffixes before anything else is loaded.
+Light to import, because the command line requires the suffixes at startup.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from anymask.base import InputError
 
 TRANSPARENT = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
 OPAQUE = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".ppm": "PPM"}
-_OF_OTHERS = ("BUFR", "GRIB", "HDF5", "WMF")  # that Pillow hands to other packages, or nobody
-_MODES = {"L": ("1", "RGB", "P"), "RGB": ("P",)}  # of formats that do not take the pixels' own
-_COMPRESSION = 3  # of PNG files: twice as fast as the usual 6, a tenth larger
+_OF_OTHERS = ("BUFR", "GRIB", "HDF5", "WMF")  # formats that require other packages
+_MODES = {"L": ("1", "RGB", "P"), "RGB": ("P",)}  # fallback modes of formats
+_COMPRESSION = 3  # PNG: twice as fast as the default 6, a tenth larger
 _OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": _COMPRESSION},
     "JPEG": {"quality": 92},
@@ -24,7 +24,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def picture_format(suffix: str) -> str | None:
-    """Pillow's name of the format of a suffix with its dot, where Pillow can write it."""
+    """Pillow's format name for a suffix (with its dot), or None if Pillow cannot write it."""
     known = TRANSPARENT | OPAQUE
     if suffix in known:
         return known[suffix]
@@ -35,9 +35,10 @@ def picture_format(suffix: str) -> str | None:
 
 
 def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
-    """Write (H, W[, C]) uint8 in the format of a suffix, in the first mode that the format takes.
+    """Write (H, W[, C]) uint8 in the format of a suffix, in the first supported mode.
 
-    Raises InputError where it takes none.
+    Raises:
+        InputError: The format supports no mode of these pixels.
     """
     from PIL import Image
 
@@ -51,7 +52,7 @@ def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
             return
         except (OSError, ValueError, KeyError) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # the disk
+                raise  # an error of the disk, not of the mode
             first = first or error
         if file.seekable():
             file.seek(start)

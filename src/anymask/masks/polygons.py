@@ -1,15 +1,15 @@
-"""Polygons with holes: binary masks in, rings of corners out, and back; SVG paths and GeoJSON.
+"""Convert between binary masks and polygons with holes; SVG paths and GeoJSON.
 
-A ring is (n, 2) x, y corners in pixel-border coordinates: pixel (x, y) covers the square from
-(x, y) to (x + 1, y + 1), so a mask and its exact polygons say the same, pixel for pixel. Rings are
-not closed (the first corner is not repeated), never touch themselves, and keep the object on the
-right of their way (y points down): exteriors have a positive shoelace area, holes a negative one.
-Regions are 4-connected, holes 8-connected: two pixels that share a corner only are two polygons.
-Exact polygons are valid in the sense of OGC Simple Features.
+A ring has corners (n, 2), x and y in pixel-border coordinates: pixel (x, y) covers the square from
+(x, y) to (x + 1, y + 1), so a mask and its exact polygons cover the same area. Rings are open (the
+first corner is not repeated), simple, and have the object on the right of their direction (y points
+down): exteriors have a positive shoelace area, holes a negative one. Regions are 4-connected, holes
+8-connected: two pixels that share only a corner are two polygons. Exact polygons are valid in the
+sense of OGC Simple Features.
 
-A bridge joins two rings by one way, there and back. It runs first level, then upright, so both
-directions cancel exactly and filling the ring fills what its parts fill: the mask again, where they
-follow the pixels' borders.
+A bridge joins two rings by one path in both directions, first horizontal, then vertical, so that
+both directions cancel exactly. Filling the joined ring fills the same pixels as its parts if they
+follow pixel borders.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from anymask.masks.rle import Rle, rle_box_xyxy, rle_to_mask
 Ring = NDArray[np.float64]
 Affine = tuple[float, float, float, float, float, float]
 IN_PIXELS: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-SMOOTH = 0.5  # pixels: the tolerance of outlines that people look at
-LONG = 3  # pixels of a side from which it is no stair
+SMOOTH = 0.5  # default tolerance of outlines in pixels
+LONG = 3  # sides of at least this length in pixels are not stairs
 ELLIPSE_CORNERS = 180
-_MAX_CUTS = 200_000_000  # of outlines with rows of pixels
-_AT_ONCE = 2_000_000  # cuts that are kept in memory
+_MAX_CUTS = 200_000_000  # intersections of outlines with pixel rows
+_AT_ONCE = 2_000_000  # intersections held in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +40,8 @@ class Polygon:
     """One region.
 
     Attributes:
-        exterior: (n, 2) x, y corners, n >= 3.
-        holes: The rings of background inside, (n, 2) each.
+        exterior: Corners (n, 2), x and y, n >= 3.
+        holes: Rings (n, 2) of enclosed background.
     """
 
     exterior: Ring
@@ -52,21 +52,21 @@ class Polygon:
 
     @property
     def area(self) -> float:
-        """Square pixels, without the holes."""
+        """Area in square pixels, without the holes."""
         return abs(ring_area(self.exterior)) - sum(abs(ring_area(hole)) for hole in self.holes)
 
 
 def ellipse_ring(
     centre: ArrayLike, radii: ArrayLike, degrees: float = 0.0
 ) -> Ring:  # (x, y), (along x, along y) -> (180, 2)
-    """The outline of an ellipse that is turned clockwise, as it is seen, around its centre."""
+    """Outline of an ellipse, rotated clockwise on screen around its centre."""
     turn = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)
     ring = np.stack([np.cos(turn), np.sin(turn)], axis=1) * np.asarray(radii, np.float64)
     return turned_ring(np.asarray(centre, np.float64) + ring, centre, degrees)
 
 
 def turned_ring(ring: NDArray[Any], around: ArrayLike, degrees: float) -> Ring:
-    """A ring that is turned clockwise, as it is seen (y points down), around a point (x, y)."""
+    """Rotate a ring clockwise on screen (y points down) around a point (x, y)."""
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     middle = np.asarray(around, np.float64)
@@ -83,16 +83,16 @@ def ring_area(ring: NDArray[Any]) -> float:
 def mask_to_polygons(
     mask: NDArray[Any], tolerance: float = 0.0, min_area: float = 0.0, smooth: bool = False
 ) -> list[Polygon]:  # (H, W)
-    """The regions of a mask, in reading order of their first pixel.
+    """Convert a mask to polygons, in reading order of their first pixel.
 
     Args:
-        tolerance: 0: exact, along the pixel borders. Larger: corners that move the outline by
-            at most so many pixels are left out (Douglas-Peucker); 1 turns staircases into
-            slopes. A hole that shrinks to nothing is dropped, a region keeps its exact ring
-            instead.
-        smooth: With a tolerance: through the middles of the pixels' edges, so that stairs
-            become slopes at a tolerance of 0.5 already; corners between long sides stay.
-        min_area: Regions and holes of fewer square pixels are dropped.
+        mask: Mask (H, W).
+        tolerance: Maximum deviation of the outline in pixels (Douglas-Peucker); 1 turns staircases
+            into slopes. 0 is exact, along the pixel borders. Holes that vanish are dropped; regions
+            that vanish keep their exact ring.
+        min_area: Minimum area of regions and holes in square pixels.
+        smooth: With a tolerance, connect the centres of pixel edges, so that a tolerance of 0.5
+            already turns staircases into slopes. Corners between long sides stay.
     """
     boolean = np.ascontiguousarray(mask, np.bool_)
     if boolean.ndim != 2:
@@ -120,7 +120,7 @@ def mask_to_polygons(
 
 
 def rle_to_polygons(rle: Rle, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
-    """As `mask_to_polygons`, smooth, looking at the mask's box only; a tolerance of 0 is exact."""
+    """Smooth `mask_to_polygons` within the mask's box; a tolerance of 0 is exact."""
     check_number("tolerance", tolerance, 0)
     check_number("min_area", min_area, 0)
     x0, y0, x1, y1 = rle_box_xyxy(rle)
@@ -133,9 +133,9 @@ def rle_to_polygons(rle: Rle, tolerance: float = SMOOTH, min_area: float = 0.0) 
 
 
 def _pixel_beside(ring: Ring) -> tuple[int, int]:
-    """Row and column of the object pixel on the right of a ring's first edge."""
+    """Row and column of the object pixel to the right of a ring's first edge."""
     (x, y), (next_x, next_y) = ring[0], ring[1]
-    if next_y == y:  # to the right: the pixel below; to the left: the one above
+    if next_y == y:  # rightwards: the pixel below; leftwards: the one above
         return (int(y), int(x)) if next_x > x else (int(y) - 1, int(x) - 1)
     return (int(y), int(x) - 1) if next_y > y else (int(y) - 1, int(x))
 
@@ -153,18 +153,18 @@ def _simplify(ring: Ring, tolerance: float, smooth: bool, keep: bool) -> Ring:
 
 
 def _without_stairs(ring: Ring) -> Ring:
-    """The same border through the middles of steps: every pixel's centre stays on its side.
+    """Smooth a border through the centres of its steps, without crossing a pixel centre.
 
-    Corners between two sides of LONG pixels stay.
+    Corners between two sides of at least LONG pixels stay.
     """
     step = np.roll(ring, -1, axis=0) - ring
     length = np.abs(step).sum(axis=1)
     ahead = step / length[:, None]
     before = np.roll(ahead, 1, axis=0)
     right = before[:, 0] * ahead[:, 1] > before[:, 1] * ahead[:, 0]  # the turn at each corner
-    is_step = right != np.roll(right, -1)  # a turn there and a turn back
+    is_step = right != np.roll(right, -1)  # a turn followed by the opposite turn
     sharp = (length >= LONG) & np.roll(length >= LONG, 1)
-    # In the order of the way: the corner, the first pixel's middle, the side's, the last pixel's.
+    # In path order: the corner, the first pixel's centre, the side's, the last pixel's.
     ends = ahead / 2
     points = np.stack([ring, ring + ends, ring + step / 2, ring + step - ends], axis=1)
     bend = ~is_step
@@ -172,15 +172,15 @@ def _without_stairs(ring: Ring) -> Ring:
     return line
 
 
-# ------------------------------------------------------------------------------ following borders
+# ------------------------------------------------------------------------------- border tracing
 
 
 def _rings(mask: BoolArray) -> list[Ring]:
-    """All border rings with their corners only, each simple.
+    """Trace all borders into simple rings of corners.
 
-    Corners in a row of the pixel grid pair up to horizontal edges, those in a column to vertical
-    ones; each edge's end is the start of one edge of the other kind. Where two pixels share a
-    corner only, two edges start: the way turns right, around the pixel it came along.
+    The corners in a row of the pixel grid pair up to horizontal edges, those in a column to
+    vertical ones; each edge ends where an edge of the other kind starts. Where two pixels share
+    only a corner, two edges start: the path turns right, around its own pixel.
     """
     starts, following, saddle = _edges(mask)
     points = starts.tolist()
@@ -197,7 +197,7 @@ def _rings(mask: BoolArray) -> list[Ring]:
             seen[edge] = 1
             if pinched[edge]:
                 corner = (points[edge][0], points[edge][1])
-                if corner in place_of:  # the path came back: cut the loop off
+                if corner in place_of:  # the path returns to a saddle: split off the loop
                     cut = place_of[corner]
                     rings.append(np.array(path[cut:], np.float64))
                     for x, y in path[cut + 1 :]:
@@ -221,7 +221,7 @@ def _edges(mask: BoolArray) -> tuple[IntArray, IntArray, BoolArray]:
     across = np.stack([x, y], axis=1).reshape(-1, 2, 2)  # pairs along each row
     order = np.lexsort((y, x))
     down = np.stack([x[order], y[order]], axis=1).reshape(-1, 2, 2)  # pairs along each column
-    # The object lies on the right: below an edge to the right, left of an edge downwards.
+    # The object is on the right: below a rightward edge, left of a downward edge.
     right = padded[across[:, 0, 1] + 1, across[:, 0, 0] + 1]
     downwards = padded[down[:, 0, 1] + 1, down[:, 0, 0]]
     across[~right], down[~downwards] = across[~right, ::-1], down[~downwards, ::-1]
@@ -239,19 +239,21 @@ def _edges(mask: BoolArray) -> tuple[IntArray, IntArray, BoolArray]:
 
 
 def _match(wanted: IntArray, keys: IntArray) -> IntArray:
-    """The index of each wanted key; every key is there once."""
+    """Index of each wanted key. Every key occurs once."""
     order = np.argsort(keys)
     return order[np.searchsorted(keys, wanted, sorter=order)]
 
 
-# -------------------------------------------------------------------------------- back to pixels
+# ----------------------------------------------------------------------------------- rasterizing
 
 
 def polygons_to_mask(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> BoolArray:
-    """Fill polygons: (H, W), a pixel is object when its centre lies inside one of them.
+    """Fill polygons into a mask (H, W) of the pixels whose centres are inside.
 
-    Exact polygons of a mask give that mask again. Corners may lie outside the photo. Raises
-    InputError on a ring that is not (n, 2) with n >= 3 finite corners.
+    Exact polygons of a mask reproduce that mask. Corners may lie outside the image.
+
+    Raises:
+        InputError: A ring is not (n, 2) with n >= 3 finite corners.
     """
     mask = np.zeros(image_hw, np.bool_)
     for polygon in polygons:
@@ -275,10 +277,10 @@ def _check_ring(ring: NDArray[Any]) -> Ring:
 
 
 def _even_odd(rings: Sequence[Ring], size: tuple[int, ...]) -> BoolArray:
-    """The pixels (h, w) whose centres have an odd number of borders on their left.
+    """Pixels (h, w) whose centres have an odd number of borders on their left.
 
-    Each edge is cut with the centre lines of the rows that it crosses; the pixels right of a cut
-    change sides.
+    Each edge is intersected with the centre lines of its rows; the pixels to the right of an
+    intersection are toggled.
     """
     height, width = size
     start = np.concatenate(rings)
@@ -310,7 +312,7 @@ def _even_odd(rings: Sequence[Ring], size: tuple[int, ...]) -> BoolArray:
 
 
 def polygons_to_svg_path(polygons: Sequence[Polygon]) -> str:
-    """The `d` of an SVG path with fill-rule evenodd, holes included."""
+    """The `d` attribute of an SVG path with fill-rule evenodd, holes included."""
     rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.holes)]
     parts = ("L".join(f"{x:g},{y:g}" for x, y in ring.tolist()) for ring in rings)
     return "".join(f"M{part}Z" for part in parts)
@@ -319,9 +321,10 @@ def polygons_to_svg_path(polygons: Sequence[Polygon]) -> str:
 def polygons_to_geometry(
     polygons: Sequence[Polygon], affine: Affine = IN_PIXELS
 ) -> dict[str, Any] | None:
-    """A geometry of GeoJSON: None for no polygon, a Polygon for one, a MultiPolygon for several.
+    """GeoJSON geometry: None, a Polygon for one polygon, or a MultiPolygon for several.
 
     Args:
+        polygons: Polygons in pixels.
         affine: (a, b, c, d, e, f): x = a x + b y + c, y = d x + e y + f.
     """
     parts = [
@@ -336,7 +339,7 @@ def polygons_to_geometry(
 
 
 def _place(ring: Ring, affine: Affine) -> list[list[float]]:
-    """A closed ring in the map's coordinates, turned round where the map mirrors."""
+    """Closed ring in map coordinates, reversed if the map mirrors."""
     a, b, c, d, e, f = affine
     placed = ring @ np.array([[a, d], [b, e]]) + (c, f)
     if a * e < b * d:
@@ -345,17 +348,17 @@ def _place(ring: Ring, affine: Affine) -> list[list[float]]:
     return closed
 
 
-_FEW_HOLES = 50  # up to so many, a bridge looks for a near corner of the hole, too
-_CORNERS = 64  # of a hole that are tried
+_FEW_HOLES = 50  # up to this number of holes, bridges start at the nearest of several corners
+_CORNERS = 64  # candidate corners per hole
 
 
 def polygon_to_ring(polygon: Polygon) -> Ring:
-    """One region with its holes as one ring."""
+    """Join a region and its holes into one ring."""
     return joined([polygon.exterior, *polygon.holes])
 
 
 def joined(rings: Sequence[Ring]) -> Ring:
-    """One ring out of at least one, by bridges between near corners."""
+    """Join at least one ring into one by bridges between nearby corners."""
     ring = rings[0]
     for other in rings[1:]:
         tried = _CORNERS if len(rings) <= _FEW_HOLES else 1

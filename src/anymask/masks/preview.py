@@ -1,6 +1,6 @@
-"""Previews for notebooks and prompts: an answer in; a small PNG, HTML, or a viewer's window out.
+"""Previews for notebooks: PNG, HTML and the system's image viewer.
 
-Source of the display hooks: IPython's `_repr_png_` and `_repr_html_`.
+The display hooks are IPython's `_repr_png_` and `_repr_html_`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from PIL import Image
 
 from anymask.base import AnymaskError, InputError, UintImage
 
-PREVIEW_SIDE = 800  # pixels of the longest side at most
+PREVIEW_SIDE = 800  # maximum length of the longest side in pixels
 
 
 class Picture(Protocol):
-    """The photo of an answer, read when it is shown; `name` is that of its file."""
+    """Lazily loaded image of a result; `name` is its file name."""
 
     @property
     def name(self) -> str: ...
@@ -33,10 +33,12 @@ class Picture(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class HeldPicture:
-    """A photo whose pixels are in memory; other pictures are read from their file again.
+    """Image in memory; other images are read from their file.
 
     Attributes:
-        values: The array that it was made of, (H, W[, C]) of any number type, where it was one.
+        pixels: Image (H, W, 3) uint8.
+        name: File name of the image.
+        values: Original array (H, W[, C]) of any number type, or None.
     """
 
     pixels: UintImage
@@ -52,8 +54,12 @@ class HeldPicture:
 
 
 def spare_photo(target: Path, picture: Picture | None) -> None:
-    """Raises InputError for an output that is the photo itself."""
-    photo = getattr(picture, "path", None)  # of a picture that is read from its file
+    """Prevent overwriting the input image.
+
+    Raises:
+        InputError: The output file is the input image.
+    """
+    photo = getattr(picture, "path", None)  # of an image that is read from its file
     if photo is not None and target.exists() and photo.exists() and target.samefile(photo):
         raise InputError(f"The output {str(target)!r} is the input image. Choose another name.")
 
@@ -64,20 +70,20 @@ def counted(number: int, thing: str) -> str:
 
 
 def without_held(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What is pickled of an answer: all of it, save a photo whose pixels are in memory."""
+    """State to pickle, without an image in memory."""
     held = isinstance(state.get("picture"), HeldPicture)
     return dict(state) | ({"picture": None} if held else {})
 
 
 def same_picture(one: Picture, other: Picture) -> bool:
-    """Whether two are the same file, or the same array in memory."""
+    """Whether both are the same file, or the same array in memory."""
     if isinstance(one, HeldPicture) and isinstance(other, HeldPicture):
         return one.pixels is other.pixels
     return one == other
 
 
 def percent(share: float) -> str:
-    """0..1 in words: "13 %", "2.4 %", "under 0.1 %"."""
+    """Format a share 0..1: "13 %", "2.4 %", "under 0.1 %"."""
     value = 100 * share
     if 0 < value < 0.1:
         return "under 0.1 %"
@@ -87,9 +93,10 @@ def percent(share: float) -> str:
 def photo_of(
     given: UintImage | None, picture: Picture | None, image_hw: tuple[int, int]
 ) -> UintImage:
-    """The photo that somebody gave, or the one that the answer was made of.
+    """Return the image passed by the user, or that of the result.
 
-    Raises InputError where there is none, or one of another size.
+    Raises:
+        InputError: No image is known, or it has another size.
     """
     if given is None and picture is None:
         raise InputError(
@@ -113,7 +120,7 @@ def photo_of(
 
 
 def preview_png(picture: UintImage) -> bytes:
-    """The picture as PNG, its longest side at most PREVIEW_SIDE pixels."""
+    """Encode as PNG, downscaled to at most PREVIEW_SIDE pixels."""
     height, width = picture.shape[:2]
     scale = min(1.0, PREVIEW_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -124,7 +131,7 @@ def preview_png(picture: UintImage) -> bytes:
 
 
 def preview_of(draw: Callable[[], UintImage]) -> bytes | None:
-    """The PNG of a drawing; None where the photo cannot be read any more."""
+    """PNG of a drawing, or None if the image can no longer be read."""
     try:
         return preview_png(draw())
     except (AnymaskError, OSError):
@@ -132,5 +139,5 @@ def preview_of(draw: Callable[[], UintImage]) -> bytes | None:
 
 
 def show_picture(picture: UintImage) -> None:
-    """Open the picture in the system's viewer, as Pillow does."""
+    """Open an image in the system's viewer, as Pillow does."""
     Image.fromarray(picture).show()

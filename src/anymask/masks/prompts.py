@@ -1,9 +1,9 @@
-"""What a user says of an object (`Prompt`), and the clicks that a careful one would make.
+"""Prompts for one object (`Prompt`), and simulated clicks.
 
-A click at (x, y) with whole numbers means the centre of the pixel in column x and row y. Regions
-are 8-connected, as in the small-region removal of segment-anything.
+A click with integers (x, y) is the centre of the pixel in column x and row y. Regions are
+8-connected, as in the small-region removal of segment-anything.
 
-Letters: H W the photo, h w low-resolution logits, P clicks. Points are (x, y), boxes are xyxy, all
+Letters: H W the image, h w low-resolution logits, P clicks. Points are (x, y), boxes are xyxy, all
 in image pixels.
 """
 
@@ -22,20 +22,21 @@ from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptErro
 from anymask.masks.spec import MAX_PIXELS, MAX_POINTS, PromptKind
 
 log = logging.getLogger(__name__)
-SLACK = 1.0  # pixels that a box may reach beyond the image without a warning
+SLACK = 1.0  # pixels that a box may extend beyond the image without a warning
 
 
 class Click(NamedTuple):
-    """One labelled point: (x, y) in image pixels, 1 on the object, 0 off it."""
+    """A labelled point: (x, y) in image pixels, 1 foreground, 0 background."""
 
     point: tuple[float, float]
     label: int
 
 
 def point_grid(n: int) -> FloatArray:  # -> (n * n, 2)
-    """n by n evenly spaced points in 0..1, row by row, each at its cell's centre.
+    """Grid of n by n points in 0..1, row by row, at the cell centres.
 
-    Raises InputError when n is less than 1.
+    Raises:
+        InputError: n is less than 1.
     """
     if n < 1:
         raise InputError(f"Invalid number of points per side of the grid {n}. Use at least 1.")
@@ -45,18 +46,15 @@ def point_grid(n: int) -> FloatArray:  # -> (n * n, 2)
 
 
 def mask_depth(mask: NDArray[Any]) -> FloatArray:  # (H, W) -> (H, W)
-    """How far each pixel's centre lies from the nearest one outside; outside is also beyond the
-    photo's border. 0 off the mask."""
+    """Distance of each pixel's centre to the nearest background pixel, 0 in the background.
+    The area beyond the image counts as background."""
     padded = np.pad(np.asarray(mask, np.bool_).view(np.uint8), 1)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(depth[1:-1, 1:-1], np.float32)
 
 
 def deepest_pixel(mask: NDArray[Any]) -> tuple[float, tuple[float, float]]:  # (H, W)
-    """The largest depth and the (x, y) of the pixel that has it; (0, (0, 0)) of an empty mask.
-
-    The first one in reading order where several are equally deep.
-    """
+    """Largest depth and its pixel (x, y), the first in reading order; (0, (0, 0)) if empty."""
     boolean = np.ascontiguousarray(mask, np.bool_)
     rows, columns = np.flatnonzero(boolean.any(axis=1)), np.flatnonzero(boolean.any(axis=0))
     if not len(rows):
@@ -68,7 +66,11 @@ def deepest_pixel(mask: NDArray[Any]) -> tuple[float, tuple[float, float]]:  # (
 
 
 def centre_click(mask: NDArray[Any]) -> tuple[float, float]:  # (H, W) -> (x, y)
-    """The object's deepest pixel. Raises InputError on an empty mask."""
+    """Deepest pixel of the object.
+
+    Raises:
+        InputError: The mask is empty.
+    """
     depth, point = deepest_pixel(mask)
     if not depth:
         raise InputError("The mask is empty, so no point can be placed on it. Skip this mask.")
@@ -78,13 +80,14 @@ def centre_click(mask: NDArray[Any]) -> tuple[float, float]:  # (H, W) -> (x, y)
 def next_click(
     prediction: NDArray[Any], truth: NDArray[Any], *, ignore: NDArray[Any] | None = None
 ) -> Click | None:  # (H, W), (H, W)
-    """The click that a careful user would make next, or None where nothing is wrong.
+    """Simulate the next click of a careful user, or return None if nothing is wrong.
 
-    The largest 8-connected region of missing (label 1) or surplus (label 0) pixels is taken, the
-    missing one when equal, and clicked at its distance-transform centre. Pixels of `ignore` are
-    never wrong. (Evaluation protocol of the Segment Anything paper, section 7.1 and appendix.)
+    The click is at the distance-transform centre of the largest 8-connected region of missing
+    (label 1) or surplus (label 0) pixels, the missing one if equal. Pixels of `ignore` are never
+    wrong. (Evaluation protocol of the Segment Anything paper, section 7.1 and appendix.)
 
-    Raises InputError when the shapes differ.
+    Raises:
+        InputError: The shapes differ.
     """
     predicted, wanted = np.asarray(prediction, np.bool_), np.asarray(truth, np.bool_)
     if predicted.shape != wanted.shape:
@@ -107,7 +110,7 @@ def next_click(
 
 
 def _largest_region(mask: BoolArray) -> tuple[BoolArray, int]:
-    """The largest 8-connected region and its area; the first in reading order when equal."""
+    """Largest 8-connected region, the first in reading order if equal, and its area."""
     if not mask.any():
         return mask, 0
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
@@ -119,10 +122,10 @@ def _largest_region(mask: BoolArray) -> tuple[BoolArray, int]:
 def violated_points(
     mask: NDArray[Any], points: ArrayLike, labels: ArrayLike
 ) -> tuple[int, ...]:  # (H, W), (P, 2), (P,)
-    """Indices of the clicks whose pixel in the mask says otherwise than the label.
+    """Indices of the clicks whose label contradicts the mask.
 
-    A point belongs to the pixel that holds it, floor(x) and floor(y); points outside the mask
-    belong to the nearest border pixel.
+    A point belongs to the pixel at floor(x) and floor(y); points outside the mask belong to the
+    nearest border pixel.
     """
     xy = np.asarray(points, np.float64).reshape(-1, 2)
     if not len(xy):
@@ -134,7 +137,7 @@ def violated_points(
     return tuple(int(index) for index in np.flatnonzero(~obeyed))
 
 
-MAX_WORDS = 1000  # characters of a name or a description
+MAX_WORDS = 1000  # maximum length of a text prompt in characters
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +212,7 @@ class Prompt:
 
     @property
     def kinds(self) -> frozenset[PromptKind]:
-        """What it is made of, as a model's `ModelSpec.accepts` names it."""
+        """Kinds of prompt used, named as in `ModelSpec.accepts`."""
         on = self.labels is not None and bool((self.labels == 1).any())
         off = self.labels is not None and bool((self.labels == 0).any())
         given: dict[PromptKind, bool] = {
@@ -231,14 +234,14 @@ class Prompt:
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
     ) -> Prompt:
-        """A prompt from lists, tuples or arrays; the same checks as the constructor."""
+        """Create a prompt from lists, tuples or arrays, with the checks of the constructor."""
         return cls(points, labels, box, mask)  # type: ignore[arg-type]  # __post_init__ converts
 
 
 def warn_of_cut_boxes(prompts: Iterable[Prompt], image_hw: tuple[int, int]) -> None:
-    """Log a warning for boxes that reach beyond the image by more than a pixel.
+    """Log a warning for user boxes that extend beyond the image by more than a pixel.
 
-    For boxes that a user gave; those of detectors and trackers often do.
+    Not for boxes of detectors and trackers, which often do.
     """
     height, width = image_hw
     low, high = -SLACK, np.array([width, height], np.float32) + SLACK
@@ -259,7 +262,7 @@ def warn_of_cut_boxes(prompts: Iterable[Prompt], image_hw: tuple[int, int]) -> N
 
 
 def cut_boxes(boxes: ArrayLike, image_hw: tuple[int, int]) -> FloatArray:  # (N, 4)
-    """Boxes cut at the image's borders; one that lies outside stays as it is."""
+    """Clip boxes to the image; boxes outside the image are unchanged."""
     given = np.asarray(boxes, np.float32).reshape(-1, 4)
     height, width = image_hw
     cut = given.clip(0, np.array([width, height] * 2, np.float32))
@@ -269,9 +272,9 @@ def cut_boxes(boxes: ArrayLike, image_hw: tuple[int, int]) -> FloatArray:  # (N,
 
 
 def _numbers(value: Any, name: str, example: str) -> NDArray[np.float64]:
-    """A float64 copy of what the user gave; finite also as float32."""
+    """float64 copy of user input, which must be finite as float32."""
     try:
-        array = np.array(np.asarray(value), np.float64)  # twice: torch warns of copies at once
+        array = np.array(np.asarray(value), np.float64)  # twice: avoids a torch warning
     except (TypeError, ValueError, OverflowError) as error:
         raise PromptError(
             f"Invalid {name}: {str(value)[:80]}. Expected numbers, such as {example}."
@@ -368,7 +371,7 @@ def _check_mask(mask: Any) -> NDArray[Any]:
             f"Invalid mask of shape {array.shape}. Expected (H, W), at least 1 x 1. Pass one "
             "mask, such as prediction.masks[0] or prediction.logits[0]."
         )
-    if array.size > MAX_PIXELS:  # before it is copied: an array may repeat one value for nothing
+    if array.size > MAX_PIXELS:  # checked before copying: a broadcast array takes no memory
         raise PromptError(
             f"Invalid mask of shape {array.shape}. At most {MAX_PIXELS // 1000000} million pixels "
             "are supported. Pass a mask of the size of the image."
@@ -402,7 +405,11 @@ def _check_number(value: Any, name: str) -> None:
 
 
 def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
-    """A prompt for each box. Raises PromptError for another shape."""
+    """One prompt per box.
+
+    Raises:
+        PromptError: The boxes are not (N, 4) numbers.
+    """
     try:
         rows = np.asarray(boxes, np.float64)
     except (TypeError, ValueError):
@@ -418,7 +425,11 @@ def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
 
 
 def prompt_list(prompts: Any) -> list[Prompt]:
-    """One prompt or several, as a list. Raises PromptError for anything else."""
+    """One or several prompts as a list.
+
+    Raises:
+        PromptError: A value is not a `Prompt`.
+    """
     if isinstance(prompts, Prompt):
         return [prompts]
     several = list(prompts) if isinstance(prompts, Iterable) else [prompts]
@@ -432,7 +443,7 @@ def prompt_list(prompts: Any) -> list[Prompt]:
 
 
 def merged_prompts(before: Prompt, said: Prompt) -> Prompt:
-    """Two prompts about one object on one frame: points add up, the newer box or mask counts."""
+    """Merge two prompts for one object on one frame: points add up, newer boxes and masks win."""
     points, labels = before.points, before.labels
     if said.points is not None and said.labels is not None:
         if points is None or labels is None:

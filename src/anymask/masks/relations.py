@@ -1,14 +1,14 @@
-"""How the masks of a photo lie in each other: which is part of which, and who owns a pixel.
+"""Relations between the masks of an image: part-whole trees and disjoint partitions.
 
 Letters: N masks, R runs, P places where any run begins or ends.
 
-**Part of.** A mask is part of another when at least `PART_SHARE` of it lies inside the other and it
-has fewer pixels; of several such wholes, the smallest is its parent. As a parent always has more
-pixels, there are no circles.
+**Part of.** A mask is part of another if at least `PART_SHARE` of it lies inside the other and it
+has fewer pixels. The smallest such whole is its parent. Because a parent always has more pixels,
+there are no cycles.
 
-**Partition.** Every pixel that any mask holds goes to exactly one of the masks that hold it: a part
-goes before its wholes; otherwise the better score goes first, then the smaller mask, then the
-earlier one. What is left of a mask is its share; masks that are left with nothing are dropped.
+**Partition.** Each pixel in any mask is assigned to exactly one mask that contains it: parts take
+precedence over their wholes, then higher scores, then smaller masks, then earlier ones. Masks
+without remaining pixels are dropped.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from anymask.masks.rle import (
     runs_to_rle,
 )
 
-PART_SHARE = 0.8  # of a part that must lie inside its whole
+PART_SHARE = 0.8  # minimum share of a part inside its whole
 
 
 @dataclass(frozen=True)
 class Nesting:
-    """A mask's place in the tree: the index of its smallest whole, and how many it lies in.
+    """Position of a mask in the tree.
 
     Attributes:
-        parent: None for a mask that is part of no other.
-        depth: 0 for such a mask, 1 for its parts, ...
+        parent: Index of its smallest whole, or None.
+        depth: Number of ancestors.
     """
 
     parent: int | None
@@ -48,12 +48,14 @@ class Nesting:
 
 
 def part_tree(rles: Sequence[Rle], share: float = PART_SHARE) -> list[Nesting]:
-    """Which mask is part of which, beside `rles`.
-
-    Raises InputError for another share or masks of different sizes.
+    """Find the parent and depth of each mask.
 
     Args:
-        share: Of a part that lies inside its whole at least, more than 0 and at most 1.
+        rles: N masks of the same size.
+        share: Minimum share of a part inside its whole, above 0 and at most 1.
+
+    Raises:
+        InputError: The share is invalid, or the masks differ in size.
     """
     if not 0 < share <= 1:
         raise InputError(f"Invalid share {share!r}. Use a number above 0 and at most 1.")
@@ -73,7 +75,7 @@ def part_tree(rles: Sequence[Rle], share: float = PART_SHARE) -> list[Nesting]:
 
 
 def _possible_wholes(index: int, boxes: IntArray, areas: IntArray, share: float) -> IntArray:
-    """Larger masks whose boxes could hold that share of a mask, the smallest first."""
+    """Larger masks whose boxes may contain the share of a mask, smallest first."""
     low = np.maximum(boxes[:, :2], boxes[index, :2])
     high = np.minimum(boxes[:, 2:], boxes[index, 2:])
     shared = np.prod(np.maximum(high - low + 1, 0), axis=1)
@@ -83,12 +85,13 @@ def _possible_wholes(index: int, boxes: IntArray, areas: IntArray, share: float)
 
 
 def divide(rles: Sequence[Rle], order: Sequence[int]) -> list[Rle]:
-    """Disjoint masks with the same union: each pixel goes to the first in `order` that holds it.
+    """Make masks disjoint: each pixel goes to the first mask in `order` that contains it.
 
-    Painted from last to first, on the places where any run begins or ends instead of on pixels.
+    Masks are painted from last to first, on run boundaries instead of pixels.
 
     Args:
-        order: Every index of `rles` once, the one that wins first.
+        rles: N masks of the same size.
+        order: Every index of `rles` once, the highest precedence first.
     """
     if not rles:
         return []
@@ -115,9 +118,9 @@ def _ranges(first: IntArray, last: IntArray) -> IntArray:  # (R,), (R,)
 
 
 def parts_first(rles: Sequence[Rle], scores: Sequence[float]) -> list[int]:
-    """Every index once, the order of a partition: parts before their wholes, else by score."""
+    """Order of a partition: parts before their wholes, else by score."""
     tree, areas = part_tree(rles), [rle_area(rle) for rle in rles]
-    waiting = [0] * len(rles)  # parts that have not had their turn
+    waiting = [0] * len(rles)  # number of parts not yet in the order
     for place in tree:
         if place.parent is not None:
             waiting[place.parent] += 1
@@ -137,11 +140,11 @@ def parts_first(rles: Sequence[Rle], scores: Sequence[float]) -> list[int]:
     return order
 
 
-# Trees in files, by the ids of records.
+# Trees in files refer to record ids.
 
 
 def parents_to_ids(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The records of a list, with the id of its record in place of each `parent`."""
+    """Replace each `parent` index by the id of its record."""
     for record in records:
         place = record.pop("parent", None)
         if place is not None and place < len(records):
@@ -150,7 +153,7 @@ def parents_to_ids(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def parents_to_places(masks: Sequence[Any], ids: Sequence[object]) -> list[Any]:
-    """Masks that were read, with places in the list instead of the ids of their parents."""
+    """Replace the parent ids of loaded masks by indices into the list."""
     places = {id_: place for place, id_ in enumerate(ids) if isinstance(id_, int)}
     return [
         mask if mask.parent is None else replace(mask, parent=places.get(mask.parent))

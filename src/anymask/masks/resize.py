@@ -1,17 +1,13 @@
-"""Resizing between image space and model space, and the logits at single pixels.
+"""Resize images, prompts and masks between image space and model space.
 
-The way from low-resolution logits to the photo (`masks.resize.logits_to_image`: bilinear to
-S x S, cut to the photo's part, bilinear to H x W) is linear along each axis, so a pixel is a
-weighted sum of a few low-resolution cells.
+Letters: H W the image, P pixels, S the model's input side, m the side of its masks, h w given
+logits, K masks. Both spaces put the centre of pixel (0, 0) at (0, 0) for clicks and at (0.5, 0.5)
+for resampling, as segment-anything does (`utils/transforms.py`, `modeling/sam.py`, Apache-2.0); the
+same steps and roundings give the same numbers.
 
-Letters: H W the photo, P pixels, S the model's input side, m the side of its masks, h w given
-logits, K masks. Both spaces put the centre of pixel (0, 0) at the coordinate (0, 0) for clicks and
-at (0.5, 0.5) for resampling, as segment-anything does (`utils/transforms.py`, `modeling/sam.py`,
-Apache-2.0); its steps and roundings are followed so that numbers agree.
-
-Logits go to the photo in two bilinear steps: (h, w) to S x S, cut to `input_hw`, to (H, W). Both
-are linear and work on each axis alone, which `logits_to_masks` and `logits_to_rles` use to skip
-work.
+Logits are resized in two bilinear steps: (h, w) to S x S, cropped to `input_hw`, to (H, W). Both
+are linear and separable, so a pixel is a weighted sum of a few cells. `logits_to_masks`,
+`logits_to_rles` and `logits_at` use this to skip work.
 """
 
 from __future__ import annotations
@@ -36,7 +32,7 @@ from anymask.masks.spec import ModelSpec
 def logits_at(
     logits: FloatArray, pixels_xy: Indices, geometry: Geometry
 ) -> FloatArray:  # (K, h, w), (P, 2) -> (K, P)
-    """The logit of each pixel in each mask, as `logits_to_image` gives it."""
+    """Logit of each pixel in each mask, equal to `logits_to_image`."""
     height, width = logits.shape[1:]
     y = cell_weights(pixels_xy[:, 1], height, geometry, axis=0)
     x = cell_weights(pixels_xy[:, 0], width, geometry, axis=1)
@@ -44,14 +40,14 @@ def logits_at(
     return found
 
 
-MASK_LOGIT = 6.9  # logit of 0.999: what a sure pixel of a given bool mask becomes
-_STRIP_BYTES = 64 << 20  # working memory of a strip of a big photo
-SINGLE_THREAD = 200_000  # multiplications for which OpenBLAS wakes no threads: they stall when busy
-_PRODUCTS_PER_PIXEL = 4  # up to so many multiplications a window is cheaper than the whole photo
+MASK_LOGIT = 6.9  # logit of 0.999, for a pixel of a bool mask prompt
+_STRIP_BYTES = 64 << 20  # working memory for a strip of a large image
+SINGLE_THREAD = 200_000  # products for which OpenBLAS starts no threads, which stall on a busy CPU
+_PRODUCTS_PER_PIXEL = 4  # up to this cost, a window is faster than the whole image
 
 
 def geometry(image_hw: tuple[int, int], spec: ModelSpec) -> Geometry:
-    """Where a photo of (H, W) lies in the model's space. Sides round half up, at least 1."""
+    """Position of an image of (H, W) in model space. Sides round half up, at least 1."""
     height, width = image_hw
     side = spec.image_side
     if spec.fit == "square":
@@ -62,7 +58,7 @@ def geometry(image_hw: tuple[int, int], spec: ModelSpec) -> Geometry:
 
 
 def reduced(geometry: Geometry, limit: int | None) -> Geometry:
-    """The same photo shrunk so that its longest side is at most `limit`; None leaves it."""
+    """Geometry of the image downscaled to at most `limit` pixels; None keeps the size."""
     height, width = geometry.image_hw
     if limit is None or max(height, width) <= limit:
         return geometry
@@ -71,11 +67,11 @@ def reduced(geometry: Geometry, limit: int | None) -> Geometry:
     return Geometry(image_hw, geometry.input_hw, geometry.side)
 
 
-# ------------------------------------------------------------------------------------- pictures
+# --------------------------------------------------------------------------------------- images
 
 
 def pad_input(input_hw: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
-    """The (h, w) of the encoder's input for a photo that fills `input_hw` of it."""
+    """Input size (h, w) of the encoder for an image that covers `input_hw` of it."""
     side, step = spec.image_side, spec.pad_multiple
     if not step:
         return (side, side)
@@ -84,10 +80,12 @@ def pad_input(input_hw: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
 
 
 def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3) -> (3, h, w)
-    """A photo as the encoder takes it: resized, normalised, padded right and bottom with zeros.
+    """Preprocess an image: resize, normalize, and pad right and bottom with zeros.
 
-    (h, w) is (S, S), or less where the model takes rectangles: `ModelSpec.pad_multiple`.
-    Raises ImageError unless `image` is uint8 (H, W, 3) with H and W at least 1.
+    The output is (S, S), or smaller for models with rectangular input (`ModelSpec.pad_multiple`).
+
+    Raises:
+        ImageError: The image is not uint8 (H, W, 3) with at least 1 x 1 pixels.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ImageError(
@@ -122,8 +120,8 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
 def _pillow(image: UintImage, size_hw: tuple[int, int], how: Image.Resampling) -> UintImage:
     """Pillow's antialiased resize along x, then along y, with uint8 between them.
 
-    The order of every Pillow before 13, and so of the reference code; Pillow 13 chooses it by the
-    sizes, which moves a pixel by one. A big photo is narrowed strip by strip.
+    This is the order of Pillow before version 13, and of the reference code; Pillow 13 chooses it
+    by size, which changes a pixel by one. Large images are narrowed in strips.
     """
     height, width = image.shape[:2]
     narrow = image
@@ -144,16 +142,16 @@ def _pillow_resized(
 
 
 def _torch_antialias(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
-    """Equal to torch's interpolate(bilinear, antialias=True) of the float picture: no roundings."""
+    """Equal to torch's interpolate(bilinear, antialias=True) in float, without rounding."""
     planes = (plane.astype(np.float32) for plane in cv2.split(image))
     return np.dstack([_pillow_resized(p, size_hw, Image.Resampling.BILINEAR) for p in planes])
 
 
 def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
-    """Float bilinear with half-pixel centres and no antialias: four pixels make one.
+    """Float bilinear with half-pixel centres, without antialiasing.
 
     Equal to torch's interpolate(bilinear, align_corners=False) on the 0..255 scale. Only the
-    pixels that count become float, so the photo's own size costs nothing.
+    sampled pixels are converted to float, so the cost is independent of the image size.
     """
     (y0, y1, wy), (x0, x1, wx) = (
         bilinear_taps(np.arange(new), old, new)
@@ -172,7 +170,7 @@ def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
 
 
 def _area(image: UintImage, size_hw: tuple[int, int]) -> UintImage:
-    """Mean of the covered pixels along an axis that shrinks, bilinear along one that grows."""
+    """Area mean along an axis that shrinks, bilinear along one that grows."""
     (height, width), (new_h, new_w) = image.shape[:2], size_hw
     small_hw = (min(height, new_h), min(width, new_w))
     if small_hw != (height, width):
@@ -191,13 +189,13 @@ def _cv_resize(array: NDArray[Any], size_hw: tuple[int, int], interpolation: int
 
 
 def points_to_model(points: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 2) -> (..., 2)
-    """Image pixels to model pixels."""
+    """Scale points from image pixels to model pixels."""
     scaled: FloatArray = (np.asarray(points, np.float64) * geometry.scale_xy).astype(np.float32)
     return scaled
 
 
 def boxes_to_model(boxes: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 4)
-    """Image pixels to model pixels."""
+    """Scale boxes from image pixels to model pixels."""
     scale = geometry.scale_xy * 2
     scaled: FloatArray = (np.asarray(boxes, np.float64) * scale).astype(np.float32)
     return scaled
@@ -206,15 +204,18 @@ def boxes_to_model(boxes: ArrayLike, geometry: Geometry) -> FloatArray:  # (...,
 def mask_to_model(
     mask: NDArray[Any], geometry: Geometry, mask_side: int
 ) -> FloatArray:  # (H, W) or (m, m) -> (1, m, m)
-    """A start mask as the decoder takes it: float32 logits over the whole S x S input.
-
-    Raises PromptError on float logits of another size, or a mask that is not two-dimensional.
+    """Convert a mask prompt to decoder input: float32 logits of the whole S x S input.
 
     Args:
-        mask: Bool (any integer: not 0) of any size: it is laid over the photo, averaged to m x
-            m, and the object's share p of each cell becomes its logit, between -MASK_LOGIT and
-            MASK_LOGIT; the padding is background. Float: logits of an earlier answer, (m, m),
-            passed on as is.
+        mask: Bool or integer mask of any size, or float logits (m, m) of an earlier prediction,
+            which are returned unchanged. A mask is stretched over the image and averaged to m x m;
+            the logit of each cell is that of its object share, within -MASK_LOGIT..MASK_LOGIT. The
+            padding is background.
+        geometry: Position of the image in model space.
+        mask_side: Side m of the model's masks.
+
+    Raises:
+        PromptError: Float logits have another size, or the mask is not two-dimensional.
     """
     if mask.ndim != 2 or not mask.size:
         raise PromptError(f"Invalid mask prompt of shape {mask.shape}. Expected (H, W).")
@@ -234,16 +235,18 @@ def mask_to_model(
     return logits[None]
 
 
-# -------------------------------------------------------------------------------------- answers
+# ----------------------------------------------------------------------------------- predictions
 
 
 def logits_to_image(
     logits: FloatArray, geometry: Geometry, *, limit: int | None = None
 ) -> FloatArray:  # (K, h, w) -> (K, H, W)
-    """Model-space logits in image pixels, float32.
+    """Resize model-space logits to image pixels, float32.
 
     Args:
-        limit: Answer at a reduced size, with this longest side at most.
+        logits: Logits (K, h, w).
+        geometry: Position of the image in model space.
+        limit: Maximum of the longest side in pixels, for a reduced output.
     """
     height, width = reduced(geometry, limit).image_hw
     out = np.empty((len(logits), height, width), np.float32)
@@ -253,7 +256,7 @@ def logits_to_image(
 
 
 def _fill(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> input_hw
-    """One mask's logits at the model's own size, without the padding."""
+    """Logits of one mask at model resolution, without the padding."""
     whole = _cv_resize(
         np.ascontiguousarray(plane, np.float32), (geometry.side,) * 2, cv2.INTER_LINEAR
     )
@@ -262,7 +265,7 @@ def _fill(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> inp
 
 
 def logits_used(side: int, geometry: Geometry) -> tuple[int, int]:
-    """The rows and columns of `side` x `side` logits that the photo is made of, from the first."""
+    """Number of leading rows and columns of `side` x `side` logits that the image depends on."""
     _, last, _ = bilinear_taps(np.arange(geometry.side), side, geometry.side)
     rows, columns = (int(last[length - 1]) + 1 for length in geometry.input_hw)
     return rows, columns
@@ -271,10 +274,13 @@ def logits_used(side: int, geometry: Geometry) -> tuple[int, int]:
 def logits_to_masks(
     logits: FloatArray, geometry: Geometry, threshold: float = 0.0, *, limit: int | None = None
 ) -> BoolArray:  # (K, h, w) -> (K, H, W)
-    """`logits_to_image(...) > threshold`, without holding the float image.
+    """`logits_to_image(...) > threshold`, without the memory of a float image.
 
     Args:
-        limit: Answer at a reduced size, with this longest side at most.
+        logits: Logits (K, h, w).
+        geometry: Position of the image in model space.
+        threshold: Logits above it are foreground.
+        limit: Maximum of the longest side in pixels, for a reduced output.
     """
     place = reduced(geometry, limit)
     out = np.zeros((len(logits), *place.image_hw), np.bool_)
@@ -287,16 +293,16 @@ def logits_to_masks(
 
 
 class Canvas(local):
-    """Memory of a photo's size for one mask after another: fresh memory costs more than drawing.
+    """Reusable buffers of image size, one set per thread.
 
-    Each thread has its own.
+    Allocating memory for each mask takes longer than drawing it.
     """
 
     def __init__(self) -> None:
         self._rooms: dict[type[Any], NDArray[Any]] = {}
 
     def room(self, hw: tuple[int, int], dtype: type[Any]) -> NDArray[Any]:
-        """(h, w) of a dtype, filled with anything; grows to the largest that was asked for."""
+        """Uninitialized buffer (h, w) of a dtype."""
         size = hw[0] * hw[1]
         if dtype not in self._rooms or self._rooms[dtype].size < size:
             self._rooms[dtype] = np.empty(size, dtype)
@@ -306,7 +312,7 @@ class Canvas(local):
 def _strips(
     filled: FloatArray, image_hw: tuple[int, int], canvas: Canvas
 ) -> Iterator[tuple[int, FloatArray]]:
-    """The photo's logits from top to bottom: (first row, rows); one strip unless it is big."""
+    """Yield the image's logits from top to bottom as (first row, rows); one strip if small."""
     height, width = image_hw
     rows = max(1, _STRIP_BYTES // (4 * width))
     if rows >= height:
@@ -324,7 +330,7 @@ def _strips(
 def logits_to_rles(
     logits: FloatArray, geometry: Geometry, threshold: float = 0.0
 ) -> list[Rle]:  # (K, h, w)
-    """The same masks as run lengths; small objects cost little, whatever the photo's size."""
+    """Masks as run-length encodings; the cost depends on the size of the object."""
     return [_plane_to_rle(plane, geometry, threshold) for plane in logits]
 
 
@@ -337,7 +343,7 @@ def _plane_to_rle(plane: FloatArray, geometry: Geometry, threshold: float) -> Rl
 
 
 class PhotoWindow(NamedTuple):
-    """A window of the photo: its first pixel and its sides."""
+    """A window of the image: its first pixel and its size."""
 
     x: int
     y: int
@@ -348,13 +354,16 @@ class PhotoWindow(NamedTuple):
 def window_strips(
     plane: FloatArray, geometry: Geometry, lowest: float, canvas: Canvas | None = None
 ) -> tuple[PhotoWindow, Iterator[tuple[int, FloatArray]]]:  # (h, w)
-    """One mask's logits in image pixels, where they may exceed `lowest`, and nowhere else.
-
-    Returns the window, and its rows from top to bottom as (first row in the window, rows); no pixel
-    outside of the window exceeds `lowest`.
+    """Logits of one mask in image pixels, within the window where they may exceed `lowest`.
 
     Args:
-        canvas: Where a strip may be drawn that is gone when the next mask comes.
+        plane: Logits (h, w) of one mask.
+        geometry: Position of the image in model space.
+        lowest: No pixel outside the window exceeds it.
+        canvas: Buffers for the strips, which the next mask overwrites.
+
+    Returns:
+        The window, and an iterator of its strips as (first row in the window, rows).
     """
     above = plane > lowest
     if not above.any():
@@ -376,7 +385,7 @@ def window_strips(
 def _products(
     matrix_y: FloatArray, low: FloatArray, matrix_x: FloatArray
 ) -> Iterator[tuple[int, FloatArray]]:
-    """matrix_y @ low @ matrix_x.T from top to bottom: (first row, rows)."""
+    """Compute matrix_y @ low @ matrix_x.T in strips: (first row, rows)."""
     low_h, low_w = low.shape
     block = max(1, SINGLE_THREAD // max(1, low_w * max(low_h, len(matrix_x))))
     for top in range(0, len(matrix_y), block):
@@ -384,7 +393,7 @@ def _products(
 
 
 def _window(above: BoolArray, geometry: Geometry, axis: int) -> tuple[slice, slice, FloatArray]:
-    """Along one axis: the low-resolution and image windows that matter, and the matrix between."""
+    """Low-resolution and image windows along one axis, and the matrix between them."""
     matrix, first, last = axis_operator(
         len(above), geometry.side, geometry.input_hw[axis], geometry.image_hw[axis]
     )
@@ -401,12 +410,13 @@ def _window(above: BoolArray, geometry: Geometry, axis: int) -> tuple[slice, sli
 def axis_operator(
     low: int, side: int, filled: int, full: int
 ) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
-    """Both bilinear steps of one axis as a matrix (full, low); each row's first and last tap.
+    """Both bilinear steps along one axis as a matrix (full, low), with first and last tap per row.
 
     Args:
-        low: Logits along the axis, of which `side` model pixels are made; the photo fills
-            `filled`.
-        full: Pixels of the photo.
+        low: Number of logits along the axis.
+        side: Number of model pixels.
+        filled: Model pixels that the image covers.
+        full: Number of image pixels.
     """
     first, second, weight = bilinear_taps(np.arange(side), low, side)
     up = np.zeros((side, low), np.float32)

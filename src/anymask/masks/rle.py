@@ -1,10 +1,10 @@
-"""Run-length encoding of masks: pixels in, runs out, and back; areas, boxes, overlaps, unions.
+"""Run-length encoding of masks: encoding, decoding, areas, boxes, overlaps, unions.
 
-A mask is read column by column; the runs alternate between background and object and start with
-background, so the first run may be 0. This is COCO's layout: counts and compressed strings are
-byte-identical to pycocotools (`common/maskApi.c`, BSD-2-Clause; the format, not the code).
+Runs are column-major, alternate between background and object and start with background, so the
+first run may be 0. This is COCO's layout: counts and compressed strings are byte-identical to
+pycocotools (`common/maskApi.c`, BSD-2-Clause; the format, not the code).
 
-Letters: H W the photo, R runs, N M lists of masks. Boxes: `xywh` counts pixels (COCO), `xyxy` names
+Letters: H W the image, R runs, N M lists of masks. Boxes: `xywh` counts pixels (COCO), `xyxy` names
 the first and the last pixel (segment-anything); an empty mask has a box of zeros in both.
 """
 
@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 
 from anymask.base import BoolArray, DataError, InputError, IntArray
 
-MOST_PIXELS = 1 << 30  # of a mask that is read; also keeps every sum of runs within an int64
-MAX_DIGITS = 13  # 5-bit digits that an int64 may need
+MOST_PIXELS = 1 << 30  # limit of a mask that is read, so that sums of runs fit into int64
+MAX_DIGITS = 13  # 5-bit digits of an int64
 
 
 @dataclass(frozen=True, eq=False)
 class Rle:
-    """One mask as run lengths.
+    """Run-length encoding of one mask.
 
     Attributes:
-        counts: (R,) int64, column-major runs that start with background and sum to H * W.
-        size: (H, W).
+        counts: Column-major runs (R,) int64 that start with background and sum to H * W.
+        size: Height and width (H, W).
     """
 
     counts: IntArray
@@ -49,9 +49,10 @@ class Rle:
 
 
 def mask_to_rle(mask: NDArray[Any]) -> Rle:  # (H, W)
-    """Encode one mask; whatever is not zero is object.
+    """Encode one mask; nonzero values are foreground.
 
-    Raises InputError when `mask` is not (H, W).
+    Raises:
+        InputError: `mask` is not (H, W).
     """
     if mask.ndim != 2:
         raise InputError(
@@ -67,7 +68,7 @@ def mask_to_rle(mask: NDArray[Any]) -> Rle:  # (H, W)
 
 
 def _bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
-    """The mask as contiguous 0 and 1."""
+    """Mask as contiguous 0 and 1."""
     boolean = mask if mask.dtype == np.bool_ else mask != 0
     return np.ascontiguousarray(boolean).view(np.uint8)
 
@@ -80,22 +81,22 @@ def rle_to_mask(rle: Rle) -> BoolArray:
     values = np.zeros(len(rle.counts), np.uint8)
     values[1::2] = 1
     columns = np.repeat(values, rle.counts).reshape(width, height)
-    # reshape: cv2 may drop no axis of a 2-D array, but its stub does not say so
+    # cv2's stub omits the shape of 2-D arrays
     return cv2.transpose(columns).reshape(height, width).view(np.bool_)
 
 
 def rle_area(rle: Rle) -> int:
-    """Object pixels."""
+    """Number of object pixels."""
     return int(rle.counts[1::2].sum())
 
 
 def empty_rle(size: tuple[int, int]) -> Rle:
-    """The mask without an object pixel."""
+    """Encoding of an empty mask."""
     return Rle(np.array([size[0] * size[1]], np.int64), size)
 
 
 def rle_runs(rle: Rle) -> tuple[IntArray, IntArray]:
-    """First and one-past-last flat (column-major) index of each object run that is not empty."""
+    """Start and exclusive end of each nonempty object run, as flat column-major indices."""
     edges = np.cumsum(rle.counts)
     starts, ends = edges[0:-1:2], edges[1::2]
     filled = ends > starts
@@ -103,7 +104,7 @@ def rle_runs(rle: Rle) -> tuple[IntArray, IntArray]:
 
 
 def runs_to_rle(starts: IntArray, ends: IntArray, size: tuple[int, int]) -> Rle:
-    """The Rle of ascending object runs [start, end); runs that touch are joined."""
+    """Encode ascending object runs [start, end); adjacent runs are joined."""
     if not len(starts):
         return empty_rle(size)
     apart = starts[1:] > ends[:-1]
@@ -119,14 +120,15 @@ def runs_to_rle(starts: IntArray, ends: IntArray, size: tuple[int, int]) -> Rle:
 def crop_to_rle(
     mask_crop: NDArray[Any], offset_xy: Sequence[float], image_hw: tuple[int, int]
 ) -> Rle:
-    """Encode a mask that covers a window of the photo, without making the whole photo's mask.
-
-    Raises InputError when the window leaves the photo.
+    """Encode a mask of a window of the image, without decoding to the full size.
 
     Args:
-        mask_crop: (h, w), whatever is not zero is object.
-        offset_xy: X and y of the window's first pixel; further values (a box) are ignored.
-        image_hw: The photo; the window must lie inside it.
+        mask_crop: Mask (h, w); nonzero values are foreground.
+        offset_xy: First pixel (x, y) of the window; further values (of a box) are ignored.
+        image_hw: Height and width of the image.
+
+    Raises:
+        InputError: The window extends beyond the image.
     """
     height, width = image_hw
     x0, y0 = int(offset_xy[0]), int(offset_xy[1])
@@ -151,10 +153,10 @@ def crop_to_rle(
 
 
 def rle_to_string(rle: Rle) -> str:
-    """COCO's compressed string.
+    """Encode as COCO's compressed string.
 
-    From the fourth run on, the difference to the run before the last is written, in 5-bit digits,
-    lowest first, with a continuation bit and the sign in the last digit.
+    From the fourth run on, the difference to the run before the previous one is written, in 5-bit
+    digits, lowest first, with a continuation bit and the sign in the last digit.
     """
     values = rle.counts.copy()
     values[3:] -= rle.counts[1:-2]
@@ -173,10 +175,11 @@ def rle_to_string(rle: Rle) -> str:
 
 
 def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
-    """Read COCO's compressed string.
+    """Decode COCO's compressed string.
 
-    Raises DataError when the text is not such a string, its runs do not fill `size`, or `size` has
-    more than MOST_PIXELS.
+    Raises:
+        DataError: The text is invalid, its runs do not fill `size`, or `size` has more than
+            MOST_PIXELS.
     """
     pixels = _check_pixels(size)
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
@@ -200,7 +203,7 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
     values = np.add.reduceat(parts, starts) if len(starts) else parts
     last = symbols[ends]
     values -= np.where(last & 0x10, np.int64(1) << (5 * (place[ends] + 1)), 0)
-    _check_within(values, pixels)  # else the sums below could leave an int64
+    _check_within(values, pixels)  # prevents int64 overflow in the sums below
     counts = values.copy()
     counts[1::2] = np.cumsum(values[1::2])
     counts[2::2] = np.cumsum(values[2::2])
@@ -208,7 +211,7 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
 
 
 def _check_runs(counts: IntArray, size: tuple[int, int]) -> Rle:
-    """The mask of runs that fill `size`; what could overflow is refused before it is added up."""
+    """Encoding of runs that fill `size`. Sums that could overflow are rejected first."""
     height, width = size
     pixels = _check_pixels(size)
     if len(counts) and counts.min() < 0:
@@ -223,7 +226,7 @@ def _check_runs(counts: IntArray, size: tuple[int, int]) -> Rle:
 
 
 def _check_pixels(size: tuple[int, int]) -> int:
-    """H * W. Raises DataError for a negative side, and for more than MOST_PIXELS."""
+    """Return H * W. Raises DataError for a negative side or more than MOST_PIXELS."""
     height, width = size
     if height < 0 or width < 0:
         raise DataError(f"A mask size must not be negative, but H={height}, W={width} was given.")
@@ -236,7 +239,7 @@ def _check_pixels(size: tuple[int, int]) -> int:
 
 
 def _check_within(numbers: IntArray, pixels: int) -> None:
-    """Runs, and differences of two runs, are never larger than the mask. Raises DataError."""
+    """Raises DataError if a run, or a difference of runs, is larger than the mask."""
     if len(numbers) and (numbers.max() > pixels or numbers.min() < -pixels):
         largest = int(numbers.max()) if numbers.max() > pixels else int(numbers.min())
         raise DataError(
@@ -246,15 +249,15 @@ def _check_within(numbers: IntArray, pixels: int) -> None:
 
 
 def rle_to_coco(rle: Rle) -> dict[str, Any]:
-    """COCO's record, {"size": [H, W], "counts": compressed string}, ready for JSON."""
+    """Return COCO's record {"size": [H, W], "counts": compressed string}, ready for JSON."""
     return {"size": [rle.size[0], rle.size[1]], "counts": rle_to_string(rle)}
 
 
 def coco_to_rle(record: Mapping[str, Any]) -> Rle:
     """Read COCO's record with compressed (str or bytes) or plain (list of int) counts.
 
-    Raises DataError when keys are missing, the runs do not fill the size, or it has more than
-    MOST_PIXELS.
+    Raises:
+        DataError: Keys are missing, the runs do not fill the size, or it has more than MOST_PIXELS.
     """
     try:
         height, width = (int(side) for side in record["size"])
@@ -275,7 +278,7 @@ def coco_to_rle(record: Mapping[str, Any]) -> Rle:
 
 
 def rle_box_xywh(rle: Rle) -> tuple[int, int, int, int]:
-    """COCO's box: x, y of the first pixel, then width and height in pixels; zeros when empty."""
+    """COCO box: first pixel (x, y), width and height in pixels; zeros if empty."""
     x0, y0, x1, y1 = rle_box_xyxy(rle)
     if not rle.counts[1::2].any():
         return (0, 0, 0, 0)
@@ -283,23 +286,23 @@ def rle_box_xywh(rle: Rle) -> tuple[int, int, int, int]:
 
 
 def rle_box_xyxy(rle: Rle) -> tuple[int, int, int, int]:
-    """The first and the last object pixel along x and y (both inclusive); zeros when empty."""
+    """First and last object pixel along x and y (both inclusive); zeros if empty."""
     starts, ends = rle_runs(rle)
     if not len(starts):
         return (0, 0, 0, 0)
     height = rle.size[0]
     x0, top = np.divmod(starts, height)
     x1, bottom = np.divmod(ends - 1, height)
-    if (x1 > x0).any():  # a run that goes on in the next column touches both borders
+    if (x1 > x0).any():  # a run that continues in the next column touches both borders
         return (int(x0[0]), 0, int(x1[-1]), height - 1)
     return (int(x0[0]), int(top.min()), int(x1[-1]), int(bottom.max()))
 
 
 def rle_intersection(first: Sequence[Rle], second: Sequence[Rle]) -> IntArray:  # N, M -> (N, M)
-    """Common object pixels of every pair, without decoding.
+    """Number of common object pixels of every pair, without decoding.
 
-    The pixels of a mask before an index are a piecewise linear function of the index; a pair's
-    common pixels are that function's growth over the other mask's runs.
+    The number of object pixels before an index is a piecewise linear function of the index. The
+    common pixels of a pair are the growth of this function over the runs of the other mask.
     """
     _check_same_size([*first, *second])
     common = np.zeros((len(first), len(second)), np.int64)
@@ -324,7 +327,7 @@ def rle_intersection(first: Sequence[Rle], second: Sequence[Rle]) -> IntArray:  
 
 
 def rle_iou(first: Sequence[Rle], second: Sequence[Rle]) -> NDArray[np.float64]:
-    """(N, M) intersection over union of every pair; two empty masks have 0."""
+    """Intersection over union (N, M) of every pair; 0 for two empty masks."""
     common = rle_intersection(first, second)
     areas_1 = np.array([rle_area(rle) for rle in first], np.int64)
     areas_2 = np.array([rle_area(rle) for rle in second], np.int64)
@@ -334,9 +337,10 @@ def rle_iou(first: Sequence[Rle], second: Sequence[Rle]) -> NDArray[np.float64]:
 
 
 def rle_merge(rles: Sequence[Rle], *, intersect: bool = False) -> Rle:
-    """The union (or the intersection) of at least one mask.
+    """Union (or intersection) of at least one mask.
 
-    Raises InputError on an empty list or different sizes.
+    Raises:
+        InputError: The list is empty, or sizes differ.
     """
     if not rles:
         raise InputError("The list of masks to merge is empty. Pass at least one mask.")

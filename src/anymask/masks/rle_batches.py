@@ -1,7 +1,7 @@
-"""Run-lengths of many masks at once, for tables of tens of thousands of them.
+"""Run-length encodings of many masks at once, for tables of tens of thousands of masks.
 
-The fast twin of `string_to_rle` and `rle_merge`: the same numbers, without a Python object for each
-mask. Letters: N masks, G groups of masks that lie on one picture.
+Vectorized equivalent of `string_to_rle` and `rle_merge`, without a Python object per mask.
+Letters: N masks, G groups of masks of one image.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import numpy as np
 from anymask.base import DataError, IntArray
 from anymask.masks.rle import MAX_DIGITS
 
-CHARACTERS = 500_000  # that are unpacked at a time: about 50 MB of numbers
+CHARACTERS = 500_000  # decoded at a time: about 50 MB of numbers
 
 
 def union_areas(
     texts: Sequence[str], pixels: IntArray, pages: IntArray, *groupings: IntArray
 ) -> list[IntArray]:  # N, (N,), (N,), (N,) -> (G,)
-    """Pixels that lie under any mask of each group, for each way to group the masks.
+    """Area of the union of each group of masks, for each grouping.
 
     Args:
         texts: COCO's compressed strings.
-        pixels: H * W of each.
-        pages: The picture of each, in rising order. Masks of several pictures are no group.
-        groupings: The group of each, from 0 on.
+        pixels: H * W of each mask (N,).
+        pages: Image number of each mask (N,), ascending. A group has masks of one image.
+        groupings: Group number of each mask (N,), from 0.
 
     Raises:
         DataError: A text is not such a string, or its runs do not fill its pixels.
@@ -34,7 +34,7 @@ def union_areas(
     reach = np.cumsum([len(text) for text in texts])
     first = 0
     while first < len(texts):
-        # As many pictures as fit, one at least.
+        # As many images as fit, at least one.
         room = CHARACTERS + (reach[first - 1] if first else 0)
         last = int(np.searchsorted(reach, room, "right"))
         if last < len(texts):
@@ -57,9 +57,9 @@ def union_areas(
 def _union(
     starts: IntArray, ends: IntArray, groups: IntArray, step: int, count: int
 ) -> IntArray:  # (R,) intervals -> (G,)
-    """The pixels of all intervals of each group, which are laid one behind the other."""
+    """Number of pixels of the union of each group's intervals."""
     line = groups * step
-    order = np.argsort(starts + line, kind="stable")  # fast: the runs of a mask are in order
+    order = np.argsort(starts + line, kind="stable")  # fast, because the runs of a mask are sorted
     starts, ends = (starts + line)[order], (ends + line)[order]
     reached = np.concatenate([[0], np.maximum.accumulate(ends)[:-1]]) if len(ends) else ends
     new = np.maximum(0, ends - np.maximum(starts, reached))
@@ -67,11 +67,11 @@ def _union(
 
 
 def _ones(texts: Sequence[str], pixels: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """First pixel, pixel after the last, and mask of every run of ones; some runs are empty."""
+    """Start, exclusive end and mask of every object run; some runs are empty."""
     values, totals = _numbers(texts)
-    if (np.abs(values) > np.repeat(pixels, totals)).any():  # else sums could leave an int64
+    if (np.abs(values) > np.repeat(pixels, totals)).any():  # prevents int64 overflow in the sums
         raise _damaged()
-    # In pairs of zeros and ones; a 0 is added to a mask with an odd number of runs.
+    # Pairs of background and object runs; a 0 is appended to masks with an odd number of runs.
     odd = totals % 2
     rows = (totals + odd) // 2
     pairs = np.zeros((int(rows.sum()), 2), np.int64)
@@ -80,7 +80,7 @@ def _ones(texts: Sequence[str], pixels: IntArray) -> tuple[IntArray, IntArray, I
     owners = np.repeat(np.arange(len(texts)), rows)
     ends = np.cumsum(rows)
     firsts, filled = (ends - rows)[rows > 0], ends[odd > 0] - 1
-    # From the fourth run on a number is the difference to the last but one.
+    # From the fourth run on, a number is the difference to the run before the previous one.
     absolute = pairs[firsts, 0]
     pairs[firsts, 0] = 0
     counts = np.cumsum(pairs, axis=0)
@@ -96,7 +96,7 @@ def _ones(texts: Sequence[str], pixels: IntArray) -> tuple[IntArray, IntArray, I
 
 
 def _numbers(texts: Sequence[str]) -> tuple[IntArray, IntArray]:  # -> (R,), (N,)
-    """The numbers of all texts, and how many each has."""
+    """The numbers of all texts, and the count per text."""
     try:
         raw = np.frombuffer("".join(texts).encode("ascii"), np.uint8)
     except UnicodeEncodeError:
@@ -106,7 +106,7 @@ def _numbers(texts: Sequence[str]) -> tuple[IntArray, IntArray]:  # -> (R,), (N,
     borders = np.cumsum(lengths)
     if symbols.max(initial=0) > 63 or (symbols[borders[lengths > 0] - 1] & 0x20).any():
         raise _damaged()
-    lasts = np.flatnonzero(symbols < 0x20)  # the last digit of each number, which has the sign
+    lasts = np.flatnonzero(symbols < 0x20)  # last digit of each number, which has the sign
     digits = np.diff(lasts, prepend=-1)
     if digits.max(initial=0) >= MAX_DIGITS:
         raise _damaged()

@@ -1,7 +1,7 @@
-"""Run-lengths in windows: a photo's mask in, its part in a window out, and back, without pixels.
+"""Crop, place and enlarge run-length encodings without decoding the whole image.
 
-A window is x0, y0, x1, y1 in whole pixels, x1 and y1 exclusive (`tiles.Window`). Letters: H W the
-photo, h w a window, R column runs.
+A window is x0, y0, x1, y1 in integer pixels, x1 and y1 exclusive (`tiles.Window`). Letters: H W the
+image, h w a window, R column runs.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from anymask.masks.rle import (
 )
 from anymask.masks.tiles import Window
 
-_STRIP_PIXELS = 1 << 22  # of a mask that is being enlarged: 16 MB of floats
+_STRIP_PIXELS = 1 << 22  # of a mask that is enlarged: 16 MB of floats
 
 
 class ColumnRuns(NamedTuple):
-    """Runs that stay within one column each: (R,) column, first row, one past the last row."""
+    """Runs within one column: column, first row and exclusive last row, (R,) each."""
 
     column: IntArray
     top: IntArray
@@ -37,7 +37,7 @@ class ColumnRuns(NamedTuple):
 
 
 def column_runs(rle: Rle) -> ColumnRuns:
-    """A mask's runs, cut where they go on in the next column."""
+    """Object runs of a mask, split at column ends."""
     starts, ends = rle_runs(rle)
     height = max(rle.size[0], 1)
     first, last = starts // height, (ends - 1) // height
@@ -50,9 +50,10 @@ def column_runs(rle: Rle) -> ColumnRuns:
 
 
 def rle_in_window(rle: Rle, window: Window) -> Rle:
-    """The part of a photo's mask that lies in a window, as a mask of the window's size.
+    """Crop a mask to a window.
 
-    Raises InputError when the window leaves the photo.
+    Raises:
+        InputError: The window extends beyond the image.
     """
     x0, y0, x1, y1 = window
     if x0 < 0 or y0 < 0 or x1 > rle.size[1] or y1 > rle.size[0] or x1 < x0 or y1 < y0:
@@ -68,12 +69,15 @@ def rle_in_window(rle: Rle, window: Window) -> Rle:
 
 
 def rle_on_photo(rle: Rle, offset_xy: tuple[int, int], image_hw: tuple[int, int]) -> Rle:
-    """A window's mask as a mask of the photo.
-
-    Raises InputError when the window leaves the photo.
+    """Place the mask of a window in a mask of the image.
 
     Args:
-        offset_xy: X and y of the window's first pixel.
+        rle: Mask of the window.
+        offset_xy: First pixel (x, y) of the window.
+        image_hw: Height and width of the image.
+
+    Raises:
+        InputError: The window extends beyond the image.
     """
     (x0, y0), (height, width) = offset_xy, image_hw
     if x0 < 0 or y0 < 0 or x0 + rle.size[1] > width or y0 + rle.size[0] > height:
@@ -87,12 +91,13 @@ def rle_on_photo(rle: Rle, offset_xy: tuple[int, int], image_hw: tuple[int, int]
 
 
 def rle_crop(rle: Rle, margin: int = 0) -> tuple[BoolArray, Window]:
-    """The pixels of a mask within its own box, and that box as a window.
+    """Decode a mask within its box, and return that box as a window.
 
-    An empty mask has a crop of its first pixel (none where the photo has none).
+    The crop of an empty mask is its first pixel (no pixels if the image is empty).
 
     Args:
-        margin: Pixels more on every side, where the photo has them.
+        rle: Mask (H, W).
+        margin: Additional pixels on each side, within the image.
     """
     height, width = rle.size
     x0, y0, x1, y1 = rle_box_xyxy(rle)
@@ -106,9 +111,9 @@ def rle_crop(rle: Rle, margin: int = 0) -> tuple[BoolArray, Window]:
 
 
 def enlarged_rle(rle: Rle, image_hw: tuple[int, int]) -> Rle:  # of (h, w) -> of (H, W)
-    """A mask of a shrunk photo on the photo itself, its edge interpolated linearly.
+    """Upscale a mask of a downscaled image, with linearly interpolated edges.
 
-    Pixel centres at halves, cut at one half. Works strip by strip: never a mask of (H, W).
+    Pixel centres are at halves, and the threshold is one half. The mask is processed in strips.
     """
     small, (left, above, right, below) = rle_crop(rle, margin=1)
     if not small.any() or not image_hw[0] * image_hw[1]:
@@ -133,21 +138,21 @@ def enlarged_rle(rle: Rle, image_hw: tuple[int, int]) -> Rle:  # of (h, w) -> of
 
 
 def _reach(low: int, high: int, old: int, new: int) -> slice:
-    """The new pixels to which the old pixels low..high (exclusive) contribute, and no fewer."""
+    """New pixels to which the old pixels low..high (exclusive) contribute."""
     return slice(max(0, (low - 1) * new // old), min(new, -(-(high + 1) * new // old)))
 
 
 def _taps(
     places: NDArray[np.int64], old: int, new: int, kept: tuple[int, int]
 ) -> tuple[IntArray, IntArray, FloatArray]:
-    """For each new pixel the two old ones around it, counted from `kept`, the second's weight."""
+    """For each new pixel: both neighbours, as indices into `kept`, and the second's weight."""
     first, second, weight = bilinear_taps(places, old, new)
     low, high = kept[0], kept[1] - 1
     return np.clip(first, low, high) - low, np.clip(second, low, high) - low, weight
 
 
 def clean_rle(rle: Rle, max_hole_area: RegionSize = 0, min_island_area: RegionSize = 0) -> Rle:
-    """`masks.clean_mask` on run-lengths, within the mask's own box and a pixel around it."""
+    """`masks.clean_mask` on a run-length encoding, within the mask's box."""
     if len(rle.counts) < 2 or not (max_hole_area or min_island_area):
         return rle
     mask, window = rle_crop(rle, margin=1)

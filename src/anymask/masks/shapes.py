@@ -1,7 +1,7 @@
-"""Connected parts of a mask and distances to its edge, in NumPy alone.
+"""Connected parts and distance transform of a mask, using only NumPy.
 
-`anymask export` writes this file beside the `example.py` of an exported model. The package uses the
-faster functions of OpenCV (`masks.binary.OPENCV`); a test compares both.
+`anymask export` copies this file next to the `example.py` of an exported model. The package uses
+the faster functions of OpenCV (`masks.binary.OPENCV`); a test compares both.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 def connected_parts(
     mask: NDArray[np.bool_], connectivity: int
 ) -> NDArray[np.int64]:  # (h, w) -> (h, w)
-    """The number of each cell's connected part, 0 outside; parts in order of their first cells."""
-    width = mask.shape[1] + 2  # so that neighbours beyond a row's end lie in no other row
+    """Label connected parts from 1 in order of their first cells, 0 outside."""
+    width = mask.shape[1] + 2  # keeps neighbours beyond a row's end in the same row
     steps = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     rows, starts = np.nonzero(steps == 1)  # the runs of each row
     ends = np.nonzero(steps == -1)[1]
@@ -39,13 +39,13 @@ def connected_parts(
     return labels
 
 
-# Lengths of the steps to a neighbour, a diagonal one and a knight's move, in 1 / 65536 of a cell
+# Lengths of steps to a straight, a diagonal and a knight's-move neighbour, in 1 / 65536 of a cell
 # (Borgefors 1986, "Distance transformations in digital images", the optimal 5 x 5 mask).
 STRAIGHT, DIAGONAL, KNIGHT, UNIT = 65536, 91750, 143976, 65536
 
 
 def chamfer_depths(mask: NDArray[np.bool_]) -> NDArray[np.float32]:  # (h, w) -> (h, w)
-    """How far each cell lies from the mask's edge, in cells; the border of the grid is an edge."""
+    """Distance of each cell to the background in cells; the grid border counts as background."""
     depth = np.pad(np.where(mask, np.int64(1) << 40, 0), 3)
     inside = np.pad(mask, 3)
     around = ((0, STRAIGHT), (-1, DIAGONAL), (1, DIAGONAL), (-2, KNIGHT), (2, KNIGHT))
@@ -58,5 +58,5 @@ def chamfer_depths(mask: NDArray[np.bool_]) -> NDArray[np.float32]:  # (h, w) ->
             for step in (-1, 1):
                 line[3:-3] = np.minimum(line[3:-3], far[3 + step : len(far) - 3 + step] + KNIGHT)
             line[~cells[row]] = 0
-            turned[row] = np.minimum.accumulate(line - along) + along  # from the cell before
+            turned[row] = np.minimum.accumulate(line - along) + along  # propagates along the row
     return (depth[3:-3, 3:-3] / UNIT).astype(np.float32)

@@ -1,12 +1,12 @@
-"""How a model sees a picture (`ModelSpec`, `ChannelMix`, `Geometry`), and what it saw (`Features`).
+"""Model specification (`ModelSpec`, `ChannelMix`) and image embeddings (`Features`).
 
-A model that was tuned on other pictures than photos has a `ChannelMix`: each channel's numbers are
-brought to 0..255 between the two values that the training pictures had, then a learned 1 x 1
-convolution makes red, green and blue of them. What comes after it is as for any photo.
+A model that was fine-tuned on images with other channels than RGB has a `ChannelMix`: each channel
+is scaled from the value range of the training images to 0..255, then a learned 1 x 1 convolution
+maps the channels to RGB. The rest of the preprocessing is the same.
 
-Letters: H W the photo, h w a feature map or low-resolution mask, S the model's input side, m that
+Letters: H W the image, h w a feature map or low-resolution mask, S the model's input side, m that
 of its low-resolution masks, C channels, N prompts (objects), P points, K candidates. Points are (x,
-y), sizes are (h, w), boxes are xyxy; all are image pixels unless the name says `model`.
+y), sizes are (h, w), boxes are xyxy; all are image pixels unless the name contains `model`.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from anymask.masks.answer import Geometry
 MAX_CHANNELS = 16
 WHITE = 255.0
 _STRIP_PIXELS = 1_000_000
-_LARGEST = 1e30  # of any number of a mix
+_LARGEST = 1e30  # maximum of any number of a mix
 
 
 @brief
 @dataclass(frozen=True, kw_only=True)
 class ChannelMix:
-    """How pictures of C channels become red, green and blue.
+    """Conversion of images with C channels to RGB.
 
     Attributes:
-        lows: Each channel's values that become 0 and 255, C each; what lies beyond is cut.
-        highs: Like `lows`.
-        weights: (3, C): red, green and blue of the channels on that scale.
-        bias: 3 numbers, added on the same scale.
-        dtype: The type of the training pictures' numbers: 8 bits stand for no others.
+        lows: Value of each channel (C) that becomes 0. Lower values are clipped.
+        highs: Value of each channel (C) that becomes 255. Higher values are clipped.
+        weights: Weights (3, C) of the scaled channels for red, green and blue.
+        bias: Three offsets on the same scale.
+        dtype: Number type of the training images. uint8 images are accepted only for uint8.
     """
 
     lows: tuple[float, ...]
@@ -63,19 +63,20 @@ class ChannelMix:
 
     @property
     def count(self) -> int:
-        """C."""
+        """Number of channels C."""
         return len(self.lows)
 
     @classmethod
     def starting(
         cls, ranges: Sequence[tuple[float, float]], rgb: Sequence[int] | None, dtype: str
     ) -> ChannelMix:
-        """A mix that has learned nothing.
+        """Initial mix for training.
 
         Args:
-            ranges: Low and high of each channel.
-            rgb: Which channels are red, green and blue, counted from 1: they pass unchanged,
-                the others not at all; None: the mean of all channels is seen, as grey.
+            ranges: Low and high value of each channel.
+            rgb: Numbers of the red, green and blue channel, from 1, which pass unchanged; the
+                others are ignored. None for the grey mean of all channels.
+            dtype: Number type of the images.
         """
         lows, highs = zip(*ranges, strict=True)
         share = 1 / len(lows)
@@ -86,7 +87,11 @@ class ChannelMix:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> ChannelMix:
-        """A mix from JSON's values. Raises KeyError, TypeError or ValueError for others."""
+        """Read from JSON values.
+
+        Raises:
+            KeyError, TypeError, ValueError: The values are invalid.
+        """
         mix = cls(
             lows=_numbers(record["lows"]),
             highs=_numbers(record["highs"]),
@@ -108,9 +113,13 @@ class ChannelMix:
         return mix
 
     def check(self, array: NDArray[Any], name: str) -> NDArray[Any]:  # -> (H, W, C)
-        """A picture of these channels, whatever else it is. Raises InputError, ImageError.
+        """Return the image as (H, W, C).
 
-        Where one channel is wanted, three equal ones (a grey picture as colors) are it.
+        A model with one channel also accepts three equal channels (grey stored as RGB).
+
+        Raises:
+            InputError: The channels or the number type differ from the training.
+            ImageError: The array is not an image.
         """
         array = array[..., None] if array.ndim == 2 else array
         if array.ndim != 3 or not array.size or array.dtype.kind not in "buif":
@@ -135,14 +144,14 @@ class ChannelMix:
         return array
 
     def scaled(self, array: NDArray[Any]) -> NDArray[np.uint8]:  # (H, W, C) -> the same
-        """Each channel's low as 0 and its high as 255, rounded; NaN as 0."""
+        """Scale each channel from low..high to 0..255, rounded; NaN becomes 0."""
         out = np.empty(array.shape, np.uint8)
         for rows in _strips(array):
             out[rows] = np.rint(self._on_scale(array[rows])).astype(np.uint8)
         return out
 
     def to_rgb(self, array: NDArray[Any]) -> NDArray[np.uint8]:  # (H, W, C) -> (H, W, 3)
-        """The picture as the model sees it."""
+        """Convert an image to the RGB input of the model."""
         weights = np.array(self.weights, np.float32).T
         bias = np.array(self.bias, np.float32)
         out = np.empty((*array.shape[:2], 3), np.uint8)
@@ -164,9 +173,9 @@ class ChannelMix:
 def measure_ranges(
     arrays: Sequence[NDArray[Any]], percentiles: tuple[float, float]
 ) -> list[tuple[float, float]]:
-    """Low and high of each channel of pictures (H, W, C): 0 and 255 of 8 bits, else percentiles.
+    """Value range of each channel of images (H, W, C): 0..255 for uint8, else percentiles.
 
-    Numbers that are not finite do not count.
+    Non-finite values are ignored.
     """
     if all(array.dtype == np.uint8 for array in arrays):
         return [(0.0, WHITE)] * arrays[0].shape[2]
@@ -202,40 +211,39 @@ Resample = Literal[
     "medsam",
 ]  # fmt: skip
 
-MAX_PIXELS = 200_000_000  # of a photo: 600 MB as RGB
-MAX_POINTS = 1000  # of one prompt: attention takes the square of their number
-MIN_SIDE, MAX_SIDE = 128, 1536  # of an input whose side the user chooses, pixels
+MAX_PIXELS = 200_000_000  # of an image: 600 MB as RGB
+MAX_POINTS = 1000  # per prompt; the cost of attention is quadratic in their number
+MIN_SIDE, MAX_SIDE = 128, 1536  # limits of a configurable input side, pixels
 
-# What SAM and its family take.
+# Prompt kinds of SAM and its derivatives.
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
 
 
 @brief
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """What the upper storey knows of a model; everything else stays inside the runtime.
+    """Properties of a model that the code outside the runtime requires.
 
     Attributes:
-        name: The variant's name, as in `anymask models list`.
-        image_side: S: pictures become (3, S, S), or (3, h, w) where `pad_multiple` says so.
-        mask_side: M: the decoder answers with (N, T, m, m) logits.
-        mean: Per RGB channel, on the 0..255 scale: x = (pixel - mean) / std.
-        std: Like `mean`.
+        name: Name of the variant, as in `anymask models list`.
+        image_side: Input side S: images become (3, S, S), or (3, h, w) with `pad_multiple`.
+        mask_side: Side m of the decoder's logits (N, T, m, m).
+        mean: Mean per RGB channel on the 0..255 scale: x = (pixel - mean) / std.
+        std: Standard deviation per RGB channel on the 0..255 scale.
         fit: "longest_side": keep the aspect ratio, pad right and bottom with zeros after
-            normalisation; "square": stretch both sides to S.
-        pad_multiple: 0: pad to S x S; else only up to a multiple of it, which is S at the most:
-            the model itself fills its maps up to the square.
-        resample: Which resize the reference code uses; "medsam": cubic, then the picture's own
-            range becomes 0..255 (`masks.cubic`).
-        accepts: The prompt kinds that the model was made for; none unless said.
-        family: Whose rules choose and order the masks: a name of `anymask.models.rules`.
-        pad_point: SAM's extra "not a point" token that follows points without a box.
-        pad_box: SAM 2: the same token follows a box, too.
-        fixed_points: The number of points that the prompt is padded to, or 0 (EfficientSAM: 6).
-        mask_threshold: Logits above it are object.
-        channels: How pictures of other channels than a photo's become one; None: it sees
-            photos.
-        classes: Names of the classes that it was tuned to tell apart, none for most models.
+            normalization; "square": stretch both sides to S.
+        pad_multiple: 0 to pad to S x S, else pad only to a multiple of it, at most S. The model
+            pads its feature maps to the square.
+        resample: Resize function of the reference code. "medsam": cubic, then the range of the
+            image is scaled to 0..255 (`masks.cubic`).
+        accepts: Prompt kinds that the model was trained for.
+        family: Rules that select and order the masks, a name of `anymask.models.rules`.
+        pad_point: Whether SAM's "not a point" token follows points without a box.
+        pad_box: Whether the same token also follows a box (SAM 2).
+        fixed_points: Number of points that prompts are padded to, or 0 (EfficientSAM: 6).
+        mask_threshold: Logits above it are foreground.
+        channels: Conversion of multi-channel images to RGB, or None for RGB models.
+        classes: Class names of a model that was fine-tuned on classes, else empty.
     """
 
     name: str
@@ -257,12 +265,14 @@ class ModelSpec:
 
 
 def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
-    """How a model sees pictures of another side, under the name NAME@SIDE.
-
-    Raises InputError for a model that sees pictures of one side alone, and for other sides.
+    """Specification of a model with another input side, named NAME@SIDE.
 
     Args:
-        side: S, pixels: a multiple of `pad_multiple` from 128 to 1536.
+        spec: Specification of the model.
+        side: Input side in pixels: a multiple of `pad_multiple` from 128 to 1536.
+
+    Raises:
+        InputError: The model has a fixed input side, or the side is not supported.
     """
     if side == spec.image_side:
         return spec
@@ -284,11 +294,11 @@ def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class GridDefaults:
-    """The thresholds of automatic mask generation that suit a model's numbers.
+    """Default thresholds of automatic mask generation for a model.
 
     Attributes:
-        score: Masks must have more than this quality.
-        stability: And at least this IoU between their stricter and looser cut.
+        score: Minimum predicted IoU (exclusive).
+        stability: Minimum IoU of the masks at a stricter and a looser threshold.
     """
 
     score: float
@@ -297,13 +307,13 @@ class GridDefaults:
 
 @dataclass(frozen=True, kw_only=True)
 class CropRefinement:
-    """How an object is looked at again in a window of the photo.
+    """Parameters of the second prediction from a crop around an object.
 
     Attributes:
-        margin: Around the object, of its longest side.
-        gain: How much larger a window must show the object to be worth an encoding.
-        weight: Of the answer in the window in the mean of both answers' chances.
-        min_side: Pixels of the photo that a window has at least: smaller ones show only blur.
+        margin: Margin around the object, relative to its longest side.
+        gain: Minimum magnification of the object by the crop.
+        weight: Weight of the crop's prediction in the mean probability.
+        min_side: Minimum side of a crop in image pixels; smaller crops are blurred.
     """
 
     margin: float
@@ -314,12 +324,12 @@ class CropRefinement:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenRoles:
-    """Which of the decoder's T masks learn from which prompts.
+    """Assignment of the decoder's T masks to prompts in training.
 
     Attributes:
-        clear: That answer a prompt without doubt; the best of them learns.
-        ambiguous: That answer a lone click, which may mean several things.
-        added: A correction that is added to all others (SAM-HQ), or None.
+        clear: Masks for unambiguous prompts; the best of them is trained.
+        ambiguous: Masks for a single click, which is ambiguous.
+        added: Correction that is added to all others (SAM-HQ), or None.
     """
 
     clear: tuple[int, ...]
@@ -327,17 +337,17 @@ class TokenRoles:
     added: int | None = None
 
 
-# Token 0 for clear prompts, the three after it for ambiguous ones (Segment Anything, section 3).
+# Token 0 for unambiguous prompts, the others for ambiguous ones (Segment Anything, section 3).
 ONE_OR_THREE = TokenRoles(clear=(0,), ambiguous=(1, 2, 3))
 
 
-EMBEDDING_FORMAT = 2  # of saved files; a reader refuses what it does not know
-_MAX_HALF = 65504.0  # the largest number that fp16 holds
+EMBEDDING_FORMAT = 2  # of saved files; other versions are rejected
+_MAX_HALF = 65504.0  # largest fp16 number
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """One named map of an encoder: (C, h, w) float32."""
+    """One named feature map of an encoder: (C, h, w) float32."""
 
     name: str
     values: FloatArray
@@ -347,24 +357,24 @@ class FeatureMap:
 
 
 class EncoderOutput(Protocol):
-    """What a runtime saw in one picture, kept where it was computed (a GPU, a session).
+    """Encoder output of one image, stored on the device that computed it.
 
-    Only the runtime that made it reads it directly; `maps` copies it out, to be saved or sent.
+    Only the runtime that created it reads it directly; `maps` copies it to memory.
     """
 
     @property
     def nbytes(self) -> int:
-        """Memory of all maps, where they are."""
+        """Size of all maps in bytes."""
         ...
 
     def maps(self) -> tuple[FeatureMap, ...]:
-        """The maps in memory, in the order in which a decoder takes them."""
+        """Feature maps in memory, in the input order of the decoder."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class StoredMaps:
-    """Maps that are in memory already: loaded from a file, or of a runtime on the processor."""
+    """Feature maps in memory: loaded from a file, or computed on a CPU."""
 
     given: tuple[FeatureMap, ...]
 
@@ -408,17 +418,17 @@ class Features:
 
     @cached_property
     def maps(self) -> tuple[FeatureMap, ...]:
-        """The encoder's maps in memory, in the decoder's order."""
+        """Feature maps in memory, in the input order of the decoder."""
         return self.seen.maps()
 
     @property
     def features(self) -> FloatArray:
-        """The first map, (C, h, w)."""
+        """First feature map (C, h, w)."""
         return self.maps[0].values
 
     @property
     def nbytes(self) -> int:
-        """Memory of all maps."""
+        """Size of all maps in bytes."""
         return self.seen.nbytes
 
     def __getstate__(self) -> dict[str, Any]:
@@ -427,18 +437,23 @@ class Features:
 
     @property
     def image_hw(self) -> tuple[int, int]:
-        """(H, W) of the photo."""
+        """Size (H, W) of the image."""
         return self.geometry.image_hw
 
     def save(self, path: str | Path, *, precision: Literal["fp32", "fp16"] = "fp32") -> None:
-        """Write one file, exactly at `path`; it appears whole or not at all.
+        """Write the embedding to a file, atomically.
 
-        The file is a numpy archive: `about` (JSON: format, model, hashes, sizes, names of the maps)
-        and the maps. Raises InputError when fp16 cannot hold the numbers, OSError from the disk.
+        The file is a NumPy archive: `about` (JSON: format, model, hashes, sizes, names of the maps)
+        and the maps.
 
         Args:
-            precision: "fp16" halves the file and costs about three digits; `load` gives float32
-                again.
+            path: Name of the file, used as given.
+            precision: "fp16" halves the file at the cost of about three digits. `load` returns
+                float32.
+
+        Raises:
+            InputError: A value exceeds the range of fp16.
+            OSError: The file cannot be written.
         """
         maps = {one.name: one.values for one in self.maps}
         if precision == "fp16":
@@ -469,10 +484,12 @@ class Features:
 
     @classmethod
     def load(cls, path: str | Path) -> Features:
-        """Read what `save` wrote; nothing in the file is ever executed.
+        """Read a file of `save`. No code in the file is executed.
 
-        Raises DataError when the file is not an embedding, is damaged, or has a newer format;
-        InputError for what is no path, FileNotFoundError when there is no file.
+        Raises:
+            DataError: The file is not an embedding, is corrupted, or has a newer format.
+            InputError: `path` is not a path.
+            FileNotFoundError: The file does not exist.
         """
         if not isinstance(path, str | os.PathLike):
             raise InputError(
@@ -506,7 +523,7 @@ class Features:
 
 
 def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The JSON `about` and the arrays of a file that nobody has to trust."""
+    """Read the JSON `about` and the arrays of an untrusted file."""
     remedy = "Create one with Features.save or `anymask encode`."
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is not a file. Pass an embedding file. {remedy}")

@@ -1,6 +1,6 @@
-"""Windows of a photo: its size in; crops or overlapping tiles out.
+"""Crops and overlapping tiles of an image.
 
-A window is x0, y0, x1, y1 in whole image pixels, x1 and y1 exclusive, and lies inside the photo.
+A window is x0, y0, x1, y1 in integer image pixels, x1 and y1 exclusive, inside the image.
 """
 
 from __future__ import annotations
@@ -14,21 +14,28 @@ from anymask.base import InputError
 Window = tuple[int, int, int, int]
 Tile = int | Literal["auto"] | None
 
-AUTO_PIXELS = 24_000_000  # larger photos are tiled by tile="auto"
-AUTO_SIDE = 2048  # of their tiles
+AUTO_PIXELS = 24_000_000  # larger images are tiled by tile="auto"
+AUTO_SIDE = 2048  # side of these tiles
 MIN_SIDE = 64
 
 
 def crop_boxes(
     image_hw: tuple[int, int], n_layers: int, overlap_ratio: float = 512 / 1500
 ) -> tuple[list[Window], list[int]]:
-    """The photo itself (layer 0), then 2^i by 2^i overlapping crops for each layer i, and layers.
+    """Crops of automatic mask generation: the image (layer 0), then 2^i by 2^i crops per layer i.
 
-    The windows and order of segment-anything's `generate_crop_boxes` (utils/amg.py). Raises
-    InputError on a negative number of layers or an overlap outside 0..1.
+    The windows and order of segment-anything's `generate_crop_boxes` (utils/amg.py).
 
     Args:
-        overlap_ratio: Of the photo's short side, halved from layer to layer.
+        image_hw: Height and width of the image.
+        n_layers: Number of layers beyond the image.
+        overlap_ratio: Overlap relative to the image's short side, halved from layer to layer.
+
+    Returns:
+        The windows, and the layer of each window.
+
+    Raises:
+        InputError: The number of layers is negative, or the overlap is outside 0..1.
     """
     if n_layers < 0 or not 0 <= overlap_ratio < 1:
         raise InputError(
@@ -51,9 +58,10 @@ def crop_boxes(
 
 
 def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
-    """The side of the tiles in pixels, or None where one look is enough.
+    """Side of the tiles in pixels, or None if the image is not tiled.
 
-    Raises InputError for what is no way to tile.
+    Raises:
+        InputError: `tile` is invalid.
     """
     if tile is None:
         return None
@@ -68,13 +76,17 @@ def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
 
 
 def tile_boxes(image_hw: tuple[int, int], side: int, overlap: int = 0) -> list[Window]:
-    """Windows of side x side that cover the photo, row by row, evenly spread.
+    """Evenly spaced windows of side x side that cover the image, row by row.
 
-    A photo smaller than a window gives one window, the photo. Raises InputError unless
-    0 <= overlap < side.
+    An image smaller than a window has one window, the whole image.
 
     Args:
-        overlap: Pixels that neighbours share at least.
+        image_hw: Height and width of the image.
+        side: Side of the windows in pixels.
+        overlap: Minimum number of pixels that neighbours share.
+
+    Raises:
+        InputError: The condition 0 <= overlap < side is violated.
     """
     if not 0 <= overlap < side:
         raise InputError(
@@ -89,7 +101,7 @@ def tile_boxes(image_hw: tuple[int, int], side: int, overlap: int = 0) -> list[W
 
 
 def _starts(length: int, side: int, overlap: int) -> list[int]:
-    """First pixels of the fewest windows along one axis; the last one ends with the photo."""
+    """First pixels of the fewest windows along one axis; the last one ends at the border."""
     if length <= side:
         return [0]
     count = math.ceil((length - overlap) / (side - overlap))

@@ -1,8 +1,8 @@
-"""Torch models by name: a variant's name in, a module with official parameter names out.
+"""Torch models by name, with official parameter names.
 
-build(name)   a randomly initialised model in eval mode, with `.spec`, `.encode`, `.decode`
-names()       the names that `build` knows
-spec(name)    how a model sees a picture, without building it
+build(name)   a randomly initialized model in eval mode, with `.spec`, `.encode`, `.decode`
+names()       the names that `build` accepts
+spec(name)    the specification of a model, without building it
 """
 
 from __future__ import annotations
@@ -25,20 +25,26 @@ __all__ = ["build", "names", "spec"]
 
 
 def names() -> tuple[str, ...]:
-    """The published models that can be built, in the catalogue's order."""
+    """Names of the published models, in the catalogue's order."""
     return tuple(_registries()[0])
 
 
 def spec(name: str) -> ModelSpec:
-    """How the model sees a picture; raises ModelError on an unknown name."""
+    """Specification of a model.
+
+    Raises:
+        ModelError: The name is unknown.
+    """
     return _entry(name).spec
 
 
 def build(name: str) -> nn.Module:
-    """A model with random weights, in eval mode.
+    """Build a model with random weights, in eval mode.
 
-    Under `torch.device("meta")` nothing is allocated: load with `assign=True` then.
-    Raises ModelError on an unknown name.
+    Under `torch.device("meta")` nothing is allocated; then load weights with `assign=True`.
+
+    Raises:
+        ModelError: The name is unknown.
     """
     return _entry(name).build()
 
@@ -54,7 +60,7 @@ def _entry(name: str) -> Entry:
 
 
 def _registries() -> tuple[dict[str, Entry], dict[str, Entry]]:
-    """The published variants, and tiny ones for tests. Raises MissingExtra without torch."""
+    """Published variants, and tiny ones for tests. Raises MissingExtra without torch."""
     if importlib.util.find_spec("torch") is None:
         raise MissingExtra("torch", "torch", "Running this model")
     from anymask.models.variants import FOR_TESTS, REGISTRY

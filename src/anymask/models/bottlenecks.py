@@ -1,13 +1,14 @@
-"""Medical SAM Adapter: a model in, the same model with bottlenecks that alone learn out.
+"""Medical SAM Adapter: bottleneck layers, which are the only trained parameters.
 
 Source: Wu et al. 2023, "Medical SAM Adapter" (arXiv 2304.12620, section 3): C to C / 4, ReLU, and
-back. In each block of the encoder one stands behind the attention, inside its residual branch, and
-one beside the MLP, scaled by s; in each two-way layer of the decoder behind both cross attentions
-and beside the MLP. Deviations: the widening starts at zero, so that a run begins with the model
-itself; s is 0.5; those of the decoder do not depend on the prompt, and none look along a scan.
+back. Each block of the encoder has one after the attention, inside its residual branch, and one
+parallel to the MLP, scaled by s; each two-way layer of the decoder has one after both cross
+attentions and one parallel to the MLP. Differences: the up projection is initialized to zero, so
+that training starts from the unchanged model; s is 0.5; those of the decoder do not depend on the
+prompt, and none attends along a scan.
 
-They hang on the layers whose answers they change, as forward hooks: names and code of the blocks
-stay as they are, and any encoder with blocks of attention and MLP can have them.
+They are attached as forward hooks, so that names and code of the blocks stay unchanged and any
+encoder with attention and MLP blocks supports them.
 
 Letters: C channels.
 """
@@ -23,13 +24,13 @@ from torch.nn import functional as F
 from anymask.models.layers import ModelParts
 from anymask.models.two_way import TwoWayLayer
 
-NAME = "bottleneck"  # of the part, in the layer that it hangs on
-NARROW = 4  # C over the width inside
-BESIDE = 0.5  # s
+NAME = "bottleneck"  # name of the module in its layer
+NARROW = 4  # C relative to the hidden width
+BESIDE = 0.5  # scale s
 
 
 class Bottleneck(nn.Module):
-    """A change of what a layer answers, of as many channels; none at first."""
+    """Residual change of a layer's output, initialized to zero."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class Bottleneck(nn.Module):
 
 
 def adapted_blocks(model: nn.Module) -> list[nn.Module]:
-    """The blocks of the encoder that can have bottlenecks: those of attention and an MLP."""
+    """Blocks of the encoder that support bottlenecks: those with attention and an MLP."""
     encoder = cast(ModelParts, model.parts).encoder
     return [
         part
@@ -55,7 +56,7 @@ def adapted_blocks(model: nn.Module) -> list[nn.Module]:
 
 
 def add_bottlenecks(model: nn.Module) -> None:
-    """Give the blocks of a model their bottlenecks, once."""
+    """Add bottlenecks to the blocks of a model, once."""
     if has_bottlenecks(model.state_dict()):
         return
     for block in adapted_blocks(model):
@@ -69,7 +70,7 @@ def add_bottlenecks(model: nn.Module) -> None:
 
 
 def has_bottlenecks(names: Iterable[str]) -> bool:
-    """Whether weights of these names are those of a model with bottlenecks."""
+    """Whether weights with these names belong to a model with bottlenecks."""
     return any(f".{NAME}." in name for name in names)
 
 

@@ -1,12 +1,12 @@
-"""Class heads: the maps of any image encoder in, a logit of each class for every cell out.
+"""Class heads: logits of each class for every cell, from the maps of any image encoder.
 
-After SAMed (Zhang and Liu 2023, arXiv 2304.13785): a label map without prompts, from a model that
-was tuned on K classes. Deviation: SAMed gives SAM's mask decoder K tokens of its own; here all maps
-that the encoder hands to its decoder are joined, so that it fits every family.
+After SAMed (Zhang and Liu 2023, arXiv 2304.13785): semantic segmentation without prompts, by a
+model fine-tuned on K classes. Difference: SAMed adds K tokens to SAM's mask decoder; here all maps
+of the encoder are combined, which works for every family.
 
 After AutoSAM (Shaharabany et al. 2023, arXiv 2306.06370): a small network predicts the prompt from
-the picture, and SAM, which stays as it is, answers it. Deviations: it reads SAM's features instead
-of the picture, and predicts one prompt for each class: dense features, beside a learned token.
+the image for a frozen SAM. Differences: it uses SAM's features instead of the image, and predicts
+one prompt per class: dense features and a learned token.
 
 Letters: B images, C channels of a map, K classes, h w the cells of the low-resolution masks.
 """
@@ -22,16 +22,17 @@ from torch.nn import functional as F
 
 from anymask.models.layers import LayerNorm2d
 
-NAME = "class_head"  # of the head in the model whose maps it reads
+NAME = "class_head"  # name of the head in its model
 WIDTH = 64
 
 
 class ClassHead(nn.Module):
-    """Maps (B, C, ..) each -> (B, 1 + K, h, w): logits of "none of them", then of each class.
+    """Maps (B, C, ..) each -> (B, 1 + K, h, w): logits of "no class", then of each class.
 
     Args:
-        channels: C of each map, the coarsest first, as the encoder gives them.
-        ratio: Cells of a mask along a side of a cell of the coarsest map.
+        channels: Channels C of each map, in the encoder's order (the coarsest first).
+        ratio: Mask cells along a side of a cell of the coarsest map.
+        classes: Number of classes K.
     """
 
     def __init__(self, channels: Sequence[int], ratio: int, classes: int) -> None:
@@ -43,7 +44,7 @@ class ClassHead(nn.Module):
         self.classify = nn.Conv2d(WIDTH, 1 + classes, 1)
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """The coarsest map first."""
+        """Maps in the encoder's order, the coarsest first."""
         h, w = maps[0].shape[-2:]
         joined = torch.zeros(1).to(maps[0])
         for project, one in zip(self.project, maps, strict=True):
@@ -56,7 +57,7 @@ class ClassHead(nn.Module):
 
 
 class PromptHead(nn.Module):
-    """Features (B, C, h, w) -> a prompt of each class: dense (B * K, C, h, w), token (K, 1, C)."""
+    """Features (B, C, h, w) -> a prompt per class: dense (B * K, C, h, w), token (K, 1, C)."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -67,18 +68,20 @@ class PromptHead(nn.Module):
         self.token = nn.Parameter(torch.zeros(classes, 1, channels))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class."""
+        """Dense prompts and tokens of all classes."""
         seen = F.relu(self.smooth(F.relu(self.norm(self.project(features)))))
         dense = self.prompt(seen).unflatten(1, (-1, features.shape[1])).flatten(0, 1)
         return dense, self.token
 
 
 def add_class_head(model: nn.Module, classes: int, prompts: bool = False) -> None:
-    """Give a model a head of its own maps, with random weights.
+    """Add a class head with random weights to a model.
 
     Args:
-        prompts: Whether it prompts the model's decoder (`takes_prompts`), instead of naming
-            cells.
+        model: The model.
+        classes: Number of classes.
+        prompts: Whether the head prompts the model's decoder (`takes_prompts`) instead of
+            classifying cells.
     """
     channels, ratio = _maps_of(model)
     head = PromptHead(channels[0], classes) if prompts else ClassHead(channels, ratio, classes)
@@ -86,17 +89,17 @@ def add_class_head(model: nn.Module, classes: int, prompts: bool = False) -> Non
 
 
 def takes_prompts(model: nn.Module) -> bool:
-    """Whether the model has the decoder of SAM, which answers dense prompts."""
+    """Whether the model has SAM's decoder, which supports dense prompts."""
     return hasattr(model, "mask_decoder") or hasattr(model, "sam_mask_decoder")
 
 
 def holds_prompts(names: Iterable[str]) -> bool:
-    """Whether weights of these names hold a head that prompts."""
+    """Whether weights with these names include a head that prompts."""
     return f"{NAME}.token" in names
 
 
 def class_logits(model: nn.Module, maps: Sequence[Tensor]) -> Tensor:
-    """What the model's head says of the maps that `encode` gave: (B, 1 + K, h, w)."""
+    """Class logits (B, 1 + K, h, w) of the maps from `encode`."""
     head = model.get_submodule(NAME)
     if not isinstance(head, PromptHead):
         return cast(Tensor, head(*maps))
@@ -114,12 +117,12 @@ def class_logits(model: nn.Module, maps: Sequence[Tensor]) -> Tensor:
 
 
 def class_head_of(model: nn.Module) -> ClassHead | PromptHead | None:
-    """The model's head, where it has one."""
+    """The model's class head, or None."""
     return getattr(model, NAME, None)
 
 
 def _maps_of(model: nn.Module) -> tuple[list[int], int]:
-    """Channels of each map that the encoder makes, and a coarse cell's side in mask cells."""
+    """Channels of each encoder map, and mask cells along a side of a coarse cell."""
     import copy
 
     spec = cast(Any, model).spec

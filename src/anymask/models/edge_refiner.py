@@ -1,11 +1,10 @@
-"""Edges at the photo's resolution: a window of a photo and its coarse logits in, their change out.
+"""Edge refinement network: corrects coarse logits in a window at image resolution.
 
-A small U-Net of depthwise-separable convolutions looks at the window around an answer
-(`models/rules/edges.py`) and says what to add to the logits. It only speaks near the coarse
-edge: its answer is multiplied by a gate, 1 within `REACH` cells of the edge and 0 from there on.
-Beside the photo it is told how likely each color is on the object and off it, as the coarse mask
-has them: two histograms, counted in the graph (the idea of GrabCut, Rother et al. 2004, without its
-graph cut and its rounds).
+A small U-Net of depthwise-separable convolutions predicts a correction of the logits in the window
+around a mask (`models/rules/edges.py`). The correction is multiplied by a gate: 1 within `REACH`
+cells of the coarse edge, 0 beyond. Besides the image, the network receives the likelihood of each
+color inside and outside the coarse mask: two histograms, computed in the graph (the idea of
+GrabCut, Rother et al. 2004, without its graph cut and its iterations).
 
 Letters: B windows, n low-resolution cells of a window, S its pixels, C channels.
 """
@@ -21,19 +20,19 @@ from torch.nn import functional as F
 
 from anymask.models.rules.edges import SIDE
 
-REACH = 2  # cells from the coarse edge that may change
-NEAR = 5  # cells from the edge whose colors are counted as near
-MOST = 8.0  # logits of a change
-LEVELS = 16  # of each channel in a histogram
-SURE = 1.1  # logits: from here on a pixel counts fully
-RARE = 1e-4  # chance of a color that was never seen
-CLUES, GATE = 9, 4  # maps that the network sees: photo 3, logits, gate, likelihood 2, prompt 2
+REACH = 2  # maximum distance of a correction from the coarse edge, in cells
+NEAR = 5  # distance from the edge of the local color histogram, in cells
+MOST = 8.0  # maximum correction in logits
+LEVELS = 16  # bins per channel of a histogram
+SURE = 1.1  # logits from which a pixel has full weight
+RARE = 1e-4  # probability of a color that does not occur
+CLUES, GATE = 9, 4  # input maps: image 3, logits, gate, likelihood 2, prompt 2
 WIDTHS = (32, 64, 96, 160)  # C at S/2, S/4, S/8, S/16
 FINE = 8  # C at S
 
 
 class Separable(nn.Module):
-    """A depthwise and a pointwise convolution, added to what came in where the shapes agree."""
+    """A depthwise and a pointwise convolution, with a residual if the shapes agree."""
 
     def __init__(self, channels: int, out: int, stride: int = 1) -> None:
         super().__init__()
@@ -47,7 +46,7 @@ class Separable(nn.Module):
 
 
 class EdgeRefiner(nn.Module):
-    """Coarse logits, photo and prompt of a window -> what to add to the logits, (B, 1, S, S)."""
+    """Image, coarse logits and prompt of a window -> correction of the logits, (B, 1, S, S)."""
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
@@ -65,15 +64,15 @@ class EdgeRefiner(nn.Module):
         self.fine = nn.Conv2d(widths[0], 4 * FINE, 1)
         self.head = nn.Sequential(Separable(FINE + CLUES, 16), nn.Conv2d(16, 1, 3, padding=1))
         last = cast(nn.Conv2d, self.head[-1])
-        nn.init.zeros_(last.weight)  # an untrained network changes nothing
+        nn.init.zeros_(last.weight)  # so that an untrained network changes nothing
         nn.init.zeros_(cast(Tensor, last.bias))
 
     def forward(self, photo: Tensor, logits: Tensor, prompt: Tensor) -> Tensor:
-        """photo (B, 3, S, S) 0..255, logits (B, 1, n, n), prompt (B, 2, S, S) -> (B, 1, S, S)."""
+        """Image (B, 3, S, S) 0..255, logits (B, 1, n, n), prompt (B, 2, S, S) -> (B, 1, S, S)."""
         return self.change(clues(photo, logits, prompt))
 
     def change(self, seen: Tensor) -> Tensor:  # (B, CLUES, S, S) -> (B, 1, S, S)
-        """The same from the maps that `clues` makes; S may be any multiple of 16."""
+        """Correction from the maps of `clues`; S may be any multiple of 16."""
         x = self.stem(seen)
         skips = []
         for down in self.down:
@@ -88,19 +87,19 @@ class EdgeRefiner(nn.Module):
 
 
 def clues(photo: Tensor, logits: Tensor, prompt: Tensor) -> Tensor:  # -> (B, CLUES, S, S)
-    """What the network sees: photo, logits, gate, likelihood of colors, prompt."""
+    """Network input: image, logits, gate, color likelihoods, prompt."""
     wide, gate = enlarged(logits), edge_gate(logits, REACH)
     likelier = colour_likelihood(photo, wide, edge_gate(logits, NEAR))
     return torch.cat([photo / 127.5 - 1, wide.clamp(-8, 8) / 4, gate, likelier, prompt], dim=1)
 
 
 def enlarged(cells: Tensor) -> Tensor:  # (B, 1, n, n) -> (B, 1, S, S)
-    """Cells as pixels of the window."""
+    """Upscale cells to pixels of the window."""
     return F.interpolate(cells, (SIDE, SIDE), mode="bilinear", align_corners=False)
 
 
 def edge_gate(logits: Tensor, reach: int) -> Tensor:  # (B, 1, n, n) -> (B, 1, S, S)
-    """1 within `reach` cells of the edge, falling to 0 over a cell beyond."""
+    """1 within `reach` cells of the edge, falling to 0 over one more cell."""
     inside = (logits > 0).to(logits.dtype)
     size = 2 * reach + 1
     grown, shrunk = (F.max_pool2d(one, size, 1, reach) for one in (inside, 1 - inside))
@@ -109,7 +108,7 @@ def edge_gate(logits: Tensor, reach: int) -> Tensor:  # (B, 1, n, n) -> (B, 1, S
 
 @torch.no_grad()
 def colour_likelihood(photo: Tensor, wide: Tensor, near: Tensor) -> Tensor:  # -> (B, 2, S, S)
-    """How much likelier each pixel's color is on the object than off it: near, and anywhere."""
+    """Log-likelihood ratio of each pixel's color inside and outside: local, and global."""
     levels = (photo / (256 // LEVELS)).floor().clamp(0, LEVELS - 1)
     weights = torch.tensor([LEVELS**2, LEVELS, 1.0], device=photo.device).view(1, 3, 1, 1)
     colour = (levels * weights).sum(1).flatten(1).long()  # (B, S * S)
@@ -125,7 +124,7 @@ def colour_likelihood(photo: Tensor, wide: Tensor, near: Tensor) -> Tensor:  # -
 
 
 def _chances(colour: Tensor, weights: Tensor) -> Tensor:  # (B, S * S) twice -> (B, LEVELS^3)
-    """How often each color occurs, and those beside it; never quite 0."""
+    """Smoothed color histograms, never 0."""
     count = weights.new_zeros(len(weights), LEVELS**3).scatter_add(1, colour, weights)
     cube = count.view(-1, 1, LEVELS, LEVELS, LEVELS)
     line = torch.tensor([0.5, 1.0, 0.5], device=weights.device)

@@ -1,14 +1,14 @@
-"""EfficientSAM's and EfficientTAM's image encoder, a plain ViT: pictures in, feature maps out.
+"""EfficientSAM's and EfficientTAM's image encoder, a plain ViT.
 
-Letters: B images, C channels, L tokens, S the picture's side, h w the token map.
+Letters: B images, C channels, L tokens, S the image side, h w the token map.
 
-Architecture: ViT (Dosovitskiy et al. 2021, arXiv:2010.11929) without its class token, pre-trained
+Architecture: ViT (Dosovitskiy et al. 2021, arXiv:2010.11929) without its class token, pretrained
 on 224 pixels by SAMI: EfficientSAM (Xiong et al. 2023, arXiv:2312.00863, section 3), with SAM's
 neck. Parameter names are those of `efficient_sam/efficient_sam_encoder.py` (Apache-2.0).
-EfficientTAM (Xiong et al. 2024, arXiv:2411.18933; Apache-2.0) takes it as a trunk: the names of its
-MLPs differ, most blocks see windows of 14 tokens, and another neck follows (`fpn.py`).
+EfficientTAM (Xiong et al. 2024, arXiv:2411.18933; Apache-2.0) uses it as a trunk: the names of its
+MLPs differ, most blocks attend within windows of 14 tokens, and another neck follows (`fpn.py`).
 
-Deviations: any side that is a multiple of the patch works, not only 1024, and not only squares.
+Differences: the input may have any sides that are multiples of the patch, not only 1024.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientVitConfig:
-    """The numbers that make an EfficientSAM encoder.
+    """Sizes of an EfficientSAM encoder.
 
     Attributes:
         width: Channels of a token.
         heads: Attention heads.
-        depth: Blocks.
-        patch: Side of a patch, pixels.
-        pretrained: Side of the pre-training pictures in patches: the grid of `pos_embed`.
-        expansion: Hidden over outer channels of the MLPs.
-        out_channels: Channels of the embedding; 0: no neck, the last block's map.
+        depth: Number of blocks.
+        patch: Side of a patch in pixels.
+        pretrained: Side of the pretraining images in patches: the grid of `pos_embed`.
+        expansion: Ratio of hidden to outer channels of the MLPs.
+        out_channels: Channels of the embedding, or 0 for the last block's map without a neck.
         window: Side of a window in tokens.
-        windowed: The blocks that see windows only.
+        windowed: Blocks with windowed attention.
         mlp_names: Parameter names of a block's MLP in the checkpoint.
     """
 
@@ -97,7 +97,7 @@ class EfficientVitAttention(nn.Module):
 
 
 class EfficientVitBlock(nn.Module):
-    """Attention and an MLP, each after a norm and added to its input; window 0 is global."""
+    """Pre-norm attention and MLP with residuals; window 0 is global attention."""
 
     def __init__(self, config: EfficientVitConfig, window: int) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class EfficientVitBlock(nn.Module):
         if not self.window:
             whole: Tensor = self.attn(x.flatten(1, 2)).unflatten(1, (height, width))
             return whole
-        # The zeros of the padding take part as keys: the checkpoints were trained that way.
+        # The padding zeros are attended to: the checkpoints were trained that way.
         windows = map_to_windows(x, self.window)
         seen = self.attn(windows.flatten(1, 2)).unflatten(1, windows.shape[1:3])
         return windows_to_map(seen, height, width)
@@ -130,7 +130,7 @@ class EfficientVit(nn.Module):
     def __init__(self, config: EfficientVitConfig) -> None:
         super().__init__()
         self.config = config
-        positions = config.pretrained**2 + 1  # the first one is for the class token, which is gone
+        positions = config.pretrained**2 + 1  # the first one is for the removed class token
         self.pos_embed = nn.Parameter(torch.zeros(1, positions, config.width))
         self.patch_embed = EfficientVitPatchEmbed(config.width, config.patch)
         self.blocks = nn.ModuleList(
@@ -141,13 +141,13 @@ class EfficientVit(nn.Module):
             self.neck = neck(config.width, config.out_channels)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Encode normalised pictures.
+        """Encode normalized images.
 
         Args:
-            images: (B, 3, H, W), H and W multiples of the patch.
+            images: Images (B, 3, H, W), H and W multiples of the patch.
 
         Returns:
-            The embedding alone: ((B, out_channels, H / patch, W / patch),).
+            The embedding: ((B, out_channels, H / patch, W / patch),).
         """
         x = self.patch_embed(images)
         height, width = x.shape[-2:]
@@ -160,18 +160,19 @@ class EfficientVit(nn.Module):
 
 
 def grid_positions(pos_embed: Tensor, hw: tuple[int, int]) -> Tensor:
-    """The learned positions without the class token's, resampled to another grid.
+    """Resample the learned positions, without the class token's, to another grid.
 
     Args:
-        pos_embed: (1, 1 + side^2, C).
+        pos_embed: Positions (1, 1 + side^2, C).
+        hw: Height and width of the grid.
 
     Returns:
-        (1, C, h, w) in its dtype.
+        Positions (1, C, h, w) in the same dtype.
     """
     side = math.isqrt(pos_embed.shape[1] - 1)
     grid = pos_embed[:, 1:].transpose(1, 2).reshape(1, -1, side, side)
     if hw == (side, side):
         return grid
-    # In float32 also for a half-precision model: this is done once a picture and its error stays.
+    # In float32 also for a half-precision model: it runs once per image, and its error persists.
     resampled = F.interpolate(grid.float(), size=hw, mode="bicubic", align_corners=False)
     return resampled.to(pos_embed.dtype)

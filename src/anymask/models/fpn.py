@@ -1,11 +1,11 @@
-"""SAM 2's image encoder: a trunk's maps in, maps of one width (feature pyramid) out.
+"""SAM 2's image encoder: a trunk and a feature pyramid neck.
 
 Sources: Lin et al. 2017 (FPN, arXiv:1612.03144), as in SAM 2 (arXiv:2408.00714, section 4, "Image
 encoder"): sam2 and EdgeTAM (Apache-2.0), `modeling/backbones/image_encoder.py`, for names and
 numbers; Li et al. 2022 (ViTDet) for the neck of a plain trunk, as in EfficientTAM
 (arXiv:2411.18933; Apache-2.0).
 
-Letters: B images, S input side, C channels, h w the coarsest map that is kept.
+Letters: B images, S input side, C channels, h w the coarsest returned map.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from anymask.models.layers import LayerNorm2d
 
 @dataclass(frozen=True, kw_only=True)
 class NeckConfig:
-    """The numbers in which necks differ.
+    """Sizes of a neck.
 
     Attributes:
-        widths: Channels of the trunk's maps, the finest first; a single one: a plain trunk.
+        widths: Channels of the trunk's maps, the finest first; a single one for a plain trunk.
+        dim: Channels of the neck.
         added: Maps, counted from the finest, to which the next coarser one is added.
-        dropped: Coarsest maps that only help and are not kept.
+        dropped: Number of coarsest maps that are not returned.
     """
 
     widths: tuple[int, ...]
@@ -37,7 +38,7 @@ class NeckConfig:
 
 
 class Lateral(nn.Module):
-    """One map of the trunk in the neck's width, each place by itself."""
+    """1 x 1 convolution of a trunk map to the neck's width."""
 
     def __init__(self, inputs: int, dim: int) -> None:
         super().__init__()
@@ -48,7 +49,7 @@ class Lateral(nn.Module):
 
 
 class Plain(nn.Module):
-    """The one map of a plain trunk in the neck's width, with its neighbours."""
+    """Convolutions of a plain trunk's single map to the neck's width."""
 
     def __init__(self, inputs: int, dim: int) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class Plain(nn.Module):
 
 
 class Neck(nn.Module):
-    """The maps of a trunk in one width."""
+    """Maps of a trunk in one width."""
 
     def __init__(self, config: NeckConfig) -> None:
         super().__init__()
@@ -73,12 +74,12 @@ class Neck(nn.Module):
         self.convs = nn.ModuleList(layer(width, config.dim) for width in reversed(config.widths))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The trunk's maps, the finest first -> those that are kept, (B, dim, ..), likewise."""
+        """Trunk maps, the finest first -> the returned maps (B, dim, ..), in the same order."""
         kept: list[Tensor] = []
         for conv, x in zip(self.convs, reversed(maps), strict=True):
             y = conv(x)
             if kept and len(maps) - 1 - len(kept) in self.config.added:
-                # In float32, as the reference does.
+                # In float32, as in the reference.
                 y = y + F.interpolate(kept[-1].float(), scale_factor=2.0).to(y.dtype)
             kept.append(y)
         return tuple(reversed(kept[self.config.dropped :]))

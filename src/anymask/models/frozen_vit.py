@@ -1,12 +1,12 @@
-"""A frozen vision transformer beside a learning EfficientNet: `small`'s backbone.
+"""A frozen vision transformer beside a trainable EfficientNet: the backbone of `small`.
 
 The transformer is ViT-S/14 of DINOv2 (Oquab et al. 2023, arXiv 2304.07193; architecture of
-Dosovitskiy et al. 2020, arXiv 2010.11929, with layer scale). It never learns here: its maps stand
-beside those of the network that does. Deviations: layer scale and the normalisation of the colors
-are folded into the weights, queries, keys and values are one product, the picture is made smaller
-by 14/16 so that a patch of 14 pixels stands on the grid of stride 16.
+Dosovitskiy et al. 2020, arXiv 2010.11929, with layer scale). It is not trained here: its maps are
+concatenated with those of the trainable network. Differences: layer scale and the normalization of
+the colors are folded into the weights; queries, keys and values are one product; the image is
+downscaled by 14/16, so that a patch of 14 pixels matches the grid of stride 16.
 
-Letters: B images, H W a picture, h w its cells at stride 16, S a square's side, C channels.
+Letters: B images, H W an image, h w its cells at stride 16, S a square's side, C channels.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch.nn import functional as F
 
 from anymask.models.mobilenet import EfficientNetLite0
 
-PATCH, STRIDE = 14, 16  # pixels of the smaller picture, and of the picture
-PLACES = 37  # along a side of the table of positions: 518 pixels
+PATCH, STRIDE = 14, 16  # pixels of the downscaled image, and of the image
+PLACES = 37  # side of the position table: 518 pixels
 DIM, HEADS, DEPTH = 384, 6, 12
-TAKEN = (2, 5, 8, 11)  # blocks whose tokens are maps
+TAKEN = (2, 5, 8, 11)  # blocks whose tokens are returned
 EPS = 1e-6
-CUBIC = -0.75  # Keys's constant, as torch and OpenCV have it
+CUBIC = -0.75  # Keys's constant, as in torch and OpenCV
 
 
 class FrozenBlock(nn.Module):
@@ -50,12 +50,12 @@ class FrozenBlock(nn.Module):
 
 
 class FrozenVit(nn.Module):
-    """Images in -1..1 to the tokens of four blocks on the grid of stride 16."""
+    """Images in -1..1 -> tokens of four blocks on the grid of stride 16."""
 
     def __init__(self) -> None:
         super().__init__()
         self.patch = nn.Conv2d(3, DIM, PATCH, PATCH)
-        self.first = nn.Parameter(torch.zeros(DIM))  # the class token at its position
+        self.first = nn.Parameter(torch.zeros(DIM))  # the class token with its position
         self.positions = nn.Parameter(torch.zeros(PLACES, PLACES, DIM))
         self.blocks = nn.ModuleList(FrozenBlock(DIM, HEADS) for _ in range(DEPTH))
         self.norm = nn.LayerNorm(DIM, EPS)
@@ -63,7 +63,7 @@ class FrozenVit(nn.Module):
     def forward(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, 4 * C, h, w)
         h, w = images.shape[-2] // STRIDE, images.shape[-1] // STRIDE
         small = shrinking(h, images) @ images @ shrinking(w, images).t()
-        # A photo that is no square lies in the upper left of one, as it does in training.
+        # Non-square images are in the upper left of a square, as in training.
         side = torch.sym_max(h, w)
         places = bicubic(side, images)
         table = torch.einsum("ha,wb,abc->hwc", places[:h], places[:w], self.positions)
@@ -78,7 +78,7 @@ class FrozenVit(nn.Module):
 
 
 def shrinking(cells: int, like: Tensor) -> Tensor:  # -> (14 * cells, 16 * cells)
-    """What makes rows of 16 pixels a cell ones of 14: antialiased bilinear resizing as a matrix."""
+    """Matrix that resizes 16 pixels per cell to 14: antialiased bilinear."""
     ratio = STRIDE / PATCH
     before = torch.arange(STRIDE * cells, device=like.device, dtype=torch.float32) + 0.5
     after = torch.arange(PATCH * cells, device=like.device, dtype=torch.float32) + 0.5
@@ -87,8 +87,8 @@ def shrinking(cells: int, like: Tensor) -> Tensor:  # -> (14 * cells, 16 * cells
 
 
 def bicubic(cells: int, like: Tensor) -> Tensor:  # -> (cells, PLACES)
-    """What brings the table of positions to another number of cells: bicubic resizing (Keys 1981),
-    the border repeated, as a matrix."""
+    """Matrix that resizes the position table to another number of cells: bicubic (Keys 1981), with
+    a replicated border."""
     after = torch.arange(cells, device=like.device, dtype=torch.float32) + 0.5
     middle = after * (PLACES / cells) - 0.5
     steps = torch.arange(-1, 3, device=like.device, dtype=torch.float32)
@@ -103,7 +103,7 @@ def bicubic(cells: int, like: Tensor) -> Tensor:  # -> (cells, PLACES)
 
 
 class EfficientNetBesideVit(nn.Module):
-    """Maps at strides 4 to 32: EfficientNet's, the last two with the transformer's beside them."""
+    """Maps at strides 4 to 32: those of EfficientNet, the last two with the transformer's."""
 
     TAP_CHANNELS = (*EfficientNetLite0.TAP_CHANNELS[:2], 112 + len(TAKEN) * DIM, 320 + DIM)
 
@@ -121,6 +121,6 @@ class EfficientNetBesideVit(nn.Module):
         return x4, x8, torch.cat([x16, seen], dim=1), torch.cat([x32, last], dim=1)
 
     def load_folded(self, arrays: dict[str, Tensor]) -> None:
-        """Take `cnn.stem.weight`, ..., `vit.blocks.0.qkv.weight`, ...; the rest is ignored."""
+        """Load `cnn.stem.weight`, ..., `vit.blocks.0.qkv.weight`, ...; the rest is ignored."""
         own = self.state_dict()
         self.load_state_dict({name: arrays[name].to(torch.float32) for name in own})

@@ -1,13 +1,13 @@
-"""Guided decoding: a SAM-type model and what to look for in, the same model with guidance out.
+"""Guided decoding: a SAM model whose decoder is guided towards a target.
 
 Zhang et al. 2023, "Personalize Segment Anything Model with One Shot" (PerSAM), section 3.2, and
 its released code (MIT) for the order of steps:
 
-    attention  in each block, where tokens read the image, the likeness of every cell to the target
-               is added to the softmax, and a second softmax follows
-    prompting  the target's feature is added to all tokens before each block; before the first one
-               tokens are their own positions, so those change, too; and once more to the queries
-               of the last attention
+    attention  In each block, where tokens attend to the image, the similarity of every cell to the
+               target is added to the softmax, and a second softmax follows.
+    prompting  The target's feature is added to all tokens before each block. Before the first block
+               tokens are their own positions, so those also change. It is added once more to the
+               queries of the last attention.
 
 Letters: N prompts, T tokens, L cells of the image, C channels.
 """
@@ -28,11 +28,11 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
-    """What to look for.
+    """Target of guided decoding.
 
     Attributes:
-        attention: (L,) 0..1, how alike each cell is to the target.
-        target: (C,) its feature.
+        attention: Similarity of each cell to the target (L,), 0..1.
+        target: Feature of the target (C,).
     """
 
     attention: Tensor
@@ -40,7 +40,7 @@ class Guidance:
 
 
 def guided(module: M, guidance: Guidance) -> M:
-    """A model of the same weights that decodes with guidance; the module itself stays as it is."""
+    """Model with the same weights and guided decoding; the module itself is unchanged."""
     decoder = _copied(module.get_submodule("mask_decoder"))
     decoder.transformer = GuidedTransformer(
         cast(TwoWayTransformer, decoder.get_submodule("transformer")), guidance
@@ -51,14 +51,14 @@ def guided(module: M, guidance: Guidance) -> M:
 
 
 def _copied(module: M) -> M:
-    """A module with the same parts, any of which may be replaced in it alone."""
+    """Shallow copy of a module whose parts can be replaced independently."""
     twin = copy.copy(module)
     twin._modules = dict(module._modules)
     return twin
 
 
 class GuidedTransformer(nn.Module):
-    """A two-way transformer whose attention is scaled by `Guidance`."""
+    """A two-way transformer with attention guided by `Guidance`."""
 
     def __init__(self, plain: TwoWayTransformer, guidance: Guidance) -> None:
         super().__init__()

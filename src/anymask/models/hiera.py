@@ -1,4 +1,4 @@
-"""Hiera, SAM 2's trunk: pictures in, four maps at strides 4 to 32 out.
+"""Hiera, SAM 2's trunk: four maps at strides 4 to 32.
 
 Source: Ryali et al. 2023 (Hiera, arXiv:2306.00989), with the positions of Bolya et al. 2023
 (arXiv:2311.05613, "absolute win"), as in SAM 2 (arXiv:2408.00714, section 4, "Image encoder");
@@ -20,17 +20,18 @@ from anymask.models.layers import Mlp
 from anymask.models.vit import map_to_windows, windows_to_map
 
 EPSILON = 1e-6
-POOL = 2  # the side of a map is halved where a stage begins
+POOL = 2  # factor by which the side of a map shrinks at the start of a stage
 
 
 @dataclass(frozen=True, kw_only=True)
 class HieraConfig:
-    """The numbers in which Hiera trunks differ; widths and heads double from stage to stage.
+    """Sizes of a Hiera trunk; widths and heads double from stage to stage.
 
     Attributes:
         width: Channels of the first stage, at stride 4.
+        heads: Attention heads of the first stage.
         depths: Blocks of the four stages.
-        global_blocks: Blocks, counted over all stages, that see the whole map.
+        global_blocks: Blocks with global attention, counted over all stages.
         windows: Side of a window in each stage.
         grid: Side of the coarse position table.
     """
@@ -59,16 +60,16 @@ HIERA_L = HieraConfig(
 TINY = HieraConfig(width=8, depths=(1, 2, 2, 1), global_blocks=(4,), windows=(4, 6, 2, 2), grid=3)
 
 
-LARGE = 1024  # places from which on attention is computed in blocks, in 16 bits
+LARGE = 1024  # places from which attention is computed in blocks, in 16 bits
 
 
 def pool_halves(x: Tensor) -> Tensor:
-    """The largest of every 2 x 2 places: (B, h, w, C) -> (B, h / 2, w / 2, C)."""
+    """2 x 2 max pooling: (B, h, w, C) -> (B, h / 2, w / 2, C)."""
     return F.max_pool2d(x.permute(0, 3, 1, 2), POOL).permute(0, 2, 3, 1)
 
 
 class PooledAttention(nn.Module):
-    """Multi-head attention over a map; where a stage begins, the queries are pooled."""
+    """Multi-head attention over a map; at the start of a stage the queries are pooled."""
 
     def __init__(self, inputs: int, outputs: int, heads: int, pooled: bool) -> None:
         super().__init__()
@@ -94,11 +95,14 @@ class PooledAttention(nn.Module):
 
 
 class HieraBlock(nn.Module):
-    """Attention and MLP, each after a norm and beside a residual.
+    """Pre-norm attention and MLP with residuals.
 
     Args:
-        window: Side of its windows on the map that comes in; 0: global.
-        pooled: Whether it begins a stage: half the side, twice the channels.
+        inputs: Input channels.
+        outputs: Output channels.
+        heads: Attention heads.
+        window: Side of its windows on the input map, or 0 for global attention.
+        pooled: Whether it starts a stage: half the side, twice the channels.
     """
 
     def __init__(self, inputs: int, outputs: int, heads: int, window: int, pooled: bool) -> None:
@@ -126,7 +130,7 @@ class HieraBlock(nn.Module):
 
 
 class HieraPatchEmbed(nn.Module):
-    """Overlapping 7 x 7 patches, one every 4 pixels."""
+    """Overlapping 7 x 7 patches at stride 4."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -138,7 +142,7 @@ class HieraPatchEmbed(nn.Module):
 
 
 class Hiera(nn.Module):
-    """The trunk: a picture to four maps."""
+    """The trunk: an image to four maps."""
 
     def __init__(self, config: HieraConfig) -> None:
         super().__init__()
@@ -162,8 +166,8 @@ class Hiera(nn.Module):
         return tuple(maps)
 
     def positions(self, h: int, w: int) -> Tensor:
-        """The coarse table stretched over the map, the window's own table tiled: (1, h, w, C)."""
-        # In float32 also for a half-precision model: its error would stay in every block.
+        """The coarse table resized to the map plus the tiled window table: (1, h, w, C)."""
+        # In float32 also for a half-precision model: the error would affect every block.
         coarse = F.interpolate(self.pos_embed.float(), size=(h, w), mode="bicubic")
         side = self.pos_embed_window.shape[-1]
         tiled = self.pos_embed_window.repeat(1, 1, -(-h // side), -(-w // side))[..., :h, :w]
@@ -179,6 +183,6 @@ def _blocks(config: HieraConfig) -> list[HieraBlock]:
             pooled = stage > 0 and index == 0
             heads = config.heads << stage
             blocks.append(HieraBlock(inputs, config.widths[stage], heads, seen, pooled))
-            # The block that begins a stage still has the windows of the stage before.
+            # The first block of a stage still has the windows of the previous stage.
             inputs, window = config.widths[stage], config.windows[stage]
     return blocks

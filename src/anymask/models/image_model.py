@@ -1,4 +1,4 @@
-"""SAM's image model: pictures in, features out; features and prompts in, masks out; no checks.
+"""SAM's image model, without input validation.
 
 Letters: B images, S input side, N prompts, P points, T masks of the decoder, C channels, h w image
 features, m side of the low-resolution masks.
@@ -16,7 +16,7 @@ from anymask.models.layers import ModelParts
 from anymask.models.mask_decoder import MaskDecoder
 from anymask.models.prompt_encoder import PromptEncoder
 
-# Ke et al. 2023, section 3.2: what learns, while SAM stays as it is.
+# Ke et al. 2023, section 3.2: the trained parameters; SAM is frozen.
 HQ_PARTS = tuple(
     f"mask_decoder.{name}."
     for name in (
@@ -26,11 +26,13 @@ HQ_PARTS = tuple(
 
 
 class ImageModel(nn.Module):
-    """An image encoder, a prompt encoder and a mask decoder; it keeps no state between calls.
+    """A stateless image encoder, prompt encoder and mask decoder.
 
     Args:
-        image_encoder: (B, 3, S, S) -> features (B, C, h, w) and the early map that SAM-HQ
-            needs, if any.
+        spec: Specification of the model.
+        image_encoder: (B, 3, S, S) -> features (B, C, h, w) and, for SAM-HQ, the early map.
+        prompt_encoder: The prompt encoder.
+        mask_decoder: The mask decoder.
     """
 
     parts = ModelParts(
@@ -56,18 +58,18 @@ class ImageModel(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are kept in; inputs are converted to it."""
+        """Type of the weights, to which inputs are converted."""
         return self.mask_decoder.mask_tokens.weight.dtype
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
-        """See B images.
+        """Encode B images.
 
         Args:
-            images: (B, 3, S, S) normalised.
+            images: Normalized images (B, 3, S, S).
 
         Returns:
-            Features (B, C, h, w) first, then the extras of the family, in the model's dtype:
-            SAM-HQ has one, the fine map (B, C / 8, m, m).
+            Features (B, C, h, w), then the extra maps of the family, in the model's dtype: SAM-HQ
+            has one, the fine map (B, C / 8, m, m).
         """
         features, *early = self.image_encoder(images.to(self.dtype))
         if not self.mask_decoder.config.early_dim:
@@ -83,17 +85,17 @@ class ImageModel(nn.Module):
         has_mask: Tensor,
         vectors: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Answer N prompts about one image (features of batch 1), or one each about N images.
+        """Decode N prompts on one image (features of batch 1), or one each on N images.
 
         Args:
-            features: What `encode` returned.
-            coords: (N, P, 2) model pixels.
-            labels: (N, P) 1 object, 0 background, 2 and 3 box corners, -1 no point.
-            masks: (N, 1, m, m) logits of an earlier answer, read where has_mask is 1; when no
-                prompt has one, (1, 1, m, m) and has_mask (1,) of zeros say so and save a
-                quarter of the work.
+            features: Output of `encode`.
+            coords: Points (N, P, 2) in model pixels.
+            labels: Labels (N, P): 1 object, 0 background, 2 and 3 box corners, -1 no point.
+            masks: Logits (N, 1, m, m) of an earlier prediction, used if has_mask is 1. Without any
+                mask prompts, pass zeros (1, 1, m, m) and has_mask (1,), which saves a quarter of
+                the work.
             has_mask: (N,) 1 or 0.
-            vectors: (N, V, C) further tokens, behind the points.
+            vectors: Further tokens (N, V, C), appended to the points.
 
         Returns:
             Logits (N, T, m, m) and quality (N, T), float32, in the model's own order.

@@ -1,11 +1,11 @@
-"""LaMa's generator: a photo with a hole and the hole in, the whole photo out, its middle invented.
+"""LaMa's generator: inpaints the hole of an image.
 
-A ResNet whose blocks see the whole picture at once: three quarters of the channels are convolved in
-the frequency domain (Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier
+A ResNet with a global receptive field in every block: three quarters of the channels are convolved
+in the frequency domain (Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier
 Convolutions", 2022; Chi et al., "Fast Fourier Convolution", 2020; advimman/lama
 saicinpainting/training/modules/ffc.py, Apache-2.0). Names are the published checkpoint's.
 
-Letters: B pictures, C channels, L of them local and G global, h w a map.
+Letters: B images, C channels, L of them local and G global, h w a map.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from torch import Tensor, nn
 
 Parts = tuple[Tensor, Tensor | None]  # local (B, L, h, w) and global (B, G, h, w)
 
-GLOBAL = 0.75  # of the channels of a block
-DOWN = 3  # halvings of the picture's sides
-STEP = 2**DOWN  # a picture's sides are multiples of it
+GLOBAL = 0.75  # share of global channels in a block
+DOWN = 3  # number of downscalings by 2
+STEP = 2**DOWN  # input sides are multiples of it
 
 
 @dataclass(frozen=True, kw_only=True)
 class LamaConfig:
-    """Sizes of a generator; these are big-lama's.
+    """Sizes of a generator; the defaults are those of big-lama.
 
     Attributes:
-        width: Channels at the photo's own size.
-        blocks: Residual blocks at an eighth of it.
+        width: Channels at full resolution.
+        blocks: Residual blocks at an eighth of the resolution.
     """
 
     width: int = 64
@@ -38,7 +38,7 @@ class LamaConfig:
 
     @classmethod
     def of(cls, names: Mapping[str, Sequence[int]]) -> LamaConfig:
-        """The sizes of a checkpoint, by its shapes: parameter name -> shape."""
+        """Sizes of a checkpoint, from its shapes: parameter name -> shape."""
         found = [
             re.match(r"generator\.model\.(\d+)\.conv1\.ffc\.convl2l\.weight$", n) for n in names
         ]
@@ -49,7 +49,7 @@ class LamaConfig:
 
 
 class SpectralTransform(nn.Module):
-    """Global to global: a 1 x 1 convolution of the picture's frequencies."""
+    """Global to global: a 1 x 1 convolution in the frequency domain."""
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class SpectralTransform(nn.Module):
 
 
 class FourierUnit(nn.Module):
-    """A convolution of frequencies, whose real and imaginary parts are channels side by side."""
+    """Convolution of frequencies, with real and imaginary parts as channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class FourierUnit(nn.Module):
 
 
 class FourierConvolution(nn.Module):
-    """From local and global channels to local and global ones; parts of no channel are left out."""
+    """Convolution from local and global to local and global channels; empty parts are omitted."""
 
     def __init__(
         self, inside: tuple[int, int], outside: tuple[int, int], kernel: int, stride: int, pad: int
@@ -140,7 +140,7 @@ class FourierLayer(nn.Module):
 
 
 class FourierBlock(nn.Module):
-    """Two Fourier layers and a way around them."""
+    """Two Fourier layers with a residual."""
 
     def __init__(self, split: tuple[int, int]) -> None:
         super().__init__()
@@ -149,12 +149,12 @@ class FourierBlock(nn.Module):
     def forward(self, parts: Parts) -> Parts:
         near, far = self.conv2(self.conv1(parts))
         first, second = parts
-        assert far is not None and second is not None  # noqa: PT018 - one thought
+        assert far is not None and second is not None  # noqa: PT018 - one condition
         return near + first, far + second
 
 
 class Lama(nn.Module):
-    """The generator: (B, 4, H, W) of a photo without the hole and the hole -> (B, 3, H, W) of 0..1.
+    """The generator: image without the hole, and the hole (B, 4, H, W) -> (B, 3, H, W) in 0..1.
 
     H and W are multiples of 8.
     """
@@ -172,7 +172,7 @@ class Lama(nn.Module):
             ),
             FourierLayer((last // 2, 0), split, stride=2),
             *(FourierBlock(split) for _ in range(config.blocks)),
-            nn.Identity(),  # where the parts are joined
+            nn.Identity(),  # concatenates the parts
         ]
         for n in range(DOWN):
             wide = last // 2**n
@@ -198,7 +198,7 @@ class Lama(nn.Module):
 
 
 def pad_to_step(picture: Tensor) -> Tensor:  # (B, C, h, w) -> (B, C, H, W)
-    """Mirrored at the right and lower border, with the border's pixels, to multiples of 8."""
+    """Pad right and bottom by mirroring to multiples of 8, border pixels included."""
     for axis in (2, 3):
         more = -picture.shape[axis] % STEP
         mirrored = picture.flip(axis).narrow(axis, 0, min(more, picture.shape[axis]))

@@ -1,8 +1,8 @@
-"""Layers that the models share (norm, pointwise convolution, MLP, planted names), and their parts.
+"""Layers shared by the models (norm, pointwise convolution, MLP), and model parts.
 
-A checkpoint's parameter names are data here, not code: a layer takes the dotted names that its
-official checkpoint uses, so that one class serves several families and loads each unchanged. The
-parts of a model, for training, are prefixes of parameter names.
+Parameter names of checkpoints are data: a layer accepts the dotted names of its official
+checkpoint, so that one class serves several families and loads each unchanged. The parts of a
+model, for training, are prefixes of parameter names.
 
 Letters: B images or prompts, C channels, h w a feature map.
 """
@@ -20,7 +20,7 @@ from anymask.models.fast import Activation, activated
 
 
 def plant(root: nn.Module, name: str, leaf: nn.Module) -> None:
-    """Register `leaf` below `root` under a dotted name, making empty modules on the way."""
+    """Register `leaf` below `root` under a dotted name, creating empty modules as required."""
     *parents, last = name.split(".")
     for parent in parents:
         if parent not in dict(root.named_children()):
@@ -30,12 +30,12 @@ def plant(root: nn.Module, name: str, leaf: nn.Module) -> None:
 
 
 def embedding(root: nn.Module, name: str) -> Tensor:
-    """The (rows, C) weight of an nn.Embedding that was planted under `name`."""
+    """Weight (rows, C) of an nn.Embedding registered under `name`."""
     return root.get_parameter(f"{name}.weight")
 
 
 class LayerNorm2d(nn.Module):
-    """Layer norm over the channels of a (B, C, h, w) map, each place by itself."""
+    """Layer norm over the channels of a (B, C, h, w) map at each place."""
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
         super().__init__()
@@ -50,11 +50,11 @@ class LayerNorm2d(nn.Module):
 
 
 class Pointwise(nn.Conv2d):
-    """A 1x1 convolution that learns on a CPU as the matrix product that it is.
+    """A 1 x 1 convolution that is trained on a CPU as a matrix product.
 
-    With one thread and 32 bits torch convolves much slower than it multiplies; a map whose
-    channels come last is multiplied where it lies. In eval mode, and so in an exported graph, it is
-    the convolution.
+    With one thread and 32 bits, torch's convolution is much slower than its matrix product, which
+    needs no copy of a channels-last map. In eval mode, and so in exported graphs, it is a
+    convolution.
     """
 
     def __init__(self, c_in: int, c_out: int) -> None:
@@ -68,12 +68,12 @@ class Pointwise(nn.Conv2d):
 
 
 class Mlp(nn.Module):
-    """Linear layers with an activation between them, none after the last.
+    """Linear layers with an activation between them.
 
     Args:
-        sizes: Channels in, of each hidden layer, and out.
-        names: The dotted parameter names of the layers, one fewer than sizes.
-        activation: What stands between two layers.
+        sizes: Channels of the input, of each hidden layer, and of the output.
+        names: Dotted parameter names of the layers, one fewer than sizes.
+        activation: Activation between two layers.
     """
 
     def __init__(self, sizes: Sequence[int], names: Sequence[str], activation: Activation) -> None:
@@ -91,14 +91,14 @@ class Mlp(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelParts:
-    """Prefixes of parameter names.
+    """Prefixes of parameter names of a model's parts.
 
     Attributes:
-        encoder: Of everything that sees the picture.
-        pretrained: Of what learns at a lower rate, as it has learned elsewhere before.
-        frozen: Of what never learns.
-        quality: Of the head that estimates the quality.
-        hq: Of what SAM-HQ adds to SAM, where the model has it.
+        encoder: The image encoder.
+        pretrained: Pretrained parameters, trained at a lower rate.
+        frozen: Parameters that are never trained.
+        quality: The quality head.
+        hq: Parameters that SAM-HQ adds to SAM, if any.
     """
 
     encoder: str
@@ -108,7 +108,7 @@ class ModelParts:
     hq: tuple[str, ...] = ()
 
 
-# SAM 2's families: what only videos ask for stays as videos have taught it.
+# SAM 2's families: parameters used only for videos are frozen.
 VIDEO_PARTS: ModelParts = ModelParts(
     encoder="image_encoder.",
     pretrained="image_encoder.",

@@ -1,10 +1,10 @@
-"""The mask decoder of SAM's families: image features and prompt tokens in, masks and quality out.
+"""The mask decoder of SAM's families.
 
 Sources: Kirillov et al. 2023, section 3 and appendix A ("Lightweight mask decoder"); Ke et al. 2023
 (SAM-HQ, section 3.2) for the HQ token; Ravi et al. 2024 (SAM 2, appendix D.1, "Mask decoder") for
 fine maps and the object score; segment-anything, sam-hq, EfficientSAM and sam2 (all Apache-2.0) for
-names and numbers. Deviations: every mask is returned (callers choose), and what SAM-HQ and SAM 2
-compute from the image alone is `detail` and `fine_maps`, done once an image, not once a prompt.
+names and numbers. Differences: all masks are returned (callers select), and what SAM-HQ and SAM 2
+compute from the image only is in `detail` and `fine_maps`, computed once per image.
 
 Letters: B images, N prompts, T masks, P points, C channels, h w image features, m = 4 h, L = h * w.
 """
@@ -30,18 +30,20 @@ EFFICIENT_SAM_UPSCALING = tuple(f"final_output_upscaling_layers.{i}" for i in ("
 
 @dataclass(frozen=True, kw_only=True)
 class MaskDecoderConfig:
-    """The numbers in which mask decoders differ.
+    """Sizes and options of a mask decoder.
 
     Attributes:
-        masks: Mask tokens; token 0 is for unambiguous prompts.
+        dim: Channels C.
+        masks: Number of mask tokens; token 0 is for unambiguous prompts.
         answers: "all" masks, or "multi": all but token 0's (EfficientSAM).
-        activation: Inside the heads.
-        norm: Of the upscaling: at each "place", or over the whole "map".
+        transformer: Sizes of the two-way transformer.
+        activation: Activation inside the heads.
+        norm: Norm of the upscaling: at each "place", or over the whole "map".
         head_names: Parameter names of a head's three layers in the checkpoint.
-        upscaling_names: Of its two transposed convolutions, the norm between them.
-        early_dim: SAM-HQ: channels of the encoder's early map; 0: no HQ token.
-        fine: SAM 2: finer maps of the encoder join the upscaling.
-        object_score: SAM 2: a token and a head that say whether the object is there.
+        upscaling_names: Parameter names of both transposed convolutions and the norm between them.
+        early_dim: SAM-HQ: channels of the encoder's early map, or 0 for no HQ token.
+        fine: SAM 2: whether fine maps of the encoder are added in the upscaling.
+        object_score: SAM 2: whether a token and a head predict the object's presence.
         quality: "linear", or "sigmoid": between 0 and 1 (SAM 2).
     """
 
@@ -61,13 +63,13 @@ class MaskDecoderConfig:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Everything that a decoder says about N prompts.
+    """All outputs of a decoder for N prompts.
 
     Attributes:
-        logits: (N, T, m, m).
-        quality: (N, T).
-        tokens: (N, masks, C) what each mask token has become.
-        object_score: (N, 1) logit of "the object is in the picture"; zeros without such a head.
+        logits: Logits (N, T, m, m).
+        quality: Predicted IoU (N, T).
+        tokens: Final mask tokens (N, masks, C).
+        object_score: Logit (N, 1) of the object's presence; zeros without such a head.
     """
 
     logits: Tensor
@@ -77,7 +79,7 @@ class Decoded:
 
 
 class MaskDecoder(nn.Module):
-    """Every mask that the prompts may mean, and how good each is thought to be."""
+    """Predicts all candidate masks and their IoU."""
 
     def __init__(self, config: MaskDecoderConfig) -> None:
         super().__init__()
@@ -118,7 +120,7 @@ class MaskDecoder(nn.Module):
         return fine
 
     def fine_maps(self, finest: Tensor, finer: Tensor) -> tuple[Tensor, Tensor]:
-        """SAM 2's fine maps of an image, ready for the upscaling.
+        """SAM 2's fine maps of an image, projected for the upscaling.
 
         (B, C, 4 h, 4 w), (B, C, 2 h, 2 w) -> (B, C / 8, 4 h, 4 w), (B, C / 4, 2 h, 2 w)
         """
@@ -127,7 +129,7 @@ class MaskDecoder(nn.Module):
     def forward(
         self, features: Tensor, positions: Tensor, prompt: Tensor, dense: Tensor, *detail: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """`decode`, logits and quality alone."""
+        """Logits and quality of `decode`."""
         decoded = self.decode(features, positions, prompt, dense, *detail)
         return decoded.logits, decoded.quality
 
@@ -137,15 +139,15 @@ class MaskDecoder(nn.Module):
         """Decode N prompts.
 
         Args:
-            features: (1 or N, C, h, w).
-            positions: (1, L, C) of the places in `features`.
-            prompt: (N, P, C) tokens.
+            features: Features (1 or N, C, h, w).
+            positions: Positions (1, L, C) of the places in `features`.
+            prompt: Tokens (N, P, C).
             dense: Added to `features`: (1 or N, C, h, w), or any shape that broadcasts.
-            detail: SAM-HQ: (1 or N, C / 8, m, m); SAM 2: what `fine_maps` made, batch 1 or N.
+            detail: SAM-HQ: (1 or N, C / 8, m, m); SAM 2: output of `fine_maps`, batch 1 or N.
 
         Returns:
-            Logits (N, T, m, m), quality (N, T) and more; the HQ residual is last, and its
-            quality is that of the single mask.
+            Logits (N, T, m, m), quality (N, T) and more. The HQ residual is last, with the quality
+            of the single mask.
         """
         image = features + dense
         h, w = image.shape[-2:]
@@ -181,7 +183,7 @@ class MaskDecoder(nn.Module):
         return torch.cat([torch.cat(own).expand(prompt.shape[0], -1, -1), prompt], dim=1)
 
     def _object_score(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, T', C) -> (N, 1), and the tokens that the other families have too."""
+        """Split off the object score: (N, T', C) -> (N, 1), and the other tokens."""
         if not self.config.object_score:
             return tokens.new_zeros(tokens.shape[0], 1), tokens
         return self.pred_obj_score_head(tokens[:, 0]), tokens[:, 1:]
@@ -201,7 +203,7 @@ def _mix(weights: Tensor, features: Tensor) -> Tensor:
 
 
 def _widening(c_in: int, hidden: int, c_out: int) -> nn.Sequential:
-    """Four times the side: (B, c_in, h, w) -> (B, c_out, 4 h, 4 w)."""
+    """Upscaling by 4: (B, c_in, h, w) -> (B, c_out, 4 h, 4 w)."""
     return nn.Sequential(
         nn.ConvTranspose2d(c_in, hidden, 2, 2),
         LayerNorm2d(hidden),
@@ -211,7 +213,7 @@ def _widening(c_in: int, hidden: int, c_out: int) -> nn.Sequential:
 
 
 def _sharpening(dim: int) -> nn.Sequential:
-    """Two 3x3 convolutions at the masks' own size."""
+    """Two 3 x 3 convolutions at mask resolution."""
     return nn.Sequential(
         nn.Conv2d(dim, 2 * dim, 3, padding=1),
         LayerNorm2d(2 * dim),

@@ -1,11 +1,11 @@
-"""Memory attention: a frame's features and an object's memories in, conditioned features out.
+"""Memory attention: conditions a frame's features on an object's memories.
 
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory attention", and appendix D.1);
 Zhou et al. 2025 (EdgeTAM, arXiv:2501.07256) for memories of a few tokens; sam2 and EdgeTAM
 (Apache-2.0), `modeling/memory_attention.py` and `modeling/sam/transformer.py`, for names and
-numbers. Deviations: positions turn real numbers (`positions.py`), so that the graph exports; what
-no object changes (the first layer's look at the frame itself, and its queries) is done once for
-all; values stay as narrow as the memories until after the product (`fast/attention.py`).
+numbers. Differences: rotary positions use real numbers (`positions.py`), so that the graph exports;
+what is independent of the objects (the first self-attention of the frame, and its queries) is
+computed once; values stay as narrow as the memories until after the product (`fast/attention.py`).
 
 Letters: N objects, L places of the frame, K tokens of memories, C channels, Cm of a memory.
 """
@@ -22,12 +22,12 @@ from torch.nn import functional as F
 from anymask.models.fast import activated, attend
 from anymask.models.positions import RotaryAngles, grid_turns, joined, no_turns, sine_grid, turned
 
-INPUT_POSITIONS = 0.1  # the share of the fixed positions that is added to the frame
+INPUT_POSITIONS = 0.1  # factor of the fixed positions that are added to the frame
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryAttentionConfig:
-    """The numbers in which memory attentions differ; every attention has one head."""
+    """Sizes of a memory attention; every attention has one head."""
 
     dim: int = 256
     memory_dim: int = 64
@@ -37,13 +37,13 @@ class MemoryAttentionConfig:
 
 @dataclass(frozen=True, eq=False)
 class RecalledMemories:
-    """What a frame reads.
+    """Memories that a frame attends to.
 
     Attributes:
-        tokens: (N, K, Cm).
-        at: (1, K, Cm) their fixed positions, in the frame and in time.
-        turns: (K, C / 2) how their keys are turned.
-        extra: (K,) the logarithm of how many places each stands for; None: of one.
+        tokens: Tokens (N, K, Cm).
+        at: Positions (1, K, Cm) in space and time.
+        turns: Rotary angles of the keys (K, C / 2).
+        extra: Logarithm (K,) of the number of places that each token represents, or None if one.
     """
 
     tokens: Tensor
@@ -53,7 +53,7 @@ class RecalledMemories:
 
 
 def pool_map(tokens: Tensor, hw: tuple[int, int], side: int) -> Tensor:
-    """Means of squares of places: (N, h * w, Cm) -> (N, h * w / side^2, Cm)."""
+    """Average pooling over squares: (N, h * w, Cm) -> (N, h * w / side^2, Cm)."""
     if side == 1:
         return tokens
     planes = tokens.transpose(1, 2).unflatten(2, hw)
@@ -61,8 +61,8 @@ def pool_map(tokens: Tensor, hw: tuple[int, int], side: int) -> Tensor:
 
 
 def log_counts(tokens: Tensor, pooled: int, side: int) -> Tensor | None:
-    """Logarithms of how many places each of K tokens stands for, (K,), the pooled ones first; None
-    where nothing is pooled. tokens: (N, K, Cm)"""
+    """Logarithm (K,) of the number of places per token (N, K, Cm), the pooled tokens first; None
+    without pooling."""
     if side == 1:
         return None
     counts = tokens.new_zeros(tokens.shape[1], dtype=torch.float32)
@@ -77,8 +77,8 @@ def memory_places(
     pool: int,
     device: torch.device,
 ) -> tuple[Tensor, RotaryAngles]:
-    """Fixed positions (1, K, Cm) and turns of a memory's tokens, read in squares of `pool` places;
-    the first ones, which read everywhere, have no place."""
+    """Positions (1, K, Cm) and rotary angles of a memory's tokens, pooled in squares of `pool`
+    places; the first tokens, which represent the whole map, have no position."""
     h, w = hw
     places = pool_map(sine_grid(h, w, config.memory_dim, device), hw, pool)
     turns = grid_turns(h // pool, w // pool, config.dim, device, pool)
@@ -89,7 +89,7 @@ def memory_places(
 
 
 class Projections(nn.Module):
-    """The four linear layers of an attention with one head."""
+    """The four linear layers of a single-head attention."""
 
     def __init__(self, dim: int, memory_dim: int) -> None:
         super().__init__()
@@ -117,12 +117,12 @@ class MemoryReading(Projections):
         """(1 or N, L, C) -> (N, L, C)."""
         q = turned(x, self.q_proj, turns)
         k = turned(memory.tokens + memory.at, self.k_proj, memory.turns)
-        # A mean of projected values is the projected mean: the weights add up to one.
+        # A mean of projected values is the projected mean, because the weights add up to one.
         read = activated(attend(q, k, memory.tokens, memory.extra), self.v_proj)
         return activated(read, self.out_proj)
 
     def plain(self, x: Tensor, turns: RotaryAngles, memory: RecalledMemories) -> Tensor:
-        """The same as the reference computes it: every value projected before the product."""
+        """Reference implementation: every value is projected before the product."""
         q = turned(x, self.q_proj, turns)
         k = turned(memory.tokens + memory.at, self.k_proj, memory.turns)
         v = self.v_proj(memory.tokens)
@@ -132,7 +132,7 @@ class MemoryReading(Projections):
 
 
 class MemoryAttentionLayer(nn.Module):
-    """Self-attention, attention to the memories, an MLP; each after a norm, with a residual."""
+    """Pre-norm self-attention, attention to the memories, and an MLP, with residuals."""
 
     def __init__(self, config: MemoryAttentionConfig) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class MemoryAttentionLayer(nn.Module):
 
 
 class MemoryAttention(nn.Module):
-    """The features of a frame, as each object's memories change them."""
+    """Conditions the features of a frame on each object's memories."""
 
     def __init__(self, config: MemoryAttentionConfig) -> None:
         super().__init__()
@@ -175,14 +175,14 @@ class MemoryAttention(nn.Module):
         """Condition a frame on the memories of N objects.
 
         Args:
-            frame: (1, L, C).
-            at: (1, L, C) its fixed positions.
-            turns: (L, C / 2) how its queries are turned.
-            memory: Of N objects.
-            plain: As the reference computes it, slower: nothing is shared or kept narrow.
+            frame: Frame tokens (1, L, C).
+            at: Their positions (1, L, C).
+            turns: Rotary angles of the queries (L, C / 2).
+            memory: Memories of N objects.
+            plain: Whether to use the slower reference implementation.
 
         Returns:
-            (N, L, C).
+            Conditioned tokens (N, L, C).
         """
         x = frame + INPUT_POSITIONS * at
         if plain:

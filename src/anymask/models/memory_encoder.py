@@ -1,7 +1,7 @@
-"""Memory encoder: a frame's features and an object's mask in, its memory map out.
+"""Memory encoder: encodes a frame's features and an object's mask as a memory map.
 
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory encoder and memory bank", and
-appendix D.1); sam2 (Apache-2.0), `modeling/memory_encoder.py`, for names and numbers. Deviation:
+appendix D.1); sam2 (Apache-2.0), `modeling/memory_encoder.py`, for names and numbers. Difference:
 the frame is projected once for all objects.
 
 Letters: N objects, S input side, C channels of the image, Cm of a memory, h w the image features.
@@ -21,12 +21,12 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryEncoderConfig:
-    """The numbers in which memory encoders differ.
+    """Sizes of a memory encoder.
 
     Attributes:
         dim: Channels of the image features.
         out_dim: Channels of a memory.
-        steps: Halvings of the mask's side, until it has the features' size.
+        steps: Number of times that the mask is downscaled by 2 to the features' size.
         depth: Blocks that fuse the mask with the frame.
     """
 
@@ -37,7 +37,7 @@ class MemoryEncoderConfig:
 
 
 class MaskDownsampler(nn.Module):
-    """A mask at the size of the features: each halving makes four channels of one."""
+    """Downscales a mask to the features' size; each step multiplies the channels by four."""
 
     def __init__(self, dim: int, steps: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class FuserBlock(nn.Module):
 
 
 class Fuser(nn.Module):
-    """Some blocks."""
+    """A sequence of fuser blocks."""
 
     def __init__(self, dim: int, depth: int) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Fuser(nn.Module):
 
 
 class MemoryEncoder(nn.Module):
-    """The memory of a frame, for each object."""
+    """Encodes the memory of a frame for each object."""
 
     def __init__(self, config: MemoryEncoderConfig) -> None:
         super().__init__()

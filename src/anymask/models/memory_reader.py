@@ -1,15 +1,14 @@
-"""A light memory of objects: a frame, what is remembered of an object and hints in, its mask out.
+"""A lightweight memory network for object tracking.
 
-Each coarse cell of the frame reads the remembered cells by attention, those of prompted frames and
-those of recent ones apart, with keys and values that are learned. A small pyramid joins what was
-read with the frame's maps and the hints (`models/rules/memory.py`), and says what to add to
-the first hint.
+Each coarse cell of the frame attends to the memory cells, separately for those of prompted and of
+recent frames, with learned keys and values. A small pyramid fuses the result with the frame's maps
+and the hints (`models/rules/memory.py`), and predicts a correction of the first hint.
 
-Source of the idea: Oh et al. 2019 (STM, arXiv:1904.00607, section 3). Deviations: frozen maps of an
-image model, a memory of few frames, and hints by matching, flow and a prompted decoder.
+Source of the idea: Oh et al. 2019 (STM, arXiv:1904.00607, section 3). Differences: frozen maps of
+an image model, a memory of few frames, and hints by matching, optical flow and a prompted decoder.
 
-Letters: B questions, F frames of theirs (1 where it is the same for all, else B), h w the grid,
-G = h * w, M remembered cells, C K channels.
+Letters: B objects, F their frames (1 if it is the same for all, else B), h w the grid, G = h * w,
+M memory cells, C K channels.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from torch.nn import functional as F
 
 from anymask.models.rules import HINTS, LIMIT, MIXED, PARTS
 
-LABELS = PARTS**2  # of a coarse cell
-VALUES = 16  # learned channels of a value, beside the labels
-SHARPNESS = 60.0  # of the softmax over keys, at first
+LABELS = PARTS**2  # per coarse cell
+VALUES = 16  # learned channels of a value, besides the labels
+SHARPNESS = 60.0  # initial sharpness of the softmax over keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +33,11 @@ class ReaderSizes:
     """Sizes of the network; the first three are those of the image model.
 
     Attributes:
-        keys: Channels of its keys and maps.
-        middle: Channels of its keys and maps.
-        fine: Channels of its keys and maps.
-        matched: Of a learned key.
-        widths: Of the pyramid at strides 16, 8, 4.
+        keys: Channels of the image model's keys.
+        middle: Channels of its middle map.
+        fine: Channels of its fine map.
+        matched: Channels of a learned key.
+        widths: Channels of the pyramid at strides 16, 8, 4.
         depth: Blocks of each level.
     """
 
@@ -51,7 +50,7 @@ class ReaderSizes:
 
 
 class Block(nn.Module):
-    """A depthwise and two pointwise convolutions, added to what came in."""
+    """A depthwise and two pointwise convolutions with a residual."""
 
     def __init__(self, width: int, size: int = 5) -> None:
         super().__init__()
@@ -64,12 +63,12 @@ class Block(nn.Module):
 
 
 class Cells(NamedTuple):
-    """Remembered cells.
+    """Memory cells.
 
     Attributes:
-        keys: (F, M, K).
-        labels: (B, M, 16).
-        there: (F, M) which of them are to be read; None: all.
+        keys: Keys (F, M, K).
+        labels: Labels (B, M, 16).
+        there: Which cells are valid (F, M), or None for all.
     """
 
     keys: Tensor
@@ -78,12 +77,12 @@ class Cells(NamedTuple):
 
 
 class CellsRead(NamedTuple):
-    """What each cell of the frame reads from some remembered cells.
+    """Result of the attention of each frame cell to memory cells.
 
     Attributes:
-        values: (B, G, 32) their mean, by how like they are.
-        weight: (F, G, 1) sum of the weights, where that of the likest cell is 1.
-        highest: (F, G, 1) the score of the likest cell.
+        values: Weighted mean (B, G, 32).
+        weight: Sum of the weights (F, G, 1), relative to that of the best match.
+        highest: Score of the best match (F, G, 1).
     """
 
     values: Tensor
@@ -92,7 +91,7 @@ class CellsRead(NamedTuple):
 
 
 class MemoryReader(nn.Module):
-    """See the module; `forward` takes the tensors of a `MemoryQuestion`, with a batch first."""
+    """The memory network; inputs are those of `MemoryQuestion` with a batch dimension."""
 
     def __init__(self, sizes: ReaderSizes) -> None:
         super().__init__()
@@ -113,7 +112,7 @@ class MemoryReader(nn.Module):
         self.change = nn.Conv2d(fine, 1, 3, padding=1)
         self.seen = nn.Sequential(nn.Linear(2 * coarse + 2, 32), nn.ReLU(), nn.Linear(32, 1))
         nn.init.orthogonal_(self.key.weight, (sizes.keys / sizes.matched) ** 0.5)
-        nn.init.zeros_(self.change.weight)  # an untrained network says what the hints say
+        nn.init.zeros_(self.change.weight)  # so that an untrained network returns the hint
         nn.init.zeros_(cast(Tensor, self.change.bias))
 
     def forward(
@@ -127,7 +126,7 @@ class MemoryReader(nn.Module):
         memory_kinds: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """(F, K, h, w), (F, C, 2h, 2w), (F, C, 4h, 4w), (B, 5, 4h, 4w), (F, M, K), (B, M, 16),
-        (F, M) -> logits (B, 1, 4h, 4w) and seen (B, 1). Cells of no kind fill up a batch."""
+        (F, M) -> logits (B, 1, 4h, 4w) and presence (B, 1). Cells of neither kind are padding."""
         anchors = Cells(memory_keys, memory_labels, memory_kinds > 0.5)
         recent = Cells(memory_keys, memory_labels, memory_kinds.abs() < 0.5)
         return self.answer(keys, middle, fine, hints, anchors, recent)
@@ -141,7 +140,7 @@ class MemoryReader(nn.Module):
         anchors: Cells,
         recent: Cells,
     ) -> tuple[Tensor, Tensor]:
-        """The same, with the cells of prompted and of recent frames apart."""
+        """`forward` with the cells of prompted and of recent frames separated."""
         told = _told(hints)
         told8 = F.avg_pool2d(told, 2)
         read = self.read(keys, anchors, recent)
@@ -153,7 +152,7 @@ class MemoryReader(nn.Module):
         return logits, self._seen(coarse, logits, told)
 
     def read(self, keys: Tensor, anchors: Cells, recent: Cells) -> Tensor:  # -> (B, 2 * 33, h, w)
-        """What each cell reads from prompted frames, and from recent ones; and how much of each."""
+        """Attention of each cell to prompted frames and to recent ones, and both weights."""
         asked = self.sharpness.exp() * self.key(keys.flatten(2).transpose(1, 2))
         known = [self._read(asked, one) for one in (anchors, recent)]
         highest = torch.maximum(known[0].highest, known[1].highest)
@@ -166,7 +165,7 @@ class MemoryReader(nn.Module):
 
     def _read(self, asked: Tensor, cells: Cells) -> CellsRead:
         known = self.key(cells.keys)
-        if cells.there is not None:  # one more channel is cheaper than to go through the scores
+        if cells.there is not None:  # an extra channel is cheaper than masking the scores
             asked = torch.cat([asked, torch.ones_like(asked[..., :1])], dim=2)
             known = torch.cat([known, (cells.there[..., None].to(known) - 1) * 1e4], dim=2)
         scores = asked @ known.transpose(1, 2)  # (F, G, M)
@@ -177,7 +176,7 @@ class MemoryReader(nn.Module):
         return CellsRead(values, 1 / weights.amax(2, keepdim=True), highest)
 
     def _seen(self, coarse: Tensor, logits: Tensor, told: Tensor) -> Tensor:  # -> (B, 1)
-        """Whether the object is there: by the cells where it was drawn, and all of them."""
+        """Presence logit of the object, from its cells and all cells."""
         drawn = F.avg_pool2d(logits.detach().sigmoid(), PARTS)
         inside = (coarse * drawn).sum((2, 3)) / (drawn.sum((2, 3)) + 0.5)
         area = torch.log(drawn.sum((2, 3)) + 0.1)
@@ -190,7 +189,7 @@ def _blocks(width: int, depth: int) -> nn.Sequential:
 
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:  # (F, G, M), (B, M, C) -> (B, G, C)
-    """Sums of values; where all questions have the same weights, in one product."""
+    """Weighted sums of values; one product if all objects share the weights."""
     if len(weights) > 1:
         return weights @ values
     count, width = values.shape[0], values.shape[2]
@@ -199,8 +198,8 @@ def _weighted(weights: Tensor, values: Tensor) -> Tensor:  # (F, G, M), (B, M, C
 
 
 def _joined(join: nn.Conv2d, *parts: Tensor, coarser: Tensor | None = None) -> Tensor:
-    """A 1 x 1 convolution of parts side by side, each by itself: what is of a frame is convolved
-    once for all its questions, and what comes first, coarser, before it is doubled."""
+    """A 1 x 1 convolution of concatenated parts, computed per part: parts of the frame are
+    convolved once for all objects, and the coarser part before it is upscaled."""
     widths = [part.shape[1] for part in parts]
     rest = join.weight.split([join.in_channels - sum(widths), *widths], dim=1)
     said = [F.conv2d(part, share) for part, share in zip(parts, rest[1:], strict=True)]
@@ -213,8 +212,8 @@ def _joined(join: nn.Conv2d, *parts: Tensor, coarser: Tensor | None = None) -> T
 
 
 def _to_one(convolution: nn.Conv2d, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, 1, h, w)
-    """A 3 x 3 convolution to one channel, channel by channel: ONNX Runtime's convolutions compute
-    16 channels at least."""
+    """A 3 x 3 convolution to one channel, computed per channel: ONNX Runtime's convolutions compute
+    at least 16 channels."""
     each = F.conv2d(
         x, convolution.weight.transpose(0, 1), padding=1, groups=convolution.in_channels
     )
@@ -222,5 +221,5 @@ def _to_one(convolution: nn.Conv2d, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B,
 
 
 def _told(hints: Tensor) -> Tensor:
-    """The hints as numbers around 0."""
+    """Hints scaled to values around 0."""
     return torch.cat([hints[:, :2] / 4, 2 * hints[:, 2:] - 1], dim=1)

@@ -1,8 +1,8 @@
-"""MobileNetV2 1.0 and EfficientNet-Lite0, batch norm folded: pictures in, maps of four strides out.
+"""MobileNetV2 1.0 and EfficientNet-Lite0 with folded batch norm: maps of four strides.
 
 Sources: Sandler et al. 2018, MobileNetV2, table 2; Tan and Le 2019, EfficientNet (arXiv
 1905.11946), table 1, in the "Lite" form of TensorFlow's model garden: ReLU6, no squeeze and
-excitation, a stem of fixed width. Deviations: no batch norm (the weights come folded, so training
+excitation, a stem of fixed width. Differences: no batch norm (the weights are folded, so training
 has no running statistics), TensorFlow's "SAME" padding, no classifier.
 
 Letters: B images, S input side.
@@ -21,8 +21,8 @@ from anymask.models.layers import Pointwise
 
 
 class SameConv(nn.Conv2d):
-    """A convolution with TensorFlow's "SAME" padding: at stride 2 (even input) the odd pixel lies
-    to the right and below."""
+    """A convolution with TensorFlow's "SAME" padding: at stride 2 (even input) the odd pixel is
+    padded on the right and at the bottom."""
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, groups: int = 1) -> None:
         super().__init__(c_in, c_out, kernel, stride, kernel // 2 if stride == 1 else 0, 1, groups)
@@ -34,7 +34,7 @@ class SameConv(nn.Conv2d):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project; a residual where the shape allows."""
+    """Expand, filter each channel, project; with a residual if the shapes agree."""
 
     def __init__(self, c_in: int, c_out: int, expansion: int, stride: int, kernel: int = 3) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class InvertedResidual(nn.Module):
 
 
 class BlockSize(NamedTuple):
-    """Of one inverted residual block."""
+    """Sizes of an inverted residual block."""
 
     expansion: int
     c_out: int
@@ -64,7 +64,8 @@ class InvertedResiduals(nn.Module):
     """A stem and inverted residual blocks b0, b1, ...: images in -1..1 to four maps.
 
     Args:
-        taps: The last block before each change of stride: strides 4, 8, 16, 32.
+        blocks: Sizes of the blocks.
+        taps: Last block before each change of stride: strides 4, 8, 16, 32.
     """
 
     def __init__(self, blocks: Iterable[BlockSize], taps: tuple[int, ...]) -> None:
@@ -87,7 +88,7 @@ class InvertedResiduals(nn.Module):
         return tuple(maps)
 
     def load_folded(self, arrays: dict[str, Tensor]) -> None:
-        """Take `stem.weight`, `b0.dw.weight`, ...; a classifier head in `arrays` is ignored."""
+        """Load `stem.weight`, `b0.dw.weight`, ...; a classifier head in `arrays` is ignored."""
         own = self.state_dict()
         self.load_state_dict({name: arrays[name].to(torch.float32) for name in own})
 
@@ -105,7 +106,7 @@ TAP_CHANNELS: tuple[int, ...] = tuple(BLOCKS[i].c_out for i in TAPS)
 
 
 class MobileNetV2(InvertedResiduals):
-    """Of 24, 32, 96 and 320 channels."""
+    """Backbone with maps of 24, 32, 96 and 320 channels."""
 
     TAP_CHANNELS = TAP_CHANNELS
 
@@ -114,7 +115,7 @@ class MobileNetV2(InvertedResiduals):
 
 
 class EfficientNetLite0(InvertedResiduals):
-    """Of 24, 40, 112 and 320 channels."""
+    """Backbone with maps of 24, 40, 112 and 320 channels."""
 
     TAP_CHANNELS = (24, 40, 112, 320)
     STAGES = (  # expansion, channels out, blocks, stride of the first, kernel

@@ -1,13 +1,13 @@
-"""`nano` and `small`, the models in the package: pictures and prompts in, four masks out.
+"""`nano` and `small`, the bundled models: four masks per prompt.
 
-An ImageNet backbone (of `nano` MobileNetV2, of `small` EfficientNet-Lite0 beside a frozen vision
-transformer) with a light neck, SAM's prompt tokens (Kirillov et al. 2023, section 3 and appendix A)
-joined by dense prompt maps, a light two-way decoder, four masks at stride 4 and a quality head that
-looks at the masks it judges. The dense maps show clicks as gaussians of three widths, the soft
-inside of the box, the earlier mask, and how alike every place is to the clicked ones: with few
-training photos this is what makes the decoder learn to follow a prompt. Further deviations from
-SAM: no batch norm, ReLU in the upscaler, image features read under each click, high-resolution
-skips, the image reads the tokens once, empty points are masked out of attention.
+An ImageNet backbone (MobileNetV2 for `nano`, EfficientNet-Lite0 beside a frozen vision transformer
+for `small`) with a light neck, SAM's prompt tokens (Kirillov et al. 2023, section 3 and appendix A)
+combined with dense prompt maps, a light two-way decoder, four masks at stride 4 and a quality head
+with the masks as input. The dense maps encode clicks as gaussians of three widths, the soft inside
+of the box, the previous mask, and the similarity of every place to the clicked ones: with few
+training images, the decoder requires them to learn to follow a prompt. Further differences to SAM:
+no batch norm, ReLU in the upscaler, image features sampled under each click, high-resolution skips,
+a single attention from the image to the tokens, empty points masked out of attention.
 
 Letters: B images, N prompts, P points, T tokens and masks (1 + 3), C channels, H heads, D head
 width, h w a feature map, L = h * w places.
@@ -29,7 +29,7 @@ from anymask.models.mobilenet import MobileNetV2
 
 
 class SelfAttention(nn.Module):
-    """Plain multi-head attention among few tokens."""
+    """Multi-head self-attention among few tokens."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -59,16 +59,17 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 class CrossAttention(nn.Module):
     """Attention between few tokens and many image places, without projecting the image.
 
-    A projection of the image followed by a product with a token is the image times the projected
-    token: (W x) . q = x . (W^T q). With ten tokens and a thousand places that is half the work,
-    and nothing of the image's size is ever transposed.
+    The product of a projected image and a token is the product of the image and the projected
+    token: (W x) . q = x . (W^T q). With ten tokens and a thousand places that halves the work, and
+        no tensor
+    of the image's size is transposed.
     """
 
     def __init__(self, dim: int, heads: int, inner: int) -> None:
         super().__init__()
         self.heads = heads
         self.scale = (inner // heads) ** -0.5
-        self.token = nn.Linear(dim, inner)  # what a token asks, or is asked by
+        self.token = nn.Linear(dim, inner)  # queries, or keys, of the tokens
         self.image = nn.Parameter(torch.empty(heads, inner // heads, dim))
         self.carry = nn.Parameter(torch.empty(heads, inner // heads, dim))
         self.value = nn.Linear(inner, dim)
@@ -76,7 +77,7 @@ class CrossAttention(nn.Module):
         nn.init.xavier_uniform_(self.carry.view(inner, dim))
 
     def asked(self, tokens: Tensor) -> Tensor:
-        """Each head's token in the image's channels: (N, T, C) -> (N, H * T, C)."""
+        """Each head's tokens in the image's channels: (N, T, C) -> (N, H * T, C)."""
         return (split_heads(self.token(tokens), self.heads) @ self.image).flatten(1, 2) * self.scale
 
 
@@ -104,8 +105,8 @@ class ImageToToken(CrossAttention):
         return shares @ (told @ weights).flatten(1, 2) + self.value.bias
 
 
-WIDTHS = (0.012, 0.04, 0.12)  # of the gaussians, as parts of the model side
-SAMPLE_WIDTH = 0.6  # of the window that reads a feature at a click, in cells
+WIDTHS = (0.012, 0.04, 0.12)  # of the gaussians, relative to the model side
+SAMPLE_WIDTH = 0.6  # of the gaussian that samples a feature at a click, in cells
 BOX_SHARPNESS = 320.0  # of the soft box edge, per model side
 MAPS = 2 * len(WIDTHS) + 2 + 2 + 4  # clicks, box, mask, likeness
 
@@ -118,7 +119,7 @@ def cell_centres(h: int, w: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gaussians(points: Tensor, width: float, h: int, w: int) -> Tensor:
-    """(N, P, 2) points in 0..1 -> (N, P, h, w) bumps of height one."""
+    """(N, P, 2) points in 0..1 -> (N, P, h, w) gaussians of height one."""
     x, y = cell_centres(h, w, points)
     along_x = torch.exp(-0.5 * ((points[..., 0:1] - x) / width) ** 2)  # (N, P, w)
     along_y = torch.exp(-0.5 * ((points[..., 1:2] - y) / width) ** 2)  # (N, P, h)
@@ -126,7 +127,7 @@ def gaussians(points: Tensor, width: float, h: int, w: int) -> Tensor:
 
 
 def sample_at(points: Tensor, features: Tensor) -> Tensor:
-    """Read features at points: (N, P, 2) in 0..1, (1 or N, C, h, w) -> (N, P, C)."""
+    """Sample features at points: (N, P, 2) in 0..1, (1 or N, C, h, w) -> (N, P, C)."""
     h, w = features.shape[-2:]
     window = gaussians(points, SAMPLE_WIDTH / w, h, w).flatten(2)  # (N, P, L)
     window = window / (window.sum(-1, keepdim=True) + 1e-6)
@@ -134,19 +135,19 @@ def sample_at(points: Tensor, features: Tensor) -> Tensor:
 
 
 def likeness(clicked: Tensor, features: Tensor) -> Tensor:
-    """Cosine of every place to each click: (N, P, C), (1 or N, C, h, w) -> (N, P, h, w)."""
+    """Cosine similarity of places to clicks: (N, P, C), (1 or N, C, h, w) -> (N, P, h, w)."""
     unit = F.normalize(features.flatten(2), dim=1, eps=1e-4)
     cosine = F.normalize(clicked, dim=-1, eps=1e-4) @ unit
     return cosine.unflatten(-1, (features.shape[-2], features.shape[-1]))
 
 
 def strongest(maps: Tensor, chosen: Tensor) -> Tensor:
-    """The maximum over the chosen points, 0 where none: (N, P, h, w), (N, P) -> (N, 1, h, w)."""
+    """Maximum over the chosen points, 0 if none: (N, P, h, w), (N, P) -> (N, 1, h, w)."""
     return (maps * chosen[..., None, None]).amax(dim=1, keepdim=True).clamp(min=0)
 
 
 def box_corners(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, P, 2), (N, P) -> corners (N, 2, 2), zeros without a box; 1 where there is one (N,)."""
+    """(N, P, 2), (N, P) -> corners (N, 2, 2), zeros without a box; presence of a box (N,)."""
     first, second = ((labels == label).to(points.dtype) for label in (2, 3))
     corners = torch.stack(
         [(points * first[..., None]).sum(1), (points * second[..., None]).sum(1)], dim=1
@@ -170,7 +171,7 @@ def soft_box(corners: Tensor, present: Tensor, h: int, w: int) -> Tensor:
 
 
 class DensePrompts(nn.Module):
-    """Draws N prompts into maps at stride 8 and turns them into additions at strides 16 and 8."""
+    """Encodes dense prompt maps at stride 8 as additions at strides 16 and 8."""
 
     def __init__(self, dim: int, fine_dim: int, hidden: int = 32) -> None:
         super().__init__()
@@ -193,17 +194,17 @@ def draw_maps(
     clicked: tuple[Tensor, Tensor],
     features: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """All maps of N prompts at stride 8.
+    """Dense maps of N prompts at stride 8.
 
     Args:
-        points: (N, P, 2) in 0..1, corners of boxes included.
-        labels: (N, P) as ModelPrompts.labels.
-        masks: (N, 1, 4h, 4w) earlier logits, zeros without one.
-        clicked: (N, P, C) coarse and (N, P, C') fine features under the points.
-        features: (1 or N, C, h, w) and (1 or N, C', 2h, 2w).
+        points: Points (N, P, 2) in 0..1, including corners of boxes.
+        labels: Labels (N, P) as in ModelPrompts.labels.
+        masks: Previous logits (N, 1, 4h, 4w), zeros without one.
+        clicked: Coarse features (N, P, C) and fine features (N, P, C') at the points.
+        features: Coarse features (1 or N, C, h, w) and fine features (1 or N, C', 2h, 2w).
 
     Returns:
-        (N, MAPS, 2h, 2w).
+        Maps (N, MAPS, 2h, 2w).
     """
     h, w = features[1].shape[-2:]
     positive, negative = (labels == 1).to(points.dtype), (labels == 0).to(points.dtype)
@@ -227,13 +228,13 @@ def draw_maps(
 
 
 N_MASKS = 4
-BOX_MARGIN = 0.02  # of the box's sides: a hand-drawn box is not exact
+BOX_MARGIN = 0.02  # relative to the box's sides, because hand-drawn boxes are inexact
 COARSE_STRIDE = 16  # of the embedding, in model pixels
 STRIDES = (COARSE_STRIDE, 8, 4)  # of the encoder's maps
 PAD_MULTIPLE = 32  # the backbone's stride
-# Edges and colors, the maps that cost most: their gradients are not worth their time.
+# Edges and colors, the most expensive maps: frozen, because training them is not worth the time.
 FIRST_BLOCKS = ("stem", "b0", "b1", "b2")
-BLANK_SIDE = 64  # of the picture of nothing but padding; its maps are constants of the graph
+BLANK_SIDE = 64  # side of a padding-only image; its maps are constants of the graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,15 +242,15 @@ class NanoConfig:
     """Sizes of `nano`; `SMALL` are those of `small`, `TINY` is for tests.
 
     Attributes:
-        name: Of the model.
-        backbone: What the neck reads: "mobilenet", or "efficientnet_vit", which is larger.
-        dim: C of the embedding at stride 16.
+        name: Name of the model.
+        backbone: "mobilenet", or the larger "efficientnet_vit".
+        dim: Channels C of the embedding at stride 16.
         fine_dims: Channels of the skips at strides 8 and 4.
-        depth: Token blocks; the image reads the tokens after the first.
+        depth: Token blocks; the image attends to the tokens after the first.
         heads: Attention heads.
         mlp_dim: Hidden width of the token MLP.
         mixers: Depthwise blocks of the neck at stride 16.
-        image_side: S.
+        image_side: Input side S.
     """
 
     name: str = "nano"
@@ -313,7 +314,7 @@ class TokenBlock(nn.Module):
 
 
 class ContextBlock(nn.Module):
-    """A pre-norm transformer block over the coarsest map, for what belongs together far apart."""
+    """A pre-norm transformer block over the coarsest map, for long-range context."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -332,7 +333,7 @@ class ContextBlock(nn.Module):
 
 
 class NanoEncoder(nn.Module):
-    """Photo to (C, S/16, S/16) and the two skips at strides 8 and 4."""
+    """Image to the embedding (C, S/16, S/16) and two skips at strides 8 and 4."""
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
@@ -377,10 +378,10 @@ class NanoEncoder(nn.Module):
 
 
 class QualityHead(nn.Module):
-    """Judges each mask: its token, what it covers and leaves out, its edge, the other masks."""
+    """Predicts the IoU of each mask from its token, its content, its edge and the other masks."""
 
     STATISTICS = 8
-    DROPOUT = 0.2  # while it learns: it must not know the training photos by heart
+    DROPOUT = 0.2  # in training, against overfitting
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -414,7 +415,7 @@ class QualityHead(nn.Module):
 
 
 def edge_statistics(logits: Tensor, soft: Tensor) -> Tensor:
-    """How large, how stable and how doubtful each mask is: (N, T, h, w) twice -> (N, T, 5)."""
+    """Size, stability and uncertainty of each mask: (N, T, h, w) twice -> (N, T, 5)."""
     area = soft.mean((2, 3))
     strict = torch.sigmoid(4 * (logits - 1)).mean((2, 3))
     loose = torch.sigmoid(4 * (logits + 1)).mean((2, 3))
@@ -425,7 +426,7 @@ def edge_statistics(logits: Tensor, soft: Tensor) -> Tensor:
 
 
 def agreement(cover: Tensor) -> Tensor:
-    """Soft overlap of each mask with mask 0 and with all, on average: (N, T, L) -> (N, T, 2)."""
+    """Soft IoU of each mask with mask 0, and mean soft IoU with all: (N, T, L) -> (N, T, 2)."""
     both = cover @ cover.transpose(1, 2)
     areas = cover.sum(-1)
     overlap = both / (areas[:, :, None] + areas[:, None] - both + 1e-3)
@@ -433,7 +434,7 @@ def agreement(cover: Tensor) -> Tensor:
 
 
 class NanoDecoder(nn.Module):
-    """Prompts and an embedding to four masks at stride 4 with their quality."""
+    """Decodes prompts on an embedding into four masks at stride 4 with their quality."""
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
@@ -455,7 +456,7 @@ class NanoDecoder(nn.Module):
             nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, fine4 + 1))
             for _ in range(N_MASKS)
         )
-        self.outside = nn.Parameter(torch.tensor(4.0))  # logits taken off outside of a box
+        self.outside = nn.Parameter(torch.tensor(4.0))  # subtracted from the logits outside a box
         self.quality = QualityHead(dim)
 
     def positions(self, points: Tensor) -> Tensor:  # (..., 2) in 0..1 -> (..., C)
@@ -470,12 +471,13 @@ class NanoDecoder(nn.Module):
     def forward(
         self, features: tuple[Tensor, Tensor, Tensor], coords: Tensor, labels: Tensor, masks: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """One photo's maps (batch 1), or one set of maps a prompt (batch N).
+        """Decode N prompts on one image (batch 1), or on one image per prompt (batch N).
 
         Args:
-            coords: (N, P, 2) model pixels.
-            labels: (N, P) as ModelPrompts.labels.
-            masks: (N, 1, S/4, S/4) logits, zeros where there is no earlier mask.
+            features: Output of the encoder.
+            coords: Points (N, P, 2) in model pixels.
+            labels: Labels (N, P) as in ModelPrompts.labels.
+            masks: Logits (N, 1, S/4, S/4), zeros without a mask prompt.
 
         Returns:
             Logits (N, T, S/4, S/4), quality (N, T).
@@ -511,7 +513,7 @@ class NanoDecoder(nn.Module):
         return tokens, absent[:, None, None] * -1e4
 
     def _off_the_box(self, points: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
-        """How much less likely the object is outside of its box: (N, 1, 4h, 4w), 0 without one."""
+        """Reduction of the logits outside the box: (N, 1, 4h, 4w), 0 without a box."""
         corners, has_box = box_corners(points, labels)
         margin = BOX_MARGIN * (corners[:, 1:] - corners[:, :1])
         wider = torch.cat([corners[:, :1] - margin, corners[:, 1:] + margin], dim=1)
@@ -521,9 +523,9 @@ class NanoDecoder(nn.Module):
     def _draw(
         self, tokens: Tensor, image: Tensor, fine8: tuple[Tensor, Tensor], fine4: Tensor
     ) -> Tensor:
-        """Mask tokens (N, T, C) times the image (N, h, w, C), brought to stride 4: (N, T, 4h, 4w).
+        """Mask tokens (N, T, C) times the image (N, h, w, C), upscaled to stride 4: (N, T, 4h, 4w).
 
-        The last doubling stays in the channels until the masks are made: 4 places a cell.
+        The last upscaling stays in the channels until the masks are computed: 4 places per cell.
         """
         seen, added = fine8
         x = shuffle(self.upscale8(image)) + seen.permute(0, 2, 3, 1) + added
@@ -538,21 +540,21 @@ class NanoDecoder(nn.Module):
 
 
 def shuffle(x: Tensor) -> Tensor:  # (N, h, w, 4 * C) -> (N, 2h, 2w, C)
-    """Spread each cell's four quarters over the doubled map."""
+    """Pixel shuffle: each cell's four quarters to a map of twice the side."""
     y = x.unflatten(-1, (2, 2, -1)).permute(0, 1, 3, 2, 4, 5)
     return y.flatten(3, 4).flatten(1, 2)
 
 
 def coords_to_unit(coords: Tensor, coarse: Tensor) -> Tensor:
-    """Model pixels to 0..1 of the square that the embedding (B, C, S/16, S/16) was made from.
+    """Scale model pixels to 0..1 of the square of the embedding (B, C, S/16, S/16).
 
-    The side is read off the embedding, as training goes through several sides.
+    The side is that of the embedding, because training uses several sides.
     """
     return coords / (COARSE_STRIDE * coarse.shape[-1])
 
 
 class Nano(nn.Module):
-    """The whole model; `encode` and `decode` are the two graphs that ship."""
+    """The whole model; `encode` and `decode` are the two exported graphs."""
 
     def __init__(self, config: NanoConfig | None = None) -> None:
         super().__init__()
@@ -568,15 +570,15 @@ class Nano(nn.Module):
         )
 
     def load_backbone(self, arrays: dict[str, Tensor]) -> None:
-        """Take weights of the backbone that were learned elsewhere, batch norm folded."""
+        """Load pretrained weights of the backbone, with folded batch norm."""
         self.encoder.backbone.load_folded(arrays)
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, h, w) -> (B, C, S/16, S/16), then the skips at strides 8 and 4.
 
-        h and w are multiples of 32, the larger one is S: a photo of 3 to 2 costs two thirds of a
-        square. Beyond the picture the maps are filled with what the encoder makes of padding, as
-        the decoder and above all its quality head learned from squares. Training sees only those.
+        h and w are multiples of 32, the larger one is S: an image of 3 to 2 takes two thirds of the
+        time of a square. The maps are padded with the encoder's output for padding, because the
+        decoder and above all its quality head were trained on squares. Training uses only squares.
         """
         if self.training:
             return tuple(self.encoder(images))
@@ -598,14 +600,14 @@ class Nano(nn.Module):
         masks: Tensor,
         has_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """As ImageModel.decode: -> logits (N, 4, S/4, S/4), quality (N, 4)."""
+        """Decode as `ImageModel.decode`: -> logits (N, 4, S/4, S/4), quality (N, 4)."""
         coarse, fine8, fine4 = features
         earlier = masks * has_mask[:, None, None, None].to(masks.dtype)
         return self.decoder((coarse, fine8, fine4), coords, labels, earlier)
 
 
 def nano_spec(config: NanoConfig) -> ModelSpec:
-    """How `nano` sees a picture."""
+    """Specification of `nano` or `small`."""
     return ModelSpec(
         name=config.name,
         image_side=config.image_side,

@@ -3,9 +3,9 @@
 Sources: Tancik et al. 2020 (Fourier features), as in Segment Anything, appendix A, "Prompt
 encoder"; Li et al. 2022 (MViTv2, section 4.1) for the decomposed relative positions; Su et al. 2021
 (RoFormer, arXiv:2104.09864), along two axes as in Heo et al. 2024 (RoPE for vision transformers,
-arXiv:2403.13298, "axial"). Deviation: the reference multiplies complex numbers of neighbouring
-channels, which ONNX does not have; here all first halves of the pairs come before all second
-halves, for queries and keys alike, which leaves their products as they are.
+arXiv:2403.13298, "axial"). Difference: the reference multiplies complex numbers of neighbouring
+channels, which ONNX does not support; here all first halves of the pairs come before all second
+halves, for queries and keys alike, which leaves their products unchanged.
 
 Letters: N prompts, P points, C channels, h w a map, L = h * w, D head width.
 """
@@ -22,7 +22,7 @@ from anymask.models.fast import projected
 
 
 class FourierPositions(nn.Module):
-    """Sines and cosines of random frequencies; the frequencies belong to the checkpoint."""
+    """Sines and cosines of random frequencies, which are part of the checkpoint."""
 
     positional_encoding_gaussian_matrix: Tensor  # (2, C / 2), the official name
 
@@ -31,13 +31,13 @@ class FourierPositions(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, dim // 2))
 
     def forward(self, points: Tensor) -> Tensor:
-        """(..., 2) x, y in 0..1 -> (..., C) float32: half precision cannot carry the angles."""
+        """(..., 2) x, y in 0..1 -> (..., C) float32; half precision is too coarse for angles."""
         matrix = self.positional_encoding_gaussian_matrix.float()
         angles = (2 * math.pi) * ((2 * points.float() - 1) @ matrix)
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
     def grid(self, h: int, w: int) -> Tensor:
-        """The encoding of every cell centre of an h x w map, (1, L, C) float32."""
+        """Encoding of every cell centre of an h x w map, (1, L, C) float32."""
         device = self.positional_encoding_gaussian_matrix.device
         y = (torch.arange(h, device=device, dtype=torch.float32) + 0.5) / h
         x = (torch.arange(w, device=device, dtype=torch.float32) + 0.5) / w
@@ -47,23 +47,24 @@ class FourierPositions(nn.Module):
 
 
 def offsets(table: Tensor, side: int) -> Tensor:
-    """Spread a table of 2 * side - 1 relative positions: (2 side - 1, D) -> (side, side, D).
+    """Expand a table of 2 * side - 1 relative positions: (2 side - 1, D) -> (side, side, D).
 
-    Entry [q, k] is the row for "the query stands q - k after the key".
+    Entry [q, k] is the row for query position minus key position q - k.
     """
     at = torch.arange(side, device=table.device)
     return table[at[:, None] - at[None, :] + side - 1]
 
 
 def relative_bias(queries: Tensor, along_h: Tensor, along_w: Tensor) -> Tensor:
-    """What relative positions add to the attention logits, rows and columns apart.
+    """Relative position bias of the attention logits, decomposed into rows and columns.
 
     Args:
-        queries: (B, heads, h, w, D), not scaled.
-        along_h: (2h - 1, D) table, along_w (2w - 1, D).
+        queries: Unscaled queries (B, heads, h, w, D).
+        along_h: Table (2h - 1, D) of the rows.
+        along_w: Table (2w - 1, D) of the columns.
 
     Returns:
-        (B, heads, L, L).
+        Bias (B, heads, L, L).
     """
     B, heads, h, w, _ = queries.shape
     rows = torch.einsum("bnhwd,hkd->bnhwk", queries, offsets(along_h, h))
@@ -72,7 +73,7 @@ def relative_bias(queries: Tensor, along_h: Tensor, along_w: Tensor) -> Tensor:
 
 
 def sine_grid(h: int, w: int, dim: int, device: torch.device | None = None) -> Tensor:
-    """The fixed sines of DETR (Carion et al. 2020, appendix A.4), rows first: (1, h * w, dim)."""
+    """Fixed sine positions of DETR (Carion et al. 2020, appendix A.4), rows first: (1, L, dim)."""
     half = dim // 2
     at = torch.arange(half, dtype=torch.float32, device=device)
     periods = 10000 ** (2 * (at // 2) / half)
@@ -88,7 +89,7 @@ def sine_grid(h: int, w: int, dim: int, device: torch.device | None = None) -> T
 
 
 def sine_line(places: Tensor, dim: int) -> Tensor:
-    """The fixed sines of Vaswani et al. 2017, all sines before all cosines: (P,) -> (P, dim)."""
+    """Fixed sine positions of Vaswani et al. 2017, sines before cosines: (P,) -> (P, dim)."""
     half = dim // 2
     at = torch.arange(half, dtype=torch.float32, device=places.device)
     angles = places[:, None] / 10000 ** (2 * (at // 2) / half)
@@ -100,11 +101,11 @@ THETA = 10000.0
 
 @dataclass(frozen=True)
 class RotaryAngles:
-    """How far each of L places turns its C / 2 pairs of channels.
+    """Rotary angles of L places for C / 2 pairs of channels.
 
     Attributes:
-        cosine: (L, C / 2).
-        sine: (L, C / 2).
+        cosine: Cosines (L, C / 2).
+        sine: Sines (L, C / 2).
     """
 
     cosine: Tensor
@@ -114,11 +115,14 @@ class RotaryAngles:
 def grid_turns(
     h: int, w: int, channels: int, device: torch.device | None = None, side: int = 1
 ) -> RotaryAngles:
-    """A quarter of the channels turn with x, a quarter with y, in pairs: (h, w) -> (L, C / 2).
+    """Axial rotary angles: a quarter of the channels with x, a quarter with y: (L, C / 2).
 
     Args:
-        side: Of the squares of places that each of the map's stands for: it lies in their
-            middle.
+        h: Height of the map.
+        w: Width of the map.
+        channels: Channels C.
+        device: Torch device.
+        side: Side of the square of places that each place of the map represents by its centre.
     """
     steps = torch.arange(0, channels, 4, dtype=torch.float32, device=device)
     speeds = 1.0 / THETA ** (steps / channels)  # (C / 4,)
@@ -130,7 +134,7 @@ def grid_turns(
 
 
 def no_turns(places: int, channels: int, device: torch.device | None = None) -> RotaryAngles:
-    """Places without a position: they stay as they are."""
+    """Angles of places without a position, which are not rotated."""
     return RotaryAngles(
         torch.ones(places, channels // 2, device=device),
         torch.zeros(places, channels // 2, device=device),
@@ -138,17 +142,17 @@ def no_turns(places: int, channels: int, device: torch.device | None = None) -> 
 
 
 def joined(turns: list[RotaryAngles]) -> RotaryAngles:
-    """One after the other: [(L, C / 2)] -> (sum of L, C / 2)."""
+    """Concatenate angles: [(L, C / 2)] -> (sum of L, C / 2)."""
     return RotaryAngles(torch.cat([t.cosine for t in turns]), torch.cat([t.sine for t in turns]))
 
 
 def in_halves(channels: int, device: torch.device | None = None) -> Tensor:
-    """The order of channels in which the pairs' first halves come before their second: (C,)."""
+    """Order of channels with the pairs' first halves before their second halves: (C,)."""
     return torch.cat([torch.arange(half, channels, 2, device=device) for half in (0, 1)])
 
 
 def turn(x: Tensor, turns: RotaryAngles) -> Tensor:
-    """Turn pairs whose first halves come before their second halves: (..., L, C) -> the same."""
+    """Rotate pairs whose first halves come before their second halves: (..., L, C)."""
     first, second = x.chunk(2, dim=-1)
     cosine, sine = turns.cosine.to(x.dtype), turns.sine.to(x.dtype)
     return torch.cat(
@@ -161,6 +165,6 @@ def turn(x: Tensor, turns: RotaryAngles) -> Tensor:
 
 
 def turned(x: Tensor, layer: nn.Linear, turns: RotaryAngles) -> Tensor:
-    """Project, and turn what comes out: (..., L, C') -> (..., L, C), first halves first."""
+    """Project and rotate: (..., L, C') -> (..., L, C), first halves first."""
     order = in_halves(layer.out_features, layer.weight.device)
     return turn(projected(x, layer.weight[order], layer.bias[order]), turns)

@@ -1,8 +1,8 @@
-"""SAM's prompt encoder: clicks, boxes and a mask in, tokens and dense features out.
+"""SAM's prompt encoder: clicks, boxes and a mask to tokens and dense features.
 
 Source: Kirillov et al. 2023, section 3 and appendix A ("Prompt encoder"); segment-anything and
-EfficientSAM (both Apache-2.0) for names and numbers. Deviations: boxes come as two labelled points,
-and every choice is a `torch.where` on the labels, so that the graph exports with any N and P.
+EfficientSAM (both Apache-2.0) for names and numbers. Differences: boxes are two labelled points,
+and every selection is a `torch.where` on the labels, so that the graph exports with any N and P.
 
 Letters: N prompts, P points, C channels, S the model's input side, m side of a low-resolution mask,
 h w the image features, L = h * w.
@@ -38,14 +38,15 @@ EFFICIENT_SAM_NAMES: tuple[tuple[int, str], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class PromptEncoderConfig:
-    """The numbers in which prompt encoders differ.
+    """Sizes and options of a prompt encoder.
 
     Attributes:
-        image_side: S, the range of the coordinates.
-        mask_channels: Hidden channels of the mask branch; 0: the family takes no mask prompt.
+        dim: Channels C.
+        image_side: Side S, the range of the coordinates.
+        mask_channels: Hidden channels of the mask branch, or 0 without mask prompts.
         label_names: Label -> name of its learned embedding in the checkpoint.
-        no_point: Where a "no point" stands: "nowhere" (SAM: only its embedding counts), or
-            "outside" (EfficientSAM: its embedding at the place (-1, -1)).
+        no_point: Position of "no point": "nowhere" (SAM: only its embedding is used), or "outside"
+            (EfficientSAM: its embedding at (-1, -1)).
     """
 
     dim: int = 256
@@ -56,7 +57,7 @@ class PromptEncoderConfig:
 
 
 class PromptEncoder(nn.Module):
-    """Clicks, box corners and an earlier mask, encoded for the mask decoder."""
+    """Encodes clicks, box corners and a mask prompt for the mask decoder."""
 
     def __init__(self, config: PromptEncoderConfig) -> None:
         super().__init__()
@@ -69,15 +70,14 @@ class PromptEncoder(nn.Module):
             self.no_mask_embed = nn.Embedding(1, config.dim)
 
     def embed_points(self, coords: Tensor, labels: Tensor) -> Tensor:
-        """One token a point.
+        """One token per point.
 
         Args:
-            coords: (N, P, 2) model pixels; 0 is the left or upper edge of the first pixel's
-                number.
-            labels: (N, P) 1 object, 0 background, 2 and 3 box corners, -1 no point.
+            coords: Points (N, P, 2) in model pixels; 0 is the centre of the first pixel.
+            labels: Labels (N, P): 1 object, 0 background, 2 and 3 box corners, -1 no point.
 
         Returns:
-            (N, P, C).
+            Tokens (N, P, C).
         """
         absent = (labels == NO_POINT)[..., None]
         if self.config.no_point == "outside":
@@ -91,14 +91,14 @@ class PromptEncoder(nn.Module):
         return tokens.to(self.pe_layer.positional_encoding_gaussian_matrix.dtype)
 
     def embed_masks(self, masks: Tensor, has_mask: Tensor) -> Tensor:
-        """What an earlier mask adds to the image features.
+        """Dense embedding of a mask prompt, which is added to the image features.
 
         Args:
-            masks: (N, 1, m, m) logits, read only where has_mask is 1.
+            masks: Logits (N, 1, m, m), used only if has_mask is 1.
             has_mask: (N,) 1 or 0.
 
         Returns:
-            (N, C, m / 4, m / 4), or a zero of shape (1, 1, 1, 1) without a mask branch.
+            Features (N, C, m / 4, m / 4), or a zero of shape (1, 1, 1, 1) without a mask branch.
         """
         if not self.config.mask_channels:
             return masks.new_zeros(1, 1, 1, 1)
@@ -107,7 +107,7 @@ class PromptEncoder(nn.Module):
         return torch.where(absent, nothing, self.mask_downscaling(masks))
 
     def grid(self, h: int, w: int) -> Tensor:
-        """The position of every cell of the image features, (1, L, C)."""
+        """Position of every cell of the image features, (1, L, C)."""
         return self.pe_layer.grid(h, w).to(self.pe_layer.positional_encoding_gaussian_matrix.dtype)
 
 

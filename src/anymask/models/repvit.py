@@ -1,13 +1,14 @@
-"""RepViT with EdgeSAM's neck, EdgeSAM's image encoder: pictures in, features out.
+"""RepViT with EdgeSAM's neck: EdgeSAM's image encoder.
 
-Letters: B images, C channels, H W the picture's side, h w a stage's map.
+Letters: B images, C channels, H W the image sides, h w a stage's map.
 
 Architecture: RepViT (Wang et al. 2023, arXiv:2307.09283, section 3; size M1), a convolutional
-network in the plan of a ViT whose depthwise branches add up to one convolution in inference; the
-neck adds the maps at strides 16 and 32: EdgeSAM (arXiv:2312.06660, section 3.1). Parameter names
-are those of `edge_sam/modeling/rep_vit.py` (S-Lab License 1.0, as its weights: non-commercial).
+network with the layout of a ViT whose depthwise branches add up to one convolution in inference;
+the neck adds the maps at strides 16 and 32: EdgeSAM (arXiv:2312.06660, section 3.1). Parameter
+names are those of `edge_sam/modeling/rep_vit.py` (S-Lab License 1.0, as its weights:
+non-commercial).
 
-Deviations: any side that is a multiple of 32 works, not only 1024.
+Differences: any side that is a multiple of 32 works, not only 1024.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from anymask.models.vit import neck
 
 @dataclass(frozen=True, kw_only=True)
 class RepViTConfig:
-    """The numbers that make a RepViT encoder.
+    """Sizes of a RepViT encoder.
 
     Attributes:
         widths: Channels of the four stages, at strides 4, 8, 16 and 32.
-        depths: Blocks of the four stages, the strided ones that enter a stage not counted.
-        squeeze: Channels over the hidden channels of squeeze-and-excitation.
-        upsample: How the neck brings stride 32 to stride 16.
+        depths: Blocks of the four stages, without the strided ones at the start of a stage.
+        squeeze: Ratio of channels to the hidden channels of squeeze-and-excitation.
+        upsample: Interpolation of the neck from stride 32 to stride 16.
         out_channels: Channels of the embedding.
     """
 
@@ -47,7 +48,7 @@ TINY = RepViTConfig(widths=(8, 16, 24, 32), depths=(2, 2, 3, 2), out_channels=16
 
 
 class RepDepthwise(nn.Module):
-    """Three parallel branches: a 3 x 3 and a 1 x 1 depthwise convolution, and the input itself."""
+    """Three parallel branches: 3 x 3 and 1 x 1 depthwise convolutions, and the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ class RepDepthwise(nn.Module):
 
     @torch.no_grad()
     def folded(self) -> nn.Conv2d:
-        """The one 3 x 3 convolution that equals the sum, once the branches are convolutions."""
+        """The equivalent 3 x 3 convolution; both branches are already folded."""
         wide, narrow = self.conv, self.conv1
         assert isinstance(wide, nn.Conv2d)
         assert isinstance(narrow, nn.Conv2d)
@@ -72,7 +73,7 @@ class RepDepthwise(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Scale each channel by a number between 0 and 1 that is read off all channels' means."""
+    """Squeeze-and-excitation: scales each channel by a factor computed from all channel means."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -85,12 +86,12 @@ class SqueezeExcite(nn.Module):
 
 
 def squeezed_width(channels: int, squeeze: int) -> int:
-    """Hidden channels of a SqueezeExcite: a multiple of 8, halves up, as the published ones are."""
+    """Hidden channels of a SqueezeExcite: rounded to a multiple of 8, halves up, as published."""
     return max(8, (channels // squeeze + 4) // 8 * 8)
 
 
 class RepViTMlp(nn.Module):
-    """The MLP of the plan, as 1 x 1 convolutions, added to its input."""
+    """The MLP as 1 x 1 convolutions, with a residual."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -104,7 +105,7 @@ class RepViTMlp(nn.Module):
 
 
 class RepViTBlock(nn.Module):
-    """Mix in space, then among channels (B, C, h, w)."""
+    """Spatial mixing, then channel mixing (B, C, h, w)."""
 
     def __init__(self, token_mixer: nn.Sequential, channels: int) -> None:
         super().__init__()
@@ -117,7 +118,7 @@ class RepViTBlock(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the side."""
+    """Upsampling by 2."""
 
     def __init__(self, mode: Literal["bicubic", "bilinear"]) -> None:
         super().__init__()
@@ -128,7 +129,7 @@ class Upsample(nn.Module):
 
 
 class FuseStage(nn.Module):
-    """The coarsest map on its way into the sum: other channels, then twice the side."""
+    """Projects and upsamples the coarsest map for the sum."""
 
     def __init__(self, inputs: int, outputs: int, mode: Literal["bicubic", "bilinear"]) -> None:
         super().__init__()
@@ -152,13 +153,13 @@ class RepViT(nn.Module):
         self.neck = neck(out, out)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Encode normalised pictures.
+        """Encode normalized images.
 
         Args:
-            images: (B, 3, H, W), H and W multiples of 32.
+            images: Images (B, 3, H, W), H and W multiples of 32.
 
         Returns:
-            The embedding alone: ((B, out_channels, H / 16, W / 16),).
+            The embedding: ((B, out_channels, H / 16, W / 16),).
         """
         x = images
         into_last = len(self.features) - 1 - self.config.depths[3]
@@ -185,7 +186,7 @@ def _blocks(config: RepViTConfig) -> list[RepViTBlock]:
         if stage > 0:
             blocks.append(_entry(config.widths[stage - 1], width))
         for index in range(depth):
-            squeezed = index % 2 == 0 and index < depth - 1  # true of M1, M2 and M3 alike
+            squeezed = index % 2 == 0 and index < depth - 1  # holds for M1, M2 and M3
             blocks.append(_keeper(width, config.squeeze if squeezed else 0))
     return blocks
 
@@ -201,7 +202,7 @@ def _entry(inputs: int, outputs: int) -> RepViTBlock:
 
 
 def _keeper(channels: int, squeeze: int) -> RepViTBlock:
-    """A block that keeps the shape; `squeeze` 0 leaves squeeze-and-excitation out."""
+    """A block that keeps the shape; `squeeze` 0 omits squeeze-and-excitation."""
     mixer = nn.Sequential(RepDepthwise(channels))
     if squeeze:
         mixer.append(SqueezeExcite(channels, squeezed_width(channels, squeeze)))

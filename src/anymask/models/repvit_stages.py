@@ -1,7 +1,7 @@
-"""RepViT in four stages, EdgeTAM's trunk (names as timm's): pictures in, four maps out.
+"""RepViT in four stages (names as in timm): EdgeTAM's trunk.
 
-The network of `repvit.py` (size M1) with other names and other cuts: a stage's map is taken before
-the last block of the plan, which here belongs to the way into the next stage.
+The network of `repvit.py` (size M1) with other names and stages: a stage's map is returned before
+its last block, which belongs to the transition to the next stage.
 
 Letters: B images, S input side, C channels, h w a stage's map.
 
@@ -21,7 +21,7 @@ TINY = RepViTConfig(widths=(8, 16, 24, 32), depths=(2, 1, 2, 2))
 
 
 class StagedRepViTMlp(nn.Module):
-    """The MLP of the plan, as 1 x 1 convolutions."""
+    """The MLP as 1 x 1 convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class StagedRepViTMlp(nn.Module):
 
 
 class StagedRepViTBlock(nn.Module):
-    """Mix in space, then among channels (B, C, h, w); `squeeze` 0 leaves the scaling out."""
+    """Spatial mixing, then channel mixing (B, C, h, w); `squeeze` 0 omits the excitation."""
 
     def __init__(self, channels: int, squeeze: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Downsample(nn.Module):
 
 
 class RepViTStage(nn.Module):
-    """Blocks of one width, every other one with the scaling."""
+    """Blocks of one width, every other one with squeeze-and-excitation."""
 
     def __init__(self, inputs: int, channels: int, depth: int, squeeze: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Stem(nn.Module):
 
 
 class StagedRepViT(nn.Module):
-    """The trunk: a picture to four maps."""
+    """The trunk: an image to four maps."""
 
     def __init__(self, config: RepViTConfig) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
-"""SAM-Med3D: a cube of voxels and clicks in it in, masks of the cube and their quality out.
+"""SAM-Med3D: segments a cube of voxels from clicks.
 
 Source: Wang et al. 2023 (SAM-Med3D, arXiv:2310.15161), section 3: SAM with every block in three
 dimensions; uni-medical/SAM-Med3D (Apache-2.0, builder `vit_b_ori`) for names and numbers. The
-two-way transformer is SAM's own, over the cells of the cube in a row. Axes are those of the given
-cube throughout: the reference names them d, h and w.
+two-way transformer is SAM's own, on the flattened cells of the cube. Axes are those of the given
+cube throughout, called d, h and w as in the reference.
 
 Letters: B cubes, N prompts, P points, S the cube's side, C channels, d h w tokens along the axes,
 L = d * h * w, m = 4 d the side of low-resolution masks, T masks of the decoder, D head width.
@@ -31,11 +31,11 @@ AXES = ("d", "h", "w")
 
 @dataclass(frozen=True, kw_only=True)
 class CubeConfig:
-    """The numbers of a model of cubes.
+    """Sizes of a cube model.
 
     Attributes:
-        side: S.
-        quality: Width of the head that estimates the quality.
+        side: Side S of a cube in voxels.
+        quality: Hidden width of the quality head.
     """
 
     side: int = 128
@@ -52,12 +52,12 @@ class CubeConfig:
 
     @property
     def grid(self) -> int:
-        """Tokens along one side."""
+        """Number of tokens along one side."""
         return self.side // self.patch
 
 
 class LayerNorm3d(LayerNorm2d):
-    """Layer norm over the channels of (B, C, d, h, w), each cell by itself."""
+    """Layer norm over the channels of (B, C, d, h, w) at each cell."""
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, d, h, w) -> the same
         by_cell = x.movedim(1, -1)
@@ -95,10 +95,11 @@ class CubeAttention(nn.Module):
         return y
 
     def _bias(self, queries: Tensor) -> Tensor:  # (B, heads, d, h, w, D) -> (B, heads, L, L)
-        """What relative positions add to the attention logits.
+        """Relative position bias of the attention logits.
 
-        The reference lines its three sums up with other axes of queries and keys than those they
-        were made for, which only cubes allow; the weights learned with it, so it stays.
+        The reference adds its three sums along other axes of queries and keys than those they were
+        computed for, which only works for cubes. The weights were trained that way, so it is
+        reproduced.
         """
         d, h, w = sides = queries.shape[2:5]
         along = (
@@ -110,15 +111,15 @@ class CubeAttention(nn.Module):
             torch.einsum(form, queries, table) for form, table in zip(forms, along, strict=True)
         )
         bias = (
-            of_d[..., None, None, :]  # of a query's own place, by the key's last axis
+            of_d[..., None, None, :]  # the query's own place, by the key's last axis
             + of_h[..., None, :, None, :]  # the query's last axis is the key's first
-            + of_w[..., None, None, :, :]  # and here the key's second
+            + of_w[..., None, None, :, :]  # the query's last axis is the key's second
         )
         return bias.reshape(*queries.shape[:2], d * h * w, d * h * w)
 
 
 class CubeBlock(nn.Module):
-    """Attention and MLP, each after a norm and beside a residual; window 0 is global attention."""
+    """Pre-norm attention and MLP with residuals; window 0 is global attention."""
 
     def __init__(self, config: CubeConfig, window: int) -> None:
         super().__init__()
@@ -131,7 +132,7 @@ class CubeBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # (B, d, h, w, C) -> the same
         y = self.norm1(x)
-        if self.window:  # the zeros of the padding take part as keys, as they did in training
+        if self.window:  # the padding zeros are attended to, as in training
             y = cells_back(self.attn(cells_to_windows(y, self.window)), x, self.window)
         else:
             y = self.attn(y)
@@ -150,7 +151,7 @@ def cells_to_windows(x: Tensor, side: int) -> Tensor:
 
 
 def cells_back(windows: Tensor, like: Tensor, side: int) -> Tensor:
-    """Windows put back, without the padding, in the shape of `like`."""
+    """Join windows without the padding, in the shape of `like`."""
     B, d, h, w, C = like.shape
     counts = [-(-length // side) for length in (d, h, w)]
     x = windows.reshape(B, *counts, side, side, side, C).permute(0, 1, 4, 2, 5, 3, 6, 7)
@@ -159,7 +160,7 @@ def cells_back(windows: Tensor, like: Tensor, side: int) -> Tensor:
 
 
 class CubePatches(nn.Module):
-    """Cubes of voxels that do not overlap as tokens."""
+    """Non-overlapping cubes of voxels as tokens."""
 
     def __init__(self, patch: int, dim: int) -> None:
         super().__init__()
@@ -171,7 +172,7 @@ class CubePatches(nn.Module):
 
 
 class CubeEncoder(nn.Module):
-    """The ViT."""
+    """The ViT encoder."""
 
     def __init__(self, config: CubeConfig) -> None:
         super().__init__()
@@ -210,7 +211,7 @@ class CubePositions(nn.Module):
         return torch.cat([angles.sin(), angles.cos(), angles.sin()], dim=-1)
 
     def grid(self, side: int) -> Tensor:
-        """Of every cell, the first two axes exchanged as in the reference: (1, L, C)."""
+        """Encoding of every cell, the first two axes swapped as in the reference: (1, L, C)."""
         at = (
             torch.arange(side, device=self.positional_encoding_gaussian_matrix.device) + 0.5
         ) / side
@@ -220,7 +221,7 @@ class CubePositions(nn.Module):
 
 
 class CubePrompts(nn.Module):
-    """Clicks and an earlier mask."""
+    """Encodes clicks and a mask prompt."""
 
     def __init__(self, config: CubeConfig) -> None:
         super().__init__()
@@ -241,7 +242,7 @@ class CubePrompts(nn.Module):
         self.no_mask_embed = nn.Embedding(1, dim)
 
     def embed_points(self, coords: Tensor, labels: Tensor) -> Tensor:
-        """(N, P, 3) voxels in the cube's axes, (N, P) 1 object, 0 not, -1 no point -> (N, P, C)."""
+        """Points (N, P, 3) in voxels, labels (N, P): 1 object, 0 not, -1 no point -> (N, P, C)."""
         tokens = self.pe_layer((coords.float() + 0.5) / self.side)
         nowhere = (labels == NO_POINT)[..., None]
         tokens = torch.where(nowhere, self.not_a_point_embed.weight, tokens)
@@ -251,7 +252,7 @@ class CubePrompts(nn.Module):
         return tokens
 
     def embed_mask(self, masks: Tensor | None) -> Tensor:
-        """Logits (N, 1, m, m, m) of an earlier answer, or nothing -> (N or 1, C, d, h, w)."""
+        """Logits (N, 1, m, m, m) of an earlier prediction, or None -> (N or 1, C, d, h, w)."""
         if masks is None:
             return self.no_mask_embed.weight[..., None, None, None]
         y: Tensor = self.mask_downscaling(masks)
@@ -259,7 +260,7 @@ class CubePrompts(nn.Module):
 
 
 class CubeDecoder(nn.Module):
-    """Every mask that clicks may mean, and how good each is thought to be."""
+    """Predicts all candidate masks and their IoU."""
 
     def __init__(self, config: CubeConfig) -> None:
         super().__init__()
@@ -283,7 +284,7 @@ class CubeDecoder(nn.Module):
     def forward(
         self, features: Tensor, positions: Tensor, prompt: Tensor, dense: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(1 or N, C, d, h, w), (1, L, C), (N, P, C), added -> (N, T, m, m, m), (N, T)."""
+        """(1 or N, C, d, h, w), (1, L, C), (N, P, C), dense prompt -> (N, T, m, m, m), (N, T)."""
         cells = features + dense
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(len(prompt), -1, -1), prompt], dim=1)
@@ -296,7 +297,7 @@ class CubeDecoder(nn.Module):
 
 
 class CubeModel(nn.Module):
-    """SAM-Med3D; it keeps no state between calls."""
+    """SAM-Med3D, stateless."""
 
     def __init__(self, spec: ModelSpec, config: CubeConfig | None = None) -> None:
         super().__init__()
@@ -307,22 +308,23 @@ class CubeModel(nn.Module):
         self.mask_decoder = CubeDecoder(config)
 
     def encode(self, cubes: Tensor) -> Tensor:  # (B, 1, S, S, S) -> (B, C, d, h, w)
-        """See cubes of voxels that were normalised."""
+        """Encode normalized cubes of voxels."""
         y: Tensor = self.image_encoder(cubes)
         return y
 
     def decode(
         self, features: Tensor, coords: Tensor, labels: Tensor, masks: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Answer N prompts about one cube.
+        """Decode N prompts on one cube.
 
         Args:
-            features: (1, C, d, h, w).
-            coords: (N, P, 3) voxels of the cube, in the order of its axes; labels (N, P).
-            masks: (N, 1, m, m, m) logits of an earlier answer, or None.
+            features: Features (1, C, d, h, w).
+            coords: Points (N, P, 3) in voxels of the cube, in the order of its axes.
+            labels: Labels (N, P).
+            masks: Logits (N, 1, m, m, m) of an earlier prediction, or None.
 
         Returns:
-            Logits (N, T, m, m, m), quality (N, T); token 0 is for clear prompts.
+            Logits (N, T, m, m, m), quality (N, T); token 0 is for unambiguous prompts.
         """
         logits, quality = self.mask_decoder(
             features,
@@ -341,7 +343,7 @@ SAM_MED3D = ModelSpec(
     family="sam_med3d",
 )
 
-# Small enough for a test: 32 voxels a side, 4 x 4 x 4 features of 48 channels.
+# For tests: 32 voxels per side, 4 x 4 x 4 features of 48 channels.
 TINY = CubeConfig(
     side=32, patch=8, dim=24, depth=2, heads=2, global_blocks=(1,), window=3, out_dim=48,
     mlp_dim=32, quality=16,

@@ -1,10 +1,11 @@
-"""EdgeTAM's spatial perceiver: a memory map in, a few hundred tokens out.
+"""EdgeTAM's spatial perceiver: compresses a memory map to a few hundred tokens.
 
-Half of the tokens read all of the map; the other half one window each, and keep its place.
+Half of the tokens attend to the whole map; the others attend to one window each and keep its
+position.
 
 Source: Zhou et al. 2025 (EdgeTAM, arXiv:2501.07256, section 3.2, "Global Perceiver" and "2D Spatial
-Perceiver"); EdgeTAM (Apache-2.0), `sam2/modeling/perceiver.py`, for names and numbers. Deviation:
-several objects at once, which the reference's code refuses.
+Perceiver"); EdgeTAM (Apache-2.0), `sam2/modeling/perceiver.py`, for names and numbers. Difference:
+several objects at once, which the reference code does not support.
 
 Letters: N objects, Cm channels of a memory, h w its map, K tokens.
 """
@@ -22,11 +23,13 @@ from anymask.models.vit import map_to_windows
 
 @dataclass(frozen=True, kw_only=True)
 class PerceiverConfig:
-    """The numbers of a spatial perceiver; one head is as wide as a token.
+    """Sizes of a spatial perceiver with a single head.
 
     Attributes:
-        everywhere: Tokens that read the whole map.
-        side: Tokens of one window each along a side of the map.
+        dim: Channels of a token.
+        depth: Number of layers.
+        everywhere: Number of tokens that attend to the whole map.
+        side: Number of single-window tokens along a side of the map.
     """
 
     dim: int = 64
@@ -36,7 +39,7 @@ class PerceiverConfig:
 
 
 def widening(dim: int) -> nn.Sequential:
-    """Norm, four times the width, GELU, and back: (N, K, C) -> the same."""
+    """MLP of four times the width with a norm: (N, K, C) -> the same."""
     return nn.Sequential(
         nn.LayerNorm(dim),
         nn.Linear(dim, 4 * dim, bias=False),
@@ -79,7 +82,7 @@ class LatentSelfAttention(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:  # (N, K, C) -> the same
         x = self.norm(tokens)
         k, v = self.to_kv(x).chunk(2, dim=-1)
-        if tokens.shape[1] == 1:  # a token alone reads itself
+        if tokens.shape[1] == 1:  # a single token attends only to itself
             mixed = v
         else:
             mixed = _attend(self.to_q(x), k, v)
@@ -88,7 +91,7 @@ class LatentSelfAttention(nn.Module):
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """One head: (N, K, C), (N, L, C), (N, L, C) -> (N, K, C)."""
+    """Single-head attention: (N, K, C), (N, L, C), (N, L, C) -> (N, K, C)."""
     return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
 
 
@@ -111,7 +114,7 @@ class PerceiverLayer(nn.Module):
 
 
 class SpatialPerceiver(nn.Module):
-    """A map (N, Cm, h, w) to K tokens (N, K, Cm): those of the whole first, then row by row."""
+    """A map (N, Cm, h, w) to K tokens (N, K, Cm): the global ones first, then row by row."""
 
     def __init__(self, config: PerceiverConfig) -> None:
         super().__init__()

@@ -1,16 +1,16 @@
-"""TinyViT, the image encoder of MobileSAM, SAM-HQ light and TinySAM: pictures in, features out.
+"""TinyViT, the image encoder of MobileSAM, SAM-HQ light and TinySAM.
 
-Letters: B images, C channels, H W the picture's side, h w a stage's map, w2 tokens in a window.
+Letters: B images, C channels, H W the image sides, h w a stage's map, w2 tokens in a window.
 
-Architecture: TinyViT (Wu et al. 2022, arXiv:2207.10666, section 3.3), which takes its pieces from
-LeViT, MobileNetV2 and Swin; as an encoder: MobileSAM (arXiv:2306.14289, section 3). Parameter names
-are those of `mobile_sam/modeling/tiny_vit_sam.py` (Apache-2.0). A first stage of convolutions and
-three of attention in windows, at strides 4, 8, 16 and 16: the last merging keeps the resolution.
+Architecture: TinyViT (Wu et al. 2022, arXiv:2207.10666, section 3.3), with parts of LeViT,
+MobileNetV2 and Swin; as an encoder: MobileSAM (arXiv:2306.14289, section 3). Parameter names are
+those of `mobile_sam/modeling/tiny_vit_sam.py` (Apache-2.0). A first stage of convolutions and three
+of windowed attention, at strides 4, 8, 16 and 16: the last merging keeps the resolution.
 
-Deviations: the published code caches the gathered attention biases at `eval()`, and then goes on
-using the old ones when weights are loaded later; here they are gathered in every pass (less than a
-hundredth of its time), and an exporter folds the constant. Any side that is a multiple of 16 works,
-not only 1024. There is no drop path.
+Differences: the published code caches the gathered attention biases at `eval()` and keeps them when
+weights are loaded later; here they are gathered in every pass (less than a hundredth of its time),
+and an exporter folds the constant. Any side that is a multiple of 16 works, not only 1024. There is
+no drop path.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from anymask.models.vit import map_to_windows, neck, windows_to_map
 
 @dataclass(frozen=True, kw_only=True)
 class TinyViTConfig:
-    """The numbers that make a TinyViT.
+    """Sizes of a TinyViT.
 
     Attributes:
         widths: Channels of the four stages.
         depths: Blocks of the four stages.
         heads: Attention heads of the last three stages.
         windows: Side of the attention windows of the last three stages, in tokens.
-        expansion: Hidden over outer channels, in the convolution blocks and the MLPs.
+        expansion: Ratio of hidden to outer channels in the convolution blocks and the MLPs.
         out_channels: Channels of the embedding.
-        classes: Size of the ImageNet head that the checkpoints carry and nobody runs.
-        taps: Stages whose outputs are returned beside the embedding, 0..2.
+        classes: Size of the unused ImageNet head in the checkpoints.
+        taps: Stages whose outputs are also returned, 0..2.
     """
 
     widths: tuple[int, int, int, int] = (64, 128, 160, 320)
@@ -64,7 +64,7 @@ TINY = TinyViTConfig(
 
 
 class InvertedBottleneck(nn.Module):
-    """MobileNetV2's block: widen, mix each channel in space, narrow, add (B, C, h, w)."""
+    """MobileNetV2's block: expand, filter each channel, project, residual (B, C, h, w)."""
 
     def __init__(self, channels: int, expansion: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class InvertedBottleneck(nn.Module):
 
 
 class Merging(nn.Module):
-    """From one stage to the next: other channels, and half the side when `stride` is 2."""
+    """Between two stages: changes the channels, and halves the side if `stride` is 2."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -93,12 +93,13 @@ class Merging(nn.Module):
 
 
 def pair_offsets(side: int) -> Tensor:
-    """Which learned bias each pair of tokens of a side x side window takes.
+    """Index of the learned bias of each pair of tokens in a side x side window.
 
-    Pairs at the same absolute offset (|dy|, |dx|) share one bias; offsets are numbered in reading
-    order, as pairs that start at the first token meet them.
+    Pairs with the same absolute offset (|dy|, |dx|) share one bias; offsets are numbered in reading
+    order.
 
-    returns  (side^2, side^2) int64 in 0..side^2 - 1
+    Returns:
+        Indices (side^2, side^2) int64 in 0..side^2 - 1.
     """
     axis = torch.arange(side)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -107,7 +108,7 @@ def pair_offsets(side: int) -> Tensor:
 
 
 class WindowAttention(nn.Module):
-    """Self-attention among the tokens of one window, with LeViT's translation-invariant bias."""
+    """Self-attention in a window, with LeViT's translation-invariant bias."""
 
     offset_index: Tensor
 
@@ -121,15 +122,15 @@ class WindowAttention(nn.Module):
         self.register_buffer("offset_index", pair_offsets(window), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, w2, C) -> (B, w2, C), B counting windows."""
+        """(B, w2, C) -> (B, w2, C), where B counts windows."""
         batch, count, _ = tokens.shape
-        # Unlike a ViT's, this projection keeps q, k and v of one head together.
+        # Unlike in a ViT, q, k and v of one head are adjacent in this projection.
         qkv = activated(self.norm(tokens), self.qkv).view(batch, count, self.heads, -1)
         q, k, v = qkv.transpose(1, 2).chunk(3, dim=-1)  # each (B, heads, w2, C / heads)
         bias = self.attention_biases[:, self.offset_index].to(q.dtype)[None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2)
-        # An explicit copy: the layout that attention answers in differs between its kernels, and a
-        # traced `reshape` would take this one's for granted.
+        # An explicit copy: the output layout differs between attention kernels, and a traced
+        # `reshape` would depend on that of this one.
         in_order = mixed.clone(memory_format=torch.contiguous_format)
         return activated(in_order.flatten(2), self.proj)
 
@@ -148,7 +149,7 @@ class TinyViTMlp(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Attention in windows, a 3 x 3 convolution across their borders, an MLP (B, C, h, w)."""
+    """Windowed attention, a 3 x 3 convolution across windows, and an MLP (B, C, h, w)."""
 
     def __init__(self, channels: int, heads: int, window: int, expansion: int) -> None:
         super().__init__()
@@ -165,14 +166,14 @@ class AttentionBlock(nn.Module):
         return x.permute(0, 3, 1, 2)
 
     def _attend(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
-        # The zeros of the padding are normalised and attended to, as in the published code.
+        # The padding zeros are normalized and attended to, as in the published code.
         windows = map_to_windows(x, self.window)
         mixed = self.attn(windows.flatten(1, 2)).reshape(windows.shape)
         return windows_to_map(mixed, x.shape[1], x.shape[2])
 
 
 class TinyViTStage(nn.Module):
-    """Blocks of one width, then the way to the next stage (B, C, h, w)."""
+    """Blocks of one width, then the transition to the next stage (B, C, h, w)."""
 
     def __init__(self, blocks: list[nn.Module], downsample: Merging | None) -> None:
         super().__init__()
@@ -201,7 +202,7 @@ class TinyViTPatchEmbed(nn.Module):
 
 
 class TinyViT(nn.Module):
-    """The image encoder; `norm_head` and `head` exist for the checkpoints and are never run."""
+    """The image encoder; `norm_head` and `head` exist only to load the checkpoints."""
 
     def __init__(self, config: TinyViTConfig) -> None:
         super().__init__()
@@ -213,10 +214,10 @@ class TinyViT(nn.Module):
         self.neck = neck(config.widths[-1], config.out_channels)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Encode normalised pictures.
+        """Encode normalized images.
 
         Args:
-            images: (B, 3, H, W), H and W multiples of 16.
+            images: Images (B, 3, H, W), H and W multiples of 16.
 
         Returns:
             The embedding (B, out_channels, H / 16, W / 16), then the output of each stage in

@@ -1,10 +1,10 @@
-"""The two-way transformer: prompt tokens and image features in, both updated by each other out.
+"""The two-way transformer: mutual attention of prompt tokens and image features.
 
 Source: Kirillov et al. 2023, appendix A ("Lightweight mask decoder", figure 14); segment-anything
 (Apache-2.0), `modeling/transformer.py`, for names and numbers.
 
-The image may come with batch 1 while the prompts come with batch N. Then everything that does not
-depend on the prompt (the first projections of the image, a third of the work) is done once.
+The image may have batch 1 while the prompts have batch N. Then everything that is independent of
+the prompt (the first projections of the image, a third of the work) is computed once.
 
 Letters: N prompts, T tokens, L places of the image, C channels, D head width.
 """
@@ -23,16 +23,19 @@ from anymask.models.layers import Mlp
 
 @dataclass(frozen=True, kw_only=True)
 class TwoWayConfig:
-    """The numbers in which two-way transformers differ.
-
-    self_attention
-               "sam": the first layer replaces the tokens, the next add to them, and positions only
-               steer where a token reads; "plain" (EfficientSAM): every layer adds, and after the
-               first the positions stay in the tokens
+    """Sizes and options of a two-way transformer.
 
     Attributes:
-        shrink: How much narrower the cross attention is than dim.
+        dim: Channels C.
+        depth: Number of layers.
+        heads: Attention heads.
+        mlp_dim: Hidden width of the MLP.
+        shrink: Ratio of dim to the width of the cross attention.
+        activation: Activation of the MLP.
         mlp_names: Parameter names of a layer's MLP in the checkpoint.
+        self_attention: "sam": the first layer replaces the tokens, the others are residual, and
+            positions only affect queries and keys; "plain" (EfficientSAM): every layer is residual,
+            and positions are added to the tokens after the first.
     """
 
     dim: int = 256
@@ -46,7 +49,7 @@ class TwoWayConfig:
 
 
 class DownscaledAttention(nn.Module):
-    """Multi-head attention that projects to a narrower width inside."""
+    """Multi-head attention with a narrower inner width."""
 
     def __init__(self, dim: int, heads: int, shrink: int = 1) -> None:
         super().__init__()
@@ -69,7 +72,7 @@ class DownscaledAttention(nn.Module):
 
 
 class TwoWayLayer(nn.Module):
-    """Token self-attention, attention to the image, an MLP, attention from the image to tokens."""
+    """Self-attention of tokens, attention to the image, an MLP, attention from image to tokens."""
 
     def __init__(self, config: TwoWayConfig, first: bool) -> None:
         super().__init__()
@@ -100,7 +103,7 @@ class TwoWayLayer(nn.Module):
 
     def attend_to_each_other(self, tokens: Tensor, token_at: Tensor) -> Tensor:
         N = tokens.shape[0]
-        # The tokens enter the first layer as their own positions.
+        # In the first layer the tokens are their own positions.
         placed = tokens if self.first else tokens + token_at
         base = placed if self.plain else tokens
         read: Tensor = self.self_attn(placed, placed, base, N)
@@ -108,7 +111,7 @@ class TwoWayLayer(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Two-way layers, then a last attention from the tokens to the image."""
+    """Two-way layers, then a final attention from the tokens to the image."""
 
     def __init__(self, config: TwoWayConfig) -> None:
         super().__init__()

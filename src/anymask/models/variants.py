@@ -1,8 +1,8 @@
-"""The registry of models: a name in, the numbers of the variant and a built model out.
+"""The registry of models: sizes of the variants by name.
 
-A family is one row: how it sees a picture (ModelSpec), its encoder, its prompt encoder, its mask
-decoder. Aliases share a row and change what the checkpoint's own code does differently. Sources of
-the numbers: `build_sam.py` of segment-anything, MobileSAM, sam-hq, EdgeSAM, TinySAM and SAM-Med2D,
+A family is one row: its specification (ModelSpec), image encoder, prompt encoder and mask decoder.
+Aliases share a row and change what the checkpoint's own code does differently. Sources of the
+numbers: `build_sam.py` of segment-anything, MobileSAM, sam-hq, EdgeSAM, TinySAM and SAM-Med2D,
 `build_efficient_sam.py` of EfficientSAM, `MedSAM_Inference.py` of MedSAM; the configurations of
 sam2 (`configs/sam2`, `configs/sam2.1`), EdgeTAM (`configs/edgetam.yaml`) and EfficientTAM
 (`configs/`), all three Apache-2.0.
@@ -50,7 +50,7 @@ TrunkConfig = HieraConfig | EfficientVitConfig | RepViTConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One image model, as numbers."""
+    """Sizes of an image model."""
 
     spec: ModelSpec
     encoder: EncoderConfig
@@ -58,11 +58,11 @@ class Variant:
     decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
 
     def renamed(self, name: str, **spec: object) -> Variant:
-        """The same architecture under another name, with other values of its spec."""
+        """The same architecture with another name and other values of its spec."""
         return replace(self, spec=replace(self.spec, name=name, **spec))  # type: ignore[arg-type]
 
     def build(self) -> ImageModel:
-        """A randomly initialised model in eval mode."""
+        """Build a randomly initialized model in eval mode."""
         encoder: nn.Module
         match self.encoder:
             case VitConfig() as config:
@@ -79,7 +79,7 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoVariant:
-    """One model of SAM 2's families, as numbers."""
+    """Sizes of a model of SAM 2's families."""
 
     spec: ModelSpec
     trunk: TrunkConfig
@@ -87,7 +87,7 @@ class VideoVariant:
     config: VideoConfig = field(default_factory=VideoConfig)
 
     def build(self) -> VideoModel:
-        """A randomly initialised model in eval mode."""
+        """Build a randomly initialized model in eval mode."""
         trunk: nn.Module
         match self.trunk:
             case HieraConfig() as config:
@@ -125,8 +125,8 @@ SAM_HQ_LIGHT = Variant(
     decoder=MaskDecoderConfig(early_dim=tiny_vit.SAM_HQ_LIGHT.widths[2]),
 )
 
-# EfficientSAM resizes a float picture without antialiasing, stretches it to a square, always takes
-# six points, and has neither background clicks nor mask prompts.
+# EfficientSAM resizes a float image without antialiasing, stretches it to a square, always has six
+# points, and supports neither background clicks nor mask prompts.
 EFFICIENT_SAM_TI = Variant(
     spec=ModelSpec(
         name="efficient_sam_ti",
@@ -153,8 +153,8 @@ EFFICIENT_SAM_TI = Variant(
     ),
 )
 
-# MedSAM is ViT-B on squares whose own range becomes 0..1. It was tuned for one box a picture; the
-# rest of the prompts is ViT-B's own and stays open to those who fine-tune it.
+# MedSAM is ViT-B on squares whose own range becomes 0..1. It was fine-tuned for one box per image;
+# the other prompts of ViT-B remain available for further fine-tuning.
 MEDSAM = SAM_VIT_B.renamed(
     "medsam",
     fit="square",
@@ -163,7 +163,7 @@ MEDSAM = SAM_VIT_B.renamed(
     std=(255.0, 255.0, 255.0),
 )
 
-# SAM-Med2D is ViT-B at 256 px with adapters; single pixels are taken from the photo.
+# SAM-Med2D is ViT-B at 256 px with adapters; images are resized by nearest pixel.
 SAM_MED2D_B = Variant(
     spec=replace(
         SAM, name="sam_med2d_b", image_side=256, mask_side=64, fit="square", resample="nearest"
@@ -190,7 +190,7 @@ VARIANTS: tuple[Variant, ...] = (
     MOBILE_SAM.renamed("tinysam"),
 )
 
-# Small enough for a test: a 64 px picture, 8 x 8 features of 32 channels, 32 px masks.
+# For tests: a 64 px image, 8 x 8 features of 32 channels, 32 px masks.
 TINY_VIT = VitConfig(
     dim=24, depth=3, heads=2, global_blocks=(1,), window=3, image_side=64, patch=8, out_dim=32
 )
@@ -234,7 +234,7 @@ def _video_spec(name: str, side: int = 1024) -> ModelSpec:
     )
 
 
-# The decoder of SAM with an object score, a quality between 0 and 1 and, but for EfficientTAM, the
+# SAM's decoder with an object score, a quality between 0 and 1 and, except for EfficientTAM, the
 # encoder's fine maps.
 _TWO_WAY = TwoWayConfig(mlp_names=("layers.0", "layers.1"))
 _VIDEO_DECODER = MaskDecoderConfig(
@@ -250,8 +250,8 @@ def _hiera(name: str, trunk: HieraConfig, config: VideoConfig) -> VideoVariant:
     )
 
 
-# MedSAM2 (Ma et al. 2025, arXiv 2504.03600): SAM 2.1 with Hiera-T at 512 pixels, tuned on scans;
-# its inference scripts resize slices by Pillow's cubic filter.
+# MedSAM2 (Ma et al. 2025, arXiv 2504.03600): SAM 2.1 with Hiera-T at 512 pixels, fine-tuned on
+# scans; its inference scripts resize slices by Pillow's cubic filter.
 MED_SAM_2 = VideoVariant(
     spec=replace(_video_spec("medsam2", 512), resample="pillow_bicubic"),
     trunk=hiera.HIERA_T,
@@ -301,7 +301,7 @@ VIDEO_VARIANTS: tuple[VideoVariant, ...] = (
     _efficient_tam("efficienttam_s_512x512", efficient_vit.EFFICIENT_TAM_S, 512),
 )
 
-# Small enough for a test: a 64 px picture, 4 x 4 features of 128 channels, 16 px masks.
+# For tests: a 64 px image, 4 x 4 features of 128 channels, 16 px masks.
 _TINY_VIDEO_TWO_WAY = replace(_TWO_WAY, dim=128, heads=4, mlp_dim=48)
 TINY_VIDEO = VideoVariant(
     spec=_video_spec("tiny_video", 64),
@@ -330,7 +330,7 @@ TINY_EDGE = replace(
 
 @dataclass(frozen=True)
 class RegistryEntry:
-    """What the registry knows of a model: how it sees a picture, and how to build it."""
+    """Specification of a model, and the function that builds it."""
 
     spec: ModelSpec
     build: Callable[[], nn.Module]
@@ -348,7 +348,7 @@ REGISTRY: dict[str, Variant | VideoVariant | RegistryEntry] = {
     ),
 }
 
-# Not listed by `names`, but `build` and `spec` know them.
+# Not listed by `names`, but accepted by `build` and `spec`.
 FOR_TESTS: dict[str, Variant | VideoVariant | RegistryEntry] = {
     "nano_tiny": RegistryEntry(nano_spec(nano.TINY), lambda: Nano(nano.TINY).eval()),
     **{variant.spec.name: variant for variant in _TINY},

@@ -1,8 +1,8 @@
-"""SAM 2's model of pictures and videos, and those of EdgeTAM and EfficientTAM.
+"""The model of SAM 2 for images and videos, and those of EdgeTAM and EfficientTAM.
 
-A picture is encoded and decoded as by every image model. A video adds a memory: each frame is read
-together with what is remembered of an object, and what is found is remembered in turn. The network
-keeps nothing: memories are values (`models/rules/memory.py`) that come in and go out.
+Images are encoded and decoded as by every image model. For videos there is a memory: each frame is
+conditioned on the memories of an object, and its prediction is encoded as a new memory. The network
+is stateless: memories are passed in and returned (`models/rules/memory.py`).
 
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4 and appendix D.1); Zhou et al. 2025
 (EdgeTAM, arXiv:2501.07256); Xiong et al. 2024 (EfficientTAM, arXiv:2411.18933); sam2, EdgeTAM and
@@ -64,16 +64,16 @@ from anymask.models.spatial_perceiver import PerceiverConfig, SpatialPerceiver
 
 @dataclass(frozen=True, kw_only=True)
 class VideoConfig:
-    """The numbers in which SAM 2's families differ beyond their encoders.
+    """Sizes and options of SAM 2's families, except for their encoders.
 
     Attributes:
-        prompts: As for an image model.
-        decoder: As for an image model.
-        attention: How memories are read and written.
-        memory: How memories are read and written.
-        perceiver: EdgeTAM: a memory becomes a few tokens; None: it stays a map.
-        absent_memory: SAM 2.1: memories of an object that is not seen are marked.
-        settings: The options that the family was published with.
+        prompts: Prompt encoder, as for an image model.
+        decoder: Mask decoder, as for an image model.
+        attention: Memory attention.
+        memory: Memory encoder.
+        perceiver: EdgeTAM: compression of a memory to a few tokens, or None.
+        absent_memory: SAM 2.1: whether memories of an absent object are marked.
+        settings: Published settings of the family.
     """
 
     prompts: PromptEncoderConfig = field(default_factory=PromptEncoderConfig)
@@ -87,10 +87,10 @@ class VideoConfig:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """What the encoder saw of one frame.
+    """Encoder output of one frame.
 
     Attributes:
-        features: (1, C, h, w).
+        features: Features (1, C, h, w).
         fine: SAM 2 and EdgeTAM: (1, C / 8, 4 h, 4 w), (1, C / 4, 2 h, 2 w); EfficientTAM: none.
     """
 
@@ -100,12 +100,12 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class FramePrompts:
-    """What a person says about N objects on one frame, as many points for each.
+    """Prompts for N objects on one frame, with the same number of points.
 
     Attributes:
-        coords: (N, P, 2) model pixels.
-        labels: (N, P) 1 object, 0 background, 2 and 3 box corners.
-        masks: (N, 1, m, m) logits of the answer that is to be corrected, or None.
+        coords: Points (N, P, 2) in model pixels.
+        labels: Labels (N, P): 1 object, 0 background, 2 and 3 box corners.
+        masks: Logits (N, 1, m, m) of the prediction to correct, or None.
     """
 
     coords: Tensor
@@ -115,13 +115,13 @@ class FramePrompts:
 
 @dataclass(frozen=True, eq=False)
 class ObjectAnswer:
-    """What N objects are on one frame.
+    """Predictions for N objects on one frame.
 
     Attributes:
-        logits: (N, 1, m, m); far below 0 everywhere where an object is not seen.
-        quality: (N, 1) predicted IoU.
-        object_score: (N, 1) logit of "the object is there".
-        pointer: (N, C) what tells the object from others.
+        logits: Logits (N, 1, m, m); far below 0 everywhere if an object is absent.
+        quality: Predicted IoU (N, 1).
+        object_score: Logit of the object's presence (N, 1).
+        pointer: Object pointer (N, C).
     """
 
     logits: Tensor
@@ -133,11 +133,12 @@ class ObjectAnswer:
 def choose(
     decoded: Decoded, several: bool, stability: MultimaskStability | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One of the T masks for each object: (N, 1, m, m), (N, 1) and its token (N, C).
+    """Select one of T masks per object: logits (N, 1, m, m), quality (N, 1), token (N, C).
 
     Args:
-        several: The best of the masks of an unclear prompt, instead of the one of a clear one.
-        stability: When the one gives way to the best of the others.
+        decoded: Output of the decoder.
+        several: Whether to select the best mask for ambiguous prompts instead of the single mask.
+        stability: Condition for replacing the single mask by the best of the others, or None.
     """
     best = decoded.quality[:, 1:].argmax(dim=1) + 1
     mask = token = best if several else torch.zeros_like(best)
@@ -150,14 +151,14 @@ def choose(
 
 
 def stability_of(logits: Tensor, delta: float) -> Tensor:  # (N, m, m) -> (N,)
-    """IoU of the masks at thresholds of + and - delta; 1 where both are empty."""
+    """IoU of the masks at thresholds of + and - delta; 1 if both are empty."""
     inner = (logits > delta).flatten(1).sum(dim=1)
     outer = (logits > -delta).flatten(1).sum(dim=1)
     return torch.where(outer > 0, inner / outer.clamp(min=1), 1.0)
 
 
 def fill_holes(logits: Tensor, largest: int) -> Tensor:
-    """Background regions of at most `largest` pixels become object: (N, 1, m, m) -> the same."""
+    """Fill background regions of at most `largest` pixels: (N, 1, m, m) -> the same."""
     filled = [
         torch.from_numpy(fill_plane(plane.float().cpu().numpy(), largest))
         for plane in logits.flatten(0, 1)
@@ -166,7 +167,7 @@ def fill_holes(logits: Tensor, largest: int) -> Tensor:
 
 
 def without_overlaps(logits: Tensor) -> Tensor:
-    """Each pixel stays with the likeliest object at most: (N, 1, m, m) -> the same."""
+    """Assign each pixel to at most one object, the most likely: (N, 1, m, m) -> the same."""
     if len(logits) == 1:
         return logits
     likeliest = logits.argmax(dim=0, keepdim=True)
@@ -189,7 +190,7 @@ class VideoModel(nn.Module):
         dim, memory_dim = config.attention.dim, config.attention.memory_dim
         self.maskmem_tpos_enc = nn.Parameter(torch.zeros(config.settings.frames, 1, 1, memory_dim))
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, dim))
-        self.no_mem_pos_enc = nn.Parameter(torch.zeros(1, 1, dim))  # stored, never used
+        self.no_mem_pos_enc = nn.Parameter(torch.zeros(1, 1, dim))  # in the checkpoints, unused
         self.no_obj_ptr = nn.Parameter(torch.zeros(1, dim))
         if config.absent_memory:
             self.no_obj_embed_spatial = nn.Parameter(torch.zeros(1, memory_dim))
@@ -207,19 +208,19 @@ class VideoModel(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are kept in; inputs are converted to it."""
+        """Type of the weights, to which inputs are converted."""
         return self.no_mem_embed.dtype
 
-    # ------------------------------------------------------------------------------- pictures
+    # --------------------------------------------------------------------------------- images
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
-        """See B images.
+        """Encode B images.
 
         Args:
-            images: (B, 3, S, S) normalised.
+            images: Normalized images (B, 3, S, S).
 
         Returns:
-            Features (B, C, h, w) first, then the fine maps, in the model's dtype.
+            Features (B, C, h, w), then the fine maps, in the model's dtype.
         """
         frame = self.see(images)
         return (self._without_memory(frame), *frame.fine)
@@ -232,7 +233,7 @@ class VideoModel(nn.Module):
         masks: Tensor,
         has_mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Answer N prompts about one image, or one each about N images: `ImageModel.decode`."""
+        """Decode N prompts on one image, or one each on N images, as `ImageModel.decode`."""
         decoded = self._decode(features, coords, labels, masks.clamp(*LIMITS), has_mask)
         return decoded.logits.float(), decoded.quality.float()
 
@@ -259,7 +260,7 @@ class VideoModel(nn.Module):
     # --------------------------------------------------------------------------------- videos
 
     def see(self, images: Tensor) -> Frame:
-        """Encode a frame, or B pictures: (B, 3, S, S) normalised."""
+        """Encode a frame, or B images: (B, 3, S, S) normalized."""
         own = next(self.image_encoder.parameters()).dtype
         maps = tuple(x.to(self.dtype) for x in self.image_encoder(images.to(own)))
         fine = self.sam_mask_decoder.fine_maps(*maps[1:]) if maps[1:] else ()
@@ -273,11 +274,14 @@ class VideoModel(nn.Module):
         prompts: FramePrompts | None = None,
         settings: TrackingSettings | None = None,
     ) -> ObjectAnswer:
-        """Find N objects on a frame.
+        """Predict N objects on a frame.
 
         Args:
-            banks: What is known of each object; all empty on a first prompted frame.
-            prompts: What a person says about each of them, or None while tracking.
+            frame: The encoded frame.
+            banks: Memories of each object; all empty on the first prompted frame.
+            at: Position in the video.
+            prompts: Prompts of the objects, or None while tracking.
+            settings: Settings. Defaults to those of the family.
         """
         settings = settings or self.config.settings
         features = self.condition(frame, banks, at, settings)
@@ -291,13 +295,17 @@ class VideoModel(nn.Module):
         settings: TrackingSettings,
         plain: bool = False,
     ) -> Tensor:
-        """The frame's features as each object's memories change them.
+        """Condition the frame's features on each object's memories.
 
         Args:
-            plain: As the reference computes it: each object by itself.
+            frame: The encoded frame.
+            banks: Memories of each object.
+            at: Position in the video.
+            settings: Settings.
+            plain: Whether to use the reference implementation, object by object.
 
         Returns:
-            (N, C, h, w), or (1, C, h, w) where nobody remembers anything.
+            Features (N, C, h, w), or (1, C, h, w) without any memories.
         """
         selections = [bank.select(at, settings) for bank in banks]
         if not any(selection.memories for selection in selections):
@@ -320,14 +328,15 @@ class VideoModel(nn.Module):
         at: VideoMoment,
         settings: TrackingSettings,
     ) -> RecalledMemories:
-        """What N objects of the same layout remember, as tokens."""
+        """Memories of N objects with the same layout, as tokens."""
         memories = zip(*(selection.memories for selection in selections), strict=True)
         positions, turns = self._of_memory(*hw, settings.pool)
         tokens, places, turned = [], [], []
         for same in memories:
             read = torch.cat([memory.tokens for _, memory in same]).to(self.dtype)
             tokens.append(pool_map(read, hw, settings.pool))
-            # The oldest memory's time is stored first but one; a prompted frame's last.
+            # The temporal encoding of the oldest memory is stored last but one, that of prompted
+            # frames last.
             places.append(positions + self.maskmem_tpos_enc[same[0][0] - 1, 0])
             turned.append(turns)
         if selections[0].pointers:
@@ -351,7 +360,7 @@ class VideoModel(nn.Module):
         prompts: FramePrompts | None,
         settings: TrackingSettings,
     ) -> ObjectAnswer:
-        """Decode N objects of a frame whose features are conditioned, (1 or N, C, h, w)."""
+        """Decode N objects on a frame with conditioned features (1 or N, C, h, w)."""
         points = 0 if prompts is None else prompts.labels.shape[1]
         decoded = self._decode_prompts(frame, features, n, prompts)
         low, high = settings.several_points
@@ -370,7 +379,7 @@ class VideoModel(nn.Module):
         if prompts is not None:
             coords = torch.cat([prompts.coords.to(coords), coords], dim=1)
             labels = torch.cat([prompts.labels.to(labels), labels], dim=1)
-        else:  # the reference gives an empty point, and its encoder follows it with another
+        else:  # the reference passes an empty point, and its encoder appends another
             coords, labels = coords.repeat(1, 2, 1), labels.repeat(1, 2)
         masks = prompts.masks if prompts is not None else None
         given = features.new_full((1 if masks is None else n,), float(masks is not None))
@@ -379,7 +388,7 @@ class VideoModel(nn.Module):
         return self._decode((features, *frame.fine), coords, labels, masks.clamp(*LIMITS), given)
 
     def given(self, frame: Frame, masks: Tensor) -> ObjectAnswer:
-        """Take masks of N objects as the answer: (N, 1, S, S), 1 object, 0 background."""
+        """Use given masks of N objects as the prediction: (N, 1, S, S), 1 object, 0 background."""
         masks = masks.to(self.dtype)
         quarter = (masks.shape[-2] // 4, masks.shape[-1] // 4)
         logits = F.interpolate(
@@ -407,10 +416,14 @@ class VideoModel(nn.Module):
         prompted: bool = False,
         settings: TrackingSettings | None = None,
     ) -> tuple[Memory, ...]:
-        """What N objects leave in memory of a frame.
+        """Encode the memories of N objects on a frame.
 
         Args:
-            prompted: Whether a person spoke about the masks.
+            frame: The encoded frame.
+            answer: Predictions for the objects.
+            at: Position in the video.
+            prompted: Whether the masks were prompted.
+            settings: Settings. Defaults to those of the family.
         """
         settings = settings or self.config.settings
         sharp = answer.object_score.new_full(
@@ -432,8 +445,11 @@ class VideoModel(nn.Module):
         """Logits (N, 1, m, m) of N objects -> their memories of a frame (N, K, Cm).
 
         Args:
-            sharp: (N,) not 0 where the mask is remembered as 0 and 1.
-            absent: (N,) not 0 where the object is not seen.
+            frame: The encoded frame.
+            logits: Logits (N, 1, m, m).
+            sharp: (N,) nonzero if the mask is binarized.
+            absent: (N,) nonzero if the object is absent.
+            settings: Settings. Defaults to those of the family.
         """
         settings, side = settings or self.config.settings, self.spec.image_side
         masks = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
@@ -449,7 +465,7 @@ class VideoModel(nn.Module):
         return self._tokens(memory)
 
     def finished(self, answer: ObjectAnswer, settings: TrackingSettings | None = None) -> Tensor:
-        """The logits that a person gets: holes filled, overlaps taken away, as the settings say."""
+        """Final logits for users: holes filled and overlaps removed, depending on the settings."""
         settings, logits = settings or self.config.settings, answer.logits
         if settings.hole_area:
             logits = fill_holes(logits, settings.hole_area)
@@ -472,7 +488,7 @@ class VideoModel(nn.Module):
     def _pointer_times(
         self, ages: list[int], at: VideoMoment, settings: TrackingSettings
     ) -> Tensor:
-        """Positions of pointers in time, (1, pointers, Cm)."""
+        """Temporal positions of pointers, (1, pointers, Cm)."""
         device = self.no_mem_embed.device
         if settings.pointer_times == "none":
             return self.no_mem_embed.new_zeros(1, len(ages), self.config.attention.memory_dim)
@@ -483,12 +499,12 @@ class VideoModel(nn.Module):
         return times[None]
 
     def _of_frame(self, h: int, w: int) -> tuple[Tensor, RotaryAngles]:
-        """Fixed positions (1, L, C) and turns of a frame's places."""
+        """Positions (1, L, C) and rotary angles of a frame's places."""
         dim, device = self.config.attention.dim, self.no_mem_embed.device
         return sine_grid(h, w, dim, device).to(self.dtype), grid_turns(h, w, dim, device)
 
     def _of_memory(self, h: int, w: int, pool: int) -> tuple[Tensor, RotaryAngles]:
-        """Fixed positions (1, K, Cm) and turns of a memory's tokens, read in squares."""
+        """Positions (1, K, Cm) and rotary angles of a memory's tokens, pooled in squares."""
         perceiver, everywhere = self.config.perceiver, 0
         if perceiver is not None:
             h, w, everywhere = perceiver.side, perceiver.side, perceiver.everywhere

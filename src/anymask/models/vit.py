@@ -1,11 +1,11 @@
-"""SAM's image encoder, a windowed ViT with a neck: pictures in, features out.
+"""SAM's image encoder, a windowed ViT with a neck.
 
 Source: Kirillov et al. 2023, section 3 and appendix A ("Image encoder"); Li et al. 2022 (ViTDet)
 for windows; segment-anything (Apache-2.0), `modeling/image_encoder.py`, for the numbers. SAM-HQ
-(Ke et al. 2023) reads the same encoder one map earlier; SAM-Med2D (Cheng et al. 2023) has adapters
-in it. Deviation: a global block never builds the attention bias of all heads at once (128 MiB
-instead of 800 MB); ViT-B sees a 1024 px photo with 0.6 GB beyond its weights, measured in float32
-on a CPU.
+(Ke et al. 2023) also uses an earlier map of the same encoder; SAM-Med2D (Cheng et al. 2023) adds
+adapters. Difference: a global block never materializes the attention bias of all heads at once
+(128 MiB instead of 800 MB); ViT-B encodes a 1024 px image with 0.6 GB in addition to its weights,
+measured in float32 on a CPU.
 
 Letters: B images, S input side, C channels, h w tokens, L = h * w, D head width.
 """
@@ -23,17 +23,17 @@ from anymask.models.fast import activated
 from anymask.models.layers import LayerNorm2d, Mlp
 from anymask.models.positions import relative_bias
 
-BIAS_LIMIT = 2**25  # elements of attention bias made at once, per image: 128 MiB in float32
+BIAS_LIMIT = 2**25  # elements of attention bias at once, per image: 128 MiB in float32
 
 
 @dataclass(frozen=True, kw_only=True)
 class VitConfig:
-    """The numbers in which the ViT encoders differ.
+    """Sizes and options of a ViT encoder.
 
     Attributes:
         extras: "none", or "first_global": also return the map after the first global block
             (SAM-HQ).
-        adapters: Whether each block has an adapter beside its MLP (SAM-Med2D).
+        adapters: Whether each block has an adapter parallel to its MLP (SAM-Med2D).
     """
 
     dim: int
@@ -49,7 +49,7 @@ class VitConfig:
 
     @property
     def grid(self) -> int:
-        """Tokens along one side."""
+        """Number of tokens along one side."""
         return self.image_side // self.patch
 
 
@@ -82,7 +82,7 @@ class RelativeAttention(nn.Module):
 
 
 def map_to_windows(x: Tensor, side: int) -> Tensor:
-    """Cut a map into windows, zeros at the far edges: (B, h, w, C) -> (B * n, side, side, C)."""
+    """Split a map into zero-padded windows: (B, h, w, C) -> (B * n, side, side, C)."""
     h, w, C = x.shape[1:]
     x = F.pad(x, (0, 0, 0, -w % side, 0, -h % side))
     x = x.unflatten(2, (-1, side)).unflatten(1, (-1, side))  # (B, rows, side, columns, side, C)
@@ -90,7 +90,7 @@ def map_to_windows(x: Tensor, side: int) -> Tensor:
 
 
 def windows_to_map(windows: Tensor, h: int, w: int) -> Tensor:
-    """Put windows back and drop the padding: (B * n, side, side, C) -> (B, h, w, C)."""
+    """Join windows and remove the padding: (B * n, side, side, C) -> (B, h, w, C)."""
     side, C = windows.shape[1], windows.shape[3]
     rows, columns = -(-h // side), -(-w // side)
     x = windows.reshape(-1, rows, columns, side, side, C).transpose(2, 3)
@@ -98,7 +98,7 @@ def windows_to_map(windows: Tensor, h: int, w: int) -> Tensor:
 
 
 class VitBlock(nn.Module):
-    """Attention and MLP, each after a norm and beside a residual; window 0 is global attention."""
+    """Pre-norm attention and MLP with residuals; window 0 is global attention."""
 
     def __init__(self, config: VitConfig, window: int) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class VitBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
         y = self.norm1(x)
         if self.window:
-            # The zeros of the padding take part as keys: the checkpoints were trained that way.
+            # The padding zeros are attended to: the checkpoints were trained that way.
             y = windows_to_map(self.attn(map_to_windows(y, self.window)), x.shape[1], x.shape[2])
         else:
             y = self.attn(y)
@@ -125,8 +125,8 @@ class VitBlock(nn.Module):
 
 
 class Adapter(nn.Module):
-    """SAM-Med2D's (Cheng et al. 2023, section 3.2): a gate on the channels, then the map at half
-    its size and back, added to what came in, and a norm."""
+    """SAM-Med2D's adapter (Cheng et al. 2023, section 3.2): a channel gate, then convolutions at
+    half resolution with a residual, and a norm."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ class VitPatchEmbed(nn.Module):
 
 
 def neck(dim: int, out_dim: int) -> nn.Sequential:
-    """(B, C, h, w) tokens to (B, out_dim, h, w) features; all SAM encoders end in it."""
+    """Neck of SAM encoders: (B, C, h, w) tokens to (B, out_dim, h, w) features."""
     return nn.Sequential(
         nn.Conv2d(dim, out_dim, 1, bias=False),
         LayerNorm2d(out_dim),
@@ -185,7 +185,7 @@ class Vit(nn.Module):
         self.neck = neck(config.dim, config.out_dim)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, S, S) -> (B, out_dim, h, w) and, on request, the early (B, C, h, w)."""
+        """(B, 3, S, S) -> (B, out_dim, h, w) and, if configured, the early map (B, C, h, w)."""
         x = self.patch_embed(images) + self.pos_embed
         extras: tuple[Tensor, ...] = ()
         for i, block in enumerate(self.blocks):

@@ -1,4 +1,4 @@
-"""What computes a model: torch or ONNX Runtime; the catalogue, store and loading of weights."""
+"""Runtimes (PyTorch, ONNX Runtime, OpenVINO), and the catalogue, store and loading of weights."""
 
 from anymask.base.lazy import lazy_names
 

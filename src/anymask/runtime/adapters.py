@@ -1,7 +1,7 @@
-"""Low-rank adapters in PEFT's files, into a network's weights and out again; licences of weights.
+"""Merge low-rank adapters (PEFT format) into a network, and state licences of weights.
 
-Hu et al. 2021, "LoRA" (arXiv 2106.09685, 4.1): W + (alpha / r) * B A. The folder holds
-adapter_config.json and adapter_model.safetensors, with the parameter names of the package PEFT.
+Hu et al. 2021, "LoRA" (arXiv 2106.09685, 4.1): W + (alpha / r) * B A. The folder contains
+adapter_config.json and adapter_model.safetensors, with the parameter names of PEFT.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ PREFIX = "base_model.model."
 
 @dataclass(frozen=True, eq=False)
 class AdapterFiles:
-    """What a folder of adapters holds.
+    """Adapters read from a folder.
 
     Attributes:
-        folder: Where it lies.
-        base: The model that they change, as the file names it.
-        rank: R.
-        alpha: See the module.
-        pairs: Layer -> A (r, columns) and B (rows, r).
+        folder: The folder.
+        base: Name of the base model.
+        rank: Rank r.
+        alpha: Scaling alpha.
+        pairs: Layer name -> A (r, columns) and B (rows, r).
     """
 
     folder: Path
@@ -44,24 +44,32 @@ class AdapterFiles:
 
     @property
     def scale(self) -> float:
-        """Of B A beside the weight."""
+        """Factor alpha / r of B A."""
         return self.alpha / self.rank
 
 
 def adapter_folder(place: str | Path | None) -> Path | None:
-    """The folder, where a path is one of adapters."""
+    """The folder if the path is a folder of adapters, else None."""
     folder = None if place is None else Path(place).expanduser()
     return folder if folder is not None and (folder / CONFIG).is_file() else None
 
 
 def base_of(folder: Path) -> str:
-    """The model that a folder's adapters change. Raises WeightsError."""
+    """Name of the base model of a folder of adapters.
+
+    Raises:
+        WeightsError: The folder contains no valid adapters.
+    """
     return _config_of(folder)[0]
 
 
 def read_adapters(folder: Path) -> AdapterFiles:
-    """The adapters of a folder. Raises WeightsError for what are none, or more than that."""
-    from anymask.runtime.checkpoints import read_checkpoint  # needs torch
+    """Read the adapters of a folder.
+
+    Raises:
+        WeightsError: The folder contains no valid adapters, or other tensors.
+    """
+    from anymask.runtime.checkpoints import read_checkpoint  # requires torch
 
     base, rank, alpha = _config_of(folder)
     layers: dict[str, dict[str, Tensor]] = {}
@@ -85,17 +93,25 @@ def read_adapters(folder: Path) -> AdapterFiles:
 
 
 def merge_files(model: nn.Module, adapters: AdapterFiles) -> None:
-    """Add what adapters learned to a network's weights. Raises WeightsError for other layers."""
+    """Add adapters to the weights of a network.
+
+    Raises:
+        WeightsError: A layer is missing or has another shape.
+    """
     _shift(model, adapters, adapters.scale)
 
 
 def unmerge_files(model: nn.Module, adapters: AdapterFiles) -> None:
-    """Take it away again: the weights of before, within rounding. Raises WeightsError."""
+    """Subtract adapters, restoring the weights within rounding. Raises WeightsError."""
     _shift(model, adapters, -adapters.scale)
 
 
 def check_base(adapters: AdapterFiles, name: str) -> None:
-    """Raises InputError for adapters of another model."""
+    """Raise InputError if the adapters belong to another model.
+
+    Raises:
+        InputError: The adapters belong to another model.
+    """
     if adapters.base != name:
         raise InputError(
             f"{adapters.folder}: These adapters were trained for {adapters.base}, not for "
@@ -104,7 +120,7 @@ def check_base(adapters: AdapterFiles, name: str) -> None:
 
 
 def adapters_hash(folder: Path, base_hash: str) -> str:
-    """Names the weights that come of a base and a folder of adapters: a sha256."""
+    """SHA-256 that identifies a base model with a folder of adapters."""
     return hashlib.sha256(f"{base_hash} {file_hash(folder / TENSORS)}".encode()).hexdigest()
 
 
@@ -128,7 +144,7 @@ def _shift(model: nn.Module, adapters: AdapterFiles, scale: float) -> None:
 
 
 def _config_of(folder: Path) -> tuple[str, int, float]:
-    """Base, rank and alpha."""
+    """Read base model, rank and alpha. Raises WeightsError."""
     try:
         config = parse_json((folder / CONFIG).read_bytes(), folder / CONFIG)
         base, rank = str(config["base_model_name_or_path"]), int(config["r"])
@@ -144,16 +160,22 @@ def _config_of(folder: Path) -> tuple[str, int, float]:
 
 
 def licence_of_weights(name: str, weights: Path | None = None, sha256: str = "") -> str:
-    """The licence of the published weights, or what a file of a training states of itself.
-
-    Any other file has one that we do not know, and the answer says so. Raises WeightsError.
+    """Licence of the published weights, or the licence stated in a trained weights file.
 
     Args:
-        sha256: Of the file, where it is known already.
+        name: Name of the model.
+        weights: Weights file or folder of adapters, or None for the published weights.
+        sha256: Hash of the file, if already computed.
+
+    Returns:
+        The licence, or a text that starts with "unknown".
+
+    Raises:
+        WeightsError: The file cannot be read.
     """
     try:
         published = entry(name)
-    except ModelError:  # a network that nobody has published weights of
+    except ModelError:  # a network without published weights
         known, digest = "", None
     else:
         known, digest = published.licence.name, published.sha256

@@ -1,7 +1,7 @@
-"""The catalogue of checkpoints: a model's name in; addresses, size, hash and licence out.
+"""The catalogue of checkpoints: addresses, size, hash and licence by model name.
 
-The facts stand in catalogue.toml beside this file. A hash or a size is there only where a public
-source states it; what is not known is None, never guessed.
+The entries are in catalogue.toml next to this file. Hashes and sizes are included only if a public
+source states them; unknown values are None.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from anymask.masks import Origin
 
 @dataclass(frozen=True, kw_only=True)
 class Licence:
-    """Under which terms a checkpoint may be used.
+    """Licence of a checkpoint.
 
     Attributes:
-        commercial: Whether the licence allows commercial use.
+        name: Name of the licence.
+        url: Address of its text.
+        commercial: Whether it permits commercial use.
     """
 
     name: str
@@ -35,20 +37,22 @@ class Licence:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """One published file of weights.
+    """A published weights file.
 
     Attributes:
-        name: What the user types.
-        variant: The network that takes it, a name of `anymask.models.names()`.
-        file: The published file's name; "" for a model of the package.
+        name: Name used by the user.
+        variant: Network of the weights, a name of `anymask.models.names()`.
+        file: Name of the published file; "" for a bundled model.
         sources: Download addresses, the official one first.
-        bytes: The published size, or None where no public source states it.
-        sha256: 64 hexadecimal digits, or None where no public source states them.
-        md5: 32 hexadecimal digits, or None; a check against accidents only.
-        stated_by: Who states the size and the hashes.
-        home: The project's page.
-        volumes: Whether it sees scans in three dimensions, not pictures.
-        data: What the weights learned from, and its terms; "" where nobody has looked them up.
+        bytes: Published size, or None if no public source states it.
+        sha256: 64 hexadecimal digits, or None if no public source states them.
+        md5: 32 hexadecimal digits, or None. Detects accidental changes only.
+        stated_by: Source of the size and the hashes.
+        licence: Licence of the weights.
+        home: Web page of the project.
+        notes: Remarks.
+        volumes: Whether the model segments 3D scans instead of images.
+        data: Training data and its terms; "" if not researched.
     """
 
     name: str
@@ -67,19 +71,19 @@ class Checkpoint:
 
     @property
     def bundled(self) -> bool:
-        """Whether the weights ship inside the package."""
+        """Whether the weights are included in the package."""
         return not self.file
 
     @property
     def published_hash(self) -> Literal["sha256", "md5", "none"]:
-        """What a download can be verified with: `md5` detects accidents only."""
+        """Hash available to verify a download; `md5` detects accidental changes only."""
         return "sha256" if self.sha256 else "md5" if self.md5 else "none"
 
 
 @cache
 def stated_origin(model: str, weights: str) -> Origin:
-    """What the package or the catalogue says of a model and the hash of its weights; no more than
-    those where they are not the published ones."""
+    """Origin of a model by its name and weights hash; other weights than the published ones have
+    no licence and data."""
     from anymask.runtime.manifest import ASSETS, read_manifest
 
     name, unknown = model.partition("@")[0], Origin(model, weights)
@@ -95,14 +99,15 @@ def stated_origin(model: str, weights: str) -> Origin:
 
 
 def names() -> tuple[str, ...]:
-    """Every name of the catalogue, the bundled model first."""
+    """All names of the catalogue, bundled models first."""
     return tuple(catalogue())
 
 
 def entry(name: str) -> Checkpoint:
-    """Look a name up.
+    """Look up a model.
 
-    Raises ModelError for an unknown name, with the nearest known ones.
+    Raises:
+        ModelError: The name is unknown. The message suggests similar names.
     """
     known = catalogue()
     if name in known:
@@ -119,7 +124,7 @@ def entry(name: str) -> Checkpoint:
 
 
 def _refuse_path(name: str) -> None:
-    """Raises ModelError for a path, which is no model's name, with what to give instead."""
+    """Raises ModelError if the name is a path, with a hint what to pass instead."""
     path = Path(name).expanduser()
     there = bool(name) and os.path.exists(path)  # noqa: PTH110 - any name
     weights = path / "weights.safetensors"
@@ -151,7 +156,7 @@ def _refuse_path(name: str) -> None:
 
 @cache
 def catalogue() -> dict[str, Checkpoint]:
-    """The whole catalogue by name, in the file's order."""
+    """The catalogue by name, in the order of the file."""
     text = resources.files("anymask.runtime").joinpath("catalogue.toml").read_text("utf-8")
     table: dict[str, Any] = tomllib.loads(text)
     licences = {key: Licence(**value) for key, value in table["licences"].items()}

@@ -1,14 +1,14 @@
-"""Reading checkpoints and loading them, strictly: tensors by name; no code of a file runs.
+"""Read checkpoints without executing code, and load them strictly.
 
-Only `torch.load(weights_only=True)` and safetensors read; a file that wants more is refused. The
-wrappers that published and home-made checkpoints come in are taken off: {"model": ...} of
-EfficientSAM and most training loops, "module." of DistributedDataParallel, "_orig_mod." of
-torch.compile, "sam." of wrappers around a whole model.
+Files are read by `torch.load(weights_only=True)` and safetensors; files that require more are
+rejected. Common wrappers are removed: {"model": ...} of EfficientSAM and most training loops,
+"module." of DistributedDataParallel, "_orig_mod." of torch.compile, "sam." of wrappers around a
+whole model.
 
-Our modules carry the official names, so nothing is renamed. Two sorts of tensors are dropped when
-the model does not have them, because they are constants that it computes itself: SAM's `pixel_mean`
-and `pixel_std`, which some trainers save, and TinyViT's `attention_bias_idxs`, which versions of
-timm save.
+The modules use the official parameter names, so nothing is renamed. Two kinds of tensors are
+dropped if the model does not have them, because it computes these constants itself: SAM's
+`pixel_mean` and `pixel_std`, which some trainers save, and TinyViT's `attention_bias_idxs`, which
+versions of timm save.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ except ImportError as error:  # pragma: no cover - the core installs without tor
 Weights = dict[str, torch.Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
-LINES = 12  # of difference that are shown
+LINES = 12  # maximum number of differences in an error message
 CONSTANTS = re.compile(r"(^|\.)(pixel_mean|pixel_std|attention_bias_idxs)$")
 TRANSFORMERS = ("vision_encoder.", "shared_image_embedding.")
 
 WRAPPERS = (
     "average", "model", "state_dict", "model_state_dict", "model_state", "module", "net", "weights",
 )  # fmt: skip
-SCALE = "_scale"  # after the name of a tensor of 8 bits
+SCALE = "_scale"  # suffix of the scales of an 8-bit tensor
 PREFIXES = ("module.", "_orig_mod.", "sam.", "model.")
 
 
 def read_checkpoint(path: str | Path) -> Weights:
-    """The tensors of a checkpoint by name, on the CPU; big files are mapped, not copied.
+    """Read the tensors of a checkpoint by name, on the CPU; large files are memory-mapped.
 
-    Raises WeightsError, with the reason and the remedy, for what is no checkpoint, is not whole,
-    or would have to run code to be read.
+    Raises:
+        WeightsError: The file is not a checkpoint, is incomplete, or requires code execution.
     """
     path = Path(path).expanduser()
     if path.name == GRAPH_WEIGHTS:
@@ -74,7 +74,7 @@ def read_checkpoint(path: str | Path) -> Weights:
 
 
 def from_8_bits(weights: Weights) -> Weights:
-    """Tensors of 8 bits that have a scale for each row beside them (NAME_scale), as float32."""
+    """Convert 8-bit tensors with a scale per row (NAME_scale) to float32."""
     scaled = {name for name in weights if f"{name}{SCALE}" in weights}
     scales = {f"{name}{SCALE}" for name in scaled}
     return {
@@ -85,7 +85,7 @@ def from_8_bits(weights: Weights) -> Weights:
 
 
 def unwrap(content: Any, path: Path) -> Weights:
-    """Take a checkpoint's wrappers and common prefixes off, until names and tensors are left."""
+    """Remove the wrappers and common prefixes of a checkpoint."""
     while isinstance(content, Mapping):
         inner = [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
         if not inner:
@@ -107,7 +107,7 @@ def unwrap(content: Any, path: Path) -> Weights:
 
 
 def without_prefix(weights: Weights) -> Weights:
-    """Take off a prefix that every name carries, as often as there is one."""
+    """Remove prefixes shared by all names, repeatedly."""
     while True:
         shared = [prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in weights)]
         if not shared:
@@ -129,11 +129,11 @@ def _from_safetensors(path: Path) -> Weights:
 
 
 def _from_graphs(path: Path) -> Weights:
-    """The tensors that a bundle's graphs hold, as float32.
+    """Read the tensors stored in a bundle's graphs, as float32.
 
     Args:
-        path: Of {GRAPH: {TENSOR: {"initializer", "shape", "order"}}}: the tensor's shape, and
-            the order in which the graph has its axes, [] for its own.
+        path: JSON file {GRAPH: {TENSOR: {"initializer", "shape", "order"}}}: the tensor's shape,
+            and the order of its axes in the graph, [] if unchanged.
     """
     try:
         import onnx
@@ -155,30 +155,30 @@ def _from_graphs(path: Path) -> Weights:
 
 
 def as_stored(value: NDArray[Any], shape: list[int], order: list[int]) -> torch.Tensor:
-    """A network's tensor out of what a graph has in its place; see `_from_graphs`."""
+    """Convert a graph's initializer to a network's tensor; see `_from_graphs`."""
     if order:
         value = value.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
     return torch.from_numpy(np.array(value.reshape(shape), np.float32, order="C"))
 
 
 def _from_torch(path: Path, source: Path | io.BytesIO, *, mapped: bool = False) -> Any:
-    """Read with torch's restricted unpickler; `path` is for the messages."""
+    """Read with torch's restricted unpickler; `path` is used in messages."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch wonders about the pickle's version; we decide
+            warnings.simplefilter("ignore")  # torch warns about the pickle version
             return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise WeightsError(_refusal(path, str(error))) from error
-    except Exception as error:  # broken bytes make the reader raise anything at all
+    except Exception as error:  # corrupted files raise arbitrary exceptions
         raise WeightsError(_broken(path)) from error
 
 
 def _unzip(path: Path) -> io.BytesIO:
-    """The one checkpoint inside a zip, in memory, which may be a packed archive itself."""
+    """Extract the single checkpoint inside a zip to memory; it may be a zip archive itself."""
     try:
         with zipfile.ZipFile(path) as archive:
             name = only_checkpoint(archive)
-            assert name is not None  # sniff() found it
+            assert name is not None  # checked by sniff()
             inside = io.BytesIO(archive.read(name))
         if zipfile.is_zipfile(inside):
             with zipfile.ZipFile(inside) as archive:
@@ -187,12 +187,12 @@ def _unzip(path: Path) -> io.BytesIO:
         return inside
     except DataError as error:
         raise WeightsError(f"{path} was not loaded. In {name}: {error}") from error
-    except Exception as error:  # zipfile alone raises eight kinds on altered bytes
+    except Exception as error:  # zipfile raises many types on corrupted files
         raise WeightsError(_broken(path)) from error
 
 
 def _refusal(path: Path, reason: str) -> str:
-    """Why the restricted unpickler stopped: the first thing that the file wanted to call."""
+    """Error message for the first call that the restricted unpickler rejected."""
     wanted = re.search(r"GLOBAL ([\w.]+)", reason) or re.search(r"type ([\w.]+)", reason)
     if wanted is None and "Unsupported" not in reason:
         return _broken(path)
@@ -216,19 +216,20 @@ def _broken(path: Path) -> str:
 
 
 def load_official(model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
-    """Copy a checkpoint's tensors into a model, strictly.
-
-    Raises WeightsError when a tensor is missing, left over or of another shape: at most a dozen
-    lines of difference and, where the shapes tell, whose weights they are. The model is unchanged
-    then.
+    """Load a checkpoint's tensors into a model, strictly.
 
     Args:
-        state_dict: From `read_checkpoint`, or anything with the official names; prefixes that
-            every name carries are taken off.
+        model: The network.
+        state_dict: Tensors of `read_checkpoint`, or with the official names; prefixes shared by all
+            names are removed.
+
+    Raises:
+        WeightsError: A tensor is missing, unexpected or of another shape. The message has at most a
+            dozen differences and, if the shapes match one, the right model. The model is unchanged.
     """
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     weights = without_prefix(dict(state_dict))
-    weights = {  # a number may lie in a list of one, as torch takes it, too
+    weights = {  # a number may be stored as a list of one, which torch also accepts
         name: value.reshape(()) if wanted.get(name) == () and value.shape == (1,) else value
         for name, value in weights.items()
         if name in wanted or not CONSTANTS.search(name)
@@ -241,16 +242,16 @@ def load_official(model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor]
 
 
 def detect_variant(state_dict: Mapping[str, torch.Tensor]) -> str | None:
-    """Whose weights these are, by names and shapes; None when no known network fits exactly.
+    """Identify the network of weights by names and shapes, or None if none matches exactly.
 
-    Networks that share an architecture answer with the first name (MedSAM: sam_vit_b).
+    Networks with the same architecture return the first name (MedSAM: sam_vit_b).
     """
     weights = without_prefix(dict(state_dict))
     return _whose({name: tuple(value.shape) for name, value in weights.items()})
 
 
 def difference(wanted: Shapes, got: Shapes, name: str) -> str:
-    """What keeps weights from fitting a network, in at most a dozen lines and a hint."""
+    """Error message with at most a dozen differences and a hint."""
     missing = [key for key in wanted if key not in got]
     left_over = [key for key in got if key not in wanted]
     misshapen = [key for key in wanted if key in got and got[key] != wanted[key]]
@@ -260,7 +261,7 @@ def difference(wanted: Shapes, got: Shapes, name: str) -> str:
     ]
     lines += [f"  missing   {key} {_x(wanted[key])}" for key in missing]
     lines += [f"  left over {key} {_x(got[key])}" for key in left_over]
-    if len(lines) > LINES:  # a few of each sort, and how many more there are
+    if len(lines) > LINES:  # a few of each kind, and the number of further ones
         sorts = (misshapen, missing, left_over)
         share = (LINES - 1) // sum(bool(one) for one in sorts)
         begins = (0, len(misshapen), len(misshapen) + len(missing))
@@ -281,7 +282,7 @@ def difference(wanted: Shapes, got: Shapes, name: str) -> str:
 
 
 def _hint(got: Shapes, name: str) -> str:
-    """What to do about weights that do not fit."""
+    """Hint for weights that do not fit."""
     if any(key.startswith(TRANSFORMERS) for key in got):
         return (
             "The parameter names are those of the transformers library. Use the original "
@@ -308,7 +309,7 @@ def _whose(got: Shapes) -> str | None:
 
 @cache
 def shapes_of(name: str) -> Shapes:
-    """The names and shapes of a network's weights, without allocating them."""
+    """Names and shapes of a network's weights, without allocating them."""
     from anymask import models
 
     with torch.device("meta"):

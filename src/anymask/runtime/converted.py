@@ -1,8 +1,8 @@
-"""Converted checkpoints: a bundle beside the weights runs them on a CPU, PyTorch the rest.
+"""Converted checkpoints: an ONNX bundle next to the weights, used on CPUs.
 
-The bundle's name holds the hash of the weights and the version of the conversion
-(`training.conversion` writes it), so a bundle of other weights is never used. What its graphs lack
-(vectors as prompts, guided decoding, videos) opens the checkpoint in PyTorch at the first call.
+The bundle's name contains the hash of the weights and the version of the conversion
+(`training.conversion` writes it), so a bundle of other weights is never used. Capabilities that its
+graphs lack (vector prompts, guided decoding, videos) open the checkpoint in PyTorch on first use.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from anymask.runtime.store import current, file_hash, lock_of, path_of, read_jso
 
 C = TypeVar("C")
 
-CONVERSION = 3  # version: raise it when graphs of other numbers or inputs are written
-LACKING = "pytorch.json"  # in the bundle: the capabilities that only PyTorch has
-FAILED = "failed.json"  # in place of the bundle: why the conversion is not used
+CONVERSION = 3  # increase it if the numbers or inputs of the graphs change
+LACKING = "pytorch.json"  # in the bundle: the capabilities that only PyTorch supports
+FAILED = "failed.json"  # instead of the bundle: why the conversion is not used
 KINDS: tuple[Any, ...] = (
     ClassLabelling, EdgeRefining, GuidedDecoding, MaskNaming, Remembering, Sweeps, VectorPrompts,
     VideoSteps,
@@ -48,19 +48,19 @@ KINDS: tuple[Any, ...] = (
 
 
 def converted_folder(weights: Path, digest: str) -> Path:
-    """The folder of the conversion of weights with this hash, whether it exists or not."""
+    """Folder of the conversion of weights with this hash, existing or not."""
     return weights.parent / f"{weights.name}.onnx-{digest[:16]}-{FORMAT}.{CONVERSION}"
 
 
 def conversions_of(weights: Path) -> list[Path]:
-    """All conversions beside a weights file, of any version."""
+    """All conversions next to a weights file, of any version."""
     return sorted(weights.parent.glob(f"{weights.name}.onnx-*"))
 
 
 def find_converted(name: str, weights: str | Path | None = None) -> Path | None:
-    """The bundle that replaces a checkpoint on a CPU; None where there is none, or no checkpoint.
+    """Bundle that replaces a checkpoint on a CPU, or None.
 
-    Reads no weights: hashes are remembered by size and time of change (`store.file_hash`).
+    Weights are not read: hashes are cached by size and modification time (`store.file_hash`).
     """
     path = checkpoint_file(name, weights)
     if path is None:
@@ -76,7 +76,7 @@ def find_converted(name: str, weights: str | Path | None = None) -> Path | None:
 
 
 def checkpoint_file(name: str, weights: str | Path | None = None) -> Path | None:
-    """The file of an image model's checkpoint; None where the name or the weights are not one."""
+    """File of an image model's checkpoint, or None."""
     if name not in names():
         return None
     what = entry(name)
@@ -89,7 +89,7 @@ def checkpoint_file(name: str, weights: str | Path | None = None) -> Path | None
 
 
 def needs_conversion(name: str, weights: str | Path | None = None) -> bool:
-    """Whether a checkpoint can be converted here, has not been, and no attempt has failed."""
+    """Whether a checkpoint can be converted here, is not converted, and no attempt has failed."""
     path = checkpoint_file(name, weights)
     if path is None or not find_spec("torch") or find_converted(name, weights) is not None:
         return False
@@ -98,14 +98,14 @@ def needs_conversion(name: str, weights: str | Path | None = None) -> bool:
 
 @contextlib.contextmanager
 def conversion_lock(name: str, weights: str | Path | None, path: Path) -> Iterator[None]:
-    """One process converts at a time. Raises OSError where the folder cannot be written to."""
+    """Lock a conversion for one process. Raises OSError if the folder is not writable."""
     lock = lock_of(entry(name)) if weights is None else path.with_name(f".{path.name}.lock")
     with exclusive(lock):
         yield
 
 
 def remove_converted(path: Path) -> int:
-    """Delete all conversions of a weights file, and return how many bytes they had."""
+    """Delete all conversions of a weights file, and return the number of freed bytes."""
     freed = 0
     for folder in conversions_of(path):
         freed += folder_bytes(folder)
@@ -114,7 +114,7 @@ def remove_converted(path: Path) -> int:
 
 
 def remove_weights(what: Checkpoint, *, converted_only: bool = False) -> int:
-    """Delete a model's weights and conversions from the store; the bytes that were freed."""
+    """Delete a model's weights and conversions from the store, and return the freed bytes."""
     path = path_of(what)
     with exclusive(lock_of(what)):
         freed = remove_converted(path)
@@ -127,12 +127,12 @@ def remove_weights(what: Checkpoint, *, converted_only: bool = False) -> int:
 
 
 def folder_bytes(folder: Path) -> int:
-    """The bytes of the files in a folder."""
+    """Total size of the files in a folder, in bytes."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def runs_on_cpu(device: str) -> bool:
-    """Whether a device means the CPU; imports PyTorch only where there may be a GPU."""
+    """Whether a device is the CPU; imports PyTorch only if there may be a GPU."""
     if device != "auto":
         return device == "cpu"
     if not find_spec("torch") or not _may_have_gpu():
@@ -154,13 +154,14 @@ def _may_have_gpu() -> bool:
 
 
 class ConvertedRuntime(OnnxRuntime):
-    """A converted checkpoint on ONNX Runtime; PyTorch has the capabilities that it lacks.
+    """A converted checkpoint on ONNX Runtime, with PyTorch for missing capabilities.
 
     Args:
-        folder: The conversion.
-        open_torch: Opens the same weights in PyTorch.
-        reopened: As in `TorchRuntime`: how another process opens the model.
-        settings: Of `OnnxRuntime`.
+        folder: Folder of the conversion.
+        open_torch: Function that opens the same weights in PyTorch.
+        reopened: Function and arguments that open the model in another process, as in
+            `TorchRuntime`.
+        settings: Settings of `OnnxRuntime`.
     """
 
     def __init__(
@@ -182,7 +183,7 @@ class ConvertedRuntime(OnnxRuntime):
         return f"<ConvertedRuntime: {self.spec.name}, {self.threads} threads>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by name and weights: the other process may have no conversion."""
+        """Pickle by name and weights, because another process may have no conversion."""
         return self._reopened
 
     def _settings(self) -> dict[str, Any]:
@@ -190,7 +191,7 @@ class ConvertedRuntime(OnnxRuntime):
         return {**super()._settings(), **opening}
 
     def capability(self, kind: type[C]) -> C | None:
-        """See `ImageRuntime.capability`; PyTorch is opened when the capability is first used."""
+        """See `ImageRuntime.capability`; PyTorch is opened on first use of the capability."""
         found = super().capability(kind)
         if found is not None or kind.__name__ not in self._lacking or not find_spec("torch"):
             return found
@@ -205,7 +206,7 @@ class ConvertedRuntime(OnnxRuntime):
         return require(self.torch(), PromptDecoding).decode(seen, prompts)
 
     def torch(self) -> ImageRuntime:
-        """The same weights in PyTorch, opened once."""
+        """Runtime of the same weights in PyTorch, opened once."""
         with self._torch_lock:
             if self._torch is None:
                 self._torch = self._open_torch()
@@ -213,7 +214,7 @@ class ConvertedRuntime(OnnxRuntime):
 
 
 class Deferred:
-    """An object that is made when one of its attributes is first read."""
+    """Proxy that creates its object on first attribute access."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make

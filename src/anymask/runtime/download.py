@@ -1,11 +1,11 @@
-"""Downloads: a model's name in, a verified file in the store out; resumed, one process at a time.
+"""Download weights to the store, verified and resumable, in one process at a time.
 
-Bytes go into FILE.part, with FILE.part.json beside it (where they come from, the server's ETag, the
-length). A cut or interrupted download goes on from there; only a file whose length and hash are
-right takes its place in the store. An altered file is deleted, never kept. HTTP ranges: RFC 9110,
-section 14. `ANYMASK_MIRROR` (an address or a folder that holds the published files) is tried first.
+Bytes are written to FILE.part, with FILE.part.json next to it (source, ETag of the server, length).
+An interrupted download resumes there. The file is moved to the store only if length and hash are
+correct; a file that differs is deleted. HTTP ranges: RFC 9110, section 14. `ANYMASK_MIRROR` (an
+address or a folder with the published files) is tried first.
 
-A download from a server that stalls (`base.transfers`) ends, and keeps what came.
+A download from a server that stalls (`base.transfers`) ends, and the received bytes are kept.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ from anymask.runtime.store import (
 from anymask.runtime.weight_files import sniff
 
 MIRROR = "ANYMASK_MIRROR"
-LARGEST = 32 << 30  # bytes of a file whose length nobody tells
-TRIES = 5  # of one source, as long as each brings LEAST bytes
+LARGEST = 32 << 30  # maximum size in bytes of a file of unknown length
+TRIES = 5  # per source, as long as each brings LEAST bytes
 
 
 class Refused(WeightsError):
-    """This source cannot give the file; another may."""
+    """This source cannot provide the file."""
 
 
 class CutShort(Refused):
-    """The connection ended before the file did; what came is kept."""
+    """The connection ended early; the received bytes are kept."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A download that is not finished: the bytes so far and where they come from."""
+    """An incomplete download: the bytes so far and their source."""
 
     path: Path
 
     @classmethod
     def of(cls, target: Path) -> Part:
-        """The part of a file in the store."""
+        """The partial download of a file in the store."""
         return cls(target.with_name(target.name + ".part"))
 
     @property
     def size(self) -> int:
-        """Bytes so far; a link in the file's place holds none of ours."""
+        """Number of bytes so far; 0 for a symbolic link."""
         there = self.path.is_file() and not self.path.is_symlink()
         return self.path.stat().st_size if there else 0
 
@@ -71,39 +71,41 @@ class Part:
         return self.path.with_name(self.path.name + ".json")
 
     def validator(self, source: str) -> str | None:
-        """What the source said of the edition that the bytes are of; None where it said nothing."""
+        """Validator (ETag or date) of the source for these bytes, or None."""
         facts = read_json(self._notes)
         value = facts.get("validator") if facts.get("source") == source else None
         return value if isinstance(value, str) else None
 
     def note(self, source: str, headers: Message, total: int | None) -> None:
-        """Remember where the bytes come from; weak validators cannot resume (RFC 9110, 8.8.1)."""
+        """Record the source of the bytes; weak validators cannot resume (RFC 9110, 8.8.1)."""
         etag = headers.get("ETag") or ""
         validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
         write_json(self._notes, {"source": source, "validator": validator, "total": total})
 
     def open(self, start: int) -> IO[bytes]:
-        """The file to go on with from a byte on; a link in its place is removed, not followed."""
+        """Open the file for appending from a byte; a symbolic link is removed, not followed."""
         if self.path.is_symlink():
             self.path.unlink()
         return self.path.open("ab" if start else "wb")
 
     def discard(self) -> None:
-        """Forget the bytes."""
+        """Delete the bytes and their record."""
         self.path.unlink(missing_ok=True)
         self._notes.unlink(missing_ok=True)
 
 
 def fetch(name: str, *, progress: OnProgress | None = None, again: bool = False) -> Installed:
-    """Bring a model's weights into the store and return what is there.
+    """Download a model's weights to the store, and return their state.
 
-    Raises WeightsError when no source can give the right file: it lists each with its reason.
-    An interruption keeps what came; the next call goes on from there.
+    An interrupted download resumes on the next call.
 
     Args:
-        progress: Called with the bytes so far and the whole length (None where the server hides
-            it).
-        again: Download even if the file is there.
+        name: Name of the model.
+        progress: Callable (bytes so far, all bytes or None if unknown).
+        again: Download even if the file exists.
+
+    Raises:
+        WeightsError: No source provides the correct file. The message lists the reason for each.
     """
     what = downloadable(name)
     target = path_of(what)
@@ -112,7 +114,7 @@ def fetch(name: str, *, progress: OnProgress | None = None, again: bool = False)
         if target.is_file() and not again and state.status != "altered":
             if state.sha256:
                 return state
-            state = check(what, target)  # it lies in its place without a record
+            state = check(what, target)  # a file without a record
             if state.status == "altered":
                 raise WeightsError(
                     f"{target} is not the published file ({mismatch(what, target, state.sha256)}). "
@@ -145,7 +147,7 @@ def fetch(name: str, *, progress: OnProgress | None = None, again: bool = False)
 
 
 def addresses(what: Checkpoint) -> list[str]:
-    """Where to ask for a file, in order: the user's mirror, then the published addresses."""
+    """Addresses of a file in order: the user's mirror, then the published addresses."""
     mirror = os.environ.get(MIRROR, "").strip()
     if not mirror:
         return list(what.sources)
@@ -155,7 +157,7 @@ def addresses(what: Checkpoint) -> list[str]:
 
 
 def check_protected(what: Checkpoint, source: str) -> None:
-    """Raises Refused for a source that could send anything, as nothing protects the file."""
+    """Raises Refused if neither a hash nor the connection protects the file."""
     scheme = urllib.parse.urlsplit(source).scheme.lower()
     if scheme not in ("http", "https", "file"):
         raise Refused(f"Expected an http, https or file URL, got {scheme!r}.")
@@ -168,7 +170,7 @@ def check_protected(what: Checkpoint, source: str) -> None:
 
 
 def download(what: Checkpoint, source: str, target: Path, progress: OnProgress) -> Installed:
-    """Get one file from one source, going on after cuts as long as bytes come."""
+    """Download one file from one source, and resume after interruptions while bytes arrive."""
     part = Part.of(target)
     for attempt in range(TRIES):
         before = part.size
@@ -179,14 +181,14 @@ def download(what: Checkpoint, source: str, target: Path, progress: OnProgress) 
             if attempt == TRIES - 1 or part.size - before < transfers.LEAST:
                 raise
         except Refused:
-            # What was resumed may have been another edition; the part is gone, so ask once more.
+            # The partial file may belong to another edition and was deleted, so retry once.
             if not before or part.size or attempt == TRIES - 1:
                 raise
     raise AssertionError("Unreachable: the loop above returns or raises.")
 
 
 def settle(what: Checkpoint, part: Part, target: Path, source: str) -> Installed:
-    """Give a finished download its place, if it is the published file; else delete it."""
+    """Move a finished download to the store if it is the published file, else delete it."""
     state = check(what, part.path)
     try:
         if state.status == "altered":
@@ -201,14 +203,14 @@ def settle(what: Checkpoint, part: Part, target: Path, source: str) -> Installed
 
 
 def transfer(what: Checkpoint, source: str, part: Part, progress: OnProgress) -> None:
-    """Ask a source for what is missing and append it; raise CutShort when it ends early."""
+    """Request the missing bytes and append them. Raises CutShort if the response ends early."""
     start = resume_point(what, source, part)
     deadline = transfers.Deadline(transfers.ANSWER_S)
     try:
         response = ask(source, start, part, deadline)
     except transfers.HTTPError as error:
         with error:
-            if error.code == 416:  # nothing lies behind the bytes that are there
+            if error.code == 416:  # no bytes follow the existing ones
                 told = error.headers.get("Content-Range") or ""
                 if start and told.strip() == f"bytes */{start}":
                     return
@@ -250,9 +252,9 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: OnProgress) ->
 
 
 def resume_point(what: Checkpoint, source: str, part: Part) -> int:
-    """From which byte to go on; 0 where the rest could belong to another edition of the file.
+    """Byte from which to resume, or 0 if the rest may belong to another edition of the file.
 
-    Without a validator of the same source, only a published hash can tell a mixture.
+    Without a validator of the same source, only a published hash detects a mixture.
     """
     size = part.size
     known = what.sha256 or what.md5 or part.validator(source)
@@ -263,7 +265,7 @@ def resume_point(what: Checkpoint, source: str, part: Part) -> int:
 
 
 def ask(source: str, start: int, part: Part, deadline: transfers.Deadline) -> Any:
-    """Open an address from a byte on, as `open_address` does."""
+    """Open an address from a byte on, by `open_address`."""
     headers = {"User-Agent": "anymask", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -273,9 +275,9 @@ def ask(source: str, start: int, part: Part, deadline: transfers.Deadline) -> An
 
 
 def total_of(headers: Message, start: int) -> int | None:
-    """The whole file's length from a response's headers; None where they do not tell.
+    """Length of the whole file from a response's headers, or None if unknown.
 
-    Raises Refused when the server sends another range than the one asked for.
+    Raises Refused if the server sends another range than requested.
     """
     if not start:
         length = headers.get("Content-Length")
@@ -296,9 +298,9 @@ def pour(
     most: int,
     progress: OnProgress,
 ) -> bool:
-    """Append a response's bytes to the part, and say whether more came than `most` bytes in all.
+    """Append a response's bytes, and return whether more than `most` bytes arrived in total.
 
-    A connection that breaks or stalls keeps what came.
+    If a connection breaks or stalls, the received bytes are kept.
     """
     done = start
     progress(done, total)
@@ -326,7 +328,7 @@ def pour(
 
 
 def _network(error: Exception) -> str:
-    """A network failure in words, with the remedy where there is one."""
+    """Describe a network error, with a hint if one is known."""
     reason = getattr(error, "reason", None) or error
     text = str(reason) or type(error).__name__
     if isinstance(reason, TimeoutError):

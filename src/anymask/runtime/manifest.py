@@ -1,8 +1,8 @@
-"""The manifest of an exported bundle: `manifest.json` in, a checked record of its graphs out.
+"""The manifest of an exported bundle: `manifest.json`.
 
-A bundle is a folder with one ONNX file for each graph ("encoder" and "decoder" of an image model),
-`tables.json` with the numbers that its family learned, and `manifest.json`. This module turns the
-manifest into a record and back, and says what is wrong with a folder that is not a bundle.
+A bundle is a folder with one ONNX file per graph ("encoder" and "decoder" of an image model),
+`tables.json` with learned parameters of the family, and `manifest.json`. This module reads,
+validates and writes the manifest.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ ASSETS: Path = Path(__file__).parents[1] / "assets"
 FORMAT = 2
 MANIFEST = "manifest.json"
 TABLES = "tables.json"
-WEIGHTS = "weights.safetensors"  # whose numbers graphs refer to, where they hold none themselves
-GRAPH_WEIGHTS = "weights.json"  # where torch finds the numbers that graphs hold, if they do
-CONSTANTS = "video.npz"  # what a video model's graphs leave to their runner
+WEIGHTS = "weights.safetensors"  # external weights of the graphs, if they do not contain them
+GRAPH_WEIGHTS = "weights.json"  # maps torch parameters to initializers of the graphs
+CONSTANTS = "video.npz"  # constants of a video model outside its graphs
 ENCODER, DECODER = "encoder", "decoder"  # names of graphs
-CLASSES = "classes"  # the graph that says of which class each cell is; a bundle may be without
-REFINER, REFINER_WEIGHTS = "refiner", "refiner.safetensors"  # of edges; a bundle may be without
-NAMES, NAME_VECTORS = "names", "names.npz"  # of masks, and what they are called; likewise
-IR, IR_WEIGHTS = ".xml", ".bin"  # a graph in OpenVINO's own two files
-MEMORY = "memory"  # reads an object's earlier frames; a bundle may be without
-# Many clicks on one image: what is done once, what for clicks, what for masks; likewise.
+CLASSES = "classes"  # optional graph that classifies each cell
+REFINER, REFINER_WEIGHTS = "refiner", "refiner.safetensors"  # optional, for edges
+NAMES, NAME_VECTORS = "names", "names.npz"  # optional, for names of masks
+IR, IR_WEIGHTS = ".xml", ".bin"  # OpenVINO's format of a graph
+MEMORY = "memory"  # optional, reads an object's earlier frames
+# Optional, for many clicks on one image: work per image, per clicks, per masks.
 SWEEP_IMAGE, SWEEP_CLICKS, SWEEP_MASKS = "sweep_image", "sweep_clicks", "sweep_masks"
-SWEEP_PROMPT = "sweep_prompt"  # one prompt and all of its masks, after `SWEEP_IMAGE`; likewise
+SWEEP_PROMPT = "sweep_prompt"  # optional, one prompt with all of its masks, after `SWEEP_IMAGE`
 
-_LARGEST_SIDE = 16384  # of a model's input, pixels
+_LARGEST_SIDE = 16384  # maximum input side of a model in pixels
 
-# ONNX Runtime fuses "add, then layer norm" into an operator that is slower on a CPU than the two
-# (a tenth of a decode of `nano`): left out where a graph is written and where it is opened.
+# ONNX Runtime fuses "add, then layer norm" into an operator that is slower on a CPU than both (a
+# tenth of a decoder call of `nano`), so it is disabled on export and on loading.
 DISABLED_OPTIMISERS = ("SkipLayerNormFusion",)
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One input or output of a graph; a dimension that may vary is a letter, as in "N"."""
+    """An input or output of a graph; variable dimensions are letters such as "N"."""
 
     name: str
     dtype: str
@@ -64,11 +64,13 @@ class TensorInfo:
 @brief
 @dataclass(frozen=True)
 class GraphInfo:
-    """What one graph of a bundle takes and gives, in order.
+    """Inputs and outputs of one graph, in order.
 
     Attributes:
-        name: "encoder", "decoder", ...; it lies in `file`.
-        suffix: Of that file: ".onnx", or `IR`.
+        name: Name of the graph, such as "encoder".
+        inputs: Inputs of the graph.
+        outputs: Outputs of the graph.
+        suffix: Suffix of its file: ".onnx" or `IR`.
     """
 
     name: str
@@ -78,21 +80,24 @@ class GraphInfo:
 
     @property
     def file(self) -> str:
-        """Its file in the bundle's folder."""
+        """File name in the bundle's folder."""
         return self.name + self.suffix
 
 
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Everything beside the graphs.
+    """Metadata of a bundle.
 
     Attributes:
-        graphs: Any number, by their names.
-        sha256: Of every file of the bundle that a runtime reads, by plain file name.
-        weights_hash: Of the weights that were exported; an embedding of the same weights fits.
+        spec: Specification of the model.
+        graphs: Graphs of the bundle.
+        sha256: Hash of every file that a runtime reads, by plain file name.
+        weights_hash: Hash of the exported weights; embeddings of the same weights are compatible.
+        licence: Licence of the weights.
         precision: "fp32" or "int8".
-        data: What the weights learned from, and its terms; "" where nobody says.
+        opset: ONNX opset version.
+        data: Training data and its terms, or "".
     """
 
     spec: ModelSpec
@@ -106,15 +111,19 @@ class Manifest:
 
     @property
     def refers(self) -> bool:
-        """Whether the graphs' numbers lie in `WEIGHTS`: a browser does not open those."""
+        """Whether the graphs have external weights (`WEIGHTS`), which browsers do not support."""
         return WEIGHTS in self.sha256
 
     def has_graph(self, name: str) -> bool:
-        """Whether the bundle has a graph of this name."""
+        """Whether the bundle has a graph with this name."""
         return any(info.name == name for info in self.graphs)
 
     def graph(self, name: str) -> GraphInfo:
-        """The graph of a name. Raises WeightsError where the bundle has none."""
+        """The graph with this name.
+
+        Raises:
+            WeightsError: The bundle has no such graph.
+        """
         for info in self.graphs:
             if info.name == name:
                 return info
@@ -126,7 +135,7 @@ class Manifest:
 
 
 def manifest_to_json(manifest: Manifest) -> str:
-    """The text of `manifest.json`."""
+    """Text of `manifest.json`."""
     family = open_family(manifest.spec, {})
     record = {
         "format": FORMAT,
@@ -147,7 +156,7 @@ def manifest_to_json(manifest: Manifest) -> str:
             }
             for info in manifest.graphs
         },
-        "grid": {  # as the page reads it
+        "grid": {  # read by the page
             "pred_iou_thresh": family.grid.score,
             "stability_score_thresh": family.grid.stability,
         },
@@ -157,11 +166,11 @@ def manifest_to_json(manifest: Manifest) -> str:
 
 
 def manifest_at(manifest: Manifest, side: int) -> Manifest:
-    """What the same graphs take and give for pictures of another side. Raises InputError."""
+    """Manifest of the same graphs for another input side. Raises InputError."""
     spec = spec_at(manifest.spec, side)
 
     def scaled(tensor: TensorInfo) -> TensorInfo:
-        """Maps, masks and logits grow with the side; nothing else has four dimensions."""
+        """Scale the sides of feature maps, masks and logits, the only tensors with 4 dimensions."""
         if len(tensor.shape) != 4:
             return tensor
         sides = (
@@ -182,9 +191,9 @@ def manifest_at(manifest: Manifest, side: int) -> Manifest:
 
 
 def manifest_from_json(text: str | bytes, source: str) -> Manifest:
-    """The record of a `manifest.json`; `source` names it in errors.
+    """Read the text of a `manifest.json`; `source` is used in messages.
 
-    Raises WeightsError for text that is no manifest, or one of another format.
+    Raises WeightsError if the text is not a manifest, or has another format.
     """
     remedy = "Export the model again with `anymask export`."
     try:
@@ -225,7 +234,11 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a bundle folder; WeightsError where the folder is not a whole bundle."""
+    """Read the manifest of a bundle folder.
+
+    Raises:
+        WeightsError: The folder is not a complete bundle.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise WeightsError(
@@ -242,10 +255,10 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def shared_folder(spec: ModelSpec) -> Path | None:
-    """The bundle in the package whose networks of edges and names serve a model, too. None where
-    there is none, or where the model's pictures are no photos.
+    """Bundle in the package whose edge and name networks also serve this model, or None.
 
-    Those networks look at the photo and at a mask, whatever weights drew it.
+    These networks use only the image and a mask, so they work with other weights of the bundled
+    families, except for models with other channels than RGB.
     """
     ours = spec.family in BUNDLED_MODELS and spec.channels is None
     return ASSETS / DEFAULT_VIDEO_MODEL if ours else None
@@ -254,13 +267,16 @@ def shared_folder(spec: ModelSpec) -> Path | None:
 def check_file(
     folder: Path, manifest: Manifest, name: str, digest: Callable[[Path], str] | None = None
 ) -> Path:
-    """The path of one file of a bundle, present and unaltered; WeightsError otherwise.
+    """Return the path of a file of a bundle after verifying its hash.
 
     Args:
-        folder: Of the bundle.
-        manifest: With the hashes of its files.
-        name: Of the file.
-        digest: Computes or remembers the sha256 of a file.
+        folder: Folder of the bundle.
+        manifest: Manifest with the hashes.
+        name: Name of the file.
+        digest: Function that returns the SHA-256 of a file, possibly cached.
+
+    Raises:
+        WeightsError: The file is missing or has changed.
     """
     path = folder / name
     if not path.is_file():
@@ -279,7 +295,7 @@ def check_file(
 
 
 def read_tables(folder: Path, manifest: Manifest) -> Tables:
-    """What the bundle's family learned; nothing where it learned nothing. Raises WeightsError."""
+    """Learned parameters of the bundle's family, possibly empty. Raises WeightsError."""
     if TABLES not in manifest.sha256:
         return {}
     path = check_file(folder, manifest, TABLES)
@@ -293,7 +309,7 @@ def read_tables(folder: Path, manifest: Manifest) -> Tables:
 
 
 def write_tables(folder: Path, tables: Tables) -> None:
-    """Give a bundle other tables, and its manifest their hash. Raises WeightsError."""
+    """Replace the tables of a bundle and update its manifest. Raises WeightsError."""
     manifest = read_manifest(folder)
     path = folder / TABLES
     write_whole(path, json.dumps(tables) + "\n")
@@ -303,15 +319,15 @@ def write_tables(folder: Path, tables: Tables) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file, as hex."""
+    """SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:
-    """A ModelSpec in JSON's types."""
+    """Convert a ModelSpec to JSON types."""
     record = {**asdict(spec), "accepts": sorted(spec.accepts)}
-    if spec.channels is None:  # of models that see photos nothing is said
+    if spec.channels is None:  # omitted for RGB models
         del record["channels"]
     if not spec.classes:
         del record["classes"]
@@ -319,7 +335,7 @@ def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:
 
 
 def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
-    """The ModelSpec of a JSON record; KeyError, TypeError or ValueError where it does not fit."""
+    """Read a ModelSpec from JSON. Raises KeyError, TypeError or ValueError if it is invalid."""
     values = {field.name: record[field.name] for field in fields(ModelSpec)
               if field.name not in ("channels", "classes")}  # fmt: skip
     values["classes"] = tuple(record.get("classes", ()))
@@ -363,7 +379,7 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
 
 
 def describe_preprocessing(spec: ModelSpec) -> list[str]:
-    """The steps from a photo and a prompt to the graphs' inputs, for whoever writes them anew."""
+    """Preprocessing steps from an image and a prompt to graph inputs, for other implementations."""
     side = spec.image_side
     fit = (
         (f"resize so that the longer side is {side}, keeping the aspect ratio (sides rounded)")
@@ -403,7 +419,7 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
 
 
 def _file_name(name: str) -> str:
-    """A name that leads nowhere but into its folder, on any system. Raises ValueError."""
+    """Validate a plain file name on any system. Raises ValueError."""
     if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0"):
         raise ValueError(f"Files of a bundle have plain names, without folders, got {name[:80]!r}.")
     return name

@@ -1,8 +1,8 @@
-"""A model on ONNX Runtime: the graphs of a bundle behind the runtime protocol. No torch here.
+"""ONNX Runtime backend: the graphs of a bundle behind the runtime protocol, without torch.
 
-A graph is opened when it is first used, so that a program that only decodes saved features never
-reads the encoder. One session serves any number of threads. What a bundle has further graphs for
-(classes, edges, names, memory, videos) are capabilities.
+Graphs are opened on first use, so that a program that only decodes saved embeddings never loads the
+encoder. Sessions can be shared by threads. Optional graphs (classes, edges, names, memory, videos)
+are capabilities.
 
 Letters: B images, S the model's input side, N prompts, T mask tokens, m the side of a mask, D the
 length of a name's vector.
@@ -83,13 +83,13 @@ from anymask.runtime.protocol import (
     running,
 )
 
-LARGE = 20_000_000  # bytes of a graph's file
-SLOW = 2.0  # seconds a photo, from which on the smaller model of the package is named
+LARGE = 20_000_000  # file size of a large graph in bytes
+SLOW = 2.0  # seconds per image from which a faster bundled model is suggested
 
 C = TypeVar("C")
 
 _PACKAGE = Path(__file__).absolute().parents[1]
-PROMPT_INPUTS = ("coords", "labels", "masks", "has_mask")  # of a decoder, beside the maps
+PROMPT_INPUTS = ("coords", "labels", "masks", "has_mask")  # of a decoder, besides the maps
 _PROVIDERS = {
     "auto": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "cpu": ("CPUExecutionProvider",),
@@ -98,21 +98,23 @@ _PROVIDERS = {
 
 
 class OnnxRuntime:
-    """The graphs of a bundle folder behind the runtime protocol.
-
-    Raises WeightsError for a folder that is no bundle; a missing or altered graph is found when
-    it is first used. InputError for threads, a device or a side that cannot be had.
+    """Runtime of the graphs in a bundle folder.
 
     Args:
-        folder: With manifest.json and the files that it names.
-        threads: Of one call; the environment variable ANYMASK_THREADS when None, else every
-            core.
-        device: "auto" (a GPU where the installed ONNX Runtime has one), "cpu" or "cuda".
-        side: Of the pictures, in pixels (`spec_at`); None: the manifest's.
+        folder: Folder with manifest.json and the files that it lists.
+        threads: Threads per call. Defaults to the environment variable ANYMASK_THREADS, else to the
+            number of cores.
+        device: "auto" (a GPU if the installed ONNX Runtime supports one), "cpu" or "cuda".
+        side: Input side in pixels (`spec_at`). Defaults to that of the manifest.
+
+    Raises:
+        WeightsError: The folder is not a bundle. A missing or changed graph is detected on first
+            use.
+        InputError: Threads, device or side are not supported.
     """
 
-    OPENS_IR = False  # OpenVINO's own files
-    CALLS_AT_ONCE = True  # several threads gain from calling it at the same time
+    OPENS_IR = False  # supports OpenVINO's file format
+    CALLS_AT_ONCE = True  # concurrent calls from several threads are faster
 
     def __init__(
         self,
@@ -140,8 +142,8 @@ class OnnxRuntime:
         self._lock = threading.Lock()
         self._sessions: dict[str, tuple[GraphInfo, Any]] = {}
         self._siblings: dict[int, OnnxRuntime] = {}
-        self._checked: set[str] = set()  # files that were compared with their hashes
-        self._added: dict[Any, Any] = {}  # capabilities that were asked for, or None
+        self._checked: set[str] = set()  # files with verified hashes
+        self._added: dict[Any, Any] = {}  # requested capabilities, or None
         self._is_opened_ahead = False
         shares = self.manifest.has_graph(SWEEP_PROMPT)
         self._prompts = OnnxPrompts(self) if shares else None
@@ -152,9 +154,9 @@ class OnnxRuntime:
         return f"<OnnxRuntime: {self.spec.name}, {self._device}, {self.threads} threads>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by its folder: a process that unpickles it opens the graphs anew.
+        """Pickle by folder: unpickling opens the graphs again.
 
-        A folder of this package is named relative to it, wherever the package lies there.
+        A folder inside this package is stored relative to the package.
         """
         folder = self._folder.absolute()
         inside = folder.is_relative_to(_PACKAGE)
@@ -164,36 +166,40 @@ class OnnxRuntime:
 
     @property
     def spec(self) -> ModelSpec:
-        """How the model sees a picture."""
+        """Specification of the model."""
         return self.manifest.spec
 
     @property
     def origin(self) -> Origin:
-        """What the export states of the weights behind its masks."""
+        """Origin of the weights, as stated by the export."""
         stated = self.manifest
         return Origin(self.spec.name, stated.weights_hash, stated.licence, stated.data)
 
     @property
     def weights_hash(self) -> str:
-        """Of the weights that were exported: the same as in torch."""
+        """Hash of the exported weights, the same as in torch."""
         return self.manifest.weights_hash
 
     def file(self, name: str) -> Path | None:
-        """A file of the bundle, where it has it. Raises WeightsError for an altered one."""
+        """Path of a file of the bundle, or None.
+
+        Raises:
+            WeightsError: The file has changed.
+        """
         return (
             check_file(self._folder, self.manifest, name) if name in self.manifest.sha256 else None
         )
 
     def having(self, graph: str) -> OnnxRuntime:
-        """The bundle that has a graph for this model: itself, or for a model of the package that
-        lacks it, the one whose networks serve it, too (`shared_folder`)."""
+        """The bundle that has a graph for this model: itself, or for a bundled model without it,
+        the one with shared networks (`shared_folder`)."""
         shared = shared_folder(self.spec)
         if shared is None or self.manifest.has_graph(graph) or self._folder.parent != ASSETS:
             return self
         return self._again(shared, self.threads)
 
     def with_threads(self, threads: int) -> OnnxRuntime:
-        """See `ThreadSharing`; opened once for each number of threads."""
+        """See `ThreadSharing`; opened once per number of threads."""
         if threads == self.threads:
             return self
         with self._lock:
@@ -202,25 +208,26 @@ class OnnxRuntime:
             return self._siblings[threads]
 
     def for_calls_at_once(self) -> tuple[OnnxRuntime, int]:
-        """This model for several threads that call it at the same time, and how many of them."""
+        """A runtime for concurrent calls from several threads, and the number of threads."""
         if self.CALLS_AT_ONCE and self._providers == _PROVIDERS["cpu"]:
             return self.with_threads(1), self.threads
         return self, 1
 
     def _again(self, folder: Path, threads: int, side: int | None = None) -> OnnxRuntime:
-        """Another bundle, or this one with other threads, opened as this one was."""
+        """Open another bundle, or this one with other threads, with the same settings."""
         return type(self)(folder, threads=threads, side=side, **self._settings())
 
     def _settings(self) -> dict[str, Any]:
-        """What it was opened with beside folder, threads and side."""
+        """Constructor arguments other than folder, threads and side."""
         return {"device": self._device}
 
     def see(self, images: FloatArray) -> list[EncoderOutput]:
-        """(B, 3, S, S) float32, normalised -> for each image its maps.
+        """Encode images (B, 3, S, S) float32, normalized, to the feature maps of each image.
 
-        One after the other: a batch is no faster on a CPU and needs B times the memory.
+        Images are encoded one by one: a batch is not faster on a CPU and requires B times the
+        memory.
         """
-        info, _ = self._open(ENCODER)  # which is no part of the time
+        info, _ = self._open(ENCODER)  # not included in the measured time
         self._open_ahead()
         names = [tensor.name for tensor in info.outputs]
         began = time.monotonic()
@@ -238,7 +245,7 @@ class OnnxRuntime:
         return found
 
     def capability(self, kind: type[C]) -> C | None:
-        """See `ImageRuntime.capability`: it answers clicks, and what else it has graphs for."""
+        """See `ImageRuntime.capability`; supports prompts and the optional graphs of the bundle."""
         if kind not in _ADDED and cast(object, kind) is not VideoSteps:
             return self if isinstance(self, kind) else None
         with self._lock:
@@ -247,7 +254,7 @@ class OnnxRuntime:
             return cast(C | None, self._added[kind])
 
     def _add(self, kind: Any) -> Any:
-        """What a further graph is good for; None where there is no such graph."""
+        """Create the capability of an optional graph, or None if the bundle lacks it."""
         if kind is VideoSteps:
             constants = self.file(CONSTANTS)
             if constants is None:
@@ -260,17 +267,21 @@ class OnnxRuntime:
         return made(bundle) if bundle.manifest.has_graph(graph) else None
 
     def _see_one(self, image: FloatArray) -> dict[str, FloatArray]:
-        """The maps of one image, (1, C, h, w) by name."""
+        """Feature maps of one image, (1, C, h, w) by name."""
         return {one.name: one.values[None] for one in self.see(image[None])[0].maps()}
 
     def label_cells(self, seen: EncoderOutput) -> FloatArray:
-        """See `ClassLabelling`; of a bundle that has a graph of classes."""
+        """See `ClassLabelling`; requires a graph of classes."""
         (logits,) = self.run_named(CLASSES, self.maps_for(CLASSES, seen))
         cells: FloatArray = logits[0]
         return cells
 
     def maps_for(self, graph: str, seen: EncoderOutput) -> dict[str, NDArray[Any]]:
-        """What was seen as the inputs of a graph. Raises DataError for maps of another model."""
+        """Feature maps as graph inputs.
+
+        Raises:
+            DataError: The maps are from another model.
+        """
         maps = seen.maps()
         inputs = {one.name: one.shape for one in self._open(graph)[0].inputs}
         wanted = {name: shape for name, shape in inputs.items() if name not in PROMPT_INPUTS}
@@ -278,7 +289,7 @@ class OnnxRuntime:
         return {one.name: one.values[None] for one in maps}
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
+        """Decode N prompts on one image: logits (N, T, m, m) and quality (N, T), float32."""
         if self._prompts is not None and len(prompts.coords) and not prompts.has_mask.any():
             return self._prompts.decode(seen, prompts)
         given = self.maps_for(DECODER, seen)
@@ -287,19 +298,23 @@ class OnnxRuntime:
         return logits, quality
 
     def run(self, name: str, *given: NDArray[Any]) -> list[FloatArray]:
-        """The outputs of one graph for its inputs, in the manifest's order."""
+        """Run a graph on inputs in the manifest's order."""
         names = [tensor.name for tensor in self._open(name)[0].inputs]
         return self.run_named(name, dict(zip(names, given, strict=True)))
 
     def run_named(self, name: str, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
-        """The same for inputs by name. Raises AnymaskError for what the graph cannot do."""
+        """Run a graph on named inputs.
+
+        Raises:
+            AnymaskError: The graph failed.
+        """
         _, session = self._open(name)
         with running(f"the {name} of {self.spec.name}"):
             found: list[FloatArray] = session.run(None, given)
             return found
 
     def _check_side(self, side: int) -> None:
-        """Raises InputError for graphs that were written for one side alone."""
+        """Raises InputError if the graphs have a fixed input side."""
         _, session = self._open(DECODER)
         shapes = {node.name: node.shape for node in session.get_inputs()}
         if isinstance(shapes["masks"][2], int) and shapes["masks"][2] != self.spec.mask_side:
@@ -309,9 +324,9 @@ class OnnxRuntime:
             )
 
     def _open(self, name: str) -> tuple[GraphInfo, Any]:
-        """What a graph takes and gives, and its session; the first thread that asks opens it."""
+        """Info and session of a graph, opened by the first thread that requires it."""
         found = self._sessions.get(name)
-        if found is not None:  # without the lock: another graph may just be opened
+        if found is not None:  # without the lock, because another graph may be loading
             return found
         with self._lock:
             if name not in self._sessions:
@@ -322,7 +337,7 @@ class OnnxRuntime:
             return self._sessions[name]
 
     def _open_ahead(self) -> None:
-        """Open the graphs of prompts in a thread, while the first image is encoded."""
+        """Load the decoder graphs in a thread while the first image is encoded."""
         with self._lock:
             if self._is_opened_ahead:
                 return
@@ -330,14 +345,14 @@ class OnnxRuntime:
 
         def open_graphs() -> None:
             shared = (SWEEP_IMAGE, SWEEP_PROMPT)
-            with contextlib.suppress(AnymaskError):  # which the first prompt raises
+            with contextlib.suppress(AnymaskError):  # raised again by the first prompt
                 for name in (DECODER,) if self._prompts is None else shared:
                     self._open(name)
 
         threading.Thread(target=open_graphs, name="anymask-open").start()
 
     def _create_session(self, name: str) -> Any:
-        for part in self.manifest.sha256:  # the graph, and its weights where they lie apart
+        for part in self.manifest.sha256:  # the graph, and its external weights
             own = part.startswith(name) or part == Path(name).with_suffix(IR_WEIGHTS).name
             if own or (part == WEIGHTS and WEIGHTS not in self._checked):
                 check_file(self._folder, self.manifest, part, self._hash)
@@ -345,8 +360,8 @@ class OnnxRuntime:
         return self._read_graph(self._folder / name)
 
     def _hash(self, path: Path) -> str:
-        """Of a file: remembered by size and time of change, as those of weights are, except for the
-        package's models: `store` and the modules that it imports take longer than the hash."""
+        """SHA-256 of a file, cached by size and modification time, except for bundled models:
+        importing `store` takes longer than hashing them."""
         if self._folder.parent == ASSETS:
             return file_sha256(path)
         from anymask.runtime.store import file_hash
@@ -354,16 +369,16 @@ class OnnxRuntime:
         return file_hash(path)
 
     def _read_graph(self, path: Path) -> Any:
-        """A session of one graph's file. Raises WeightsError for one that cannot be opened."""
+        """Create the session of a graph. Raises WeightsError if it cannot be opened."""
         ort = import_offline("onnxruntime")
         options = ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # A plan of buffers is made after the first run, and takes new memory in the second one: of
-        # a large encoder a third more, and 0.1 s.
+        # The memory pattern is planned after the first run and allocates new buffers in the second:
+        # for a large encoder a third more memory, and 0.1 s.
         options.enable_mem_pattern = path.stat().st_size < LARGE
-        # The threads of the encoder must not burn the cores while the decoder works.
+        # Spinning encoder threads would occupy the cores while the decoder runs.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             return ort.InferenceSession(
@@ -372,7 +387,7 @@ class OnnxRuntime:
                 providers=list(self._providers),
                 disabled_optimizers=list(DISABLED_OPTIMISERS),
             )
-        except Exception as error:  # ONNX Runtime's own classes are not public
+        except Exception as error:  # ONNX Runtime's exception classes are not public
             raise WeightsError(
                 f"ONNX Runtime {ort.__version__} cannot open {path}. Upgrade "
                 "onnxruntime, or export the model again."
@@ -384,7 +399,7 @@ def _reopen(kind: type[OnnxRuntime], folder: str, settings: dict[str, Any]) -> O
 
 
 def _tell_if_slow(name: str, seconds: float) -> None:
-    """Say once that another model of the package suits this machine better."""
+    """Log once that another bundled model is faster on this machine."""
     if seconds > SLOW:
         from anymask.runtime.store import advise_once
 
@@ -437,11 +452,11 @@ def _check_signature(session: Any, info: GraphInfo, path: str) -> None:
         )
 
 
-# What a bundle's further graphs are good for.
+# Capabilities of optional graphs.
 
 
 class OnnxEdges:
-    """Edges refined by a graph of photo (1, 3, W, W), logits (1, 1, n, n), prompt (1, 2, W, W)."""
+    """Refines edges by a graph of image (1, 3, W, W), logits (1, 1, n, n), prompt (1, 2, W, W)."""
 
     def __init__(self, runtime: OnnxRuntime) -> None:
         self._runtime = runtime
@@ -454,7 +469,7 @@ class OnnxEdges:
 
 
 class OnnxMemory:
-    """Objects' earlier frames read by a graph of `training/export_added_graphs.py`."""
+    """Reads objects' earlier frames by a graph of `training/export_added_graphs.py`."""
 
     INPUTS = (
         "keys", "middle", "fine", "hints",
@@ -482,7 +497,7 @@ class OnnxMemory:
         return [found[place] for place in range(len(questions))]
 
     def _read(self, questions: list[MemoryQuestion]) -> list[MemoryAnswer]:
-        """Those of one frame and one memory, in one call."""
+        """Read the objects of one frame with one memory in one call."""
         first, frame = questions[0], questions[0].frame
         anchors = int(np.count_nonzero(first.memory_kinds == ANCHOR))
         anchored, recent = (_cells(questions, part) for part in (np.s_[:anchors], np.s_[anchors:]))
@@ -497,16 +512,16 @@ class OnnxMemory:
 
 
 def _cells(questions: list[MemoryQuestion], part: slice) -> tuple[FloatArray, ...]:
-    """Keys (1, M, K) and labels (N, M, 16) of some of the remembered cells."""
+    """Keys (1, M, K) and labels (N, M, 16) of a part of the memory cells."""
     labels = np.stack([one.memory_labels[part] for one in questions])
     return questions[0].memory_keys[None, part], labels
 
 
-CLOSE_UPS = 16  # looked at in one call: more are no faster
+CLOSE_UPS = 16  # per call: larger batches are not faster
 
 
 class OnnxNames:
-    """Masks named by a graph of close-ups and masks, with the names in a file beside it."""
+    """Names masks by a graph of object crops and masks, with the name vectors in a file."""
 
     def __init__(self, runtime: OnnxRuntime) -> None:
         graph, path = runtime.manifest.graph(NAMES), runtime.file(NAME_VECTORS)
@@ -530,12 +545,12 @@ class OnnxNames:
         return np.concatenate(vectors)
 
 
-# names.npz holds arrays of numbers only: `words` is UTF-8 text, a JSON object of `words` (a list)
-# and `also` (other spellings to places); `vectors` (N, D), `learned` (N,) and `scale`.
+# names.npz contains only numeric arrays: `words` is UTF-8 text, a JSON object of `words` (a list)
+# and `also` (other spellings to indices); `vectors` (N, D), `learned` (N,) and `scale`.
 
 
 def table_to_arrays(table: NameTable) -> dict[str, NDArray[Any]]:
-    """The arrays of `names.npz`."""
+    """Arrays of `names.npz`."""
     told = json.dumps({"words": table.words, "also": dict(table.also)}, ensure_ascii=False)
     return {
         "words": np.frombuffer(told.encode(), np.uint8),
@@ -546,7 +561,7 @@ def table_to_arrays(table: NameTable) -> dict[str, NDArray[Any]]:
 
 
 def read_table(path: Path, network: str = "") -> NameTable:
-    """The names of a bundle, made for `network`. Raises WeightsError for a file of other things."""
+    """Read the names of a bundle for `network`. Raises WeightsError if the file is invalid."""
     try:
         with path.open("rb") as file:
             arrays = read_arrays(file)
@@ -564,7 +579,7 @@ def read_table(path: Path, network: str = "") -> NameTable:
     return NameTable(words, vectors, learned, also, float(arrays["scale"]), network)
 
 
-# The graph of each capability, and what makes it of a bundle.
+# The graph of each capability, and the function that creates it.
 _ADDED: Mapping[Any, tuple[str, Any]] = {
     ClassLabelling: (CLASSES, lambda runtime: runtime),
     EdgeRefining: (REFINER, OnnxEdges),

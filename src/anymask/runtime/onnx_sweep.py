@@ -1,9 +1,9 @@
-"""Prompts on exported graphs that share an image's part of the work.
+"""Decode prompts on exported graphs that share the work per image.
 
-`OnnxPrompts` decodes some prompts, `OnnxSweep` answers many, of which few masks are read.
+`OnnxPrompts` decodes a few prompts, `OnnxSweep` decodes many, of which few masks are read.
 
-The graphs are those of `models.fast.sweep_graphs`. Their steps are small, so each thread computes
-separate clicks, with sessions of one thread.
+The graphs are those of `models.fast.sweep_graphs`. Their operations are small, so each thread
+computes separate clicks with single-threaded sessions.
 
 Letters: N prompts, n of one call, P points, K candidates, k masks, h w features, m = 4 h, p places.
 """
@@ -39,43 +39,43 @@ from anymask.runtime.protocol import (
 )
 
 Arrays = dict[str, NDArray[Any]]
-PLACES = 512  # drawn in one call: their channels fit into the cache of a core
+PLACES = 512  # upscaled in one call: their channels fit into the cache of a core
 VIEW = ("scale_1", "scale_2", "shares_1", "shares_2")  # (.., h * w) of each prompt
 PER_PLACE = ("upscaled", "finer", "finest")  # (h * w, ..) of the image
-IMAGES_KEPT = 2  # whose work is held for further prompts: 32 MB each of SAM's
-FEW = 4  # prompts: for more, threads with separate prompts are faster than threads within one
+IMAGES_KEPT = 2  # images with cached work for further prompts: 32 MB each for SAM
+FEW = 4  # up to here, threads within one prompt are faster than threads with separate prompts
 
 
 class GraphRuntime(ImageRuntime, Protocol):
-    """What a sweep needs of `OnnxRuntime`."""
+    """Methods of `OnnxRuntime` that a sweep requires."""
 
     manifest: Manifest
 
     def maps_for(self, graph: str, seen: EncoderOutput) -> Arrays:
-        """An image's maps as inputs of a graph."""
+        """Feature maps of an image as graph inputs."""
         ...
 
     def run_named(self, name: str, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
-        """The outputs of a graph."""
+        """Run a graph on named inputs."""
         ...
 
     def for_calls_at_once(self) -> tuple[GraphRuntime, int]:
-        """The model for several threads, and how many of them."""
+        """A runtime for concurrent calls, and the number of threads."""
         ...
 
 
 class OnnxPrompts:
-    """Decodes prompts without masks of their own, in half of the decoder's time."""
+    """Decodes prompts without mask prompts in half of the decoder's time."""
 
     def __init__(self, runtime: GraphRuntime) -> None:
         self._runtime = runtime
         graph = runtime.manifest.graph(SWEEP_PROMPT)
         self._inputs = [one.name for one in graph.inputs]
-        self._works: list[tuple[weakref.ref[EncoderOutput], Arrays]] = []  # the latest last
+        self._works: list[tuple[weakref.ref[EncoderOutput], Arrays]] = []  # most recent last
         self._lock = threading.Lock()
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T)."""
+        """Decode N prompts on one image: logits (N, T, m, m) and quality (N, T)."""
         work, count = self.work_on(seen), len(prompts.coords)
 
         def answer(runtime: GraphRuntime, row: int) -> list[FloatArray]:
@@ -95,7 +95,7 @@ class OnnxPrompts:
         return np.concatenate(logits), np.concatenate(quality)
 
     def work_on(self, seen: EncoderOutput) -> Arrays:
-        """The outputs of `SWEEP_IMAGE`, kept for the latest images."""
+        """Outputs of `SWEEP_IMAGE`, cached for recent images."""
         with self._lock:
             for one, work in self._works:
                 if one() is seen:
@@ -108,13 +108,13 @@ class OnnxPrompts:
 
 
 def run_graph(runtime: GraphRuntime, graph: str, given: Arrays) -> Arrays:
-    """The outputs of a graph by name."""
+    """Run a graph and return its outputs by name."""
     outputs, found = runtime.manifest.graph(graph).outputs, runtime.run_named(graph, given)
     return {one.name: array for one, array in zip(outputs, found, strict=True)}
 
 
 class OnnxSweeps:
-    """See `Sweeps`; of a bundle with the graphs of a sweep."""
+    """See `Sweeps`; requires the sweep graphs."""
 
     def __init__(self, runtime: GraphRuntime) -> None:
         self._runtime = runtime
@@ -122,12 +122,12 @@ class OnnxSweeps:
     def sweep(
         self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"
     ) -> Sweep:
-        """See `Sweeps`; the graphs have one precision."""
+        """See `Sweeps`; the precision of the graphs is fixed."""
         return OnnxSweep(self._runtime, seen, geometry)
 
 
 class OnnxSweep:
-    """Decode many single clicks on one image with the sweep graphs of a bundle."""
+    """Decodes many single clicks on one image with the sweep graphs of a bundle."""
 
     def __init__(self, runtime: GraphRuntime, seen: EncoderOutput, geometry: Geometry) -> None:
         self._lone, threads = runtime.for_calls_at_once()
@@ -147,7 +147,7 @@ class OnnxSweep:
         self.bytes_per_prompt = 4 * int(sum(sizes)) // self._together
 
     def ask(self, prompts: ModelPrompts) -> SweepAnswer:
-        """Answer N prompts; those of another number of points by decoding."""
+        """Decode N prompts; other numbers of points use the decoder."""
         if prompts.coords.shape[1] != self._points:
             return self._others.ask(prompts)
         starts = range(0, len(prompts.coords), self._together)
@@ -158,7 +158,7 @@ class OnnxSweep:
         return OnnxSweepAnswer(quality, self, rows)
 
     def _ask(self, prompts: ModelPrompts, start: int) -> Arrays:
-        """The outputs for n prompts; the last prompt is repeated where fewer are left."""
+        """Outputs for n prompts; the last prompt is repeated to fill the batch."""
         part = np.minimum(np.arange(start, start + self._together), len(prompts.coords) - 1)
         given = {**self._work, "coords": prompts.coords[part], "labels": prompts.labels[part]}
         return self._run(SWEEP_CLICKS, {name: given[name] for name in self._inputs})
@@ -167,14 +167,14 @@ class OnnxSweep:
         return run_graph(self._lone, graph, given)
 
     def draw(self, asked: list[tuple[Arrays, int, list[int]]]) -> Iterator[FloatArray]:
-        """Some mask tokens of some prompts: (m, m) one by one, a few of them ahead."""
+        """Yield mask tokens of prompts as logits (m, m), computed a few ahead."""
         for start in range(0, len(asked), self._ahead):
             part = asked[start : start + self._ahead]
             for planes in self._pool.map(lambda one: self._draw(*one), part):
                 yield from planes
 
     def _draw(self, answered: Arrays, row: int, masks: list[int]) -> FloatArray:
-        """Logits (k, m, m), lowest beyond the photo."""
+        """Logits (k, m, m), the minimum in the padding."""
         (rows, columns), side = self._shown, self._side
         given = {"rows": answered["rows"][row], "weights": answered["weights"][row, masks]}
         places = {name: answered[f"{name}_{row}"].reshape(-1, side, side) for name in VIEW}
@@ -191,7 +191,7 @@ class OnnxSweep:
             few |= {name: one[part].reshape(-1, one.shape[-1]) for name, one in image.items()}
             few |= given
             logits = self._run(SWEEP_MASKS, {name: few[name] for name in self._drawing})["logits"]
-            # The two doublings of a place: y and x, and y and x of each.
+            # Two upscalings per place: y and x, and y and x of each.
             cells = logits.reshape(-1, columns, 2, 2, 2, 2, len(masks))
             planes = cells.transpose(6, 0, 2, 4, 1, 3, 5).reshape(len(masks), -1, 4 * columns)
             drawn[:, 4 * top : 4 * part[0].stop, : 4 * columns] = planes
@@ -202,10 +202,12 @@ class OnnxSweep:
 
 @dataclass(frozen=True, eq=False)
 class OnnxSweepAnswer:
-    """See `SweepAnswer`; token 0 is no candidate.
+    """See `SweepAnswer`; token 0 is not a candidate.
 
     Attributes:
-        rows: Of each prompt: the outputs that it is in, and its row there.
+        quality: Predicted IoU (N, K).
+        sweep: The sweep.
+        rows: Outputs of each prompt's batch, and its row there.
     """
 
     quality: FloatArray
@@ -213,5 +215,5 @@ class OnnxSweepAnswer:
     rows: list[tuple[Arrays, int]]
 
     def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
-        """(N, K) bool -> (m, m) of each chosen one."""
+        """Yield logits (m, m) for each True of (N, K)."""
         return self.sweep.draw([(*self.rows[n], masks) for n, masks in chosen_tokens(chosen)])

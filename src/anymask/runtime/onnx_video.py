@@ -1,11 +1,11 @@
-"""Video steps on ONNX Runtime: frames, prompts and banks of SAM 2's families in, answers out.
+"""Video steps of the SAM 2 family on ONNX Runtime.
 
-The graphs (`training/export_video_graphs.py`) hold the networks. What stands between them is here:
-which memories are read, what tells their age, which of the decoder's masks is the object's. It says
-what `models/video_model.py` says, and a test compares the two.
+The graphs (`training/export_video_graphs.py`) contain the networks. This module implements the
+steps between them: selection of memories, their temporal encoding, and selection of the decoder's
+mask. It is equivalent to `models/video_model.py`; a test compares both.
 
 Letters: S the model's input side, N objects, P points, T masks of the decoder, m side of a mask, K
-tokens of memories, Cm their channels, C channels of a pointer.
+memory tokens, Cm their channels, C channels of a pointer.
 """
 
 from __future__ import annotations
@@ -49,24 +49,25 @@ from anymask.models.rules import (
 from anymask.runtime.protocol import MemoryChoice, VideoAnswer
 
 ATTENTION, TRACK_DECODER, TRACK_MEMORY = "video_attention", "video_decoder", "video_memory"
-Run = Callable[[str, Mapping[str, NDArray[Any]]], list[FloatArray]]  # a graph's name, its inputs
+Run = Callable[[str, Mapping[str, NDArray[Any]]], list[FloatArray]]  # graph name, inputs -> outputs
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VideoConstants:
-    """What is added to memories and pointers before a frame reads them.
+    """Constants added to memories and pointers.
 
     Attributes:
-        ages: (frames, Cm) of memories, by how many places back they are, less one.
-        no_object: (1, C) the pointer of an object that is not seen.
-        no_memory: (C,) what a frame's features hold more, as the encoder's graph gives them.
-        mask_weight: (4, 4), (1,) from a given mask to the decoder's mask prompt.
-        mask_bias: (4, 4), (1,) from a given mask to the decoder's mask prompt.
-        places: (1, tokens, Cm) of a memory's tokens.
-        cosine: (tokens, C / 2) how their keys are turned.
-        sine: (tokens, C / 2) how their keys are turned.
-        times_weight: (Cm, C), (Cm,) of pointers' ages; None: pointers have none.
-        times_bias: (Cm, C), (Cm,) of pointers' ages; None: pointers have none.
+        settings: Tracking settings of the model.
+        ages: Temporal encoding of memories (frames, Cm), by number of positions back minus 1.
+        no_object: Pointer (1, C) of an absent object.
+        no_memory: Embedding (C,) that the encoder's graph adds to the features.
+        mask_weight: Weight (4, 4) from a given mask to the decoder's mask prompt.
+        mask_bias: Bias (1,) from a given mask to the decoder's mask prompt.
+        places: Position encoding (1, tokens, Cm) of a memory's tokens.
+        cosine: Rotary encoding (tokens, C / 2) of their keys.
+        sine: Rotary encoding (tokens, C / 2) of their keys.
+        times_weight: Weight (Cm, C) of the pointers' temporal encoding, or None.
+        times_bias: Bias (Cm,) of the pointers' temporal encoding, or None.
     """
 
     settings: TrackingSettings
@@ -84,24 +85,24 @@ class VideoConstants:
 
 @dataclass(frozen=True, eq=False)
 class OnnxFrame:
-    """What the encoder saw of one frame: (1, C, h, w) each, by the names of its graph."""
+    """Encoder output of one frame: maps (1, C, h, w) by name."""
 
     maps: Mapping[str, FloatArray]
 
     @property
     def features(self) -> FloatArray:
-        """The first map."""
+        """First feature map."""
         return self.maps["features"]
 
     @property
     def fine(self) -> dict[str, FloatArray]:
-        """The others."""
+        """Other feature maps."""
         return {name: values for name, values in self.maps.items() if name != "features"}
 
 
 @dataclass(frozen=True, eq=False)
 class OnnxObject:
-    """One object on a frame: `models.video_model.ObjectAnswer` of N = 1, without torch."""
+    """One object on a frame: `models.video_model.ObjectAnswer` for N = 1, without torch."""
 
     logits: FloatArray  # (1, 1, m, m)
     quality: float
@@ -110,11 +111,12 @@ class OnnxObject:
 
 
 class OnnxVideo:
-    """The steps of one exported model. See `VideoSteps` for each method.
+    """Video steps of an exported model. See `VideoSteps` for the methods.
 
     Args:
-        see: The maps of an image (3, S, S).
-        run: Runs one of the graphs.
+        see: Function that encodes an image (3, S, S).
+        run: Function that runs a graph.
+        about: Constants of the model.
     """
 
     def __init__(
@@ -200,7 +202,7 @@ class OnnxVideo:
     def _condition(
         self, frame: OnnxFrame, selections: Sequence[MemorySelection], at: VideoMoment
     ) -> FloatArray:
-        """The features as each object's memories change them: (N, C, h, w)."""
+        """Features conditioned on each object's memories: (N, C, h, w)."""
         if not any(selection.memories for selection in selections):
             return np.repeat(frame.features, len(selections), axis=0)
         conditioned: dict[int, FloatArray] = {}
@@ -213,12 +215,13 @@ class OnnxVideo:
     def _recall(
         self, selections: Sequence[MemorySelection], at: VideoMoment
     ) -> dict[str, FloatArray]:
-        """What N objects of the same layout remember, as the graph's inputs."""
+        """Memories of N objects with the same layout, as graph inputs."""
         about, memories = self._about, [s.memories for s in selections]
         tokens = [
             np.concatenate([m.tokens for _, m in same]) for same in zip(*memories, strict=True)
         ]
-        # The oldest memory's time is stored first but one; a prompted frame's last.
+        # The temporal encoding of the oldest memory is stored last but one, that of prompted frames
+        # last.
         places = [about.places + about.ages[steps - 1] for steps, _ in memories[0]]
         cosine, sine = [about.cosine] * len(places), [about.sine] * len(places)
         if selections[0].pointers:
@@ -268,7 +271,7 @@ class OnnxVideo:
         return _Decoded(*self._run(TRACK_DECODER, given))
 
     def _chosen(self, decoded: _Decoded, several: bool) -> list[OnnxObject]:
-        """The mask of each object: `models.video_model.choose`."""
+        """Select the mask of each object, as `models.video_model.choose` does."""
         found, stability = [], self._settings.stability
         for row, (score,) in enumerate(decoded.score.tolist()):
             planes, quality = decoded.logits[row], decoded.quality[row]
@@ -298,7 +301,7 @@ class OnnxVideo:
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
-    """What the decoder's graph says: (N, T, m, m), (N, T), (N, 1), (N, T, C)."""
+    """Outputs of the decoder's graph: (N, T, m, m), (N, T), (N, 1), (N, T, C)."""
 
     logits: FloatArray
     quality: FloatArray
@@ -307,31 +310,31 @@ class _Decoded:
 
 
 def _stability(plane: FloatArray, delta: float) -> float:
-    """IoU of the masks at thresholds of + and - delta; 1 where both are empty."""
+    """IoU of the masks at thresholds of + and - delta; 1 if both are empty."""
     inner, outer = (np.count_nonzero(plane > at) for at in (delta, -delta))
     return inner / outer if outer else 1.0
 
 
 def _shrunk(plane: FloatArray, side: int) -> FloatArray:  # (S, S) -> (side, side)
-    """As torch's interpolate(bilinear, antialias=True) makes it."""
+    """Equal to torch's interpolate(bilinear, antialias=True)."""
     picture = Image.fromarray(np.ascontiguousarray(plane, np.float32))
     return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR), np.float32)
 
 
 def to_bfloat16(values: FloatArray) -> FloatArray:
-    """The nearest numbers that 16 bits of a float hold, ties to even, as float32."""
+    """Round to bfloat16, ties to even, and return float32."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
     return np.asarray(rounded & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def settings_to_bytes(settings: TrackingSettings) -> NDArray[np.uint8]:
-    """Settings as JSON in an array, to lie beside the constants."""
+    """Encode settings as JSON in an array."""
     return np.frombuffer(json.dumps(asdict(settings)).encode(), np.uint8)
 
 
 def read_constants(path: Path) -> VideoConstants:
-    """The constants of a bundle. Raises WeightsError for a file that does not hold them."""
+    """Read the constants of a bundle. Raises WeightsError if the file is invalid."""
     try:
         with path.open("rb") as file:
             arrays = read_arrays(file)

@@ -1,8 +1,8 @@
-"""Opening a model: the name that a user types in, a runtime out.
+"""Open a model by name.
 
-"nano" and "small" are the bundles in the package, a folder is a bundle that `anymask export` wrote,
-and every other name of the catalogue is a checkpoint: on a CPU its conversion (`converted.py`) runs
-on ONNX Runtime, otherwise it runs on torch.
+"nano" and "small" are bundles in the package, a folder is a bundle written by `anymask export`, and
+every other name of the catalogue is a checkpoint: on a CPU its conversion (`converted.py`) runs on
+ONNX Runtime, otherwise it runs on torch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from anymask.models.edge_refiner import EdgeRefiner
 
 Runtime = Literal["auto", "onnx", "torch", "openvino"]
-EXPORTED = "bundle"  # in a training's folder, beside its weights
+EXPORTED = "bundle"  # in a training folder, next to its weights
 ADAPTERS = "adapter_config.json"  # in a folder of low-rank adapters (`runtime.adapters`)
 
 
@@ -49,21 +49,23 @@ def open_runtime(
 ) -> ImageRuntime:
     """Open a model by name.
 
-    Raises ModelError for an unknown name, WeightsError for absent or broken weights, InputError for
-    options that do not go together, MissingExtra where torch is needed and not installed.
-
     Args:
         name: "nano", "small", another name of `anymask models list`, the folder of an exported
-            model, or the weights.safetensors of a training; with @SIDE behind it for pictures
-            of another side (`masks.spec.spec_at`).
-        weights: A checkpoint file instead of the one in the store, or the folder of an exported
+            model, or the weights.safetensors of a training. Append @SIDE for another input side
+            (`masks.spec.spec_at`).
+        weights: Checkpoint file instead of the one in the store, or the folder of an exported
             model.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        precision: "fp32", "bf16" or "fp16"; an exported model runs as it was exported ("fp32");
-            on OpenVINO "fp32", "bf16" or "int8".
-        runtime: "onnx" for exported models, "torch" for checkpoints; "auto" takes what there
-            is; a model of the package is both. "openvino", only where it is asked for: exported
-            models (`runtime.openvino`).
+        precision: "fp32", "bf16" or "fp16". Exported models have a fixed precision ("fp32"), except
+            on OpenVINO: "fp32", "bf16" or "int8".
+        runtime: "onnx" for exported models, "torch" for checkpoints, "auto" for either; bundled
+            models support both. "openvino" runs exported models (`runtime.openvino`).
+
+    Raises:
+        ModelError: The name is unknown.
+        WeightsError: The weights are missing or corrupted.
+        InputError: The options cannot be combined.
+        MissingExtra: torch is required and not installed.
     """
     _check_words({"name": name, "device": device, "precision": precision}, weights)
     name, side = split_side(name)
@@ -97,7 +99,7 @@ def open_runtime(
 
 
 def open_bundle(folder: Path) -> OnnxRuntime:
-    """An exported model on the CPU, in the runtime that its graphs were written for."""
+    """Open an exported model on the CPU, in the runtime of its graphs."""
     if read_manifest(folder).graph(ENCODER).suffix != IR:
         return OnnxRuntime(folder, device="cpu")
     from anymask.runtime.openvino import OpenVinoRuntime
@@ -106,7 +108,7 @@ def open_bundle(folder: Path) -> OnnxRuntime:
 
 
 def split_side(name: str) -> tuple[str, int | None]:
-    """A model's name, and the side of its pictures where it is told: "nano@768"."""
+    """Split a model's name from its input side, if there is one: "nano@768"."""
     model, _, side = name.rpartition("@")
     if not model or not side.isascii() or not side.isdecimal() or len(side) > 6:
         return name, None
@@ -115,7 +117,7 @@ def split_side(name: str) -> tuple[str, int | None]:
 
 
 def _check_words(words: Mapping[str, object], weights: object) -> None:
-    """Raises InputError for what is no text and no path."""
+    """Raises InputError if a value has the wrong type."""
     for what, value in words.items():
         if not isinstance(value, str) or "\0" in value:
             raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
@@ -124,7 +126,11 @@ def _check_words(words: Mapping[str, object], weights: object) -> None:
 
 
 def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | None:
-    """As `find_bundle`. Raises InputError, ModelError where the runtime does not open it."""
+    """`find_bundle` for a runtime.
+
+    Raises:
+        InputError, ModelError: The runtime is unknown, or does not support the model.
+    """
     if runtime not in get_args(Runtime):
         raise InputError(
             f"Invalid runtime {runtime!r}. Choose from: {', '.join(get_args(Runtime))}"
@@ -150,8 +156,8 @@ def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | No
 
 
 def exported_beside(weights: Path) -> Path | None:
-    """The exported model that a training wrote beside its weights; None where there is none, or
-    one of other weights."""
+    """Exported model that a training wrote next to its weights, or None if it is missing or has
+    other weights."""
     path = weights.expanduser()
     folder = path.parent / EXPORTED
     if path.suffix != ".safetensors" or not (folder / MANIFEST).is_file() or not path.is_file():
@@ -162,7 +168,7 @@ def exported_beside(weights: Path) -> Path | None:
 
 
 def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
-    """The exported model that a name and weights mean, or None when they mean a checkpoint."""
+    """Folder of the exported model for a name and weights, or None for a checkpoint."""
     if weights is not None:
         path = Path(weights).expanduser()
         adapters = os.path.isfile(path / ADAPTERS)  # noqa: PTH113 - False for any name
@@ -180,14 +186,14 @@ def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
 
 
 def run_weights(name: str | Path) -> Path | None:
-    """The weights in the folder of a training; None for other folders and names."""
+    """Weights in a training folder, or None."""
     path = Path(name).expanduser()
     return None if (path / MANIFEST).is_file() or not (path / WEIGHTS).is_file() else path / WEIGHTS
 
 
 def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Path | None]:
-    """The network's name and the weights, where the name is what a training wrote: its folder, a
-    file in it, or a folder of adapters."""
+    """Resolve a training folder, a file in it, or a folder of adapters to the network's name and
+    the weights; other names are returned unchanged."""
     if weights is None and (inside := run_weights(name)) is not None:
         name = str(inside)
     path = Path(name).expanduser()
@@ -209,9 +215,10 @@ def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Pat
 
 
 def stated_channels(name: str, weights: str | Path | None = None) -> ChannelMix | None:
-    """The channels that a model's pictures have, without opening it; None: they are photos.
+    """Channels of a model's images, without opening it, or None for RGB.
 
-    Raises WeightsError for damaged files.
+    Raises:
+        WeightsError: A file is corrupted.
     """
     name, _ = split_side(name)
     folder = find_bundle(name, weights)
@@ -224,9 +231,10 @@ def stated_channels(name: str, weights: str | Path | None = None) -> ChannelMix 
 
 
 def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module, str]:
-    """A checkpoint's network with its weights, in eval mode, and what names the weights.
+    """Load a checkpoint as a module in eval mode, with the hash of its weights.
 
-    Raises ModelError, WeightsError and MissingExtra as `open_runtime` does.
+    Raises:
+        ModelError, WeightsError, MissingExtra: The errors of `open_runtime`.
     """
     from anymask.runtime import entry, file_hash
     from anymask.runtime.protocol import import_torch
@@ -255,7 +263,7 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     if classes:
         add_class_head(module, len(classes), prompts=holds_prompts(state))
     load_official(module, state)
-    # The package's own tensors are those of its graphs, whatever their file's bytes are.
+    # Bundled tensors are those of the graphs, independent of the bytes of their file.
     ours = path.parent.parent == ASSETS
     weights_hash = read_manifest(path.parent).weights_hash if ours else file_hash(path)
     if adapters is not None:
@@ -273,7 +281,7 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
 
 
 def _checkpoint_of(name: str, weights: str | Path | None) -> tuple[Path, Path | None]:
-    """The file of a model's weights, and the folder of adapters that change them, or None."""
+    """Weights file of a model, and the folder of adapters, or None."""
     from anymask.runtime import find
     from anymask.runtime.adapters import adapter_folder
     from anymask.runtime.store import trainable_weights
@@ -284,9 +292,9 @@ def _checkpoint_of(name: str, weights: str | Path | None) -> tuple[Path, Path | 
 
 
 def load_refiner(folder: Path) -> EdgeRefiner | None:
-    """The network of edges that lies in the folder of a checkpoint; None where none does.
+    """Load the edge network in a checkpoint's folder, or None if it has none.
 
-    Raises WeightsError.
+    Raises WeightsError if its weights are invalid.
     """
     from anymask.models.edge_refiner import EdgeRefiner
     from anymask.runtime import read_checkpoint
@@ -305,7 +313,7 @@ def load_refiner(folder: Path) -> EdgeRefiner | None:
 
 
 def _open_converted(name: str, weights: str | Path | None, device: str) -> ImageRuntime | None:
-    """The conversion of a checkpoint; None where there is none, or another device is meant."""
+    """Open the conversion of a checkpoint; None if it is missing or the device is not the CPU."""
     from anymask.runtime.converted import ConvertedRuntime, find_converted, runs_on_cpu
 
     folder = find_converted(name, weights)
@@ -325,17 +333,17 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     from anymask.runtime import entry
 
     network, _ = split_side(name)
-    if entry(network).volumes:  # an unknown name is said before a missing file
+    if entry(network).volumes:  # an unknown name is reported before a missing file
         raise ModelError(
             f"{network} is a model for 3D scans, not for images. Load it with "
             f"anymask.volumes.load_cube_model({network!r})."
         )
     path, adapters = _checkpoint_of(network, weights)
     module, weights_hash = load_module(name, adapters or path)
-    from anymask.runtime.torch import TorchRuntime  # only where torch is there, as that loaded it
+    from anymask.runtime.torch import TorchRuntime  # load_module imported torch
 
     place = None if weights is None else Path(weights).absolute()
-    again = (open_runtime, (name, place, device, precision, "torch"))  # in another process
+    again = (open_runtime, (name, place, device, precision, "torch"))  # for another process
     shared = shared_folder(cast("ModelSpec", module.spec))
     edges = load_refiner(path.parent) or (load_refiner(shared) if shared else None)
     names = OnnxRuntime(shared).capability(MaskNaming) if shared else None

@@ -1,12 +1,12 @@
-"""A model on OpenVINO: the same graphs of a bundle as on ONNX Runtime, compiled for this processor.
+"""OpenVINO backend: the graphs of a bundle, compiled for the processor.
 
-It reads our ONNX files, or OpenVINO's own (`encoder.xml`, `encoder.bin`), which `write_ir`
-makes of them. Everything but the opening of a graph is `OnnxRuntime`'s. `import_offline`
-turns off what the package reports when it is imported.
+It reads ONNX files, or OpenVINO's format (`encoder.xml`, `encoder.bin`), which `write_ir` creates.
+Only opening a graph differs from `OnnxRuntime`. `import_offline` disables the telemetry of the
+package.
 
-"fp32" needs the mode ACCURACY: in its other mode OpenVINO multiplies weights that are stored in 16
-or 8 bits by activations that it rounds to 8 bits, whatever precision is hinted at; for `small` that
-moves maps by a hundredth of their largest value. "int8" is that mode, asked for.
+"fp32" requires the mode ACCURACY: in its other mode OpenVINO rounds activations to 8 bits for
+weights stored in 16 or 8 bits, regardless of the precision hint; for `small` this changes feature
+maps by a hundredth of their largest value. "int8" selects that mode.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ PRECISIONS: Mapping[str, Mapping[str, Any]] = {
 
 
 class OpenVinoRuntime(OnnxRuntime):
-    """The graphs of a bundle folder on OpenVINO, behind the runtime protocol.
-
-    Raises as `OnnxRuntime`, and MissingExtra without the package `openvino`.
+    """Runtime of the graphs in a bundle folder on OpenVINO.
 
     Args:
-        folder: As of `OnnxRuntime`.
-        threads: As of `OnnxRuntime`.
-        side: As of `OnnxRuntime`.
+        folder: As for `OnnxRuntime`.
+        threads: As for `OnnxRuntime`.
+        side: As for `OnnxRuntime`.
         device: "auto" or "cpu".
-        precision: "fp32"; "bf16": products and convolutions in 16 bits, which pays on
-            processors with AMX or AVX512-BF16; "int8": activations of matrix products in 8 bits
-            where the weights are stored in 16 or 8.
+        precision: "fp32"; "bf16": matrix products and convolutions in 16 bits, faster on processors
+            with AMX or AVX512-BF16; "int8": activations of matrix products in 8 bits for weights
+            stored in 16 or 8.
+
+    Raises the errors of `OnnxRuntime`, and MissingExtra without the package `openvino`.
     """
 
     OPENS_IR = True
-    CALLS_AT_ONCE = False  # OpenVINO computes one call of a model after the other
+    CALLS_AT_ONCE = False  # OpenVINO serializes the calls of a model
 
     def __init__(
         self,
@@ -103,10 +103,10 @@ class _SignalStack(ctypes.Structure):  # stack_t of Linux
 
 @contextmanager
 def _own_signal_stack() -> Iterator[None]:
-    """The calling thread keeps the stack on which it handles signals.
+    """Preserve the calling thread's signal stack.
 
-    OpenVINO would give it one of its own for each graph, and when that goes, the one before, which
-    may be gone already: the next Ctrl-C would end the process.
+    OpenVINO installs a signal stack per graph, and restores the previous one when it is released,
+    which may no longer exist: the next Ctrl-C would then crash the process.
     """
     if sys.platform != "linux":
         yield
@@ -118,9 +118,9 @@ def _own_signal_stack() -> Iterator[None]:
 
 
 class OpenVinoSession:
-    """A compiled graph with what `OnnxRuntime` asks of an ONNX Runtime session.
+    """A compiled graph with the interface of an ONNX Runtime session.
 
-    A request serves one call at a time: each of the threads that ask at once gets its own.
+    An inference request serves one call at a time, so concurrent threads use separate requests.
     """
 
     def __init__(self, compiled: openvino.CompiledModel) -> None:
@@ -128,21 +128,21 @@ class OpenVinoSession:
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def get_inputs(self) -> list[_Node]:
-        """What the graph takes, in its order."""
+        """Inputs of the graph in order."""
         return [_Node(port) for port in self._compiled.inputs]
 
     def get_outputs(self) -> list[_Node]:
-        """What it gives."""
+        """Outputs of the graph in order."""
         return [_Node(port) for port in self._compiled.outputs]
 
     def run(self, _names: None, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
-        """All outputs, in the graph's order; arrays of their own."""
+        """Run the graph and return copies of all outputs in order."""
         try:
             request = self._idle.get_nowait()
         except queue.Empty:
             request = self._compiled.create_infer_request()
         try:
-            # An array that is read-only, or not in C's order, must be copied first.
+            # OpenVINO requires writable arrays in C order.
             ready = {name: np.require(one, requirements=["C", "W"]) for name, one in given.items()}
             answer = request.infer(ready, share_outputs=False)
             return [np.array(answer[port]) for port in self._compiled.outputs]
@@ -151,7 +151,7 @@ class OpenVinoSession:
 
 
 class _Node:
-    """A port with ONNX Runtime's words."""
+    """A port with ONNX Runtime's attribute names."""
 
     def __init__(self, port: Any) -> None:
         self.name = str(port.any_name)
@@ -160,9 +160,12 @@ class _Node:
 
 
 def write_ir(source: Path, target: Path) -> None:
-    """A graph of ours (.onnx) as OpenVINO's own two files, `target` (.xml) and its .bin.
+    """Convert a graph (.onnx) to OpenVINO's format, `target` (.xml) and its .bin.
 
-    The numbers keep their precision. Raises WeightsError for a graph that OpenVINO does not read.
+    The precision of the numbers is preserved.
+
+    Raises:
+        WeightsError: OpenVINO cannot read the graph.
     """
     ov = import_openvino()
     try:
@@ -174,7 +177,11 @@ def write_ir(source: Path, target: Path) -> None:
 
 
 def import_openvino() -> Any:
-    """The package. Raises MissingExtra without it."""
+    """Import OpenVINO.
+
+    Raises:
+        MissingExtra: The package is not installed.
+    """
     try:
         return import_offline("openvino")
     except ImportError as error:

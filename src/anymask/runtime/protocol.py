@@ -1,11 +1,11 @@
-"""What a predictor needs of a model, whatever runs it: pictures in, handles and capabilities out.
+"""The runtime protocol: encoding images, and capabilities such as decoding prompts.
 
-A runtime sees pictures. What else it can do is a capability: a small protocol (`PromptDecoding`,
-`EdgeRefining`, `MaskNaming`, `Remembering`, `Sweeps`, `VideoSteps`) that is asked for by type.
+A runtime encodes images. All other features are capabilities: small protocols (`PromptDecoding`,
+`EdgeRefining`, `MaskNaming`, `Remembering`, `Sweeps`, `VideoSteps`) that are requested by type.
 
 Letters: B images, K classes, S the model's input side, N prompts or objects, P points, T the masks
-that the decoder makes for a prompt, m the side of its low-resolution masks, W that of a window
-around an edge, n its cells, s the side of a close-up, D the length of a name's vector.
+that the decoder predicts for a prompt, m the side of its low-resolution masks, W that of a window
+around an edge, n its cells, s the side of an object crop, D the length of a name's vector.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 SweepPrecision = Literal["model", "mixed"]
 
-CLOSE_UPS_AT_ONCE = 256  # masks whose close-ups are held
+CLOSE_UPS_AT_ONCE = 256  # masks whose crops are in memory at once
 
 
 @runtime_checkable
 class ImageRuntime(Protocol):
-    """An image model that can be asked from any number of threads at once.
+    """A thread-safe image model.
 
     Attributes:
-        spec: How the model sees a picture.
-        family: The model's rules, with what was learned beside its weights.
-        weights_hash: Names the weights; equal hashes may read each other's embeddings.
+        spec: Specification of the model.
+        family: Rules of the model, with learned parameters.
+        weights_hash: Hash of the weights; models with equal hashes share embeddings.
     """
 
     @property
@@ -80,171 +80,173 @@ class ImageRuntime(Protocol):
     def weights_hash(self) -> str: ...
 
     def see(self, images: FloatArray) -> list[EncoderOutput]:
-        """(B, 3, S, S) float32, normalised -> for each image what was seen, left where it is."""
+        """Encode images (B, 3, S, S) float32, normalized; the outputs stay on the device."""
         ...
 
     def capability(self, kind: type[C]) -> C | None:
-        """This model's way to do what a protocol describes, or None."""
+        """Implementation of a capability, or None if it is not supported."""
         ...
 
 
 @runtime_checkable
 class PromptDecoding(Protocol):
-    """The capability of answering prompts about a picture that was seen."""
+    """Capability: decode prompts on an encoded image."""
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32.
+        """Decode N prompts on one image: logits (N, T, m, m) and quality (N, T), float32.
 
-        Every mask token is answered; the family keeps the candidates. `seen` may be another
-        runtime's of the same weights: its maps are read then.
+        All mask tokens are returned; the family selects the candidates. `seen` may come from
+        another runtime of the same weights; its feature maps are then copied.
         """
         ...
 
 
 @runtime_checkable
 class GuidedDecoding(Protocol):
-    """The capability of answering prompts while looking for something (`models.guided`)."""
+    """Capability: decode prompts with guided attention (`models.guided`)."""
 
     def decode_guided(
         self, seen: EncoderOutput, prompts: ModelPrompts, attention: FloatArray, target: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """As `PromptDecoding.decode`.
+        """Decode prompts as `PromptDecoding.decode`, with guidance by a target.
 
         Args:
-            attention: (h, w) 0..1, how alike each cell of the features is to what is looked
-                for.
-            target: (C,) its feature.
+            seen: Encoder output of the image.
+            prompts: N prompts.
+            attention: Similarity (h, w) of each feature cell to the target, 0..1.
+            target: Feature vector (C,) of the target.
         """
         ...
 
 
 @runtime_checkable
 class EdgeRefining(Protocol):
-    """The capability of refining a mask's edge in the photo, learned beside the model's weights."""
+    """Capability: refine a mask's edge on the image, by an additional network."""
 
     def refine_edge(
         self, photo: UintImage, logits: FloatArray, prompt: FloatArray
     ) -> FloatArray:  # (W, W, 3), (n, n), (2, W, W) -> (W, W)
-        """What to add to the logits of one window: see `models.rules.edges`."""
+        """Correction of the logits of one window: see `models.rules.edges`."""
         ...
 
 
 @runtime_checkable
 class ClassLabelling(Protocol):
-    """The capability of telling classes apart without a prompt (`ModelSpec.classes`)."""
+    """Capability: semantic segmentation without prompts (`ModelSpec.classes`)."""
 
     def label_cells(self, seen: EncoderOutput) -> FloatArray:  # -> (1 + K, m, m)
-        """Logits of "none of them" and of each class, for every cell of a low-resolution mask."""
+        """Logits of "no class" and of each class, for every cell of a low-resolution mask."""
         ...
 
 
 @runtime_checkable
 class Remembering(Protocol):
-    """The capability of reading an object's earlier frames, learned beside the model's weights."""
+    """Capability: read an object's earlier frames, by an additional network."""
 
     def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
-        """Objects on one frame: see `models.rules.memory`. Those that remember the same
-        cells (the same array) are answered together."""
+        """Find objects on one frame: see `models.rules.memory`. Objects with the same memory
+        cells (the same array) are processed together."""
         ...
 
 
 @runtime_checkable
 class VectorPrompts(Protocol):
-    """The capability of taking vectors as prompts: `ModelPrompts.vectors`."""
+    """Capability: vectors as prompts (`ModelPrompts.vectors`)."""
 
     def vector_length(self) -> int:
-        """D, the numbers of a vector."""
+        """Length D of a vector."""
         ...
 
 
 @runtime_checkable
 class MaskNaming(Protocol):
-    """The capability of naming masks, learned beside the model's weights."""
+    """Capability: name masks, by an additional network."""
 
     def name_table(self) -> NameTable:
-        """The names."""
+        """The available names."""
         ...
 
     def look(self, photos: UintImage, masks: UintImage) -> FloatArray:  # (n, s, s, 3), (n, s, s)
-        """Vectors (n, D) of length 1 of close-ups (`models.rules.crops`)."""
+        """Unit vectors (n, D) of object crops (`models.rules.crops`)."""
         ...
 
 
 @runtime_checkable
 class ThreadSharing(Protocol):
-    """A runtime whose calls may use fewer threads, where several go on at once."""
+    """A runtime with a configurable number of threads, for concurrent calls."""
 
     threads: int
 
     def with_threads(self, threads: int) -> ImageRuntime:
-        """The same weights, so many threads a call."""
+        """Runtime of the same weights with this number of threads per call."""
         ...
 
 
-# Many prompts on one picture.
+# Many prompts on one image.
 
 
 @runtime_checkable
 class SweepAnswer(Protocol):
-    """What N prompts were answered with.
+    """Predictions for N prompts.
 
     Attributes:
-        quality: (N, K) of the candidates of an ambiguous prompt, as `Family.candidates` gives
-            them.
+        quality: Predicted IoU (N, K) of the candidates of an ambiguous prompt, as in
+            `Family.candidates`.
     """
 
     @property
     def quality(self) -> FloatArray: ...
 
     def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
-        """(N, K) bool -> (m, m) float32 of each chosen candidate, row by row.
+        """Yield logits (m, m) float32 for each True of (N, K), row by row.
 
-        To be read before the sweep is asked again.
+        Read them before the next call of the sweep.
         """
         ...
 
 
 def chosen_tokens(chosen: BoolArray) -> list[tuple[int, list[int]]]:  # (N, K)
-    """Each prompt with a chosen candidate, and the mask tokens of these; token 0 is none."""
+    """Prompts with chosen candidates, each with its mask tokens; token 0 is not a candidate."""
     prompts = np.flatnonzero(chosen.any(axis=1)).tolist()
     return [(prompt, (np.flatnonzero(chosen[prompt]) + 1).tolist()) for prompt in prompts]
 
 
 @runtime_checkable
 class Sweep(Protocol):
-    """A sweep over one image, for one thread at a time.
+    """Decodes many prompts on one image; not thread-safe.
 
     Attributes:
-        bytes_per_prompt: Memory that a batch needs for each of its prompts, about.
+        bytes_per_prompt: Approximate memory per prompt of a batch.
     """
 
     @property
     def bytes_per_prompt(self) -> int: ...
 
     def ask(self, prompts: ModelPrompts) -> SweepAnswer:
-        """Answer N prompts without masks of their own."""
+        """Decode N prompts without mask prompts."""
         ...
 
 
 @runtime_checkable
 class Sweeps(Protocol):
-    """The capability of a faster way for many prompts on one picture."""
+    """Capability: decode many prompts on one image faster."""
 
     def sweep(
         self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision
     ) -> Sweep | None:
-        """One picture -> its sweep, or None where this model has no faster way.
+        """Create the sweep of an image, or None if this model has no faster implementation.
 
         Args:
-            geometry: Of the photo: masks need not be true beyond it.
-            precision: "model": as the model was loaded; "mixed": large products in 16 bits
-                where the machine multiplies them faster.
+            seen: Encoder output of the image.
+            geometry: Position of the image; masks may be wrong in the padding.
+            precision: "model": as the model was loaded; "mixed": large matrix products in 16 bits
+                if the machine is faster with them.
         """
         ...
 
 
-# Objects through a video. Banks of memories are handles of the runtime, as `EncoderOutput` is: they
-# stay where they were computed, and are copied out only to be saved.
+# Videos. Memory banks are handles of the runtime, like `EncoderOutput`: they stay on the device,
+# and are copied only to be saved.
 
 
 @brief
@@ -253,11 +255,10 @@ class VideoAnswer:
     """N objects on one frame.
 
     Attributes:
-        logits: (N, m, m) as users get them: holes filled, overlaps taken away where the model
-            does so.
-        quality: (N,) predicted IoU.
-        score: (N,) the logit of "the object is there".
-        handles: One of each object, for `VideoSteps.remember`.
+        logits: Final logits (N, m, m), with holes filled and overlaps removed if the model does so.
+        quality: Predicted IoU (N,).
+        score: Logit of the object's presence (N,).
+        handles: Handle of each object, for `VideoSteps.remember`.
     """
 
     logits: FloatArray
@@ -268,67 +269,74 @@ class VideoAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryChoice:
-    """Which memories a video model reads beside the published choice: see `TrackingSettings`."""
+    """Selection of a video model's memories: see `TrackingSettings`."""
 
     stride: int | None = None
     pool: int = 1
     fill_gaps: bool = False
 
     def applied_to(self, settings: TrackingSettings) -> TrackingSettings:
-        """A family's settings with this choice."""
+        """Settings of a family with this selection."""
         stride = self.stride or settings.stride
         return replace(settings, stride=stride, fill_gaps=self.fill_gaps, pool=self.pool)
 
 
 @runtime_checkable
 class VideoSteps(Protocol):
-    """A video model's steps; nothing is kept between them."""
+    """Stateless steps of a video model."""
 
     def choosing(self, choice: MemoryChoice) -> VideoSteps:
-        """The same steps with another choice of memories. Raises InputError for one that the model
-        cannot make."""
+        """Steps with another selection of memories.
+
+        Raises:
+            InputError: The model does not support it.
+        """
         ...
 
     def see_frame(self, image: FloatArray) -> Any:
-        """(3, S, S) float32, normalised -> the frame's handle."""
+        """Encode a frame (3, S, S) float32, normalized, and return its handle."""
         ...
 
     def answer_points(
         self, frame: Any, coords: FloatArray, labels: IntArray, earlier: FloatArray | None
     ) -> VideoAnswer:
-        """One object's prompt (P, 2), (P,) in model pixels; `earlier` (m, m): what is corrected."""
+        """Prompt one object by points (P, 2) in model pixels; `earlier` (m, m) to correct."""
         ...
 
     def answer_mask(self, frame: Any, mask: FloatArray) -> VideoAnswer:
-        """A mask that a person gave, (S, S) with 1 for the object."""
+        """Prompt one object with a mask (S, S), 1 for foreground."""
         ...
 
     def step_video(
         self, frame: Any, banks: Sequence[Any], number: int, backward: bool
     ) -> VideoAnswer:
-        """Find the objects of some banks on a frame."""
+        """Predict the objects of memory banks on a frame."""
         ...
 
     def remember(
         self, frame: Any, bank: Any | None, handle: Any, moment: tuple[int, bool], prompted: bool
     ) -> Any:
-        """A bank, or a new one, with one object of an answer; `moment`: the frame, backwards."""
+        """Add an object to a bank, or to a new one; `moment`: frame number, whether backwards."""
         ...
 
     def bank_to_arrays(self, bank: Any) -> Mapping[str, NDArray[Any]]:
-        """A bank in memory, to be saved."""
+        """Copy a bank to memory, to save it."""
         ...
 
     def arrays_to_bank(self, arrays: Mapping[str, NDArray[Any]]) -> Any:
-        """The bank that `bank_to_arrays` gave."""
+        """Restore the bank of `bank_to_arrays`."""
         ...
 
 
-# Asking for capabilities.
+# Access to capabilities.
 
 
 def require(runtime: ImageRuntime, kind: type[C]) -> C:
-    """A capability that must be there. Raises ModelError where it is not."""
+    """Return a capability.
+
+    Raises:
+        ModelError: The model does not support it.
+    """
     found = runtime.capability(kind)
     if found is None:
         words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
@@ -342,10 +350,16 @@ def require(runtime: ImageRuntime, kind: type[C]) -> C:
 def mask_vectors(
     runtime: ImageRuntime, photo: UintImage, rles: Sequence[Rle], alone: bool = False
 ) -> FloatArray:  # -> (n, D)
-    """The vectors of masks of a photo. Raises ModelError for a model without names.
+    """Vectors of the masks of an image.
 
     Args:
-        alone: Each with everything outside of the mask gray.
+        runtime: Runtime of the model.
+        photo: Image (H, W, 3).
+        rles: n masks.
+        alone: Whether to replace everything outside the mask by gray.
+
+    Raises:
+        ModelError: The model does not support names.
     """
     naming = require(runtime, MaskNaming)
     found = []
@@ -363,16 +377,16 @@ def open_sweep(
     geometry: Geometry,
     precision: SweepPrecision = "model",
 ) -> Sweep:
-    """The runtime's own sweep over one picture, or one that decodes everything."""
+    """Create the runtime's sweep of an image, or a generic one that uses the decoder."""
     sweeps = runtime.capability(Sweeps)
     faster = None if sweeps is None else sweeps.sweep(seen, geometry, precision)
     return DecodingSweep(runtime, seen) if faster is None else faster
 
 
 class DecodingSweep:
-    """A sweep of any runtime: all masks are made, and kept until the next question."""
+    """Generic sweep: decodes all masks and keeps them until the next call."""
 
-    # Of the arrays inside a decoder, each as large as the image's maps; measured with nano.
+    # Arrays inside a decoder, each as large as the image's maps; measured with nano.
     _ARRAYS = 12
 
     def __init__(self, runtime: ImageRuntime, seen: EncoderOutput) -> None:
@@ -383,7 +397,7 @@ class DecodingSweep:
         self.bytes_per_prompt = self._ARRAYS * seen.nbytes + 4 * masks
 
     def ask(self, prompts: ModelPrompts) -> KeptMasks:
-        """Answer N prompts."""
+        """Decode N prompts."""
         decoded = self._clicks.decode(self._seen, prompts)
         return KeptMasks(*self._family.candidates(*decoded))
 
@@ -391,28 +405,28 @@ class DecodingSweep:
 @brief
 @dataclass(frozen=True, eq=False)
 class KeptMasks:
-    """Answers whose masks are there already: (N, K, m, m) and (N, K)."""
+    """Decoded predictions: masks (N, K, m, m) and quality (N, K)."""
 
     masks: FloatArray
     quality: FloatArray
 
     def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
-        """(N, K) bool -> (m, m) of each chosen one."""
+        """Yield logits (m, m) for each True of (N, K)."""
         for row, mask in np.argwhere(chosen):
             yield self.masks[row, mask]
 
 
-# Failures of a runtime.
+# Runtime errors.
 
 
 @contextmanager
 def running(name: str) -> Iterator[None]:
-    """Explain what a runtime raises inside the `with`; MemoryError stays what it is."""
+    """Convert exceptions of a runtime to AnymaskError; MemoryError is passed on."""
     try:
         yield
     except (AnymaskError, MemoryError):
         raise
-    except Exception as error:  # the runtimes' own classes are not public
+    except Exception as error:  # exception classes of the runtimes are not public
         raise AnymaskError(
             f"{name} failed to run ({type(error).__name__}). If the system is out of memory, "
             "pass fewer points or prompts at once. Otherwise encode the image again."
@@ -422,12 +436,12 @@ def running(name: str) -> Iterator[None]:
 def check_maps(
     maps: Sequence[FeatureMap], wanted: Mapping[str, tuple[int | str, ...]], name: str
 ) -> None:
-    """Whether an image's maps, (C, h, w) each, have the names and shapes that a decoder takes.
-
-    Raises DataError.
+    """Raises DataError unless feature maps (C, h, w) match the inputs of a decoder.
 
     Args:
-        wanted: (1, C, h, w) by name; a letter stands for any number.
+        maps: Feature maps of the image.
+        wanted: Shapes (1, C, h, w) by name; a letter is a variable dimension.
+        name: Name of the model, for messages.
     """
     shapes = {one.name: (1, *one.values.shape) for one in maps}
     fits = shapes.keys() == wanted.keys() and all(
@@ -444,22 +458,23 @@ def check_maps(
         )
 
 
-# Devices of torch.
+# Torch devices.
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    """The torch device for a name: "auto" takes cuda, else mps, else cpu.
+    """Select a torch device: "auto" is cuda, else mps, else cpu.
 
-    Raises InputError where the asked device is not there ("cuda:1" on a machine with one GPU too),
-    and MissingExtra without torch.
+    Raises:
+        InputError: The device is not available.
+        MissingExtra: torch is not installed.
     """
     torch = import_torch()
     found = available_devices()
     if device == "auto":
-        return torch.device(found[0])  # type: ignore[no-any-return]  # torch comes in as Any
+        return torch.device(found[0])  # type: ignore[no-any-return]  # torch is Any
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
         raise InputError(
@@ -477,11 +492,11 @@ def pick_device(device: str = "auto") -> torch.device:
             f"Device {device!r} does not exist: this machine has "
             f"{torch.cuda.device_count()} CUDA devices, numbered from 0."
         )
-    return torch.device(device)  # type: ignore[no-any-return]  # torch comes in as Any
+    return torch.device(device)  # type: ignore[no-any-return]  # torch is Any
 
 
 def available_devices() -> tuple[str, ...]:
-    """The kinds of device that torch can use here, fastest first; "cpu" is always the last."""
+    """Device types available to torch, fastest first, ending with "cpu"."""
     torch = import_torch()
     found = ["cuda"] if torch.cuda.is_available() else []
     if torch.backends.mps.is_available():
@@ -490,7 +505,7 @@ def available_devices() -> tuple[str, ...]:
 
 
 def check_precision(precision: str) -> None:
-    """Raises InputError for a word that is no precision."""
+    """Raises InputError if the precision is unknown."""
     if precision not in get_args(Precision):
         raise InputError(
             f"Invalid precision {precision!r}. Choose from: {', '.join(get_args(Precision))}"
@@ -498,15 +513,19 @@ def check_precision(precision: str) -> None:
 
 
 def pick_dtype(precision: str) -> torch.dtype:
-    """The torch dtype of "fp32", "bf16" or "fp16"; InputError for anything else."""
+    """Torch dtype of "fp32", "bf16" or "fp16". Raises InputError for other values."""
     check_precision(precision)
     torch = import_torch()
     names = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    return names[precision]  # type: ignore[no-any-return]  # torch comes in as Any
+    return names[precision]  # type: ignore[no-any-return]  # torch is Any
 
 
 def import_torch() -> Any:
-    """The torch module, or MissingExtra that names the extra."""
+    """Import torch.
+
+    Raises:
+        MissingExtra: torch is not installed.
+    """
     try:
         import torch
     except ImportError as error:
@@ -515,25 +534,25 @@ def import_torch() -> Any:
 
 
 def fast_halves(device: torch.device) -> bool:
-    """Whether bf16 products are faster than float32 ones there: GPUs and newer processors."""
+    """Whether bf16 products are faster than float32 there: GPUs and recent processors."""
     if device.type != "cpu":
         return device.type == "cuda"
     return bool(import_torch().ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-# A runtime whose every computing call goes through one function, which may let the call wait for
-# its turn, count it, or answer it from memory; whatever the runtime can do (its capabilities, and
-# the sweeps that they open) is forwarded alike.
+# A runtime that passes every computing call through one function, which may queue, count or cache
+# it. Capabilities and the sweeps that they open are also wrapped.
 
-# Is told the method's name and what it was given, and makes the call (or does without it).
+# Receives the method's name, its arguments, and a function that makes the call.
 Interceptor = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
 
 
 class WrappedRuntime:
-    """The same model as the runtime inside.
+    """A runtime whose computing calls pass through an interceptor.
 
     Args:
-        around: Makes each call of a method that computes.
+        inside: The wrapped runtime.
+        around: Interceptor of each call.
     """
 
     def __init__(self, inside: ImageRuntime, around: Interceptor) -> None:
@@ -541,17 +560,17 @@ class WrappedRuntime:
 
     @property
     def spec(self) -> ModelSpec:
-        """How the model sees a picture."""
+        """Specification of the model."""
         return self._inside.spec
 
     @property
     def family(self) -> Family:
-        """The model's rules."""
+        """Rules of the model."""
         return self._inside.family
 
     @property
     def weights_hash(self) -> str:
-        """Names the weights."""
+        """Hash of the weights."""
         return self._inside.weights_hash
 
     def see(self, images: FloatArray) -> list[EncoderOutput]:
@@ -564,10 +583,10 @@ class WrappedRuntime:
 
 
 class RuntimeProxy:
-    """An object whose methods are called through `around`; other attributes are its own.
+    """A proxy whose method calls pass through `around`; other attributes are unchanged.
 
-    A sweep, an answer or steps that a method returns are forwarded as well; a generator is read to
-    its end inside the call, as its work is done there.
+    Returned sweeps, predictions and steps are also wrapped. A generator is consumed inside the
+    call, because it computes lazily.
     """
 
     def __init__(self, inside: object, around: Interceptor) -> None:

@@ -1,8 +1,8 @@
-"""The store of weights on this machine: where files lie, what is known of them, their hashes.
+"""The local store of weights: paths, records and hashes of files.
 
-Nothing is downloaded here. The record (record.json beside a file) holds the digest that the file
-had when it arrived, so that a later change is seen even where no public digest exists. Digests are
-remembered by path, size and time of change (hashes.json); that saves time and is never proof:
+This module downloads nothing. The record (record.json next to a file) contains the hash that the
+file had when it was added, so that a later change is detected even without a public hash. Hashes
+are cached by path, size and modification time (hashes.json) for speed only:
 `anymask models verify` reads the file itself.
 """
 
@@ -33,11 +33,11 @@ HOME = "ANYMASK_HOME"
 
 
 def home() -> Path:
-    """The folder of everything that anymask keeps.
+    """Folder of all files that anymask stores.
 
     `ANYMASK_HOME` if set, else the platform's cache folder: `$XDG_CACHE_HOME/anymask` or
     `~/.cache/anymask` on Linux, `~/Library/Caches/anymask` on macOS, `%LOCALAPPDATA%\\anymask` on
-    Windows. It is not created by asking.
+    Windows. This function does not create it.
     """
     if chosen := os.environ.get(HOME):
         return Path(chosen).expanduser().resolve()
@@ -88,7 +88,7 @@ def writing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(what: Checkpoint) -> Iterator[None]:
-    """Hold the lock of a model: one writer at a time. Raises WeightsError as `writing` does."""
+    """Lock a model for one writer. Raises WeightsError as `writing` does."""
     with writing(), exclusive(lock_of(what)):
         yield
 
@@ -97,12 +97,14 @@ CACHE = "hashes.json"
 
 
 def file_hash(path: str | Path, *, fresh: bool = False) -> str:
-    """The sha256 of a file, as 64 hexadecimal digits.
-
-    Raises WeightsError when the file cannot be read.
+    """SHA-256 of a file, as 64 hexadecimal digits.
 
     Args:
-        fresh: Read the file even if its digest is remembered.
+        path: The file.
+        fresh: Ignore the cached hash.
+
+    Raises:
+        WeightsError: The file cannot be read.
     """
     path = Path(path)
     try:
@@ -123,7 +125,7 @@ def file_hash(path: str | Path, *, fresh: bool = False) -> str:
 
 
 def digests(path: Path, *algorithms: str) -> dict[str, str]:
-    """Digests of a file by algorithm ("sha256", "md5"), in one pass over it."""
+    """Hashes of a file by algorithm ("sha256", "md5"), in one pass."""
     running = {name: hashlib.new(name, usedforsecurity=name != "md5") for name in algorithms}
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -133,16 +135,16 @@ def digests(path: Path, *algorithms: str) -> dict[str, str]:
 
 
 def remember(path: Path, sha256: str) -> None:
-    """Keep a digest that was just computed; a cache that cannot be written is no error."""
+    """Cache a computed hash; errors while writing the cache are ignored."""
     facts, cache = path.stat(), home() / CACHE
-    known = {name: old for name, old in read_json(cache).items() if os.path.exists(name)}  # noqa: PTH110 - names, no Paths
+    known = {name: old for name, old in read_json(cache).items() if os.path.exists(name)}  # noqa: PTH110 - strings, not Paths
     known[str(path.resolve())] = [facts.st_size, facts.st_mtime_ns, sha256]
     with contextlib.suppress(OSError, InputError):
         write_json(cache, known, indent=1)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; {} when it is absent or broken."""
+    """Read a JSON object from a file; {} if it is missing or invalid."""
     try:
         value = parse_json(path.read_bytes(), path)
     except (OSError, DataError):
@@ -167,13 +169,15 @@ SAYS: dict[Status, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """One model's weights on this machine.
+    """State of a model's weights on this machine.
 
     Attributes:
-        path: The file; the folder of graphs for the bundled model; None when absent.
-        sha256: Of the file when it arrived (or now, from `verify`); "" when unknown.
-        bytes: Of the file; 0 when absent.
-        source: The address or path that it came from.
+        name: Name of the model.
+        status: Result of the verification.
+        path: Weights file; folder of graphs for bundled models; None if missing.
+        sha256: Hash when the file was added (or now, for `verify`); "" if unknown.
+        bytes: Size of the file; 0 if missing.
+        source: Address or path of origin.
     """
 
     name: str
@@ -185,11 +189,13 @@ class Installed:
 
 
 def find(name: str, path: str | Path | None = None) -> Path:
-    """The weights of a model: `path` if given, else the file in the store. Never downloads.
+    """Weights of a model: `path` if given, else the file in the store. Never downloads.
 
-    The bundled model is a folder of graphs, everything else is a file.
-    Raises WeightsError, with the commands that help, when there is none; ModelError for a name
-    that the catalogue does not know.
+    Bundled models are folders of graphs, all others are files.
+
+    Raises:
+        WeightsError: The weights are missing or have changed. The message has the command to run.
+        ModelError: The name is not in the catalogue.
     """
     if path is not None:
         given = Path(path).expanduser()
@@ -211,12 +217,15 @@ def find(name: str, path: str | Path | None = None) -> Path:
 
 
 def add(name: str, file: str | Path, *, link: bool = False) -> Installed:
-    """Put a file that the user has into the store, after checking it against the catalogue.
-
-    Raises WeightsError for a file that is no checkpoint or not the published one.
+    """Add a local file to the store, after verifying it against the catalogue.
 
     Args:
-        link: Point to the file where it lies instead of copying it.
+        name: Name of the model.
+        file: Weights file.
+        link: Create a symbolic link instead of a copy.
+
+    Raises:
+        WeightsError: The file is not a checkpoint, or not the published one.
     """
     what, file = downloadable(name), Path(file).expanduser()
     sniff(file)
@@ -234,10 +243,10 @@ def add(name: str, file: str | Path, *, link: bool = False) -> Installed:
 
 
 def verify(name: str) -> Installed:
-    """Read a model's file anew and compare it with the published hashes, else with the record.
+    """Read a model's file and compare it with the published hashes, else with the record.
 
-    "verified" and "verified_md5" agree with a public source; "unverified" agrees only with what
-    was recorded here when it arrived; "altered" agrees with neither.
+    "verified" and "verified_md5" match a public source; "unverified" matches only the hash recorded
+    when the file was added; "altered" matches neither.
     """
     what = entry(name)
     state = installed(name)
@@ -247,7 +256,7 @@ def verify(name: str) -> Installed:
 
 
 def installed(name: str) -> Installed:
-    """What is known about a model's file without reading it: its record and its size."""
+    """State of a model's file by its record and size, without reading it."""
     what = entry(name)
     if what.bundled:
         return bundled(name)
@@ -255,7 +264,7 @@ def installed(name: str) -> Installed:
     if not path.is_file():
         return Installed(name=name, status="absent")
     size, facts = path.stat().st_size, read_json(record_of(what))
-    # Anybody may have altered the record: what is no text counts as not there.
+    # The record may have been modified: values that are not strings are ignored.
     told = {key: value for key, value in facts.items() if isinstance(value, str)}
     said = told.get("status", "")
     status: Status = said if said in SAYS else "unverified"
@@ -272,9 +281,9 @@ def installed(name: str) -> Installed:
 
 
 def current(name: str) -> Installed:
-    """As `installed`, and "altered" where the file's digest is no longer the recorded one.
+    """State as of `installed`, but "altered" if the file's hash is not the recorded one.
 
-    The digest is remembered by size and time of change, so an untouched file is not read again.
+    Hashes are cached by size and modification time, so an unchanged file is not read again.
     """
     state = installed(name)
     if state.path is not None and state.sha256 and file_hash(state.path) != state.sha256:
@@ -283,7 +292,11 @@ def current(name: str) -> Installed:
 
 
 def bundled(name: str) -> Installed:
-    """A model that ships inside the package."""
+    """State of a bundled model.
+
+    Raises:
+        WeightsError: The package is incomplete.
+    """
     folder = ASSETS / name
     if not (folder / MANIFEST).is_file():
         raise WeightsError(
@@ -294,10 +307,13 @@ def bundled(name: str) -> Installed:
 
 
 def trainable_weights(name: str) -> Path:
-    """The tensors that training of a model starts from. Raises WeightsError for none.
+    """Weights from which training starts, readable by `read_checkpoint`.
 
-    Of the bundled models they are in the package, of `nano` in its graphs; of the others they are
-    the official checkpoint. `read_checkpoint` reads each.
+    Bundled models have them in the package (`nano` in its graphs); other models use the official
+    checkpoint.
+
+    Raises:
+        WeightsError: The weights are missing.
     """
     path = find(name)
     if not path.is_dir():
@@ -312,7 +328,7 @@ def trainable_weights(name: str) -> Path:
 
 
 def check(what: Checkpoint, path: Path, *, recorded: str = "") -> Installed:
-    """Compare a file with the catalogue, and with a recorded sha256 where that is silent."""
+    """Compare a file with the catalogue, or with a recorded SHA-256 if that has no hash."""
     found = digests(path, *(["sha256"] if what.sha256 or not what.md5 else ["sha256", "md5"]))
     size = path.stat().st_size
     status: Status = "unverified"
@@ -328,7 +344,7 @@ def check(what: Checkpoint, path: Path, *, recorded: str = "") -> Installed:
 
 
 def record(what: Checkpoint, state: Installed, *, source: str) -> Installed:
-    """Write down what was put into the store; the file is already in its place."""
+    """Write the record of a file in the store."""
     stored = replace(state, path=path_of(what), source=source)
     facts = asdict(stored)
     del facts["path"]
@@ -338,7 +354,7 @@ def record(what: Checkpoint, state: Installed, *, source: str) -> Installed:
 
 
 def mismatch(what: Checkpoint, path: Path, sha256: str) -> str:
-    """What differs between a file and its catalogue entry, in words."""
+    """Describe how a file differs from its catalogue entry."""
     size = path.stat().st_size
     if what.bytes not in (None, size):
         return f"it has {size} bytes, but the published file has {what.bytes}"
@@ -348,7 +364,7 @@ def mismatch(what: Checkpoint, path: Path, sha256: str) -> str:
 
 
 def place(file: Path, target: Path, *, link: bool) -> None:
-    """Copy or link a file to its place in the store, whole or not at all."""
+    """Copy or link a file into the store, atomically."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and target.resolve() == file.resolve():
         return
@@ -362,7 +378,7 @@ def place(file: Path, target: Path, *, link: bool) -> None:
 
 
 def downloadable(name: str) -> Checkpoint:
-    """The catalogue's entry of a model that has a file of its own."""
+    """Catalogue entry of a model that is not bundled. Raises WeightsError for bundled models."""
     what = entry(name)
     if what.bundled:
         raise WeightsError(
@@ -372,31 +388,31 @@ def downloadable(name: str) -> Checkpoint:
 
 
 def path_of(what: Checkpoint) -> Path:
-    """Where a model's file lies, or would lie."""
+    """Path of a model's file in the store."""
     return home() / "models" / what.name / what.file
 
 
 def record_of(what: Checkpoint) -> Path:
-    """Where the record of a model's file lies."""
+    """Path of the record of a model's file."""
     return home() / "models" / what.name / "record.json"
 
 
 def lock_of(what: Checkpoint) -> Path:
-    """The lock file of one model: one writer at a time."""
+    """Lock file of a model, for one writer at a time."""
     return home() / "models" / what.name / ".lock"
 
 
-# Advice that is given once: what was said is remembered in the home, for all processes. A home
-# that cannot be written to remembers for this process only.
+# One-time advice: the names of past advice are stored in the home folder for all processes, or only
+# for this process if that is not writable.
 
-NOTICES = "notices"  # a folder in the home, with an empty file for each
+NOTICES = "notices"  # a folder in the home, with an empty file per advice
 _given: set[str] = set()  # by this process
 _silent: ContextVar[bool] = ContextVar("silent", default=False)
 
 
 @contextlib.contextmanager
 def without_advice() -> Iterator[None]:
-    """No advice inside the `with`: what runs there was not chosen by the user."""
+    """Suppress advice inside the `with`, for models that the user did not choose."""
     before = _silent.set(True)
     try:
         yield
@@ -405,15 +421,16 @@ def without_advice() -> Iterator[None]:
 
 
 def advise_once(name: str, text: str) -> None:
-    """Log a piece of advice as a warning, once on this machine.
+    """Log a piece of advice as a warning, once per machine.
 
     Args:
-        name: Of the advice, as part of a file's name.
+        name: Identifier of the advice, used as file name.
+        text: The advice.
     """
     if _silent.get() or name in _given:
         return
     _given.add(name)
-    with contextlib.suppress(OSError):  # of a home that cannot be written to
+    with contextlib.suppress(OSError):  # if the home is not writable
         folder = home() / NOTICES
         folder.mkdir(parents=True, exist_ok=True)
         try:

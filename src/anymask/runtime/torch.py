@@ -1,7 +1,7 @@
-"""A model on torch: pictures, prompts and frames in, float32 answers out; any device.
+"""PyTorch backend, on any device.
 
-Edges, sweeps of many clicks and videos are capabilities of the same module. It is only read, so
-that many threads may share one runtime.
+Edges, sweeps of many clicks and videos are capabilities of the same module. The module is
+read-only, so threads can share one runtime.
 
 Letters: B images, S the model's input side, N prompts or objects, P points, T mask tokens, K
 candidates, m the side of a low-resolution mask.
@@ -59,16 +59,23 @@ C = TypeVar("C")
 
 
 class TorchRuntime:
-    """An ImageModel of `anymask.models` behind the runtime protocol.
+    """Runtime of an ImageModel of `anymask.models`.
 
-    The module is moved to the device and the precision, and put in eval mode: hand it over.
-    Raises InputError for a device or precision that is not there, MissingExtra without torch.
+    The module is moved to the device and the precision, and set to eval mode: do not use it
+    elsewhere.
 
     Args:
-        reopened: Name, weights, device and precision, as `open_runtime` takes them, where it
-            can be had again from them; without them it cannot be pickled.
-        edges: Refines edges of its masks, where that was learned.
-        names: Names masks, where that was learned.
+        module: The network.
+        weights_hash: Hash of the weights.
+        device: Name of the device, as for `open_runtime`.
+        precision: "fp32", "bf16" or "fp16".
+        reopened: Function and arguments that open the model again, required for pickling.
+        edges: Edge network, or None.
+        names: Name model, or None.
+
+    Raises:
+        InputError: The device or precision is not available.
+        MissingExtra: torch is not installed.
     """
 
     def __init__(
@@ -96,7 +103,7 @@ class TorchRuntime:
             EdgeRefining: None if edges is None else TorchEdges(edges, self.device),
             MaskNaming: names,
             ClassLabelling: self if self.spec.classes else None,
-            # SAM's decoder takes any number of tokens: text is one more in its paper.
+            # SAM's decoder accepts any number of tokens, such as text in its paper.
             GuidedDecoding: self if is_sam else None,
             VectorPrompts: self if is_sam and not self.spec.fixed_points else None,
             Sweeps: self if fits(self._module) else None,
@@ -106,7 +113,7 @@ class TorchRuntime:
         return f"<TorchRuntime: {self.spec.name}, {self.device}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by its name and weights: a process that unpickles it reads them anew."""
+        """Pickle by name and weights: unpickling loads them again."""
         if self._reopened is None:
             raise TypeError(
                 "A TorchRuntime created from a module in memory cannot be pickled. Load "
@@ -115,20 +122,20 @@ class TorchRuntime:
         return self._reopened
 
     def see(self, images: FloatArray) -> list[EncoderOutput]:
-        """(B, 3, S, S) float32, normalised -> for each image its maps, on the device."""
+        """Encode images (B, 3, S, S) float32, normalized; the feature maps stay on the device."""
         with _computing(f"the encoder of {self.spec.name}"):
             maps = self._module.encode(_to_tensor(images, self.device, self.dtype))
         return [SeenTensors(tuple(one[i : i + 1] for one in maps)) for i in range(len(images))]
 
     def capability(self, kind: type[C]) -> C | None:
-        """See `ImageRuntime.capability`: it answers clicks, and sweeps, refines edges or follows
-        objects through videos where the model can."""
+        """See `ImageRuntime.capability`; supports prompts, and sweeps, edges and videos if the
+        model does."""
         if kind in self._added:
             return cast(C | None, self._added[kind])
         return self if isinstance(self, kind) else None
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
+        """Decode N prompts on one image: logits (N, T, m, m) and quality (N, T), float32."""
         with _computing(f"the decoder of {self.spec.name}"):
             return self._decode_by(self._module, seen, prompts)
 
@@ -149,7 +156,7 @@ class TorchRuntime:
         more = [] if vectors is None else [_to_tensor(vectors, self.device, self.dtype)]
         logits, quality = module.decode(
             self._maps(seen),
-            # Coordinates stay float32: half a pixel of 1024 is lost in bf16.
+            # Coordinates stay float32: bf16 is off by half a pixel at 1024.
             _to_tensor(prompts.coords, self.device, torch.float32),
             _to_tensor(prompts.labels, self.device, torch.int64),
             _to_tensor(prompts.masks, self.device, self.dtype),
@@ -162,16 +169,16 @@ class TorchRuntime:
         return int(self._module.prompt_encoder.config.dim)
 
     def label_cells(self, seen: EncoderOutput) -> FloatArray:
-        """See `ClassLabelling`; of a model that has classes."""
+        """See `ClassLabelling`; requires a model with classes."""
         with _computing(f"the classes of {self.spec.name}"):
             return _to_numpy(class_logits(self._module, self._maps(seen))[0])
 
     def sweep(
         self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"
     ) -> Sweep:
-        """See `Sweeps`; of a model whose decoder `fits`."""
+        """See `Sweeps`; requires a decoder that `fits`."""
         mixed = precision == "mixed" and fast_halves(self.device)
-        # Rows and columns of the feature map from which the photo's logits are drawn.
+        # Rows and columns of the feature map that the image covers.
         rows, columns = logits_used(self.spec.mask_side, geometry)
         with _computing(f"the decoder of {self.spec.name}"):
             dtype = torch.bfloat16 if mixed else self.dtype
@@ -180,19 +187,19 @@ class TorchRuntime:
         return TorchSweep(asked, self.device)
 
     def _maps(self, seen: EncoderOutput) -> tuple[Tensor, ...]:
-        """(1, C, h, w) each; only maps of another place are copied."""
+        """Feature maps (1, C, h, w); only maps from elsewhere are copied."""
         if isinstance(seen, SeenTensors) and seen.is_at(self.device, self.dtype):
             return seen.tensors
         return tuple(_to_tensor(one.values[None], self.device, self.dtype) for one in seen.maps())
 
 
 def for_inference(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
-    """The module on a device, in a precision, in eval mode and without gradients.
+    """Prepare a module for inference: device, precision, eval mode, no gradients.
 
-    On a CPU, channels come last. Batch norms and parallel branches are folded, into a copy, as
-    training, loading and saving need the official parameter names. The trunk of a video model stays
-    in 32 bits: rounding errors behind each of its hundred convolutions add up, and convolutions
-    gain least.
+    On a CPU, memory format is channels-last. Batch norms and parallel branches are folded in a
+    copy, because training, loading and saving require the official parameter names. The trunk of a
+    video model stays in 32 bits: rounding errors of its hundred convolutions accumulate, and
+    convolutions gain least.
     """
     module = module.eval().requires_grad_(False)
     if device.type != "cpu":
@@ -212,7 +219,7 @@ def for_inference(module: nn.Module, device: torch.device, dtype: torch.dtype) -
 @brief
 @dataclass(frozen=True, eq=False)
 class SeenTensors:
-    """What the encoder saw, on its device: (1, C, h, w) each."""
+    """Encoder output on its device: maps (1, C, h, w)."""
 
     tensors: tuple[Tensor, ...]
 
@@ -221,7 +228,7 @@ class SeenTensors:
         return sum(one.nbytes for one in self.tensors)
 
     def is_at(self, device: torch.device, dtype: torch.dtype) -> bool:
-        """Whether a model there can read it as it is."""
+        """Whether all maps have this device and dtype."""
         return all(one.device == device and one.dtype == dtype for one in self.tensors)
 
     def maps(self) -> tuple[FeatureMap, ...]:
@@ -232,13 +239,13 @@ class SeenTensors:
 
 
 def map_names(count: int) -> list[str]:
-    """The names of an encoder's maps, as exported graphs have them."""
+    """Names of an encoder's maps, as in exported graphs."""
     return ["features", *(f"extras_{index}" for index in range(count - 1))]
 
 
 @contextmanager
 def _computing(what: str) -> Iterator[None]:
-    """Without gradients, and what goes wrong is explained."""
+    """Disable gradients, and convert exceptions."""
     with running(what), torch.inference_mode():
         yield
 
@@ -246,7 +253,7 @@ def _computing(what: str) -> Iterator[None]:
 def _to_tensor(
     array: NDArray[Any], device: torch.device, dtype: torch.dtype | None = None
 ) -> Tensor:
-    # Copied where numpy says read-only (a memory-mapped embedding): torch warns of it.
+    # Copies read-only arrays (memory-mapped embeddings), about which torch warns.
     held = torch.from_numpy(np.require(array, requirements=["C", "W"]))
     return held.to(device, dtype)
 
@@ -257,7 +264,7 @@ def _to_numpy(tensor: Tensor) -> FloatArray:
 
 
 class TorchEdges:
-    """See `EdgeRefining`; in float32, whatever precision the model has."""
+    """See `EdgeRefining`; always in float32."""
 
     def __init__(self, module: EdgeRefiner, device: torch.device) -> None:
         self._module = module.eval().requires_grad_(False).to(device)
@@ -275,16 +282,16 @@ class TorchEdges:
 
 # Sweeps.
 #
-# A click's steps are small: several threads in each of them would wait for each other more than
-# they work, and the more so the busier the machine is. So each thread takes clicks of its own.
+# The operations of a click are small, so threads within them wait for each other longer than they
+# compute. Each thread processes separate clicks instead.
 
 
 class TorchSweep:
     """See `Sweep`.
 
     Args:
-        sweep: The image's share of the work, done.
-        device: Where it lies; only on a processor do several threads help.
+        sweep: Sweep with the work per image done.
+        device: Its device. Only a CPU uses several threads.
     """
 
     def __init__(self, sweep: ClickSweep, device: torch.device) -> None:
@@ -295,7 +302,7 @@ class TorchSweep:
         self._rooms: list[Any] = [None] * self._threads
 
     def ask(self, prompts: ModelPrompts) -> TorchSweepAnswer:
-        """Answer N prompts without masks of their own."""
+        """Decode N prompts without mask prompts."""
         bounds = np.linspace(0, len(prompts.coords), self._threads + 1).astype(int).tolist()
         parts = [
             (thread, slice(*ends))
@@ -320,7 +327,7 @@ class TorchSweep:
             return _to_numpy(quality), answered
 
     def draw(self, asked: list[tuple[SweepTokens, int, list[int]]]) -> Iterator[FloatArray]:
-        """Some mask tokens of some prompts: (m, m) one by one, a few of them ahead."""
+        """Yield mask tokens of prompts as logits (m, m), computed a few ahead."""
         ahead = 2 * self._threads
         for start in range(0, len(asked), ahead):
             for planes in self._pool.map(self._draw, asked[start : start + ahead]):
@@ -333,10 +340,12 @@ class TorchSweep:
 
 @dataclass(frozen=True, eq=False)
 class TorchSweepAnswer:
-    """See `SweepAnswer`; token 0 is no candidate.
+    """See `SweepAnswer`; token 0 is not a candidate.
 
     Attributes:
-        rows: Of each prompt: with whom it was answered, and its row there.
+        quality: Predicted IoU (N, K).
+        sweep: The sweep.
+        rows: Tokens of each prompt's batch, and its row there.
     """
 
     quality: FloatArray
@@ -344,7 +353,7 @@ class TorchSweepAnswer:
     rows: list[tuple[SweepTokens, int]]
 
     def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
-        """(N, K) bool -> (m, m) of each chosen one."""
+        """Yield logits (m, m) for each True of (N, K)."""
         return self.sweep.draw([(*self.rows[n], masks) for n, masks in chosen_tokens(chosen)])
 
 

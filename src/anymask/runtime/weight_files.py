@@ -1,7 +1,7 @@
-"""Recognition of weights files: first bytes and tables of contents in, the kind of file out.
+"""Detect the format of weights files by first bytes and archive contents.
 
-The usual accidents have names of their own: a web page saved under a checkpoint's name, a Git LFS
-pointer, an archive whose end is missing.
+Common accidents have their own messages: a web page saved as checkpoint, a Git LFS pointer, a
+truncated archive.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ PICKLE = b"\x80"
 LFS = b"version https://git-lfs"
 LARGEST_HEADER = 100 << 20
 CHECKPOINTS = (".pt", ".pth")
-ABOUT = "anymask"  # key of a safetensors file's metadata: what our training says of it
+ABOUT = "anymask"  # metadata key of our training in a safetensors file
 
 
 def sniff(path: str | Path) -> Format:
-    """Say what a file of weights is.
+    """Detect the format of a weights file.
 
-    "torch": a checkpoint archive; "torchscript": a program, not weights; "pickle": a checkpoint
-    of torch before 1.6; "safetensors"; "wrapped": a zip around one .pt or .pth file.
-    Raises WeightsError, with the reason and the remedy, for everything else.
+    Returns:
+        "torch": a checkpoint archive; "torchscript": a program, not weights; "pickle": a checkpoint
+        of torch before 1.6; "safetensors"; "wrapped": a zip around one .pt or .pth file.
+
+    Raises:
+        WeightsError: The file has another format, or cannot be read.
     """
     path = Path(path)
     if path.is_dir():
@@ -43,7 +46,7 @@ def sniff(path: str | Path) -> Format:
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(HEAD)
-    except (OSError, ValueError) as error:  # the last: a NUL in its name
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
         raise WeightsError(
             f"Cannot read the weights {path}: "
             f"{getattr(error, 'strerror', None) or error}. Check the path "
@@ -61,7 +64,7 @@ def sniff(path: str | Path) -> Format:
 
 
 def only_checkpoint(archive: zipfile.ZipFile) -> str | None:
-    """The name of the single .pt or .pth file inside an archive, or None."""
+    """Name of the single .pt or .pth file in an archive, or None."""
     inside = [
         item.filename
         for item in archive.infolist()
@@ -71,7 +74,7 @@ def only_checkpoint(archive: zipfile.ZipFile) -> str | None:
 
 
 def _look_into(path: Path) -> Format:
-    """Tell the kinds of zip archives apart by the names inside."""
+    """Distinguish zip archives by the names of their members."""
     try:
         with zipfile.ZipFile(path) as archive:
             check_members(archive)
@@ -84,7 +87,7 @@ def _look_into(path: Path) -> Format:
                 return "wrapped"
     except DataError as error:
         raise WeightsError(f"{path} was not loaded. {error}") from error
-    except Exception as error:  # zipfile alone raises eight kinds on altered bytes
+    except Exception as error:  # zipfile raises many types on corrupted files
         raise WeightsError(
             f"{path} is incomplete: the end of the archive is missing or corrupted. "
             "Download it again, or copy it again from its source."
@@ -96,7 +99,7 @@ def _look_into(path: Path) -> Format:
 
 
 def _is_safetensors(head: bytes, size: int, path: Path) -> bool:
-    """Whether the file starts with a safetensors header; a cut-off one raises WeightsError."""
+    """Whether the file has a safetensors header. Raises WeightsError if it is truncated."""
     if len(head) < 10:
         return False
     (length,) = struct.unpack("<Q", head[:8])
@@ -111,7 +114,7 @@ def _is_safetensors(head: bytes, size: int, path: Path) -> bool:
 
 
 def _accident(head: bytes) -> str:
-    """What a file that is no checkpoint probably is, and what to do."""
+    """Probable type of a file that is not a checkpoint, with a hint."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return (
@@ -125,9 +128,10 @@ def _accident(head: bytes) -> str:
 
 
 def about_weights(path: Path) -> dict[str, Any] | None:
-    """What a file that `anymask train` wrote says of itself, from its header; None for others.
+    """Metadata that `anymask train` wrote to the header of a weights file, or None.
 
-    Raises WeightsError for a damaged header.
+    Raises:
+        WeightsError: The header is corrupted.
     """
     if path.suffix != ".safetensors" or sniff(path) != "safetensors":
         return None
@@ -145,7 +149,7 @@ def about_weights(path: Path) -> dict[str, Any] | None:
 
 
 def classes_of_weights(path: Path) -> tuple[str, ...]:
-    """The classes that a file of a training says its head tells apart. Raises WeightsError."""
+    """Classes stated in the header of a trained weights file. Raises WeightsError."""
     said = (about_weights(path) or {}).get("classes", [])
     if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
         raise WeightsError(
@@ -155,9 +159,10 @@ def classes_of_weights(path: Path) -> tuple[str, ...]:
 
 
 def channels_of_weights(path: Path) -> ChannelMix | None:
-    """The channels that a file of a training says its pictures have; None: they are photos.
+    """Channels stated in the header of a trained weights file, or None for RGB.
 
-    Raises WeightsError.
+    Raises:
+        WeightsError: The header is corrupted.
     """
     said = (about_weights(path) or {}).get("channels")
     try:

@@ -1,4 +1,4 @@
-"""One picture: prompts and automatic mask generation in image pixels, with `Model`."""
+"""Segmentation of images: prompts and automatic mask generation, with `Model`."""
 
 from anymask.base.lazy import lazy_names
 

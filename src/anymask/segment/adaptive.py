@@ -1,18 +1,18 @@
-"""Chooses the clicks of a grid that are worth asking, and logs what they found.
+"""Select the clicks of a grid that probably find new masks, and log their results.
 
-Every fourth click along each side goes first. Then the clicks with the largest expected gain, after
-all that was answered so far, are asked a few at a time (`Frontier`).
+Every fourth click along each side is decoded first. Then the clicks with the largest expected gain,
+given all predictions so far, are decoded a few at a time (`Frontier`).
 
-A click is worth asking when it finds a mask that no other one found. Sixteen numbers of each click
-(`ExpectedGain.facts`) say how likely that is: what the encoder sees there (`Saliency`), how
-worthwhile the answers were of clicks nearby and of those that look alike (means weighted by a
-kernel, as in Nadaraya 1964, "On estimating regression"), which masks lie on it already, and how
-much was asked. A network with four hidden units makes one number of them. Its weights are the table
-"adaptive" of the model's bundle, learned from training photos by `research/fit_adaptive.py`. They
-know score and stability in units of what the settings want, so other models can use them.
+A click is useful if it finds a mask that no other click found. A network with four hidden units
+estimates this from 16 features (`ExpectedGain.facts`): the encoder's maps at the click
+(`Saliency`), the value of the masks of nearby and of similar clicks (kernel-weighted means, as in
+Nadaraya 1964, "On estimating regression"), the masks that already contain the click, and the number
+of clicks so far. Its weights are the table "adaptive" of the model's bundle, trained by
+`research/fit_adaptive.py`. Score and stability are relative to the settings, so the weights also
+work for other models.
 
-Letters: n clicks along a side or asked at once, N clicks of the grid, C channels, h w a map, M
-maps, F facts, H hidden units, m the side of a low-resolution mask.
+Letters: n clicks along a side or decoded at once, N clicks of the grid, C channels, h w a map, M
+maps, F features, H hidden units, m the side of a low-resolution mask.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ KEY_DIGITS = 32
 
 @dataclass(frozen=True)
 class CropView:
-    """The part of a photo that the model sees at once, and how it lies in model space.
+    """A window of an image and its position in model space.
 
     Attributes:
-        window: x0, y0, x1, y1 in the photo, x1 and y1 exclusive.
-        image_hw: The whole photo.
-        geometry: Of the window.
-        threshold: Logits above it are object.
-        canvas: Of one mask after the other.
+        window: Window x0, y0, x1, y1 of the image, x1 and y1 exclusive.
+        image_hw: Height and width of the whole image.
+        geometry: Position of the window in model space.
+        threshold: Logits above it are foreground.
+        canvas: Reusable buffers.
     """
 
     window: Window
@@ -67,13 +67,13 @@ class CropView:
 @brief
 @dataclass(frozen=True)
 class Observation:
-    """What adaptive mode learns from one mask.
+    """Features of one mask for the adaptive mode.
 
     Attributes:
-        on: (N,) which clicks of the grid lie on it.
-        place: Of the click that found it.
-        value: 0..1, how much of what is wanted it has.
-        area: Of the picture, 0..1.
+        on: Whether each click of the grid is inside the mask (N,).
+        place: Index of the click that found the mask.
+        value: Quality relative to the thresholds, 0..1.
+        area: Share of the image, 0..1.
     """
 
     on: BoolArray
@@ -85,22 +85,22 @@ class Observation:
 @brief
 @dataclass(frozen=True)
 class LoggedBatch:
-    """What the clicks of one batch led to."""
+    """Masks and observations of one batch of clicks."""
 
     records: list[Mask]
     lessons: list[Observation]
 
 
 class SearchLog:
-    """The batches of one search, in memory and in a file from which a killed search resumes.
+    """Log of the batches of a search, from which an interrupted search resumes.
 
-    The file has a line of JSON that says what is searched, how and by which model, then a line for
-    each batch: the masks that passed, and what adaptive mode learned of its grid. It is removed
-    when the search is done. A line that was cut off by the kill is asked again.
+    The file has a JSON header that identifies the image, settings and model, then one line per
+    batch with the accepted masks and the observations of the adaptive mode. It is removed at the
+    end of the search. An incomplete line is ignored, and its batch is decoded again.
 
     Args:
-        path: Of the file, which appears with the first batch.
-        about: What the search depends on; a file of another search is begun anew.
+        path: File of the log, created with the first batch.
+        about: Identity of the search. The file of another search is overwritten.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
@@ -115,7 +115,7 @@ class SearchLog:
                 self._known[str(row["key"])] = row
 
     def recall(self, key: str) -> LoggedBatch | None:
-        """A batch that was kept; None for one that was not, or that cannot be read."""
+        """Return a logged batch, or None if it is missing or invalid."""
         if key not in self._known:
             return None
         row, lessons = self._known[key], []
@@ -131,7 +131,11 @@ class SearchLog:
         return LoggedBatch(records, lessons)
 
     def keep(self, key: str, batch: LoggedBatch) -> None:
-        """Write a batch down. Raises OSError."""
+        """Append a batch to the log.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
         lessons = [
             {
                 "on": base64.b64encode(np.packbits(lesson.on).tobytes()).decode(),
@@ -146,36 +150,36 @@ class SearchLog:
         self._ledger.add({"key": key, "records": records, "lessons": lessons}, self._head)
 
     def close(self, *, done: bool) -> None:
-        """Remove the file where the search is done."""
+        """Remove the file if the search is done."""
         if done:
             self._ledger.path.unlink(missing_ok=True)
 
 
 def batch_key(image_hash: str, window: Window, clicks: Floats) -> str:
-    """Names the clicks (N, 2) of a batch and the pixels that they are about."""
+    """Hash of the clicks (N, 2) of a batch, the window and the image."""
     digest = hashlib.sha256(f"{image_hash} {window}".encode())
     digest.update(np.ascontiguousarray(clicks).tobytes())
     return digest.hexdigest()[:KEY_DIGITS]
 
 
-MAPS = 2  # the first maps of an embedding; later ones show edges and colors more than objects
+MAPS = 2  # number of feature maps used; later ones represent edges and colors more than objects
 
 
 class Saliency:
-    """What the encoder's maps say of the clicks of one grid.
+    """Distinctiveness of the encoder's feature maps at the clicks of a grid.
 
-    Small objects are met by few clicks of a grid, often by one alone, and nothing that the other
-    clicks find tells of them. The encoder does: where something small lies, its maps differ from
-    those of the rest of the photo, and from those at the clicks that were asked already. The first
-    is old (salience as the distance from the mean of a picture's colors: Achanta et al. 2009,
-    "Frequency-tuned salient region detection"), taken here in units of each channel's deviation.
+    Few clicks of a grid hit a small object, and the masks of other clicks do not predict it. The
+    feature maps at a small object differ from those of the rest of the image, and from those at the
+    clicks decoded so far. The first measure is salience as the distance from the mean (Achanta et
+    al. 2009, "Frequency-tuned salient region detection"), in standard deviations of each channel.
 
     Attributes:
-        maps: (C, h, w) each, on the model's square; one alone counts for both, and without any
-            all clicks are alike.
-        clicks: (N, 2) in pixels of the view.
-        unusual: (M, N) squared distance of each click from the mean of all, a channel.
-        new: (M, N) squared distance from the nearest click that was asked; infinite at first.
+        maps: Feature maps (C, h, w) on the model's square. A single map is used twice; without maps
+            all clicks are equal.
+        clicks: Clicks (N, 2) in pixels of the view.
+        unusual: Mean squared distance per channel of each click from the mean (M, N).
+        new: Mean squared distance per channel from the nearest decoded click (M, N), initially
+            infinite.
     """
 
     def __init__(self, maps: Sequence[FloatArray], clicks: Floats, geometry: Geometry) -> None:
@@ -184,15 +188,15 @@ class Saliency:
         seen = seen or [np.zeros((len(clicks), 1), np.float32)]
         for values in seen:
             values -= values.mean(0)
-            values /= np.maximum(values.std(0), np.float32(1e-6))  # 0 where all are the same
+            values /= np.maximum(values.std(0), np.float32(1e-6))  # 0 for a constant channel
         self._seen = [seen[min(index, len(seen) - 1)] for index in range(MAPS)]
         self.unusual = np.stack([np.square(values).mean(1) for values in self._seen])
         self.new = np.full_like(self.unusual, np.inf)
 
     def notice(self, asked: IntArray) -> FloatArray:  # (n,) -> (N, n)
-        """Take notice of clicks that are asked: how unlike each of them every click is, 0 and up.
+        """Register decoded clicks and return the distances of all clicks to each of them.
 
-        The squared distances, a channel, as the mean of the maps.
+        The distances are mean squared distances per channel, averaged over the maps.
         """
         each = np.stack([squares(seen, seen[asked]) / seen.shape[1] for seen in self._seen])
         np.minimum(self.new, each.min(2, initial=np.inf), out=self.new)
@@ -201,7 +205,7 @@ class Saliency:
 
 
 def values_at(one: FloatArray, places: Floats) -> FloatArray:
-    """A map (C, h, w) at places (N, 2) in 0..1 of its width and height -> (N, C), bilinear."""
+    """Sample a map (C, h, w) bilinearly at places (N, 2) in 0..1 -> (N, C)."""
     corner, share = [], []
     for along, length in enumerate((one.shape[2], one.shape[1])):
         at = np.clip(places[:, along] * length - 0.5, 0, length - 1)
@@ -217,34 +221,34 @@ def values_at(one: FloatArray, places: Floats) -> FloatArray:
 
 
 def squares(places: FloatArray, others: FloatArray) -> FloatArray:  # (N, C), (n, C) -> (N, n)
-    """Squared distances."""
+    """Pairwise squared distances."""
     lengths = np.square(places).sum(1)[:, None] + np.square(others).sum(1)
     apart: FloatArray = np.maximum(lengths - 2 * places @ others.T, 0)
     return apart
 
 
-CELLS = 32  # distances are in 32nds of the photo's sides, the grid that the weights were learned on
-NEAR, WIDE = 1.5, 3.0  # deviations of the kernels in the photo
-CLOSE = 2.0  # and of how far from its click a mask that nearly passed promises something
-ALIKE, ABOUT = 0.15, 10.0  # variance of the kernel of the maps, and its deviation in the photo
-DOUBT = 0.3  # what the mean of all answers weighs among those of clicks that look alike
-FEWEST = 1e-3  # the least sum of weights
-SMALL = 50.0  # a mask of 1 / SMALL of the photo is worth 0.7 of a tiny one
-APART = 0.02  # what a squared distance in the photo adds to the squared distance of the maps
-LEAST, TINY, CROWD = 0.05, 1e-3, 0.1  # added before logarithms
-RIM = 4.0  # from so far inside, the photo's rim does not matter
+CELLS = 32  # distances are in 32nds of the image's sides, the grid of the training
+NEAR, WIDE = 1.5, 3.0  # standard deviations of the spatial kernels
+CLOSE = 2.0  # standard deviation of the kernel around clicks whose mask nearly passed
+ALIKE, ABOUT = 0.15, 10.0  # variance of the kernel of the maps, and its spatial standard deviation
+DOUBT = 0.3  # weight of the global mean among clicks with similar features
+FEWEST = 1e-3  # lower limit of the sum of weights
+SMALL = 50.0  # a mask of 1 / SMALL of the image has 0.7 of the value of a tiny one
+APART = 0.02  # weight of a squared spatial distance relative to one of the maps
+LEAST, TINY, CROWD = 0.05, 1e-3, 0.1  # offsets inside logarithms
+RIM = 4.0  # upper limit of the distance to the image border
 
 
 @brief
 @dataclass(frozen=True, eq=False)
 class TanhNetwork:
-    """One hidden layer of tanh on the first f facts, as a model's tables have it.
+    """Network with one hidden tanh layer on the first f features.
 
     Attributes:
-        into: (f, H).
-        bias: (H,).
-        out: (H,).
-        level: Of all alike.
+        into: Hidden weights (f, H).
+        bias: Hidden bias (H,).
+        out: Output weights (H,).
+        level: Output bias.
     """
 
     into: Floats
@@ -254,23 +258,24 @@ class TanhNetwork:
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> TanhNetwork:
-        """From lists and a number."""
+        """Create from lists and a number of a model's table."""
         into, bias, out = (np.array(table[name], np.float64) for name in ("into", "bias", "out"))
         return cls(into, bias, out, float(table.get("level", 0.0)))
 
     def scores(self, facts: Floats) -> Floats:  # (n, F) -> (n,)
-        """One number of each row of facts."""
+        """Output for each row of features."""
         found: Floats = np.tanh(facts[:, : len(self.into)] @ self.into + self.bias) @ self.out
         return found + self.level
 
 
 class ExpectedGain:
-    """Estimates how likely each click of a grid finds a mask that is still missing.
+    """Estimate how likely each click of a grid finds a new mask.
 
     Args:
-        clicks: (N, 2) in pixels of the view, row by row.
-        maps: The encoder's, (C, h, w) each.
-        weights: Of the facts in the order of `facts`.
+        clicks: Clicks (N, 2) in pixels of the view, row by row.
+        geometry: Position of the view in model space.
+        maps: Feature maps (C, h, w) of the encoder.
+        weights: Network on the features in the order of `facts`.
     """
 
     def __init__(
@@ -294,11 +299,13 @@ class ExpectedGain:
         self._asked, self._total = 0, 0.0
 
     def see(self, on: BoolArray, click: int, value: float, area: float) -> None:
-        """A mask worth a look: the clicks (N,) that lie on it, and who found it.
+        """Register a mask.
 
         Args:
-            value: 0..1, and 1 only where it passed.
-            area: Of the photo.
+            on: Whether each click is inside the mask (N,).
+            click: Index of the click that found the mask.
+            value: Quality relative to the thresholds; 1 if the mask passed.
+            area: Share of the image.
         """
         self._seen |= on
         self._smallest[on] = np.minimum(self._smallest[on], area)
@@ -312,7 +319,7 @@ class ExpectedGain:
             self._nearly[on] = np.maximum(self._nearly[on], nearly)
 
     def notice(self, asked: IntArray) -> None:
-        """Clicks (n,) that were answered, after `see` of all that they found."""
+        """Register decoded clicks (n,), after `see` for all of their masks."""
         apart = squares(self._at, self._at[asked])
         unlike = self._salience.notice(asked)
         np.minimum(self._far, apart.min(1, initial=np.inf), out=self._far)
@@ -330,11 +337,11 @@ class ExpectedGain:
         self._total += float(worth.sum())
 
     def of_clicks(self) -> Floats:  # (N,)
-        """The larger, the likelier a click finds a new mask; once some answers were noticed."""
+        """Score of each click for finding a new mask. Requires at least one `notice`."""
         return self._weights.scores(self.facts())
 
     def facts(self) -> Floats:  # (N, F)
-        """Sixteen numbers of each click."""
+        """Sixteen features of each click."""
         near, near_worth, near_value, wide, wide_worth, alike, alike_worth = self._sums
         mean = self._total / max(self._asked, 1)
         count = len(self._at)
@@ -361,13 +368,13 @@ class ExpectedGain:
 
 
 STEP = 4  # of the first clicks along each side
-SHARE = 3  # at most one click of so many is asked
-AT_ONCE = 8  # clicks between two looks at what they found
-PROMISING = 0.5  # of the wanted quality: masks of less are not looked at
+SHARE = 3  # at most one of this number of clicks is decoded
+AT_ONCE = 8  # clicks per batch
+PROMISING = 0.5  # of the score threshold: masks with a lower score are not observed
 
 
 def most_clicks(count: int) -> int:
-    """Of a grid of N clicks, how many are asked at most."""
+    """Maximum number of decoded clicks of a grid of N clicks."""
     side = round(count**0.5)
     return max(len(_first(side)), count // SHARE)
 
@@ -378,12 +385,14 @@ def _first(side: int) -> IntArray:
 
 
 class Frontier:
-    """State of an adaptive search: which clicks of a grid were asked, and what they found.
+    """State of an adaptive search: decoded clicks of a grid and their results.
 
     Args:
-        clicks: (N, 2) in pixels of the view, row by row.
-        weights: What judges them.
-        maps: The encoder's, (C, h, w) each.
+        clicks: Clicks (N, 2) in pixels of the view, row by row.
+        view: The view that is searched.
+        settings: Settings of the grid.
+        weights: Network that ranks the clicks.
+        maps: Feature maps (C, h, w) of the encoder.
     """
 
     def __init__(
@@ -402,7 +411,7 @@ class Frontier:
         self._left = most_clicks(len(clicks))
 
     def next(self) -> IntArray:
-        """The next clicks to ask, by their place in the grid; none at the end."""
+        """Indices of the next clicks to decode; empty at the end."""
         if not self._asked.any():
             chosen = _first(round(len(self._clicks) ** 0.5))
         elif not self._left:
@@ -417,16 +426,16 @@ class Frontier:
         return chosen
 
     def facts(self) -> Floats:  # (N, F)
-        """What the choice of the next clicks rests on; see `research/fit_adaptive.py`."""
+        """Features on which the choice of clicks is based; see `research/fit_adaptive.py`."""
         return self._gain.facts()
 
     def worth_a_look(self, quality: FloatArray) -> BoolArray:
-        """Prediction whose quality is near enough to what is asked for to learn from."""
+        """Whether the score of each candidate is high enough for an observation."""
         looked: BoolArray = quality > PROMISING * self._settings.score
         return looked
 
     def lesson(self, plane: FloatArray, quality: float, click: Floats) -> Observation:
-        """What is to be learned of a candidate (m, m) and of the click (2,) that found it."""
+        """Observation of a candidate (m, m) and the click (2,) that found it."""
         settings, view = self._settings, self._view
         step = view.geometry.side / len(plane)
         height, width = (max(1, round(side / step)) for side in view.geometry.input_hw)
@@ -442,10 +451,10 @@ class Frontier:
         return Observation(on, place, value, np.count_nonzero(inside) / inside.size)
 
     def learn(self, lesson: Observation) -> None:
-        """Take notice of a candidate."""
+        """Register the observation of a candidate."""
         self._gain.see(lesson.on, lesson.place, lesson.value, lesson.area)
 
 
 def _part(value: float, wanted: float) -> float:
-    """How much of what is wanted is there, 0..1."""
+    """Ratio of a value to its threshold, 0..1."""
     return min(max(value, 0.0) / wanted, 1.0) if wanted > 0 else 1.0

@@ -1,12 +1,12 @@
-"""One kind of thing, all of them, each once: what `everything(alike=True)` makes of its masks.
+"""Segment all objects of the most frequent kind: `everything(alike=True)`.
 
-The masks that were found teach how the things look: on which side of their surroundings they are
-(brighter, darker, of another color) and how large one is. Masks of the other side (the ground) and
-of stray sizes go. Every pixel that stands out of its surroundings as the things do is foreground;
-it is divided at its waists (a watershed on the distance to its border, one seed for each thing), so
-touching things become many and missed ones are added.
+The given masks define the appearance of the kind: its contrast to the surroundings (brighter,
+darker, another color) and its size. Masks with the opposite contrast (the background) and outliers
+in size are removed. Pixels with this contrast are foreground, which is split at its waists (a
+watershed on the distance to its border, one seed per object). This separates touching objects and
+adds missing ones.
 
-Letters: H W a photo, C its channels, N masks, S seeds.
+Letters: H W an image, C its channels, N masks, S seeds.
 """
 
 from __future__ import annotations
@@ -24,28 +24,27 @@ from anymask.base import BoolArray, Floats, UintImage
 from anymask.masks import Mask, crop_to_rle, measure_mask, rle_crop, rle_iou, rle_to_mask
 
 Plane = NDArray[np.float32]  # (H, W)
-Labels = NDArray[np.int32]  # (H, W), 0 is the ground
+Labels = NDArray[np.int32]  # (H, W), 0 is the background
 
-LARGEST = 0.15  # of the photo: a larger mask is what things lie in
-FEWEST = 3  # masks from which a kind can be learned
-ROUND = 0.85  # solidity of a mask from which the size of one thing is learned
-SMALLEST, WIDEST = 0.12, 4.0  # area of a thing, in areas of the usual one
-STANDS_OUT = 0.4  # of the usual difference to the ground, from which a pixel is foreground
-NOISE = 3.0  # and at least so many deviations of the ground
-SMOOTH = 0.06  # of a thing's diameter: blur of the distances, so that a rough border makes no seed
-DEEP = 0.06  # of a thing's diameter: how much a waist must be narrower than what it divides
-SAME = 0.5  # IoU of a mask and a piece of the foreground that are one thing
-ADDED = 0.7  # of the usual score: what the foreground alone shows
-LEVELS = 48  # of the flood
+LARGEST = 0.15  # share of the image: larger masks are background
+FEWEST = 3  # minimum number of masks that define a kind
+ROUND = 0.85  # minimum solidity of masks that define the size
+SMALLEST, WIDEST = 0.12, 4.0  # limits of the area, relative to the median
+STANDS_OUT = 0.4  # minimum contrast of the foreground, relative to the median contrast
+NOISE = 3.0  # minimum contrast in standard deviations of the background
+SMOOTH = 0.06  # blur of the distances relative to the diameter, so that rough borders make no seeds
+DEEP = 0.06  # depth of a waist relative to the diameter
+SAME = 0.5  # minimum IoU of a mask and a foreground piece of the same object
+ADDED = 0.7  # score of foreground pieces without a mask, relative to the median
+LEVELS = 48  # of the watershed
 
 
 class Alikeness(NamedTuple):
-    """How the things look.
+    """Appearance of the objects.
 
     Attributes:
-        plane: (H, W): how far each pixel is on the things' side; the ground is about 0, things
-            1.
-        diameter: Pixels.
+        plane: Contrast of each pixel (H, W); about 0 in the background, 1 in objects.
+        diameter: Diameter in pixels.
     """
 
     plane: Plane
@@ -53,10 +52,11 @@ class Alikeness(NamedTuple):
 
 
 def only_alike(photo: UintImage, found: Sequence[Mask]) -> list[Mask]:
-    """The things of the most frequent kind, best first; the masks as they are where none is.
+    """Objects of the most frequent kind, best first; the small masks without such a kind.
 
     Args:
-        photo: (H, W, C); one of another size than the masks is resized.
+        photo: Image (H, W, C), resized if it differs from the masks.
+        found: Masks of the image.
     """
     if found and photo.shape[:2] != found[0].rle.size:
         height, width = found[0].rle.size
@@ -74,7 +74,7 @@ def only_alike(photo: UintImage, found: Sequence[Mask]) -> list[Mask]:
 
 
 def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mask]] | None:
-    """The kind that most masks show, and the masks of it; None where nothing stands out."""
+    """Most frequent kind and its masks, or None if nothing has enough contrast."""
     colours = cv2.GaussianBlur(photo, (0, 0), 1.0).astype(np.float32)
     colours = colours.reshape(*photo.shape[:2], -1)
     differences = np.array([_difference(colours, one) for one in small])  # (N, C)
@@ -83,7 +83,7 @@ def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mas
     axis = axis if np.count_nonzero(sides > 0) * 2 >= len(small) else -axis
     sides = differences @ axis
     usual = float(np.median(sides[sides > 0])) if (sides > 0).any() else 0.0
-    if usual < 2:  # of 255: no difference that one could see
+    if usual < 2:  # of 255: no visible contrast
         return None
     members = [one for one, side in zip(small, sides, strict=True) if side > usual / 4]
     if len(members) < FEWEST:
@@ -102,7 +102,7 @@ def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mas
 
 
 def _difference(colours: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
-    """The mean color in a mask less that of a rim around it."""
+    """Mean color in a mask minus that of a rim around it."""
     margin = 2 + round(math.sqrt(one.area) / 4)
     window, (left, top, right, bottom) = rle_crop(one.rle, margin)
     around = cv2.dilate(window.view(np.uint8), _disc(margin)) > cv2.dilate(
@@ -116,11 +116,11 @@ def _difference(colours: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
 
 
 def _ground(plane: Plane, covered: BoolArray, diameter: float) -> Plane:
-    """The ground's own value at each pixel: a wide mean of what is no thing."""
+    """Background value at each pixel: a wide mean outside the objects."""
     usual = float(np.median(plane[~covered])) if not covered.all() else float(plane.min())
     middle = float(np.median(plane[covered])) / 2 + usual / 2
     bare = ((plane < middle) & ~covered).astype(np.float32)
-    step = max(1, round(diameter / 4))  # so wide a mean needs no fine pixels
+    step = max(1, round(diameter / 4))  # a wide mean does not require the full resolution
     height, width = plane.shape
     side = (max(1, width // step), max(1, height // step))
     weight = cv2.resize(bare, side, interpolation=cv2.INTER_AREA)
@@ -133,7 +133,7 @@ def _ground(plane: Plane, covered: BoolArray, diameter: float) -> Plane:
 
 
 def _foreground(kind: Alikeness) -> BoolArray:  # (H, W)
-    """The pixels that stand out as the things do; small holes are filled, specks gone."""
+    """Pixels with the contrast of the objects; small holes are filled, specks removed."""
     ground = kind.plane[kind.plane < STANDS_OUT]
     deviation = 1.48 * float(np.median(np.abs(ground - np.median(ground)))) if len(ground) else 0.0
     above = (kind.plane > max(STANDS_OUT, min(NOISE * deviation, 0.7))).astype(np.uint8)
@@ -146,12 +146,12 @@ def _foreground(kind: Alikeness) -> BoolArray:  # (H, W)
 
 
 def _divide(inside: BoolArray, diameter: float) -> Labels:
-    """Number the things in the foreground: a watershed on the distance to its border."""
-    padded = np.pad(inside, 1, mode="edge").astype(np.uint8)  # a border of the photo is no waist
+    """Label the objects in the foreground: a watershed on the distance to its border."""
+    padded = np.pad(inside, 1, mode="edge").astype(np.uint8)  # the image border is not a waist
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     smooth = cv2.GaussianBlur(distance, (0, 0), max(0.5, SMOOTH * diameter)).astype(np.float32)
     smooth[~inside] = 0
-    # Seeds: summits that stand by so much above every waist that leads to a higher one.
+    # Seeds: maxima that exceed every path to a higher maximum by this depth.
     lower = np.maximum(smooth - np.float32(max(0.75, DEEP * diameter)), 0)
     summits = (smooth - _rebuilt(lower, smooth) > 1e-3) & inside
     summits &= smooth >= cv2.dilate(lower, _disc(1))
@@ -163,7 +163,7 @@ def _divide(inside: BoolArray, diameter: float) -> Labels:
 
 
 def _rebuilt(low: Plane, high: Plane) -> Plane:
-    """The morphological reconstruction of `high` from `low`, which lies under it."""
+    """Morphological reconstruction of `high` from `low`, which must not exceed it."""
     cross = cv2.getStructuringElement(cv2.MORPH_RECT, (3, 3))
     while True:
         grown = np.minimum(cv2.dilate(low, cross), high)
@@ -177,7 +177,7 @@ def _numbered(seeds: BoolArray) -> Labels:
 
 
 def _grown(labels: Labels, region: BoolArray) -> Labels:
-    """Labels that spread over the region, a pixel at a time, and never over each other."""
+    """Grow labels over the region one pixel at a time, without overlaps."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     while True:
         spread = cv2.dilate(labels.astype(np.float32), cross)
@@ -188,7 +188,7 @@ def _grown(labels: Labels, region: BoolArray) -> Labels:
 
 
 def _pieces(labels: Labels, least: float) -> list[Mask]:
-    """A mask of each number with enough pixels."""
+    """One mask per label with enough pixels."""
     rows, columns = np.nonzero(labels)
     order = np.argsort(labels[rows, columns], kind="stable")
     rows, columns = rows[order], columns[order]
@@ -204,7 +204,7 @@ def _pieces(labels: Labels, least: float) -> list[Mask]:
 
 
 def _merge(members: Sequence[Mask], things: Sequence[Mask]) -> list[Mask]:
-    """Each thing once, best first: the model's mask of a piece, else the piece itself."""
+    """One mask per object, best first: the model's mask of a piece, else the piece itself."""
     if not members:
         return list(things)
     overlap = rle_iou([one.rle for one in members], [one.rle for one in things])

@@ -1,12 +1,11 @@
-"""Finds the masks of everything in a photo, in one look or in tiles, and arranges them.
+"""Automatic mask generation: find all masks of an image, at once or in tiles, and filter them.
 
-`find_masks` is the whole of it. What becomes of the masks that were found (`arrange`): holes and
-islands; small masks; what is hardly an object; what lies in a better mask, or around one;
-duplicates; edges, and one kind of thing; the level; the layout. Each but the edges and the kind,
-which need the photo and are handed in, is a function of masks alone: it can be used on any list of
-them, from whatever model or file.
+`find_masks` runs all steps. `arrange` filters the masks: holes and islands; small masks; unlikely
+objects; masks contained in better ones; duplicates; edges, and one kind of object; the level; the
+layout. Except edges and kind, which require the image and are passed in, each step is a function of
+masks only, of any model or file.
 
-Letters: H W a photo.
+Letters: H W an image.
 """
 
 from __future__ import annotations
@@ -65,10 +64,10 @@ from anymask.segment.tiles import WindowScanner, find_in_tiles
 Refine = Callable[[list[Mask]], list[Mask]]
 
 LITTLE = 0.1  # IoU
-PART = 0.2  # of the objectness of the mask around it, from which on a contained mask stays
-TYPICAL, SHARE, POWER = 10, 0.6, 2.5  # the threshold of `without_unlikely`
-AT_ONCE = 64  # masks whose edges are refined: what they are answered with is memory
-AGAIN = 0.9  # IoU of a mask and the one that its click brings again
+PART = 0.2  # of the surrounding mask's objectness, from which a contained mask is kept
+TYPICAL, SHARE, POWER = 10, 0.6, 2.5  # parameters of `without_unlikely`
+AT_ONCE = 64  # masks per batch of edge refinement, to limit memory
+AGAIN = 0.9  # minimum IoU of a mask and the prediction for its click
 AS_SHOWN = SegmentSettings(
     multimask=True,
     ranking="own",
@@ -79,7 +78,7 @@ AS_SHOWN = SegmentSettings(
 
 
 class Looks(NamedTuple):
-    """How often the photo is looked at, and where what was found is kept (`Model.everything`)."""
+    """Tiling, and the log of a search (`Model.everything`)."""
 
     tile: Tile = "auto"
     log: SearchLog | None = None
@@ -93,15 +92,18 @@ def find_masks(
     looks: Looks,
     progress: Progress,
 ) -> list[Mask]:
-    """What `Model.everything` answers.
-
-    Raises PromptError for a model without clicks, InputError for settings and for what features
-    alone cannot do.
+    """Implementation of `Model.everything`.
 
     Args:
-        photo: (H, W, 3), or smaller where the features say of which size it was; None: features
-            only.
-        features: None: the photo is encoded where that is needed.
+        runtime: Runtime of the model.
+        photo: Image (H, W, 3), possibly smaller than the image of the features, or None.
+        features: Embedding, or None to encode the image.
+        given: Settings passed by the user.
+        looks: Tiling and log.
+        progress: True for a progress bar, or a callable.
+
+    Raises PromptError if the model does not support points, InputError for invalid settings and for
+    settings that require the image.
     """
     of_grid, of_arrangement = split_settings(given)
     grid = grid_of(runtime.family, of_grid)
@@ -145,7 +147,7 @@ def find_masks(
 
 
 def _alike(photo: UintImage | None, refine: Refine | None, masks: list[Mask]) -> list[Mask]:
-    """One kind of thing, after the masks' edges are refined. Raises InputError without a photo."""
+    """Apply `only_alike` after edge refinement. Raises InputError without an image."""
     from anymask.segment.alike import only_alike  # few calls need it
 
     if photo is None:
@@ -164,11 +166,10 @@ def _look(
     tell: OnProgress | None,
     least: float = 0.0,
 ) -> list[Mask]:
-    """What a grid of clicks finds.
+    """Masks found by a grid of clicks.
 
     Args:
-        least: Objectness of masks that are wanted; tiles keep all, as each may be part of a
-            larger one.
+        least: Minimum objectness. Tiles keep all masks, because each may be part of a larger one.
     """
     if features is not None:
         return find_everything(runtime, features, grid, tell, looks.log, least)
@@ -180,7 +181,7 @@ def _look(
     return find_in_tiles(eye, photo, side, tell)
 
 
-# What becomes of the masks.
+# Filters.
 
 
 def arrange(
@@ -189,11 +190,13 @@ def arrange(
     refine: Refine | None = None,
     relative: bool = False,
 ) -> list[Mask]:
-    """The masks that the settings ask for; what stays, stays in its order.
+    """Filter masks by the settings and keep their order.
 
     Args:
-        refine: Gives the masks that stay other edges.
-        relative: Also remove masks that `without_unlikely` removes.
+        records: Masks of one image.
+        settings: Filters, level and layout.
+        refine: Function that refines the edges of the remaining masks.
+        relative: Also remove masks by `without_unlikely`.
     """
     kept = []
     for record in records:
@@ -218,9 +221,9 @@ def arrange(
 
 
 def keep_level(records: Sequence[Mask], level: Level) -> list[Mask]:
-    """The masks of one level, in their order.
+    """Masks of one level in their order.
 
-    "whole": those that are part of no other; "part": those that have no parts; "all": all.
+    "whole": masks that are not part of another; "part": masks without parts; "all": all.
     """
     if level == "all":
         return list(records)
@@ -234,15 +237,15 @@ def keep_level(records: Sequence[Mask], level: Level) -> list[Mask]:
 
 
 def is_likely(record: Mask, least: float) -> bool:
-    """Whether a mask may be shown: one that nobody judged may."""
+    """Whether the objectness of a mask is at least `least` or unknown."""
     return record.objectness is None or record.objectness >= least
 
 
 def without_contained(records: Sequence[Mask], threshold: float) -> list[Mask]:
-    """Of two masks of which one lies in the other by a larger share, the one of higher rank.
+    """Of two masks of which one contains a larger share of the other, keep the higher rank.
 
-    Surroundings (see `SURROUNDING`) are left alone. Where objectness is known, the other mask stays
-    too if its objectness is at least `PART` of the better one's: a person on a horse is an object.
+    Backgrounds (see `SURROUNDING`) are kept. If objectness is known, the other mask is also kept if
+    its objectness is at least `PART` of the better one's: a person on a horse is an object.
     """
     objects = [record for record in records if record.coverage <= SURROUNDING]
     judged = all(record.objectness is not None for record in objects)
@@ -252,7 +255,7 @@ def without_contained(records: Sequence[Mask], threshold: float) -> list[Mask]:
 
 
 def without_unlikely(records: Sequence[Mask]) -> list[Mask]:
-    """The masks whose objectness is high enough beside the best ones of the image.
+    """Remove masks whose objectness is low compared with the best masks of the image.
 
     The threshold is `SHARE` of the mean objectness of the `TYPICAL` best masks, raised to `POWER`:
     high in an image of clear objects, low in one of many uncertain ones. The three numbers were
@@ -265,7 +268,7 @@ def without_unlikely(records: Sequence[Mask]) -> list[Mask]:
 
 
 def best_of(records: Sequence[Mask]) -> list[Mask]:
-    """Of masks that none of the thresholds chose: the best ones that overlap little."""
+    """Fallback if no mask passes the thresholds: the best masks that overlap little."""
     most = max((record.rank for record in records), default=0.0)
     good = [record for record in records if record.rank >= NEARLY_BEST * most]
     return without_duplicates(good, LITTLE)
@@ -274,9 +277,9 @@ def best_of(records: Sequence[Mask]) -> list[Mask]:
 def split_by_score(
     records: Sequence[Mask], score: float, objectness: float
 ) -> tuple[list[Mask], list[Mask]]:
-    """The masks that are shown by two least numbers, or the best where none is; and the rest.
+    """Split masks by two thresholds into shown masks (the best if none passes) and the rest.
 
-    None of those that are shown lies in a better one.
+    No shown mask is contained in a better one.
     """
     good = [
         record
@@ -294,15 +297,16 @@ def refine_record_edges(
     records: Sequence[Mask],
     seen: Features | None = None,
 ) -> list[Mask]:
-    """The masks in their order, each with its edge where the photo has it.
+    """Refine the edges of masks on the image, in their order.
 
-    Masks are run-lengths, and an edge is moved where the logits are undecided: so each is asked for
-    with its click once more. A mask that does not come again (it was found in a crop, or changed
-    since) stays as it is.
+    Edge refinement requires logits, so each mask is predicted again from its click. A mask that the
+    click does not reproduce (it was found in a crop, or has changed) is kept unchanged.
 
     Args:
-        photo: (H, W, 3), or smaller where `seen` says of which size it was.
-        seen: The photo's features, where somebody has them.
+        runtime: Runtime of the model.
+        photo: Image (H, W, 3), possibly smaller than the image of `seen`.
+        records: Masks of the image.
+        seen: Embedding of the image, or None to encode it.
     """
     kept = list(records)
     asked = [index for index, record in enumerate(kept) if record.points]

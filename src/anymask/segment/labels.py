@@ -1,10 +1,9 @@
-"""Labels of masks: names from the network of names, and classes of a model tuned on classes.
+"""Labels of masks: names from the name model, and classes of a model fine-tuned on classes.
 
-A user's own names are a JSON file: `network` names the network of names that made the vectors,
-`names` has for each label how many masks it was learned from and their mean vector. What a mask is
-called is then the nearest of them.
+Custom names are stored in a JSON file: `network` identifies the name model of the vectors, `names`
+has for each label the number of masks and their mean vector. Each mask is assigned the nearest one.
 
-The class of a mask is the one that most of its cells are of, and its probability the mean over
+The class of a mask is the most frequent class of its cells, and its probability is the mean over
 those cells, among the K classes.
 
 Letters: n masks, D the length of a vector, K classes, m the side of the low-resolution masks.
@@ -56,9 +55,15 @@ DIGITS = 5
 def write_own_names(
     path: Path, table: NameTable, examples: Iterable[tuple[str, FloatArray]]
 ) -> dict[str, int]:
-    """Write the mean vectors of labels, (n, D) of some masks each time; how many each had.
+    """Write the mean vectors of labels to a file, and return the number of masks per label.
 
-    Raises InputError where there is no example.
+    Args:
+        path: File to write.
+        table: Name table of the model.
+        examples: Labels, each with the vectors (n, D) of some masks.
+
+    Raises:
+        InputError: There are no examples.
     """
     sums: dict[str, FloatArray] = {}
     counts: dict[str, int] = {}
@@ -79,7 +84,7 @@ def write_own_names(
 
 
 def read_own_names(path: Path, table: NameTable) -> ChosenNames:
-    """The names of such a file. Raises InputError, DataError for a file of other things."""
+    """Read a file of custom names. Raises InputError or DataError if the file is invalid."""
     if not path.is_file():
         raise InputError(
             f"The names file {path} does not exist. Create it with `anymask names`, or pass a "
@@ -106,10 +111,11 @@ def read_own_names(path: Path, table: NameTable) -> ChosenNames:
 
 
 def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
-    """The names to choose from: a list, a file of one's own names, what was chosen before, or all
-    that were learned.
+    """Resolve candidate names: a list, a file of custom names, resolved names, or None for all.
 
-    Raises ModelError for a model without names, InputError for a name that is not known.
+    Raises:
+        ModelError: The model does not support names.
+        InputError: A name is unknown.
     """
     table = require(runtime, MaskNaming).name_table()
     if isinstance(names, ChosenNames):
@@ -124,14 +130,18 @@ def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
 
 
 def naming_network(runtime: ImageRuntime) -> str:
-    """What names the network of names. Raises ModelError for a model without one."""
+    """Identifier of the name model.
+
+    Raises:
+        ModelError: The model does not support names.
+    """
     return require(runtime, MaskNaming).name_table().network
 
 
 def suggest_labels(
     runtime: ImageRuntime, photo: UintImage, masks: Nameable, names: Names, top: int
 ) -> list[list[LabelSuggestion]]:
-    """What `Model.suggest_labels` answers."""
+    """Implementation of `Model.suggest_labels`."""
     if type(top) is not int or top < 1:
         raise InputError(f"Invalid top {top!r}. Use a whole number of at least 1.")
     chosen, rles = choose_names(runtime, names), _rles_of(masks, photo.shape[:2])
@@ -143,7 +153,7 @@ def suggest_labels(
 def with_labels(
     runtime: ImageRuntime, photo: UintImage, found: FoundMasks, names: Names
 ) -> FoundMasks:
-    """What `Model.with_labels` answers: empty masks have no name."""
+    """Implementation of `Model.with_labels`; empty masks have no label."""
     rles = _rles_of(found, photo.shape[:2])
     told = suggest_labels(runtime, photo, found, names, 1)
     names_of = [one[0] if len(rle.counts) > 1 else (None, None)
@@ -158,7 +168,7 @@ def with_labels(
 
 
 def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
-    """The run-lengths of masks. Raises PromptError for masks of another photo, or of no shape."""
+    """Run-length encodings of masks. Raises PromptError for masks of another size or type."""
     if isinstance(masks, Prediction):
         rles = masks.rles()
     elif isinstance(masks, Mask):
@@ -187,11 +197,11 @@ def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
 
 
 def label_photo(runtime: ImageRuntime, embedding: Features) -> LabelMap:
-    """The class of every pixel. Raises ModelError for a model without classes."""
+    """Predict the class of every pixel. Raises ModelError for a model without classes."""
     logits = _cell_logits(runtime, embedding)
     best = logits_to_image(logits[:1], embedding.geometry)[0]
     numbers: UintImage = np.zeros(best.shape, np.uint8)
-    for number in range(1, len(logits)):  # one at a time: a large photo has many pixels
+    for number in range(1, len(logits)):  # one at a time, to limit memory
         plane = logits_to_image(logits[number : number + 1], embedding.geometry)[0]
         higher = plane > best
         numbers[higher] = number
@@ -202,8 +212,7 @@ def label_photo(runtime: ImageRuntime, embedding: Features) -> LabelMap:
 def label_answers(
     runtime: ImageRuntime, embedding: Features, answers: Sequence[Prediction]
 ) -> list[Prediction]:
-    """Each mask of each answer with its class; empty masks have none, nor have those of a model
-    without classes."""
+    """Set the class of each mask, except for empty masks and models without classes."""
     if not runtime.spec.classes or not answers:
         return list(answers)
     class_of = _classifier(runtime, embedding)
@@ -218,7 +227,7 @@ def label_answers(
 
 
 def label_masks(runtime: ImageRuntime, embedding: Features, records: Sequence[Mask]) -> list[Mask]:
-    """Each record with its class; as they are where the model has none."""
+    """Set the class of each mask; unchanged for models without classes."""
     if not runtime.spec.classes or not records:
         return list(records)
     class_of = _classifier(runtime, embedding)
@@ -232,7 +241,7 @@ def label_masks(runtime: ImageRuntime, embedding: Features, records: Sequence[Ma
 def _classifier(
     runtime: ImageRuntime, embedding: Features
 ) -> Callable[[FloatArray], dict[str, Any]]:
-    """What tells the class of a mask (m, m), and its probability among the classes."""
+    """Return a function that classifies a mask (m, m), with its probability."""
     logits = _cell_logits(runtime, embedding)
     powers = np.exp(logits - logits.max(0))
     shares = (powers / powers.sum(0))[1:]

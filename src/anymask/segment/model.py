@@ -1,9 +1,9 @@
-"""`Model`: the predictor for photos; images and prompts in, masks in pixels of the photo out.
+"""`Model`: the predictor for images, with masks in image pixels as results.
 
-Here stands the gate: keywords, settings, images and prompts of a call are checked once, where they
-come in; what lies below takes them as they are.
+This layer validates the keywords, settings, images and prompts of a call. The layers below do not
+validate again.
 
-Letters: H W a photo, N boxes, P clicks.
+Letters: H W an image, N boxes, P clicks.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Model:
         return {"runtime": self.runtime, "weights_hash": held, "sessions": sessions}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """The runtime is opened anew, by name and weights. Raises WeightsError for other ones."""
+        """Reopen the runtime by name and weights. Raises WeightsError if the weights differ."""
         self.runtime = state["runtime"]
         self._begin, self._follow, self._scan = state["sessions"]
         if self.runtime.weights_hash != state["weights_hash"]:
@@ -147,15 +147,15 @@ class Model:
 
     _repr_html_ = repr_html
 
-    if not TYPE_CHECKING:  # for types, a name that there is not stays one
+    if not TYPE_CHECKING:  # type checkers report unknown names
 
         def __getattr__(self, name: str) -> Any:
-            """Raises AttributeError, which names our word for another tool's method."""
+            """Raises AttributeError, with a hint for method names of other tools."""
             here = f". Use {OTHER_METHODS[name]}" if name in OTHER_METHODS else ""
             raise AttributeError(f"Model has no attribute {name!r}{here}.", name=name, obj=self)
 
         def __call__(self, *given: Any, **settings: Any) -> NoReturn:
-            """Raises InputError, which names the two methods that answer."""
+            """Raises InputError, with the methods to use instead."""
             raise InputError(
                 "A Model is not callable. Use model.segment(image, points=[(x, y)]) or box=(x0, "
                 "y0, x1, y1) for one object, model.everything(image) for all masks, or "
@@ -175,11 +175,11 @@ class Model:
     @property
     def origin(self) -> Origin:
         """Origin of its masks: name, hash of the weights, licence, training data."""
-        stated = getattr(self.runtime, "origin", None)  # a runtime of tests has none
+        stated = getattr(self.runtime, "origin", None)  # runtimes of tests have none
         return stated or Origin(self.name, self.runtime.weights_hash)
 
     @overload
-    def encode(  # type: ignore[overload-overlap]  # an array may come as a list, too
+    def encode(  # type: ignore[overload-overlap]  # an array may also be a list
         self, image: ImageSource, **source: Unpack[SourceDict]
     ) -> Features: ...
 
@@ -423,12 +423,12 @@ class Model:
         source: SourceDict,
         settings: SegmentSettings,
     ) -> Iterator[Reply | AnymaskError]:
-        """What several photos answer, one after the other."""
+        """Yield the predictions for several images one after the other."""
         for image, asked in zip(images, prompts, strict=True):
             try:
                 several = prompt_list(asked)
                 view = self._view(image, source, settings)
-                if not isinstance(image, str | Path):  # ten thousand photos need not stay
+                if not isinstance(image, str | Path):  # limits memory for many images
                     view = replace(view, picture=None)
                 answers = self._answers(several, settings, view)
             except AnymaskError as error:
@@ -455,7 +455,7 @@ class Model:
         start = Prompt.of(mask=mask).mask
         assert start is not None
         source, chosen = _split_segment(settings, ())
-        chosen = replace(chosen, zoom=chosen.zoom is True)  # "auto" is about what is asked once
+        chosen = replace(chosen, zoom=chosen.zoom is True)  # "auto" applies to single predictions
         view = self._view(image, source, chosen)
         check_features(self.runtime, view.embedding)
         given = mask_on_photo(
@@ -612,7 +612,7 @@ class Model:
         if like is None:
             if is_several(image):
                 return (self.find(one, words, **settings) for one in _each(image, progress))
-            assert words is not None  # `one_question` has seen to it
+            assert words is not None  # checked by `one_question`
             return find_words(self, image, words, **settings)
         chosen, source = split_settings(image, settings)
         finder = ExampleFinder(self, like, unlike, chosen)
@@ -693,7 +693,7 @@ class Model:
         source: SourceDict,
         settings: SegmentSettings = DEFAULT_SETTINGS,
     ) -> EncodedPhoto:
-        """The photo, where it is there, and its features."""
+        """The image, if available, and its embedding."""
         if not isinstance(image, Features | EncodedPhoto):
             photo = self._read(image, source)
             picture = picture_of(photo if self.spec.channels else image, photo)
@@ -713,9 +713,9 @@ class Model:
         return EncodedPhoto(image)
 
     def _read(self, image: ImageSource, source: SourceDict) -> UintImage:
-        """One photo; a model of other channels than a photo's takes them as they were recorded.
+        """Read one image; models with other channels than RGB receive the raw channels.
 
-        Raises ImageError, InputError for several photos or another number of channels.
+        Raises ImageError, or InputError for several images or another number of channels.
         """
         if several := _several(image):
             listed = f": anymask.list_photos({str(image)!r})" if several != "a list" else "."
@@ -731,16 +731,16 @@ class Model:
                 f"{' and '.join(source)} is only supported for RGB images, but this "
                 f"model uses {channels.count} raw channels. Omit it."
             )
-        from anymask.images import load_mixed  # few models need its modules
+        from anymask.images import load_mixed  # rarely needed
 
         return load_mixed(image, channels)
 
 
-# What a call was given.
+# Arguments of a call.
 
 
 def _split_source(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]:
-    """How the photo is read, and the rest."""
+    """Split keywords into image options and the rest."""
     source = {name: value for name, value in given.items() if name in SOURCE_WORDS}
     rest = {name: value for name, value in given.items() if name not in SOURCE_WORDS}
     return cast(SourceDict, source), rest
@@ -749,12 +749,13 @@ def _split_source(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]
 def _split_segment(
     given: Mapping[str, Any], also: Sequence[str]
 ) -> tuple[SourceDict, SegmentSettings]:
-    """How the photo is read, and the settings.
-
-    Raises InputError for a name that nobody knows, or a value out of range.
+    """Split keywords into image options and settings.
 
     Args:
-        also: The arguments that the call has beside these, for the hint.
+        given: Keywords of the call.
+        also: Other arguments of the call, listed in the error message.
+
+    Raises InputError for an unknown keyword or an invalid value.
     """
     if not given:
         return {}, DEFAULT_SETTINGS
@@ -765,24 +766,24 @@ def _split_segment(
 
 
 def is_several(image: object) -> bool:
-    """Whether a source is a list or an iterator of photos; an array may come as lists, too."""
+    """Whether a source is a list or an iterator of images; lists of numbers are one array."""
     if isinstance(image, list | tuple | set | frozenset):
         if not image:
             return True
         first = next(iter(image))
-        alone = str, Path, bytes, Image.Image, Features  # a photo in a list, and no number
+        alone = str, Path, bytes, Image.Image, Features  # items that are images, not numbers
         return isinstance(first, alone) or getattr(first, "ndim", 0) > 1
-    return isinstance(image, Iterator) and not hasattr(image, "read")  # a file is a photo
+    return isinstance(image, Iterator) and not hasattr(image, "read")  # files are single images
 
 
 def _each(images: Iterable[T], progress: Progress) -> Iterator[T]:
-    """Several photos, with a bar on a terminal where nothing else is said."""
+    """Iterate over images, by default with a progress bar on a terminal."""
     told = sys.stderr.isatty() if progress is None else progress
     return report_progress(images, told, "photos")
 
 
 def _several(image: object) -> str:
-    """What a path is that means more than one photo; "" for one photo."""
+    """Describe a source of more than one image, or return "" for one image."""
     if is_several(image):
         return "a list"
     if not isinstance(image, str | Path) or is_address(image):
@@ -790,9 +791,9 @@ def _several(image: object) -> str:
     path = Path(image)
     try:
         is_file, is_folder = path.is_file(), path.is_dir()
-    except (OSError, ValueError):  # no name that a disk can have
+    except (OSError, ValueError):  # not a valid file name
         return ""
     if is_folder:
         return f"the folder {str(path)!r}"
-    is_pattern = not is_file and set(str(path)) & set("*?[")  # a file may be called [1].jpg
+    is_pattern = not is_file and set(str(path)) & set("*?[")  # a file may be named [1].jpg
     return f"the pattern {str(path)!r}" if is_pattern else ""

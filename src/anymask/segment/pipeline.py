@@ -1,10 +1,11 @@
-"""Answers prompts about one photo: encode, decode, choose, hold to the clicks, clean, look closer.
+"""Predict masks for prompts on one image.
 
-The decoder answers, its family chooses and orders the masks (`models.rules`); `decode_prompts` and
-`answer_prompts` say in which order everything else comes. Of a prompt that is decoded step by step
-(`sequence`), only the last step is cleaned, looked at closer and refined.
+The steps are: encode, decode, select, apply clicks, clean, refine in a crop. The model family
+selects and orders the masks (`models.rules`); `decode_prompts` and `answer_prompts` define the
+order of the other steps. For a prompt that is decoded in several steps (`sequence`), only the last
+step is cleaned and refined.
 
-Letters: H W the photo, N prompts, K candidates, m the side of a low-resolution mask.
+Letters: H W the image, N prompts, K candidates, m the side of a low-resolution mask.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ from anymask.segment.sequence import plan_steps, previous_list
 from anymask.segment.settings import Granularity, SegmentSettings
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
-COMPARABLE = 0.1  # of the score: candidates so far below the best one are no choice
+COMPARABLE = 0.1  # maximum score difference to the best candidate
 
 Step = Callable[[Prediction], Prediction]
 
@@ -69,7 +70,7 @@ Step = Callable[[Prediction], Prediction]
 def encode_image(
     runtime: ImageRuntime, image: UintImage, *, mirror: bool = False
 ) -> Features:  # (H, W, 3)
-    """Encode one photo, and its mirror image where that is wanted, too."""
+    """Encode one image, and optionally its mirror image."""
     spec = runtime.spec
     return Features(
         seen=runtime.see(image_to_model(image, spec)[None])[0],
@@ -87,14 +88,14 @@ def _encode_mirrored(runtime: ImageRuntime, image: UintImage) -> EncoderOutput: 
 
 
 def image_hash(image: UintImage) -> str:
-    """Names the pixels and their shape; 32 hexadecimal digits of a sha256."""
+    """Hash of the pixels and the shape: 32 hexadecimal digits of a SHA-256."""
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()[:32]
 
 
 def check_features(runtime: ImageRuntime, features: Features) -> None:
-    """Refuse what another model has encoded. Raises InputError."""
+    """Raises InputError if the embedding was created by another model."""
     made_by = (features.model, features.model_hash)
     wanted = (runtime.spec.name, runtime.weights_hash)
     if made_by != wanted:
@@ -111,17 +112,18 @@ def check_features(runtime: ImageRuntime, features: Features) -> None:
         )
 
 
-# A prompt's answer.
+# Prediction for a prompt.
 
 
 @brief
 @dataclass(frozen=True)
 class EncodedPhoto:
-    """A photo's features, and the photo where it is there.
+    """Embedding of an image, optionally with the image.
 
     Attributes:
-        photo: (H, W, 3), or smaller than the one that the features are of.
-        picture: What the answers remember of the photo.
+        embedding: Embedding of the image.
+        photo: Image (H, W, 3), possibly smaller than the image of the embedding.
+        picture: Reference to the image, stored in predictions.
     """
 
     embedding: Features
@@ -132,12 +134,14 @@ class EncodedPhoto:
 @brief
 @dataclass(frozen=True)
 class PromptContext:
-    """What was asked of a model, and the ways to ask more.
+    """A prompt with its image, model and settings.
 
     Attributes:
-        photo: (H, W, 3), or smaller than the one that the features are of; None where only they
-            are there.
-        prompt: Checked, in pixels of the photo.
+        runtime: Runtime of the model.
+        photo: Image (H, W, 3), possibly smaller than that of the embedding, or None.
+        features: Embedding of the image.
+        prompt: Validated prompt in image pixels.
+        settings: Settings of the prediction.
     """
 
     runtime: ImageRuntime
@@ -147,13 +151,13 @@ class PromptContext:
     settings: SegmentSettings
 
     def encode(self, picture: UintImage) -> Features:
-        """Another picture's features by the same model."""
+        """Encode another image with the same model."""
         return encode_image(self.runtime, picture, mirror=self.settings.mirror)
 
     def ask(
         self, features: Features, prompts: Sequence[Prompt], first: Step | None = None
     ) -> list[Prediction]:
-        """Answers to other prompts with the same settings, before a closer look."""
+        """Predict for other prompts with the same settings, without refinement in a crop."""
         return decode_prompts(self.runtime, features, prompts, self.settings, first)
 
 
@@ -165,12 +169,18 @@ def answer_prompts(
     settings: SegmentSettings,
     previous: Previous = None,
 ) -> list[Prediction]:
-    """Check everything first, then answer each prompt about one photo, in their order.
-
-    Raises PromptError and InputError.
+    """Validate all prompts for one image, then predict each of them in order.
 
     Args:
-        previous: Of each prompt, what was predicted for the clicks that it begins with.
+        runtime: Runtime of the model.
+        photo: Image (H, W, 3), possibly smaller than that of the embedding, or None.
+        features: Embedding of the image.
+        prompts: N prompts.
+        settings: Settings of the prediction.
+        previous: Previous prediction for the first clicks of each prompt.
+
+    Raises:
+        PromptError, InputError: A prompt is invalid, or the features belong to another model.
     """
     check_features(runtime, features)
     if settings.mirror and photo is not None and features.mirrored is None:
@@ -200,7 +210,7 @@ def answer_prompts(
         answers.append(replace(answer, prompt=prompt))
     if not runtime.spec.classes:
         return answers
-    from anymask.segment.labels import label_answers  # few models need it
+    from anymask.segment.labels import label_answers  # rarely needed
 
     return label_answers(runtime, features, answers)
 
@@ -211,9 +221,9 @@ def decode_in_steps(
     plans: Sequence[Sequence[Prompt]],
     settings: SegmentSettings,
 ) -> list[tuple[Prediction, Prompt]]:
-    """The answer to the last step of each plan, and the prompt of that step with its logits.
+    """Prediction for the last step of each plan, and the prompt of that step with its logits.
 
-    All plans take their steps together, so that a step of many prompts is decoded in batches.
+    All plans advance together, so that a step of many prompts is decoded in batches.
     """
     asked = {place: plan[0] for place, plan in enumerate(plans)}
     found: dict[int, tuple[Prediction, Prompt]] = {}
@@ -236,11 +246,10 @@ def decode_prompts(
     settings: SegmentSettings,
     first: Step | None = None,
 ) -> list[Prediction]:
-    """Answers to checked prompts about one photo, each of one decoding, before anything is looked
-    at once more.
+    """Decode validated prompts once each, without refinement in a crop.
 
     Args:
-        first: What an answer takes before all else.
+        first: Function that is applied to each prediction before all other steps.
     """
     answers = _decode_obeyed(runtime, features, prompts, settings, first)
     return [
@@ -255,8 +264,7 @@ def _decode_obeyed(
     settings: SegmentSettings,
     first: Step | None = None,
 ) -> list[Prediction]:
-    """Answers whose logits may be handed back: in the order that is wanted, negative clicks
-    obeyed."""
+    """Decode, order by granularity and apply negative clicks; the logits can be a mask prompt."""
     answers: dict[int, Prediction] = {}
     for place, answer in _decode(runtime, features, prompts, settings):
         answer = answer if first is None else first(answer)
@@ -268,7 +276,7 @@ def _decode_obeyed(
 
 
 def _finish(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Prediction:
-    """The answer as it is shown: small holes and islands removed, its violated clicks named."""
+    """Remove small holes and islands, and list the violated clicks."""
     answer = _clean(answer, prompt, settings)
     return replace(answer, violated_points=violated(answer.first, prompt))
 
@@ -279,7 +287,7 @@ def _decode(
     prompts: Sequence[Prompt],
     settings: SegmentSettings,
 ) -> Iterator[tuple[int, Prediction]]:
-    """What the family answers, with each prompt's place."""
+    """Yield the index of each prompt and the selection of its masks by the model family."""
     clicks, where, spec = require(runtime, PromptDecoding), features.geometry, runtime.spec
     decode: Decode = partial(clicks.decode, features.seen)
     if settings.mirror and features.mirrored is not None:
@@ -291,12 +299,12 @@ def _decode(
 
 
 def order_by_granularity(answer: Prediction, granularity: Granularity) -> Prediction:
-    """The same candidates, the one that the granularity means first, then by score.
+    """Move the candidate of the requested granularity to the front.
 
     A click on a wheel may mean the bolt, the wheel or the car (Segment Anything, section 3,
-    "resolving ambiguity"). Among the candidates that have an object and whose score is within
-    `COMPARABLE` of the best one's, "part" means the smallest, "whole" the largest, and a number the
-    one at that place between them. "all" leaves the order as it is.
+    "resolving ambiguity"). Among the nonempty candidates whose score is within `COMPARABLE` of the
+    best score, "part" selects the smallest, "whole" the largest, and a number interpolates between
+    them. "all" keeps the order.
     """
     if granularity == "all" or len(answer) < 2:
         return answer
@@ -312,7 +320,7 @@ def order_by_granularity(answer: Prediction, granularity: Granularity) -> Predic
 
 
 def _obey_negative_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
-    """Every candidate, cleared around the negative clicks that it does not obey."""
+    """Clear every candidate around its violated negative clicks."""
     if prompt.labels is None or prompt.labels.all():
         return answer
     clicks, place = clicks_of(prompt), answer.geometry
@@ -322,7 +330,7 @@ def _obey_negative_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
 
 
 def _clean(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Prediction:
-    """Every candidate without holes and islands below the settings' areas."""
+    """Remove holes and islands below the areas of the settings from every candidate."""
     clicks, (holes, islands) = clicks_of(prompt), settings.least_areas
     items = tuple(without_small_regions(one, clicks, holes, islands) for one in answer.items)
     unchanged = all(new is old for new, old in zip(items, answer.items, strict=True))
@@ -330,9 +338,9 @@ def _clean(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Pre
 
 
 def refine_edges(answer: Prediction, question: PromptContext) -> Prediction:
-    """The answer with its edges where the photo has them, as the settings want it.
+    """Refine the edges on the image, if the settings enable it.
 
-    A model without a network of edges keeps its own, as does an answer without a photo.
+    Without an edge network or an image, the prediction is returned unchanged.
     """
     settings, photo = question.settings, question.photo
     wanted = settings.refine_edges
@@ -345,20 +353,21 @@ def refine_edges(answer: Prediction, question: PromptContext) -> Prediction:
 
 # Mirror images.
 #
-# A model does not answer alike about a photo and its mirror image, though both show the same
-# things; the mean of both answers is better than either, as their errors differ (Sofiiuk et al.
-# 2021, "Reviving iterative training with mask guidance", section 4).
+# The predictions for an image and its mirror image differ. Their mean is better than either,
+# because their errors differ (Sofiiuk et al. 2021, "Reviving iterative training with mask
+# guidance", section 4).
 
 
 def both_ways(decode: Decode, mirrored: Decode, place: Geometry, spec: ModelSpec) -> Decode:
-    """A decoder that answers with the mean of logits and quality of two.
+    """Return a decoder that averages logits and quality over the image and its mirror image.
 
     Args:
-        decode: Of the photo, and of its mirror image.
-        mirrored: Of the photo, and of its mirror image.
-        place: How the photo lies in model space; its mirror image lies there alike.
+        decode: Decoder of the image.
+        mirrored: Decoder of the mirror image.
+        place: Position of both images in model space.
+        spec: Specification of the model.
     """
-    cells = place.input_hw[1] * spec.mask_side / spec.image_side  # that the photo fills, across
+    cells = place.input_hw[1] * spec.mask_side / spec.image_side  # columns that the image covers
 
     def answer(prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         logits, quality = decode(prompts)
@@ -370,17 +379,17 @@ def both_ways(decode: Decode, mirrored: Decode, place: Geometry, spec: ModelSpec
 
 
 def mirror_prompts(prompts: ModelPrompts, place: Geometry, cells: float) -> ModelPrompts:
-    """The same prompts in the mirror image."""
+    """Mirror prompts."""
     coords, labels = prompts.coords.copy(), prompts.labels
     x = coords[..., 0]
     x[labels != NO_POINT] = place.input_hw[1] - x[labels != NO_POINT]
     left, right = (labels == corner for corner in CORNERS)
-    x[left], x[right] = x[right], x[left]  # one of each in every row with a box
+    x[left], x[right] = x[right], x[left]  # each row with a box has one of each
     return replace(prompts, coords=coords, masks=mirror_cells(prompts.masks, cells))
 
 
 def mirror_cells(planes: FloatArray, cells: float) -> FloatArray:  # (.., m, m) -> the same
-    """Planes whose first `cells` columns are mirrored; between two columns their values mix."""
+    """Mirror the first `cells` columns; values between two columns are interpolated."""
     side = planes.shape[-1]
     source = np.clip(cells - 1 - np.arange(side), 0, side - 1)
     low = np.floor(source).astype(np.int64)
@@ -390,23 +399,22 @@ def mirror_cells(planes: FloatArray, cells: float) -> FloatArray:  # (.., m, m) 
     return mixed
 
 
-# A closer look.
+# Refinement in a crop.
 #
-# A model sees every photo at the same size, so an object covers few cells of its features. A window
-# around the box, or else the first answer, shows the object larger: its mask has finer cells.
+# All images have the same size in model space, so an object covers few cells of the feature maps. A
+# crop around the box, or else the first mask, enlarges the object and makes its cells finer.
 #
-# A box, or more than one click, says how large the object is. Where the model's family is known to
-# gain by it, the chances of every pixel in both answers are then averaged: what is around an object
-# helps to understand it, what is near helps to draw it. What a lone click means is a question of
-# what is around it: there, and with other families, the second answer replaces the first one, and
-# only when the model gives it the higher score.
-
-# Where a window is in doubt: its answer alone counts, when it is the better one.
+# A box, or more than one click, determines the size of the object. If the model family gains from
+# it, the probabilities of both predictions are then averaged per pixel: context identifies the
+# object, detail draws its edge. A single click requires context to be interpreted. For it, and for
+# other families, the second prediction replaces the first only if its score is higher.
+#
+# For ambiguous prompts, only the prediction from the crop counts, if it is better.
 UNCERTAIN = CropRefinement(margin=0.5, gain=1.5, weight=1.0, min_side=96)
 
 
 def refine_in_crop(first: Prediction, question: PromptContext) -> Prediction:
-    """The answer with the help of a window around the first one, or the first one."""
+    """Refine a prediction in a crop around it, or return it unchanged."""
     photo, settings, prompt = question.photo, question.settings, question.prompt
     is_clear = prompt.box is not None or (prompt.points is not None and len(prompt.points) > 1)
     clear = question.runtime.family.closer if len(first) == 1 and is_clear else None
@@ -424,7 +432,7 @@ def refine_in_crop(first: Prediction, question: PromptContext) -> Prediction:
         second = _decode_in_window(question, photo, first, window)
         better = second.first.score > first.first.score and second.masks[0].any()
         return second if better else first
-    start = mask if prompt.points is not None else None  # what has been corrected
+    start = mask if prompt.points is not None else None  # the mask after corrections
     question = replace(question, prompt=replace(prompt, mask=start))
     return _average_in_window(question, photo, first, window, clear.weight)
 
@@ -432,7 +440,7 @@ def refine_in_crop(first: Prediction, question: PromptContext) -> Prediction:
 def _average_in_window(
     question: PromptContext, photo: UintImage, first: Prediction, window: Window, weight: float
 ) -> Prediction:
-    """The first answer, its pixels decided by the mean of its chances and those in the window."""
+    """Average the probabilities of the first prediction and of the prediction from the crop."""
 
     def averaged(second: Prediction) -> Prediction:
         (mask,) = second.items
@@ -451,7 +459,7 @@ def _average_in_window(
 def _decode_in_window(
     question: PromptContext, photo: UintImage, first: Prediction, window: Window
 ) -> Prediction:
-    """The answer of one window, with geometry and logits of the first one, of the whole photo."""
+    """Prediction from the crop, with geometry and logits of the whole image."""
     second, masks = _ask_window(question, photo, first, window)
     items = [
         replace(
@@ -472,10 +480,10 @@ def _ask_window(
     window: Window,
     step: Step | None = None,
 ) -> tuple[Prediction, BoolArray]:
-    """The answer of one window, after a step of its own, and its masks in the photo (K, H, W).
+    """Prediction from a crop, after an optional step, and its masks in the image (K, H, W).
 
     Args:
-        photo: (H, W, 3), or smaller than the one that the first answer is about.
+        photo: Image (H, W, 3), possibly smaller than that of the first prediction.
     """
     height, width = first.geometry.image_hw
     scale = photo.shape[1] / width
@@ -505,7 +513,7 @@ def _resized(mask: BoolArray, hw: tuple[int, int]) -> BoolArray:  # (H, W)
 
 
 def prompt_in_window(prompt: Prompt, window: Window) -> Prompt:
-    """The same prompt in the window's pixels; negative clicks outside it have nothing to say."""
+    """Shift a prompt to pixels of a window; clicks outside it are dropped."""
     x0, y0, x1, y1 = window
     offset = np.array([x0, y0], np.float32)
     points, labels = prompt.points, prompt.labels

@@ -1,6 +1,6 @@
-"""Post-processes one mask: holds it to its clicks, removes small regions, refines its edge.
+"""Post-process masks: apply clicks, remove small regions, refine edges.
 
-Letters: H W the photo or the window around the object, K masks, h w their low-resolution logits,
+Letters: H W the image or the window around the object, K masks, h w their low-resolution logits,
 P clicks.
 """
 
@@ -49,21 +49,21 @@ NO_CLICKS: PhotoClicks = (np.zeros((0, 2)), np.zeros(0))
 
 # Clicks.
 #
-# Negative clicks are applied to the logits (`masks.apply_negative_points`), which are fed back to
-# the model. At last a positive click outside of the mask gets its own pixel, whatever
-# model, crop and edge network say. Where two clicks on one pixel contradict each other, the
-# negative one wins and the positive one is reported as violated.
+# Negative clicks are applied to the logits (`masks.apply_negative_points`), which are the mask
+# prompt of the next prediction. At the end, a positive click outside the mask sets its own pixel in
+# any case. If two clicks on one pixel contradict each other, the negative one takes precedence and
+# the positive one is reported as violated.
 
 
 def clicks_of(prompt: Prompt) -> PhotoClicks:
-    """A prompt's clicks; none for a prompt without."""
+    """Points and labels of a prompt, possibly empty."""
     if prompt.points is None or prompt.labels is None:
         return NO_CLICKS
     return prompt.points, prompt.labels
 
 
 def violated(mask: Candidate, prompt: Prompt) -> tuple[int, ...]:
-    """Indices of the clicks that a mask does not obey."""
+    """Indices of the clicks that a mask violates."""
     if prompt.points is None or prompt.labels is None:
         return ()
     if mask.finished is not None:
@@ -74,7 +74,7 @@ def violated(mask: Candidate, prompt: Prompt) -> tuple[int, ...]:
 
 
 def hold_to_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
-    """Every candidate with the clicked pixels set right, where they are not."""
+    """Set the clicked pixels of every candidate to their labels."""
     if prompt.points is None or prompt.labels is None:
         return answer
     pixels = point_pixels(prompt.points, answer.geometry.image_hw)
@@ -91,7 +91,7 @@ def hold_to_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
 
 
 def _with_clicked(mask: Candidate, pixels: NDArray[np.intp], labels: NDArray[Any]) -> Rle:
-    """The run-lengths of a mask with the clicked pixels set to their labels."""
+    """Run-length encoding of a mask with the clicked pixels set to their labels."""
     drawn, (columns, rows) = mask.pixels(), pixels.T
     if (drawn[rows, columns] == labels).all():
         return mask.rle()
@@ -102,16 +102,15 @@ def _with_clicked(mask: Candidate, pixels: NDArray[np.intp], labels: NDArray[Any
 
 # Small regions.
 #
-# A share of the mask is counted in cells of its logits, where the model drew it; pixels are counted
-# in the photo. Only what is shown becomes clean: the model gets its own logits back, since a second
-# click is answered worse where clean ones come back (docs/explanation/prompts.md).
+# Shares of a mask are measured in cells of its logits, pixel counts in the image. Only the
+# displayed mask is cleaned: the original logits are the mask prompt of the next click, because
+# cleaned logits make its prediction worse (docs/explanation/prompts.md).
 
 
 def without_small_regions(
     mask: Candidate, clicks: PhotoClicks, holes: LeastArea, islands: LeastArea
 ) -> Candidate:
-    """A mask without holes and islands below some areas, but those that clicks speak for; itself
-    where it has none."""
+    """Remove holes and islands below some areas, except those with a click; unchanged if none."""
     points, labels = clicks
     if holes.share or islands.share:
         pixels = point_pixels(points, mask.geometry.image_hw)
@@ -130,7 +129,7 @@ def without_small_regions(
 def clean_kept(
     mask: BoolArray, clicks: PhotoClicks, max_hole_area: float, min_island_area: float
 ) -> BoolArray:  # (H, W)
-    """`clean_mask` that leaves alone what a click speaks for."""
+    """`clean_mask`, but regions with a click are kept."""
     cleaned = clean_mask(mask, max_hole_area, min_island_area)
     points, labels = clicks
     lost = set(violated_points(cleaned, points, labels))
@@ -144,15 +143,14 @@ def clean_kept(
     return cleaned
 
 
-# Edges at the photo's resolution.
+# Edges at image resolution.
 #
-# A model draws its mask in cells of many pixels (nano: 128 of them along the photo), so an edge is
-# right to about a cell, while the photo itself shows where it runs. Where a model has a network of
-# edges beside it (`runtime.EdgeRefining`), that says what to add to the logits around the object; a
-# model without one keeps its own edge. What a click or a box says of a pixel is not touched. Crumbs
-# along the edge go: holes and islands below the settings' sizes.
+# Mask cells cover many pixels (nano: 128 cells along the image), so edges are accurate to about one
+# cell, while the image shows them exactly. An edge network (`runtime.EdgeRefining`), if the model
+# has one, predicts a correction of the logits around the object. Pixels determined by a click or
+# the box stay unchanged. Holes and islands along the edge below the settings' sizes are removed.
 
-LONGEST = 2048  # pixels: larger photos are looked at in this size
+LONGEST = 2048  # pixels: larger images are downscaled for edge refinement
 
 
 def with_fine_edges(
@@ -162,26 +160,29 @@ def with_fine_edges(
     least: tuple[LeastArea, LeastArea],
     network: EdgeRefining,
 ) -> Prediction:
-    """The candidates that the logits draw, each with its edge where the photo has it.
+    """Refine the edges of the candidates, unless their pixels are final.
 
-    That of the first one is decided at once; those of the others when their pixels are read.
+    The first mask is refined immediately, the others when their pixels are read.
 
     Args:
-        photo: (H, W, 3), or smaller than the one that the answer is about.
-        least: Areas below which holes and islands go.
+        answer: The prediction.
+        photo: Image (H, W, 3), possibly smaller than that of the prediction.
+        prompt: Prompt in image pixels.
+        least: Minimum areas of holes and islands.
+        network: The edge network.
     """
     first = answer.first
     if first.finished is not None and not first.tidied:
         return answer
     height, width = reduced(answer.geometry, LONGEST).image_hw
-    if max(height, width) <= first.logits.shape[-1]:  # the mask is as fine as the photo
+    if max(height, width) <= first.logits.shape[-1]:  # the mask is as fine as the image
         return answer
     photo = photo_for_edges(photo, answer.geometry)
     scale = width / answer.geometry.image_hw[1]
     prompt = scaled_prompt(prompt, scale)
     areas = scaled_area(least[0], scale), scaled_area(least[1], scale)
     later = []
-    for mask in answer.items:  # each keeps its window of the photo, which the caller may write anew
+    for mask in answer.items:  # each copies its window, because the caller may overwrite the image
         cells = mask.shown_logits - np.float32(mask.threshold)
         window = window_around(cells, reduced(mask.geometry, LONGEST))
         part = None if window is None else window_photo(photo, window)
@@ -202,7 +203,7 @@ def _fine_pixels(
     window: EdgeWindow | None,
     photo: UintImage | None,
 ) -> Rle:
-    """The pixels of a candidate with its edge in a window of the photo, in the photo's size."""
+    """Pixels of a candidate with refined edges, at the size of the image."""
     place = reduced(mask.geometry, LONGEST)
     drawn = logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold)
     fine = drawn > 0
@@ -217,7 +218,7 @@ def _fine_pixels(
 
 
 def photo_for_edges(photo: UintImage, geometry: Geometry) -> UintImage:
-    """A photo (H, W, 3) in the size in which its edges are looked at: itself, or a smaller one."""
+    """Image (H, W, 3) at the resolution of edge refinement."""
     height, width = reduced(geometry, LONGEST).image_hw
     if photo.shape[:2] == (height, width):
         return photo
@@ -225,7 +226,7 @@ def photo_for_edges(photo: UintImage, geometry: Geometry) -> UintImage:
 
 
 def scaled_prompt(prompt: Prompt, scale: float) -> Prompt:
-    """The prompt for the photo in another size."""
+    """Scale the points and box of a prompt."""
     points, box = (
         None if given is None else given * np.float32(scale)
         for given in (prompt.points, prompt.box)
@@ -234,13 +235,13 @@ def scaled_prompt(prompt: Prompt, scale: float) -> Prompt:
 
 
 def scaled_area(least: LeastArea, scale: float) -> float:
-    """The share of the mask, or the pixels of the photo in another size; none below a pixel."""
+    """Share of the mask, or pixels of the scaled image; 0 if below one pixel."""
     pixels = least.pixels * scale**2
     return least.share or (pixels if pixels >= 1 else 0.0)
 
 
 def prompt_fixed_pixels(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:  # (H, W)
-    """The pixels about which the prompt itself speaks: those clicked, those outside the box."""
+    """Pixels that the prompt determines: around the clicks and outside the box."""
     settled = np.zeros(hw, np.bool_)
     if prompt.box is not None:
         x0, y0, x1, y1 = np.rint(prompt.box).astype(int).tolist()
@@ -255,8 +256,9 @@ def prompt_fixed_pixels(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:  # (H
 def remove_small_components(
     mask: BoolArray, clicks: PhotoClicks, least: tuple[float, float]
 ) -> BoolArray:  # (H, W) -> (H, W)
-    """The mask without holes and islands below shares of its area (below 1) or below so many
-    pixels; a click keeps its own.
+    """Remove holes and islands below a share of the mask (below 1) or a number of pixels.
+
+    Regions with a click are kept.
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not any(least) or not len(rows):

@@ -1,6 +1,6 @@
-"""`Prediction`: the alternatives for one prompt, as logits or decided pixels, and as masks.
+"""`Prediction`: the candidate masks for one prompt.
 
-Letters: K candidates, H W the photo, h w a low-resolution mask.
+Letters: K candidates, H W the image, h w a low-resolution mask.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from anymask.masks import (
 
 
 class LazyMask:
-    """Pixels of a mask that are decided when they are first read, and pickled as run-lengths."""
+    """A mask that is computed on first access, and pickled as run-length encoding."""
 
     def __init__(self, decide: Callable[[], Rle]) -> None:
         self._decide: Callable[[], Rle] | None = decide
@@ -56,10 +56,10 @@ class LazyMask:
 
     @property
     def rle(self) -> Rle:
-        """The run-lengths, of the photo's size."""
+        """Run-length encoding at the size of the image."""
         decide = self._decide
         if self._rle is None and decide is not None:
-            self._rle, self._decide = decide(), None  # the photo is let go with it
+            self._rle, self._decide = decide(), None  # releases the image
         assert self._rle is not None
         return self._rle
 
@@ -70,23 +70,21 @@ class LazyMask:
 @brief
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One alternative of an answer, as its logits draw it or as its pixels were decided.
+    """One candidate of a prediction, as logits or as final pixels.
 
     Attributes:
-        logits: (h, w) float32, model space: what the decoder answered, and what is fed back to
-            it.
-        geometry: How the logits lie over the photo.
-        score: This mask's own number, raw.
-        order: Its place in the model's own order.
-        threshold: Logits above it are object.
-        cleaned: (h, w) the logits without small holes and islands, which is what is shown;
-            None: the logits are.
-        finished: Run-lengths of the photo's size, or what makes them, where a step decided on
+        logits: Decoder logits (h, w) float32 in model space, used as mask prompt.
+        geometry: Position of the image in model space.
+        score: Predicted IoU of this mask, not calibrated.
+        order: Index in the order of the model.
+        threshold: Logits above it are foreground.
+        cleaned: Logits (h, w) without small holes and islands, used for the displayed mask, or
+            None.
+        finished: Run-length encoding at the size of the image, or a lazy one, if a step has set
             pixels.
-        tidied: Whether these are the drawn pixels without small regions: its edge may still
-            move.
-        label: The class and its chance, of a model that was tuned on classes.
-        label_probability: Like `label`.
+        tidied: Whether `finished` only lacks small regions, so that its edge may still be refined.
+        label: Class, for a model that was fine-tuned on classes.
+        label_probability: Probability of the class.
     """
 
     logits: FloatArray
@@ -102,11 +100,11 @@ class Candidate:
 
     @property
     def shown_logits(self) -> FloatArray:
-        """(h, w) what the mask is drawn from: the clean logits where there are any."""
+        """Logits (h, w) of the displayed mask: the cleaned ones if available."""
         return self.logits if self.cleaned is None else self.cleaned
 
     def pixels(self) -> BoolArray:  # (H, W)
-        """The mask in the photo, made each time."""
+        """Decode the mask (H, W). Not cached."""
         if self.finished is not None:
             return rle_to_mask(self.rle())
         drawn: BoolArray = logits_to_masks(self.shown_logits[None], self.geometry, self.threshold)[
@@ -115,7 +113,7 @@ class Candidate:
         return drawn
 
     def rle(self) -> Rle:
-        """The run-lengths of the same pixels."""
+        """Run-length encoding of the same pixels."""
         if isinstance(self.finished, LazyMask):
             return self.finished.rle
         if self.finished is not None:
@@ -123,25 +121,25 @@ class Candidate:
         return logits_to_rles(self.shown_logits[None], self.geometry, self.threshold)[0]
 
     def with_logits(self, logits: FloatArray) -> Candidate:
-        """The same mask drawn by other logits (h, w), which are fed back as well."""
+        """Copy with other logits (h, w), also used as mask prompt."""
         return replace(self, logits=logits, cleaned=None, finished=None, tidied=False)
 
     def with_cleaned(self, logits: FloatArray) -> Candidate:
-        """The same mask drawn by clean logits (h, w); its own stay what is fed back."""
+        """Copy with cleaned logits (h, w); the mask prompt is unchanged."""
         return replace(self, cleaned=logits, finished=None, tidied=False)
 
     def with_pixels(self, pixels: BoolArray, *, tidied: bool = False) -> Candidate:
-        """The same mask with decided pixels (H, W); the logits stay what is fed back."""
+        """Copy with final pixels (H, W); the mask prompt is unchanged."""
         return replace(self, finished=mask_to_rle(pixels), tidied=tidied)
 
     def cells(self) -> int:
-        """The size of the object in the cells of the logits that are photo."""
+        """Number of foreground cells of the logits, without the padding."""
         rows, columns = self.geometry.filled_cells(self.logits.shape[-1])
         return int(np.count_nonzero(self.shown_logits[:rows, :columns] > self.threshold))
 
 
-AMBIGUITY_MARGIN = 0.03  # a first mask that is better by less does not say which mask is meant
-AMBIGUITY_IOU = 0.65  # masks that overlap more are the same answer to most users
+AMBIGUITY_MARGIN = 0.03  # minimum score difference of an unambiguous first mask
+AMBIGUITY_IOU = 0.65  # masks with a higher IoU are equivalent to most users
 
 
 @explain_keywords
@@ -172,7 +170,7 @@ class Prediction:
         geometry: Geometry,
         threshold: float = 0.0,
     ) -> Prediction:  # (K, h, w), (K,), (K,)
-        """What a decoder said, the first candidate first."""
+        """Create from decoder output, best candidate first."""
         rows = zip(logits, quality.tolist(), order.tolist(), strict=True)
         return cls(
             tuple(Candidate(plane, geometry, q, place, threshold) for plane, q, place in rows)
@@ -224,27 +222,27 @@ class Prediction:
 
     @property
     def first(self) -> Candidate:
-        """What the mask that is shown first is made from."""
+        """Data of the first mask."""
         return self.items[0]
 
     @property
     def best(self) -> Mask:
-        """The mask that is most likely meant: the first one."""
+        """The most likely mask: the first one."""
         return self[0]
 
     @property
     def mask(self) -> BoolArray:
-        """(H, W) bool, the pixels of the best mask, made each time."""
+        """Pixels of the best mask, (H, W) bool. Not cached."""
         return self.first.pixels()
 
     @property
     def ambiguous(self) -> bool:
-        """Whether the first two masks differ and the first has hardly the higher quality.
+        """Whether the first two masks differ and the score of the first is hardly higher.
 
-        Their IoU is below AMBIGUITY_IOU, and the first quality exceeds the second by less than
-        AMBIGUITY_MARGIN, or below it where a learned order overrules the qualities. Measured on
-        one-click answers of the bundled model, the second is then nearly as often the better mask
-        (docs/explanation/prompts.md). Another click, or a box, decides.
+        Their IoU is below AMBIGUITY_IOU, and the first score exceeds the second by less than
+        AMBIGUITY_MARGIN, or is below it with a learned order. For one-click predictions of the
+        bundled model, the second mask is then nearly as often the better one
+        (docs/explanation/prompts.md). Add a click or a box to resolve it.
         """
         if len(self) < 2:
             return False
@@ -257,56 +255,60 @@ class Prediction:
 
     @property
     def geometry(self) -> Geometry:
-        """How the logits lie over the photo."""
+        """Position of the image in model space."""
         return self.first.geometry
 
     @property
     def threshold(self) -> float:
-        """Logits above it are object."""
+        """Logits above it are foreground."""
         return self.first.threshold
 
     @cached_property
     def logits(self) -> FloatArray:
-        """(K, h, w) float32, model space: what the decoder answered, to be fed back (`mask=`).
+        """Decoder logits (K, h, w) float32 in model space, for use as mask prompt (`mask=`).
 
-        Not what is shown where small holes and islands were removed: that is `shown_logits`.
+        The displayed masks may lack small holes and islands; see `shown_logits`.
         """
         return np.stack([one.logits for one in self.items])
 
     @property
     def shown_logits(self) -> FloatArray:
-        """(K, h, w) float32: what the masks are drawn from, unless their pixels were decided."""
+        """Logits (K, h, w) float32 of the displayed masks, unless their pixels are final."""
         return np.stack([one.shown_logits for one in self.items])
 
     @cached_property
     def scores(self) -> FloatArray:
-        """(K,) float32, each mask's own number, raw: the first one is not always the largest."""
+        """Predicted IoU of each mask (K,) float32. The first is not always the largest."""
         return np.array([one.score for one in self.items], np.float32)
 
     @cached_property
     def order(self) -> IntArray:
-        """(K,) int64, each candidate's place in the model's own order."""
+        """Index of each candidate in the order of the model, (K,) int64."""
         return np.array([one.order for one in self.items], np.int64)
 
     @cached_property
     def masks(self) -> BoolArray:
-        """(K, H, W) bool in image pixels, made when first looked at."""
+        """Masks (K, H, W) bool in image pixels, cached."""
         if any(one.finished is not None for one in self.items):
             return np.stack([one.pixels() for one in self.items])
         return logits_to_masks(self.shown_logits, self.geometry, self.threshold)
 
     def rles(self) -> list[Rle]:
-        """The run-lengths of each mask's pixels."""
+        """Run-length encodings of the masks."""
         if any(one.finished is not None for one in self.items):
             return [one.rle() for one in self.items]
         return logits_to_rles(self.shown_logits, self.geometry, self.threshold)
 
     def cells(self) -> IntArray:
-        """(K,) the size of each object, in the low-resolution mask's cells that are photo."""
+        """Number of foreground cells of each low-resolution mask (K,), without the padding."""
         return np.array([one.cells() for one in self.items], np.int64)
 
     def picked(self, places: Sequence[int]) -> Prediction:
-        """Some of the candidates, in the given order. Raises InputError for an unknown one."""
+        """Select candidates in the given order.
+
+        Raises:
+            InputError: An index is invalid.
+        """
         given: object = places
         for place in given if isinstance(given, Sequence | np.ndarray) else [given]:
             self._check_place(place)
@@ -320,10 +322,14 @@ class Prediction:
             )
 
     def granularity_of(self, index: int) -> float | Literal["all"]:
-        """The user's choice of a candidate, for `segment(..., granularity=...)` of later clicks.
+        """Granularity of a candidate, for `segment(..., granularity=...)` of later clicks.
 
-        From 0, the smallest of the candidates (a part), to 1, the largest (the whole); "all" where
-        there is nothing to choose from. Raises InputError when there is no such candidate.
+        Returns:
+            A number from 0, the smallest candidate (a part), to 1, the largest (the whole), or
+            "all" if there is no choice.
+
+        Raises:
+            InputError: The index is invalid.
         """
         self._check_place(index)
         sizes = self.cells()
@@ -333,26 +339,38 @@ class Prediction:
         by_size = some[np.argsort(sizes[some], kind="stable")].tolist()
         return float(by_size.index(index) / (len(some) - 1))
 
-    # What users do with an answer.
+    # Conversion and output.
 
     def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
-        """The outlines of the first mask (see `Mask.polygons`)."""
+        """Return the outlines of the first mask (see `Mask.polygons`)."""
         return self.best.polygons(tolerance, min_area)
 
     def to_coco(self, image_id: int = 1, category_id: int = 1) -> dict[str, Any]:
-        """The first mask as an annotation of COCO, with run-lengths."""
+        """Return a COCO annotation of the first mask, with RLE."""
         return self.best.to_coco(1, image_id, category_id)
 
     def to_supervision(self) -> Any:
-        """A `supervision.Detections` of all candidates. Raises InputError where it is absent."""
+        """Return a `supervision.Detections` of all candidates.
+
+        Raises:
+            InputError: supervision is not installed.
+        """
         return Masks(self).to_supervision()
 
     def to_dataframe(self) -> Any:
-        """A `pandas.DataFrame`, a row a candidate. Raises InputError where pandas is absent."""
+        """Return a `pandas.DataFrame` with one row per candidate.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
         return Masks(self).to_dataframe()
 
     def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
-        """The photo with the first mask and the prompt. Raises InputError without the photo."""
+        """Draw the first mask and the prompt on the image.
+
+        Raises:
+            InputError: No image is known, or it has another size.
+        """
         from anymask.formats import mask_picture
 
         masks = Masks([self.best], picture=self.picture)
@@ -360,16 +378,18 @@ class Prediction:
         return drawn
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
-        """Write the first mask; the end of the name says what, as on the command line.
+        """Write the first mask. The suffix selects the format, as on the command line.
 
-        .png .webp .tif a cut-out, .jpg and other pictures the photo with the mask,
-        .overlay.png and .mask.png what they say, .json .csv .svg .geojson .txt (YOLO) .npy
-
-        Raises InputError for another suffix, a picture of a photo that is not known, the photo.
+        .png, .webp, .tif: cut-out. .jpg, .overlay.png: image with the mask. .mask.png: binary mask.
+        .json, .csv, .svg, .geojson, .txt (YOLO), .npy (H, W) bool.
 
         Args:
-            path: Parent folders are made.
-            image: (H, W, 3) the photo, where the answer does not know it.
+            path: Output file. Parent folders are created.
+            image: Image (H, W, 3), if the prediction has no reference to it.
+
+        Raises:
+            InputError: The suffix is unknown, the format requires an image, or the output is the
+                image.
         """
         from anymask.formats import save_masks
 
@@ -378,7 +398,7 @@ class Prediction:
         return save_masks(masks, Path(path), image, plain="cutout", prompts=prompts, one=True)
 
     def show(self, image: UintImage | None = None) -> None:
-        """Open the photo with the first mask in the system's viewer of pictures."""
+        """Open the image with the first mask in the system's image viewer."""
         show_picture(self.draw(image))
 
     def _repr_png_(self) -> bytes | None:
@@ -388,4 +408,4 @@ class Prediction:
         return preview_html(repr(self), [repr(one) for one in self], self._repr_png_())
 
 
-Previous = Prediction | Sequence[Prediction | None] | None  # of one prompt, or of each of several
+Previous = Prediction | Sequence[Prediction | None] | None  # for one prompt, or for each of several

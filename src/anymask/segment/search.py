@@ -1,13 +1,13 @@
-"""Searches one photo for all its masks with a grid of clicks.
+"""Search one image for all its masks with a grid of clicks.
 
 Automatic mask generation of the Segment Anything paper (section 5 and appendix B); names, defaults
 and order of the steps follow segment-anything's `SamAutomaticMaskGenerator` (Apache-2.0), so that
-its settings carry over. Deviations: masks are run lengths from the start, so memory does not grow
-with the photo; work that no mask can come from is left out (`cut_mask`, `runtime.open_sweep`),
-which changes no mask; a crop without masks is an empty list, not an error.
+its settings carry over. Differences: masks are run-length encoded from the start, so memory does
+not grow with the image; work that cannot yield a mask is skipped (`cut_mask`,
+`runtime.open_sweep`), which changes no mask; a crop without masks is an empty list, not an error.
 
-Letters: N clicks, K candidates of each, m the side of a low-resolution mask, h w its cells that are
-photo, n masks, C channels of the encoder's first map, F facts, H hidden units.
+Letters: N clicks, K candidates of each, m the side of a low-resolution mask, h w its cells without
+padding, n masks, C channels of the encoder's first map, F features, H hidden units.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ from anymask.segment.pipeline import encode_image
 from anymask.segment.settings import Grid
 
 CUTTERS = 2  # threads
-NEARLY_BEST = 0.8  # of the best rank: what is shown where no mask passes
+NEARLY_BEST = 0.8  # of the best rank: shown if no mask passes
 
 
 def find_everything(
@@ -82,15 +82,17 @@ def find_everything(
     log: SearchLog | None = None,
     least: float = 0.0,
 ) -> list[Mask]:
-    """All masks that pass, those of the highest rank first, or those of the smallest crops first.
-
-    Raises PromptError for a model without clicks, InputError for crops of features.
+    """All masks that pass, by rank or, with crops, by crop size (smallest first).
 
     Args:
-        seen: A photo (H, W, 3), or its features, which are enough without crops.
-        progress: Told (clicks done, all clicks) after every batch.
-        log: Keeps every batch, and answers those that it has kept.
-        least: Objectness below which masks are left out, but for those that `best_of` may want.
+        runtime: Runtime of the model.
+        seen: Image (H, W, 3), or its embedding if there are no crops.
+        settings: Settings of the grid.
+        progress: Callable (clicks done, all clicks), called after every batch.
+        log: Log that stores each batch and returns the stored ones.
+        least: Minimum objectness; masks that `best_of` may require are kept.
+
+    Raises PromptError if the model does not support points, InputError for crops of an embedding.
     """
     spec, family = runtime.spec, runtime.family
     if "point" not in spec.accepts:
@@ -130,7 +132,7 @@ def find_everything(
 
 @dataclass
 class Clock:
-    """Tells how many clicks of all are done."""
+    """Progress of the clicks."""
 
     progress: OnProgress | None = None
     total: int = 0
@@ -144,12 +146,17 @@ class Clock:
 
 @dataclass(frozen=True)
 class Scan:
-    """One view of a photo, with all that is needed to ask about it.
+    """One view of an image with the state that prompting requires.
 
     Attributes:
-        cutters: Threads that cut masks out while the model goes on.
-        log: Of all batches; None: nobody keeps them.
-        judge: Of masks; None: nobody judges them.
+        sweep: Decoder of many clicks.
+        family: Rules of the model.
+        view: The window that is searched.
+        settings: Settings of the grid.
+        embedding: Embedding of the view.
+        cutters: Threads that resize masks while the model decodes.
+        log: Log of all batches, or None.
+        judge: Objectness estimator, or None.
     """
 
     sweep: Sweep
@@ -162,10 +169,11 @@ class Scan:
     judge: Objectness | None = None
 
     def ask(self, clicks: Floats, frontier: Frontier | None = None) -> list[Mask]:
-        """The masks that N clicks (N, 2), in pixels of the view, lead to.
+        """Masks of N clicks (N, 2) in pixels of the view.
 
         Args:
-            frontier: Learns from what passes and from what nearly does.
+            clicks: Clicks (N, 2).
+            frontier: Receives the observations of masks that pass or nearly pass.
         """
         if self.log is None:
             return self._answer(clicks, frontier).records
@@ -180,7 +188,7 @@ class Scan:
         return batch.records
 
     def _answer(self, clicks: Floats, frontier: Frontier | None) -> LoggedBatch:
-        """Ask the model."""
+        """Decode a batch."""
         asked = self.sweep.ask(click_prompts(clicks, self.view.geometry, self.family.spec))
         good = good_enough(asked.quality, self.settings)
         looked = good if frontier is None else good | frontier.worth_a_look(asked.quality)
@@ -212,7 +220,7 @@ class Scan:
 
 
 def search_view(scan: Scan, clicks: Floats, clock: Clock) -> list[Mask]:
-    """All masks of one view that pass: those of each click (N, 2), or of those worth asking."""
+    """All masks of one view that pass: of every click (N, 2), or of the selected ones."""
     batch = scan.settings.batch(scan.sweep.bytes_per_prompt)
     found: list[Mask] = []
 
@@ -237,7 +245,7 @@ def search_view(scan: Scan, clicks: Floats, clock: Clock) -> list[Mask]:
 
 
 def _whole_in_view(found: list[Mask], view: CropView, settings: Grid) -> list[Mask]:
-    """The masks of a view, without what its border cuts off and without duplicates."""
+    """Remove masks cut by the view's border, and duplicates."""
     cut_off = boxes_at_crop_edge([r.box for r in found], view.window, view.image_hw)
     whole = [record for record, cut in zip(found, cut_off, strict=True) if not cut]
     return _without_box_duplicates(
@@ -246,7 +254,7 @@ def _whole_in_view(found: list[Mask], view: CropView, settings: Grid) -> list[Ma
 
 
 def click_prompts(clicks: ArrayLike, geometry: Geometry, spec: ModelSpec) -> ModelPrompts:
-    """N positive clicks in image pixels (N, 2), one prompt each."""
+    """Prompts of N positive clicks (N, 2) in image pixels, one click each."""
     places = points_to_model(clicks, geometry)
     count, side = len(places), spec.mask_side
     padding = max(int(spec.pad_point), spec.fixed_points - 1, 0)
@@ -259,7 +267,7 @@ def click_prompts(clicks: ArrayLike, geometry: Geometry, spec: ModelSpec) -> Mod
 
 
 def _without_box_duplicates(records: list[Mask], scores: ArrayLike, threshold: float) -> list[Mask]:
-    """Greedy suppression on the boxes, the highest score first."""
+    """Non-maximum suppression by boxes, highest score first."""
     kept = box_nms([record.box for record in records], scores, threshold)
     return [records[index] for index in kept]
 
@@ -270,14 +278,14 @@ def without_duplicates(
     share_of: Literal["union", "smaller"] = "union",
     weaker: float = 1.0,
 ) -> list[Mask]:
-    """Of two masks that overlap more (see `mask_nms`), the one of higher rank; in their order."""
+    """Remove the lower-ranked of two overlapping masks (see `mask_nms`); keeps the order."""
     rank = [record.rank for record in records]
     kept = mask_nms([record.rle for record in records], rank, threshold, share_of, weaker)
     return [records[index] for index in sorted(kept.tolist())]
 
 
 def _cleaned(records: list[Mask], settings: Grid) -> list[Mask]:
-    """Small holes and islands removed; then duplicates, where untouched masks go first."""
+    """Remove small holes and islands, then duplicates, preferring unchanged masks."""
     cleaned: list[Mask] = []
     untouched: list[float] = []
     area = settings.min_mask_region_area
@@ -293,16 +301,16 @@ def _cleaned(records: list[Mask], settings: Grid) -> list[Mask]:
     return _without_box_duplicates(cleaned, untouched, threshold)
 
 
-# The filters of a candidate, in the order that costs least: its score needs no mask; its stability
-# is bounded on the low-resolution logits, and only what may pass is brought to the photo's size,
-# inside its own window, in one pass for all three cuts.
+# The filters of a candidate in order of cost: its score requires no mask; its stability is bounded
+# on the low-resolution logits, and only candidates that may pass are resized to image resolution,
+# within their window, in one pass for all three thresholds.
 
-_WORTH_BOUNDS = 4  # photo pixels per logit from which the bounds cost less than what they may save
-_SLACK = 1e-6  # of the largest logit: what rounding may add to a mean
+_WORTH_BOUNDS = 4  # image pixels per logit from which computing the bounds pays off
+_SLACK = 1e-6  # rounding error of a mean, relative to the largest logit
 
 
 def good_enough(score: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> (N, K)
-    """Which candidates have the score that is asked for."""
+    """Whether each candidate exceeds the score threshold."""
     if not settings.score:
         return np.ones_like(score, np.bool_)
     good: BoolArray = score > settings.score
@@ -312,7 +320,7 @@ def good_enough(score: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> (N
 def make_record(
     plane: FloatArray, score: float, click: Floats, view: CropView, settings: Grid
 ) -> list[Mask]:  # (m, m), (2,) in pixels of the view
-    """A candidate as a mask of the photo, or nothing where it is empty or not stable enough."""
+    """Mask of a candidate in the image, or an empty list if it is empty or not stable."""
     cut = cut_mask(plane, view, settings)
     if cut is None or not rle_area(cut[0]):
         return []
@@ -326,7 +334,7 @@ def make_record(
 def cut_mask(
     plane: FloatArray, view: CropView, settings: Grid
 ) -> tuple[Rle, float] | None:  # (m, m)
-    """A mask in the photo and its stability, or None where that is too low."""
+    """Mask in the image and its stability, or None if that is too low."""
     middle, offset = view.threshold, settings.stability_score_offset
     wanted, place = settings.stability, view.geometry
     large = place.image_hw[0] * place.image_hw[1] > _WORTH_BOUNDS * plane.size
@@ -351,10 +359,10 @@ def cut_mask(
 def stability_range(
     plane: FloatArray, geometry: Geometry, threshold: float, offset: float
 ) -> tuple[float, float]:  # (h, w)
-    """The least and the most stability (see `masks.stability_score`) that the mask may have.
+    """Lower and upper bound of the stability (see `masks.stability_score`).
 
-    Every pixel of the photo is a mean of at most 3 x 3 logits around it. Where all of them lie on
-    one side of a threshold, so does the pixel: pixels between the least and the most are open, and
+    Every image pixel is a mean of at most 3 x 3 logits. If all of them are on one side of a
+    threshold, so is the pixel. Only pixels between the minimum and the maximum are undecided, and
     for a clear mask these are only those along its edge.
     """
     low, high = plane, plane
@@ -369,12 +377,13 @@ def stability_range(
         [float(weights[0] @ (logits > cut + sign * slack) @ weights[1]) for cut in (inner, outer)]
         for logits, sign in ((low, 1), (high, -1))
     )
-    # What the inner mask lacks, the outer one may lack as well, so each takes its worst case.
+    # Pixels missing in the inner mask may also be missing in the outer one: use the worst case of
+    # each.
     return least[0] / max(most[1], 1), min(1.0, most[0] / max(least[1], 1))
 
 
 def _least(logits: FloatArray, first: IntArray, last: IntArray, axis: int) -> FloatArray:
-    """The minimum of each group's logits along an axis; a group spans three of them at most."""
+    """Minimum of each group's logits along an axis; a group spans at most three of them."""
     ends = np.minimum(np.take(logits, first, axis), np.take(logits, last, axis))
     least: FloatArray = np.minimum(ends, np.take(logits, np.minimum(first + 1, last), axis))
     return least
@@ -382,7 +391,7 @@ def _least(logits: FloatArray, first: IntArray, last: IntArray, axis: int) -> Fl
 
 @lru_cache(maxsize=16)
 def _groups(length: int, geometry: Geometry, axis: int) -> tuple[IntArray, IntArray, Floats]:
-    """Along an axis: pixels that begin with the same logit, their last one, and their number."""
+    """Pixels along an axis that start with the same logit: first, last logit and count."""
     _, first, last = axis_operator(
         length, geometry.side, geometry.input_hw[axis], geometry.image_hw[axis]
     )
@@ -392,66 +401,67 @@ def _groups(length: int, geometry: Geometry, axis: int) -> tuple[IntArray, IntAr
     return starts, ends, counts.astype(np.float64)
 
 
-# Objectness: how likely a mask is an object.
+# Objectness: the probability that a mask is an object.
 #
-# The model's own score says how well a mask is drawn, not whether anybody would draw it: of a cat
-# it finds the cat, its ear and the wall behind it, each with a good edge. Small networks on facts
-# of a mask give the chance that a mask which a person drew overlaps it with an IoU of .5: facts of
-# its shape (`SHAPE`), which candidate of its click it is, the scores of all candidates, and the
-# mean of the encoder's first map inside the mask, in a ring around it and in the whole photo. Each
-# network takes the first so many facts; the mean of their scores becomes the chance. Their weights
-# are the table "objectness" of the model's bundle, learned from training photos by
-# `research/fit_objectness.py`; the same table says with which thresholds to search.
+# The predicted IoU measures how well a mask is drawn, not whether it is an object: for a cat, the
+# cat, its ear and the wall behind it all have good edges. Small networks predict the probability
+# that an annotated mask overlaps a mask with an IoU of 0.5 from: features of its shape (`SHAPE`),
+# the index of the candidate, the scores of all candidates, and the mean of the encoder's first map
+# inside the mask, in a ring around it and in the whole image. Each network uses the first features;
+# their mean score is converted to the probability. The weights are the table "objectness" of the
+# model's bundle, trained by `research/fit_objectness.py`, with the thresholds of the search.
 
-SURE = 1.0  # logits from the threshold within which a cell is a doubt
-MOST = 6.0  # logits that a cell counts at most
-RING = 2  # cells of the encoder's map that a ring is wide
+SURE = 1.0  # logits within this distance of the threshold are uncertain
+MOST = 6.0  # upper limit of the absolute logits
+RING = 2  # width of the ring in cells of the encoder's map
 
 SHAPE = (
-    "quality",  # the network's own number
-    "stability",  # what is surely inside, as a part of what may be inside
-    "size",  # logarithm of the share of the photo
-    "border",  # share of the outline that lies on the photo's border
-    "sides",  # how many of the photo's four sides it touches
+    "quality",  # predicted IoU
+    "stability",  # certain area relative to possible area
+    "size",  # logarithm of the share of the image
+    "border",  # share of the outline on the image border
+    "sides",  # number of image sides it touches
     "fill",  # share of its box
-    "rough",  # logarithm of the outline's length, squared, in areas
-    "certain",  # mean distance of all logits from the threshold
+    "rough",  # logarithm of the squared outline length relative to the area
+    "certain",  # mean absolute distance of the logits from the threshold
     "whole",  # share of its largest part
-    "thick",  # its deepest place, in sides of a mask
+    "thick",  # its maximum depth relative to the square root of its area
 )
 
 
 @brief
 @dataclass(frozen=True, eq=False)
 class ObjectnessWeights:
-    """Networks whose scores are averaged, and the least chance of masks that are shown."""
+    """Networks whose outputs are averaged, and the minimum objectness of displayed masks."""
 
     networks: Sequence[TanhNetwork]
     least: float
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> ObjectnessWeights:
-        """From a family's table."""
+        """Create from a family's table."""
         networks = [TanhNetwork.of(one) for one in table["networks"]]
         return cls(networks, float(table["least"]))
 
     @property
     def facts(self) -> int:
-        """How many facts of a mask they need, F."""
+        """Number of features F that the networks require."""
         return max(len(one.into) for one in self.networks)
 
     def chances(self, facts: Floats) -> Floats:  # (n, F) -> (n,)
-        """How likely each mask is an object, 0..1."""
+        """Objectness of each mask, 0..1."""
         score = np.mean([one.scores(facts) for one in self.networks], axis=0)
         likely: Floats = 1 / (1 + np.exp(-np.clip(score, -30, 30)))
         return likely
 
 
 def objectness_of(family: Family, seen: Features, least: float = 0.0) -> Objectness | None:
-    """What judges masks of a picture; None for a family that did not learn it.
+    """Create the objectness estimator of an image, or None if the family has none.
 
     Args:
-        least: Chance below which masks are not wanted, as `Objectness.above_threshold` says.
+        family: Rules of the model.
+        seen: Embedding of the image.
+        least: Minimum objectness, as in `Objectness.above_threshold`.
     """
     table = family.tables.get("objectness")
     if table is None:
@@ -461,19 +471,20 @@ def objectness_of(family: Family, seen: Features, least: float = 0.0) -> Objectn
 
 
 def least_objectness(family: Family) -> float:
-    """From which objectness on masks of a model are shown; 0 where it judges none."""
+    """Minimum objectness of displayed masks; 0 if the model does not predict it."""
     table = family.tables.get("objectness")
     return 0.0 if table is None else float(table["least"])
 
 
 class Objectness:
-    """Judges the masks of one view.
+    """Estimate the objectness of the masks of one view.
 
     Args:
-        place: How their logits lie over it.
-        threshold: Logits above it are object.
-        view: The encoder's first map of it, (C, _, _) for the model's whole square.
-        least: Chance below which masks are not wanted.
+        place: Position of the view in model space.
+        threshold: Logits above it are foreground.
+        view: First feature map (C, _, _) of the model's whole square.
+        weights: The networks.
+        least: Minimum objectness.
     """
 
     def __init__(
@@ -491,29 +502,29 @@ class Objectness:
         self._whole = self._view.mean(axis=(1, 2))
 
     def of_masks(self, logits: FloatArray, quality: FloatArray, chosen: BoolArray) -> Floats:
-        """The chance that each of n masks is an object, (n,) in 0..1; as `facts` takes them."""
+        """Objectness of n masks, (n,) in 0..1; arguments as in `facts`."""
         assert self._weights is not None
         return self._weights.chances(self.facts(logits, quality, chosen))
 
     def above_threshold(self, chances: Floats) -> list[int]:  # (n,)
-        """Which masks may be shown, after all that were asked about before.
+        """Indices of masks that may be displayed, given all masks so far.
 
-        Those that reach the least chance, and those near the best so far: where none reaches it,
-        the nearly best are shown (`NEARLY_BEST`).
+        Masks pass with the minimum objectness or near the best so far, because the nearly best
+        masks are displayed if none has the minimum (`NEARLY_BEST`).
         """
         self._most = max(self._most, float(chances.max(initial=0)))
         least = min(self._least, NEARLY_BEST * self._most)
         return np.flatnonzero(chances >= least).tolist()
 
     def facts(self, logits: FloatArray, quality: FloatArray, chosen: BoolArray) -> Floats:
-        """Of each mask its shape, which candidate it is, all qualities, what is seen: (n, F).
+        """Features of each mask: shape, candidate index, all scores, embedding. (n, F).
 
         F is 10 + 2 K + 3 C.
 
         Args:
-            logits: (n, m, m).
-            quality: (n, K) of all candidates of each mask's click.
-            chosen: (n, K) true at the mask's own place among them.
+            logits: Logits (n, m, m).
+            quality: Predicted IoU (n, K) of all candidates of each mask's click.
+            chosen: (n, K), True at the mask's own index.
         """
         rows, columns = self._place.filled_cells(logits.shape[-1])
         planes = logits[:, :rows, :columns] - np.float32(self._threshold)
@@ -522,7 +533,7 @@ class Objectness:
         return np.concatenate([shape, chosen, quality, self._seen(masks)], axis=1)
 
     def _seen(self, masks: BoolArray) -> FloatArray:  # (n, h, w) -> (n, 3 C)
-        """Means of the encoder's map: in the mask, around it, in the photo."""
+        """Mean of the feature map inside each mask, around it, and in the image."""
         channels, rows, columns = self._view.shape
         kernel = np.ones((2 * RING + 1, 2 * RING + 1), np.uint8)
         inner = np.zeros((len(masks), rows * columns), np.float32)
@@ -539,7 +550,7 @@ class Objectness:
 
 
 def _shape_facts(planes: FloatArray, masks: BoolArray, quality: FloatArray) -> Floats:
-    """(n, h, w), (n, h, w), (n,) -> (n, 10) in the order of `SHAPE`."""
+    """Shape features (n, 10) in the order of `SHAPE`."""
     cells = masks.shape[1] * masks.shape[2]
     found = np.zeros((len(masks), len(SHAPE)))
     for row, plane, mask, number in zip(found, planes, masks, quality, strict=True):

@@ -1,6 +1,6 @@
-"""Plans how a prompt is decoded: click by click, from an earlier prediction, or to refine a mask.
+"""Plan the decoding steps of a prompt: click by click, from a prediction, or to refine a mask.
 
-Letters: N prompts, m the side of a low-resolution mask, H W the photo.
+Letters: N prompts, m the side of a low-resolution mask, H W the image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from anymask.segment.settings import SegmentSettings
 
 
 def previous_list(previous: Previous, prompts: Sequence[Prompt]) -> list[Prediction | None]:
-    """The earlier prediction of each of N prompts. Raises PromptError for another number."""
+    """Previous prediction of each of N prompts. Raises PromptError if the number differs."""
     if previous is None:
         return [None] * len(prompts)
     given: object = [previous] if isinstance(previous, Prediction) else previous
@@ -55,12 +55,10 @@ def plan_steps(
     settings: SegmentSettings,
     place: Geometry,
 ) -> list[Prompt]:
-    """The prompts to decode one after the other, each but the first with the logits of the last.
+    """Prompts to decode one after the other, each with the logits of the one before.
 
-    A family that has learned to correct its own masks gets the clicks one by one; any other gets
-    all that are new at once.
-
-    Raises PromptError for an earlier prediction that does not fit.
+    A family that was trained to correct its own masks decodes clicks one by one; other families
+    decode all new clicks at once. Raises PromptError if the previous prediction does not match.
     """
     answered = 0
     if previous is not None:
@@ -78,18 +76,17 @@ def plan_steps(
 
 
 def count_steps(clicks: int) -> int:
-    """The decodings that a prompt with so many clicks takes at most."""
+    """Maximum number of decoder calls of a prompt with this number of clicks."""
     return min(max(clicks, 1), MAX_STEPS)
 
 
 def _is_about_an_object(prompt: Prompt | None) -> bool:
-    """Whether an answer to this prompt is worth being corrected: background clicks alone are not
-    about an object."""
+    """Whether the prediction for this prompt can be corrected: not for background clicks only."""
     return prompt is None or prompt.kinds != {"negative_point"}
 
 
 def _check_previous(prompt: Prompt, previous: Prediction, family: Family, place: Geometry) -> int:
-    """How many of the prompt's clicks an earlier prediction is about. Raises PromptError."""
+    """Number of clicks that a previous prediction includes. Raises PromptError if it differs."""
     spec = family.spec
     if "mask" not in spec.accepts:
         raise PromptError(
@@ -128,15 +125,15 @@ def _check_previous(prompt: Prompt, previous: Prediction, family: Family, place:
 
 # Refinement of a given mask.
 
-GIVEN = -1  # in `Prediction.order`: not one of the model's answers but the mask that was given
+GIVEN = -1  # in `Prediction.order`: the given mask, not a prediction
 MAX_CLICKS = 3  # one in each of the largest parts
 PART = 0.1  # of the largest part's area: smaller parts get no click
 
 
 def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W)
-    """What to ask the model about a mask: everything that it says, and its box alone.
+    """Prompts to refine a mask: clicks, box and mask together, clicks and box, and only the box.
 
-    Raises PromptError on an empty mask.
+    Raises PromptError if the mask is empty.
     """
     if not mask.any():
         raise PromptError(

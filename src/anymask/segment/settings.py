@@ -1,7 +1,7 @@
-"""The settings of `Model.segment` and `Model.everything`, each with its values and what it does.
+"""Settings of `Model.segment` and `Model.everything`, with their values and descriptions.
 
-Those of the grid that segment-anything has too bear its names and defaults: Segment Anything,
-section 5 and appendix B; `SamAutomaticMaskGenerator` (Apache-2.0).
+Settings of segment-anything's grid have its names and defaults: Segment Anything, section 5 and
+appendix B; `SamAutomaticMaskGenerator` (Apache-2.0).
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ RefineEdges = bool | Literal["auto"]
 LEVELS = ("part", "whole", "all")
 
 
-# How prompts are answered.
+# Settings of `segment`.
 
 
 def check_granularity(granularity: object) -> None:
-    """Raises InputError for what is neither a level nor a place between part and whole."""
+    """Raises InputError if the granularity is neither a level nor a number from 0 to 1."""
     if isinstance(granularity, int | float) and not isinstance(granularity, bool):
         known = 0 <= granularity <= 1
     else:
@@ -67,7 +67,7 @@ def _check_area(name: str) -> Callable[[object], object]:
 
 
 class SegmentSettingsDict(TypedDict, total=False):
-    """The keyword arguments of `SegmentSettings`; a test says that the two agree."""
+    """Keyword arguments of `SegmentSettings`; a test keeps both in sync."""
 
     multimask: Multimask
     zoom: Zoom
@@ -82,7 +82,11 @@ class SegmentSettingsDict(TypedDict, total=False):
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class SegmentSettings:
-    """How prompts are answered. Raises InputError for values out of range."""
+    """Settings of `Model.segment`.
+
+    Raises:
+        InputError: A value is out of range.
+    """
 
     multimask: Annotated[
         Multimask,
@@ -163,7 +167,7 @@ class SegmentSettings:
 
     @cached_property
     def least_areas(self) -> tuple[LeastArea, LeastArea]:
-        """Below which holes are filled and islands removed."""
+        """Minimum areas of holes and islands."""
         usual = CLEAN if self.multimask == "auto" else 0
         holes, islands = (
             parse_region_size(usual if given == "auto" else given, "area")
@@ -172,17 +176,17 @@ class SegmentSettings:
         return holes, islands
 
 
-# How everything is searched.
+# Settings of the search of `everything`.
 
 Mode = Literal["adaptive", "exact"]
 GridPrecision = Literal["auto", "model", "mixed"]
 
-WIDER = 0.5  # of the quality that nothing reached
-MAX_AT_ONCE = 64  # clicks; larger batches are no faster
+WIDER = 0.5  # of the score threshold, for the second attempt
+MAX_AT_ONCE = 64  # clicks per batch; larger batches are not faster
 
 
 class GridDict(TypedDict, total=False):
-    """The keyword arguments of `Grid`; a test says that the two agree."""
+    """Keyword arguments of `Grid`; a test keeps both in sync."""
 
     mode: Mode
     decoder_precision: GridPrecision
@@ -203,9 +207,10 @@ class GridDict(TypedDict, total=False):
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The settings; those that segment-anything has too bear its names and defaults.
+    """Settings of the grid; those of segment-anything have its names and defaults.
 
-    Raises InputError for values out of range.
+    Raises:
+        InputError: A value is out of range.
     """
 
     mode: Annotated[
@@ -332,29 +337,31 @@ class Grid:
         check_settings(self)
 
     def batch(self, bytes_per_prompt: int) -> int:
-        """How many clicks are decoded at once, for what each of them needs."""
+        """Number of clicks per batch, given the memory per click."""
         if self.points_per_batch is not None:
             return self.points_per_batch
         return int(min(max(1, self.memory_limit * 1e6 // bytes_per_prompt), MAX_AT_ONCE))
 
     @property
     def sweep_precision(self) -> SweepPrecision:
-        """As `runtime.open_sweep` takes it."""
+        """Precision for `runtime.open_sweep`."""
         if self.decoder_precision == "auto":
             return "mixed" if self.mode == "adaptive" else "model"
         return self.decoder_precision
 
     def points(self, layer: int) -> FloatArray:
-        """The clicks in a crop of a layer (0: the photo), (n * n, 2) in 0..1."""
+        """Clicks in a crop of a layer (0: the image), (n * n, 2) in 0..1."""
         side = self.grid / self.crop_n_points_downscale_factor**layer
         return point_grid(max(1, int(side))).astype(np.float32)
 
 
 def grid_of(family: Family, given: GridDict) -> Grid:
-    """The given settings over the model's own defaults. Raises InputError for bad values.
+    """Settings of the user, with the defaults of the model.
 
-    In adaptive mode a model that judges how likely a mask is an object searches with the thresholds
-    of that table.
+    In adaptive mode, a model with objectness has its own thresholds in that table.
+
+    Raises:
+        InputError: A setting is invalid.
     """
     judging = family.tables.get("objectness")
     if judging is None or given.get("mode", "adaptive") != "adaptive":
@@ -367,10 +374,11 @@ def grid_of(family: Family, given: GridDict) -> Grid:
 
 
 def wider_grid(tried: Grid, given: GridDict) -> Grid | None:
-    """What to look with where nothing passed: half the quality, any stability.
+    """Grid for a second attempt if no mask passed: half the score threshold, any stability.
 
     Args:
-        given: What the user said; None where that includes a threshold, and in exact mode.
+        tried: Grid of the first attempt.
+        given: Settings of the user. None is returned if they have a threshold, and in exact mode.
     """
     own = not {"score", "stability"} & set(given)
     if tried.mode == "exact" or not own:
@@ -378,24 +386,24 @@ def wider_grid(tried: Grid, given: GridDict) -> Grid | None:
     return replace(tried, score=WIDER * tried.score, stability=0.0)
 
 
-# What becomes of the masks.
+# Settings of the filters of `everything`.
 
 Layout = Literal["flat", "partition", "tree"]
 
 ADAPTIVE_NMS = 0.4  # iou in adaptive mode; exact mode keeps segment-anything's masks
-CONTAINED = 0.9  # contained, likewise
-SURROUNDING = 0.3  # of the photo: a larger mask is what objects lie in, and no rival of theirs
-NESTED = frozenset({"granularity", "layout"})  # who chooses these wants parts beside wholes
+CONTAINED = 0.9  # default of contained in adaptive mode
+SURROUNDING = 0.3  # share of the image: larger masks are background and are not compared
+NESTED = frozenset({"granularity", "layout"})  # settings that require parts and wholes
 
 
 def check_level(level: object) -> None:
-    """Raises InputError for what is no level of a tree."""
+    """Raises InputError if the level is invalid."""
     if level not in LEVELS:
         raise InputError(f'Invalid granularity {level!r}. Use "part", "whole" or "all".')
 
 
 class ArrangementDict(TypedDict, total=False):
-    """The keyword arguments of `Arrangement`; a test says that the two agree."""
+    """Keyword arguments of `Arrangement`; a test keeps both in sync."""
 
     min_objectness: float
     iou: float
@@ -412,9 +420,10 @@ class ArrangementDict(TypedDict, total=False):
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Arrangement:
-    """The settings; with all of them left out the masks stay as they were found.
+    """Filters, level and layout of masks. The defaults of the class change nothing.
 
-    Raises InputError for values out of range.
+    Raises:
+        InputError: A value is out of range.
     """
 
     min_objectness: Annotated[
@@ -511,10 +520,12 @@ class Arrangement:
 
 
 def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Arrangement:
-    """The given settings over the defaults of the grid's mode. Raises InputError for bad values.
+    """Settings of the user, with the defaults of the grid's mode. Raises InputError if invalid.
 
     Args:
-        least: The model's own min_objectness.
+        grid: The grid.
+        given: Settings of the user.
+        least: Default min_objectness of the model.
     """
     merged = ArrangementDict()
     if grid.mode == "adaptive":
@@ -528,22 +539,22 @@ def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Ar
 
 
 class EverythingDict(GridDict, ArrangementDict, total=False):
-    """How masks are found, and what becomes of them."""
+    """Keyword arguments of `Grid` and `Arrangement`."""
 
 
 class SourceDict(TypedDict, total=False):
-    """How a photo is read: see `images.load_image`."""
+    """Image options of `images.load_image`."""
 
     bgr: bool
     allow_url: bool
 
 
 class SegmentKeywords(SegmentSettingsDict, SourceDict, total=False):
-    """The keyword arguments of `Model.segment` beside the prompt."""
+    """Keyword arguments of `Model.segment` in addition to the prompt."""
 
 
 class BatchKeywords(SegmentKeywords, total=False):
-    """The same, and what is about several objects (N boxes and their names) or several photos."""
+    """`SegmentKeywords`, and arguments for several objects (N boxes and names) or images."""
 
     boxes: ArrayLike | None
     names: Sequence[str | None] | None
@@ -553,11 +564,11 @@ class BatchKeywords(SegmentKeywords, total=False):
 
 
 class EverythingKeywords(EverythingDict, SourceDict, total=False):
-    """The keyword arguments of `Model.everything` beside the photo."""
+    """Keyword arguments of `Model.everything` in addition to the image."""
 
 
 def split_settings(given: EverythingDict) -> tuple[GridDict, ArrangementDict]:
-    """The keyword arguments of `Grid` (and any that nobody knows), and those of `Arrangement`."""
+    """Split keywords into those of `Grid` (including unknown ones) and of `Arrangement`."""
     ours = {field.name for field in fields(Arrangement)}
     grid = {name: value for name, value in given.items() if name not in ours}
     arrangement = {name: value for name, value in given.items() if name in ours}

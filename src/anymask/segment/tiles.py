@@ -1,14 +1,15 @@
-"""Finds the masks of a photo that is large in overlapping tiles, and stitches them.
+"""Automatic mask generation for large images in overlapping tiles.
 
-A model sees every photo at its own small size, so what is small in a large photo is lost. Here
-the photo is cut into overlapping tiles of one size, each is searched like a photo, and the masks
-are joined by the rules of `masks/joining.py`. A look at the whole finds what is larger than a tile.
+All images have the same small size in model space, so small objects in large images are lost. The
+image is split into overlapping tiles, each is searched like an image, and the masks are joined by
+the rules of `masks/joining.py`. The downscaled image is also searched, for objects larger than a
+tile.
 
-A mask that reaches a border of its tile where the photo goes on may be cut there. Where the masks
-of neighbouring tiles do not confirm it, the object is prompted once more in a window around it, and
-left out where even that ends at a border.
+A mask at an inner border of its tile may be truncated. If the masks of neighbouring tiles do not
+confirm it, the object is prompted again in a window around it, and dropped if that mask also
+reaches a border.
 
-Memory: the photo, one tile, and run-lengths; never a mask of the photo's size.
+Memory: the image, one tile, and run-length encodings; never a mask of the image's size.
 """
 
 from __future__ import annotations
@@ -44,23 +45,29 @@ from anymask.segment.pipeline import decode_prompts, encode_image
 from anymask.segment.search import find_everything, without_duplicates
 from anymask.segment.settings import Grid, SegmentSettings
 
-AS_FOUND = SegmentSettings(multimask=True, ranking="own")  # the masks that a grid's clicks find
-DUPLICATE = 0.7  # mask IoU from which on two tiles' masks are one object
-COARSE_DUPLICATE = 0.5  # the same between a tile's mask and one of the shrunk photo
+AS_FOUND = SegmentSettings(multimask=True, ranking="own")  # the masks of a grid's clicks
+DUPLICATE = 0.7  # minimum IoU of masks of two tiles that are one object
+COARSE_DUPLICATE = 0.5  # the same for a mask of a tile and one of the downscaled image
 
 
 def count_looks(tile: Tile, image_hw: tuple[int, int]) -> int:
-    """How many pictures are searched: one, or every tile and the whole. Raises InputError."""
+    """Number of searched images: one, or all tiles and the downscaled image.
+
+    Raises:
+        InputError: `tile` is invalid.
+    """
     side = tile_side(tile, image_hw)
     return 1 if side is None else len(tile_boxes(image_hw, side, int(side * joining.OVERLAP))) + 1
 
 
 @dataclass(frozen=True)
 class WindowScanner:
-    """Finds the masks of one picture: a tile, or the photo shrunk to the size of a tile.
+    """Search of one tile, or of the downscaled image.
 
     Attributes:
-        log: Keeps what was found, so that a killed search goes on; None: nobody does.
+        runtime: Runtime of the model.
+        settings: Settings of the grid.
+        log: Log from which an interrupted search resumes, or None.
     """
 
     runtime: ImageRuntime
@@ -70,19 +77,19 @@ class WindowScanner:
     def everything(
         self, picture: UintImage, scale: float = 1.0, progress: OnProgress | None = None
     ) -> list[Mask]:
-        """All of its masks.
+        """All masks of an image.
 
         Args:
-            scale: Pixels of the photo along one pixel of the picture: areas are meant on the
-                photo.
-            progress: Told (clicks done, all clicks) after every batch.
+            picture: Tile or downscaled image.
+            scale: Pixels of the original image per pixel of this one; areas refer to the original.
+            progress: Callable (clicks done, all clicks), called after every batch.
         """
         area = int(self.settings.min_mask_region_area / scale**2)
         settings = replace(self.settings, min_mask_region_area=area)
         return find_everything(self.runtime, picture, settings, progress, self.log)
 
     def clicks(self, picture: UintImage, clicks: Sequence[tuple[float, float]]) -> list[list[Mask]]:
-        """The masks of each click that pass."""
+        """Masks of each click that pass."""
         prompts = [Prompt.of(points=[click]) for click in clicks]
         seen = encode_image(self.runtime, picture)
         answers = decode_prompts(self.runtime, seen, prompts, AS_FOUND)
@@ -101,11 +108,13 @@ class WindowScanner:
 def find_in_tiles(
     eye: WindowScanner, photo: UintImage, side: int, progress: OnProgress | None = None
 ) -> list[Mask]:
-    """Every mask of a photo (H, W, 3), best quality first, each once.
+    """All masks of an image (H, W, 3), best first, without duplicates.
 
     Args:
-        side: Of the tiles, in pixels.
-        progress: Told (looks done, all looks) after every tile.
+        eye: Search of one tile.
+        photo: Image (H, W, 3).
+        side: Side of the tiles in pixels.
+        progress: Callable (images done, all images), called after every tile.
     """
     image_hw = (photo.shape[0], photo.shape[1])
     overlap = int(side * joining.OVERLAP)
@@ -131,7 +140,7 @@ def _pixels(photo: UintImage, window: Window) -> UintImage:
 
 
 def _on_photo(record: Mask, window: Window, image_hw: tuple[int, int]) -> Mask:
-    """A tile's record as one of the photo."""
+    """Move a tile's mask to the image."""
     x0, y0 = window[:2]
     left, top, right, bottom = record.crop_box
     return replace(
@@ -143,7 +152,7 @@ def _on_photo(record: Mask, window: Window, image_hw: tuple[int, int]) -> Mask:
 
 
 def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[Mask]:
-    """What a look at the whole photo, shrunk to the size of a tile, finds of half a tile on."""
+    """Masks of at least half a tile in the downscaled image."""
     height, width = photo.shape[:2]
     scale = max(height, width) / side
     small_hw = (max(1, round(height / scale)), max(1, round(width / scale)))
@@ -164,7 +173,7 @@ def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[Mas
 def _asked_again(
     eye: WindowScanner, photo: UintImage, cut: Sequence[Stitched], side: int
 ) -> list[Mask]:
-    """Objects that tiles have cut, from windows in which they lie whole."""
+    """Predict truncated objects again in windows that contain them completely."""
     image_hw = (photo.shape[0], photo.shape[1])
     by_window: dict[Window, list[Piece]] = {}
     for one in cut:
@@ -184,7 +193,7 @@ def _asked_again(
 def _same_whole(
     records: Sequence[Mask], piece: Piece, window: Window, image_hw: tuple[int, int]
 ) -> list[Mask]:
-    """The record, if any, that no border cuts and that shows what the tile showed of the object."""
+    """The mask, if any, that no border cuts and that matches the piece of the tile."""
     uncut = [Piece(r, window) for r in records if not joining.cut_bands(r.box, window, image_hw)]
     best = joining.whole_of(RLE, piece, piece.window, uncut)
     if best is None:
@@ -193,7 +202,7 @@ def _same_whole(
 
 
 def _once(sharp: list[Mask], coarse: list[Mask]) -> list[Mask]:
-    """All masks without duplicates, best quality first; a tile's mask goes before a coarse one."""
+    """Remove duplicates, best first; masks of tiles take precedence over coarse ones."""
     fine = without_duplicates(sharp, DUPLICATE)
     rough = without_duplicates(coarse, DUPLICATE)
     kept = [*fine, *(record for record in rough if not _is_among(record, fine))]
@@ -201,7 +210,7 @@ def _once(sharp: list[Mask], coarse: list[Mask]) -> list[Mask]:
 
 
 def _is_among(record: Mask, others: Sequence[Mask]) -> bool:
-    """Whether one of the others is the same object, drawn more sharply."""
+    """Whether one of the others is a sharper mask of the same object."""
     alike = [
         other.rle
         for other in others
@@ -216,10 +225,10 @@ def _is_among(record: Mask, others: Sequence[Mask]) -> bool:
 
 @dataclass(frozen=True)
 class Piece:
-    """A mask that one tile led to; the record speaks of the whole photo.
+    """A mask of one tile, in pixels of the image.
 
     Attributes:
-        record: Run-lengths of the photo.
+        record: Mask of the image.
         window: The tile.
     """
 
@@ -232,9 +241,9 @@ class Stitched:
     """An object of one or more pieces.
 
     Attributes:
-        record: The merged mask; quality and stability are means, weighted by area.
-        pieces: What it was merged from, the largest first.
-        cut: Whether it ends at a tile's border without another tile's consent.
+        record: Merged mask. Score and stability are means weighted by area.
+        pieces: Pieces, the largest first.
+        cut: Whether it ends at a tile's border without confirmation by another tile.
     """
 
     record: Mask
@@ -243,7 +252,7 @@ class Stitched:
 
 
 def stitch(pieces: Sequence[Piece], image_hw: tuple[int, int]) -> list[Stitched]:
-    """Every object once for each tile that saw it whole, and once if tiles saw it in pieces."""
+    """Merge the pieces of each object; complete masks of several tiles stay separate."""
     bands = [joining.cut_bands(piece.record.box, piece.window, image_hw) for piece in pieces]
     groups = _group(pieces, [bool(band) for band in bands])
     found = []
@@ -262,7 +271,7 @@ def stitch(pieces: Sequence[Piece], image_hw: tuple[int, int]) -> list[Stitched]
 
 
 class RleOverlap:
-    """Pieces compared by their run-lengths."""
+    """Overlap of pieces by their run-length encodings."""
 
     def iou(self, ours: Sequence[Piece], theirs: Sequence[Piece], strip: Window) -> Floats:
         first, second = (
@@ -286,7 +295,7 @@ RLE = RleOverlap()
 
 
 def _group(pieces: Sequence[Piece], is_cut: Sequence[bool]) -> joining.Groups:
-    """Which pieces of two tiles are the same object, where either is cut."""
+    """Group pieces of two tiles that are the same object, if either is cut."""
     by_tile: dict[Window, list[int]] = {}
     for index, piece in enumerate(pieces):
         by_tile.setdefault(piece.window, []).append(index)
@@ -311,7 +320,7 @@ def _group(pieces: Sequence[Piece], is_cut: Sequence[bool]) -> joining.Groups:
 
 
 def boxes_meet(first: Box, second: Box) -> bool:
-    """Whether two boxes that name their last pixels have a pixel in common."""
+    """Whether two boxes with inclusive ends share a pixel."""
     return (
         first[0] <= second[2]
         and second[0] <= first[2]

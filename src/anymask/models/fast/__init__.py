@@ -1,4 +1,4 @@
-"""The same blocks, computed faster on a CPU; property tests hold each to its slow twin."""
+"""Faster CPU implementations of model layers; property tests compare them to the originals."""
 
 from anymask.base import lazy_names
 

@@ -1,8 +1,8 @@
-"""One-head attention of narrow values in blocks, and pools of threads that each compute alone.
+"""Single-head attention with narrow values in blocks, and pools of single-threaded workers.
 
 Source: Milakov and Gimelshein 2018 (online softmax, arXiv:1805.02867), as in Dao et al. 2022
-(FlashAttention, arXiv:2205.14135): weights of a block of queries and a block of keys at a time,
-small enough to stay in the processor's cache, so that they are never written out.
+(FlashAttention, arXiv:2205.14135): the weights of a block of queries and a block of keys at a time
+fit into the processor's cache and are never written to memory.
 
 Letters: N objects, L queries, K keys, C channels of a query, V of a value.
 """
@@ -23,35 +23,37 @@ from anymask.models.fast.layers import multiplies_halves, times_transposed
 
 
 def single_thread_pool(threads: int, name: str) -> ThreadPoolExecutor:
-    """A pool whose threads each compute alone; torch's number of threads elsewhere is left."""
+    """Thread pool whose threads use no torch threads; torch's number of threads is restored."""
     before, started = torch.get_num_threads(), Barrier(threads + 1)
     pool = ThreadPoolExecutor(threads, name, _compute_alone)
     for _ in range(threads):
-        pool.submit(started.wait)  # one for each, so that all have begun
+        pool.submit(started.wait)  # one per thread, so that all have started
     started.wait()
     torch.set_num_threads(before)
     return pool
 
 
 def _compute_alone() -> None:
-    """Let this thread compute without helpers."""
-    torch.get_num_threads()  # a thread's first question takes the number of all others
+    """Disable torch threads for this thread."""
+    torch.get_num_threads()  # the first call in a thread initializes its number of threads
     torch.set_num_threads(1)
 
 
-QUERIES, KEYS = 1024, 512  # of a block: 2 MiB of weights
-BITS = math.log2(math.e)  # powers of two take a third of the time of those of e
+QUERIES, KEYS = 1024, 512  # per block: 2 MiB of weights
+BITS = math.log2(math.e)  # powers of two take a third of the time of exp
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = None) -> Tensor:
-    """Softmax-weighted means of values: (1 or N, L, C), (N, K, C), (N, K, V) -> (N, L, V).
+    """Attention: (1 or N, L, C), (N, K, C), (N, K, V) -> (N, L, V).
 
-    The library's product wants values as wide as keys on a CPU, or holds all L x K weights, and
-    multiplies numbers of 16 bits no faster than those of 32.
+    On a CPU, torch's implementation requires values as wide as keys, or materializes L x K weights,
+    and is no faster in 16 bits than in 32.
 
     Args:
-        extra: (K,) is added to the scores of each key: the logarithm of how many keys it stands
-            for.
+        q: Queries (1 or N, L, C).
+        k: Keys (N, K, C).
+        v: Values (N, K, V).
+        extra: Bias (K,) of each key: the logarithm of the number of keys it represents.
     """
     as_wide = q.dtype == torch.float32 and v.shape[-1] == k.shape[-1] and extra is None
     if (
@@ -63,7 +65,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = None) -> Tens
         return _by_library(q, k, v, extra)
     if q.dtype == torch.float32 or (q.dtype == torch.bfloat16 and multiplies_halves()):
         return attend_in_blocks(q, k, v, extra)
-    wide = F.pad(v, (0, k.shape[-1] - v.shape[-1]))  # sums of weights need 32 bits: inside
+    wide = F.pad(v, (0, k.shape[-1] - v.shape[-1]))  # sums of weights require 32 bits internally
     return _by_library(q, k, wide, extra)[..., : v.shape[-1]]
 
 
@@ -74,10 +76,10 @@ def _by_library(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None) -> Tensor
 
 
 def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = None) -> Tensor:
-    """The same, block by block, each in a thread that computes alone; without gradients.
+    """Attention in blocks, each in a single-threaded worker; without gradients.
 
-    Of bfloat16 only the products are taken, weights and their sums are float32. The keys' mean,
-    which adds the same to all scores of a query, goes first, so that less is rounded.
+    For bfloat16 only the products have 16 bits; weights and their sums are float32. The keys' mean,
+    which shifts all scores of a query equally, is subtracted first to reduce rounding errors.
     """
     N, L = k.shape[0], q.shape[1]
     q = q * (BITS * q.shape[-1] ** -0.5)
@@ -110,7 +112,7 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 
 
 def _mean(q: Tensor, k: Tensor, values: Tensor, extra: Tensor | None) -> Tensor:
-    """Weighted means for a block of queries: (L, C), (K, C), (K, V) -> (L, V) in float32."""
+    """Attention for a block of queries: (L, C), (K, C), (K, V) -> (L, V) in float32."""
     sums = values.new_zeros(len(q), values.shape[1], dtype=torch.float32)
     total = sums.new_zeros(len(q), 1)
     largest = sums.new_full((len(q), 1), -torch.inf)

@@ -1,10 +1,10 @@
-"""Batch norm folding: modules with batch norm in, equal ones of plain convolutions out.
+"""Batch norm folding: replaces batch norms by equivalent convolutions.
 
-In inference a batch norm is one scale and one shift per channel, so it disappears into the
-weights of the convolution before it (Jacob et al. 2018, arXiv:1712.05877, section 3.2), and
-parallel branches of convolutions add up to one (RepVGG, arXiv:2101.03697, section 3.3). A folded
-network computes the same function with fewer passes over memory; its parameter names differ from
-the official ones, so folding comes after loading, on the way to an export.
+In inference a batch norm is one scale and one shift per channel, which can be folded into the
+weights of the convolution before it (Jacob et al. 2018, arXiv:1712.05877, section 3.2); parallel
+branches of convolutions add up to one (RepVGG, arXiv:2101.03697, section 3.3). A folded network
+computes the same function with fewer passes over memory. Its parameter names differ from the
+official ones, so fold after loading.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class Foldable(Protocol):
-    """A module that knows the simpler module that it equals in inference."""
+    """A module with a simpler equivalent in inference."""
 
     def folded(self) -> nn.Module:
-        """The equal module; the children of `self` are folded already."""
+        """The equivalent module; the children of `self` are already folded."""
         ...
 
 
 class ConvBn(nn.Sequential):
-    """A convolution without bias, then batch norm: the `c` and `bn` of LeViT's descendants.
+    """A convolution without bias, then batch norm: `c` and `bn` of LeViT and its successors.
 
     Args:
-        inputs: Channels.
-        outputs: Channels.
+        inputs: Input channels.
+        outputs: Output channels.
         kernel: Side of the kernel, odd; padded so that stride 1 keeps the size.
+        stride: As in `torch.nn.Conv2d`.
         groups: As in `torch.nn.Conv2d`.
     """
 
@@ -48,16 +49,16 @@ class ConvBn(nn.Sequential):
         self.bn = nn.BatchNorm2d(outputs)
 
     def folded(self) -> nn.Conv2d:
-        """The one convolution that equals both in inference."""
+        """The equivalent convolution in inference."""
         return fold_batch_norm(self.c, self.bn)
 
 
 def fuse(module: nn.Module) -> nn.Module:
-    """A copy of `module` in eval mode without the work that inference does not need.
+    """Copy of `module` in eval mode with everything folded.
 
-    Every `Foldable` is replaced by what it folds to, and in every `nn.Sequential` a batch norm
-    that directly follows a convolution goes into it. Outputs agree to about 1e-6 of their
-    largest value in float32; `module` itself is left alone.
+    Every `Foldable` is folded, and in every `nn.Sequential` batch norms are folded into the
+    convolution before them. Outputs agree to about 1e-6 of their largest value in float32; `module`
+    is unchanged.
     """
     return _fold(copy.deepcopy(module).eval())
 
@@ -73,26 +74,27 @@ def _fold(module: nn.Module) -> nn.Module:
 
 
 def _fold_pairs(sequence: nn.Sequential) -> None:
-    """Fold (convolution, batch norm) neighbours in place; an identity keeps the numbering."""
+    """Fold (convolution, batch norm) pairs in place; an identity keeps the numbering."""
     children = list(sequence.named_children())
     for (name, conv), (next_name, norm) in pairwise(children):
         if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
             continue
-        if norm.track_running_stats:  # without them it measures each batch, also in inference
+        if norm.track_running_stats:  # without them it computes batch statistics, also in inference
             setattr(sequence, name, fold_batch_norm(conv, norm))
             setattr(sequence, next_name, nn.Identity())
 
 
 @torch.no_grad()
 def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """One convolution with bias that equals `norm(conv(x))` in inference.
+    """One convolution with bias, equivalent to `norm(conv(x))` in inference.
 
     Args:
+        conv: The convolution.
         norm: A batch norm with running statistics.
     """
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    # In float64, so that the only rounding is the one of the result.
+    # In float64, so that only the result is rounded.
     mean, variance = norm.running_mean.double(), norm.running_var.double()
     scale = _or_constant(norm.weight, 1.0, mean) * torch.rsqrt(variance + norm.eps)
     bias = (_or_constant(conv.bias, 0.0, mean) - mean) * scale

@@ -1,8 +1,8 @@
-"""A linear layer or a convolution and its activation in one pass, as oneDNN computes them.
+"""Linear layers and convolutions fused with their activation, by oneDNN.
 
 Source: oneDNN's post-operations, which torch's own compiler uses
-(pytorch, `torch/_inductor/fx_passes/mkldnn_fusion.py`). Products are as fast as the default
-library's or faster, and a GELU behind one costs no pass of its own.
+(pytorch, `torch/_inductor/fx_passes/mkldnn_fusion.py`). Products are at least as fast as the
+default library's, and a GELU after one requires no extra pass.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch.nn import functional as F
 
 Activation = Literal["relu", "gelu"]
 
-EXACT = "none"  # of GELU: by the error function, no approximation
-MIN_ROWS = 256  # for fewer, the call costs more than it saves
+EXACT = "none"  # GELU by the error function, without approximation
+MIN_ROWS = 256  # below, the overhead of the call exceeds the gain
 
 
 @cache
 def multiplies_halves() -> bool:
-    """Whether the processor multiplies bfloat16 itself."""
+    """Whether the processor multiplies bfloat16 natively."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
@@ -36,7 +36,7 @@ def _is_built() -> bool:
 
 
 def fuses(x: Tensor) -> bool:
-    """Whether rows (..., C) are multiplied in one pass here: on a CPU, without gradients."""
+    """Whether fused layers apply to (..., C): on a CPU, without gradients."""
     return (
         x.device.type == "cpu"
         and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and multiplies_halves()))
@@ -48,11 +48,13 @@ def fuses(x: Tensor) -> bool:
 
 
 def activated(x: Tensor, layer: nn.Module, activation: Activation | None = None) -> Tensor:
-    """activation(layer(x)): (..., C) -> (..., C').
+    """Compute activation(layer(x)): (..., C) -> (..., C').
 
     Args:
-        layer: Anything but a plain linear layer (an adapter, a quantised one) is called as it
-            is.
+        x: Input (..., C).
+        layer: A layer. Only plain linear layers are fused; others (adapters, quantized layers) are
+            called normally.
+        activation: The activation, or None.
     """
     if isinstance(layer, nn.Linear) and _is_bare(layer) and fuses(x) and _is_large(x):
         return _fused(x.contiguous(), layer.weight, layer.bias, activation)
@@ -60,20 +62,23 @@ def activated(x: Tensor, layer: nn.Module, activation: Activation | None = None)
 
 
 def projected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x @ weight.T + bias: (..., C), (C', C), (C',) -> (..., C')."""
+    """Compute x @ weight.T + bias: (..., C), (C', C), (C',) -> (..., C')."""
     if fuses(x) and _is_large(x):
         return _fused(x.contiguous(), weight, bias, None)
     return F.linear(x, weight, bias)
 
 
 def convolved(x: Tensor, layer: nn.Module, activation: Activation | None = None) -> Tensor:
-    """activation(layer(x)): (B, C, h, w) -> (B, C', h', w').
+    """Compute activation(layer(x)): (B, C, h, w) -> (B, C', h', w').
 
-    One thread of the default library convolves 1 x 1 and depthwise much slower than oneDNN does.
+    The default library is much slower than oneDNN for 1 x 1 and depthwise convolutions on one
+    thread.
 
     Args:
-        layer: Anything but a plain convolution (one with its batch norm, say) is called as it
-            is.
+        x: Input (B, C, h, w).
+        layer: A layer. Only plain convolutions are fused; others (such as those with batch norm)
+            are called normally.
+        activation: The activation, or None.
     """
     if isinstance(layer, nn.Conv2d) and _is_bare(layer) and fuses(x):
         y: Tensor = torch.ops.mkldnn._convolution_pointwise(
@@ -92,7 +97,7 @@ def _in_turn(x: Tensor, layer: nn.Module, activation: Activation | None) -> Tens
 
 
 def _is_bare(layer: nn.Linear | nn.Conv2d) -> bool:
-    """Whether it does what a layer of its class does, and nothing else."""
+    """Whether it is a plain layer without hooks."""
     own = type(layer) in (nn.Linear, nn.Conv2d)
     if isinstance(layer, nn.Conv2d):
         own = own and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
@@ -104,10 +109,10 @@ def _is_large(x: Tensor) -> bool:
 
 
 def times_transposed(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b.T: (L, C), (K, C) -> (L, K).
+    """Compute a @ b.T: (L, C), (K, C) -> (L, K).
 
-    The rows of b, or its columns, lie behind each other: oneDNN takes a thousand times as long
-    for a part of them.
+    The rows or columns of b must be contiguous: oneDNN is a thousand times slower for a part of
+    them.
     """
     return _fused(a, b, None, None) if fuses(a) else torch.mm(a, b.t())
 

@@ -1,26 +1,27 @@
-"""Sweep of clicks on one image: clicks in, SAM's decoder answers out, shared work done once.
+"""Sweep: decodes many clicks on one image by SAM's decoder, with shared work done once.
 
-The two-way transformer (`two_way.py`) and the upscaling (`mask_decoder.py`), equal up to rounding,
-for prompts without masks of their own. The image enters the decoder as X (L, C) for all prompts.
-What a prompt adds to it is attention to its T tokens: with H heads, R = H * T shares of the place
-times R rows of C numbers. So the image of every prompt is kept as
+Equivalent to the two-way transformer (`two_way.py`) and the upscaling (`mask_decoder.py`) up to
+rounding, for prompts without mask prompts. All prompts start from the same image X (L, C). A prompt
+adds attention to its T tokens: with H heads, R = H * T shares per place times R rows of C numbers.
+So the image of every prompt is represented as
 
     r1 (X' + A U)                    after the first layer, with A (L, R), U (R, C)
     r2 (r1 X'' + r1 A U' + B W + c)  after the second
 
-where r1, r2 (L) are the scales of the layer norms, whose means vanish as all rows are centred over
-C beforehand, and whose variances follow from the products of the rows with each other (R x R) and
-with X. Projections to queries, keys and values are linear: those of X are made once an image, and
-those of U and W are made of R rows instead of L. So nothing of size L x C x C is done for a prompt.
+where r1, r2 (L) are the scales of the layer norms. Their means vanish because all rows are centred
+over C in advance, and their variances follow from the products of the rows with each other (R x R)
+and with X. Projections to queries, keys and values are linear: those of X are computed once per
+image, and those of U and W are computed for R rows instead of L. So no operation of size L x C x C
+is required per prompt.
 
-Masks are drawn of the same sums, and only those that are asked for. The first transposed
-convolution of the upscaling is linear, so that of the shared image is made once; the rest goes
-place by place, with the channels last. No place needs another one: padding is not drawn at all.
+Masks are computed from the same sums, and only on request. The first transposed convolution of the
+upscaling is linear, so that of the shared image is computed once; the rest is computed per place,
+with channels last. Places are independent, so padding is skipped.
 
 Source of the network: Kirillov et al. 2023, appendix A. The algebra is this project's own.
 
 Letters: N prompts, T tokens, L = h * w places, C channels, H heads, D head width, R = H * T, S rows
-of a view, k masks, p drawn places.
+of a view, k masks, p computed places.
 """
 
 from __future__ import annotations
@@ -50,24 +51,24 @@ def by_head(tokens: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
 
 
 def with_heads(rows: Tensor, heads: int) -> Tensor:
-    """(H * T, L) -> (H, T, L), the same memory."""
+    """(H * T, L) -> (H, T, L), a view of the same memory."""
     return rows.unflatten(0, (heads, -1))
 
 
 def multiply_by_head(tokens: Tensor, weight: Tensor, heads: int) -> Tensor:
-    """Tokens (N, T, H * D) times a weight (H * D, C), head by head -> (N, H * T, C)."""
+    """Multiply tokens (N, T, H * D) by a weight (H * D, C) per head -> (N, H * T, C)."""
     return multiply_head_by_head(tokens.float().unflatten(-1, (heads, -1)).transpose(1, 2), weight)
 
 
 def multiply_head_by_head(x: Tensor, weight: Tensor) -> Tensor:
-    """(N, H, T, D) times (H * D, C), each head with its own rows -> (N, H * T, C)."""
+    """(N, H, T, D) times (H * D, C) per head -> (N, H * T, C)."""
     N, H, T, _ = x.shape
     product = torch.bmm(x.transpose(0, 1).flatten(1, 2), weight.unflatten(0, (H, -1)))
     return product.unflatten(1, (N, T)).transpose(0, 1).flatten(1, 2)
 
 
 def centre_rows(rows: Tensor) -> Tensor:
-    """Rows (..., C) without their mean."""
+    """Subtract the mean of each row (..., C)."""
     return rows - rows.mean(-1, keepdim=True)
 
 
@@ -75,7 +76,11 @@ class Drawing:
     """The upscaling for one image of (h, w) places.
 
     Args:
-        dtype: Of all that has the size of a map.
+        decoder: The mask decoder.
+        image: Shared image (L, C).
+        constant: Constant of all places (C,).
+        hw: Height and width in places.
+        dtype: Type of all tensors of map size.
     """
 
     def __init__(
@@ -103,19 +108,19 @@ class Drawing:
     def __call__(
         self, view: tuple[Tensor, Tensor, Tensor], weights: Tensor, shown: tuple[int, int]
     ) -> Tensor:
-        """The first rows and columns of places of one prompt's masks -> (k, 4 h', 4 w') float32.
+        """First rows and columns of places of one prompt's masks -> (k, 4 h', 4 w') float32.
 
         Args:
             view: Scale (1, L), shares (S, L), rows (S, C).
-            weights: (k, C / 8) of the masks.
-            shown: H', w'.
+            weights: Weights (k, C / 8) of the masks.
+            shown: Number of rows h' and columns w'.
         """
         part = tuple(slice(length) for length in shown)
         scale, shares = (x.unflatten(1, self.hw)[:, *part].flatten(1) for x in view[:2])
         image, rows = self.image[part].flatten(0, 1), (view[2] @ self.first).to(self.dtype)
         x = torch.addcmul(self.bias, scale.t(), image).addmm_(shares.t(), rows)
         drawn = self._draw(x, weights.t().to(self.dtype))
-        # The two doublings of a place: y and x, and y and x of each.
+        # Two upscalings per place: y and x, and y and x of each.
         cells = drawn.float().view(*shown, 2, 2, 2, 2, -1)
         return cells.permute(6, 0, 2, 4, 1, 3, 5).flatten(4, 6).flatten(1, 3)
 
@@ -127,13 +132,13 @@ class Drawing:
 
 
 def as_linear(widen: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
-    """A transposed convolution that doubles the sides, as (C, 4 * C') and its bias (4 * C',)."""
+    """A transposed convolution with stride 2 as a matrix (C, 4 * C') and its bias (4 * C',)."""
     weight = widen.weight.float().permute(0, 2, 3, 1).flatten(1)
     return weight, cast(Tensor, widen.bias).float().repeat(4)
 
 
 def unrolls(decoder: MaskDecoder) -> bool:
-    """Whether a decoder is of the form that is unrolled here: SAM's own."""
+    """Whether a decoder has the supported form: SAM's own."""
     config = decoder.config
     plain = config.transformer.depth == 2 and config.transformer.self_attention == "sam"
     plain = plain and not has_bottlenecks(decoder.state_dict())
@@ -141,19 +146,19 @@ def unrolls(decoder: MaskDecoder) -> bool:
 
 
 def fits(model: nn.Module) -> bool:
-    """Whether clicks on images of a model can be swept by `ClickSweep`."""
+    """Whether `ClickSweep` supports a model."""
     return isinstance(model, ImageModel) and unrolls(model.mask_decoder)
 
 
 @dataclass(frozen=True, eq=False)
 class PromptedImage:
-    """The image as N prompts see it: scale * X + shares * rows + a constant of all places.
+    """The image after attention to N prompts: scale * X + shares * rows + a constant.
 
     Attributes:
-        scale: (N, 1, L) of X, the (L, C) that all prompts share.
-        shares: (N, S, L).
-        rows: (N, S, C) float32.
-        spare: (2, R, L) for passing results: fresh memory would cost more than the sums.
+        scale: Scale (N, 1, L) of X, the (L, C) shared by all prompts.
+        shares: Shares (N, S, L).
+        rows: Rows (N, S, C) float32.
+        spare: Buffer (2, R, L) for temporary results; allocation would take longer than the sums.
     """
 
     scale: Tensor
@@ -164,19 +169,21 @@ class PromptedImage:
 
 @dataclass(frozen=True, eq=False)
 class SweepTokens:
-    """What N prompts were answered with: finished tokens (N, T, C) and the view of the image."""
+    """Decoder state of N prompts: final tokens (N, T, C) and the view of the image."""
 
     tokens: Tensor
     view: PromptedImage
 
 
 class ClickSweep:
-    """One image (1, C, h, w), ready to be asked.
+    """Sweep of one image (1, C, h, w).
 
     Args:
-        dtype: Of products with what has the image's size; the rest stays in the model's own.
-        shown: Rows and columns of the h, w that are photo; what lies beyond is asked, but not
-            drawn.
+        model: The model.
+        features: Features (1, C, h, w).
+        dtype: Type of products of image size; the rest has the model's own type.
+        shown: Rows and columns of h, w that the image covers. The padding is attended to, but no
+            mask is computed there.
     """
 
     def __init__(
@@ -209,11 +216,12 @@ class ClickSweep:
     def ask(
         self, coords: Tensor, labels: Tensor, room: Tensor | None = None
     ) -> tuple[Tensor, SweepTokens]:
-        """Prompts (N, P, 2), (N, P) -> quality (N, masks) of all mask tokens, and what is drawn.
+        """Decode prompts: quality (N, masks) of all mask tokens, and the state for `draw`.
 
         Args:
-            room: Of an earlier answer: its memory is used again, and the answer can be drawn no
-                more.
+            coords: Points (N, P, 2).
+            labels: Labels (N, P).
+            room: Memory of an earlier result to reuse, whose masks can then no longer be computed.
         """
         token_at = self.decoder.with_output_tokens(self.prompts.embed_points(coords, labels))
         room = self._room(token_at.shape[0], token_at.shape[1], room)
@@ -227,7 +235,7 @@ class ClickSweep:
 
     @property
     def bytes_per_prompt(self) -> int:
-        """What a batch keeps of each of its prompts until the next; for one click and no box."""
+        """Memory per prompt of a batch, for one click and no box."""
         tokens = 3 + self.decoder.config.masks
         return len(self.image) * (2 * tokens * self.first.heads + 1) * self.dtype.itemsize
 
@@ -238,7 +246,7 @@ class ClickSweep:
         return self.image.new_empty(shape, dtype=self.dtype)
 
     def draw(self, answered: SweepTokens, row: int, masks: Sequence[int]) -> Tensor:
-        """Some masks of the prompt in a row -> logits (k, 4 h, 4 w), lowest beyond the photo."""
+        """Masks of one prompt -> logits (k, 4 h, 4 w), with the minimum in the padding."""
         heads = self.decoder.output_hypernetworks_mlps
         weights = torch.cat([heads[i](answered.tokens[row, 1 + i][None]) for i in masks])
         view = answered.view
@@ -255,16 +263,18 @@ def _affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
     return cast(Tensor, norm.weight).float(), cast(Tensor, norm.bias).float()
 
 
-# --- one look at the image
+# --- attention to the image
 
 
 class Scores:
-    """Products of tokens with a projection of the image, as every prompt sees it.
+    """Products of tokens with a projection of the image of each prompt.
 
     Attributes:
-        attention: Which one; projection is its part for the image.
-        image: (L, C) X.
-        placed: (L, C) what all prompts add to the view before the projection.
+        projection: The linear projection.
+        image: X (L, C).
+        placed: What all prompts add before the projection (L, C).
+        heads: Number of heads.
+        dtype: Type of the products.
     """
 
     def __init__(
@@ -276,7 +286,7 @@ class Scores:
         self.placed = columns(placed @ self.weight.t() + bias, heads, dtype)
 
     def __call__(self, tokens: Tensor, view: PromptedImage) -> Iterator[Tensor]:
-        """(N, T, H * D) -> prompt by prompt (H * T, L), in the view's spare memory."""
+        """(N, T, H * D) -> (H * T, L) prompt by prompt, in the view's spare memory."""
         asked = multiply_by_head(tokens, self.weight, self.heads)  # (N, R, C)
         of_rows = (asked @ view.rows.transpose(1, 2)).to(self.dtype)  # (N, R, S)
         told = by_head(tokens, self.heads, self.dtype)
@@ -302,7 +312,7 @@ class TokenReader:
         self.back = self.weight.unflatten(0, (heads, -1)).transpose(1, 2).flatten(0, 1)  # (H*C, D)
 
     def __call__(self, tokens: Tensor, view: PromptedImage, constant: Tensor) -> Tensor:
-        """(N, T, C) -> (N, T, C); constant (C,) is what all places have in common."""
+        """(N, T, C) -> (N, T, C); `constant` (C,) is common to all places."""
         attention, heads = self.attention, self.attention.heads
         asked = scale_query(attention.q_proj(tokens), heads)
         of_rows, of_image = [], []
@@ -320,7 +330,7 @@ class TokenReader:
 
 
 def scale_query(query: Tensor, heads: int) -> Tensor:
-    """Queries (.., H * D) divided by the root of D."""
+    """Divide queries (.., H * D) by the square root of D."""
     return query * (query.shape[-1] // heads) ** -0.5
 
 
@@ -328,7 +338,7 @@ def scale_query(query: Tensor, heads: int) -> Tensor:
 
 
 class FirstLayer:
-    """The first layer, where all prompts look at one image."""
+    """The first layer, where all prompts attend to the same image."""
 
     def __init__(
         self, layer: TwoWayLayer, image: Tensor, positions: Tensor, dtype: torch.dtype
@@ -345,7 +355,7 @@ class FirstLayer:
         ask = telling.q_proj
         asks = scale_query(F.linear(placed, ask.weight.float(), ask.bias.float()), self.heads)
         self.asks = columns(asks, self.heads, dtype)
-        # The image with all that tokens add to it, centred over the channels.
+        # The image with everything that tokens add, centred over the channels.
         self.carry = centre_rows(telling.out_proj.weight.float().t())  # (H * D, C)
         self.image = centre_rows(image + telling.out_proj.bias.float())  # (L, C)
         self.power = self.image.square().mean(-1)
@@ -354,10 +364,11 @@ class FirstLayer:
         self.image, self.next_carry = self.image * weight, self.carry * weight
 
     def __call__(self, token_at: Tensor, room: Tensor) -> tuple[Tensor, PromptedImage, Tensor]:
-        """Tokens (N, T, C) -> tokens, the view after the layer, the values (N, T, H * D) told.
+        """Tokens (N, T, C) -> tokens, the view after the layer, the tokens' values (N, T, H * D).
 
         Args:
-            room: (N, 2 R + 1, L) for the shares of this layer and the next.
+            token_at: Tokens (N, T, C), which are also their positions.
+            room: Memory (N, 2 R + 1, L) for the shares of this layer and the next.
         """
         layer = self.layer
         tokens = layer.norm1(layer.attend_to_each_other(token_at, token_at))
@@ -369,7 +380,7 @@ class FirstLayer:
         return tokens, self._attend_to_tokens(keys, values, room, spare), values
 
     def _attend_to_image(self, tokens: Tensor, spare: Tensor) -> Tensor:
-        """Always in float32, which is as fast here: all that follows rests on it."""
+        """Always in float32, which is as fast here, because all later steps depend on it."""
         attention, spare = self.layer.cross_attn_token_to_image, spare.float()
         asked = scale_query(attention.q_proj(tokens), self.heads)
         read = []
@@ -401,7 +412,7 @@ class FirstLayer:
 
 
 def sum_products(spread: Tensor, shares: Tensor) -> Tensor:
-    """(R, L) twice -> the sum over R of their products, float32; `spread` is spoiled."""
+    """(R, L) twice -> the sum over R of their products, float32; overwrites `spread`."""
     return spread.mul_(shares).sum(0, dtype=torch.float32)
 
 
@@ -411,12 +422,12 @@ def _products(rows: Tensor, others: Tensor) -> Tensor:
 
 
 def inverse_deviation(variance: Tensor, norm: nn.LayerNorm) -> Tensor:
-    """What a layer norm multiplies centred values by."""
+    """Factor by which a layer norm multiplies centred values."""
     return (variance.clamp(min=0) + norm.eps).rsqrt()
 
 
 class SecondLayer:
-    """The second layer, where each prompt has changed the image already."""
+    """The second layer, where the image differs per prompt."""
 
     def __init__(
         self, layer: TwoWayLayer, before: FirstLayer, positions: Tensor, dtype: torch.dtype
@@ -440,7 +451,7 @@ class SecondLayer:
     def __call__(
         self, tokens: Tensor, token_at: Tensor, view: PromptedImage, told: Tensor, room: Tensor
     ) -> tuple[Tensor, PromptedImage]:
-        """Tokens (N, T, C), their positions, the view and the values of the first layer, its room.
+        """Tokens (N, T, C), their positions, the view, values and memory of the first layer.
 
         Returns the tokens, and the view with the additions of both layers and the constant.
         """
@@ -468,7 +479,7 @@ class SecondLayer:
         return tokens, PromptedImage(scale, room, torch.cat([rows, constant], dim=1), view.spare)
 
     def _norm(self, tokens: NormVariance, view: PromptedImage, room: Tensor, row: int) -> None:
-        """Divide one prompt's shares by the deviation; its inverse is the last of them."""
+        """Divide one prompt's shares by the deviation, and store its inverse as the last one."""
         R = len(tokens.among) // 2
         scale, spread = view.scale[row].float()[0], view.spare[0]
         variance = self.power * scale.square() + self.constant.square().mean()
@@ -489,13 +500,13 @@ class SecondLayer:
 
 @dataclass(frozen=True, eq=False)
 class NormVariance:
-    """What the variance of one prompt's image is made of, beside the image itself.
+    """Terms of the variance of one prompt's image, besides the image itself.
 
     Attributes:
-        first: (H, T, D) the values that each layer's tokens told.
-        second: (H, T, D) the values that each layer's tokens told.
-        among: (2 R, 2 R) products of their rows with each other.
-        linear: (2 R, 1) twice those with the constant.
+        first: Values (H, T, D) of the first layer's tokens.
+        second: Values (H, T, D) of the second layer's tokens.
+        among: Products (2 R, 2 R) of their rows with each other.
+        linear: Twice their products with the constant (2 R, 1).
     """
 
     first: Tensor

@@ -1,12 +1,13 @@
-"""The sweep of `sweep.py` as modules for export: clicks in, masks of SAM's decoder out.
+"""The sweep of `sweep.py` as modules for export.
 
-`SweepImage` runs once for an image, `SweepClicks` for each batch of clicks, and `SweepMasks` for
-each mask that is read. `SweepPrompt` joins the last two for one prompt and all of its masks. The
-algebra is that of `sweep.py`, written for ONNX Runtime: products of two matrices that accumulate,
-and sums as products with ones, which cost a tenth of a reduction there. Places are the columns, as
-in the encoder's maps, so that nothing is transposed.
-The scales of the layer norms stay outside of the shares, and the constant of all places is in the
-rows of the second layer, since the shares of each head add up to 1. So the image of a prompt is
+`SweepImage` runs once per image, `SweepClicks` per batch of clicks, and `SweepMasks` per mask.
+`SweepPrompt` combines the last two for one prompt and all of its masks. The algebra is that of
+`sweep.py`, written for ONNX Runtime: products of two matrices that accumulate, and sums as products
+with ones, which take a tenth of the time of a reduction there. Places are the columns, as in the
+encoder's maps, so that nothing is transposed.
+
+The scales of the layer norms stay outside the shares, and the constant of all places is in the rows
+of the second layer, because the shares of each head add up to 1. So the image of a prompt is
 
     r2 (r1 (X + A1 W1) + A2 W2)  with A1, A2 (L, R), W1, W2 (R, C)
 
@@ -34,25 +35,25 @@ from anymask.models.prompt_encoder import PromptEncoder
 from anymask.models.two_way import DownscaledAttention, TwoWayLayer
 from anymask.models.video_model import VideoModel
 
-PROMPTS_AT_ONCE = 4  # in one call: the work on tokens is shared, that on the image is not
+PROMPTS_AT_ONCE = 4  # per call: only the work on tokens is shared
 
 
 class ImageWork(NamedTuple):
-    """What `SweepImage` computes of an image: (H, D, L) unless another shape is given.
+    """Outputs of `SweepImage`: (H, D, L) unless another shape is given.
 
     Attributes:
-        keys: Of the first layer for tokens.
-        values: Of the first layer for tokens.
-        asks: Its queries of places.
-        power: (L,) mean of the squares of X after it.
-        meet: (H, D, L) products of X with what tokens add.
+        keys: Keys of the first layer.
+        values: Values of the first layer.
+        asks: Queries of its places.
+        power: Mean square of X after it (L,).
+        meet: Products of X with the tokens' additions.
         read_*: The same of the second layer: X, positions, values.
         asks_*: Its queries: X, positions.
-        power_2: (L,) mean of the squares of X after it.
-        meet_1: Products of X with what tokens add in each layer.
-        meet_2: Products of X with what tokens add in each layer.
-        meet_all: (L,) with what is added everywhere.
-        final_*: Of the last attention, as read_*.
+        power_2: Mean square of X after it (L,).
+        meet_1: Products of X with the tokens' additions in the first layer.
+        meet_2: Products of X with the tokens' additions in the second layer.
+        meet_all: Products of X with the constant (L,).
+        final_*: The same of the last attention as read_*.
     """
 
     keys: Tensor
@@ -75,13 +76,13 @@ class ImageWork(NamedTuple):
 
 
 CLICK_INPUTS = (*ImageWork._fields, "coords", "labels")
-CLICK_OUTPUTS = ("quality", "weights", "rows")  # of all prompts, then of each of them
+CLICK_OUTPUTS = ("quality", "weights", "rows")  # of all prompts, then the view of each prompt
 VIEW = ("scale_1", "scale_2", "shares_1", "shares_2")
-UPSCALED = ("upscaled", "finer", "finest")  # of the image, for masks; without fine maps the first
+UPSCALED = ("upscaled", "finer", "finest")  # per image, for masks; only the first without fine maps
 
 
 def decoder_of(model: nn.Module) -> tuple[MaskDecoder, PromptEncoder] | None:
-    """Mask decoder and prompt encoder of a model that can be swept by graphs; else None."""
+    """Mask decoder and prompt encoder of a supported model, else None."""
     if isinstance(model, ImageModel):
         decoder, prompts = model.mask_decoder, model.prompt_encoder
     elif isinstance(model, VideoModel):
@@ -108,8 +109,8 @@ class SweepPart(nn.Module):
         self.widen_again = cast(nn.ConvTranspose2d, widen_again)
 
     def additions(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What tokens add to the image: (H * D, C) of each layer after it, that of the first after
-        the second, and (C,) what is added everywhere after the second."""
+        """Additions of tokens to the image: (H * D, C) of each layer after it, of the first layer
+        after the second, and the constant (C,) added to all places after the second."""
         first, second = (
             one.cross_attn_image_to_token.out_proj for one in (self.first, self.second)
         )
@@ -120,14 +121,14 @@ class SweepPart(nn.Module):
 
 
 class SweepImage(SweepPart):
-    """The image's share of the work: maps (1, C, h, w) -> `ImageWork`, and `UPSCALED`."""
+    """Work per image: maps (1, C, h, w) -> `ImageWork` and `UPSCALED`."""
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
         features, *fine = maps
         h, w = features.shape[-2:]
         nothing = features.new_zeros(1, 1, 4 * h, 4 * w)
-        dense = self.prompts.embed_masks(nothing, nothing[0, 0, 0, :1])[..., :1, :1]  # all alike
-        image = (features + dense)[0].flatten(1)  # (C, L), as all that follows
+        dense = self.prompts.embed_masks(nothing, nothing[0, 0, 0, :1])[..., :1, :1]  # constant
+        image = (features + dense)[0].flatten(1)  # (C, L), as everything below
         grid, share = self.prompts.grid(h, w)[0].t(), 2 / len(image)
         work: dict[str, Tensor] = {}
 
@@ -162,7 +163,7 @@ class SweepImage(SweepPart):
     def _attended(
         self, name: str, attention: DownscaledAttention, image: Tensor, places: Tensor
     ) -> dict[str, Tensor]:
-        """Keys and values of an image that prompts scale, and keys of all that they do not."""
+        """Keys and values of the image, which prompts scale, and keys of the positions."""
         return {
             f"{name}_image": self._by_head(attention.k_proj.weight @ image),
             f"{name}_places": self._by_head(_projected(attention.k_proj, places)),
@@ -186,7 +187,7 @@ def _mean_square(image: Tensor) -> Tensor:  # (C, L) -> (L,)
 
 
 def _by_place(fine: list[Tensor]) -> list[Tensor]:
-    """SAM 2's fine maps, those of a place together: (L, 4 * C / 4), (L, 16 * C / 8)."""
+    """SAM 2's fine maps grouped by place: (L, 4 * C / 4), (L, 16 * C / 8)."""
     if not fine:
         return []
     finest, finer = fine[0][0], fine[1][0]
@@ -230,12 +231,12 @@ class SweepClicks(SweepPart):
     def _first_layer(
         self, start: Tensor, work: ImageWork
     ) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
-        """Tokens (N, T, C), what they tell (N, H, T, D), and of each prompt A1 and r1."""
+        """Tokens (N, T, C), their values (N, H, T, D), and A1 and r1 of each prompt."""
         layer, C = self.first, start.shape[-1]
         read, tell = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
         tokens = layer.norm1(layer.attend_to_each_other(start, start))
         asked = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
-        # No prompt has changed the image yet: one product for the tokens of all.
+        # The image is still the same for all prompts: one product for all tokens.
         together = asked.transpose(0, 1).flatten(1, 2)
         seen = torch.softmax(together @ work.keys, -1) @ work.values.transpose(1, 2)
         seen = seen.unflatten(1, (len(start), -1)).transpose(0, 1)
@@ -260,7 +261,7 @@ class SweepClicks(SweepPart):
         before: list[tuple[Tensor, Tensor]],
         work: ImageWork,
     ) -> tuple[Tensor, tuple[Tensor, Tensor], list[tuple[Tensor, Tensor]]]:
-        """Tokens, W1 and W2 (N, R, C), and of each prompt A2 and r2."""
+        """Tokens, W1 and W2 (N, R, C), and A2 and r2 of each prompt."""
         layer, C = self.second, start.shape[-1]
         read, tell = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
         carry, carry_1, carry_2, constant = self.additions()
@@ -282,7 +283,7 @@ class SweepClicks(SweepPart):
         keys = self._by_head(scale_query(tell.k_proj(tokens + start), self.heads))
         again = self._by_head(tell.v_proj(tokens))
         of_rows = self._times(keys, tell.q_proj.weight) @ rows.transpose(1, 2)
-        # The shares of a prompt add up to the number of heads: the constant is a part of each row.
+        # The shares of a prompt add up to the number of heads: the constant is part of each row.
         first = self._times(told, carry_1)
         second = self._times(again, carry_2) + constant / self.heads
         pairs = ((first, first), (second, 2 * first), (second, second))
@@ -309,7 +310,7 @@ class SweepClicks(SweepPart):
         views: tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]],
         work: ImageWork,
     ) -> Tensor:
-        """Finished tokens (N, T, C)."""
+        """Final tokens (N, T, C)."""
         read = self.final
         asked = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
         wide = self._times(asked, read.k_proj.weight)
@@ -333,7 +334,7 @@ class SweepClicks(SweepPart):
         return finished
 
     def _read(self, attention: DownscaledAttention, of_image: Tensor, seen: Tensor) -> Tensor:
-        """Values read (N, H, T, D), and what prompts added (N, R, C) -> (N, T, C)."""
+        """Values read (N, H, T, D), and the prompts' additions (N, R, C) -> (N, T, C)."""
         back = attention.v_proj.weight.unflatten(0, (self.heads, -1)).transpose(1, 2)  # (H, C, D)
         read = of_image + seen.unflatten(1, (self.heads, -1)) @ back
         y: Tensor = attention.out_proj(_merge(read) + attention.v_proj.bias)
@@ -347,15 +348,15 @@ class SweepClicks(SweepPart):
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def _times(self, tokens: Tensor, weight: Tensor) -> Tensor:
-        """(N, H, T, D) times (H * D, C), each head with its own rows -> (N, R, C)."""
+        """(N, H, T, D) times (H * D, C) per head -> (N, R, C)."""
         return (tokens @ weight.unflatten(0, (self.heads, -1))).flatten(1, 2)
 
 
 class SweepMasks(SweepPart):
-    """Some masks of one prompt at p places.
+    """Masks of one prompt at p places.
 
     `UPSCALED` (p, C), ..., scale_1, scale_2 (1, p), shares_1, shares_2 (R, p), rows (2 R, C),
-    weights (k, C / 8) -> logits (16 p, k), the cells of a place in the order of the convolutions
+    weights (k, C / 8) -> logits (16 p, k), with the cells of a place in the convolutions' order
     """
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -378,8 +379,8 @@ class SweepMasks(SweepPart):
 
 
 class SweepPrompt(nn.Module):
-    """One prompt without a mask of its own, all in one: `ImageWork`, `UPSCALED`, coords (1, P, 2),
-    labels (1, P) -> logits (1, T, m, m), quality (1, T) as the decoder gives them."""
+    """One prompt without a mask prompt: `ImageWork`, `UPSCALED`, coords (1, P, 2), labels (1, P)
+    -> logits (1, T, m, m), quality (1, T) as from the decoder."""
 
     def __init__(self, decoder: MaskDecoder, prompts: PromptEncoder, hw: tuple[int, int]) -> None:
         super().__init__()
@@ -390,21 +391,21 @@ class SweepPrompt(nn.Module):
         count = len(ImageWork._fields)
         quality, weights, rows, *view = self.clicks(*inputs[:count], *inputs[-2:])
         drawn = self.masks(*inputs[count:-2], *view, rows[0], weights[0])
-        # The two doublings of a place: y and x, and y and x of each.
+        # Two upscalings per place: y and x, and y and x of each.
         cells = drawn.reshape(*self.hw, 2, 2, 2, 2, -1).permute(6, 0, 2, 4, 1, 3, 5)
         h, w = self.hw
         return cells.reshape(1, -1, 4 * h, 4 * w), quality
 
 
 def softmax_over_tokens(scores: Tensor) -> Tensor:  # (H, T, L) -> (H * T, L)
-    """Softmax over T; ONNX Runtime's own transposes for an axis that is not the last."""
+    """Softmax over T; ONNX Runtime's own transposes for axes other than the last."""
     shares = torch.exp(scores - scores.amax(1, keepdim=True))
     total = scores.new_ones(1, shares.shape[1]) @ shares
     return (shares * total.reciprocal()).flatten(0, 1)
 
 
 def sum_rows(x: Tensor) -> Tensor:  # (R, L) -> (1, L)
-    """The sum as a product."""
+    """The sum over rows as a product."""
     return x.new_ones(1, x.shape[0]) @ x
 
 

@@ -1,4 +1,4 @@
-"""What differs between the families of models: prompts to tokens, choice of masks, thresholds."""
+"""Rules of the model families: prompt encoding, mask selection, thresholds."""
 
 from anymask.base import lazy_names
 

@@ -1,11 +1,11 @@
-"""Windows around an object: the one of a closer look at a prompt, and the close-up that is named.
+"""Windows around an object: crops for refinement, and object crops for the name model.
 
-A closer look is a window of the photo, x0, y0, x1, y1 in whole pixels, x1 and y1 exclusive; its
-answer is brought together with the first one. A close-up is what the network of names
-looks at: the object in the middle, `CONTEXT` times as large as the longer side
-of its box, and which part of each pixel is object; beyond the photo is gray and no object.
+A refinement crop is a window of the image, x0, y0, x1, y1 in integer pixels, x1 and y1 exclusive;
+its prediction is combined with the first one. An object crop is the input of the name model: a
+square around the object, `CONTEXT` times the longer side of its box, with the share of the object
+in each pixel; the area beyond the image is gray background.
 
-Letters: H W the photo, m the side of low-resolution logits, P clicks, S the side of a close-up.
+Letters: H W the image, m the side of low-resolution logits, P clicks, S the side of an object crop.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from anymask.masks import (
     rle_to_mask,
 )
 
-SURE = np.float32(12.0)  # logits beyond it are as sure
+SURE = np.float32(12.0)  # limit of the absolute logits
 
 
 def object_box(prompt: Prompt, mask: BoolArray) -> Box | None:  # (H, W)
-    """What the prompt speaks of, with the first mask where no box says it; None for nothing."""
+    """Box of the prompt, extended to its clicks; from the first mask without a box prompt."""
     boxes = [] if prompt.box is None else [prompt.box]
     if prompt.box is None and mask.any():
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -50,13 +50,12 @@ def object_box(prompt: Prompt, mask: BoolArray) -> Box | None:  # (H, W)
 
 
 def closer_window(box: Box, image_hw: tuple[int, int], close: CropRefinement) -> Window | None:
-    """A square window around a box of the photo, or None where it shows the box hardly larger.
+    """Square window around a box of the image, or None if it would hardly enlarge the box.
 
-    The window is moved, not shrunk, when it would leave the photo, and only cut where the photo is
-    smaller.
+    At the image border the window is shifted; it is clipped only if the image is smaller.
     """
     (height, width), (x0, y0, x1, y1) = image_hw, box
-    # One pixel more than the box is long, as it may begin and end inside of pixels.
+    # One more pixel than the box length, because it may start and end inside pixels.
     side = math.ceil(max(x1 - x0, y1 - y0) * (1 + 2 * close.margin)) + 1
     side = max(side, close.min_side)
     left, right = _around(x0, x1, side, width)
@@ -67,7 +66,7 @@ def closer_window(box: Box, image_hw: tuple[int, int], close: CropRefinement) ->
 
 
 def _around(low: float, high: float, side: int, length: int) -> tuple[int, int]:
-    """A stretch of `side` whole pixels in the middle of which low..high lies, inside 0..length."""
+    """Interval of `side` integer pixels centred on low..high, inside 0..length."""
     if side >= length:
         return (0, length)
     middle = math.floor((low + high - side) / 2)
@@ -79,18 +78,20 @@ def _around(low: float, high: float, side: int, length: int) -> tuple[int, int]:
 def logits_around(
     logits: FloatArray, place: Geometry, window: Window, near: Geometry
 ) -> FloatArray:  # (m, m) -> (m, m)
-    """Logits of a photo where the cells of an answer about a window of it lie.
+    """Resample logits of the image at the cells of a prediction for a window.
 
     Args:
-        place: How the logits lie over the photo, and the answer's over the window.
-        near: Like `place`.
+        logits: Logits (m, m) of the image.
+        place: Position of the image in model space.
+        window: The window.
+        near: Position of the window in model space.
     """
     side = logits.shape[-1]
     rows = np.zeros((2, 3), np.float32)
     for axis, start in enumerate(window[:2]):
-        whole = place.scale_xy[axis] * side / place.side  # cells a photo pixel
+        whole = place.scale_xy[axis] * side / place.side  # cells per image pixel
         length = window[2 + axis] - start
-        cell = length * near.side / (side * near.input_hw[1 - axis])  # photo pixels a cell
+        cell = length * near.side / (side * near.input_hw[1 - axis])  # image pixels per cell
         rows[axis, axis] = cell * whole
         rows[axis, 2] = (start + cell / 2) * whole - 0.5
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -99,10 +100,12 @@ def logits_around(
 
 
 def mean_chance(near: FloatArray, far: FloatArray, weight: float) -> FloatArray:
-    """Logits above the threshold of both answers -> those of the mean of both probabilities.
+    """Logit of the weighted mean of two probabilities, all relative to the threshold.
 
     Args:
-        weight: Of the answer in the window; the other's is the rest.
+        near: Logits from the window.
+        far: Logits from the whole image.
+        weight: Weight of the window; the other weight is the rest.
     """
     share = np.float32(weight)
     inside, around = (1 / (1 + np.exp(-np.clip(each, -SURE, SURE))) for each in (near, far))
@@ -111,20 +114,20 @@ def mean_chance(near: FloatArray, far: FloatArray, weight: float) -> FloatArray:
     return mean
 
 
-SIDE = 248  # pixels of a close-up
-CONTEXT = 1.8  # of the mask's longer side
-FEWEST = 16  # pixels of the photo along a close-up
-BEYOND = 128  # the color outside of the photo
+SIDE = 248  # pixels of an object crop
+CONTEXT = 1.8  # side of a crop relative to the mask's longer side
+FEWEST = 16  # minimum side of a crop in image pixels
+BEYOND = 128  # gray level outside the image
 
 
 class CloseUp(NamedTuple):
-    """photo (S, S, 3) uint8, mask (S, S) uint8: the part of each pixel that is object, 0..255."""
+    """Object crop: image (S, S, 3) uint8, and mask (S, S) uint8, the object's share 0..255."""
 
     photo: UintImage
     mask: UintImage
 
     def alone(self) -> CloseUp:
-        """The same with everything outside of the object gray."""
+        """Crop with everything outside the object gray."""
         share = self.mask[..., None].astype(np.float32) / 255
         mixed = self.photo * share + np.float32(BEYOND) * (1 - share)
         return self._replace(photo=np.rint(mixed).astype(np.uint8))
@@ -133,10 +136,13 @@ class CloseUp(NamedTuple):
 def close_up(
     photo: UintImage, rle: Rle, side: int = SIDE, context: float = CONTEXT
 ) -> CloseUp:  # (H, W, 3), of (H, W)
-    """The square around a mask; of an empty mask that around the photo's first pixel.
+    """Square crop around a mask; for an empty mask around the image's first pixel.
 
     Args:
-        photo: Of the mask's size, or a smaller copy.
+        photo: Image (H, W, 3) of the mask's size, or a downscaled copy.
+        rle: The mask.
+        side: Side of the crop in pixels.
+        context: Side of the crop relative to the mask's longer side.
     """
     height, width = rle.size
     x0, y0, x1, y1 = rle_box_xyxy(rle)
@@ -164,7 +170,7 @@ def close_up(
 
 
 def _part(photo: UintImage, inside: Window, hw: tuple[int, int]) -> UintImage:
-    """The photo in a window of (H, W), in the photo's own pixels."""
+    """Part of the image in a window of (H, W), at the image's own resolution."""
     shares = (photo.shape[1] / hw[1], photo.shape[0] / hw[0]) * 2
     left, top, right, bottom = (round(at * share) for at, share in zip(inside, shares, strict=True))
     rows, columns = min(top, photo.shape[0] - 1), min(left, photo.shape[1] - 1)

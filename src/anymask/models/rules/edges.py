@@ -1,10 +1,10 @@
-"""The window around a mask's edge, to look once more: logits, photo and prompt in, one size out.
+"""Windows around a mask for edge refinement.
 
-A window is a square of low-resolution cells around the object. The network that refines edges
-(`models/edge_refiner.py`) is given the photo inside it at `SIDE` x `SIDE` pixels, the cells
-themselves, and the prompt as maps; what it gives back is added to the logits of the photo.
+A window is a square of low-resolution cells around the object. The edge network
+(`models/edge_refiner.py`) receives the image inside it at `SIDE` x `SIDE` pixels, the cells, and
+the prompt as maps; its output is added to the logits of the image.
 
-Letters: H W the photo, m the side of low-resolution logits, n the cells of the window.
+Letters: H W the image, m the side of low-resolution logits, n the cells of the window.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import Geometry, Prompt
 
 SIDE = 256  # pixels of a window
-MARGIN, SHARE = 4, 0.12  # around the object: cells at least, of its longer side
-FEWEST = 16  # cells of a window
-SPOT = 5.0  # pixels of a window: how wide a click is drawn
+MARGIN, SHARE = 4, 0.12  # around the object: minimum cells, and share of its longer side
+FEWEST = 16  # minimum cells of a window
+SPOT = 5.0  # sigma of a click in window pixels
 
 
 @dataclass(frozen=True)
 class EdgeWindow:
-    """A square of cells; it may lie over the edge of the logits.
+    """A square of cells, which may extend beyond the logits.
 
     Attributes:
-        x: Of its first cell.
-        y: Of its first cell.
-        cells: N.
-        pixel: Photo pixels a cell is wide and high.
+        x: Column of its first cell.
+        y: Row of its first cell.
+        cells: Number n of cells along a side.
+        pixel: Width and height of a cell in image pixels.
     """
 
     x: int
@@ -41,7 +41,7 @@ class EdgeWindow:
 
     @property
     def to_photo(self) -> FloatArray:  # (2, 3)
-        """The affine map from a window's pixels to the photo's, pixel centres at whole numbers."""
+        """Affine map from window pixels to image pixels, with pixel centres at integers."""
         (px, py), step = self.pixel, self.cells / SIDE
         return np.array(
             [
@@ -53,7 +53,7 @@ class EdgeWindow:
 
 
 def window_around(logits: FloatArray, geometry: Geometry) -> EdgeWindow | None:  # (m, m)
-    """The window of the object above 0; None where there is no object in the photo."""
+    """Window of the object above 0, or None if there is no object in the image."""
     side = logits.shape[-1]
     rows, columns = geometry.filled_cells(side)
     shown = logits[:rows, :columns] > 0
@@ -71,19 +71,19 @@ def window_around(logits: FloatArray, geometry: Geometry) -> EdgeWindow | None: 
 
 
 def window_logits(logits: FloatArray, window: EdgeWindow) -> FloatArray:  # (m, m) -> (n, n)
-    """The window's cells; beyond the logits those of their edge."""
+    """Cells of the window, replicated beyond the logits."""
     rows = np.clip(np.arange(window.y, window.y + window.cells), 0, logits.shape[0] - 1)
     columns = np.clip(np.arange(window.x, window.x + window.cells), 0, logits.shape[1] - 1)
     return np.ascontiguousarray(logits[np.ix_(rows, columns)], np.float32)
 
 
 def window_photo(photo: UintImage, window: EdgeWindow) -> UintImage:
-    """The photo in the window, (H, W, 3) -> (SIDE, SIDE, 3): means where it shrinks."""
+    """Image in the window, (H, W, 3) -> (SIDE, SIDE, 3), by area mean if it shrinks."""
     return _in_window(photo, window)
 
 
 def window_mask(mask: BoolArray, window: EdgeWindow) -> BoolArray:  # (H, W) -> (SIDE, SIDE)
-    """A mask of the photo in the window."""
+    """Mask of the image in the window."""
     half: BoolArray = _in_window(mask.view(np.uint8) * np.uint8(255), window) > 127
     return half
 
@@ -112,7 +112,7 @@ def _in_window(image: UintImage, window: EdgeWindow) -> UintImage:
 
 
 def window_prompt(prompt: Prompt, window: EdgeWindow) -> FloatArray:  # -> (2, SIDE, SIDE)
-    """The prompt as maps: clicks (1 on, -1 off the object), box (1 inside, -1 outside, 0 none)."""
+    """Prompt maps: clicks (1 foreground, -1 background), box (1 inside, -1 outside, 0 none)."""
     maps = np.zeros((2, SIDE, SIDE), np.float32)
     step = np.array(window.pixel) * window.cells / SIDE
     corner = np.array([window.x, window.y]) * window.pixel
@@ -133,7 +133,7 @@ def window_prompt(prompt: Prompt, window: EdgeWindow) -> FloatArray:  # -> (2, S
 
 
 def add_change(logits: FloatArray, change: FloatArray, window: EdgeWindow) -> None:
-    """Add a window's change (SIDE, SIDE) to the logits of a photo (H, W), in place."""
+    """Add a window's correction (SIDE, SIDE) to the logits of an image (H, W), in place."""
     matrix = window.to_photo.astype(np.float64)
     height, width = logits.shape
     (x0, y0), (x1, y1) = (matrix @ (end, end, 1) for end in (-0.5, SIDE - 0.5))

@@ -1,8 +1,8 @@
-"""The interface of a model family, and what families share: prompts for a decoder, clean masks.
+"""The interface of a model family, and shared functions: decoder prompts and validation.
 
-A family is what a model's users must know and its network does not say: which of the decoder's T
-masks answer a prompt and in which order, what is asked again, and the thresholds that suit its
-numbers. Everything is numpy in model space.
+A family defines what the network itself does not: which of the decoder's T masks are returned for a
+prompt and in which order, whether it is decoded again, and default thresholds. All functions use
+NumPy in model space.
 
 Letters: N prompts, P points, T masks of the decoder, K candidates, m the side of a mask.
 """
@@ -41,17 +41,17 @@ from anymask.masks import (
 
 
 class Family(Protocol):
-    """The rules of one model: which prompts are ambiguous, which masks are candidates, their order.
+    """Rules of a model: ambiguous prompts, candidate masks, and their order.
 
     Attributes:
-        spec: How the model sees a picture, and which prompts it takes.
-        grid: The thresholds of automatic mask generation that suit the model's numbers.
-        tables: What was learned beside the network's weights, by name.
-        roles: Which masks learn from which prompts.
-        closer: How a clear prompt is asked once more in a window around its first answer; None:
-            it is not, as it is not known to be answered better there.
-        stepwise: Whether several clicks of one call are decoded one after the other, each with
-            the logits of the one before; False: all at once, as the reference code does.
+        spec: Specification of the model.
+        grid: Default thresholds of automatic mask generation.
+        tables: Learned parameters besides the network's weights, by name.
+        roles: Assignment of masks to prompts in training.
+        closer: Parameters of the second prediction from a crop for an unambiguous prompt, or None
+            if the family does not gain from it.
+        stepwise: Whether several clicks of one call are decoded one after the other, each with the
+            logits of the one before. False for all at once, as in the reference code.
     """
 
     @property
@@ -84,21 +84,25 @@ class Family(Protocol):
         multimask: Multimask,
         ranking: Ranking,
     ) -> list[Ordered]:
-        """Ask the decoder about N prompts on one photo, and order what it says of each.
+        """Decode N prompts on one image, and order the candidates of each.
 
         Args:
-            multimask: "auto": candidates for a lone click, one mask for a clearer prompt; True,
-                False: the candidates or the one mask, as the family's reference code answers.
-            ranking: "own": ordered by the network's own numbers, whatever the family learned.
+            decode: The decoder.
+            prompts: N prompts.
+            place: Position of the image in model space.
+            multimask: "auto": candidates for a single click, one mask for an unambiguous prompt;
+                True,
+                False: the candidates or the one mask, as in the family's reference code.
+            ranking: "own": ordered by predicted IoU, also for families with a learned ranking.
         """
         ...
 
 
 # --- prompts
 #
-# A decoder takes N prompts of equal length at once, so prompts are grouped by their number of
-# points; nothing is padded that the reference code would not pad, so that a prompt's answer does
-# not depend on its neighbours.
+# A decoder requires N prompts of equal length, so prompts are grouped by their number of points.
+# Padding is the same as in the reference code, so that a prediction does not depend on the other
+# prompts of a batch.
 
 KIND_NAMES: dict[PromptKind, str] = {
     "point": "positive points",
@@ -112,9 +116,10 @@ KIND_NAMES: dict[PromptKind, str] = {
 
 
 def check_prompt(prompt: Prompt, image_hw: tuple[int, int], spec: ModelSpec) -> Prompt:
-    """The prompt, its box cut at the photo's border; nothing is computed before this has passed.
+    """Validate a prompt, and clip its box to the image, before anything is computed.
 
-    Raises PromptError for what the model was not made for, and for points or boxes off the photo.
+    Raises:
+        PromptError: The prompt is not supported, or its points or box are outside the image.
     """
     refused = prompt.kinds - spec.accepts
     if refused:
@@ -157,7 +162,7 @@ def _listed(some: frozenset[PromptKind]) -> str:
 def group_prompts(
     prompts: Sequence[Prompt], geometry: Geometry, spec: ModelSpec, most: int
 ) -> Iterator[tuple[list[int], ModelPrompts]]:
-    """Batches of prompts with equally many points, at most `most` each, and their places."""
+    """Batches of prompts with the same number of points, at most `most` each, with indices."""
     tokens = [_tokens(prompt, geometry, spec) for prompt in prompts]
     places: dict[tuple[int, ...], list[int]] = {}
     for place, (coords, _) in enumerate(tokens):
@@ -178,7 +183,7 @@ def group_prompts(
 def _tokens(
     prompt: Prompt, geometry: Geometry, spec: ModelSpec
 ) -> tuple[FloatArray, IntArray]:  # -> (P, 2), (P,)
-    """Clicks, then box corners, then "no point" where the family's reference code puts it."""
+    """Clicks, then box corners, then "no point" tokens as in the family's reference code."""
     coords = np.zeros((0, 2), np.float32)
     labels: list[int] = []
     if prompt.points is not None and prompt.labels is not None:
@@ -189,7 +194,7 @@ def _tokens(
         labels += CORNERS
     missing = spec.fixed_points - len(labels)
     if not labels or (spec.pad_point and (prompt.box is None or spec.pad_box)):
-        missing = max(missing, 1)  # a decoder needs at least one token
+        missing = max(missing, 1)  # a decoder requires at least one token
     if missing > 0:
         coords = np.concatenate([coords, np.zeros((missing, 2), np.float32)])
         labels += [NO_POINT] * missing
@@ -211,11 +216,14 @@ def _masks(
 def mask_on_photo(
     mask: NDArray[Any], geometry: Geometry, mask_side: int, threshold: float
 ) -> BoolArray:  # (h, w) -> (H, W)
-    """A mask of any size laid over the whole photo, nearest pixel.
+    """Resize a mask of any size to the image, by nearest pixel.
 
     Args:
-        mask: Bool, or integers (not 0 = object), or floats: all within 0..1 they are a soft
-            mask, cut at a half; else logits, those of (mask_side, mask_side) in model space.
+        mask: Bool or integers (nonzero is foreground), or floats: a soft mask if all are within
+            0..1, thresholded at 0.5; else logits, those of (mask_side, mask_side) in model space.
+        geometry: Position of the image in model space.
+        mask_side: Side of the model's masks.
+        threshold: Logits above it are foreground.
     """
     if mask.dtype.kind == "f":
         soft = mask.min(initial=0) >= 0 and mask.max(initial=0) <= 1

@@ -1,14 +1,14 @@
-"""Memory of videos: SAM 2's memory banks and settings, and the questions of a memory network.
+"""Video memory: SAM 2's memory banks and settings, and the input of a memory network.
 
 Sources: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory encoder and memory bank");
-rules and order of choice are those of sam2 (Apache-2.0), `modeling/sam2_base.py` and
-`sam2_video_predictor.py`. Off unless asked for: gaps that older memories fill, after Ding et al.
-2024 (SAM2Long, arXiv:2410.16268) and Yang et al. 2024 (SAMURAI, arXiv:2411.11922). A deviation from
-these: what is unsure is not written at all, by the session, instead of being passed over when
-memories are read.
+rules and order of selection are those of sam2 (Apache-2.0), `modeling/sam2_base.py` and
+`sam2_video_predictor.py`. Optional: gaps filled by older memories, after Ding et al. 2024
+(SAM2Long, arXiv:2410.16268) and Yang et al. 2024 (SAMURAI, arXiv:2411.11922). Difference: the
+session does not write uncertain memories, instead of skipping them when memories are read.
 
-No torch here: memories are arrays or tensors. Letters: m side of a mask, K tokens of a memory, Cm
-their channels, C channels of a pointer; of questions h w the grid, C K channels, M cells.
+This module does not require torch: memories are arrays or tensors. Letters: m side of a mask, K
+tokens of a memory, Cm their channels, C channels of a pointer; for the memory network h w the grid,
+C K channels, M cells.
 """
 
 from __future__ import annotations
@@ -23,43 +23,44 @@ from numpy.typing import NDArray
 from anymask.base import FloatArray
 from anymask.masks import remove_small_regions
 
-ABSENT = -1024.0  # every logit of an object that is not there
-FILLED = 0.1  # the logit of a filled hole
-OVERLAPPED = -10.0  # the largest logit where another object is likelier
-SURE = 10.0  # the logit of a pixel of a mask that a person gave
-MASK_LIMIT = 32.0  # logits that are fed back are cut here, as the reference does
-PROMPTED_LIMIT = 4  # prompted frames that a frame reads, and that a bank keeps: memory is bounded
+ABSENT = -1024.0  # all logits of an absent object
+FILLED = 0.1  # logit of a filled hole
+OVERLAPPED = -10.0  # maximum logit of a pixel of another object
+SURE = 10.0  # logit of a pixel of a mask prompt
+MASK_LIMIT = 32.0  # limit of the absolute logits of a mask prompt, as in the reference
+PROMPTED_LIMIT = 4  # prompted frames that a frame reads and a bank keeps, to bound the memory
 
 
 def fill_plane(plane: FloatArray, largest: int) -> FloatArray:  # (m, m) -> (m, m)
-    """Background regions of at most `largest` cells become object."""
+    """Fill background regions of at most `largest` cells."""
     mask, changed = remove_small_regions(plane > 0, largest + 1, "holes")
     if not changed:
         return plane
     return np.where(np.asarray(mask) & (plane <= 0), np.float32(FILLED), plane)
 
 
-# What a network of memory is asked about one object on one frame, and what it answers.
+# Input and output of a memory network for one object on one frame.
 #
-# The grid is that of the model's coarse cells, of the part that the frame fills. Beside the frame's
-# maps and the remembered cells the network is given hints: what matching, flow and decoder say of
-# the object. Its answer begins at the first hint, so that an untrained network answers as they do.
+# The grid is that of the model's coarse cells in the part that the frame covers. Besides the
+# frame's maps and the memory cells, the network receives hints: predictions of matching, optical
+# flow and decoder. Its output is a correction of the first hint, so that an untrained network
+# returns it.
 
 PARTS = 4  # fine cells along a side of a coarse one: the stride of the decoder's masks
-LIMIT = 12.0  # of the logits among the hints
+LIMIT = 12.0  # of the hints' logits
 HINTS = ("mixed", "drawn", "carried", "matched", "last")  # the first two are logits, else 0..1
 MIXED, DRAWN, CARRIED, MATCHED, LAST = range(len(HINTS))
-ANCHOR, RECENT = 1.0, 0.0  # what is remembered of a frame that a person spoke of, and of another
+ANCHOR, RECENT = 1.0, 0.0  # memory of a prompted frame, and of a tracked one
 
 
 @dataclass(frozen=True, eq=False)
 class FrameMaps:
-    """One frame, the same for all objects on it.
+    """Maps of one frame, shared by all objects on it.
 
     Attributes:
-        keys: (K, h, w) of unit length, as they are matched.
-        middle: (C, 2h, 2w) the encoder's second map.
-        fine: (C, 4h, 4w) its third.
+        keys: Unit keys (K, h, w).
+        middle: The encoder's second map (C, 2h, 2w).
+        fine: The encoder's third map (C, 4h, 4w).
     """
 
     keys: FloatArray
@@ -69,13 +70,14 @@ class FrameMaps:
 
 @dataclass(frozen=True, eq=False)
 class MemoryQuestion:
-    """One object on one frame. Objects that remember the same cells have the same arrays of them.
+    """Input of the memory network for one object. Objects may share the arrays of memory cells.
 
     Attributes:
-        hints: (5, 4h, 4w), see `HINTS`.
-        memory_keys: (M, K).
-        memory_labels: (M, 16) how much of each fine cell is the object, row by row.
-        memory_kinds: (M,) ANCHOR or RECENT; those of prompted frames come first.
+        frame: Maps of the frame.
+        hints: Hints (5, 4h, 4w), see `HINTS`.
+        memory_keys: Keys (M, K).
+        memory_labels: Share of the object in each fine cell (M, 16), row by row.
+        memory_kinds: ANCHOR or RECENT (M,); those of prompted frames come first.
     """
 
     frame: FrameMaps
@@ -87,7 +89,7 @@ class MemoryQuestion:
 
 @dataclass(frozen=True, eq=False)
 class MemoryAnswer:
-    """The object's logits (4h, 4w), and the logit of its being there at all."""
+    """The object's logits (4h, 4w), and the logit of its presence."""
 
     logits: FloatArray
     seen: float
@@ -98,11 +100,11 @@ class MemoryAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class MultimaskStability:
-    """When the mask of a clear prompt gives way to the best of the three of an unclear one.
+    """Condition for replacing the mask of an unambiguous prompt by the best of the three others.
 
     Attributes:
-        delta: How far the threshold is moved to both sides.
-        threshold: Below this IoU of the two masks that come out, it gives way.
+        delta: Offset of the threshold in both directions.
+        threshold: Minimum IoU of the masks at both thresholds; below it, the mask is replaced.
     """
 
     delta: float = 0.05
@@ -111,31 +113,30 @@ class MultimaskStability:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingSettings:
-    """The options of SAM 2's families that change numbers but no weights.
+    """Options of SAM 2's families that do not change weights.
 
     Attributes:
         frames: Memories that a frame reads: the prompted ones and frames - 1 others.
-        stride: The others are every stride-th frame, and the last one.
-        prompted_limit: At most so many prompted frames (2 or more), the nearest; None: all.
-        pointers: Frames whose object pointers are read, beside the prompted ones.
-        pointer_times: Whether pointers know how old they are: not at all, as a distance, or
-            signed.
-        future_pointers: Whether pointers of prompted frames that come later are read.
-        mask_scale: What becomes of a mask's probability before it is remembered.
-        mask_bias: Like `mask_scale`.
-        sharp_prompted: Whether a prompted frame's mask is remembered as 0 and 1.
-        several_points: A prompt of so many points, from and to, gets the best of three masks; a
-            tracked frame has none.
-        stability: When one mask gives way to the best of three; None: never.
-        hole_area: Holes of up to so many low-resolution pixels are filled in answers; 0: none.
-        exclusive: Whether a pixel belongs to one object at most in the answers.
-        exclusive_memory: The same, in what is remembered.
-        corrected: A corrected frame stays "tracked", or becomes "prompted" like the first.
-        forget_around: Whether a correction takes the tracked memories around it away.
-        memory_dtype: In which precision memories are kept.
-        pool: Memories that are maps are read in squares of so many places a side, as their
-            means (Xiong et al. 2024, EfficientTAM, arXiv:2411.18933, section 3.2).
-        fill_gaps: Frames that were not remembered do not leave their places empty: the newest
+        stride: The others are every stride-th frame, and the previous one.
+        prompted_limit: Maximum number of prompted frames (2 or more), the nearest. None for all.
+        pointers: Frames whose object pointers are read, in addition to the prompted ones.
+        pointer_times: Temporal encoding of pointers: none, as a distance, or signed.
+        future_pointers: Whether pointers of later prompted frames are read.
+        mask_scale: Scale of a mask's probability in the memory encoder.
+        mask_bias: Bias of a mask's probability in the memory encoder.
+        sharp_prompted: Whether a prompted frame's mask is binarized in the memory.
+        several_points: Minimum and maximum number of points of prompts that return the best of
+            three masks; a tracked frame has 0.
+        stability: Condition for the best of three instead of the single mask, or None for never.
+        hole_area: Maximum area of filled holes in low-resolution pixels, or 0 for none.
+        exclusive: Whether a pixel belongs to at most one object in the predictions.
+        exclusive_memory: The same in the memories.
+        corrected: Whether a corrected frame stays "tracked", or becomes "prompted" like the first.
+        forget_around: Whether a correction removes the tracked memories around it.
+        memory_dtype: Type of the memories.
+        pool: Side of the squares in which memory maps are averaged when read (Xiong et al. 2024,
+            EfficientTAM, arXiv:2411.18933, section 3.2).
+        fill_gaps: Whether missing memories are replaced by the most recent ones of any age.
             memories are read, however old they are.
     """
 
@@ -161,16 +162,15 @@ class TrackingSettings:
 
 
 def with_postprocessing(settings: TrackingSettings) -> TrackingSettings:
-    """A family's settings as its official builder changes them for users, unless it is told not to
-    (`apply_postprocessing`)."""
+    """Settings with the changes of the official builder for users (`apply_postprocessing`)."""
     return replace(settings, stability=MultimaskStability(), hole_area=8, sharp_prompted=True)
 
 
 def for_users(settings: TrackingSettings) -> TrackingSettings:
-    """A family's settings as its official builder gives them to users, with bounded memory.
+    """Settings of the official builder for users, with bounded memory.
 
-    A person's word always counts: every frame with a prompt becomes a prompted memory. The length
-    of a video is not told to the model, so that a file and a stream give the same numbers.
+    Every prompted frame becomes a prompted memory. The length of a video is not used, so that files
+    and streams give the same results.
     """
     limit = min(settings.prompted_limit or PROMPTED_LIMIT, PROMPTED_LIMIT)
     return replace(with_postprocessing(settings), prompted_limit=limit)
@@ -178,11 +178,12 @@ def for_users(settings: TrackingSettings) -> TrackingSettings:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """One object on one frame.
+    """Memory of one object on one frame.
 
     Attributes:
-        tokens: (1, K, Cm).
-        pointer: (1, C).
+        frame: Number of the frame.
+        tokens: Tokens (1, K, Cm).
+        pointer: Object pointer (1, C).
     """
 
     frame: int
@@ -192,12 +193,12 @@ class Memory:
 
 @dataclass(frozen=True)
 class VideoMoment:
-    """Where in a video a step stands.
+    """Position of a step in a video.
 
     Attributes:
-        frame: Its number.
-        backward: Whether tracking goes towards the first frame.
-        length: Frames of the video, or None while nobody knows.
+        frame: Number of the frame.
+        backward: Whether tracking proceeds towards the first frame.
+        length: Number of frames of the video, or None if unknown.
     """
 
     frame: int
@@ -205,21 +206,21 @@ class VideoMoment:
     length: int | None = None
 
     def before(self, steps: int) -> int:
-        """The frame that tracking has seen so many steps ago."""
+        """Frame that was processed `steps` steps earlier."""
         return self.frame + steps if self.backward else self.frame - steps
 
     def age(self, frame: int) -> int:
-        """How many steps ago a frame was seen; below 0: it comes later."""
+        """Number of steps since a frame was processed; negative for later frames."""
         return frame - self.frame if self.backward else self.frame - frame
 
 
 @dataclass(frozen=True, eq=False)
 class MemorySelection:
-    """What a frame reads of one object.
+    """Memories of one object that a frame reads.
 
     Attributes:
-        memories: (steps ago, memory); 0 steps: a prompted frame, whose time does not count.
-        pointers: (steps ago, pointer).
+        memories: (age in steps, memory); age 0 for a prompted frame, which has no temporal order.
+        pointers: (age in steps, pointer).
     """
 
     memories: tuple[tuple[int, Memory], ...]
@@ -227,7 +228,7 @@ class MemorySelection:
 
     @property
     def layout(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Objects of the same layout can be batched."""
+        """Objects with the same layout can be batched."""
         return (
             tuple(steps for steps, _ in self.memories),
             tuple(steps for steps, _ in self.pointers),
@@ -236,31 +237,31 @@ class MemorySelection:
 
 @dataclass(frozen=True, eq=False)
 class MemoryBank:
-    """Everything that is known of one object, by frame.
+    """All memories of one object, by frame.
 
     Attributes:
-        prompted: Frames that a person spoke about.
-        tracked: Frames that were found by tracking.
+        prompted: Memories of prompted frames.
+        tracked: Memories of tracked frames.
     """
 
     prompted: dict[int, Memory] = field(default_factory=dict)
     tracked: dict[int, Memory] = field(default_factory=dict)
 
     def with_prompted(self, memory: Memory) -> MemoryBank:
-        """This bank with a frame that a person spoke about, in the place of what was there."""
+        """Copy of the bank with a prompted frame, which replaces the memory of that frame."""
         tracked = _without(self.tracked, [memory.frame])
         return MemoryBank({**self.prompted, memory.frame: memory}, tracked)
 
     def with_tracked(self, memory: Memory) -> MemoryBank:
-        """This bank with a frame that was found by tracking."""
+        """Copy of the bank with a tracked frame."""
         return MemoryBank(self.prompted, {**self.tracked, memory.frame: memory})
 
     def without(self, frames: Iterable[int]) -> MemoryBank:
-        """This bank without the tracked memories of some frames."""
+        """Copy of the bank without the tracked memories of some frames."""
         return MemoryBank(self.prompted, _without(self.tracked, frames))
 
     def kept(self, at: VideoMoment, settings: TrackingSettings) -> MemoryBank:
-        """This bank without tracked memories that no later frame of this direction reads."""
+        """Copy of the bank without tracked memories that no later frame of this direction reads."""
         reach = max((settings.frames - 1) * settings.stride, settings.pointers - 1)
         newest = _newest(self.tracked, at, settings.frames) if settings.fill_gaps else []
         return self.without(
@@ -268,7 +269,7 @@ class MemoryBank:
         )
 
     def select(self, at: VideoMoment, settings: TrackingSettings) -> MemorySelection:
-        """Which memories and pointers a frame reads."""
+        """Select the memories and pointers that a frame reads."""
         nearest = self._nearest(at.frame, settings.prompted_limit)
         passed = {f: m for f, m in self.prompted.items() if f not in nearest}
         others = {**passed, **self.tracked}
@@ -291,16 +292,16 @@ class MemoryBank:
     def grown(
         self, memory: Memory, at: VideoMoment, settings: TrackingSettings, prompted: bool
     ) -> MemoryBank:
-        """This bank with what a frame left, and without what is not read again."""
+        """Copy of the bank with a new memory, and without those that are no longer read."""
         if not prompted:
             return self.with_tracked(memory).kept(at, settings)
         known = {f: m for f, m in self.prompted.items() if at.age(f) > 0}
         nearest = sorted(known, key=at.age)
-        kept = {*nearest[: PROMPTED_LIMIT - 2], *nearest[-1:]}  # the first one stays
+        kept = {*nearest[: PROMPTED_LIMIT - 2], *nearest[-1:]}  # keeps the first one
         return MemoryBank({f: m for f, m in known.items() if f in kept}).with_prompted(memory)
 
     def to_arrays(self, copied: Callable[[Any], NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Every array of the bank by its name, to be saved; `copied` brings one to numpy."""
+        """All arrays of the bank by name; `copied` converts a tensor to NumPy."""
         return {
             f"{kind}/{number}/{part}": copied(getattr(memory, part))
             for kind in ("prompted", "tracked")
@@ -315,7 +316,7 @@ class MemoryBank:
         tokens_of: Callable[[NDArray[Any]], Any],
         pointer_of: Callable[[NDArray[Any]], Any],
     ) -> MemoryBank:
-        """The bank that `to_arrays` gave, each array where the runtime keeps it."""
+        """Restore the bank of `to_arrays`, with functions that move arrays to the runtime."""
         bank = cls()
         for name, tokens in arrays.items():
             kind, number, part = name.split("/")
@@ -325,7 +326,7 @@ class MemoryBank:
         return bank
 
     def _nearest(self, frame: int, limit: int | None) -> dict[int, Memory]:
-        """Prompted memories: the last before, the first after, then by distance."""
+        """Nearest prompted memories: the last before, the first after, then by distance."""
         if limit is None or len(self.prompted) <= limit:
             return self.prompted
         before = max((f for f in self.prompted if f < frame), default=None)
@@ -336,7 +337,7 @@ class MemoryBank:
 
 
 def group_alike(selections: Sequence[MemorySelection]) -> list[list[int]]:
-    """Places of the selections that can be batched, by their layout."""
+    """Indices of selections that can be batched, by layout."""
     groups: dict[Any, list[int]] = {}
     for place, selection in enumerate(selections):
         groups.setdefault(selection.layout, []).append(place)
@@ -344,14 +345,14 @@ def group_alike(selections: Sequence[MemorySelection]) -> list[list[int]]:
 
 
 def longest_pointer(at: VideoMoment, settings: TrackingSettings) -> int:
-    """The age of the oldest pointer that is read: a short video's own length limits it."""
+    """Age of the oldest pointer that is read, limited by the length of the video."""
     return (settings.pointers if at.length is None else min(at.length, settings.pointers)) - 1
 
 
 def _read(
     others: dict[int, Memory], at: VideoMoment, settings: TrackingSettings
 ) -> list[tuple[int, Memory]]:
-    """(places back, memory) of the frames that a frame reads beside the prompted ones."""
+    """Memories that a frame reads in addition to the prompted ones, by position."""
     places = range(settings.frames - 1, 0, -1)
     if settings.fill_gaps:
         passed = {f: memory for f, memory in others.items() if at.age(f) > 0}
@@ -362,12 +363,12 @@ def _read(
 
 
 def _newest(memories: dict[int, Memory], at: VideoMoment, count: int) -> list[int]:
-    """The frames of the youngest memories that time has passed, the youngest first."""
+    """Frames of the most recent processed memories, the newest first."""
     return sorted((f for f in memories if at.age(f) >= 0), key=at.age)[:count]
 
 
 def _stepped(at: VideoMoment, steps: int, stride: int) -> int:
-    """The frame of the memory `steps` places back: the last, then every stride-th frame."""
+    """Frame of the memory at position `steps`: the previous one, then every stride-th frame."""
     if steps == 1:
         return at.before(1)
     if at.backward:

@@ -1,8 +1,8 @@
-"""Names and their vectors: vectors of masks and a choice of names in, the likeliest names out.
+"""Names of masks by similarity of vectors.
 
-A name's vector and a mask's agree as far as the name fits the mask. The chance of a name is a
-softmax over the names that are chosen and those that were learned: so a list of three words leaves
-room for "none of them".
+The similarity of a name's vector and a mask's vector measures how well the name fits. The
+probability of a name is a softmax over the candidate names and the trained ones, so that a mask may
+fit none of three candidates.
 
 Letters: n masks, N names, D the length of a vector.
 """
@@ -18,12 +18,12 @@ import numpy as np
 
 from anymask.base import BoolArray, FloatArray, InputError, IntArray
 
-NEAREST = 3  # names that an error offers
-LIKENESS = 0.5  # of letters that two names share, from which one is offered (`difflib`)
+NEAREST = 3  # names suggested in an error
+LIKENESS = 0.5  # minimum similarity of the spelling of a suggested name (`difflib`)
 
 
 class LabelSuggestion(NamedTuple):
-    """A name for a mask, and how likely it is, 0..1."""
+    """A name for a mask, and its probability, 0..1."""
 
     label: str
     probability: float
@@ -31,16 +31,15 @@ class LabelSuggestion(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class NameTable:
-    """All names that a network knows.
+    """All names of a name model.
 
     Attributes:
-        words: N, those that are met more often first.
-        vectors: (N, D) of length 1.
-        learned: (N,) names that training pictures showed; the others are known by their words
-            alone.
-        also: Other spellings of names, and their place.
-        scale: Of the agreement of two vectors, to be a logit.
-        network: Names the network whose vectors these are.
+        words: N names, the more frequent ones first.
+        vectors: Unit vectors (N, D).
+        learned: Whether a name occurs in the training images (N,); others are known only by text.
+        also: Other spellings of names, and their index.
+        scale: Factor from similarity to logit.
+        network: Identifier of the name model.
     """
 
     words: tuple[str, ...]
@@ -53,13 +52,15 @@ class NameTable:
     def chosen(
         self, names: Sequence[str] | None, own: Mapping[str, FloatArray] | None = None
     ) -> ChosenNames:
-        """The names to choose from: a list, or all that were learned.
-
-        Raises InputError for one that is not known, with the nearest that are.
+        """Resolve candidate names: a list, or all trained names.
 
         Args:
-            own: Vectors (D,) of length 1 of names that are known by examples; the learned name
-                that is nearest to one may mean the same, and is no rival of it.
+            names: Candidate names, or None.
+            own: Unit vectors (D,) of names defined by examples. The trained name nearest to one may
+                have the same meaning, and does not compete with it.
+
+        Raises:
+            InputError: A name is unknown. The message has suggestions.
         """
         if names is None:
             places = np.flatnonzero(self.learned)
@@ -85,12 +86,11 @@ class NameTable:
         return ChosenNames(tuple(labels), np.stack(vectors), self.scale, self.vectors[others])
 
     def knows(self, name: str) -> bool:
-        """Whether it can be chosen."""
+        """Whether the name is known."""
         return plain_word(name) in self.also
 
     def near(self, name: str) -> list[str]:
-        """The names that it may be a slip of: the fewest slips first, then what pictures showed,
-        then the more frequent one."""
+        """Similar known names: by edit distance, then trained ones first, then by frequency."""
         word = plain_word(name)
         known = difflib.get_close_matches(word, self.also, max(len(self.also), 1), LIKENESS)
 
@@ -113,13 +113,13 @@ class NameTable:
 
 @dataclass(frozen=True, eq=False)
 class ChosenNames:
-    """Names to choose from.
+    """Candidate names.
 
     Attributes:
-        labels: N, as the user wrote them.
-        vectors: (n, D).
+        labels: N names as the user wrote them.
+        vectors: Vectors (N, D).
         scale: See `NameTable`.
-        others: (m, D) of names that are no choice, but may be meant.
+        others: Vectors (m, D) of competing names that are not candidates.
     """
 
     labels: tuple[str, ...]
@@ -128,7 +128,7 @@ class ChosenNames:
     others: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def suggest(self, vectors: FloatArray, top: int) -> list[list[LabelSuggestion]]:  # (n, D)
-        """For each mask the likeliest names, the likeliest first."""
+        """Most probable names of each mask, best first."""
         told = self.scale * vectors @ self.vectors.T
         rivals = [self.scale * vectors @ self.others.T] if self.others.size else []
         powers = np.exp(np.hstack([told, *rivals]) - np.hstack([told, *rivals]).max(1)[:, None])
@@ -141,7 +141,7 @@ class ChosenNames:
 
 
 def edit_distance(first: str, second: str) -> int:
-    """How many letters were added, left out, mistaken, or swapped with the next one."""
+    """Edit distance with insertions, deletions, substitutions and swaps of neighbours."""
     before: list[int] = []
     row = list(range(len(second) + 1))
     for i, letter in enumerate(first):
@@ -155,5 +155,5 @@ def edit_distance(first: str, second: str) -> int:
 
 
 def plain_word(word: str) -> str:
-    """As words are compared: small letters, single spaces."""
+    """Normalize a name for comparison: lower case, single spaces."""
     return " ".join(word.replace("_", " ").lower().split())

@@ -1,4 +1,4 @@
-"""The family of `nano` and `small`: the rules of `LearnedRules`, in `masks/answer.py`."""
+"""The family of `nano` and `small`: the rules of `LearnedRules` in `masks/answer.py`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from anymask.masks import (
 
 @dataclass(frozen=True)
 class NanoFamily:
-    """See `family.Family`; `tables` holds "ranking" and "scores"."""
+    """See `family.Family`; `tables` has "ranking" and "scores"."""
 
     spec: ModelSpec
     grid: GridDefaults
@@ -37,11 +37,11 @@ class NanoFamily:
 
     @cached_property
     def rules(self) -> LearnedRules:
-        """The rules, with the fast measures of masks."""
+        """The rules, with OpenCV's fast measurements."""
         return LearnedRules(self.spec, self.tables, OPENCV)
 
     def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(N, T, m, m), (N, T) -> the three of the highest quality, in the model's order."""
+        """(N, T, m, m), (N, T) -> the three of highest quality, in the model's order."""
         return self.rules.candidates(logits, quality)
 
     def answer(

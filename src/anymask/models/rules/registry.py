@@ -1,7 +1,7 @@
-"""Model families: a spec and learned tables in, the rules of asking and answering that model out.
+"""Registry of model families.
 
-A new family is a file here, its network in `models`, a table in the catalogue, and tests. No file
-outside of a family's own names it; the rest of the package asks `open_family` for the object.
+A new family requires a file here, its network in `models`, a table in the catalogue, and tests.
+Other code does not depend on a specific family; it uses `open_family`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from anymask.models.rules.sam import efficient_sam, sam, sam_hq
 LOG = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parents[2] / "assets"
-BUNDLED_MODELS = ("nano", "small")  # the models in the package, each a folder of `SHIPPED`
-DEFAULT_IMAGE_MODEL = "small"  # of them, what photos are asked with unless told otherwise
-DEFAULT_VIDEO_MODEL = "nano"  # all else: videos, scans, pages without a server, trainings
-MODEL_VARIABLE = "ANYMASK_MODEL"  # names another one for photos
-# nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it. On
-# street scenes most of its right masks have a stability of .1 to .6: it says little of their worth.
+BUNDLED_MODELS = ("nano", "small")  # bundled models, each a folder of `SHIPPED`
+DEFAULT_IMAGE_MODEL = "small"  # default for images
+DEFAULT_VIDEO_MODEL = "nano"  # default for videos, scans, offline pages and training
+MODEL_VARIABLE = "ANYMASK_MODEL"  # environment variable with another default for images
+# nano's quality and stability are lower than SAM's; SAM's thresholds would remove most masks. On
+# street scenes most of its correct masks have a stability of 0.1 to 0.6, so it is little
+# informative.
 NANO_GRID = GridDefaults(score=0.5, stability=0.3)
 NANO_CLOSER = CropRefinement(margin=1.0, gain=1.2, weight=0.6, min_side=96)
 SAM_GRID = GridDefaults(score=0.88, stability=0.95)
@@ -42,33 +43,35 @@ _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
 
 
 def default_model(weights: object = None) -> str:
-    """What is asked about photos where no model is named: what ANYMASK_MODEL names, else `small`.
+    """Default model for images: the value of ANYMASK_MODEL, else `small`.
 
-    Videos, scans and training take `DEFAULT_VIDEO_MODEL` whatever the variable says: what reads a
-    video's earlier frames was learned with it, and so do weights without a name, as it is what is
-    trained where no name is given.
+    For weights without a name, and for videos, scans and training, the default is
+    `DEFAULT_VIDEO_MODEL`: the memory network was trained with it, and it is the default of
+    training.
     """
     own = DEFAULT_IMAGE_MODEL if weights is None else DEFAULT_VIDEO_MODEL
     return os.environ.get(MODEL_VARIABLE, "").strip() or own
 
 
 def family_names() -> tuple[str, ...]:
-    """The families that `open_family` knows."""
+    """Names accepted by `open_family`."""
     return tuple(_MAKERS)
 
 
 def open_family(
     spec: ModelSpec, tables: Tables | None = None, weights_hash: str | None = None
 ) -> Family:
-    """The rules of a model.
-
-    Raises ModelError for a family that this version does not know.
+    """Create the rules of a model.
 
     Args:
-        tables: What was learned beside its weights; None: what the package ships for its
+        spec: Specification of the model.
+        tables: Learned parameters besides its weights. Defaults to those in the package for its
             family.
-        weights_hash: Of its weights; a table that names other ones was learned with these, so
-            tuned weights go without it, and the log says so.
+        weights_hash: Hash of its weights. Tables trained for other weights are not used for
+            fine-tuned weights, which is logged.
+
+    Raises:
+        ModelError: The family is unknown to this version.
     """
     maker = _MAKERS.get(spec.family)
     if maker is None:
@@ -96,11 +99,11 @@ def _tell_once(text: str) -> None:
 
 @cache
 def shipped_tables(family: str) -> Tables:
-    """What a family learned beside the weights in the package; nothing where it learned nothing.
+    """Learned parameters of a family in the package, possibly empty.
 
-    "ranking" orders the masks of a lone click (`research/fit_ranking.py`), "adaptive" chooses the
-    next clicks of automatic mask generation (`segment.adaptive`), "objectness" judges what
-    it finds (`segment.search`) and says which weights it was learned with.
+    "ranking" orders the masks of a single click (`research/fit_ranking.py`), "adaptive" selects the
+    clicks of automatic mask generation (`segment.adaptive`), "objectness" scores its masks
+    (`segment.search`) and states the weights it was trained with.
     """
     path = SHIPPED / family / "tables.json"
     if not path.is_file():
@@ -110,15 +113,15 @@ def shipped_tables(family: str) -> Tables:
 
 
 def default_grid() -> GridDefaults:
-    """The thresholds of automatic mask generation of the model in the package."""
+    """Default thresholds of automatic mask generation of the bundled models."""
     return NANO_GRID
 
 
 def adaptive_table(family: Family) -> Mapping[str, Any]:
-    """What chooses the clicks of adaptive mode: the family's own, else the default model's.
+    """Parameters that select the clicks of adaptive mode: the family's, else the default model's.
 
-    That one can serve any model, as it knows score and stability in units of what the settings
-    want; that it was not learned with this one stands in the log.
+    Those of the default model work for any model, because score and stability are relative to the
+    settings; their use is logged.
     """
     own: Mapping[str, Any] | None = family.tables.get("adaptive")
     if own is not None:

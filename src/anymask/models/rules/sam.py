@@ -1,7 +1,7 @@
 """The families of SAM (SAM, MobileSAM, EdgeSAM, MedSAM, HQ-SAM, EfficientSAM, SAM 2).
 
-Each chooses by two rules (`CHOICES` in `masks/answer.py`): the candidates of an ambiguous prompt,
-and the mask of a clear one.
+Each has two rules (`CHOICES` in `masks/answer.py`): the candidates of an ambiguous prompt, and the
+mask of an unambiguous one.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class SamFamily:
     """See `family.Family`.
 
     Attributes:
-        several: The masks of an ambiguous prompt, and the one of a clear one.
-        single: Like `several`.
+        several: Selects the masks of an ambiguous prompt.
+        single: Selects the mask of an unambiguous prompt.
     """
 
     spec: ModelSpec
@@ -58,7 +58,7 @@ class SamFamily:
         multimask: Multimask,
         ranking: Ranking,
     ) -> list[Ordered]:
-        """See `family.Family.answer`; ordered by the network's own numbers."""
+        """See `family.Family.answer`; ordered by predicted IoU."""
         return choose(decode, prompts, multimask, (self.several, self.single))
 
 
@@ -74,6 +74,6 @@ def efficient_sam(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFam
 
 
 def sam_hq(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:
-    """One mask, corrected; the quality may leave out the correction: (N, T) or (N, T - 1)."""
+    """One corrected mask; the quality may omit the correction: (N, T) or (N, T - 1)."""
     roles = replace(ONE_OR_THREE, added=4)
     return SamFamily(spec, grid, tables, *CHOICES["sam_hq"], roles)
