@@ -95,7 +95,7 @@ def right_angled(part: shapely.Geometry, tolerance: float) -> shapely.Geometry:
 
 
 def _straight_corners(ring: Floats) -> Floats | None:
-    """Corners of a ring with alternating horizontal and vertical sides; None for fewer than four."""
+    """Corners of a ring with alternating horizontal and vertical sides; None if fewer than four."""
     sides = np.roll(ring, -1, axis=0) - ring
     level = np.abs(sides[:, 0]) >= np.abs(sides[:, 1])
     changes = np.flatnonzero(level != np.roll(level, 1))
