@@ -67,7 +67,7 @@ def address_of(bound: socket.socket) -> str:
 
 
 class PendingConnections:
-    """Connections without a complete request header. If there are too many, the oldest is closed."""
+    """Connections without a complete request header. The oldest is closed if there are too many."""
 
     def __init__(self, limits: Limits) -> None:
         self._seconds, self._most = limits.header_seconds, limits.headers_waiting

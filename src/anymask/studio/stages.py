@@ -43,7 +43,7 @@ HINT_SECONDS = 30.0
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class ProjectSettings:
-    """Settings of a project, stored in its database. Raises InputError if a value is out of range."""
+    """Settings of a project, stored in its database. Raises InputError if a value is invalid."""
 
     confident: Annotated[
         float | None,
