@@ -56,10 +56,7 @@ class TaskPictures:
                 with local.open("rb") as file:
                     return file.read(limits.upload_bytes + 1)
             wanted, full = urlsplit(self.host), urlsplit(urljoin(self.host, address))
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # too long, NUL character, invalid base64 or invalid host
+        except (OSError, ValueError) as error:  # too long, NUL, invalid base64 or host
             message = (
                 f"The image address {address[:80]!r} is invalid. Send it in the form "
                 "that Label Studio uses."
@@ -112,7 +109,7 @@ class Tag:
 
 
 def read_config(xml: str) -> Tag:
-    """Find the brush tag. Raises Refusal if there is none."""
+    """Find the brush tag. Raises Refusal if it is missing."""
     try:
         if "<!" in xml.replace("<!--", ""):
             raise ET.ParseError("XML declarations are not supported.")

@@ -52,12 +52,8 @@ from anymask.jobs.pool import Idle, ItemDone, ItemLost, WorkerReady, run_in_pool
 NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 NOT_THE_PHOTO = (ModelError, PromptError, ConfigError, MissingExtra)
 
-MAX_BLOCKS = (
-    10_000  # maximum number of blocks of a Ray data set; an actor that dies loses one block
-)
-STORE_BYTES = (
-    128 * 2**20
-)  # shared memory of a local cluster, which transfers only paths and results
+MAX_BLOCKS = 10_000  # maximum blocks of a Ray data set; an actor that dies loses one block
+STORE_BYTES = 128 * 2**20  # shared memory of a local cluster, for paths and results only
 
 Row = dict[str, Any]
 
@@ -206,9 +202,7 @@ def _process_on_ray(
 def _cluster(workers: int) -> Iterator[int]:
     """Connect to Ray and yield the number of actors."""
     address = os.environ.get("RAY_ADDRESS")
-    os.environ.setdefault(
-        "RAY_BACKEND_LOG_LEVEL", "fatal"
-    )  # anymask reports relevant errors itself
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # anymask reports the errors
     if not address:
         # Makes the servers of Ray listen on 127.0.0.1 only.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -259,9 +253,7 @@ def _map_photos(
     in_flight = 1 if again else 2
     pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # Ray warns about max_task_retries, but has no alternative yet
+        warnings.simplefilter("ignore")  # there is no alternative to max_task_retries yet
         done = photos.map(
             _RayActor,
             fn_constructor_args=(task, threads_each(actors)),

@@ -214,9 +214,7 @@ def _side_by_side(
     for source in sources:
         kept.setdefault(_absolute(source), source)
     folders = {path for path in kept if path.is_dir()}
-    paths = [
-        path for path in kept if folders.isdisjoint(path.parents)
-    ]  # else it is in a source folder
+    paths = [path for path in kept if folders.isdisjoint(path.parents)]  # else in a source folder
     base: str | None = None
     if len({path.name for path in paths}) < len(paths):
         try:
@@ -271,7 +269,5 @@ def output_names(names: Sequence[str]) -> dict[str, str]:
     """Map the image names of one folder to unique output names."""
     stems = {name: Path(name).stem for name in names}
     shared = Counter(stems.values())
-    shared.update(
-        names
-    )  # "a.jpg.png" keeps its suffix if "a.jpg" exists, which may also keep its own
+    shared.update(names)  # "a.jpg.png" keeps its suffix if "a.jpg" exists and keeps its own
     return {name: stem if shared[stem] == 1 else name for name, stem in stems.items()}

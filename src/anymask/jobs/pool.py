@@ -176,7 +176,7 @@ class _Pool(Generic[Item, Result]):
         self._executor = ProcessPoolExecutor(size, context, _begin, (task, threads, self._sent))
 
     def work(self, todo: deque[Item]) -> Iterator[PoolEvent[Item, Result]]:
-        """Process items from the list. Raises BrokenProcessPool if a worker died."""
+        """Process items from the list, until a worker dies with `BrokenProcessPool`."""
         while todo or self.out:
             while todo and len(self.out) < self.size:
                 self._items.append(todo[0])
@@ -208,9 +208,7 @@ class _Pool(Generic[Item, Result]):
 
     def stop(self) -> None:
         """End all workers: idle ones immediately, busy ones after the current call."""
-        workers = list(
-            (self._executor._processes or {}).values()
-        )  # Python 3.14 has terminate_workers()
+        workers = list((self._executor._processes or {}).values())  # 3.14: terminate_workers()
         left = {worker.sentinel: worker for worker in workers}
         for worker in workers:
             with contextlib.suppress(OSError):
@@ -272,9 +270,7 @@ def _begin(task: PoolTask[Any, Any], threads: int, sent: Any) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     limit_threads(threads)
     try:
-        work = (
-            task.open()
-        )  # no file is being written yet, so SIGTERM may end the process immediately
+        work = task.open()  # no file is being written yet: SIGTERM may end the process
     except AnymaskError as error:
         sent.put(_Refused(str(error)))
         os._exit(1)
@@ -298,8 +294,7 @@ def _do(number: int, item: Any) -> Any:
 
 def _leave_on_sigterm() -> threading.Event:
     """Exit by an exception on SIGTERM, so that unfinished files are removed. The returned event is
-    set from then on.
-    """
+    set from then on."""
     ending = threading.Event()
 
     def leave(number: int, frame: FrameType | None) -> None:

@@ -124,9 +124,7 @@ def read_made(
         if any(made_from[name] != value for name, value in about.items()):
             return None
         same_file = bool(photo.file_hash) and made_from.get("file") == photo.file_hash
-        if (
-            not same_file and made_from["image"] != photo.pixels_hash
-        ):  # skips decoding if the file is unchanged
+        if not same_file and made_from["image"] != photo.pixels_hash:  # unchanged: not decoded
             return None
         records = read_sa1b(document["annotations"])
         shown = document["image"]
@@ -194,9 +192,7 @@ def write_overlay(path: Path, image: UintImage, records: Sequence[Mask]) -> None
     masks = np.zeros((len(records), size[1], size[0]), np.bool_)
     shown = [np.arange(n) * full // n for n, full in zip(size, (width, height), strict=True)]
     for record, mask in zip(records, masks, strict=True):
-        crop, (x0, y0, x1, y1) = rle_crop(
-            record.rle
-        )  # full-size masks of large images need too much memory
+        crop, (x0, y0, x1, y1) = rle_crop(record.rle)  # full-size masks need too much memory
         columns, rows = (
             slice(*np.searchsorted(at, ends))
             for at, ends in zip(shown, ((x0, x1), (y0, y1)), strict=True)

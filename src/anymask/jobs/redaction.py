@@ -96,7 +96,7 @@ class RedactLabels:
 
 
 def _read(path: Path, folder: Path | None, mask_values: MaskValues) -> Dataset:
-    """Read labels, including crowd regions, which must be hidden too."""
+    """Read labels, including crowd regions, which must also be hidden."""
     return read(path, images=folder, boxes=True, crowd="keep", mask_values=mask_values)
 
 

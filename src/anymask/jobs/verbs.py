@@ -235,7 +235,7 @@ class EverythingWork(MaskWork):
         self.names = task.names.open(model)
         arrangement = {"given": dict(task.arrangement), **asdict(task.looks)}
         about = {"grid": asdict(grid), "arrangement": arrangement, **task.names.about(model)}
-        self.about |= json.loads(json.dumps(about))  # as it will be read again
+        self.about |= json.loads(json.dumps(about))  # normalized as when it is read back
 
     def notes(self) -> dict[str, Any]:
         return {"widens": self.widens}
@@ -309,9 +309,7 @@ class BoxLabels:
             except DataError as error:
                 lost.append(str(error))
                 continue
-            place = str(
-                output_stem(image.file_name)
-            )  # labels may contain paths such as ../../a.jpg
+            place = str(output_stem(image.file_name))  # labels may contain ../../a.jpg
             if place in images:
                 raise DataError(
                     f"{stream.source}: Two images have the name {place!r}. Pass the "
@@ -467,7 +465,7 @@ class FindWork(MaskWork):
             else ExampleFinder(model, task.like, task.unlike, task.settings)
         )
         asked = {"find": self.finder.about}
-        self.about |= json.loads(json.dumps(asked))  # as it will be read again
+        self.about |= json.loads(json.dumps(asked))  # normalized as when it is read back
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
         return self.look(photo.shown)
@@ -548,7 +546,7 @@ class CutoutWork(MaskWork):
         look = CutoutSettings(**task.look).about
         about = {"look": look, "prompt": dict(task.prompt), "suffix": task.suffix}
         self.about |= {} if self.finder is None else self.finder.about
-        self.about |= json.loads(json.dumps({"cutout": about}))  # as it will be read again
+        self.about |= json.loads(json.dumps({"cutout": about}))  # as it is read back
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
         from anymask.edit import main_subject

@@ -87,7 +87,7 @@ class BandView:
 def choose_bands(dataset: Any, colours: str, numbers: tuple[int, ...] | None) -> BandView:
     """Select the bands of an open map by preset (`auto`, PRESETS, NAME=N,N,N) or numbers.
 
-    Raises InputError if the preset is unknown or the file has no such bands.
+    Raises InputError if the preset is unknown or the file does not have its bands.
     """
     name, equals, typed = colours.partition("=")
     if name != "auto" and name not in PRESETS:

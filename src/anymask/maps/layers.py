@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 
 def check_map_outputs(paths: Sequence[Path]) -> None:
-    """Validate output paths. Raises InputError if a format is not supported, or there is none."""
+    """Validate output paths. Raises InputError if a format is not supported or no path is given."""
     for path in paths:
         if path.suffix.lower() not in (*VECTORS, *LABELS):
             near = suffix_instead(path.suffix.lower())
@@ -102,8 +102,7 @@ def attributes(one: MapThing, scene: Scene) -> Attributes:
 
 def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore) -> None:
     """Write GPKG and Shapefile in batches, FlatGeobuf and KML as a stream from a temporary GPKG,
-    because they do not support appending.
-    """
+    because they do not support appending."""
     if draft.suffix in _STREAMED:
         driver, options = _STREAMED[draft.suffix]
         aside = draft.with_suffix(".gpkg")

@@ -110,7 +110,7 @@ class Scene:
     @property
     def ground(self) -> tuple[float, float]:
         """Size of a scene pixel along x and y at the center of the map, in meters."""
-        return tuple(a * b for a, b in zip(pixel_metres(self.dataset), self.step, strict=True))  # type: ignore[return-value]  # of two
+        return tuple(a * b for a, b in zip(pixel_metres(self.dataset), self.step, strict=True))  # type: ignore[return-value]  # two values
 
     def read(self, window: Window) -> tuple[UintImage, BoolArray]:
         """Read a window as an RGB image (h, w, 3), and its valid pixels (h, w).
@@ -271,9 +271,7 @@ def _open(path: Path) -> Any:
         raise
     try:
         with warnings.catch_warnings(), offline_rasters():
-            warnings.simplefilter(
-                "ignore", rasterio.errors.NotGeoreferencedWarning
-            )  # checked by the caller
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # checked
             dataset = rasterio.open(path, driver=driver)
         check_overviews(dataset, path.name)
         return dataset

@@ -61,11 +61,7 @@ _MAX_XML = 100_000_000  # maximum size of a VRT, in bytes
 _SIDE_FILES = (".ovr", ".OVR", ".msk", ".MSK")
 _NAMES = ("filename", "dataset", "dempath")  # suffixes of VRT elements that contain a file name
 _KEYS = ("dataset", "file", "path", "dem")  # parts of option keys whose value is a file name
-_OF_METADATA = (
-    "overview_file",
-    "x_dataset",
-    "y_dataset",
-)  # metadata keys whose value is a file name
+_OF_METADATA = ("overview_file", "x_dataset", "y_dataset")  # metadata keys with file names
 _REMOTE = re.compile(r"/vsi|\w://|<", re.IGNORECASE)
 _PREFIX = re.compile(r"[A-Za-z][\w+.-]+:")  # NETCDF:..., vrt:...; drives have one letter
 _GEOMETRIES = {"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon",

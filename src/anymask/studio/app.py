@@ -56,7 +56,7 @@ class ServerParts:
         clips: Videos and folders of frames that the page offers, by name.
         scans: Scans that the page offers, by name.
         project: Project to annotate, or None.
-        label_studio: Task images of a Label Studio backend; None: no such backend.
+        label_studio: Task images of the Label Studio backend, or None.
     """
 
     inference: Inference

@@ -46,9 +46,7 @@ class RecentValues(Generic[Key, Value]):
     ) -> None:
         self.memory_bytes, self.used_bytes, self.seconds = memory_bytes, 0, seconds
         self._size_of, self._clock, self._lock = size_of, clock, threading.Lock()
-        self._kept: OrderedDict[Key, tuple[Value, float]] = (
-            OrderedDict()
-        )  # with the time of the last use
+        self._kept: OrderedDict[Key, tuple[Value, float]] = OrderedDict()  # and its last use
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -99,7 +99,7 @@ class Refusal(HTTPException):
 
 
 def going_down() -> Refusal:
-    """The error for requests that are not finished when the server is stopped."""
+    """Create the error for requests that are not finished when the server stops."""
     return Refusal(503, "The server is shutting down. Try again later.", 5)
 
 
@@ -143,13 +143,13 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 def unknown_settings(strange: Iterable[str], known: Iterable[str]) -> Refusal:
-    """The error for settings that an address does not support."""
+    """Create the error for settings that an endpoint does not support."""
     names = ", ".join(strange)[:200]
     return Refusal(422, f"Unknown settings: {names}. Supported: {', '.join(known)}.")
 
 
 def unknown_hash(image: str) -> str:
-    """The message for the hash of an image that the server does not have."""
+    """Create the message for the hash of an image that the server does not have."""
     return f"The server has no image with the hash {image!r}. Send the image instead of the hash."
 
 

@@ -79,7 +79,7 @@ def take_masks(
     page: int | str | None = None,
     **settings: Unpack[ReadKeywords],
 ) -> TakenMasks:
-    """Read masks of any format for photos that the project has.
+    """Import masks in any format for images of the project.
 
     Masks that the image already has (`_is_alike`) are skipped, and proposals also if their IoU
     with a mask is at least `SAME`. Existing proposals that match an added mask are rejected.
@@ -148,7 +148,7 @@ def _page_of(photo: Path, page: int | str | None) -> tuple[int, bool]:
 def _without_known(
     masks: Sequence[Mask], entries: Sequence[StoredMask], proposals: bool
 ) -> list[Mask]:
-    """Masks that match no entry. Rejected entries, and for masks also proposals, do not count."""
+    """Masks that match no accepted entry, and if imported as proposals, no proposed entry."""
     kept = [
         entry
         for entry in entries

@@ -1,9 +1,8 @@
 """Export of accepted masks, with images and splits.
 
-Images marked as done are exported, optionally also other images with masks. An image that nobody
-has reviewed is never exported as empty. Masks that a person drew, imported or accepted are
-exported. Proposals are exported on request, if the review sample of their batch meets the
-acceptance rule.
+Images marked as done are exported, optionally also other images with masks. An image without review
+is never exported as empty. Masks that a person drew, imported or accepted are exported. Proposals
+are exported on request, if the review sample of their batch meets the acceptance rule.
 
     yolo       data.yaml, labels/SPLIT/..., images/SPLIT/...
     coco...    annotations/instances_SPLIT.json, images/SPLIT/...
@@ -189,7 +188,7 @@ def export_masks(
 def count_unlabelled(
     project: Project, name: str, settings: ExportSettings, advice: Advice = OF_COMMAND
 ) -> int:
-    """The masks without a class in an export; 0 for formats that have no classes.
+    """Number of masks without a class in an export; 0 for formats without classes.
 
     Raises InputError if no image would be exported.
     """

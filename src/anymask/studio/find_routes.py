@@ -306,9 +306,7 @@ class ProjectSearch:
                     None,
                 )
             self._left.clear()
-            self._key = (
-                self._key if body == self._body else ""
-            )  # set after the exemplars were encoded
+            self._key = self._key if body == self._body else ""  # set after encoding
             self._body, self._failed, self._passed = body, None, []
             self._thread = threading.Thread(target=self._run, name="anymask-search", daemon=True)
             self._thread.start()

@@ -435,9 +435,7 @@ async def names(
     """
     check_count(len(body.masks), "masks", limits)
     for mask in body.masks:
-        check_pixels(
-            [mask.size], limits
-        )  # masks are cropped, never decoded all at once: see `close_up`
+        check_pixels([mask.size], limits)  # cropped, never decoded at once: see `close_up`
     rles = await run_in_threadpool(lambda: [mask.rle() for mask in body.masks])
     look, left = await view_of(inference, body.image, limits), threading.Event()
     asked = inference.names(look, rles, body.choice(), left, request.app.state.own_names)

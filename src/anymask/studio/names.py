@@ -74,9 +74,7 @@ class LabelledMask:
     rle: Rle
 
 
-Examples = Callable[
-    [str, int], Sequence[LabelledMask]
-]  # (class, maximum number) -> newest masks first
+Examples = Callable[[str, int], Sequence[LabelledMask]]  # (class, maximum) -> newest first
 
 
 class OwnNames:

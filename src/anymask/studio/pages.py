@@ -85,9 +85,7 @@ def page_bundle(bundle: Path, target: Path) -> Path:
     told: dict[str, Any] = parse_json(path.read_bytes(), path) | {"sent": True}
     check_file(bundle, manifest, WEIGHTS)
     options = ort.SessionOptions()
-    options.graph_optimization_level = (
-        ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    )  # standard ONNX operators only
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # plain ONNX
     file = told["graphs"][DECODER]["file"]
     options.optimized_model_filepath = str(target / file)
     options.log_severity_level = 3  # errors only: it warns about the file it writes

@@ -123,9 +123,7 @@ class PictureLook:
         if isinstance(self.choice.page, int):
             number = self.choice.page
         else:
-            with contextlib.suppress(
-                InputError, ImageError
-            ):  # the file does not have this position
+            with contextlib.suppress(InputError, ImageError):  # no such position in the file
                 number = resolve_place(path, self.choice.page)[0]
         return planes.place_of(number) if number < planes.pages.count else planes.places[0]
 

@@ -264,9 +264,7 @@ def changes(
     known: `changes` of an earlier response.
     """
     status = project.store.image(image_id).status
-    count = project.store.changes(
-        image_id
-    )  # read before the masks, so that later changes are reported again
+    count = project.store.changes(image_id)  # before the masks, so that no change is lost
     versions = None
     if count != known:
         entries = project.records(image_id, who)

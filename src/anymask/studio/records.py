@@ -43,9 +43,7 @@ MAX_SECONDS = 1e9  # about thirty years
 MAX_PAGE = 10_000_000  # maximum page number
 MAX_ID = 2**31 - 1  # maximum ID; the limit of integer columns
 MOST_DEPTH = 8  # maximum nesting of JSON
-MAX_VALUES = (
-    10_000  # maximum number of values in the detail of an event, and of characters per text
-)
+MAX_VALUES = 10_000  # maximum values in the detail of an event, and characters per text
 MAX_TAGS = 100
 MAX_COMMENT = 10_000  # characters
 MAX_LEVEL = 1_000_000
@@ -353,9 +351,7 @@ class StoredMask(Draft):
         return Draft(**held | {"seconds": 0.0} | changes)
 
 
-IdAsText = Annotated[
-    int, PlainSerializer(str, return_type=str)
-]  # text in JSON, as the page expects
+IdAsText = Annotated[int, PlainSerializer(str, return_type=str)]  # text in JSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -427,9 +423,9 @@ class ClipEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackMask:
-    """A track's mask on one frame, as `track.records.ObjectMask` tells it.
+    """Mask of a track on one frame, like `track.records.ObjectMask`.
 
-    Declared here alone: rows of the database and HTTP schema take their fields from it.
+    Database rows and the HTTP schema take their fields from it.
     """
 
     frame: int

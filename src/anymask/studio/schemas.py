@@ -117,9 +117,7 @@ EVERYTHING = (
     DeclaredSetting("tile", (int, "auto", NoneType), "auto", _TILE),
 )
 TRACK = _chosen(GROUPS)
-VOLUME = tuple(
-    one for one in _chosen((VolumeSettings,)) if one.name != "window"
-)  # has its own endpoint
+VOLUME = tuple(one for one in _chosen((VolumeSettings,)) if one.name != "window")  # own endpoint
 SEGMENT = {one.name: one.about.does for one in _chosen((SegmentSettings,))}
 
 

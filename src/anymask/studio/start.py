@@ -126,12 +126,12 @@ def serve(
     photos: str | Path | None = None,
     **settings: Unpack[ServerSettings],
 ) -> None:
-    """Run the HTTP server with the labelling page, until Ctrl-C is pressed.
+    """Run the HTTP server with the annotation page, until Ctrl-C is pressed.
 
     Args:
         model: Model as for `anymask.load`.
-        label_studio: Address of a Label Studio for which this server is a machine learning backend.
-        label_studio_key: Access token of this Label Studio.
+        label_studio: URL of a Label Studio for which this server is a machine learning backend.
+        label_studio_key: API key of this Label Studio.
         photos: Folder with the images of Label Studio, to read them instead of downloading them.
         settings: Fields of `ServerSettings`.
 

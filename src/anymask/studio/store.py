@@ -43,10 +43,7 @@ MAX_LISTED = 1000
 BEGUN = "image begun"  # event: a run has claimed an image
 SEARCHED = "image searched"  # event: an image was searched; `tool` is the key of the search
 ASKED = "search asked"  # event: a search of all images was started
-COUNTED = (
-    RecordRow.deleted.is_(False),
-    RecordRow.state != "rejected",
-)  # conditions of counted masks
+COUNTED = (RecordRow.deleted.is_(False), RecordRow.state != "rejected")  # counted masks
 
 
 class Store:

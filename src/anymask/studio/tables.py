@@ -346,7 +346,7 @@ class WeightsRow(Table):
 
 
 class ClipRow(Table):
-    """Video in the project folder. `frames` is None if unknown."""
+    """Video in the project folder. `frames` may be unknown (None)."""
 
     __tablename__ = "clips"
     __table_args__ = (UniqueConstraint("name"),)
@@ -360,8 +360,7 @@ class ClipRow(Table):
 
 class TrackRow(Table):
     """Object tracked through a clip. `object` is its number, `doubtful` the number of
-    low-confidence frames.
-    """
+    low-confidence frames."""
 
     __tablename__ = "tracks"
     __table_args__ = (UniqueConstraint("clip_id", "object"), Index(None, "state", "doubtful"))

@@ -72,7 +72,7 @@ class KnownMasksBody(BaseModel):
                     ),
                 )
             found[mask.frame] = ObjectMask(
-                mask.rle, mask.score, mask.score, mask.state, mask.doubts, mask.prompted  # type: ignore[arg-type]  # one word each, as it was told
+                mask.rle, mask.score, mask.score, mask.state, mask.doubts, mask.prompted  # type: ignore[arg-type]  # validated words
             )  # fmt: skip
         if sum(one.prompted for one in found.values()) > limits.prompts:
             raise Refusal(

@@ -255,8 +255,8 @@ class SessionStart(TypedDict):
 def uneven_times(frames: FrameSource) -> list[float] | None:
     """Presentation time of each frame in seconds. None for a constant frame rate.
 
-    The rate counts as constant if no frame deviates by more than `EVEN_S`, or the number of frames
-    is unknown.
+    The rate counts as constant if no frame deviates by more than `EVEN_S`, or the number of
+    frames is unknown.
     """
     times = [round(frames.seconds(frame), 3) for frame in range(frames.length or 0)]
     even = all(abs(time - frame / frames.rate) < EVEN_S for frame, time in enumerate(times))
@@ -449,7 +449,7 @@ class VideoSessions:
     def take_own(
         self, session: S, own: Mapping[str, Path], name: str, take: Callable[[S, Path], None]
     ) -> None:
-        """Use a file on the server for a session. Call in the session thread. Raises as `receive`."""
+        """Use a file on the server. Call in the session thread. Raises as `receive`."""
         self.take_path(session, own_file(own, name), take)
 
     def take_path(

@@ -304,7 +304,7 @@ def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -
 
 
 def _subject(model: Model, session: VideoSession, first: int) -> BoolArray:  # -> (H, W)
-    """Mask of the main subject of the first frame. Raises PromptError if there is none."""
+    """Mask of the main subject of the first frame. Raises PromptError if none is found."""
     from anymask.edit import main_subject
 
     found = main_subject(model, read_picture(session, first))
@@ -416,7 +416,7 @@ def is_damaged(
     """Whether a frame is skipped because it cannot be decoded.
 
     Args:
-        writers: Writers of the frame. If one requires its pixels, or there is none yet, the frame
+        writers: Writers of the frame. If one requires its pixels, or the list is empty, the frame
             is decoded to find out.
     """
     if not session.is_missing(frame.index) and (

@@ -80,9 +80,7 @@ def check_tracked(
     if monitor.areas and not monitor.missing and not cut and _has_jumped(monitor.centre, centre):
         doubts.append("jump")
     sure = not doubts or settings.write_unsure
-    if (
-        prediction.agreement < settings.least_agreement
-    ):  # flagged for review, but still added to the memory
+    if prediction.agreement < settings.least_agreement:  # reviewed, but still remembered
         doubts.append("unclear")
     if monitor.missing:
         doubts.append("back")

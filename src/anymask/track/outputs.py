@@ -39,10 +39,7 @@ from anymask.track.sources import import_av
 
 CLOCK = 90_000  # ticks per second
 SOUND_RATE = 48_000  # samples per second of re-encoded sound
-_SOUNDS = {
-    "libopus": ("flt", 960),
-    "aac": ("fltp", 1024),
-}  # encoder -> sample format, samples per packet
+_SOUNDS = {"libopus": ("flt", 960), "aac": ("fltp", 1024)}  # encoder -> format, packet size
 WHITE: Colour = (255, 255, 255)  # default color of objects without one
 FILMS = frozenset({".mp4", ".mov", ".mkv", ".webm"})
 _FAST_VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "auto-alt-ref": "0"}
@@ -279,9 +276,7 @@ class FilmWriter(MaskWriter):
 
     def abandon(self) -> None:
         """Close the files and delete the draft."""
-        with contextlib.suppress(
-            self._av.error.FFmpegError
-        ):  # the header may not have been written
+        with contextlib.suppress(self._av.error.FFmpegError):  # the header may be missing
             self._out.close()
         if self._original is not None:
             self._original.close()
@@ -325,9 +320,7 @@ class FilmWriter(MaskWriter):
     def _holds(self, track: Any) -> bool:
         """Whether the container supports the codec of an audio track."""
         form = self._out.format.name
-        if form == "mp4" and track.codec_context.name.startswith(
-            "pcm"
-        ):  # players do not support PCM in MP4
+        if form == "mp4" and track.codec_context.name.startswith("pcm"):  # players lack it
             return False
         try:
             with self._av.open(io.BytesIO(), "w", format=form) as trial:
@@ -350,7 +343,7 @@ class FilmWriter(MaskWriter):
                 shift = round(begin / float(packet.time_base))
                 packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, held
                 yield seconds, packet
-        except self._av.error.FFmpegError:  # a truncated original: its sound ends with it
+        except self._av.error.FFmpegError:  # the original is truncated
             return
 
     def _encoded(
@@ -370,7 +363,7 @@ class FilmWriter(MaskWriter):
                     part.pts, part.time_base = place, Fraction(1, SOUND_RATE)
                     place += part.samples
                     yield from self._timed(held.encode(part))
-        except self._av.error.FFmpegError:  # a truncated original: its sound ends with it
+        except self._av.error.FFmpegError:  # the original is truncated
             pass
         yield from self._timed(held.encode(None))
 

@@ -90,8 +90,7 @@ StateArrays = Mapping[str, NDArray[Any]]
 @dataclass(frozen=True)
 class TrackMoment:
     """Position of a tracking step: frame index from 0, direction, and whether a new shot starts, so
-    that earlier positions do not apply.
-    """
+    that earlier positions do not apply."""
 
     frame: int
     backward: bool = False

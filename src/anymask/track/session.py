@@ -288,7 +288,7 @@ class VideoSession:
         return look
 
     def take_back(self, id: int, frame: int) -> None:  # noqa: A002
-        """Delete the prompt of an object on a frame. Raises InputError if there is none."""
+        """Delete the prompt of an object on a frame. Raises InputError if it does not exist."""
         self._prompted(id, frame)
         self._store.drop_prompt(id, frame)
         self._forget_around(id, frame)
@@ -734,8 +734,7 @@ def open_tracker(
     refine_edges: bool = False,
 ) -> Tracker:
     """Create a tracker for a model. Raises ModelError if the model does not support it, InputError
-    if a setting does not apply to it, or the model is not for RGB images.
-    """
+    if a setting does not apply to it, or the model is not for RGB images."""
     if model.spec.channels is not None:
         raise InputError(
             f"This model was fine-tuned on images with {model.spec.channels.count} "

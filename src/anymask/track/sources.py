@@ -54,15 +54,7 @@ LATE = 3  # frames to buffer after a gap, because the decoder may return the mis
 MIN_MISSING = 0.02  # minimum share of missing frames to report; headers are rounded
 _MAX_GAPS = 10_000_000  # maximum number of frames after filling the gaps of a damaged video
 _DURATION = re.compile(r"\d+:\d+:\d+(\.\d+)?")
-_NO_FRAMES = (
-    np.ndarray,
-    bytes,
-    bytearray,
-    memoryview,
-    Mapping,
-    Set,
-    io.IOBase,
-)  # iterables that are not sequences of frames
+_NO_FRAMES = (np.ndarray, bytes, bytearray, memoryview, Mapping, Set, io.IOBase)  # not frames
 
 
 class FrameSource(Protocol):
@@ -555,7 +547,7 @@ def open_source(source: Any) -> FrameSource:
     if isinstance(source, str | Path):
         return _open_path(Path(source).expanduser())
     if all(hasattr(source, name) for name in ("read", "seconds", "length", "fault")):
-        return source  # type: ignore[no-any-return]  # a FrameSource of the user's
+        return source  # type: ignore[no-any-return]  # custom FrameSource
     if isinstance(source, np.ndarray) and source.ndim == 4:
         return ListedFrames(list(source))
     if isinstance(source, Sequence) and not isinstance(source, _NO_FRAMES):

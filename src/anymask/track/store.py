@@ -55,7 +55,7 @@ class StoredState:
 
 
 class SessionStore:
-    """Session file, or a temporary SQLite file if `path` is None.
+    """Session file, or without a path a temporary SQLite file.
 
     Any thread may use it, but only one at a time. Raises DataError if the file is not a session.
     """

@@ -190,7 +190,7 @@ class VideoFinds:
         looks = [appearance(features, image, one.rle) for one in finds]
         tracks = {number: frame.objects[number].rle for number in sorted(seen_on(frame))}
         views = {number: appearance(features, image, rle) for number, rle in tracks.items()}
-        alike = np.array(  # (N, K) by the numbers of the things
+        alike = np.array(  # (N, K), columns in the order of `things`
             [[thing.likeness(look, one.label) for thing in things.values()]
              for look, one in zip(looks, finds, strict=True)], np.float32,
         ).reshape(len(finds), len(things))  # fmt: skip
@@ -284,7 +284,7 @@ def write_finds(
     Args:
         paths: .json (COCO with labels; `group_id` is the object number), .jsonl, videos, folders
             (palette PNGs by object number, and things.json).
-        cutout: Write videos, and folders if it says so, as cut-outs.
+        cutout: Cut-out settings of videos, and of folders if its `folders` is set.
 
     Raises:
         InputError: An output format is not supported, or the video has no frames.

@@ -53,7 +53,7 @@ class CubePlace:
     def around(cls, volume: Volume, centre: Floats, side: int) -> CubePlace:
         """Cube whose middle voxel contains `centre` (z, y, x)."""
         found: dict[str, tuple[int, float]] = {}
-        for place, letter in enumerate(volume.orientation):  # of x, y and z
+        for place, letter in enumerate(volume.orientation):  # letters of x, y and z
             pair = next(one for one in ("LR", "PA", "IS") if letter in one)
             found[pair] = (2 - place, 1.0 if pair[1] == letter else -1.0)
         right, front, up = (found[pair] for pair in ("LR", "PA", "IS"))

@@ -37,9 +37,7 @@ from anymask.base.arrays import MAX_TIMES, SMALL
 from anymask.images import use_instead
 from anymask.volumes.volume import LPS_TO_RAS, Volume
 
-_DEFLATED = (
-    b"1.2.840.10008.1.2.1.99"  # deflated transfer syntax: pydicom decompresses the whole file
-)
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # deflated syntax: pydicom decompresses the whole file
 _META = 4096  # number of bytes that contain the transfer syntax
 _PARTS = 8  # a deflated slice may use 1/8 of the memory limit
 _LONG_ELEMENT = 4096  # bytes
@@ -199,10 +197,7 @@ def _check_frame(dataset: Any, name: str) -> None:
         with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as picture:
             size = picture.size
     except UnidentifiedImageError:
-        size = _jpeg_ls_size(frame) or (
-            dataset.Columns,
-            dataset.Rows,
-        )  # pydicom checks run-length encoding
+        size = _jpeg_ls_size(frame) or (dataset.Columns, dataset.Rows)  # RLE: pydicom checks
     if size != (dataset.Columns, dataset.Rows):
         raise DataError(
             f"{name!r} contains an image of {size[0]} x {size[1]} pixels, but its header "

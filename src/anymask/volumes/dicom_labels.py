@@ -59,10 +59,7 @@ def read_segmentation(path: Path) -> Volume:
             segments = len(segmentation.SegmentSequence)
             check_volume_bytes(2 * math.prod(shape) * max(segments, 1), repr(path.name))
         volume = segmentation.get_volume(combine_segments=True, dtype=np.uint16)
-    array, steps = (
-        volume.array,
-        np.array(volume.affine, np.float64),
-    )  # from slice, row, column to LPS
+    array, steps = volume.array, np.array(volume.affine, np.float64)  # slice, row, column to LPS
     if np.linalg.det(steps[:3, 2::-1]) < 0:  # reorder the slices along the normal, as in a series
         array, steps[:3, 3] = array[::-1], steps[:3, 3] + (len(array) - 1) * steps[:3, 0]
         steps[:3, 0] *= -1

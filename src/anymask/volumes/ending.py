@@ -34,7 +34,7 @@ from anymask.track import FramePrediction, StateArrays, Tracker, TrackMoment
 GAP = 2  # number of consecutive rejected slices that end an object
 MIN_AREA = 0.15  # minimum area, relative to the median of the last areas
 MIN_CONTRAST = 0.5  # minimum contrast, relative to the prompted slice, unless it fades slowly
-SLOWLY = 0.6  # minimum contrast of slow fading, relative to the previous slice
+SLOWLY = 0.6  # minimum contrast of slow fading, relative to the last accepted slice
 FAINTEST = 0.2  # minimum contrast of slow fading, relative to the prompted slice
 STANDS_OUT = 1.0  # minimum prompted contrast to evaluate, in standard deviations of the inside
 GREY_JUMP = 1.5  # maximum change of mean and contrast, in standard deviations of the inside
@@ -66,8 +66,7 @@ REASONS: tuple[EndReason, ...] = ("empty", "area", "contrast", "grey")
 @dataclass(frozen=True)
 class FailedSlice:
     """First of consecutive rejected slices: its index, the reason, and the remaining share of the
-    area or contrast.
-    """
+    area or contrast."""
 
     slice: int
     reason: EndReason
@@ -87,8 +86,7 @@ class FailedSlice:
 @dataclass(frozen=True)
 class Past:
     """History of an object: statistics on the prompted slice, last areas, mean and contrast on the
-    last accepted slice, number of consecutive rejected slices, and the first of them.
-    """
+    last accepted slice, number of consecutive rejected slices, and the first of them."""
 
     prompted: Look
     areas: tuple[int, ...]
@@ -135,9 +133,7 @@ def look_at(mask: BoolArray, grey: UintImage) -> Look:  # (H, W), (H, W)
     width = max(2, round(RING * np.sqrt(area / np.pi)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     pixels = mask.view(np.uint8)
-    near = (
-        cv2.dilate(pixels, np.ones((3, 3), np.uint8)) > 0
-    )  # border pixels mix object and background
+    near = cv2.dilate(pixels, np.ones((3, 3), np.uint8)) > 0  # border pixels are mixed
     ring = (cv2.dilate(pixels, kernel) > 0) & ~near
     core = cv2.erode(pixels, np.ones((3, 3), np.uint8)) > 0
     core = core if core.any() else mask

@@ -156,7 +156,7 @@ def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
     # Without keep_file_open, each read decompresses the file from the beginning.
     if path.name.lower().endswith(endings):
         image = reader.from_filename(path, keep_file_open=packed)
-    else:  # nibabel uses the suffix, which is wrong here
+    else:  # nibabel would rely on the suffix, which is wrong
         holder = nibabel.FileHolder(fileobj=_content(path, packed))
         image = reader.from_file_map({"image": holder}, keep_file_open=packed)
     if len(image.shape) < 3:

@@ -279,7 +279,7 @@ class VolumeSession:
         return known if known.any() else None
 
     def take_back(self, id: int, slice: int, axis: int = 0) -> None:  # noqa: A002
-        """Delete the prompt of an object on a slice. Raises InputError if there is none."""
+        """Delete the prompt of an object on a slice. Raises InputError if it does not exist."""
         check_axis(axis)
         self._open(axis).take_back(id, slice)
 
