@@ -1,4 +1,4 @@
-"""Adapters to other programs: CVAT, Label Studio, and assistants (Model Context Protocol)."""
+"""Integrations: CVAT, Label Studio, and AI assistants (Model Context Protocol)."""
 
 from anymask.base import lazy_names
 

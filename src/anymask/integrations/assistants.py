@@ -1,12 +1,11 @@
-"""A server for assistants: a model and folders in, tools of the Model Context Protocol out.
+"""MCP server: tools to segment images in given folders (Model Context Protocol).
 
-An assistant opens a photo of the folders that it may see, asks for masks, and gets small pictures,
-figures and run-lengths. A photo's masks are numbered from 1 on and stay until the photo is
-forgotten (`KEPT` photos are known at a time). Nothing outside the folders is read, whether by `..`,
-an absolute path or a symbolic link, and nothing is written but cut-outs, where a folder for them
-was named.
+An assistant opens an image, requests masks, and receives reduced images, measurements and
+run-length encoded masks. Masks of an image are numbered from 1 and kept until the image is evicted
+(`KEPT` images stay open). Files outside the folders cannot be read, neither by `..`, an absolute
+path nor a symbolic link. Only cut-outs are written, if an output folder was given.
 
-The protocol is spoken by its official SDK (extra [mcp]).
+The protocol is implemented by the official SDK (extra [mcp]).
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ from anymask.segment import EncodedPhoto, Prediction
 if TYPE_CHECKING:
     from anymask import Model
 
-KEPT = 4  # photos with their features and masks
-SIDE = 512  # pixels of the longer side of the pictures that are answered
-LISTED = 200  # photos that are told at once
-MAX_BYTES = 200_000_000  # of a photo's file
+KEPT = 4  # number of open images with embeddings and masks
+SIDE = 512  # longer side of returned images, in pixels
+LISTED = 200  # maximum number of image names per response
+MAX_BYTES = 200_000_000  # maximum size of an image file
 OUTSIDE = "This image is not in the shared folders. Call list_photos to get the available names."
 
 INSTRUCTIONS = """\
@@ -62,15 +61,16 @@ def assistant_server(
     detector: str | Path | Detector | None = None,
     out: str | Path | None = None,
 ) -> MCPServer:
-    """A server for assistants; `.run("stdio")` serves one until it leaves.
-
-    Raises InputError for a folder that is none, and for a detector as `Model.find` does.
+    """Create an MCP server. `.run("stdio")` serves one assistant until it disconnects.
 
     Args:
-        folders: What may be read: the photos in them and below.
-        detector: What `find` reads words with, as for `Model.find`; None: the model's own
-            names.
-        out: A folder for cut-outs; None: they are only shown.
+        folders: Folders whose images may be read, including subfolders.
+        detector: Detector for text prompts, as for `Model.find`. None: the known names of the
+            model.
+        out: Folder for cut-outs. None: cut-outs are not saved.
+
+    Raises:
+        InputError: A folder cannot be opened, or the detector is invalid.
     """
     reader = None if detector is None else open_detector(detector)
     desk = McpSession(model, Folders(folders), reader, None if out is None else read_folder(out))
@@ -86,7 +86,7 @@ def assistant_server(
 
 
 def as_tool(ask: Callable[..., Answer]) -> Callable[..., CallToolResult]:
-    """A question of the desk as the SDK takes it; our errors are what an assistant reads."""
+    """Convert a session method to an SDK tool. The assistant receives anymask errors as text."""
 
     @functools.wraps(ask)
     def tool(**given: Any) -> CallToolResult:
@@ -102,13 +102,13 @@ def as_tool(ask: Callable[..., Answer]) -> Callable[..., CallToolResult]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an assistant gets: facts, ready for JSON, and perhaps a picture (H, W, 3 or 4)."""
+    """Response to an assistant: JSON data, and optionally an image (H, W, 3 or 4)."""
 
     facts: dict[str, Any]
     picture: UintImage | None = None
 
     def as_result(self) -> CallToolResult:
-        """Facts to read, without run-lengths; a picture; and all facts for programs."""
+        """Text without run-lengths, a reduced image, and structured content with all data."""
         facts, content = dict(self.facts), list[TextContent | ImageContent]()
         if self.picture is not None:
             small = shrink(self.picture)
@@ -126,7 +126,7 @@ class Answer:
 
 
 def shrink(picture: UintImage) -> UintImage:
-    """The picture with a longer side of at most SIDE."""
+    """Reduce an image to a longer side of at most SIDE."""
     height, width = picture.shape[:2]
     scale = SIDE / max(height, width)
     if scale >= 1:
@@ -136,17 +136,17 @@ def shrink(picture: UintImage) -> UintImage:
 
 
 def png_bytes(picture: UintImage) -> bytes:
-    """The picture (H, W, 3 or 4) as a PNG file."""
+    """Encode an image (H, W, 3 or 4) as PNG."""
     data = io.BytesIO()
     save_picture(data, picture)
     return data.getvalue()
 
 
-# What may be read.
+# Readable folders.
 
 
 def read_folder(folder: str | Path) -> Path:
-    """A folder's real place. Raises InputError where there is none."""
+    """Resolve a folder. Raises InputError if it cannot be opened."""
     try:
         place = Path(folder).expanduser().resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:
@@ -157,7 +157,7 @@ def read_folder(folder: str | Path) -> Path:
 
 
 class Folders:
-    """The folders that may be seen. Raises InputError for none, or one that is none."""
+    """Folders whose images may be read. Raises InputError if there are none, or one is invalid."""
 
     def __init__(self, folders: Sequence[str | Path]) -> None:
         if not folders:
@@ -167,8 +167,7 @@ class Folders:
         self.roots = tuple(dict.fromkeys(map(read_folder, folders)))
 
     def photos(self) -> list[str]:
-        """The photos as an assistant names them: below the folder, or by their whole path where
-        there are several folders."""
+        """Image names: relative to the folder, or absolute if there are several folders."""
         found = []
         for root in self.roots:
             for path in list_photos(root):
@@ -178,10 +177,10 @@ class Folders:
         return found
 
     def read(self, name: str) -> tuple[Path, bytes]:
-        """A photo's real place and its bytes.
+        """Read an image file. Returns its resolved path and content.
 
-        Raises InputError with one sentence for all that is outside or not there, so that nothing is
-        told of what lies elsewhere; and for files that are too large.
+        Raises InputError if it is too large. Files outside the folders and missing files raise the
+        same error, which reveals nothing about other files.
         """
         for root in self.roots:
             try:
@@ -189,7 +188,7 @@ class Folders:
                 if not self._is_inside(path):
                     continue
                 with path.open("rb") as file:
-                    # A link that was put there meanwhile leads to another file than was looked at.
+                    # Detects a link that replaced the file after the check.
                     same = os.path.samestat(os.fstat(file.fileno()), path.lstat())
                     data = file.read(MAX_BYTES + 1) if same else b""
             except (OSError, ValueError, RuntimeError):
@@ -204,7 +203,7 @@ class Folders:
         raise InputError(OUTSIDE)
 
     def _is_inside(self, path: Path) -> bool:
-        """Whether a path, its links followed, is a file of the folders."""
+        """Whether a path is a file in the folders, with links resolved."""
         try:
             place = path.resolve(strict=True)
             return place.is_file() and any(place.is_relative_to(root) for root in self.roots)
@@ -212,23 +211,22 @@ class Folders:
             return False
 
 
-# What is known of photos.
+# Open images.
 
 
 @dataclass
 class OpenPhoto:
-    """A photo with what was found in it: masks by number, and the predictions of those that a
-    prompt made."""
+    """An open image with its masks by number, and the predictions of prompted masks."""
 
     name: str
     data: bytes
     pixels: UintImage
-    seen: Any  # an EncodedPhoto, which the model takes as it takes the photo
+    seen: Any  # EncodedPhoto, a model input that replaces the image
     masks: dict[int, Mask] = field(default_factory=dict)
     made: dict[int, Prediction] = field(default_factory=dict)
 
     def keep(self, mask: Mask, made: Prediction | None = None) -> int:
-        """The number of a new mask."""
+        """Add a mask and return its number."""
         number = len(self.masks) + 1
         self.masks[number] = replace(mask, picture=None)
         if made is not None:
@@ -236,14 +234,14 @@ class OpenPhoto:
         return number
 
     def mask(self, number: int) -> Mask:
-        """Raises InputError for a number that was never given."""
+        """Mask of a number. Raises InputError if it does not exist."""
         if number not in self.masks:
             known = f"1 to {len(self.masks)}" if self.masks else "none yet"
             raise InputError(f"Unknown mask number {number}. Mask numbers of this image: {known}.")
         return self.masks[number]
 
     def answer(self, numbers: Sequence[int], **more: Any) -> Answer:
-        """The photo with some masks drawn on it, and their facts."""
+        """Response with masks drawn on the image, and their data."""
         some = [self.masks[number] for number in numbers]
         hw = (self.pixels.shape[0], self.pixels.shape[1])
         facts = {
@@ -264,8 +262,10 @@ class OpenPhoto:
 
 
 class McpSession:
-    """The questions that an assistant may ask; their texts are what it reads of them. One question
-    is answered at a time."""
+    """Tools of the server. Their docstrings are the tool descriptions for the assistant.
+
+    One request is processed at a time.
+    """
 
     def __init__(
         self, model: Model, folders: Folders, detector: Detector | None, out: Path | None
@@ -331,7 +331,7 @@ class McpSession:
             given = known.mask(mask)
             if points:
                 made, said = known.made.get(mask), Prompt.of(points, labels)
-                if made is None or made.prompt is None:  # the mask itself is what was said
+                if made is None or made.prompt is None:  # use the mask itself as the prompt
                     said = merged_prompts(Prompt.of(mask=given.mask), said)
                     return self._asked(known, said, given.label)
                 return self._asked(known, merged_prompts(made.prompt, said), given.label, made)
@@ -354,7 +354,7 @@ class McpSession:
             return Answer(facts, picture)
 
     def _photo(self, name: str) -> OpenPhoto:
-        """A photo, encoded when it is first asked for. Raises InputError, ImageError."""
+        """Open image, encoded on first use. Raises InputError, ImageError."""
         path, data = self.folders.read(name)
         known = self._open.get(path)
         if known is None or known.data != data:
@@ -374,7 +374,7 @@ class McpSession:
         label: str | None = None,
         made: Prediction | None = None,
     ) -> Answer:
-        """The answer to a prompt, or to the clicks that it adds to an earlier prediction."""
+        """Response to a prompt, or to points added to an earlier prediction."""
         before = [made] if "mask" in self.model.spec.accepts and prompt.mask is None else None
         (answer,) = self.model.segment(known.seen, prompts=[prompt], previous=before)
         return known.answer([known.keep(replace(answer.best, label=label), answer)])
@@ -384,7 +384,7 @@ class McpSession:
         return known.answer(numbers, found=len(found))
 
     def _save(self, picture: UintImage, name: str) -> str:
-        """Write a cut-out; its name. Raises InputError for a name that is none, or is taken."""
+        """Write a cut-out. Raises InputError if the name is invalid or already exists."""
         if self.out is None:
             raise InputError(
                 "No output folder is configured, so cut-outs cannot be saved. Start the "

@@ -1,7 +1,7 @@
-"""CVAT's serverless functions: its detection, interaction and tracking calls in, shapes out.
+"""Adapter for CVAT serverless functions: detection, interaction and tracking.
 
-`examples/cvat` holds the two wrappers: an agent's function (cvat-sdk) and a nuclio function. A mask
-travels as CVAT's list: runs inside the box, row by row, then the box (`formats.cvat.mask_to_cvat`).
+`examples/cvat` contains two wrappers: an agent function (cvat-sdk) and a nuclio function. Masks use
+CVAT's list format: runs inside the box, row by row, then the box (`formats.cvat.mask_to_cvat`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SHAPES = frozenset({"mask", "polygon", "rectangle"})
 
 @dataclass(frozen=True)
 class CvatMask:
-    """A mask as CVAT takes it, and its score within 0..1."""
+    """Mask in CVAT format, and its score, 0 to 1."""
 
     mask: list[int]
     score: float
@@ -51,7 +51,7 @@ class CvatMask:
 @brief
 @dataclass(frozen=True, eq=False)
 class CvatFrame:
-    """A frame of a video as the tracker sees it, and its height and width."""
+    """Video frame encoded by the tracker, and its size (H, W)."""
 
     seen: Any
     hw: tuple[int, int]
@@ -60,7 +60,7 @@ class CvatFrame:
 @brief
 @dataclass
 class Tracked:
-    """A tracked object: the kind of its shapes, its state after a frame, its past."""
+    """State of a tracked object: shape type, last frame, tracker state and history."""
 
     kind: str
     frame: int
@@ -69,24 +69,24 @@ class Tracked:
 
 
 class CvatModel:
-    """A model that answers as CVAT asks; a video model follows by its own memory."""
+    """Model with the interface of CVAT functions. Video models track with their own memory."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self._tracker = open_tracker(tracking_model(model))
 
     def preprocess(self, image: ImageSource) -> Features:
-        """See a picture; what it returns may be kept and used for any number of calls."""
+        """Encode an image. The result can be cached and used for several calls."""
         return self.model.encode(image)
 
     def preprocess_frame(self, image: ImageSource) -> CvatFrame:
-        """See a frame of a video, for `begin` and `follow`."""
+        """Encode a video frame for `begin` and `follow`."""
         picture = load_image(image)
         seen = self._tracker.see(picture, reduce_frame(picture))
         return CvatFrame(seen, (picture.shape[0], picture.shape[1]))
 
     def detect(self, image: ImageSource, least: float | None = None) -> list[CvatMask]:
-        """Everything in a picture; of masks of at least this score, where one is given."""
+        """Segment all objects in an image. `least`: minimum score."""
         found = self.model.everything(image)
         return [
             CvatMask(mask_to_cvat(record.rle), _share(record.score))
@@ -101,7 +101,7 @@ class CvatModel:
         negative: Sequence[Sequence[float]] = (),
         box: Sequence[float] | None = None,
     ) -> CvatMask | None:
-        """The object under clicks (x, y) and in a box x0, y0, x1, y1; None where there is none."""
+        """Segment one object from points (x, y) and a box x0, y0, x1, y1. None if it is empty."""
         points = [*positive, *negative]
         labels = [1] * len(positive) + [0] * len(negative)
         answer = self.model.segment(
@@ -113,15 +113,17 @@ class CvatModel:
         return CvatMask(mask_to_cvat(rle), _share(float(answer.scores[0])))
 
     def begin(self, frame: CvatFrame, kind: str, points: Sequence[float]) -> Tracked:
-        """Take up an object. Raises InputError for a kind of shape that has no area."""
+        """Start tracking an object. Raises InputError if the shape type has no area."""
         mask = shape_to_mask(kind, points, frame.hw)
         prediction = self._tracker.answer(frame.seen, Prompt.of(mask=mask), None)
         state = self._tracker.begin(frame.seen, TrackMoment(0), prediction, None)
         return Tracked(kind, 0, state, check_prompted(prediction).monitor)
 
     def follow(self, frame: CvatFrame, state: Tracked) -> list[float] | None:
-        """The object's points on the next frame, which becomes the last; None where it is gone, or
-        where its area changed at once."""
+        """Track the object into the next frame and return its points.
+
+        None if it is missing or its area changed suddenly.
+        """
         at = TrackMoment(state.frame + 1)
         (prediction,) = self._tracker.track(frame.seen, at, [state.state])
         check = check_tracked(state.monitor, prediction, False, MonitorSettings())
@@ -133,8 +135,12 @@ class CvatModel:
 
 
 def shape_to_mask(kind: str, points: Sequence[float], image_hw: tuple[int, int]) -> BoolArray:
-    """A shape of CVAT as pixels (H, W). Raises InputError for another kind, DataError for a mask
-    whose runs do not fill its box."""
+    """Convert a CVAT shape to a mask (H, W).
+
+    Raises:
+        InputError: The shape type is not supported.
+        DataError: The runs of a mask do not fill its box.
+    """
     if kind == "mask":
         return rle_to_mask(cvat_to_rle(points, image_hw))
     corners = np.asarray(points, np.float64).reshape(-1, 2)
@@ -147,7 +153,7 @@ def shape_to_mask(kind: str, points: Sequence[float], image_hw: tuple[int, int])
 
 
 def mask_to_shape(kind: str, mask: BoolArray) -> list[float]:
-    """Pixels (H, W), at least one, as a shape of CVAT; of a polygon the largest ring."""
+    """Convert a non-empty mask (H, W) to a CVAT shape. Polygons keep only the largest ring."""
     rle = mask_to_rle(mask)
     if kind == "mask":
         return [float(number) for number in mask_to_cvat(rle)]

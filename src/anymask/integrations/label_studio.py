@@ -1,10 +1,10 @@
-"""Label Studio's machine learning backend: its tasks with clicks and boxes in, brush masks out.
+"""Label Studio machine learning backend: predict brush masks from points and boxes.
 
-The addresses and records are those of label-studio-ml-backend (`api.py`, Apache-2.0) and of Label
-Studio's own tags; the protocol, not the code. Coordinates are percent of the picture's sides.
+Paths and records follow label-studio-ml-backend (`api.py`, Apache-2.0) and the tags of Label
+Studio; only the protocol is used, not the code. Coordinates are percentages of the image size.
 
-Pictures are read from one folder or fetched from one Label Studio; an address that leads elsewhere
-is refused, so that nobody makes this server read other files or ask other machines.
+Images are read from one folder or downloaded from one Label Studio server. Other URLs are rejected,
+so that clients cannot make the server read other files or contact other hosts.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from anymask.masks import Prompt
 from anymask.segment import Prediction
 from anymask.studio import Inference, Limits, Refusal, model_routes, schemas
 
-MAX_TASKS = 1000  # of one question
-_PATIENCE = 30  # seconds until a picture begins to arrive
+MAX_TASKS = 1000  # maximum number of tasks per request
+_PATIENCE = 30  # response timeout of image downloads, in seconds
 
 
 @dataclass(frozen=True)
 class TaskPictures:
-    """Where the tasks' pictures are.
+    """Location of task images.
 
     Attributes:
-        folder: That local paths are meant in; None: none.
-        host: Of Label Studio, "http://127.0.0.1:8080"; "": none.
-        key: Its access token.
+        folder: Folder for local paths, or None.
+        host: URL of Label Studio, such as "http://127.0.0.1:8080", or "".
+        key: API key of Label Studio.
     """
 
     folder: Path | None = None
@@ -47,7 +47,7 @@ class TaskPictures:
     key: str = field(default="", repr=False)
 
     def read(self, address: str, limits: Limits) -> bytes:
-        """The bytes of a picture. Raises Refusal for an address that leads elsewhere."""
+        """Read an image file. Raises Refusal for other locations."""
         try:
             if address.startswith("data:"):
                 return base64.b64decode(address.partition(",")[2])
@@ -56,7 +56,7 @@ class TaskPictures:
                 with local.open("rb") as file:
                     return file.read(limits.upload_bytes + 1)
             wanted, full = urlsplit(self.host), urlsplit(urljoin(self.host, address))
-        except (OSError, ValueError) as error:  # too long, with a NUL, no base64, no host
+        except (OSError, ValueError) as error:  # too long, NUL, invalid base64 or host
             message = (
                 f"The image address {address[:80]!r} is invalid. Send it in the form "
                 "that Label Studio uses."
@@ -96,7 +96,7 @@ class TaskPictures:
 
 @dataclass(frozen=True)
 class Tag:
-    """The brush tag of a labelling configuration: its name, the picture's, and its labels."""
+    """Brush tag of a labeling configuration: its name, the image tag, the image key and labels."""
 
     name: str
     to_name: str
@@ -104,12 +104,12 @@ class Tag:
     labels: tuple[str, ...]
 
     def label(self, wanted: str) -> str:
-        """A label that the brush has, or its first: Label Studio shows no mask of another."""
+        """A supported label, or the first one: Label Studio hides masks with unknown labels."""
         return wanted if wanted in self.labels else (*self.labels, "")[0]
 
 
 def read_config(xml: str) -> Tag:
-    """Find the brush. Raises Refusal for a configuration without one."""
+    """Find the brush tag. Raises Refusal if it is missing."""
     try:
         if "<!" in xml.replace("<!--", ""):
             raise ET.ParseError("XML declarations are not supported.")
@@ -176,7 +176,7 @@ class SetupBody(BaseModel):
 
 
 async def pictures_of(request: Request) -> TaskPictures:
-    """Where the pictures of the server that answers a request are."""
+    """Image locations of the server that processes a request."""
     pictures: TaskPictures = request.app.state.label_studio
     return pictures
 
@@ -198,7 +198,7 @@ async def setup(body: SetupBody, inference: model_routes.OfModel) -> dict[str, s
 
 
 def _photo_of(pictures: TaskPictures, address: str, limits: Limits) -> UintImage:  # (H, W, 3)
-    """The photo of a task. Raises Refusal."""
+    """Read the image of a task. Raises Refusal."""
     return model_routes.read_photo(pictures.read(address, limits), limits)
 
 
@@ -223,7 +223,7 @@ async def predict(
             seen = await model_routes.done(inference.encode(look))
             prompt = prompt_of(regions, seen.embedding.image_hw)
             (answer,) = await model_routes.done(inference.segment(seen, [prompt]))
-            last = regions[-1]["value"]  # `prompt_of` has read it
+            last = regions[-1]["value"]  # validated by `prompt_of`
             names = last.get("keypointlabels") or last.get("rectanglelabels")
             label = tag.label(str(names[0]) if isinstance(names, list) and names else "")
             found = await run_in_threadpool(prediction, answer, tag, label)
@@ -250,7 +250,7 @@ async def webhook() -> dict[str, str | dict[str, str]]:
 
 
 def prompt_of(regions: list[dict[str, Any]], image_hw: tuple[int, int]) -> Prompt:
-    """Key points and rectangles in percent -> one prompt in pixels; the last rectangle counts."""
+    """Convert key points and rectangles in percent to one prompt. The last rectangle is used."""
     height, width = image_hw
     points, labels, box = [], [], None
     try:
@@ -273,7 +273,7 @@ def prompt_of(regions: list[dict[str, Any]], image_hw: tuple[int, int]) -> Promp
 
 
 def prediction(answer: Prediction, tag: Tag, label: str) -> dict[str, Any]:
-    """The best mask as a brush region."""
+    """Convert the best mask to a brush region."""
     mask = answer.masks[0]
     score = min(1.0, max(0.0, float(answer.scores[0])))
     region = {

@@ -1,4 +1,4 @@
-"""Folders of photos: resumed, in worker processes or on Ray, with a summary of what was done."""
+"""Batch jobs on image folders: resumable, in worker processes or on Ray, with a summary."""
 
 from anymask.base.lazy import lazy_names
 

@@ -1,14 +1,14 @@
-"""Who works through the photos of a job: this process, a pool of processes, or Ray (extra [ray]).
+"""Execution engines of a job: this process, a pool of processes, or Ray (extra [ray]).
 
-A `PhotoTask` says what is to be done in plain values, so that it can be sent to another process or
-another machine; opened there, it becomes `PhotoWork`, which holds the model. Whoever runs it yields
-the same events, and whatever goes wrong with a photo is a result, never an exception.
+A `PhotoTask` contains only plain values, so that it can be sent to another process or machine.
+There `open` converts it to `PhotoWork`, which holds the model. All engines yield the same events,
+and a failed image is a result, never an exception.
 
-With Ray, all nodes must see the photos, the output folder and the weights under the same paths.
-Traps of Ray Data, each met once:
-- A pool on a single CPU hangs: the actor has it, and the step that reads the list waits for it.
-- Ray listens on every network interface, unless it is told that there will be no cluster.
-- By default a photo that kills its actor is tried again without end.
+With Ray, all nodes must have the images, the output folder and the weights under the same paths.
+Pitfalls of Ray Data:
+- A pool on a single CPU hangs: the actor uses it, and the step that reads the list waits for it.
+- Ray listens on every network interface, unless it is configured without a cluster.
+- By default, Ray retries an image that kills its actor forever.
 """
 
 from __future__ import annotations
@@ -48,27 +48,27 @@ from anymask.base import (
 from anymask.jobs.photos import FolderJob, PhotoItem
 from anymask.jobs.pool import Idle, ItemDone, ItemLost, WorkerReady, run_in_pool
 
-# With these every further photo would fail too.
+# Errors that affect all images.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 NOT_THE_PHOTO = (ModelError, PromptError, ConfigError, MissingExtra)
 
-MAX_BLOCKS = 10_000  # of one data set of Ray; what is lost with an actor is a block
-STORE_BYTES = 128 * 2**20  # of a local cluster's shared memory: only paths and results go through
+MAX_BLOCKS = 10_000  # maximum blocks of a Ray data set; an actor that dies loses one block
+STORE_BYTES = 128 * 2**20  # shared memory of a local cluster, for paths and results only
 
 Row = dict[str, Any]
 
 
 class PhotoWork(Protocol):
-    """What an opened task can do."""
+    """An opened task."""
 
-    about: dict[str, Any]  # what the results were made with: model, hash of the weights, settings
+    about: dict[str, Any]  # model, weights hash and settings of the results
 
     def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
-        """Do one photo; how many things were made, or None where they are there already."""
+        """Process one image. Returns the number of results, or None if they already exist."""
 
 
 class PhotoTask(Protocol):
-    """What is to be done with each photo. It can be pickled."""
+    """A task to run on each image. Must be picklable."""
 
     def open(self) -> PhotoWork:
         """Load the model. Raises AnymaskError."""
@@ -76,17 +76,16 @@ class PhotoTask(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoResult:
-    """What came of one photo.
+    """Result of one image.
 
     Attributes:
-        state: "done" now, "there" already, "failed", or "stop": so that the rest would fail
-            too.
-        made: How many things (masks, embeddings) were made.
-        reason: Why it failed, for people.
-        kind: The error's class, for programs.
-        trace: The traceback where the error is nobody's fault but ours.
-        began: Seconds since 1970.
-        ended: Seconds since 1970.
+        state: "done" now, "there" (already exists), "failed", or "stop" if all images would fail.
+        made: Number of results (masks, embeddings).
+        reason: Error message for the user.
+        kind: Class name of the error.
+        trace: Traceback of an unexpected error.
+        began: Start time in seconds since 1970.
+        ended: End time in seconds since 1970.
     """
 
     state: Literal["done", "there", "failed", "stop"]
@@ -102,14 +101,14 @@ PhotoEvent = WorkerReady | ItemDone[PhotoItem, PhotoResult] | Idle
 
 
 class PhotoWorker:
-    """An opened task that turns each photo into a result. Raises AnymaskError from opening."""
+    """An opened task that converts exceptions to results. Raises AnymaskError if opening fails."""
 
     def __init__(self, task: PhotoTask) -> None:
         self.work = task.open()
         self.about = self.work.about
 
     def __call__(self, item: PhotoItem, report: OnNamedProgress | None = None) -> PhotoResult:
-        """Do one photo."""
+        """Process one image."""
         began = time.time()
         fields: dict[str, Any]
         try:
@@ -126,7 +125,7 @@ class PhotoWorker:
         except MemoryError:
             reason = "The system is out of memory. Resize the image, or use fewer workers."
             fields = {"state": "failed", "reason": reason, "kind": "MemoryError"}
-        except Exception as error:  # a defect, of ours or of a library: the other photos go on
+        except Exception as error:  # an unexpected error must not stop the other images
             kind = type(error).__name__
             reason = f"{kind}: {error}" if str(error) else kind
             trace = traceback.format_exc()
@@ -135,7 +134,7 @@ class PhotoWorker:
 
 
 def process(job: FolderJob, task: PhotoTask, items: Sequence[PhotoItem]) -> Generator[PhotoEvent]:
-    """Work as the job says. Raises AnymaskError where the task cannot be opened."""
+    """Run the job on its engine. Raises AnymaskError if the task cannot be opened."""
     if job.engine == "ray":
         return _process_on_ray(task, items, job.workers)
     if job.workers and items:
@@ -170,7 +169,7 @@ def _process_in_pool(
 
 
 def _lost_photo(what: str) -> PhotoResult:
-    """The result of a photo whose processes died; `what` says how the last one did."""
+    """Result of an image whose workers died. `what` describes how the last one ended."""
     reason = (
         f"{what}, and a second worker failed on the same image. If the system is out of "
         "memory, resize the image or use fewer workers."
@@ -184,11 +183,8 @@ def _lost_photo(what: str) -> PhotoResult:
 def _process_on_ray(
     task: PhotoTask, items: Sequence[PhotoItem], workers: int
 ) -> Generator[PhotoEvent]:
-    """Work on the cluster of RAY_ADDRESS, else on one that lives as long as this generator.
-
-    Raises MissingExtra without Ray.
-    """
-    yield WorkerReady(task.open().about)  # a wrong option is told here, in one sentence
+    """Run on the cluster of RAY_ADDRESS, or on a temporary local one. Raises MissingExtra."""
+    yield WorkerReady(task.open().about)  # raises one clear error for an invalid option
     if not items:
         return
     with _cluster(workers) as actors:
@@ -204,11 +200,11 @@ def _process_on_ray(
 
 @contextlib.contextmanager
 def _cluster(workers: int) -> Iterator[int]:
-    """A connection to Ray; how many actors there are to be."""
+    """Connect to Ray and yield the number of actors."""
     address = os.environ.get("RAY_ADDRESS")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters of it we say ourselves
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # anymask reports the errors
     if not address:
-        # Ray's word for "this machine only": its servers then listen on 127.0.0.1.
+        # Makes the servers of Ray listen on 127.0.0.1 only.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         ray = import_offline("ray")
@@ -223,7 +219,7 @@ def _cluster(workers: int) -> Iterator[int]:
         options["object_store_memory"] = STORE_BYTES
     try:
         ray.init(**options)
-    except Exception as error:  # among them plain Exception, where it is not up within 30 s
+    except Exception as error:  # includes plain Exception after a timeout of 30 s
         ray.shutdown()
         where = f"at RAY_ADDRESS={address}" if address else "on this machine"
         raise InputError(
@@ -231,8 +227,8 @@ def _cluster(workers: int) -> Iterator[int]:
             "machine is not overloaded, or use processes (--engine processes)."
         ) from error
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)  # Ray puts in its own
-    with contextlib.redirect_stdout(sys.stderr):  # Ray's own remarks, those at its end too
+        signal.signal(signal.SIGTERM, handler)  # Ray installs its own handler
+    with contextlib.redirect_stdout(sys.stderr):  # Ray prints messages, also at exit
         try:
             yield workers or max(1, int(ray.cluster_resources().get("CPU", 2)) - 1)
         finally:
@@ -242,22 +238,22 @@ def _cluster(workers: int) -> Iterator[int]:
 def _map_photos(
     task: PhotoTask, items: dict[int, PhotoItem], actors: int, again: bool
 ) -> Iterator[tuple[int, PhotoResult]]:
-    """What came of the photos, by their numbers; those whose actor died are missing.
+    """Results of the images by index. Images whose actor died are missing.
 
     Args:
-        again: Whether each of them had an actor that died.
+        again: Whether this is the retry of images whose actor died.
     """
     ray = import_offline("ray")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.max_errored_blocks = -1  # a dead actor's photos are missing, the rest goes on
+    context.max_errored_blocks = -1  # skip the images of a dead actor and continue
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     rows = [_item_to_row(index, item) for index, item in items.items()]
     photos = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
     in_flight = 1 if again else 2
     pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # there is no other way yet to say max_task_retries
+        warnings.simplefilter("ignore")  # there is no alternative to max_task_retries yet
         done = photos.map(
             _RayActor,
             fn_constructor_args=(task, threads_each(actors)),
@@ -274,7 +270,7 @@ def _map_photos(
 
 
 def _item_to_row(index: int, item: PhotoItem) -> Row:
-    """An item as Ray sends it: absolute paths, in bytes, as not every file name is Unicode."""
+    """Convert an item for Ray: absolute paths as bytes, because file names may not be Unicode."""
     return {
         "index": index,
         "photo": os.fsencode(item.photo.absolute()),
@@ -286,14 +282,14 @@ def _item_to_row(index: int, item: PhotoItem) -> Row:
 
 
 class _RayActor:
-    """A process of Ray's pool with an open task."""
+    """Ray actor with an opened task."""
 
     def __init__(self, task: PhotoTask, threads: int) -> None:
         limit_threads(threads)
         self.worker = PhotoWorker(task)
 
     def __call__(self, row: Row) -> Row:
-        """One photo."""
+        """Process one image."""
         photo, stem, place = (Path(os.fsdecode(row[name])) for name in ("photo", "stem", "place"))
         page = None if row["page"] < 0 else int(row["page"])
         item = PhotoItem(photo, stem, page, place=place, paged=bool(row["paged"]))

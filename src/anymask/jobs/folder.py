@@ -1,10 +1,10 @@
-"""Folder jobs: a task is done with every photo of a folder, resumed, and summed up.
+"""Run a task on all images of a folder, with resume, error log and summary.
 
-A task says what it does with one photo (`jobs.engines`); this is everything around it: the error
-log, progress, the summary. The same job again does what is missing.
+A task processes one image (`jobs.engines`). This module adds the error log, progress and summary.
+Repeating the same job processes only what is missing.
 
-The error log has a line of JSON for each failure, written at once. It also says that somebody is at
-work: two runs of the same part would do everything twice.
+The error log has one line of JSON per failure, written immediately. It also serves as a lock, so
+that two runs do not process the same part.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from anymask.jobs.engines import PhotoResult, PhotoTask, process
 from anymask.jobs.photos import FolderJob
 from anymask.jobs.pool import Idle, WorkerReady
 
-FIRST_FAILURES = 20  # that a summary holds; the error log has them all
+FIRST_FAILURES = 20  # maximum number of failures in a summary; the error log contains all
 
 
 @dataclass(frozen=True)
 class PhotoFailure:
-    """A photo, or a folder, that failed.
+    """An image or folder that failed.
 
     Attributes:
-        photo: Its path.
-        reason: For people: what was wanted, what came, the remedy.
-        kind: The error's class, for programs.
-        trace: The traceback where the error is nobody's fault but ours.
+        photo: Path of the image or folder.
+        reason: Error message for the user.
+        kind: Class name of the error.
+        trace: Traceback of an unexpected error.
     """
 
     photo: Path
@@ -51,29 +51,28 @@ class PhotoFailure:
     trace: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """A line of the log."""
+        """Line of the error log."""
         line = {"file": str(self.photo), "reason": self.reason, "kind": self.kind}
         return line | ({"traceback": self.trace} if self.trace else {})
 
 
 @dataclass
 class Summary:
-    """What a job did, or has done by now.
+    """Result of a job, or its progress so far.
 
     Attributes:
-        photos: Of this machine.
-        done: Of them; `there` were done before.
-        there: Of them; `there` were done before.
-        failed: Of them; `there` were done before.
-        made: Masks, or whatever the task makes.
-        empty: Images done for which the task made nothing.
-        began: Of the work itself, seconds since 1970, without loading the model.
-        ended: Like `began`.
-        about: What the results were made with: model, hash of the weights, settings.
-        failures: The first FIRST_FAILURES; the job's log has them all.
-        failure: While the job runs: of the photo that was tried just now, where it failed.
-        empty_photo: While the job runs: the photo that was done just now, where it made
-            nothing.
+        photos: Number of images of this machine.
+        done: Number of images processed in this run.
+        there: Number of images with existing results.
+        failed: Number of images that failed.
+        made: Number of results, such as masks.
+        empty: Number of processed images without any result.
+        began: Start time without model loading, in seconds since 1970.
+        ended: End time in seconds since 1970.
+        about: Model, weights hash and settings of the results.
+        failures: The first FIRST_FAILURES failures; the error log contains all.
+        failure: While the job runs: failure of the latest image, or None.
+        empty_photo: While the job runs: the latest image if it has no result, or None.
     """
 
     photos: int
@@ -98,21 +97,21 @@ class Summary:
 
     @property
     def tried(self) -> int:
-        """Photos that need no more work in this run."""
+        """Number of finished images, including failed ones."""
         return self.done + self.there + self.failed
 
     @property
     def seconds(self) -> float:
-        """Of the work itself."""
+        """Duration without model loading, in seconds."""
         return self.ended - self.began
 
     @property
     def rate(self) -> float:
-        """Photos done in a second."""
+        """Images processed per second."""
         return self.done / max(self.seconds, 1e-9) if self.done else 0.0
 
     def add(self, photo: Path, result: PhotoResult) -> None:
-        """Count one photo."""
+        """Add the result of one image."""
         self.done += result.state == "done"
         self.there += result.state == "there"
         self.failed += result.state == "failed"
@@ -127,7 +126,7 @@ class Summary:
             self.failures = [*self.failures, self.failure][:FIRST_FAILURES]
 
     def to_json(self, job: FolderJob) -> dict[str, Any]:
-        """Job and summary as a document, with the machine that the rate was measured on."""
+        """Convert job, summary and machine to a JSON document."""
         part, parts = job.shard
         source = job.source
         failures = [{"file": str(one.photo), "reason": one.reason} for one in self.failures]
@@ -148,7 +147,7 @@ class Summary:
         }
 
     def check(self, job: FolderJob) -> None:
-        """Raises DataError where photos failed."""
+        """Raise DataError if images failed."""
         if self.failed:
             raise DataError(
                 f"{self.failed} of {self.photos} images failed, see {job.log}. Fix or "
@@ -165,16 +164,18 @@ def run_job(
     on_progress: OnSummary | None = None,
     on_step: OnProgress | None = None,
 ) -> Summary:
-    """Do every photo that this machine has to do and that is not done; one that fails stops nobody.
+    """Process all images of a job that have no results yet. Failed images do not stop the job.
 
-    Raises InputError for a folder without photos or one that another run works in, and whatever
-    would make every photo fail: ModelError, MissingExtra, a full disk. Where `source` is one photo,
-    its own error is raised.
+    If `source` is a single image, its error is raised.
 
     Args:
-        on_progress: Called with a `Summary` after every photo of a folder, and at least about
-            once a second while workers are busy.
-        on_step: Called with the steps done and their number, where `source` is a single photo.
+        on_progress: Called with a `Summary` after every image of a folder, and about once per
+            second while workers are busy.
+        on_step: Called with the finished steps and their number, if `source` is a single image.
+
+    Raises:
+        InputError: The folder contains no images, or another run uses it.
+        AnymaskError: An error affects all images, such as a missing model or a full disk.
     """
     if job.one:
         return _run_photo(job, task, on_step)
@@ -208,7 +209,7 @@ def run_job(
 
 
 def _run_photo(job: FolderJob, task: PhotoTask, on_step: OnProgress | None) -> Summary:
-    """Do one photo in this process; its error is raised."""
+    """Process one image in this process and raise its error."""
     if job.workers or job.output_shards or job.shard != (1, 1):
         raise InputError(
             "--workers, --shard and --output-shards apply to folders, but "
@@ -227,9 +228,9 @@ def _run_photo(job: FolderJob, task: PhotoTask, on_step: OnProgress | None) -> S
 
 @contextlib.contextmanager
 def open_log(path: Path) -> Iterator[Callable[[PhotoFailure], None]]:
-    """The error log of one run, which replaces that of the last one; gone where nothing failed.
+    """Create the error log of a run, replacing the previous one. Deleted if nothing failed.
 
-    Raises InputError where the folder cannot be made, or another run is at work in it.
+    Raises InputError if the folder cannot be created, or another run uses it.
     """
     out, count = path.parent, 0
     try:
@@ -240,7 +241,7 @@ def open_log(path: Path) -> Iterator[Callable[[PhotoFailure], None]]:
             "file. Choose another output."
         ) from None
     with _open_itself(path) as file:
-        # On Windows a lock would keep people from reading the file meanwhile.
+        # On Windows, a lock would prevent other programs from reading the file.
         if not ON_WINDOWS and lock_file(file.fileno(), wait=False) == "taken":
             raise InputError(
                 f"Another run is writing to {str(out)!r}. Wait for it, choose another "
@@ -263,7 +264,7 @@ def open_log(path: Path) -> Iterator[Callable[[PhotoFailure], None]]:
 
 
 def _open_itself(path: Path) -> BinaryIO:
-    """To add to a file; a link in its place is taken away, and what it leads to left alone."""
+    """Open a file for appending. A symbolic link in its place is deleted, not followed."""
     if path.is_symlink():
         path.unlink()
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)

@@ -1,10 +1,10 @@
-"""The photos of a folder job: which there are, which machine does each, and where results go.
+"""Images of a job: selection, distribution to machines, and output paths.
 
-- Results are called like the photo without its suffix, in the same sub-folder. A photo keeps its
-  suffix where another one in its folder would get the same name.
-- Results of several folders, and of photos with the same name, lie in folders of their own.
-- Shards of the work and of the output look at nothing but the photo's path below the folder, so
-  that every machine, and every later run, comes to the same answer whatever else lies there.
+- Results have the name of the image without suffix, in the same subfolder. The suffix is kept if
+  another image of the folder would get the same name.
+- Results of several folders, and of images with the same name, are in separate folders.
+- Shards depend only on the relative path of the image, so that all machines and later runs agree,
+  independent of other files.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ Engine = Literal["processes", "ray"]
 
 @dataclass(frozen=True)
 class PhotoItem:
-    """One photo, or one page of it, and where its outputs go.
+    """One image, or one page of it, and its output paths.
 
     Attributes:
-        stem: Folder and name without suffix of its outputs.
-        page: Counted from 0; None: as the task's own settings say.
-        named: Outputs by suffix that are called otherwise.
-        place: The photo's path below its folder; None: the photo's own name.
-        paged: Whether results say which page they are of.
+        photo: Image file.
+        stem: Output folder and name without suffix.
+        page: Page from 0. None: as in the settings of the task.
+        named: Other output paths by suffix.
+        place: Path relative to the source folder. None: the file name.
+        paged: Whether names of results contain the page.
     """
 
     photo: Path
@@ -46,23 +47,23 @@ class PhotoItem:
 
     @property
     def name(self) -> str:
-        """What results call the photo, or its page; no other one of its folder is called so."""
+        """Unique name of the image or page in results."""
         name = (self.place or Path(self.photo.name)).as_posix()
         return page_name(name, self.page or 0) if self.paged else name
 
     def output(self, suffix: str) -> Path:
-        """The output with this suffix."""
+        """Output path with this suffix."""
         return dict(self.named).get(suffix) or self.stem.with_name(self.stem.name + suffix)
 
 
 @brief
 @dataclass(frozen=True)
 class PlacedPhotos:
-    """Photos of a data set, wherever they lie, each with its path in the set: results lie there.
+    """Images of a data set from any folders, with relative output paths.
 
     Attributes:
-        name: Of the data set, for people.
-        photos: The photo and its place.
+        name: Name of the data set for messages.
+        photos: Pairs of image path and relative output path.
     """
 
     name: str
@@ -75,24 +76,20 @@ class PlacedPhotos:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class FolderJob:
-    """Which photos, where the results go, and who works.
-
-    Raises InputError for values out of range.
+    """Images, output folder and workers of a job. Raises InputError if a value is out of range.
 
     Attributes:
-        source: A folder of photos, with its sub-folders; or one photo, or several photos and
-            folders, or those of a data set.
-        output: The folder of the results.
-        workers: Processes beside this one; 0 works in this one, with Ray as many as there are
-            CPUs.
-        engine: What starts them: "processes" of this machine, or "ray".
-        shard: (I, N): the I-th of N parts of the photos, each for another machine.
-        output_shards: Spread the results over so many folders, as SA-1B does; 0: one folder.
-        page: That is looked at, from 0 on, or its place such as "z1c0"; "all": each one, with
-            its number in the results' names.
-        beginning: Before a photo's name in those of its results.
-        ending: Between a photo's name and the suffix of its results, such as ".everything".
-        named: Of one photo: outputs by suffix that are called otherwise.
+        source: Folder of images with subfolders, one image, several of both, or a data set.
+        output: Output folder.
+        workers: Number of worker processes. 0: this process, or with Ray one per CPU.
+        engine: "processes" on this machine, or "ray".
+        shard: (I, N): process part I of N of the images, to distribute work to machines.
+        output_shards: Number of folders to distribute results to, as in SA-1B. 0: one folder.
+        page: Page to process, from 0, or its position such as "z1c0". "all": each page, with its
+            number in the names of the results.
+        beginning: Prefix of output names.
+        ending: Text between image name and suffix in output names, such as ".everything".
+        named: For a single image: other output paths by suffix.
     """
 
     source: Path | tuple[Path, ...] | PlacedPhotos
@@ -120,28 +117,27 @@ class FolderJob:
 
     @property
     def one(self) -> bool:
-        """Whether it is a single photo, whose failure is an error."""
+        """Whether the source is a single image, whose failure is raised."""
         return isinstance(self.source, Path) and not self.source.is_dir() and self.page != "all"
 
     def item(self) -> PhotoItem:
-        """The single photo."""
+        """The single image."""
         (item,) = self.items()
         return replace(item, named=self.named)
 
     @property
     def log(self) -> Path:
-        """The error log, which is there where photos failed; each machine has its own."""
+        """Path of the error log, which exists if images failed. Each shard has its own."""
         part, parts = self.shard
         return self.output / f"errors{f'-{part}-of-{parts}' if parts > 1 else ''}.jsonl"
 
     def items(self, unreadable: Callable[[OSError], None] | None = None) -> list[PhotoItem]:
-        """This machine's photos, or their pages, and where the results of each go.
+        """Images or pages of this shard, with output paths.
 
-        Raises InputError where there is no photo, or the results would lie among the photos.
+        Raises InputError if there are no images, or the output folder contains them.
 
         Args:
-            unreadable: Told of each sub-folder that cannot be listed; without it they are left
-                out.
+            unreadable: Called for each subfolder that cannot be listed. Default: skip them.
         """
         if isinstance(self.source, Path) and not self.source.is_dir():
             return list(self._pages(PhotoItem(self.source, self.output / self.source.stem)))
@@ -162,7 +158,7 @@ class FolderJob:
         return f"sa_{place_number(place) % shards:06d}" if shards else ""
 
     def _placed(self, unreadable: Callable[[OSError], None] | None) -> Iterable[tuple[Path, Path]]:
-        """All machines' photos with their places, one sub-folder after the other."""
+        """Images of all shards with relative paths, one subfolder after the other."""
         if isinstance(self.source, PlacedPhotos):
             return sorted(self.source.photos, key=lambda pair: (pair[1].parent, pair[1]))
         if not isinstance(self.source, Path):
@@ -172,7 +168,7 @@ class FolderJob:
         return _of_folder(self.source, self.output, unreadable)
 
     def _pages(self, item: PhotoItem) -> Iterator[PhotoItem]:
-        """An item for each page of a photo that is looked at."""
+        """Yield an item for each page to process."""
         pages: Sequence[int | None] = [None]
         if isinstance(self.page, int):
             pages = [self.page or None]
@@ -187,7 +183,7 @@ class FolderJob:
                     else [resolve_place(item.photo, self.page)[0] or None]
                 )
             except AnymaskError:
-                pages = [0 if every else None]  # whoever reads it says what is wrong with it
+                pages = [0 if every else None]  # the reader reports the error
         for page in pages:
             paged = bool(page) or len(pages) > 1
             number = f".page{page}" if paged else ""
@@ -196,29 +192,29 @@ class FolderJob:
 
 
 def own_names(sources: Sequence[Path]) -> bool:
-    """Whether sources are images that all have different names."""
+    """Whether all sources are images with different names."""
     paths = {_absolute(source) for source in sources}
     return len({path.name for path in paths}) == len(paths) and not any(map(Path.is_dir, paths))
 
 
 def _absolute(path: Path) -> Path:
-    """Without `.` and `..`; links keep their names."""
+    """Absolute path without `.` and `..`. Links are not resolved."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` follows links
 
 
 def _side_by_side(
     sources: Sequence[Path], output: Path, unreadable: Callable[[OSError], None] | None
 ) -> Iterator[tuple[Path, Path]]:
-    """Images and folders from anywhere, with places that differ.
+    """Images and folders from any location, with unique relative paths.
 
-    A place is the name of the image, or the folder's name and the path in it. Where two sources
-    have the same name, places are the paths below the folder that contains all sources.
+    The relative path is the image name, or the folder name and the path in it. If two sources have
+    the same name, all paths are relative to the common parent folder.
     """
     kept: dict[Path, Path] = {}
     for source in sources:
         kept.setdefault(_absolute(source), source)
     folders = {path for path in kept if path.is_dir()}
-    paths = [path for path in kept if folders.isdisjoint(path.parents)]  # else it is in a folder
+    paths = [path for path in kept if folders.isdisjoint(path.parents)]  # else in a source folder
     base: str | None = None
     if len({path.name for path in paths}) < len(paths):
         try:
@@ -239,7 +235,7 @@ def _side_by_side(
 
 
 def _check_apart(source: Path, output: Path) -> None:
-    """Raises InputError where results would lie among the images of a folder."""
+    """Raise InputError if the output folder contains the images."""
     if output.resolve() in (source.resolve(), *source.resolve().parents):
         raise InputError(
             f"The output folder {str(output)!r} contains the images, so the next run would "
@@ -251,7 +247,7 @@ def _check_apart(source: Path, output: Path) -> None:
 def _of_folder(
     source: Path, output: Path, unreadable: Callable[[OSError], None] | None
 ) -> Iterator[tuple[Path, Path]]:
-    """The images of a folder, each with its path there. Raises InputError where it has none."""
+    """Images of a folder with their relative paths. Raises InputError if there are none."""
     from anymask.images import find_images, use_instead
 
     photo = None
@@ -264,14 +260,14 @@ def _of_folder(
 
 
 def place_number(place: Path) -> int:
-    """A number of 64 bits that depends on a relative path only, the same on every machine."""
-    text = unicodedata.normalize("NFC", place.as_posix())  # macOS takes accents off their letters
+    """64-bit hash of a relative path, the same on every machine."""
+    text = unicodedata.normalize("NFC", place.as_posix())  # macOS decomposes accented letters
     return int.from_bytes(hashlib.sha256(os.fsencode(text)).digest()[:8], "big")
 
 
 def output_names(names: Sequence[str]) -> dict[str, str]:
-    """The photos of one folder -> the names of their results, all different."""
+    """Map the image names of one folder to unique output names."""
     stems = {name: Path(name).stem for name in names}
     shared = Counter(stems.values())
-    shared.update(names)  # beside "a.jpg", which may keep its suffix, "a.jpg.png" keeps its own
+    shared.update(names)  # "a.jpg.png" keeps its suffix if "a.jpg" exists and keeps its own
     return {name: stem if shared[stem] == 1 else name for name, stem in stems.items()}

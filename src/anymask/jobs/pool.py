@@ -1,11 +1,11 @@
-"""Work on items in a pool of processes, where one that dies costs no more than its item.
+"""Process pool in which a crash of a worker affects only its item.
 
-`concurrent.futures` runs the processes. When one of them dies it gives up the whole pool, and does
-not say which item was at fault. So no more items are handed out than there are workers, and those
-that were out when a pool broke are tried once more, each in a process of its own.
+The processes are run by `concurrent.futures`. If one dies, the whole pool breaks, without
+information about the item. Therefore, only as many items are submitted as there are workers, and
+those of a broken pool are retried once, each in a separate process.
 
-Workers are started afresh ("spawn"): a fork of a process that has used OpenCV's or OpenMP's threads
-hangs.
+Workers are started with "spawn", because forked processes hang after OpenCV or OpenMP threads were
+used.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ ItemIn = TypeVar("ItemIn", contravariant=True)
 ResultOut = TypeVar("ResultOut", covariant=True)
 
 SHARED_MEMORY = "the system's shared memory, /dev/shm on Linux,"
-SECONDS_TO_LEAVE = 10.0  # that a worker gets; one call of a model may take that long
+SECONDS_TO_LEAVE = 10.0  # grace period of a worker; a model call may take that long
 
 
 class PoolWork(Protocol[ItemIn, ResultOut]):
-    """An opened task, in the worker."""
+    """An opened task in the worker."""
 
-    about: dict[str, Any]  # what the work says of itself, for JSON
+    about: dict[str, Any]  # description of the work, JSON serializable
 
     def __call__(self, item: ItemIn, report: OnNamedProgress) -> ResultOut:
-        """Do one item. Whatever it raises ends the run."""
+        """Process one item. Any exception ends the run."""
 
 
 class PoolTask(Protocol[ItemIn, ResultOut]):
-    """What is to be done with each item. It can be pickled."""
+    """A task to run on each item. Must be picklable."""
 
     def open(self) -> PoolWork[ItemIn, ResultOut]:
-        """Load what is needed, in the worker. Raises AnymaskError."""
+        """Load resources in the worker. Raises AnymaskError."""
 
 
 # Events.
@@ -65,14 +65,14 @@ class PoolTask(Protocol[ItemIn, ResultOut]):
 
 @dataclass(frozen=True)
 class WorkerReady:
-    """A worker has opened its task; `about` is what the work says of itself."""
+    """A worker has opened its task. `about` describes the work."""
 
     about: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ItemDone(Generic[Item, Result]):
-    """An item is done."""
+    """An item is finished."""
 
     item: Item
     result: Result
@@ -80,7 +80,7 @@ class ItemDone(Generic[Item, Result]):
 
 @dataclass(frozen=True)
 class ItemLost(Generic[Item]):
-    """The workers that had this item died; `how` says the last one's end in words."""
+    """The workers of this item died. `how` describes how the last one ended."""
 
     item: Item
     how: str
@@ -88,7 +88,7 @@ class ItemLost(Generic[Item]):
 
 @dataclass(frozen=True)
 class ItemStep(Generic[Item]):
-    """How far a worker is with its item."""
+    """Progress of an item."""
 
     item: Item
     what: str
@@ -101,7 +101,7 @@ class ItemStep(Generic[Item]):
 
 @dataclass(frozen=True)
 class Idle:
-    """Nothing happened for a second."""
+    """No event for one second."""
 
 
 PoolEvent = WorkerReady | ItemDone[Item, Result] | ItemLost[Item] | ItemStep[Item] | Idle
@@ -109,7 +109,7 @@ PoolEvent = WorkerReady | ItemDone[Item, Result] | ItemLost[Item] | ItemStep[Ite
 
 @dataclass(frozen=True)
 class _Refused:
-    """The task cannot be opened; `defect` where that is nobody's fault but ours."""
+    """The task cannot be opened. `defect` marks an unexpected error."""
 
     reason: str
     defect: bool = False
@@ -118,10 +118,13 @@ class _Refused:
 def run_in_pool(
     task: PoolTask[Item, Result], items: Sequence[Item], workers: int
 ) -> Generator[PoolEvent[Item, Result]]:
-    """Work in as many processes, at most one for each item.
+    """Process items in a pool of worker processes, at most one per item.
 
-    Raises AnymaskError where the task cannot be opened or no worker starts, and whatever the work
-    raises. Whatever ends this generator ends the workers, and their unfinished files are gone.
+    Closing the generator ends the workers and removes unfinished files. Exceptions of the work are
+    raised.
+
+    Raises:
+        AnymaskError: The task cannot be opened, or workers cannot start.
     """
     threads = threads_each(max(1, min(workers, len(items))))
     waiting, suspects, started = deque(items), deque[Item](), True
@@ -130,7 +133,7 @@ def run_in_pool(
         todo = deque([suspects.popleft()]) if alone else waiting
         try:
             pool = _Pool(task, 1 if alone else min(workers, len(todo)), threads)
-        except OSError as error:  # from the semaphores of its queues
+        except OSError as error:  # raised by the semaphores of its queues
             raise AnymaskError(
                 f"Worker processes cannot start: {SHARED_MEMORY} cannot be written to "
                 f"({error.strerror}). Use a single process: omit --workers, or for "
@@ -159,21 +162,21 @@ class _Pool(Generic[Item, Result]):
     """One executor.
 
     Attributes:
-        out: The items that are handed out and not done.
+        out: Submitted items that are not finished.
         ready: Whether a worker has opened the task.
-        death: How a worker of a broken pool ended, once it is stopped.
+        death: How a worker of a broken pool ended, set by `stop`.
     """
 
     def __init__(self, task: PoolTask[Item, Result], size: int, threads: int) -> None:
         context = get_context("spawn")
         self.size, self.ready, self.death = size, False, ""
         self.out: dict[Future[Result], Item] = {}
-        self._items: list[Item] = []  # by the number that a step is sent with
+        self._items: list[Item] = []  # indexed by the number in step messages
         self._sent = context.SimpleQueue()
         self._executor = ProcessPoolExecutor(size, context, _begin, (task, threads, self._sent))
 
     def work(self, todo: deque[Item]) -> Iterator[PoolEvent[Item, Result]]:
-        """Take items from the list as they can be done; BrokenProcessPool where a worker died."""
+        """Process items from the list, until a worker dies with `BrokenProcessPool`."""
         while todo or self.out:
             while todo and len(self.out) < self.size:
                 self._items.append(todo[0])
@@ -191,7 +194,7 @@ class _Pool(Generic[Item, Result]):
                 broken[0].result()
 
     def _messages(self) -> Iterator[WorkerReady | ItemStep[Item]]:
-        """What the workers have sent meanwhile."""
+        """Yield the pending messages of the workers."""
         while not self._sent.empty():
             sent = self._sent.get()
             if isinstance(sent, _Refused):
@@ -204,8 +207,8 @@ class _Pool(Generic[Item, Result]):
                 yield ItemStep(self._items[number], *step)
 
     def stop(self) -> None:
-        """End every worker: at once where it is idle, after the call it is in where it is not."""
-        workers = list((self._executor._processes or {}).values())  # 3.14 has terminate_workers()
+        """End all workers: idle ones immediately, busy ones after the current call."""
+        workers = list((self._executor._processes or {}).values())  # 3.14: terminate_workers()
         left = {worker.sentinel: worker for worker in workers}
         for worker in workers:
             with contextlib.suppress(OSError):
@@ -219,21 +222,21 @@ class _Pool(Generic[Item, Result]):
 
 
 def _ended_within(sentinels: set[int], seconds: float) -> set[int]:
-    """The processes that end in so many seconds, by their sentinels."""
+    """Wait for processes to end. Returns the sentinels of those that ended in time."""
     ended: set[int] = set()
     while sentinels != ended and (now := connection.wait(sentinels - ended, seconds)):
-        ended |= set(now)  # type: ignore[arg-type]  # they are the numbers that were given
+        ended |= set(now)  # type: ignore[arg-type]  # returns the given integers
     return ended
 
 
 @contextlib.contextmanager
 def _interrupted_later() -> Iterator[None]:
-    """Ctrl-C waits until the end; processes started meanwhile never take it, it is meant for us."""
+    """Defer Ctrl-C until the end. Processes started in between never receive it."""
     if threading.current_thread() is not threading.main_thread() or ON_WINDOWS:
         yield
         return
     heard = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: heard.set())  # by way of another thread
+    before = signal.signal(signal.SIGINT, lambda *_: heard.set())  # set through another thread
     try:
         with signals_blocked([signal.SIGINT]):
             yield
@@ -243,14 +246,14 @@ def _interrupted_later() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-# In the worker.
+# Worker process.
 
-_ENDED = 128 + signal.SIGTERM  # the exit code of a worker that was asked to end
+_ENDED = 128 + signal.SIGTERM  # exit code of a worker after SIGTERM
 
 
 @dataclass
 class _Worker:
-    """What a worker process knows: its work, the queue to the pool, whether it was asked to end."""
+    """State of a worker process: its work, the queue to the pool, and whether it is ending."""
 
     work: PoolWork[Any, Any]
     sent: Any
@@ -261,17 +264,17 @@ _worker: _Worker | None = None
 
 
 def _begin(task: PoolTask[Any, Any], threads: int, sent: Any) -> None:
-    """Open the task; the pool is told when this fails, and this process ends."""
+    """Open the task. On failure, report the error to the pool and exit."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     limit_threads(threads)
     try:
-        work = task.open()  # no file is being written yet: SIGTERM ends the process at once
+        work = task.open()  # no file is being written yet: SIGTERM may end the process
     except AnymaskError as error:
         sent.put(_Refused(str(error)))
         os._exit(1)
-    except Exception:  # a defect; the process that prints it is the other one
+    except Exception:  # unexpected; the parent process prints it
         sent.put(_Refused(traceback.format_exc(), defect=True))
         os._exit(1)
     _worker = _Worker(work, sent, _leave_on_sigterm())
@@ -279,19 +282,19 @@ def _begin(task: PoolTask[Any, Any], threads: int, sent: Any) -> None:
 
 
 def _do(number: int, item: Any) -> Any:
-    """Do one item; its steps are sent with its number."""
+    """Process one item. Steps are sent with its number."""
     assert _worker is not None
     worker = _worker
     try:
         return worker.work(item, lambda *step: worker.sent.put((number, *step)))
     finally:
-        if worker.ending.is_set():  # the executor, or a library, would swallow the exception
+        if worker.ending.is_set():  # the executor or a library would suppress the exception
             os._exit(_ENDED)
 
 
 def _leave_on_sigterm() -> threading.Event:
-    """End this process by an exception, so that half-written files are removed. The event, which is
-    set from then on, says that this was asked for."""
+    """Exit by an exception on SIGTERM, so that unfinished files are removed. The returned event is
+    set from then on."""
     ending = threading.Event()
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -304,7 +307,7 @@ def _leave_on_sigterm() -> threading.Event:
 
 
 def _die_with_parent() -> None:
-    """End with the process that started this one, however it ended."""
+    """Exit when the parent process ends."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

@@ -1,6 +1,6 @@
-"""Masks of photos as jobs write them: SA-1B JSON that says what it was made of, and pictures.
+"""Mask files of jobs: SA-1B JSON with the settings that produced it, and overlay images.
 
-A photo whose records were made of the same pixels by the same model and settings is done.
+An image is skipped if its records have the same pixels, model and settings.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from anymask.masks import ChannelMix, Mask
     from anymask.segment import Model
 
-HASH_DIGITS = 32  # of a photo's file
+HASH_DIGITS = 32  # length of file hashes
 OVERLAY_SIDE = 1600  # pixels
 
 
 class MaskWork:
-    """Work that writes the masks of each photo; a subclass finds them.
+    """Base class of work that writes masks of each image. Subclasses implement `find`.
 
     Attributes:
-        about: What all records depend on: model, hash of the weights, settings, ready for JSON.
-        overlay: Whether a picture is drawn, too.
-        picture: The suffix of that picture.
-        inside: The folder of the records in the folder of the results.
+        about: Settings of all records: model, weights hash and options, JSON serializable.
+        overlay: Whether to write an overlay image.
+        picture: Suffix of the overlay image.
+        inside: Subfolder for the records in the output folder.
     """
 
     about: dict[str, Any]
@@ -46,34 +46,34 @@ class MaskWork:
         self.about = {"model": model.name, "weights": model.runtime.weights_hash}
 
     def about_photo(self, item: PhotoItem) -> dict[str, Any]:
-        """What the records of one photo depend on beside `about`."""
+        """Additional settings of the records of one image."""
         return {}
 
     def notes(self) -> dict[str, Any]:
-        """What is written with the records beside that, and is no reason to make them anew."""
+        """Additional data to write. Changes do not invalidate records."""
         return {}
 
     def is_current(self, made_from: dict[str, Any], records: Sequence[Mask]) -> bool:
-        """Whether what an earlier run made is what this one would make."""
+        """Whether records of an earlier run are still valid."""
         return True
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
-        """The masks of one photo. Raises what `PhotoWork` does."""
+        """Predict the masks of one image. Raises as `PhotoWork`."""
         raise NotImplementedError
 
     def draws(self, records: Sequence[Mask]) -> bool:
-        """Whether a picture belongs to these records."""
+        """Whether these records require an image."""
         return self.overlay
 
     def draw(self, path: Path, photo: PhotoFile, records: Sequence[Mask]) -> None:
-        """Write the picture: the photo with its masks."""
+        """Write the image with its masks."""
         write_overlay(path, photo.shown, records)
 
     def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
-        """Write what is missing and count the masks; None where nothing is missing.
+        """Write missing files. Returns the number of masks, or None if nothing was missing.
 
-        The records come last: they say that the photo is done. Older ones go first, so that a
-        picture never lies beside records of other settings.
+        Records are written last, because they mark an image as done. Outdated ones are deleted
+        first, so that no overlay exists next to records of other settings.
         """
         beside, picture_path = item.output(".json"), item.output(self.picture)
         records_path = beside.parent / self.inside / beside.name
@@ -100,7 +100,7 @@ class MaskWork:
 def write_made(
     path: Path, photo: PhotoFile, about: dict[str, Any], records: Sequence[Mask]
 ) -> None:
-    """Write a photo's records, with what they were made with and from."""
+    """Write the records of an image, with the settings and source that produced them."""
     from anymask.formats import AnnotatedImage, image_to_document
     from anymask.masks import Masks
 
@@ -115,7 +115,7 @@ def write_made(
 def read_made(
     path: Path, photo: PhotoFile, about: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Mask]] | None:
-    """What `write_made` wrote of the same pixels, made with the same; None otherwise."""
+    """Read records of `write_made`. None unless pixels and settings are the same."""
     from anymask.formats import read_sa1b
 
     try:
@@ -124,22 +124,22 @@ def read_made(
         if any(made_from[name] != value for name, value in about.items()):
             return None
         same_file = bool(photo.file_hash) and made_from.get("file") == photo.file_hash
-        if not same_file and made_from["image"] != photo.pixels_hash:  # the same: nothing decoded
+        if not same_file and made_from["image"] != photo.pixels_hash:  # unchanged: not decoded
             return None
         records = read_sa1b(document["annotations"])
         shown = document["image"]
-        if shown["file_name"] != photo.name:  # a copy, or its folder was looked at alone
+        if shown["file_name"] != photo.name:  # a copy, or the job now has another source folder
             write_json(path, document | {"image": shown | {"file_name": photo.name}})
         return made_from, records
     except (FileNotFoundError, ValueError, LookupError, TypeError, DataError):
-        return None  # there is none, or it is damaged
+        return None  # missing or corrupted
 
 
 class PhotoFile:
-    """A photo's file, read and decoded when somebody asks.
+    """An image file, read and decoded on first access.
 
     Args:
-        channels: Of the model, where it sees others than a photo's.
+        channels: Channels of the model, if it does not use RGB.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class PhotoFile:
 
     @cached_property
     def file_hash(self) -> str:
-        """Of its bytes, with how they are read; "" where they cannot be, which `pixels` says."""
+        """Hash of the file and reading options; "" if it cannot be read (`pixels` raises)."""
         try:
             with self.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()[:HASH_DIGITS]
@@ -160,26 +160,26 @@ class PhotoFile:
 
     @cached_property
     def pixels(self) -> NDArray[Any]:
-        """As the model takes them: (H, W, 3), or (H, W, C). Raises ImageError, InputError."""
+        """Model input (H, W, 3), or (H, W, C). Raises ImageError, InputError."""
         return self.pictures.load(self.path, self.page, self.channels)
 
     @property
     def shown(self) -> UintImage:
-        """What masks are drawn on, (H, W, 3)."""
+        """RGB image (H, W, 3) for overlays."""
         from anymask.images import shown_picture
 
         return shown_picture(self.pixels, self.channels)
 
     @cached_property
     def pixels_hash(self) -> str:
-        """Of the decoded picture, which survives a copy into another format without loss."""
+        """Hash of the decoded pixels, independent of the lossless file format."""
         from anymask.segment import image_hash
 
         return image_hash(self.pixels)
 
 
 def write_overlay(path: Path, image: UintImage, records: Sequence[Mask]) -> None:
-    """A picture with all masks on it, its longest side at most `OVERLAY_SIDE` pixels."""
+    """Write an image with its masks, reduced to at most `OVERLAY_SIDE` pixels per side."""
     import cv2
     import numpy as np
 
@@ -192,7 +192,7 @@ def write_overlay(path: Path, image: UintImage, records: Sequence[Mask]) -> None
     masks = np.zeros((len(records), size[1], size[0]), np.bool_)
     shown = [np.arange(n) * full // n for n, full in zip(size, (width, height), strict=True)]
     for record, mask in zip(records, masks, strict=True):
-        crop, (x0, y0, x1, y1) = rle_crop(record.rle)  # a mask of a large photo is large itself
+        crop, (x0, y0, x1, y1) = rle_crop(record.rle)  # full-size masks need too much memory
         columns, rows = (
             slice(*np.searchsorted(at, ends))
             for at, ends in zip(shown, ((x0, x1), (y0, y1)), strict=True)

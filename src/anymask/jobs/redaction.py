@@ -1,7 +1,7 @@
-"""Photos redacted as labels say: masks in, copies without the things and without metadata out.
+"""Redact images with labels: write copies with masked objects hidden, and without metadata.
 
-Nothing of a file but its pixels is copied: EXIF, GPS, XMP, comments and thumbnails stay behind. A
-copy that is there is known by `edit.RedactedCopy`.
+Only pixels are copied, without EXIF, GPS, XMP, comments and thumbnails. Existing copies are
+detected by `edit.RedactedCopy`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Source = Path | tuple[Path, ...] | PlacedPhotos
 
 @dataclass(frozen=True)
 class RedactLabels:
-    """What is hidden in which photo.
+    """Masks to hide in each image.
 
     Attributes:
-        name: Of the labels, for people.
-        images: By the photo's real path, or where single photos were named by its file's name.
+        name: Name of the labels for messages.
+        images: Labels by resolved image path, or by file name for single images.
     """
 
     name: str
@@ -47,17 +47,16 @@ class RedactLabels:
         names: Sequence[str] = (),
         mask_values: MaskValues = "auto",
     ) -> RedactLabels:
-        """Read labels in any format, boxes as rectangles; of one photo also a picture, white on
-        black.
+        """Read labels in any format, with boxes as rectangles. One image may have a mask image.
 
-        Raises DataError for labels that cannot be read or are of none of the photos, InputError for
-        a name that no mask has.
+        Raises DataError if the labels cannot be read or belong to none of the images, InputError if
+        no mask has one of the names.
 
         Args:
-            source: The photos that they are of.
-            names: Of the things that are hidden; none: all.
-            mask_values: What the values of mask images mean; of the picture of one photo all of
-                them are hidden.
+            source: Images of the labels.
+            names: Names of the objects to hide. Empty: all.
+            mask_values: Interpretation of mask image values. A single mask image is binary by
+                default.
         """
         if isinstance(source, PlacedPhotos):
             raise InputError(
@@ -78,7 +77,7 @@ class RedactLabels:
             try:
                 images[os.path.realpath(stream.picture(image))] = image
             except DataError:
-                continue  # labels may be of more photos than these
+                continue  # the labels may contain other images
         stream.lost.refuse_records(
             path,
             "Fix these records, or choose other labels. The objects of skipped records "
@@ -92,17 +91,17 @@ class RedactLabels:
         return cls(stream.name, only_named(images, names))
 
     def of(self, photo: Path) -> AnnotatedImage | None:
-        """The labels of a photo; None where nobody looked at it."""
+        """Labels of an image, or None if it is not labeled."""
         return self.images.get(os.path.realpath(photo)) or self.images.get(photo.name)
 
 
 def _read(path: Path, folder: Path | None, mask_values: MaskValues) -> Dataset:
-    """Labels, crowds among them: what a person marked is hidden."""
+    """Read labels, including crowd regions, which must also be hidden."""
     return read(path, images=folder, boxes=True, crowd="keep", mask_values=mask_values)
 
 
 def _of_frames(folder: Path, tracks: Path, names: Sequence[str]) -> dict[str, AnnotatedImage]:
-    """The labels of a folder of frames, from tracks. Raises InputError for names."""
+    """Labels of a folder of frames from a tracks file. Raises InputError if names are given."""
     from anymask.images import image_hw
 
     if names:
@@ -116,7 +115,7 @@ def _of_frames(folder: Path, tracks: Path, names: Sequence[str]) -> dict[str, An
 
 
 def _one_mask(source: Source, path: Path, mask_values: MaskValues) -> dict[str, AnnotatedImage]:
-    """A picture of a mask as the labels of one photo."""
+    """Labels of one image from a mask image."""
     from anymask.images import load_mask
 
     if not isinstance(source, Path):
@@ -130,7 +129,7 @@ def _one_mask(source: Source, path: Path, mask_values: MaskValues) -> dict[str, 
 def only_named(
     images: dict[str, AnnotatedImage], names: Sequence[str]
 ) -> dict[str, AnnotatedImage]:
-    """The same labels with the masks of these names alone. Raises InputError for unknown ones."""
+    """Select the masks with these names. Raises InputError for unknown ones."""
     if not names:
         return images
     wanted = {name.lower() for name in names}
@@ -153,12 +152,12 @@ def only_named(
 
 @dataclass(frozen=True)
 class RedactTask:
-    """Each photo is written anew without what its labels show.
+    """Write each image with its labeled objects hidden.
 
     Attributes:
-        how: As `edit.redact` takes them.
-        colour: As `edit.redact` takes them.
-        force: Write photos as they are that the labels do not know.
+        how: As for `edit.redact`.
+        colour: As for `edit.redact`.
+        force: Whether to copy images without labels unchanged.
     """
 
     labels: RedactLabels
@@ -167,18 +166,18 @@ class RedactTask:
     force: bool = False
 
     def __post_init__(self) -> None:
-        _ = self.redactor  # checked
+        _ = self.redactor  # validates the settings
 
     @property
     def redactor(self) -> Redactor:
-        """What hides objects. Raises InputError."""
+        """Redactor with these settings. Raises InputError."""
         from anymask.edit import Redactor
 
         return Redactor(self.how, self.colour)
 
     @classmethod
     def plan(cls, source: Any, settings: dict[str, Any]) -> tuple[Source, RedactTask]:
-        """See `Verb`. Settings: `labels`, `names`, `mask_values`, `how`, `colour` and `force`."""
+        """Settings: `labels`, `names`, `mask_values`, `how`, `colour` and `force`. See `Verb`."""
         more = ["mask_values", "shard", "output_shards"]
         check_keywords(settings, ["labels", "names", "how", "colour", "force", *more])
         if settings.get("labels") is None:
@@ -193,12 +192,12 @@ class RedactTask:
         return photos, cls(labels, **look)
 
     def open(self) -> RedactWork:
-        """Nothing has to be loaded."""
+        """Create the work. Nothing is loaded."""
         return RedactWork(self)
 
 
 class RedactWork:
-    """A copy of a photo without what its labels show."""
+    """Write redacted copies of images."""
 
     def __init__(self, task: RedactTask) -> None:
         self.task = task
@@ -207,11 +206,10 @@ class RedactWork:
         }  # fmt: skip
 
     def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
-        """Write the copy and count what was hidden; None where it is there already, 0 where the
-        labels do not know the photo.
+        """Write the copy. Returns the number of hidden masks, or None if the copy exists.
 
-        Raises DataError for labels of another size, InputError for a file that is not ours in the
-        copy's place.
+        Images without labels return 0. Raises DataError if the labels have another size, InputError
+        if another file exists at the path of the copy.
         """
         from anymask.edit import RedactedCopy
 
@@ -232,7 +230,7 @@ class RedactWork:
         return len(masks)
 
     def _facts(self, photo: PhotoFile, image: AnnotatedImage | None) -> list[Any]:
-        """What a copy is known by: the photo's bytes, the masks, and how they are hidden."""
+        """Properties that identify a copy: file hash, masks and settings."""
         masks = None if image is None else [rle_to_string(mask.rle) for mask in image.masks]
         return [photo.file_hash, masks, self.task.how, self.task.colour]
 
@@ -249,6 +247,6 @@ class RedactWork:
 
 
 def copy_suffix(photo: Path) -> str:
-    """The suffix of a photo's copy: its own, or .png where we do not write such pictures."""
+    """Suffix of a copy: that of the image, or .png if its format cannot be written."""
     suffix = photo.suffix.lower()
     return suffix if suffix in TRANSPARENT | OPAQUE else ".png"

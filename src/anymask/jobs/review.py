@@ -1,7 +1,7 @@
-"""Redaction in two steps: find and let a person look, then write what labels or the review say.
+"""Redaction in two steps: detect objects for review, then write redacted copies.
 
-Without labels the first call only finds: masks as .json and pictures to look at lie in a review
-folder, and nothing is redacted. Labels that somebody has looked at, or `force`, write the copies.
+Without labels, the first call only writes masks as .json and overlay images to a review folder.
+Copies are written from reviewed labels, or with `force`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from anymask.find import Examples, Phrases
     from anymask.images import MaskValues
 
-Work = Callable[[FolderJob, PhotoTask], object]  # does a job; `run_job` where nobody watches
-Row = tuple[str, str]  # a photo, and why nothing is hidden in it
+Work = Callable[[FolderJob, PhotoTask], object]  # runs a job, such as `run_job`
+Row = tuple[str, str]  # image, and the reason why nothing is hidden
 
 NOTHING_FOUND, FAILED = "nothing found", "failed, see errors.jsonl"
 NO_MASK, NO_LABELS = "no mask", "not in the labels, so no copy was written"
@@ -35,37 +35,23 @@ NO_MASK, NO_LABELS = "no mask", "not in the labels, so no copy was written"
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Redaction:
-    """What is hidden in which photos, and where the copies go.
+    """Images, objects to hide and output of a redaction.
 
-    Raises InputError for what does not go together, and an output among the photos.
-
-    Attributes:
-        source: A folder of photos, one photo, or several.
-        out: The folder of the copies; of one photo a picture's name.
-        words: What is hidden, as for `Model.find`; with `labels`: the names of their masks.
-        like: Examples instead of words.
-        labels: Masks that somebody has looked at: a file or folder of any format, of one photo
-            also the picture of a mask.
-        mask_values: What the values of mask images among the labels mean.
-        how: As `edit.redact` takes it; color, too.
-        force: Write at once what was found, and photos that the labels do not know as they are.
-        list_to: .csv or .json: photos without a finding; None: OUT-without.csv.
-        finding: Settings of the verb "find": model, detector, score, ...
-        sharing: Workers, engine, shard, output_shards, as `run` takes them.
+    Raises InputError if options cannot be combined, or the output is inside the input folder.
 
     Attributes:
-        source: A folder of photos, one photo, or several.
-        out: The folder of the copies; of one photo a picture's name.
-        words: What is hidden, as for `Model.find`; with `labels`: the names of their masks.
-        like: Examples instead of words.
-        labels: Masks that somebody has looked at: a file or folder of any format, of one photo
-            also the picture of a mask.
-        mask_values: What the values of mask images among the labels mean.
-        how: As `edit.redact` takes it; colour, too.
-        force: Write at once what was found, and photos that the labels do not know as they are.
-        list_to: .csv or .json: photos without a finding; None: OUT-without.csv.
-        finding: Settings of the verb "find": model, detector, score, ...
-        sharing: Workers, engine, shard, output_shards, as `run` takes them.
+        source: Folder of images, one image, or several.
+        out: Folder of the copies; for one image also an image file name.
+        words: Text prompts as for `Model.find`; with `labels`, names of their masks.
+        like: Exemplar prompts instead of text.
+        labels: Reviewed masks: file or folder in any format; for one image also a mask image.
+        mask_values: Interpretation of mask image values in the labels.
+        how: As for `edit.redact`.
+        colour: As for `edit.redact`.
+        force: Write copies without review, and copy images without labels unchanged.
+        list_to: .csv or .json list of images without detections. None: OUT-without.csv.
+        finding: Settings of the verb "find": model, detector, score and others.
+        sharing: `workers`, `engine`, `shard` and `output_shards` as for `run`.
     """
 
     source: Photos
@@ -116,23 +102,23 @@ class Redaction:
 
     @property
     def photos(self) -> Path | tuple[Path, ...]:
-        """The source as paths."""
+        """Source as paths."""
         source = self.source
         return Path(source) if isinstance(source, str | Path) else tuple(map(Path, source))
 
     @property
     def review(self) -> Path:
-        """The folder where findings lie to be looked at."""
+        """Review folder."""
         return beside(self.out, "-review")
 
     @property
     def list(self) -> Path:
-        """The list of photos without a finding."""
+        """Path of the list of images without detections."""
         return self.list_to or beside(self.out, "-without.csv")
 
     @property
     def copying(self) -> FolderJob:
-        """The job that writes the copies."""
+        """Job that writes the copies."""
         photos, folder = self.photos, self.out
         named: tuple[tuple[str, Path], ...] = ()
         if isinstance(photos, Path) and not photos.is_dir() and picture_format(suffix_of(self.out)):
@@ -145,27 +131,27 @@ def _tuple(photos: Path | tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 def beside(out: Path, ending: str) -> Path:
-    """A place beside the copies: review of a.jpg in a-review, of out/ in out-review."""
+    """Path next to the copies: a-review for a.jpg, out-review for out/."""
     suffix = suffix_of(out)
     name = out.stem if picture_format(suffix) or suffix in FILMS else out.name
     return out.with_name((name or "redacted") + ending)
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix in small letters."""
+    """Suffix in lower case."""
     return path.suffix.lower()
 
 
 @brief
 @dataclass(frozen=True)
 class RedactReport:
-    """What a redaction found, or wrote.
+    """Result of a redaction.
 
     Attributes:
-        written: How many copies are there; 0 where somebody has to look first.
-        photos: Of how many photos.
-        things: How many masks they have.
-        without: The photos without a finding, and why.
+        written: Number of copies; 0 if a review is required first.
+        photos: Number of images.
+        things: Number of masks.
+        without: Images without detections, and the reason.
     """
 
     written: int
@@ -175,14 +161,14 @@ class RedactReport:
 
 
 def redact_photos(asked: Redaction, work: Work = run_job) -> RedactReport:
-    """Hide things in photos; what is only found is not written before somebody looked at it.
+    """Redact images, or detect objects for review.
 
-    With `words` alone masks and pictures to look at are put into `asked.review`. With `labels`, or
-    `force`, copies are written. The list of photos without a finding is written in either case, and
-    what is there already is not done again. Raises what `jobs.run` raises.
+    With `words` only, masks and overlay images are written to `asked.review`. With `labels` or
+    `force`, copies are written. The list of images without detections is always written. Existing
+    results are reused. Raises as `jobs.run`.
 
     Args:
-        work: Does a job with a task.
+        work: Function that runs a job with a task.
     """
     labels = asked.labels
     if labels is None:
@@ -212,20 +198,20 @@ def redact_photos(asked: Redaction, work: Work = run_job) -> RedactReport:
 
 
 def _find(asked: Redaction, work: Work) -> RedactReport:
-    """Find things for somebody to look at, and list the photos without any."""
+    """Detect objects for review, and list the images without any."""
     given = {"words": asked.words, "like": asked.like, **asked.finding}
     task = FindTask.plan(asked.photos, {k: v for k, v in given.items() if v is not None})[1]
     job = FolderJob(source=asked.photos, output=asked.review, **asked.sharing)
     try:
         work(job, task)
-    except DataError:  # of photos that failed
+    except DataError:  # some images failed
         _list_findings(asked, job)
         raise
     return _list_findings(asked, job)
 
 
 def _list_findings(asked: Redaction, job: FolderJob) -> RedactReport:
-    """Count what lies in the review, and list the photos without a finding."""
+    """Count the detections in the review folder, and list the images without any."""
     items = job.items()
     counts = [(item.name, _found(item)) for item in items]
     without = [
@@ -236,20 +222,20 @@ def _list_findings(asked: Redaction, job: FolderJob) -> RedactReport:
 
 
 def _found(item: PhotoItem) -> int | None:
-    """How many masks were found in a photo; None where it was not searched."""
+    """Number of masks of an image; None if it was not processed."""
     path = item.output(".json")
     return len(parse_json(path.read_bytes(), path)["annotations"]) if path.is_file() else None
 
 
 def names_of(words: Phrases | None) -> list[str]:
-    """The labels that words mean."""
+    """Labels of the text prompts."""
     from anymask.find import read_phrases
 
     return [] if words is None else [phrase.label for phrase in read_phrases(words)]
 
 
 def write_list(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table as .csv, or as .json: a list of objects."""
+    """Write a table as .csv, or as a .json list of objects."""
     if suffix_of(path) == ".json":
         write_json(path, [dict(zip(head, row, strict=True)) for row in rows], indent=1)
         return

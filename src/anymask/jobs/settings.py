@@ -1,4 +1,4 @@
-"""Settings of jobs (model, picture, tiles, names): plain values that travel to workers."""
+"""Settings of jobs (model, image, tiles, names) as plain values for worker processes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from anymask.models.rules import ChosenNames
     from anymask.segment import Model
 
-Page = int | str  # a number, "all", or a place such as "z1c0"
+Page = int | str  # page number, "all", or a position such as "z1c0"
 Names = tuple[str, ...] | Path
 Ranges = tuple[tuple[float, float] | None, ...]
-OWN_NAMES = ".json"  # the suffix of files of one's own names
+OWN_NAMES = ".json"  # suffix of files with custom names
 
 
 @describe_settings
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which model answers, and where it runs: the arguments of `anymask.load`."""
+    """Model, weights and device: the arguments of `anymask.load`."""
 
     model: Annotated[
         str,
@@ -58,14 +58,18 @@ class ModelChoice:
     runtime: Annotated[str, Setting("auto, onnx, torch or openvino")] = "auto"
 
     def load(self) -> Model:
-        """Open it. Raises what `anymask.load` raises."""
+        """Load the model. Raises as `anymask.load`."""
         import anymask
 
         return anymask.load(self.model, self.weights, self.device, self.precision, self.runtime)
 
 
 def model_choice(model: str | ModelChoice | None) -> ModelChoice:
-    """A choice, a model's name as one, or the default one. Raises InputError for anything else."""
+    """Convert a model name or None (default) to a `ModelChoice`.
+
+    Raises:
+        InputError: The value has another type.
+    """
     if model is None:
         return ModelChoice()
     if isinstance(model, ModelChoice):
@@ -79,7 +83,7 @@ def model_choice(model: str | ModelChoice | None) -> ModelChoice:
 
 
 def parse_numbers(text: str) -> tuple[float, ...]:
-    """Numbers with commas or spaces between them. Raises InputError."""
+    """Parse numbers separated by commas or spaces. Raises InputError."""
     try:
         return tuple(float(part) for part in text.replace(",", " ").split())
     except ValueError:
@@ -87,7 +91,11 @@ def parse_numbers(text: str) -> tuple[float, ...]:
 
 
 def parse_bands(text: str) -> tuple[int, ...]:
-    """Whole numbers with commas or spaces between them. Raises InputError."""
+    """Parse whole numbers separated by commas or spaces.
+
+    Raises:
+        InputError: The text is invalid.
+    """
     numbers = parse_numbers(text)
     if any(not number.is_integer() for number in numbers):
         raise InputError(f"Invalid bands {text!r}. Band numbers are whole numbers of at least 1.")
@@ -95,7 +103,11 @@ def parse_bands(text: str) -> tuple[int, ...]:
 
 
 def parse_ranges(text: str) -> Ranges:
-    """LOW:HIGH for all bands or each, with commas between them; : for none. Raises InputError."""
+    """Parse LOW:HIGH, for all bands or comma-separated for each; ":" means the default.
+
+    Raises:
+        InputError: The text is invalid.
+    """
     try:
         pairs = [one.partition(":") for one in text.replace(",", " ").split()]
         return tuple(
@@ -108,7 +120,11 @@ def parse_ranges(text: str) -> Ranges:
 
 
 def parse_page(text: str) -> Page:
-    """`all`, a whole number, or a place such as z1c0. Raises InputError."""
+    """Parse "all", a page number, or a position such as z1c0.
+
+    Raises:
+        InputError: The text is invalid.
+    """
     if text.isdecimal():
         return int(text)
     check_page(text.lower())
@@ -116,7 +132,7 @@ def parse_page(text: str) -> Page:
 
 
 def check_page(page: object) -> None:
-    """Raises InputError for what is no page of a file."""
+    """Raise InputError if the value is not a page."""
     if page == "all" or (type(page) is int and page >= 0):
         return
     from anymask.images import parse_position
@@ -130,7 +146,7 @@ def check_page(page: object) -> None:
 
 
 def _check_view(name: str) -> Callable[[object], object]:
-    """Checks a setting of `PictureView`."""
+    """Create a validator for a field of `PictureView`."""
 
     def check(value: object) -> None:
         from anymask.images import PictureView
@@ -144,7 +160,7 @@ def _check_view(name: str) -> Callable[[object], object]:
 @describe_settings
 @dataclass(frozen=True)
 class PictureChoice:
-    """What of a photo is looked at: the arguments of `anymask.load_image`."""
+    """Bands, page and value range of images: the arguments of `anymask.load_image`."""
 
     bands: Annotated[
         tuple[int, ...] | None,
@@ -199,11 +215,11 @@ class PictureChoice:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        self.view  # noqa: B018  # what does not go together is refused
+        self.view  # noqa: B018  # validates the combination of settings
 
     @property
     def view(self) -> PictureView:
-        """Bands, stretch and ranges, of the first page."""
+        """Bands, stretch and ranges, for the first page."""
         from anymask.images import PictureView
 
         return PictureView.of(self.bands, 0, self.stretch, self.ranges)
@@ -211,12 +227,14 @@ class PictureChoice:
     def load(
         self, path: Path, page: int | None = None, channels: ChannelMix | None = None
     ) -> NDArray[Any]:
-        """A photo as the model takes it: (H, W, 3), or (H, W, C) where it has `channels`.
-
-        Raises ImageError; InputError for bands or a stretch of a model that has its own.
+        """Load an image as model input: (H, W, 3), or (H, W, C) with `channels`.
 
         Args:
-            page: In place of the chosen one.
+            page: Page instead of the configured one.
+
+        Raises:
+            ImageError: The image cannot be read.
+            InputError: The model has its own bands or value range.
         """
         from anymask.images import load_image, resolve_place
 
@@ -240,12 +258,12 @@ class PictureChoice:
         return load_for_model(path, channels, look)
 
     def _page(self, page: int | None) -> Page:
-        """That one, unless the choice is a place such as "z1c0", which may name a band, too."""
+        """`page`, unless the setting is a position such as "z1c0", which may include a band."""
         named = isinstance(self.page, str) and self.page != "all"
         return self.page if page is None or named else page
 
     def mark(self, page: int | None = None) -> str:
-        """What to write beside a file's hash, so that other settings are other pictures."""
+        """Suffix of a file hash that identifies these settings."""
         number = self._page(page)
         plain = (self.bands, number, self.stretch, self.ranges) == (None, 0, None, None)
         ranges = "" if self.ranges is None else f" {self.ranges}"
@@ -253,7 +271,7 @@ class PictureChoice:
 
 
 def parse_tile(text: str) -> Tile:
-    """A side in pixels, "auto", or None for "none". Raises InputError."""
+    """Parse a tile size in pixels, "auto", or "none" (None). Raises InputError."""
     tile: Any = None if text == "none" else int(text) if text.isdecimal() else text
     try:
         check_tile(tile)
@@ -263,14 +281,14 @@ def parse_tile(text: str) -> Tile:
 
 
 def check_tile(tile: object) -> None:
-    """Raises InputError for what is no way to tile."""
+    """Raise InputError if the value is not a tile setting."""
     tile_side(cast("Tile", tile), (1, 1))
 
 
 @describe_settings
 @dataclass(frozen=True)
 class LookChoice:
-    """How often a photo is looked at. Raises InputError for values out of range."""
+    """Tile settings. Raises InputError if a value is out of range."""
 
     tile: Annotated[
         Tile,
@@ -291,7 +309,7 @@ class LookChoice:
 
 
 def parse_names(text: str) -> Names:
-    """ "all", words between commas, or the file of `anymask names`. Raises InputError."""
+    """Parse "all", comma-separated names, or a file of `anymask names`. Raises InputError."""
     if text.lower().endswith(OWN_NAMES):
         return Path(text).expanduser().absolute()
     words = tuple(word.strip() for word in text.split(",") if word.strip())
@@ -303,7 +321,7 @@ def parse_names(text: str) -> Names:
 
 
 def check_names(names: object) -> None:
-    """Raises InputError for what is no choice of names."""
+    """Raise InputError if the value is not a names setting."""
     listed = isinstance(names, tuple | list) and all(isinstance(one, str) for one in names)
     if names is not None and not isinstance(names, Path) and not (listed and names):
         raise InputError(
@@ -314,7 +332,7 @@ def check_names(names: object) -> None:
 @describe_settings
 @dataclass(frozen=True)
 class NamesChoice:
-    """What masks are called. Raises InputError for what is no choice of names."""
+    """Names for masks. Raises InputError if the value is invalid."""
 
     names: Annotated[
         Names | None,
@@ -335,11 +353,11 @@ class NamesChoice:
 
     @property
     def chosen(self) -> Sequence[str] | Path | None:
-        """As `Model.suggest_labels` takes them."""
+        """Argument for `Model.suggest_labels`."""
         return None if self.names in (("all",), ["all"]) else self.names
 
     def open(self, model: Model) -> ChosenNames | None:
-        """The names, read once. Raises ModelError, InputError, DataError."""
+        """Load the names once. Raises ModelError, InputError, DataError."""
         if self.names is None:
             return None
         from anymask.segment import choose_names
@@ -347,7 +365,7 @@ class NamesChoice:
         return choose_names(model.runtime, self.chosen)
 
     def about(self, model: Model) -> dict[str, Any]:
-        """What the records depend on, ready for JSON; nothing where no names are asked for."""
+        """Settings that affect records, JSON serializable; empty without names."""
         if self.names is None:
             return {}
         from anymask.segment import naming_network
@@ -361,9 +379,9 @@ class NamesChoice:
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class MapChoice:
-    """How a map (a picture with a place on earth) is seen, and what is written of it.
+    """Input and output settings of maps (georeferenced images).
 
-    Raises InputError for values out of range.
+    Raises InputError if a value is out of range.
     """
 
     gsd: Annotated[

@@ -1,7 +1,7 @@
-"""What can be done with every photo of a folder: `anymask.jobs.run(verb, folder, out)`.
+"""Tasks that `anymask.jobs.run(verb, folder, out)` runs on every image of a folder.
 
-A verb is a class in `VERBS`: its `plan` reads the settings of a call, and its `open` loads what the
-work on one photo needs. The commands and Python both come in through them.
+Each verb is a class in `VERBS`. Its `plan` parses the settings of a call, and its `open` loads the
+model. Commands and the Python API share them.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
     from anymask.masks import Mask, Masks
     from anymask.segment import EverythingDict, GridDict, Model
 
-Photos = str | Path | Sequence[str | Path]  # a folder, a photo, or several photos
+Photos = str | Path | Sequence[str | Path]  # a folder, an image, or several images
 Source = Path | tuple[Path, ...] | PlacedPhotos
 
-AT_ONCE = 64  # boxes of a photo that are asked together
-MAX_OF_A_LABEL = 200  # masks from which a name is learned
+AT_ONCE = 64  # boxes per call of the model
+MAX_OF_A_LABEL = 200  # maximum number of masks per name
 
 
 class Verb(PhotoTask, Protocol):
-    """A kind of work on every photo."""
+    """A kind of task on every image."""
 
     @classmethod
     def plan(cls, source: Any, settings: dict[str, Any]) -> tuple[Source, Verb]:
-        """Which photos are meant, and the work on each. Raises InputError for settings."""
+        """Select the images and create the task. Raises InputError if a setting is invalid."""
 
 
 class JobSettings(TypedDict, total=False):
-    """What `run` takes for every verb: see there."""
+    """Settings of `run` for every verb."""
 
     shard: tuple[int, int]
     output_shards: int
@@ -67,36 +67,35 @@ def run(
     on_progress: OnSummary | None = None,
     **settings: Any,
 ) -> Summary:
-    """Do one thing with every photo of a folder; what is done already is not done again.
+    """Run one task on every image of a folder. Images with existing results are skipped.
 
-    A photo that fails is counted, listed in the summary and in `errors.jsonl` of `out`; the rest
-    goes on. Raises InputError for settings that make no sense, a folder without photos or one that
-    another run works in, DataError for labels that cannot be read, and whatever would make every
-    photo fail.
+    Failed images are counted and listed in the summary and in `errors.jsonl` in `out`.
 
     Args:
-        verb: "everything": all masks of each photo, as a .json (SA-1B records) and a .png (the
-            masks drawn); "boxes": the same with a mask for each box of labels; "encode": the
-            features of each photo, as an .npz; "find": a mask for each thing that `words`, or
-            examples (`like`), mean; "cutout": the main subject of each photo cut out, as a
-            .png, beside its mask; "redact": each photo without what labels show, and without
-            metadata.
-        folder: Photos with their sub-folders, one photo, or a list of photos; for "boxes" the
-            labels, in any format of `anymask convert`.
-        out: The folder of the results.
-        workers: Processes beside this one; 0 works in this one, with Ray as many as there are
-            CPUs.
-        engine: "processes" of this machine, or "ray": a cluster of Ray.
-        on_progress: Called with a `Summary` after each photo, in this process.
-        settings: Of every verb: `model`, a name or a `ModelChoice`; `pictures`, a
-            `PictureChoice`: how photos are read; `shard=(I, N)`, the I-th of N parts of the
-            photos, each for another machine; `output_shards`, over how many folders the results
-            are spread. Of "everything": those of `Model.everything` (grid, layout, tile, ...),
-            `names` and `overlay=False` for no .png; of "boxes": `overlay`; of "find": `words`
-            or `like` and `unlike`, the settings of `Model.find` (detector, score, iou, ...),
-            and `overlay`; of "cutout": those of `Model.cutout` and of "find", and `suffix`,
-            such as ".webp"; of "redact": `labels`, `names` (the masks that are hidden),
-            `mask_values`, `how`, `colour`, and `force` for photos that the labels do not know.
+        verb: "everything": all masks of each image, as .json (SA-1B records) and overlay .png.
+            "boxes": a mask for each labeled box. "encode": image embeddings, as .npz. "find": a
+            mask for each instance of text (`words`) or exemplar prompts (`like`). "cutout": the
+            main subject of each image, cut out as .png, and its mask. "redact": each image with
+            labeled objects hidden, without metadata.
+        folder: Folder of images with subfolders, one image, or a list of images. For "boxes":
+            labels in any format of `anymask convert`.
+        out: Output folder.
+        workers: Number of worker processes. 0: this process, or with Ray one per CPU.
+        engine: "processes" on this machine, or "ray" for a Ray cluster.
+        on_progress: Called with a `Summary` after each image, in this process.
+        settings: For every verb: `model`, a name or `ModelChoice`; `pictures`, a `PictureChoice`;
+            `shard=(I, N)`, part I of N of the images; `output_shards`, number of output folders.
+            "everything": those of `Model.everything` (grid, layout, tile and others), `names`, and
+            `overlay=False` for no .png. "boxes": `overlay`. "find": `words`, or `like` and
+            `unlike`, those of `Model.find` (detector, score, iou and others), and `overlay`.
+            "cutout": those of `Model.cutout` and "find", and `suffix`, such as ".webp". "redact":
+            `labels`, `names` of masks to hide, `mask_values`, `how`, `colour`, and `force` to
+            copy images without labels.
+
+    Raises:
+        InputError: A setting is invalid, there are no images, or another run uses the folder.
+        DataError: Labels cannot be read.
+        AnymaskError: An error affects all images.
     """
     if verb not in VERBS:
         raise InputError(f"Invalid verb {verb!r}. Choose from: {', '.join(VERBS)}")
@@ -105,7 +104,7 @@ def run(
     source, task = VERBS[verb].plan(folder, settings)
     output = Path(out)
     for place in (output, *output.parents):
-        if os.path.isfile(place):  # noqa: PTH113 - False for impossible names, too
+        if os.path.isfile(place):  # noqa: PTH113 - also False for invalid names
             raise InputError(
                 f"The output must be a folder, but {str(place)!r} is a file. Choose a "
                 f"new folder instead of {str(out)!r}."
@@ -119,12 +118,12 @@ def _paths(source: Photos) -> Path | tuple[Path, ...]:
     return Path(source) if isinstance(source, str | Path) else tuple(map(Path, source))
 
 
-# The features of each photo.
+# Embeddings.
 
 
 @dataclass(frozen=True)
 class EncodeTask:
-    """Each photo is encoded once, for any later prompt."""
+    """Encode each image once, for later prompts."""
 
     model: ModelChoice = ModelChoice()
     pictures: PictureChoice = PictureChoice()
@@ -141,14 +140,14 @@ class EncodeTask:
 
 
 class EncodeWork:
-    """A photo's features in an .npz file."""
+    """Write image embeddings to .npz files."""
 
     def __init__(self, model: Model, pictures: PictureChoice) -> None:
         self.model, self.pictures = model, pictures
         self.about: dict[str, Any] = {"model": model.name, "weights": model.runtime.weights_hash}
 
     def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
-        """Write the features and return 1; None where they are there already."""
+        """Write the embedding and return 1, or None if it already exists."""
         from anymask.images import shown_picture
         from anymask.masks import Features
         from anymask.segment import image_hash
@@ -167,20 +166,18 @@ class EncodeWork:
         return 1
 
 
-# The masks of everything.
+# Automatic mask generation.
 
 
 @dataclass(frozen=True)
 class EverythingTask:
-    """The masks of everything in each photo.
-
-    Raises InputError for settings out of range.
+    """Automatic mask generation for each image. Raises InputError if a setting is out of range.
 
     Attributes:
-        grid: Settings of `segment.Grid` that differ from the model's own.
-        arrangement: Settings of `segment.Arrangement`: what becomes of the masks.
-        looks: Tiles and retries.
-        names: What the masks are called.
+        grid: Fields of `segment.Grid` that differ from the defaults of the model.
+        arrangement: Fields of `segment.Arrangement`: postprocessing of the masks.
+        looks: Tiles.
+        names: Names for the masks.
     """
 
     model: ModelChoice = ModelChoice()
@@ -224,7 +221,7 @@ class EverythingTask:
 
 
 class EverythingWork(MaskWork):
-    """A photo's masks, found by a grid of clicks."""
+    """Masks of an image from a grid of point prompts."""
 
     def __init__(self, model: Model, task: EverythingTask) -> None:
         from anymask.segment import grid_of, wider_grid
@@ -238,17 +235,17 @@ class EverythingWork(MaskWork):
         self.names = task.names.open(model)
         arrangement = {"given": dict(task.arrangement), **asdict(task.looks)}
         about = {"grid": asdict(grid), "arrangement": arrangement, **task.names.about(model)}
-        self.about |= json.loads(json.dumps(about))  # as it will be read again
+        self.about |= json.loads(json.dumps(about))  # normalized as when it is read back
 
     def notes(self) -> dict[str, Any]:
         return {"widens": self.widens}
 
     def is_current(self, made_from: dict[str, Any], records: Sequence[Mask]) -> bool:
-        """Another grid would have given another answer only where nothing passed."""
+        """Whether the grid widening is the same. It affects results only if no mask was found."""
         return bool(made_from.get("widens", self.widens and bool(records)) == self.widens)
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
-        """See `MaskWork`. A search that was killed goes on from a file beside the records."""
+        """Predict all masks. An interrupted search resumes from a file next to the records."""
         from anymask.segment import SearchLog
 
         path = item.output(".json")
@@ -265,7 +262,7 @@ class EverythingWork(MaskWork):
         return self._named(photo.pixels, records)
 
     def look(self, picture: UintImage) -> Sequence[Mask]:
-        """The masks of one tile of a map (h, w, 3)."""
+        """Masks of one map tile (h, w, 3)."""
         return self._named(picture, self.model.everything(picture, tile=None, **self.settings))
 
     def _named(self, picture: NDArray[Any], records: Masks) -> Masks:
@@ -274,19 +271,19 @@ class EverythingWork(MaskWork):
         return self.model.with_labels(picture, records, names=self.names)
 
 
-# A mask in each box of labels.
+# Masks for labeled boxes.
 
 
 @brief
 @dataclass(frozen=True)
 class BoxLabels:
-    """Labels of a data set for detection (COCO, YOLO, PASCAL VOC), or rectangles among outlines.
+    """Boxes of a detection data set (COCO, YOLO, PASCAL VOC), or rectangles among outlines.
 
     Attributes:
-        name: Of the data set.
-        images: A photo with its masks, boxes as rectangles, by the place of its results.
-        photos: Where each photo is, in the same order.
-        lost: Why photos are not found, a line each.
+        name: Name of the data set.
+        images: Relative output path to an image with masks, boxes as rectangles.
+        photos: Image paths, in the same order.
+        lost: Messages about images that were not found.
     """
 
     name: str
@@ -296,7 +293,7 @@ class BoxLabels:
 
     @classmethod
     def read(cls, stream: Dataset) -> BoxLabels:
-        """Read all labels. Raises DataError where there is no box, or no photo of any."""
+        """Read all labels. Raises DataError if there are no boxes, or none of the images exists."""
         labelled = [image for image in stream if image.objects]
         if not any(box_of(mask) for image in labelled for mask in image.objects):
             unread = "".join(f"; {line}" for line in stream.unread_lines())
@@ -312,7 +309,7 @@ class BoxLabels:
             except DataError as error:
                 lost.append(str(error))
                 continue
-            place = str(output_stem(image.file_name))  # a file of labels may say ../../a.jpg
+            place = str(output_stem(image.file_name))  # labels may contain ../../a.jpg
             if place in images:
                 raise DataError(
                     f"{stream.source}: Two images have the name {place!r}. Pass the "
@@ -325,19 +322,19 @@ class BoxLabels:
 
     @property
     def boxes(self) -> int:
-        """How many boxes there are."""
+        """Number of boxes."""
         masks = (mask for image in self.images.values() for mask in image.objects)
         return sum(box_of(mask) is not None for mask in masks)
 
     @property
     def placed(self) -> PlacedPhotos:
-        """The photos, for a job."""
+        """Images for a job."""
         return PlacedPhotos(self.name, tuple(zip(self.photos, map(Path, self.images), strict=True)))
 
 
 @dataclass(frozen=True)
 class BoxesTask:
-    """A mask in each box of a photo's labels; masks that are no rectangles stay as they are."""
+    """Predict a mask for each labeled box. Masks that are not rectangles are kept."""
 
     model: ModelChoice
     labels: BoxLabels
@@ -347,7 +344,7 @@ class BoxesTask:
     def plan(
         cls, source: str | Path | Dataset, settings: dict[str, Any]
     ) -> tuple[Source, BoxesTask]:
-        """See `Verb`. The source: labels, or what `read(..., boxes=True)` gave."""
+        """The source is labels, or the result of `read(..., boxes=True)`. See `Verb`."""
         reading = ReadKeywords.__annotations__
         check_keywords(settings, [*JobSettings.__annotations__, "overlay", *reading])
         how = {name: settings[name] for name in reading if name in settings}
@@ -358,12 +355,12 @@ class BoxesTask:
         return labels.placed, cls(model, labels, settings.get("overlay", True))
 
     def open(self) -> BoxesWork:
-        """Load the model. Raises AnymaskError; InputError for a model that takes no boxes."""
+        """Load the model. Raises AnymaskError; InputError if it does not support box prompts."""
         return BoxesWork(self.model.load(), self)
 
 
 class BoxesWork(MaskWork):
-    """A photo's masks in the order of its labels."""
+    """Masks of an image in the order of its labels."""
 
     def __init__(self, model: Model, task: BoxesTask) -> None:
         if "box" not in model.spec.accepts:
@@ -372,7 +369,7 @@ class BoxesWork(MaskWork):
         self.images = task.labels.images
 
     def about_photo(self, item: PhotoItem) -> dict[str, Any]:
-        """A hash of what is asked about the photo: boxes, and masks that stay."""
+        """Hash of the labels of the image: boxes, and masks to keep."""
         rows = [
             [mask.label, rle_to_string(mask.rle), [round(v, 3) for v in mask.drawn_box or ()]]
             for mask in self.images[item.name].objects
@@ -380,7 +377,7 @@ class BoxesWork(MaskWork):
         return {"labels": hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]}
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
-        """See `MaskWork`. Raises DataError for a photo of another size than its labels say."""
+        """Predict the masks. Raises DataError if the image size differs from the labels."""
         image = self.images[item.name]
         if photo.pixels.shape[:2] != image.hw:
             raise DataError(
@@ -401,19 +398,19 @@ class BoxesWork(MaskWork):
         ]
 
 
-# What words or an example mean.
+# Text and exemplar prompts.
 
 
 @dataclass(frozen=True)
 class FindTask:
-    """A mask for each thing that words or an example mean.
+    """Find all instances of text or exemplar prompts in each image.
 
     Attributes:
-        phrases: What is looked for, with thresholds; none where there is an example.
-        settings: How; the scores in it are those of the phrases.
-        model: What makes masks of boxes.
-        like: Examples as `Model.find` takes them.
-        unlike: What is not meant.
+        phrases: Text prompts with thresholds; empty with exemplar prompts.
+        settings: Search settings. Thresholds of the phrases take precedence.
+        model: Model that predicts masks from boxes.
+        like: Exemplar prompts as for `Model.find`.
+        unlike: Negative exemplar prompts.
     """
 
     phrases: tuple[Phrase, ...]
@@ -426,7 +423,7 @@ class FindTask:
 
     @classmethod
     def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, FindTask]:
-        """See `Verb`. A detector is a name or a folder: an open one does not travel to workers."""
+        """A detector must be a name or folder, because it is loaded in the workers. See `Verb`."""
         from anymask.find import FindSettings, one_question, read_phrases
 
         known = [one.name for one in fields(FindSettings)]
@@ -451,12 +448,12 @@ class FindTask:
         )
 
     def open(self) -> FindWork:
-        """Load model and detector. Raises AnymaskError, InputError for words not known."""
+        """Load model and detector. Raises AnymaskError; InputError for unknown words."""
         return FindWork(self.model.load(), self)
 
 
 class FindWork(MaskWork):
-    """The things in a photo that words or an example mean."""
+    """Instances of text or exemplar prompts in an image."""
 
     def __init__(self, model: Model, task: FindTask) -> None:
         from anymask.find import ExampleFinder, WordFinder
@@ -468,29 +465,28 @@ class FindWork(MaskWork):
             else ExampleFinder(model, task.like, task.unlike, task.settings)
         )
         asked = {"find": self.finder.about}
-        self.about |= json.loads(json.dumps(asked))  # as it will be read again
+        self.about |= json.loads(json.dumps(asked))  # normalized as when it is read back
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
         return self.look(photo.shown)
 
     def look(self, picture: UintImage) -> Sequence[Mask]:
-        """The things in one picture (H, W, 3)."""
+        """Instances in one image (H, W, 3)."""
         return self.finder.find(picture)
 
 
-# The subject of each photo, cut out.
+# Cut-outs.
 
 
 @dataclass(frozen=True)
 class CutoutTask:
-    """The main subject of each photo, or what a prompt or words mean in it, cut out.
+    """Cut out the main subject of each image, or the object of a prompt.
 
     Attributes:
-        look: Settings of `edit.CutoutSettings`.
-        prompt: Points, point_labels and box, the same for every photo; {}: none.
-        words: Words or examples of what is cut out instead; None: the prompt's object or the
-            main subject.
-        suffix: Of the pictures.
+        look: Fields of `edit.CutoutSettings`.
+        prompt: `points`, `point_labels` and `box`, the same for every image. Empty: none.
+        words: Text or exemplar prompts instead. None: the object of `prompt`, or the main subject.
+        suffix: Suffix of the images.
     """
 
     model: ModelChoice = ModelChoice()
@@ -537,7 +533,7 @@ class CutoutTask:
 
 
 class CutoutWork(MaskWork):
-    """The subject of a photo, and its picture; no picture where there is no clear subject."""
+    """Subject of an image and its cut-out. No cut-out is written without a main subject."""
 
     inside = ".masks"
 
@@ -550,7 +546,7 @@ class CutoutWork(MaskWork):
         look = CutoutSettings(**task.look).about
         about = {"look": look, "prompt": dict(task.prompt), "suffix": task.suffix}
         self.about |= {} if self.finder is None else self.finder.about
-        self.about |= json.loads(json.dumps({"cutout": about}))  # as it will be read again
+        self.about |= json.loads(json.dumps({"cutout": about}))  # as it is read back
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
         from anymask.edit import main_subject
@@ -584,19 +580,25 @@ VERBS: dict[str, type[Verb]] = {
 }
 
 
-# Names of one's own, from labelled photos.
+# Custom names from labeled images.
 
 
 def learn_names(
     model: Model, streams: Iterable[Dataset], out: str | Path, most: int = MAX_OF_A_LABEL
 ) -> dict[str, int]:
-    """Learn the labels of masks as names for `names=`, into a .json file; the masks of each label.
-
-    Raises ModelError for a model that names nothing, InputError, DataError.
+    """Write a .json file of custom names for `names=` from labeled masks.
 
     Args:
-        streams: Labelled photos, as `formats.read` gives them.
-        most: Masks of a label that are looked at.
+        streams: Labeled images from `formats.read`.
+        most: Maximum number of masks per label.
+
+    Returns:
+        Label to number of masks.
+
+    Raises:
+        ModelError: The model does not support names.
+        InputError: The output is not .json.
+        DataError: Labels cannot be read.
     """
     from anymask.runtime import MaskNaming, require
     from anymask.segment import write_own_names
@@ -610,7 +612,7 @@ def learn_names(
 def _labelled_vectors(
     model: Model, streams: Iterable[Dataset], most: int
 ) -> Iterator[tuple[str, FloatArray]]:
-    """Labels and the vectors of some of their masks, (n, D), photo by photo."""
+    """Labels and mask vectors (n, D), image by image."""
     from anymask.runtime import mask_vectors
 
     counts: dict[str, int] = {}

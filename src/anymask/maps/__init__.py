@@ -1,4 +1,4 @@
-"""Maps of any size: searched by windows, with things written as layers that lie on them."""
+"""Segmentation of maps of any size in tiles, written as georeferenced layers."""
 
 from anymask.base.lazy import lazy_names
 

@@ -1,8 +1,9 @@
-"""Which bands of a map are seen, and which of their values are black and white.
+"""Selection of the bands of a map, and scaling of their values to 8 bits.
 
-A map may have any number of bands of any type; a model sees three of 8 bits. The three are named by
-a preset, by numbers or by both (`nir-r-g=4,1,2`); an index such as NDVI is one grey picture of two
-bands. Black and white are the same values in every tile, or a thing would change at a seam.
+A map may have any number of bands of any type; a model requires three bands of 8 bits. They are
+selected by a preset, by numbers or both (`nir-r-g=4,1,2`). An index such as NDVI combines two bands
+to one grayscale image. The value range is the same in every tile, so that objects do not change at
+tile borders.
 
 Letters: C bands, h w a window.
 """
@@ -26,9 +27,9 @@ PRESETS = {
     "ndwi": ("green", "nir"),
 }
 INDEXES = ("ndvi", "ndwi")
-PERCENTILES = (2.0, 98.0)  # of what is not 8 bits
+PERCENTILES = (2.0, 98.0)  # default percentiles of other types than 8 bits
 
-# What bands are called in files: by their description (Sentinel-2, Landsat) or color.
+# Names of bands in files: descriptions (Sentinel-2, Landsat) or color interpretation.
 _CALLED = {
     "red": {"red", "r", "b04", "b4", "sr_b4"},
     "green": {"green", "g", "b03", "b3", "sr_b3"},
@@ -36,18 +37,18 @@ _CALLED = {
     "nir": {"nir", "near infrared", "nir1", "b08", "b8", "sr_b5"},
     "swir": {"swir", "swir1", "swir16", "b11", "sr_b6"},
 }
-_SAMPLES, _SAMPLE_SIDE = 6, 256  # along each side, and pixels of each, for percentiles
+_SAMPLES, _SAMPLE_SIDE = 6, 256  # samples per side for percentiles, and their size in pixels
 
 
 @dataclass(frozen=True)
 class BandView:
-    """What is made of a window's bands.
+    """Conversion of bands to an image.
 
     Attributes:
-        bands: Numbers, counted from 1: one as grey, or three.
-        index: Whether two bands become (first - second) / (first + second).
-        ranges: (2, C or 1) values that become black and white; None: the numbers are 8 bits.
-        palette: (256, 3) colors of a picture of numbers, else None.
+        bands: Band numbers, from 1: one for grayscale, or three.
+        index: Whether two bands are combined to (first - second) / (first + second).
+        ranges: Values (2, C or 1) of black and white. None: the values are 8 bits.
+        palette: Color table (256, 3) of a paletted image, or None.
     """
 
     bands: tuple[int, ...]
@@ -56,12 +57,12 @@ class BandView:
     palette: UintImage | None = None
 
     def about(self) -> dict[str, Any]:
-        """What results depend on."""
+        """Settings that affect results."""
         ranges = None if self.ranges is None else self.ranges.tolist()
         return {"bands": list(self.bands), "index": self.index, "ranges": ranges}
 
     def values(self, bands: NDArray[Any]) -> NDArray[Any]:
-        """What is shown before black and white are chosen: (C, h, w), or (1, h, w) of an index."""
+        """Band values before scaling: (C, h, w), or (1, h, w) for an index."""
         if not self.index:
             return bands
         first, second = bands.astype(np.float32)
@@ -71,7 +72,7 @@ class BandView:
         return found
 
     def picture(self, bands: NDArray[Any]) -> UintImage:
-        """A window (C, h, w) as a model sees it: (h, w, 3) uint8."""
+        """Convert a window (C, h, w) to an RGB image (h, w, 3) uint8."""
         if self.palette is not None:
             return np.ascontiguousarray(self.palette[np.clip(bands[0], 0, 255)])
         shown = self.values(bands)
@@ -84,9 +85,9 @@ class BandView:
 
 
 def choose_bands(dataset: Any, colours: str, numbers: tuple[int, ...] | None) -> BandView:
-    """The bands of an open map that a preset (`auto`, PRESETS, NAME=N,N,N) or numbers mean.
+    """Select the bands of an open map by preset (`auto`, PRESETS, NAME=N,N,N) or numbers.
 
-    Raises InputError for a preset that nobody knows or that the file's bands do not answer.
+    Raises InputError if the preset is unknown or the file does not have its bands.
     """
     name, equals, typed = colours.partition("=")
     if name != "auto" and name not in PRESETS:
@@ -113,7 +114,7 @@ def choose_bands(dataset: Any, colours: str, numbers: tuple[int, ...] | None) ->
 
 
 def _own_colours(dataset: Any) -> tuple[tuple[int, ...], UintImage | None]:
-    """The bands of a map's natural colors, and the palette where it has one."""
+    """Natural color bands of a map, and its palette or None."""
     seen = [n for n, kind in enumerate(dataset.colorinterp, 1) if kind.name != "alpha"]
     if len(seen) == 1 and dataset.colorinterp[0].name == "palette":
         palette = np.zeros((256, 3), np.uint8)
@@ -145,7 +146,7 @@ def _find_band(dataset: Any, role: str, preset: str) -> int:
 
 
 def _role(dataset: Any, role: str) -> int | None:
-    """The band that is called so, or has that color, or the usual place where none is told."""
+    """Number of the band with this name or color, or its usual position if bands are unnamed."""
     called = [(text or "").strip().lower() for text in dataset.descriptions]
     kinds = [kind.name for kind in dataset.colorinterp]
     for number, (text, kind) in enumerate(zip(called, kinds, strict=True), start=1):
@@ -163,15 +164,13 @@ def choose_ranges(
     stretch: tuple[float, ...] | None,
     ranges: tuple[tuple[float, float] | None, ...] | None,
 ) -> Floats | None:
-    """Black and white of each band (2, C), for the whole map.
+    """Values of black and white of each band (2, C), the same for the whole map.
 
-    They are read from parts that are spread evenly over the map, so that a map of any size costs
-    the same.
+    They are computed from evenly spaced samples, so that the cost does not depend on the map size.
 
     Args:
-        stretch: Percentiles; None: an index runs from -1 to 1, 8 bits stay as they are, and
-            others take PERCENTILES.
-        ranges: Values instead, of all bands or of each.
+        stretch: Percentiles. None: -1 to 1 for an index, unchanged for 8 bits, else PERCENTILES.
+        ranges: Values instead of percentiles, for all bands or for each.
     """
     if ranges is not None and None not in ranges:
         return np.array([one for one in ranges if one is not None], np.float64).T

@@ -1,11 +1,10 @@
-"""What changed between two maps of one place: things that appeared, vanished or look different.
+"""Change detection between two maps: objects that appeared, vanished or changed.
 
-Both maps are searched for everything, tile by tile, the second one brought onto the first one's
-pixels. A thing has changed where most of its pixels have: their colors differ by more than the
-noise of pixels that stayed the same, after light and sensor are evened out by a line for each band
-(relative radiometric normalization: trimmed least squares on samples of both maps). It appeared
-where only the second map has it, vanished where only the first one has it, and changed where both
-have.
+Both maps are segmented tile by tile, with the second one warped to the pixels of the first. An
+object has changed if most of its pixels have. A pixel has changed if its color difference exceeds
+the noise of unchanged pixels, after a linear correction of light and sensor for each band (relative
+radiometric normalization: trimmed least squares on samples of both maps). Objects only in the
+second map have appeared, objects only in the first have vanished, and objects in both have changed.
 
 Letters: h w a window, n samples.
 """
@@ -30,18 +29,18 @@ from anymask.maps.worksheet import Fragment
 from anymask.masks import Mask, Tile, Window, rle_iou, rle_to_mask
 from anymask.segment import Model
 
-LEAST = 0.5  # of a thing's pixels
-_NOISE = 4.0  # spreads of what stayed the same, from which on a pixel has changed
-_LEVELS = 12.0  # of 255, which a change has at least
-_SAMPLES, _SAMPLE_SIDE = 5, 256  # windows along each side, for the line of each band
-_SPREAD = 1.4826  # of a median absolute deviation, as a standard deviation
-_ROUNDS = 6  # of the trimmed fit
-_FLOOR = 3.0  # levels within which a sample always counts as unchanged
+LEAST = 0.5  # default minimum share of changed pixels of an object
+_NOISE = 4.0  # minimum change, in standard deviations of the noise
+_LEVELS = 12.0  # minimum change, of 255
+_SAMPLES, _SAMPLE_SIDE = 5, 256  # samples per side for the correction, and their size in pixels
+_SPREAD = 1.4826  # standard deviation per median absolute deviation
+_ROUNDS = 6  # iterations of the trimmed fit
+_FLOOR = 3.0  # maximum difference that always counts as unchanged
 
 
 @contextlib.contextmanager
 def aligned(second: Scene, first: Scene) -> Iterator[Scene]:
-    """The second map on the first one's pixels. Raises InputError where they share no place."""
+    """Warp the second map to the pixels of the first. Raises InputError if they do not overlap."""
     ours, theirs = first.dataset, second.dataset
     same = theirs.crs == ours.crs and theirs.shape == ours.shape
     if same and np.allclose(tuple(theirs.transform), tuple(ours.transform), rtol=1e-9):
@@ -63,12 +62,12 @@ def aligned(second: Scene, first: Scene) -> Iterator[Scene]:
 
 @dataclass(frozen=True, eq=False)
 class ColourLine:
-    """How the second map's colors become the first one's, and how much they differ by chance.
+    """Linear correction from the second map's colors to the first one's, and noise.
 
     Attributes:
-        gain: (3,) of each band.
-        bias: (3,) of each band.
-        noise: (3,) of each band.
+        gain: Gain (3,) of each band.
+        bias: Offset (3,) of each band.
+        noise: Standard deviation (3,) of unchanged pixels.
     """
 
     gain: Floats
@@ -76,7 +75,7 @@ class ColourLine:
     noise: Floats
 
     def changed(self, first: UintImage, second: UintImage) -> BoolArray:  # (h, w, 3) -> (h, w)
-        """The pixels whose color changed; pixels that are equal in both maps never do."""
+        """Pixels whose color changed. Pixels that are equal in both maps never count."""
         before, after = (
             cv2.GaussianBlur(one, (5, 5), 0).astype(np.float32) for one in (first, second)
         )
@@ -87,7 +86,7 @@ class ColourLine:
 
 
 def fit_line(first: Scene, second: Scene) -> ColourLine:
-    """The line of each band, from windows that are spread over both maps."""
+    """Fit the correction of each band to samples of both maps."""
     before, after = [], []
     height, width = first.image_hw
     for y in np.linspace(0, max(0, height - _SAMPLE_SIDE), _SAMPLES).astype(int).tolist():
@@ -103,10 +102,10 @@ def fit_line(first: Scene, second: Scene) -> ColourLine:
 
 
 def trimmed_line(before: Floats, after: Floats) -> ColourLine:  # (n, 3), (n, 3)
-    """Fit the line of each band to the samples that stayed the same.
+    """Fit the correction of each band to unchanged samples.
 
-    Least squares, trimmed: samples that are off by more than the noise are left out, and the line
-    is fitted again. So the change itself does not move it.
+    Trimmed least squares: outliers are removed and the fit is repeated, so that real changes do not
+    affect it.
     """
     gain, bias = np.ones(3), np.median(before - after, axis=0)
     for _ in range(_ROUNDS):
@@ -124,12 +123,12 @@ def trimmed_line(before: Floats, after: Floats) -> ColourLine:  # (n, 3), (n, 3)
 
 
 class ChangeEye(TileEye):
-    """What changed from one map to another, in tiles; see `survey.Eye`.
+    """Detect changes between two maps in tiles. See `survey.Eye`.
 
     Args:
-        second: On the first one's pixels: `aligned`.
-        find: The masks of one tile.
-        least: Share of a thing's pixels that must have changed.
+        second: Second map, warped by `aligned`.
+        find: Function that returns the masks of a tile.
+        least: Minimum share of changed pixels of an object.
     """
 
     by_label = False
@@ -173,7 +172,7 @@ class ChangeEye(TileEye):
         return Cutting(window, self.scene.image_hw, self.prompt).fragments(found, valid)
 
     def _changed_masks(self, picture: UintImage, changed: BoolArray) -> list[Mask]:
-        """The things of a tile of which enough has changed; the share is their score."""
+        """Masks of a tile that have changed. The changed share is their score."""
         kept = []
         for one in self.find(picture):
             share = np.count_nonzero(rle_to_mask(one.rle) & changed) / max(one.area, 1)
@@ -182,7 +181,7 @@ class ChangeEye(TileEye):
         return kept
 
     def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
-        """See `Eye`: asked on the map that has the thing."""
+        """Predict again on the map that contains the object. See `Eye`."""
         answers: dict[int, list[Fragment]] = {}
         cutting = Cutting(window, self.scene.image_hw, self.prompt)
         for scene, labels in ((self.scene, ("vanished", "changed")), (self.second, ("appeared",))):

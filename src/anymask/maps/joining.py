@@ -1,8 +1,8 @@
-"""Joins what windows of a map saw of one thing, so that no outline ends at a seam.
+"""Merge fragments of objects from different windows of a map, without outlines at tile borders.
 
-The rules are those of `masks/joining.py`, on outlines instead of run-lengths, and a few windows at
-a time: memory does not hold a whole map. Of two things that overlap, and of which no window saw
-both, the one of higher rank stays.
+The rules are those of `masks/joining.py`, applied to outlines instead of run-lengths, and to a few
+windows at a time, because the whole map does not fit into memory. If two objects of different
+windows overlap, the one with the higher rank is kept.
 
 Letters: N M fragments of two windows.
 """
@@ -20,24 +20,24 @@ from anymask.maps.shapes import polygons_only
 from anymask.maps.worksheet import Fragment, MapThing, TileStore, bounds_of, key_of
 from anymask.masks import Window, joining
 
-RIVAL = 0.5  # IoU of two things of different windows that are one
-INSIDE = 0.9  # of the smaller one that lies in the other
-_REACH = 2  # rows and columns of windows that may overlap
+RIVAL = 0.5  # minimum IoU to merge objects of different windows
+INSIDE = 0.9  # minimum share of a smaller object inside a larger one to drop it
+_REACH = 2  # maximum distance of overlapping windows, in rows and columns
 
 
 def part_in(outline: shapely.Geometry, window: Sequence[float]) -> shapely.Geometry:
-    """The part of an outline that lies in a window."""
+    """Part of an outline inside a window."""
     return polygons_only(shapely.intersection(outline, shapely.box(*window)))
 
 
 def last_pixels(bounds: Sequence[float]) -> tuple[float, float, float, float]:
-    """A box of borders as one that names its last pixels."""
+    """Convert a box of pixel borders to one of last pixels."""
     x0, y0, x1, y1 = bounds
     return x0, y0, x1 - 1, y1 - 1
 
 
 def neighbours(windows: Sequence[Window]) -> Iterator[tuple[Window, Window]]:
-    """Pairs of windows, as `tile_boxes` orders them, that have pixels in common."""
+    """Pairs of overlapping windows, in the order of `tile_boxes`."""
     columns = len({window[0] for window in windows})
     for place, first in enumerate(windows):
         row, column = divmod(place, columns)
@@ -51,10 +51,10 @@ def neighbours(windows: Sequence[Window]) -> Iterator[tuple[Window, Window]]:
 
 
 class OutlineOverlap:
-    """Fragments compared by their outlines.
+    """Compare fragments by their outlines.
 
     Args:
-        by_label: Whether things of different labels are different things.
+        by_label: Whether fragments with different labels are different objects.
     """
 
     def __init__(self, by_label: bool = False) -> None:
@@ -79,10 +79,10 @@ class OutlineOverlap:
 def group_fragments(
     work: TileStore, windows: Sequence[Window], by_label: bool = True
 ) -> joining.Groups:
-    """Which fragments of neighbouring windows are one thing, where either is cut.
+    """Group fragments of neighboring windows that belong to one object, if either is cut.
 
     Args:
-        by_label: Whether things of different labels are different things.
+        by_label: Whether fragments with different labels are different objects.
     """
     groups, overlap = joining.Groups(), OutlineOverlap(by_label)
     for first, second in neighbours(windows):
@@ -105,7 +105,7 @@ def _meets(one: Fragment, strip: Window) -> bool:
 
 
 def outline_iou(first: Iterable[object], second: Iterable[object]) -> Floats:  # N, M -> (N, M)
-    """IoU of outlines; of pairs whose boxes do not meet nothing is worked out."""
+    """IoU matrix of outlines. Pairs with disjoint boxes are skipped."""
     ours, theirs = np.array(list(first), object), np.array(list(second), object)
     found = np.zeros((len(ours), len(theirs)))
     left, right = shapely.bounds(ours)[:, None], shapely.bounds(theirs)[None]
@@ -120,9 +120,9 @@ def outline_iou(first: Iterable[object], second: Iterable[object]) -> Floats:  #
 def join_fragments(
     work: TileStore, groups: joining.Groups, windows: Sequence[Window], image_hw: tuple[int, int]
 ) -> list[int]:
-    """Make a thing of each group whose cuts its neighbours confirm.
+    """Merge each group whose cut borders are confirmed by neighboring windows.
 
-    Returns the largest fragments of the other groups, by their numbers.
+    Returns the IDs of the largest fragments of the other groups.
     """
     place = {number: at for at, number in enumerate(groups.partners)}
     members = {group[0]: sorted(group, key=place.__getitem__) for group in groups.of(place)}
@@ -130,12 +130,12 @@ def join_fragments(
     for window in windows:
         ready = []
         for one in work.fragments(window):
-            if one.id not in groups.partners:  # alone
+            if one.id not in groups.partners:  # not in a group
                 if _is_whole(one, [], image_hw):
                     ready.append(_thing([one]))
                 else:
                     open_ends.append(one.id)
-            elif one.id in members:  # once for each group
+            elif one.id in members:  # first fragment of a group
                 group = [work.fragment(number) for number in members[one.id]]
                 known = {other.id: other for other in group}
                 if all(
@@ -150,7 +150,7 @@ def join_fragments(
 
 
 def _is_whole(one: Fragment, partners: list[Fragment], image_hw: tuple[int, int]) -> bool:
-    """Whether other windows see the thing wherever this one's border cuts it."""
+    """Whether other windows contain the object wherever a window border cuts this fragment."""
     if not one.cut:
         return True
     bands = joining.cut_bands(last_pixels(one.bounds), one.window, image_hw)
@@ -158,7 +158,7 @@ def _is_whole(one: Fragment, partners: list[Fragment], image_hw: tuple[int, int]
 
 
 def _thing(group: list[Fragment]) -> MapThing:
-    """Fragments of one thing as one outline; scores are means, weighted by area."""
+    """Merge fragments to one outline. Scores are area-weighted means."""
     weights = shapely.area([one.outline for one in group])
     largest = group[int(weights.argmax())]
     score, rank = np.average([(one.score, one.rank) for one in group], axis=0, weights=weights)
@@ -170,7 +170,7 @@ def _thing(group: list[Fragment]) -> MapThing:
 
 
 def whole_answer(piece: Fragment, answers: Sequence[Fragment]) -> Fragment | None:
-    """The answer, if any, that no border cuts and that shows what a window showed of the thing."""
+    """The mask, if any, that is not cut and contains what the window showed of the object."""
     uncut = [one for one in answers if not one.cut]
     best = joining.whole_of(OutlineOverlap(), piece, piece.window, uncut)
     if best is None:
@@ -179,11 +179,11 @@ def whole_answer(piece: Fragment, answers: Sequence[Fragment]) -> Fragment | Non
 
 
 def settle_things(work: TileStore, nested: bool = False, by_label: bool = True) -> None:
-    """Give each thing its place, the best first, unless one has it already.
+    """Keep the objects without a better duplicate, highest rank first.
 
     Args:
-        nested: Parts beside their wholes are wanted.
-        by_label: Things of different labels are different things.
+        nested: Whether to keep parts inside larger objects.
+        by_label: Whether fragments with different labels are different objects.
     """
     with work.base:
         for one in work.best_first():
@@ -197,7 +197,7 @@ def settle_things(work: TileStore, nested: bool = False, by_label: bool = True) 
 
 
 def _is_one(first: MapThing, second: MapThing, nested: bool) -> bool:
-    """Whether two things of different windows are the same."""
+    """Whether two objects of different windows are duplicates."""
     both = shapely.area(shapely.intersection(first.outline, second.outline))
     one, other = shapely.area(first.outline), shapely.area(second.outline)
     return bool(

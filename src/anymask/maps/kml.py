@@ -1,6 +1,6 @@
-"""KML and KMZ of Google Earth: a document in, features of GeoJSON in WGS 84 out.
+"""Convert KML and KMZ of Google Earth to GeoJSON features in WGS 84.
 
-Only placemarks are read. Links to other documents and pictures are not followed.
+Only placemarks are read. Links to other documents and images are not followed.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _ZIP = b"PK\x03\x04"
 
 
 def is_kml(head: bytes) -> bool:
-    """Whether a file begins as KML or KMZ."""
+    """Whether a file starts like KML or KMZ."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     return head.startswith(_ZIP) or (text.startswith(_HEAD) and b"kml" in text.lower())
 
 
 def kml_features(data: bytes, name: str) -> list[dict[str, Any]]:
-    """A feature for each placemark with a geometry; its data are properties, its name
-    the label where no data is called so.
+    """Convert each placemark with a geometry to a feature.
 
-    Raises PromptError for a document that is damaged or has no placemark.
+    Its data become properties. Its name becomes the label, unless the data contain one. Raises
+    PromptError if the document is corrupted or has no placemark.
     """
     if data.startswith(_ZIP):
         data = _unpacked(data, name)
@@ -60,7 +60,7 @@ def kml_features(data: bytes, name: str) -> list[dict[str, Any]]:
 
 
 def _unpacked(data: bytes, name: str) -> bytes:
-    """The document of a KMZ."""
+    """Extract the document of a KMZ."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             check_members(archive)
@@ -72,12 +72,12 @@ def _unpacked(data: bytes, name: str) -> bytes:
             return archive.read(inside[0])
     except AnymaskError as error:
         raise PromptError(str(error)) from error
-    except Exception as error:  # zipfile and zlib raise almost anything on altered bytes
+    except Exception as error:  # zipfile and zlib raise many exception types for corrupted data
         raise PromptError(f"{name} is a corrupted KMZ. Copy or save it again.") from error
 
 
 def _properties(place: ET.Element) -> dict[str, Any]:
-    """The name and the data of a placemark."""
+    """Name and data of a placemark."""
     found: dict[str, Any] = {}
     for data in (*_all(place, "Data"), *_all(place, "SimpleData")):
         text = data.findtext("{*}value") if _tag(data) == "Data" else data.text
@@ -103,7 +103,7 @@ def _geometries(element: ET.Element) -> Iterator[dict[str, Any]]:
 
 
 def _corners(element: ET.Element) -> list[list[float]]:
-    """Longitudes and latitudes, without heights. Raises ValueError, IndexError."""
+    """Longitude and latitude pairs, without altitude. Raises ValueError, IndexError."""
     text = next(_all(element, "coordinates")).text or ""
     pairs = [corner.split(",") for corner in text.replace(", ", ",").split()]
     corners = [[float(pair[0]), float(pair[1])] for pair in pairs]

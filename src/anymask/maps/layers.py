@@ -1,11 +1,11 @@
-"""Layers of a map: things out as GPKG, FlatGeobuf, Shapefile, GeoJSON, KML or labels; prompts in.
+"""Map layers: write objects as GPKG, FlatGeobuf, Shapefile, GeoJSON, KML or labels; read prompts.
 
-Things are written one after the other, never all in memory. GeoJSON and KML are in WGS 84, as their
-standards require; the others keep the map's CRS. A label picture has the CRS, the transform and the
-nodata value of the map's file, and the numbers of the things; the smaller of two that overlap lies
-on top.
+Objects are written one at a time, never all in memory. GeoJSON and KML are in WGS 84, as their
+standards require; the others use the CRS of the map. A label image has the CRS, transform and
+nodata value of the map file, and object numbers as values. Where objects overlap, the smaller one
+is on top.
 
-Letters: n things, h w a strip of rows.
+Letters: n objects, h w a strip of rows.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from anymask.maps.worksheet import MapThing, TileStore
 VECTORS = (".gpkg", ".fgb", ".shp", ".geojson", ".kml")
 LABELS = (".tif", ".tiff")
 FIELDS = ("source", "prompt", "label", "score", "area_m2")
-SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")  # suffixes of the files beside a .shp
-_STREAMED = {  # suffix -> driver that can add nothing, and its options
+SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")  # suffixes of the other files of a Shapefile
+_STREAMED = {  # suffix -> driver that does not support appending, and its options
     ".fgb": ("FlatGeobuf", {}), ".kml": ("KML", {"dataset_options": {"NameField": "label"}}),
 }  # fmt: skip
-_MAX_BYTES = 254  # of a text in a Shapefile
-_AT_ONCE = 5000  # things that are handed over together
-_STRIP_PIXELS = 1 << 24  # of a label picture in memory
+_MAX_BYTES = 254  # maximum length of a Shapefile text field
+_AT_ONCE = 5000  # objects per write call
+_STRIP_PIXELS = 1 << 24  # pixels of a label image per strip
 _BLOCK = 256
-_DECIMALS = 8  # of degrees: a millimetre
-_NAMES = ("label", "name", "class", "category", "type")  # columns of a layer of prompts
+_DECIMALS = 8  # decimals of degrees: about 1 mm
+_NAMES = ("label", "name", "class", "category", "type")  # label columns of a prompt layer
 
 log = logging.getLogger(__name__)
 
 
 def check_map_outputs(paths: Sequence[Path]) -> None:
-    """Raises InputError for an output that is no layer, and for none."""
+    """Validate output paths. Raises InputError if a format is not supported or no path is given."""
     for path in paths:
         if path.suffix.lower() not in (*VECTORS, *LABELS):
             near = suffix_instead(path.suffix.lower())
@@ -65,7 +65,7 @@ def check_map_outputs(paths: Sequence[Path]) -> None:
 
 
 def write_things(path: Path, scene: Scene, work: TileStore) -> None:
-    """Write all things as the ending says, whole or not at all. Raises OSError."""
+    """Write all objects in the format of the suffix, atomically. Raises OSError."""
     suffix = path.suffix.lower()
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".geojson":
@@ -85,7 +85,7 @@ def write_things(path: Path, scene: Scene, work: TileStore) -> None:
 
 
 def _parts(draft: Path) -> list[Path]:
-    """The files of a layer, its own last: a Shapefile has several."""
+    """Existing files of a layer, main file last. A Shapefile has several."""
     suffixes = [*SHAPEFILE, ".shp"] if draft.suffix == ".shp" else [draft.suffix]
     return [part for suffix in suffixes if (part := draft.with_suffix(suffix)).is_file()]
 
@@ -94,15 +94,15 @@ Attributes = tuple[str, str, str | None, float, float]
 
 
 def attributes(one: MapThing, scene: Scene) -> Attributes:
-    """What is told of a thing, in the order of FIELDS."""
+    """Attributes of an object, in the order of FIELDS."""
     middle = shapely.get_coordinates(shapely.point_on_surface(one.shape))[0]
     source = scene.source_at(float(middle[0]), float(middle[1]))
     return source, one.prompt, one.label, round(one.score, 4), round(one.area, 3)
 
 
 def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore) -> None:
-    """GPKG and Shapefile in parts; FlatGeobuf and KML, to which nothing can be added, from a GPKG,
-    as a stream."""
+    """Write GPKG and Shapefile in batches, FlatGeobuf and KML as a stream from a temporary GPKG,
+    because they do not support appending."""
     if draft.suffix in _STREAMED:
         driver, options = _STREAMED[draft.suffix]
         aside = draft.with_suffix(".gpkg")
@@ -143,7 +143,7 @@ def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore) -> None:
 
 
 def _shortened(told: Attributes) -> Attributes:
-    """Texts that a Shapefile can hold; those that are cut are logged."""
+    """Truncate texts to the limit of a Shapefile, with a warning."""
     cut = [
         one if not isinstance(one, str) else one.encode()[:_MAX_BYTES].decode(errors="ignore")
         for one in told
@@ -165,7 +165,7 @@ def _write_geojson(path: Path, scene: Scene, work: TileStore) -> None:
             rounded = shapely.transform(placed, lambda xy: xy.round(_DECIMALS))
             if rounded.is_valid:
                 placed = rounded
-            placed = shapely.orient_polygons(placed)  # RFC 7946: exteriors go against the clock
+            placed = shapely.orient_polygons(placed)  # RFC 7946: exteriors are counterclockwise
             geometry = shapely.geometry.mapping(placed)
             if len(placed.geoms) == 1:
                 geometry = shapely.geometry.mapping(placed.geoms[0])
@@ -208,7 +208,7 @@ def _write_labels(draft: Path, scene: Scene, work: TileStore) -> None:
 
 
 def _label_nodata(scene: Scene) -> int | None:
-    """The map's nodata value where a label picture can hold it."""
+    """Nodata value of the map, if a label image supports it."""
     value = scene.dataset.nodata
     if value is None:
         return None
@@ -216,7 +216,7 @@ def _label_nodata(scene: Scene) -> int | None:
 
 
 def label_value(number: int, missing: int | None) -> int:
-    """The value of a thing in a label picture: its number, past the map's nodata value."""
+    """Pixel value of an object: its number, skipping the nodata value."""
     return number + (missing is not None and 0 < missing <= number)
 
 
@@ -228,14 +228,14 @@ def _in_strip(shape: shapely.Geometry, step: tuple[float, float], top: int) -> s
 
 
 class MapPrompt(NamedTuple):
-    """One thing that is asked for, in pixels of the scene.
+    """Prompt for one object, in pixels of the scene.
 
     Attributes:
-        points: (n, 2), may be empty.
-        labels: (n,) 1 on the thing, 0 beside it.
-        box: (4,), or None.
-        text: What the attribute of that name says.
-        label: What the thing is called, or None.
+        points: Points (n, 2), may be empty.
+        labels: Labels of the points (n,): 1 foreground, 0 background.
+        box: Box (4,), or None.
+        text: Value of the attribute `prompt` in the output.
+        label: Label of the object, or None.
     """
 
     points: Floats
@@ -246,7 +246,7 @@ class MapPrompt(NamedTuple):
 
 
 def crs_of(text: str | None, scene: Scene) -> Any:
-    """The CRS that a word means; None: pixels. Raises PromptError."""
+    """Parse a CRS. "map" is the CRS of the map, None means pixels. Raises PromptError."""
     if text is None:
         return None
     if text.strip().lower() == "map":
@@ -260,7 +260,11 @@ def crs_of(text: str | None, scene: Scene) -> Any:
 
 
 def placed_prompt(scene: Scene, crs: str | None, points: Any, labels: Any, box: Any) -> MapPrompt:
-    """Clicks (n, 2) and a box (4,) of a CRS, or of pixels of the file. Raises PromptError."""
+    """Create a prompt from points (n, 2) and a box (4,), in a CRS or in pixels of the file.
+
+    Raises:
+        PromptError: The CRS is invalid.
+    """
     given, system = np.asarray([] if points is None else points, float), crs_of(crs, scene)
     words = [f"point {_numbers(point)}" for point in given.reshape(-1, 2)]
     around = None
@@ -273,25 +277,25 @@ def placed_prompt(scene: Scene, crs: str | None, points: Any, labels: Any, box: 
 
 
 def _numbers(values: Floats) -> str:
-    """Coordinates with all their digits: a northing in metres has seven before the point."""
+    """Format coordinates with all digits: a northing in meters has seven integer digits."""
     return ",".join(np.format_float_positional(one, trim="-") for one in values)
 
 
 def _box_in_pixels(scene: Scene, box: Floats, crs: Any) -> Floats:
-    """The box around a box's four corners, which may lie turned in the map."""
+    """Bounding box of a box's four corners, which may be rotated in the map."""
     x0, y0, x1, y1 = box.tolist()
     corners = scene.to_pixels([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], crs)
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
 
 
 def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[MapPrompt]:
-    """A prompt for each point or shape of a layer; a label from a column that is called so.
-
-    Raises PromptError for a layer that cannot be read, that does not say where it lies, or none of
-    which lies on the map.
+    """Read one prompt per point or shape of a layer, with labels from a label column.
 
     Args:
-        crs: Of a layer that does not say it.
+        crs: CRS of a layer that does not declare one.
+
+    Raises:
+        PromptError: The layer cannot be read, declares no CRS, or is outside the map.
     """
     meta, shapes, columns = _read_layer(path, crs)
     named = meta["crs"] or crs
@@ -326,7 +330,7 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[MapPr
 
 
 def _read_layer(path: Path, crs: str | None) -> tuple[dict[str, Any], Any, Any]:
-    """What pyogrio tells of a layer, its shapes and its columns. Raises PromptError."""
+    """Metadata, shapes and columns of a layer. Raises PromptError."""
     try:
         source, system = layer_source(path, crs)
         with offline_layers():
@@ -336,7 +340,7 @@ def _read_layer(path: Path, crs: str | None) -> tuple[dict[str, Any], Any, Any]:
         raise
     except OSError as error:
         raise PromptError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
-    except Exception as error:  # GDAL's and GEOS's own, and IndexError on damaged files
+    except Exception as error:  # GDAL and GEOS exceptions, and IndexError for corrupted files
         raise PromptError(
             f"{path.name} is corrupted or not a layer. Expected {WANTED_LAYERS}. Copy "
             "or create it again."
@@ -344,13 +348,17 @@ def _read_layer(path: Path, crs: str | None) -> tuple[dict[str, Any], Any, Any]:
 
 
 def name_some(texts: Sequence[str], most: int = 10) -> str:
-    """The first few of them, and how many more there are."""
+    """List the first texts, and the number of the others."""
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
 
 
 def on_the_map(prompts: list[MapPrompt], scene: Scene, source: str) -> list[MapPrompt]:
-    """The prompts that lie on the map; others are told. Raises PromptError for none."""
+    """Select the prompts inside the map and log the others.
+
+    Raises:
+        PromptError: All prompts are outside the map.
+    """
     lies = _lies_on(prompts, scene).tolist()
     inside = [one for one, here in zip(prompts, lies, strict=True) if here]
     if not inside:

@@ -1,7 +1,6 @@
-"""Prompts on a map: each is answered in a window around it, and in larger ones where it is cut.
+"""Prompts on a map: each is segmented in a window around it, or in a larger one if the mask is cut.
 
-Prompts that lie near each other share a window, so that ten thousand points of a layer cost as many
-encodings as there are windows.
+Nearby prompts share a window, so that thousands of points require only one encoding per window.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from anymask.maps.worksheet import Fragment
 from anymask.masks import Mask, Prompt, Tile, Window, cut_boxes, joining
 from anymask.segment import Model
 
-_ROOM = 1.5  # sides of its box that the window of a prompt has
-_LARGEST = 16  # tiles along a side: larger windows are not tried
+_ROOM = 1.5  # minimum window size, relative to the box of a prompt
+_LARGEST = 16  # maximum window size, in tiles per side
 
 
 class PromptEye:
-    """The things that prompts mean; see `survey.Eye`.
+    """Segment prompts on a map. See `survey.Eye`.
 
     Args:
-        prompts: In pixels of the scene.
-        settings: Of `Model.segment`.
+        prompts: Prompts in pixels of the scene.
+        settings: Keyword arguments of `Model.segment`.
     """
 
     joins = nested = by_label = False
@@ -63,7 +62,7 @@ class PromptEye:
         return list(self.by_window)
 
     def _window(self, prompt: MapPrompt, side: int) -> Window:
-        """Where a prompt is answered: a tile around it, or more where it does not fit."""
+        """Window of a prompt: one tile, or a larger window if the prompt does not fit."""
         corners = prompt.points if prompt.box is None else prompt.box.reshape(2, 2)
         box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
         longest = float((box[2:] - box[:2]).max())
@@ -87,7 +86,7 @@ class PromptEye:
         return found
 
     def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
-        """See `Eye`: nothing is joined, so nothing is asked."""
+        """Return nothing, because prompted objects are not merged. See `Eye`."""
         return [[] for _ in pieces]
 
     def _grows(self, window: Window) -> bool:
@@ -95,7 +94,7 @@ class PromptEye:
         return side < min(_LARGEST * self.side, max(self.scene.image_hw))
 
     def _larger(self, window: Window) -> Window:
-        """Twice the window, around the same middle, inside of the map."""
+        """Window of twice the size and the same center, inside the map."""
         corner = []
         for low, high, length in zip(
             window[:2], window[2:], self.scene.image_hw[::-1], strict=True
@@ -107,7 +106,7 @@ class PromptEye:
         return x0, y0, x1, y1
 
     def _read(self, window: Window) -> tuple[UintImage, BoolArray, Floats]:
-        """A window in at most two tiles' pixels a side, and pixels of the scene for one of them."""
+        """Read a window, reduced to at most two tiles per side, with its scale (scene pixels)."""
         size = np.array([window[2] - window[0], window[3] - window[1]])
         width, height = (
             np.maximum(1, size / max(1.0, size.max() / (2 * self.side))).round().astype(int)

@@ -1,11 +1,11 @@
-"""A map of any size as one picture that is read by windows: one file, or a folder of tiles.
+"""Windowed access to a map of any size: one file, or a folder of tiles.
 
-Reads the rasters that `maps.sources` allows. The photo is never turned or reprojected: its
-pixels are the file's, or coarser and finer ones of one size on the ground (`gsd`). Tiles of one
-grid become a VRT in memory, so that seams between files are seams between windows.
+Supported rasters are those of `maps.sources`. The image is never rotated or reprojected: its pixels
+are those of the file, or resampled to a ground sampling distance (`gsd`). Tiles of one grid form a
+VRT in memory, so that windows can cross file borders.
 
-Coordinates: pixels (x, y) of the scene, the borders at whole numbers; the map's, by the file's
-affine transform; longitude and latitude. Letters: h w a window, n points.
+Coordinates: pixels (x, y) of the scene, with borders at whole numbers; map coordinates, by the
+affine transform of the file; longitude and latitude. Letters: h w a window, n points.
 """
 
 from __future__ import annotations
@@ -49,24 +49,23 @@ except ImportError as error:
     raise MissingExtra(str(error.name), "maps", "a map") from error
 
 MAP_SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".j2k"})
-CACHE = 256 * 2**20  # bytes of GDAL's own cache, which else takes a share of the machine
+CACHE = 256 * 2**20  # size of the GDAL cache; the default is a share of the RAM
 WGS_84 = CRS.from_epsg(4326)
-_RADIUS, _FLAT = 6378137.0, 1 / 298.257223563  # of WGS 84
-_ALIGNED = 0.02  # of a pixel: tiles that lie off their common grid by more are none of it
+_RADIUS, _FLAT = 6378137.0, 1 / 298.257223563  # WGS 84 ellipsoid
+_ALIGNED = 0.02  # maximum offset of a tile from the common grid, in pixels
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A map that is open. Made by `open_map`.
+    """An open map. Created by `open_map`.
 
     Attributes:
-        dataset: Of rasterio.
-        name: Of the file or folder.
-        view: Which bands are seen.
-        step: Pixels of the file for one of the scene, along x and y.
-        files: Names of tiles with their boxes (n, 4) in pixels of the file; one for a single
-            file.
-        about: What results depend on.
+        dataset: Rasterio dataset.
+        name: Name of the file or folder.
+        view: Selected bands.
+        step: File pixels per scene pixel, along x and y.
+        files: Names of the tiles, and their boxes (n, 4) in file pixels. One for a single file.
+        about: Settings that affect results.
     """
 
     dataset: Any
@@ -83,7 +82,7 @@ class Scene:
         return f"<Scene {self.name[:60]!r} of {width}x{height}, {x:.3g} x {y:.3g} m, {crs}>"
 
     def _repr_html_(self) -> str:
-        """All of it, in few pixels."""
+        """Preview of the whole map, reduced."""
         (height, width), box = self.image_hw, (0, 0, *self.image_hw[::-1])
         scale = min(1.0, PREVIEW_SIDE / max(height, width))
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
@@ -92,37 +91,38 @@ class Scene:
 
     @property
     def image_hw(self) -> tuple[int, int]:
-        """Pixels of the scene."""
+        """Size of the scene (H, W) in pixels."""
         height, width = self.dataset.shape
         return max(1, round(height / self.step[1])), max(1, round(width / self.step[0]))
 
     @property
     def crs(self) -> Any:
-        """The map's."""
+        """CRS of the map."""
         return self.dataset.crs
 
     @property
     def transform(self) -> Any:
-        """From pixels of the scene to the map."""
+        """Affine transform from scene pixels to map coordinates."""
         a, b, c, d, e, f = tuple(self.dataset.transform)[:6]
         along, down = self.step
         return Affine(a * along, b * down, c, d * along, e * down, f)
 
     @property
     def ground(self) -> tuple[float, float]:
-        """Metres of a pixel of the scene along x and y, in the map's middle."""
-        return tuple(a * b for a, b in zip(pixel_metres(self.dataset), self.step, strict=True))  # type: ignore[return-value]  # of two
+        """Size of a scene pixel along x and y at the center of the map, in meters."""
+        return tuple(a * b for a, b in zip(pixel_metres(self.dataset), self.step, strict=True))  # type: ignore[return-value]  # two values
 
     def read(self, window: Window) -> tuple[UintImage, BoolArray]:
-        """A window as a model sees it (h, w, 3), and which of its pixels the map has (h, w).
+        """Read a window as an RGB image (h, w, 3), and its valid pixels (h, w).
 
-        Raises ImageError where the file cannot be read there.
+        Raises:
+            ImageError: The file cannot be read.
         """
         x0, y0, x1, y1 = window
         return self.read_scaled(window, (y1 - y0, x1 - x0))
 
     def read_scaled(self, window: Window, size_hw: tuple[int, int]) -> tuple[UintImage, BoolArray]:
-        """The same in another number of pixels."""
+        """Read a window resampled to another size. See `read`."""
         (x0, y0, x1, y1), (fx, fy) = window, self.step
         right, bottom = min(x1 * fx, self.dataset.width), min(y1 * fy, self.dataset.height)
         place = rasterio.windows.Window(x0 * fx, y0 * fy, right - x0 * fx, bottom - y0 * fy)
@@ -134,7 +134,7 @@ class Scene:
                 bands, window=place, out_shape=(len(bands), *size_hw), resampling=how
             )
             valid = self.dataset.dataset_mask(window=place, out_shape=size_hw) > 0
-        except Exception as error:  # GDAL's own classes are not public
+        except Exception as error:  # GDAL exception classes are not public
             raise ImageError(
                 f"{self.name} cannot be read at x={x0 * fx:.0f}, y={y0 * fy:.0f}. "
                 "Check that the file is complete."
@@ -144,7 +144,7 @@ class Scene:
         return picture, valid
 
     def to_pixels(self, points: ArrayLike, crs: Any = None) -> Floats:
-        """Points (n, 2) of a CRS as pixels of the scene; None: they are pixels of the file."""
+        """Convert points (n, 2) of a CRS to scene pixels. None: the points are file pixels."""
         xy = np.asarray(points, np.float64).reshape(-1, 2)
         if crs is None:
             return xy / self.step
@@ -153,7 +153,7 @@ class Scene:
         return moved(xy, ~self.transform)
 
     def source_at(self, x: float, y: float) -> str:
-        """The name of the file that a pixel of the scene comes from."""
+        """Name of the file that contains a scene pixel."""
         names, boxes = self.files
         px, py = x * self.step[0], y * self.step[1]
         inside = (boxes[:, :2] <= (px, py)).all(axis=1) & (boxes[:, 2:] > (px, py)).all(axis=1)
@@ -172,15 +172,18 @@ def open_map(
 ) -> Iterator[Scene]:
     """Open a map: a file, several tiles of one grid, or a folder of them.
 
-    Raises InputError for a map without a CRS, tiles of different grids, settings; ImageError for
-    what GDAL cannot read; MissingExtra.
-
     Args:
-        colours: "auto": the file's own; rgb, nir-r-g, swir-nir-r, ndvi, ndwi; or with the
-            numbers of the bands, "nir-r-g=4,1,2".
-        bands: One or three numbers instead, counted from 1.
-        stretch: Two percentiles that become black and white; ranges: values instead.
-        gsd: Metres of a pixel on the ground; None: the file's own pixels.
+        colours: "auto" (natural colors), "rgb", "nir-r-g", "swir-nir-r", "ndvi", "ndwi", or with
+            band numbers, such as "nir-r-g=4,1,2".
+        bands: One or three band numbers instead, from 1.
+        stretch: Two percentiles of black and white.
+        ranges: Values of black and white instead.
+        gsd: Ground sampling distance in meters per pixel. Default: the pixels of the file.
+
+    Raises:
+        InputError: A setting is invalid, the map has no CRS, or the tiles have different grids.
+        ImageError: GDAL cannot read the file.
+        MissingExtra: A required library is not installed.
     """
     paths = _tiles(
         [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
@@ -208,7 +211,7 @@ def open_map(
 
 
 def is_map(path: Path) -> bool:
-    """Whether a file, or the first tile of a folder, says where on earth it lies."""
+    """Whether a file, or the first tile of a folder, has a CRS."""
     try:
         with _open(_tiles([path])[0]) as dataset:
             return dataset.crs is not None
@@ -217,17 +220,17 @@ def is_map(path: Path) -> bool:
 
 
 def moved(points: Floats, transform: Any) -> Floats:  # (n, 2) -> (n, 2)
-    """Points by an affine transform, as of pixels to a map."""
+    """Apply an affine transform to points, such as pixels to map coordinates."""
     a, b, c, d, e, f = tuple(transform)[:6]
     found: Floats = points @ np.array([[a, d], [b, e]]) + (c, f)
     return found
 
 
 def transformed(points: Floats, source: Any, target: Any) -> Floats:  # (n, 2) -> (n, 2)
-    """Points of one CRS in another one, x or longitude first. Raises InputError off its area."""
+    """Convert points to another CRS, x or longitude first. Raises InputError outside its area."""
     try:
         x, y = transform_points(source, target, points[:, 0], points[:, 1])
-    except Exception as error:  # PROJ's, such as an invalid latitude; their classes are not public
+    except Exception as error:  # such as an invalid latitude; PROJ exception classes are not public
         raise InputError(
             f"Some points are outside the area of {target}. Check their CRS and the "
             "order of x and y."
@@ -242,7 +245,7 @@ def transformed(points: Floats, source: Any, target: Any) -> Floats:  # (n, 2) -
 
 
 def pixel_metres(dataset: Any) -> tuple[float, float]:
-    """Metres of a pixel along x and y in the middle of a map, on the ellipsoid of WGS 84."""
+    """Size of a pixel along x and y at the center of a map in meters, on the WGS 84 ellipsoid."""
     steps = np.array([[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]])
     corners = steps + np.array([dataset.width, dataset.height]) / 2
     degrees = transformed(moved(corners, dataset.transform), dataset.crs, WGS_84)
@@ -268,20 +271,20 @@ def _open(path: Path) -> Any:
         raise
     try:
         with warnings.catch_warnings(), offline_rasters():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # we ask
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # checked
             dataset = rasterio.open(path, driver=driver)
         check_overviews(dataset, path.name)
         return dataset
     except AnymaskError:
         raise
-    except Exception as error:  # GDAL's own classes are not public
+    except Exception as error:  # GDAL exception classes are not public
         raise ImageError(
             f"{path.name} cannot be read as a map. Expected {WANTED}. Copy or create it again."
         ) from error
 
 
 def _tiles(paths: Sequence[Path]) -> list[Path]:
-    """The files that are meant. Raises InputError for none."""
+    """Map files of the given paths. Raises InputError if a folder contains none."""
     found = []
     for path in paths:
         inside = [
@@ -320,9 +323,9 @@ _TYPES |= {"int32": "Int32", "float32": "Float32", "float64": "Float64"}
 
 
 def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
-    """Tiles of one grid as the text of a VRT, and the box of each in its pixels.
+    """Build the VRT text for tiles of one grid, and the box of each tile in its pixels.
 
-    Raises InputError for tiles of different CRS, pixels, bands or grids.
+    Raises InputError if the tiles differ in CRS, pixel size, bands or grid.
     """
     with _open(paths[0]) as first:
         _check_place(first, paths[0].name)
@@ -358,7 +361,7 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
             f"{escape(text or '')}</Description><ColorInterp>{colour.name.title()}</ColorInterp>"
             f"{value}{_vrt_sources(paths, placed, str(number), nodata)}</VRTRasterBand>"
         )
-    if nodata is None:  # else GDAL's masks of the tiles are wrong
+    if nodata is None:  # else the GDAL masks of the tiles are wrong
         covered = _vrt_sources(paths, placed, "mask,1", None)
         parts.append(
             f"<MaskBand><VRTRasterBand dataType='Byte'>{covered}</VRTRasterBand></MaskBand>"
@@ -374,7 +377,7 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
 
 
 def _vrt_sources(paths: Sequence[Path], boxes: Floats, band: str, nodata: float | None) -> str:
-    """One band of all tiles, as a VRT names them."""
+    """VRT source elements of all tiles for one band."""
     kind = "SimpleSource" if nodata is None else "ComplexSource"
     empty = "" if nodata is None else f"<NODATA>{nodata}</NODATA>"
     parts = []

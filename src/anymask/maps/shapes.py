@@ -1,8 +1,8 @@
-"""Outlines for a map: from pixels to valid polygons, simplified or right-angled, and their area.
+"""Outlines of map objects: polygons from masks, simplification, right angles and area.
 
-Everything here is in pixels until `on_map`; tolerances and angles are of the ground, for a pixel is
-not always square. Areas are those on the ellipsoid whatever the map's projection: corners are
-brought to an equal-area cylinder (Lambert's) around the map's middle.
+Shapes are in pixels until `on_map`. Tolerances and angles are measured on the ground, because
+pixels may not be square. Areas are ellipsoidal, independent of the map projection: corners are
+projected to an equal-area cylindrical projection (Lambert) around the center of the map.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from anymask.base import BoolArray, Floats
 from anymask.maps.scene import WGS_84, Scene, moved, transformed
 from anymask.masks import Rle, Window, mask_to_rle, rle_to_mask, rle_to_polygons
 
-_HALF = 0.5  # of a mask must lie on pixels that the map has
-_ALIKE = 0.8  # IoU of an outline and its right-angled version
-_LONG = {"degrees": 0.01, "metres": 1000.0}  # edges that are divided before their area is taken
+_HALF = 0.5  # minimum share of a mask on valid pixels
+_ALIKE = 0.8  # minimum IoU of an outline and its right-angled version
+_LONG = {"degrees": 0.01, "metres": 1000.0}  # maximum edge length in area computations
 
 
 def outline_of(rle: Rle, valid: BoolArray, window: Window) -> shapely.Geometry | None:
-    """A window's mask as exact outline along pixels' borders, in pixels of the scene.
+    """Convert a window's mask to an exact outline along pixel borders, in scene pixels.
 
-    None for a mask that is empty or lies mostly where the map has no pixels.
+    None if the mask is empty or mostly on invalid pixels.
     """
     if not valid.all():
         mask = rle_to_mask(rle)
@@ -43,7 +43,7 @@ def outline_of(rle: Rle, valid: BoolArray, window: Window) -> shapely.Geometry |
 
 
 def polygons_only(shape: shapely.Geometry) -> shapely.Geometry:
-    """A valid MultiPolygon: lines and points that mending left are dropped."""
+    """Repair a shape to a valid MultiPolygon, without stray lines and points."""
     valid = shape if shape.is_valid else shapely.make_valid(shape)
     flat = [part for one in shapely.get_parts(valid) for part in shapely.get_parts(one)]
     return shapely.MultiPolygon([one for one in flat if one.geom_type == "Polygon" and one.area])
@@ -52,11 +52,11 @@ def polygons_only(shape: shapely.Geometry) -> shapely.Geometry:
 def drawn_shape(
     outline: shapely.Geometry, ground: tuple[float, float], simplify: float, right_angles: bool
 ) -> shapely.Geometry:
-    """An outline as it is written, still in pixels.
+    """Outline to write, in pixels, simplified or with right angles.
 
     Args:
-        ground: Metres of a pixel along x and y.
-        simplify: Metres that the outline may move; 0: along the pixels' borders.
+        ground: Size of a pixel along x and y, in meters.
+        simplify: Maximum displacement of the outline in meters. 0: along pixel borders.
     """
     metres = np.array(ground)
     shape = shapely.transform(outline, lambda xy: xy * metres)
@@ -70,10 +70,10 @@ def drawn_shape(
 
 
 def right_angled(part: shapely.Geometry, tolerance: float) -> shapely.Geometry:
-    """A building's outline with right angles; as it was where that would be another shape.
+    """Building outline with right angles; only simplified if the result differs too much.
 
-    The way of the longest walls gives the axes; walls between two corners along one axis become
-    one, at their mean; holes stay as they are, simplified.
+    The direction of the longest walls defines the axes. Wall segments between two corners along
+    one axis are merged at their mean position. Holes are simplified only.
     """
     plain = shapely.simplify(part, tolerance, preserve_topology=True)
     ring = shapely.get_coordinates(plain.exterior)[:-1]
@@ -95,13 +95,13 @@ def right_angled(part: shapely.Geometry, tolerance: float) -> shapely.Geometry:
 
 
 def _straight_corners(ring: Floats) -> Floats | None:
-    """Corners of a ring whose sides go level and upright by turns; None for fewer than four."""
+    """Corners of a ring with alternating horizontal and vertical sides; None if fewer than four."""
     sides = np.roll(ring, -1, axis=0) - ring
     level = np.abs(sides[:, 0]) >= np.abs(sides[:, 1])
     changes = np.flatnonzero(level != np.roll(level, 1))
     if len(changes) < 4:
         return None
-    walls = []  # whether level, and where: the mean of its sides by their length
+    walls = []  # axis and position: length-weighted mean of the sides
     for start, end in zip(changes, np.roll(changes, -1), strict=True):
         run = np.arange(start, end if end > start else end + len(ring)) % len(ring)
         axis = 1 if level[start] else 0
@@ -114,7 +114,7 @@ def _straight_corners(ring: Floats) -> Floats | None:
 
 
 class GroundArea:
-    """Square metres of shapes in pixels of a scene, on the ellipsoid."""
+    """Area of shapes in scene pixels, in square meters on the ellipsoid."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -125,14 +125,14 @@ class GroundArea:
         self.longest = _LONG["degrees" if scene.crs.is_geographic else "metres"]
 
     def __call__(self, shape: shapely.Geometry) -> float:
-        """Of one shape."""
+        """Area of one shape."""
         placed = shapely.segmentize(on_map(shape, self.scene), self.longest)
         flat = shapely.transform(placed, lambda xy: transformed(xy, self.scene.crs, self.equal))
         return float(shapely.area(flat))
 
 
 def on_map(shape: shapely.Geometry, scene: Scene, crs: Any = None) -> shapely.Geometry:
-    """A shape of pixels in the map's coordinates, or in those of another CRS; valid."""
+    """Convert a shape from pixels to map coordinates or another CRS, and repair it."""
     placed = shapely.transform(shape, lambda xy: moved(xy, scene.transform))
     if crs is not None and crs != scene.crs:
         placed = shapely.transform(placed, lambda xy: transformed(xy, scene.crs, crs))

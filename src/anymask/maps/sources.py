@@ -1,12 +1,12 @@
-"""Which files GDAL may open, by their content: rasters, layers, and the files that they refer to.
+"""Security checks of files for GDAL: rasters, layers, and the files that they refer to.
 
-GDAL picks one of two hundred drivers by content, and some of them fetch addresses: a file called
-`.tif` may describe a web map service, a VRT may name `/vsicurl/` or any file of the machine. So a
-file is opened by the one driver that its first bytes stand for. VRTs may refer to rasters below
+GDAL selects one of two hundred drivers by content, and some of them download data: a file named
+`.tif` may describe a web map service, and a VRT may refer to `/vsicurl/` or any local file. Each
+file is therefore opened only with the driver of its magic bytes. VRTs may refer to rasters below
 their own folder; side files (overviews, masks, `.aux.xml`) are checked in the same way. GeoJSON is
-reduced to its features, as GDAL follows links to a CRS, and so is KML (`kml`).
+reduced to its features, because GDAL follows links to a CRS, and so is KML (`kml`).
 
-`offline_rasters` and `offline_layers` are a second line: no request of GDAL leaves this machine.
+As a second defense, `offline_rasters` and `offline_layers` block all network requests of GDAL.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ except ImportError as error:
 
 OFFLINE = {
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "{none}",
-    "GDAL_HTTP_PROXY": "http://127.0.0.1:9",  # the port of "discard": nobody listens
+    "GDAL_HTTP_PROXY": "http://127.0.0.1:9",  # discard port, unused
     "GDAL_HTTPS_PROXY": "http://127.0.0.1:9",
     "GDAL_HTTP_MAX_RETRY": "0",
-    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # side files are looked for by name
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # check side files by name instead
     "GDAL_VRT_ENABLE_PYTHON": "NO",
 }
-RASTERS: tuple[tuple[bytes, tuple[str, ...]], ...] = (  # first bytes -> drivers, any of them
+RASTERS: tuple[tuple[bytes, tuple[str, ...]], ...] = (  # magic bytes -> possible drivers
     (b"II*\0", ("GTiff",)),
     (b"MM\0*", ("GTiff",)),
     (b"II+\0", ("GTiff",)),  # BigTIFF
@@ -49,21 +49,21 @@ RASTERS: tuple[tuple[bytes, tuple[str, ...]], ...] = (  # first bytes -> drivers
     (b"EHFA_HEADER_TAG", ("HFA",)),  # Erdas Imagine
 )
 WANTED = "GeoTIFF, COG, VRT, JPEG 2000, PNG, JPEG or Erdas Imagine"
-LAYERS: tuple[bytes, ...] = (  # first bytes of layers that GDAL reads from the file
+LAYERS: tuple[bytes, ...] = (  # magic bytes of layers that GDAL reads directly
     b"SQLite format 3\0",  # GeoPackage
     b"fgb\x03fgb",  # FlatGeobuf
     b"\0\0\x27\x0a",  # Shapefile
 )
 WANTED_LAYERS = "GeoPackage, FlatGeobuf, GeoJSON, Shapefile or KML"
-WGS_84 = "EPSG:4326"  # of GeoJSON (RFC 7946) and of KML
+WGS_84 = "EPSG:4326"  # CRS of GeoJSON (RFC 7946) and KML
 _HEAD, _DEEPEST = 1024, 8
-_MAX_XML = 100_000_000  # bytes of a VRT
+_MAX_XML = 100_000_000  # maximum size of a VRT, in bytes
 _SIDE_FILES = (".ovr", ".OVR", ".msk", ".MSK")
-_NAMES = ("filename", "dataset", "dempath")  # ends of elements of a VRT whose text is a file
-_KEYS = ("dataset", "file", "path", "dem")  # parts of the keys of options whose value is a file
-_OF_METADATA = ("overview_file", "x_dataset", "y_dataset")  # keys of metadata that name a file
+_NAMES = ("filename", "dataset", "dempath")  # suffixes of VRT elements that contain a file name
+_KEYS = ("dataset", "file", "path", "dem")  # parts of option keys whose value is a file name
+_OF_METADATA = ("overview_file", "x_dataset", "y_dataset")  # metadata keys with file names
 _REMOTE = re.compile(r"/vsi|\w://|<", re.IGNORECASE)
-_PREFIX = re.compile(r"[A-Za-z][\w+.-]+:")  # NETCDF:..., vrt:...; a drive has one letter
+_PREFIX = re.compile(r"[A-Za-z][\w+.-]+:")  # NETCDF:..., vrt:...; drives have one letter
 _GEOMETRIES = {"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon",
                "GeometryCollection"}  # fmt: skip
 _pyogrio_lock = threading.Lock()
@@ -74,28 +74,28 @@ _pyogrio_lock = threading.Lock()
 
 @contextlib.contextmanager
 def offline_rasters(**options: Any) -> Iterator[None]:
-    """GDAL of rasterio without the network, with further options."""
+    """Configure GDAL of rasterio without network access, with additional options."""
     with rasterio.Env(**OFFLINE, **options):
         yield
 
 
 def raster_driver(path: Path) -> str:
-    """The driver of a raster, which may be opened by it.
+    """Select the safe driver of a raster.
 
-    Raises ImageError for other content, and for a VRT or side file that refers to anything but
+    Raises ImageError if the format is not supported, or a VRT or side file refers to anything but
     rasters below its own folder; OSError.
     """
     return _driver(path, frozenset())
 
 
 def check_overviews(dataset: Any, name: str) -> None:
-    """Raise ImageError for an open raster whose metadata name a file of overviews elsewhere."""
+    """Raise ImageError if the metadata of an open raster refer to an external overview file."""
     if dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
         raise _refused(name, "refers to another file for its overviews")
 
 
 def _driver(path: Path, above: frozenset[Path]) -> str:
-    """As `raster_driver`; `above` are the VRTs through which it was reached."""
+    """Implementation of `raster_driver`. `above` are the VRTs that contain the file."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -126,7 +126,7 @@ def _driver(path: Path, above: frozenset[Path]) -> str:
 
 
 def _check_vrt(path: Path, above: frozenset[Path]) -> None:
-    """Raise ImageError for a VRT that refers to anything but rasters below its folder."""
+    """Raise ImageError if a VRT refers to anything but rasters below its folder."""
     root = _parsed(path)
     if _tag(root) != "vrtdataset":
         raise ImageError(
@@ -155,7 +155,7 @@ def _check_vrt(path: Path, above: frozenset[Path]) -> None:
 
 
 def _source(path: Path, element: ET.Element, text: str) -> Path:
-    """The file that a VRT refers to. Raises ImageError for one that is not below its folder."""
+    """Resolve a file reference of a VRT. Raises ImageError if it is not below its folder."""
     told = {name.lower(): value.strip() for name, value in element.attrib.items()}
     if _REMOTE.search(text) or _PREFIX.match(text):
         raise _refused(path.name, f"refers to {text[:60]!r}")
@@ -164,7 +164,7 @@ def _source(path: Path, element: ET.Element, text: str) -> Path:
     try:
         source = (beside / text).resolve()
         inside, there = source.is_relative_to(folder), source.is_file()
-    except (OSError, ValueError, RuntimeError):  # a name that no file can have
+    except (OSError, ValueError, RuntimeError):  # invalid file name
         inside, there = False, False
     if not inside:
         raise _refused(path.name, f"refers to {text[:60]!r}, which is not below its folder")
@@ -174,7 +174,7 @@ def _source(path: Path, element: ET.Element, text: str) -> Path:
 
 
 def _parsed(path: Path) -> ET.Element:
-    """The root of an XML file. Raises ImageError for one that is damaged."""
+    """Parse an XML file. Raises ImageError if it is invalid."""
     size = path.stat().st_size
     if size > _MAX_XML:
         raise ImageError(
@@ -202,12 +202,12 @@ def _refused(name: str, what: str) -> ImageError:
 
 
 def _tag(element: ET.Element) -> str:
-    """The element's name as GDAL compares it."""
+    """Element name in lower case, as GDAL compares it."""
     return str(element.tag).rpartition("}")[2].lower()
 
 
 def _key(element: ET.Element) -> str:
-    """The key of an item of metadata or of an option."""
+    """Key of a metadata item or option."""
     told = {name.lower(): value for name, value in element.attrib.items()}
     return (told.get("key") or told.get("name") or "").strip().lower()
 
@@ -217,7 +217,7 @@ def _key(element: ET.Element) -> str:
 
 @contextlib.contextmanager
 def offline_layers() -> Iterator[None]:
-    """GDAL of pyogrio, which has one set of options for all threads, without the network."""
+    """Disable network access of pyogrio's GDAL, whose options are shared by all threads."""
     with _pyogrio_lock:
         before = {name: pyogrio.get_gdal_config_option(name) for name in OFFLINE}
         pyogrio.set_gdal_config_options(OFFLINE)
@@ -228,14 +228,14 @@ def offline_layers() -> Iterator[None]:
 
 
 def layer_source(path: Path, crs: str | None = None) -> tuple[Path | bytes, str | None]:
-    """What pyogrio reads in place of a layer's file, and the CRS where it is not the stated one.
+    """Return a safe input for pyogrio, and the CRS to use instead of the declared one or None.
 
     Args:
-        path: The file. Its content counts, not its name.
+        path: Layer file. The format is detected by content.
         crs: CRS given by the user, for GeoJSON without one. Defaults to WGS 84 (RFC 7946).
 
     Raises:
-        PromptError: Other content, or a GeoJSON file that refers to its CRS by a link.
+        PromptError: The format is not supported, or GeoJSON refers to its CRS by a link.
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
@@ -258,7 +258,7 @@ def layer_source(path: Path, crs: str | None = None) -> tuple[Path | bytes, str 
 
 
 def _features_alone(told: Any, name: str, crs: str | None) -> tuple[bytes, str | None]:
-    """A GeoJSON document of features and the name of a CRS, and nothing that leads elsewhere."""
+    """Reduce a GeoJSON document to its features and a CRS name, without links."""
     kind = told.get("type") if isinstance(told, dict) else None
     if kind in _GEOMETRIES:
         features = [{"type": "Feature", "properties": {}, "geometry": told}]

@@ -31,18 +31,18 @@ from anymask.maps.worksheet import Fragment, MapThing, TileStore, bounds_of, key
 from anymask.masks import Mask, Prompt, Tile, Window, joining, tile_boxes
 from anymask.segment import Model
 
-SIDE = 1024  # of tiles, where nobody says
+SIDE = 1024  # default tile size in pixels
 
 
 class Eye(Protocol):
-    """What is looked for in the windows of a map.
+    """Interface of detectors that process the windows of a map.
 
     Attributes:
-        about: What the answers depend on.
-        joins: Whether windows are tiles that see parts of things.
-        nested: Whether parts are wanted beside their wholes.
-        by_label: Whether things of different labels are different things.
-        prompts: That are answered, where it is about prompts.
+        about: Settings that affect results.
+        joins: Whether windows are overlapping tiles, whose results are merged.
+        nested: Whether to keep parts inside larger objects.
+        by_label: Whether masks with different labels are different objects.
+        prompts: Prompts to segment, if any.
     """
 
     about: dict[str, Any]
@@ -54,26 +54,26 @@ class Eye(Protocol):
     def prompts(self) -> Sequence[MapPrompt]: ...
 
     def windows(self) -> list[Window]:
-        """Where it looks."""
+        """Windows to process."""
         ...
 
     def look(self, window: Window) -> list[Fragment]:
-        """What is there."""
+        """Detect the objects of a window."""
         ...
 
     def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
-        """What the clicks of fragments lead to in another window, all answers of each."""
+        """Predict masks for the points of fragments in another window; all candidates of each."""
         ...
 
 
 class MapReport(NamedTuple):
-    """What a survey has done.
+    """Result of `segment_tiles`.
 
     Attributes:
-        things: In the file.
-        left_out: Things that no window saw whole and whose parts did not fit together.
-        windows: That were looked at, in this run and before.
-        without: Prompts without a thing in the file, as `MapPrompt.text` calls them, and why.
+        things: Number of objects written.
+        left_out: Number of cut objects that no window contains and whose parts do not match.
+        windows: Number of windows processed, in this run and before.
+        without: Prompts without an object in the output (`MapPrompt.text`), and the reason.
     """
 
     things: int
@@ -92,18 +92,21 @@ def segment_tiles(
     min_area: float = 0.0,
     progress: Progress = None,
 ) -> MapReport:
-    """Look at all windows of a map, join what they show and write it.
+    """Segment all windows of a map, merge the results and write them.
 
-    A run that was killed goes on after the last window that was done: its work lies beside the
-    first output until everything is written. Raises InputError for outputs, and where another
-    process writes the same; ImageError where the file is broken.
+    An interrupted run resumes after the last finished window. Its work file is next to the first
+    output until everything is written.
 
     Args:
-        outputs: .gpkg, .fgb, .shp, .geojson or .kml (WGS 84) or .tif (labels), one or several.
-        simplify: Metres that outlines may move to have fewer corners; None: one pixel; 0: none.
-        right_angles: Make right angles of outlines, as of buildings, where that fits.
-        min_area: Square metres; what is smaller is left out.
-        progress: Told (windows done, all windows).
+        outputs: One or more of .gpkg, .fgb, .shp, .geojson or .kml (WGS 84), or .tif (labels).
+        simplify: Maximum displacement of simplified outlines in meters. None: one pixel. 0: off.
+        right_angles: Give outlines right angles where possible, for example of buildings.
+        min_area: Minimum object area in square meters.
+        progress: Called with the number of finished windows, and the total.
+
+    Raises:
+        InputError: An output is invalid, or another process writes it.
+        ImageError: The map cannot be read.
     """
     tolerance = max(scene.ground) if simplify is None else simplify
     if tolerance < 0 or min_area < 0:
@@ -135,7 +138,7 @@ def segment_tiles(
 def _join(
     scene: Scene, eye: Eye, work: TileStore, windows: list[Window], tell: OnProgress | None
 ) -> int:
-    """Make things of fragments, cut ones asked for again; how many stay cut and are left out."""
+    """Merge fragments to objects and predict cut ones again. Returns how many are left out."""
     groups = group_fragments(work, windows, eye.by_label)
     cut = join_fragments(work, groups, windows, scene.image_hw)
     side = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in windows)
@@ -167,7 +170,7 @@ def _join(
 
 
 def _take_each(work: TileStore, windows: Sequence[Window]) -> None:
-    """Each answer is a thing."""
+    """Convert each fragment to an object."""
     for window in windows:
         work.add_things(_thing_of(one, f"{one.id}") for one in work.fragments(window))
     with work.base:
@@ -183,7 +186,7 @@ def _thing_of(one: Fragment, window: str) -> MapThing:
 def _finish(
     scene: Scene, work: TileStore, tolerance: float, right_angles: bool, min_area: float
 ) -> int:
-    """Draw what is written, in reading order; how many things there are."""
+    """Compute the final shapes, in reading order. Returns the number of objects."""
     area_of, number = GroundArea(scene), 0
     with work.base:
         for one in work.in_reading_order():
@@ -200,7 +203,7 @@ def _finish(
 def prompts_without(
     scene: Scene, prompts: Sequence[MapPrompt], work: TileStore
 ) -> tuple[tuple[str, str], ...]:
-    """The prompts that no thing in the file answers, and why."""
+    """Prompts without an object in the output, and the reason."""
     answered, written = work.prompts_of("fragment"), work.prompts_of("object")
     without = []
     for one in prompts:
@@ -220,7 +223,7 @@ def prompts_without(
 
 
 def has_data(scene: Scene, prompt: MapPrompt) -> bool:
-    """Whether the map has a pixel under a click, or in a box."""
+    """Whether the map has a valid pixel at a point, or in a box."""
     height, width = scene.image_hw
     corners = (
         np.repeat(prompt.points, 2, axis=0).reshape(-1, 2, 2)
@@ -236,18 +239,18 @@ def has_data(scene: Scene, prompt: MapPrompt) -> bool:
     return False
 
 
-# What is looked for in tiles.
+# Detectors.
 
 
 class TileEye:
-    """Everything, or what words mean, in overlapping tiles of one ground sampling.
+    """Automatic masks or text prompts, in overlapping tiles.
 
     Args:
-        find: The masks of one tile (h, w, 3), as `Model.everything` and `Model.find` give them.
-        about: What they depend on beside the model.
-        prompt: What the attribute of that name says.
-        tile: Side of the tiles in pixels of the scene; "auto": SIDE; None: one look at the
-            whole.
+        find: Function that returns the masks of a tile (h, w, 3), as `Model.everything` or
+            `Model.find`.
+        about: Settings that affect results, except the model.
+        prompt: Value of the attribute `prompt` in the output.
+        tile: Tile size in scene pixels. "auto": SIDE. None: the whole map at once.
     """
 
     joins = True
@@ -293,14 +296,14 @@ class TileEye:
 
 
 class Cutting(NamedTuple):
-    """How masks of a window become fragments of a map."""
+    """Conversion of the masks of a window to fragments."""
 
     window: Window
     image_hw: tuple[int, int]
     prompt: str = ""
 
     def fragments(self, masks: Sequence[Mask], valid: Any) -> list[Fragment]:
-        """The masks that lie on pixels of the map."""
+        """Fragments of the masks on valid pixels of the map."""
         found = []
         for mask in masks:
             outline = outline_of(mask.rle, valid, self.window)
@@ -330,7 +333,7 @@ class Cutting(NamedTuple):
 def asked_by_clicks(
     model: Model, picture: UintImage, pieces: Sequence[Fragment], cutting: Cutting, valid: Any
 ) -> list[list[Fragment]]:
-    """All answers of a window to the clicks of fragments."""
+    """Predict all candidate masks of a window for the points of fragments."""
     x0, y0 = cutting.window[:2]
     prompts = [Prompt.of(points=[(one.click[0] - x0, one.click[1] - y0)]) for one in pieces]
     answers = model.segment(picture, prompts=prompts, multimask=True)
@@ -338,7 +341,7 @@ def asked_by_clicks(
 
 
 def pick_side(tile: Tile, image_hw: tuple[int, int]) -> int:
-    """The side of the windows. Raises InputError for one that is too small."""
+    """Tile size in pixels. Raises InputError if it is too small."""
     if tile is None:
         return max(image_hw)
     side = SIDE if tile == "auto" else int(tile)
@@ -348,7 +351,7 @@ def pick_side(tile: Tile, image_hw: tuple[int, int]) -> int:
 
 
 def model_about(model: Model) -> dict[str, str]:
-    """Which model answers."""
+    """Name and weights of the model. Raises InputError if it is not for RGB images."""
     if model.spec.channels is not None:
         raise InputError(
             f"{model.name} was trained on images with other bands, but maps are passed "

@@ -1,11 +1,11 @@
-"""The file of unfinished work beside an output: what each window of a map gave, kept as it comes.
+"""Work file of a run next to its output: results of each window of a map, saved continuously.
 
-SQLite, one transaction a window, so that a process that is killed loses the window it was in and
-nothing else. It holds all outlines, and memory holds those of a few windows. A run with other
-settings, another model or another map begins anew.
+SQLite with one transaction per window, so that a killed process loses only the current window.
+All outlines are in the file, only those of a few windows in memory. A run with other settings,
+another model or another map restarts.
 
-Outlines are in pixels of the scene. Two tables: fragments, what one window led to; things, what
-fragments became.
+Outlines are in scene pixels. Tables: fragments are results of one window, objects are merged
+fragments.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _FIELDS = "id, window, outline, cut, score, rank, label, prompt, x, y, parent"
 
 @dataclass(frozen=True, eq=False)
 class Fragment:
-    """What one window led to: a thing, or the part of it that the window saw.
+    """Object in one window, or the part of it inside the window.
 
     Attributes:
-        cut: Whether it ends at a border of the window beyond which is more map.
-        click: (x, y) on it.
-        parent: The fragment that was asked for again with this answer; None for a first look.
+        cut: Whether it touches a window border inside the map.
+        click: Point (x, y) inside the object.
+        parent: Cut fragment that this one replaces; None for results of the first pass.
     """
 
     window: Window
@@ -64,19 +64,19 @@ class Fragment:
 
     @property
     def bounds(self) -> Bounds:
-        """Its box in pixels of the scene, the borders of pixels."""
+        """Bounding box in scene pixels, along pixel borders."""
         return bounds_of(self.outline)
 
 
 @dataclass(frozen=True, eq=False)
 class MapThing:
-    """One thing of a map.
+    """One object of a map.
 
     Attributes:
-        windows: The windows that saw it.
-        shape: What is written: the outline, simplified or right-angled.
-        area: Square metres of the shape.
-        number: From 1, in the order of the file.
+        windows: Windows that contain it.
+        shape: Outline to write, simplified or right-angled.
+        area: Area of the shape in square meters.
+        number: Number from 1, in output order.
     """
 
     outline: shapely.Geometry
@@ -92,26 +92,26 @@ class MapThing:
 
 
 def bounds_of(outline: shapely.Geometry) -> Bounds:
-    """x0, y0, x1, y1."""
+    """Bounding box x0, y0, x1, y1."""
     x0, y0, x1, y1 = shapely.bounds(outline).tolist()
     return x0, y0, x1, y1
 
 
 class TileStore:
-    """The open file. Made by `open_worksheet`."""
+    """Open work file. Created by `open_worksheet`."""
 
     def __init__(self, base: sqlite3.Connection) -> None:
         self.base = base
         self.fragments = lru_cache(64)(self._fragments)
 
     def looked(self, look: str) -> bool:
-        """Whether a look is done."""
+        """Whether a step is finished."""
         return (
             self.base.execute("SELECT 1 FROM looked WHERE look = ?", [look]).fetchone() is not None
         )
 
     def keep(self, look: str, found: Sequence[Fragment]) -> None:
-        """A look is done."""
+        """Write the results of a finished step."""
         rows = [
             (
                 key_of(one.window),
@@ -132,36 +132,36 @@ class TileStore:
             self.base.execute("INSERT INTO looked VALUES (?)", [look])
 
     def _fragments(self, window: Window) -> list[Fragment]:
-        """What the first look at a window led to."""
+        """Fragments of a window from the first pass."""
         text = f"SELECT {_FIELDS} FROM fragment WHERE window = ? AND parent IS NULL ORDER BY id"
         return [_fragment(row) for row in self.base.execute(text, [key_of(window)])]
 
     def fragment(self, number: int) -> Fragment:
-        """One fragment."""
+        """Read one fragment by ID."""
         text = f"SELECT {_FIELDS} FROM fragment WHERE id = ?"
         return _fragment(self.base.execute(text, [number]).fetchone())
 
     def asked_again(self) -> Iterator[Fragment]:
-        """The answers of windows around what was cut."""
+        """Fragments that replace cut ones, from the second pass."""
         text = f"SELECT {_FIELDS} FROM fragment WHERE parent IS NOT NULL ORDER BY id"
         return map(_fragment, self.base.execute(text))
 
     def prompts_of(self, table: Literal["fragment", "object"]) -> Counter[str]:
-        """How often each prompt's text stands in a table, of things those that are written."""
+        """Number of rows per prompt text. For objects, only those that are written."""
         chosen = " WHERE number IS NOT NULL" if table == "object" else ""
         rows = self.base.execute(f"SELECT prompt, COUNT(*) FROM {table}{chosen} GROUP BY prompt")
         return Counter(dict(rows))
 
-    # Things.
+    # Objects.
 
     def clear_things(self) -> None:
-        """Forget the things, which are made of the fragments anew."""
+        """Delete all objects, before they are computed again from the fragments."""
         with self.base:
             self.base.execute("DELETE FROM object")
             self.base.execute("DELETE FROM place")
 
     def add_things(self, things: Iterable[MapThing]) -> None:
-        """Keep things that compete with each other for their place."""
+        """Add candidate objects."""
         rows = (
             (
                 shapely.to_wkb(one.outline),
@@ -180,44 +180,44 @@ class TileStore:
             )  # fmt: skip
 
     def best_first(self) -> Iterator[MapThing]:
-        """All things, those of the highest rank first."""
+        """All objects, highest rank first."""
         order = "SELECT id FROM object ORDER BY rank DESC, id"
         return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
 
     def settled(self, bounds: Bounds) -> list[MapThing]:
-        """The things that have their place and whose boxes meet these bounds."""
+        """Kept objects whose boxes intersect these bounds."""
         x0, y0, x1, y1 = bounds
         text = "SELECT id FROM place WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ?"
         found = self.base.execute(text, [x0, x1, y0, y1]).fetchall()
         return [self._thing(number) for (number,) in found]
 
     def settle(self, thing: MapThing) -> None:
-        """A thing has its place."""
+        """Mark an object as kept."""
         x0, y0, x1, y1 = bounds_of(thing.outline)
         self.base.execute("INSERT INTO place VALUES (?, ?, ?, ?, ?)", [thing.id, x0, x1, y0, y1])
 
     def finish(self, thing: MapThing) -> None:
-        """What of a thing is written."""
+        """Write the final shape, area and number of an object."""
         row = [shapely.to_wkb(thing.shape), thing.area, thing.number, thing.id]
         self.base.execute("UPDATE object SET shape = ?, area = ?, number = ? WHERE id = ?", row)
 
     def in_reading_order(self) -> Iterator[MapThing]:
-        """The things that have their place, from the map's top."""
+        """Kept objects, from top to bottom."""
         order = "SELECT id FROM place ORDER BY y0, x0, id"
         return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
 
     def finished(self) -> Iterator[MapThing]:
-        """The things that are written, by their number."""
+        """Objects to write, by number."""
         order = "SELECT id FROM object WHERE number IS NOT NULL ORDER BY number"
         return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
 
     def in_rows(self, top: float, bottom: float) -> Iterator[MapThing]:
-        """Those in some rows of the scene, the largest first."""
+        """Objects in a range of scene rows, largest first."""
         order = (
             "SELECT object.id FROM place JOIN object USING (id) WHERE y1 >= ? AND y0 <= ? "
             "AND number IS NOT NULL ORDER BY area DESC"
         )
-        margin = 64  # pixels: right angles may reach beyond the outline
+        margin = 64  # pixels; right-angled shapes may extend beyond the outline
         found = self.base.execute(order, [top - margin, bottom + margin]).fetchall()
         return (self._thing(number) for (number,) in found)
 
@@ -240,12 +240,12 @@ class TileStore:
 
 @contextlib.contextmanager
 def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[TileStore]:
-    """The unfinished work of an output, or new work; removed at the end when all went well.
+    """Open the work file of an output, or start a new one. Deletes it on success.
 
-    Raises InputError where another process is at it.
+    Raises InputError if another process uses it.
 
     Args:
-        about: What the fragments depend on.
+        about: Settings that affect the fragments.
     """
     path = output.with_name(f".{output.name}.work")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -274,7 +274,7 @@ def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[TileStore]:
 
 
 def _start(base: sqlite3.Connection, about: str) -> None:
-    """Empty tables in one transaction."""
+    """Create empty tables in one transaction."""
     kinds = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN "
     own = "('about', 'looked', 'fragment', 'object', 'place')"
     drops = [f"DROP TABLE {name};" for (name,) in base.execute(kinds + own).fetchall()]
@@ -284,7 +284,7 @@ def _start(base: sqlite3.Connection, about: str) -> None:
 
 
 def key_of(window: Window) -> str:
-    """A window as a word."""
+    """Text key of a window."""
     return ",".join(map(str, window))
 
 

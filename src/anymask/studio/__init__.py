@@ -1,4 +1,4 @@
-"""Labelling: projects, review and rounds, the server and its page."""
+"""Annotation: projects, review and training rounds, the server and its page."""
 
 from anymask.base.lazy import lazy_names
 

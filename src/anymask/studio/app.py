@@ -1,4 +1,4 @@
-"""The server's ASGI application, and what /openapi.json says of it."""
+"""ASGI application of the server, and its OpenAPI description."""
 
 from __future__ import annotations
 
@@ -46,18 +46,17 @@ Later requests can refer to it by the hash in the header `X-Image-Hash` of `POST
 @brief
 @dataclass(frozen=True)
 class ServerParts:
-    """What one server is made of.
+    """Components of a server.
 
     Attributes:
         inference: The model.
-        access: Who may ask.
-        limits: How much.
-        bundle: Folder of the exported model, which the page opens itself; None of a checkpoint.
+        access: Host, token and allowed origins.
+        limits: Limits of requests.
+        bundle: Folder of the exported model for the page; None for a checkpoint.
         clips: Videos and folders of frames that the page offers, by name.
-        scans: That it offers, by name.
-        project: That is labelled; None: a page without one.
-        label_studio: Where the pictures of its tasks are; None: the server is no backend of
-            one.
+        scans: Scans that the page offers, by name.
+        project: Project to annotate, or None.
+        label_studio: Task images of the Label Studio backend, or None.
     """
 
     inference: Inference
@@ -71,7 +70,7 @@ class ServerParts:
 
 
 def create_app(parts: ServerParts) -> FastAPI:
-    """The application; the model is loaded when it starts, in a thread."""
+    """Create the application. On startup, it loads the model in a thread."""
     videos = VideoSessions(parts.inference, parts.limits, clips=parts.clips, scans=parts.scans)
 
     @asynccontextmanager
@@ -79,7 +78,7 @@ def create_app(parts: ServerParts) -> FastAPI:
         parts.inference.start()
         videos.start()
         yield
-        await run_in_threadpool(parts.inference.close)  # first: what videos wait for ends
+        await run_in_threadpool(parts.inference.close)  # first, because video sessions wait for it
         await run_in_threadpool(videos.close)
         if state.search is not None:
             await run_in_threadpool(state.search.stop)
@@ -88,7 +87,7 @@ def create_app(parts: ServerParts) -> FastAPI:
         title="anymask",
         version=__version__,
         description=_ABOUT,
-        docs_url=None,  # both load scripts from elsewhere; /docs is ours
+        docs_url=None,  # both load external scripts; anymask serves its own /docs
         redoc_url=None,
         lifespan=lifespan,
         responses=FAILURES,
@@ -97,10 +96,10 @@ def create_app(parts: ServerParts) -> FastAPI:
     state.inference, state.limits, state.videos = parts.inference, parts.limits, videos
     state.project, state.label_studio, state.own_names = parts.project, parts.label_studio, None
     state.search = None
-    state.unpacking = asyncio.Lock()  # the pixels of one request's masks at a time
+    state.unpacking = asyncio.Lock()  # decode the masks of one request at a time
     state.converting, state.shrinking = asyncio.Lock(), asyncio.Semaphore(PHOTO_THREADS)
-    state.looking = threading.Lock()  # into the project's folder
-    state.steps = {}  # of searches for everything: done and all, by the photo
+    state.looking = threading.Lock()  # scans of the project folder
+    state.steps = {}  # progress of automatic mask generation, (done, total) by image
     install_errors(api)
     routers = [model_routes.router, find_routes.router, video_routes.router, volume_routes.router]
     if parts.project is not None:
@@ -118,7 +117,7 @@ def create_app(parts: ServerParts) -> FastAPI:
     state.routes = [route for router in (*routers, api.router) for route in router.routes]
     state.routes = [route for route in state.routes if isinstance(route, Route)]
     _describe(api, bool(parts.access.token))
-    ahead = lambda: parts.inference.seconds_ahead  # noqa: E731  # asked when somebody has to wait
+    ahead = lambda: parts.inference.seconds_ahead  # noqa: E731  # evaluated per rejected request
     api.add_middleware(Guard, access=parts.access, limits=parts.limits, seconds_ahead=ahead)
     if parts.access.origins:
         api.add_middleware(
@@ -132,7 +131,7 @@ def create_app(parts: ServerParts) -> FastAPI:
 
 
 def _label_studio(parts: ServerParts) -> list[APIRouter]:
-    """The routes of a backend of Label Studio, where the server is one."""
+    """Routes of the Label Studio backend, if it is enabled."""
     if parts.label_studio is None:
         return []
     from anymask.integrations import label_studio
@@ -141,7 +140,7 @@ def _label_studio(parts: ServerParts) -> list[APIRouter]:
 
 
 def _describe(api: FastAPI, token: bool) -> None:
-    """Say in the schema what each address does in one line, what to try, and the token."""
+    """Add summaries, examples and the token to the OpenAPI schema."""
     plain = api.openapi
 
     def described() -> dict[str, Any]:
@@ -154,7 +153,7 @@ def _describe(api: FastAPI, token: bool) -> None:
                 operation["summary"] = told.partition("\n")[0].rstrip(".")
                 for parameter in operation.get("parameters", ()):
                     if examples := parameter["schema"].get("examples"):
-                        parameter["example"] = examples[0]  # what /docs fills in
+                        parameter["example"] = examples[0]  # default value in /docs
         if token:
             parts = schema.setdefault("components", {})
             parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -162,4 +161,4 @@ def _describe(api: FastAPI, token: bool) -> None:
             schema["paths"]["/health"]["get"]["security"] = []
         return schema
 
-    api.openapi = described  # type: ignore[method-assign]  # FastAPI's documented way
+    api.openapi = described  # type: ignore[method-assign]  # as documented by FastAPI

@@ -1,6 +1,6 @@
-"""What a server keeps in memory: encoded images, and predictions that further clicks can correct.
+"""In-memory caches of the server: encoded images, and predictions that later points refine.
 
-What was not used for longest goes first.
+The least recently used entries are evicted first.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 from anymask.segment import EncodedPhoto, Prediction
 from anymask.studio.errors import Refusal
 
-MEMORY = 64_000_000  # bytes of logits
-SECONDS = 3600.0  # since the prediction was used last
+MEMORY = 64_000_000  # cache size of logits, in bytes
+SECONDS = 3600.0  # lifetime after the last use
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -28,13 +28,13 @@ ImageKey = tuple[str, str, str]  # model, weights hash, image hash
 
 
 class RecentValues(Generic[Key, Value]):
-    """Values by key in limited memory, for any thread.
+    """Thread-safe LRU cache with a memory limit.
 
     Args:
-        memory_bytes: Limit of all values together. A larger value is not kept.
-        size_of: Bytes of a value.
-        seconds: How long a value is kept that is not used.
-        clock: Seconds since any moment.
+        memory_bytes: Maximum total size. Larger values are not cached.
+        size_of: Function that returns the size of a value in bytes.
+        seconds: Lifetime of unused values.
+        clock: Monotonic clock in seconds.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class RecentValues(Generic[Key, Value]):
     ) -> None:
         self.memory_bytes, self.used_bytes, self.seconds = memory_bytes, 0, seconds
         self._size_of, self._clock, self._lock = size_of, clock, threading.Lock()
-        self._kept: OrderedDict[Key, tuple[Value, float]] = OrderedDict()  # and when it was used
+        self._kept: OrderedDict[Key, tuple[Value, float]] = OrderedDict()  # and its last use
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def recall(self, key: Key) -> Value | None:
-        """What is kept under a key, used last from now on; None for nothing."""
+        """Return a value and mark it as used, or None."""
         with self._lock:
             value, used = self._kept.get(key, (None, 0.0))
             if value is None or self._clock() - used > self.seconds:
@@ -62,7 +62,7 @@ class RecentValues(Generic[Key, Value]):
             return value
 
     def keep(self, key: Key, value: Value) -> None:
-        """Keep a value, used last from now on, and drop what has expired or has no room."""
+        """Store a value, and evict expired values and those beyond the memory limit."""
         size, now = self._size_of(value), self._clock()
         with self._lock:
             if size > self.memory_bytes:
@@ -81,42 +81,42 @@ class RecentValues(Generic[Key, Value]):
 
 
 class EmbeddingCache(RecentValues[ImageKey, EncodedPhoto]):
-    """Encoded images, with the pixels in which edges are refined.
+    """Cache of encoded images, with the pixels for edge refinement.
 
     Args:
-        memory_bytes: Limit of features and pixels.
+        memory_bytes: Maximum size of features and pixels.
     """
 
     def __init__(self, memory_bytes: int) -> None:
         super().__init__(memory_bytes, size_of)
 
     def get(self, key: ImageKey) -> EncodedPhoto | None:
-        """The encoded image under a key."""
+        """Return an encoded image, or None."""
         return self.recall(key)
 
     def put(self, seen: EncodedPhoto) -> None:
-        """Keep an encoded image."""
+        """Store an encoded image."""
         made = seen.embedding
         self.keep((made.model, made.model_hash, made.image_hash), seen)
 
 
 def size_of(seen: EncodedPhoto) -> int:
-    """Bytes of its features and its pixels."""
+    """Size of features and pixels in bytes."""
     return seen.embedding.nbytes + (0 if seen.photo is None else seen.photo.nbytes)
 
 
 class _Kept(NamedTuple):
-    image: str  # hash of its pixels
+    image: str  # hash of the pixels
     prediction: Prediction
 
 
 class KeptPredictions(RecentValues[str, _Kept]):
-    """The logits of predictions by id.
+    """Cache of prediction logits by ID.
 
     Args:
-        memory_bytes: Limit of the logits.
-        seconds: How long an unused prediction is kept.
-        clock: Seconds since any moment.
+        memory_bytes: Maximum size of the logits.
+        seconds: Lifetime of unused predictions.
+        clock: Monotonic clock in seconds.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class KeptPredictions(RecentValues[str, _Kept]):
         super().__init__(memory_bytes, _bytes_of_logits, seconds, clock)
 
     def put(self, image: str, prediction: Prediction) -> str:
-        """Keep a prediction of the image with this hash; its id, the same for the same one."""
+        """Store a prediction of an image and return its ID, the same for equal predictions."""
         items = (replace(one, cleaned=None, finished=None) for one in prediction.items)
         bare = replace(prediction, items=tuple(items), picture=None)
         number = _id_of(image, bare)
@@ -136,10 +136,10 @@ class KeptPredictions(RecentValues[str, _Kept]):
         return number
 
     def get(self, number: str, image: str, candidate: int = 0) -> Prediction:
-        """A prediction of this image with the candidate that is meant first.
+        """Return a prediction with the given candidate first.
 
-        Raises Refusal: 404 for an id that is unknown or expired, 422 for one of another image, or a
-        candidate that it does not have.
+        Raises Refusal: 404 for an unknown or expired ID, 422 for another image or an unknown
+        candidate.
         """
         kept = self.recall(number)
         if kept is None:
@@ -164,7 +164,7 @@ class KeptPredictions(RecentValues[str, _Kept]):
 
 
 def _id_of(image: str, prediction: Prediction) -> str:
-    """32 hexadecimal digits of all that a correction depends on."""
+    """ID of a prediction: 32 hexadecimal digits, a hash of everything that a correction uses."""
     digest, prompt = hashlib.sha256(image.encode()), prediction.prompt
     digest.update(np.ascontiguousarray(prediction.logits).data)
     if prompt is not None:

@@ -1,8 +1,8 @@
-"""Opening a project's database: a SQLite path or a database URL in, sessions out.
+"""Connection to a project's database by SQLite path or URL.
 
-SQLite is opened in WAL mode: readers never wait, and what was committed survives the end of the
-process at any moment. A writing transaction begins with `BEGIN IMMEDIATE`, so two writers queue
-instead of failing half way. PostgreSQL needs the extra [postgres].
+SQLite uses WAL mode: readers never wait, and committed data survive a crash. Writing transactions
+start with `BEGIN IMMEDIATE`, so that concurrent writers queue instead of failing. PostgreSQL
+requires the extra [postgres].
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from anymask.base import (
 )
 from anymask.studio.tables import SCHEMA, SchemaRow, Table
 
-WAIT_MS = 15_000  # for another process's transaction
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")  # of each connection (SQLite)
-_FULL = ("SQLITE_FULL", "53100")  # SQLite's name of the error, PostgreSQL's SQLSTATE
-_SHUT = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")  # a folder that is read-only
+WAIT_MS = 15_000  # lock timeout
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")  # per SQLite connection
+_FULL = ("SQLITE_FULL", "53100")  # SQLite error name, PostgreSQL SQLSTATE
+_SHUT = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")  # read-only folder
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
 
 def open_database(address: str | Path) -> Database:
-    """A database by the path of a SQLite file, or by URL (sqlite:///..., postgresql://...).
+    """Create an engine for a SQLite path or a URL (sqlite:///..., postgresql://...).
 
-    Nothing is connected yet. Raises InputError for another kind, MissingExtra without psycopg.
+    It connects on first use. Raises InputError for other URLs, MissingExtra without psycopg.
     """
     if isinstance(address, Path) or "://" not in address:
         url = make_url("sqlite+pysqlite://").set(database=str(address))
@@ -56,7 +56,7 @@ def open_database(address: str | Path) -> Database:
 
 
 def _json_value(text: str) -> Any:
-    """A column's JSON. Raises ValueError, which `_explained` tells."""
+    """Parse a JSON column. Raises ValueError, which `_explained` converts."""
     try:
         return parse_json(text, "a value")
     except DataError as error:
@@ -88,7 +88,7 @@ def _open_sqlite(url: Any) -> Database:
 
     @event.listens_for(database, "connect")
     def _prepare(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # pysqlite begins nothing by itself
+        connection.isolation_level = None  # disable implicit transactions of pysqlite
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
@@ -101,30 +101,30 @@ def _open_sqlite(url: Any) -> Database:
 
 
 def named_after(database: Database, owner: object) -> str:
-    """A `repr` of what works on a database: its class and the database's name."""
+    """`repr` of an object with a database: its class and the database name."""
     name = Path(database.url.database or "memory").name
     return f"<{type(owner).__name__} of {name!r}>"
 
 
 @contextmanager
 def reading(database: Database) -> Iterator[Session]:
-    """A session that only looks."""
+    """Open a read-only session."""
     with _explained(database), Session(database, expire_on_commit=False) as session:
         yield session
 
 
 @contextmanager
 def writing(database: Database) -> Iterator[Session]:
-    """A session that is committed at the end, or rolled back where anything fails."""
+    """Open a session that commits at the end, or rolls back on an error."""
     options = database.execution_options(writing=True)
     with _explained(database), Session(options, expire_on_commit=False) as session, session.begin():
         yield session
 
 
 def create_tables(database: Database) -> None:
-    """Make the tables of a project, unless they are there.
+    """Create the tables of a project if they do not exist.
 
-    Raises StoreError for those of another version of anymask, or of another program.
+    Raises StoreError if they belong to another version of anymask or another application.
     """
     with writing(database) as session:
         if _is_prepared(session):
@@ -134,9 +134,9 @@ def create_tables(database: Database) -> None:
 
 
 def is_prepared(database: Database) -> bool:
-    """Whether a database has a project's tables; False where it has none at all.
+    """Whether a database has the tables of a project. False if it has no tables.
 
-    Raises StoreError for those of another version of anymask, or of another program.
+    Raises StoreError if they belong to another version of anymask or another application.
     """
     with reading(database) as session:
         return _is_prepared(session)
@@ -172,7 +172,7 @@ def _is_prepared(session: Session) -> bool:
 
 @contextmanager
 def _explained(database: Database) -> Iterator[None]:
-    """Turn what drivers raise into errors of ours."""
+    """Convert driver exceptions to anymask errors."""
     where = database.url.render_as_string(hide_password=True)
     try:
         yield

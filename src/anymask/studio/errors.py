@@ -41,8 +41,8 @@ _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
     (WeightsError, 503),
     (AnymaskError, 422),
 )
-LEFT = 499  # to a client that has gone; nginx's number, there is no standard one
-_LONGEST = 3000  # characters of a message
+LEFT = 499  # client closed the connection; nonstandard code of nginx
+_LONGEST = 3000  # maximum length of a message
 
 
 class Failure(BaseModel):
@@ -67,7 +67,7 @@ class FailureBody(BaseModel):
 _WAIT = {
     "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}}
 }
-FAILURES: dict[int | str, dict[str, Any]] = {  # OpenAPI: of every address
+FAILURES: dict[int | str, dict[str, Any]] = {  # OpenAPI: for every endpoint
     "4XX": {
         "model": FailureBody,
         "description": "The request is invalid or cannot be completed",
@@ -78,7 +78,7 @@ FAILURES: dict[int | str, dict[str, Any]] = {  # OpenAPI: of every address
 
 
 class Refusal(HTTPException):
-    """A request that is not answered, and why.
+    """Error response with a status and a message.
 
     Args:
         status: HTTP status.
@@ -87,29 +87,29 @@ class Refusal(HTTPException):
     """
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
-        # It may quote a client: nothing that UTF-8 cannot hold, and nothing endless.
+        # The message may quote client data: ensure valid UTF-8 and limit the length.
         text = message[:_LONGEST].encode("utf-8", "backslashreplace").decode()
         self.error = {"message": text, "status": status}
         wait = None if retry_after is None else {"Retry-After": str(max(1, math.ceil(retry_after)))}
         super().__init__(status, text, wait)
 
     def response(self) -> JSONResponse:
-        """The answer."""
+        """Create the response."""
         return JSONResponse({"error": self.error}, self.status_code, self.headers)
 
 
 def going_down() -> Refusal:
-    """The error for requests that are not finished when the server is stopped."""
+    """Create the error for requests that are not finished when the server stops."""
     return Refusal(503, "The server is shutting down. Try again later.", 5)
 
 
 def refusal_of(error: AnymaskError) -> Refusal:
-    """One of our own errors."""
+    """Convert an anymask error to a response."""
     return Refusal(next(status for kind, status in _STATUS if isinstance(error, kind)), str(error))
 
 
 def install_errors(api: FastAPI) -> None:
-    """Make every failure of an application a `FailureBody`; defects are the guard's."""
+    """Convert every failure to a `FailureBody`. `Guard` handles unexpected errors."""
     api.add_exception_handler(HTTPException, _answer)
     api.add_exception_handler(AnymaskError, _answer)
     api.add_exception_handler(OSError, _answer)
@@ -118,7 +118,7 @@ def install_errors(api: FastAPI) -> None:
 
 
 async def _left(_: Request, __: Exception) -> Response:
-    """Nobody reads it: the client went away while its body came in."""
+    """Response to a client that disconnected while it sent the body."""
     return Response(status_code=LEFT)
 
 
@@ -143,13 +143,13 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 def unknown_settings(strange: Iterable[str], known: Iterable[str]) -> Refusal:
-    """The error for settings that an address does not support."""
+    """Create the error for settings that an endpoint does not support."""
     names = ", ".join(strange)[:200]
     return Refusal(422, f"Unknown settings: {names}. Supported: {', '.join(known)}.")
 
 
 def unknown_hash(image: str) -> str:
-    """The message for the hash of an image that the server does not have."""
+    """Create the message for the hash of an image that the server does not have."""
     return f"The server has no image with the hash {image!r}. Send the image instead of the hash."
 
 
@@ -158,7 +158,7 @@ _DESCRIBED = "See /docs or GET /openapi.json for the request format."
 
 
 def _plain(request: Request, error: HTTPException) -> Refusal:
-    """The errors of Starlette: an address, a method, a body that cannot be read."""
+    """Convert Starlette errors: unknown endpoint, unsupported method, or invalid body."""
     asked = f"{request.method} {request.url.path}"
     if error.status_code not in (404, 405):
         return Refusal(error.status_code, f"{asked} cannot be read: {error.detail}. {_LISTED}")
@@ -185,7 +185,7 @@ _LISTS = {
 
 
 def _invalid(request: Request, error: RequestValidationError) -> Refusal:
-    """The errors of pydantic: the first one, with how to fix it."""
+    """Convert the first pydantic error, with a hint to fix it."""
     first: dict[str, Any] = dict(error.errors()[0])
     where, place = first["loc"], ".".join(map(str, first["loc"][1:])) or "The body"
     kind = request.headers.get("content-type", "")
@@ -214,7 +214,7 @@ def _invalid(request: Request, error: RequestValidationError) -> Refusal:
 
 
 def _other_key(request: Request, name: str) -> str:
-    """What to write in place of a key that there is not: the nearest one, or all."""
+    """Suggest the closest supported key, or list all."""
     body = getattr(request.scope.get("route"), "body_field", None)
     model = getattr(getattr(body, "field_info", None), "annotation", None)
     names = list(getattr(model, "model_fields", ()))

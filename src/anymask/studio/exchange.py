@@ -1,7 +1,7 @@
-"""Import and export of a project: masks of any format in, stored records out, and back.
+"""Import and export of project masks in any format.
 
-A photo whose masks lie on other pages than its first one leaves page by page, each page with masks
-as a picture of its own: page 3 of stack.tif is called stack.tif.page3.png, here and coming back.
+If an image has masks on pages other than the first, each page with masks is exported as a separate
+image: page 3 of stack.tif is named stack.tif.page3.png, also on import.
 """
 
 from __future__ import annotations
@@ -41,25 +41,24 @@ from anymask.studio.records import (
 )
 from anymask.studio.searching import SAME
 
-ALIKE = 0.99  # IoU from which a mask that is read is one that the photo has
-NEARLY = 0.9  # or from this on, where its edge differs as outlines of formats do:
-SHIFT = 0.5  # pixels, on average
+ALIKE = 0.99  # minimum IoU of equal masks on import
+NEARLY = 0.9  # lower minimum IoU for masks with slightly different outlines, as in polygon formats
+SHIFT = 0.5  # maximum mean distance of these outlines, in pixels
 NAMELESS = (None, UNLABELLED)
 
 
 @brief
 @dataclass(frozen=True)
 class TakenMasks:
-    """What an import did.
+    """Result of an import.
 
     Attributes:
-        new: Masks that were added.
-        same: Masks that their photo had already, and that were left out.
-        doubled: Proposals that were rejected, as an added mask shows the same thing.
-        strange: Photos of the file that the project has not.
-        unread: What of the file is no mask, or was not understood, in lines.
-        stacks: Photos of several pages whose masks were put on the first one, as nobody said
-            which.
+        new: Number of added masks.
+        same: Number of skipped masks that the image already has.
+        strange: Number of images in the file that the project does not have.
+        unread: Messages about records that were not imported.
+        stacks: Number of multi-page images whose masks were added to the first page by default.
+        doubled: Number of proposals rejected as duplicates of added masks.
     """
 
     new: int
@@ -80,7 +79,7 @@ def take_masks(
     page: int | str | None = None,
     **settings: Unpack[ReadKeywords],
 ) -> TakenMasks:
-    """Read masks of any format for photos that the project has.
+    """Import masks in any format for images of the project.
 
     Masks that the image already has (`_is_alike`) are skipped, and proposals also if their IoU
     with a mask is at least `SAME`. Existing proposals that match an added mask are rejected.
@@ -93,7 +92,7 @@ def take_masks(
         images = list(dataset)
     report = dataset.lost
     for label in report.classes:
-        with suppress(InputError):  # a name that no project can have
+        with suppress(InputError):  # invalid class name
             project.labels.add(label, report.facts.classes.get(label, {}).get("color"))
     known = _by_name(project.store.all_images())
     new = same = strange = stacks = doubled = 0
@@ -115,7 +114,7 @@ def take_masks(
         if not fresh:
             continue
         drafts = [_imported(mask, source.name, proposals, at) for mask in fresh]
-        before = project.store.image(photo.id)  # pages of one photo come one after the other
+        before = project.store.image(photo.id)  # pages of one image follow each other
         status = "proposed" if before.status == "new" else None
         project.store.add_records(photo.id, drafts, who, status=status)
         added = project.store.image(photo.id).records - before.records
@@ -129,9 +128,9 @@ def take_masks(
 
 
 def _page_of(photo: Path, page: int | str | None) -> tuple[int, bool]:
-    """The page of a file on which masks lie, and whether nobody said so of a stack.
+    """Page index of the masks, and whether a stack got the default page.
 
-    Raises InputError for a page that is not there, ImageError.
+    Raises InputError if the page does not exist, ImageError.
     """
     if photo.suffix.lower() not in (*TIFF, *MICROSCOPES) or not photo.is_file():
         return 0, False
@@ -149,7 +148,7 @@ def _page_of(photo: Path, page: int | str | None) -> tuple[int, bool]:
 def _without_known(
     masks: Sequence[Mask], entries: Sequence[StoredMask], proposals: bool
 ) -> list[Mask]:
-    """The masks that are not among the entries, which proposals do not have to be looked at for."""
+    """Masks that match no accepted entry, and if imported as proposals, no proposed entry."""
     kept = [
         entry
         for entry in entries
@@ -173,7 +172,7 @@ def _without_known(
 
 
 def _shown_by(masks: Sequence[Mask], entries: Sequence[StoredMask]) -> list[StoredMask]:
-    """The proposals among the entries that show the same thing as one of the masks."""
+    """Proposals among the entries that duplicate one of the masks."""
     proposed = [entry for entry in entries if entry.state == "proposed"]
     if not masks or not proposed:
         return []
@@ -182,7 +181,7 @@ def _shown_by(masks: Sequence[Mask], entries: Sequence[StoredMask]) -> list[Stor
 
 
 def _is_alike(first: Rle, second: Rle, iou: float) -> bool:
-    """Whether two masks are one: also a small one that came back as an outline, a bit smoother."""
+    """Whether two masks are equal, allowing for a smoothed outline of a small mask."""
     if iou >= ALIKE or iou < NEARLY:
         return iou >= ALIKE
     differing = (rle_area(first) + rle_area(second)) * (1 - iou) / (1 + iou)
@@ -193,9 +192,9 @@ def _is_alike(first: Rle, second: Rle, iou: float) -> bool:
 
 
 def annotated_images(project: Project, *, proposals: bool = False) -> list[AnnotatedImage]:
-    """Every photo, or page of it, with its accepted masks (and proposals).
+    """Images or pages with their accepted masks, optionally with proposals.
 
-    Double labels count once.
+    Images labeled by two annotators contain the masks of one of them.
     """
     wanted: tuple[State, ...] = ("accepted", "proposed") if proposals else ("accepted",)
     by_image: dict[int, list[StoredMask]] = {}
@@ -212,7 +211,7 @@ def annotated_images(project: Project, *, proposals: bool = False) -> list[Annot
 
 
 def _pages(image: ImageEntry, entries: list[StoredMask]) -> Iterator[tuple[str, list[StoredMask]]]:
-    """The photo itself, or each page with masks where they lie on another than the first one."""
+    """Yield the image, or each page with masks if there are masks beyond the first page."""
     pages = sorted({entry.page for entry in entries})
     if not any(pages):
         yield image.name, entries
@@ -226,13 +225,13 @@ def _on_page(entries: Sequence[StoredMask], page: int) -> list[StoredMask]:
 
 
 def photo_name(name: str) -> str:
-    """The photo that a page's name, or its own name, is of."""
+    """Image name of a page name or image name."""
     found = split_page_name(name)
     return found[0] if found else name
 
 
 def source_of(project: Project, name: str) -> tuple[Path, int | None]:
-    """The file that a name is of, and the page where the name is a page's. Raises NotFoundError."""
+    """File of an image or page name, and the page number or None. Raises NotFoundError."""
     found = split_page_name(name)
     if found is None or (project.folder / name).is_file():
         return project.file(name), None
@@ -240,7 +239,7 @@ def source_of(project: Project, name: str) -> tuple[Path, int | None]:
 
 
 def picture_bytes(project: Project, name: str) -> bytes:
-    """The picture of a name: the photo's own file, or a page as PNG.
+    """Content of an image file, or a page as PNG.
 
     Raises NotFoundError, ImageError, InputError.
     """
@@ -256,7 +255,7 @@ def _once(every: int, image_id: int, entries: list[StoredMask]) -> list[StoredMa
 
 
 def _by_name(images: Iterable[ImageEntry]) -> dict[str, ImageEntry]:
-    """By name, by the ends of the name and by the bare stem, where these are clear."""
+    """Index images by name, and by unambiguous path suffix and stem."""
     found: dict[str, ImageEntry] = {}
     ends: dict[str, list[ImageEntry]] = {}
     for image in images:
@@ -267,7 +266,7 @@ def _by_name(images: Iterable[ImageEntry]) -> dict[str, ImageEntry]:
 
 
 def _photo_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | None, int]:
-    """The photo and the page that a file's name is of."""
+    """Image and page number of a file name."""
     photo, page = known.get(name), split_page_name(name)
     if photo is None and page and (photo := known.get(page[0])):
         return photo, page[1]
@@ -293,14 +292,14 @@ def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
 def take_clip(
     project: Project, video: str, session: Path | None, *, label: str | None, who: str
 ) -> None:
-    """Take up a video of the project's folder, and the objects of a session as proposals.
+    """Add a video of the project folder, and the objects of a session file as proposals.
 
-    Raises NotFoundError for the video, InputError for a session that does not fit, Conflict for
-    objects that are there.
+    Raises NotFoundError if the video does not exist, InputError if the session does not match,
+    Conflict if the objects already exist.
 
     Args:
-        session: That `anymask track VIDEO --session` wrote, of every frame.
-        label: Of its objects.
+        session: File of `anymask track VIDEO --session`, with every frame.
+        label: Class of its objects.
     """
     from anymask.track import FrameSampling, SessionStore, frame_numbering, read_facts
 

@@ -1,13 +1,13 @@
-"""Export of accepted masks: a project in; files of a format, photos and splits out.
+"""Export of accepted masks, with images and splits.
 
-Which photos leave: those that are finished, or also those that have masks. A photo that nobody has
-looked at never leaves as one without objects. What a person made, imported or accepted leaves;
-proposals leave where they are asked for and a sample of their batch was found good.
+Images marked as done are exported, optionally also other images with masks. An image without review
+is never exported as empty. Masks that a person drew, imported or accepted are exported. Proposals
+are exported on request, if the review sample of their batch meets the acceptance rule.
 
     yolo       data.yaml, labels/SPLIT/..., images/SPLIT/...
     coco...    annotations/instances_SPLIT.json, images/SPLIT/...
     voc        SPLIT/SegmentationClass/..., SPLIT/JPEGImages/...
-    others     SPLIT/..., the photos in SPLIT/images, or beside the files of labelme and SA-1B
+    others     SPLIT/..., the images in SPLIT/images, or next to the files of labelme and SA-1B
 
 Layout of YOLO sets: the segmentation page of the Ultralytics documentation (facts, no code).
 """
@@ -48,21 +48,21 @@ from anymask.studio.review import batch_states
 from anymask.studio.tracks import Tracks
 
 LOG = logging.getLogger("anymask.studio.exports")
-IN_ONE_ROOT = ("yolo", "voc")  # the formats whose splits are folders or lists of one set
+IN_ONE_ROOT = ("yolo", "voc")  # formats with all splits in one data set
 NO_CLASSES = ("label-png", "label-tif", "sa1b", "davis", "sav")  # formats without classes
-BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture beside them
+BESIDE = ("labelme", "labelme-polygon", "sa1b")  # annotation files next to the images
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What whoever asked can do about it: in words of the command line, or of the page.
+    """Instructions in error messages, for the command line or the page.
 
     Attributes:
-        images: To have the photos in images/, too.
-        labelled: To take all photos that have masks.
-        proposals: To take proposals, too.
-        review: Where to review.
-        force: To do without the rule.
+        images: How to export the images.
+        labelled: How to export all images with masks.
+        proposals: How to export proposals.
+        review: How to review.
+        force: How to ignore the acceptance rule.
     """
 
     images: str
@@ -89,7 +89,7 @@ OF_PAGE = Advice(
 
 
 def check_rule(project: Project, advice: Advice = OF_COMMAND) -> None:
-    """Raises NotAllowedError that names what the acceptance rule still wants of the proposals."""
+    """Raise NotAllowedError with the remaining requirements if the acceptance rule is not met."""
     settings = project.settings
     bad = [one for one in batch_states(project.store, settings) if one.open and not one.met]
     if bad:
@@ -106,9 +106,9 @@ def check_rule(project: Project, advice: Advice = OF_COMMAND) -> None:
 
 
 def accept_rest(project: Project, who: str) -> int:
-    """Accept the proposals of every batch that the rule accepts, and count them.
+    """Accept the proposals of all batches that meet the rule. Returns their number.
 
-    The photos of these batches that have masks are finished then.
+    Images of these batches with masks are marked as done.
     """
     size, photos, count = project.settings.batch, set(), 0
     met = {state.batch for state in batch_states(project.store, project.settings) if state.met}
@@ -133,13 +133,13 @@ def export_masks(
     settings: ExportSettings | None = None,
     advice: Advice = OF_COMMAND,
 ) -> list[str]:
-    """Write masks in any format; lines that say what left, what stayed, and what was lost.
+    """Write masks in any format. Returns messages about exported, skipped and lost data.
 
-    Raises NotAllowedError for proposals while the acceptance rule is not met, unless forced;
+    Raises NotAllowedError for proposals if the acceptance rule is not met, unless forced;
     InputError, DataError.
 
     Args:
-        advice: In whose words an error or a line says what to do.
+        advice: Instructions for messages.
     """
     settings = settings or ExportSettings()
     find_format(name)
@@ -188,7 +188,7 @@ def export_masks(
 def count_unlabelled(
     project: Project, name: str, settings: ExportSettings, advice: Advice = OF_COMMAND
 ) -> int:
-    """The masks without a class in an export; 0 for formats that have no classes.
+    """Number of masks without a class in an export; 0 for formats without classes.
 
     Raises InputError if no image would be exported.
     """
@@ -201,7 +201,7 @@ def count_unlabelled(
 def _leaving(
     project: Project, settings: ExportSettings, advice: Advice
 ) -> tuple[list[AnnotatedImage], int]:
-    """The photos that leave, and how many stay. Raises InputError where none leaves."""
+    """Images to export, and the number of others. Raises InputError if there are none."""
     status = {image.name: image.status for image in project.store.all_images()}
     every = annotated_images(project, proposals=settings.proposals)
     leaving = [
@@ -223,9 +223,9 @@ def _leaving(
 
 
 def split_names(names: Sequence[str], shares: Sequence[float]) -> dict[str, str]:
-    """train, val or test for each name: by the name alone, so a photo keeps its split.
+    """Assign train, val or test to each name. The result depends only on the name.
 
-    A split whose share is above 0 is not empty where there are photos enough.
+    Splits with a share above 0 are not empty if there are enough images.
     """
     parts = [(part, share) for part, share in zip(SPLITS, shares, strict=False) if share > 0]
     total = sum(share for _, share in parts)
@@ -245,7 +245,7 @@ def split_names(names: Sequence[str], shares: Sequence[float]) -> dict[str, str]
 
 
 def _draw(name: str) -> float:
-    """A number from 0 to 1 that depends on the photo's name alone; its pages stay together."""
+    """Hash of an image name, from 0 to 1. Pages of one image have the same value."""
     return int.from_bytes(hashlib.sha256(f"split {photo_name(name)}".encode()).digest()[:6]) / 2**48
 
 
@@ -257,7 +257,7 @@ def _files(
     settings: ExportSettings,
     report: LossReport,
 ) -> Iterator[OutFile]:
-    """Every file that leaves: annotations by split, then the photos."""
+    """Yield all output files: annotations by split, then the images."""
     listed = [*settings.classes, *(label.name for label in project.labels.all())]
     classes = class_names(list(images), listed)
     policy = Policy(tolerance=settings.tolerance, classes=tuple(classes))
@@ -285,7 +285,7 @@ def _files(
 
 
 def _place(target: Path, name: str, part: str) -> Path:
-    """Where the annotations of a split go."""
+    """Output path of the annotations of a split."""
     if name.startswith("coco"):
         stem = f"instances_{part}" if part else "instances"
         return target / "annotations" / f"{stem}.json"
@@ -293,7 +293,7 @@ def _place(target: Path, name: str, part: str) -> Path:
 
 
 def masks_file(name: str) -> str:
-    """The file of a format whose masks are all in one; "" of any other format."""
+    """File name of a single-file format; "" for other formats."""
     ending = find_format(name).ending
     return f"masks{ending}" if ending else ""
 
@@ -317,9 +317,9 @@ def export_archive(
     settings: ExportSettings | None = None,
     advice: Advice = OF_COMMAND,
 ) -> list[str]:
-    """The same as one ZIP file. Raises as `export_masks` does."""
+    """Export to a ZIP file. Raises as `export_masks`."""
     root = archive.with_suffix("")
-    # A file where a format is one file and nothing else is written.
+    # A single-file format without images and splits is written as a file.
     alone = settings is None or not (settings.images or settings.shares)
     target = root / masks_file(name) if alone else root
     lines = export_masks(project, target, name, settings, advice)
@@ -333,7 +333,7 @@ def export_archive(
 def clip_images(
     tracks: Tracks, clip: ClipEntry, states: Sequence[State] = ("accepted",)
 ) -> list[AnnotatedImage]:
-    """The frames of a clip from the first to the last that any of its tracks has."""
+    """Frames of a clip, from the first to the last frame with a track."""
     found: dict[int, list[tuple[int, str | None, Rle]]] = {}
     for track in tracks.tracks(clip.id):
         if track.state in states:
@@ -360,9 +360,9 @@ def clip_images(
 def export_tracks(
     tracks: Tracks, target: Path, name: str, states: Sequence[State] = ("accepted",)
 ) -> list[str]:
-    """Write the tracks of all clips; what was written, and what the format could not keep.
+    """Write the tracks of all clips. Returns messages about exported and lost data.
 
-    Raises InputError where there is none, or for an unknown format; DataError.
+    Raises InputError if there are no tracks or the format is unknown; DataError.
     """
     images = [image for clip in tracks.clips() for image in clip_images(tracks, clip, states)]
     if not images:

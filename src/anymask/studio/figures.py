@@ -1,6 +1,6 @@
-"""The report of a project: masks, seconds a mask, acceptance, coverage, and what more would cost.
+"""Project report: masks, annotation time, acceptance, coverage, and cost estimates.
 
-Seconds are those that people spent on a mask, review included. Letters: none.
+Times are seconds that people spent on a mask, including review.
 """
 
 from __future__ import annotations
@@ -119,15 +119,15 @@ class Figures:
     track_verdicts: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Convert to JSON."""
         return asdict(self)
 
 
 class _CountedMask(NamedTuple):
-    """What is counted of a mask; a project has tens of thousands, which no `StoredMask` is made of.
+    """Columns of a mask that are counted; faster than `StoredMask` for large projects.
 
     Attributes:
-        rle: As `tables.RleColumn` keeps it.
+        rle: Text as stored by `tables.RleColumn`.
     """
 
     id: int
@@ -157,7 +157,7 @@ _OF_BATCHES = attrgetter("id", "image_id", "state", "kind")
 
 
 def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
-    """Count everything."""
+    """Compute the report of a project."""
     tracks = Tracks(store.database)
     clips = _clip_shares(tracks)
     states = {
@@ -169,7 +169,7 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
     with reading(store.database) as session:
         query = select(ImageRow.status, func.count()).group_by(ImageRow.status)
         images = {row[0]: row[1] for row in session.execute(query.order_by(ImageRow.status))}
-        rows = session.connection().execute(_COUNTED)  # three times as fast as by the session
+        rows = session.connection().execute(_COUNTED)  # three times as fast as through the session
         masks = [_CountedMask._make(row) for row in rows.all()]
     kept = sorted(
         (mask for mask in masks if mask.state != "rejected"), key=attrgetter("image_id", "page")
@@ -201,7 +201,7 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
 
 
 def _paces(masks: Sequence[_CountedMask]) -> list[Pace]:
-    """A row for each stage; a rejected mask costs its time and counts as none."""
+    """One row per stage. Rejected masks count only with their time."""
     kept: dict[str, list[_CountedMask]] = defaultdict(list)
     for mask in masks:
         kept[mask.stage or "import"].append(mask)
@@ -219,10 +219,10 @@ def _shares(masks: Sequence[_CountedMask], *namings: Sequence[str]) -> list[list
     """Shares by the name of each mask, most masks first, for each of `namings`.
 
     Args:
-        masks: In the order of their images and pages.
+        masks: Masks ordered by image and page.
 
     Raises:
-        StoreError: The run-lengths of a mask are damaged.
+        StoreError: The run-lengths of a mask are corrupted.
     """
     texts = [str(mask.rle).partition(" ")[2] for mask in masks]
     image, page, pixels = (
@@ -245,13 +245,13 @@ def _shares(masks: Sequence[_CountedMask], *namings: Sequence[str]) -> list[list
 
 @dataclass(frozen=True)
 class _Grouping:
-    """Masks of one name on one page are a group.
+    """Groups of masks with the same name on the same page.
 
     Attributes:
-        names: Different ones.
-        codes: (N,) each mask's place in `names`.
-        numbers: (N,) each mask's group.
-        firsts: (G,) a mask of each group.
+        names: Unique names.
+        codes: Index (N,) of each mask in `names`.
+        numbers: Group (N,) of each mask.
+        firsts: Index (G,) of the first mask of each group.
     """
 
     names: list[str]
@@ -268,7 +268,7 @@ class _Grouping:
         return cls(list(known), codes, numbers, firsts)
 
     def shares(self, image: IntArray, pixels: IntArray, covered: IntArray) -> list[Share]:
-        """A row for each name; `covered` are the pixels of each group."""
+        """One row per name. `covered` is the number of covered pixels of each group."""
         count = len(self.names)
         masks = np.bincount(self.codes, minlength=count)
         pairs = np.unique(image * max(1, count) + self.codes)
@@ -281,7 +281,7 @@ class _Grouping:
 
 
 def _labelled_twice(masks: Iterable[_CountedMask]) -> Iterator[DrawnMask]:
-    """What people drew on images that two of them have labelled."""
+    """Masks drawn by people on images that at least two of them have annotated."""
     people: dict[int, dict[str, list[_CountedMask]]] = defaultdict(lambda: defaultdict(list))
     for mask in masks:
         if mask.state == "accepted" and mask.kind == "human":
@@ -292,7 +292,7 @@ def _labelled_twice(masks: Iterable[_CountedMask]) -> Iterator[DrawnMask]:
 
 
 def _clip_shares(tracks: Tracks) -> list[ClipShare]:
-    """A row for each clip, by their numbers."""
+    """One row per clip, by clip ID."""
     doubtful: Counter[int] = Counter()
     seconds: dict[int, float] = defaultdict(float)
     query = select(TrackRow.clip_id, TrackRow.state, TrackRow.doubtful, TrackRow.seconds)
@@ -310,14 +310,14 @@ def _clip_shares(tracks: Tracks) -> list[ClipShare]:
     ]  # fmt: skip
 
 
-# As text and as a page.
+# Report.
 
 
 def to_report(figures: Figures, rounds: Sequence[Row] = ()) -> Report:
-    """Tables of everything that there is to tell, plots, and all figures as data.
+    """Build a report with tables, plots and data.
 
     Args:
-        rounds: Of training, as `Project.rounds` tells them.
+        rounds: Training rounds from `Project.rounds`.
     """
 
     def told(counts: dict[str, int]) -> str:
@@ -372,7 +372,7 @@ def to_report(figures: Figures, rounds: Sequence[Row] = ()) -> Report:
 
 
 def _plots(figures: Figures, rounds: Sequence[Row]) -> list[tuple[str, str]]:
-    """(title, SVG) of each; none where there is nothing to compare."""
+    """Plots as (title, SVG). Plots without data to compare are omitted."""
     plots = []
     measured = {pace.stage: pace.seconds_a_mask for pace in figures.paces if pace.seconds_a_mask}
     if measured:
@@ -408,12 +408,12 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.0f} %"
 
 
-# What more would cost.
+# Cost estimates.
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What labelling so many photos takes in one way."""
+    """Estimated cost to annotate images in one stage."""
 
     way: str
     seconds_a_mask: float
@@ -425,16 +425,16 @@ class Cost:
 def plan(
     figures: Figures, images: int, rate: float, masks_an_image: float | None = None
 ) -> list[Cost]:
-    """Hours and money for `images` more photos, by every stage that was measured.
+    """Estimate hours and cost of `images` more images, for every measured stage.
 
-    The automatic stage counts once its batches were accepted: before that nobody knows how many of
-    its masks stay.
+    The automatic stage is included only if its batches are accepted, because the number of accepted
+    masks is unknown before.
 
-    Raises InputError for numbers out of range, and where nothing was measured yet.
+    Raises InputError if a number is out of range, or there are no measurements.
 
     Args:
-        rate: Money an hour.
-        masks_an_image: As measured in each stage when left out.
+        rate: Cost per hour.
+        masks_an_image: Masks per image. Default: as measured in each stage.
     """
     if images < 1 or rate < 0 or (masks_an_image or 1) <= 0:
         raise InputError(

@@ -1,7 +1,4 @@
-"""Routes that find objects by words or examples, or cut out the main subject of a photo.
-
-Finding is for a photo, a photo of the project, or all of them.
-"""
+"""Routes for text and exemplar prompts, in an image or a project, and for cut-outs."""
 
 from __future__ import annotations
 
@@ -58,7 +55,7 @@ from anymask.studio.schemas import (
 from anymask.studio.searching import Search, keep_finds, open_search, photos_left, search_photos
 from anymask.studio.store import ASKED
 
-PAUSE = 2.0  # seconds until a search asks again where too much is under way
+PAUSE = 2.0  # retry delay of a search if the server is busy, in seconds
 router = APIRouter(route_class=BodyRoute, tags=["model"])
 of_project = APIRouter(prefix="/api", route_class=BodyRoute, tags=["project"])
 
@@ -112,7 +109,7 @@ async def find(
 
 @dataclass(frozen=True)
 class SubjectLook:
-    """How the main subject is cut out, as the query says it."""
+    """Cut-out settings in the query."""
 
     kind: Annotated[Literal["png", "webp"], Query(alias="format")] = "png"
     background: Annotated[
@@ -135,7 +132,7 @@ async def cutout(
     look: Annotated[SubjectLook, Depends()], request: Request, inference: OfModel, limits: OfLimits
 ) -> Response:
     """Remove the background: cut out the main subject of an image, without a prompt."""
-    # A text is a color or "blur", never a file of the server.
+    # The background text is a color or "blur", never a file of the server.
     given: Any = asdict(look)
     kind = given.pop("kind")
     CutoutSettings(**given)
@@ -160,7 +157,7 @@ async def cutout(
 
 
 def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:
-    """The photo's pixels. Raises Refusal where only a smaller one is kept."""
+    """Full-size pixels of an image. Raises Refusal if only a smaller copy is cached."""
     if not isinstance(seen, EncodedPhoto):
         return seen
     if seen.photo is None or seen.photo.shape[:2] != seen.embedding.image_hw:
@@ -175,14 +172,14 @@ def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:
 
 
 class Examples:
-    """The examples of requests: numbers, hashes and base64 in, photos with prompts out."""
+    """Resolve the exemplars of requests, given by ID, hash or base64, to images with prompts."""
 
     def __init__(self, inference: Inference, limits: Limits, look: PictureLook | None) -> None:
         self.inference, self.limits, self.look = inference, limits, look
-        self._read: dict[tuple[int, int | None], UintImage] = {}  # photos of the project
+        self._read: dict[tuple[int, int | None], UintImage] = {}  # images of the project
 
     def check(self, body: QuestionBody) -> None:
-        """Refuse, before anything is read, what is no question. Raises Refusal, InputError."""
+        """Validate a request before any image is read. Raises Refusal, InputError."""
         one_question(body.words, body.like or None)
         several = [*(body.like or ()), *(body.unlike or ())]
         check_pixels((one.mask.size for one in several if one.mask is not None), self.limits)
@@ -198,7 +195,7 @@ class Examples:
     def search(
         self, model: Model, body: QuestionBody, here: Callable[[], UintImage] | None
     ) -> Search:
-        """What a question means, learned; `here` reads the photo that is searched."""
+        """Create a search from a request. `here` reads the image to search."""
         like, unlike = (
             [self._prompted(one, here) for one in some] if some else None
             for some in (body.like, body.unlike)
@@ -242,7 +239,7 @@ class Examples:
         return self._read[image_id, page]
 
 
-# In the project.
+# Project routes.
 
 
 @of_project.post(
@@ -281,7 +278,7 @@ async def find_here(
 
 
 class ProjectSearch:
-    """The search of all photos of a project, in a thread behind the server; one at a time."""
+    """Background search in all images of a project. Only one runs at a time."""
 
     def __init__(self, inference: Inference, look: PictureLook) -> None:
         self.inference, self.look = inference, look
@@ -293,11 +290,11 @@ class ProjectSearch:
 
     @property
     def running(self) -> bool:
-        """Whether it is under way."""
+        """Whether the search is running."""
         return self._thread is not None and self._thread.is_alive()
 
     def start(self, body: SearchBody) -> None:
-        """Begin, or go on. Raises Conflict while another one is under way, Refusal, InputError."""
+        """Start or resume a search. Raises Conflict if another one runs, Refusal, InputError."""
         Examples(self.inference, self.look.limits, self.look).check(body)
         with self._changing:
             if self.running:
@@ -309,32 +306,32 @@ class ProjectSearch:
                     None,
                 )
             self._left.clear()
-            self._key = self._key if body == self._body else ""  # known once it is learned
+            self._key = self._key if body == self._body else ""  # set after encoding
             self._body, self._failed, self._passed = body, None, []
             self._thread = threading.Thread(target=self._run, name="anymask-search", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop it, and wait until it has; what was found is kept."""
+        """Stop the search and wait for its end. Results are kept."""
         self._left.set()
         if self._thread is not None:
             self._thread.join()
 
     def state(self) -> SearchState:
-        """How far it is; of a server that was started anew, what the database tells."""
+        """Progress of the search; after a restart of the server, as stored in the database."""
         store, key, body = self.look.project.store, self._key, self._body
         if self._thread is None:
             told = store.last_asked()
             if told is None:
                 return SearchState(state="none")
             key, body = str(told["key"]), SearchBody.model_validate(told["question"])
-        running = self.running  # asked first: it may end while the photos are counted
+        running = self.running  # read first, because the search may end during the count
         searched = store.searched(key) if key else {}
         left = len(photos_left(store, searched))
         state = "running" if running else "stopped" if left else "done"
         why = "; ".join(self._passed[:3])
         return SearchState(
-            state="failed" if self._failed else state,  # type: ignore[arg-type]  # of these words
+            state="failed" if self._failed else state,  # type: ignore[arg-type]  # one of these values
             question=body, done=len(searched), total=len(searched) + left,
             found=sum(searched.values()), why=self._failed or why,
         )  # fmt: skip
@@ -357,7 +354,7 @@ class ProjectSearch:
                 page = self.look.page(self.look.project.picture(image.id), None)
                 try:
                     photo = self.look.load(image.id, AskedPlane())
-                except Refusal as refusal:  # too large: the other photos are searched all the same
+                except Refusal as refusal:  # too large: continue with the other images
                     raise InputError(str(refusal.detail)) from refusal
                 drafts: list[Draft] = self._wait(lambda _: search.drafts(photo, page, least))
                 return drafts
@@ -372,7 +369,7 @@ class ProjectSearch:
             self._failed = str(error) if isinstance(error, AnymaskError) else str(error.detail)
 
     def _wait(self, work: Callable[[Model], Any]) -> Any:
-        """Have a piece done, and wait for it. Raises RequestAbandoned once nobody wants it."""
+        """Run one step and wait for it. Raises RequestAbandoned after `stop`."""
         while not self._left.is_set():
             try:
                 return self.inference.long("find", work, self._left).result()
@@ -384,7 +381,7 @@ class ProjectSearch:
 
 
 async def search_of(request: Request) -> ProjectSearch:
-    """The search of the server that answers a request."""
+    """Search of the server that processes a request."""
     search: ProjectSearch = request.app.state.search
     return search
 

@@ -1,12 +1,11 @@
-"""Inference of the server: requests from any thread, answers as futures, by one model.
+"""Inference of the server: thread-safe requests to one model, with futures as results.
 
-Two threads run the network, each through a `ModelQueue` of its own: one answers clicks, the other
-encodes new photos and does what is long, one thing at a time, and steps back where both want the
-same core. So a click waits for other clicks alone. Everything hands in each batch of its clicks as
-a piece, so that a new photo waits for one batch at most, never for a whole photo's masks. Photos
-are decoded in threads of their own, which step back as well.
+Two threads run the network, each with its own `ModelQueue`. One processes prompts, the other
+encodes new images and runs long tasks, one at a time, with lower priority. Prompts therefore wait
+only for other prompts. Automatic mask generation submits each batch of points separately, so that a
+new image waits for at most one batch. Images are decoded in separate threads with lower priority.
 
-What was encoded is kept in memory, the least recently used goes first.
+Encoded images are cached in memory; the least recently used are evicted first.
 """
 
 from __future__ import annotations
@@ -47,18 +46,18 @@ from anymask.studio.names import Named, NamesAsked, OwnNames, name_masks
 
 LOG = logging.getLogger("anymask.studio.model")
 PHOTO_THREADS = 2
-CLICKS_A_SLICE = 8  # of everything: what a new photo may have to wait for
-BACKGROUND = 5  # niceness: a third of an ordinary thread's share where both want one core
+CLICKS_A_SLICE = 8  # batch size of automatic mask generation; limits the delay of new images
+BACKGROUND = 5  # niceness: about a third of the CPU share of a normal thread
 T = TypeVar("T")
 
 
 def lower_thread_priority(nice: int = BACKGROUND) -> None:
-    """Lower the priority of the calling thread; where a system knows only processes, do nothing.
+    """Lower the priority of the current thread, if the system supports it (Linux).
 
     Args:
-        nice: Is added to the niceness that the thread has, up to 19, the last.
+        nice: Added to the current niceness, up to 19.
     """
-    if sys.platform == "linux":  # there each thread has a number and a niceness of its own
+    if sys.platform == "linux":  # Linux threads have their own ID and niceness
         number = threading.get_native_id()
         with contextlib.suppress(OSError):
             now = os.getpriority(os.PRIO_PROCESS, number)
@@ -66,7 +65,7 @@ def lower_thread_priority(nice: int = BACKGROUND) -> None:
 
 
 class Urgency(IntEnum):
-    """The order of pieces of work: the lowest number goes first."""
+    """Priority of work items; the lowest number is processed first."""
 
     LOAD = 0
     CLICK = 1
@@ -75,11 +74,11 @@ class Urgency(IntEnum):
 
 
 class QueueClosed(Exception):
-    """The server is going down; the work is not done."""
+    """The server is shutting down, and the work was not done."""
 
 
 class RequestAbandoned(Exception):
-    """Nobody waits for the answer any more; the rest of the work is not done."""
+    """The client disconnected, and the rest of the work was skipped."""
 
 
 @dataclass(order=True)
@@ -93,11 +92,11 @@ class _Piece:
 
 
 class ModelQueue:
-    """A queue of work for the model, and its thread; `start` and `close` may be called twice.
+    """Priority queue for the model, with its thread. `start` and `close` are idempotent.
 
     Args:
-        most_together: Items of one call.
-        nice: Of the thread: 0, or more for one that steps back.
+        most_together: Maximum number of items per call.
+        nice: Niceness of the thread.
     """
 
     def __init__(self, most_together: int = 16, nice: int = 0) -> None:
@@ -106,7 +105,7 @@ class ModelQueue:
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
-        self._pace = 0.02  # seconds a piece
+        self._pace = 0.02  # seconds per piece of work
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -116,7 +115,7 @@ class ModelQueue:
             self._thread.start()
 
     def close(self) -> None:
-        """Let the piece that is being done end, and fail those that wait, with QueueClosed."""
+        """Finish the current piece of work, and fail waiting ones with QueueClosed."""
         with self._changed:
             self._closed = True
             left, self._line = self._line, []
@@ -125,31 +124,31 @@ class ModelQueue:
             if piece.future.set_running_or_notify_cancel():
                 piece.future.set_exception(QueueClosed())
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout=10)  # a model that is being loaded cannot be stopped
+            self._thread.join(timeout=10)  # loading a model cannot be interrupted
 
     def ask(self, work: Callable[[], T], urgency: Urgency) -> Future[T]:
-        """Have one piece done."""
+        """Submit one piece of work."""
         return self._add(urgency, [None], None, lambda _: [work()])
 
     def ask_together(
         self, items: list[Any], key: Hashable, work: Callable[[list[Any]], list[T]]
     ) -> Future[list[T]]:
-        """Have items done, perhaps with others that wait with an equal key; click urgency.
+        """Submit items, which may be batched with waiting items of an equal key.
 
         Args:
-            work: All items of a call -> one answer each; when it raises and several had come
-                together, it is called again for each of them alone.
+            work: Function from all items of a batch to one result each. If it raises for a batch
+                of several submissions, it is called again for each of them.
         """
         return self._add(Urgency.CLICK, items, key, work)
 
     @property
     def waiting(self) -> int:
-        """Pieces that have not begun."""
+        """Number of waiting pieces of work."""
         return len(self._line)
 
     @property
     def seconds_ahead(self) -> float:
-        """How long what waits now will take, about."""
+        """Estimated time to process all waiting work, in seconds."""
         return self._pace * (self.waiting + 1)
 
     def _add(
@@ -172,7 +171,7 @@ class ModelQueue:
             self._pace = 0.9 * self._pace + 0.1 * (time.monotonic() - began)
 
     def _next(self) -> list[_Piece]:
-        """The most urgent piece and those that can be done with it; nothing at the end."""
+        """Most urgent piece of work, and those to batch with it. Empty after `close`."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._line or self._closed)
@@ -208,10 +207,10 @@ def _do(pieces: list[_Piece]) -> None:
 def queue_calls(
     inside: ImageRuntime, queue: ModelQueue, urgency: Urgency, left: Event | None = None
 ) -> WrappedRuntime:
-    """The same answers as the runtime inside; never to be asked from the thread of the queue.
+    """Wrap a runtime to run its calls in a queue. Must not be called from the queue's thread.
 
     Args:
-        left: Set once nobody waits any more: the next piece raises RequestAbandoned.
+        left: Set when the client disconnects; the next call raises RequestAbandoned.
     """
 
     def wait(_name: str, _given: tuple[Any, ...], call: Callable[[], Any]) -> Any:
@@ -233,14 +232,14 @@ class Health:
 
 
 class Inference:
-    """Make it, `start` it, ask it from any thread, `close` it. Every answer is a Future.
+    """Thread-safe model access. Call `start` first and `close` at the end.
 
     Args:
-        load: Opens the model; called once, in the thread that runs it.
-        name: Of the model, while it is not there yet.
-        cache: Keeps what was encoded.
-        most_long: Pieces of long work that may wait.
-        detector: What `find` reads words with; None: the model's own names.
+        load: Function that loads the model, called once in the model thread.
+        name: Model name until it is loaded.
+        cache: Cache of encoded images.
+        most_long: Maximum number of waiting long tasks.
+        detector: Detector for text prompts. None: the known names of the model.
     """
 
     def __init__(
@@ -261,7 +260,7 @@ class Inference:
         self._most_long, self._long_now = most_long, 0
 
     def start(self) -> None:
-        """Begin to load the model; returns at once."""
+        """Start loading the model in the background."""
         self.clicks.ask(self._open, Urgency.LOAD)
         self.clicks.start()
         self.heavy.start()
@@ -280,7 +279,7 @@ class Inference:
             self.model.set_result(model)
 
     def close(self) -> None:
-        """Stop; what has not begun fails with QueueClosed."""
+        """Stop. Waiting work fails with QueueClosed."""
         self.clicks.close()
         self.heavy.close()
         if not self.model.done():
@@ -289,7 +288,7 @@ class Inference:
         self._long.shutdown(cancel_futures=True)
 
     def health(self) -> Health:
-        """At once, whatever the model does."""
+        """State of the model. Does not wait."""
         if not self.model.done():
             return Health("loading", self._name)
         error = self.model.exception()
@@ -300,11 +299,11 @@ class Inference:
 
     @property
     def seconds_ahead(self) -> float:
-        """How long what waits now will take, about."""
+        """Estimated time to process all waiting work, in seconds."""
         return max(self.clicks.seconds_ahead, self.heavy.seconds_ahead)
 
     def ready(self) -> Model:
-        """The model; waits until it is there. Raises Refusal (503) where it cannot be opened."""
+        """Wait for the model and return it. Raises Refusal (503) if it cannot be loaded."""
         try:
             return self.model.result()
         except AnymaskError as error:
@@ -312,15 +311,15 @@ class Inference:
             raise Refusal(503, parts) from error
 
     def recall(self, pixels: str) -> EncodedPhoto | None:
-        """What is kept of a photo, by the hash of its pixels."""
+        """Return a cached encoded image by the hash of its pixels, or None."""
         model = self.ready()
         return self.cache.get((model.name, model.runtime.weights_hash, pixels))
 
     def encode(self, read: Callable[[], UintImage]) -> Future[EncodedPhoto]:
-        """Encode a photo, or remember it.
+        """Encode an image, or return it from the cache.
 
         Args:
-            read: Decodes the photo; called in a thread.
+            read: Function that decodes the image, called in a thread.
         """
 
         def work() -> EncodedPhoto:
@@ -343,7 +342,7 @@ class Inference:
         settings: SegmentSettings | None = None,
         previous: Sequence[Prediction | None] | None = None,
     ) -> Future[list[Prediction]]:
-        """Answer prompts on one photo, in one call with others that wait for the same photo.
+        """Predict masks for prompts on one image, batched with waiting prompts on the same image.
 
         Args:
             previous: As for `Model.segment`.
@@ -367,14 +366,14 @@ class Inference:
         left: Event | None = None,
         tell: OnProgress | None = None,
     ) -> Future[list[Mask]]:
-        """The masks of everything, in slices between which others have their turn.
+        """Run automatic mask generation in batches, between which other requests are processed.
 
-        Raises Refusal (429) when too many wait already.
+        Raises Refusal (429) if too many long tasks wait.
 
         Args:
-            look: Gives the photo, or what was encoded of it; called in a thread.
-            left: Set once nobody waits any more: the future then fails with RequestAbandoned.
-            tell: Told (steps done, all steps), from the thread that searches.
+            look: Function that returns the image or its embedding, called in a thread.
+            left: Set when the client disconnects; the future then fails with RequestAbandoned.
+            tell: Called with finished and total steps, from the thread that runs the task.
         """
 
         def work(model: Model) -> list[Mask]:
@@ -384,12 +383,12 @@ class Inference:
         return self.long("everything", work, left)
 
     def long(self, name: str, work: Callable[[Model], T], left: Event | None = None) -> Future[T]:
-        """Work of any length, one at a time, each piece of which waits for its turn.
+        """Run a long task, one at a time. Its model calls are queued separately.
 
-        Raises Refusal (429) when too many wait already.
+        Raises Refusal (429) if too many long tasks wait.
 
         Args:
-            work: Gets the model.
+            work: Function that receives the model.
             left: As for `everything`.
         """
         if self._long_now >= self._most_long:
@@ -425,7 +424,7 @@ class Inference:
         return future
 
     def refine(self, read: Callable[[], UintImage], records: list[Mask]) -> Future[list[Mask]]:
-        """The masks of everything with their edges where the photo's colors part."""
+        """Refine the edges of automatic masks."""
 
         def work() -> list[Mask]:
             runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG)
@@ -441,7 +440,7 @@ class Inference:
         left: Event | None = None,
         own: OwnNames | None = None,
     ) -> Future[Named]:
-        """What masks of a photo may be called; clicks never wait for it.
+        """Suggest names for masks of an image. Prompts never wait for it.
 
         Args:
             look: As for `everything`.

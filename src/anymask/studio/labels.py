@@ -1,7 +1,7 @@
-"""The label set of a project: names with colors and an order; list, add, rename, delete.
+"""Class list of a project: names with colors and an order.
 
-A class that a mask gets is in the set at once, so the set always holds every class in use. Its
-color is chosen when it is added: the first of a fixed row of colors that no other class has.
+A class is added as soon as a mask uses it, so the list always contains every class in use. Its
+color is the first one of a fixed sequence that no other class has.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from anymask.studio.database import named_after, reading, writing
 from anymask.studio.records import Action, checked_text
 from anymask.studio.tables import EventRow, LabelRow, RecordRow, event_row, remember
 
-RENAMED = "label renamed"  # the event that tells it
-# Each color is as far as possible from those before it (CIE Lab).
+RENAMED = "label renamed"  # event kind
+# Each color has the maximum CIE Lab distance to the previous ones.
 ROW = (
     "#3d8bff", "#0afa0a", "#fa0a0a", "#0aebdc", "#facd0a", "#fa0aaf", "#468219", "#af6437",
     "#a037fa", "#faaffa", "#28fa91", "#dc2855", "#afeb37", "#fa820a", "#ebdc82", "#a055cd",
     "#a0eba0", "#be5582", "#0aaffa", "#82730a", "#0aaf0a", "#0a9164", "#fa0aeb", "#fa6446",
 )  # fmt: skip
-GOLDEN = 137.508  # degrees between the hues of further colors
+GOLDEN = 137.508  # hue step of further colors, in degrees
 _COLOUR = re.compile("#[0-9a-f]{6}")
 Fate = Literal["unname", "delete"]
 
@@ -44,7 +44,7 @@ class Label:
 
 
 def nth_colour(number: int) -> str:
-    """The color of the nth class, the same as in the page (canvas/colours.ts)."""
+    """Color of the nth class, the same as in the page (canvas/colours.ts)."""
     if number < len(ROW):
         return ROW[number]
     channels = colorsys.hls_to_rgb((number * GOLDEN % 360) / 360, 0.6, 0.82)
@@ -52,12 +52,12 @@ def nth_colour(number: int) -> str:
 
 
 def free_colour(taken: Collection[str]) -> str:
-    """The first color of the row that is not taken."""
+    """First color of the sequence that is not taken."""
     return next(c for c in map(nth_colour, range(len(taken) + 1)) if c not in taken)
 
 
 def learn_label(session: Session, name: str | None, colour: str | None = None) -> None:
-    """Add a name at the end, unless it is there."""
+    """Append a class if it does not exist."""
     if name is None or session.get(LabelRow, name) is not None:
         return
     rows = list(session.scalars(select(LabelRow)))
@@ -68,9 +68,9 @@ def learn_label(session: Session, name: str | None, colour: str | None = None) -
 
 
 def current_label(session: Session, name: str | None) -> str | None:
-    """What a name is called by now: somebody may have renamed it while another one had it chosen.
+    """Current name of a class that may have been renamed.
 
-    A name that is in the set, or that nobody renamed, is itself.
+    Existing names and names that were never renamed are returned unchanged.
     """
     tried: set[str] = set()
     now = name
@@ -83,7 +83,7 @@ def current_label(session: Session, name: str | None) -> str | None:
 
 
 class LabelSet:
-    """The names of one project. `clock` tells the time in seconds since 1970."""
+    """Classes of one project. `clock` returns seconds since 1970."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self.database = database
@@ -93,7 +93,7 @@ class LabelSet:
         return named_after(self.database, self)
 
     def all(self) -> list[Label]:
-        """In their order."""
+        """All classes in order."""
         counts = (
             select(RecordRow.label, func.count().label("masks"))
             .where(RecordRow.deleted.is_(False), RecordRow.state != "rejected")
@@ -110,20 +110,20 @@ class LabelSet:
             return [Label(row.name, row.colour, int(masks)) for row, masks in found]
 
     def add(self, name: str, colour: str | None = None) -> None:
-        """Add a name at the end; nothing where it is there. Raises InputError."""
+        """Append a class if it does not exist. Raises InputError."""
         name, colour = _check_name(name), _check_colour(colour)
         with writing(self.database) as session:
             learn_label(session, name, colour)
 
     def recolour(self, name: str, colour: str) -> None:
-        """Give a name another color. Raises InputError, NotFoundError."""
+        """Change the color of a class. Raises InputError, NotFoundError."""
         chosen = _check_colour(colour)
         assert chosen is not None
         with writing(self.database) as session:
             _row(session, name).colour = chosen
 
     def move(self, name: str, place: int) -> None:
-        """Put a name at a place, 0 being the first. Raises NotFoundError."""
+        """Move a class to a position, from 0. Raises NotFoundError."""
         with writing(self.database) as session:
             moved = _row(session, name)
             order = select(LabelRow).order_by(LabelRow.place, LabelRow.name)
@@ -133,7 +133,7 @@ class LabelSet:
                 row.place = number
 
     def rename(self, name: str, to: str, who: str) -> int:
-        """Rename, and every mask with it; where `to` is there, both become one. Counts the masks.
+        """Rename a class and its masks, or merge it into an existing class. Returns the mask count.
 
         Raises InputError, NotFoundError.
         """
@@ -150,7 +150,7 @@ class LabelSet:
             return self._relabel(session, name, to, who)
 
     def delete(self, name: str, fate: Fate, who: str) -> int:
-        """Delete a name; its masks become nameless, or go too. Counts them.
+        """Delete a class. Its masks lose their class or are deleted. Returns their number.
 
         Raises NotFoundError.
         """

@@ -1,4 +1,4 @@
-"""Limits of the server: what one request may cost, and how many may be under way."""
+"""Limits of the server: cost of a request and number of concurrent requests."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Annotated
 from anymask.base import InputError, Setting, check_settings, describe_settings
 
 MEGA = 1_000_000
-COSTLY = re.compile(  # addresses that need the model, or decode a photo
+COSTLY = re.compile(  # endpoints that use the model or decode an image
     r"/predict|/api/(encode|segment|everything|find|names)"
     r"|/api/images/[^/]+/(embedding|everything|find|pixels|values)"
     r"|/api/(videos|volumes)/[^/]+/(frames|prompts|masks)"
 )
-SLOWEST = 64_000  # bytes a second at which any body may come in
+SLOWEST = 64_000  # minimum transfer rate of a request body, in bytes per second
 
 
 def parse_mega(text: str) -> int:
-    """Megabytes or megapixels as bytes or pixels. Raises InputError."""
+    """Parse megabytes or megapixels to bytes or pixels. Raises InputError."""
     try:
         return int(float(text) * MEGA)
     except (ValueError, OverflowError):
@@ -28,9 +28,9 @@ def parse_mega(text: str) -> int:
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Counts and sizes; a request beyond one of them is refused with the limit's value.
+    """Limits of counts and sizes. Requests that exceed one are rejected with its value.
 
-    Raises InputError for anything below 1, or seconds that are not above 0.
+    Raises InputError for counts below 1, or times that are not above 0.
     """
 
     upload_bytes: Annotated[

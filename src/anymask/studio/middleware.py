@@ -1,12 +1,12 @@
-"""The guard around the application: who may ask, how much, and what browsers are told.
+"""Access control and limits around the application.
 
-- A token, where there is one, for everything but the page's own files and `/health`.
-- Without a token the server listens on this machine alone; then only pages of this server may ask
-  it (`Origin`, `Sec-Fetch-Site`), under this machine's names (`Host`), so that no other web page
-  can reach it, or make it compute, through the user's browser.
-- Requests that need the model are counted; when too many are under way, the next one gets 429 and
-  the seconds after which to come again.
-- Bodies are counted while they come in: bytes, seconds, and the values of JSON.
+- Token: if set, required for everything except static files and `/health`.
+- Without a token, the server accepts connections only from this machine. Requests must come from
+  its own pages (`Origin`, `Sec-Fetch-Site`) and use a local host name (`Host`), so that other web
+  pages cannot use it through the browser.
+- Requests that use the model are counted. If too many are running, the next one gets status 429
+  with the seconds to wait.
+- Request bodies are limited while they are received: bytes, seconds and number of JSON values.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ HEADERS = {
 }
 _OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?|/redoc")
 _ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
-_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(:[0-9]{0,5})?")  # of a Host
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(:[0-9]{0,5})?")  # Host header
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_JSON_ROOM, _JSON_MORE = 4 / 3, 1_000_000  # base64 is that much longer than the bytes
+_JSON_ROOM, _JSON_MORE = 4 / 3, 1_000_000  # relative size of base64
 
 
 @dataclass(frozen=True)
 class Access:
-    """Who may use the server: host, token, origins.
+    """Access control: host, token and origins.
 
-    Raises InputError for a host that others can reach without a token, and for what is no origin.
+    Raises InputError if other machines can reach the host without a token, or an origin is invalid.
 
     Attributes:
-        host: That the server listens on.
-        token: That every request must bring; "" for none.
-        origins: Other web pages that may ask: ("https://tool.example",); "*" for any, with a
-            token.
-        frames: Other web pages that may show the page in a frame of theirs.
+        host: Host name or address to listen on.
+        token: Required token of requests; "" for none.
+        origins: Allowed origins of other web pages: ("https://tool.example",). "*" for any, which
+            requires a token.
+        frames: Origins of web pages that may embed the page in a frame.
     """
 
     host: str = "127.0.0.1"
@@ -99,14 +99,14 @@ class Access:
             )
 
     def headers(self) -> dict[str, str]:
-        """What every answer tells browsers."""
+        """Security headers of every response."""
         if not self.frames:
             return HEADERS
         plain = {name: value for name, value in HEADERS.items() if name != "X-Frame-Options"}
         return plain | {"Content-Security-Policy": f"{_POLICY}'self' {' '.join(self.frames)}"}
 
     def check(self, scope: Scope, headers: Headers) -> None:
-        """Raises Refusal for a request that may not be answered."""
+        """Raise Refusal if a request is not allowed."""
         host = headers.get("host", "")
         if not _is_authority(host):
             raise Refusal(
@@ -139,9 +139,9 @@ class Access:
         self._check_page(scope["path"], host, headers)
 
     def _check_page(self, path: str, host: str, headers: Headers) -> None:
-        """Raises Refusal (403) for a request that another web page makes a browser send."""
+        """Raise Refusal (403) for a request that another web page makes the browser send."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-        if origin is None:  # an image, a frame or a link: nothing else is said of where it stands
+        if origin is None:  # image, frame or link: browsers send no Origin header
             if site in ("none", "same-origin") or _OPEN.fullmatch(path):
                 return
             sender, remedy = f"another web page (Sec-Fetch-Site: {site[:80]})", "--allow-origin URL"
@@ -160,15 +160,15 @@ class Access:
 
 
 def _is_authority(text: str) -> bool:
-    """Whether it is a host and a port, so that addresses that are made with it can be read."""
+    """Whether the text is a valid host and port, so that URLs with it can be parsed."""
     try:
         return bool(_AUTHORITY.fullmatch(text)) and urlsplit(f"//{text}").netloc == text
-    except ValueError:  # brackets around what is no address
+    except ValueError:  # invalid address in brackets
         return False
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host can be reached from its own machine only."""
+    """Whether a host is reachable only from its own machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -176,23 +176,23 @@ def is_loopback(host: str) -> bool:
 
 
 def _token_of(headers: Headers, query: bytes) -> str:
-    """Bearer TOKEN, the password of Basic, or ?token=TOKEN."""
+    """Token from a Bearer header, the Basic password, or ?token=TOKEN."""
     kind, _, value = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and value.strip():
         return value.strip()
     if kind.lower() == "basic":
         try:
             return base64.b64decode(value, validate=True).decode().partition(":")[2]
-        except ValueError:  # no base64, or no text in it
+        except ValueError:  # invalid base64 or UTF-8
             return ""
     return parse_qs(query.decode("latin-1")).get("token", [""])[0]
 
 
 class Guard:
-    """An application with everything above around it.
+    """ASGI middleware for access control and limits.
 
     Args:
-        seconds_ahead: How long those under way will take, about.
+        seconds_ahead: Function that estimates the time of running requests, in seconds.
     """
 
     def __init__(
@@ -204,7 +204,7 @@ class Guard:
         self._requests, self._bytes = 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Process one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -230,7 +230,7 @@ class Guard:
         except Refusal as refusal:
             LOG.warning("refused %s %s: %s", method, path, refusal.detail)
             await refusal.response()(scope, receive, sending)
-        except asyncio.CancelledError:  # the server ends, and has waited for its patience
+        except asyncio.CancelledError:  # the server stops and its grace period is over
             if not status:
                 await going_down().response()(scope, receive, sending)
         except Exception as error:
@@ -246,9 +246,9 @@ class Guard:
             REQUESTS.info("%s %s %d %.1f ms", *told.values(), extra=told)
 
     async def _counted(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        """Answer, if what is under way leaves room for it. Raises Refusal (413, 429)."""
+        """Process a request if capacity is available. Raises Refusal (413, 429)."""
         costly = bool(COSTLY.fullmatch(scope["path"]))
-        if scope["method"] == "HEAD" and not costly:  # as GET, of which nobody sends the body
+        if scope["method"] == "HEAD" and not costly:  # processed as GET; the server omits the body
             scope = dict(scope) | {"method": "GET"}
         is_json = "json" in headers.get("content-type", "").lower()
         most = self.limits.upload_bytes
@@ -278,7 +278,7 @@ class Guard:
 
 
 def _declared(headers: Headers, method: str, most: int) -> int:
-    """The bytes that a body says it has; as many as it may have where it does not say."""
+    """Declared size of a body in bytes, or the maximum if it is not declared."""
     said = headers.get("content-length")
     if said is None:
         chunked = "transfer-encoding" in headers
@@ -300,11 +300,11 @@ def _too_long(most: int, got: str) -> Refusal:
 
 
 class BoundedBody:
-    """A request's body as it comes in, refused once it is too long, too late or has too much in it.
+    """Request body with limits of size, time and number of JSON values.
 
     Args:
-        seconds: For the whole body, and one more for each SLOWEST bytes of it.
-        values: Of its JSON; None: it is none.
+        seconds: Time limit for the whole body, extended by one second per SLOWEST bytes.
+        values: Maximum number of JSON values. None: not JSON.
     """
 
     def __init__(self, receive: Receive, most: int, seconds: float, values: int | None) -> None:
@@ -313,8 +313,8 @@ class BoundedBody:
         self._got, self._marks, self._whole = 0, 0, False
 
     async def __call__(self) -> Message:
-        """The next part. Raises Refusal (408, 413)."""
-        if self._whole:  # what comes now is the client going away, whenever that is
+        """Receive the next part. Raises Refusal (408, 413)."""
+        if self._whole:  # the only message left is the disconnect of the client
             return await self._receive()
         now = asyncio.get_running_loop().time()
         self._began = now if self._began is None else self._began
@@ -334,7 +334,7 @@ class BoundedBody:
         self._got += len(part)
         if self._got > self._most:
             raise _too_long(self._most, f"more than {self._most}")
-        if self._values is not None:  # one of these marks at least stands before each value
+        if self._values is not None:  # at least one of these characters precedes each value
             self._marks += sum(part.count(mark) for mark in b",[{")
             if self._marks > self._values:
                 raise Refusal(

@@ -1,10 +1,10 @@
-"""Routes of the model: a photo is encoded; prompts, settings or masks become masks or names.
+"""Routes of the model: encode an image, predict masks from prompts, and suggest names.
 
-A form (`curl -F`, a browser) has one file, the photo, under any name. Its other fields are the keys
-of the JSON body, each with its JSON as text: `-F file=@photo.jpg -F points=[[290,120]]`.
+A form (`curl -F`, a browser) has one file, the image, in a field of any name. Its other fields are
+the keys of the JSON body, with JSON as text: `-F file=@photo.jpg -F points=[[290,120]]`.
 
-A picture's header is read first, by decoders of picture formats alone: no scripts (EPS), no
-documents, no stacks of bands or pages that unfold into more than the header says.
+The image header is checked first, only by decoders of image formats: no scripts (EPS), no
+documents, and no stacks of bands or pages that decompress to more than the header declares.
 """
 
 from __future__ import annotations
@@ -90,21 +90,21 @@ from anymask.studio.schemas import (
 )
 
 FORM = "multipart/form-data"
-_MAX_FIELDS, _MAX_TEXT = 20, 200_000  # fields beside the file, and characters of each
-_PLAIN = ("image", "granularity", "multimask", "previous")  # not to be read as JSON
+_MAX_FIELDS, _MAX_TEXT = 20, 200_000  # maximum number of other fields, and characters per field
+_PLAIN = ("image", "granularity", "multimask", "previous")  # plain text fields
 HASH = re.compile(r"[0-9a-f]{32}")
-A_LOOK = 256  # clicks: what the encoder takes beside them, about
-_MAX_NUMBER = 1_000_000_000  # of settings that have no limit of their own
+A_LOOK = 256  # cost of encoding, in points
+_MAX_NUMBER = 1_000_000_000  # maximum value of settings without a specific limit
 _MAX_HALF = 65504.0
 MaskFormat = Literal["rle", "png", "svg", "polygons", "geojson"]
-# The last two hold the object itself.
+# The last two are cut-outs.
 ObjectFormat = Literal["rle", "png", "svg", "polygons", "geojson", "cutout", "webp"]
 Format = Annotated[MaskFormat, Query(alias="format")]
 FormatOfOne = Annotated[ObjectFormat, Query(alias="format")]
 Tolerance = Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)]
-Look = UintImage | EncodedPhoto  # a photo, or what was encoded of it
+Look = UintImage | EncodedPhoto  # an image, or its embedding
 
-# What /openapi.json says of bodies and answers beside JSON.
+# OpenAPI descriptions of bodies and responses that are not JSON.
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE = {"file": {"type": "string", "format": "binary", "description": "the image"}}
@@ -154,14 +154,14 @@ EMBEDDING: dict[int | str, dict[str, Any]] = {
 
 
 def file_answer(*kinds: str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI: an answer that is a file of one of some media types."""
+    """OpenAPI response that is a file with one of the media types."""
     return {200: {"description": "The file", "content": dict.fromkeys(kinds, BINARY)}}
 
 
 def form_body(body: type[BaseModel], *names: str) -> dict[str, Any]:
-    """OpenAPI: the form beside the JSON body of an address, with some of the body's keys.
+    """OpenAPI form in addition to the JSON body of an endpoint, with some of its keys.
 
-    /docs fills in what the body's own example says but the picture, and leaves the rest empty.
+    The example of the body provides default values for /docs, except the image.
     """
     (example,) = cast("dict[str, Any]", body.model_config["json_schema_extra"])["examples"]
     filled = {name: json.dumps(example[name]) for name in {*example} - {"image"}}
@@ -173,17 +173,17 @@ def form_body(body: type[BaseModel], *names: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
 
-# Requests: JSON or a form, and a picture.
+# Requests: JSON or a form, and an image.
 
 
 async def inference_of(request: Request) -> Inference:
-    """The model of the server that answers a request."""
+    """Model of the server that processes a request."""
     model: Inference = request.app.state.inference
     return model
 
 
 async def limits_of(request: Request) -> Limits:
-    """The limits of the server that answers a request."""
+    """Limits of the server that processes a request."""
     limits: Limits = request.app.state.limits
     return limits
 
@@ -193,10 +193,10 @@ OfLimits = Annotated[Limits, Depends(limits_of)]
 
 
 class BodyRoute(APIRoute):
-    """An address that takes JSON, and forms that say the same; of queries, those it knows."""
+    """Route that accepts JSON or an equivalent form, and rejects unknown query parameters."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """As FastAPI's; what it would pass over, or choke on, is refused before."""
+        """Extend the FastAPI handler by checks of query parameters and JSON depth."""
         handle = super().get_route_handler()
         known = sorted(_queries(self.dependant))
 
@@ -235,14 +235,14 @@ def _queries(dependant: Dependant) -> Iterator[str]:
 
 
 def is_form(request: Request) -> bool:
-    """Whether a body is one of several parts."""
+    """Whether a request body is a multipart form."""
     kind = request.headers.get("content-type", "")
     return kind.partition(";")[0].strip().lower() == FORM
 
 
 async def _form_as_json(request: Request) -> Request:
     photo, texts = await _read_form(request)
-    body = {name: _value(name, text) for name, text in texts.items() if text}  # "": left empty
+    body = {name: _value(name, text) for name, text in texts.items() if text}  # skip empty fields
     if photo is not None:
         body["image"] = base64.b64encode(photo).decode()
     headers = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
@@ -258,7 +258,7 @@ async def _form_as_json(request: Request) -> Request:
 
 
 def _value(name: str, text: str) -> Any:
-    """JSON where it is some; else the text, which the body's own check then names."""
+    """Parse JSON, or return the text, which body validation then reports."""
     if name in _PLAIN:
         return {"true": True, "false": False}.get(text, text)
     try:
@@ -268,7 +268,7 @@ def _value(name: str, text: str) -> Any:
 
 
 async def _read_form(request: Request) -> tuple[bytes | None, dict[str, str]]:
-    """The file and the other fields of a form. Raises Refusal (400)."""
+    """File and other fields of a form. Raises Refusal (400)."""
     parser = MultiPartParser(
         request.headers, request.stream(),
         max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_TEXT,
@@ -297,7 +297,7 @@ async def _read_form(request: Request) -> tuple[bytes | None, dict[str, str]]:
 
 
 async def picture_of(request: Request) -> bytes:
-    """The picture of a body: its bytes, the file of a form, or `image` of JSON. Raises Refusal."""
+    """Image in a body: raw bytes, the file of a form, or `image` of JSON. Raises Refusal."""
     if "json" in request.headers.get("content-type", "").lower():
         try:
             return from_base64(parse_json((await request.body()).decode(), "the body")["image"])
@@ -320,7 +320,7 @@ async def picture_of(request: Request) -> bytes:
     return photo
 
 
-# Addresses.
+# Endpoints.
 
 router = APIRouter(route_class=BodyRoute, tags=["model"])
 
@@ -367,7 +367,7 @@ async def segment(
         work = inference.segment(seen, prompts, settings, previous)
         async with gives_up(request, work):
             answers = await done(work)
-        # Written in a thread: the one that takes requests has no time for it.
+        # Encode in a thread, so that the event loop is not blocked.
         if kind == "cutout" or kind == "webp":
             photo = await run_in_threadpool(_whole, seen, body.image, limits)
             suffix = ".png" if kind == "cutout" else ".webp"
@@ -376,7 +376,7 @@ async def segment(
         return await run_in_threadpool(_answers, answers, name, kind, tolerance, keeps)
 
     if all(prompt.mask is None for prompt in asked):
-        prompts = [prompt.as_prompt() for prompt in asked]  # refused before the photo is encoded
+        prompts = [prompt.as_prompt() for prompt in asked]  # validate before the image is encoded
         seen = await see(inference, body.image, limits)
         return await answered(prompts)
     seen = await see(inference, body.image, limits)
@@ -435,7 +435,7 @@ async def names(
     """
     check_count(len(body.masks), "masks", limits)
     for mask in body.masks:
-        check_pixels([mask.size], limits)  # never all pixels at once: see `close_up`
+        check_pixels([mask.size], limits)  # cropped, never decoded at once: see `close_up`
     rles = await run_in_threadpool(lambda: [mask.rle() for mask in body.masks])
     look, left = await view_of(inference, body.image, limits), threading.Event()
     asked = inference.names(look, rles, body.choice(), left, request.app.state.own_names)
@@ -445,11 +445,11 @@ async def names(
     return {"suggestions": rows, "among": named.among}
 
 
-# Photos, and waiting for the model.
+# Images, and waiting for the model.
 
 
 def from_base64(text: str) -> bytes:
-    """The bytes of base64 text, with or without a data: address around it. Raises Refusal (422)."""
+    """Decode base64 text, with or without a data: URL prefix. Raises Refusal (422)."""
     _, comma, tail = text.partition(",")
     try:
         given = tail if comma and text.startswith("data:") else text
@@ -463,10 +463,10 @@ def from_base64(text: str) -> bytes:
 
 
 def read_photo(body: bytes, limits: Limits) -> UintImage:  # -> (H, W, 3)
-    """Decode one picture.
+    """Decode one image.
 
-    Raises Refusal: 400 for no bytes, 413 for too many bytes or pixels, 415 for what is no picture
-    that a server takes; ImageError for a damaged one.
+    Raises Refusal: 400 for an empty body, 413 for too many bytes or pixels, 415 for unsupported
+    formats; ImageError if it is corrupted.
     """
     if not body:
         message = "The body is empty. Send the bytes of an image."
@@ -483,7 +483,7 @@ def read_photo(body: bytes, limits: Limits) -> UintImage:  # -> (H, W, 3)
     try:
         with open_header(io.BytesIO(body)) as picture:
             size, deep = picture.size, needs_tifffile(picture, PictureView())
-    except Exception:  # Pillow raises a dozen kinds on altered bytes
+    except Exception:  # Pillow raises many exception types for corrupted data
         size, deep = (0, 0), True
     if size[0] * size[1] > limits.pixels:
         raise too_large(f"{size[0]} x {size[1]}", limits)
@@ -507,10 +507,10 @@ def too_large(got: str, limits: Limits) -> Refusal:
 
 
 async def embedded(inference: Inference, read: Callable[[], UintImage]) -> Response:
-    """A photo's features as bytes, with the name of its pixels in a header.
+    """Response with the image embedding, and the image hash in a header.
 
     Args:
-        read: Decodes the photo; called in a thread.
+        read: Function that decodes the image, called in a thread.
     """
     seen: Features = (await done(inference.encode(read))).embedding
     packed = await run_in_threadpool(features_to_bytes, seen, inference.model.result().spec)
@@ -519,8 +519,10 @@ async def embedded(inference: Inference, read: Callable[[], UintImage]) -> Respo
 
 
 def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
-    """uint32 (little endian) the length of a JSON header, the header, then each of its `maps` in
-    order, little endian, in half precision; float32 for a map that this cannot hold."""
+    """Encode features: header length (uint32, little endian), JSON header, then each map.
+
+    Maps are little endian in header order, float16, or float32 for values beyond its range.
+    """
 
     def packed(array: FloatArray) -> Any:
         fits = np.abs(array).max(initial=0) <= _MAX_HALF
@@ -545,7 +547,7 @@ def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
 
 
 async def see(inference: Inference, image: str, limits: Limits) -> EncodedPhoto:
-    """What was encoded of a hash or a picture as base64. Raises Refusal (404, 422, ...)."""
+    """Return the embedding of an image given by hash or base64. Raises Refusal (404, 422, ...)."""
     if not inference.model.done():
         await asyncio.wait([asyncio.wrap_future(inference.model)])
     if not HASH.fullmatch(image):
@@ -559,7 +561,7 @@ async def see(inference: Inference, image: str, limits: Limits) -> EncodedPhoto:
 
 
 async def view_of(inference: Inference, image: str, limits: Limits) -> Callable[[], Look]:
-    """The same, but a picture is decoded where and when it is looked at, and not encoded."""
+    """Like `see`, but a base64 image is only decoded, on demand, and not encoded."""
     if HASH.fullmatch(image):
         seen = await see(inference, image, limits)
         return lambda: seen
@@ -571,7 +573,7 @@ async def view_of(inference: Inference, image: str, limits: Limits) -> Callable[
 async def gives_up(
     request: Request, asked: Future[Any] | asyncio.Task[Any], left: Event | None = None
 ) -> AsyncIterator[None]:
-    """Sets `left` when the client goes away, and cancels what has not begun."""
+    """Set `left` when the client disconnects, and cancel work that has not started."""
 
     async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -592,23 +594,23 @@ def _gone() -> Refusal:
 
 
 async def done(future: Any) -> Any:
-    """Wait for a future of the inference, or a task, without holding up other requests."""
+    """Wait for a future or task without blocking other requests."""
     try:
         return await asyncio.wrap_future(future)
     except (RequestAbandoned, asyncio.CancelledError) as error:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
-            raise  # the request itself, not the work, was cancelled
+            raise  # the request was cancelled, not the work
         raise _gone() from None
     except QueueClosed:
         raise going_down() from None
 
 
-# What everything may cost.
+# Cost of automatic mask generation.
 
 
 def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    """Settings of everything that a client may choose. Raises Refusal."""
+    """Validate client settings of automatic mask generation. Raises Refusal."""
     known = sorted(setting.name for setting in EVERYTHING)
     if strange := sorted(set(settings) - set(known)):
         raise unknown_settings(strange, known)
@@ -622,7 +624,7 @@ def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]
 
 
 def check_cost(photo: Look, settings: dict[str, Any], limits: Limits) -> None:
-    """Raises Refusal for settings that ask for too many clicks on this photo, InputError."""
+    """Raise Refusal if settings require too many points on this image, InputError."""
     height, width = _image_hw(photo)
     cost = cost_of((height, width), settings)
     if cost > limits.clicks:
@@ -644,10 +646,10 @@ def _image_hw(photo: Look) -> tuple[int, int]:
 
 
 def cost_of(image_hw: tuple[int, int], settings: Mapping[str, Any]) -> int:
-    """Clicks of the whole grid in every tile and crop, and A_LOOK more for each of these.
+    """Number of points in all tiles and crops, plus A_LOOK for each of these.
 
-    An upper bound: adaptive mode makes a third of the clicks. Raises InputError for values that are
-    no numbers, or too small.
+    This is an upper bound: adaptive mode uses about a third of the points. Raises InputError if a
+    value is not a number or too small.
     """
 
     def whole(name: str, usual: int) -> int:
@@ -663,7 +665,7 @@ def cost_of(image_hw: tuple[int, int], settings: Mapping[str, Any]) -> int:
     return count_looks(settings.get("tile", "auto"), image_hw) * cost
 
 
-# Masks in the format that was asked for.
+# Responses in the requested format.
 
 
 def _answers(
@@ -673,13 +675,12 @@ def _answers(
     tolerance: float,
     keeps: KeptPredictions | None,
 ) -> Response:
-    """The candidates of each prompt; PNG, SVG and GeoJSON have the first mask of each.
+    """Candidates of each prompt. PNG, SVG and GeoJSON contain the first mask of each.
 
     Raises Refusal (422) for a PNG of several prompts.
 
     Args:
-        keeps: Where predictions are kept for further clicks; None: the model cannot correct
-            them.
+        keeps: Cache of predictions for refinement. None: the model does not support it.
     """
     if kind in ("rle", "polygons"):
         rows = []
@@ -714,16 +715,16 @@ def _answers(
 
 
 def _whole(seen: EncodedPhoto, image: str, limits: Limits) -> UintImage | None:
-    """The photo's pixels; None where only its hash came and a smaller one is kept."""
+    """Full-size pixels of an image; None if only its hash was sent and a smaller copy is cached."""
     if seen.photo is not None and seen.photo.shape[:2] == seen.embedding.image_hw:
         return seen.photo
     return None if HASH.fullmatch(image) else read_photo(from_base64(image), limits)
 
 
 def _cutout(answers: list[Prediction], photo: UintImage | None, suffix: str) -> Response:
-    """The object of one prompt with soft alpha.
+    """Cut-out of the object of one prompt, with soft alpha.
 
-    Raises Refusal (422) for several prompts, an empty mask, a photo whose pixels are not kept.
+    Raises Refusal (422) for several prompts, an empty mask, or an image without cached pixels.
     """
     if len(answers) > 1:
         message = (
@@ -749,7 +750,7 @@ def _cutout(answers: list[Prediction], photo: UintImage | None, suffix: str) -> 
 def records_answer(
     found: list[Mask], hw: tuple[int, int], kind: MaskFormat, tolerance: float
 ) -> Response:
-    """All masks of a photo; a PNG holds their numbers (16 bits), 0 where there is none."""
+    """All masks of an image. A PNG contains their numbers (16 bits), 0 for background."""
     if kind not in ("rle", "polygons"):
         return _drawn(Masks(found), hw, "photo", kind, tolerance)
     rows = Masks(found).to_sa1b()
@@ -770,7 +771,7 @@ def _outlines(rle: Rle, tolerance: float) -> list[dict[str, Any]]:
 def _drawn(
     masks: Masks, hw: tuple[int, int], name: str, kind: MaskFormat, tolerance: float
 ) -> Response:
-    """One document of several masks with their scores, by the writers of `anymask convert`."""
+    """Encode masks with scores in one document, as `anymask convert` does."""
     image = AnnotatedImage(file_name=name, hw=hw, masks=masks)
     report, policy = LossReport(), Policy(tolerance=tolerance)
     if kind == "geojson":

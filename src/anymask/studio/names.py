@@ -1,8 +1,8 @@
-"""Names of masks: the likeliest names of each, a project's own ones among them.
+"""Name suggestions for masks, including the classes of a project.
 
-A label that the model does not know is explained by the newest masks that people gave it: the mean
-of their vectors, as `anymask names` makes them of a labelled set. So the page suggests a name that
-only this project has after a few masks.
+A class that the model does not know is represented by the mean vector of the newest masks that
+people gave it, as in `anymask names`. The page can therefore suggest project-specific classes after
+a few masks.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from anymask.runtime import ImageRuntime, MaskNaming, mask_vectors
 from anymask.segment import EncodedPhoto, choose_names
 from anymask.studio.errors import Refusal
 
-AT_ONCE = 16  # masks of one piece of the model's work: what a new photo may have to wait for
-MOST = 8  # masks of a label that are looked at
-FIRST_LOOK = 48  # masks of labels that one request looks at: what it waits for
-KEPT = 4000  # vectors in memory
+AT_ONCE = 16  # masks per model call; limits the delay of new images
+MOST = 8  # maximum number of masks per class
+FIRST_LOOK = 48  # maximum number of new masks per request; limits its duration
+KEPT = 4000  # maximum number of cached vectors
 Unknown = Literal["refuse", "leave out", "examples"]
 
 
 @dataclass(frozen=True)
 class NamesAsked:
-    """What masks may be called.
+    """Settings of name suggestions.
 
     Attributes:
-        names: To choose from; None: all that were learned.
-        unknown: What becomes of names that the model does not know: refused, left out, or
-            explained by masks that have them, and left out where there is none.
-        top: Names of each mask.
+        names: Candidate names. None: all known names.
+        unknown: How to handle names that the model does not know: "refuse", "leave out", or
+            "examples" (use masks with this name, and leave out names without any).
+        top: Number of names per mask.
     """
 
     names: list[str] | None
@@ -46,10 +46,10 @@ class NamesAsked:
 
 @dataclass(frozen=True)
 class Named:
-    """The likeliest names of each mask, the likeliest first; none for an empty mask.
+    """Suggested names of each mask, most likely first; empty for an empty mask.
 
     Attributes:
-        among: Whether they were chosen among the names that were given.
+        among: Whether they were chosen from the given names.
     """
 
     suggestions: list[list[LabelSuggestion]]
@@ -59,11 +59,13 @@ class Named:
 @brief
 @dataclass(frozen=True)
 class LabelledMask:
-    """A mask that a person gave a label.
+    """A mask with a class that a person chose.
 
     Attributes:
-        key: Names this state of it.
-        photo: Reads the picture (H, W, 3) that it lies on; `on` names that.
+        key: Identifier of this version of the mask.
+        on: Identifier of its image.
+        photo: Function that reads the image (H, W, 3).
+        rle: Run-length encoded mask.
     """
 
     key: str
@@ -72,21 +74,21 @@ class LabelledMask:
     rle: Rle
 
 
-Examples = Callable[[str, int], Sequence[LabelledMask]]  # label, most -> the newest first
+Examples = Callable[[str, int], Sequence[LabelledMask]]  # (class, maximum) -> newest first
 
 
 class OwnNames:
-    """The names of one project that its masks explain."""
+    """Classes of one project that are represented by its masks."""
 
     def __init__(self, examples: Examples) -> None:
         self._examples = examples
-        self._seen: dict[str, FloatArray | None] = {}  # None of a photo that cannot be read
+        self._seen: dict[str, FloatArray | None] = {}  # None if the image cannot be read
 
     def vectors(self, runtime: ImageRuntime, labels: Sequence[str]) -> dict[str, FloatArray]:
-        """Of each label that has masks a vector (D,) of length 1.
+        """Unit vector (D,) of each class with masks.
 
-        Where many masks are new, further requests look at the rest: those of labels of which the
-        least is known come first.
+        A request computes a limited number of new vectors, starting with the classes that have the
+        fewest; later requests compute the rest.
         """
         found = {label: self._examples(label, MOST) for label in labels}
         fresh = [
@@ -112,7 +114,7 @@ class OwnNames:
             by_photo.setdefault(one.on, []).append(one)
         for some in by_photo.values():
             told: Sequence[FloatArray | None] = [None] * len(some)
-            with suppress(AnymaskError, Refusal):  # a photo that was taken away, or cannot be read
+            with suppress(AnymaskError, Refusal):  # missing or unreadable image
                 photo = some[0].photo()
                 told = list(mask_vectors(runtime, photo, [one.rle for one in some]))
             self._seen |= zip((one.key for one in some), told, strict=True)
@@ -127,7 +129,7 @@ def name_masks(
     asked: NamesAsked,
     own: OwnNames | None = None,
 ) -> Named:
-    """The names of masks. Raises Refusal, InputError for names that are not known."""
+    """Suggest names for masks. Raises Refusal, or InputError for unknown names."""
     naming = runtime.capability(MaskNaming)
     if naming is None:
         raise Refusal(
@@ -157,7 +159,7 @@ def name_masks(
 
 
 def _photo_of(look: UintImage | EncodedPhoto, rles: list[Rle]) -> UintImage:
-    """The photo's pixels. Raises Refusal for masks of another size."""
+    """Pixels of the image. Raises Refusal if the masks have another size."""
     if not isinstance(look, EncodedPhoto):
         photo, sizes = look, {look.shape[:2]}
     elif look.photo is None:

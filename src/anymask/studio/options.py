@@ -1,6 +1,6 @@
-"""What `annotate` and `project` offer on the command line: options, stages and states.
+"""Options of `annotate` and `project` on the command line: settings, stages and states.
 
-Nothing here imports a package of an extra, so that `--help` works without `anymask[studio]`.
+This module imports no optional dependency, so that `--help` works without `anymask[studio]`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Unlabelled = Literal["object", "skip"]
 
 
 def read_split(text: str | None) -> tuple[float, ...]:
-    """Shares from text such as 80/10/10. Raises InputError."""
+    """Parse shares such as 80/10/10. Raises InputError."""
     try:
         return tuple(float(part) for part in (text or "").split("/") if text)
     except ValueError as error:
@@ -37,7 +37,7 @@ def read_split(text: str | None) -> tuple[float, ...]:
 
 
 def check_shares(shares: object) -> None:
-    """Raises InputError for what are no two or three shares; none at all is no split."""
+    """Raise InputError unless there are two or three shares, or none."""
     given = shares if isinstance(shares, tuple) else (math.nan,)
     sound = all(math.isfinite(share) and share >= 0 for share in given)
     if given and not (len(given) in (2, 3) and sound and sum(given) > 0):
@@ -50,7 +50,7 @@ def check_shares(shares: object) -> None:
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """What leaves, and how. Raises InputError for values that make no sense."""
+    """Export settings. Raises InputError if a value is invalid."""
 
     only: Annotated[
         Only,
@@ -106,7 +106,7 @@ class ExportSettings:
 
 
 def check_side(side: object) -> None:
-    """Raises InputError for a side that the encoder's strides do not divide."""
+    """Raise InputError if the encoder's strides do not divide the side."""
     if side is not None and (not isinstance(side, int) or side < 32 or side % 32):
         raise InputError(f"Invalid side {side!r}. Use a multiple of 32, such as 384.")
 
@@ -114,7 +114,7 @@ def check_side(side: object) -> None:
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """A short training. Raises InputError for values out of range."""
+    """Fine-tuning settings. Raises InputError if a value is out of range."""
 
     model: Annotated[
         str | None,

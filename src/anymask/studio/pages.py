@@ -1,7 +1,7 @@
-"""Files that the server sends: the page, an exported model, the page of all addresses.
+"""Files of the server: the page, an exported model, and the API documentation.
 
-A model's file has an address only where the manifest names it and its bytes are the manifest's;
-`write_static` writes page and model into a folder for any other web server.
+Only files in the manifest with a matching hash are served. `write_static` writes page and model to
+a folder for any other web server.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ from anymask.studio.errors import Refusal
 from anymask.studio.model_routes import BINARY
 
 WEB = Path(__file__).parents[1] / "assets" / "web"
-SWAGGER = WEB.parent / "swagger"  # of the npm package swagger-ui-dist, and two files of our own
-SAMPLE = "sample.jpg"  # that the page offers where there are no photos yet
-MARK = "build.json"  # of the page: a folder with it was written by us
+SWAGGER = WEB.parent / "swagger"  # from the npm package swagger-ui-dist, with two files of anymask
+SAMPLE = "sample.jpg"  # sample image of an empty page
+MARK = "build.json"  # marks a folder written by anymask
 _NO_FILE = "The server requires an exported model, such as small."
-_FRESH = {"Cache-Control": "no-cache"}  # kept, but asked for again
+_FRESH = {"Cache-Control": "no-cache"}  # cached, but revalidated
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
-_HASHED = re.compile(r"-[\w-]{8}\.\w+$")  # file names as Vite writes them
-_WORTH = 0.9  # compressed files that are larger than this part of the original are not used
+_HASHED = re.compile(r"-[\w-]{8}\.\w+$")  # hashed file names of Vite
+_WORTH = 0.9  # maximum relative size of compressed files
 _KEPT = ("content-type", "etag", "last-modified", "cache-control")
 
 
 def model_files(bundle: Path | None) -> dict[str, Path]:
-    """An exported model's files by name. None of a model whose graphs' numbers lie apart, which a
-    browser does not open (`page_bundle`).
+    """Files of an exported model by name. Empty if its weights are in a separate file, which
+    browsers do not support (`page_bundle`).
 
-    Raises WeightsError for what is no bundle, and for a file that is not the manifest's.
+    Raises WeightsError if the bundle is invalid, or a file does not match the manifest.
     """
     if bundle is None:
         return {}
@@ -70,11 +70,11 @@ def model_files(bundle: Path | None) -> dict[str, Path]:
 
 
 def page_bundle(bundle: Path, target: Path) -> Path:
-    """The bundle that a page opens in place of another one: itself, or where its graphs' numbers
-    lie apart a new folder with the decoder in one file and the networks of edges and names. The
-    encoder's file is empty and not sent: the server encodes.
+    """Bundle for the page: the same one, or a converted one if the weights are in a separate file.
 
-    Raises WeightsError for a bundle that is not whole.
+    The converted bundle has the decoder in one file, and the networks for edges and names. Its
+    encoder file is empty, because the server encodes. Raises WeightsError if the bundle is
+    incomplete.
     """
     manifest = read_manifest(bundle)
     if not manifest.refers:
@@ -88,7 +88,7 @@ def page_bundle(bundle: Path, target: Path) -> Path:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # plain ONNX
     file = told["graphs"][DECODER]["file"]
     options.optimized_model_filepath = str(target / file)
-    options.log_severity_level = 3  # of errors: it warns of what it writes
+    options.log_severity_level = 3  # errors only: it warns about the file it writes
     ort.InferenceSession(str(check_file(bundle, manifest, file)), options)
     (target / told["graphs"][ENCODER]["file"]).touch()
     if TABLES in manifest.sha256:
@@ -106,10 +106,10 @@ def page_bundle(bundle: Path, target: Path) -> Path:
 
 
 class FreshFiles(StaticFiles):
-    """The files of a folder, compressed, with cache headers: hashed names never change."""
+    """Static files with compression and cache headers. Hashed names are immutable."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """As Starlette's."""
+        """Add cache headers and compression to the response of Starlette."""
         response = await super().get_response(path, scope)
         response.headers.update(_FOREVER if _HASHED.search(path) else _FRESH)
         return await compressed(response, Headers(scope=scope))
@@ -117,14 +117,14 @@ class FreshFiles(StaticFiles):
 
 @lru_cache(maxsize=32)
 def _gzipped(path: str, changed: float) -> bytes | None:
-    """The content of a file in gzip; None if that is hardly smaller."""
+    """Content of a file in gzip; None if the reduction is too small."""
     content = Path(path).read_bytes()
     packed = gzip.compress(content, 6)
     return packed if len(packed) < _WORTH * len(content) else None
 
 
 async def compressed(response: Response, asked: Headers) -> Response:
-    """A file in gzip if the client supports that; compressed once and kept in memory."""
+    """Compress a file with gzip if the client supports it. The result is cached in memory."""
     if not isinstance(response, FileResponse) or response.status_code != 200:
         return response
     if "range" in asked or "gzip" not in asked.get("accept-encoding", ""):
@@ -139,12 +139,12 @@ async def compressed(response: Response, asked: Headers) -> Response:
 
 
 async def sample_photo() -> Response:
-    """The photo that an empty page offers."""
+    """Serve the sample image of an empty page."""
     return FileResponse(sample(), headers=_FRESH)
 
 
 def add_pages(api: FastAPI, bundle: Path | None) -> None:
-    """The page at /, its model below /model, and /docs; the last routes of an application."""
+    """Add the page at /, its model below /model, and /docs. Must be the last routes."""
     files = {
         name: (path, file_sha256(path))
         for name, path in model_files(bundle).items()
@@ -184,17 +184,17 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
 
     @api.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        """The page that shows every address, and tries it."""
+        """Serve the API documentation."""
         return FileResponse(SWAGGER / "index.html", headers=_FRESH)
 
     @api.get("/redoc", include_in_schema=False)
     async def redoc(request: Request) -> Response:
-        """FastAPI's second page of the addresses: here the first, with its token."""
+        """Redirect to /docs, with the token."""
         return RedirectResponse(f"docs?{request.url.query}" if request.url.query else "docs")
 
     @api.get("/", include_in_schema=False)
     async def page() -> Response:
-        """The page of the browser."""
+        """Serve the page."""
         if not (WEB / "index.html").is_file():
             message = "The page is not built in this installation. Build it with: make web"
             raise Refusal(404, message)
@@ -206,10 +206,10 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
 
 
 def write_static(target: Path, bundle: Path | None) -> int:
-    """Write page and model for any web server; returns the bytes.
+    """Write page and model for any web server. Returns the number of bytes.
 
-    Raises InputError for a checkpoint, a model that a browser does not open, an unbuilt page, or a
-    folder that holds other things.
+    Raises InputError for a checkpoint, a model that browsers do not support, an unbuilt page, or a
+    folder with other files.
     """
     if bundle is None:
         raise InputError(

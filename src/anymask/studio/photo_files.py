@@ -1,7 +1,7 @@
-"""Whether the file of a photo is the one on which its masks were drawn.
+"""Detect whether an image file was replaced after its masks were drawn.
 
-What the file is, is written down as an event whenever that is new. A file of another time is read,
-so that a copy of the project's folder is no other photo.
+The content hash of a file is stored as an event whenever it changes. If the time of the file
+changed, its content is hashed again, so that a copied project folder counts as unchanged.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from anymask.studio.project import Project
 from anymask.studio.records import Action, IdAsText
 from anymask.studio.tables import EventRow, RecordRow, event_row
 
-SEEN = "image file"  # the event that tells what a photo's file is
+SEEN = "image file"  # event with the hash of an image file
 FINISHED = "image done"
 WRITER = "anymask"
-MAX_READ = 1 << 25  # bytes of a file that tell it from another one of its size
+MAX_READ = 1 << 25  # number of bytes to hash
 
 
 @dataclass(frozen=True)
 class CurrentFile:
-    """The file of a photo as it is now.
+    """Current state of an image file.
 
     Attributes:
-        mark: Is another one where the file's content is.
-        replaced: Whether there are masks that were drawn before it took another one's place,
-            and nobody has finished the photo since.
+        mark: Version of the content.
+        replaced: Whether masks were drawn on an earlier content, and the image was not marked as
+            done since.
     """
 
     mark: str
@@ -42,7 +42,7 @@ class CurrentFile:
 
 
 def photo_file(project: Project, image_id: int) -> CurrentFile:
-    """What a photo's file is. Raises NotFoundError, DataError."""
+    """State of an image file. Raises NotFoundError, DataError."""
     path = project.picture(image_id)
     query = select(EventRow).where(EventRow.image_id == image_id, EventRow.kind == SEEN)
     with reading(project.store.database) as session:
@@ -65,7 +65,7 @@ def photo_file(project: Project, image_id: int) -> CurrentFile:
         detail = now | {"sha256": mark}
         row = event_row(Action(kind=SEEN, detail=detail), image_id, WRITER, project.store.clock())
         seen.append(row)
-        # A project that cannot be written shows its photos all the same.
+        # A read-only project must still show its images.
         with suppress(StoreError), writing(project.store.database) as session:
             session.add(row)
             session.flush()
@@ -74,9 +74,9 @@ def photo_file(project: Project, image_id: int) -> CurrentFile:
 
 
 def _is_replaced(project: Project, image_id: int, seen: list[EventRow]) -> bool:
-    """Whether a mask is older than the newest other content, and the photo was not finished then.
+    """Whether a mask is older than the last change of content, and the image was not done since.
 
-    Content tells, not the time of the file.
+    Only the content counts, not the time of the file.
     """
     changes = [
         after
@@ -114,7 +114,7 @@ class FolderNews:
 
 
 def look_into_folder(project: Project) -> FolderNews:
-    """Take up the folder's new photos, and find those that are gone. Raises StoreError."""
+    """Add new images of the folder, and list missing ones. Raises StoreError."""
     unreadable: dict[str, str] = {}
     added = project.add_folder(unreadable.__setitem__)
     names = set(project.photo_names())
@@ -124,10 +124,10 @@ def look_into_folder(project: Project) -> FolderNews:
 
 
 def checked_picture(project: Project, image_id: int) -> Path:
-    """The file of a photo, which has the size that is known of it.
+    """Image file, after a check of its size.
 
-    Another size is taken over where the photo never had a mask. Raises NotFoundError, DataError;
-    Conflict where masks were drawn on what was there before.
+    If the size has changed, it is updated if the image never had a mask. Raises NotFoundError,
+    DataError; Conflict if masks were drawn on the previous file.
     """
     image, path = project.store.image(image_id), project.picture(image_id)
     hw = picture_hw(path)

@@ -1,4 +1,4 @@
-"""Routes of a project's pictures: planes, pixels, small pictures, features, proposals."""
+"""Routes of project images: planes, pixels, thumbnails, embeddings and proposals."""
 
 from __future__ import annotations
 
@@ -64,19 +64,19 @@ EVERY_MASK = {
     "score": 0.0,
     "min_objectness": 0.0,
     "contained": 1.0,
-    "refine_edges": False,  # of those that are shown alone, later
+    "refine_edges": False,  # only for displayed masks, in a later step
 }
 
 
 @dataclass(frozen=True)
 class AskedPlane:
-    """Which plane of a photo a request means.
+    """Plane of an image in a request.
 
     Attributes:
-        page: Of a file of several, as `planes` lists them.
-        channel: The place of one in `channels` of `planes`.
-        bands: Instead: three channels as red, green and blue, counted from 1, 0 for black.
-        ranges: Of their values, which become black and white, or None of a band.
+        page: Page of a multi-page file, as listed by `planes`.
+        channel: Index in `channels` of `planes`.
+        bands: Instead: channels for red, green and blue, from 1; 0 for black.
+        ranges: Values of black and white of each band, or None for the default.
     """
 
     page: int | None = None
@@ -91,7 +91,7 @@ async def asked_plane(
     bands: Annotated[str | None, Query(pattern=r"^[0-9]{1,5}(,[0-9]{1,5}){2}$")] = None,
     ranges: Annotated[str | None, Query(pattern=rf"^{_RANGE}(,{_RANGE}){{0,2}}$")] = None,
 ) -> AskedPlane:
-    """The plane that a query names. Raises InputError for a channel beside bands."""
+    """Plane in the query. Raises InputError if channel and bands are combined."""
     if bands is None:
         if ranges is not None:
             raise InputError(
@@ -107,14 +107,14 @@ async def asked_plane(
 
 @dataclass(frozen=True)
 class PictureLook:
-    """A project's photos as they are shown and seen, and how large they may be."""
+    """Display settings of a project's images, and the limits of their size."""
 
     project: Project
     choice: PictureChoice
     limits: Limits
 
     def page(self, path: Path, asked: int | None) -> int:
-        """The page that is asked for; else the one of the choice, where the file has it."""
+        """Requested page, or the configured one if the file has it."""
         if asked is not None:
             return asked
         if self.choice.page in (0, "all"):
@@ -123,25 +123,25 @@ class PictureLook:
         if isinstance(self.choice.page, int):
             number = self.choice.page
         else:
-            with contextlib.suppress(InputError, ImageError):  # a file without that place
+            with contextlib.suppress(InputError, ImageError):  # no such position in the file
                 number = resolve_place(path, self.choice.page)[0]
         return planes.place_of(number) if number < planes.pages.count else planes.places[0]
 
     def check(self, image_id: int) -> None:
-        """Raises NotFoundError, Refusal (413) for a photo that may not be read."""
+        """Raise Refusal (413) if an image is too large, NotFoundError."""
         height, width = self.project.store.image(image_id).hw
         if height * width > self.limits.pixels:
             raise too_large(f"{width} x {height}", self.limits)
 
     def load(self, image_id: int, asked: AskedPlane) -> UintImage:  # -> (H, W, 3)
-        """Read one plane of a photo. Raises ImageError, InputError, Refusal (413, 422)."""
+        """Read one plane of an image. Raises ImageError, InputError, Refusal (413, 422)."""
         self.check(image_id)
         path = self.project.picture(image_id)
         page = self.page(path, asked.page)
         photo = load_plane(path, page, asked.channel, self._view(asked))
         found, known = photo.shape[:2], self.project.store.image(image_id).hw
         if found != known:
-            checked_picture(self.project, image_id)  # takes over the size of a file that is new
+            checked_picture(self.project, image_id)  # updates the size of a replaced file
             known = self.project.store.image(image_id).hw
         if found != known:
             (height, width), (high, wide) = known, found
@@ -155,20 +155,20 @@ class PictureLook:
         return photo
 
     def _view(self, asked: AskedPlane) -> PictureView:
-        """The bands that are shown, or those that a request puts together. Raises InputError."""
+        """Configured bands, or those in the request. Raises InputError."""
         if asked.bands is None:
             return self.choice.view
         stretch = None if asked.ranges else self.choice.stretch
         return PictureView.of(asked.bands, 0, stretch, asked.ranges)
 
     def is_plain(self, asked: AskedPlane) -> bool:
-        """Whether a request means the file as it comes: its colors, its first page."""
+        """Whether a request is for the unmodified first page in its own colors."""
         first = self.choice.page in (0, "all")
         as_it_comes = asked.channel is None and self._view(asked).plain
         return as_it_comes and asked.page in (None, 0) and (first or asked.page == 0)
 
     def labelled(self, label: str, most: int) -> Sequence[LabelledMask]:
-        """The newest masks that have a label, which explain it (`names.Examples`)."""
+        """Newest masks with a class, as examples of it (`names.Examples`)."""
         return [
             LabelledMask(
                 key=f"{entry.id} {entry.version}",
@@ -181,7 +181,7 @@ class PictureLook:
 
 
 async def look_of(request: Request) -> PictureLook:
-    """How the photos of the server that answers a request are shown."""
+    """Display settings of the server that processes a request."""
     served: ServedProject = request.app.state.project
     return PictureLook(served.project, served.pictures, request.app.state.limits)
 
@@ -252,7 +252,7 @@ async def pixels(
         Image.fromarray(look.load(image_id, asked)).save(stream, "PNG", compress_level=1)
         return stream.getvalue()
 
-    async with request.app.state.converting:  # one photo's pixels at a time
+    async with request.app.state.converting:  # convert one image at a time
         return Response(await run_in_threadpool(png), media_type="image/png")
 
 
@@ -267,23 +267,23 @@ async def thumbnail(image_id: ImageId, look: Looks, request: Request) -> Respons
         picture.save(stream, "JPEG", quality=80)
         return stream.getvalue()
 
-    async with request.app.state.shrinking:  # a page asks for many of them at once
+    async with request.app.state.shrinking:  # the page requests many thumbnails at once
         content = await run_in_threadpool(small)
     headers = {"Cache-Control": "private, max-age=3600"}
     return Response(content, media_type="image/jpeg", headers=headers)
 
 
 def _is_shown_as_it_is(path: Path) -> bool:
-    """Whether a browser shows the file itself as we see it; not for what cannot be read."""
+    """Whether browsers display the file exactly as anymask does. False for unreadable files."""
     try:
         with open_picture(path) as picture:
             plain = picture.format in ("JPEG", "PNG", "WEBP") and picture.mode in ("RGB", "L")
             return plain and picture.getexif().get(0x0112, 1) == 1
-    except Exception:  # a dozen kinds on altered bytes
+    except Exception:  # many exception types for corrupted data
         return False
 
 
-# What the model finds in a photo by itself.
+# Automatic mask generation.
 
 
 @router.get("/progress", response_model=ProgressBody)
@@ -336,11 +336,12 @@ async def _propose(
     photo: Callable[[], UintImage],
     tell: OnProgress,
 ) -> tuple[list[StoredMask], list[Draft]]:
-    """The masks of `Model.everything`, stored; those below its least score, not stored; neither
-    those that lie on the page already.
+    """Run automatic mask generation and store proposals that do not exist yet.
+
+    Returns the stored proposals, and masks below the minimum score, which are not stored.
 
     Args:
-        place: The photo's number and the page's.
+        place: Image ID and page.
     """
     image_id, page = place
     settings, stage = project.settings, project.stage

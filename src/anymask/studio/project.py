@@ -1,13 +1,12 @@
-"""Projects: a folder of photos in, an open project with its database, settings and photos out.
+"""Projects: a folder of images with a database of masks, settings and training rounds.
 
-    DIR/                      photos, as the user has them; nothing of it is changed
-    DIR/.anymask/project.json the database's address, where it is not project.db
+    DIR/                      images of the user; never modified
+    DIR/.anymask/project.json URL of the database, if it is not project.db
     DIR/.anymask/project.db   SQLite
-    DIR/.anymask/rounds/N/    weights of each round of training
+    DIR/.anymask/rounds/N/    weights of each training round
 
-Nothing outside of DIR is read or written, a database server apart. DIR may come from somebody else,
-with links and addresses in it that were made to have other files read or written: so they are
-checked when a project is opened, before anything is.
+Except for a database server, no files outside of DIR are read or written. DIR may be untrusted and
+contain links or URLs that point to other files. These are checked before a project is opened.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ FOLDER = ".anymask"
 DATABASE = "project.db"
 ADDRESS = "project.json"
 ROUNDS = "rounds"
-_BESIDE = ("", "-wal", "-shm", "-journal")  # files that SQLite opens by the database's name
+_BESIDE = ("", "-wal", "-shm", "-journal")  # suffixes of the files that SQLite opens
 
 
 class Project:
@@ -117,24 +116,24 @@ class Project:
         return f"<Project {self.folder.name!r}>"
 
     def _repr_html_(self) -> str:
-        """Counts of photos and masks by their state."""
+        """Preview with the numbers of images and masks by status."""
         found = self.figures()
         rows = [f"photos: {found.images}", f"masks: {found.masks}"]
         return preview_html(repr(self), rows, None)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self.store.database.dispose()
 
-    # Masks: in, looked at, out.
+    # Masks: import, review, export.
 
     @property
     def images(self) -> list[ImageEntry]:
-        """All photos."""
+        """All images."""
         return list(self.store.all_images())
 
     def masks(self, image: int | None = None, *states: State) -> list[StoredMask]:
-        """The masks of a photo, by its number, or of all; of these states where any are named."""
+        """Masks of an image by ID, or of all images, optionally only with these states."""
         return self.store.records(image, states)
 
     def take(
@@ -147,15 +146,16 @@ class Project:
         page: int | str | None = None,
         **settings: Unpack[ReadKeywords],
     ) -> TakenMasks:
-        """Read masks of any format of `anymask.read` for photos that the project has.
-
-        Raises DataError, InputError, ImageError.
+        """Import masks in any format of `anymask.read` for images of the project.
 
         Args:
-            form: The format's name; left out, it is recognised.
-            proposals: Somebody has to look at them before they count.
-            page: Of stacks, where a file's name says none: a number from 0 on, or "z1c0".
-            settings: The fields of `anymask.formats.ReadSettings`.
+            form: Name of the format. Default: detected.
+            proposals: Import the masks as proposals, which need a review.
+            page: Page of stacks whose file names contain none: a number from 0, or "z1c0".
+            settings: Fields of `anymask.formats.ReadSettings`.
+
+        Raises:
+            DataError, InputError, ImageError: The source cannot be read.
         """
         from anymask.studio.exchange import take_masks
 
@@ -168,12 +168,13 @@ class Project:
         *,
         failed: Callable[[str, str], None] | None = None,
     ) -> Iterator[ImageEntry]:
-        """Let a model propose masks of the photos that are new; yields each photo as it is done.
-
-        Raises InputError for a stage that needs a person.
+        """Propose masks of all new images. Yields each finished image.
 
         Args:
-            failed: Is told of photos that cannot be read; without it their error is raised.
+            failed: Called with name and reason of images that cannot be read. Default: raise.
+
+        Raises:
+            InputError: The stage requires a person.
         """
         return run_stage(self, model, stage, failed=failed)
 
@@ -188,21 +189,19 @@ class Project:
         failed: Callable[[str, str], None] | None = None,
         **settings: Any,
     ) -> Iterator[SearchedPhoto]:
-        """Propose, with names, what words or examples mean; yields what became of each photo.
+        """Propose labeled masks from text or exemplar prompts. Yields the result of each image.
 
-        Finished photos are left out, and masks that are there are not doubled: a proposal without a
-        name gets it. The same question again goes on with the photos that it was not asked about.
-
-        Raises what `Model.find` raises.
+        Images marked as done are skipped, and existing masks are not added again. An unlabeled
+        proposal gets the label. Repeating a search continues with the remaining images. Raises as
+        `Model.find`.
 
         Args:
-            words: As for `Model.find`; a thing is called as its phrase.
-            like: Instead: examples as for `Model.find`, or masks of the project.
-            unlike: Likewise, what is not meant.
-            label: Of what is like an example; left out, that of the first mask of the project.
+            words: As for `Model.find`. The label is the phrase.
+            like: Instead: exemplar prompts as for `Model.find`, or masks of the project.
+            unlike: Negative exemplar prompts, likewise.
+            label: Label for exemplar prompts. Default: that of the first mask of the project.
             failed: As for `run`.
-            settings: Detector, score, iou, top_k, side, device, method: see
-                `find.FindSettings`.
+            settings: Fields of `find.FindSettings`.
         """
         from anymask.find import FindSettings
         from anymask.studio.searching import find_in_project, open_search, own_examples
@@ -217,26 +216,28 @@ class Project:
         return find_in_project(self, search, failed)
 
     def next_review(self) -> ReviewItem | None:
-        """The mask that should be looked at next, and why; None when all have been."""
+        """Return the next mask to review and the reason, or None if all are reviewed."""
         return next_asked(self.store)
 
     def judge(
         self, item: ReviewItem, verdict: Verdict, who: str, *, rle: Rle | None = None
     ) -> StoredMask:
-        """Accept, fix (with the better mask, `rle`) or reject a mask that was looked at.
+        """Accept, fix (with the corrected mask `rle`) or reject a reviewed mask.
 
-        Raises InputError, and Conflict where the mask has changed since.
+        Raises:
+            InputError: The verdict is invalid.
+            Conflict: The mask has changed since.
         """
         return give_verdict(self.store, item, verdict, who, rle=rle)
 
     def batches(self) -> list[BatchState]:
-        """How each batch of proposals stands by the acceptance rule."""
+        """State of each batch of proposals under the acceptance rule."""
         return batch_states(self.store, self.settings)
 
     def accept_rest(self, who: str) -> int:
-        """Accept the other proposals of every batch that the rule accepts, and count them.
+        """Accept the other proposals of every batch that meets the rule. Returns their number.
 
-        The photos of these batches that have masks are finished then.
+        Images of these batches with masks are marked as done.
         """
         from anymask.studio.exports import accept_rest
 
@@ -247,12 +248,18 @@ class Project:
         tuning: Tuning | None = None,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> RoundOutcome:
-        """Tune on the accepted masks, measure on photos held out, promote what is surely better.
+        """Fine-tune on accepted masks, evaluate on held-out images, and promote a better model.
 
-        A round that was cut short goes on. `report` is told each row of the training's log.
+        An interrupted round is resumed.
 
-        Raises InputError where there is too little to learn from or to measure on, ModelError,
-        WeightsError, MissingExtra without torch.
+        Args:
+            tuning: Fine-tuning settings.
+            report: Called with each row of the training log.
+
+        Raises:
+            InputError: There are too few images to train or evaluate.
+            ModelError, WeightsError: The model cannot be loaded.
+            MissingExtra: Training requires PyTorch.
         """
         from anymask import load
         from anymask.studio.rounds import judge_on, retrain, trainer
@@ -261,14 +268,15 @@ class Project:
         return retrain(self, train, judge_on(self.folder), load)
 
     def export(self, target: str | Path, form: str = "coco", **settings: Any) -> list[str]:
-        """Write the accepted masks; lines that say what left, what stayed, and what was lost.
-
-        Raises NotAllowedError for proposals while the acceptance rule is not met; InputError,
-        DataError.
+        """Export the accepted masks. Returns messages about exported, skipped and lost data.
 
         Args:
-            form: A format of `anymask convert`.
+            form: Format of `anymask convert`.
             settings: Fields of `exports.ExportSettings`: only, proposals, images, shares, ...
+
+        Raises:
+            NotAllowedError: Proposals do not meet the acceptance rule.
+            InputError, DataError: The export is not possible.
         """
         from anymask.studio.exports import export_masks
 
@@ -276,10 +284,10 @@ class Project:
 
     @property
     def inside(self) -> Path:
-        """The folder `.anymask` inside the photos' folder."""
+        """The folder `.anymask` in the image folder."""
         return self.folder / FOLDER
 
-    # The project itself.
+    # Project settings.
 
     def _row(self) -> ProjectRow:
         with reading(self.store.database) as session:
@@ -293,31 +301,31 @@ class Project:
 
     @property
     def name(self) -> str:
-        """As it was given."""
+        """Name of the project."""
         return self._row().name
 
     @property
     def settings(self) -> ProjectSettings:
-        """How it works."""
+        """Settings of the project."""
         return ProjectSettings.from_json(self._row().settings)
 
     @property
     def stage(self) -> Stage:
-        """The stage that the page opens in."""
-        return self._row().stage  # type: ignore[return-value]  # checked on its way in
+        """Stage in which the page opens."""
+        return self._row().stage  # type: ignore[return-value]  # validated on write
 
     @property
     def labels(self) -> LabelSet:
-        """The names of masks."""
+        """Classes of the project."""
         return LabelSet(self.store.database, self.store.clock)
 
     @property
     def tracks(self) -> Tracks:
-        """The videos, and the objects that were followed through them."""
+        """Videos of the project and their tracks."""
         return Tracks(self.store.database, self.store.clock)
 
     def describe(self, user: str) -> dict[str, Any]:
-        """What the page needs to begin."""
+        """Data that the page loads first."""
         row = self._row()
         return {
             "name": row.name,
@@ -330,7 +338,7 @@ class Project:
         }
 
     def change(self, *, stage: Stage | None = None, settings: dict[str, Any] | None = None) -> None:
-        """Change what is given. Raises InputError."""
+        """Change the given settings. Raises InputError."""
         if stage is not None:
             one_of("stage", stage, get_args(Stage))
         with writing(self.store.database) as session:
@@ -338,21 +346,20 @@ class Project:
             row.stage = stage or row.stage
             row.settings = ProjectSettings.from_json({**row.settings, **(settings or {})}).to_json()
 
-    # Photos.
+    # Images.
 
     def add_folder(self, failed: Callable[[str, str], None] | None = None) -> int:
-        """Take up the photos of the folder that are not known yet, and count them.
+        """Add new images of the folder. Returns their number.
 
         Args:
-            failed: Is told the names of pictures that cannot be read, and why; they are left
-                out.
+            failed: Called with name and reason of images that cannot be read, which are skipped.
         """
         fresh = []
         known = self.store.image_names()
         for path in self._photos(failed):
             name = path.relative_to(self.folder).as_posix()
             if name in known:
-                continue  # reading the sizes of ten thousand files takes seconds
+                continue  # reading the sizes of many files is slow
             try:
                 if path.is_symlink():
                     self.file(name)
@@ -363,16 +370,17 @@ class Project:
         return self.store.add_images(fresh)
 
     def new_videos(self) -> list[str]:
-        """The names of the folder's videos that are no clips of the project yet."""
+        """Names of videos in the folder that are not clips of the project."""
         known = {clip.name for clip in self.tracks.clips()}
         found = find_images(self.folder, suffixes=VIDEO_SUFFIXES)
         names = (path.relative_to(self.folder).as_posix() for path in found)
         return [name for name in names if name.isprintable() and name not in known]
 
     def keep_video(self, source: Path, name: str) -> str:
-        """Copy a video into the folder, unless it lies there; its name there.
+        """Copy a video to the folder, unless it is already there. Returns its name.
 
-        Raises InputError for what is no name of a video, or where another file has it.
+        Raises:
+            InputError: The name is not valid for a video, or another file has it.
         """
         if lies_in_folder(source, self.folder):
             return source.resolve().relative_to(self.folder.resolve()).as_posix()
@@ -391,7 +399,7 @@ class Project:
         return name
 
     def file(self, name: str) -> Path:
-        """The file of a photo by name. Raises NotFoundError, also where it leads out of it."""
+        """File of an image by name. Raises NotFoundError, also if it is outside of the folder."""
         path = self.folder / name
         if not lies_in_folder(path, self.folder):
             raise NotFoundError(
@@ -401,11 +409,11 @@ class Project:
         return path.resolve()
 
     def photo_names(self) -> Iterator[str]:
-        """The names of the pictures that lie in the folder."""
+        """Names of the image files in the folder."""
         return (path.relative_to(self.folder).as_posix() for path in self._photos(None))
 
     def _photos(self, failed: Callable[[str, str], None] | None) -> Iterator[Path]:
-        """The pictures of the folder whose names are text, which a database keeps."""
+        """Image files of the folder with valid text names, which a database can store."""
         for path in find_images(self.folder):
             name = path.relative_to(self.folder).as_posix()
             if name.isprintable() or name.encode("utf-8", "ignore").decode() == name:
@@ -414,11 +422,11 @@ class Project:
                 failed(ascii(name)[1:-1], "The file name is not valid UTF-8. Rename the file.")
 
     def picture(self, image_id: int) -> Path:
-        """The file of a photo. Raises NotFoundError, also where it leads out of the project."""
+        """File of an image by ID. Raises NotFoundError, also if it is outside of the folder."""
         return self.file(self.store.image(image_id).name)
 
     def records(self, image_id: int, who: str | None = None) -> list[StoredMask]:
-        """A photo's masks; on photos that are labelled twice, blindly, only one's own."""
+        """Masks of an image. On images labeled independently, only those of this annotator."""
         every = self.settings.double_every
         entries = self.store.records(image_id)
         if who is None or not every or image_id % every:
@@ -426,16 +434,15 @@ class Project:
         return [e for e in entries if e.author == who or e.provenance.kind != "human"]
 
     def figures(self) -> Figures:
-        """The report."""
+        """Compute the report."""
         return measure(self.store, self.settings, self.name)
 
     # Weights.
 
     def lead(self) -> str:
-        """What `anymask.load` opens for this project: a promoted bundle's folder, or what photos
-        are asked with (`default_model`).
+        """Current model for `anymask.load`: the promoted bundle, or the default image model.
 
-        Raises StoreError for a bundle that lies elsewhere.
+        Raises StoreError if the bundle is outside of the project.
         """
         query = select(WeightsRow).where(WeightsRow.promoted).order_by(WeightsRow.id.desc())
         with reading(self.store.database) as session:
@@ -443,7 +450,7 @@ class Project:
         return default_model() if row is None else str(own_place(self.inside, row.place))
 
     def rounds(self) -> list[dict[str, Any]]:
-        """Every round of training with its figures, the first one first."""
+        """All training rounds with their figures, oldest first."""
         with reading(self.store.database) as session:
             rows = session.scalars(select(WeightsRow).order_by(WeightsRow.id))
             return [
@@ -455,7 +462,7 @@ class Project:
     def keep_weights(
         self, number: int, place: Path, model_hash: str, promoted: bool, figures: dict[str, Any]
     ) -> None:
-        """Remember a round's weights; `place` lies in our own folder."""
+        """Store the weights of a round. `place` is in the `.anymask` folder."""
         with writing(self.store.database) as session:
             session.add(
                 WeightsRow(
@@ -479,15 +486,16 @@ def create_project(
     failed: Callable[[str, str], None] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Project:
-    """Make a folder of photos a project, or open the one that it is, and take up its photos.
-
-    Raises InputError for a folder that is not there and for a project in another database,
-    StoreError for a database that does not answer.
+    """Create a project in a folder of images, or open it, and add its new images.
 
     Args:
-        database: An address such as postgresql://me@localhost/masks; SQLite beside the photos
-            when left out.
-        failed: Is told of pictures that cannot be read (`Project.add_folder`).
+        database: Database URL such as postgresql://me@localhost/masks. Default: SQLite in the
+            folder.
+        failed: Called for images that cannot be read; see `Project.add_folder`.
+
+    Raises:
+        InputError: The folder does not exist, or is a project with another database.
+        StoreError: The database does not respond.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -520,7 +528,7 @@ def create_project(
 
 
 def _begin(inside: Path, database: str | None) -> None:
-    """Make our own folder once the database is known to answer."""
+    """Create the `.anymask` folder after the database responded."""
     check_own_folder(inside)
     if database is not None:
         check_address(database, inside.parent)
@@ -535,7 +543,7 @@ def _begin(inside: Path, database: str | None) -> None:
 
 
 def _address(folder: Path) -> str | Path:
-    """Where the database of a folder is. Raises InputError, DataError."""
+    """Path or URL of the database of a folder. Raises InputError, DataError."""
     place = folder / FOLDER / ADDRESS
     if not place.is_file():
         if not (folder / FOLDER / DATABASE).is_file():
@@ -551,11 +559,11 @@ def _address(folder: Path) -> str | Path:
     return address
 
 
-# Places: an error for what lies or leads outside of the folder.
+# Path checks: nothing may be outside of the folder.
 
 
 def check_own_folder(inside: Path) -> None:
-    """That our own folder is one, and that nothing which is written in it is a link.
+    """Check that the `.anymask` folder and the files in it are not links.
 
     Raises InputError.
     """
@@ -572,7 +580,7 @@ def check_own_folder(inside: Path) -> None:
 
 
 def own_place(inside: Path, place: object) -> Path:
-    """A path of the database, below our own folder. Raises StoreError for one that leads out."""
+    """Path in the database, below the `.anymask` folder. Raises StoreError if it is outside."""
     path = inside / str(place)
     if not _lies_in(path, inside):
         raise StoreError(
@@ -583,14 +591,14 @@ def own_place(inside: Path, place: object) -> Path:
 
 
 def lies_in_folder(path: Path, folder: Path) -> bool:
-    """Whether a file of the project is one, and no link to somewhere else."""
+    """Whether a path is a file in the folder, with links resolved."""
     return _lies_in(path, folder) and path.is_file()
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
     try:
         return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError):  # a NUL, too long, links in a circle
+    except (OSError, ValueError, RuntimeError):  # NUL character, too long, or circular links
         return False
 
 
@@ -600,7 +608,7 @@ def is_file_database(address: str | Path) -> bool:
 
 
 def check_address(address: str, folder: Path) -> None:
-    """That a database which is a file lies in the project's folder. Raises InputError."""
+    """Check that a file database is in the project folder. Raises InputError."""
     if not is_file_database(address):
         return
     path, options = _file_of(address)
@@ -613,7 +621,7 @@ def check_address(address: str, folder: Path) -> None:
 
 
 def _file_of(address: str) -> tuple[str, Any]:
-    """Path and options of a SQLite address."""
+    """Path and options of a SQLite URL."""
     if "://" not in address:
         return address, None
     try:

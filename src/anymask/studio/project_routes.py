@@ -1,8 +1,7 @@
-"""Routes of a project: photos, masks, labels, review, events, proposals, export and report.
+"""Routes of a project: images, masks, classes, review, events, proposals, export and report.
 
-Every change of a mask names its version (`If-Match`); a change that comes too late is answered with
-409 and the mask as it is now. Who is asking: `?user=NAME`, or the user that the server was started
-for.
+Every change of a mask names its version (`If-Match`). If the mask has changed since, the response
+is 409 with the current mask. The user is `?user=NAME`, or the default user of the server.
 """
 
 from __future__ import annotations
@@ -66,11 +65,11 @@ from anymask.studio.video_sessions import write_stream
 
 @dataclass(frozen=True)
 class ServedProject:
-    """A project behind a server.
+    """Project of a server.
 
     Attributes:
-        user: Who works where a request does not say.
-        pictures: What is shown and seen of photos where a request does not say.
+        user: Default user of requests.
+        pictures: Default display settings of images.
     """
 
     project: Project
@@ -79,7 +78,7 @@ class ServedProject:
 
 
 async def project_of(request: Request) -> Project:
-    """The project of the server that answers a request."""
+    """Project of the server that processes a request."""
     served: ServedProject = request.app.state.project
     return served.project
 
@@ -87,14 +86,14 @@ async def project_of(request: Request) -> Project:
 async def user_of(
     request: Request, user: Annotated[str | None, Query(max_length=400)] = None
 ) -> str:
-    """Who is asking."""
+    """User of a request."""
     return user or str(request.app.state.project.user)
 
 
 async def version_of(
     version: Annotated[str, Header(alias="If-Match", examples=["*"])],
 ) -> int | None:
-    """The number in an If-Match header, with or without quotes; None for *, any version.
+    """Version in an If-Match header, with or without quotes; None for *, any version.
 
     Raises Refusal (422).
     """
@@ -111,7 +110,7 @@ async def version_of(
 async def version_if_any(
     version: Annotated[str | None, Header(alias="If-Match")] = None,
 ) -> int | None:
-    """The same, of a header that may be left out."""
+    """Version in an optional If-Match header."""
     return None if version is None else await version_of(version)
 
 
@@ -152,7 +151,7 @@ def images(
 @router.post("/folder", response_model=FolderNews)
 def folder(project: OfProject, request: Request) -> FolderNews:
     """Add new images of the project folder, and list images whose files are missing."""
-    with request.app.state.looking:  # one look at a time
+    with request.app.state.looking:  # one scan at a time
         return look_into_folder(project)
 
 
@@ -160,7 +159,7 @@ def folder(project: OfProject, request: Request) -> FolderNews:
 
 
 async def answer_late(request: Request, error: Exception) -> Response:
-    """409 with the mask or track as it is now, null where it was deleted."""
+    """Response 409 with the current mask or track, null if it was deleted."""
     if isinstance(error, NotFoundError) and not request.url.path.startswith("/api/records/"):
         return refusal_of(error).response()
     now = error.current if isinstance(error, Conflict) else None
@@ -265,19 +264,19 @@ def changes(
     known: `changes` of an earlier response.
     """
     status = project.store.image(image_id).status
-    count = project.store.changes(image_id)  # before the masks: what comes later counts anew
+    count = project.store.changes(image_id)  # before the masks, so that no change is lost
     versions = None
     if count != known:
         entries = project.records(image_id, who)
         versions = {str(entry.id): entry.version for entry in entries}
     try:
         file = photo_file(project, image_id).mark
-    except (DataError, NotFoundError):  # told when somebody opens it
+    except (DataError, NotFoundError):  # reported when the image is opened
         file = None
     return {"changes": count, "status": status, "versions": versions, "file": file}
 
 
-# Work on a photo.
+# Annotation of an image.
 
 
 @router.post("/images/{image_id}/events", status_code=201, response_model=AddedBody)
@@ -386,7 +385,7 @@ def take_back(record_id: RecordId, project: OfProject, who: Who) -> dict[str, An
 
 
 def unlabelled_text(count: int) -> str:
-    """The question before an export with masks that have no class."""
+    """Question before an export with masks that have no class."""
     return f"{counted(count, 'mask')} {'has' if count == 1 else 'have'} no class."
 
 

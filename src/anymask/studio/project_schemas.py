@@ -1,8 +1,8 @@
-"""What travels over HTTP as JSON about a project: photos, masks and where they come from, review.
+"""JSON schemas of a project over HTTP: images, masks with provenance, and review.
 
-Numbers of photos and masks travel as text. The page writes where a mask comes from in its own flat
-words (`by`, `points`, `labels`, `box`, `lasso`, `drawn`); they become a `Provenance` and come back
-beside it.
+IDs of images and masks are sent as text. The page describes the origin of a mask with flat fields
+(`by`, `points`, `labels`, `box`, `lasso`, `drawn`), which are converted to a `Provenance`;
+responses contain both.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from anymask.studio.schemas import (
     example,
 )
 
-WHOLE = "accept"  # the event that tells a whole mask's seconds, whose steps were events before
+WHOLE = "accept"  # event with the total time of a mask, whose steps were separate events
 PROMPT = ("points", "labels", "box", "lasso")
-BY_HAND = ("brush", "polygon")  # the model's score was of another shape
+BY_HAND = ("brush", "polygon")  # tools that invalidate the model's score
 
 
 class RecordBody(BaseModel):
@@ -68,7 +68,7 @@ class RecordBody(BaseModel):
     notes: dict[str, Any] = Field(default_factory=dict)
 
     def draft(self, stage: Stage, client_id: str | None = None) -> Draft:
-        """`stage` holds where the body names none. Raises InputError, DataError."""
+        """Convert to a draft. `stage` is the default stage. Raises InputError, DataError."""
         origin = provenance_of(self.provenance, stage)
         by_model = origin.tool not in BY_HAND
         return Draft(
@@ -140,7 +140,7 @@ class KeptMaskBody(FoundMaskBody):
 
 
 def found_mask(mask: Draft) -> dict[str, Any]:
-    """As `FoundMaskBody`."""
+    """Convert to the fields of `FoundMaskBody`."""
     prompts = [dict(prompt) for prompt in mask.provenance.prompts] or [{}]
     return {
         "rle": rle_to_coco(mask.rle),
@@ -156,13 +156,13 @@ def found_mask(mask: Draft) -> dict[str, Any]:
 
 
 def kept_mask(mask: StoredMask) -> dict[str, Any]:
-    """As `KeptMaskBody`."""
+    """Convert to the fields of `KeptMaskBody`."""
     told = ("version", "author", "stability", "seconds", "client_id")
     return found_mask(mask) | {"id": str(mask.id)} | {name: getattr(mask, name) for name in told}
 
 
 def provenance_of(raw: Mapping[str, Any], stage: Stage) -> Provenance:
-    """The page's words, or our own, as a `Provenance`. Raises InputError."""
+    """Convert the fields of the page, or of `Provenance`. Raises InputError."""
     ours = {key: raw[key] for key in Provenance.model_fields if key in raw}
     prompt = {key: raw[key] for key in PROMPT if raw.get(key)}
     if prompt:
@@ -240,7 +240,7 @@ class EventBody(BaseModel):
     detail: dict[str, Any] | None = None
 
     def action(self) -> Action:
-        """Raises InputError."""
+        """Convert to an `Action`. Raises InputError."""
         text = "" if self.record is None else str(self.record)
         detail = {**(self.detail or {}), **({"key": text} if text else {})}
         whole = self.kind == WHOLE
@@ -454,7 +454,7 @@ class ExportBody(BaseModel):
     )
 
     def settings(self) -> ExportSettings:
-        """Raises InputError."""
+        """Convert to `ExportSettings`. Raises InputError."""
         given = self.model_dump(exclude={"format", "split"})
         if self.unlabelled == "ask":
             given["unlabelled"] = "object"

@@ -1,12 +1,12 @@
-"""What a project stores: masks, photos, clips, tracks and events as values, without SQL.
+"""Values that a project stores: masks, images, clips, tracks and events, without SQL.
 
-What is known of a mask is declared here alone: `Draft` is a mask on its way in, `StoredMask` the
-same mask with its id and version, `TrackMask` a track's mask on one frame. The columns of the
-tables, the journal of versions (`tables`), the bodies of HTTP and the page's types have these
-fields under these names; photos, clips and tracks travel as they are declared. Letters: H W.
+This module defines the fields of a mask: `Draft` is a new mask, `StoredMask` the same with ID and
+version, `TrackMask` the mask of a track on one frame. Table columns, the version history
+(`tables`), HTTP bodies and the types of the page use the same field names. Letters: H W.
 
-Whatever passes here is stored: text is Unicode without NUL and lone surrogates, numbers are finite,
-lists and objects are bounded. So nothing that is stored can spoil a report or an export later.
+All values are validated for storage: text is Unicode without NUL and lone surrogates, numbers are
+finite, lists and objects have limited sizes. Stored values are therefore safe for reports and
+exports.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ Kind = Literal["human", "model", "import"]
 Verdict = Literal["accept", "fix", "reject"]
 TrackSaying = Literal["accept", "correct", "reject"]
 Why = Literal["uncertain", "random"]
-MAX_TEXT = 400  # characters of a name or a label
-MAX_PLACES = 100_000  # points of one prompt
-MAX_PROMPTS = 1000  # of one mask
-MAX_SECONDS = 1e9  # thirty years
-MAX_PAGE = 10_000_000  # of a file
-MAX_ID = 2**31 - 1  # numbers of photos and masks: what a column of each database holds
-MOST_DEPTH = 8  # of lists and objects in each other
-MAX_VALUES = 10_000  # of an event's detail, and characters of each of its texts
+MAX_TEXT = 400  # maximum length of names and labels
+MAX_PLACES = 100_000  # maximum number of points per prompt
+MAX_PROMPTS = 1000  # maximum number of prompts per mask
+MAX_SECONDS = 1e9  # about thirty years
+MAX_PAGE = 10_000_000  # maximum page number
+MAX_ID = 2**31 - 1  # maximum ID; the limit of integer columns
+MOST_DEPTH = 8  # maximum nesting of JSON
+MAX_VALUES = 10_000  # maximum values in the detail of an event, and characters per text
 MAX_TAGS = 100
 MAX_COMMENT = 10_000  # characters
 MAX_LEVEL = 1_000_000
-MAX_RATE = 1e6  # frames a second
+MAX_RATE = 1e6  # maximum frames per second
 
 
 # Checks.
 
 
 def one_of(name: str, value: object, known: tuple[object, ...]) -> None:
-    """Raises InputError that lists the known words."""
+    """Raise InputError with the allowed values if `value` is not one of them."""
     if value not in known:
         raise InputError(f"{name} must be one of {', '.join(map(str, known))}. Given: {value!r}.")
 
 
 def is_id(number: int) -> bool:
-    """Whether a photo or a mask can have this number."""
+    """Whether a number is a valid ID of an image or mask."""
     return 0 < number <= MAX_ID
 
 
 def checked_text(what: str, text: object) -> None:
-    """Text of at most MAX_TEXT characters, or None. Raises InputError."""
+    """Check that a value is None or text of at most MAX_TEXT characters. Raises InputError."""
     if text is None:
         return
     if not isinstance(text, str):
@@ -83,16 +83,16 @@ def _check_encodable(what: str, text: str) -> None:
 
 
 def checked_number(what: str, number: object, least: float, most: float) -> None:
-    """A finite number in a range. Raises InputError."""
+    """Check that a value is a finite number in a range. Raises InputError."""
     plain = isinstance(number, int | float) and not isinstance(number, bool)
-    if not plain or not least <= number <= most:  # type: ignore[operator]  # a number, or not asked
+    if not plain or not least <= number <= most:  # type: ignore[operator]  # compared only if it is a number
         raise InputError(
             f"{what} must be a number from {least:g} to {most:g}. Given: {_short(number)}."
         )
 
 
 def checked_json(what: str, value: object) -> None:
-    """Plain JSON of at most MOST_DEPTH levels and MAX_VALUES values. Raises InputError."""
+    """Check JSON of at most MOST_DEPTH levels and MAX_VALUES values. Raises InputError."""
     level, count = [value], 0
     for _ in range(MOST_DEPTH):
         below: list[object] = []
@@ -121,12 +121,12 @@ def checked_json(what: str, value: object) -> None:
 def _is_finite(number: float) -> bool:
     try:
         return math.isfinite(number)
-    except OverflowError:  # a whole number of more digits than a float has
+    except OverflowError:  # integer beyond the float range
         return False
 
 
 def _short(value: object) -> str:
-    """The beginning of a value, in ASCII; never the whole of a large one."""
+    """Start of a value in ASCII, for messages."""
     if isinstance(value, list | tuple | Mapping):
         return f"{type(value).__name__} of {len(value)}"
     if isinstance(value, int) and value.bit_length() > 64:
@@ -150,7 +150,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Kept(BaseModel):
-    """A part of a mask that a database keeps as one JSON object.
+    """Part of a mask that the database stores as one JSON object.
 
     Raises InputError for other keys or values.
     """
@@ -169,12 +169,12 @@ class Kept(BaseModel):
             ) from None
 
     def to_json(self) -> dict[str, Any]:
-        """Without what is as it always is."""
+        """Convert to JSON, without default values."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
 class _Prompt(Kept):
-    """What a model was asked: clicks with 1 or 0 each, a box x0, y0, x1, y1, a drawn line."""
+    """Prompt of a model: points with labels 1 or 0, a box x0, y0, x1, y1, or a lasso line."""
 
     points: Places | None = None
     labels: Labels | None = None
@@ -213,12 +213,12 @@ class Provenance(Kept):
     source: Text | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Without what nobody knows."""
+        """Convert to JSON, without unknown values."""
         return {"kind": self.kind} | super().to_json()
 
     @classmethod
     def of(cls, origin: Origin | None, **more: Any) -> Provenance:
-        """With the model that made a mask, where it is known."""
+        """Create a provenance with the model of a mask, if it is known."""
         if origin is None:
             return cls(**more)
         told: dict[str, Any] = {"model": origin.model, "model_hash": origin.weights or None}
@@ -226,7 +226,7 @@ class Provenance(Kept):
         return cls(**told | {key: text for key, text in terms.items() if text} | more)
 
     def origin(self) -> Origin | None:
-        """The model that took part, with its terms; None where none did."""
+        """Model of the mask with its terms, or None."""
         if self.model is None:
             return None
         known = stated_origin(self.model, self.model_hash or "")
@@ -262,18 +262,16 @@ class MaskNotes(Kept):
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A mask to be kept.
-
-    Raises InputError for texts and numbers that no database or format can hold.
+    """A mask to store. Raises InputError if texts or numbers cannot be stored or exported.
 
     Attributes:
-        rle: Of the photo's size.
-        state: "proposed": somebody has to look at it before it counts.
-        score: The model's number of this very shape; None where there is none, as of people's.
-        stability: The same.
-        seconds: That somebody spent on it.
-        client_id: A name that its maker gives it: sent twice, it is kept once.
-        page: Of the photo's file on which it lies, counted from 0.
+        rle: Mask in the size of the image.
+        state: "proposed": needs a review before it counts.
+        score: Score of the model for this exact mask; None without one, as for drawn masks.
+        stability: Stability of the model for this exact mask, likewise.
+        seconds: Time that people spent on it.
+        client_id: ID from the client. A repeated request stores the mask only once.
+        page: Page of the image file, from 0.
     """
 
     rle: Rle
@@ -304,23 +302,23 @@ class Draft:
 
     @property
     def area(self) -> int:
-        """Pixels of the mask."""
+        """Mask area in pixels."""
         return rle_area(self.rle)
 
     @property
     def mask(self) -> BoolArray:
-        """(H, W) bool, decoded each time."""
+        """Mask (H, W) bool, decoded on each access."""
         return rle_to_mask(self.rle)
 
     def to_mask(self) -> Mask:
-        """As formats write it: score and clicks only where a model gave the shape its score."""
+        """Convert to an export mask. Score and points are set only for unmodified model masks."""
         origin = self.provenance.origin()
         if self.score is None:
             return Mask(self.rle, self.label, origin=origin)
         clicks = list[tuple[float, float]]()
         for prompt in self.provenance.prompts:
             points = prompt.get("points") or ()
-            labels = prompt.get("labels") or [1] * len(points)  # 0: a click beside the object
+            labels = prompt.get("labels") or [1] * len(points)  # 0 is a background point
             pairs = zip(points, labels, strict=False)
             clicks += [(float(x), float(y)) for (x, y), label in pairs if label]
         return Mask(
@@ -331,14 +329,14 @@ class Draft:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredMask(Draft):
-    """A mask that the database has numbered.
+    """A mask in the database.
 
     Attributes:
-        id: Of the mask.
-        image_id: Of its photo.
-        version: Grows with every change; a change names the version that it was made from.
-        author: Who made this version.
-        created: When, in seconds since 1970, UTC.
+        id: ID of the mask.
+        image_id: ID of the image.
+        version: Increases with every change. A change must name the version that it is based on.
+        author: Author of this version.
+        created: Time of this version, in seconds since 1970, UTC.
     """
 
     id: int
@@ -348,12 +346,12 @@ class StoredMask(Draft):
     created: float
 
     def draft(self, **changes: Any) -> Draft:
-        """The mask as a draft, to change it; its seconds start at 0."""
+        """Copy as a draft with changes. Its time starts at 0."""
         held = {one.name: getattr(self, one.name) for one in fields(Draft)}
         return Draft(**held | {"seconds": 0.0} | changes)
 
 
-IdAsText = Annotated[int, PlainSerializer(str, return_type=str)]  # as the page has it
+IdAsText = Annotated[int, PlainSerializer(str, return_type=str)]  # text in JSON
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,14 +369,14 @@ class ImageEntry:
 
     @property
     def hw(self) -> tuple[int, int]:
-        """(H, W)."""
+        """Size (H, W) in pixels."""
         return self.height, self.width
 
 
 @brief
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """One event before it is written: what was done, with what, for how long."""
+    """An event to store: kind, tool, duration and details."""
 
     kind: str
     tool: str | None = None
@@ -419,15 +417,15 @@ class ClipEntry:
 
     @property
     def hw(self) -> tuple[int, int]:
-        """(H, W)."""
+        """Frame size (H, W) in pixels."""
         return self.height, self.width
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackMask:
-    """A track's mask on one frame, as `track.records.ObjectMask` tells it.
+    """Mask of a track on one frame, like `track.records.ObjectMask`.
 
-    Declared here alone: rows of the database and HTTP schema take their fields from it.
+    Database rows and the HTTP schema take their fields from it.
     """
 
     frame: int
@@ -449,11 +447,11 @@ class TrackMask:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class TrackDraft:
-    """An object's masks through a clip, to be kept.
+    """Masks of an object in a clip, to store.
 
     Attributes:
-        object: Its number in the clip.
-        seconds: That somebody spent on it.
+        object: Number of the object in the clip.
+        seconds: Time that people spent on it.
     """
 
     object: int

@@ -1,10 +1,10 @@
-"""Review of masks: which to look at next, verdicts, and whether a batch may leave.
+"""Review of masks: queue, verdicts and acceptance rule.
 
-The queue takes a proposal that the model is least sure of and one at random in turns; what people
-made or accepted comes last. Only the random ones say how good the batch is: the others are worse by
-choice. How good a mask is is its overlap with itself after review: 1 where it was accepted, the IoU
-of before and after where it was fixed, 0 where it was rejected (Segment Anything, section 5,
-compares automatic masks with corrected ones).
+The queue alternates between the proposal with the lowest score and a random one; masks that people
+drew or accepted come last. Only the random sample estimates the quality of a batch, because the
+others are biased. The quality of a mask is its IoU with its version after review: 1 if accepted,
+the IoU before and after if fixed, 0 if rejected (Segment Anything, section 5, compares automatic
+masks with corrected ones).
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from anymask.studio.tables import (
 )
 
 DrawnMask = tuple[int, int, str, Rle]  # image, page, annotator, mask
-SAME = 0.5  # IoU from which two annotators mean the same object
+SAME = 0.5  # minimum IoU to match masks of two annotators
 
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """A mask to look at, and why."""
+    """A mask to review, and the reason."""
 
     entry: StoredMask
     why: Why
 
 
 def next_asked(store: Store) -> ReviewItem | None:
-    """The mask that should be looked at next; None when all have been."""
+    """Next mask to review; None if all are reviewed."""
     with reading(store.database) as session:
         by_chance = func.coalesce(func.sum(case((VerdictRow.why == "random", 1), else_=0)), 0)
         count, random = session.execute(select(func.count(), by_chance)).one()
@@ -56,7 +56,7 @@ def next_asked(store: Store) -> ReviewItem | None:
             found = _first(session, RecordRow.draw, RecordRow.state == "proposed")
             if found is not None:
                 return ReviewItem(found, "random")
-        for state in ("proposed", "accepted"):  # what a person made comes last
+        for state in ("proposed", "accepted"):  # masks of people come last
             found = _first(session, RecordRow.score.nulls_last(), RecordRow.state == state)
             if found is not None:
                 return ReviewItem(found, "uncertain")
@@ -64,9 +64,9 @@ def next_asked(store: Store) -> ReviewItem | None:
 
 
 def asked_about(store: Store, record_id: int) -> ReviewItem:
-    """Any mask as a `ReviewItem`, by chance where its draw is next. Raises NotFoundError.
+    """Any mask as a `ReviewItem`. It counts as random only if it is next in the random order.
 
-    What somebody picked for another reason says nothing about the rest of its batch.
+    Masks chosen for other reasons would bias the estimate of the batch. Raises NotFoundError.
     """
     entry = store.record(record_id)
     with reading(store.database) as session:
@@ -76,7 +76,7 @@ def asked_about(store: Store, record_id: int) -> ReviewItem:
 
 
 def _first(session: Session, order: Any, *conditions: Any) -> StoredMask | None:
-    """Of the masks that nobody has looked at, the one with the least `order`."""
+    """First unreviewed mask in this order."""
     query = (
         select(RecordRow)
         .where(
@@ -102,13 +102,13 @@ def give_verdict(
     seconds: float = 0.0,
     told: bool = False,
 ) -> StoredMask:
-    """Write down what somebody says of a mask, and carry it out.
+    """Store a verdict and apply it to the mask.
 
-    Raises InputError for a fix without a mask, Conflict where the mask has changed since.
+    Raises InputError for a fix without a mask, Conflict if the mask has changed since.
 
     Args:
-        rle: The better mask, for the verdict "fix".
-        told: Other events tell the seconds (`Store.add_records`).
+        rle: Corrected mask for the verdict "fix".
+        told: Other events contain the seconds (`Store.add_records`).
     """
     one_of("verdict", verdict, get_args(Verdict))
     if (verdict == "fix") != (rle is not None):
@@ -135,16 +135,16 @@ def give_verdict(
 
 
 def all_verdicts(store: Store) -> list[VerdictRow]:
-    """Every verdict, the first one first."""
+    """All verdicts, oldest first."""
     with reading(store.database) as session:
         return list(session.scalars(select(VerdictRow).order_by(VerdictRow.id)))
 
 
 def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
-    """Undo the last verdict on a mask: it is as it was before, and will be asked about again.
+    """Undo the last verdict on a mask, and return it to the queue.
 
-    Its seconds stay spent. Raises NotFoundError without a verdict, Conflict where the mask has
-    changed since.
+    Its time is kept. Raises NotFoundError without a verdict, Conflict if the mask has changed
+    since.
     """
     with writing(store.database) as session:
         row = record_row(session, record_id, lock=True)
@@ -194,7 +194,7 @@ class BatchState:
 
 
 def batch_states(store: Store, settings: ProjectSettings) -> list[BatchState]:
-    """Every batch that has masks, by the rule of the settings."""
+    """State of every batch with masks under the acceptance rule."""
     query = select(RecordRow.id, RecordRow.image_id, RecordRow.state, KIND)
     query = query.where(RecordRow.deleted.is_(False))
     with reading(store.database) as session:
@@ -206,17 +206,17 @@ def judged_batches(
     verdicts: Iterable[VerdictRow],
     settings: ProjectSettings,
 ) -> list[BatchState]:
-    """`batch_states` of masks that were read before.
+    """Like `batch_states`, for masks that were already read.
 
     Args:
-        masks: Id, image, state and kind of each.
-        verdicts: The first one first.
-        settings: The size of batches and their rule.
+        masks: ID, image, state and kind of each mask.
+        verdicts: Verdicts, oldest first.
+        settings: Batch size and acceptance rule.
     """
     firsts: dict[int, VerdictRow] = {}
     for one in verdicts:
         firsts.setdefault(one.record_id, one)
-    members: dict[int, list[tuple[int, str]]] = defaultdict(list)  # id and state of each
+    members: dict[int, list[tuple[int, str]]] = defaultdict(list)  # ID and state of each mask
     for number, image, state, kind in masks:
         by_model = state == "proposed" or (state != "rejected" and kind == "model")
         if by_model or number in firsts:
@@ -224,7 +224,7 @@ def judged_batches(
     states = []
     for number, entries in sorted(members.items()):
         looked_at = [firsts[mask] for mask, _ in entries if mask in firsts]
-        everything = len(looked_at) == len(entries)  # then nothing was chosen, and all count
+        everything = len(looked_at) == len(entries)  # a complete review is unbiased, so all count
         ious = [one.agreed for one in looked_at if everything or one.why == "random"]
         left = sum(state == "proposed" for _, state in entries)
         needed = min(settings.sample, len(ious) + left)
@@ -262,7 +262,7 @@ class Agreement:
 
 
 def agreements(entries: Iterable[StoredMask]) -> list[Agreement]:
-    """How far every two annotators agree, by their accepted masks."""
+    """Agreement of every pair of annotators on their accepted masks."""
     return compare_annotators(
         (entry.image_id, entry.page, entry.author, entry.rle)
         for entry in entries
@@ -271,7 +271,7 @@ def agreements(entries: Iterable[StoredMask]) -> list[Agreement]:
 
 
 def compare_annotators(drawn: Iterable[DrawnMask]) -> list[Agreement]:
-    """`agreements` of masks that were chosen before; empty ones do not count."""
+    """Like `agreements`, for selected masks. Empty masks are ignored."""
     by_page: dict[tuple[int, int], dict[str, list[Rle]]] = defaultdict(lambda: defaultdict(list))
     for image_id, page, author, rle in drawn:
         if rle_area(rle):
@@ -290,7 +290,7 @@ def compare_annotators(drawn: Iterable[DrawnMask]) -> list[Agreement]:
 
 
 def _pairs(first: Sequence[Rle], second: Sequence[Rle]) -> tuple[list[float], int]:
-    """IoU of the masks that belong together, the best first, and how many stay alone."""
+    """IoU of matched masks, highest first, and the number of unmatched ones."""
     table = rle_iou(first, second)
     ious: list[float] = []
     while table.size and table.max() >= SAME:

@@ -1,7 +1,7 @@
-"""Retraining rounds: tune a model on the accepted masks, promote it where it is better.
+"""Training rounds: fine-tune a model on accepted masks, and promote it if it is better.
 
-A new model leads only where the 95 % interval of the gain (the same photos for both, whole photos
-resampled) lies above zero, on at least MIN_HELD photos that training never sees.
+A new model is promoted only if the 95 % confidence interval of its gain (paired, bootstrap over
+images) is above zero, on at least MIN_HELD images that are never used for training.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("anymask.studio.rounds")
 SET = "accepted"
 MIN_MASKS = 10
-MIN_HELD = 5  # photos: an interval over fewer says nothing
+MIN_HELD = 5  # images; the interval of fewer is not meaningful
 RESAMPLES = 1000
-KEPT_WEIGHTS = (WEIGHTS, "last.pt")  # of a round, the first of them that is there
-MAX_MASKS = 40  # of a photo that are asked for when measuring
-CLICKS = 3  # of each mask when measuring
-RECIPE = "recipe.json"  # of a round's folder
-GENTLE: dict[str, Any] = {  # of models that see pictures of any side: short, on few photos
+KEPT_WEIGHTS = (WEIGHTS, "last.pt")  # weights of a round, in order of preference
+MAX_MASKS = 40  # maximum number of masks per image in evaluation
+CLICKS = 3  # points per mask in evaluation
+RECIPE = "recipe.json"  # in the folder of a round
+GENTLE: dict[str, Any] = {  # short training on few images, for models with flexible input size
     "mask_loss": "focal", "boxes": 0.5, "balanced_steps": 0, "at_scale": 0.0, "turns": 0.12,
     "several": 0.05, "ema": 0.95, "workers": 1, "prepare_ahead": False,
 }  # fmt: skip
@@ -62,26 +62,26 @@ GENTLE: dict[str, Any] = {  # of models that see pictures of any side: short, on
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training made: a bundle that `anymask.load` opens, and its weights to go on from."""
+    """Result of a training: a bundle for `anymask.load`, and weights to continue from."""
 
     bundle: Path
     weights: Path
 
 
-Report = Callable[[dict[str, Any]], None]  # is told each row of a training's log
-Train = Callable[[Path, Path | None, Path], Trained]  # sets, weights to start from, folder
-Judge = Callable[[str, Sequence[AnnotatedImage]], Floats]  # model, (I,) photos -> (I,) mean IoU
+Report = Callable[[dict[str, Any]], None]  # called with each row of the training log
+Train = Callable[[Path, Path | None, Path], Trained]  # (data sets, initial weights, folder)
+Judge = Callable[[str, Sequence[AnnotatedImage]], Floats]  # (model, images (I,)) -> mean IoU (I,)
 Open = Callable[[str], Model]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundOutcome:
-    """A round of training.
+    """Result of a training round.
 
     Attributes:
-        before: Mean IoU of the leading and of the new model on the held-out photos.
-        after: Like `before`.
-        gain: Their difference, with its 95 % interval.
+        before: Mean IoU of the current model on held-out images.
+        after: Mean IoU of the new model on held-out images.
+        gain: Difference; `low` and `high` are its 95 % confidence interval.
     """
 
     round: int
@@ -96,26 +96,26 @@ class RoundOutcome:
     promoted: bool
 
     def to_json(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Convert to JSON."""
         return asdict(self)
 
 
 def is_held_out(name: str, share: float) -> bool:
-    """Whether training never sees a photo: by its name alone, so the answer never changes."""
+    """Whether an image is held out from training. Depends only on its name."""
     number = int.from_bytes(hashlib.sha256(f"held out {name}".encode()).digest()[:8], "big")
     return number / 2**64 < share
 
 
 def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> RoundOutcome:
-    """One round; one that was cut short goes on, unless other masks are accepted by now.
+    """Run a round. An interrupted round is resumed unless the accepted masks have changed.
 
-    Raises InputError where there is too little to learn from or to measure on, or where another
-    round of the project is under way.
+    Raises InputError if there are too few images to train or evaluate, or another round of the
+    project is running.
 
     Args:
-        train: As `trainer`, `judge_on` and `anymask.load`.
-        judge: As `trainer`, `judge_on` and `anymask.load`.
-        open_model: As `trainer`, `judge_on` and `anymask.load`.
+        train: Training function, such as `trainer(...)`.
+        judge: Evaluation function, such as `judge_on(...)`.
+        open_model: Function that loads a model, such as `anymask.load`.
     """
     with claimed(project.inside / ROUNDS):
         return _retrain(project, train, judge, open_model)
@@ -154,22 +154,22 @@ def _retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> 
 
 
 def round_folder(project: Project, number: int) -> Path:
-    """Where a round, counted from 1, keeps its set, its weights and its bundle."""
+    """Folder of a round, numbered from 1, with its data set, weights and bundle."""
     return project.inside / ROUNDS / str(number)
 
 
 def begin_round(project: Project, images: list[AnnotatedImage], folder: Path) -> None:
-    """Write the round's set; what is left of a round on other masks goes first."""
+    """Write the data set of the round. Deletes an unfinished round with other masks."""
     place = folder / "sets" / SET
     files = list(encode_annotations(images, place, "set", LossReport(), Policy()))
     if not all(path.is_file() and path.read_bytes() == data for path, data in files):
         shutil.rmtree(folder, ignore_errors=True)
     link_photos(project, images, place)
-    write_files(files, place)  # last: a set that is written has its photos
+    write_files(files, place)  # last, so that a complete set has its images
 
 
 def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
-    """Photos with accepted masks: to learn from, and held out. Raises InputError, NotFoundError."""
+    """Training and held-out images with accepted masks. Raises InputError, NotFoundError."""
     share = project.settings.held_out
     filled = [
         replace(image, masks=Masks(mask for mask in image.masks if mask.area))
@@ -190,7 +190,7 @@ def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]
 
 
 def link_photos(project: Project, images: list[AnnotatedImage], folder: Path) -> None:
-    """Links to the photos (copies where links are impossible) as the pictures of a set."""
+    """Link or copy the images of a data set."""
     for image in images:
         target = folder / picture_name(image.file_name)
         source, page = source_of(project, image.file_name)
@@ -206,7 +206,7 @@ def link_photos(project: Project, images: list[AnnotatedImage], folder: Path) ->
 
 
 def last_weights(project: Project) -> Path | None:
-    """What the leading model was trained to; None where none of the project's leads."""
+    """Weights of the promoted model, or None."""
     promoted = [row for row in project.rounds() if row["promoted"]]
     if not promoted:
         return None
@@ -218,7 +218,7 @@ def last_weights(project: Project) -> Path | None:
 
 
 def paired_gain(old: Floats, new: Floats) -> tuple[float, float, float]:  # (I,), (I,)
-    """Mean difference and its 95 % interval (percentile bootstrap over photos)."""
+    """Mean difference and its 95 % confidence interval (percentile bootstrap over images)."""
     gains = new - old
     draws = np.random.default_rng(0).integers(0, len(gains), (RESAMPLES, len(gains)))
     low, high = np.quantile(gains[draws].mean(axis=1), (0.025, 0.975))
@@ -230,19 +230,19 @@ def paired_gain(old: Floats, new: Floats) -> tuple[float, float, float]:  # (I,)
 
 @dataclass(frozen=True)
 class RoundStart:
-    """The network that a round tunes, and the file that it starts from; None: its own weights."""
+    """Network to fine-tune, and its initial weights file. None: pretrained weights."""
 
     variant: str
     weights: Path | None
 
 
 def start_of(tuning: Tuning, lead: Path | None) -> RoundStart:
-    """What is tuned: the leading model, a model by name, or a file.
+    """Select the network to fine-tune: the current model, a model by name, or a file.
 
     Raises InputError, ModelError, WeightsError.
 
     Args:
-        lead: Weights of the leading model, None where the project has none of its own.
+        lead: Weights of the promoted model, or None.
     """
     from anymask.training import named, variant_of
 
@@ -267,8 +267,9 @@ def start_of(tuning: Tuning, lead: Path | None) -> RoundStart:
 
 
 def recipe_of(tuning: Tuning, start: RoundStart, photos: Sequence[AnnotatedImage]) -> Recipe:
-    """The fine-tuning's recipe with a round's few steps: no photo is kept back to choose by, as
-    the gate measures on those that are held out. Raises InputError, ModelError, WeightsError.
+    """Fine-tuning recipe with the few steps of a round. Held-out images replace validation images.
+
+    Raises InputError, ModelError, WeightsError.
     """
     from anymask import models
     from anymask.runtime import channels_of_weights
@@ -301,7 +302,7 @@ def recipe_of(tuning: Tuning, start: RoundStart, photos: Sequence[AnnotatedImage
 
 
 def trainer(tuning: Tuning, report: Report | None = None) -> Train:
-    """What `retrain` trains with; a training that was cut short goes on."""
+    """Create the training function of `retrain`. Interrupted training is resumed."""
 
     def train(sets: Path, lead: Path | None, folder: Path) -> Trained:
         from anymask.runtime import pick_device
@@ -314,7 +315,7 @@ def trainer(tuning: Tuning, report: Report | None = None) -> Train:
         _begin_training(folder, recipe)
         device = str(pick_device(tuning.device))
         loop.train(recipe, loop.TrainingRun(sets, folder, device=device, report=report))
-        if not is_done(folder, recipe.steps):  # stopped by a signal: half a training leads nowhere
+        if not is_done(folder, recipe.steps):  # stopped by a signal: do not use unfinished weights
             raise KeyboardInterrupt
         finish(folder, recipe, photos)
         shutil.rmtree(folder / "bundle", ignore_errors=True)
@@ -325,7 +326,7 @@ def trainer(tuning: Tuning, report: Report | None = None) -> Train:
 
 
 def _begin_training(folder: Path, recipe: Recipe) -> None:
-    """Keep the recipe; a run of another one, which was cut short here, begins anew."""
+    """Write the recipe. Deletes unfinished training with another recipe."""
     from anymask.training import LAST, LOG
     from anymask.training.run_folder import BEFORE
 
@@ -338,11 +339,11 @@ def _begin_training(folder: Path, recipe: Recipe) -> None:
 
 
 def finish(folder: Path, recipe: Recipe, photos: Sequence[AnnotatedImage]) -> None:
-    """Write the tuned weights of a round, which every command takes by path."""
+    """Write the fine-tuned weights of a round, which all commands accept by path."""
     from anymask.training import licence_with_data, newest_state, trained_module, write_weights
 
     found = newest_state(folder)
-    assert found is not None  # the run has just ended
+    assert found is not None  # training has just finished
     masks = sum(len(photo.rles) for photo in photos)
     about = {
         "licence": licence_with_data(recipe),
@@ -353,10 +354,10 @@ def finish(folder: Path, recipe: Recipe, photos: Sequence[AnnotatedImage]) -> No
 
 
 def judge_on(folder: Path) -> Judge:
-    """The mean IoU of each photo's masks after 1 to CLICKS clicks in a row.
+    """Create the evaluation function: mean IoU per image over 1 to CLICKS points.
 
     Args:
-        folder: Of the photos.
+        folder: Folder of the images.
     """
 
     def judge(place: str, images: Sequence[AnnotatedImage]) -> Floats:

@@ -1,8 +1,8 @@
-"""What travels over HTTP as JSON to and from the model, and what all such bodies share.
+"""JSON schemas of the model over HTTP, and types shared by all bodies.
 
-What the database or another room declares travels as declared there (`Label`, `TrackEntry`, ...);
-`project_schemas` and `video_schemas` hold what is said otherwise on the wire. The page's types are
-made of them (`web/scripts/schema.py`).
+Values of the database and other rooms are sent as declared there (`Label`, `TrackEntry`, ...);
+`project_schemas` and `video_schemas` define the others. The types of the page are generated from
+them (`web/scripts/schema.py`).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ from anymask.studio.records import MAX_ID, MAX_PAGE
 from anymask.track import GROUPS
 from anymask.volumes import VolumeSettings
 
-MAX_LISTED = 10_000  # items of a list that are looked at at all; `Limits` has fewer
-DISC = (  # a small picture, for the examples of /docs
+MAX_LISTED = 10_000  # hard limit of list items; those of `Limits` are lower
+DISC = (  # small image for the examples in /docs
     "iVBORw0KGgoAAAANSUhEUgAAAEAAAAAwCAAAAACEICPDAAAAe0lEQVR42u2VSw7AIAhE0fQwnmMOztlcNhEsTkxsm+BK"
     "DfP4RKQ02VtVEpCALwAu507vLUJAaQ/yFUQN9OYcAVSEI9TYWgmAb6vLgJmlnnpIc0eazZSAPwHmnw9OpQA+gCEC0Pox"
     "BbB6UwOQeltEcHpnsGxPpmymBLwB6BGYD/9HrkDiAAAAAElFTkSuQmCC"
@@ -58,7 +58,7 @@ DISC_RLE = {
 
 
 def at_most(count: int, what: str) -> BeforeValidator:
-    """Refuses a longer list before anything is made of its items."""
+    """Validator that rejects longer lists before their items are parsed."""
 
     def check(value: object) -> object:
         if isinstance(value, list) and len(value) > count:
@@ -69,7 +69,7 @@ def at_most(count: int, what: str) -> BeforeValidator:
 
 
 def example(**body: Any) -> ConfigDict:
-    """What /docs puts into the body before somebody tries it."""
+    """Model configuration with an example body for /docs."""
     return ConfigDict(json_schema_extra={"examples": [body]})
 
 
@@ -79,7 +79,7 @@ TextId = Annotated[str, Field(pattern="^[0-9]{1,10}$")]
 Few = Field(fail_fast=True)
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=MAX_ID)]
-# Pixels or a share of the mask: the settings themselves say which numbers and words those are.
+# Pixels or a share of the mask; validated by the settings.
 Size = (
     Annotated[float, Field(strict=True, allow_inf_nan=False, json_schema_extra={"minimum": 0})]
     | Annotated[str, Field(max_length=40)]
@@ -92,11 +92,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-# Settings that clients may choose, by their declarations.
+# Settings available to clients, from their declarations.
 
 _NOT_OVER_HTTP = {
-    "memory_limit", "points_per_batch",  # the server's memory and slices
-    "session", "start", "end", "every", "fps",  # on the client's side
+    "memory_limit", "points_per_batch",  # memory and batches of the server
+    "session", "start", "end", "every", "fps",  # controlled by the client
 }  # fmt: skip
 
 
@@ -117,12 +117,12 @@ EVERYTHING = (
     DeclaredSetting("tile", (int, "auto", NoneType), "auto", _TILE),
 )
 TRACK = _chosen(GROUPS)
-VOLUME = tuple(one for one in _chosen((VolumeSettings,)) if one.name != "window")  # has an address
+VOLUME = tuple(one for one in _chosen((VolumeSettings,)) if one.name != "window")  # own endpoint
 SEGMENT = {one.name: one.about.does for one in _chosen((SegmentSettings,))}
 
 
 def settings_schema(settings: Iterable[DeclaredSetting]) -> dict[str, Any]:
-    """A JSON schema of these settings, each of which may be left out, and no others."""
+    """JSON schema of optional settings, without additional properties."""
     properties = {}
     for one in sorted(settings, key=lambda setting: setting.name):
         ways: list[dict[str, Any]] = []
@@ -162,7 +162,7 @@ class CocoRleBody(Strict):
     counts: str | Annotated[list[int], Few]
 
     def rle(self) -> Rle:
-        """Raises DataError, InputError."""
+        """Convert to an RLE. Raises DataError, InputError."""
         return coco_to_rle({"size": list(self.size), "counts": self.counts})
 
 
@@ -178,7 +178,7 @@ class PromptBody(Strict):
     mask: CocoRleBody | None = None
 
     def as_prompt(self) -> Prompt:
-        """Raises PromptError, DataError for what is wrong."""
+        """Convert to a prompt. Raises PromptError, DataError if it is invalid."""
         mask = None if self.mask is None else rle_to_mask(self.mask.rle())
         return Prompt.of(points=self.points, labels=self.labels, box=self.box, mask=mask)
 
@@ -202,7 +202,7 @@ class CorrectingBody(PromptBody):
     )
 
     def earlier(self, kept: KeptPredictions, image: str) -> Prediction | None:
-        """The prediction that is corrected. Raises Refusal (404, 422)."""
+        """Prediction to correct. Raises Refusal (404, 422)."""
         return None if self.previous is None else kept.get(self.previous, image, self.candidate)
 
 
@@ -229,11 +229,11 @@ class SegmentBody(CorrectingBody):
     mirror: bool = Field(False, description=SEGMENT["mirror"])
 
     def settings(self) -> SegmentSettings:
-        """How the prompts are answered. Raises InputError."""
+        """Convert to `SegmentSettings`. Raises InputError."""
         return SegmentSettings(**{name: getattr(self, name) for name in SEGMENT})
 
     def asked(self) -> list[CorrectingBody]:
-        """The prompts, however they came. Raises Refusal for none, or for two ways at once."""
+        """Prompts of the request. Raises Refusal if there are none, or several kinds."""
         names = [name for name in PromptBody.model_fields if getattr(self, name) is not None]
         names += ["previous"] * (self.previous is not None)
         own = {name: getattr(self, name) for name in (*names, "candidate")}
@@ -349,7 +349,7 @@ class ExampleBody(Strict):
     mask: CocoRleBody | None = None
 
     def prompted(self) -> dict[str, Any]:
-        """`point`, `box` or `mask`, as `Model.find` takes it. Raises Refusal, DataError."""
+        """Keyword argument `point`, `box` or `mask` of an exemplar. Raises Refusal, DataError."""
         mask = None if self.mask is None else rle_to_mask(self.mask.rle())
         ways = {"point": self.point, "box": self.box, "mask": mask, "record": self.record}
         given = {name: way for name, way in ways.items() if way is not None}
@@ -367,7 +367,7 @@ class ExampleBody(Strict):
 _EXAMPLES = at_most(16, "examples")
 Chance = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Word = Annotated[str, Field(max_length=MAX_CHARACTERS)]
-MAX_WORDS = 10_000  # characters of words in one text
+MAX_WORDS = 10_000  # maximum length of a text prompt
 
 
 class QuestionBody(Strict):
@@ -399,7 +399,7 @@ class QuestionBody(Strict):
     top_k: Annotated[int, Field(ge=1, le=MAX_ID)] | None = None
 
     def settings(self, detector: str | Path | Detector | None) -> FindSettings:
-        """How things are found: words by the server's detector where it has one."""
+        """Convert to `FindSettings`. Text prompts use the server's detector if it has one."""
         reader = None if self.like else detector
         return FindSettings(detector=reader, score=self.score, iou=self.iou, top_k=self.top_k)
 
@@ -462,7 +462,7 @@ class NamesBody(Strict):
     top: int = Field(default=5, ge=1, le=100)
 
     def choice(self) -> NamesAsked:
-        """What is to be chosen from."""
+        """Convert to `NamesAsked`."""
         return NamesAsked(self.names, self.unknown, self.top)
 
 
@@ -484,7 +484,7 @@ class NamesAnswer(Strict):
 
 
 def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
-    """Count prompts, points, decodings and pixels before anything is made of them.
+    """Check the numbers of prompts, points, decoder runs and pixels before decoding.
 
     Raises Refusal.
     """
@@ -511,14 +511,14 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
 
 
 def check_count(count: int, what: str, limits: Limits) -> None:
-    """Whether a request has some prompts or masks, and not too many. Raises Refusal (422)."""
+    """Check that a request has prompts or masks, but not too many. Raises Refusal (422)."""
     if not 0 < count <= limits.prompts:
         message = f"A request must have 1 to {limits.prompts} {what}. Given: {count}."
         raise Refusal(422, message)
 
 
 def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
-    """Whether masks have 1 pixel at least, and together no more than a photo. Raises Refusal."""
+    """Check that masks are not empty, and together not larger than an image. Raises Refusal."""
     pixels = 0
     for height, width in sizes:
         if height < 1 or width < 1 or height * width > limits.pixels:

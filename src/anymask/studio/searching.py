@@ -1,11 +1,11 @@
-"""Things that words or examples mean, found in a project's photos and kept as proposals with names.
+"""Search for text and exemplar prompts in a project's images, with labeled proposals as the result.
 
-A photo that was searched is told by an event that holds the question's key, written with the
-proposals in one transaction: a search that was cut short goes on with the photos that are left, and
-one that is over looks at new photos alone. Finished photos are left as they are.
+An event with the key of the search marks an image as searched. It is written in one transaction
+with the proposals. An interrupted search continues with the remaining images; a finished one
+processes only new images. Images marked as done are skipped.
 
-What is found may be there already. A mask that somebody made, accepted or named stays, and so does
-a proposal that was rejected under the same name; a proposal without a name gets it.
+Results may match existing masks. Masks that people drew, accepted or labeled are kept, and so are
+proposals that were rejected with the same label. An unlabeled proposal gets the label.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from anymask.studio.store import Store
 
 LOG = logging.getLogger("anymask.studio.searching")
-SAME = 0.7  # IoU from which a find, or a proposal, is a mask that is there already
+SAME = 0.7  # minimum IoU of a result, or a proposal, with an existing mask
 TOOL = "find"
 
 
 @dataclass(frozen=True)
 class Search:
-    """A question about any number of photos, with what was learned of its words or examples.
+    """A search for any number of images, with encoded prompts.
 
     Attributes:
-        label: Of what is like an example; words bring their own.
+        label: Label for exemplar prompts; text prompts define their own.
     """
 
     model: Model
@@ -55,22 +55,22 @@ class Search:
 
     @property
     def key(self) -> str:
-        """Names the question: other words, examples, settings or weights have another one."""
+        """Hash of prompts, settings and weights."""
         told = [self.model.runtime.weights_hash, self.label, self.finder.about]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
     @property
     def untrained(self) -> list[str]:
-        """The names of the question without training images."""
+        """Searched names without training images."""
         return self.finder.untrained if isinstance(self.finder, WordFinder) else []
 
     def find(self, photo: UintImage) -> list[Mask]:
-        """The things in a photo (H, W, 3), best first, named."""
+        """Labeled instances in an image (H, W, 3), best first."""
         found = self.finder.find(photo)
         return [one if one.label else replace(one, label=self.label) for one in found]
 
     def drafts(self, photo: UintImage, page: int = 0, least_area: int = 0) -> list[Draft]:
-        """The same as proposals for a page of a photo's file."""
+        """Instances as proposals for a page of an image file."""
         about = Provenance.of(self.model.origin, kind="model", tool=TOOL, stage="semi")
         return [
             Draft(rle=one.rle, label=one.label, state="proposed", score=one.score, page=page,
@@ -89,7 +89,7 @@ def open_search(
     label: str | None = None,
     settings: FindSettings = FindSettings(),  # noqa: B008 - it is frozen
 ) -> Search:
-    """What words or examples mean, learned. Raises what `Model.find` raises."""
+    """Create a search from text or exemplar prompts. Raises as `Model.find`."""
     one_question(words, like)
     if like is not None:
         return Search(model, ExampleFinder(model, like, unlike, settings), label)
@@ -98,17 +98,17 @@ def open_search(
             "The parameters `unlike` and `label` require an exemplar, not a text "
             "prompt. Pass `like`, or omit them."
         )
-    assert words is not None  # `one_question` has seen to it
+    assert words is not None  # checked by `one_question`
     return Search(model, WordFinder(model, read_phrases(words, settings.score), settings))
 
 
 @dataclass(frozen=True)
 class SearchedPhoto:
-    """What became of what was found in a photo.
+    """Result of a search in one image.
 
     Attributes:
-        records: Proposals that are new, or have their name from it.
-        there: How many were there already.
+        records: New proposals, and proposals that received a label.
+        there: Number of results that already existed.
     """
 
     image_id: int
@@ -119,10 +119,10 @@ class SearchedPhoto:
 def keep_finds(
     store: Store, image_id: int, finds: Sequence[Draft], key: str, once: bool = True
 ) -> SearchedPhoto:
-    """Keep what was found in a photo, but what is there.
+    """Store new results of an image.
 
     Args:
-        once: Nothing is kept where another search with this key was quicker.
+        once: Store nothing if a search with this key has already processed the image.
     """
     entries = store.records(image_id)
     fresh, named, there = list[Draft](), dict[int, tuple[Draft, StoredMask]](), 0
@@ -142,12 +142,12 @@ def keep_finds(
 
 
 def _stands(there: StoredMask, find: Draft) -> bool:
-    """Whether a mask can be what was found: a rejected one where it was rejected by that name."""
+    """Whether a mask can match a result. Rejected masks match only with the same label."""
     return there.state != "rejected" or there.label == find.label
 
 
 def photos_left(store: Store, searched: Container[int]) -> list[ImageEntry]:
-    """The photos that are not finished and were not searched yet (`Store.searched`)."""
+    """Images that are neither done nor searched (`Store.searched`)."""
     return [one for one in store.all_images() if one.status != "done" and one.id not in searched]
 
 
@@ -157,12 +157,12 @@ def search_photos(
     look: Callable[[ImageEntry], list[Draft]],
     failed: Callable[[str, str], None] | None = None,
 ) -> Iterator[SearchedPhoto]:
-    """Search the photos that are left, and yield what became of each.
+    """Search the remaining images, and yield the result of each.
 
     Args:
-        look: Finds proposals in a photo.
-        failed: Is told of photos that cannot be read, which are looked at again the next time;
-            without it their error is raised.
+        look: Function that returns the proposals for an image.
+        failed: Called with name and reason of images that cannot be read; the next search
+            retries them. Default: raise.
     """
     for image in photos_left(store, store.searched(key)):
         try:
@@ -185,7 +185,7 @@ def search_photos(
 def find_in_project(
     project: Project, search: Search, failed: Callable[[str, str], None] | None = None
 ) -> Iterator[SearchedPhoto]:
-    """The stage before people: see `Project.find`."""
+    """Search all images of a project. See `Project.find`."""
     least = project.settings.min_mask_area
 
     def look(image: ImageEntry) -> list[Draft]:
@@ -195,7 +195,7 @@ def find_in_project(
 
 
 def own_examples(project: Project, given: Any) -> Any:
-    """Examples as `Model.find` takes them, with masks of the project (`StoredMask`) among them."""
+    """Convert masks of the project (`StoredMask`) to exemplar prompts for `Model.find`."""
     if isinstance(given, StoredMask):
         return load_plane(project.picture(given.image_id), given.page), {"mask": given.mask}
     if isinstance(given, list):

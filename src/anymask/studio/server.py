@@ -1,14 +1,14 @@
-"""uvicorn with our limits, an application on a bound socket until it is stopped; and logging.
+"""uvicorn server with time limits, and logging.
 
-    anymask.studio            the server: where it listens, what it refuses, defects
+    anymask.studio            the server: address, rejected requests, internal errors
     anymask.studio.requests   each request: method, path, status, milliseconds
-    anymask.studio.model      loading of the model and searches for everything
-    anymask.studio.videos     sessions about videos, opened and closed
-    anymask.studio.stages     stages run over the photos of a project
-    anymask.studio.rounds     rounds of training
-    anymask.studio.exports    masks that left a project
+    anymask.studio.model      model loading and automatic mask generation
+    anymask.studio.videos     video sessions, opened and closed
+    anymask.studio.stages     stages on the images of a project
+    anymask.studio.rounds     training rounds
+    anymask.studio.exports    exports of a project
 
-A path is logged without its query, which may hold a token.
+Paths are logged without the query, which may contain a token.
 """
 
 from __future__ import annotations
@@ -35,12 +35,16 @@ LEVELS = ("debug", "info", "warning", "error")
 LogFormat = Literal["text", "json"]
 LOGGERS = ("anymask", "uvicorn")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-BACKLOG = 128  # connections that are accepted at once: fewer than a process may have open
-PATIENCE = 5  # seconds for what is under way when the server is stopped
+BACKLOG = 128  # listen backlog; less than the usual limit of open files
+PATIENCE = 5  # grace period of running requests on shutdown, in seconds
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Bind an address; port 0 takes a free one. Raises InputError."""
+    """Bind an address. Port 0 selects a free port.
+
+    Raises:
+        InputError: The address is not available.
+    """
     kind = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(kind, socket.SOCK_STREAM)
     try:
@@ -57,20 +61,20 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def address_of(bound: socket.socket) -> str:
-    """http://HOST:PORT of a bound socket."""
+    """URL http://HOST:PORT of a bound socket."""
     host, port = bound.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class PendingConnections:
-    """Connections of which no header of a request is there yet; the oldest of too many goes."""
+    """Connections without a complete request header. The oldest is closed if there are too many."""
 
     def __init__(self, limits: Limits) -> None:
         self._seconds, self._most = limits.header_seconds, limits.headers_waiting
-        self._waiting: dict[asyncio.Transport, asyncio.TimerHandle] = {}  # the oldest first
+        self._waiting: dict[asyncio.Transport, asyncio.TimerHandle] = {}  # oldest first
 
     def wait(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        """A header is expected from now on; asked again, the time runs on from the first asking."""
+        """Start the timer of a connection, unless it is already running."""
         if transport in self._waiting:
             return
         self._waiting[transport] = loop.call_later(self._seconds, transport.abort)
@@ -80,46 +84,46 @@ class PendingConnections:
             oldest.abort()
 
     def come(self, transport: asyncio.Transport) -> None:
-        """The header is there, or the connection has gone."""
+        """Stop the timer: the header is complete, or the connection was closed."""
         timer = self._waiting.pop(transport, None)
         if timer is not None:
             timer.cancel()
 
 
 class TimedProtocol(H11Protocol):
-    """uvicorn's HTTP with a time limit for headers, which uvicorn has not."""
+    """HTTP protocol of uvicorn with a time limit for headers."""
 
     def __init__(self, pending: PendingConnections, **more: Any) -> None:
         super().__init__(**more)
         self._pending = pending
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """A client is there."""
+        """Start the timer of a new connection."""
         super().connection_made(transport)
         self._pending.wait(transport, self.loop)
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes, of which the last of a header may be one."""
+        """Process received bytes, and stop the timer when a header is complete."""
         before = cast("RequestResponseCycle | None", self.cycle)  # None until the first request
         idle = before is None or before.response_complete
         super().data_received(data)
         if self.cycle is not before:
             self._pending.come(self.transport)
-        elif idle:  # the beginning of a further request
+        elif idle:  # start of another request
             self._pending.wait(self.transport, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has gone."""
+        """Stop the timer of a closed connection."""
         self._pending.come(self.transport)
         super().connection_lost(exc)
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which tells when it listens.
+    """uvicorn server with a callback after startup.
 
     Args:
-        app: Of `create_app`.
-        told: Called once it listens.
+        app: Application from `create_app`.
+        told: Called when the server listens.
     """
 
     def __init__(
@@ -132,9 +136,9 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=protocol,  # type: ignore[arg-type]  # called as the class would be
-                log_config=None,  # `log_to_stderr` says where, if anybody wants it
-                access_log=False,  # addresses may hold tokens
+                http=protocol,  # type: ignore[arg-type]  # called like the class
+                log_config=None,  # see `log_to_stderr`
+                access_log=False,  # URLs may contain tokens
                 server_header=False,
                 ws="none",
                 lifespan="on",
@@ -145,13 +149,13 @@ class Server(uvicorn.Server):
         self._told, self._videos = told, app.state.videos
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's; then `told` is called."""
+        """Start uvicorn, then call `told`."""
         await super().startup(sockets)
         if self.started:
             self._told()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's; before it waits for what is under way, scans are given up."""
+        """Cancel reading of scans, then shut down uvicorn."""
         self._videos.stop()
         await super().shutdown(sockets)
 
@@ -163,20 +167,20 @@ def run_server(
     limits: Limits | None = None,
     model: Future[Any] | None = None,
 ) -> None:
-    """Serve until Ctrl-C, or until the model turns out to be none.
+    """Serve until Ctrl-C, or until loading the model fails.
 
-    Raises what loading the model raised.
+    Raises the error of loading the model.
 
     Args:
-        told: Called once the server answers.
-        limits: How long it waits for headers.
-        model: That is being loaded, without which the server is of no use.
+        told: Called when the server listens.
+        limits: Time limits of headers.
+        model: Future of the model.
     """
     server, failed = Server(app, told, limits), []
 
     def ready(loaded: Future[Any]) -> None:
         error = None if loaded.cancelled() else loaded.exception()
-        if error is not None and not server.should_exit:  # at its end, the server gives loading up
+        if error is not None and not server.should_exit:  # on shutdown, the server cancels loading
             failed.append(error)
             server.should_exit = True
 
@@ -192,10 +196,10 @@ def run_server(
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time, level, logger, message, what came as `extra`, error."""
+    """Format a log record as one line of JSON, including `extra` fields and errors."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Format one record."""
         row: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -209,25 +213,25 @@ class JsonLines(logging.Formatter):
 
 
 class PlainLines(logging.Formatter):
-    """A record as a line of text, in which no control character of a client stays."""
+    """Format a log record as text, with control characters escaped."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
-        """The line, without its traceback."""
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # name defined by logging
+        """Format one record without its traceback."""
         line = super().formatMessage(record)
         return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
 
 
 def log_to_stderr(level: str = "warning", form: LogFormat = "text") -> None:
-    """Write what is logged to standard error, in place of what was asked for before.
+    """Configure logging to standard error, replacing an earlier configuration.
 
-    Raises InputError for another word.
+    Raises InputError for other values.
 
     Args:
         level: "debug", "info", "warning" or "error".
-        form: "text", or "json": one JSON object a line.
+        form: "text", or "json": one JSON object per line.
     """
     if level not in LEVELS or form not in get_args(LogFormat):
         raise InputError(

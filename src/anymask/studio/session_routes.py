@@ -1,7 +1,6 @@
-"""What the routes of video and scan sessions share: states, streams of lines, files, small routes.
+"""Shared parts of the routes of video and scan sessions: states, streams of lines, and files.
 
-The two routers differ in what a session is about. How it is looked up, told, paused, closed and
-exported is the same.
+Both routers look up, describe, pause, close and export sessions in the same way.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ LINES: dict[int | str, dict[str, Any]] = {
 
 
 async def videos_of(request: Request) -> VideoSessions:
-    """The sessions of the server that answers a request."""
+    """Sessions of the server that processes a request."""
     videos: VideoSessions = request.app.state.videos
     return videos
 
@@ -51,24 +50,24 @@ OfVideos = Annotated[VideoSessions, Depends(videos_of)]
 
 
 def check_known(settings: Iterable[str], known: Iterable[str]) -> None:
-    """Raises Refusal (422) for settings that a session does not have."""
+    """Raise Refusal (422) for unknown settings."""
     listed = sorted(known)
     if strange := sorted({*settings} - {*listed}):
         raise unknown_settings(strange, listed)
 
 
 async def state_of(videos: VideoSessions, session: OpenSession) -> Response:
-    """What is known of a session."""
+    """Response with the state of a session."""
     return JSONResponse(await done(videos.work(lambda: session.state(videos))))
 
 
 def add_shared(router: APIRouter, asked: Any, body: type[Any], about: Mapping[str, str]) -> None:
-    """The routes that look at a session, close it, forget an object, and pause.
+    """Add the routes that return, close and pause a session, and remove an object.
 
     Args:
-        asked: The dependency that finds the session of an address.
-        body: Of its state.
-        about: "look", "remove" and "pause" in a sentence each, for the schema.
+        asked: Dependency that returns the session of a request.
+        body: Schema of the state.
+        about: Descriptions of "look", "remove" and "pause" for the schema.
     """
 
     @router.get("/{name}", response_model=body, description=about["look"])
@@ -103,10 +102,10 @@ async def lines_of(
     frames: Iterator[T],
     body: Callable[[T], dict[str, Any]],
 ) -> Response:
-    """A line of JSON for each frame, as it is found; the last line of a failure has `error`.
+    """Stream one line of JSON per frame. If tracking fails, the last line contains `error`.
 
-    The request is answered until a newer one takes its turn, see `OpenSession`. What fails before
-    the first frame is a refusal, not a line.
+    The stream ends when a newer request starts, see `OpenSession`. Errors before the first frame
+    are error responses.
     """
     turn = session.turn
     found = await done(videos.work(lambda: videos.follow(session, frames, turn)))
@@ -120,24 +119,24 @@ async def lines_of(
             told = error if isinstance(error, Refusal) else refusal_of(error)
             yield json.dumps({"error": told.error}).encode() + b"\n"
         finally:
-            with contextlib.suppress(RuntimeError):  # a server that goes down takes no more work
-                videos.work(frames.close)  # type: ignore[attr-defined]  # a generator's
+            with contextlib.suppress(RuntimeError):  # the server is shutting down
+                videos.work(frames.close)  # type: ignore[attr-defined]  # it is a generator
 
     return StreamingResponse(lines(found), media_type="application/x-ndjson")
 
 
 def export_folder(session: OpenSession) -> Path:
-    """A new name for the folder of an export, which goes with the session."""
-    assert session.folder is not None  # made with the video or scan
+    """New folder for an export, deleted with the session."""
+    assert session.folder is not None  # created with the video or scan
     return Path(session.folder.name) / f"export-{secrets.token_hex(8)}"
 
 
 def plain_title(title: str, default: str) -> str:
-    """A title as the stem of a file."""
+    """Convert a title to a file name without suffix."""
     return (re.sub(r"[^\w.-]+", "-", title).strip(".-") or default)[:80]
 
 
 def export_answer(path: Path, kind: str) -> Response:
-    """A file whose folder is deleted once it is sent."""
+    """Response with a file, whose folder is deleted afterwards."""
     delete = BackgroundTask(shutil.rmtree, path.parent, True)
     return FileResponse(path, media_type=kind, filename=path.name, background=delete)

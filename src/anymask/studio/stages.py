@@ -1,12 +1,11 @@
-"""The stages of labelling (assisted, semi, auto): what a model proposes of a project's photos.
+"""Annotation stages (assisted, semi, auto): masks that a model proposes for a project's images.
 
-    assisted  nothing: the annotator clicks, the most prominent object first, and moves on from a
-              mask that takes longer than HINT_SECONDS
-    semi      confident masks are filled in; the annotator adds what is missing
-    auto      a grid of clicks, filters of quality and stability, NMS, crops; people only sample
+    assisted  none: the annotator prompts, starting with the most prominent object, and skips masks
+              that take longer than HINT_SECONDS
+    semi      confident masks are added automatically; the annotator adds missing ones
+    auto      grid of points, quality and stability filters, NMS, crops; people only review samples
 
-Edges are put where the photo has them, as in answers to clicks. Source: Segment Anything, sections
-4 and 5.
+Edges are refined as for prompted masks. Source: Segment Anything, sections 4 and 5.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ HINT_SECONDS = 30.0
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class ProjectSettings:
-    """How a project works; kept in its database. Raises InputError for values out of range."""
+    """Settings of a project, stored in its database. Raises InputError if a value is invalid."""
 
     confident: Annotated[
         float | None,
@@ -94,7 +93,7 @@ class ProjectSettings:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> ProjectSettings:
-        """Raises InputError for a name or a value that makes no sense."""
+        """Parse stored settings. Raises InputError if a name or value is invalid."""
         known = {setting.name: setting for setting in list_settings(cls)}
         given: dict[str, Any] = {}
         for name, value in row.items():
@@ -107,12 +106,12 @@ class ProjectSettings:
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
-        """All of them."""
+        """Convert all settings to JSON."""
         return asdict(self)
 
 
 def propose(model: Model, photo: UintImage, stage: Stage, settings: ProjectSettings) -> list[Draft]:
-    """The model's masks of a photo as proposals, the best first; none in the stage assisted."""
+    """Proposals of a model for an image, best first; none in stage "assisted"."""
     if stage not in ("semi", "auto"):
         return []
     found = model.everything(photo, **grid_settings(stage, settings), refine_edges=True)
@@ -120,7 +119,7 @@ def propose(model: Model, photo: UintImage, stage: Stage, settings: ProjectSetti
 
 
 def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
-    """What `Model.everything` is told."""
+    """Keyword arguments of `Model.everything`."""
     wanted: dict[str, Any] = {"grid": settings.grid}
     if stage == "auto":
         wanted["crop_n_layers"] = settings.crop_n_layers
@@ -134,7 +133,7 @@ def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
 def proposals_of(
     records: Sequence[Mask], model: Model, stage: Stage, settings: ProjectSettings
 ) -> list[Draft]:
-    """The masks that are shown to people, as proposals."""
+    """Convert masks that meet the thresholds to proposals."""
     sure = settings.confident if stage == "semi" else None
     least = -float("inf") if sure is None else sure
     return [
@@ -165,11 +164,11 @@ def run_stage(
     *,
     failed: Callable[[str, str], None] | None = None,
 ) -> Iterator[ImageEntry]:
-    """Work through the photos that are new; yields each as it is done. See `Project.run`.
+    """Propose masks for all new images, and yield each finished one. See `Project.run`.
 
-    Several runs share the photos: each begins with those that no other has begun, and goes over the
-    rest at the end, as another may have been killed. Of two that finish the same photo the first
-    one's masks are kept.
+    Several runs share the images: each processes those that no other run has claimed, then the
+    rest, because another run may have been killed. If two finish the same image, the first result
+    is kept.
     """
     one_of("stage", stage, tuple(STAGES))
     if stage == "assisted":
@@ -186,7 +185,7 @@ def _run(
     store, who = project.store, f"model {model.name}"
 
     def done(image: ImageEntry) -> Iterator[ImageEntry]:
-        """One photo; nothing where it cannot be read, or where another run was quicker."""
+        """Process one image. Yields nothing if it cannot be read, or another run was faster."""
         begun = time.monotonic()
         try:
             photo = load_plane(project.picture(image.id))

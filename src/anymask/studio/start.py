@@ -1,4 +1,4 @@
-"""Starts the server: `anymask.serve` with a model alone, `anymask.annotate` with a project too."""
+"""Start the server: `anymask.serve` with a model, `anymask.annotate` with a project."""
 
 from __future__ import annotations
 
@@ -35,25 +35,24 @@ PORT = 8765
 
 
 class ServerSettings(TypedDict, total=False):
-    """What `serve` and `annotate` take besides the model.
+    """Settings of `serve` and `annotate` besides the model.
 
     Attributes:
-        weights: As of `anymask.load`.
-        device: As of `anymask.load`.
-        precision: As of `anymask.load`.
-        runtime: As of `anymask.load`.
-        host: To listen on; any but this machine's needs a token ("127.0.0.1").
-        port: 0 takes a free one (8765).
-        token: That every request must bring; at least 8 characters ("": none).
-        origins: Web pages elsewhere that may ask: ["https://tool.example"]; ["*"] with a token.
-        frames: Web pages elsewhere that may show the page in a frame.
-        memory: Megabytes of encoded photos that are kept (512).
+        weights: As for `anymask.load`.
+        device: As for `anymask.load`.
+        precision: As for `anymask.load`.
+        runtime: As for `anymask.load`.
+        host: Host to listen on (default "127.0.0.1"). Other than local hosts require a token.
+        port: Port (default 8765). 0: a free one.
+        token: Required token of requests, at least 8 characters. Default: none.
+        origins: Allowed origins of other web pages: ["https://tool.example"]; ["*"] with a token.
+        frames: Origins of web pages that may embed the page in a frame.
+        memory: Size of the embedding cache in megabytes (default 512).
         videos: Video files and folders of frames that the page offers.
         volumes: Scans that the page offers.
-        limits: What a request may cost.
-        detector: What `find` reads words with, as for `Model.find`; None: the model's own
-            names.
-        ready: Is told the address once the server answers.
+        limits: Limits of requests.
+        detector: Detector for text prompts, as for `Model.find`. None: known names of the model.
+        ready: Called with the URL when the server listens.
     """
 
     weights: str | Path | None
@@ -75,7 +74,7 @@ class ServerSettings(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class _Server:
-    """The settings with their defaults. Raises InputError for what makes no sense."""
+    """Server settings with defaults. Raises InputError if they are invalid."""
 
     weights: str | Path | None = None
     device: str = "auto"
@@ -98,23 +97,23 @@ class _Server:
             raise InputError(
                 f"The cache size must be at least 0 megabytes. Given: {self.memory:g}."
             )
-        self.access  # noqa: B018  # what does not go together is refused
+        self.access  # noqa: B018  # validates the combination of settings
         named_videos(self.videos)
         named_videos(self.volumes, "scan")
 
     @property
     def access(self) -> Access:
-        """Who may ask."""
+        """Access control."""
         return Access(self.host, self.token, tuple(self.origins), tuple(self.frames))
 
     def model(self, name: str | Path) -> ModelChoice:
-        """Which model answers, and where it runs."""
+        """Model, weights and device."""
         weights = None if self.weights is None else Path(self.weights).expanduser().absolute()
         return ModelChoice(str(name), weights, self.device, self.precision, self.runtime)
 
 
 def check_server(**settings: Unpack[ServerSettings]) -> None:
-    """Raises InputError for settings that make no sense, before anything is begun."""
+    """Validate server settings. Raises InputError."""
     _Server(**settings)
 
 
@@ -127,12 +126,12 @@ def serve(
     photos: str | Path | None = None,
     **settings: Unpack[ServerSettings],
 ) -> None:
-    """Run the HTTP server with the labelling page, until Ctrl-C is pressed.
+    """Run the HTTP server with the annotation page, until Ctrl-C is pressed.
 
     Args:
         model: Model as for `anymask.load`.
-        label_studio: Address of a Label Studio for which this server is a machine learning backend.
-        label_studio_key: Access token of this Label Studio.
+        label_studio: URL of a Label Studio for which this server is a machine learning backend.
+        label_studio_key: API key of this Label Studio.
         photos: Folder with the images of Label Studio, to read them instead of downloading them.
         settings: Fields of `ServerSettings`.
 
@@ -197,24 +196,24 @@ def annotate(
 
 @contextmanager
 def _opened(server: _Server, choice: ModelChoice) -> Iterator[ServerParts]:
-    """The parts of a server about a model, which is not loaded yet."""
+    """Components of a server for a model that is not loaded yet."""
     from anymask.runtime import find_bundle
 
     with tempfile.TemporaryDirectory(prefix="anymask-serve-") as folder:
         choice = exported_choice(choice, Path(folder))
         check_model(choice)
         bundle = find_bundle(choice.model, choice.weights)
-        if bundle is not None:  # imported now: that would hold up every answer later
+        if bundle is not None:  # import early; a later import would block all requests
             import_offline("onnxruntime")
             bundle = page_bundle(bundle, Path(folder) / "page")
         else:
             from anymask.runtime import import_torch
 
             import_torch()
-        # One call gets half of the cores: clicks and new photos run at the same time.
+        # Half of the cores per call, because prompts and new images are processed concurrently.
         os.environ[THREADS] = os.environ.get(THREADS) or str(max(1, pick_threads() // 2))
         reader: str | Path | Detector | None = server.detector
-        if reader is not None:  # told now, where it is not there
+        if reader is not None:  # fail early if it is missing
             from anymask.find import open_detector
 
             reader = open_detector(reader, choice.device)
@@ -226,7 +225,7 @@ def _opened(server: _Server, choice: ModelChoice) -> Iterator[ServerParts]:
 
 
 def named_videos(paths: Sequence[str | Path], what: str = "video") -> dict[str, Path]:
-    """Videos or scans by name. Raises InputError for what is not there, or for two of one name."""
+    """Videos or scans by name. Raises InputError if one is missing, or two have the same name."""
     clips: dict[str, Path] = {}
     for path in map(Path, paths):
         if not path.exists():
@@ -241,10 +240,9 @@ def named_videos(paths: Sequence[str | Path], what: str = "video") -> dict[str, 
 
 
 def exported_choice(choice: ModelChoice, folder: Path) -> ModelChoice:
-    """An exported model of another side (NAME@SIDE) as a folder of its own, which the page can
-    open, too; any other choice as it is.
+    """Export a model with another input size (NAME@SIDE) to a folder for the page.
 
-    Raises InputError for a side that it does not see.
+    Other choices are returned unchanged. Raises InputError if the size is not supported.
     """
     from anymask.runtime import find_bundle, split_side
     from anymask.training import copy_bundle
@@ -259,8 +257,10 @@ def exported_choice(choice: ModelChoice, folder: Path) -> ModelChoice:
 
 
 def check_model(choice: ModelChoice) -> None:
-    """Raises InputError, ModelError, WeightsError for a model that is not there or takes no photos,
-    before anything listens."""
+    """Check that the model exists and is for RGB images, before the server listens.
+
+    Raises InputError, ModelError, WeightsError.
+    """
     from anymask.runtime import find_model, named_weights, split_side, stated_channels
 
     name, weights = named_weights(split_side(choice.model)[0], choice.weights)
@@ -279,7 +279,7 @@ def check_model(choice: ModelChoice) -> None:
 
 
 def _listen(parts: ServerParts, server: _Server) -> None:
-    """Serve until Ctrl-C or SIGTERM. Raises what loading the model raised."""
+    """Serve until Ctrl-C or SIGTERM. Raises the error of loading the model."""
     bound = open_socket(server.host, server.port)
     address = address_of(bound)
 

@@ -1,9 +1,9 @@
-"""Storage of photos and masks: drafts and changes in, versioned records and events out.
+"""Storage of images and masks, with versions and events.
 
-A change names the version that it was made from. If the record has moved on, nothing is written and
-`Conflict` holds the record as it is now. Each call is one transaction, on the disk when it returns.
+A change names the version that it is based on. If the record has changed since, nothing is written
+and `Conflict` contains the current record. Each call is one transaction, on disk when it returns.
 
-A mask's seconds are those of its drafts, added up. In the events each second counts once.
+The time of a mask is the sum of its drafts. Each second is in exactly one event.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from anymask.studio.tables import (
 
 NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
 MAX_LISTED = 1000
-BEGUN = "image begun"  # the event of a run that works on a photo
-SEARCHED = "image searched"  # of a question that was asked about a photo; its key is the tool
-ASKED = "search asked"  # of a question about all photos
-COUNTED = (RecordRow.deleted.is_(False), RecordRow.state != "rejected")  # of a photo's masks
+BEGUN = "image begun"  # event: a run has claimed an image
+SEARCHED = "image searched"  # event: an image was searched; `tool` is the key of the search
+ASKED = "search asked"  # event: a search of all images was started
+COUNTED = (RecordRow.deleted.is_(False), RecordRow.state != "rejected")  # counted masks
 
 
 class Store:
-    """The database of one project, through which everything is written.
+    """Storage of one project. All writes go through it.
 
     Args:
-        clock: Tells the time in seconds since 1970.
+        clock: Function that returns seconds since 1970.
     """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
@@ -60,10 +60,10 @@ class Store:
     def __repr__(self) -> str:
         return named_after(self.database, self)
 
-    # Photos.
+    # Images.
 
     def add_images(self, images: Iterable[NewImage]) -> int:
-        """Add the photos that are not there yet, and count them."""
+        """Add new images. Returns their number."""
         with writing(self.database) as session:
             known = set(session.scalars(select(ImageRow.name)))
             fresh = {name: (hw, group) for name, hw, group in images if name not in known}
@@ -76,12 +76,12 @@ class Store:
         return len(fresh)
 
     def image_names(self) -> dict[str, int]:
-        """The numbers of all photos by their names."""
+        """IDs of all images by name."""
         with reading(self.database) as session:
             return dict(session.execute(select(ImageRow.name, ImageRow.id)).all())
 
     def counts(self) -> dict[str, int]:
-        """How many photos, finished photos, and masks that are not rejected there are."""
+        """Numbers of images, of images marked as done, and of masks that are not rejected."""
         images = select(ImageRow.status, func.count()).group_by(ImageRow.status)
         with reading(self.database) as session:
             by_status = dict(session.execute(images).all())
@@ -90,7 +90,7 @@ class Store:
         return {"images": sum(by_status.values()), "done": done, "records": records}
 
     def resize_image(self, image_id: int, hw: tuple[int, int]) -> bool:
-        """Take over a photo's new size; False where it has masks, or had. Raises NotFoundError."""
+        """Update the size of an image. False if it has, or had, masks. Raises NotFoundError."""
         with writing(self.database) as session:
             row = image_row(session, image_id, lock=True)
             query = select(RecordRow.id).where(RecordRow.image_id == image_id).limit(1)
@@ -100,7 +100,7 @@ class Store:
         return True
 
     def images(self, after: int = 0, limit: int = MAX_LISTED) -> list[ImageEntry]:
-        """Photos in order of their numbers, from the first one after `after` on."""
+        """Images in order of their IDs, after the ID `after`."""
         counts = (
             select(func.count())
             .where(RecordRow.image_id == ImageRow.id, *COUNTED)
@@ -116,14 +116,14 @@ class Store:
             return [image_entry(row, int(count)) for row, count in session.execute(query)]
 
     def all_images(self) -> Iterator[ImageEntry]:
-        """Every photo, page by page."""
+        """All images, read in pages."""
         after = 0
         while page := self.images(after):
             yield from page
             after = page[-1].id
 
     def image(self, image_id: int) -> ImageEntry:
-        """One photo. Raises NotFoundError."""
+        """Image by ID. Raises NotFoundError."""
         found = self.images(image_id - 1, 1) if is_id(image_id) else []
         if not found or found[0].id != image_id:
             raise NotFoundError(
@@ -132,7 +132,7 @@ class Store:
         return found[0]
 
     def group_images(self, groups: Mapping[str, str]) -> int:
-        """Give photos a group by their name, and count those that are there."""
+        """Set the group of images by name. Returns the number of images found."""
         with writing(self.database) as session:
             rows = list(session.scalars(select(ImageRow).where(ImageRow.name.in_(list(groups)))))
             for row in rows:
@@ -142,7 +142,7 @@ class Store:
     def mark_image(
         self, image_id: int, status: str, who: str, seconds: float = 0.0, version: int | None = None
     ) -> ImageEntry:
-        """Give a photo the status "new", "proposed" or "done". Raises NotFoundError, Conflict."""
+        """Set the status to "new", "proposed" or "done". Raises NotFoundError, Conflict."""
         with writing(self.database) as session:
             row = image_row(session, image_id)
             if version is not None and row.version != version:
@@ -159,9 +159,9 @@ class Store:
         return self.image(image_id)
 
     def claim_image(self, image_id: int, who: str) -> bool:
-        """Say that work on a photo begins; False where it is new no longer, or somebody began.
+        """Claim a new image for a run. False if it is not new or already claimed.
 
-        Of several that ask at the same moment one is told True. Raises NotFoundError.
+        Only one of several concurrent calls returns True. Raises NotFoundError.
         """
         with writing(self.database) as session:
             row = image_row(session, image_id, lock=True)
@@ -176,7 +176,7 @@ class Store:
     def records(
         self, image_id: int | None = None, states: Sequence[State] = ()
     ) -> list[StoredMask]:
-        """The masks of a photo (or of all), the first made first; rejected ones too."""
+        """Masks of an image, or of all, oldest first, including rejected ones."""
         query = select(RecordRow).where(RecordRow.deleted.is_(False)).order_by(RecordRow.id)
         if image_id is not None:
             query = query.where(RecordRow.image_id == (image_id if is_id(image_id) else 0))
@@ -186,16 +186,16 @@ class Store:
             return [mask_of(row) for row in session.scalars(query)]
 
     def changes(self, image_id: int) -> int:
-        """How often masks of a photo were made, changed or deleted so far; it only grows."""
+        """Number of changes to the masks of an image so far. Never decreases."""
         query = select(func.coalesce(func.sum(RecordRow.version), 0))
         query = query.where(RecordRow.image_id == (image_id if is_id(image_id) else 0))
         with reading(self.database) as session:
             return int(session.scalars(query).one())
 
     def labelled(self, label: str, most: int) -> list[StoredMask]:
-        """The newest accepted masks that a person gave a label, at most so many; guesses are none.
+        """Newest accepted masks whose label a person chose, at most `most`.
 
-        Masks without pixels are left out.
+        Labels suggested by a model and empty masks are excluded.
         """
         query = select(RecordRow).where(
             RecordRow.label == label, RecordRow.state == "accepted", RecordRow.deleted.is_(False)
@@ -211,7 +211,7 @@ class Store:
         return found
 
     def record(self, record_id: int) -> StoredMask:
-        """One mask. Raises NotFoundError, also for one that was deleted."""
+        """Mask by ID. Raises NotFoundError, also if it was deleted."""
         with reading(self.database) as session:
             return mask_of(record_row(session, record_id))
 
@@ -225,16 +225,16 @@ class Store:
         only_new: bool = False,
         told: bool = False,
     ) -> list[StoredMask]:
-        """Keep masks of a photo, all or none.
+        """Add masks to an image, all or none.
 
-        A draft whose `client_id` is known is not kept twice: the entry that is there comes back.
-        One that was deleted is there again, as the draft has it: so a page undoes a deletion.
-        Raises NotFoundError for the photo, InputError for a mask of another size.
+        A draft with a known `client_id` is not stored again; the existing mask is returned. If that
+        mask was deleted, it is restored with the draft, so that a page can undo a deletion. Raises
+        NotFoundError for the image, InputError for a mask of another size.
 
         Args:
-            status: That the photo gets in the same transaction.
-            only_new: Where the photo is new no longer, nothing is kept and Conflict is raised.
-            told: Other events tell the seconds; the one that is written here counts none again.
+            status: New status of the image, set in the same transaction.
+            only_new: Raise Conflict and store nothing if the image is not new.
+            told: Other events contain the seconds, so the event written here contains none.
         """
         with writing(self.database) as session:
             image = image_row(session, image_id, lock=only_new)
@@ -284,12 +284,12 @@ class Store:
         key: str,
         once: bool,
     ) -> list[StoredMask]:
-        """Keep what a search found in a photo, and that it was searched.
+        """Store the results of a search in an image, and mark it as searched.
 
         Args:
-            named: Masks that are there, as they are to be from now on.
-            key: Names the question.
-            once: Nothing is kept where the photo was searched for it before.
+            named: Changed drafts of existing masks.
+            key: Key of the search.
+            once: Store nothing if this search has already processed the image.
         """
         who = "search"
         with writing(self.database) as session:
@@ -306,13 +306,13 @@ class Store:
         return entries
 
     def searched(self, key: str) -> dict[int, int]:
-        """The photos that were searched for what a question means, and what was found in each."""
+        """Images that a search has processed, and the number of results in each."""
         with reading(self.database) as session:
             rows = session.scalars(_searches(key))
             return {row.image_id: row.detail["found"] for row in rows if row.image_id is not None}
 
     def last_asked(self) -> Mapping[str, object] | None:
-        """The last question about all photos."""
+        """Latest search of all images, or None."""
         query = select(EventRow).where(EventRow.kind == ASKED).order_by(EventRow.id.desc())
         with reading(self.database) as session:
             row = session.scalars(query.limit(1)).first()
@@ -328,12 +328,12 @@ class Store:
         *,
         told: bool = False,
     ) -> StoredMask:
-        """Replace a mask that is at `version`, None: at any; it stays on its page.
+        """Replace a mask if it has `version` (None: any). Its page does not change.
 
         Raises NotFoundError, Conflict, InputError.
 
         Args:
-            beside: Rows of other tables that are written in the same transaction.
+            beside: Rows of other tables to write in the same transaction.
             told: As for `add_records`.
         """
         with writing(self.database) as session:
@@ -361,13 +361,12 @@ class Store:
     def save_records(
         self, image_id: int, changes: Sequence[tuple[Draft, tuple[int, int] | None]], who: str
     ) -> list[StoredMask | AnymaskError]:
-        """Keep or change masks of a photo in one transaction, each for itself.
+        """Add or replace masks of an image in one transaction, each independently.
 
-        A change that is refused is its error in the list; the others are kept.
+        A rejected change is returned as its error; the others are stored.
 
         Args:
-            changes: Drafts, each with the number and version of the mask that it replaces, or
-                None.
+            changes: Drafts, each with the ID and version of the mask to replace, or None.
         """
         with writing(self.database) as session:
             image = image_row(session, image_id)
@@ -384,7 +383,7 @@ class Store:
             return [one(draft, at) for draft, at in changes]
 
     def delete_record(self, record_id: int, version: int | None, who: str) -> None:
-        """Take a mask away; its versions stay. Raises NotFoundError, Conflict."""
+        """Delete a mask. Its versions are kept. Raises NotFoundError, Conflict."""
         with writing(self.database) as session:
             row = self._at_version(session, record_id, version)
             row.deleted, row.author, row.created = True, who, self.clock()
@@ -403,7 +402,7 @@ class Store:
         return row
 
     def history(self, record_id: int) -> list[StoredMask]:
-        """Every state that a mask ever had, the first one first; also of a deleted one."""
+        """All versions of a mask, oldest first, also of a deleted one."""
         with reading(self.database) as session:
             query = select(VersionRow).where(VersionRow.record_id == record_id)
             known = is_id(record_id)
@@ -415,7 +414,7 @@ class Store:
     # Events.
 
     def add_events(self, image_id: int | None, actions: Sequence[Action], who: str) -> int:
-        """Write down what was done, and count it. Raises NotFoundError."""
+        """Append events. Returns their number. Raises NotFoundError."""
         with writing(self.database) as session:
             if image_id is not None:
                 image_row(session, image_id)
@@ -425,11 +424,11 @@ class Store:
 
 
 def _searches(key: str, image_id: int | None = None) -> Select[EventRow]:
-    """The events of photos that were searched for one question."""
+    """Events of images that a search has processed."""
     query = select(EventRow).where(EventRow.kind == SEARCHED, EventRow.tool == key)
     return query if image_id is None else query.where(EventRow.image_id == image_id)
 
 
 def _named_now(session: Session, draft: Draft, told: bool) -> Draft:
-    """A page's draft with the name that its label has by now; files mean what they say."""
+    """Apply renamed classes to a draft of the page. Imported drafts do not change."""
     return replace(draft, label=current_label(session, draft.label)) if told else draft

@@ -1,23 +1,23 @@
-"""The tables of a project's database, and their rows as values of `records`.
+"""Tables of a project's database, and conversion of rows to values of `records`.
 
     projects   one row: name, stage, settings
-    labels     the names of masks, with their colors, in their order
-    images     the photos
-    records    the masks as they are now; `version` guards every change
-    versions   every state that a record ever had; rows are only added
-    events     what was done: who, when, tool, seconds; rows are only added
-    verdicts   what reviewers said, with the overlap of the mask before and after a fix
-    weights    the models of the project, and which one was promoted when
+    labels     the classes of masks, with colors, in order
+    images     the images
+    records    the current masks; `version` protects every change
+    versions   all versions of each record; append-only
+    events     actions: who, when, tool, seconds; append-only
+    verdicts   verdicts of reviewers, with the IoU of the mask before and after a fix
+    weights    the models of the project, and whether they were promoted
     clips      the videos
-    tracks     objects that were followed through a clip; `version` guards every change
-    track_masks     their masks, each with the versions of its track in which it counted
-    track_verdicts  what reviewers said of tracks
+    tracks     objects tracked through a clip; `version` protects every change
+    track_masks     their masks, each with the track versions in which it is valid
+    track_verdicts  verdicts of reviewers on tracks
 
     schema     one row: the version of these tables
 
-The columns of a mask are the fields of `records.StoredMask` (`MaskColumns`, which `versions` has
-too), those of a track's mask the fields of `records.TrackMask`. `versions` and `events` refuse
-updates and deletions in the database itself. Times are seconds since 1970, UTC.
+The columns of a mask are the fields of `records.StoredMask` (`MaskColumns`, also used by
+`versions`), those of a track's mask the fields of `records.TrackMask`. Triggers in the database
+prevent updates and deletions in `versions` and `events`. Times are seconds since 1970, UTC.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ from anymask.studio.records import (
     is_id,
 )
 
-NAMES = {  # of indexes and constraints, the same in every database
+NAMES = {  # names of indexes and constraints, the same in every database
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "fk": "fk_%(table_name)s_%(column_0_name)s",
     "pk": "pk_%(table_name)s",
 }
 APPEND_ONLY = ("versions", "events")
-SCHEMA = 1  # grows with every change of a table
+SCHEMA = 1  # increase with every change of a table
 
 
 def _damaged(what: object, value: object) -> StoreError:
@@ -77,7 +77,7 @@ def _damaged(what: object, value: object) -> StoreError:
 
 
 def mask_of_text(value: Any) -> Rle:
-    """The mask that a `RleColumn` holds. Raises StoreError for other values."""
+    """Parse the mask in a `RleColumn`. Raises StoreError for other values."""
     try:
         size, counts = value.split(" ", 1)
         height, width = map(int, size.split("x"))
@@ -87,22 +87,22 @@ def mask_of_text(value: Any) -> Rle:
 
 
 class RleColumn(TypeDecorator[Rle]):
-    """A mask as text: "HEIGHTxWIDTH", a space, COCO's compressed run-lengths."""
+    """Mask as text: "HEIGHTxWIDTH", a space, and compressed COCO run-lengths."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: Rle | None, dialect: Dialect) -> str | None:
-        """Write."""
+        """Convert to text."""
         return value if value is None else "{}x{} ".format(*value.size) + rle_to_string(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Rle | None:
-        """Read. Raises StoreError for what no mask can be."""
+        """Parse text. Raises StoreError if it is not a mask."""
         return mask_of_text(value)
 
 
 class Document(TypeDecorator[Any]):
-    """A `records.Kept`, as a JSON object."""
+    """A `records.Kept` as a JSON object."""
 
     impl = JSON
     cache_ok = True
@@ -112,11 +112,11 @@ class Document(TypeDecorator[Any]):
         self.kept = kept
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """Write."""
+        """Convert to JSON."""
         return value.to_json()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Read. Raises StoreError for other keys or values."""
+        """Parse JSON. Raises StoreError for other keys or values."""
         try:
             return self.kept(**value)
         except (InputError, TypeError) as error:
@@ -124,27 +124,27 @@ class Document(TypeDecorator[Any]):
 
 
 class Words(TypeDecorator[tuple[str, ...]]):
-    """Single words, with spaces between them."""
+    """Words separated by spaces."""
 
     impl = String(400)
     cache_ok = True
 
     def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> str:
-        """Write."""
+        """Convert to text."""
         return " ".join(value or ())
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...]:
-        """Read. Raises StoreError for what is no text."""
+        """Parse text. Raises StoreError for other types."""
         if not isinstance(value, str):
             raise _damaged("The value is not a list of words.", value)
         return tuple(value.split())
 
 
 class Table(DeclarativeBase):
-    """The root of all tables."""
+    """Base class of all tables."""
 
     metadata = MetaData(naming_convention=NAMES)
-    type_annotation_map = {  # noqa: RUF012  # SQLAlchemy's own way to say it
+    type_annotation_map = {  # noqa: RUF012  # as required by SQLAlchemy
         float: Double(),
         dict[str, Any]: JSON(),
         Rle: RleColumn(),
@@ -156,9 +156,9 @@ class Table(DeclarativeBase):
 
 @event.listens_for(Table, "load", propagate=True)
 def check_kinds(row: Table, _: object) -> None:
-    """Raises StoreError for a value of another kind than its column's.
+    """Raise StoreError if a value does not have the type of its column.
 
-    SQLite keeps anything in any column, so a file that was altered or damaged may hold it.
+    SQLite accepts any type in any column, so a modified or corrupted file may contain it.
     """
     for column in row.__table__.columns:
         value, kind = getattr(row, column.name), _KINDS.get(type(column.type), object)
@@ -172,14 +172,14 @@ _KINDS: dict[type[TypeEngine[Any]], type | tuple[type, ...]] = {
 
 
 class SchemaRow(Table):
-    """The version of the tables, SCHEMA of the program that made them."""
+    """Version of the tables: SCHEMA of the program that created them."""
 
     __tablename__ = "schema"
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
 class ProjectRow(Table):
-    """The project itself, number 1."""
+    """The project, in a single row with ID 1."""
 
     __tablename__ = "projects"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -190,7 +190,7 @@ class ProjectRow(Table):
 
 
 class LabelRow(Table):
-    """A name of masks."""
+    """A class of masks."""
 
     __tablename__ = "labels"
     name: Mapped[str] = mapped_column(String(400), primary_key=True)
@@ -199,7 +199,7 @@ class LabelRow(Table):
 
 
 class ImageRow(Table):
-    """A photo."""
+    """An image."""
 
     __tablename__ = "images"
     __table_args__ = (UniqueConstraint("name"),)
@@ -215,10 +215,10 @@ class ImageRow(Table):
 
 
 class MaskColumns:
-    """A mask at one version, as `records.StoredMask` tells it, beside its id.
+    """Columns of a version of a mask, as in `records.StoredMask`, except its ID.
 
     Attributes:
-        deleted: Nobody lists it; its versions stay.
+        deleted: Whether the mask was deleted. Its versions are kept.
     """
 
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
@@ -238,7 +238,7 @@ class MaskColumns:
 
 
 class RecordRow(MaskColumns, Table):
-    """A mask as it is now; `draw` is its place in the order of random samples (`draw_of`)."""
+    """Current mask. `draw` is its position in the random order of samples (`draw_of`)."""
 
     __tablename__ = "records"
     __table_args__ = (
@@ -253,19 +253,19 @@ class RecordRow(MaskColumns, Table):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy's own way
 
 
-# What the JSON of `RecordRow.provenance` holds, as columns of a query.
+# Query columns of fields in the JSON of `RecordRow.provenance`.
 KIND = type_coerce(RecordRow.provenance, JSON)["kind"].as_string()
 STAGE = type_coerce(RecordRow.provenance, JSON)["stage"].as_string()
 
 
 def draw_of(image_id: int, counts: str, page: int = 0) -> str:
-    """A number that has nothing to do with how good a mask is, the same in every run."""
+    """Pseudorandom sort key of a mask, independent of its quality and reproducible."""
     place = f"{image_id} page {page}" if page else str(image_id)
     return hashlib.sha256(f"review {place} {counts}".encode()).hexdigest()[:16]
 
 
 class VersionRow(MaskColumns, Table):
-    """A mask after one change."""
+    """Version of a mask after a change."""
 
     __tablename__ = "versions"
     __table_args__ = (UniqueConstraint("record_id", "version"),)
@@ -275,7 +275,7 @@ class VersionRow(MaskColumns, Table):
 
 
 class EventRow(Table):
-    """Something that was done."""
+    """An action."""
 
     __tablename__ = "events"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -290,7 +290,7 @@ class EventRow(Table):
 
 
 def _refuse_changes() -> None:
-    """Let the database itself refuse updates and deletions of what is only added."""
+    """Create triggers that reject updates and deletions in append-only tables."""
     told = "rows of this table are only added"
     function = (
         "CREATE OR REPLACE FUNCTION only_added() RETURNS trigger LANGUAGE plpgsql AS "
@@ -314,10 +314,10 @@ _refuse_changes()
 
 
 class VerdictRow(Table):
-    """What a reviewer said of a record; `agreed` is the IoU of the mask before and after.
+    """Verdict of a reviewer on a record. `agreed` is the IoU of the mask before and after.
 
     Attributes:
-        version: Of the record that was looked at.
+        version: Reviewed version of the record.
     """
 
     __tablename__ = "verdicts"
@@ -333,7 +333,7 @@ class VerdictRow(Table):
 
 
 class WeightsRow(Table):
-    """A model of the project: the round that made it, what it was measured, whether it leads."""
+    """Model of the project: training round, evaluation, and whether it was promoted."""
 
     __tablename__ = "weights"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -346,7 +346,7 @@ class WeightsRow(Table):
 
 
 class ClipRow(Table):
-    """A video of the project's folder; `frames` is None where nobody knows how many it has."""
+    """Video in the project folder. `frames` may be unknown (None)."""
 
     __tablename__ = "clips"
     __table_args__ = (UniqueConstraint("name"),)
@@ -359,8 +359,8 @@ class ClipRow(Table):
 
 
 class TrackRow(Table):
-    """An object through a clip; `object` is its number there, `doubtful` counts its doubtful
-    frames."""
+    """Object tracked through a clip. `object` is its number, `doubtful` the number of
+    low-confidence frames."""
 
     __tablename__ = "tracks"
     __table_args__ = (UniqueConstraint("clip_id", "object"), Index(None, "state", "doubtful"))
@@ -378,12 +378,11 @@ class TrackRow(Table):
 
 
 class TrackMaskRow(Table):
-    """A track's mask on one frame, as `records.TrackMask` tells it.
+    """Mask of a track on one frame, as in `records.TrackMask`.
 
     Attributes:
-        since: The track's versions, from the first to before the second, in which it counted;
-            until None: it counts now.
-        until: Like `since`.
+        since: First track version in which it is valid.
+        until: First track version in which it is no longer valid; None: still valid.
     """
 
     __tablename__ = "track_masks"
@@ -401,13 +400,12 @@ class TrackMaskRow(Table):
 
 
 class TrackVerdictRow(Table):
-    """What a reviewer said of a track.
+    """Verdict of a reviewer on a track.
 
     Attributes:
-        frame: From which it was corrected; None for the other verdicts.
-        version: Of the track that was looked at.
-        agreed: Mean IoU of the frames that were replaced, before and after; 1 accepted, 0
-            rejected.
+        frame: First corrected frame; None for other verdicts.
+        version: Reviewed version of the track.
+        agreed: Mean IoU of replaced frames before and after; 1 if accepted, 0 if rejected.
     """
 
     __tablename__ = "track_verdicts"
@@ -422,15 +420,15 @@ class TrackVerdictRow(Table):
     seconds: Mapped[float]
 
 
-# Rows and values; how events and versions are written.
+# Conversion of rows, and writing of events and versions.
 
-_FIXED = ("client_id", "page")  # of a mask, from its first version on
+_FIXED = ("client_id", "page")  # fields that never change
 _CHANGING = [one.name for one in fields(Draft) if one.name not in _FIXED]
 _JOURNAL = [name for name in VersionRow.__table__.columns.keys() if name not in ("id", "record_id")]  # noqa: SIM118  # SQLAlchemy's names
 
 
 def image_row(session: Session, image_id: int, lock: bool = False) -> ImageRow:
-    """A photo's row. Raises NotFoundError."""
+    """Row of an image. Raises NotFoundError."""
     known = is_id(image_id)
     row = session.get(ImageRow, image_id, with_for_update=lock) if known else None
     if row is None:
@@ -441,13 +439,13 @@ def image_row(session: Session, image_id: int, lock: bool = False) -> ImageRow:
 
 
 def image_entry(row: ImageRow, records: int) -> ImageEntry:
-    """A photo as a value; `records` counts its masks."""
+    """Convert an image row. `records` is the number of its masks."""
     return ImageEntry(
         id=row.id,
         name=row.name,
         width=row.width,
         height=row.height,
-        status=row.status,  # type: ignore[arg-type]  # only this floor writes it
+        status=row.status,  # type: ignore[arg-type]  # written only by this package
         version=row.version,
         records=records,
         group=row.group_name,
@@ -455,7 +453,7 @@ def image_entry(row: ImageRow, records: int) -> ImageEntry:
 
 
 def record_row(session: Session, record_id: int, lock: bool = False) -> RecordRow:
-    """A mask's row. Raises NotFoundError, also for one that was deleted."""
+    """Row of a mask. Raises NotFoundError, also if it was deleted."""
     known = is_id(record_id)
     row = session.get(RecordRow, record_id, with_for_update=lock) if known else None
     if row is None or row.deleted:
@@ -464,7 +462,7 @@ def record_row(session: Session, record_id: int, lock: bool = False) -> RecordRo
 
 
 def mask_of(row: RecordRow | VersionRow) -> StoredMask:
-    """A row as a value. Raises StoreError where the row holds what no mask can be."""
+    """Convert a mask row. Raises StoreError if it does not contain a valid mask."""
     number = row.record_id if isinstance(row, VersionRow) else row.id
     held = {one.name: getattr(row, one.name) for one in fields(StoredMask)}
     try:
@@ -477,14 +475,14 @@ def mask_of(row: RecordRow | VersionRow) -> StoredMask:
 
 
 def fill_row(row: RecordRow, draft: Draft, who: str, now: float) -> None:
-    """Write what a draft says into a row; name and page are those that the row was made with."""
+    """Copy a draft to a row, except `client_id` and `page`, which never change."""
     for name in _CHANGING:
         setattr(row, name, getattr(draft, name))
     row.author, row.created = who, now
 
 
 def restore_row(row: RecordRow, old: VersionRow, who: str, now: float) -> None:
-    """Make a record what it was in a version; its seconds stay."""
+    """Restore a version of a record. Its time is kept."""
     for name in _CHANGING:
         if name != "seconds":
             setattr(row, name, getattr(old, name))
@@ -492,7 +490,7 @@ def restore_row(row: RecordRow, old: VersionRow, who: str, now: float) -> None:
 
 
 def remember(session: Session, row: RecordRow, kind: str, seconds: float) -> None:
-    """Write the change, the record's new version and the event."""
+    """Write a change: the record, its new version and the event."""
     checked_text("a user's name", row.author)
     session.flush()
     state = {name: getattr(row, name) for name in _JOURNAL}
@@ -502,7 +500,7 @@ def remember(session: Session, row: RecordRow, kind: str, seconds: float) -> Non
 
 
 def event_row(action: Action, image_id: int | None, who: str, now: float) -> EventRow:
-    """An action as it is written down."""
+    """Create the row of an event."""
     checked_text("a user's name", who)
     return EventRow(
         at=now,

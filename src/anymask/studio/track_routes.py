@@ -1,6 +1,6 @@
-"""Routes of a project's videos: clips taken up, and the tracks of their objects.
+"""Routes of a project's videos: clips, and the tracks of their objects.
 
-A change of a track that comes too late is answered with 409 and the track as it is now.
+If a track has changed since, the response to a change is 409 with the current track.
 """
 
 from __future__ import annotations

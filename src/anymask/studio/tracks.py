@@ -1,8 +1,8 @@
-"""Tracks: objects followed through clips in; verdicts, corrections and what was accepted out.
+"""Tracks of objects through clips: storage, review and corrections.
 
-A track is a proposal until a person has looked at it: accepted as it is, rejected, or corrected
-from a frame on, which makes it a proposal again, so that somebody looks once more. Masks that a
-correction replaces stay in the database with the versions of the track in which they counted.
+A track is a proposal until a person accepts, rejects or corrects it. A correction from a frame on
+makes it a proposal again, for another review. Replaced masks stay in the database with the track
+versions in which they were valid.
 
 Source of the loop: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 5.1: masklets are verified,
 refined and verified again, or rejected).
@@ -41,21 +41,21 @@ from anymask.studio.records import (
 )
 from anymask.studio.tables import ClipRow, TrackMaskRow, TrackRow, TrackVerdictRow, event_row
 
-# what a track becomes with a verdict, and the event
+# verdict -> new state, event
 _BECOMES = {
     "accept": ("accepted", "track accepted"),
     "reject": ("rejected", "track rejected"),
     "correct": ("proposed", "track corrected"),
 }
 
-MAX_MISSING = 1000  # damaged frames in a row that a track passes over
+MAX_MISSING = 1000  # maximum number of consecutive damaged frames in a track
 
 
 class Tracks:
-    """The clips and tracks of one project. Each call is one transaction.
+    """Clips and tracks of one project. Each call is one transaction.
 
     Args:
-        clock: Tells the time in seconds since 1970.
+        clock: Function that returns seconds since 1970.
     """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
@@ -69,9 +69,9 @@ class Tracks:
     def add_clip(
         self, name: str, hw: tuple[int, int], frames: int | None, rate: float
     ) -> ClipEntry:
-        """Take up a video by its name in the project's folder; the one that is there comes back.
+        """Add a video by its name in the project folder, or return the existing clip.
 
-        Raises InputError where it is there with other frames.
+        Raises InputError if the existing clip has other frames.
         """
         checked_text("a clip's name", name)
         checked_number("a clip's rate", rate, 0, MAX_RATE)
@@ -90,23 +90,23 @@ class Tracks:
             return held
 
     def clips(self) -> list[ClipEntry]:
-        """All of them, by their numbers."""
+        """All clips by ID."""
         with reading(self.database) as session:
             rows, counts = session.scalars(select(ClipRow).order_by(ClipRow.id)), _counts(session)
             return [_clip_entry(session, row, counts) for row in rows.all()]
 
     def clip(self, clip_id: int) -> ClipEntry:
-        """One clip. Raises NotFoundError."""
+        """Clip by ID. Raises NotFoundError."""
         with reading(self.database) as session:
             return _clip_entry(session, _clip_row(session, clip_id))
 
     # Tracks.
 
     def add_track(self, clip_id: int, draft: TrackDraft, who: str) -> TrackEntry:
-        """Keep an object's masks as a proposal.
+        """Store the masks of an object as a proposal.
 
-        Raises NotFoundError for the clip, InputError for masks that do not fit it, Conflict where
-        the clip has an object of that number.
+        Raises NotFoundError for the clip, InputError if the masks do not match it, Conflict if the
+        clip already has an object with this number.
         """
         with writing(self.database) as session:
             clip = _clip_row(session, clip_id)
@@ -135,19 +135,19 @@ class Tracks:
             return _remember(session, row, "track added", draft.seconds)
 
     def tracks(self, clip_id: int) -> list[TrackEntry]:
-        """The tracks of a clip by their objects, rejected ones too. Raises NotFoundError."""
+        """Tracks of a clip by object, including rejected ones. Raises NotFoundError."""
         with reading(self.database) as session:
             clip = _clip_row(session, clip_id)
             query = select(TrackRow).where(TrackRow.clip_id == clip.id).order_by(TrackRow.object)
             return [_entry(session, row) for row in session.scalars(query).all()]
 
     def track(self, track_id: int) -> TrackEntry:
-        """One track. Raises NotFoundError."""
+        """Track by ID. Raises NotFoundError."""
         with reading(self.database) as session:
             return _entry(session, _track_row(session, track_id))
 
     def masks(self, track_id: int, first: int = 0, last: int | None = None) -> list[TrackMask]:
-        """A track's masks as they count now, from a frame to another one. Raises NotFoundError."""
+        """Current masks of a track in a range of frames. Raises NotFoundError."""
         with reading(self.database) as session:
             row = _track_row(session, track_id)
             return [
@@ -158,12 +158,12 @@ class Tracks:
     # Review.
 
     def next_asked(self, clip_id: int | None = None, after: int | None = None) -> TrackEntry | None:
-        """The proposal with the most doubtful frames; None when all tracks were looked at.
+        """Proposal with the most low-confidence frames; None if all tracks are reviewed.
 
         Args:
-            clip_id: Those of this clip come first.
-            after: A track that is left for later: first those that are asked about behind it,
-                itself when it is the only one.
+            clip_id: Tracks of this clip come first.
+            after: Track to skip for now. Continues with the tracks after it; returned only if it
+                is the last one.
         """
         with reading(self.database) as session:
             left = session.get(TrackRow, after) if after is not None and is_id(after) else None
@@ -179,14 +179,13 @@ class Tracks:
         masks: Sequence[TrackMask] = (),
         seconds: float = 0.0,
     ) -> TrackEntry:
-        """Write down what somebody says of a track that they saw at `version`, and carry it out.
+        """Store a verdict on `version` of a track, and apply it.
 
-        Raises NotFoundError, Conflict where the track is at another version, InputError for masks
-        that do not fit the clip or leave a gap in the track.
+        Raises NotFoundError, Conflict if the track has another version, InputError if masks do not
+        match the clip or leave a gap in the track.
 
         Args:
-            masks: For the verdict "correct": those that take the places of the old ones, from
-                the frame that was corrected on, up to where the correction reaches.
+            masks: For the verdict "correct": new masks, from the corrected frame on.
         """
         one_of("verdict", verdict, get_args(TrackSaying))
         checked_number("seconds", seconds, 0, MAX_SECONDS)
@@ -212,10 +211,10 @@ class Tracks:
             return _remember(session, row, event, seconds)
 
     def take_back_verdict(self, track_id: int, who: str) -> TrackEntry:
-        """Undo the last verdict on a track: it is a proposal again, with the masks of before.
+        """Undo the last verdict on a track: it becomes a proposal with its previous masks.
 
-        Its seconds stay spent. Raises NotFoundError without a verdict, Conflict where the track has
-        changed since.
+        Its time is kept. Raises NotFoundError without a verdict, Conflict if the track has changed
+        since.
         """
         with writing(self.database) as session:
             row = _track_row(session, track_id, lock=True)
@@ -231,12 +230,12 @@ class Tracks:
             return _remember(session, row, "track verdict taken back", 0.0)
 
     def rename(self, track_id: int, label: str | None, was: str | None, who: str) -> TrackEntry:
-        """Give a track another name, or none; its masks, version and verdicts stay.
+        """Change the label of a track. Its masks, version and verdicts do not change.
 
-        Raises NotFoundError, InputError, and Conflict where it has another name by now.
+        Raises NotFoundError, InputError, and Conflict if its label has changed since.
 
         Args:
-            was: The name that somebody saw.
+            was: Label that the client last read.
         """
         checked_text("a label", label)
         with writing(self.database) as session:
@@ -254,7 +253,7 @@ class Tracks:
             return _remember(session, row, "track renamed", 0.0)
 
     def verdicts(self) -> list[TrackVerdictRow]:
-        """Every verdict, the first one first."""
+        """All verdicts, oldest first."""
         with reading(self.database) as session:
             return list(session.scalars(select(TrackVerdictRow).order_by(TrackVerdictRow.id)))
 
@@ -262,14 +261,14 @@ class Tracks:
 def _next_proposal(
     session: Session, clip_id: int | None, after: TrackRow | None
 ) -> TrackRow | None:
-    """The proposal that should be looked at next; None where there is none.
+    """Next proposal to review, or None.
 
-    That with the most doubtful frames comes first, that of the open clip before those of others, so
+    Tracks with more low-confidence frames come first, and those of the open clip before others, so
     that a reviewer stays in one video.
 
     Args:
-        clip_id: Those of this clip come first.
-        after: Those behind it come first, then those of other clips, then it begins anew.
+        clip_id: Tracks of this clip come first.
+        after: Start after this track, then continue with other clips, then from the start.
     """
     here: ColumnElement[bool] = true() if clip_id is None else TrackRow.clip_id == clip_id
     turns = [here, true()]
@@ -288,9 +287,9 @@ def _next_proposal(
 
 
 def _checked_run(masks: Sequence[TrackMask], clip: ClipEntry) -> list[TrackMask]:
-    """Masks of one frame after the other, which lie in a clip. Raises InputError.
+    """Validate masks of consecutive frames in a clip. Raises InputError.
 
-    Frames between that have none, because they are damaged, get empty masks.
+    Missing frames in between, which are damaged, get empty masks.
     """
     frames = [mask.frame for mask in masks]
     steps = [after - before for before, after in pairwise(frames)]
@@ -323,7 +322,7 @@ def _checked_run(masks: Sequence[TrackMask], clip: ClipEntry) -> list[TrackMask]
 
 
 def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> float:
-    """Let new masks count from this version on; mean IoU with those that they replace."""
+    """Replace masks from this version on. Returns the mean IoU with the replaced ones."""
     clip = _clip_entry(session, session.get_one(ClipRow, row.clip_id))
     masks = _checked_run(masks, clip)
     held, (first, last) = _entry(session, row), (masks[0].frame, masks[-1].frame)
@@ -344,7 +343,7 @@ def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> flo
 
 
 def _restore(session: Session, row: TrackRow, version: int) -> None:
-    """Let the masks count again that were replaced with a version."""
+    """Restore the masks that a version replaced."""
     of_track = select(TrackMaskRow).where(TrackMaskRow.track_id == row.id)
     for one in session.scalars(of_track.where(TrackMaskRow.since == version)).all():
         one.until = row.version
@@ -352,11 +351,11 @@ def _restore(session: Session, row: TrackRow, version: int) -> None:
         session.add(_mask_row(row, one))
 
 
-_HELD = [one.name for one in fields(TrackMask)]  # what a row of a mask says, too
+_HELD = [one.name for one in fields(TrackMask)]  # fields shared with the mask rows
 
 
 def _remember(session: Session, row: TrackRow, kind: str, seconds: float) -> TrackEntry:
-    """Count the doubtful frames, and write the event."""
+    """Update the number of low-confidence frames, and write the event."""
     checked_text("a user's name", row.author)
     session.flush()
     row.doubtful = sum(bool(one.doubts) for one in _current(session, row, 0, None))
@@ -406,13 +405,13 @@ def _check_version(session: Session, row: TrackRow, version: int) -> None:
 
 
 def _mask_row(row: TrackRow, mask: TrackMask | TrackMaskRow) -> TrackMaskRow:
-    """A mask that counts from the track's version on."""
+    """Mask row that is valid from the current track version on."""
     held = {name: getattr(mask, name) for name in _HELD}
     return TrackMaskRow(track_id=row.id, since=row.version, until=None, **held)
 
 
 def _counts(session: Session, clip_id: int | None = None) -> Counter[tuple[int, str]]:
-    """How many tracks there are, by clip and state; of one clip or of all."""
+    """Number of tracks by clip and state, of one clip or of all."""
     query = select(TrackRow.clip_id, TrackRow.state, func.count())
     if clip_id is not None:
         query = query.where(TrackRow.clip_id == clip_id)

@@ -1,4 +1,4 @@
-"""Routes of video sessions: open, hand over frames or a file, prompt, follow, export, close."""
+"""Routes of video sessions: open, send frames or a file, prompt, track, export and close."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ _ENDINGS = {"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov
             "video/x-matroska": ".mkv", "video/x-msvideo": ".avi", "image/gif": ".gif"}  # fmt: skip
 FrameNumber = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[0])]
 FILE_BODY = {"requestBody": {"required": True, "content": {"video/*": BINARY}}}
-FILES: dict[str, tuple[str, str]] = {  # format -> the ending of its file, its media type
+FILES: dict[str, tuple[str, str]] = {  # format -> file suffix, media type
     "sav": (".json", "application/json"),
     "davis": (".zip", "application/zip"),
     "coco": (".json", "application/json"),
     "jsonl": (".jsonl", "application/x-ndjson"),
     "film": (".mp4", "video/mp4"),
-    "cutout": (".webm", "video/webm"),  # a film with alpha
+    "cutout": (".webm", "video/webm"),  # video with alpha
 }
 
 
@@ -98,7 +98,7 @@ async def video_of(
     name: Annotated[str, InPath(max_length=40, examples=["example"])],
     videos: OfVideos,
 ) -> OpenVideo:
-    """The session that an address names, which counts as asked. Raises Refusal (404)."""
+    """Session in the URL, marked as used. Raises Refusal (404)."""
     return videos.find(name, OpenVideo)
 
 
@@ -153,7 +153,7 @@ async def take_clip(video: Asked, body: ClipChoiceBody, videos: OfVideos) -> Res
     return await state_of(videos, video)
 
 
-# What is meant.
+# Prompts.
 
 
 @router.post("/{name}/frames", response_model=FrameBody, openapi_extra=PICTURE_BODY)
@@ -173,9 +173,9 @@ async def step(video: Asked, videos: OfVideos, limits: OfLimits, request: Reques
         raise Refusal(422, f"The session has the maximum of {most} frames. Open another session.")
 
     def follow() -> TrackedFrame:
-        image = read_photo(content, limits)  # decoded in its turn: one frame at a time
+        image = read_photo(content, limits)  # decode one frame at a time
         found = video.session.step(image)
-        assert found is not None  # a frame that is handed over is there
+        assert found is not None  # the frame was just pushed
         video.frames, video.hw = video.frames + 1, (image.shape[0], image.shape[1])
         return found
 
@@ -194,7 +194,7 @@ async def prompt(
     video.check_room(body.object, limits)
 
     def add() -> dict[str, Any]:
-        said = body.as_prompt()  # unpacked in its turn: one mask at a time
+        said = body.as_prompt()  # decode one mask at a time
         one = video.session.add(
             frame=body.frame, id=body.object, points=said.points, labels=said.labels,
             box=said.box, mask=said.mask, anew=body.anew,
@@ -236,7 +236,7 @@ async def take_back(video: Asked, number: Number, frame: FrameNumber, videos: Of
     return await state_of(videos, video)
 
 
-# What was found.
+# Results.
 
 
 @router.get("/{name}/masks", response_class=StreamingResponse, responses=LINES)
@@ -329,8 +329,8 @@ async def export_progress(video: Asked) -> dict[str, int]:
     return {"done": video.written, "total": total if video.exporting else 0}
 
 
-# Files: frame by frame, what is known in the thread of the sessions and the frame itself in the
-# viewing thread, so that others take their turns and nothing is held.
+# Exports are written frame by frame: masks are read in the session thread, frames in the viewer
+# thread, so that other sessions are not blocked and memory use is constant.
 
 
 def _file_of(body: VideoExportBody) -> tuple[str, str]:
@@ -341,7 +341,7 @@ def _file_of(body: VideoExportBody) -> tuple[str, str]:
 async def write_export(
     videos: VideoSessions, video: OpenVideo, body: VideoExportBody, title: str
 ) -> Path:
-    """Write all that is known; the file lies in the session's folder. Raises Refusal (409, 422)."""
+    """Write all masks to a file in the session's folder. Raises Refusal (409, 422)."""
     if video.folder is None or video.hw is None:
         message = (
             "This session has no video file, so it cannot be exported. Save the masks "
@@ -374,7 +374,7 @@ async def write_export(
 
 
 async def _write(videos: VideoSessions, video: OpenVideo, writer: MaskWriter) -> None:
-    """Write every frame, each in its turn."""
+    """Write every frame as a separate job."""
 
     def picture(frame: int) -> UintImage:
         image = videos.picture(video, frame)
@@ -440,6 +440,6 @@ def _drawing(body: VideoExportBody) -> Callable[[TrackedFrame, UintImage], UintI
 
 
 def _zip(folder: Path, path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:  # PNGs are small already
+    with zipfile.ZipFile(path, "w") as archive:  # PNGs are already compressed
         for one in sorted(folder.iterdir()):
             archive.write(one, f"{folder.name}/{one.name}")

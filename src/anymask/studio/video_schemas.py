@@ -1,4 +1,4 @@
-"""What travels over HTTP as JSON about videos: sessions, objects on frames, clips and tracks."""
+"""JSON schemas of videos over HTTP: sessions, objects on frames, clips and tracks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from anymask.studio.schemas import (
 )
 from anymask.track import ObjectMask, TrackedFrame, frame_to_json, object_to_json
 
-MAX_MASKS = 100_000  # of a track in one request
+MAX_MASKS = 100_000  # maximum number of masks per request
 FRAMED_DISC = {"frame": 0, "segmentation": DISC_RLE}
 
 
@@ -39,7 +39,7 @@ class FramedMaskBody(BaseModel):
     prompted: bool = False
 
     def mask(self) -> TrackMask:
-        """Raises InputError, DataError."""
+        """Convert to a `TrackMask`. Raises InputError, DataError."""
         return TrackMask(
             frame=self.frame, rle=self.segmentation.rle(), score=self.score, state=self.state,
             doubts=tuple(self.doubts), prompted=self.prompted,
@@ -54,8 +54,11 @@ class KnownMasksBody(BaseModel):
     masks: list[FramedMaskBody] = Field(max_length=MAX_MASKS)
 
     def known(self, hw: tuple[int, int] | None, limits: Limits) -> dict[int, ObjectMask]:
-        """By frame. Raises Refusal: 409 before a frame came, 413 for too many prompted ones, 422
-        for masks of another size; InputError, DataError."""
+        """Convert to masks by frame.
+
+        Raises Refusal: 409 without frames, 413 for too many prompted masks, 422 for another size;
+        InputError, DataError.
+        """
         if hw is None:
             raise Refusal(409, "The session has no frames. Send the video first.")
         found: dict[int, ObjectMask] = {}
@@ -69,7 +72,7 @@ class KnownMasksBody(BaseModel):
                     ),
                 )
             found[mask.frame] = ObjectMask(
-                mask.rle, mask.score, mask.score, mask.state, mask.doubts, mask.prompted  # type: ignore[arg-type]  # one word each, as it was told
+                mask.rle, mask.score, mask.score, mask.state, mask.doubts, mask.prompted  # type: ignore[arg-type]  # validated words
             )  # fmt: skip
         if sum(one.prompted for one in found.values()) > limits.prompts:
             raise Refusal(
@@ -127,7 +130,7 @@ class TrackMasksBody(Strict):
 
 
 def framed_mask(mask: TrackMask) -> dict[str, Any]:
-    """As `FramedMaskBody`."""
+    """Convert to the fields of `FramedMaskBody`."""
     row = {name: getattr(mask, name) for name in ("frame", "score", "state", "prompted")}
     shape = {"segmentation": rle_to_coco(mask.rle), "area": rle_area(mask.rle)}
     return row | shape | {"doubts": list(mask.doubts)}
@@ -249,13 +252,13 @@ class FrameBody(Strict):
 
 
 def object_body(number: int, one: ObjectMask) -> dict[str, Any]:
-    """As `ObjectBody`."""
+    """Convert to the fields of `ObjectBody`."""
     row = object_to_json(number, one)
     return {name: row[name] for name in ObjectBody.model_fields}
 
 
 def frame_body(frame: TrackedFrame) -> dict[str, Any]:
-    """As `FrameBody`."""
+    """Convert to the fields of `FrameBody`."""
     objects = [object_body(number, one) for number, one in frame.objects.items()]
     return frame_to_json(frame) | {"objects": objects}
 

@@ -1,12 +1,11 @@
-"""Video sessions of clients: bounded in number, size and life time, with their files.
+"""Video and scan sessions of clients, with limits of number, size and lifetime, and their files.
 
-One thread works on all of them, a frame at a time, so that several take turns; the model's own
-calls wait in its queue behind clicks. Another one reads the frames that somebody looks at, by a
-source of its own, so that looking about does not disturb the following. A session that nobody asks
-for a while is closed, and its files go with it.
+One thread processes all sessions frame by frame, so that several share it; model calls are queued
+behind prompts. Another thread reads frames for display from a separate source, so that viewing does
+not disturb tracking. Unused sessions are closed after a timeout, and their files are deleted.
 
-Each server has one folder among the machine's temporary ones, and holds a lock in it. A folder
-whose lock is free belongs to a server that was killed: the next one to start deletes it.
+Each server has a locked folder in the temporary folder of the system. An unlocked folder belongs to
+a killed server, and the next server deletes it.
 """
 
 from __future__ import annotations
@@ -52,14 +51,14 @@ from anymask.track import (
 
 PREFIX = "anymask-videos-"
 LOCK = "lock"
-_PIECE = 1_000_000  # bytes that are written at once
+_PIECE = 1_000_000  # bytes per write
 
 
 class VideoFiles:
-    """The folder of one server: `open` it, ask for folders of sessions, `close` it.
+    """Temporary folder of one server with the folders of its sessions.
 
     Args:
-        place: Where it lies; None: where the system has temporary files.
+        place: Parent folder. None: temporary folder of the system.
     """
 
     def __init__(self, place: Path | None = None) -> None:
@@ -68,23 +67,23 @@ class VideoFiles:
         self._folder: Path | None = None
 
     def open(self) -> None:
-        """Delete what killed servers have left, and make the folder."""
+        """Delete folders of killed servers, and create the folder."""
         delete_abandoned(self.place)
         while self._lock is None:
             self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self.place))
             lock = (self._folder / LOCK).open("a+b")
             lock_file(lock.fileno(), wait=False)
-            if (self._folder / LOCK).exists():  # else another server took it for abandoned
+            if (self._folder / LOCK).exists():  # else another server has deleted it as abandoned
                 self._lock = lock
             else:
                 lock.close()
 
     def session_folder(self) -> tempfile.TemporaryDirectory[str]:
-        """A folder of one session, which goes with it."""
+        """Create the folder of a session."""
         return tempfile.TemporaryDirectory(prefix="session-", dir=self._folder)
 
     def close(self) -> None:
-        """Delete the folder and all that is in it."""
+        """Delete the folder and its content."""
         if self._lock is None or self._folder is None:
             return
         self._lock.close()
@@ -93,9 +92,9 @@ class VideoFiles:
 
 
 def delete_abandoned(place: Path) -> None:
-    """Delete the folders of servers that do not live any more; those of others stay."""
+    """Delete the folders of killed servers."""
     for folder in place.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # it goes away just now, or has no lock
+        with contextlib.suppress(OSError):  # it was just deleted, or has no lock
             ours = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
             if folder.is_symlink() or not ours:
                 continue
@@ -106,7 +105,7 @@ def delete_abandoned(place: Path) -> None:
 
 
 async def write_stream(stream: AsyncIterator[bytes], path: Path) -> int:
-    """Write a body to a file as it comes in, and count its bytes; a piece of it is held."""
+    """Write a request body to a file as it is received. Returns the number of bytes."""
     size, held = 0, bytearray()
     file = await run_in_threadpool(path.open, "wb")
     try:
@@ -121,23 +120,23 @@ async def write_stream(stream: AsyncIterator[bytes], path: Path) -> int:
 
 
 T = TypeVar("T")
-EVEN_S = 0.01  # a frame that is shown so much earlier or later than the rate says is on time
-LOOK_EVERY = 5.0  # seconds, at most, between two looks for sessions that are over
+EVEN_S = 0.01  # tolerance of frame times for a constant frame rate, in seconds
+LOOK_EVERY = 5.0  # maximum interval of checks for expired sessions, in seconds
 LOG = logging.getLogger("anymask.studio.videos")
 
 
 @dataclass(eq=False, kw_only=True)
 class OpenSession:
-    """One client's session, about a video or a scan.
+    """Session of a client with a video or a scan.
 
     Attributes:
-        settings: That it was begun with.
-        folder: Holds the file that was sent and what is exported, and goes with the session.
-        opened: When, by the clock of `VideoSessions`.
-        asked: When, by the clock of `VideoSessions`.
-        path: What it is about; None: nothing yet, or frames are handed over.
-        written: Frames of the newest export that are in its file.
-        turn: Counts the requests for masks: only the newest one is answered further.
+        settings: Settings of the session.
+        folder: Folder with the uploaded file and exports, deleted with the session.
+        opened: Start time, by the clock of `VideoSessions`.
+        asked: Time of the last request, by the clock of `VideoSessions`.
+        path: Video or scan; None: not set, or frames are sent one at a time.
+        written: Number of frames written by the latest export.
+        turn: Counter of mask requests; a newer request ends earlier ones.
     """
 
     name: str
@@ -153,7 +152,7 @@ class OpenSession:
     objects: set[int] = field(default_factory=set)
 
     def check_room(self, number: int, limits: Limits) -> None:
-        """Whether an object may be another one. Raises Refusal (422)."""
+        """Raise Refusal (422) if a new object would exceed the limit."""
         if number not in self.objects and len(self.objects) >= limits.video_objects:
             most = limits.video_objects
             raise Refusal(
@@ -161,37 +160,36 @@ class OpenSession:
             )
 
     def check_new(self) -> None:
-        """Raises Refusal (409) for a session that is about something already."""
+        """Raise Refusal (409) if the session already has a file or objects."""
         if self.objects or self.path is not None:
             message = "The session already contains a video or objects. Open a new session."
             raise Refusal(409, message)
 
     def state(self, videos: VideoSessions) -> dict[str, Any]:
-        """What a client is told of it; in the thread of the sessions."""
+        """State for the client. Call in the session thread."""
         raise NotImplementedError
 
     def remove(self, number: int) -> None:
-        """Forget an object; in the thread of the sessions."""
+        """Remove an object. Call in the session thread."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of what is known; in the thread of the sessions."""
+        """Release the session. Call in the session thread."""
 
     def close_viewer(self) -> None:
-        """Let go of what is looked at; in the viewing thread."""
+        """Release the viewer. Call in the viewer thread."""
 
 
 @brief
 @dataclass(eq=False, kw_only=True)
 class OpenVideo(OpenSession):
-    """One client's session about a video.
+    """Session of a client with a video.
 
     Attributes:
-        session: Worked on in the thread of `VideoSessions` alone; `settings` are of
-            `Model.track`.
-        viewer: Reads its frames to be looked at; used in the viewing thread alone.
-        hw: Of its first frame.
-        times: When each frame is shown, see `uneven_times`.
+        session: Used only in the session thread; `settings` are those of `Model.track`.
+        viewer: Source of frames for display, used only in the viewer thread.
+        hw: Size of the first frame.
+        times: Presentation times of the frames, see `uneven_times`.
     """
 
     session: VideoSession
@@ -201,16 +199,16 @@ class OpenVideo(OpenSession):
     times: list[float] | None = None
 
     def check_new(self) -> None:
-        """See `OpenSession`; a frame that was handed over counts, too."""
+        """Raise Refusal (409) also if the session already has frames."""
         super().check_new()
         if self.frames:
             message = "The session already has frames. Open another session."
             raise Refusal(409, message)
 
     def state(self, videos: VideoSessions) -> dict[str, Any]:
-        """As `VideoStateBody`."""
+        """State as `VideoStateBody`."""
         objects = self.session.objects
-        length = self.session.frames.length  # less, once a fault was met
+        length = self.session.frames.length  # decreases when damage is found
         return {
             "name": self.name,
             "model": videos.model.name,
@@ -238,7 +236,7 @@ class OpenVideo(OpenSession):
 
     @property
     def fault(self) -> str | None:
-        """Which frames cannot be read, or why they end before the file does."""
+        """Message about unreadable frames, or why the frames end early."""
         told = self.session.frames.damage
         return told if told is None else told.replace(str(self.path), "the video")
 
@@ -247,7 +245,7 @@ S = TypeVar("S", bound=OpenSession)
 
 
 class SessionStart(TypedDict):
-    """Of a new session: see `OpenSession`."""
+    """Initial fields of `OpenSession`."""
 
     name: str
     opened: float
@@ -255,10 +253,10 @@ class SessionStart(TypedDict):
 
 
 def uneven_times(frames: FrameSource) -> list[float] | None:
-    """When each frame is shown, in seconds from the first one; None where the rate says it.
+    """Presentation time of each frame in seconds. None for a constant frame rate.
 
-    The rate says it where no frame is more than `EVEN_S` off its place, and where nobody knows how
-    many frames will come.
+    The rate counts as constant if no frame deviates by more than `EVEN_S`, or the number of
+    frames is unknown.
     """
     times = [round(frames.seconds(frame), 3) for frame in range(frames.length or 0)]
     even = all(abs(time - frame / frames.rate) < EVEN_S for frame, time in enumerate(times))
@@ -266,13 +264,13 @@ def uneven_times(frames: FrameSource) -> list[float] | None:
 
 
 class VideoSessions:
-    """Make it, `start` it, ask it from any thread, `close` it.
+    """Thread-safe manager of sessions. Call `start` first and `close` at the end.
 
     Args:
-        clips: Videos and folders of frames of the server's own, by name.
-        scans: Of the server's own, by name.
-        clock: Seconds, for life times.
-        place: Of the files of sessions; None: where the system has temporary ones.
+        clips: Videos and folders of frames on the server, by name.
+        scans: Scans on the server, by name.
+        clock: Monotonic clock in seconds, for lifetimes.
+        place: Parent folder of session files. None: temporary folder of the system.
     """
 
     def __init__(
@@ -294,8 +292,7 @@ class VideoSessions:
         self._readers: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
-        """Begin to take work, and to look for sessions that are over; files that a killed server
-        left are deleted."""
+        """Start the threads and the check for expired sessions. Deletes files of killed servers."""
         self.files.open()
         self._pool = ThreadPoolExecutor(1, "anymask-videos", lower_thread_priority)
         self._viewers = ThreadPoolExecutor(1, "anymask-viewers")
@@ -309,11 +306,11 @@ class VideoSessions:
         threading.Thread(target=look, name="anymask-video-ends", daemon=True).start()
 
     def stop(self) -> None:
-        """Give up what is being read; `close` follows."""
+        """Cancel running reads. Call `close` afterwards."""
         self._stop.set()
 
     def close(self) -> None:
-        """Close every session."""
+        """Close all sessions."""
         self.stop()
         for name in list(self._open):
             self.end(name)
@@ -323,21 +320,21 @@ class VideoSessions:
         self.files.close()
 
     def work(self, job: Callable[[], T]) -> Future[T]:
-        """Have something done in the thread of the sessions."""
+        """Run a job in the session thread."""
         assert self._pool is not None
         return self._pool.submit(job)
 
     def view(self, job: Callable[[], T]) -> Future[T]:
-        """Have something done in the thread that reads frames to be looked at."""
+        """Run a job in the viewer thread, which reads frames for display."""
         assert self._viewers is not None
         return self._viewers.submit(job)
 
     def read(self, job: Callable[[Callable[[], bool]], T], session: OpenSession) -> Future[T]:
-        """Have something read in a thread of its own, one thing at a time.
+        """Run a job in the reader thread, one at a time.
 
         Args:
-            job: Is given what to ask whether it is to stop: the session was closed, or the
-                server ends.
+            job: Receives a function that returns whether to stop, because the session was closed
+                or the server stops.
         """
         assert self._readers is not None
 
@@ -359,16 +356,16 @@ class VideoSessions:
 
     @property
     def names(self) -> list[str]:
-        """Of the sessions that are open."""
+        """Names of the open sessions."""
         return list(self._open)
 
     def begin(self, settings: dict[str, Any], name: str | None = None) -> OpenVideo:
-        """Open a session to which frames are handed; in the thread of the sessions.
+        """Open a session for frames sent one at a time. Call in the session thread.
 
-        Raises Refusal (429) where too many are open, InputError and ModelError for settings.
+        Raises Refusal (429) if too many are open, InputError and ModelError for settings.
 
         Args:
-            name: That its client gives it: asked for twice, it is opened once.
+            name: Name from the client. An open session with this name is returned.
         """
         if (known := self.opened(name, OpenVideo)) is not None:
             return known
@@ -376,7 +373,7 @@ class VideoSessions:
         return self.admit(OpenVideo(session=session, settings=settings, **self.begun(name)))
 
     def opened(self, name: str | None, kind: type[S]) -> S | None:
-        """The session of a name that is open. Raises Refusal (429) where too many are."""
+        """Open session with a name, or None. Raises Refusal (429) if too many are open."""
         self.end_old()
         if name is not None and name in self._open:
             return self.find(name, kind)
@@ -393,12 +390,12 @@ class VideoSessions:
         return None
 
     def begun(self, name: str | None) -> SessionStart:
-        """What a new session is begun with."""
+        """Initial fields of a new session."""
         now = self._clock()
         return {"name": name or secrets.token_urlsafe(16), "opened": now, "asked": now}
 
     def admit(self, session: S) -> S:
-        """Take a session among those that are open."""
+        """Register a session."""
         with self._lock:
             self._open[session.name] = session
         LOG.info("session opened, %d open", len(self._open))
@@ -412,15 +409,15 @@ class VideoSessions:
         take: Callable[[S, Path], None],
         before: Callable[[Path, Path], Awaitable[None]] | None = None,
     ) -> None:
-        """Make a session one about the file of a body, which is written as it comes in.
+        """Receive the file of a session from a request body.
 
-        Raises Refusal where something was said or handed over before, for what cannot be read, or
-        where it is too large; MissingExtra for a library that is not installed.
+        Raises Refusal if the session already has content, or the file is unreadable or too large;
+        MissingExtra if a library is not installed.
 
         Args:
-            file: Its name in the session's folder.
-            take: Opens it; in the thread of the sessions.
-            before: What is done with the file in its folder before.
+            file: File name in the session's folder.
+            take: Function that opens the file, called in the session thread.
+            before: Function to call first with the file and its folder.
         """
         session.check_new()
         if session.receiving:
@@ -444,7 +441,7 @@ class VideoSessions:
     async def _asking(
         self, session: OpenSession, stream: AsyncIterator[bytes]
     ) -> AsyncIterator[bytes]:
-        """A body; the session counts as asked while it comes in."""
+        """Yield a request body and mark the session as used."""
         async for part in stream:
             session.asked = self._clock()
             yield part
@@ -452,8 +449,7 @@ class VideoSessions:
     def take_own(
         self, session: S, own: Mapping[str, Path], name: str, take: Callable[[S, Path], None]
     ) -> None:
-        """Make a session one about a file of the server's own; in the thread of the sessions. As
-        `receive`."""
+        """Use a file on the server. Call in the session thread. Raises as `receive`."""
         self.take_path(session, own_file(own, name), take)
 
     def take_path(
@@ -463,14 +459,14 @@ class VideoSessions:
         take: Callable[[S, Path], None],
         folder: tempfile.TemporaryDirectory[str] | None = None,
     ) -> None:
-        """Make a session one about a file or a folder; in the thread of the sessions. As `receive`.
+        """Use a file or folder for a session. Call in the session thread. Raises as `receive`.
 
         Args:
-            folder: Of the session, which is made here otherwise.
+            folder: Folder of the session. Default: create one.
         """
         folder = folder or self.files.session_folder()
         session.check_new()
-        if session.name not in self._open:  # it was closed while its file came in
+        if session.name not in self._open:  # it was closed during the upload
             folder.cleanup()
             raise _closed(session.name)
         session.folder = folder
@@ -483,7 +479,7 @@ class VideoSessions:
         session.path = path
 
     def take_video(self, video: OpenVideo, path: Path) -> None:
-        """Open a video or a folder of frames for its session. As `receive`."""
+        """Open a video or a folder of frames for a session. Raises as `receive`."""
         try:
             session = open_session(self.model, path, **video.settings)
         except (DataError, ImageError) as error:
@@ -495,7 +491,7 @@ class VideoSessions:
         video.frames, video.hw = session.frames.length or 0, hw
 
     def picture(self, video: OpenVideo, frame: int) -> UintImage | None:
-        """A frame (H, W, 3) to be looked at; in the viewing thread. None where there is none."""
+        """Read a frame (H, W, 3) for display, or None. Call in the viewer thread."""
         if video.path is None:
             return None
         if video.viewer is None:
@@ -503,7 +499,7 @@ class VideoSessions:
         return video.viewer.read(frame)
 
     def shown_picture(self, video: OpenVideo, frame: int) -> UintImage | None:
-        """As `picture`; for a damaged frame the last one before it, as players show it."""
+        """Like `picture`, but returns the last frame before a damaged one, as players do."""
         image = self.picture(video, frame)
         while image is None and frame > 0 and self.is_damaged(video, frame):
             frame -= 1
@@ -511,11 +507,11 @@ class VideoSessions:
         return image
 
     def is_damaged(self, video: OpenVideo, frame: int) -> bool:
-        """Whether a frame that was asked for cannot be decoded; in the viewing thread."""
+        """Whether a frame that was read is damaged. Call in the viewer thread."""
         return frame in getattr(video.viewer, "missing", ())
 
     def find(self, name: str, kind: type[S]) -> S:
-        """An open session, which counts as asked. Raises Refusal (404)."""
+        """Open session, marked as used. Raises Refusal (404)."""
         self.end_old()
         session = self._open.get(name)
         if not isinstance(session, kind):
@@ -524,20 +520,20 @@ class VideoSessions:
         return session
 
     def seconds_left(self, video: OpenSession) -> float:
-        """Until the session is closed where nobody asks it any more."""
+        """Seconds until an unused session is closed."""
         now, limits = self._clock(), self.limits
         idle = video.asked + limits.video_idle_seconds - now
         return max(0.0, min(idle, video.opened + limits.video_seconds - now))
 
     def follow(self, video: OpenSession, frames: Iterator[T], turn: int) -> T | None:
-        """One more frame, unless a newer request or a pause came; the session counts as asked."""
+        """Next frame, unless a newer request or a pause came first. Marks the session as used."""
         if video.turn != turn:
             return None
         video.asked = self._clock()
         return next(frames, None)
 
     def end(self, name: str) -> bool:
-        """Close a session; whether it was open."""
+        """Close a session. Returns whether it was open."""
         with self._lock:
             session = self._open.pop(name, None)
         if session is None:
@@ -555,20 +551,20 @@ class VideoSessions:
         return True
 
     def end_old(self) -> None:
-        """Close the sessions whose time is over."""
+        """Close expired sessions."""
         for name, video in list(self._open.items()):
             if not self.seconds_left(video):
                 self.end(name)
 
     @cached_property
     def model(self) -> Model:
-        """What follows (`tracking_model`), whose calls wait behind clicks on photos."""
+        """Tracking model (`tracking_model`), whose calls are queued behind prompts on images."""
         model = tracking_model(self.inference.ready())
         return Model(queue_calls(model.runtime, self.inference.heavy, Urgency.PHOTO))
 
 
 def own_file(own: Mapping[str, Path], name: str) -> Path:
-    """One of the server's own files. Raises Refusal (404)."""
+    """Path of a file on the server. Raises Refusal (404)."""
     if name not in own:
         known = ", ".join(sorted(own)) or "none"
         raise Refusal(404, f"The server has no file {name[:80]!r}. Available: {known}.")
@@ -589,7 +585,7 @@ def _unreadable(what: str) -> Refusal:
 
 
 def _checked_hw(session: VideoSession, limits: Limits) -> tuple[int, int]:
-    """The size of the first frame. Raises Refusal; the session is closed then."""
+    """Size of the first frame. Raises Refusal and closes the session if a limit is exceeded."""
     try:
         frames, first = session.frames.length or 0, first_readable(session.frames)
         image = None if first is None else session.picture(first)

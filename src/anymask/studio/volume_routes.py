@@ -1,4 +1,4 @@
-"""Routes of sessions about scans: open, look at slices, prompt, follow, measure, export, close."""
+"""Routes of scan sessions: open, display slices, prompt, track, measure, export and close."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class MeasuresBody(Strict):
 async def scan_of(
     name: Annotated[str, InPath(max_length=40, examples=["scan"])], videos: OfVideos
 ) -> OpenScan:
-    """The session that an address names, which counts as asked. Raises Refusal (404)."""
+    """Session in the URL, marked as used. Raises Refusal (404)."""
     return videos.find(name, OpenScan)
 
 
@@ -271,7 +271,7 @@ async def take_own(
     return await state_of(videos, scan)
 
 
-# What is looked at.
+# Display.
 
 
 @router.get(
@@ -330,7 +330,7 @@ async def labels(
     return JSONResponse({"planes": await done(videos.work(planes))})
 
 
-# What is meant.
+# Prompts.
 
 
 @router.post("/{name}/prompts", response_model=PromptedSliceBody)
@@ -368,11 +368,11 @@ async def take_back(
     return await state_of(videos, scan)
 
 
-# What was found.
+# Results.
 
 
 def slice_body(found: FollowedSlice) -> dict[str, Any]:
-    """Axis, slice, and the objects on it, each as `ObjectBody`."""
+    """Axis, slice, and its objects as `ObjectBody`."""
     objects = [object_body(number, one) for number, one in found.objects.items()]
     return {"axis": found.axis, "slice": found.index, "objects": objects}
 
@@ -437,7 +437,7 @@ async def export(scan: Asked, body: VolumeExportBody, videos: OfVideos) -> Respo
 
 
 def write_known(path: Path, labels: Volume, scan: Volume | None) -> None:
-    """Write labels, or the table of what they measure. Raises InputError, MissingExtra."""
+    """Write labels, or the table of their measurements. Raises InputError, MissingExtra."""
     if path.suffix != ".csv":
         write_labels(path, labels, scan)
         return
@@ -447,7 +447,7 @@ def write_known(path: Path, labels: Volume, scan: Volume | None) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """Three numbers in one cell, and fractions as a person reads them."""
+    """Format a table cell: three numbers in one cell, and rounded fractions."""
     if isinstance(value, tuple):
         return " ".join(f"{part:.2f}" for part in value)
     return f"{value:.4g}" if isinstance(value, float) else value

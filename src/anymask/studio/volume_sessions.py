@@ -1,8 +1,8 @@
-"""Sessions about scans: among those about videos, with their number, life times, threads, folders.
+"""Scan sessions. They share limits, lifetimes, threads and folders with video sessions.
 
-A scan is read in a process of its own, whose memory and time are bounded. Its voxels are unpacked
-into a file of the session's folder, so that any slice is read from the disk, whatever the format,
-and nothing of the scan has to stay in memory.
+A scan is read in a separate process with limited memory and time. Its voxels are decompressed to a
+file in the session's folder, so that slices of any format are read from disk, without keeping the
+scan in memory.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from anymask.volumes import (
 )
 
 AXES = ("z", "y", "x")
-ENDINGS = (".nii.gz", ".seg.nrrd", ".csv")  # of what any scan's objects are written as
-OF_SERIES = (".dcm", ".rtstruct.dcm")  # and those of a DICOM series
+ENDINGS = (".nii.gz", ".seg.nrrd", ".csv")  # export suffixes of any scan
+OF_SERIES = (".dcm", ".rtstruct.dcm")  # additional suffixes of a DICOM series
 
 
 @brief
 @dataclass(eq=False, kw_only=True)
 class OpenScan(OpenSession):
-    """One client's session about a scan.
+    """Session of a client with a scan.
 
     Attributes:
-        session: Worked on in the thread of `VideoSessions` alone; None: no scan was given yet.
-        scan: As it was read, to which labels refer.
-        labels: Of all objects, until something changes; a byte or two for each voxel.
+        session: Used only in the session thread; None before a scan was sent.
+        scan: The scan as it was read, to which labels refer.
+        labels: Cached labels of all objects, one or two bytes per voxel; None after a change.
     """
 
     session: VolumeSession | None = None
@@ -55,19 +55,21 @@ class OpenScan(OpenSession):
 
     @property
     def about(self) -> VolumeSession:
-        """The session. Raises Refusal (409) before a scan was given."""
+        """Volume session. Raises Refusal (409) before a scan was sent."""
         if self.session is None:
             raise Refusal(409, "The session has no scan. Send the scan first.")
         return self.session
 
     def changed(self) -> VolumeSession:
-        """The session, of which more, or something else, will be known."""
+        """Volume session, with the cached labels invalidated."""
         self.labels = None
         return self.about
 
     def planes(self, at: Sequence[int]) -> list[tuple[int, int, dict[int, BoolArray]]]:
-        """(axis, slice, masks by object) of the three slices through a voxel z, y, x, as the labels
-        have them; in the thread of the sessions. Raises InputError for one outside of the scan."""
+        """Labels on the three slices through a voxel z, y, x: (axis, slice, masks by object).
+
+        Call in the session thread. Raises InputError if the voxel is outside the scan.
+        """
         shape = self.about.volume.shape
         if any(index >= side for index, side in zip(at, shape, strict=True)):
             raise InputError(
@@ -81,14 +83,16 @@ class OpenScan(OpenSession):
         return found
 
     def labelled(self) -> Volume:
-        """The labels of what is known; in the thread of the sessions."""
+        """Labels of all objects. Call in the session thread."""
         if self.labels is None:
             self.labels = self.about.labels()
         return self.labels
 
     def named(self, names: Mapping[int, str], colours: Mapping[int, Colour]) -> Volume:
-        """The labels with names and colors; in the thread of the sessions. Raises Refusal (422)
-        where nobody spoke of an object."""
+        """Labels with names and colors. Call in the session thread.
+
+        Raises Refusal (422) if there are no objects.
+        """
         if not self.about.objects:
             message = "The scan has no object. Click an object first."
             raise Refusal(422, message)
@@ -97,16 +101,16 @@ class OpenScan(OpenSession):
 
     @property
     def endings(self) -> list[str]:
-        """What its objects can be written as."""
+        """Supported export suffixes."""
         try:
-            series_of(self.scan)  # type: ignore[arg-type]  # asked once there is one
-        except (InputError, DataError):  # no DICOM, or one that labels cannot refer to
+            series_of(self.scan)  # type: ignore[arg-type]  # called only with a scan
+        except (InputError, DataError):  # not DICOM, or without a frame of reference
             return [*ENDINGS]
         dicom = OF_SERIES if importlib.util.find_spec("highdicom") else OF_SERIES[1:]
         return [*ENDINGS, *dicom]
 
     def state(self, videos: VideoSessions) -> dict[str, Any]:
-        """As `VolumeStateBody`."""
+        """State as `VolumeStateBody`."""
         session = self.session
         volume = None if session is None else session.volume
         objects = [] if session is None else session.objects
@@ -132,10 +136,12 @@ class OpenScan(OpenSession):
 
 
 def begin_scan(videos: VideoSessions, settings: dict[str, Any], name: str | None) -> OpenScan:
-    """Open a session about a scan to come; in the thread of the sessions. As `VideoSessions.begin`.
+    """Open a session before its scan is sent. Call in the session thread.
+
+    Raises as `VideoSessions.begin`.
 
     Args:
-        settings: Of `Model.volume`, checked before there is a scan.
+        settings: Keyword arguments of `Model.volume`, validated before there is a scan.
     """
     VolumeSettings(**settings)
     known = videos.opened(name, OpenScan)
@@ -147,7 +153,7 @@ def begin_scan(videos: VideoSessions, settings: dict[str, Any], name: str | None
 async def read_scan(
     videos: VideoSessions, open_scan: OpenScan, request: Request, asked: IsolatedScan
 ) -> None:
-    """Read a scan in a process of its own, which ends where the client goes away.
+    """Read a scan in a separate process, which ends if the client disconnects.
 
     Raises Refusal (413, 422, 499, 503), InputError, MissingExtra.
     """
@@ -168,7 +174,7 @@ async def read_scan(
         async with gives_up(request, reading, left):
             await done(reading)
     finally:
-        left.set()  # this request may have been cancelled
+        left.set()  # the request may have been cancelled
 
 
 def _too_large(error: LimitError, limits: Limits) -> Refusal:
@@ -182,7 +188,7 @@ def _too_large(error: LimitError, limits: Limits) -> Refusal:
 
 
 def take_scan(videos: VideoSessions, open_scan: OpenScan, asked: IsolatedScan) -> None:
-    """Open a session about a scan that was read; in the thread of the sessions.
+    """Use a decoded scan for a session. Call in the session thread.
 
     Raises InputError.
     """
@@ -193,7 +199,7 @@ def take_scan(videos: VideoSessions, open_scan: OpenScan, asked: IsolatedScan) -
 async def take_own_scan(
     videos: VideoSessions, open_scan: OpenScan, request: Request, name: str, frame: int | None
 ) -> None:
-    """Make a session one about a scan of the server's own. Raises as `read_scan`, Refusal (404)."""
+    """Use a scan on the server for a session. Raises as `read_scan`, Refusal (404)."""
     path = own_file(videos.scans, name)
     open_scan.check_new()
     folder = videos.files.session_folder()
@@ -213,13 +219,15 @@ async def take_own_scan(
 def isolated(
     limits: Limits, path: Path, folder: Path, frame: int | None, detached: bool
 ) -> IsolatedScan:
-    """A scan to read within the limits."""
+    """Scan to read within the limits."""
     return IsolatedScan(path, folder, limits.volume_bytes, limits.volume_seconds, frame, detached)
 
 
 def take_window(videos: VideoSessions, open_scan: OpenScan, window: tuple[float, float]) -> None:
-    """Have the model see the scan by another window, before anything is said of it; in the thread
-    of the sessions. Raises Refusal (409), InputError."""
+    """Change the intensity window before any prompt. Call in the session thread.
+
+    Raises Refusal (409), InputError.
+    """
     check_window(window)
     session = open_scan.changed()
     if window == session.window:

@@ -1,4 +1,4 @@
-"""Objects followed through a video: sources of frames, trackers, sessions and outputs."""
+"""Video object tracking: frame sources, trackers, sessions and output writers."""
 
 from anymask.base.lazy import lazy_names
 

@@ -1,6 +1,6 @@
-"""Following a video into files: a video and prompts in, masks in files of every kind out.
+"""Track objects through a video file and write their masks to files.
 
-An unfinished run is kept beside its first output, and goes on when the same is asked for again.
+An unfinished run is saved next to its first output. The same call resumes it.
 """
 
 from __future__ import annotations
@@ -49,8 +49,12 @@ from anymask.track.writers import check_paths, open_writers
 
 @dataclass
 class FilePrompt:
-    """What is said of one object on one frame of the source; `mask` is a picture's file, and
-    `mask_values` what its values mean."""
+    """Prompts of one object on one source frame.
+
+    Attributes:
+        mask: Mask image file.
+        mask_values: Interpretation of its pixel values.
+    """
 
     points: list[list[float]] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
@@ -59,13 +63,13 @@ class FilePrompt:
     mask_values: MaskValues = "auto"
 
     def read_mask(self) -> NDArray[Any] | None:
-        """The pixels of `mask`. Raises ImageError."""
+        """Load the pixels of `mask`, or return None. Raises ImageError."""
         return None if self.mask is None else load_mask(self.mask, self.mask_values)
 
 
 @dataclass(frozen=True)
 class TrackReport:
-    """Sentences about a run: what was written and should be looked at; prompts that were moved."""
+    """Messages of a run: outputs and frames to review; prompts moved to another frame."""
 
     notes: list[str]
     moved: list[str]
@@ -74,19 +78,19 @@ class TrackReport:
 @brief
 @dataclass(frozen=True, kw_only=True)
 class TrackFiles:
-    """A run: what is followed, and where its masks are written.
+    """Inputs, outputs and settings of a tracking run.
 
-    Raises InputError for an output that is read, too, or named twice, and for settings.
+    Raises InputError if an output is also an input or is repeated, or a setting is invalid.
 
     Attributes:
-        video: A video file, a folder of pictures, or a camera's number.
-        prompts: (frame of the source, object) -> what is said of it.
-        outputs: As `writers.open_writers` takes them; paths that end in a slash are folders.
-        cutout: Films show the objects cut out, in this look.
-        subject: Without a prompt the first frame's main subject is followed.
-        direction: Which way to follow them from their prompts.
-        known: A file of tracks that are known already (`read_tracks`); prompts correct them.
-        settings: As for `Model.track`.
+        video: Video file, folder of images, or camera number.
+        prompts: (source frame, object number) to prompts.
+        outputs: Paths as for `writers.open_writers`; those that end in a slash are folders.
+        cutout: Cut-out settings of video outputs.
+        subject: Track the main subject of the first frame if there is no prompt.
+        direction: Tracking direction from the prompts.
+        known: File of existing tracks (`read_tracks`), which prompts correct.
+        settings: Keyword arguments of `Model.track`.
     """
 
     video: str
@@ -125,22 +129,22 @@ class TrackFiles:
 
     @property
     def paths(self) -> list[Path]:
-        """The outputs."""
+        """Output paths."""
         return [Path(text) for text in self.outputs]
 
     @property
     def mask_files(self) -> list[Path]:
-        """The masks of the prompts."""
+        """Mask files of the prompts."""
         return [one.mask for one in self.prompts.values() if one.mask is not None]
 
     def stamp(self, model: str) -> str:
-        """What a finished file is known by: all that decides about what is in it."""
+        """Hash of all inputs that determine the outputs, to detect finished runs."""
         whole = replace(self, settings={**self.settings, "session": None})
         told = whole.words(model) + json.dumps([repr(self.cutout), self.direction])
         return hashlib.sha256(told.encode()).hexdigest()[:32]
 
     def words(self, model: str) -> str:
-        """What the run is known by: prompts, and without a session's name settings and files."""
+        """Key of a run: prompts, and without a session file also settings, model and inputs."""
         told: list[Any] = sorted(
             (frame, number, str(one)) for (frame, number), one in self.prompts.items()
         )
@@ -161,15 +165,16 @@ def track_files(
     model: str = "",
     progress: OnProgress | None = None,
 ) -> TrackReport:
-    """Follow objects through a video and write their masks.
-
-    Raises what `Model.track` raises, InputError for a session of other prompts, DataError for a
-    frame that cannot be read again.
+    """Track objects through a video and write their masks.
 
     Args:
-        load: Opens the model, once nothing stands against the run.
-        model: What the model is known by: an unfinished run goes on with the same one.
-        progress: Is told the frames that are done, and all frames or None.
+        load: Function that loads the model, called after the inputs were validated.
+        model: Identifier of the model. A run is resumed only with the same one.
+        progress: Called with the number of finished frames, and the total or None.
+
+    Raises:
+        InputError: The session was created with other prompts. Otherwise as `Model.track`.
+        DataError: A frame cannot be read again.
     """
     with claimed_file(asked.paths[0]):
         return _track_files(load, asked, model, progress)
@@ -190,7 +195,7 @@ def _track_files(
     first = asked.paths[0]
     path = first.parent / f".{first.name}.session" if kept is None else Path(kept)
     _forget_other(path, words, kept=kept is not None)
-    leave = path.exists()  # until something new is known, nothing new is left
+    leave = path.exists()  # a new file is deleted if the run fails before its first result
     try:
         model_now = load()
         settings: Any = dict(asked.settings) | {"session": path}
@@ -204,19 +209,19 @@ def _track_files(
         if not leave:
             path.unlink(missing_ok=True)
     if complete:
-        with contextlib.suppress(OSError):  # of a home that cannot be written to
+        with contextlib.suppress(OSError):  # the home folder may be read-only
             journal.end([stamp, _state_of(asked.paths)])
     return TrackReport(notes, moved)
 
 
 def _journal(paths: Sequence[Path]) -> Path:
-    """Where it is noted that a run into some files is complete; it is not done again."""
+    """Path of the record that a run with these outputs is complete."""
     places = json.dumps([os.path.realpath(path) for path in paths])
     return home() / "tracks" / hashlib.sha256(places.encode()).hexdigest()[:32]
 
 
 def _state_of(paths: Sequence[Path]) -> str:
-    """Sizes and times of some files, and of what is in folders."""
+    """Hash of sizes and times of files, including files in folders."""
     files = [
         one
         for path in paths
@@ -228,12 +233,10 @@ def _state_of(paths: Sequence[Path]) -> str:
 
 
 def _forget_other(path: Path, words: str, *, kept: bool) -> None:
-    """Begin anew where the file is of a run with other words.
-
-    Raises DataError for no session.
+    """Delete a session file of another run. Raises DataError if it is not a session.
 
     Args:
-        kept: The file was named, and is nobody's to throw away: Raises InputError.
+        kept: The user chose the file: raise InputError instead of deleting it.
     """
     if not path.exists():
         return
@@ -251,24 +254,24 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
 
 
 def _keeps_prompts(said: str, words: str) -> bool:
-    """Whether a run repeats every prompt of an earlier run of its session."""
+    """Whether a run repeats all prompts of the earlier run of its session."""
     before, now = _prompts_of(said), _prompts_of(words)
     return before[1:] == now[1:] and all(one in now[0] for one in before[0])
 
 
 def _prompts_of(words: str) -> list[Any]:
-    """What `TrackFiles.words` says of a run with a named session: prompts, and a file of tracks."""
+    """Parse `TrackFiles.words` of a run with a session file: prompts, and the tracks file."""
     with contextlib.suppress(DataError):
         told = parse_json(words, "session")
         if isinstance(told, list) and len(told) == 2 and isinstance(told[0], list):
             return told
-    return [[None]]  # of another command
+    return [[None]]  # written by another command
 
 
 def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -> list[str]:
-    """Add the prompts that no earlier run has added; the notes on them.
+    """Add the prompts that no earlier run has added. Returns messages about moved prompts.
 
-    Clicks on a later frame correct the mask that is tracked until there.
+    Points on a later frame correct the mask that is tracked up to that frame.
     """
     said = session.note("command")
     if said == words:
@@ -301,7 +304,7 @@ def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -
 
 
 def _subject(model: Model, session: VideoSession, first: int) -> BoolArray:  # -> (H, W)
-    """The main subject of the first frame. Raises PromptError where none is clear."""
+    """Mask of the main subject of the first frame. Raises PromptError if none is found."""
     from anymask.edit import main_subject
 
     found = main_subject(model, read_picture(session, first))
@@ -314,7 +317,7 @@ def _subject(model: Model, session: VideoSession, first: int) -> BoolArray:  # -
 
 
 def _take_up(session: VideoSession, path: Path) -> None:
-    """Know the objects of a file of tracks. Raises InputError for masks of another video."""
+    """Import a file of tracks. Raises InputError if the masks belong to another video."""
     tracks, frames = read_tracks(path), session.frames
     first = first_readable(frames)
     picture = None if first is None else session.picture(first)
@@ -334,8 +337,7 @@ def _take_up(session: VideoSession, path: Path) -> None:
 
 
 def find_place(frames: SampledFrames, frame: int) -> int:
-    """The number, in what is looked at, of a frame of the source, or of the nearest one. Raises
-    InputError for one before the first or behind the last."""
+    """Index of the sampled frame nearest to a source frame. Raises InputError if out of range."""
     length, first = frames.length, frames.sampling.start
     if length == 0:
         raise InputError(
@@ -352,7 +354,7 @@ def find_place(frames: SampledFrames, frame: int) -> int:
 
 
 def _write(session: VideoSession, asked: TrackFiles, progress: OnProgress) -> list[str]:
-    """Propagate and write every frame; what is told of it."""
+    """Track and write every frame. Returns messages about the run."""
     writers: list[MaskWriter] = []
     written: set[str] = set()
     try:
@@ -397,8 +399,7 @@ def _write(session: VideoSession, asked: TrackFiles, progress: OnProgress) -> li
 def _frames_in_order(
     session: VideoSession, direction: Direction, progress: OnProgress
 ) -> Iterator[TrackedFrame]:
-    """Every frame from the first on: while they are followed, or afterwards, where what comes may
-    still change them."""
+    """Yield every frame in order: during tracking, or after it if later passes change results."""
     length = session.frames.length
     if direction == "forward" or length is None:
         yield from session.propagate("forward", start=0)
@@ -412,11 +413,11 @@ def _frames_in_order(
 def is_damaged(
     session: VideoSession, frame: TrackedFrame, writers: Sequence[MaskWriter] = ()
 ) -> bool:
-    """Whether a frame is left out because it cannot be decoded.
+    """Whether a frame is skipped because it cannot be decoded.
 
     Args:
-        writers: Of the frame; where one of them shows it, or there is none yet, it is read to
-            tell.
+        writers: Writers of the frame. If one requires its pixels, or the list is empty, the frame
+            is decoded to find out.
     """
     if not session.is_missing(frame.index) and (
         not writers or any(one.shows_frames for one in writers)
@@ -426,7 +427,7 @@ def is_damaged(
 
 
 def read_picture(session: VideoSession, frame: int) -> UintImage:
-    """A frame that was followed, once more. Raises DataError where it cannot be read again."""
+    """Read a tracked frame again. Raises DataError if that fails."""
     image = session.picture(frame)
     if image is None:
         raise DataError(
@@ -436,7 +437,7 @@ def read_picture(session: VideoSession, frame: int) -> UintImage:
 
 
 def video_facts(session: VideoSession, video: Path, first: TrackedFrame) -> VideoFacts:
-    """What writers have to know, once the first frame is there."""
+    """Properties of the video for the writers, after the first frame was tracked."""
     picture = read_picture(session, first.index)
     return VideoFacts(
         name=video.stem or "video",

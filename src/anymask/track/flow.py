@@ -1,8 +1,8 @@
-"""Optical flow by OpenCV: how pixels moved between two grey frames, and where a shot ends.
+"""Optical flow and shot detection with OpenCV.
 
-Source: Kroeger et al. 2016 (DIS, arXiv:1603.03590), as OpenCV has it.
+Source: Kroeger et al. 2016 (DIS, arXiv:1603.03590), OpenCV implementation.
 
-Letters: h w the reduced picture.
+Letters: h w the reduced frame.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 
 from anymask.base import FloatArray, UintImage
 
-FLOW_SIDE = 256  # pixels of the longer side of the reduced picture
-CUT = 0.5  # correlation of two frames' histograms below which the shot changes
+FLOW_SIDE = 256  # longer side of the reduced frame, in pixels
+CUT = 0.5  # minimum correlation of two frames of one shot
 
 
 def reduce_frame(image: UintImage) -> UintImage:  # (H, W, 3) -> (h, w)
-    """A frame in grey, small enough for fast flow and large enough for its patches."""
+    """Convert a frame to grayscale and reduce it for optical flow."""
     height, width = image.shape[:2]
     scale = FLOW_SIDE / max(height, width)
     size = (max(16, round(width * scale)), max(16, round(height * scale)))
@@ -26,7 +26,7 @@ def reduce_frame(image: UintImage) -> UintImage:  # (H, W, 3) -> (h, w)
 
 
 def carry_along(soft: FloatArray, flow: FloatArray) -> FloatArray:  # (h, w), (h, w, 2) -> (h, w)
-    """A soft mask of the frame before, where the flow brings it."""
+    """Warp the soft mask of the previous frame by the flow."""
     height, width = flow.shape[:2]
     columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
     moved = cv2.remap(
@@ -37,7 +37,7 @@ def carry_along(soft: FloatArray, flow: FloatArray) -> FloatArray:  # (h, w), (h
 
 
 def is_cut(now: UintImage, before: UintImage) -> bool:
-    """Whether two reduced frames belong to different shots: other greys, and another layout."""
+    """Whether two reduced frames belong to different shots, by histogram and layout."""
     if now.shape != before.shape:
         return True
     counts = [cv2.calcHist([picture], [0], None, [32], [0, 256]) for picture in (now, before)]
@@ -53,14 +53,14 @@ def is_cut(now: UintImage, before: UintImage) -> bool:
 
 
 class Flows:
-    """Where pixels were on the frame before: found once for all objects whose last frame it is."""
+    """Optical flow from one frame to earlier frames, computed once for all objects."""
 
     def __init__(self, now: UintImage) -> None:
         self.now = now
         self._found: list[tuple[UintImage, FloatArray]] = []
 
     def back(self, before: UintImage) -> FloatArray:  # (h, w) -> (h, w, 2)
-        """The way back from each pixel."""
+        """Flow from the current frame to `before`, per pixel."""
         for grey, flow in self._found:
             if grey is before or np.array_equal(grey, before):
                 return flow

@@ -1,19 +1,19 @@
-"""A tracker with any image model.
+"""Tracker for any image model.
 
-Keys of the encoder and optical flow say where an object has gone; the decoder draws it there.
+Encoder features and optical flow predict where an object is; the mask decoder segments it there.
 
-On each frame two maps say how likely a place is the object: `matching`, which remembers what the
-object and its surroundings looked like, and the last mask carried along by `flow`. Their mean is
-the prior. The decoder is asked what the prior and its box mean. Where the prior is sure it decides;
-where it is not, at outlines above all, the decoder does.
+For each frame, two maps estimate the probability of the object: feature matching with remembered
+frames (`matching`), and the last mask warped by optical flow (`flow`). Their weighted mean is the
+prior. The decoder is prompted with the prior and its box. Where the prior is confident it
+decides; elsewhere, mostly at outlines, the decoder decides.
 
-With `way="memory"`, a network that was trained for it (`recall`) is given all this with the maps of
-the frame and of what is remembered, and has the last word.
+With `way="memory"`, a trained memory network (`recall`) reads all this and the feature maps of the
+frame and of the remembered frames, and predicts the final mask.
 
 Source of the idea: Oh et al. 2019 (STM, arXiv:1904.00607).
 
-The planes of a question to that network have a whole number of coarse cells; where the frame fills
-the last ones in part, its edge is repeated.
+The input planes of that network cover a whole number of coarse cells; cells that the frame fills
+only in part repeat its edge.
 
 Letters: H W a frame or the reduced frame, h w the reduced frame or the grid, G cells, N objects.
 """
@@ -81,12 +81,12 @@ from anymask.track.matching import (
 )
 from anymask.track.records import FramePrediction, StateArrays, TrackMoment
 
-USUAL = SegmentSettings()  # as a photo's masks are made
-MAPS = 3  # of the encoder, at strides 16, 8 and 4
+USUAL = SegmentSettings()  # postprocessing of image masks
+MAPS = 3  # feature maps of the encoder, at strides 16, 8 and 4
 
 
 def frame_maps(seen: SeenFrame) -> FrameMaps:
-    """The maps of the part that the frame fills."""
+    """Crop the feature maps to the part that the frame fills."""
     (height, width), maps = seen.keys.grid_hw, seen.embedding.maps
     keys = seen.keys.values.T.reshape(-1, height, width)
     middle, fine = (
@@ -97,14 +97,14 @@ def frame_maps(seen: SeenFrame) -> FrameMaps:
 
 
 def soft_to_parts(soft: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (H, W) -> (G, 16)
-    """How much of each fine cell is the object, by coarse cells."""
+    """Object share of each fine cell, grouped by coarse cell."""
     (height, width), plane = grid_hw, to_plane(soft, grid_hw)
     cells = plane.reshape(height, PARTS, width, PARTS).swapaxes(1, 2)
     return np.ascontiguousarray(cells.reshape(height * width, PARTS**2), np.float32)
 
 
 def to_plane(values: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (H, W) -> (4h, 4w)
-    """A map of the frame in fine cells, its edge repeated where cells are left over."""
+    """Resize a map of the frame to fine cells, padded with its edge."""
     rows, columns = _filled(values.shape, grid_hw)
     how = cv2.INTER_AREA if values.shape[1] > columns else cv2.INTER_LINEAR
     small = cv2.resize(values, (columns, rows), interpolation=how)
@@ -112,7 +112,7 @@ def to_plane(values: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (H,
 
 
 def with_edges(plane: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # -> (4h, 4w)
-    """A plane cut or continued to whole coarse cells, by its edges."""
+    """Crop a plane, or pad it with its edge, to whole coarse cells."""
     rows, columns = (PARTS * side for side in grid_hw)
     plane = plane[:rows, :columns]
     if plane.shape == (rows, columns):
@@ -124,14 +124,14 @@ def with_edges(plane: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # ->
 def from_plane(
     plane: FloatArray, size: tuple[int, ...], grid_hw: tuple[int, int]
 ) -> FloatArray:  # (4h, 4w) -> (H, W)
-    """The way back."""
+    """Inverse of `to_plane`."""
     rows, columns = _filled(size, grid_hw)
     wide = cv2.resize(plane[:rows, :columns], size[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(wide, np.float32)
 
 
 def _filled(size: tuple[int, ...], grid_hw: tuple[int, int]) -> tuple[int, int]:
-    """Fine cells that the frame fills: its longer side fills the grid's, or nearly."""
+    """Number of fine cells that the frame fills, as (rows, columns)."""
     scale = PARTS * min(grid_hw[0] / size[0], grid_hw[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -139,7 +139,7 @@ def _filled(size: tuple[int, ...], grid_hw: tuple[int, int]) -> tuple[int, int]:
 def make_questions(
     maps: FrameMaps, states: Sequence[MatchState], hints: Sequence[tuple[FloatArray, ...]]
 ) -> list[MemoryQuestion]:
-    """What the network is asked about some objects; hints are planes in the order of `HINTS`."""
+    """Build the inputs of the memory network. Hints are planes in the order of `HINTS`."""
     memories: dict[tuple[int, ...], tuple[FloatArray, FloatArray]] = {}
     questions = []
     for state, told in zip(states, hints, strict=True):
@@ -156,7 +156,7 @@ def make_questions(
 
 
 def _remembered(state: MatchState) -> tuple[FloatArray, FloatArray]:  # -> (M, K), (M,)
-    """The remembered cells and of which kind they are."""
+    """Keys of the remembered cells (M, K), and their kinds (M,)."""
     known = (*state.anchors, *state.recent)
     kinds = [ANCHOR] * len(state.anchors) + [RECENT] * len(state.recent)
     lengths = [len(one.labels) for one in known]
@@ -165,21 +165,26 @@ def _remembered(state: MatchState) -> tuple[FloatArray, FloatArray]:  # -> (M, K
 
 
 Way = Literal["match", "memory"]
-Drawn = tuple[FloatArray, FloatArray]  # candidates (K, m, m) and their quality (K,)
+Drawn = tuple[FloatArray, FloatArray]  # candidates (K, m, m) and their predicted IoU (K,)
 
-ANCHORS = 4  # prompted frames that are remembered: the first, and the last ones
-RECENT_FRAMES = 3  # other frames that are remembered
-DRAWN_LIMIT = 2.0  # what the decoder's logits are cut to
-BLEND = 2.5  # the weight of the prior's log-odds beside them
-OUTSIDE = -10.0  # the logit of the padding
-KNOWN = 0.2  # the least share by matching, on the mean of a mask: else the object is not there
-LEAST = 0.0002  # share of the frame below which nothing is there
+ANCHORS = 4  # maximum number of prompted frames in memory: the first, and the latest ones
+RECENT_FRAMES = 3  # maximum number of other frames in memory
+DRAWN_LIMIT = 2.0  # clipping range of the decoder's logits
+BLEND = 2.5  # weight of the prior's log-odds
+OUTSIDE = -10.0  # logit of the padding
+KNOWN = 0.2  # minimum mean matching share inside a mask; below it the object is missing
+LEAST = 0.0002  # minimum object area, as a share of the frame
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnLogits:
-    """Logits of the part of the frame: what prior and decoder say together, and the decoder alone;
-    and the decoder's own quality."""
+    """Mask logits of the part that the frame fills.
+
+    Attributes:
+        mixed: Logits of prior and decoder combined.
+        drawn: Logits of the decoder.
+        quality: Predicted IoU of the decoder.
+    """
 
     mixed: FloatArray
     drawn: FloatArray
@@ -187,13 +192,12 @@ class DrawnLogits:
 
 
 class ImageTracker:
-    """Follows objects with an image model.
+    """Track objects with an image model.
 
     Args:
-        way: "match" or "memory": see the module.
-        reader: The network of the way "memory".
-        refine_edges: Whether masks have their edges where the frame has them; what is
-            remembered does not change.
+        way: "match" or "memory"; see the module.
+        reader: Memory network, for "memory".
+        refine_edges: Whether to refine mask edges to image edges. The memory is not affected.
     """
 
     def __init__(
@@ -205,7 +209,7 @@ class ImageTracker:
     ) -> None:
         self._refine = refine_edges
         self.model, self.way = model, way
-        self._reader = reader  # reads the decoder's cells, PARTS of them a side of each of its own
+        self._reader = reader  # each of its cells has PARTS x PARTS decoder cells
         self._cells = GRID if reader is None else model.spec.mask_side // PARTS
 
     @property
@@ -218,7 +222,7 @@ class ImageTracker:
         return SeenFrame(embedding, keys, grey, image)
 
     def answer(self, seen: SeenFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
-        """See `Tracker`. A mask alone is taken as it is."""
+        """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
         if prompt.mask is not None and prompt.points is None and prompt.box is None:
             mask = _given_mask(prompt, seen.embedding.image_hw)
             return FramePrediction(mask_to_rle(mask), 1.0, 1.0, _soft_of(mask, seen))
@@ -290,8 +294,10 @@ class ImageTracker:
         return unpack_state(arrays)
 
     def _ask(self, seen: SeenFrame, prompts: list[Prompt]) -> list[Drawn]:
-        """The decoder's candidates for each prompt, in as few calls as there are lengths of them;
-        the prior chooses among them, so that nothing else is done to them."""
+        """Decode mask candidates for each prompt, without postprocessing.
+
+        Prompts of the same length are decoded in one batch.
+        """
         runtime, found = self.model.runtime, dict[int, Drawn]()
         clicks, where = require(runtime, PromptDecoding), seen.embedding.geometry
         for places, batch in group_prompts(prompts, where, runtime.spec, PROMPTS_PER_CALL):
@@ -301,7 +307,7 @@ class ImageTracker:
         return [found[place] for place in range(len(prompts))]
 
     def _drawing(self, seen: SeenFrame, prior: Prior, answer: Drawn | None) -> DrawnLogits | None:
-        """The decoder's candidate that agrees with the prior the most, and what both say."""
+        """Select the candidate with the highest IoU with the prior, and combine both."""
         if answer is None:
             return None
         planes, qualities = answer
@@ -316,7 +322,7 @@ class ImageTracker:
     def _predicted(
         self, seen: SeenFrame, prior: Prior, drawing: DrawnLogits | None
     ) -> FramePrediction:
-        """The mixed logits as a prediction, where the object is known there."""
+        """Prediction from the combined logits; empty if matching does not support the mask."""
         share = float(prior.matched.max(initial=0))
         if drawing is None:
             return _nothing(seen, share / 2)
@@ -334,7 +340,7 @@ class ImageTracker:
     def _recalled(
         self, seen: SeenFrame, answer: MemoryAnswer, prior: Prior, drawn: DrawnLogits | None
     ) -> FramePrediction:
-        """What the network of memory says, as a prediction."""
+        """Prediction from the output of the memory network."""
         there = float(_sigmoid(np.array(answer.seen)))
         soft = from_plane(_sigmoid(answer.logits), seen.grey.shape, seen.keys.grid_hw)
         inside = soft > 0.5
@@ -346,8 +352,7 @@ class ImageTracker:
         return FramePrediction(rle, score, quality, soft, agreement)
 
     def _pixels(self, seen: SeenFrame, logits: FloatArray) -> Rle:  # (1, m, m)
-        """The mask in the frame's size, without specks and pinholes, as a photo's; its edge where
-        the frame has it, if that is wanted."""
+        """Mask in frame size, without specks and pinholes, with refined edges if enabled."""
         where = seen.embedding.geometry
         drawn = Candidate(logits[0], where, score=0.0)
         whole = without_small_regions(drawn, NO_CLICKS, *USUAL.least_areas)
@@ -362,7 +367,7 @@ class ImageTracker:
         return fine if rle_area(fine) else rle
 
     def _whole(self, part: FloatArray) -> FloatArray:  # -> (1, m, m)
-        """Logits of the part that the frame fills among those of the model's square."""
+        """Pad logits of the part that the frame fills to the model's square."""
         side = self.model.spec.mask_side
         part = part[:side, :side]
         whole = np.full((1, side, side), OUTSIDE, np.float32)
@@ -373,7 +378,7 @@ class ImageTracker:
 
 
 def _prompt(seen: SeenFrame, prior: FloatArray) -> Prompt | None:
-    """What the decoder is asked, in pixels of the frame; None where nothing is there."""
+    """Box and mask prompt from a prior, in frame pixels; None if the prior is empty."""
     height, width = seen.embedding.image_hw
     scale = np.array([width / prior.shape[1], height / prior.shape[0]], np.float32)
     there = prior > 0.5
@@ -387,7 +392,7 @@ def _prompt(seen: SeenFrame, prior: FloatArray) -> Prompt | None:
 def _hints(
     seen: SeenFrame, state: MatchState, prior: Prior, drawing: DrawnLogits | None
 ) -> tuple[FloatArray, ...]:
-    """What is known by rule, in the order of `HINTS`."""
+    """Input planes of the memory network, in the order of `HINTS`."""
     grid = seen.keys.grid_hw
     mixed = BLEND * _log_odds(to_plane(prior.mixed, grid))
     drawn = mixed
@@ -413,7 +418,7 @@ def _nothing(seen: SeenFrame, score: float) -> FramePrediction:
 
 
 def _most_alike(drawn: BoolArray, prior: BoolArray) -> int:  # (K, h, w), (h, w)
-    """The candidate that overlaps the prior the most."""
+    """Index of the candidate with the highest IoU with the prior."""
     both = (drawn & prior).sum(axis=(1, 2))
     either = (drawn | prior).sum(axis=(1, 2))
     return int((both / np.maximum(either, 1)).argmax())

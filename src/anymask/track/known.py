@@ -1,7 +1,7 @@
-"""Reads tracks that are known already: .jsonl, SA-V and YouTube-VIS files in, masks out.
+"""Reader of existing tracks: .jsonl, SA-V and YouTube-VIS files.
 
-What `anymask track` and the page write is read back, so that a run can correct it, go on from it or
-write it in another form.
+It reads the files that `anymask track` and the page write, so that a run can correct, extend or
+convert them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ KINDS = "a .jsonl file of `anymask track`, or a .json file of SA-V or YouTube-VI
 
 @dataclass(frozen=True)
 class KnownTracks:
-    """The masks of some objects.
+    """Masks of existing tracks.
 
     Attributes:
-        masks: Object -> frame -> its mask there.
-        sourced: Whether frames are the source's numbers; else they are counted among those
-            looked at.
+        masks: Object number to frame to mask.
+        sourced: Whether frames are source frame numbers; else indices of sampled frames.
     """
 
     masks: dict[int, dict[int, ObjectMask]]
@@ -36,12 +35,12 @@ class KnownTracks:
 def read_tracks(path: Path) -> KnownTracks:
     """Read a file of tracks.
 
-    Raises InputError for another kind of file and for one without an object, DataError that names
-    file, place and reason.
+    Raises InputError if the format is not supported or there is no object, DataError with file,
+    position and reason if it is invalid.
 
     Args:
-        path: .jsonl as `anymask track` writes it, SA-V's JSON (Ravi et al. 2024), or
-            YouTube-VIS' JSON of one video.
+        path: .jsonl of `anymask track`, JSON of SA-V (Ravi et al. 2024), or JSON of YouTube-VIS
+            with one video.
     """
     if not path.is_file():
         raise InputError(f"The tracks file {str(path)!r} does not exist. Expected {KINDS}.")

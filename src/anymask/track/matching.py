@@ -1,11 +1,11 @@
-"""Where a tracker with an image model expects its objects, by encoder cells and optical flow.
+"""Object priors for tracking with an image model, from feature matching and optical flow.
 
-The maps of an encoder, centred and normalised, are keys; a cell of the new frame takes the labels
-of the remembered cells whose keys are most like its own.
+Centered and normalized encoder features are the keys. Each cell of the new frame takes the labels
+of the remembered cells with the most similar keys.
 
 Source of the idea: Oh et al. 2019 (STM, arXiv:1904.00607, section 3.2) and Jabri et al. 2020
-(arXiv:2006.14613, section 3.3, propagation of labels without training). Ours: keys of several maps
-of an image model, nothing learned. The last mask, carried along by the flow, says it again.
+(arXiv:2006.14613, section 3.3, label propagation without training). Ours: keys of several feature
+maps of an image model, untrained, combined with the last mask warped by optical flow.
 
 Letters: G cells of the grid, C channels of a key, M remembered cells, N objects, h w the grid or
 the reduced frame.
@@ -27,16 +27,16 @@ from anymask.masks import SINGLE_THREAD, FeatureMap, Features, Geometry
 from anymask.track.flow import Flows, carry_along
 from anymask.track.records import StateArrays
 
-GRID = 32  # cells along the model's side, as a rule
-SHARPNESS = 60.0  # of the softmax over cosines
-REACH = 5  # cells that a thing moves from one frame to the next at most
-TRUST = 0.05  # of a prompted frame, in cosines
-CARRIED = 0.4  # the share of the prior that the flow decides
+GRID = 32  # default number of cells along the model's side
+SHARPNESS = 60.0  # inverse temperature of the softmax over cosines
+REACH = 5  # maximum motion between two frames, in cells
+TRUST = 0.05  # cosine bonus of prompted frames
+CARRIED = 0.4  # weight of the flow in the prior
 
 
 @dataclass(frozen=True, eq=False)
 class CellKeys:
-    """The keys of one frame: (G, C) of unit length, row by row of a grid (h, w)."""
+    """Keys (G, C) of one frame, of unit length, in row-major order of the grid (h, w)."""
 
     values: FloatArray
     grid_hw: tuple[int, int]
@@ -44,13 +44,14 @@ class CellKeys:
 
 @dataclass(frozen=True, eq=False)
 class Glimpse:
-    """One remembered frame of an object: its keys and labels.
+    """One remembered frame of an object.
 
     Attributes:
-        labels: (G,) the object's share of each cell.
-        trust: Added to the likeness of its cells: what a person said counts for more.
-        parts: (G, 16) the object's share of each fine cell, where a network of memory reads
-            them.
+        frame: Frame index.
+        keys: Keys of the frame.
+        labels: Object share of each cell (G,).
+        trust: Bonus to the similarity of its cells; higher for prompted frames.
+        parts: Object share of each fine cell (G, 16), for a memory network.
     """
 
     frame: int
@@ -61,10 +62,10 @@ class Glimpse:
 
 
 def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry, cells: int = GRID) -> CellKeys:
-    """The keys of the part of the maps that the picture fills.
+    """Compute the keys of the part of the feature maps that the image fills.
 
     Args:
-        cells: Along the model's side.
+        cells: Number of cells along the model's side.
     """
     height, width = geometry.filled_cells(cells)
     parts = []
@@ -79,7 +80,7 @@ def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry, cells: int = 
 def _pool(
     values: FloatArray, grid_hw: tuple[int, int], count: int
 ) -> FloatArray:  # (C, s, s) -> (C, h, w)
-    """The first cells of count x count, the mean of a map's values in each."""
+    """Average a feature map in a count x count grid, and crop it to the first cells."""
     (height, width), side = grid_hw, values.shape[-1]
     if side % count:
         size = (count, count)
@@ -93,7 +94,7 @@ def _pool(
 
 
 def soft_to_labels(soft: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (h, w) -> (G,)
-    """A soft mask's share of each cell."""
+    """Share of a soft mask in each cell."""
     cells = cv2.resize(soft, grid_hw[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(cells, np.float32).reshape(-1)
 
@@ -104,12 +105,12 @@ def match_cells(
     others: tuple[tuple[Glimpse, ...], ...] = (),
     where: BoolArray | None = None,
 ) -> FloatArray:  # -> (N, G)
-    """The object's share of each cell, for N objects that were remembered on the same frames.
+    """Object share of each cell, for N objects remembered on the same frames.
 
     Args:
-        glimpses: Of the first object.
-        others: Of each further one.
-        where: (G,) the cells that are looked at; the others have 0; None: all.
+        glimpses: Remembered frames of the first object.
+        others: Remembered frames of each further object.
+        where: Cells to match (G,); the others are 0. None: all cells.
     """
     asked = np.arange(len(keys.values)) if where is None else np.flatnonzero(where)
     labels = np.stack([np.concatenate([g.labels for g in one]) for one in (glimpses, *others)])
@@ -118,8 +119,8 @@ def match_cells(
         return found
     queries = keys.values[asked] * np.float32(SHARPNESS)
     remembered = np.concatenate([one.keys.values for one in glimpses])
-    # By OpenCV, in one thread: OpenBLAS's would wait for the core that encodes the next frame.
-    nothing = np.empty((0, 0), np.float32)  # is added to the products
+    # OpenCV, single-threaded: OpenBLAS threads would wait for the core that encodes the next frame.
+    nothing = np.empty((0, 0), np.float32)  # no matrix to add
     products = cv2.gemm(queries, remembered, 1, nothing, 0, flags=cv2.GEMM_2_T)
     scores = np.asarray(products, np.float32)  # (G, M)
     trusts = np.array([one.trust for one in glimpses], np.float32)
@@ -136,19 +137,19 @@ def match_cells(
 
 
 def near_object(labels: FloatArray, grid_hw: tuple[int, int]) -> BoolArray:  # (G,) -> (G,)
-    """The cells that the object can have reached since it filled `labels`."""
+    """Cells that the object can have reached since it filled `labels`."""
     there = (labels > 0.3).astype(np.uint8).reshape(grid_hw)
     side = 2 * REACH + 1
     reached = cv2.dilate(there, np.ones((side, side), np.uint8))
     return np.asarray(reached > 0).reshape(-1)
 
 
-# The state of an object, and the prior of the next frame.
+# Object states and priors.
 
 
 @dataclass(frozen=True, eq=False)
 class SeenFrame:
-    """One frame: what the encoder saw, its keys, the frame reduced (h, w) and grey, and itself."""
+    """Encoded frame: features, keys, reduced grayscale frame (h, w), and the image."""
 
     embedding: Features
     keys: CellKeys
@@ -159,13 +160,13 @@ class SeenFrame:
 @brief
 @dataclass(frozen=True, eq=False)
 class MatchState:
-    """What is known of one object.
+    """Memory of one object.
 
     Attributes:
-        anchors: Frames of which a person spoke.
-        recent: Frames on which it was found surely, the last one last.
-        soft: (h, w) the object on the last frame, 0..1; all 0 where it was not seen.
-        grey: (h, w) the last frame.
+        anchors: Prompted frames.
+        recent: Frames with a confident mask, oldest first.
+        soft: Soft mask (h, w) on the last frame, 0 to 1; all 0 if the object was missing.
+        grey: Last frame (h, w).
     """
 
     anchors: tuple[Glimpse, ...]
@@ -175,12 +176,12 @@ class MatchState:
 
     @property
     def remembered(self) -> tuple[Glimpse, ...]:
-        """Everything that a frame is matched with."""
+        """All remembered frames."""
         return (*self.anchors, *self.recent)
 
 
 def pack_state(state: MatchState) -> StateArrays:
-    """A state as arrays, to be written."""
+    """Convert a state to arrays for storage."""
     arrays: dict[str, NDArray[Any]] = {"soft": state.soft, "grey": state.grey}
     for kind, glimpses in (("anchors", state.anchors), ("recent", state.recent)):
         for place, glimpse in enumerate(glimpses):
@@ -193,7 +194,7 @@ def pack_state(state: MatchState) -> StateArrays:
 
 
 def unpack_state(arrays: StateArrays) -> MatchState:
-    """The state that `pack_state` wrote."""
+    """Restore a state from the arrays of `pack_state`."""
     glimpses: dict[str, list[Glimpse]] = {"anchors": [], "recent": []}
     for kind, found in glimpses.items():
         while (about := arrays.get(f"{kind}/{len(found)}/about")) is not None:
@@ -208,10 +209,10 @@ def unpack_state(arrays: StateArrays) -> MatchState:
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """How likely each place (h, w) is the object: both maps together, and each.
+    """Object probability (h, w): weighted mean of both estimates, by matching, and by optical flow.
 
     Attributes:
-        carried: None where the flow says nothing.
+        carried: None if the flow is not available.
     """
 
     mixed: FloatArray
@@ -220,9 +221,9 @@ class Prior:
 
 
 def match_all(seen: SeenFrame, states: Sequence[MatchState], cut: bool) -> list[FloatArray]:
-    """Each object's share of each cell that it can have reached; after a cut, of all cells.
+    """Share of each object in each cell within reach; after a cut, in all cells.
 
-    Objects that are remembered on the same frames are matched at once.
+    Objects remembered on the same frames are matched in one batch.
     """
     alike: dict[tuple[int, ...], list[int]] = {}
     known = [state.remembered for state in states]
@@ -247,12 +248,12 @@ def _reached(seen: SeenFrame, state: MatchState, cut: bool) -> BoolArray:  # -> 
 
 
 def is_flowing(seen: SeenFrame, state: MatchState) -> bool:
-    """Whether the object was seen on the last frame, which had the same size."""
+    """Whether the object was visible on the last frame, and that frame has the same size."""
     return bool((state.soft > 0.5).any()) and state.grey.shape == seen.grey.shape
 
 
 def mix_prior(seen: SeenFrame, state: MatchState, share: FloatArray, flows: Flows | None) -> Prior:
-    """How likely each place of the reduced frame is the object; after a cut, without the flow."""
+    """Combine both estimates into the prior of the reduced frame. A cut disables the flow."""
     size = seen.grey.shape[::-1]
     wide = cv2.resize(share.reshape(seen.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR)
     matched = np.asarray(wide, np.float32)

@@ -1,6 +1,6 @@
-"""Tracker with a video model of SAM 2's families: frames, prompts and memories in, predictions out.
+"""Tracker for video models of the SAM 2 families.
 
-The features of a frame and the memories of an object stay where they were computed.
+Frame features and object memories stay on the device that computed them.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ from anymask.segment import Model
 from anymask.track.records import FramePrediction, StateArrays, TrackMoment
 from anymask.track.settings import MemorySettings
 
-CORNERS = (2, 3)  # the labels of a box's corners
+CORNERS = (2, 3)  # prompt labels of the two box corners
 
 
 @dataclass(frozen=True, eq=False)
 class SeenByVideo:
-    """A frame's handle, and where the frame lies in model space."""
+    """Handle of an encoded frame, and its geometry in model space."""
 
     handle: Any
     where: Geometry
 
 
 class MemoryTracker:
-    """Follows objects with the memory of a video model.
+    """Track objects with the memory of a video model.
 
-    Raises ModelError for a model that is none.
+    Raises:
+        ModelError: The model is not a video model.
     """
 
     def __init__(
@@ -63,13 +64,13 @@ class MemoryTracker:
         return f"memory:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
     def see(self, image: UintImage, grey: UintImage) -> SeenByVideo:
-        """See `Tracker`. A frame of a video is resized as the families' own code does."""
+        """Encode a frame, resized as in the original code of the model families."""
         spec = replace(self.model.spec, resample="pillow_bicubic")
         where = geometry((image.shape[0], image.shape[1]), spec)
         return SeenByVideo(self._steps.see_frame(image_to_model(image, spec)), where)
 
     def answer(self, seen: SeenByVideo, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
-        """See `Tracker`. A mask alone is taken as it is."""
+        """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
         spec = self.model.spec
         prompt = check_prompt(prompt, seen.where.image_hw, spec)
         if prompt.points is None and prompt.box is None and prompt.mask is not None:
@@ -126,7 +127,7 @@ class MemoryTracker:
 
 
 def _tokens(prompt: Prompt, where: Geometry) -> tuple[FloatArray, IntArray]:
-    """A box's corners, then the points, in model pixels: (P, 2), (P,)."""
+    """Box corners followed by points, in model pixels: (P, 2), and their labels (P,)."""
     coords = np.zeros((0, 2), np.float32)
     labels = np.zeros(0, np.int64)
     if prompt.box is not None:

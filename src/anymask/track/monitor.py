@@ -1,7 +1,7 @@
-"""Plausibility of tracked masks: predictions from frame to frame in, state and doubts out.
+"""Plausibility checks of tracked masks, frame by frame.
 
-Nothing is learned from a frame that is not believed ("no memory written when unsure"): an object
-that is hidden, a mask that is suddenly much larger, a place that cannot have been reached.
+Implausible predictions are not added to the tracker's memory: a missing object, a sudden change
+of the area, or a jump to a position that the object cannot have reached.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from anymask.masks import rle_area, rle_box_xyxy
 from anymask.track.records import Doubt, FramePrediction, ObjectState
 from anymask.track.settings import MonitorSettings
 
-SEEN = 8  # frames whose areas are remembered
+SEEN = 8  # number of previous areas to keep
 
 
 @brief
 @dataclass(frozen=True)
 class TrackMonitor:
-    """The recent past of a tracked object: areas, centre, frames without it.
+    """Recent history of one tracked object.
 
     Attributes:
-        areas: Millionths of the frame, on the last frames on which it was seen.
-        centre: Of its box, x and y, and the box's longer side, on the last of them, in frame
-            widths.
-        missing: Frames since then.
+        areas: Areas on the last frames with a mask, in millionths of the frame.
+        centre: Box centre x and y, and the longer box side, on the last frame with a mask, in
+            frame widths.
+        missing: Number of frames since then.
     """
 
     areas: tuple[int, ...] = ()
@@ -38,7 +38,7 @@ class TrackMonitor:
 
 @dataclass(frozen=True)
 class TrackCheck:
-    """What is made of a prediction: the past with it, state, doubts, whether to learn from it."""
+    """Updated history, state, doubts, and whether to add the prediction to the memory."""
 
     monitor: TrackMonitor
     state: ObjectState
@@ -47,7 +47,7 @@ class TrackCheck:
 
 
 def check_prompted(prediction: FramePrediction) -> TrackCheck:
-    """A person spoke: what they mean is believed, and the past begins anew."""
+    """Accept the prediction of a prompted frame and restart the history."""
     area = _area(prediction)
     monitor = TrackMonitor((area,), _centre(prediction)) if area else TrackMonitor(missing=1)
     return TrackCheck(monitor, "visible" if area else "occluded", (), True)
@@ -56,10 +56,10 @@ def check_prompted(prediction: FramePrediction) -> TrackCheck:
 def check_tracked(
     monitor: TrackMonitor, prediction: FramePrediction, cut: bool, settings: MonitorSettings
 ) -> TrackCheck:
-    """A tracker found something, or nothing.
+    """Check the prediction of a tracked frame against the history of the object.
 
     Args:
-        cut: Whether another shot begins with this frame.
+        cut: Whether a new shot starts on this frame.
     """
     area = _area(prediction)
     doubts: list[Doubt] = ["cut"] if cut else []
@@ -80,7 +80,7 @@ def check_tracked(
     if monitor.areas and not monitor.missing and not cut and _has_jumped(monitor.centre, centre):
         doubts.append("jump")
     sure = not doubts or settings.write_unsure
-    if prediction.agreement < settings.least_agreement:  # a person looks; it is learned from
+    if prediction.agreement < settings.least_agreement:  # reviewed, but still remembered
         doubts.append("unclear")
     if monitor.missing:
         doubts.append("back")
@@ -102,5 +102,5 @@ def _centre(prediction: FramePrediction) -> tuple[float, float, float]:
 
 
 def _has_jumped(before: tuple[float, float, float], now: tuple[float, float, float]) -> bool:
-    """Whether the centre moved by more than the box's longer side."""
+    """Whether the centre moved by more than the longer box side."""
     return float(np.hypot(now[0] - before[0], now[1] - before[1])) > max(before[2], now[2])

@@ -1,15 +1,15 @@
-"""Files of tracked masks: lines of run-lengths, SA-V or COCO JSON, palette PNGs, films.
+"""Writers of tracked masks.
 
-    .json     SA-V: the run-lengths of every object in every frame
-    .jsonl    a line a frame, with COCO run-lengths, scores, states and doubts
-    a folder  DAVIS: a palette PNG a frame, whose values are the objects' numbers; it is called
-              as the frame's picture is, or by the frame's number: 00012.png
-    a film    the video with the masks drawn on it, with its frame rate and sound; with `cutout`
-              the objects alone, with alpha; NAME.mask.mp4 the masks white on black, a luma matte
+    .json     SA-V: run-length encoded masks of every object in every frame
+    .jsonl    one line per frame, with COCO run-lengths, scores, states and doubts
+    folder    DAVIS: one palette PNG per frame whose values are object numbers, named like the
+              frame's image, or by frame number: 00012.png
+    video     the video with the masks drawn on it, with its frame rate and sound; with `cutout`
+              the objects only, with alpha; NAME.mask.mp4: a luma matte, masks white on black
     .csv, NAME_{n}.png  see `tables`
 
-All are written as the frames come, but SA-V's file, which wants the last frame first; no frame is
-held.
+All formats are written frame by frame, and no frame is kept in memory. SA-V is the exception:
+the file is written after the last frame.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ from anymask.masks import (
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.sources import import_av
 
-CLOCK = 90_000  # ticks a second
-SOUND_RATE = 48_000  # samples a second, of sound that is encoded anew
-_SOUNDS = {"libopus": ("flt", 960), "aac": ("fltp", 1024)}  # encoder -> samples, and in a packet
-WHITE: Colour = (255, 255, 255)  # of an object that nobody gave a color
+CLOCK = 90_000  # ticks per second
+SOUND_RATE = 48_000  # samples per second of re-encoded sound
+_SOUNDS = {"libopus": ("flt", 960), "aac": ("fltp", 1024)}  # encoder -> format, packet size
+WHITE: Colour = (255, 255, 255)  # default color of objects without one
 FILMS = frozenset({".mp4", ".mov", ".mkv", ".webm"})
 _FAST_VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "auto-alt-ref": "0"}
 Look = Literal["picture", "cutout"]
 Drawing = Callable[[TrackedFrame, UintImage], UintImage]
-Picture = Callable[[], UintImage]  # reads the frame (H, W, 3) where a writer needs it
+Picture = Callable[[], UintImage]  # reads the frame (H, W, 3) on demand
 
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What writers have to know of a video: name, size, frames a second, objects, and its file.
+    """Video name, frame size (H, W), frames per second and objects, and the sound to copy.
 
     Attributes:
-        sound: The file whose sound goes along, or None.
-        begin: Seconds of that file at which the first frame is shown.
-        end: And at which the first frame is that is left out at its end; None: there is none.
+        sound: File whose sound is copied, or None.
+        begin: Time of the first frame in that file, in seconds.
+        end: Time in that file at which the output ends, in seconds. None: at its end.
     """
 
     name: str
@@ -68,28 +68,28 @@ class VideoFacts:
 
 
 class MaskWriter:
-    """Something that frames are written to, in order.
+    """Base class of writers that receive frames in order.
 
     Attributes:
-        shows_frames: Whether it needs the pixels of each frame.
+        shows_frames: Whether the writer requires the pixels of each frame.
     """
 
     shows_frames = False
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        """One frame."""
+        """Write one frame."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """All frames are written."""
+        """Finish the output after the last frame."""
 
     def abandon(self) -> None:
-        """No more frames come: let go of files, without drafts left behind."""
+        """Stop after an error: close files and remove drafts."""
         self.close()
 
 
 class LineWriter(MaskWriter):
-    """.jsonl: a line a frame."""
+    """Writer of .jsonl files, one line per frame."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ class LineWriter(MaskWriter):
 
 
 class EncoderWriter(MaskWriter):
-    """SA-V, COCO and DAVIS: a streaming encoder of `formats`."""
+    """Adapter for the streaming encoders of `formats`: SA-V, COCO and DAVIS."""
 
     def __init__(self, encoder: streams.FrameEncoder) -> None:
         self._encoder = encoder
@@ -123,22 +123,22 @@ class EncoderWriter(MaskWriter):
 
 
 def sav_writer(path: Path, facts: VideoFacts) -> MaskWriter:
-    """A writer of SA-V's JSON."""
+    """Create a writer of SA-V JSON."""
     return EncoderWriter(streams.SavStream(path, facts.name, facts.hw, facts.rate, facts.objects))
 
 
 def coco_writer(path: Path, facts: VideoFacts, names: Mapping[int, str]) -> MaskWriter:
-    """A writer of COCO's instances; names: object -> its class."""
+    """Create a writer of COCO instance annotations. `names` maps object numbers to classes."""
     return EncoderWriter(streams.CocoStream(path, facts.hw, facts.objects, names))
 
 
 def palette_writer(folder: Path, facts: VideoFacts) -> MaskWriter:
-    """A writer of DAVIS' palette PNGs. Raises InputError for numbers that a palette lacks."""
+    """Create a writer of DAVIS palette PNGs. Raises InputError for unsupported object numbers."""
     return EncoderWriter(streams.PaletteStream(folder, facts.hw, facts.objects))
 
 
 def frame_to_json(frame: TrackedFrame) -> dict[str, Any]:
-    """A frame's masks as COCO run-lengths, with scores, states and doubts."""
+    """Convert a frame to JSON: COCO run-lengths, scores, states and doubts."""
     objects = [object_to_json(number, one) for number, one in frame.objects.items()]
     named = {"file": frame.name} if frame.name else {}
     about = {"frame": frame.source_frame, **named, "seconds": round(frame.seconds, 6)}
@@ -146,7 +146,7 @@ def frame_to_json(frame: TrackedFrame) -> dict[str, Any]:
 
 
 def object_to_json(number: int, one: ObjectMask) -> dict[str, Any]:
-    """One object of a frame."""
+    """Convert one object of a frame to JSON."""
     return {
         "object": number,
         "segmentation": rle_to_coco(one.rle),
@@ -162,10 +162,10 @@ def object_to_json(number: int, one: ObjectMask) -> dict[str, Any]:
 def cut_objects(
     frame: TrackedFrame, image: UintImage, look: Mapping[str, Any] | None = None
 ) -> UintImage:  # (H, W, 3) -> (H, W, 4), or (H, W, 3) where the look has a background
-    """The objects of a frame with soft alpha around them.
+    """Cut the objects out of a frame, with soft alpha edges.
 
     Args:
-        look: Settings of `edit.CutoutSettings`.
+        look: Fields of `edit.CutoutSettings`.
     """
     from anymask.edit import cut_out
 
@@ -176,7 +176,7 @@ def cut_objects(
 
 
 class CutoutWriter(MaskWriter):
-    """A folder of cut-outs: a PNG a frame, called as in `PaletteStream`."""
+    """Writer of a folder of cut-outs, one PNG per frame, named as by `PaletteStream`."""
 
     shows_frames = True
 
@@ -189,11 +189,11 @@ class CutoutWriter(MaskWriter):
             save_picture(file, cut_objects(frame, picture(), self.look))
 
     def close(self) -> None:
-        """Do nothing: every file is complete."""
+        """Do nothing: each file is already complete."""
 
 
 def draw_objects(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colour]) -> UintImage:
-    """A frame (H, W, 3) with the masks on it, each object in its own color."""
+    """Draw the masks on a frame (H, W, 3), one color per object."""
     if not frame.objects:
         return image
     chosen = [palette.get(number, WHITE) for number in frame.objects]
@@ -201,7 +201,7 @@ def draw_objects(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Co
 
 
 def draw_masks(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colour]) -> UintImage:
-    """The masks alone (H, W, 3), each in its object's color on black; the surer one is on top."""
+    """Draw the masks (H, W, 3) on black, one color per object, higher scores on top."""
     drawn = np.zeros_like(image)
     for number, one in sorted(frame.objects.items(), key=lambda pair: pair[1].score):
         drawn[one.mask] = palette.get(number, WHITE)
@@ -209,7 +209,7 @@ def draw_masks(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colo
 
 
 def draw_matte(frame: TrackedFrame, image: UintImage) -> UintImage:
-    """All masks of a frame (H, W, 3), white on black."""
+    """Draw all masks of a frame (H, W, 3) white on black."""
     drawn = np.zeros_like(image)
     for mask in frame.masks.values():
         drawn[mask] = 255
@@ -217,16 +217,14 @@ def draw_matte(frame: TrackedFrame, image: UintImage) -> UintImage:
 
 
 class FilmWriter(MaskWriter):
-    """A video file in the making, by PyAV: pictures with their times, and the original sound. It is
-    written under a hidden name, and appears under its own when it is complete.
+    """Writer of video files by PyAV, with frame times and the original sound.
 
-    Raises InputError for what `check_film` refuses, and for sound that wants an encoder that is not
-    there.
+    The file has a hidden name until it is complete. Raises InputError as `check_film`, or if the
+    encoder of the sound is missing.
 
     Args:
-        path: .mp4, .mov, .mkv or .webm; a cut-out, which has alpha, .webm (VP9) or .mov
-            (ProRes).
-        draw: Makes the picture (H, W, 3) of a frame, or (H, W, 4) of a cut-out.
+        path: .mp4, .mov, .mkv or .webm. Cut-outs with alpha: .webm (VP9) or .mov (ProRes).
+        draw: Function that draws the image (H, W, 3) of a frame, or (H, W, 4) of a cut-out.
     """
 
     shows_frames = True
@@ -260,14 +258,14 @@ class FilmWriter(MaskWriter):
             self._open_stream(image.shape[0], image.shape[1])
         form = "rgba" if image.shape[2] == 4 else "rgb24"
         shown = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=form)
-        if image.shape[:2] != self._size:  # a video whose resolution changes
+        if image.shape[:2] != self._size:  # the resolution of the video changes
             shown = shown.reformat(width=self._size[1], height=self._size[0])
         shown.pts, shown.time_base = round(seconds * CLOCK), Fraction(1, CLOCK)
         self._out.mux(self._stream.encode(shown))
         self._write_sound(seconds)
 
     def close(self) -> None:
-        """Finish the file, which then appears under its name."""
+        """Finish the file and rename it to its final name."""
         if self._stream is not None:
             self._out.mux(self._stream.encode())
             self._write_sound(self._last)
@@ -277,8 +275,8 @@ class FilmWriter(MaskWriter):
         self._draft.replace(self.path)
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
-        with contextlib.suppress(self._av.error.FFmpegError):  # of a file that was not begun well
+        """Close the files and delete the draft."""
+        with contextlib.suppress(self._av.error.FFmpegError):  # the header may be missing
             self._out.close()
         if self._original is not None:
             self._original.close()
@@ -297,14 +295,16 @@ class FilmWriter(MaskWriter):
         self._stream.codec_context.time_base = Fraction(1, CLOCK)
 
     def _take_sound(self, like: Path) -> None:
-        """Copy the packets of the first sound track, or where the file's format does not hold
-        them, encode it as Opus in WebM, as AAC elsewhere."""
+        """Copy the packets of the first audio track.
+
+        If the container does not support its codec, encode as Opus in WebM, or as AAC elsewhere.
+        """
         original = self._original = self._av.open(str(like), metadata_errors="replace")
         track = next(iter(original.streams.audio), None)
         if track is None:
             return
         shown = next(iter(original.streams.video), None)
-        begin = self.begin  # on the clock of the file, whose first frame may come late
+        begin = self.begin  # file time; its first frame may start later than 0
         if shown is not None and shown.start_time is not None:
             begin += float(shown.start_time * shown.time_base)
         if self._holds(track):
@@ -318,9 +318,9 @@ class FilmWriter(MaskWriter):
         self._sound = self._encoded(original, track, held, begin)
 
     def _holds(self, track: Any) -> bool:
-        """Whether a file of this format can begin with the packets of a sound track."""
+        """Whether the container supports the codec of an audio track."""
         form = self._out.format.name
-        if form == "mp4" and track.codec_context.name.startswith("pcm"):  # players know none there
+        if form == "mp4" and track.codec_context.name.startswith("pcm"):  # players lack it
             return False
         try:
             with self._av.open(io.BytesIO(), "w", format=form) as trial:
@@ -343,7 +343,7 @@ class FilmWriter(MaskWriter):
                 shift = round(begin / float(packet.time_base))
                 packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, held
                 yield seconds, packet
-        except self._av.error.FFmpegError:  # a truncated original: its sound ends with it
+        except self._av.error.FFmpegError:  # the original is truncated
             return
 
     def _encoded(
@@ -363,7 +363,7 @@ class FilmWriter(MaskWriter):
                     part.pts, part.time_base = place, Fraction(1, SOUND_RATE)
                     place += part.samples
                     yield from self._timed(held.encode(part))
-        except self._av.error.FFmpegError:  # a truncated original: its sound ends with it
+        except self._av.error.FFmpegError:  # the original is truncated
             pass
         yield from self._timed(held.encode(None))
 
@@ -381,14 +381,14 @@ class FilmWriter(MaskWriter):
 
 
 def encoder_of(path: Path, look: Look) -> str:
-    """FFmpeg's name of what makes the pictures of a film."""
+    """FFmpeg name of the video encoder for a path."""
     if path.suffix.lower() == ".webm":
         return "libvpx-vp9"
     return "prores_ks" if look == "cutout" else "libx264"
 
 
 def check_encoder(path: Path, codec: str) -> None:
-    """Raises InputError where PyAV was built without an encoder that a film wants."""
+    """Raises InputError if the installed PyAV lacks an encoder."""
     try:
         import_av().Codec(codec, "w")
     except ValueError:
@@ -399,8 +399,11 @@ def check_encoder(path: Path, codec: str) -> None:
 
 
 def check_film(path: Path, look: Look) -> None:
-    """Raises InputError for an ending that cannot hold a picture, or a cut-out, and where the
-    encoder for it is not there."""
+    """Validate the path of a video output.
+
+    Raises:
+        InputError: The suffix does not support this content, or the encoder is missing.
+    """
     ending = path.suffix.lower()
     allowed = {".webm", ".mov"} if look == "cutout" else FILMS
     if ending not in allowed:
@@ -413,13 +416,14 @@ def check_film(path: Path, look: Look) -> None:
 
 @dataclass(frozen=True)
 class CutoutLook:
-    """How cut-outs of a video look.
-
-    Raises InputError for settings out of range and for `crop`.
+    """Cut-out settings of a video.
 
     Attributes:
-        settings: Of `edit.CutoutSettings`; a background makes plain pictures.
-        folders: Whether folders hold them, too, a PNG a frame, instead of palette pictures.
+        settings: Fields of `edit.CutoutSettings`. With a background, images have no alpha.
+        folders: Whether to write folders as cut-out PNGs instead of palette PNGs.
+
+    Raises:
+        InputError: A setting is out of range, or `crop` is set.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -436,5 +440,5 @@ class CutoutLook:
 
     @property
     def film(self) -> Look:
-        """What a film of them is: a picture where something lies behind the objects."""
+        """Kind of the video: "cutout" with alpha, or "picture" if a background is set."""
         return "cutout" if self.settings.get("background") is None else "picture"

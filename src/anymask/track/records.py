@@ -1,4 +1,4 @@
-"""What sessions and trackers hand around: masks of objects on frames, and what a tracker can do."""
+"""Records of tracked objects and frames, and the `Tracker` protocol."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Direction = Literal["forward", "backward", "both"]
 
 @dataclass(frozen=True)
 class ObjectMask:
-    """One object on one frame.
+    """Mask of one object on one frame.
 
     Attributes:
-        rle: Its pixels; empty where it is not seen.
-        score: How sure the tracker is that this is the object, 0..1.
-        quality: The model's own estimate of the mask's IoU, raw.
-        state: "visible"; "occluded": not seen for a short while; "lost": for long; "back": seen
-            again on this frame.
-        doubts: Why a person should look here: "score" low, "unclear": not where appearance and
-            motion say, "area" changed at once, "jump" to another place, "gone", "back", "cut"
-            to another shot.
-        prompted: Whether a person spoke about the object on this frame.
+        rle: Run-length encoded mask; empty if the object is not visible.
+        score: Confidence score of the tracker, 0 to 1.
+        quality: Predicted IoU of the mask, raw model output.
+        state: "visible"; "occluded": missing for a few frames; "lost": missing for longer;
+            "back": visible again on this frame.
+        doubts: Reasons to review this frame: "score": low score; "unclear": disagrees with
+            appearance and motion; "area": sudden change of the area; "jump": sudden change of
+            the position; "gone"; "back"; "cut": a new shot.
+        prompted: Whether the object has a prompt on this frame.
     """
 
     rle: Rle
@@ -42,26 +42,27 @@ class ObjectMask:
 
     @property
     def mask(self) -> BoolArray:  # (H, W)
-        """The pixels, made each time."""
+        """Decoded mask (H, W), computed on each access."""
         return rle_to_mask(self.rle)
 
     @property
     def area(self) -> int:
-        """Pixels of the object."""
+        """Mask area in pixels."""
         return rle_area(self.rle)
 
 
 @brief
 @dataclass(frozen=True)
 class TrackedFrame:
-    """The objects of one frame, by their number.
+    """Masks of all objects on one frame.
 
     Attributes:
-        index: The frame, counted from 0 in what the session looks at.
-        source_frame: Its number in the source, which is another with `every`, `fps` or `start`.
-        seconds: When it is shown.
-        name: The file of its picture, such as 00005.jpg, where the source is a folder or a list
-            of files; else empty.
+        index: Frame index within the session, from 0.
+        source_frame: Frame index in the source; differs with `every`, `fps` or `start`.
+        seconds: Presentation time in seconds.
+        objects: Object number to mask.
+        name: Image file name, such as 00005.jpg, if the source is a folder or a list of files;
+            else empty.
     """
 
     index: int
@@ -72,12 +73,12 @@ class TrackedFrame:
 
     @property
     def stem(self) -> str:
-        """What a file about the frame is called, without its ending: as its picture, or 00012."""
+        """File name without suffix for outputs: that of the image, or the frame number: 00012."""
         return PurePath(self.name).stem if self.name else f"{self.source_frame:05d}"
 
     @property
     def masks(self) -> dict[int, BoolArray]:
-        """The objects' pixels (H, W), made each time."""
+        """Decoded masks (H, W) by object number, computed on each access."""
         return {number: one.mask for number, one in self.objects.items()}
 
 
@@ -88,8 +89,8 @@ StateArrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class TrackMoment:
-    """Where a step is: the frame, counted from 0; whether time runs backwards; whether another
-    shot begins, so that nothing is where it was."""
+    """Position of a tracking step: frame index from 0, direction, and whether a new shot starts, so
+    that earlier positions do not apply."""
 
     frame: int
     backward: bool = False
@@ -99,15 +100,15 @@ class TrackMoment:
 @brief
 @dataclass(frozen=True, eq=False)
 class FramePrediction:
-    """One object on one frame, as a tracker finds it.
+    """Prediction of a tracker for one object on one frame.
 
     Attributes:
-        rle: Its pixels; empty where it is not seen.
-        score: How sure the tracker is that this is the object, 0..1.
-        quality: The model's own estimate of the mask's IoU.
-        soft: What the tracker itself wants to remember of it; the session never reads it.
-        agreement: IoU of the mask with what remembered looks and motion say; 1 where nobody
-            compares.
+        rle: Run-length encoded mask; empty if the object is not visible.
+        score: Confidence score of the tracker, 0 to 1.
+        quality: Predicted IoU of the mask.
+        soft: Tracker-specific data for the memory; the session does not read it.
+        agreement: IoU of the mask with the mask expected from appearance and motion. 1 if not
+            computed.
     """
 
     rle: Rle
@@ -118,66 +119,66 @@ class FramePrediction:
 
 
 class Tracker(Protocol):
-    """A way to follow objects. `SeenFrame` and `State` are the tracker's own.
+    """Interface of trackers. Types of encoded frames and object states are tracker-specific.
 
     Attributes:
-        name: Tells models and ways apart, with the hash of the weights: a saved session is
-            continued by the same tracker only.
+        name: Tracking method, model and weights hash. Only a tracker with the same name can
+            resume a saved session.
     """
 
     @property
     def name(self) -> str: ...
 
     def see(self, image: UintImage, grey: UintImage) -> Any:
-        """Look at a frame (H, W, 3) once, for all objects.
+        """Encode a frame (H, W, 3) once for all objects.
 
         Args:
-            grey: The same frame by `flow.reduce_frame`.
+            grey: The same frame, reduced by `flow.reduce_frame`.
         """
         ...
 
     def answer(self, seen: Any, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
-        """What a person means on this frame.
+        """Predict the mask of a prompt on this frame.
 
         Args:
-            earlier: The object's mask on this frame before it was corrected.
+            earlier: Mask of the object on this frame before the correction.
         """
         ...
 
     def begin(
         self, seen: Any, at: TrackMoment, prediction: FramePrediction, known: Any | None
     ) -> Any:
-        """The state of an object of which a person has spoken on this frame.
+        """Create the state of an object from a prompted frame.
 
         Args:
-            known: The object's state until now, whose prompted frames stay remembered.
+            known: Previous state of the object; its prompted frames stay in the memory.
         """
         ...
 
     def track(self, seen: Any, at: TrackMoment, states: Sequence[Any]) -> list[FramePrediction]:
-        """Find the objects of some states on a frame, all at once."""
+        """Predict the masks of all given objects on a frame."""
         ...
 
     def remember(
         self, seen: Any, at: TrackMoment, state: Any, prediction: FramePrediction, sure: bool
     ) -> Any:
-        """The state after a frame; nothing new is learned from an unsure prediction."""
+        """Update a state after a frame. Unsure predictions are not added to the memory."""
         ...
 
     def pack(self, state: Any) -> StateArrays:
-        """A state as arrays, to be written."""
+        """Convert a state to arrays for storage."""
         ...
 
     def unpack(self, arrays: StateArrays) -> Any:
-        """The state that `pack` wrote."""
+        """Restore a state from the arrays of `pack`."""
         ...
 
 
-MAX_RANGES = 10  # of frames that a sentence lists
+MAX_RANGES = 10  # maximum number of frame ranges in a message
 
 
 def in_ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers as a person writes them: 5, 7-9."""
+    """Format ascending numbers as ranges, such as "5, 7-9"."""
     ranges: list[list[int]] = []
     for number in numbers:
         if ranges and ranges[-1][1] == number - 1:
@@ -190,10 +191,10 @@ def in_ranges(numbers: Sequence[int]) -> str:
 
 
 def review_text(doubtful: Sequence[tuple[int, int, Sequence[str]]]) -> str:
-    """Frames that a person should look at: "16-17, 21-25 (object 1: unclear)".
+    """Format the frames to review, such as "16-17, 21-25 (object 1: unclear)".
 
     Args:
-        doubtful: (frame, object, doubts), in the order of the frames.
+        doubtful: (frame, object, doubts) rows, ordered by frame.
     """
     alike: dict[tuple[int, str], list[int]] = {}
     for frame, number, doubts in doubtful:

@@ -1,8 +1,8 @@
-"""A video redacted as tracks say: masks in, a film without the things and with its sound out.
+"""Redact tracked objects in a video.
 
-Nothing but pictures, times and sound is copied: the file's metadata stays behind. Where an object
-is lost for a moment, it is hidden where it was before and where it is afterwards; every frame on
-which nothing, or not all, is hidden is told.
+Only frames, times and sound are copied, without the metadata of the file. If an object is lost for
+a moment, both its previous and its next position are hidden. Every frame on which no object, or not
+every object, is hidden is reported.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
     from anymask.find import Phrases
     from anymask.segment import Model
 
-BRIDGED = 1.0  # seconds for which an object may be lost and is hidden all the same
+BRIDGED = 1.0  # maximum gap of an object that is bridged, in seconds
 NOTHING = "nothing is hidden"
-_LONGEST_LINE = 50_000_000  # characters of a line that is looked at
+_LONGEST_LINE = 50_000_000  # maximum number of characters read from the first line
 DAMAGED = "damaged frame, not in the copy"
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A frame on which not all is hidden, or not surely.
+    """A frame on which not all objects are hidden, or not reliably.
 
     Attributes:
-        frame: Of the source, from 0 on.
-        seconds: At which it is shown.
-        reason: In words.
+        frame: Source frame, from 0.
+        seconds: Presentation time.
+        reason: Message.
     """
 
     frame: int
@@ -60,18 +60,19 @@ def redact_video(
     colour: str = "black",
     progress: OnProgress = lambda done, total: None,
 ) -> list[Gap]:
-    """Write a video without the objects of a file of tracks; the frames to look at.
-
-    Raises InputError for an output that is no film or no copy of ours, and for tracks of another
-    video; DataError, MissingExtra.
+    """Write a copy of a video with tracked objects hidden. Returns the frames to review.
 
     Args:
-        video: A video file.
-        tracks: .jsonl of `anymask track` or `anymask find`, SA-V's or YouTube-VIS' JSON.
-        out: .mp4, .mov, .mkv or .webm, which appears when it is complete; one that was made of
-            the same is left as it is.
-        how: As `edit.redact` takes them.
-        colour: As `edit.redact` takes them.
+        video: Video file.
+        tracks: .jsonl of `anymask track` or `anymask find`, or JSON of SA-V or YouTube-VIS.
+        out: .mp4, .mov, .mkv or .webm, written atomically. A copy with the same inputs is kept.
+        how: As for `edit.redact`.
+        colour: As for `edit.redact`.
+
+    Raises:
+        InputError: The output is not a video or not written by anymask, or the tracks do not match.
+        DataError: A file cannot be read.
+        MissingExtra: Videos require PyAV.
     """
     from anymask.edit import RedactedCopy, Redactor
 
@@ -97,7 +98,7 @@ def redact_video(
 
 
 def is_track_file(path: Path) -> bool:
-    """Whether a file has the lines of `anymask track` or `anymask find`: objects of frames."""
+    """Whether a file is a .jsonl of `anymask track` or `anymask find`."""
     if path.suffix.lower() != ".jsonl" or not path.is_file():
         return False
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -109,9 +110,11 @@ def is_track_file(path: Path) -> bool:
 
 
 def masks_of_frames(folder: Path, tracks: Path) -> dict[Path, list[Mask]]:
-    """What a file of tracks hides in each frame of a folder, in the order in which it was tracked.
+    """Masks that a file of tracks hides in each frame of a folder, in natural order.
 
-    Raises InputError, DataError for tracks that cannot be read or have more frames.
+    Raises:
+        InputError: The tracks have more frames than the folder, or cannot be used.
+        DataError: The tracks cannot be read.
     """
     files = frame_files(folder)
     frames, hidden = ListedFrames(files), HiddenObjects(read_tracks(tracks))
@@ -129,7 +132,7 @@ def _write(
     draw: Drawing,
     progress: OnProgress,
 ) -> list[Gap]:
-    """Write every frame as it is drawn; what is to be told of them."""
+    """Draw and write every frame. Returns the frames to review."""
     gaps: list[Gap] = []
     video = copy.original
     writer: FilmWriter | None = None
@@ -163,7 +166,7 @@ def _write(
 def _frames(
     frames: SampledFrames, hidden: HiddenObjects, gaps: list[Gap]
 ) -> Iterator[tuple[TrackedFrame, UintImage]]:
-    """The frames with the objects that are hidden on each; damaged ones are told to the gaps."""
+    """Yield the frames with the objects to hide. Damaged frames are added to `gaps`."""
     for index in itertools.count():
         image, seconds = frames.read(index), frames.seconds(index)
         if image is None and frames.is_missing(index):
@@ -184,7 +187,7 @@ def _frames(
 def hide_objects(
     frame: TrackedFrame, image: UintImage, how: Hiding, colour: str = "black"
 ) -> UintImage:  # (H, W, 3) -> (H, W, 3)
-    """A frame whose objects, and a margin of theirs, are hidden as `edit.redact` does it."""
+    """Hide the objects of a frame, with a margin, as `edit.redact` does."""
     from anymask.edit import Redactor
 
     return Redactor(how, colour).hide(image, [one.rle for one in frame.objects.values()])
@@ -198,13 +201,13 @@ def find_for_review(
     progress: OnProgress = lambda done, total: None,
     **given: Unpack[VideoFindKeywords],
 ) -> Path:
-    """Find what words mean in a video, for somebody to look at: the file of tracks.
+    """Find all instances of prompts in a video, for review. Returns the tracks file.
 
-    What was found with the same words and settings is there already. Raises as `find_in_video`.
+    An existing file of the same prompts and settings is reused. Raises as `find_in_video`.
 
     Args:
-        load: Opens the model, where something is left to be done.
-        review: A folder: masks as .jsonl, and the video with them drawn on it.
+        load: Function that loads the model, called only if needed.
+        review: Output folder: masks as .jsonl, and the video with the masks drawn on it.
         given: As for `find_in_video`.
     """
     path = Path(video)
@@ -220,7 +223,7 @@ def find_for_review(
 
 
 class HiddenObjects:
-    """Where each object is hidden, also where it is lost for a moment."""
+    """Masks to hide on each frame, including short gaps of an object."""
 
     def __init__(self, tracks: KnownTracks) -> None:
         self._masks = {
@@ -231,7 +234,7 @@ class HiddenObjects:
         self._told: dict[int, str] = {}
 
     def check(self, frames: SampledFrames | ListedFrames, tracks: Path) -> None:
-        """Raises InputError for masks on frames that the video has not."""
+        """Raise InputError if the tracks have more frames than the video."""
         last = max(seen[-1] for seen in self._seen.values() if seen)
         if frames.length is not None and last >= frames.length:
             raise InputError(
@@ -240,7 +243,7 @@ class HiddenObjects:
             )
 
     def on(self, frame: int, rate: float) -> dict[int, ObjectMask]:
-        """What is hidden on a frame: masks of it, or those around a short gap."""
+        """Masks to hide on a frame. In a short gap: those before and after it."""
         found: dict[int, ObjectMask] = {}
         lost: list[str] = []
         for number, masks in self._masks.items():
@@ -263,7 +266,7 @@ class HiddenObjects:
         return found
 
     def gaps(self, frame: TrackedFrame) -> list[Gap]:
-        """What is to be told of a frame."""
+        """Message about a frame, as a list of at most one `Gap`."""
         told = self._told.pop(frame.index)
         return [Gap(frame.source_frame, round(frame.seconds, 3), told)] if told else []
 

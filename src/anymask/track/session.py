@@ -1,11 +1,11 @@
-"""Video sessions: objects that are pointed out in a video, and followed from frame to frame.
+"""Video sessions: prompt objects in a video and track them from frame to frame.
 
-While a frame's objects are found, the next frame is decoded and encoded in a thread of its own; the
-numbers are those of looking at one frame after the other. A source is read by one thread at a time.
+While objects are tracked on a frame, a background thread decodes and encodes the next one. Results
+are the same as without it. Only one thread at a time reads the source.
 
-The newest prompt of an object counts from its frame on to the object's next prompt, and only what
-that changes is computed again. What is known is kept in a file (`store`), the frames are read when
-they are needed, and of each object one state in each direction is held: memory does not grow.
+A prompt applies from its frame to the object's next prompt, and only results that it affects are
+recomputed. Results are stored in a file (`store`), frames are read on demand, and one state per
+object and direction is in memory: memory use is constant.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ from anymask.track.store import SessionStore, SpokenPrompt, StoredState
 
 @dataclass(frozen=True, eq=False)
 class PrefetchedFrame:
-    """One frame: its pixels (H, W, 3), as the tracker sees it, and small in grey."""
+    """Decoded frame (H, W, 3), as encoded by the tracker, and reduced to grayscale."""
 
     frame: int
     image: UintImage
@@ -80,7 +80,7 @@ class PrefetchedFrame:
 
 
 class FramePrefetcher:
-    """Looks at the frames of one source for one tracker. One thread at a time asks."""
+    """Decode and encode the frames of a source for a tracker. Not thread-safe."""
 
     def __init__(self, tracker: Tracker, frames: SampledFrames) -> None:
         self._tracker, self._frames, self._reading = tracker, frames, Lock()
@@ -89,7 +89,7 @@ class FramePrefetcher:
         self.last: PrefetchedFrame | None = None
 
     def look(self, frame: int) -> PrefetchedFrame | None:
-        """A frame, read and seen unless it was the last one; None behind the video's end."""
+        """Return a decoded and encoded frame; None after the end of the video."""
         if self.last is None or self.last.frame != frame:
             found = self._expected(frame)
             if found is None:
@@ -98,7 +98,7 @@ class FramePrefetcher:
         return self.last
 
     def expect(self, frame: int) -> None:
-        """Begin to look at the frame that comes next, where the source can be read in any order."""
+        """Start encoding a frame in the background, if the source supports random access."""
         length = self._frames.length
         if length is None or not 0 <= frame < length or self._ahead is not None:
             return
@@ -107,28 +107,28 @@ class FramePrefetcher:
         self._ahead = (frame, self._pool.submit(self._see, frame))
 
     def read(self, frame: int) -> UintImage | None:
-        """A frame's pixels. Raises InputError where a stream has passed it."""
+        """Read the pixels of a frame. Raises InputError if a stream has passed it."""
         if self.last is not None and self.last.frame == frame:
             return self.last.image
         with self._reading:
             return self._frames.read(frame)
 
     def is_cut(self, look: PrefetchedFrame, frame: int, earlier: PrefetchedFrame | None) -> bool:
-        """Whether a frame and the one that time brings before it are of two shots.
+        """Whether a frame and the previous one, in tracking order, belong to different shots.
 
         Args:
-            earlier: The look that was the last one before this.
+            earlier: The last encoded frame before `look`.
         """
         if earlier is not None and earlier.frame == frame:
             return is_cut(look.grey, earlier.grey)
-        try:  # after a pause
+        try:  # the previous frame is no longer cached
             image = self.read(frame)
-        except InputError:  # a stream does not go back
+        except InputError:  # streams cannot be read backward
             return False
         return image is not None and is_cut(look.grey, reduce_frame(image))
 
     def close(self) -> None:
-        """Let go of all frames; the source is closed by its owner."""
+        """Release all frames. The owner of the source closes it."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self.last = self._ahead = self._pool = None
@@ -151,14 +151,14 @@ class FramePrefetcher:
 # Sessions.
 
 LOG = logging.getLogger("anymask.track.session")
-FRAMES = 50  # between checkpoints at most
-SECONDS = 10.0  # where a frame takes long
-NOWHERE = -10  # the frame of a state whose place in the video does not count any more
+FRAMES = 50  # maximum number of frames between checkpoints
+SECONDS = 10.0  # maximum time between checkpoints
+NOWHERE = -10  # frame of a state that is no longer valid at its position
 
 
 @dataclass(frozen=True, eq=False)
 class _Live:
-    """An object's state after a frame, and its past."""
+    """State of an object after a frame, and its history."""
 
     frame: int
     state: Any
@@ -183,7 +183,7 @@ class VideoSession:
         store.check_tracker(tracker.name)
         self._stepped = int(store.about("stepped") or -1)
         missing = parse_json(store.about("missing") or "[]", "the missing frames")
-        self._missing = set(map(int, missing))  # of the frames that this session numbers
+        self._missing = set(map(int, missing))  # indices of sampled frames
         for number, backward, held in store.states():
             state = tracker.unpack(held.arrays)
             self._live[number, backward] = _Live(held.frame, state, held.monitor)
@@ -195,7 +195,7 @@ class VideoSession:
         return f"<VideoSession on {of}: {state}>"
 
     def _repr_html_(self) -> str:
-        """The frames that are known of each object."""
+        """Preview with the frame ranges of each object."""
         known = [] if self._closed else [(one, self.known(one)) for one in self.objects]
         return preview_html(repr(self), [f"object {one}: {at}" for one, at in known], None)
 
@@ -210,14 +210,14 @@ class VideoSession:
 
     @property
     def follower(self) -> str:
-        """What follows: way, model, weights, as in "memory:nano:2597a89abaa9eb98"."""
+        """Tracking method, model and weights hash, such as "memory:nano:2597a89abaa9eb98"."""
         return self.tracker.name
 
     # ---------------------------------------------------------------------------------- prompts
 
     @property
     def objects(self) -> list[int]:
-        """The numbers of the objects."""
+        """Numbers of all objects."""
         return self._store.objects()
 
     def add(
@@ -257,12 +257,12 @@ class VideoSession:
         prediction = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
         self._store.write_prompt(id, frame, spoken)
         self._forget_around(id, frame)
-        if frame == self._stepped:  # the next step goes on from here
+        if frame == self._stepped:  # the next step continues from this frame
             return self._begin(look.seen, TrackMoment(frame), id)
         return self._write(id, frame, prediction, check_prompted(prediction), prompted=True)
 
     def _spoken(self, number: int, frame: int, said: Prompt, anew: bool) -> SpokenPrompt:
-        """All that was said of an object on a frame, and its mask before that."""
+        """All prompts of an object on a frame, and its mask before them."""
         before = self._store.prompt(number, frame)
         if before is not None:
             whole = said if anew else merged_prompts(before.prompt, said)
@@ -288,7 +288,7 @@ class VideoSession:
         return look
 
     def take_back(self, id: int, frame: int) -> None:  # noqa: A002
-        """Undo what was said of an object on a frame. Raises InputError where nothing was said."""
+        """Delete the prompt of an object on a frame. Raises InputError if it does not exist."""
         self._prompted(id, frame)
         self._store.drop_prompt(id, frame)
         self._forget_around(id, frame)
@@ -298,11 +298,11 @@ class VideoSession:
         self._store.drop_masks(id, frame, frame)
         for backward in (False, True):
             self._live.pop((id, backward), None)
-        for other in others:  # their stretches reach over this frame now
+        for other in others:  # their tracks now extend across this frame
             self._forget_around(id, other)
 
     def remove(self, id: int) -> None:  # noqa: A002
-        """Forget an object; the others are left alone."""
+        """Delete an object. Other objects do not change."""
         self._store.remove_object(id)
         for backward in (False, True):
             self._live.pop((id, backward), None)
@@ -337,16 +337,15 @@ class VideoSession:
             self._store.write_mask(id, frame, replace(one, prompted=frame in prompted))
 
     def prompts(self, id: int) -> list[int]:  # noqa: A002
-        """The frames on which somebody spoke of an object."""
+        """Frames on which an object has prompts."""
         return self._store.prompted_frames(id)
 
     def known(self, id: int) -> list[tuple[int, int]]:  # noqa: A002
-        """The frames on which an object's mask is known, as (first, last) of each stretch."""
+        """Frame ranges with masks of an object, as (first, last)."""
         return self._store.stretches(id)
 
     def forget_before(self, id: int, frame: int) -> None:  # noqa: A002
-        """Forget what was found of an object before a prompted frame, up to the prompt before it;
-        `propagate("backward")` finds it anew. Raises InputError where nothing was said."""
+        """Delete masks before a prompted frame, up to the previous prompt, to track them again."""
         earlier = [one for one in self._prompted(id, frame) if one < frame]
         self._store.drop_masks(id, max(earlier, default=-1) + 1, frame - 1)
         self._live.pop((id, True), None)
@@ -359,8 +358,7 @@ class VideoSession:
         )
 
     def _forget_around(self, number: int, frame: int) -> None:
-        """Forget what was found from a prompt's frame on, up to the next prompt; and before the
-        prompt where nobody had spoken earlier."""
+        """Delete the masks from a prompt to the next one, and those before a first prompt."""
         prompted = self._store.prompted_frames(number)
         after = min((one for one in prompted if one > frame), default=None)
         self._store.drop_masks(number, frame + 1, None if after is None else after - 1)
@@ -417,7 +415,7 @@ class VideoSession:
             frame += step
 
     def _catch_up(self, backward: bool, start: int) -> None:
-        """Do what is left to do before a frame, from where each object's work stands."""
+        """Process pending frames before `start`, from the current position of each object."""
         step, known, behind = -1 if backward else 1, self._store.followed(start), []
         for number in self.objects:
             live = self._live.get((number, backward))
@@ -455,7 +453,7 @@ class VideoSession:
         return found
 
     def result(self, frame: int) -> TrackedFrame:
-        """What is known of a frame; nothing is computed."""
+        """Return the stored masks of a frame, without computing any."""
         return TrackedFrame(
             index=frame,
             source_frame=self.frames.source_frame(frame),
@@ -465,39 +463,39 @@ class VideoSession:
         )
 
     def results(self) -> Iterator[TrackedFrame]:
-        """What is known of every frame, in order."""
+        """Yield the stored masks of every frame, in order."""
         for frame in self._store.frames():
             yield self.result(frame)
 
     def is_missing(self, frame: int) -> bool:
-        """Whether a frame is damaged and was passed over, as far as the video was read."""
+        """Whether a frame is known to be damaged and is skipped."""
         return frame in self._missing or self.frames.is_missing(frame)
 
     def _beyond(self, frame: int, step: int) -> int:
-        """The next frame in a direction, over those that are missing."""
+        """Next readable frame in a direction."""
         frame += step
         while frame >= 0 and self.is_missing(frame):
             frame += step
         return frame
 
     def picture(self, frame: int) -> UintImage | None:
-        """A frame (H, W, 3). Raises InputError where a stream has passed it."""
+        """Read a frame (H, W, 3). Raises InputError if a stream has passed it."""
         return self._prefetcher.read(frame)
 
     def note(self, name: str, value: str | None = None) -> str | None:
-        """A word that is kept with the session; `value` writes it."""
+        """Return a stored note of the session. `value` sets it first."""
         if value is not None:
             self._store.tell(f"note {name}", value)
         return self._store.about(f"note {name}")
 
     def doubtful(self) -> list[tuple[int, int, tuple[str, ...]]]:
-        """(frame, object, doubts) of what a person should look at."""
+        """Low-confidence masks to review, as (frame, object, doubts)."""
         return list(self._store.doubtful())
 
     # -------------------------------------------------------------------------------------- work
 
     def _work(self, at: TrackMoment) -> TrackedFrame | None:
-        """Find what is missing on one frame: the only way to a mask of a tracked frame."""
+        """Compute the missing masks of one frame. All tracked masks are computed here."""
         if self.is_missing(at.frame):
             self._note_missing(at.frame)
             return None
@@ -535,13 +533,13 @@ class VideoSession:
         return self.result(at.frame)
 
     def _note_missing(self, frame: int) -> None:
-        """Keep with the session that a frame is damaged, so that it is passed over next time."""
+        """Store that a frame is damaged, so that the next run skips it."""
         if frame not in self._missing and self.frames.is_missing(frame):
             self._missing.add(frame)
             self._store.tell("missing", json.dumps(sorted(self._missing)))
 
     def _is_there(self, frame: int) -> bool:
-        """Whether a frame is known to be in the video, so that it need not be read."""
+        """Whether a frame is known to exist, so that it need not be read."""
         length = self.frames.length
         return (length is not None and frame < length) or bool(self._store.followed(frame))
 
@@ -557,14 +555,13 @@ class VideoSession:
         return self._write(number, at.frame, prediction, check, prompted=True)
 
     def _remembered(self, at: TrackMoment, number: int) -> Any | None:
-        """The state of an object that was imported, by the prompt that time brings before this one;
-        None where there is none, or where it cannot be looked at any more."""
+        """State of an imported object from its previous prompt in tracking order, or None."""
         nearest = nearest_prompt(at, self._store.prompted_frames(number))
         if nearest is None or self.frames.length is None:
             return None
         spoken, look = self._store.prompt(number, nearest), self._prefetcher.look(nearest)
         assert spoken is not None
-        if look is None:  # it is damaged
+        if look is None:  # damaged frame
             return None
         prediction = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
         return self.tracker.begin(look.seen, replace(at, frame=nearest), prediction, None)
@@ -603,9 +600,9 @@ class VideoSession:
     # ------------------------------------------------------------------------------------ keeping
 
     def checkpoint(self) -> None:
-        """Write what is known to the session's file, with the states from which it goes on."""
+        """Write results and tracker states to the session file."""
         if self._closed:
-            return  # a generator that is left unfinished ends after its session
+            return  # an unfinished generator is finalized after its session
         self._store.drop_states()
         for (number, backward), live in self._live.items():
             arrays = self.tracker.pack(live.state)
@@ -614,7 +611,7 @@ class VideoSession:
         self._unsaved, self._saved = 0, time.monotonic()
 
     def close(self) -> None:
-        """Write what is known, and let go of the video."""
+        """Write all results and release the video."""
         self.checkpoint()
         self._prefetcher.close()
         self._store.close()
@@ -624,31 +621,31 @@ class VideoSession:
 
 
 def rests_on(frame: int, live: int, prompted: list[int], backward: bool) -> bool:
-    """Whether a state after the frame `live` was reached from, or over, a prompt's frame."""
+    """Whether a state after the frame `live` depends on the prompt of `frame`."""
     if backward:
         return live <= frame and not any(live <= one < frame for one in prompted)
     return live >= frame and not any(frame < one <= live for one in prompted)
 
 
 def nearest_prompt(at: TrackMoment, prompted: list[int]) -> int | None:
-    """The last prompted frame before a moment, as time runs there."""
+    """Last prompted frame before a moment, in tracking order."""
     passed = [one for one in prompted if (one > at.frame if at.backward else one < at.frame)]
     return (min if at.backward else max)(passed, default=None)
 
 
 def read_whole(**numbers: object) -> list[int]:
-    """The numbers as Python's. Raises PromptError for what is no whole number from 0 on."""
+    """Convert frame and object numbers to int. Raises PromptError for other values."""
     for name, value in numbers.items():
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 0:
             raise PromptError(f"Invalid {name} {value!r}. Use a whole number of at least 0.")
     return [int(value) for value in numbers.values()]  # type: ignore[call-overload]  # checked
 
 
-# Opening.
+# Opening sessions.
 
-SIDE = 16  # cells of a look
-APART = 8.0  # of 255: mean difference of two looks from which on they show different pictures
-NUMBERING = ("every", "fps", "start")  # the sampling that say which frame a number means
+SIDE = 16  # side of a frame fingerprint, in cells
+APART = 8.0  # maximum mean difference of two fingerprints of the same frame, of 255
+NUMBERING = ("every", "fps", "start")  # options that determine the source frame of an index
 
 
 @check_types
@@ -685,8 +682,8 @@ def open_session(
     memory = MemorySettings(**given[MemorySettings])
     runtime = model.runtime
     if isinstance(runtime, ThreadSharing) and runtime.capability(VideoSteps) is None:
-        # A frame is encoded while the one before it is worked on, by half the threads each:
-        # threads of one call that wait for a core which another call has burn it.
+        # The next frame is encoded while the current one is tracked, with half the threads each:
+        # waiting threads would busy-wait on cores of the other call.
         model = Model(runtime.with_threads(-(-runtime.threads // 2)))
     tracker = open_tracker(model, track.tracker, memory, track.refine_edges)
     tracker = tracker if around is None else around(tracker)
@@ -718,7 +715,7 @@ def tracking_model(model: Model, named: Model | str | None = None) -> Model:
         if family == DEFAULT_VIDEO_MODEL or family not in BUNDLED_MODELS:
             return model
         if runtime.weights_hash != read_manifest(ASSETS / family).weights_hash:
-            return model  # tuned ones know things that the default one does not
+            return model  # fine-tuned weights may support objects that the default model does not
         LOG.info(
             "Tracking with %s, because %s does not support video memory.",
             DEFAULT_VIDEO_MODEL,
@@ -736,8 +733,8 @@ def open_tracker(
     memory: MemorySettings | None = None,
     refine_edges: bool = False,
 ) -> Tracker:
-    """A way to follow objects with a model. Raises ModelError for a way that it does not have,
-    InputError for settings of another way, and for a model of pictures that are no photos."""
+    """Create a tracker for a model. Raises ModelError if the model does not support it, InputError
+    if a setting does not apply to it, or the model is not for RGB images."""
     if model.spec.channels is not None:
         raise InputError(
             f"This model was fine-tuned on images with {model.spec.channels.count} "
@@ -783,13 +780,13 @@ def check_same_video(store: SessionStore, frames: SampledFrames) -> None:
 
 
 def frame_numbering(sampling: FrameSampling) -> str:
-    """What says which frame of the source a number means, in the user's words."""
+    """Sampling options that determine the source frame of an index, as text."""
     chosen = {name: getattr(sampling, name) for name in NUMBERING}
     return ", ".join(f"{k}={v}" if v is None else f"{k}={v:g}" for k, v in chosen.items())
 
 
 def small_look(image: UintImage) -> list[int]:  # (H, W, 3) -> H, W and SIDE * SIDE values
-    """A frame's size, and the frame in few cells of grey."""
+    """Fingerprint of a frame: its size and a small grayscale version."""
     cells = cv2.resize(reduce_frame(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return [*image.shape[:2], *cells.ravel().tolist()]
 

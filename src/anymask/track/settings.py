@@ -1,8 +1,8 @@
-"""Settings of tracking: how objects are followed, which masks are doubted, what is remembered.
+"""Tracking settings: tracker, frame sampling, plausibility checks and memory.
 
 Sources of the ideas behind `MemorySettings`: Ding et al. 2024 (SAM2Long, arXiv:2410.16268); Yang
-et al. 2024 (SAMURAI, arXiv:2411.11922); Videnovic et al. 2024 (DAM4SAM, arXiv:2411.17576). What is
-left out of each is said where it is computed: `models/rules/memory`.
+et al. 2024 (SAMURAI, arXiv:2411.11922); Videnovic et al. 2024 (DAM4SAM, arXiv:2411.17576).
+`models/rules/memory` describes the deviations.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SessionFile = Annotated[
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class TrackSettings:
-    """How objects are followed. Raises InputError for values out of range."""
+    """Tracker settings. Raises InputError if a value is out of range."""
 
     tracker: TrackerSetting = "auto"
     refine_edges: Annotated[
@@ -51,7 +51,7 @@ class TrackSettings:
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class FrameSampling:
-    """The frames of a source that count. Raises InputError for values out of range."""
+    """Selection of source frames. Raises InputError if a value is out of range."""
 
     every: Annotated[int, Setting("use every n-th frame", least=1)] = 1
     fps: Annotated[
@@ -79,7 +79,7 @@ class FrameSampling:
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class MonitorSettings:
-    """When a mask is doubted. Raises InputError for values out of range."""
+    """Thresholds of low-confidence masks. Raises InputError if a value is out of range."""
 
     least_score: Annotated[
         float, Setting("predictions with a score below this have low confidence", least=0, most=1)
@@ -119,9 +119,9 @@ class MonitorSettings:
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class MemorySettings:
-    """What a video model keeps in mind. Raises InputError for values out of range.
+    """Memory settings of video models. Raises InputError if a value is out of range.
 
-    The defaults are the published models' own way.
+    The defaults are those of the published models.
     """
 
     least_quality: Annotated[
@@ -161,7 +161,7 @@ class MemorySettings:
             raise InputError("Invalid pool_memory 3. Use 1, 2 or 4.")
 
     def check_unset(self, tracker: str) -> None:
-        """Raises InputError where anything is set, for a tracker without a video model's memory."""
+        """Raise InputError if an option is set, for a tracker without a video memory."""
         for one in fields(self):
             if getattr(self, one.name) != one.default:
                 raise InputError(
@@ -170,14 +170,14 @@ class MemorySettings:
                 )
 
     def choice(self) -> MemoryChoice:
-        """What of it the model's steps have to know."""
+        """Options that the model's video steps require."""
         return MemoryChoice(
             stride=self.memory_stride, pool=self.pool_memory, fill_gaps=self.fill_gaps
         )
 
 
 class TrackOptions(TypedDict, total=False):
-    """The keyword arguments of `Model.track`: those of four groups of settings."""
+    """Keyword arguments of `Model.track`, the fields of four settings groups."""
 
     tracker: TrackerName
     refine_edges: bool

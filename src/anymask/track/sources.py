@@ -1,8 +1,8 @@
-"""Frames of a video by their number: from a file, a folder, a list, a generator or a camera.
+"""Video frames by index: from a file, folder, list, generator or camera.
 
-A video file, a folder of pictures and a list can be read in any order; a generator and a camera
-only forwards. Frames are (H, W, 3) uint8, upright; nothing is read before it is asked for. A
-session looks at `SampledFrames`, a source of which only some frames count.
+Video files, folders of images and lists support random access; generators and cameras can only be
+read forward. Frames are (H, W, 3) uint8, upright, and read on demand. Sessions use `SampledFrames`,
+a subset of the frames of a source.
 """
 
 from __future__ import annotations
@@ -45,28 +45,28 @@ from anymask.track.settings import FrameSampling
 PICTURES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".gif"}
 )
-LIST_RATE = 25.0  # frames a second, where nobody says it
-KEPT = 16  # frames that are kept, so that reading backwards decodes each frame once or twice
-KEPT_BYTES = 512 << 20  # of large frames fewer are kept
+LIST_RATE = 25.0  # frames per second of sources without times
+KEPT = 16  # cached frames, so that reading backward decodes each frame at most twice
+KEPT_BYTES = 512 << 20  # maximum cache size; reduces the number of large frames
 DEFAULT_RATE = 25.0
 _PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"v=0\r", b"v=0\n", b"[playlist]")
-LATE = 3  # frames behind a gap that are waited for
-MIN_MISSING = 0.02  # of a video's length, from which on it is told; headers are rounded
-_MAX_GAPS = 10_000_000  # frames of a damaged video
+LATE = 3  # frames to buffer after a gap, because the decoder may return the missing one late
+MIN_MISSING = 0.02  # minimum share of missing frames to report; headers are rounded
+_MAX_GAPS = 10_000_000  # maximum number of frames after filling the gaps of a damaged video
 _DURATION = re.compile(r"\d+:\d+:\d+(\.\d+)?")
-_NO_FRAMES = (np.ndarray, bytes, bytearray, memoryview, Mapping, Set, io.IOBase)  # to go through
+_NO_FRAMES = (np.ndarray, bytes, bytearray, memoryview, Mapping, Set, io.IOBase)  # not frames
 
 
 class FrameSource(Protocol):
-    """Frames by their number.
+    """Frames by index.
 
-    A source may also have `missing`: the numbers of frames that turned out to be damaged. `read`
-    returns None for them, and the frames behind keep their numbers and times.
+    A source may have the attribute `missing`: indices of damaged frames. `read` returns None for
+    them, and later frames keep their indices and times.
 
     Attributes:
-        length: Frames in all, or None while nobody knows.
-        rate: Frames a second on average.
-        fault: Why the frames end before the source does; None: they do not.
+        length: Number of frames, or None if unknown.
+        rate: Mean frames per second.
+        fault: Reason why the frames end early, or None.
     """
 
     @property
@@ -79,25 +79,24 @@ class FrameSource(Protocol):
     def fault(self) -> str | None: ...
 
     def read(self, frame: int) -> UintImage | None:
-        """A frame (H, W, 3); None behind the last one. Raises InputError where it is gone."""
+        """Read a frame (H, W, 3). None after the last one. Raises InputError if it is gone."""
         ...
 
     def seconds(self, frame: int) -> float:
-        """When a frame is shown, from the first one on."""
+        """Presentation time of a frame in seconds, relative to the first one."""
         ...
 
     def close(self) -> None:
-        """Let go of files and devices."""
+        """Release files and devices."""
         ...
 
 
 class ListedFrames:
-    """Pictures that can be opened in any order: paths, arrays, Pillow images.
+    """Images with random access: paths, arrays or PIL images.
 
     Attributes:
-        names: Of the files, where all are files with names of their own, whatever their
-            endings.
-        missing: Frames whose files cannot be decoded, as far as they were read.
+        names: File names, if all images are files and their names without suffix are unique.
+        missing: Indices of files that could not be decoded, among those read.
     """
 
     fault: str | None = None
@@ -114,7 +113,7 @@ class ListedFrames:
         return len(self._pictures)
 
     def read(self, frame: int) -> UintImage | None:
-        """See `FrameSource`. Raises ImageError for a picture that is no file of an image."""
+        """Read a frame. Raises ImageError for a file that is not an image."""
         if frame in self.missing or not 0 <= frame < len(self._pictures):
             return None
         try:
@@ -131,10 +130,10 @@ class ListedFrames:
 
 
 class PagedFrames:
-    """The pages of one picture: the frames of an animation, the planes of a stack.
+    """Pages of one image file: frames of an animation, or planes of a stack.
 
     Attributes:
-        missing: Pages that cannot be decoded, as far as they were read.
+        missing: Indices of pages that could not be decoded, among those read.
     """
 
     fault: str | None = None
@@ -169,7 +168,7 @@ class PagedFrames:
 
 
 class FrameStream:
-    """Frames that come once, one after the other; the last one stays at hand."""
+    """Frames that can be read once, in order. The last one stays available."""
 
     length: int | None = None
     fault: str | None = None
@@ -203,14 +202,14 @@ class FrameStream:
 
 
 class PushedFrames(FrameStream):
-    """Frames that somebody hands over, one after the other."""
+    """Frames passed one at a time by the caller."""
 
     def __init__(self, rate: float = LIST_RATE) -> None:
         self._pushed: list[UintImage] = []
         super().__init__(self._handed_over(), rate)
 
     def push(self, image: Any) -> None:
-        """The next frame. Raises ImageError."""
+        """Add the next frame. Raises ImageError."""
         self._pushed.append(load_image(image))
 
     def _handed_over(self) -> Iterator[UintImage | None]:
@@ -219,15 +218,15 @@ class PushedFrames(FrameStream):
 
 
 class VideoFile:
-    """The frames of one video file, by PyAV, upright and with exact times; see `FrameSource`.
+    """Frames of one video file, decoded by PyAV, upright and with exact times. See `FrameSource`.
 
-    The times of all frames are read first, from the packets, which decodes nothing. A frame is then
-    decoded when it is asked for: the next one at once, another one from the key frame before it.
-    Damaged packets are passed over; frames that they leave out are `missing`, as far as they were
-    read, and all others keep their numbers and times.
+    The constructor reads the times of all frames from the packets, without decoding. Frames are
+    decoded on demand: the next one directly, any other one from the previous key frame. Damaged
+    packets are skipped. Frames that they contained are `missing`, among those read; all others
+    keep their indices and times.
 
-    Raises DataError for a file without a video that can be read, ImageError for frames of more
-    than MAX_PIXELS, MissingExtra without PyAV.
+    Raises DataError if the file has no readable video, ImageError for frames of more than
+    MAX_PIXELS, MissingExtra without PyAV.
     """
 
     def __init__(self, path: Path) -> None:
@@ -235,21 +234,21 @@ class VideoFile:
         self.path = path
         self.fault: str | None = None
         self.missing: set[int] = set()
-        self._doubled: dict[int, int] = {}  # time stamp of two frames -> when the second is shown
+        self._doubled: dict[int, int] = {}  # time stamp shared by two frames -> time of the second
         _refuse_playlist(path)
         try:
             self._container: Any = self._av.open(str(path), metadata_errors="replace")
             self._stream: Any = self._container.streams.video[0]
-            hw = self._stream.height, self._stream.width  # before a frame is decoded
+            hw = self._stream.height, self._stream.width  # from the header
         except (self._av.error.FFmpegError, IndexError, OSError) as error:
             raise _no_video(path, _reason_of(error)) from error
-        except AttributeError as error:  # PyAV, where FFmpeg knows the kind and has no decoder
+        except AttributeError as error:  # PyAV has no stream attributes if FFmpeg lacks the decoder
             raise _no_video(path, "no decoder for the codec of the video") from error
         if max(hw):
             check_size(hw, str(path))
         self._most = max(1, min(KEPT, KEPT_BYTES // max(3 * hw[0] * hw[1], 1)))
         self._stream.thread_type = "AUTO"
-        # AVI has no time stamps for a picture that is stored before one that is shown earlier.
+        # AVI has no time stamps for frames stored out of presentation order.
         self._unordered = "avi" in self._container.format.name and bool(
             self._stream.codec_context.has_b_frames
         )
@@ -260,31 +259,31 @@ class VideoFile:
                 "one. Choose another video."
             )
         self._coming: Iterator[tuple[int, UintImage]] = iter(())
-        self._next = -1  # the frame that comes next
-        self._reached = -1  # the last frame that was decoded since the last seek
-        self._landed: int | None = None  # time stamp of the packet that the last seek led to
+        self._next = -1  # next frame of the decoder
+        self._reached = -1  # last decoded frame since the last seek
+        self._landed: int | None = None  # time stamp of the first packet after the last seek
         self._kept: OrderedDict[int, UintImage] = OrderedDict()
 
     @property
     def length(self) -> int:
-        """Frames in all; fewer once a fault was met."""
+        """Number of frames; decreases when damage is found."""
         return len(self._times)
 
     @property
     def rate(self) -> float:
-        """Frames a second on average."""
+        """Mean frames per second."""
         if self._stream.average_rate:
             return float(self._stream.average_rate)
         span = self.seconds(self.length - 1)
         return (self.length - 1) / span if span > 0 else DEFAULT_RATE
 
     def seconds(self, frame: int) -> float:
-        """When a frame is shown, from the first one on."""
+        """Presentation time of a frame in seconds, relative to the first one."""
         place = min(max(frame, 0), len(self._times) - 1)
         return float((self._times[place] - self._times[0]) * self._stream.time_base)
 
     def read(self, frame: int) -> UintImage | None:
-        """A frame (H, W, 3); None behind the last one, and for one that is `missing`."""
+        """Read a frame (H, W, 3). None after the last one, and for `missing` frames."""
         if frame in self.missing or not 0 <= frame < len(self._times):
             return None
         if frame not in self._kept:
@@ -294,8 +293,8 @@ class VideoFile:
                 first = max(0, frame - self._most + 1) if backwards else frame
                 self._seek(first)
             self._decode_up_to(frame, first)
-            if frame not in self._kept and self._reached < frame:  # the end
-                self._open_again()  # without threads by frame, which lose frames at damaged ends
+            if frame not in self._kept and self._reached < frame:  # end of the stream
+                self._open_again()  # without frame threading, which loses frames at damaged ends
                 self._seek(frame)
                 self._decode_up_to(frame, first)
             if jumps and frame not in self._kept:
@@ -310,14 +309,14 @@ class VideoFile:
         self._container.close()
 
     def _scan(self) -> list[int]:
-        """The time stamps of all frames, in the order in which they are shown."""
+        """Time stamps of all frames, in presentation order."""
         times, packets, end, is_corrupt = set[int](), 0, 0, False
         try:
             for packet in self._container.demux(self._stream):
-                packets += packet.dts is not None  # the last one stands for the end
+                packets += packet.dts is not None  # the flush packet has no dts
                 if packet.pts is not None and packet.size and not packet.is_discard:
                     shown = packet.pts
-                    while shown in times:  # H.264 in AVI: the last two frames
+                    while shown in times:  # H.264 in AVI: the last two frames share a time stamp
                         shown += packet.duration or 1
                     if shown != packet.pts:
                         self._doubled[packet.pts] = shown
@@ -334,8 +333,10 @@ class VideoFile:
         return self._with_gaps(sorted(times)) if is_corrupt else sorted(times)
 
     def _with_gaps(self, times: list[int]) -> list[int]:
-        """The times with those of frames whose packets are gone, in a video of one frame rate:
-        where a transport stream is damaged, its packets do not arrive at all."""
+        """Fill gaps in the times of a video with a constant frame rate, and mark them as missing.
+
+        A damaged transport stream lacks the packets of these frames.
+        """
         steps = np.diff(times)
         step = int(np.median(steps)) if len(steps) else 0
         counts = np.rint(steps / max(step, 1)).astype(int)
@@ -349,14 +350,14 @@ class VideoFile:
         return found
 
     def _promised(self, packets: int, seconds: float) -> int | None:
-        """The frames that the container's header promises, where clearly fewer are there.
+        """Number of frames stated in the header, if clearly fewer can be read.
 
-        Matroska states how long a stream is, MP4 how many packets it has. AVI's number is of no
-        use: it may count ticks of a finer clock.
+        Matroska states the duration of a stream, MP4 the number of packets. The number in AVI files
+        is unreliable: it may count ticks of a finer clock.
 
         Args:
-            packets: That were read, up to the end of the last frame.
-            seconds: That were read, up to the end of the last frame.
+            packets: Number of packets read.
+            seconds: Time at which the last frame ends.
         """
         if "mp4" in self._container.format.name:
             stated = int(self._stream.frames)
@@ -371,10 +372,10 @@ class VideoFile:
     def _seek(self, frame: int) -> None:
         try:
             if self._unordered or "mpegts" in self._container.format.name:
-                # A transport stream is searched, and may be begun too late.
+                # Seeking in a transport stream may end after the frame.
                 raise self._av.error.FFmpegError(0, "no index")
             self._container.seek(self._times[frame], stream=self._stream)
-        except self._av.error.FFmpegError:  # a format without seeking: from the start
+        except self._av.error.FFmpegError:  # no seeking: read from the start
             self._open_again()
         self._kept.clear()
         self._coming = _in_order(self._decode_frames())
@@ -386,13 +387,15 @@ class VideoFile:
         self._stream = self._container.streams.video[0]
 
     def _decode_from_earlier(self, frame: int, first: int) -> None:
-        """Decode a frame from the key frame before the one that the last seek led to: that one may
-        be damaged, or come behind the frame (open groups of pictures)."""
+        """Decode a frame from an earlier key frame.
+
+        The one found by the last seek may be damaged, or follow the frame (open GOP).
+        """
         landed, back = self._landed_on(), 1
         start = before = min(landed, first)
         while start > 0 and frame not in self._kept and landed >= before:
             start, back = max(0, before - back), 2 * back
-            self._open_again()  # no trace of a damaged key frame is kept
+            self._open_again()  # reset the decoder after a damaged key frame
             self._seek(start)
             self._decode_up_to(frame, first)
             landed = self._landed_on()
@@ -425,7 +428,7 @@ class VideoFile:
             except (self._av.error.FFmpegError, EOFError):
                 if packet.pts in fed:
                     fed.remove(packet.pts)
-                continue  # the next key frame mends what rests on this packet
+                continue  # frames are valid again from the next key frame on
             for picture in pictures:
                 shown = picture.pts
                 if self._unordered:
@@ -448,7 +451,7 @@ class VideoFile:
             self.fault = f"{self.path} is damaged"
 
     def _note_missing(self, frame: int) -> None:
-        """Remember that a frame was passed over, or that no frame comes from it on."""
+        """Mark a skipped frame as missing, or truncate the video if no later frame is readable."""
         if frame in self._kept:
             return
         if self._reached > frame:
@@ -461,7 +464,7 @@ class VideoFile:
 
 
 def _in_order(frames: Iterator[tuple[int, UintImage]]) -> Iterator[tuple[int, UintImage]]:
-    """Frames by their number; where one lacks, the decoder may give it late."""
+    """Sort frames by index. The decoder may return missing frames late."""
     held: list[tuple[int, UintImage]] = []
     last: int | None = None
     for frame in frames:
@@ -474,14 +477,14 @@ def _in_order(frames: Iterator[tuple[int, UintImage]]) -> Iterator[tuple[int, Ui
 
 
 def _upright(picture: Any) -> UintImage:
-    """RGB of 8 bits, turned as the file says."""
+    """Convert to 8-bit RGB and apply the rotation of the file."""
     array = picture.to_ndarray(format="rgb24")
     turns = round(getattr(picture, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(array, turns), np.uint8)
 
 
 def _seconds_of(duration: str) -> float:
-    """The seconds of "00:00:04.000000000", which Matroska has as a tag; 0 for other text."""
+    """Parse a Matroska duration, such as "00:00:04.000000000". 0 for other text."""
     if not _DURATION.fullmatch(duration):
         return 0.0
     hours, minutes, seconds = (float(part) for part in duration.split(":"))
@@ -498,12 +501,12 @@ def _no_video(path: Path, reason: str) -> DataError:
 
 
 def _refuse_playlist(path: Path) -> None:
-    """Raise DataError for a text that names other files or addresses, which FFmpeg would open."""
+    """Raise DataError for playlists, whose files or URLs FFmpeg would open."""
     try:
         with path.open("rb") as file:
             head = file.read(1024)
     except OSError:
-        return  # reported by what reads it
+        return  # reported when the file is opened
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(_PLAYLISTS) or b"<MPD" in text:
         raise DataError(
@@ -517,7 +520,7 @@ def _reason_of(error: BaseException) -> str:
 
 
 def import_av() -> Any:
-    """PyAV. Raises MissingExtra."""
+    """Import PyAV. Raises MissingExtra."""
     try:
         import av
     except ImportError:
@@ -526,15 +529,16 @@ def import_av() -> Any:
 
 
 def open_source(source: Any) -> FrameSource:
-    """Frames by their number.
-
-    Raises DataError for a file that is no video or a folder without pictures, InputError for
-    anything else that has no frames, MissingExtra for a video file without PyAV.
+    """Open a source of frames.
 
     Args:
-        source: A video file, a picture of several pages, a folder of pictures in natural order,
-            a list or a generator of pictures, a camera (its number); None: frames are handed to
-            `VideoSession.step`.
+        source: Video file, multi-page image, folder of images in natural order, list or generator
+            of images, or camera number. None: frames are passed to `VideoSession.step`.
+
+    Raises:
+        DataError: The file is not a video, or the folder contains no images.
+        InputError: The source has no frames.
+        MissingExtra: A video file requires PyAV.
     """
     if source is None:
         return PushedFrames()
@@ -543,7 +547,7 @@ def open_source(source: Any) -> FrameSource:
     if isinstance(source, str | Path):
         return _open_path(Path(source).expanduser())
     if all(hasattr(source, name) for name in ("read", "seconds", "length", "fault")):
-        return source  # type: ignore[no-any-return]  # a FrameSource of the user's
+        return source  # type: ignore[no-any-return]  # custom FrameSource
     if isinstance(source, np.ndarray) and source.ndim == 4:
         return ListedFrames(list(source))
     if isinstance(source, Sequence) and not isinstance(source, _NO_FRAMES):
@@ -567,15 +571,15 @@ def _open_path(path: Path) -> FrameSource:
     if pages == 1:
         raise DataError(one_image_instead(path, "video", is_map=is_geotiff(path)))
     if path.suffix.lower() == ".gif" and pages > 1:
-        film = VideoFile(path)  # decodes each frame once, and knows the times
+        film = VideoFile(path)  # decodes each frame once, with times
         if film.length == pages:
             return film
-        film.close()  # frames without times, which FFmpeg takes for one
+        film.close()  # FFmpeg merges frames without times
     return PagedFrames(path, pages)
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The pictures that lie in a folder, or in the only folder in it that has some."""
+    """Images in a folder, or in its only subfolder with images, in natural order."""
     found: dict[Path, list[Path]] = {}
     for path in find_images(folder):
         found.setdefault(path.parent, []).append(path)
@@ -594,7 +598,7 @@ def frame_files(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What is told of a video file: (H, W) of its frames, how many or None, how many a second."""
+    """Frame size (H, W), number of frames or None, and frames per second of a video file."""
 
     hw: tuple[int, int]
     frames: int | None
@@ -602,7 +606,12 @@ class ClipFacts:
 
 
 def read_facts(path: Path) -> ClipFacts:
-    """Of a video file, by its first frame. Raises DataError for what is none, MissingExtra."""
+    """Read the properties of a video file from its first frame.
+
+    Raises:
+        DataError: The file is not a video, or has no frames.
+        MissingExtra: Reading videos requires PyAV.
+    """
     if not path.is_file():
         raise DataError(f"{str(path)!r} is not a file. Pass a video.")
     source = SampledFrames(open_source(path), FrameSampling())
@@ -617,7 +626,7 @@ def read_facts(path: Path) -> ClipFacts:
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
-    """Sorts 2.png before 10.png."""
+    """Sort key that orders 2.png before 10.png."""
     parts = re.findall(r"\d+|\D+", path.as_posix())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
@@ -640,11 +649,11 @@ def _camera(number: int) -> Iterator[UintImage]:
         camera.release()
 
 
-# Which frames count.
+# Frame sampling.
 
 
 class SampledFrames:
-    """A source of which only some frames count, numbered anew from 0; itself a `FrameSource`."""
+    """Subset of the frames of a source, renumbered from 0. Implements `FrameSource`."""
 
     def __init__(self, source: FrameSource, sampling: FrameSampling) -> None:
         self.source, self.sampling = source, sampling
@@ -658,7 +667,7 @@ class SampledFrames:
 
     @property
     def length(self) -> int | None:
-        """Frames that count."""
+        """Number of sampled frames, or None if unknown."""
         if self._chosen is not None:
             return len(self._chosen)
         last = self.source.length
@@ -669,7 +678,7 @@ class SampledFrames:
 
     @property
     def rate(self) -> float:
-        """Frames that count a second."""
+        """Sampled frames per second."""
         return self.sampling.fps or self.source.rate / self.sampling.every
 
     @property
@@ -677,12 +686,12 @@ class SampledFrames:
         return self.source.fault
 
     def is_missing(self, frame: int) -> bool:
-        """Whether a frame turned out to be damaged, so that it is left out."""
+        """Whether a frame is known to be damaged."""
         return self.source_frame(frame) in getattr(self.source, "missing", ())
 
     @property
     def damage(self) -> str | None:
-        """What of the source could not be read so far, in words; None: everything could be."""
+        """Message about unreadable frames of the source so far, or None."""
         missing = sorted(getattr(self.source, "missing", ()))
         if not missing:
             return self.fault
@@ -694,25 +703,25 @@ class SampledFrames:
         return told if self.fault is None else f"{self.fault}. {told}"
 
     def source_frame(self, frame: int) -> int:
-        """The number in the source."""
+        """Frame index in the source."""
         if self._chosen:
             return self._chosen[min(max(frame, 0), len(self._chosen) - 1)]
         return self.sampling.start + frame * self.sampling.every
 
     def nearest(self, source_frame: int) -> int:
-        """The frame that counts and is nearest to one of the source."""
+        """Sampled frame nearest to a source frame."""
         if self._chosen is not None:
             away = [abs(one - source_frame) for one in self._chosen]
             return away.index(min(away))
         return max(0, round((source_frame - self.sampling.start) / self.sampling.every))
 
     def name(self, frame: int) -> str:
-        """The file of a frame's picture, of sources that have `names`; else empty."""
+        """Image file name of a frame, if the source has `names`; else empty."""
         names, place = getattr(self.source, "names", ()), self.source_frame(frame)
         return str(names[place]) if 0 <= place < len(names) else ""
 
     def read(self, frame: int) -> UintImage | None:
-        """See `FrameSource`. Raises InputError once it is closed."""
+        """Read a frame. Raises InputError after `close`."""
         if self._closed:
             raise InputError("This video is closed. Use its session inside the `with` block.")
         if frame < 0 or (self._chosen is not None and frame >= len(self._chosen)):
@@ -726,7 +735,7 @@ class SampledFrames:
         return self.source.seconds(self.source_frame(frame))
 
     def seconds_of_end(self) -> float | None:
-        """When the first frame is shown that is left out at the end; None: none is known."""
+        """Presentation time of the first source frame after `end`; None without one."""
         end, length = self.sampling.end, self.source.length
         left_out = end is not None and length is not None and end < length
         return self.source.seconds(end) if end is not None and left_out else None
@@ -737,7 +746,7 @@ class SampledFrames:
 
 
 def first_readable(frames: SampledFrames) -> int | None:
-    """The first frame that can be decoded; None where there is none."""
+    """Index of the first frame that can be decoded, or None."""
     frame = 0
     while frames.read(frame) is None:
         if not frames.is_missing(frame):
@@ -747,7 +756,7 @@ def first_readable(frames: SampledFrames) -> int | None:
 
 
 def _by_time(source: FrameSource, sampling: FrameSampling, fps: float) -> list[int]:
-    """The frame that is shown at each time, no frame twice."""
+    """Source frame shown at each sampling time, without duplicates."""
     if source.length is None:
         raise InputError(
             "Option fps requires a source with timestamps. Use option every for a stream."

@@ -1,7 +1,7 @@
-"""Storage of a session: prompts, masks and tracker states in one SQLite file.
+"""Session storage: prompts, masks and tracker states in one SQLite file.
 
-What is written becomes lasting with `commit`, which also writes the states of the objects: a file
-that was left by a killed process holds masks up to a frame, and the states of that same frame.
+`commit` writes pending changes together with the tracker states. After a crash, masks and states in
+the file belong to the same frame.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ create table if not exists states (
 
 @dataclass(frozen=True, eq=False)
 class SpokenPrompt:
-    """What a person said of an object on a frame, and its mask there before that."""
+    """Prompt of an object on a frame, and its mask there before the prompt."""
 
     prompt: Prompt
     earlier: Rle | None
@@ -47,7 +47,7 @@ class SpokenPrompt:
 
 @dataclass(frozen=True, eq=False)
 class StoredState:
-    """A state as arrays, after a frame, with the object's past."""
+    """Tracker state after a frame as arrays, and the history of the object."""
 
     frame: int
     arrays: StateArrays
@@ -55,10 +55,9 @@ class StoredState:
 
 
 class SessionStore:
-    """One file, or one of SQLite's own temporary files where `path` is None. One thread at a time
-    uses it, whichever.
+    """Session file, or without a path a temporary SQLite file.
 
-    Raises DataError for a file that is no session of ours.
+    Any thread may use it, but only one at a time. Raises DataError if the file is not a session.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -71,7 +70,7 @@ class SessionStore:
             self._base = sqlite3.connect(place, check_same_thread=False)
             self._base.executescript(TABLES)
             held = self.about("format")
-        except sqlite3.OperationalError as error:  # before a byte of it was read
+        except sqlite3.OperationalError as error:  # the file could not be opened
             raise DataError(
                 f"Cannot open the session {str(path)!r}. Check the folder and its permissions, or "
                 "choose another session file."
@@ -88,8 +87,10 @@ class SessionStore:
         self.tell("format", FORMAT)
 
     def _execute(self, words: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        """Raises InputError once the session is closed, DataError for what SQLite cannot do. It
-        takes numpy's numbers for bytes."""
+        """Run a statement, with NumPy scalars converted to Python numbers.
+
+        Raises InputError after `close`, DataError if SQLite fails.
+        """
         if self._closed:
             raise InputError(
                 "This session is closed. Use it inside its `with` block, or store it in a file "
@@ -108,16 +109,16 @@ class SessionStore:
         )
 
     def about(self, name: str) -> str | None:
-        """A word that `tell` wrote."""
+        """Value written by `tell`, or None."""
         row = self._execute("select value from about where name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
     def tell(self, name: str, value: str) -> None:
-        """Write a word about the session."""
+        """Write a named value of the session."""
         self._execute("insert or replace into about values (?, ?)", (name, value))
 
     def check_tracker(self, name: str) -> None:
-        """A session is continued by the tracker that began it. Raises InputError."""
+        """Store the tracker's name. Raises InputError if another tracker created the session."""
         held = self.about("tracker")
         if held is not None and held != name:
             raise InputError(
@@ -129,19 +130,19 @@ class SessionStore:
     # ---------------------------------------------------------------------------------- objects
 
     def objects(self) -> list[int]:
-        """The numbers of the objects, in order."""
+        """Numbers of the objects, in order."""
         rows = self._execute("select object from objects order by object")
         return [number for (number,) in rows]
 
     def remove_object(self, number: int) -> None:
-        """Forget an object and all about it."""
+        """Delete an object with its prompts, masks and states."""
         for table in ("objects", "prompts", "masks", "states"):
             self._execute(f"delete from {table} where object = ?", (number,))
 
     # ---------------------------------------------------------------------------------- prompts
 
     def write_prompt(self, number: int, frame: int, spoken: SpokenPrompt) -> None:
-        """What a person said; it takes the place of what was said before."""
+        """Write a prompt. Replaces an earlier prompt of the object on this frame."""
         self._execute("insert or ignore into objects values (?)", (number,))
         earlier = None if spoken.earlier is None else _rle_text(spoken.earlier)
         self._execute(
@@ -150,7 +151,7 @@ class SessionStore:
         )
 
     def prompt(self, number: int, frame: int) -> SpokenPrompt | None:
-        """What was said of an object on a frame."""
+        """Prompt of an object on a frame, or None."""
         row = self._execute(
             "select prompt, earlier from prompts where object = ? and frame = ?", (number, frame)
         ).fetchone()
@@ -159,11 +160,11 @@ class SessionStore:
         return SpokenPrompt(_text_prompt(row[0]), None if row[1] is None else _text_rle(row[1]))
 
     def drop_prompt(self, number: int, frame: int) -> None:
-        """Take back what was said."""
+        """Delete a prompt."""
         self._execute("delete from prompts where object = ? and frame = ?", (number, frame))
 
     def prompted_frames(self, number: int | None = None) -> list[int]:
-        """The frames on which somebody spoke of an object, or of any, in order."""
+        """Frames with prompts of an object, or of any object, in order."""
         rows = self._execute(
             "select distinct frame from prompts where ? is null or object = ? order by frame",
             (number, number),
@@ -173,7 +174,7 @@ class SessionStore:
     # ------------------------------------------------------------------------------------ masks
 
     def write_mask(self, number: int, frame: int, one: ObjectMask) -> None:
-        """An object on a frame."""
+        """Write the mask of an object on a frame."""
         self._execute(
             "insert or replace into masks values (?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -183,7 +184,7 @@ class SessionStore:
         )  # fmt: skip
 
     def masks(self, frame: int) -> dict[int, ObjectMask]:
-        """The objects on a frame, as far as they were followed."""
+        """Stored masks of a frame by object number."""
         rows = self._execute(
             "select object, mask, score, quality, state, doubts, prompted from masks "
             "where frame = ? order by object",
@@ -197,12 +198,12 @@ class SessionStore:
         }
 
     def followed(self, frame: int) -> set[int]:
-        """The objects whose masks on a frame are known."""
+        """Numbers of the objects with a stored mask on a frame."""
         rows = self._execute("select object from masks where frame = ?", (frame,))
         return {number for (number,) in rows}
 
     def stretches(self, number: int) -> list[tuple[int, int]]:
-        """The frames of an object's masks: first and last of each unbroken row of them."""
+        """Contiguous frame ranges with masks of an object, as (first, last)."""
         rows = self._execute(
             "select min(frame), max(frame) from (select frame, frame - row_number() over "
             "(order by frame) as place from masks where object = ?) group by place order by 1",
@@ -211,14 +212,14 @@ class SessionStore:
         return [(first, last) for first, last in rows]
 
     def drop_masks(self, number: int, first: int, last: int | None) -> None:
-        """Forget an object's masks from a frame to another one, or to the end."""
+        """Delete the masks of an object on a range of frames. `last` None: to the end."""
         self._execute(
             "delete from masks where object = ? and frame >= ? and (? is null or frame <= ?)",
             (number, first, last, last),
         )
 
     def doubtful(self) -> Iterator[tuple[int, int, tuple[str, ...]]]:
-        """(frame, object, doubts) of what a person should look at, in order."""
+        """Low-confidence masks to review, as (frame, object, doubts), in order."""
         rows = self._execute(
             "select frame, object, doubts from masks where doubts != '' and not prompted "
             "order by frame, object"
@@ -227,14 +228,14 @@ class SessionStore:
             yield frame, number, tuple(doubts.split())
 
     def frames(self) -> list[int]:
-        """The frames with masks, in order."""
+        """Frames with masks, in order."""
         rows = self._execute("select distinct frame from masks order by frame")
         return [frame for (frame,) in rows]
 
     # ----------------------------------------------------------------------------------- states
 
     def write_state(self, number: int, backward: bool, state: StoredState) -> None:
-        """The state of an object after a frame."""
+        """Write the state of an object after a frame."""
         held = io.BytesIO()
         np.savez(held, **dict(state.arrays))  # type: ignore[arg-type]  # stub mixes up allow_pickle
         past = state.monitor
@@ -245,7 +246,7 @@ class SessionStore:
         )
 
     def states(self) -> Iterator[tuple[int, bool, StoredState]]:
-        """(object, backward, state) of all that were written."""
+        """Yield all stored states as (object, backward, state)."""
         rows = self._execute("select object, backward, frame, arrays, watch from states")
         for number, backward, frame, held, monitor in rows:
             areas, centre, missing = parse_json(monitor, "a state")
@@ -254,18 +255,18 @@ class SessionStore:
             yield number, bool(backward), StoredState(frame, arrays, past)
 
     def drop_states(self) -> None:
-        """Forget all states."""
+        """Delete all states."""
         self._execute("delete from states")
 
     def commit(self) -> None:
-        """Make everything so far lasting."""
+        """Commit all changes."""
         try:
             self._base.commit()
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
     def close(self) -> None:
-        """Close the file; what was not committed is forgotten."""
+        """Close the file. Changes that are not committed are lost."""
         self._closed = True
         self._base.close()
 

@@ -1,8 +1,8 @@
 """Tables of tracks and numbered PNG sequences.
 
-.csv             a row an object a frame, on which it is seen
-NAME_{n}.png     a PNG a frame, numbered NAME_00000.png, ... as After Effects imports them: white on
-                 black (a luma matte), or with `cutout` the objects with alpha
+.csv             one row per visible object and frame
+NAME_{n}.png     one PNG per frame, numbered NAME_00000.png, ... as After Effects imports them: a
+                 luma matte, or with `cutout` the objects with alpha
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from anymask.masks import measure_mask, save_picture, table_cell
 from anymask.track.outputs import MaskWriter, Picture, VideoFacts, cut_objects, draw_matte
 from anymask.track.records import ObjectMask, TrackedFrame
 
-NUMBER = "{n}"  # in a name
+NUMBER = "{n}"  # placeholder in a file name
 DIGITS = 5
 COLUMNS = (
     "frame", "file", "seconds", "object", "label", "area", "x", "y", "x0", "y0", "x1", "y1",
@@ -27,13 +27,13 @@ COLUMNS = (
 
 
 class TableWriter(MaskWriter):
-    """.csv: a row an object a frame; frames on which an object has no pixel have no row.
+    """Writer of .csv files, one row per visible object and frame.
 
-    As in tables of masks, x and y are the mean of the pixels' middles, and x0 ... y1 the first and
+    As in tables of masks, x and y are the mean of the pixel centers; x0 to y1 are the first and
     last pixel.
 
     Args:
-        names: Object -> its label, where words were searched for.
+        names: Object number to label, for text prompts.
     """
 
     def __init__(self, path: Path, names: Mapping[int, str] | None = None) -> None:
@@ -69,11 +69,12 @@ class TableWriter(MaskWriter):
 
 
 class SequenceWriter(MaskWriter):
-    """NAME_{n}.png: a PNG a frame. Frames that are left out because they are damaged keep their
-    number, so that the pictures stay in step with the video.
+    """Writer of NAME_{n}.png, one PNG per frame.
+
+    Damaged frames are skipped but keep their number, so that images stay in sync with the video.
 
     Args:
-        look: Settings of `edit.CutoutSettings`; None: white on black.
+        look: Fields of `edit.CutoutSettings`. None: white on black.
     """
 
     def __init__(self, path: Path, facts: VideoFacts, look: Mapping[str, Any] | None) -> None:
@@ -93,7 +94,7 @@ class SequenceWriter(MaskWriter):
 
 
 def is_sequence(path: Path) -> bool:
-    """Whether an output is a numbered sequence. Raises InputError for a PNG without a number."""
+    """Whether an output is a numbered sequence. Raises InputError for a PNG without `{n}`."""
     if file_suffix(path) != ".png":
         return False
     if path.name.count(NUMBER) != 1:
@@ -107,7 +108,7 @@ def is_sequence(path: Path) -> bool:
 
 
 def sequence_files(path: Path) -> list[Path]:
-    """The files of a sequence that are there."""
+    """Existing files of a sequence."""
     begin, _, end = path.name.partition(NUMBER)
     found = path.parent.iterdir() if path.parent.is_dir() else ()
     return sorted(

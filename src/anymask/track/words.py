@@ -1,15 +1,14 @@
-"""Words in a video: what words mean is found on some frames and followed through the others.
+"""Text prompts in video: instances are detected on key frames and tracked in between.
 
-On key frames (every n-th, and where something was lost) all that the words mean is found as in a
-photo (`find`). Each find is then one of three: a thing that is followed already, told by its mask;
-one that was lost, told by its appearance, which gets its number back; or a new thing. Between key
-frames the session's tracker follows them. A thing keeps its number to the end.
+On key frames (every n-th frame, and frames on which an object was lost), all instances of the
+prompts are detected as in an image (`find`). Each detection is either a tracked object, matched
+by mask; a lost object, matched by appearance, which keeps its number; or a new object.
 
-The order (masks first, then appearance, the rest is new) is that of tracking by detection; SORT
-(Bewley et al. 2016) and DeepSORT (Wojke et al. 2017) are its plain forms. Deviation: finds are
-masks, and our tracker moves them instead of a Kalman filter.
+The order (masks, then appearance, the rest is new) is that of tracking by detection: SORT
+(Bewley et al. 2016) and DeepSORT (Wojke et al. 2017). Deviation: detections are masks, and the
+session's tracker replaces the Kalman filter.
 
-Letters: K tracks, N finds, G cells of a frame, C values of a cell.
+Letters: K tracks, N detections, G cells of a frame, C values of a cell.
 """
 
 from __future__ import annotations
@@ -47,18 +46,18 @@ from anymask.track.writers import check_paths, open_writers
 if TYPE_CHECKING:
     from anymask.find import Phrase, Phrases
 
-EVERY = 10  # frames from one key frame to the next
-SAME = 0.3  # IoU of a find and a track from which on they are one thing
-DRIFTED = 0.6  # IoU below which the find's mask takes the place of the track's
-ALIKE = 0.75  # cosine of two appearances from which on they are of one thing
-OTHER_LABEL = 0.1  # of the cosine, for a label that the thing never had
-BIN = 16  # values of a color's part that are counted together
-LOOKS = 5  # appearances of a thing that are kept, the last ones
-GAP = 3  # frames between key frames at least, however much is lost
+EVERY = 10  # default interval of key frames
+SAME = 0.3  # minimum IoU to match a detection and a track
+DRIFTED = 0.6  # IoU below which the detected mask replaces the tracked mask
+ALIKE = 0.75  # minimum cosine similarity of two appearances of one object
+OTHER_LABEL = 0.1  # similarity penalty for a label that the object never had
+BIN = 16  # width of a color histogram bin
+LOOKS = 5  # number of latest appearances kept per object
+GAP = 3  # minimum number of frames between key frames
 
 
 class VideoFindKeywords(FindKeywords, total=False):
-    """The keyword arguments of `Model.find` of a video."""
+    """Keyword arguments of `Model.find` for videos."""
 
     every: int
     tracking: TrackOptions
@@ -66,25 +65,29 @@ class VideoFindKeywords(FindKeywords, total=False):
 
 @dataclass
 class FoundThing:
-    """What is known of a thing beside its masks: scores of the labels that it was found by, and its
-    appearances (C,) of unit length."""
+    """Labels and appearances of one object.
+
+    Attributes:
+        votes: Label to sum of detection scores.
+        looks: Latest appearance vectors (C,) of unit length.
+    """
 
     votes: dict[str, float] = field(default_factory=dict)
     looks: list[FloatArray] = field(default_factory=list)
 
     @property
     def label(self) -> str:
-        """The label with the highest sum of scores."""
+        """Label with the highest sum of scores."""
         return max(self.votes, key=lambda name: self.votes[name])
 
     def know(self, find: Mask, look: FloatArray) -> None:
-        """A find is this thing, and looks so."""
+        """Add a detection and its appearance vector to this object."""
         label = find.label or ""
         self.votes[label] = self.votes.get(label, 0.0) + find.score
         self.looks = [*self.looks, look][-LOOKS:]
 
     def likeness(self, look: FloatArray, label: str | None = None) -> float:
-        """How much an appearance is like this thing, -1..1; another label speaks against it."""
+        """Similarity of an appearance vector, -1 to 1, reduced for a label the object never had."""
         best = max((float(look @ one) for one in self.looks), default=-1.0)
         return best - (OTHER_LABEL if label is not None and label not in self.votes else 0.0)
 
@@ -92,16 +95,15 @@ class FoundThing:
 def find_in_video(
     model: Model, source: Any, words: Phrases, **given: Unpack[VideoFindKeywords]
 ) -> VideoFinds:
-    """What words mean in a video, followed; going through it gives frames.
+    """Find and track all instances of text or exemplar prompts in a video.
 
-    Raises what `Model.find` and `Model.track` raise.
+    Iterate over the result to get frames. Raises as `Model.find` and `Model.track`.
 
     Args:
         source: As for `Model.track`.
         words: As for `Model.find`.
-        given: Every: look for the words on every n-th frame, and where something was lost;
-            tracking: how things are followed, as for `Model.track`, a mapping; the others as
-            for `Model.find`.
+        given: `every`: interval of key frames (default 10). `tracking`: mapping of keyword
+            arguments of `Model.track`. All others: as for `Model.find`.
     """
     check_keywords(given, sorted(VideoFindKeywords.__optional_keys__))
     every, tracking = given.pop("every", EVERY), given.pop("tracking", {})
@@ -122,7 +124,7 @@ def find_in_video(
 
 @dataclass(frozen=True)
 class WordQuestion:
-    """What is looked for on a frame, and how."""
+    """Model, prompts, detector and settings of a search."""
 
     model: Model
     phrases: Sequence[Phrase]
@@ -130,16 +132,17 @@ class WordQuestion:
     settings: FindSettings
 
     def ask(self, image: UintImage) -> list[Mask]:  # (H, W, 3)
-        """The things on a frame, best first."""
+        """Find the instances on a frame, best first."""
         return find_phrases(self.model, image, self.phrases, self.detector, self.settings)
 
 
 class VideoFinds:
-    """Things that words mean, followed through one video. Made by `find_in_video`; use it in a
-    `with`, and go through it once.
+    """Instances tracked through one video. Created by `find_in_video`.
+
+    Use it as a context manager and iterate over it once.
 
     Attributes:
-        things: What is known of each, by number, from 1 on.
+        things: Object number, from 1, to its labels and appearances.
     """
 
     def __init__(self, session: VideoSession, question: WordQuestion, every: int) -> None:
@@ -153,11 +156,11 @@ class VideoFinds:
         self.session.close()
 
     def __iter__(self) -> Iterator[TrackedFrame]:
-        """The frames in order, each with the things on it."""
+        """Iterate over the frames in order, each with its objects."""
         since, changed, before = self.every, False, set[int]()
         while (frame := self.session.step()) is not None:
             now = seen_on(frame)
-            changed = changed or now != before  # something was lost, or came back: is it that?
+            changed = changed or now != before  # an object was lost or reappeared: verify it
             if since >= self.every or (changed and since >= min(GAP, self.every)):
                 self._look(frame)
                 frame = self.session.result(frame.index)
@@ -166,8 +169,7 @@ class VideoFinds:
             yield frame
 
     def masks(self, frame: TrackedFrame) -> Masks:
-        """The things that are seen on a frame, with numbers (`ids`), labels and scores; the frame
-        is their picture."""
+        """Objects visible on a frame, with numbers (`ids`), labels and scores."""
         found = [
             Mask(one.rle, self.things[number].label, score=one.score, id=number)
             for number, one in frame.objects.items()
@@ -178,23 +180,23 @@ class VideoFinds:
 
     def _image(self, frame: TrackedFrame) -> UintImage:
         image = self.session.picture(frame.index)
-        assert image is not None  # the session has just been there
+        assert image is not None  # the session has just processed this frame
         return image
 
     def _look(self, frame: TrackedFrame) -> None:
-        """Find things on a frame, and tell which are followed, were lost, or are new."""
+        """Detect instances on a frame and match them to tracked, lost or new objects."""
         image, things = self._image(frame), self.things
         finds, features = self.question.ask(image), self.question.model.encode(image)
         looks = [appearance(features, image, one.rle) for one in finds]
         tracks = {number: frame.objects[number].rle for number in sorted(seen_on(frame))}
         views = {number: appearance(features, image, rle) for number, rle in tracks.items()}
-        alike = np.array(  # (N, K) by the numbers of the things
+        alike = np.array(  # (N, K), columns in the order of `things`
             [[thing.likeness(look, one.label) for thing in things.values()]
              for look, one in zip(looks, finds, strict=True)], np.float32,
         ).reshape(len(finds), len(things))  # fmt: skip
         column = {number: place for place, number in enumerate(things)}
 
-        # By their masks: things that are followed.
+        # Match tracked objects by mask.
         overlaps = rle_iou([one.rle for one in finds], [*tracks.values()]).reshape(
             len(finds), len(tracks)
         )
@@ -209,8 +211,8 @@ class VideoFinds:
         covered = fitting & (overlaps >= SAME)
         free = [find for find in range(len(finds)) if not covered[find].any()]
 
-        # Tracks that went astray: no find confirms them, and they look like something else, or
-        # like another track that looks more like it.
+        # Drop drifted tracks: no detection confirms them, and their appearance differs from the
+        # object, or another track covers the same region.
         for number in {*tracks} - followed:
             rivals = [
                 one for one in followed if rle_iou([tracks[one]], [tracks[number]])[0, 0] > SAME
@@ -220,7 +222,7 @@ class VideoFinds:
                 self.session.add(frame.index, number, mask=nothing, anew=True)
                 del tracks[number]
 
-        # By their appearance: things that were lost. The rest is new.
+        # Match lost objects by appearance. The rest is new.
         lost = [number for number in things if number not in tracks]
         again = match_best(alike[np.ix_(free, [column[number] for number in lost])], ALIKE)
         for place, find in enumerate(free):
@@ -230,12 +232,12 @@ class VideoFinds:
 
 
 def seen_on(frame: TrackedFrame) -> set[int]:
-    """The numbers of the things that are seen on a frame."""
+    """Numbers of the objects visible on a frame."""
     return {number for number, one in frame.objects.items() if one.area}
 
 
 def match_best(likeness: FloatArray, least: float) -> dict[int, int]:  # (N, K)
-    """Which row is which column, the most alike first; pairs below `least` are none."""
+    """Match rows to columns greedily, highest similarity first, down to `least`."""
     pairs: dict[int, int] = {}
     for flat in np.argsort(-likeness, axis=None, kind="stable"):
         row, column = divmod(int(flat), likeness.shape[1])
@@ -247,25 +249,27 @@ def match_best(likeness: FloatArray, least: float) -> dict[int, int]:  # (N, K)
 
 
 def appearance(features: Features, image: UintImage, rle: Rle) -> FloatArray:  # -> (C,)
-    """What a thing looks like, of unit length: what the encoder saw under its mask, against the
-    rest of the frame, and its colors. The encoder alone tells a thing from the ground, but red
-    balls hardly from green ones."""
+    """Appearance vector of an object, of unit length.
+
+    It joins the encoder features under the mask and a color histogram: features separate an object
+    from the background, but barely separate colors.
+    """
     mask = rle_to_mask(rle)
     keys = maps_to_keys(features.maps, features.geometry)
     share: FloatArray = soft_to_labels(mask.astype(np.float32), keys.grid_hw)  # (G,)
-    if share.max(initial=0) > 0.5:  # cells at the rim show the ground, too
+    if share.max(initial=0) > 0.5:  # cells at the border include background
         share = np.asarray(share * (share > 0.5), np.float32)
     seen = share @ keys.values
     colours = cv2.cvtColor(image[mask][None], cv2.COLOR_RGB2LAB)[0]
     sums = [np.bincount(one // BIN, minlength=256 // BIN) for one in colours.T]
     counts = np.pad(np.stack(sums).astype(np.float32), ((0, 0), (1, 1)), "edge")
-    counts = counts[:, :-2] + counts[:, 1:-1] + counts[:, 2:]  # neighbours are nearly the same
+    counts = counts[:, :-2] + counts[:, 1:-1] + counts[:, 2:]  # smooth over neighboring bins
     parts = [seen, np.sqrt(counts).ravel()]
     joined = np.concatenate([part / (np.linalg.norm(part) + 1e-6) for part in parts])
     return np.asarray(joined / np.sqrt(2), np.float32)
 
 
-# Into files.
+# Output files.
 
 
 def write_finds(
@@ -275,15 +279,15 @@ def write_finds(
     progress: OnProgress = lambda done, total: None,
     cutout: CutoutLook | None = None,
 ) -> list[str]:
-    """Follow to the end, then write: what is told of it, a sentence each.
-
-    cutout films, and folders where it says so, show the things cut out
-
-    Raises InputError for other endings.
+    """Track to the end, write the outputs, and return messages about the run.
 
     Args:
-        paths: .json (COCO with labels; `group_id` is a thing's number), .jsonl, films, folders
-            (palette PNGs by number, and things.json, as .json).
+        paths: .json (COCO with labels; `group_id` is the object number), .jsonl, videos, folders
+            (palette PNGs by object number, and things.json).
+        cutout: Cut-out settings of videos, and of folders if its `folders` is set.
+
+    Raises:
+        InputError: An output format is not supported, or the video has no frames.
     """
     check_paths(paths, cutout)
     session, first, last = finds.session, -1, -1
@@ -329,12 +333,12 @@ def cut_words(
     progress: OnProgress = lambda done, total: None,
     **given: Unpack[VideoFindKeywords],
 ) -> list[str]:
-    """Cut what words mean out of a video, into films or folders; what is told of it.
+    """Cut all instances of prompts out of a video. Return messages about the run.
 
     Raises as `find_in_video` and `write_finds`.
 
     Args:
-        load: Opens the model, once nothing stands against the outputs.
+        load: Function that loads the model, called after the outputs were validated.
         given: As for `find_in_video`.
     """
     check_paths(paths, look)

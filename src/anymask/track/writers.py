@@ -1,4 +1,4 @@
-"""Opens a writer for each output of a video, by the end of its name."""
+"""Output writers of a video, selected by file name suffix."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def open_writers(
     cutout: CutoutLook | None = None,
     names: Mapping[int, str] | None = None,
 ) -> list[MaskWriter]:
-    """A writer for each path, by its ending; see `check_paths`.
+    """Open a writer for each path, selected by its suffix. See `check_paths`.
 
     Args:
-        cutout: Films and sequences show the objects cut out, in this look.
-        names: Object -> its label, of tables.
+        cutout: Write videos and image sequences as cut-outs with these settings.
+        names: Object number to label, for tables.
     """
     writers: list[MaskWriter] = []
     for path in paths:
@@ -67,13 +67,16 @@ def open_writers(
 
 
 def is_matte(path: Path) -> bool:
-    """Whether a film shows the masks white on black: NAME.mask.mp4."""
+    """Whether a video output is a luma matte, white on black: NAME.mask.mp4."""
     return Path(path.stem).suffix.lower() == ".mask"
 
 
 def check_paths(paths: Sequence[Path], cutout: CutoutLook | None = None) -> None:
-    """Raises InputError for an ending that is not known, before anything is opened; and where
-    nothing would show cut-outs."""
+    """Validate output paths before any file is opened.
+
+    Raises:
+        InputError: A suffix is not supported, or no output can contain the cut-outs.
+    """
     plain = cutout is not None and not cutout.folders
     if plain and not any(file_suffix(path) in {*FILMS, ".png"} for path in paths):
         raise InputError(

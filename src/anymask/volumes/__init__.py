@@ -1,4 +1,4 @@
-"""Scans in three dimensions: read from medical and microscope files, with labels on them."""
+"""3D scans: medical and microscopy files, segmentation and label files."""
 
 from anymask.base.lazy import lazy_names
 

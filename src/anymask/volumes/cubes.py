@@ -1,12 +1,12 @@
-"""Clicks in a scan answered in three dimensions at once: a volume and voxels in, a mask out.
+"""3D segmentation from point prompts in a scan with SAM-Med3D.
 
-For SAM-Med3D, which sees a cube of 128 voxels of 1.5 mm a side. The steps before the network are
-those of its own inference: axes turned to R, A, S, linear resampling, padding by zeros, then minus
-the mean and divided by the deviation of what is above 0. The reference centres its cube on a mask
-that it is given; a click has none, so the cube lies around the first click on the object. What the
-network says is read linearly at the scan's own voxels; beyond the cube nothing is said.
+The model processes a cube of 128 voxels of 1.5 mm per side. Preprocessing follows its reference
+inference: axes reoriented to RAS, linear resampling, zero padding, then standardization by mean and
+deviation of the positive values. Deviation: the reference centers the cube on a given mask; here
+the first foreground point is the center. Logits are resampled to the voxels of the scan; the mask
+is empty outside the cube.
 
-Letters: Z Y X the scan, P clicks, S the cube's side, m that of low-resolution masks, K candidates.
+Letters: Z Y X the scan, P points, S the cube's side, m that of low-resolution masks, K candidates.
 """
 
 from __future__ import annotations
@@ -26,22 +26,21 @@ from anymask.volumes.volume import Volume
 if TYPE_CHECKING:
     from anymask.models.sam_med3d import CubeModel
 
-SPACING = 1.5  # mm from one voxel of the cube to the next
-LABELS = (0, 1)  # of clicks: not on the object, on it
+SPACING = 1.5  # voxel size of the cube, in mm
+LABELS = (0, 1)  # background and foreground points
 
 
 @brief
 @dataclass(frozen=True)
 class CubePlace:
-    """Where the cube lies in a scan.
+    """Position of the cube in a scan.
 
     Attributes:
-        axes: The scan's axis (0 is z) of each of the cube's, which lead right, front and up.
-        starts: Where the cube's first voxel lies along them, in voxels of the scan.
-        steps: Voxels of the scan from one voxel of the cube to the next; below 0 where they
-            lead back.
-        shape: (Z, Y, X).
-        side: S.
+        axes: Scan axis (0 is z) of each cube axis. Cube axes point right, anterior and superior.
+        starts: Position of the first cube voxel along these axes, in scan voxels.
+        steps: Scan voxels per cube voxel; negative if the directions are opposite.
+        shape: Shape of the scan (Z, Y, X).
+        side: Side of the cube S, in cube voxels.
     """
 
     axes: tuple[int, int, int]
@@ -52,9 +51,9 @@ class CubePlace:
 
     @classmethod
     def around(cls, volume: Volume, centre: Floats, side: int) -> CubePlace:
-        """A cube whose middle voxel holds `centre` (z, y, x)."""
+        """Cube whose middle voxel contains `centre` (z, y, x)."""
         found: dict[str, tuple[int, float]] = {}
-        for place, letter in enumerate(volume.orientation):  # of x, y and z
+        for place, letter in enumerate(volume.orientation):  # letters of x, y and z
             pair = next(one for one in ("LR", "PA", "IS") if letter in one)
             found[pair] = (2 - place, 1.0 if pair[1] == letter else -1.0)
         right, front, up = (found[pair] for pair in ("LR", "PA", "IS"))
@@ -66,12 +65,12 @@ class CubePlace:
         return cls(axes, _three(starts), _three(steps), volume.shape, side)
 
     def to_cube(self, voxels: Floats) -> Floats:  # (P, 3) z, y, x -> (P, 3) in the cube's axes
-        """Places of the scan in voxels of the cube."""
+        """Convert scan voxel coordinates to cube voxel coordinates."""
         cube: Floats = (voxels[:, self.axes] - self.starts) / self.steps
         return cube
 
     def cut(self, volume: Volume) -> FloatArray:  # -> (S, S, S)
-        """The cube's voxels, zeros beyond the scan."""
+        """Resample the cube from the scan, with zeros outside it."""
         window, tables = [slice(0)] * 3, []
         for axis, start, step in zip(self.axes, self.starts, self.steps, strict=True):
             at = start + step * np.arange(self.side)
@@ -81,7 +80,7 @@ class CubePlace:
         return _resampled(part, tables)
 
     def paste(self, logits: FloatArray) -> BoolArray:  # (S, S, S) -> (Z, Y, X)
-        """Where the logits, read at the scan's voxels, are above 0."""
+        """Resample logits to the voxels of the scan and threshold them at 0."""
         window, tables = [slice(0)] * 3, []
         for axis, start, step in zip(self.axes, self.starts, self.steps, strict=True):
             at = (np.arange(self.shape[axis]) - start) / step
@@ -99,7 +98,7 @@ def _three(numbers: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _taps(at: NDArray[np.floating[Any]], n: int, whole: bool = False) -> tuple[slice, FloatArray]:
-    """Linear reading at places of an axis of n: which part is read, and the shares (P, part)."""
+    """Linear interpolation along an axis of length n: source slice and weights (P, part)."""
     first = np.floor(at).astype(np.intp)
     low, high = (0, n) if whole else (max(int(first.min()), 0), min(int(first.max()) + 2, n))
     shares = np.zeros((len(at), max(high - low, 0)), np.float32)
@@ -110,7 +109,7 @@ def _taps(at: NDArray[np.floating[Any]], n: int, whole: bool = False) -> tuple[s
 
 
 def _resampled(part: FloatArray, tables: Sequence[FloatArray]) -> FloatArray:
-    """Along each of three axes a table (new, old)."""
+    """Resample along each of three axes with a weight matrix (new, old)."""
     out: FloatArray = np.einsum("abc,ia,jb,kc->ijk", part, *tables, optimize=True)
     return out
 
@@ -118,13 +117,13 @@ def _resampled(part: FloatArray, tables: Sequence[FloatArray]) -> FloatArray:
 @brief
 @dataclass(frozen=True, eq=False)
 class CubeAnswer:
-    """What a click in a scan was answered with, the best candidate first.
+    """Candidate masks of a prompt in a scan, best first.
 
     Attributes:
-        masks: (K, Z, Y, X).
-        scores: (K,) predicted IoU.
-        logits: (K, m, m, m) of the cube; the first is what `mask=` of a further click takes.
-        place: Of the cube.
+        masks: Masks (K, Z, Y, X).
+        scores: Predicted IoU (K,).
+        logits: Logits of the cube (K, m, m, m). Pass the first as `mask=` to refine the result.
+        place: Position of the cube.
     """
 
     masks: BoolArray
@@ -134,7 +133,7 @@ class CubeAnswer:
 
     @property
     def mask(self) -> BoolArray:
-        """The best one, (Z, Y, X)."""
+        """Best mask (Z, Y, X)."""
         best: BoolArray = self.masks[0]
         return best
 
@@ -142,10 +141,11 @@ class CubeAnswer:
 @brief
 @dataclass(frozen=True, eq=False)
 class SeenCube:
-    """A cube of a scan that was encoded; further clicks in it need no encoder.
+    """Encoded cube of a scan, for several prompts.
 
     Attributes:
-        features: (1, C, d, h, w), of torch, on the model's device.
+        place: Position of the cube.
+        features: Torch tensor (1, C, d, h, w) on the model's device.
     """
 
     place: CubePlace
@@ -153,7 +153,7 @@ class SeenCube:
 
 
 class ClicksInVolumes:
-    """SAM-Med3D with everything around it that users need. Made by `load_cube_model`."""
+    """SAM-Med3D with preprocessing and postprocessing. Created by `load_cube_model`."""
 
     def __init__(self, module: CubeModel, weights_hash: str, device: str = "auto") -> None:
         from anymask.runtime import pick_device
@@ -164,11 +164,11 @@ class ClicksInVolumes:
 
     @cached_property
     def name(self) -> str:
-        """As in `anymask models list`."""
+        """Model name, as in `anymask models list`."""
         return self._module.spec.name
 
     def encode(self, volume: Volume, around: ArrayLike) -> SeenCube:
-        """See a cube around a voxel (z, y, x). Raises PromptError for one beyond the scan."""
+        """Encode a cube around a voxel (z, y, x). Raises PromptError if it is outside the scan."""
         import torch
 
         centre = _check_points(volume, np.asarray(around)[None])[0]
@@ -190,17 +190,18 @@ class ClicksInVolumes:
         mask: FloatArray | None = None,
         multimask: bool = False,
     ) -> CubeAnswer:
-        """Segment what is clicked at.
-
-        Raises PromptError for clicks that are not in the scan, or none on the object, InputError
-        for logits of another shape.
+        """Segment one object from point prompts.
 
         Args:
-            volume: A scan, or a cube of it that `encode` saw.
-            points: (P, 3) voxels (z, y, x) of the scan.
-            point_labels: 1 on the object, 0 off it; None: all on it.
-            mask: (m, m, m) logits of an earlier answer about the same cube.
-            multimask: Several candidates, best first, instead of one.
+            volume: Scan, or encoded cube from `encode`.
+            points: Points (P, 3), voxel coordinates z, y, x of the scan.
+            point_labels: 1 for foreground, 0 for background. Defaults to all foreground.
+            mask: Logits (m, m, m) of an earlier result for the same cube.
+            multimask: Return several candidates, best first, instead of one.
+
+        Raises:
+            PromptError: A point is outside the scan, or there is no foreground point.
+            InputError: The logits have another shape.
         """
         import torch
         from torch.nn import functional as F
@@ -234,12 +235,13 @@ class ClicksInVolumes:
 def load_cube_model(
     name: str = "sam_med3d_b", weights: str | Path | None = None, device: str = "auto"
 ) -> ClicksInVolumes:
-    """Open a model that sees scans in three dimensions.
-
-    Raises as `anymask.load`; ModelError for a model that sees pictures.
+    """Load a model for 3D scans.
 
     Args:
-        weights: A checkpoint file instead of the one in the store.
+        weights: Checkpoint file. Default: the downloaded checkpoint.
+
+    Raises:
+        ModelError: The model is for 2D images. Otherwise as `anymask.load`.
     """
     from anymask.base import ModelError
     from anymask.runtime import entry, load_module

@@ -1,7 +1,7 @@
-"""Reads a folder or zip of DICOM slices as one scan: sorted by position, one series at a time.
+"""Reader of DICOM series, from a folder or zip, sorted by slice position.
 
-The order of slices is that of their positions along the normal of the picture (PS3.3 C.7.6.2),
-never that of the files' names or numbers. Pixels are read slice by slice, when they are asked for.
+Slices are ordered by their position along the slice normal (PS3.3 C.7.6.2), never by file name or
+instance number. Pixels are read slice by slice, on demand.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from anymask.base.arrays import MAX_TIMES, SMALL
 from anymask.images import use_instead
 from anymask.volumes.volume import LPS_TO_RAS, Volume
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99"  # the transfer syntax, whose files pydicom unpacks at once
-_META = 4096  # bytes in which the transfer syntax stands
-_PARTS = 8  # of the limit of memory, of which a deflated slice has one
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # deflated syntax: pydicom decompresses the whole file
+_META = 4096  # number of bytes that contain the transfer syntax
+_PARTS = 8  # a deflated slice may use 1/8 of the memory limit
 _LONG_ELEMENT = 4096  # bytes
-_MAX_HEADERS = 32 << 20  # bytes of all headers of a series
-_UNEVEN = 0.25  # of the usual gap, that a gap may differ: headers round positions
+_MAX_HEADERS = 32 << 20  # maximum total size of the headers of a series, in bytes
+_UNEVEN = 0.25  # tolerance of slice gaps, relative to the median: headers round positions
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether a file begins like DICOM's part 10."""
+    """Whether a file starts with the DICOM part 10 prefix."""
     return head[128:132] == b"DICM"
 
 
 @dataclass(frozen=True)
 class _File:
-    """A slice's file, on disk or in a zip."""
+    """File of a slice, on disk or in a zip."""
 
     path: Path
     member: str = ""
@@ -65,7 +65,7 @@ class _File:
 
     @contextmanager
     def checked(self) -> Iterator[io.BufferedIOBase]:
-        """Open it. Raises LimitError for a deflated file that unpacks to too much, DataError."""
+        """Open the file. Raises LimitError if it decompresses to too much, or DataError."""
         with self.open() as opened:
             _check_deflated(opened, repr(self.member or self.path.name))
             yield opened
@@ -74,7 +74,7 @@ class _File:
 @brief
 @dataclass(frozen=True)
 class _Slice:
-    """The header of a slice, and where its pixels are."""
+    """Header of a slice, and the file with its pixels."""
 
     file: _File
     header: Any
@@ -96,13 +96,13 @@ class _Slice:
 @brief
 @dataclass(frozen=True)
 class DicomSlices:
-    """The voxels of a series (z, y, x), in its scanner's units: slope and intercept are applied."""
+    """Voxels of a series (z, y, x), in scanner units: slope and intercept are applied."""
 
     slices: Sequence[_Slice]
 
     @property
     def headers(self) -> list[Any]:
-        """The slices' data sets without pixels, in their order."""
+        """Data sets of the slices without pixels, in order."""
         return [one.header for one in self.slices]
 
     @property
@@ -142,7 +142,7 @@ class DicomSlices:
             pixels = dataset.pixel_array
         except AnymaskError:
             raise
-        except Exception as error:  # pydicom's decoders have no common error
+        except Exception as error:  # pydicom decoders have no common exception class
             raise DataError(
                 f"The pixels of {name!r} cannot be decoded. If the slices are compressed, "
                 "install decoders with: pip install pylibjpeg pylibjpeg-libjpeg "
@@ -159,12 +159,12 @@ class DicomSlices:
         values = pixels * slope + intercept
         if self.dtype.kind == "f":
             return values.astype(self.dtype)
-        bounds = np.iinfo(self.dtype)  # padding may lie outside of the bits that are said
+        bounds = np.iinfo(self.dtype)  # padding values may exceed the declared bits
         return values.clip(bounds.min, bounds.max).astype(self.dtype)
 
 
 def check_deflated(path: Path) -> None:
-    """Raise LimitError for a deflated file of DICOM that unpacks to too much, DataError."""
+    """Raise LimitError for a deflated DICOM file that decompresses to too much, or DataError."""
     with _File(path).checked():
         pass
 
@@ -175,7 +175,7 @@ def _check_deflated(file: io.BufferedIOBase, name: str) -> None:
     if not is_dicom(head) or _DEFLATED not in head:
         return
     most = volume_bytes() // _PARTS
-    file.seek(144 + int.from_bytes(head[140:144], "little"))  # behind the group of the meta header
+    file.seek(144 + int.from_bytes(head[140:144], "little"))  # skip the file meta information group
     try:
         size = unpacked_size(file.read(), most, partial(zlib.decompressobj, -zlib.MAX_WBITS))
     except zlib.error as error:
@@ -187,7 +187,7 @@ def _check_deflated(file: io.BufferedIOBase, name: str) -> None:
 
 
 def _check_frame(dataset: Any, name: str) -> None:
-    """Raise DataError for a compressed picture of another size than the header states."""
+    """Raise DataError if the size of a compressed image differs from the header."""
     from pydicom.encaps import generate_frames
 
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
@@ -197,7 +197,7 @@ def _check_frame(dataset: Any, name: str) -> None:
         with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as picture:
             size = picture.size
     except UnidentifiedImageError:
-        size = _jpeg_ls_size(frame) or (dataset.Columns, dataset.Rows)  # of run-lengths pydicom's
+        size = _jpeg_ls_size(frame) or (dataset.Columns, dataset.Rows)  # RLE: pydicom checks
     if size != (dataset.Columns, dataset.Rows):
         raise DataError(
             f"{name!r} contains an image of {size[0]} x {size[1]} pixels, but its header "
@@ -206,7 +206,7 @@ def _check_frame(dataset: Any, name: str) -> None:
 
 
 def _jpeg_ls_size(frame: bytes) -> tuple[int, int] | None:
-    """Width and height in the frame header of JPEG-LS (ISO/IEC 14495-1, annex C); None: no such."""
+    """Width and height from a JPEG-LS frame header (ISO/IEC 14495-1, annex C), or None."""
     at = 2
     while frame[:2] == b"\xff\xd8" and frame[at : at + 1] == b"\xff":
         if frame[at + 1 : at + 2] == b"\xf7":
@@ -217,13 +217,13 @@ def _jpeg_ls_size(frame: bytes) -> tuple[int, int] | None:
 
 
 def read_dicom(path: Path, series: int | str | None = None) -> Volume:
-    """The scan of a folder, a zip or one file of DICOM.
+    """Read the scan from a folder, a zip or one file of DICOM.
 
-    Raises InputError where there is no series or several and none was chosen, DataError for slices
-    that make no volume, MissingExtra.
+    Raises InputError if there is no series, or several and none was selected, DataError if the
+    slices do not form a volume, MissingExtra without pydicom.
 
     Args:
-        series: Its number, its UID or its description, where there are several.
+        series: Number, UID or description of the series to read, if there are several.
     """
     groups = _by_series(path)
     if not groups:
@@ -255,7 +255,7 @@ def _files(path: Path) -> Iterator[_File]:
 
 
 def _by_series(path: Path) -> dict[tuple[str, ...], list[_Slice]]:
-    """The slices of each series; its parts of another direction or size are series of their own."""
+    """Group slices by series. Slices with another orientation or size form a separate series."""
     try:
         import pydicom
     except ImportError as error:
@@ -268,16 +268,16 @@ def _by_series(path: Path) -> dict[tuple[str, ...], list[_Slice]]:
             opened.seek(0)
             header = pydicom.dcmread(opened, stop_before_pixels=True)
         if "Rows" not in header:
-            continue  # a DICOMDIR, a report, a plan
+            continue  # DICOMDIR, report or plan
         if header.get("Modality") == "SEG":
-            continue  # labels, which lie beside their series
+            continue  # label file in the folder of its series
         if int(header.get("NumberOfFrames", 1) or 1) > 1:
             raise InputError(
                 f"{file.path.name!r} contains many slices in one file (enhanced DICOM), which "
                 "is not supported. Convert it with dcm2niix."
             )
         if "ImagePositionPatient" not in header or "ImageOrientationPatient" not in header:
-            continue  # a localiser's capture, a picture of a screen
+            continue  # localizer or screen capture
         if int(header.get("SamplesPerPixel", 1)) != 1:
             continue
         directions = " ".join(f"{float(part):.3f}" for part in header.ImageOrientationPatient)
@@ -307,9 +307,9 @@ def _choose(
 
 
 def write_headers(series: DicomSlices, folder: Path) -> None:
-    """Write the headers of slices, a file each, without pixels, private and long elements.
+    """Write the headers of slices to one file each, without pixels, private and long elements.
 
-    Raises LimitError for more than `_MAX_HEADERS` bytes.
+    Raises LimitError if they exceed `_MAX_HEADERS` bytes.
     """
     from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
@@ -333,7 +333,7 @@ def write_headers(series: DicomSlices, folder: Path) -> None:
 
 
 def read_headers(folder: Path) -> list[_Slice]:
-    """The slices of `write_headers`, whose pixels are elsewhere."""
+    """Read the files of `write_headers`. The pixels are stored elsewhere."""
     import pydicom
 
     files = [_File(path) for path in sorted(folder.iterdir())]
@@ -341,7 +341,7 @@ def read_headers(folder: Path) -> list[_Slice]:
 
 
 def _affine(slices: list[_Slice]) -> Floats:
-    """Sort the slices in place by position; (4, 4) of them, RAS."""
+    """Sort the slices in place by position and return their affine (4, 4), RAS."""
     along, down = slices[0].directions
     normal = np.cross(along, down)
     slices.sort(key=lambda one: float(one.position @ normal))

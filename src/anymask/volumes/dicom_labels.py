@@ -1,10 +1,9 @@
-"""Labels as DICOM beside their series: segmentations (SEG) by highdicom, structure sets (RTSTRUCT).
+"""DICOM label files: segmentations (SEG) by highdicom, and structure sets (RTSTRUCT).
 
-Both refer to the slices of the series that the scan was read from, and carry its patient and study.
-In a SEG segments are numbered from 1 without gaps, as the standard wants. In an RTSTRUCT outlines
-run along the borders of pixels, in the planes of the slices; a hole is joined to its outline by a
-bridge (PS3.3 C.8.8.6.3, "keyhole"), so that filling the polygons by the even-odd rule gives the
-mask again.
+Both refer to the slices of the scan's series, and copy its patient and study. SEG segments are
+numbered from 1 without gaps, as the standard requires. RTSTRUCT contours follow pixel borders in
+the planes of the slices. A hole is connected to its outline by a bridge (PS3.3 C.8.8.6.3,
+"keyhole"), so that filling the polygons by the even-odd rule restores the mask.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from anymask.volumes.volume import LPS_TO_RAS, Volume, label_colour
 
 SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
 RT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
-WHOLE_BITS = 64 << 23  # of a SEG up to which empty slices are written, too: 64 MiB
+WHOLE_BITS = 64 << 23  # maximum size of a SEG with empty slices: 64 MiB
 MAKER = "anymask"
-_SHARED = (  # of the series' first slice, what a structure set says again
+_SHARED = (  # attributes of the first slice to copy to a structure set
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
     "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID",
     "PositionReferenceIndicator",
@@ -36,20 +35,20 @@ _SHARED = (  # of the series' first slice, what a structure set says again
 
 
 def is_segmentation(path: Path) -> bool:
-    """Whether a file of DICOM is a segmentation."""
+    """Whether a DICOM file is a segmentation."""
     try:
         import pydicom
     except ImportError:
-        return False  # who reads it says so
+        return False  # reported by the reader
     check_deflated(path)
     header = pydicom.dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True)
     return str(header.get("SOPClassUID", "")) == SEG_CLASS
 
 
 def read_segmentation(path: Path) -> Volume:
-    """The labels of a SEG, with names; slices that it leaves out between others are empty.
+    """Read the labels of a SEG, with names. Missing slices between others are empty.
 
-    Raises InputError for segments that overlap, DataError, MissingExtra.
+    Raises InputError if segments overlap, DataError, MissingExtra.
     """
     highdicom = _highdicom(f"reading {path.name}")
     with _explained(path.name):
@@ -60,8 +59,8 @@ def read_segmentation(path: Path) -> Volume:
             segments = len(segmentation.SegmentSequence)
             check_volume_bytes(2 * math.prod(shape) * max(segments, 1), repr(path.name))
         volume = segmentation.get_volume(combine_segments=True, dtype=np.uint16)
-    array, steps = volume.array, np.array(volume.affine, np.float64)  # of slice, row, column to LPS
-    if np.linalg.det(steps[:3, 2::-1]) < 0:  # slices in the order of series: along the normal
+    array, steps = volume.array, np.array(volume.affine, np.float64)  # slice, row, column to LPS
+    if np.linalg.det(steps[:3, 2::-1]) < 0:  # reorder the slices along the normal, as in a series
         array, steps[:3, 3] = array[::-1], steps[:3, 3] + (len(array) - 1) * steps[:3, 0]
         steps[:3, 0] *= -1
     affine = np.eye(4)
@@ -73,7 +72,7 @@ def read_segmentation(path: Path) -> Volume:
 
 
 def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
-    """A file of DICOM SEG. Raises InputError for a scan that is no DICOM, MissingExtra."""
+    """Encode labels as DICOM SEG. Raises InputError if the scan is not DICOM, MissingExtra."""
     highdicom = _highdicom("writing DICOM SEG")
     from pydicom.sr.codedict import codes
 
@@ -123,7 +122,7 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
 
 
 def structure_bytes(labels: Volume, scan: Volume) -> bytes:
-    """A file of RTSTRUCT. Raises InputError for a scan that is no DICOM, MissingExtra."""
+    """Encode labels as RTSTRUCT. Raises InputError if the scan is not DICOM, MissingExtra."""
     try:
         from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
         from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
@@ -167,12 +166,12 @@ def structure_bytes(labels: Volume, scan: Volume) -> bytes:
 
 
 def _referenced(dataset: Any, series: DicomSlices) -> Any:
-    """The study, series and slices that the outlines lie on."""
+    """References to the study, series and slices of the contours."""
     first = series.headers[0]
     study, inside, frame = dataset(), dataset(), dataset()
     inside.SeriesInstanceUID = first.SeriesInstanceUID
     inside.ContourImageSequence = [_image(dataset, header) for header in series.headers]
-    study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # retired, and still wanted here
+    study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # retired, but still required here
     study.ReferencedSOPInstanceUID = first.StudyInstanceUID
     study.RTReferencedSeriesSequence = [inside]
     frame.FrameOfReferenceUID = first.FrameOfReferenceUID
@@ -188,11 +187,11 @@ def _image(dataset: Any, header: Any) -> Any:
 
 
 def _contours(dataset: Any, labels: Volume, value: int, series: DicomSlices) -> Iterator[Any]:
-    """One contour for each region of a label on each slice."""
+    """Yield one contour per region of a label and slice."""
     lps = LPS_TO_RAS @ labels.affine
     for z, pixels in enumerate(labels.array == value):
         for polygon in mask_to_polygons(pixels) if pixels.any() else ():
-            ring = polygon_to_ring(polygon) - 0.5  # borders of pixels, counted from a middle
+            ring = polygon_to_ring(polygon) - 0.5  # pixel borders, relative to pixel centers
             points = np.column_stack([ring, np.full(len(ring), z), np.ones(len(ring))])
             places = (points @ lps.T)[:, :3]
             contour = dataset()
@@ -204,7 +203,12 @@ def _contours(dataset: Any, labels: Volume, value: int, series: DicomSlices) -> 
 
 
 def series_of(scan: Volume) -> DicomSlices:
-    """The slices that a scan was read from. Raises InputError where it has none."""
+    """Return the DICOM slices that a scan was read from.
+
+    Raises:
+        InputError: The scan is not a DICOM series.
+        DataError: The series has no FrameOfReferenceUID.
+    """
     series = scan.voxels
     if not isinstance(series, DicomSlices):
         raise InputError(
@@ -221,7 +225,7 @@ def series_of(scan: Volume) -> DicomSlices:
 
 
 def _series(labels: Volume, scan: Volume) -> DicomSlices:
-    """The slices that labels lie on. Raises InputError where they lie elsewhere."""
+    """Return the slices of the labels. Raises InputError if the geometry differs from the scan."""
     series = series_of(scan)
     if labels.shape != scan.shape or not np.allclose(labels.affine, scan.affine, atol=1e-3):
         raise InputError(
@@ -244,7 +248,7 @@ def _explained(name: str) -> Iterator[None]:
         yield
     except (AnymaskError, MemoryError, OSError):
         raise
-    except Exception as error:  # highdicom's have no common root
+    except Exception as error:  # highdicom has no common exception class
         raise DataError(f"{name} is not a valid DICOM SEG. Copy or create it again.") from error
 
 
@@ -259,5 +263,5 @@ def _version() -> str:
 
     try:
         return version("anymask")
-    except PackageNotFoundError:  # run from its source
+    except PackageNotFoundError:  # run from the source tree
         return "0"

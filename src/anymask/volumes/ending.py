@@ -1,18 +1,18 @@
-"""Ends of things in a scan: a tracker that lets go of an object where the object is over.
+"""Detect where an object in a scan ends, and stop tracking it there.
 
-Slices are frames, but a thing in a scan does not hide and come back: where it is over, every mask
-after that is wrong. A tracker made for videos carries the last mask on (over-propagation). So each
-mask that it finds is compared with what the object was until now:
+Slices are processed as frames, but objects in a scan do not reappear: every mask after the end is
+wrong. Video trackers continue with the last mask (over-propagation). Each predicted mask is
+therefore compared with the previous masks of the object:
 
-- its area with the median area of the last slices that were believed;
-- its contrast, the mean grey inside less that of a ring around it, with the contrast on the last
-  prompted slice, where the object stands out there at all, and with that on the last slice that
-  was believed: in thick slices, and away from a coil, it fades slowly while the object goes on;
-- its mean grey with that on the last slice that was believed, where its contrast changes as much:
-  a whole slice may be brighter than the one before it.
+- Area: compared with the median area of the last accepted slices.
+- Contrast: mean gray value inside minus that of a ring around the mask. It is compared with the
+  last prompted slice, if the object stands out there, and with the last accepted slice, because
+  contrast can fade slowly within an object, in thick slices or far from a coil.
+- Mean gray value: compared with the last accepted slice, if the contrast changes as much, because a
+  whole slice can be brighter than the previous one.
 
-A slice that fails is empty, and nothing is learned from it; GAP of them in a row end the object.
-The first of them and the reason are kept for the user.
+A rejected slice is empty and is not added to the memory. GAP consecutive rejected slices end the
+object. The first of them and its reason are reported.
 
 Letters: H W a slice.
 """
@@ -31,21 +31,21 @@ from anymask.base import BoolArray, UintImage, brief
 from anymask.masks import Prompt, Rle, empty_rle, rle_to_mask
 from anymask.track import FramePrediction, StateArrays, Tracker, TrackMoment
 
-GAP = 2  # slices in a row that end an object
-MIN_AREA = 0.15  # of the median of the last areas
-MIN_CONTRAST = 0.5  # of that on the prompted slice, unless it fades slowly
-SLOWLY = 0.6  # of the contrast on the slice before, down to
-FAINTEST = 0.2  # of that on the prompted slice
-STANDS_OUT = 1.0  # contrast in standard deviations of the grey inside, from which on it counts
-GREY_JUMP = 1.5  # of the mean grey and of the contrast, in deviations of the grey inside
-MIN_DEVIATION = 6.0  # of 255: of greys without noise
-RING = 0.35  # the ring's width, in radii of a disc of the mask's area
-LAST = 5  # areas that are remembered
+GAP = 2  # number of consecutive rejected slices that end an object
+MIN_AREA = 0.15  # minimum area, relative to the median of the last areas
+MIN_CONTRAST = 0.5  # minimum contrast, relative to the prompted slice, unless it fades slowly
+SLOWLY = 0.6  # minimum contrast of slow fading, relative to the last accepted slice
+FAINTEST = 0.2  # minimum contrast of slow fading, relative to the prompted slice
+STANDS_OUT = 1.0  # minimum prompted contrast to evaluate, in standard deviations of the inside
+GREY_JUMP = 1.5  # maximum change of mean and contrast, in standard deviations of the inside
+MIN_DEVIATION = 6.0  # lower limit of the standard deviation, of 255
+RING = 0.35  # ring width, relative to the radius of a disk with the area of the mask
+LAST = 5  # number of previous areas to keep
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a mask holds on its slice: pixels, mean grey inside and around, deviation inside."""
+    """Statistics of a mask on its slice: area, mean inside and around it, deviation inside."""
 
     area: int
     inside: float
@@ -54,7 +54,7 @@ class Look:
 
     @property
     def contrast(self) -> float:
-        """Grey inside less that around."""
+        """Mean gray value inside minus that around."""
         return self.inside - self.around
 
 
@@ -65,15 +65,15 @@ REASONS: tuple[EndReason, ...] = ("empty", "area", "contrast", "grey")
 @brief
 @dataclass(frozen=True)
 class FailedSlice:
-    """The first of some slices in a row that failed: its number, why, and the share of the area
-    or the contrast that was left."""
+    """First of consecutive rejected slices: its index, the reason, and the remaining share of the
+    area or contrast."""
 
     slice: int
     reason: EndReason
     left: float = 0.0
 
     def in_words(self) -> str:
-        """Why, as the rest of a sentence."""
+        """Reason, as the end of a sentence."""
         return {
             "empty": "no mask was found",
             "area": f"the area is {self.left:.0%} of the previous area",
@@ -85,8 +85,8 @@ class FailedSlice:
 @brief
 @dataclass(frozen=True)
 class Past:
-    """What an object was until now: its look on the prompted slice, areas on the last slices, mean
-    grey and contrast on the last one; slices in a row that failed, and the first of them."""
+    """History of an object: statistics on the prompted slice, last areas, mean and contrast on the
+    last accepted slice, number of consecutive rejected slices, and the first of them."""
 
     prompted: Look
     areas: tuple[int, ...]
@@ -97,13 +97,13 @@ class Past:
 
     @property
     def ended(self) -> bool:
-        """Whether the object is over."""
+        """Whether the object has ended."""
         return self.failed >= GAP
 
 
 @dataclass(frozen=True, eq=False)
 class SeenSlice:
-    """What the tracker inside sees, and the slice in grey (H, W)."""
+    """Frame encoded by the inner tracker, and the grayscale slice (H, W)."""
 
     inner: Any
     grey: UintImage
@@ -111,7 +111,7 @@ class SeenSlice:
 
 @dataclass(frozen=True, eq=False)
 class FollowedState:
-    """The state of the tracker inside, and the object's past."""
+    """State of the inner tracker, and the history of the object."""
 
     inner: Any
     past: Past
@@ -119,21 +119,21 @@ class FollowedState:
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    """What the tracker inside wants to remember, and the past after this slice."""
+    """Memory data of the inner tracker, and the history after this slice."""
 
     inner: Any
     past: Past
 
 
 def look_at(mask: BoolArray, grey: UintImage) -> Look:  # (H, W), (H, W)
-    """The grey of a mask and of the ring around it; zeros of an empty mask."""
+    """Gray value statistics of a mask and the ring around it; zeros for an empty mask."""
     area = int(mask.sum())
     if not area:
         return Look(0, 0.0, 0.0, 0.0)
     width = max(2, round(RING * np.sqrt(area / np.pi)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     pixels = mask.view(np.uint8)
-    near = cv2.dilate(pixels, np.ones((3, 3), np.uint8)) > 0  # mixed with what is around
+    near = cv2.dilate(pixels, np.ones((3, 3), np.uint8)) > 0  # border pixels are mixed
     ring = (cv2.dilate(pixels, kernel) > 0) & ~near
     core = cv2.erode(pixels, np.ones((3, 3), np.uint8)) > 0
     core = core if core.any() else mask
@@ -143,14 +143,14 @@ def look_at(mask: BoolArray, grey: UintImage) -> Look:  # (H, W), (H, W)
 
 
 class EndingTracker:
-    """A tracker whose objects end. See the module; everything else is the tracker's inside."""
+    """Tracker that detects the end of objects; see the module. It wraps another tracker."""
 
     def __init__(self, inner: Tracker) -> None:
         self._inner = inner
 
     @property
     def name(self) -> str:
-        """See `Tracker`. States are other ones than those of a video."""
+        """Tracker name. It differs from the inner one, because the states are incompatible."""
         return f"volume:{self._inner.name}"
 
     def see(self, image: UintImage, grey: UintImage) -> SeenSlice:
@@ -174,7 +174,7 @@ class EndingTracker:
     def track(
         self, seen: SeenSlice, at: TrackMoment, states: Sequence[FollowedState]
     ) -> list[FramePrediction]:
-        """See `Tracker`. An object that is over is not looked for."""
+        """Predict masks. Objects that have ended are not tracked."""
         alive = [place for place, state in enumerate(states) if not state.past.ended]
         inside = [states[place].inner for place in alive]
         found = self._inner.track(seen.inner, at, inside) if alive else []
@@ -202,7 +202,7 @@ class EndingTracker:
         prediction: FramePrediction,
         sure: bool,
     ) -> FollowedState:
-        """See `Tracker`. Of a slice that failed nothing is kept, not even where its mask was."""
+        """Update a state. Nothing of a rejected slice is stored, not even the mask position."""
         judged: _Judged = prediction.soft
         if judged.past.failed:
             return replace(state, past=judged.past)
@@ -236,7 +236,7 @@ class EndingTracker:
 
 
 def judge(past: Past, look: Look, number: int) -> Past:
-    """The past after a slice, by its number, on which a mask looks like this."""
+    """Update the history with a mask on slice `number`."""
     failure = _failure(past, look, number)
     if failure is not None:
         return replace(past, failed=past.failed + 1, first=past.first or failure)
@@ -247,8 +247,7 @@ def judge(past: Past, look: Look, number: int) -> Past:
 
 
 def _failure(past: Past, look: Look, number: int) -> FailedSlice | None:
-    """Why a mask is not believed: it vanished, stands out less than before, or holds another grey
-    at once."""
+    """Reason to reject a mask: empty, small, low contrast or a sudden change of gray values."""
     if look.area == 0:
         return FailedSlice(number, "empty")
     if (left := look.area / median(past.areas)) < MIN_AREA:

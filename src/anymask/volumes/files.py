@@ -1,7 +1,7 @@
-"""Following through a scan into files: a scan and prompts in, labels in files of every kind out.
+"""Track objects through a scan and write label files.
 
-An unfinished run is kept beside its first output, and goes on when the same is asked for again. A
-session that is named is kept, too, and what is said later corrects it.
+An unfinished run is saved next to its first output, and the same call resumes it. A session file
+chosen by the user is kept, and later prompts correct it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ from anymask.volumes.writing import check_label_path, measure_labels, write_labe
 @brief
 @dataclass(frozen=True, kw_only=True)
 class VolumeFiles:
-    """A run: what is followed, and where its labels are written.
+    """Inputs, outputs and settings of a run.
 
-    Raises InputError for an ending, an output that is read, too, or named twice, and for settings.
+    Raises InputError if an output is not supported, is also an input or is repeated, or a setting
+    is invalid.
 
     Attributes:
-        scan: As `read_volume` takes it.
-        prompts: (slice, object) -> what is said of it.
-        axis: That the slices lie across: 0 is z, 1 is y, 2 is x.
-        outputs: As `write_labels` takes them.
-        names: Of the objects, by their numbers.
-        frame: Which one of a file's several volumes.
-        series: Which one of a file's several volumes.
+        scan: As for `read_volume`.
+        prompts: (slice, object number) to prompts.
+        axis: Axis across which the slices lie: 0 is z, 1 is y, 2 is x.
+        outputs: As for `write_labels`.
+        names: Object number to name.
+        frame: Time point or channel of the file.
+        series: DICOM series.
         settings: As for `Model.volume`.
     """
 
@@ -65,12 +66,12 @@ class VolumeFiles:
 
     @property
     def session(self) -> Path:
-        """The file that keeps the run."""
+        """Session file of the run."""
         kept, first = self.settings.get("session"), self.outputs[0]
         return first.with_name(f".{first.name}.session") if kept is None else Path(kept)
 
     def words(self, model: str) -> str:
-        """What the run is known by."""
+        """Key that identifies the run."""
         said = sorted((*place, str(one)) for place, one in self.prompts.items())
         stat = self.scan.stat()
         about = [str(self.scan), stat.st_size, stat.st_mtime_ns, self.frame, self.series, model]
@@ -84,15 +85,16 @@ def follow_volume(
     model: str = "",
     progress: OnProgress | None = None,
 ) -> list[str]:
-    """Follow things through a scan and write their labels; sentences about what was found.
-
-    Raises what `Model.volume`, `read_volume` and `write_labels` raise, and InputError where another
-    run writes the same output.
+    """Track objects through a scan and write their labels. Returns messages about the run.
 
     Args:
-        load: Opens the model, once the scan is read.
-        model: What the model is known by: an unfinished run goes on with the same one.
-        progress: Is told the slices that were looked at, and None.
+        load: Function that loads the model, called after the scan was read.
+        model: Identifier of the model. A run is resumed only with the same one.
+        progress: Called with the number of processed slices, and None.
+
+    Raises:
+        InputError: Another run writes the same output. Otherwise as `Model.volume`, `read_volume`
+            and `write_labels`.
     """
     with claimed_file(asked.outputs[0]):
         return _volume_files(load, asked, model, progress)
@@ -106,13 +108,13 @@ def _volume_files(
 ) -> list[str]:
     scan = read_volume(asked.scan, frame=asked.frame, series=asked.series)
     if any(output.name.lower().endswith(".dcm") for output in asked.outputs):
-        series_of(scan)  # before the work, not behind it
+        series_of(scan)  # fail before tracking
     kept, words, path = "session" in asked.settings, asked.words(model), asked.session
     settings: dict[str, Any] = {**asked.settings, "session": path}
     opened, session = load(), None
     try:
         session = open_volume_session(opened, scan, **settings)
-    except InputError:  # of another run, which nobody named
+    except InputError:  # default session file of another run
         if kept:
             raise
     if not kept and session is not None and session.note("command") not in (None, words):
@@ -136,14 +138,14 @@ def _volume_files(
 
 
 def _forget(path: Path) -> None:
-    """Delete a session's files."""
+    """Delete the files of a session."""
     for name in (path.name, *(f"{path.name}.{letter}" for letter in AXES[1:])):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(name).unlink()
 
 
 def _say(session: VolumeSession, asked: VolumeFiles, words: str) -> None:
-    """Hand over the prompts, unless an interrupted run already did."""
+    """Add the prompts, unless an interrupted run already did."""
     if session.note("command") == words:
         return
     for (index, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
@@ -156,7 +158,7 @@ def _say(session: VolumeSession, asked: VolumeFiles, words: str) -> None:
 
 
 def volume_text(millilitres: float) -> str:
-    """A volume in ml, or for a lesion or a cell in mm3 or um3, so that it is not 0.00."""
+    """Format a volume in ml, or in mm3 or um3 if it is small."""
     cubes = 1000 * millilitres
     for value, unit in ((millilitres, "ml"), (cubes, "mm³")):
         if value >= 0.1:
@@ -165,12 +167,12 @@ def volume_text(millilitres: float) -> str:
 
 
 def depth_text(millimetres: float) -> str:
-    """A depth in mm, or in um where that is small."""
+    """Format a depth in mm, or in um if it is small."""
     return f"{millimetres:.1f} mm" if millimetres >= 0.1 else f"{1000 * millimetres:.3g} µm"
 
 
 def _told(session: VolumeSession, labels: Volume) -> list[str]:
-    """What was found of each object, and where a person should look."""
+    """Messages about each object, and the slices to review."""
     measured = {one.label: one for one in measure_labels(labels)}
     notes = []
     for number in session.objects:

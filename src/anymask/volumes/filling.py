@@ -1,9 +1,9 @@
-"""Voxels of a thing out of masks of slices: filled between known ones, and joined over the axes.
+"""Fill slices between known masks, and merge the masks of several axes.
 
-Each pixel's distance to the outline, positive inside, is mixed by how near the two known slices
-are; what is above 0 is the mask. The two outlines are laid on each other by their centres first,
-so that a thing that runs aslant is no empty slice in between. Source of the idea: Raya & Udupa,
-IEEE TMI 1990 (shape-based interpolation); the centres are ours.
+Signed distances to the outline, positive inside, are interpolated between two known slices; the
+mask is where the result is above 0. Both outlines are aligned by their centers first, so that the
+slices in between are not empty for an oblique object. Source of the idea: Raya & Udupa, IEEE TMI
+1990 (shape-based interpolation); the alignment of centers is ours.
 
 Letters: D slices along an axis, H W a slice, Z Y X the scan.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from anymask.base import BoolArray, FloatArray, Floats
 
-GAP_FILLED = 2  # empty slices between two followed ones that are filled, too
+GAP_FILLED = 2  # maximum number of empty slices to fill between two tracked ones
 
 
 def fill_slices(
@@ -32,10 +32,10 @@ def fill_slices(
     """Fill slices of a stack of masks, in place.
 
     Args:
-        drawn: Slices that a person spoke of, in order; they are never changed.
-        unsure: Slices whose masks are not believed.
-        way: "always": every slice between two drawn ones; "auto": those of them without a mask,
-            or unsure, and up to GAP_FILLED empty ones between two with masks; "never".
+        drawn: Prompted slices, in order. They never change.
+        unsure: Slices with low-confidence masks.
+        way: "always": every slice between two prompted ones. "auto": of those, the empty and
+            low-confidence ones, and up to GAP_FILLED empty ones between two masks. "never".
     """
     if way == "never":
         return stack
@@ -59,7 +59,7 @@ def fill_slices(
 
 
 def mix_masks(first: BoolArray, last: BoolArray, part: float) -> BoolArray:  # (H, W), (H, W)
-    """The mask so far on the way from the first, 0, to the last, 1; both have pixels."""
+    """Interpolate two non-empty masks, from `part` 0 (first) to 1 (last)."""
     centres = np.stack([_centre(first), _centre(last)])
     middle = (1 - part) * centres[0] + part * centres[1]
     moved = [
@@ -70,8 +70,8 @@ def mix_masks(first: BoolArray, last: BoolArray, part: float) -> BoolArray:  # (
 
 
 def signed_distance(mask: BoolArray) -> FloatArray:  # (H, W) -> (H, W)
-    """Pixels to the outline, positive inside; the outline runs between pixels."""
-    pixels = np.pad(mask, 1).view(np.uint8)  # what touches the edge ends there
+    """Distance to the outline in pixels, positive inside. The outline runs between pixels."""
+    pixels = np.pad(mask, 1).view(np.uint8)  # objects end at the image border
     inside = cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     outside = cv2.distanceTransform(1 - pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     signed = np.where(pixels > 0, inside - 0.5, 0.5 - outside)[1:-1, 1:-1]
@@ -94,7 +94,7 @@ def _moved(distances: FloatArray, step: Floats) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class AlongAxis:
-    """What following along one axis says: voxels (Z, Y, X), and the slices that were spoken of."""
+    """Result of tracking along one axis: mask (Z, Y, X), and the prompted slices."""
 
     axis: int
     mask: BoolArray
@@ -102,12 +102,11 @@ class AlongAxis:
 
 
 def join_axes(parts: Sequence[AlongAxis], spacing: Sequence[float]) -> BoolArray:  # -> (Z, Y, X)
-    """Each voxel as the axis has it whose spoken slice is the nearest, in mm; of two that are as
-    near the first one.
+    """Merge the masks of several axes. Each voxel uses the axis with the nearest prompted slice.
 
     Args:
-        parts: At least one.
-        spacing: Mm along z, y, x.
+        parts: At least one. The first one wins ties.
+        spacing: Voxel size along z, y, x in mm.
     """
     joined = parts[0].mask.copy()
     nearest = _distances(parts[0], spacing)
@@ -119,7 +118,7 @@ def join_axes(parts: Sequence[AlongAxis], spacing: Sequence[float]) -> BoolArray
 
 
 def _distances(part: AlongAxis, spacing: Sequence[float]) -> FloatArray:
-    """Millimetres to the nearest spoken slice of an axis, to be broadcast over the scan."""
+    """Distance to the nearest prompted slice of an axis in mm, in a shape to broadcast."""
     places = np.arange(part.mask.shape[part.axis])
     away = np.abs(places[:, None] - np.array(part.prompted)).min(axis=1) * spacing[part.axis]
     shape = [1, 1, 1]

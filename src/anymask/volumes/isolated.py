@@ -1,8 +1,8 @@
-"""Reads a scan in a process of its own, with bounded memory and time: for files from strangers.
+"""Read scans in a separate process with limited memory and time, for untrusted files.
 
-A decoder that a hostile file keeps busy, or that it makes use all memory, ends with its process.
-The process writes the voxels into a file, from which the caller reads slices, and of DICOM the
-headers without private and long elements. It ends with the process that started it.
+A malicious file can only block or exhaust this process. It writes the voxels to a file, from which
+the caller reads slices, and for DICOM the headers without private and long elements. It exits with
+its parent process.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from anymask.volumes.dicom import DicomSlices, read_headers, write_headers
 from anymask.volumes.reading import read_volume
 from anymask.volumes.volume import Volume
 
-PIECE = 128 << 20  # bytes of voxels that are unpacked at once
-_MORE_MEMORY = 1 << 29  # bytes beside the voxels, and beside what the libraries take
-_LOOK_S = 0.1  # between two looks whether to go on
+PIECE = 128 << 20  # bytes of voxels per block
+_MORE_MEMORY = 1 << 29  # additional memory limit besides voxels and libraries, in bytes
+_LOOK_S = 0.1  # polling interval
 _RESULT, _VOXELS, _HEADERS = "result.json", "voxels", "headers"
 _CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main()"
 _KINDS: dict[str, type[AnymaskError]] = {
@@ -50,16 +50,15 @@ _KINDS: dict[str, type[AnymaskError]] = {
 
 @dataclass(frozen=True)
 class IsolatedScan:
-    """A scan to read in a process of its own.
-
-    frame, detached
-                as `read_volume` takes them
+    """A scan to read in a separate process.
 
     Attributes:
-        path: As `read_volume` takes it.
-        folder: Of the results, which exists.
-        most_bytes: Of voxels; the process has about twice as much memory.
-        seconds: Until it is given up.
+        path: As for `read_volume`.
+        folder: Existing folder for the results.
+        most_bytes: Maximum size of the voxels. The process may use about twice as much memory.
+        seconds: Time limit.
+        frame: As for `read_volume`.
+        detached: As for `read_volume`.
     """
 
     path: Path
@@ -70,22 +69,22 @@ class IsolatedScan:
     detached: bool = False
 
     def read(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Unpack it; `load` gives the result.
+        """Decode the scan. Get the result with `load`.
 
         Args:
-            stopped: Asked again and again; True kills the process.
+            stopped: Polled regularly; True ends the process.
 
         Raises:
-            LimitError: It needs more memory or time.
-            InterruptedError: It was stopped.
-            AnymaskError: As `read_volume`.
+            LimitError: The scan exceeds the memory or time limit.
+            InterruptedError: The read was cancelled.
+            AnymaskError: As for `read_volume`.
         """
         (self.folder / _HEADERS).mkdir(exist_ok=True)
         words = asdict(self) | {"path": str(self.path), "folder": str(self.folder)}
         command = [sys.executable, "-c", _CODE.format(__name__), json.dumps(sys.path)]
         process = subprocess.Popen(
             [*command, json.dumps(words)],
-            stdin=subprocess.PIPE,  # which is closed when this process ends
+            stdin=subprocess.PIPE,  # closed when this process ends
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, VOLUME_MEGABYTES: str(self.most_bytes / 1e6),
@@ -111,7 +110,7 @@ class IsolatedScan:
         self._raise(process.returncode)
 
     def _raise(self, code: int) -> None:
-        """Raise what the process could not do."""
+        """Raise the error of the process."""
         try:
             result = parse_json((self.folder / _RESULT).read_bytes(), _RESULT)
         except FileNotFoundError:
@@ -135,7 +134,7 @@ class IsolatedScan:
                 raise _KINDS[kind](message)
 
     def load(self) -> tuple[Volume, Volume]:
-        """The voxels in a file, and the scan that labels refer to: of DICOM its headers."""
+        """Return the decoded voxels, and the scan that labels refer to: for DICOM its headers."""
         told: dict[str, Any] = parse_json((self.folder / _RESULT).read_bytes(), _RESULT)
         shape = tuple(int(side) for side in told["shape"])
         voxels = np.memmap(self.folder / _VOXELS, np.dtype(told["dtype"]), "r", shape=shape)
@@ -148,7 +147,7 @@ class IsolatedScan:
 
 
 def unpack(scan: Volume, path: Path) -> None:
-    """Write the voxels of a scan to a file, a piece at a time."""
+    """Write the voxels of a scan to a file, block by block."""
     kind = scan.voxels.dtype.newbyteorder("=")
     rows, columns = scan.shape[1:]
     step = max(1, PIECE // (rows * columns * kind.itemsize))
@@ -158,11 +157,11 @@ def unpack(scan: Volume, path: Path) -> None:
             np.ascontiguousarray(part, kind).tofile(file)
 
 
-# In the process.
+# Child process.
 
 
 def main() -> None:
-    """Read the scan of the command line, and write the result or the error into its folder."""
+    """Read the scan given on the command line, and write the result or error to its folder."""
     words = parse_json(sys.argv[2], "the command line")
     paths = {name: Path(words[name]) for name in ("path", "folder")}
     asked = IsolatedScan(**{**words, **paths})
@@ -201,17 +200,17 @@ def _unpacked(asked: IsolatedScan) -> dict[str, Any]:
 
 
 def _end_with_parent() -> None:
-    """The pipe is closed when the process that started this one ends, however it does."""
+    """Exit when stdin closes, which happens when the parent process ends."""
     sys.stdin.buffer.read()
     os._exit(1)
 
 
 def limit_process(voxel_bytes: int, seconds: float) -> None:
-    """Bound what this process may use, where the system can (not on Windows).
+    """Limit the resources of this process, if the system supports it (not on Windows).
 
     Args:
-        voxel_bytes: The memory is twice as much, and some for the libraries.
-        seconds: Of CPU, and a few more: who started it waits so long.
+        voxel_bytes: Size of the voxels. The memory limit is twice as much, plus libraries.
+        seconds: CPU time limit, with a small reserve, because the parent enforces the time.
     """
     try:
         import resource
@@ -225,7 +224,7 @@ def limit_process(voxel_bytes: int, seconds: float) -> None:
         resource.RLIMIT_CORE: 0,
     }
     for name, most in wanted.items():
-        with contextlib.suppress(ValueError, OSError):  # lower already
+        with contextlib.suppress(ValueError, OSError):  # the limit is already lower
             hard = resource.getrlimit(name)[1]
             resource.setrlimit(name, (most, hard))
     with contextlib.suppress(OSError):
@@ -233,7 +232,7 @@ def limit_process(voxel_bytes: int, seconds: float) -> None:
 
 
 def _mapped_bytes() -> int:
-    """The address space of this process by now: mostly libraries."""
+    """Current address space of this process, mostly libraries."""
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     except (OSError, ValueError):

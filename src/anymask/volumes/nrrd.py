@@ -1,9 +1,9 @@
-"""Reads NRRD, and Slicer's segmentations in it.
+"""Reader of NRRD files, including 3D Slicer segmentations.
 
-pynrrd reads the header. The voxels are read here: memory is mapped for those that are stored as
-they are, and compressed ones are unpacked no further than the header states. A header may name a
-file that holds the voxels (`data file`): it must lie beside the header or below, or reading a
-foreign header would give the content of any file of the machine.
+pynrrd reads the header, this module the voxels: uncompressed ones are memory-mapped, compressed
+ones are decompressed up to the size in the header. A header may refer to another file with the
+voxels (`data file`). That file must be in the same folder or below; otherwise an untrusted header
+could expose any file of the machine.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from anymask.base import (
 from anymask.volumes.selected import select
 from anymask.volumes.volume import Colour, Volume
 
-_TO_RAS = {  # signs of x and y in the frames that NRRD names
+_TO_RAS = {  # signs of x and y in the NRRD spaces
     "left-posterior-superior": (-1, -1),
     "right-anterior-superior": (1, 1),
     "left-anterior-superior": (-1, 1),
 }
 _SHORT = {"LPS": "left-posterior-superior", "RAS": "right-anterior-superior"}
 _SHORT["LAS"] = "left-anterior-superior"
-_TYPES = {  # without the words that change nothing: signed, int, _t
+_TYPES = {  # type names without "signed", "int" and "_t"
     "char": "i1", "int8": "i1", "uchar": "u1", "unsigned char": "u1", "uint8": "u1",
     "short": "i2", "int16": "i2", "ushort": "u2", "unsigned short": "u2", "uint16": "u2",
     "": "i4", "int32": "i4", "uint": "u4", "unsigned": "u4", "uint32": "u4",
@@ -48,19 +48,20 @@ _TYPES = {  # without the words that change nothing: signed, int, _t
 }  # fmt: skip
 _PACKED: dict[str, Any] = {"gzip": gzip, "gz": gzip, "bzip2": bz2, "bz2": bz2}
 _TEXT = ("ascii", "text", "txt")
-_MAX_SKIPPED = 1 << 20  # bytes before the voxels of a compressed stream
+_MAX_SKIPPED = 1 << 20  # maximum number of bytes to skip in a compressed stream
 
 
 def sibling(path: Path, name: str, detached: bool) -> Path:
-    """A file that another one names: beside it or below.
+    """Resolve a file that another file refers to, in the same folder or below.
 
     Args:
-        path: The file that names it.
-        name: Relative to the folder of `path`.
-        detached: Whether such files may be read at all.
+        path: Referring file.
+        name: Path relative to the folder of `path`.
+        detached: Whether such files may be read.
 
     Raises:
-        InputError: It may not, or lies elsewhere.
+        InputError: It may not be read, or is in another folder.
+        DataError: It does not exist.
     """
     if not detached:
         raise InputError(
@@ -68,7 +69,7 @@ def sibling(path: Path, name: str, detached: bool) -> Path:
             "here. Save it as one file, for example as .nrrd or .nii.gz."
         )
     folder, found = path.parent.resolve(), (path.parent / name).resolve()
-    parts = PureWindowsPath(name)  # which knows both slashes, and drives
+    parts = PureWindowsPath(name)  # handles both slashes, and drives
     if parts.anchor or ".." in parts.parts or not found.is_relative_to(folder):
         raise InputError(
             f"{path.name!r} refers to the file {name[:200]!r}. Only files in the folder of "
@@ -83,7 +84,7 @@ def sibling(path: Path, name: str, detached: bool) -> Path:
 
 
 def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
-    """A scan or labels. Raises as `read_volume` does."""
+    """Read a scan or labels. Raises as `read_volume`."""
     try:
         import nrrd
     except ImportError as error:
@@ -122,10 +123,10 @@ def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
 
 
 def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -> NDArray[Any]:
-    """The array of a file, its first axis the fastest.
+    """Array of a file, first axis fastest.
 
     Args:
-        start: Byte behind the header.
+        start: Byte offset after the header.
     """
     shape = [int(side) for side in header["sizes"]]
     if int(header["dimension"]) != len(shape) or min(shape, default=0) < 1:
@@ -199,10 +200,10 @@ def _check_holds(path: Path, size: int, most: int) -> None:
 
 
 def _unpacked(path: Path, stream: Any, size: int, skipped: int) -> NDArray[np.uint8]:
-    """The bytes of a compressed stream, whose number the header states.
+    """Decompress a stream of known size.
 
     Args:
-        skipped: Bytes before them; -1: they are the last ones.
+        skipped: Number of bytes before the voxels. -1: the voxels are at the end.
     """
     if skipped > _MAX_SKIPPED:
         raise DataError(
@@ -214,7 +215,7 @@ def _unpacked(path: Path, stream: Any, size: int, skipped: int) -> NDArray[np.ui
         stream.read(skipped)
     flat = np.empty(size + before, np.uint8)
     found = read_into(stream, flat.data)
-    if found < size or stream.read(1):  # which compares the checksum, too
+    if found < size or stream.read(1):  # reading to the end also verifies the checksum
         more = "more" if found >= size else f"{found} bytes"
         raise DataError(
             f"{path.name!r} unpacks to {more}, but its header declares {size} bytes of "
@@ -232,7 +233,7 @@ class _Segment:
 
 
 def _key_values(path: Path) -> dict[str, str]:
-    """The lines KEY:=VALUE of a header in UTF-8, as Slicer has them; pynrrd keeps ASCII alone."""
+    """Key-value pairs of a header in UTF-8, as Slicer writes them. pynrrd supports only ASCII."""
     pairs = {}
     with path.open("rb") as file:
         for line in file:
@@ -245,7 +246,7 @@ def _key_values(path: Path) -> dict[str, str]:
 
 
 def _segments(header: Mapping[str, str]) -> list[_Segment]:
-    """The segments that Slicer wrote into a header: Segment0_Name and its like."""
+    """Segments in a Slicer header: Segment0_Name and so on."""
     found: list[_Segment] = []
     while f"Segment{len(found)}_ID" in header:
         start = f"Segment{len(found)}_"
@@ -267,7 +268,7 @@ def _segments(header: Mapping[str, str]) -> list[_Segment]:
 def _merge_layers(
     data: NDArray[Any], axes: tuple[int, int, int], segments: Sequence[_Segment]
 ) -> tuple[NDArray[Any], dict[int, str], dict[int, Colour]]:
-    """One label for each voxel; segments in several layers are numbered anew, from 1."""
+    """Merge layers into one label per voxel. Segments of several layers are renumbered from 1."""
     if data.ndim == 3:
         labels: NDArray[Any] = data.transpose(axes)
         return (

@@ -1,4 +1,4 @@
-"""Reads OME-Zarr: chunks when they are asked for, each unpacked to a bounded size."""
+"""Reader of OME-Zarr, chunk by chunk on demand, with limited chunk sizes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from anymask.base import (
 from anymask.volumes.selected import MILLIMETRES, select
 from anymask.volumes.volume import LPS_TO_RAS, Volume
 
-_PARTS = 8  # of the limit, of which a chunk has one
-_BLOSC = b"\2"  # the version of its format
-_STREAMS: dict[bytes, Callable[[], Any]] = {  # by their first bytes
+_PARTS = 8  # a chunk may use 1/8 of the memory limit
+_BLOSC = b"\2"  # Blosc format version
+_STREAMS: dict[bytes, Callable[[], Any]] = {  # by magic bytes
     b"\x1f\x8b": partial(zlib.decompressobj, 16 + zlib.MAX_WBITS),
     b"\x78": zlib.decompressobj,
     b"\xfd7zXZ": lzma.LZMADecompressor,
@@ -38,7 +38,7 @@ _STREAMS: dict[bytes, Callable[[], Any]] = {  # by their first bytes
 
 
 def read_zarr(path: Path, frame: int | None) -> Volume:
-    """The finest scale of a folder of OME-Zarr. Raises as `read_volume` does."""
+    """Read the finest scale of an OME-Zarr folder. Raises as `read_volume`."""
     try:
         import zarr
     except ImportError as error:
@@ -52,7 +52,7 @@ def read_zarr(path: Path, frame: int | None) -> Volume:
     names = [axis["name"] if isinstance(axis, dict) else axis for axis in axes]
     if any(names.count(name) != 1 for name in "zyx"):
         raise InputError(f"{path.name!r} has the axes {', '.join(names)}. Expected z, y and x.")
-    finest = scales[0]["datasets"][0]  # the finest stands first
+    finest = scales[0]["datasets"][0]  # ordered from fine to coarse
     source: Any = group[finest["path"]]
     _check_chunks(source, path)
     scale, shift = np.ones(len(names)), np.zeros(len(names))
@@ -73,7 +73,7 @@ def read_zarr(path: Path, frame: int | None) -> Volume:
 
 
 def _check_chunks(source: Any, path: Path) -> None:
-    """Raise LimitError for chunks that are too large to unpack, DataError for code in a file."""
+    """Raise LimitError for chunks above the memory limit, DataError for pickled objects."""
     sides = getattr(source, "shards", None) or source.chunks
     check_volume_bytes(math.prod(sides) * source.dtype.itemsize, f"a chunk of {path.name!r}")
     codecs = (*(source.filters or ()), *(source.compressors or ()))
@@ -84,7 +84,7 @@ def _check_chunks(source: Any, path: Path) -> None:
 
 
 def _bounded_store(path: Path) -> Any:
-    """The files of a folder; a chunk that unpacks to too much raises LimitError."""
+    """File store that raises LimitError if a chunk decompresses to too much."""
     from zarr.storage import LocalStore
 
     class Bounded(LocalStore):
@@ -104,6 +104,6 @@ def _check_stream(data: bytes, name: str) -> None:
         check_volume_bytes(int.from_bytes(data[4:8], "little"), name, _PARTS)
     make = next((make for head, make in _STREAMS.items() if data.startswith(head)), None)
     size = 0
-    with contextlib.suppress(Exception):  # damage is reported by what reads it
+    with contextlib.suppress(Exception):  # the reader reports corrupted data
         size = unpacked_size(data, most, make) if make else 0
     check_volume_bytes(size, name, _PARTS)

@@ -1,7 +1,8 @@
-"""Reads a scan from a file or folder, told by its content: NIfTI, MGH, NRRD, TIFF, OME-Zarr, DICOM.
+"""Read scans, detected by content: NIfTI, MGH, NRRD, TIFF, OME-Zarr and DICOM.
 
-nibabel, pynrrd, tifffile and zarr read; here their axes, units and frames become those of `Volume`.
-NIfTI, MGH, OME-Zarr and DICOM are read slice by slice when asked; NRRD and TIFF at once.
+nibabel, pynrrd, tifffile and zarr read the files. This module converts axes, units and frames to
+those of `Volume`. NIfTI, MGH, OME-Zarr and DICOM are read slice by slice on demand, the others at
+once.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from anymask.volumes.ome_zarr import read_zarr
 from anymask.volumes.selected import MILLIMETRES, explain, select
 from anymask.volumes.volume import Volume, scaled_affine
 
-_HEAD = 544  # bytes that tell a format: all of NIfTI's second header
+_HEAD = 544  # bytes to detect a format; the length of a NIfTI-2 header
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-UNPACKED_BYTES = 512 << 20  # of a compressed scan that is held in memory
-_MAX_BEFORE = 64 << 20  # bytes between the header and the voxels of NIfTI: its extensions
+UNPACKED_BYTES = 512 << 20  # maximum size of a compressed scan to decompress into memory
+_MAX_BEFORE = 64 << 20  # maximum size of the NIfTI header extensions, in bytes
 
 
 @check_types
@@ -127,7 +128,7 @@ def _nibabel_kind(head: bytes) -> str:
 
 
 def _check_start(start: float) -> None:
-    """Raise DataError for voxels that begin too far behind the header: all between is read."""
+    """Raise DataError if voxels start far after the header, because all bytes before are read."""
     if not 0 <= start <= _MAX_BEFORE:
         raise DataError(
             f"The header declares that the voxels start at byte {start:.0f}. Copy the file again."
@@ -135,9 +136,9 @@ def _check_start(start: float) -> None:
 
 
 def _content(path: Path, packed: bool) -> Any:
-    """A file's bytes to seek in: unpacked when they are read, else in memory."""
+    """Seekable content of a file: decompressed on demand, or in memory."""
     if packed:
-        return gzip.GzipFile(path)  # closes itself with the volume
+        return gzip.GzipFile(path)  # closed with the volume
     check_volume_bytes(path.stat().st_size, repr(path.name))
     return io.BytesIO(path.read_bytes())
 
@@ -152,10 +153,10 @@ def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
         packed = file.read(2) == b"\x1f\x8b"
     endings = ((".mgz",) if packed else (".mgh",)) if kind == "MGHImage" else ()
     endings = endings or ((".nii.gz",) if packed else (".nii",))
-    # An open file is read on, a closed one is unpacked from its beginning again.
+    # Without keep_file_open, each read decompresses the file from the beginning.
     if path.name.lower().endswith(endings):
         image = reader.from_filename(path, keep_file_open=packed)
-    else:  # nibabel uses the suffix, which is wrong here
+    else:  # nibabel would rely on the suffix, which is wrong
         holder = nibabel.FileHolder(fileobj=_content(path, packed))
         image = reader.from_file_map({"image": holder}, keep_file_open=packed)
     if len(image.shape) < 3:
@@ -174,9 +175,9 @@ def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
 
 
 class _UnpackedOnce:
-    """The voxels of a small compressed file, which stay in memory after the first read.
+    """Voxels of a small compressed file, kept in memory after the first read.
 
-    nibabel unpacks a file from its beginning for each slice that lies before the last one.
+    nibabel decompresses from the beginning for each slice before the previous one.
     """
 
     def __init__(self, proxy: Any) -> None:
@@ -212,7 +213,7 @@ def _read_tiff(path: Path, frame: int | None, detached: bool) -> Volume:
         found = None if others else _stack(file, path)
     for name in others:
         sibling(path, name, detached)
-    if found is None:  # a stack in several files, as microscopes write it
+    if found is None:  # stack in several files, as written by microscopes
         with tifffile.TiffFile(path) as file:
             found = _stack(file, path)
     axes, data, spacing = found
@@ -228,7 +229,7 @@ def _read_tiff(path: Path, frame: int | None, detached: bool) -> Volume:
 
 
 def _stack(file: Any, path: Path) -> tuple[str, Any, tuple[float, float, float]]:
-    """Axes, voxels and spacing of a TIFF's first series, unpacked no further than it states."""
+    """Axes, voxels and spacing of the first TIFF series, limited to its stated size."""
     first = file.series[0]
     check_volume_bytes(int(first.nbytes), repr(path.name))
     for page in first.pages:
@@ -239,7 +240,7 @@ def _stack(file: Any, path: Path) -> tuple[str, Any, tuple[float, float, float]]
 
 
 def _other_files(xml: str | None, path: Path) -> list[str]:
-    """The files beside this one that an OME-TIFF says its planes are in."""
+    """Other files that contain planes of an OME-TIFF."""
     if not xml or "<!DOCTYPE" in xml:
         return []
     root = ET.fromstring(xml)
@@ -251,7 +252,7 @@ def _other_files(xml: str | None, path: Path) -> list[str]:
 
 
 def _tiff_spacing(file: Any) -> tuple[float, float, float]:
-    """Millimetres along z, y, x, where OME or ImageJ say them; else 1."""
+    """Voxel size along z, y, x in mm from OME or ImageJ metadata; 1 if missing."""
     if file.is_ome:
         pixels = ET.fromstring(file.ome_metadata).find(".//{*}Pixels")
         sides: list[float] = []

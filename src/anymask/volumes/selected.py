@@ -1,4 +1,4 @@
-"""What the readers of scans share: three axes of an array in a file, bounded, with clear errors."""
+"""Shared code of scan readers: lazy access to three axes of an array, limits and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from anymask.base import AnymaskError, DataError, InputError, LimitError, brief, check_volume_bytes
 
-MILLIMETRES = {  # of a unit's names in NIfTI, OME and ImageJ
+MILLIMETRES = {  # by unit names of NIfTI, OME and ImageJ
     **dict.fromkeys(("m", "meter", "metre"), 1e3),
     **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
     **dict.fromkeys(("mm", "millimeter", "millimetre"), 1.0),
@@ -27,7 +27,7 @@ MILLIMETRES = {  # of a unit's names in NIfTI, OME and ImageJ
 
 @contextmanager
 def explain(path: Path) -> Iterator[None]:
-    """Turn what a library raises for a broken file into one clear error."""
+    """Convert library exceptions for broken files to one clear error."""
     try:
         yield
     except (AnymaskError, FileNotFoundError, PermissionError):
@@ -37,7 +37,7 @@ def explain(path: Path) -> Iterator[None]:
             f"{path.name!r} does not fit into memory. Save a smaller region, or use a "
             "machine with more memory."
         ) from None
-    except Exception as error:  # the readers have no common error
+    except Exception as error:  # readers have no common exception class
         raise DataError(
             f"{path.name!r} cannot be read as a scan: it is corrupted or in an unsupported "
             "variant of its format. Copy it again, or convert it to .nii.gz."
@@ -47,14 +47,14 @@ def explain(path: Path) -> Iterator[None]:
 @brief
 @dataclass(frozen=True)
 class Selected:
-    """Three axes of an array of more, in the order (z, y, x); reads what is asked for.
+    """Lazy view of three axes of an array, in the order (z, y, x).
 
     Attributes:
-        source: Numpy, nibabel or zarr: anything that takes a key of integers and slices.
-        axes: Which axis of the source is z, y and x.
-        fixed: The index on each other axis.
-        path: The file, for what is said of it where it is broken.
-        holds: Bytes of voxels that the file can hold at most.
+        source: NumPy, nibabel or zarr array: any object indexed by integers and slices.
+        axes: Source axes of z, y and x.
+        fixed: Other source axes to index.
+        path: File name for error messages.
+        holds: Maximum number of voxel bytes in the file.
     """
 
     source: Any
@@ -74,7 +74,7 @@ class Selected:
         return np.dtype(np.float64) if known is None or scaled else np.dtype(known)
 
     def __getitem__(self, key: tuple[int | slice, ...], /) -> NDArray[Any]:
-        """See `Voxels`. Raises LimitError for more than the limit, DataError for a broken file."""
+        """Read a part. Raises LimitError above the memory limit, DataError for a broken file."""
         own: list[int | slice] = [0] * len(self.source.shape)
         for axis, index in self.fixed.items():
             own[axis] = index
@@ -105,7 +105,7 @@ class Selected:
 def select(
     source: Any, axes: Sequence[int], frame: int | None, path: Path, holds: float = math.inf
 ) -> Selected:
-    """The z, y and x of an array; of its other axes the one frame that was chosen."""
+    """Select z, y and x of an array, and one frame of its other axes."""
     shape = tuple(int(side) for side in source.shape)
     others = [axis for axis in range(len(shape)) if axis not in axes]
     count = math.prod(shape[axis] for axis in others)

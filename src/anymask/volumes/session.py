@@ -1,11 +1,11 @@
-"""Sessions on scans: things that are pointed out on some slices, and followed through the others.
+"""Volume sessions: prompt objects on slices of a scan and track them through the others.
 
-A slice is a frame: `track`'s sessions do the work, one for each axis whose slices were spoken of.
-What is added here: slices in 8 bits by one window for the whole scan, ends of things (`ending`),
-slices filled between drawn ones, and one volume of labels of all that.
+Slices are processed as frames by the sessions of `track`, one for each axis with prompts. This
+module adds 8-bit slices with one intensity window, end detection (`ending`), interpolation between
+prompted slices, and label volumes.
 
-Where an object was spoken of on slices of several axes, each voxel is what the axis says whose
-spoken slice is nearest, in mm: on the slices themselves what was said holds.
+If an object has prompts on several axes, each voxel uses the axis with the nearest prompted slice,
+in mm, so that prompted slices keep their masks.
 
 Letters: Z Y X the scan, H W a slice.
 """
@@ -55,11 +55,11 @@ from anymask.volumes.volume import Colour, Volume, check_window, scaled_affine
 from anymask.volumes.writing import label_volume, write_labels
 
 AXES = "zyx"
-IN_MEMORY = 512 << 20  # bytes of voxels up to which a scan is read once
-LOOKED_AT = 24  # slices that say which greys become black and white
+IN_MEMORY = 512 << 20  # maximum size of a scan to keep in memory, in bytes
+LOOKED_AT = 24  # number of slices sampled for the default window
 Window = tuple[float, float]
 Fill = Literal["auto", "always", "never"]
-UNSURE = frozenset({"score", "area", "jump", "gone"})  # doubts of a slice that is filled
+UNSURE = frozenset({"score", "area", "jump", "gone"})  # doubts that mark a slice for interpolation
 
 
 def _parse_window(text: str) -> Window:
@@ -74,7 +74,7 @@ def _parse_window(text: str) -> Window:
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class VolumeSettings:
-    """How things are followed through a scan. Raises InputError for values out of range."""
+    """Settings of volume tracking. Raises InputError if a value is out of range."""
 
     window: Annotated[
         Window | None,
@@ -115,7 +115,7 @@ class VolumeSettings:
 
 
 class VolumeOptions(TypedDict, total=False):
-    """The keyword arguments of `Model.volume`: those of `VolumeSettings`."""
+    """Keyword arguments of `Model.volume`, the fields of `VolumeSettings`."""
 
     window: Window | None
     stop: bool
@@ -126,7 +126,7 @@ class VolumeOptions(TypedDict, total=False):
 
 
 class SlicePrompt(TypedDict, total=False):
-    """What is said of an object on a slice: as for `VideoSession.add`."""
+    """Prompts of an object on a slice, as for `VideoSession.add`."""
 
     points: ArrayLike | None
     labels: ArrayLike | None
@@ -138,7 +138,7 @@ class SlicePrompt(TypedDict, total=False):
 @brief
 @dataclass(frozen=True)
 class FollowedSlice:
-    """The objects of one slice across an axis (0 is z, 1 is y, 2 is x), by their number."""
+    """Masks of one slice across an axis (0 is z, 1 is y, 2 is x), by object number."""
 
     axis: int
     index: int
@@ -146,14 +146,14 @@ class FollowedSlice:
 
     @property
     def masks(self) -> dict[int, BoolArray]:
-        """The objects' pixels (H, W), made each time."""
+        """Decoded masks (H, W) by object number, computed on each access."""
         return {number: one.mask for number, one in self.objects.items()}
 
 
 @brief
 @dataclass(frozen=True)
 class SliceFrames:
-    """The slices across an axis as a source of frames, in 8 bits by one window."""
+    """Frame source of the slices across an axis, in 8 bits with one intensity window."""
 
     volume: Volume
     axis: int
@@ -172,7 +172,7 @@ class SliceFrames:
         return np.repeat(grey[..., None], 3, axis=2)
 
     def seconds(self, frame: int) -> float:
-        """See `FrameSource`: slices have no times."""
+        """Slice index as time, because slices have no times."""
         return float(frame)
 
     def close(self) -> None:
@@ -181,9 +181,9 @@ class SliceFrames:
 
 @explain_keywords
 class VolumeSession:
-    """What is known of some things in one scan. Made by `Model.volume`; use it in a `with`.
+    """Prompts and masks of objects in one scan. Created by `Model.volume`; use it in a `with`.
 
-    One thread at a time, whichever.
+    Any thread may use it, but only one at a time.
     """
 
     def __init__(self, model: Model, volume: Volume, settings: VolumeSettings) -> None:
@@ -205,7 +205,7 @@ class VolumeSession:
         return f"<VolumeSession on {self.volume!r}: {state}>"
 
     def _repr_html_(self) -> str:
-        """The first slice that has prompts, with its masks, and what is known of each object."""
+        """Preview of the first prompted slice with its masks, and the ranges of each object."""
         if self._closed or not self.objects:
             return preview_html(repr(self), (), None)
         rows = [f"object {number}: {self.known(number)}" for number in self.objects]
@@ -230,7 +230,7 @@ class VolumeSession:
 
     @property
     def objects(self) -> list[int]:
-        """The numbers of the objects."""
+        """Numbers of all objects."""
         return sorted({number for one in self._videos.values() for number in one.objects})
 
     def add(
@@ -240,19 +240,21 @@ class VolumeSession:
         axis: int = 0,
         **said: Unpack[SlicePrompt],
     ) -> ObjectMask:
-        """Say which object is meant on a slice, or correct its mask there; its mask on the slice.
+        """Prompt an object on a slice, or correct its mask there, and return the mask.
 
-        A correction is computed again along its own axis, up to the object's next prompts there.
-        Where the object is known along other axes alone, its mask there is what is corrected.
-
-        Raises PromptError, and InputError for an axis or a slice that is not there.
+        Corrections are tracked along the same axis, up to the next prompts of the object there. If
+        the object has prompts only on other axes, the mask from those axes is corrected.
 
         Args:
-            slice: Counted from 0 along the axis.
-            id: Of the object, a number from 1 on: its label.
-            axis: 0: a slice (Y, X) across z; 1: (Z, X) across y; 2: (Z, Y) across x.
-            said: Points, labels, box, mask, anew: as for `VideoSession.add`, in pixels of the
-                slice; (x, y) is (column, row).
+            slice: Slice index along the axis, from 0.
+            id: Number of the object from 1, its label value.
+            axis: 0: slice (Y, X) across z; 1: (Z, X) across y; 2: (Z, Y) across x.
+            said: `points`, `labels`, `box`, `mask` and `anew` as for `VideoSession.add`, in pixels
+                of the slice; (x, y) is (column, row).
+
+        Raises:
+            PromptError: The prompt is invalid.
+            InputError: The axis or slice does not exist.
         """
         check_keywords(said, SlicePrompt.__annotations__)
         check_axis(axis)
@@ -272,35 +274,37 @@ class VolumeSession:
         return video.add(slice, id, **said)
 
     def _cut(self, number: int, axis: int, index: int) -> BoolArray | None:
-        """What other axes know of an object on a slice of this one; None: nothing."""
+        """Mask of an object from other axes on a slice of this axis, or None."""
         known = np.take(self.mask(number), index, axis=axis)
         return known if known.any() else None
 
     def take_back(self, id: int, slice: int, axis: int = 0) -> None:  # noqa: A002
-        """Undo what was said of an object on a slice. Raises InputError where nothing was said."""
+        """Delete the prompt of an object on a slice. Raises InputError if it does not exist."""
         check_axis(axis)
         self._open(axis).take_back(id, slice)
 
     def remove(self, id: int) -> None:  # noqa: A002
-        """Forget an object; the others are left alone."""
+        """Delete an object. Other objects do not change."""
         for video in self._videos.values():
             video.remove(id)
 
     def prompts(self, id: int) -> list[tuple[int, int]]:  # noqa: A002
-        """(axis, slice) of all that was said of an object."""
+        """Prompted slices of an object, as (axis, slice)."""
         return [(axis, i) for axis, one in sorted(self._videos.items()) for i in one.prompts(id)]
 
     # ----------------------------------------------------------------------------------- slices
 
     def propagate(self, direction: Direction = "both") -> Iterator[FollowedSlice]:
-        """Follow the objects from slice to slice, along each axis on which one was spoken of.
+        """Track the objects from slice to slice, along each axis with prompts.
 
-        It stops where every object is over. Leave the loop to pause; the next call goes on where
-        work is left; slices that are known cost nothing. Raises InputError where nobody has spoken
-        of an object.
+        Tracking stops when all objects have ended. You can leave the loop and call it again to
+        continue. Slices with results are not computed again.
 
         Args:
             direction: "forward", to higher slices, "backward", or "both".
+
+        Raises:
+            InputError: No object has a prompt.
         """
         if direction not in ("forward", "backward", "both"):
             raise InputError(
@@ -318,7 +322,7 @@ class VolumeSession:
                 yield from self._pass(axis, backward=True)
 
     def follow(self, direction: Direction = "both") -> VolumeSession:
-        """`propagate` to its end; the session."""
+        """Run `propagate` to the end and return the session."""
         for _ in self.propagate(direction):
             pass
         return self
@@ -337,13 +341,13 @@ class VolumeSession:
                 return
 
     def slice(self, index: int, axis: int = 0) -> FollowedSlice:
-        """What is known of a slice by the prompts on its own axis; nothing is computed."""
+        """Return the stored masks of a slice from prompts on its axis, without computing any."""
         check_axis(axis)
         video = self._videos.get(axis)
         return FollowedSlice(axis, index, {} if video is None else video.result(index).objects)
 
     def known(self, id: int) -> list[tuple[int, int, int]]:  # noqa: A002
-        """(axis, first, last) of the slices on which an object's mask is known."""
+        """Slice ranges with masks of an object, as (axis, first, last)."""
         return [
             (axis, *stretch)
             for axis, video in sorted(self._videos.items())
@@ -351,9 +355,9 @@ class VolumeSession:
         ]
 
     def ends(self, id: int) -> list[str]:  # noqa: A002
-        """Where each recognised end of an object is, and why: "z 2 (z 1: no mask was found)".
+        """Detected ends of an object with reasons, such as "z 2 (z 1: no mask was found)".
 
-        Nothing for a direction in which it reaches the last slice, or with `stop=False`.
+        Directions in which the object reaches the last slice are omitted. Empty with `stop=False`.
         """
         found = []
         for axis, video in sorted(self._videos.items()):
@@ -365,7 +369,7 @@ class VolumeSession:
         return found
 
     def doubtful(self) -> list[tuple[int, int, int, tuple[str, ...]]]:
-        """(axis, slice, object, doubts) of what a person should look at."""
+        """Low-confidence masks to review, as (axis, slice, object, doubts)."""
         return [
             (axis, *row)
             for axis, video in sorted(self._videos.items())
@@ -376,9 +380,10 @@ class VolumeSession:
     # ----------------------------------------------------------------------------------- volumes
 
     def mask(self, id: int = 1) -> BoolArray:  # noqa: A002
-        """An object's voxels (Z, Y, X), as far as it was followed, with filled slices.
+        """Mask of an object (Z, Y, X) from all tracked and interpolated slices.
 
-        Raises InputError for a number that nobody spoke of.
+        Raises:
+            InputError: The object does not exist.
         """
         spoken = {axis: one for axis, one in self._videos.items() if id in one.objects}
         if not spoken:
@@ -390,7 +395,7 @@ class VolumeSession:
         return join_axes(parts, self.volume.spacing)
 
     def _along(self, axis: int, video: VideoSession, number: int) -> BoolArray:
-        """An object's masks along one axis, the axis first."""
+        """Masks of an object along one axis, with that axis first."""
         sides = [side for place, side in enumerate(self.volume.shape) if place != axis]
         stack = np.zeros((self.volume.shape[axis], *sides), np.bool_)
         unsure = []
@@ -409,9 +414,9 @@ class VolumeSession:
         names: Mapping[int, str] | None = None,
         colours: Mapping[int, Colour] | None = None,
     ) -> Volume:
-        """The objects as labels (Z, Y, X) on the scan: an object's value is its number.
+        """Return the objects as labels (Z, Y, X) of the scan. The value is the object number.
 
-        Of several objects on one voxel the smallest has it: a lesion lies on its organ.
+        If objects overlap, the smallest one wins, such as a lesion in an organ.
         """
         numbers = sorted(self.objects, key=self._size)
         small = np.uint8 if max(numbers, default=0) < 256 else np.uint16
@@ -421,7 +426,7 @@ class VolumeSession:
         return label_volume(array, self.volume, names=names, colours=colours)
 
     def _size(self, number: int) -> int:
-        """Pixels of an object on all slices on which it is known."""
+        """Total area of an object on all tracked slices, in pixels."""
         return sum(
             video.result(index).objects[number].area
             for video in self._videos.values()
@@ -430,22 +435,22 @@ class VolumeSession:
         )
 
     def save(self, path: str | Path, names: Mapping[int, str] | None = None) -> None:
-        """Write the labels, see `write_labels`."""
+        """Write the labels. See `write_labels`."""
         write_labels(path, self.labels(names), self.volume)
 
     # ------------------------------------------------------------------------------------ keeping
 
     def checkpoint(self) -> None:
-        """Write what is known to the session's file."""
+        """Write results to the session file."""
         for video in self._videos.values():
             video.checkpoint()
 
     def note(self, name: str, value: str | None = None) -> str | None:
-        """A word that is kept with the session; `value` writes it."""
+        """Return a stored note of the session. `value` sets it first."""
         return self._open(0).note(name, value)
 
     def close(self) -> None:
-        """Write what is known, and let go of the scan."""
+        """Write all results and release the scan."""
         for video in self._videos.values():
             video.close()
         self._videos.clear()
@@ -475,12 +480,12 @@ class VolumeSession:
         return self._videos[axis]
 
     def _mark(self) -> str:
-        """What a scan and its window are known by."""
+        """Hash of the scan geometry and window."""
         told = json.dumps([self.volume.shape, self.volume.affine.round(4).tolist(), self.window])
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def _check_same(self, path: Path | None) -> None:
-        """Raises InputError where a session was begun on another scan or by another window."""
+        """Raise InputError if the session was created with another scan or window."""
         if path is None or not path.exists():
             return
         store = SessionStore(path)
@@ -494,13 +499,13 @@ class VolumeSession:
 
 
 def check_axis(axis: object) -> None:
-    """Raises InputError for what is no axis."""
+    """Raise InputError if `axis` is not 0, 1 or 2."""
     if axis not in (0, 1, 2) or isinstance(axis, bool):
         raise InputError(f"Invalid axis {axis!r}. Use 0 (z), 1 (y) or 2 (x).")
 
 
 def usual_window(volume: Volume) -> Window:
-    """(level, width) between the darkest and brightest .5 % of some slices of a scan."""
+    """Window (level, width) from the 0.5th to the 99.5th percentile of sampled slices."""
     count = volume.shape[0]
     some = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).round().astype(int))
     values: list[Floats] = []
@@ -515,14 +520,17 @@ def usual_window(volume: Volume) -> Window:
 def open_volume_session(
     model: Model, source: Any, **settings: Unpack[VolumeOptions]
 ) -> VolumeSession:
-    """Begin to follow things through a scan, or go on with a session that was kept.
-
-    Raises InputError for settings and for a session of another scan, DataError for a file that
-    cannot be read, MissingExtra, ModelError for a tracker that the model cannot be.
+    """Start tracking objects through a scan, or resume a saved session.
 
     Args:
-        source: A `Volume`, an array (Z, Y, X), or what `read_volume` reads.
-        settings: See `VolumeSettings`.
+        source: `Volume`, array (Z, Y, X), or path as for `read_volume`.
+        settings: Fields of `VolumeSettings`.
+
+    Raises:
+        InputError: A setting is invalid, or the session was created with another scan.
+        DataError: The file is corrupted.
+        ModelError: The model does not support this tracker.
+        MissingExtra: A required library is not installed.
     """
     check_keywords(settings, VolumeSettings.__dataclass_fields__)
     how = VolumeSettings(**settings)
@@ -535,5 +543,5 @@ def open_volume_session(
         )
     volume = source if isinstance(source, Volume) else read_volume(source)
     if np.prod(volume.shape) * volume.voxels.dtype.itemsize <= IN_MEMORY:
-        _ = volume.array  # slices of packed files are unpacked from the beginning each time
+        _ = volume.array  # else each slice of a compressed file decompresses it from the beginning
     return VolumeSession(model, volume, how)

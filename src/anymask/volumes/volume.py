@@ -1,9 +1,9 @@
-"""A scan in three dimensions: voxels (z, y, x), and where each of them lies in the patient.
+"""3D scans: voxels (z, y, x) and their positions in the patient.
 
-Positions are in millimetres in the frame RAS (x to the right, y to the front, z to the head), as
-NIfTI has it; DICOM, NRRD of Slicer and ITK say LPS, which is RAS with the first two axes turned.
-The affine takes (x, y, z, 1) of a voxel, its indices backwards, to the middle of that voxel, as
-nibabel's does. Voxels are never resampled or turned: a slice is a slice of the file.
+Positions are in mm in the RAS frame (x to the right, y to the front, z to the head), as in NIfTI.
+DICOM, ITK and Slicer's NRRD use LPS, which is RAS with the first two axes inverted. The affine maps
+(x, y, z, 1), the reversed voxel index, to the voxel center, as in nibabel. Voxels are never
+resampled or reoriented: a slice is a slice of the file.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from anymask.base import Floats, InputError, UintImage, explain_keywords, previe
 from anymask.masks import preview_of
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_SHEAR = 1e-3  # cosine between two axes: what float32 and rounded headers leave is below it
-_GOLDEN = 0.61803398875  # steps of hue that keep neighbours apart
-_SHOWN = (0.5, 99.5)  # percentiles that become black and white where no window is given
+_SHEAR = 1e-3  # maximum cosine between two axes; allows for float32 and rounded headers
+_GOLDEN = 0.61803398875  # hue step that separates consecutive labels
+_SHOWN = (0.5, 99.5)  # percentiles of black and white without a window
 
 Colour = tuple[int, int, int]
 
 
 class Voxels(Protocol):
-    """What an array of voxels must answer, whether it is in memory or in a file."""
+    """Interface of voxel arrays, in memory or in a file."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Voxels along z, y and x."""
+        """Number of voxels along z, y and x."""
         ...
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of the voxels."""
+        """Data type of the voxels."""
         ...
 
     def __getitem__(self, key: tuple[int | slice, ...], /) -> Any:
@@ -50,16 +50,17 @@ class Voxels(Protocol):
 @explain_keywords
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A scan, or a picture of labels that lies on one.
-
-    Raises InputError for voxels that are not of three dimensions and for an affine that shears.
+    """A scan, or labels of a scan.
 
     Attributes:
-        voxels: (z, y, x), in memory or in a file; `array` and `slice` read it.
-        affine: (4, 4): (x, y, z, 1) of a voxel to millimetres, RAS.
-        names: Of labels, by their value.
-        colours: Of labels, by their value: red, green, blue, 0..255.
-        source: The file that it was read from.
+        voxels: Voxels (z, y, x), in memory or in a file. Read them with `array` and `slice`.
+        affine: Matrix (4, 4) from voxel (x, y, z, 1) to mm, RAS.
+        names: Label value to name.
+        colours: Label value to color: red, green, blue, 0 to 255.
+        source: File that it was read from.
+
+    Raises:
+        InputError: The voxels do not have three dimensions, or the affine is sheared.
     """
 
     voxels: Voxels
@@ -88,25 +89,25 @@ class Volume:
         return f"<Volume of {sides} {kind}, {steps} mm, {self.orientation}{named}>"
 
     def _repr_html_(self) -> str:
-        """The slice in the middle; of a compressed file, those before it are unpacked."""
+        """Preview of the middle slice. A compressed file is decompressed up to that slice."""
         middle = self.shape[0] // 2
         return preview_html(repr(self), (), preview_of(lambda: self.picture(middle)))
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Voxels along z, y and x."""
+        """Number of voxels along z, y and x."""
         z, y, x = self.voxels.shape
         return int(z), int(y), int(x)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Millimetres from one voxel to the next, along z, y and x."""
+        """Voxel size along z, y and x, in mm."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(z), float(y), float(x)
 
     @property
     def orientation(self) -> str:
-        """Where x, y and z of the file lead in the patient, about: LPS is left, back, head."""
+        """Approximate directions of x, y and z in the patient: LPS is left, posterior, superior."""
         directions = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
         letters, free = [""] * 3, {0, 1, 2}
         for axis in np.argsort(-np.abs(directions).max(axis=0)):
@@ -117,17 +118,19 @@ class Volume:
 
     @cached_property
     def array(self) -> NDArray[Any]:
-        """All voxels (z, y, x), raw values, read when this is first asked for.
+        """All voxels (z, y, x), raw values, read on first access.
 
-        Raises LimitError where they need more memory than ANYMASK_VOLUME_MEGABYTES.
+        Raises:
+            LimitError: The voxels need more memory than ANYMASK_VOLUME_MEGABYTES.
         """
         whole = slice(None)
         return _native(np.asarray(self.voxels[whole, whole, whole]))
 
     def slice(self, index: int, axis: int = 0) -> NDArray[Any]:
-        """One slice across an axis (0 is z, 1 is y, 2 is x), raw values; others are not read.
+        """Read the raw values of one slice across an axis (0 is z, 1 is y, 2 is x).
 
-        Raises InputError for an axis or a slice that is not there.
+        Raises:
+            InputError: The axis or slice does not exist.
         """
         if axis not in (0, 1, 2):
             raise InputError(f"Invalid axis {axis!r}. Use 0 (z), 1 (y) or 2 (x).")
@@ -145,14 +148,14 @@ class Volume:
     def picture(
         self, index: int, axis: int = 0, window: tuple[float, float] | None = None
     ) -> UintImage:
-        """One slice in 8 bits, as a model or a screen takes it.
-
-        Raises InputError for a window that is not one.
+        """Read one slice as an 8-bit image for display or a model.
 
         Args:
-            window: (level, width): black lies half a width below the level, white half above
-                it; without it, the darkest and brightest .5 % of this slice become black and
-                white.
+            window: Intensity window (level, width), centered on the level. Default: the 0.5th to
+                the 99.5th percentile of this slice.
+
+        Raises:
+            InputError: The window is invalid.
         """
         pixels = self.slice(index, axis).astype(np.float64)
         finite = np.isfinite(pixels)
@@ -168,7 +171,7 @@ class Volume:
 
 
 def check_window(window: object) -> None:
-    """Raises InputError for what is no (level, width) with a width above 0."""
+    """Raise InputError if `window` is not (level, width) with a width above 0."""
     if window is None:
         return
     try:
@@ -182,13 +185,13 @@ def check_window(window: object) -> None:
 
 
 def scaled_affine(spacing: tuple[float, float, float]) -> Floats:
-    """The affine of a stack without directions: spacing (z, y, x) in mm, laid as ITK lays it."""
+    """Affine of a stack without directions, from the spacing (z, y, x) in mm, as in ITK."""
     z, y, x = spacing
     return LPS_TO_RAS @ np.diag([x, y, z, 1.0])
 
 
 def label_colour(labels: Volume, value: int) -> Colour:
-    """A label's color, or one of its own where nobody chose one."""
+    """Color of a label, or a generated one."""
     if value in labels.colours:
         return labels.colours[value]
     red, green, blue = colorsys.hsv_to_rgb(value * _GOLDEN % 1, 0.65, 0.95)
@@ -217,5 +220,5 @@ def _check_affine(affine: Floats) -> None:
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers in this machine's order of bytes."""
+    """Convert to native byte order."""
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

@@ -1,7 +1,7 @@
-"""Writes labels that lie on their scan, as NIfTI, Slicer's .seg.nrrd or DICOM, and measures them.
+"""Write labels of a scan as NIfTI, Slicer .seg.nrrd or DICOM, and measure them.
 
-All keep the affine of the scan, so that Slicer, ITK-SNAP and napari show the labels in place.
-NIfTI has no place for names and colors; .seg.nrrd has both.
+All formats keep the affine of the scan, so that Slicer, ITK-SNAP and napari show the labels in
+place. NIfTI does not store names and colors; .seg.nrrd stores both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from anymask.volumes.dicom_labels import segmentation_bytes, structure_bytes
 from anymask.volumes.volume import LPS_TO_RAS, Colour, Volume, label_colour
 
 LABEL_ENDINGS = (".nii", ".nii.gz", ".seg.nrrd", ".dcm", ".rtstruct.dcm")
-_LABEL_INTENT, _SCANNER = "label", 1  # codes of the NIfTI standard
+_LABEL_INTENT, _SCANNER = "label", 1  # NIfTI codes
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,13 @@ def label_volume(
     names: Mapping[int, str] | None = None,
     colours: Mapping[int, Colour] | None = None,
 ) -> Volume:
-    """Labels (z, y, x), 0 where nothing is, at the place of the scan they were drawn on.
+    """Create a label volume with the geometry of a scan.
 
-    Raises InputError for another shape than the scan's, and for values that are no labels.
+    Args:
+        labels: Labels (z, y, x), whole numbers, 0 for background.
+
+    Raises:
+        InputError: The shape differs from the scan, or values are not labels.
     """
     array = np.asarray(labels)
     if array.shape != scan.shape:
@@ -80,8 +84,10 @@ def label_volume(
 
 
 def check_label_path(path: str | Path) -> None:
-    """Raises InputError for a name whose ending is none of labels, MissingExtra where the package
-    that writes it is not installed."""
+    """Validate the suffix of a label file.
+
+    Raises InputError if it is not supported, MissingExtra if its package is not installed.
+    """
     name = Path(path).name.lower()
     if not name.endswith(LABEL_ENDINGS):
         raise InputError(
@@ -99,20 +105,17 @@ def check_label_path(path: str | Path) -> None:
 
 
 def write_labels(path: str | Path, labels: Volume, scan: Volume | None = None) -> None:
-    """Write a volume of labels by the ending of the name, whole or not at all.
-
-    Raises InputError for another ending, and for DICOM of a scan that is none; MissingExtra,
-    OSError.
+    """Write a label volume in the format of the suffix, atomically.
 
     Args:
         path: .nii, .nii.gz; .seg.nrrd (names and colors, for Slicer); .dcm (DICOM SEG);
-            .rtstruct.dcm (outlines, for radiotherapy).
-        scan: What the labels lie on, as it was read: DICOM refers to its slices.
+            .rtstruct.dcm (contours, for radiotherapy).
+        scan: Scan of the labels as it was read. Required for DICOM, which refers to its slices.
 
-    Args:
-        path: .nii, .nii.gz; .seg.nrrd (names and colours, for Slicer); .dcm (DICOM SEG);
-            .rtstruct.dcm (outlines, for radiotherapy).
-        scan: What the labels lie on, as it was read: DICOM refers to its slices.
+    Raises:
+        InputError: The suffix is not supported, or DICOM was requested for another scan.
+        MissingExtra: A required library is not installed.
+        OSError: The file cannot be written.
     """
     check_label_path(path)
     path = Path(path)
@@ -132,17 +135,17 @@ def write_labels(path: str | Path, labels: Volume, scan: Volume | None = None) -
 def _nifti_bytes(labels: Volume) -> bytes:
     import nibabel
 
-    make: Any = nibabel.Nifti1Image  # nibabel's types are of some functions alone
+    make: Any = nibabel.Nifti1Image  # nibabel is only partly typed
     image = make(labels.array.transpose(2, 1, 0), labels.affine)
     image.set_sform(labels.affine, code=_SCANNER)
-    image.set_qform(labels.affine, code=_SCANNER)  # what ITK reads first
+    image.set_qform(labels.affine, code=_SCANNER)  # ITK prefers the qform
     image.header.set_intent(_LABEL_INTENT)
     image.header.set_xyzt_units("mm")
     return bytes(image.to_bytes())
 
 
 def _nrrd_bytes(labels: Volume) -> bytes:
-    """A segmentation as Slicer writes it: one layer, a segment for each label."""
+    """Encode as a Slicer segmentation: one layer, one segment per label."""
     import nrrd
 
     array = labels.array
@@ -177,12 +180,12 @@ def _nrrd_bytes(labels: Volume) -> bytes:
     file = io.BytesIO()
     nrrd.write(file, array, header, index_order="C")
     head, _, packed = file.getvalue().partition(b"\n\n")
-    lines = [f"{key}:={value}" for key, value in pairs.items()]  # UTF-8, which pynrrd refuses
+    lines = [f"{key}:={value}" for key, value in pairs.items()]  # pynrrd does not support UTF-8
     return b"\n".join([head, *(line.encode() for line in lines)]) + b"\n\n" + packed
 
 
 def _boxes(array: NDArray[Any]) -> dict[int, IntArray]:
-    """First and last voxel (2, 3) of each label, read slice by slice."""
+    """First and last voxel (2, 3) of each label, computed slice by slice."""
     boxes: dict[int, IntArray] = {}
     for z, pixels in enumerate(array):
         for value in map(int, np.unique(pixels[pixels != 0])):
@@ -196,9 +199,10 @@ def _boxes(array: NDArray[Any]) -> dict[int, IntArray]:
 
 
 def measure_labels(labels: Volume) -> list[LabelMeasure]:
-    """What each label measures in mm, mm2 and ml, in the order of their values; 0 is no label.
+    """Measure each label in mm, mm2 and ml, in order of value. Label 0 is background.
 
-    Raises InputError for voxels that are no labels.
+    Raises:
+        InputError: The voxels are not labels.
     """
     labels = label_volume(labels.array, labels, names=labels.names)
     array, spacing = labels.array, np.array(labels.spacing)
@@ -228,7 +232,7 @@ def measure_labels(labels: Volume) -> list[LabelMeasure]:
 
 
 def _diameter(mask: NDArray[np.bool_], spacing: Floats) -> float:
-    """The longest distance in mm between two corners of a mask's pixels (H, W)."""
+    """Longest distance in mm between two pixel corners of a mask (H, W)."""
     pixels = np.argwhere(mask)
     corners = np.concatenate([pixels + shift for shift in ((0, 0), (0, 1), (1, 0), (1, 1))])
     points = (corners * spacing).astype(np.float32)

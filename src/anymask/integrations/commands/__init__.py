@@ -1,1 +1,1 @@
-"""Commands of `anymask` that serve other programs."""
+"""Commands that run servers for other programs."""

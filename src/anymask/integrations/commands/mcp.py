@@ -1,4 +1,4 @@
-"""`anymask mcp`: folders in, the tools of a server for assistants on standard input and output."""
+"""`anymask mcp`: run an MCP server on standard input and output."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Serve until the assistant leaves. Raises AnymaskError for what the user can mend."""
+    """Serve until the assistant disconnects. Raises AnymaskError for user errors."""
     need_packages(("mcp",), "mcp", "MCP server")
     from anymask.integrations import assistant_server
 

@@ -1,1 +1,1 @@
-"""Commands that this room adds to `anymask`; each is reached by its entry point."""
+"""Commands of this package, registered as entry points of `anymask`."""

@@ -1,4 +1,4 @@
-"""`anymask annotate DIR`: label a folder of photos in the browser, with the model's help."""
+"""`anymask annotate DIR`: annotate a folder of images in the browser."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Serve page and project until Ctrl-C. Raises AnymaskError for what the user can mend."""
+    """Serve page and project until Ctrl-C. Raises AnymaskError for user errors."""
     need_server()
     need_engine()
     from anymask.studio.start import annotate, check_server

@@ -1,4 +1,4 @@
-"""`anymask plan DIR`: what labelling so many photos takes, from what a project has measured."""
+"""`anymask plan DIR`: estimate annotation time and cost from the timings of a project."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print a line for every way of working that was measured. Raises InputError, StoreError."""
+    """Print the estimate of each measured stage. Raises InputError, StoreError."""
     need_engine()
     from anymask.studio.figures import plan
     from anymask.studio.project import Project

@@ -1,4 +1,4 @@
-"""`anymask project`: the data engine without a page: stages, review, report, export, retraining."""
+"""`anymask project`: stages, review, report, export and training without the page."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Carry out one action. Raises AnymaskError for what the user can mend."""
+    """Run one action. Raises AnymaskError for user errors."""
     need_engine()
     ACTIONS[args.action][2](args)
 
 
 def opened(args: argparse.Namespace) -> Project:
-    """The project that a folder is. Raises InputError."""
+    """Open the project of a folder. Raises InputError."""
     from anymask.studio.project import Project
 
     return Project(args.folder)
@@ -47,7 +47,7 @@ def opened(args: argparse.Namespace) -> Project:
 
 
 def login() -> str:
-    """Who works, as the system knows it."""
+    """Login name of the user."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
@@ -55,7 +55,7 @@ def login() -> str:
 
 
 def add_init_options(parser: argparse.ArgumentParser) -> None:
-    """What a project is begun with."""
+    """Add the options of a new project."""
     group = parser.add_argument_group("the project")
     group.add_argument("--name", help="name of the project (default: the name of the folder)")
     group.add_argument(
@@ -79,7 +79,7 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_settings(words: list[str]) -> dict[str, Any]:
-    """NAME=VALUE words as settings. Raises InputError."""
+    """Parse NAME=VALUE settings. Raises InputError."""
     settings: dict[str, Any] = {}
     for word in words:
         name, sign, value = word.partition("=")
@@ -93,9 +93,9 @@ def read_settings(words: list[str]) -> dict[str, Any]:
 
 
 def make_project(args: argparse.Namespace) -> Project:
-    """The project of a folder, begun where it is none; says which pictures cannot be read.
+    """Create or open the project of a folder, and report images that cannot be read.
 
-    Raises InputError, also for a folder without a picture; StoreError.
+    Raises InputError, also for a folder without images; StoreError.
     """
     from anymask.studio.project import create_project
 
@@ -113,7 +113,7 @@ def make_project(args: argparse.Namespace) -> Project:
 
 
 def check_photos(folder: Path) -> None:
-    """Raises InputError for a folder that would be a project without a photo or a video."""
+    """Raise InputError if a new project would contain no images or videos."""
     from anymask.images import SUFFIXES, VIDEO_SUFFIXES, find_images, use_instead
     from anymask.studio.project import FOLDER
 
@@ -128,7 +128,7 @@ def check_photos(folder: Path) -> None:
 
 
 def init(args: argparse.Namespace) -> None:
-    """Make a folder a project."""
+    """Create a project."""
     from anymask.masks import counted
 
     project = make_project(args)
@@ -140,7 +140,7 @@ def init(args: argparse.Namespace) -> None:
 
 
 def import_options(parser: argparse.ArgumentParser) -> None:
-    """Of `import`."""
+    """Add the options of `import`."""
     parser.add_argument(
         "source",
         metavar="SOURCE",
@@ -161,7 +161,7 @@ def import_options(parser: argparse.ArgumentParser) -> None:
 
 
 def take(args: argparse.Namespace) -> None:
-    """Read masks."""
+    """Import masks."""
     from anymask.masks import counted
 
     project = opened(args)
@@ -192,8 +192,8 @@ def take(args: argparse.Namespace) -> None:
 
 
 def run_options(parser: argparse.ArgumentParser) -> None:
-    """Of `run`."""
-    stages = tuple(stage for stage in STAGES if stage != "assisted")  # which needs a person
+    """Add the options of `run`."""
+    stages = tuple(stage for stage in STAGES if stage != "assisted")  # requires a person
     parser.add_argument(
         "--stage", choices=stages, default="auto", help="stage to run (default: auto)"
     )
@@ -204,7 +204,7 @@ def run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_photos(args: argparse.Namespace) -> None:
-    """One stage on the photos that are new; killed at any moment, the same command goes on."""
+    """Run a stage on new images. An interrupted run is resumed by the same command."""
     from anymask import load
     from anymask.masks import counted
 
@@ -237,7 +237,7 @@ def run_photos(args: argparse.Namespace) -> None:
 
 
 def find_options(parser: argparse.ArgumentParser) -> None:
-    """Of `find`."""
+    """Add the options of `find`."""
     parser.add_argument(
         "words", metavar="WORDS", nargs="?",
         help=("text prompts as in `anymask find`, such as 'helmet, red cup' or 'lorry = "
@@ -268,7 +268,7 @@ def find_options(parser: argparse.ArgumentParser) -> None:
 
 
 def find_things(args: argparse.Namespace) -> None:
-    """Propose what words or examples mean, with names; killed, the same command goes on."""
+    """Propose labeled masks from prompts. An interrupted run is resumed by the same command."""
     from anymask import load
     from anymask.masks import counted
 
@@ -303,7 +303,7 @@ def find_things(args: argparse.Namespace) -> None:
 
 
 def review_options(parser: argparse.ArgumentParser) -> None:
-    """Of `review`."""
+    """Add the options of `review`."""
     parser.add_argument(
         "--accept-rest", action="store_true",
         help="accept the remaining proposals of batches that meet the acceptance rule",
@@ -311,7 +311,7 @@ def review_options(parser: argparse.ArgumentParser) -> None:
 
 
 def review(args: argparse.Namespace) -> None:
-    """Say how the batches stand by the acceptance rule."""
+    """Print the state of the batches under the acceptance rule."""
     project = opened(args)
     for state in project.batches():
         verdict = f"acceptance rule {'' if state.met else 'not '}met"
@@ -333,7 +333,7 @@ def review(args: argparse.Namespace) -> None:
 
 
 def report_options(parser: argparse.ArgumentParser) -> None:
-    """Of `report`."""
+    """Add the options of `report`."""
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write all figures to this JSON file"
     )
@@ -341,7 +341,7 @@ def report_options(parser: argparse.ArgumentParser) -> None:
 
 
 def report(args: argparse.Namespace) -> None:
-    """Print the figures as Markdown."""
+    """Print the report as Markdown."""
     from anymask.studio.figures import to_report
 
     project = opened(args)
@@ -356,7 +356,7 @@ def report(args: argparse.Namespace) -> None:
 
 
 def export_options(parser: argparse.ArgumentParser) -> None:
-    """Of `export`."""
+    """Add the options of `export`."""
     parser.add_argument("-o", "--output", type=Path, required=True, help="output file or folder")
     parser.add_argument(
         "--to", metavar="FORMAT", default="coco", help="format of the masks (default: coco)"
@@ -365,7 +365,7 @@ def export_options(parser: argparse.ArgumentParser) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    """Write masks, and say what the format could not keep."""
+    """Export masks and print what the format does not support."""
     lines = opened(args).export(args.output, args.to, **read_options(args, ExportSettings))
     say("\n".join([f"wrote {args.output}", *lines]))
 
@@ -374,7 +374,7 @@ def export(args: argparse.Namespace) -> None:
 
 
 def clip_options(parser: argparse.ArgumentParser) -> None:
-    """Of `clips`."""
+    """Add the options of `clips`."""
     parser.add_argument(
         "--take", metavar="VIDEO", help="name of a video in DIR to add to the project"
     )
@@ -399,7 +399,7 @@ def clip_options(parser: argparse.ArgumentParser) -> None:
 
 
 def clips(args: argparse.Namespace) -> None:
-    """Take up, list or write. Raises InputError, DataError, Conflict."""
+    """Add, list or export clips. Raises InputError, DataError, Conflict."""
     from anymask.studio.exchange import take_clip
     from anymask.studio.exports import export_tracks
 
@@ -426,7 +426,7 @@ def clips(args: argparse.Namespace) -> None:
 
 
 def retrain_options(parser: argparse.ArgumentParser) -> None:
-    """Of `retrain`."""
+    """Add the options of `retrain`."""
     add_options(parser, Tuning)
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write the result to this JSON file"
@@ -434,7 +434,7 @@ def retrain_options(parser: argparse.ArgumentParser) -> None:
 
 
 def retrain_project(args: argparse.Namespace) -> None:
-    """Fine-tune on the accepted masks, measure on those held out, promote what is better."""
+    """Fine-tune on accepted masks, evaluate on held-out images, and promote a better model."""
     need_torch()
     from anymask.runtime import WEIGHTS
     from anymask.studio.rounds import round_folder

@@ -1,4 +1,4 @@
-"""`anymask serve`: the model over HTTP, with the page for the browser; or both as plain files."""
+"""`anymask serve`: run the HTTP server with the page, or write both as static files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
-    """Where the server listens and what it allows; shared by the commands that start one."""
+    """Add the server options shared by all commands that start a server."""
     group = parser.add_argument_group("the server")
     group.add_argument(
         "--host",
@@ -109,7 +109,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Serve until Ctrl-C. Raises AnymaskError for what the user can mend."""
+    """Serve until Ctrl-C. Raises AnymaskError for user errors."""
     need_server()
     from anymask.studio import start
 
@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def read_server(args: argparse.Namespace) -> ServerSettings:
-    """The words of the server and the model as settings, and logging as it is wanted."""
+    """Parse the server and model options, and configure logging."""
     from anymask.studio.server import log_to_stderr
 
     log_to_stderr(args.log_level, args.log_format)
