@@ -100,7 +100,11 @@ class Peer:
     def segment(
         self, embedding: Any, *, prompts: Sequence[Prompt], previous: object = None
     ) -> list[PlainAnswer]:
-        """Call the peer for each prompt. Raises InputError if a result has the wrong shape."""
+        """Call the peer for each prompt.
+
+        Raises:
+            InputError: A result has the wrong shape.
+        """
         (height, width), image = embedding
         wanted = (
             f"Peer {self.name!r} must return (masks, scores) with masks of shape (K, {height}, "

@@ -113,7 +113,11 @@ class Report:
             )
 
     def to_dataframe(self) -> Any:
-        """Return the metrics as a `pandas.DataFrame`. Raises InputError without pandas."""
+        """Return the metrics as a `pandas.DataFrame`.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
         try:
             import pandas as pd  # type: ignore[import-untyped]
         except ImportError as error:

@@ -1,7 +1,7 @@
 """Score prediction files of any program against the ground truth: J & F of videos.
 
 Tracks are evaluated like in davis2017-evaluation: objects are the numbers from 1 to the maximum of
-the first annotated frame; a number without pixels has empty masks. All objects have the same weight,
+the first annotated frame; a number without pixels has empty masks. Objects have equal weights,
 regardless of their video. Frames are read one at a time, so memory use is constant.
 
     "davis"         the semi-supervised task: object numbers are kept, larger ones are rejected;

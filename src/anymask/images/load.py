@@ -388,7 +388,11 @@ def _has_alpha(picture: Image.Image) -> bool:
 
 
 def image_hw(path: Path) -> tuple[int, int]:
-    """Read (H, W) of the upright image from its header. Raises ImageError like `load_image`."""
+    """Read (H, W) of the upright image from its header.
+
+    Raises:
+        ImageError: The image cannot be read, as in `load_image`.
+    """
     name = repr(str(path))
     with open_path(path) as file:
         try:

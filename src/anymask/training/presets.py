@@ -52,7 +52,11 @@ def named(word: str, weights: Path | None) -> tuple[str, str]:
 
 
 def variant_of(path: Path) -> str:
-    """Return the model variant of a weights.safetensors or checkpoint. Raises WeightsError."""
+    """Return the model variant of a weights.safetensors or checkpoint.
+
+    Raises:
+        WeightsError: The file is invalid.
+    """
     from anymask.training.run_folder import read_state  # needs torch
 
     about = about_weights(path)
