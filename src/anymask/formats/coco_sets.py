@@ -1,7 +1,7 @@
 """COCO and LVIS datasets: images with one COCO JSON per split.
 
     COCO 2017 (cocodataset.org, format page)     LVIS v1 (lvisdataset.org, data format)
-    annotations/instances_val2017.json           annotations/lvis_v1_val.json, or beside the photos
+    annotations/instances_val2017.json           annotations/lvis_v1_val.json, or beside the images
     val2017/000000000139.jpg                     train2017/, val2017/: photos of COCO
 
 A split is the full or the short name: "val2017" and "val" are equivalent. The JSON itself can be

@@ -51,7 +51,7 @@ from anymask.images.tiff import (
 from anymask.masks import ChannelMix, Picture, save_picture
 
 _AXES = "CZTVHRPLASE"  # axes with a meaning; tifffile names others Q and I
-_OF_ONE_PHOTO = ("MPO",)  # its other frames are camera previews of the same photo
+_OF_ONE_PHOTO = ("MPO",)  # its other frames are camera previews of the same image
 
 
 @dataclass(frozen=True)
