@@ -45,7 +45,8 @@ def mask_values_of(report: LossReport) -> MaskValues:
 def label_values(path: Path) -> NDArray[Any]:  # (H, W)
     """Return the stored label values of an image with one channel or a palette.
 
-    Raises DataError if the image cannot be read as labels.
+    Raises:
+        DataError: The image cannot be read as labels.
     """
     return _mask_image(path, "labels").values
 
@@ -53,7 +54,8 @@ def label_values(path: Path) -> NDArray[Any]:  # (H, W)
 def binary_mask(path: Path) -> NDArray[np.bool_]:  # (H, W)
     """Read a mask of one object: white on black with any values, with soft edges or without.
 
-    Raises DataError if the image is not such a mask.
+    Raises:
+        DataError: The image cannot be read as such a mask.
     """
     mask: NDArray[np.bool_] = _mask_image(path, "binary").values > 0
     return mask

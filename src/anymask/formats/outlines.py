@@ -36,7 +36,12 @@ from anymask.masks import (
 
 
 def read_class_list(path: object) -> tuple[str, ...]:
-    """Read class names, one per line. Raises DataError, InputError for none or a repeated one."""
+    """Read class names, one per line.
+
+    Raises:
+        DataError: The file cannot be read.
+        InputError: There is no name, or a repeated one.
+    """
     lines = (line.strip() for line in read_text(Path(str(path))).splitlines())
     names = tuple(line for line in lines if line)
     if not names or len(set(names)) < len(names):

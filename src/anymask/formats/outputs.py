@@ -55,11 +55,12 @@ _INSTEAD = {  # of suffixes that are not written
 def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False) -> Kind:
     """Return what a file holds, by the suffix of its name.
 
-    Raises InputError for any other suffix.
-
     Args:
         plain: Kind of an image named neither .cut.png, .overlay.png nor .mask.png.
         many: Whether the output is of all objects of an image, not of one object.
+
+    Raises:
+        InputError: The suffix is not supported.
     """
     suffix = path.suffix.lower()
     if suffix in DOCUMENTS:
@@ -109,7 +110,8 @@ def has_place(path: Path) -> bool:
 def each_output(path: Path, masks: Masks) -> list[tuple[Path, slice]]:
     """Return the output files and the masks of each: all, or one each with a placeholder.
 
-    Raises InputError for two files of one name.
+    Raises:
+        InputError: Two masks have the same file name.
     """
     if not has_place(path):
         return [(path, slice(None))]
@@ -141,14 +143,15 @@ def save_masks(
 ) -> Path:
     """Write one file by the suffix of its name, atomically; parent folders are created.
 
-    Raises InputError for another suffix, a missing image, the input image itself as the target,
-    and a cut-out of several objects.
-
     Args:
-        image: Image (H, W, 3), if the masks do not hold it.
-        plain: As in `output_kind`; default "cutout" for one object.
+        image: Image (H, W, 3), if the masks have no reference to it.
+        plain: As in `output_kind`. Defaults to "cutout" for one object, else "overlay".
         prompts: Prompts, one per mask, drawn on an overlay.
         one: Whether to write one object instead of a list of one: .npy is (H, W).
+
+    Raises:
+        InputError: The suffix is not supported, the image is missing or is itself the target, or
+            a cut-out has several objects.
     """
     from anymask.masks import spare_photo
 
@@ -179,10 +182,11 @@ def write_masks(
 ) -> None:
     """Write one output to an open file.
 
-    Raises InputError if the format cannot hold it.
-
     Args:
         suffix: File suffix with its dot, which selects the image format.
+
+    Raises:
+        InputError: The format cannot hold the masks.
     """
     if kind in ("cutout", "overlay", "mask"):
         picture = mask_picture(kind, masks, image, prompts)

@@ -181,10 +181,11 @@ def read_panoptic(
 
     The classes may be missing, as in results.
 
-    Raises DataError that names file, record and reason.
-
     Args:
         report: Report of skipped invalid records; None: the first one is an error.
+
+    Raises:
+        DataError: The file or a record is invalid; the message names it and the reason.
     """
     report = LossReport() if report is None else report
     with located(path):

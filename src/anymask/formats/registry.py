@@ -227,7 +227,11 @@ READ = {**FORMATS, **READ_ONLY}
 
 
 def find_format(name: str) -> Format:
-    """Return the format of this name. Raises InputError that lists all."""
+    """Return the format of this name.
+
+    Raises:
+        InputError: The name is unknown; the message lists all.
+    """
     known = WRITTEN | READ_ONLY
     if name not in known:
         raise InputError(f"Unknown format {name!r}. Choose from: {', '.join(known)}")
@@ -286,7 +290,9 @@ def write_annotations(
 ) -> LossReport:
     """Write a file or a folder; returns the report of what could not be kept.
 
-    Raises DataError if the format cannot hold the images, InputError for an unknown name.
+    Raises:
+        DataError: The format cannot hold the images.
+        InputError: The name is unknown.
     """
     report = LossReport()
     write_files(encode_annotations(images, target, name, report, policy), Path(target))
@@ -310,7 +316,11 @@ def format_of_suffix(suffix: str) -> str | None:
 
 
 def format_of_target(target: Path) -> str:
-    """Return the format by a file's suffix or a folder's name. Raises InputError."""
+    """Return the format by a file's suffix or a folder's name.
+
+    Raises:
+        InputError: The suffix or name means no format.
+    """
     name = format_of_suffix(target.suffix.lower()) or format_name(target.name)
     if name in WRITTEN:
         return name

@@ -105,11 +105,12 @@ def load_set(
 ) -> tuple[SetInfo, list[AnnotatedImage]]:
     """Read a set's metadata and all of its run-lengths, without opening an image.
 
-    Raises DataError that names file, line and reason.
-
     Args:
         absent_photos: Whether images may be missing: masks can be converted without them.
         report: Report of skipped invalid records; None: they are errors.
+
+    Raises:
+        DataError: A file or line is invalid; the message names it and the reason.
     """
     folder = Path(folder)
     path = _masks_file(folder)

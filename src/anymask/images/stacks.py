@@ -272,13 +272,23 @@ def load_plane(
 
 
 def load_page(path: Path, page: int) -> UintImage:  # -> (H, W, 3)
-    """Read any page by number, including pages of channels. Raises like `load_plane`."""
+    """Read any page by number, including pages of channels.
+
+    Raises:
+        ImageError: The image cannot be read.
+        InputError: The page does not exist.
+    """
     is_place = page in read_planes(path).places
     return load_plane(path, page) if is_place else load_image(path, page=page)
 
 
 def page_as_png(path: Path, page: int) -> bytes:
-    """Read a page of an image as PNG. Raises like `load_plane`."""
+    """Read a page of an image as PNG.
+
+    Raises:
+        ImageError: The image cannot be read.
+        InputError: The page does not exist.
+    """
     file = io.BytesIO()
     save_picture(file, load_page(path, page))
     return file.getvalue()
@@ -378,12 +388,22 @@ def load_channels(
 
 
 def load_mixed(source: ImageSource, mix: ChannelMix, page: int = 0) -> UintImage:  # -> (H, W, 3)
-    """Read an image as the RGB input of a model with a channel mix. Raises like `load_channels`."""
+    """Read an image as the RGB input of a model with a channel mix.
+
+    Raises:
+        ImageError: The image cannot be read.
+        InputError: The page is not a place of masks, or the channels do not fit the mix.
+    """
     return mix.to_rgb(load_for_mix(source, mix, page))
 
 
 def load_for_mix(source: ImageSource, mix: ChannelMix, page: int = 0) -> NDArray[Any]:
-    """Read the stored values (H, W, C) of the channels of a mix. Raises like `load_channels`."""
+    """Read the stored values (H, W, C) of the channels of a mix.
+
+    Raises:
+        ImageError: The image cannot be read.
+        InputError: The page is not a place of masks, or the channels do not fit the mix.
+    """
     name = repr(str(source)) if isinstance(source, str | Path) else "the picture"
     return mix.check(load_channels(source, page, mix.count), name)
 
