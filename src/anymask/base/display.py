@@ -68,7 +68,7 @@ def _items(value: Mapping[Any, Any] | Set[Any] | Sequence[Any]) -> str:
 
 
 def _is_generated(value: object) -> bool:
-    """Whether a dataclass has a generated `repr`, which shows all fields in full."""
+    """Return whether a dataclass has a generated `repr`, which shows all fields in full."""
     made = type(value).__repr__
     return is_dataclass(value) and made is not _brief_repr and hasattr(made, "__wrapped__")
 

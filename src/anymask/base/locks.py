@@ -25,7 +25,7 @@ LOCK = ".lock"  # lock file in the folder of a run
 
 
 def is_at(handle: int, path: Path) -> bool:
-    """Whether an open file is still the file at `path`."""
+    """Return whether an open file is still the file at `path`."""
     try:
         return os.path.samestat(os.fstat(handle), path.lstat())
     except FileNotFoundError:
@@ -135,7 +135,7 @@ def _claim(path: Path, output: Path) -> BinaryIO:
         file = os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), "r+b")
         state = lock_file(file.fileno(), wait=False)
         if state == "held" and not is_at(file.fileno(), path):
-            file.close()  # its owner has just deleted it
+            file.close()  # the owner has just deleted it
             continue
         pid, host = _owner(file)
         if state == "held" or (state == "unsupported" and _is_gone(pid, host)):
@@ -160,7 +160,7 @@ def _owner(file: BinaryIO) -> tuple[int, str]:
 
 
 def _is_gone(pid: int, host: str) -> bool:
-    """Whether the owner of a lock file has certainly ended."""
+    """Return whether the owner of a lock file has certainly ended."""
     if not pid:
         return True
     if host != socket.gethostname() or ON_WINDOWS:

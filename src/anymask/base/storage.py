@@ -129,7 +129,7 @@ _NEAR = 0.7  # similarity: .jsn matches .json, .xml matches nothing
 
 
 def is_folder(output: str | Path) -> bool:
-    """Whether an output is certainly a folder: it exists as one, or ends in a slash."""
+    """Return whether an output is certainly a folder: it exists as one, or ends in a slash."""
     return str(output).endswith(("/", os.sep)) or Path(output).is_dir()
 
 

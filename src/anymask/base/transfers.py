@@ -20,7 +20,7 @@ from urllib.error import HTTPError as HTTPError  # re-exported; has the status c
 ANSWER_S = 60.0  # seconds until all headers are received, including redirects
 STALL_S = 30.0  # seconds for each LEAST bytes, and for the connection
 LEAST = 30_000
-FAILURES = (OSError, http.client.HTTPException, ValueError)  # of opening and reading a URL
+FAILURES = (OSError, http.client.HTTPException, ValueError)  # errors in opening and reading a URL
 _BLOCK = 1 << 18
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from anymask.masks import Masks
 
 STDOUT_RECORDS = "-.json"  # meaning of `-`
-ENDINGS = (".everything", "-everything")  # of results, and of a folder of results
+ENDINGS = (".everything", "-everything")  # suffixes of results, and of a folder of results
 
 
 @dataclass(frozen=True)

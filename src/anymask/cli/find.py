@@ -26,7 +26,7 @@ from anymask.jobs import FindTask
 if TYPE_CHECKING:
     from anymask.find import Phrase
 
-ENDINGS = (".found", "-found")  # of results in the current folder, and of an output folder
+ENDINGS = (".found", "-found")  # suffixes of results, and of an output folder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def is_video(sources: list[str]) -> bool:
-    """Whether the only source is a video file, by its suffix."""
+    """Return whether the only source is a video file, by its suffix."""
     return len(sources) == 1 and Path(sources[0]).suffix.lower() in VIDEO_SUFFIXES
 
 

@@ -53,7 +53,7 @@ def add_map_options(
 
 
 def wants_map(args: argparse.Namespace) -> bool:
-    """Whether a command line processes a map. Raises MissingExtra if it certainly does."""
+    """Return whether a command line processes a map. Raises MissingExtra if it certainly does."""
     if getattr(args, "prompts", None) is not None:
         need_packages(PACKAGES, "maps", "--prompts")
     suffixes = {Path(output).suffix.lower() for output in args.outputs}

@@ -76,7 +76,7 @@ class Target:
 
 
 def is_stdout(output: str) -> bool:
-    """Whether an `-o` is standard output: `-`, or `-.json` for another format."""
+    """Return whether an `-o` is standard output: `-`, or `-.json` for another format."""
     return output == STDOUT or output.startswith(f"{STDOUT}.")
 
 
@@ -95,7 +95,7 @@ def or_stdout(outputs: Sequence[str], sources: Sequence[str]) -> list[str]:
 
 
 def is_file_name(output: str) -> bool:
-    """Whether an `-o` names a file or standard output, not a folder.
+    """Return whether an `-o` names a file or standard output, not a folder.
 
     Raises InputError for an unsupported suffix.
     """
@@ -318,7 +318,7 @@ def check_inputs_stay(args: argparse.Namespace) -> None:
 
 
 def _is_of_files(suffix: str) -> bool:
-    """Whether a suffix belongs to a known kind of file."""
+    """Return whether a suffix belongs to a known kind of file."""
     known = suffix in _OF_FILES or suffix in DOCUMENTS
     return known or bool(suffix and picture_format(suffix))
 

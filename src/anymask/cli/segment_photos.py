@@ -181,7 +181,7 @@ def _refuse_overwriting(planned: Sequence[tuple[PhotoItem, list[Target]]]) -> No
 
 
 def is_embedding(path: Path) -> bool:
-    """Whether a file is an output of `anymask encode`, by its suffix."""
+    """Return whether a file is an output of `anymask encode`, by its suffix."""
     return path.suffix.lower() == EMBEDDING
 
 

@@ -179,7 +179,7 @@ def choose_masks(
 
 
 def _counts(plan: SetPlan, sample: AnnotatedImage, mask: int) -> bool:
-    """Whether the masks of this annotator are evaluated."""
+    """Return whether the masks of this annotator are evaluated."""
     who = sample.objects[mask].annotator
     if plan.annotators == "all" or who is None:
         return True

@@ -273,7 +273,7 @@ class SetQuery:
 
 
 def _has_sets(path: Path) -> bool:
-    """Whether a path is a set of this project, a folder of sets, or a published dataset."""
+    """Return whether a path is a set of this project, a folder of sets, or a published dataset."""
     if not path.is_dir():
         return False
     return is_set(path) or any(map(is_set, path.iterdir())) or fitting_layout(path) is not None

@@ -43,7 +43,7 @@ _BROKEN = (
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file has the suffix of an archive of annotations."""
+    """Return whether a file has the suffix of an archive of annotations."""
     name = path.name.lower()
     return name.endswith(_ENDS) and path.is_file()
 

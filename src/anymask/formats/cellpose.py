@@ -83,7 +83,7 @@ def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) 
 
 
 def _says(value: Any) -> bool:
-    """Whether a value, or any value in it, is not 0, None, False or empty."""
+    """Return whether a value, or any value in it, is not 0, None, False or empty."""
     if isinstance(value, np.ndarray):
         return bool(np.count_nonzero(value))
     inside = value.values() if isinstance(value, dict) else value

@@ -146,7 +146,7 @@ def read_document(
 
 
 def crowds_count(flags: Sequence[bool], report: LossReport) -> bool:
-    """Whether crowds are objects, by the settings and the `iscrowd` flags of a file."""
+    """Return whether crowds are objects, by the settings and the `iscrowd` flags of a file."""
     if report.settings is None or not any(flags):
         return False
     if report.settings.crowd == "auto" and all(flags):

@@ -26,7 +26,7 @@ _MOVED = {
     "box": ("xtl", "ytl", "xbr", "ybr", "rotation"),
     "ellipse": ("cx", "cy", "rx", "ry", "rotation"),
 }
-_MAX_FRAMES = 10_000_000  # of a task; larger numbers are invalid
+_MAX_FRAMES = 10_000_000  # limit of a task; larger numbers are invalid
 _CHANGED = (
     "Polygons with different numbers of points are not interpolated. The frames "
     "between two such polygons repeat the earlier polygon."

@@ -123,7 +123,7 @@ class Dataset:
             one.close()
 
     def _is_shared(self, end: str) -> bool:
-        """Whether several images share this end of a name, such as a.jpg of cam1/a.jpg and
+        """Return whether several images share this end of a name, such as a.jpg of cam1/a.jpg and
         cam2/a.jpg."""
         for name in self._seen[self._counted :]:
             self._ends.update(name_suffixes(name))
@@ -319,7 +319,7 @@ class Dataset:
         return names
 
     def _is_label(self, file_name: str) -> bool:
-        """Whether a label image has no separate image, so that its name is its own."""
+        """Return whether a label image has no separate image, so that its name is its own."""
         if self.form != FORM or self.pictures is not None or not file_name.endswith(".png"):
             return False
         if split_folders(self.source, FORM):

@@ -71,7 +71,7 @@ def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:
 
 
 def has_both(source: Path) -> bool:
-    """Whether a folder contains a folder of label images and one of images, or is the former."""
+    """Return whether a folder has folders of label images and of images, or is the former."""
     places = places_of(source)
     if places.photos is None or not places.labels.is_dir():
         return False

@@ -22,12 +22,12 @@ _SIZE = ("original_width", "original_height", "image_rotation")
 
 
 def is_row(row: Mapping[str, Any]) -> bool:
-    """Whether a record is a row of JSON-MIN, by annotation metadata or regions of a control."""
+    """Return whether a record is a JSON-MIN row, by annotation metadata or control regions."""
     return "data" not in row and (len(ABOUT & row.keys()) > 1 or any(_regions(row)))
 
 
 def is_table(head: str) -> bool:
-    """Whether the first line of a text is the header of a CSV or TSV export."""
+    """Return whether the first line of a text is the header of a CSV or TSV export."""
     line = head.partition("\n")[0]
     names = [name.strip('"\r ') for name in line.split("\t" if "\t" in line else ",")]
     return len(ABOUT & {*names}) > 1

@@ -68,7 +68,7 @@ from anymask.masks import (
     rle_to_mask,
 )
 
-VERSION = "5.5.0"  # of labelme with this layout
+VERSION = "5.5.0"  # version of labelme with this layout
 OF_DOCUMENT = AllBut("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
 OF_SHAPE = AllBut("label", "points", "group_id", "shape_type", "mask", "score")  # others are kept
 _WITHOUT_AREA = ("point", "points", "line", "linestrip", "cuboid")

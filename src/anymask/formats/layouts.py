@@ -63,7 +63,7 @@ class Layout:
         return (clip.frame(index) for clip in clips for index in clip.annotations)
 
     def fits(self, root: Path) -> bool:
-        """Whether a folder matches the layout."""
+        """Return whether a folder matches the layout."""
         return any(all(any(root.glob(mark)) for mark in marks) for marks in self.marks)
 
 

@@ -39,7 +39,7 @@ LossKind = Literal[
     "stability", "clicks", "crops", "ids", "crowds", "trees", "extras", "records", "images",
     "classes", "info", "licences",
 ]  # fmt: skip
-HOW_MADE = ("scores", "stability", "clicks", "crops")  # of a mask, beside the mask
+HOW_MADE = ("scores", "stability", "clicks", "crops")  # metadata about how a mask was made
 _SHOWN = {"pixels": "exact outlines", "parts": "separate parts"}  # kinds in words
 PLACES = 3  # places that a report names of each reason
 _WRONG_KIND = (  # raised by Python and numpy for values of an unexpected type

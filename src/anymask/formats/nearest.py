@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from anymask.formats.recognition import Sniffed
 
-KEYS: dict[str, tuple[str, ...]] = {  # of a document, or of each record of a list
+KEYS: dict[str, tuple[str, ...]] = {  # keys of a document, or of each record of a list
     "coco": ("images", "annotations", "categories"),
     "sa1b": ("image", "annotations"),
     "labelme": ("shapes", "imagePath", "imageHeight", "imageWidth"),

@@ -45,7 +45,7 @@ OUTPUT_SUFFIXES = (
     *OPAQUE,
 )  # suffixes; Pillow writes more image formats
 LAYERS = (".gpkg", ".fgb", ".shp", ".kml")  # suffixes of vector map layers
-_INSTEAD = {  # of suffixes that are not written
+_INSTEAD = {  # replacements for unsupported suffixes
     ".shx": ".shp", ".gml": ".gpkg", ".gdb": ".gpkg", ".kmz": ".kml",
     ".xlsx": ".csv", ".xls": ".csv", ".tsv": ".csv", ".parquet": ".csv", ".pdf": ".svg",
     ".dxf": ".svg", ".yaml": ".json", ".coco": ".json",

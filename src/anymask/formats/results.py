@@ -28,7 +28,7 @@ from anymask.formats.shapes import with_area
 from anymask.images import SUFFIXES
 from anymask.masks import Mask, Masks
 
-_ABOUT = ("predicted_iou", "stability_score", "point_coords", "crop_box")  # of a generator
+_ABOUT = ("predicted_iou", "stability_score", "point_coords", "crop_box")  # keys of a generator
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

@@ -60,7 +60,7 @@ from anymask.masks import (
     rle_box_xywh,
 )
 
-VERSION = "2.0"  # of Darwin JSON
+VERSION = "2.0"  # version of Darwin JSON
 METADATA = ".v7/metadata.json"  # in an export's folder
 _OF_CLASS = ("name", "type", "color", "properties", "sub_types", "id", "slug")
 _OF_ITEM = ("name", "path", "slots")

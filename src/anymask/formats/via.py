@@ -49,7 +49,7 @@ _KINDS_3 = dict(
          "extreme_circle"), start=1,
     )
 )  # fmt: skip
-_PARTS = ("shape_attributes", "attributes")  # of a region, in columns
+_PARTS = ("shape_attributes", "attributes")  # CSV columns of a region
 _WITHOUT_AREA = ("point", "line", "polyline")
 
 

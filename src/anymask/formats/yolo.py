@@ -163,7 +163,7 @@ def label_places(source: Path) -> list[tuple[Path, Path]]:
     if (source / "labels").is_dir():
         return [(source / "labels", source / "images")]
     splits = sorted(path for path in source.glob("*/labels") if path.is_dir())
-    if not splits and source.name == "labels":  # of a set whose folder is above
+    if not splits and source.name == "labels":  # the set is the parent folder
         return [(source, source.with_name("images"))]
     return [(path, path.with_name("images")) for path in splits] or [(source, source / "images")]
 

@@ -40,7 +40,7 @@ from anymask.base import (
 )
 from anymask.masks import MAX_PIXELS
 
-PERCENTILES = (0.1, 99.9)  # of a stretch: ignores a few hot or dead pixels
+PERCENTILES = (0.1, 99.9)  # for a stretch: ignores a few hot or dead pixels
 _MIN_WHITE = 1 / 8  # fraction of white that the maximum of float colors reaches
 Ends = float | NDArray[np.float64]  # one value, or one for each band
 Range = tuple[float, float]
@@ -650,7 +650,7 @@ def _count_bands(head: bytes) -> int:
 
 
 def _is_colourless(head: bytes) -> bool:
-    """Whether a JP2 file declares three or more bands as grayscale, without alpha."""
+    """Return whether a JP2 file declares three or more bands as grayscale, without alpha."""
     at = head.find(_ENUMERATED)
     declared = head[at + 7 : at + 11] if at > 0 else b""
     return _count_bands(head) > 2 and declared == _GRAY and b"cdef" not in head[: at + 64]

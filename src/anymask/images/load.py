@@ -83,7 +83,7 @@ SAMPLES = ("cat", "coffee", "rocket")
 _PHOTOS = Path(__file__).parents[1] / "assets" / "photos"
 _PATTERN = "*?["  # characters that make a path a pattern
 
-MAX_BYTES = 100_000_000  # of a downloaded file
+MAX_BYTES = 100_000_000  # size limit of a downloaded file
 _AGENT = "anymask (https://pypi.org/project/anymask)"  # some servers reject Python's default
 
 
@@ -174,7 +174,7 @@ def read_view(source: ImageSource, view: PictureView) -> UintImage:
 
 
 def is_address(source: object) -> bool:
-    """Whether a value is an http or https URL."""
+    """Return whether a value is an http or https URL."""
     return isinstance(source, str) and source.partition("://")[0].lower() in ("http", "https")
 
 
@@ -411,7 +411,7 @@ def image_hw(path: Path) -> tuple[int, int]:
 
 
 def is_turned(path: Path) -> bool:
-    """Whether the EXIF tag rotates an image by a quarter turn, which swaps its sides."""
+    """Return whether the EXIF tag rotates an image by a quarter turn, which swaps its sides."""
     try:
         with open_path(path) as file, open_header(file) as picture:
             return orientation_of(picture) >= 5

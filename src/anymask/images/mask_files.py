@@ -180,7 +180,7 @@ def _alpha_of(picture: Image.Image) -> UintImage | None:  # (H, W)
 
 
 def _is_lossy(picture: Image.Image, file: Any) -> bool:
-    """Whether the format is lossy."""
+    """Return whether the format is lossy."""
     if picture.format == "WEBP":
         file.seek(0)
         return b"VP8L" not in file.read(_WEBP_HEAD)

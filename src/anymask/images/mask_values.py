@@ -119,7 +119,7 @@ def _has_colours(stored: MaskPixels) -> bool:
 
 
 def _is_plain(values: NDArray[Any], alpha: UintImage) -> bool:
-    """Whether all visible pixels have one value or color, so that the alpha channel is the mask."""
+    """Return whether all visible pixels have one color, so that the alpha channel is the mask."""
     seen = values[alpha > 0]
     return not len(seen) or bool((seen == seen[:1]).all())
 
@@ -253,7 +253,7 @@ def _may_be_white(values: NDArray[Any], most: int) -> bool:
 
 
 def _has_ends(values: NDArray[Any], most: float) -> bool:
-    """Whether most pixels are nearly black or white, unlike those of a photo."""
+    """Return whether most pixels are nearly black or white, unlike those of a photo."""
     ends = (values < NEAR * most) | (values > (1 - NEAR) * most)
     return bool(ends.mean() >= ENDS)
 
@@ -365,7 +365,7 @@ def _tones(colours: UintImage, stored: MaskPixels) -> Literal["grey", "hue", "ma
 
 
 def _looks_like_photo(colours: UintImage) -> bool:
-    """Whether few adjacent pixels have the same color, apart from black, and there are many."""
+    """Return whether few adjacent pixels of many have the same color, apart from black."""
     packed = _packed(colours)
     same = (packed[:, 1:] == packed[:, :-1])[(packed[:, 1:] > 0) | (packed[:, :-1] > 0)]
     few = bool(same.size) and float(same.mean()) < 0.75

@@ -48,7 +48,7 @@ class Places:
 
 
 def is_microscope(file: Any) -> bool:
-    """Whether a file starts like a CZI, LIF or ND2 file."""
+    """Return whether a file starts like a CZI, LIF or ND2 file."""
     return _opener(file) is not None
 
 

@@ -236,7 +236,7 @@ def read_planes(path: Path) -> Planes:
 
 
 def _is_deep(file: BinaryIO) -> bool:
-    """Whether Pillow reports more than 8 bits; it does not support every TIFF."""
+    """Return whether Pillow reports more than 8 bits; it does not support every TIFF."""
     file.seek(0)
     try:
         with open_header(file) as picture:

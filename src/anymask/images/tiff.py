@@ -30,7 +30,7 @@ from anymask.images.decoding import PictureView, check_size, open_header
 from anymask.masks import MAX_PIXELS
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_MAX_BYTES = 12 * MAX_PIXELS  # of a page with all its bands
+_MAX_BYTES = 12 * MAX_PIXELS  # size limit of a page with all its bands
 _COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow reduces to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
 _GEO_KEYS = 34735  # the tag of TIFF that holds GeoTIFF's keys
@@ -44,7 +44,7 @@ _UNBOUNDED: dict[int, Callable[[], Any]] = {  # compressions whose decoders have
     **dict.fromkeys(_DEFLATE, zlib.decompressobj), 34925: lzma.LZMADecompressor
 }  # fmt: skip
 _HARMLESS = 256 << 20  # bytes that one segment may always unpack to
-_MAX_PLANES = 9_999_999  # of an OME-TIFF: tifffile creates a list of them
+_MAX_PLANES = 9_999_999  # limit for an OME-TIFF: tifffile creates a list of them
 _MANY_PLANES = re.compile(
     r"""\b(?:Size[CZT]|PlaneCount|NumPlanes|IFD|First[CZT])\s*=\s*["']\s*\+?0*(\d{8,})"""
 )
@@ -69,13 +69,13 @@ class DeepPicture:
 
 
 def is_tiff(file: BinaryIO) -> bool:
-    """Whether a file starts like a TIFF or a BigTIFF."""
+    """Return whether a file starts like a TIFF or a BigTIFF."""
     file.seek(0)
     return file.read(4) in _TIFF_HEADS
 
 
 def is_geotiff(path: Path) -> bool:
-    """Whether an image is georeferenced."""
+    """Return whether an image is georeferenced."""
     try:
         with path.open("rb") as file, open_header(file) as picture:
             return _GEO_KEYS in getattr(picture, "tag_v2", {})
@@ -84,7 +84,7 @@ def is_geotiff(path: Path) -> bool:
 
 
 def needs_tifffile(picture: Image.Image, view: PictureView) -> bool:
-    """Whether Pillow, which opened a TIFF, cannot read what a view requires."""
+    """Return whether Pillow, which opened a TIFF, cannot read what a view requires."""
     if picture.format != "TIFF":
         return False
     tags: Any = picture.tag_v2  # type: ignore[attr-defined]  # TIFF images have it
@@ -96,7 +96,7 @@ def needs_tifffile(picture: Image.Image, view: PictureView) -> bool:
 
 
 def _has_deep_colours(picture: Image.Image) -> bool:
-    """Whether Pillow would reduce 16-bit colors to 8 bits."""
+    """Return whether Pillow would reduce 16-bit colors to 8 bits."""
     return picture.mode in _COLOURS and ";16" in str(getattr(picture, "tile", ""))
 
 
@@ -165,7 +165,7 @@ def is_photo(tags: Any, photometric: object) -> bool:
 
 
 def _wants_channels(view: PictureView) -> bool:
-    """Whether a view requires more bands than one page with one sample has."""
+    """Return whether a view requires more bands than one page with one sample has."""
     return view.bands is not None and (len(view.bands) > 1 or max(view.bands) > 1)
 
 

@@ -42,7 +42,7 @@ class Trainee(Protocol):
 
 MIX = "channel_mix"  # name of the convolution in the model
 PACE = 10.0  # learning rate factor of its weights, which are of order 1
-PERCENTILES = (0.1, 99.9)  # of the training values, that become 0 and 255
+PERCENTILES = (0.1, 99.9)  # percentiles of training values mapped to 0 and 255
 MEASURED = 100  # images, evenly spaced, that the ranges are computed from
 _SAMPLES = 200  # rows and columns of each image that are sampled
 

@@ -52,7 +52,7 @@ from anymask.training.export_folder import write_manifest
 
 LOGIT_ERROR = 1e-3  # relative to the largest logit; the tolerance of the reference tests
 SPARE = 2.5  # required disk space, relative to the size of the weights
-STEPS = 3  # of the progress bar
+STEPS = 3  # steps of the progress bar
 
 
 def convert(name: str, weights: str | Path | None = None, *, again: bool = False) -> Path:

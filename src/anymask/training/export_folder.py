@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 ExportFormat = Literal["onnx", "openvino"]
 README, EXAMPLE, MODEL_CARD = "README.md", "example.py", "MODEL_CARD.md"
-TEMPLATES = ASSETS / "bundle"  # of README and example
+TEMPLATES = ASSETS / "bundle"  # templates of README and example
 RULES = [ASSETS.parent / "masks" / name for name in ("answer.py", "shapes.py")]  # example imports
 PROGRAM = (TEMPLATES / EXAMPLE, *RULES)
 BESIDE = {REFINER: REFINER_WEIGHTS, NAMES: NAME_VECTORS}  # additional files of graphs

@@ -507,7 +507,7 @@ def video_constants(model: VideoModel) -> dict[str, NDArray[Any]]:
 
 BIG = 1_500_000_000  # bytes; larger weights are stored beside the graph, as protobuf ends at 2 GB
 SMALLEST_HALF = 256  # minimum number of elements to store in 16 bits
-LARGEST = 65504.0  # of float16
+LARGEST = 65504.0  # maximum of float16
 
 
 def optimise(source: Path, target: Path, *, level: str = "extended", fold: bool = True) -> None:

@@ -371,7 +371,7 @@ def finish(
 
 
 def adapters_are_all(recipe: Recipe) -> bool:
-    """Whether the trained weights consist of adapters for the model's released weights.
+    """Return whether the trained weights consist of adapters for the model's released weights.
 
     This is not the case if the run started from other weights, or mixes channels.
     """

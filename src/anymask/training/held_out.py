@@ -94,12 +94,12 @@ class TuningOutcome:
 
 
 def gained(before: Measured, after: Measured) -> bool:
-    """Whether the mean IoU over all clicks increased."""
+    """Return whether the mean IoU over all clicks increased."""
     return bool(after.ious.mean() > before.ious.mean())
 
 
 def significantly_better(before: Measured, after: Measured) -> bool:
-    """Whether the mean IoU increased by more than twice its standard error."""
+    """Return whether the mean IoU increased by more than twice its standard error."""
     apart = (after.ious - before.ious).mean(1)
     error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else np.inf
     return bool(apart.mean() > 2 * error)

@@ -406,7 +406,7 @@ class TrainingWorker:
         for part in range(self.recipe.accumulate):
             first = (self.rank * self.recipe.accumulate + part) * each
             draws = Draws(self.recipe.seed, step, range(first, first + each))
-            torch.manual_seed(int(draws.of_worker.integers(2**62)))  # of dropout
+            torch.manual_seed(int(draws.of_worker.integers(2**62)))  # for dropout
             last = part == self.recipe.accumulate - 1
             outcome = self.forth_and_back(batch.part(part * each, each), draws, meet=last)
             self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))

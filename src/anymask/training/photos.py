@@ -51,7 +51,7 @@ def shrunk(image: UintImage, hw: tuple[int, int]) -> UintImage:  # (H, W, C) -> 
 
 
 def is_seen(image: AnnotatedImage, recipe: Recipe, spec: ModelSpec) -> bool:
-    """Whether some mask of an image can be large enough in a training crop.
+    """Return whether some mask of an image can be large enough in a training crop.
 
     Half of the minimum area is sufficient, because edges are rounded. True for a recipe without
     stages.

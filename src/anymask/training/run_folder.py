@@ -215,7 +215,7 @@ def check_one_process(command: str) -> None:
 
 
 def is_done(folder: Path, steps: int) -> bool:
-    """Whether the run has reached the last step of the recipe, or ended early."""
+    """Return whether the run has reached the last step of the recipe, or ended early."""
     found = newest_state(folder)
     return found is not None and (
         int(found[1]["progress"]["step"]) >= steps or bool(found[1]["progress"].get("ended"))

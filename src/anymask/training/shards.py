@@ -128,7 +128,7 @@ def _mixed(seed: int, epoch: int, first: int, count: int) -> NDArray[np.int64]:
 
 
 def is_sharded(folder: Path) -> bool:
-    """Whether a folder contains .tar shards."""
+    """Return whether a folder contains .tar shards."""
     return folder.is_dir() and next(folder.glob("*.tar"), None) is not None
 
 

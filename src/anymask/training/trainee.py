@@ -192,7 +192,7 @@ def load_backbone(model: nn.Module, path: Path) -> None:
 
 
 def multiplies_halves(device: torch.device) -> bool:
-    """Whether bf16 is faster on a device; processors that emulate it are slower."""
+    """Return whether bf16 is faster on a device; processors that emulate it are slower."""
     if device.type != "cpu":
         return device.type == "cuda"
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -74,7 +74,7 @@ class DataReport:
         duplicates: Skipped images with an identical file.
         alike: Skipped images with the same content in another encoding.
         leaks: Training images that are skipped because the same file is held out.
-        alike_leaks: The same, in another encoding.
+        alike_leaks: Training images that are held out in another encoding.
         sources: Datasets with their size, licence and source.
         content: Hash of the training image files.
         unread: Lines about contents of the datasets that are not masks or not supported.
